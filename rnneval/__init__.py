@@ -1,0 +1,31 @@
+"""rnneval: is the state wired right, how good is the model, and did a change help?
+
+Names are resolved on first use (PEP 562), so that `import rnneval` brings nothing heavy.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from rnneval._version import __version__
+
+_HOMES = {
+    "evaluate": "rnneval.engine",
+    "open": "rnneval.models",
+    "read": "rnneval.recordfile",
+    "wrap": "rnneval.models",
+}
+_ROOMS = ("callbacks", "errors", "gates", "metrics", "records", "testing", "text")
+
+__all__ = ["__version__", *_HOMES, *_ROOMS]  # noqa: PLE0604 - strings all
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"rnneval.{name}")
+    raise AttributeError(f"module 'rnneval' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

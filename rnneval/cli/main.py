@@ -1,0 +1,79 @@
+"""Dispatch: find the command, run it, turn every error into one line and an exit code."""
+
+import os
+import pkgutil
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+import rnneval
+from rnneval.cli import commands
+from rnneval.errors import RnnevalError
+
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+# The order of a person's work, for the list in --help; a command that is not named here comes after these.
+_ORDER = ("evaluate", "open", "check", "lint", "trace", "gradients", "compare", "gate", "plot", "report", "sweep")
+
+
+class Commands(click.Group):
+    """The files of `commands/`, each imported only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of a person's work."""
+        names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+        return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's file."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"rnneval.cli.commands.{cmd_name}").command
+        return command
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: rnneval evaluate model.keras held_out.txt --part 90%:",
+)
+@click.version_option(rnneval.__version__, prog_name="rnneval")
+def rnneval_command() -> None:
+    """Evaluate recurrent language models: wiring, held-out perplexity, and whether a change helped."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and give its exit code.
+
+    Bad input is one line on standard error and 2; an interrupt is 130; a defect of rnneval is one line too, with the
+    traceback where RNNEVAL_DEBUG is set.
+    """
+    try:
+        result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
+    except click.ClickException as error:
+        return _refuse(error.format_message(), error)
+    except RnnevalError as error:
+        return _refuse(str(error), error)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("rnneval: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`rnneval … | head`): nothing to say, and Python must not say it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last door: a person never sees a traceback
+        return _refuse(f"this is a defect of rnneval ({type(error).__name__}: {error}); RNNEVAL_DEBUG=1 shows where", error)
+    return result if isinstance(result, int) else 0
+
+
+def _refuse(message: str, error: Exception) -> int:
+    if os.environ.get("RNNEVAL_DEBUG"):
+        traceback.print_exception(error)
+    click.echo(f"rnneval: error: {' '.join(message.split())}", err=True)
+    return EXIT_INPUT

@@ -1,0 +1,29 @@
+"""One family of errors: what a person did, or what a file holds, that rnneval cannot go on with.
+
+Every message says what was seen, where, what is allowed and what to do, in one line; the command line prints it
+as it is and exits with 2. Anything else that is raised is a defect of rnneval.
+"""
+
+
+class RnnevalError(Exception):
+    """The base of all errors that are meant for a person."""
+
+
+class CheckpointError(RnnevalError):
+    """A checkpoint, a builder or a model cannot be used as it is."""
+
+
+class VocabularyError(RnnevalError):
+    """A vocabulary is missing, is not a one-to-one map, or does not fit the model or the text."""
+
+
+class TextError(RnnevalError):
+    """A text is missing, empty, not UTF-8, or has characters that the vocabulary lacks."""
+
+
+class RecordError(RnnevalError):
+    """A record cannot be read or written."""
+
+
+class UsageError(RnnevalError):
+    """Options that contradict each other, or a package that is not installed."""

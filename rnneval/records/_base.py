@@ -1,0 +1,12 @@
+"""What all records have in common."""
+
+import msgspec
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A frozen, keyword-only value of plain data.
+
+    A field whose default is `None` may be absent: it is left out of the file, and `null` is never written nor read.
+    No field has another default, so that every other field is always in the file. (msgspec does not hand `frozen` and
+    `kw_only` down in a way that type checkers see, so each class says them again.)
+    """

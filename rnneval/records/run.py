@@ -1,0 +1,280 @@
+"""The run record: what `rnneval evaluate` measured, of what, and how. Schema `rnneval.run/1`."""
+
+from typing import Annotated
+
+import msgspec
+
+from rnneval.records._base import Value
+from rnneval.records.wiring import Finding
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Layer(Value, frozen=True, kw_only=True):
+    """A recurrent layer of the evaluated model, in the order in which the layers run."""
+
+    name: str
+    """The key used everywhere: the stored name, a name given to the constructor, or the attribute path."""
+    path: str
+    """The attribute path from the model, such as `stack[1].lstm`."""
+    kind: str
+    """The class: GRU, LSTM, SimpleRNN, …"""
+    units: Count
+    slots: tuple[str, ...]
+    """Its parts of the state: `("h",)` or `("h", "c")`."""
+
+
+class Checkpoint(Value, frozen=True, kw_only=True):
+    """Where the weights came from."""
+
+    path: str
+    """As given; "" for a model that was handed over in Python."""
+    sha256: Sha256
+    """Of the file, or of a folder's relative paths and contents; of the weights for a model handed over."""
+    format: str
+    """`keras`, `keras-h5`, `weights-h5`, `tf-checkpoint` or `model` (handed over in Python)."""
+    contract: Annotated[int, msgspec.Meta(ge=1, le=5)]
+    """Which of the five state contracts was recognised."""
+    parameters: Count
+    dtype: str
+    layers: tuple[Layer, ...]
+
+
+class Vocabulary(Value, frozen=True, kw_only=True):
+    """The map from tokens to ids."""
+
+    size: Count
+    sha256: Sha256
+    """Of the tokens in the order of their ids."""
+    source: str
+    """Where it was found, in words: a path, `the text …`, `StringLookup layer …`, `given`."""
+
+
+class Input(Value, frozen=True, kw_only=True):
+    """What the model takes."""
+
+    kind: str
+    """`ids`, `one-hot` or `scaled-ids`."""
+
+
+class Output(Value, frozen=True, kw_only=True):
+    """What the model gives."""
+
+    kind: str
+    """`logits`, `probabilities-as-logits` (final softmax replaced by linear) or `probabilities`."""
+
+
+class TextFile(Value, frozen=True, kw_only=True):
+    """One file of the held-out text, as it is on disk."""
+
+    path: str
+    sha256: Sha256
+
+
+class Text(Value, frozen=True, kw_only=True):
+    """The final text (after part, newlines and normalisation), counted exactly."""
+
+    sha256: Sha256
+    """Of the final text in UTF-8, documents end to end."""
+    files: tuple[TextFile, ...]
+    part: str | None = None
+    """As given by `--part`; absent for the whole."""
+    characters: Count
+    bytes: Count
+    words: Count
+    """Maximal runs of characters that are not white space."""
+    documents: Count
+    scored_characters: Count
+    scored_bytes: Count
+    scored_words: Count
+
+
+class Tokens(Value, frozen=True, kw_only=True):
+    """Every token accounted for: total = scored + unscored."""
+
+    total: Count
+    scored: Count
+    unscored: Count
+    """Tokens without a prediction: the first of each document."""
+    unknown: Count
+    """Tokens that the vocabulary lacks: skipped (then not in total) or mapped (then in it)."""
+
+
+class Score(Value, frozen=True, kw_only=True):
+    """One number, with its unit and a two-sided 95 % interval where there is one."""
+
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+
+
+class Interval(Value, frozen=True, kw_only=True):
+    """How `low` and `high` of the scores were made, and what they claim."""
+
+    method: str
+    clusters: Count
+    df: float
+    claim: str
+    """`text like these documents` or `this passage`."""
+
+
+class Forgetting(Value, frozen=True, kw_only=True):
+    """After how many tokens two rows that started differently have the same state."""
+
+    median: float
+    p95: float
+    max: float
+
+
+class Streams(Value, frozen=True, kw_only=True):
+    """How the tokens were divided over rows, and what exactness was audited."""
+
+    count: Count
+    """Rows side by side."""
+    segment: Count
+    """Tokens of a row in one step."""
+    kernel: str
+    """`model`: the model's own layers."""
+    tolerance: float | None = None
+    passes: Count
+    tokens_rerun: Count
+    largest_state_difference: float | None = None
+    audited_loss_difference: float | None = None
+    forgetting_length: Forgetting | None = None
+
+
+class Blocks(Value, frozen=True, kw_only=True):
+    """The text in blocks of at least 256 bytes, cut where every tokenisation can be cut; one entry a block."""
+
+    bytes: tuple[Count, ...]
+    """Where each block ends, in bytes of the final text."""
+    document: tuple[Count, ...]
+    scored_bytes: tuple[Count, ...]
+    tokens: tuple[Count, ...]
+    """Scored tokens."""
+    characters: tuple[Count, ...]
+    """Scored characters."""
+    words: tuple[Count, ...]
+    """Scored words."""
+    unknown: tuple[Count, ...]
+    sums: dict[str, tuple[float, ...]]
+    """What each metric's `tally` adds up: `nats`, `top1`, …"""
+
+
+class StateSummary(Value, frozen=True, kw_only=True):
+    """One slot of one layer's state over the text."""
+
+    norm_mean: float
+    norm_max: float
+    rms: float
+    saturated: float
+    """Share of position × unit."""
+    dead: float
+    """Share of units."""
+    duplicated: float
+    """Share of units."""
+    participation_ratio: float
+    speed: float
+    drift: float
+
+
+class GateSummary(Value, frozen=True, kw_only=True):
+    """One gate of one layer over the text."""
+
+    mean: float
+    saturated_low: float
+    saturated_high: float
+    time_constant: float | None = None
+    """Median over units, in tokens."""
+
+
+class Exponent(Value, frozen=True, kw_only=True):
+    """A largest Lyapunov exponent, in nats a token."""
+
+    value: float
+    standard_error: float
+
+
+class ContextCurve(Value, frozen=True, kw_only=True):
+    """Loss when the state is reset `lengths[i]` tokens before the scored one."""
+
+    lengths: tuple[Count, ...]
+    nats: tuple[float, ...]
+
+
+class WiringSummary(Value, frozen=True, kw_only=True):
+    """What `rnneval check` said of the model before it was evaluated."""
+
+    verdict: str
+    reason: str
+    findings: tuple[Finding, ...]
+
+
+class TokenByToken(Value, frozen=True, kw_only=True):
+    """The same text once more with one token a step: what a leaking model is really worth."""
+
+    segment: Count
+    total_nats: float
+
+
+class Timing(Value, frozen=True, kw_only=True):
+    """How long the scored pass took, without start-up."""
+
+    seconds: float
+    tokens_per_second: float
+    device: str
+    threads: Count
+
+
+class Warning(Value, frozen=True, kw_only=True):  # noqa: A001 - the field's word; never imported bare
+    """Something a reader of the numbers should know."""
+
+    code: str
+    message: str
+
+
+class Run(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run/1"):
+    """One evaluation of one checkpoint on one text."""
+
+    rnneval: str
+    """The version that made it: recorded, never compared."""
+    created: str
+    """ISO 8601 with the offset from UTC."""
+    command: tuple[str, ...]
+    """What repeats it; empty where it was made from Python."""
+    signature: str
+    """What two numbers must share to be compared."""
+    valid: bool
+    checkpoint: Checkpoint
+    vocabulary: Vocabulary
+    input: Input
+    output: Output
+    text: Text
+    tokens: Tokens
+    total_nats: float | None = None
+    """Float64 sum of the scored tokens' losses; absent where one is not finite."""
+    scores: dict[str, Score]
+    interval: Interval | None = None
+    baselines: dict[str, float]
+    """Nats a token of models that need no network: `uniform`, `unigram`."""
+    streams: Streams
+    blocks: Blocks
+    states: dict[str, StateSummary] | None = None
+    """By `LAYER.SLOT`."""
+    gates: dict[str, GateSummary] | None = None
+    """By `LAYER.GATE`."""
+    lyapunov: dict[str, Exponent] | None = None
+    """By layer, and `stack`."""
+    context: ContextCurve | None = None
+    wiring: WiringSummary | None = None
+    token_by_token: TokenByToken | None = None
+    timing: Timing
+    warnings: tuple[Warning, ...]
+
+    def save(self, path: str) -> None:
+        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
+        from rnneval.recordfile import write
+
+        write(self, path)

@@ -1,0 +1,81 @@
+"""The wiring record: is each layer's state given back to the same layer? Schema `rnneval.wiring/1`."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from rnneval.records._base import Value
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Finding(Value, frozen=True, kw_only=True):
+    """One fault, where it is, and what to write instead."""
+
+    rule: str
+    severity: Literal["error", "warning", "info"]
+    layer: str | None = None
+    source_layer: str | None = None
+    file: str | None = None
+    line: Count | None = None
+    message: str
+    help: str
+
+
+class WiredLayer(Value, frozen=True, kw_only=True):
+    """A recurrent layer, or a cell called outside of one."""
+
+    name: str
+    path: str
+    kind: str
+    slots: tuple[str, ...]
+
+
+class Slot(Value, frozen=True, kw_only=True):
+    """One part of one layer's state."""
+
+    layer: str
+    slot: str
+
+
+class Flow(Value, frozen=True, kw_only=True):
+    """One entry of the flow matrix: what went into a slot, and where it came from."""
+
+    into: Slot
+    source: Slot | str = msgspec.field(name="from")
+    """A slot, or a word: `initial`, `unknown`, …"""
+    kind: str
+    """`carried`, `carried-transformed`, `crossed`, `swapped`, `mixed`, `misplaced`, `stale`, `fresh`, `dropped`, …"""
+    calls: tuple[Count, ...]
+    """In which of the segments it was seen."""
+
+
+class Oracle(Value, frozen=True, kw_only=True):
+    """One behavioural test of the whole model: no hooks, only logits compared."""
+
+    verdict: Literal["pass", "fail", "inconclusive"]
+    largest_difference: float | None = None
+    tolerance: float
+    detail: str
+
+
+class Wiring(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.wiring/1"):
+    """What was seen of the wiring, and the verdict."""
+
+    verdict: Literal["pass", "fail", "inconclusive"]
+    reason: str
+    layers: tuple[WiredLayer, ...]
+    flow: tuple[Flow, ...]
+    findings: tuple[Finding, ...]
+    oracles: dict[str, Oracle]
+    declared: tuple[str, ...]
+    """The declarations that the verdict rests on, as given to `--declare`."""
+    calls: Count
+    """How many segments were run."""
+    wired_by: Literal["author", "rnneval"]
+
+    def save(self, path: str) -> None:
+        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
+        from rnneval.recordfile import write
+
+        write(self, path)
