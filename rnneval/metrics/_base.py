@@ -4,6 +4,7 @@ The sums are sufficient statistics, kept apart from the score (as in sacrebleu):
 or machines and finishing once gives the score of the whole, and finishing without a cluster gives a jackknife value.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ class ScoredTokens:
     newlines: NDArray[np.int64]
     """Line feeds in the token's text."""
 
+    def __post_init__(self) -> None:
+        shapes = {name: np.shape(value) for name, value in vars(self).items()}
+        if any(shape != (np.size(self.nats),) for shape in shapes.values()):
+            raise ValueError(f"all arrays of ScoredTokens must have one shape (n,), seen: {shapes}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
@@ -44,9 +50,27 @@ class Totals:
     bytes: float
     words: float
     lossless: bool
-    """Whether the tokens give the text back."""
+    """Whether the way of cutting the text into tokens keeps all of it, so that known tokens give their text back.
+
+    A fact about the cutting, not about the vocabulary: characters and bytes always keep all; words only if the round
+    trip gives back every white space and capital. A token that the vocabulary lacks, skipped or mapped, does not make
+    it False: it makes bits a character a lower bound, which is another warning.
+    """
     sums: Mapping[str, float]
     """What the metrics' tallies add up to."""
+
+    def total(self, name: str) -> float:
+        """Give one sum.
+
+        Raises:
+            UnavailableError: it was not tallied, or is not finite.
+        """
+        if name not in self.sums:
+            raise UnavailableError(f"the sum {name!r} was not recorded")
+        value = float(self.sums[name])
+        if not math.isfinite(value):
+            raise UnavailableError(f"the sum {name!r} is {value}: the prediction of at least one token is not finite")
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +78,49 @@ class Metric:
     """One metric; its name is the key in the record and the argument of `rnneval explain`."""
 
     name: str
+    """The same as the file's."""
     unit: str
     tally: Callable[[ScoredTokens], Mapping[str, NDArray[np.float64]]]
     """Per-token terms, `(n,)` each, whose sums `finish` needs; metrics may share a name where the terms are equal."""
     finish: Callable[[Totals], float]
     """The score; raises `UnavailableError` where it cannot be had."""
+    order: int = 1000
+    """Place in lists: lower first, equal ones by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What came of all metrics: each has a value, or a reason why it has none."""
+
+    values: Mapping[str, float]
+    """In the order of `all_metrics`; all are finite."""
+    missing: Mapping[str, str]
+    """Why not, by name."""
+
+
+def tally_nats(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
+    """Give each token's loss in nats, `(n,)`: all that the metrics made of the total loss need."""
+    return {"nats": np.asarray(tokens.nats, dtype=np.float64)}
+
+
+def per(total: float, count: float, unit: str) -> float:
+    """Divide a sum by a count of `unit`, such as "token".
+
+    Raises:
+        UnavailableError: nothing was counted.
+    """
+    if not count > 0:
+        raise UnavailableError(f"no {unit} was scored")
+    return total / count
+
+
+def exponential(mean_nats: float) -> float:
+    """Give e to the power of a mean loss.
+
+    Raises:
+        UnavailableError: the result is larger than any float (a mean above 709 nats).
+    """
+    try:
+        return math.exp(mean_nats)
+    except OverflowError:
+        raise UnavailableError(f"e to the power of {mean_nats:.6g} nats is larger than any float") from None

@@ -1,0 +1,69 @@
+"""Perplexity of a word where each end of a line counts as a word: the Penn Treebank and WikiText convention.
+
+## Formula
+
+    word_perplexity_eos = exp(total_nats / (scored_words + scored_newlines))
+
+Words are maximal runs of characters that are not white space; newlines are the line feeds of the scored text. Lower is
+better.
+
+**Unit:** words (a number of equally likely choices).
+
+## By hand
+
+Three words and one end of line that cost 8 bits together:
+
+    >>> from math import log
+    >>> from rnneval.metrics import Totals
+    >>> from rnneval.metrics.word_perplexity_eos import finish
+    >>> line = Totals(tokens=4, characters=12, bytes=12, words=3, lossless=True,
+    ...               sums={"nats": 8 * log(2), "newlines": 1})
+    >>> round(finish(line), 12)
+    4.0
+
+## How to read it
+
+This is the number to hold against published ones. The corpora hold a sentence (Penn Treebank) or a paragraph
+(WikiText) a line, and the end of the line is the token `<eos>`: WikiText-2's test text has 241,211 words and 4,358
+lines, and papers divide by 245,569. For a word model over such a text (`tok:word+eos`) it equals `perplexity`.
+
+Test perplexities on Penn Treebank and WikiText-2: AWD-LSTM 57.3 and 65.8 (Merity, Keskar & Socher 2018).
+
+## Pitfalls
+
+- Never compare it with `word_perplexity`: on WikiText-2, 65.8 with the ends of lines is 71.0 without.
+- In a text with hard line breaks (tinyshakespeare, most books) newlines are layout, not ends of sentences, and the
+  number has no published counterpart.
+- `--newlines lf` turns CR LF into one line feed first; a lone CR is no newline.
+- Like `word_perplexity`, it stays where the tokens do not give the text back.
+
+## References
+
+- T. Mikolov, M. Karafiát, L. Burget, J. Černocký, S. Khudanpur: *Recurrent neural network based language model*.
+  Interspeech 2010.
+- S. Merity, C. Xiong, J. Bradbury, R. Socher: *Pointer sentinel mixture models*. ICLR 2017 (WikiText).
+- S. Merity, N. S. Keskar, R. Socher: *Regularizing and optimizing LSTM language models*. ICLR 2018.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.metrics._base import Metric, ScoredTokens, Totals, exponential, per, tally_nats
+
+
+def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
+    """Give each token's loss and line feeds, `(n,)` each."""
+    return {**tally_nats(tokens), "newlines": tokens.newlines.astype(np.float64)}
+
+
+def finish(totals: Totals) -> float:
+    """Give the perplexity of a word or end of line.
+
+    Raises:
+        UnavailableError: neither was scored, a loss is not finite, or the result is larger than any float.
+    """
+    words = totals.words + totals.total("newlines")
+    return exponential(per(totals.total("nats"), words, "word or end of line"))
+
+
+METRIC = Metric(name="word_perplexity_eos", unit="words and ends of lines", order=60, tally=tally, finish=finish)
