@@ -1,0 +1,101 @@
+"""The intervals of a run's own scores: how far they would move on other text like it.
+
+Two-sided 95 %, by t on few clusters with a jackknife error; see `clusters` and docs/statistics.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnneval.gates.clusters import Clusters, Columns, TooLittleTextError, block_size, clusters_of
+from rnneval.gates.jackknife import Estimate, drifts, jackknife, ratio
+from rnneval.gates.scales import Measure, columns_of, measures, statistic_of
+from rnneval.metrics import UnavailableError
+from rnneval.records.run import Blocks, Interval, Warning  # noqa: A004 - the record's own word
+
+_UPPER, _LOWER = 0.975, 0.025
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """A two-sided 95 % interval of one score, in the score's unit."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreIntervals:
+    """The intervals of all scores that have one, how they were made, and what a reader should know."""
+
+    bounds: Mapping[str, Bounds]
+    """By metric; empty where there is too little text."""
+    interval: Interval | None
+    """What goes beside the scores into the record; None where there is no interval."""
+    warnings: tuple[Warning, ...]
+    """`too-little-text`: no interval, and why; `drift`: it holds for this passage only."""
+
+
+def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
+    """Give low and high of every score that can be had from the sums of the blocks.
+
+    Args:
+        blocks: The run's blocks with their sums.
+        lossless: As in `rnneval.metrics.Totals`.
+    """
+    columns = columns_of(blocks)
+    columns = columns[:, columns[0] > 0]
+    document = np.array(blocks.document, dtype=np.intp)[np.array(blocks.tokens) > 0]
+    try:
+        clusters = clusters_of(document, columns[0], block_size(blocks.bytes[-1] if blocks.bytes else 0))
+    except TooLittleTextError as reason:
+        return ScoreIntervals(bounds={}, interval=None, warnings=(_no_interval(str(reason)),))
+    names = tuple(sorted(blocks.sums))
+    bounds = {
+        measured.name: interval
+        for measured in measures().values()
+        if (interval := _bounds(measured, names, columns, clusters, lossless)) is not None
+    }
+    return ScoreIntervals(
+        bounds=bounds,
+        interval=Interval(
+            method=clusters.method, clusters=clusters.count, df=clusters.effective - 1, claim=clusters.claim
+        ),
+        warnings=_drift_warning(names, columns, clusters),
+    )
+
+
+def _bounds(
+    measured: Measure, names: tuple[str, ...], columns: Columns, clusters: Clusters, lossless: bool
+) -> Bounds | None:
+    try:
+        estimate = jackknife(statistic_of(measured, names, lossless=lossless), columns, clusters)
+    except UnavailableError:
+        return None
+    return two_sided(measured, estimate)
+
+
+def two_sided(measured: Measure, estimate: Estimate) -> Bounds | None:
+    """Give the two-sided 95 % interval in the metric's unit; None where an end of it is not a finite number."""
+    low, high = measured.back(estimate.bound(_LOWER)), measured.back(estimate.bound(_UPPER))
+    return Bounds(low=low, high=high) if np.isfinite([low, high]).all() else None
+
+
+def _drift_warning(names: tuple[str, ...], columns: Columns, clusters: Clusters) -> tuple[Warning, ...]:
+    if clusters.kind == "documents" or "nats" not in names:
+        return ()
+    losses = columns[[4 + names.index("nats"), 0]]
+    if not drifts(ratio, losses, columns[0]):
+        return ()
+    return (
+        Warning(
+            code="drift",
+            message="losses drift along this text: the intervals hold for this passage; hold out pieces from all "
+            "over the text, or whole documents",
+        ),
+    )
+
+
+def _no_interval(reason: str) -> Warning:
+    return Warning(code="too-little-text", message=f"no intervals: {reason}")

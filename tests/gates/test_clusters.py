@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from rnneval.gates.clusters import TooLittleTextError, batches, block_size, clusters_of, effective_number
+
+
+def test_documents_are_clusters_where_eight_weigh_enough():
+    document = np.repeat(np.arange(8), 3)
+    clusters = clusters_of(document, np.ones(24))
+    assert (clusters.kind, clusters.count, clusters.effective) == ("documents", 8, 8.0)
+    assert clusters.labels.tolist() == document.tolist()
+    assert clusters.method == "t, 8 documents"
+    assert clusters.claim == "text like these documents"
+
+
+def test_one_giant_document_among_many_does_not_count_as_many():
+    document = np.arange(200)
+    units = np.ones(200)
+    units[0] = 10_000.0  # effective number (10199)² / (10⁸ + 199) = 1.04
+    clusters = clusters_of(document, units)
+    assert clusters.kind == "batches"
+    assert effective_number(units) == pytest.approx(10_199**2 / (10_000**2 + 199))
+
+
+def test_batches_are_runs_of_blocks_and_drop_none():
+    clusters = clusters_of(np.zeros(131, dtype=int), np.ones(131))
+    assert clusters.units.tolist() == [17, 17, 17, 16, 16, 16, 16, 16]  # as numpy.array_split
+    assert np.diff(clusters.labels).min() == 0
+    assert clusters.method == "t, 8 batches of 256-byte blocks"
+    assert clusters.claim == "this passage"
+
+
+def test_the_floor_says_what_there_is_and_what_is_needed():
+    with pytest.raises(TooLittleTextError, match=r"127 blocks of 256 bytes in 1 document: .* 128 blocks \(32 kB\)"):
+        clusters_of(np.zeros(127, dtype=int), np.ones(127))
+
+
+def test_nothing_at_all_is_too_little():
+    with pytest.raises(TooLittleTextError, match="0 blocks"):
+        clusters_of(np.zeros(0, dtype=int), np.zeros(0))
+
+
+def test_documents_need_not_be_numbered_in_order():
+    clusters = clusters_of(np.repeat([5, 3, 9, 1, 0, 7, 2, 8], 2), np.ones(16))
+    assert clusters.units.tolist() == [2.0] * 8
+
+
+def test_largest_share():
+    assert batches(np.array([1.0, 1.0, 2.0]), 3).largest_share == 0.5
+
+
+@pytest.mark.parametrize(("total", "size"), [(0, 256), (256 * 4096, 256), (256 * 4096 + 1, 512), (10**8, 32768)])
+def test_blocks_double_until_4096_are_enough(total, size):
+    assert block_size(total) == size

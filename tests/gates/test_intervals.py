@@ -1,0 +1,65 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from rnneval.gates import score_intervals
+from tests.gates.synthetic import ar_losses, make_run
+
+
+def test_perplexity_has_the_t_interval_of_its_logarithm():
+    losses = ar_losses(256, seed=1)
+    document = np.repeat(np.arange(8), 32)
+    run = make_run(losses, document=document)
+    found = score_intervals(run.blocks, lossless=True)
+    nats, tokens = np.array(run.blocks.sums["nats"]), np.array(run.blocks.tokens)
+    means = [nats[document == d].sum() / tokens[document == d].sum() for d in range(8)]
+    expected = scipy.stats.ttest_1samp(means, 0).confidence_interval(0.95)
+    assert found.bounds["cross_entropy"].low == pytest.approx(expected.low)
+    assert found.bounds["cross_entropy"].high == pytest.approx(expected.high)
+    assert found.bounds["perplexity"].low == pytest.approx(math.exp(expected.low))
+    assert found.bounds["bits_per_char"].high == pytest.approx(expected.high / math.log(2))
+
+
+def test_it_says_how_it_was_made_and_what_it_claims():
+    contiguous = score_intervals(make_run(ar_losses(128)).blocks, lossless=True)
+    assert contiguous.interval is not None
+    assert contiguous.interval.method == "t, 8 batches of 256-byte blocks"
+    assert contiguous.interval.claim == "this passage"
+    assert (contiguous.interval.clusters, round(contiguous.interval.df, 3)) == (8, 7.0)
+    documents = score_intervals(make_run(ar_losses(24), document=np.repeat(np.arange(12), 2)).blocks, lossless=True)
+    assert documents.interval is not None
+    assert documents.interval.claim == "text like these documents"
+    assert documents.interval.clusters == 12
+
+
+def test_below_the_floor_there_is_no_interval_but_a_reason():
+    found = score_intervals(make_run(ar_losses(127)).blocks, lossless=True)
+    assert found.bounds == {}
+    assert found.interval is None
+    assert [warning.code for warning in found.warnings] == ["too-little-text"]
+    assert "127 blocks" in found.warnings[0].message
+
+
+def test_lossy_tokens_have_no_bits_per_char_and_no_interval_of_them():
+    found = score_intervals(make_run(ar_losses(128), lossless=False).blocks, lossless=False)
+    assert "bits_per_char" not in found.bounds
+    assert "perplexity" in found.bounds
+
+
+def test_sums_that_are_not_there_give_no_interval():
+    run = make_run([*ar_losses(127), np.nan])
+    assert score_intervals(run.blocks, lossless=True).bounds == {}
+
+
+def test_documents_of_a_single_token_change_nothing():
+    losses = ar_losses(128)
+    alone = score_intervals(make_run(losses).blocks, lossless=True)
+    run = make_run([*losses, 0.0, 0.0], tokens=[255, *[256] * 127, 0, 0], document=[0] * 128 + [1, 2])
+    assert score_intervals(run.blocks, lossless=True).bounds["cross_entropy"] == alone.bounds["cross_entropy"]
+
+
+def test_a_slow_wave_is_called_drift():
+    wave = ar_losses(256) + np.sin(np.arange(256) / 20)
+    assert [warning.code for warning in score_intervals(make_run(wave).blocks, lossless=True).warnings] == ["drift"]
