@@ -22,8 +22,8 @@ Two words of a character model, in eight characters that cost half a bit each, c
 
 ## How to read it
 
-It puts models of characters and word pieces on the scale of word models, on the same text. In tinyshakespeare a word with
-the white space after it has 5.5 characters, so 1.2 bits a character are a word perplexity of 2^(1.2 · 5.5) ≈ 97.
+It puts models of characters and word pieces on the scale of word models, on the same text. In tinyshakespeare a word
+with the white space after it has 5.5 characters, so 1.2 bits a character are a word perplexity of 2^(1.2 · 5.5) ≈ 97.
 
 ## Pitfalls
 

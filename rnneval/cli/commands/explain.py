@@ -1,0 +1,148 @@
+"""`rnneval explain`: the text of a metric, a baseline or a rule.
+
+The texts are the docstrings of the files that do the work, read as source: nothing is imported, so that neither NumPy
+nor TensorFlow is waited for, and a rule can be explained where its packages are not installed.
+"""
+
+import ast
+import difflib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import click
+
+from rnneval.errors import UsageError
+
+# Folders below the package whose files are explained; a rule found both by running and by reading source has two texts.
+_FOLDERS = {
+    "metrics": "metric",
+    "metrics/baselines": "baseline",
+    "wiring/rules": "rule",
+    "wiring/lint/rules": "lint rule",
+}
+_WIDTH = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One thing that can be explained."""
+
+    name: str
+    kind: str
+    code: str
+    """Such as `RNN001`; "" where there is none."""
+    summary: str
+    text: str
+    """Markdown."""
+
+
+@click.command("explain", epilog="Example: rnneval explain perplexity")
+@click.argument("name", required=False)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False), help="Write to this file instead of standard output.")
+@click.option("--quiet", is_flag=True, expose_value=False, hidden=True)
+@click.option("--seed", type=int, expose_value=False, hidden=True)
+def command(name: str | None, form: str, out: str | None) -> None:
+    """Say what a metric or a rule means, why it matters, and how to put it right.
+
+    NAME is a metric (perplexity), a baseline (unigram), a rule (shared-state) or its code (RNN001); without it, all
+    are listed.
+    """
+    chosen = entries() if name is None else find(name, entries())
+    if form == "json":
+        _deliver(json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2), out)
+    elif name is None:
+        _deliver(listing(chosen), out)
+    elif out is None and sys.stdout.isatty():
+        _render(pages(chosen))
+    else:
+        _deliver(pages(chosen), out)
+
+
+def entries() -> tuple[Entry, ...]:
+    """Read every text of the package, by kind and then by name."""
+    root = files("rnneval")
+    return tuple(
+        entry for folder, kind in _FOLDERS.items() for entry in _read_folder(root.joinpath(*folder.split("/")), kind)
+    )
+
+
+def find(name: str, known: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Give the entries of this name or code; capitals do not matter, nor whether `-` or `_` joins words.
+
+    Raises:
+        UsageError: there is none; the message names close ones.
+    """
+    found = tuple(entry for entry in known if _key(name) in (_key(entry.name), _key(entry.code)))
+    if found:
+        return found
+    spellings = {_key(word): word for entry in known for word in (entry.name, entry.code) if word}
+    close = [spellings[key] for key in difflib.get_close_matches(_key(name), spellings)]
+    hint = f"close are {', '.join(close)}; " if close else ""
+    raise UsageError(f"no metric, baseline or rule is named {name!r}: {hint}`rnneval explain` lists all names")
+
+
+def listing(known: Sequence[Entry]) -> str:
+    """Give one line an entry: name, code where there is one, first line of its text."""
+    labels = [f"{entry.name} {entry.code}".rstrip() for entry in known]
+    width = max(map(len, labels), default=0)
+    return "\n".join(f"{label:<{width}}  {entry.summary}".rstrip() for label, entry in zip(labels, known, strict=True))
+
+
+def pages(chosen: Sequence[Entry]) -> str:
+    """Give each entry's text under its name, as one Markdown text."""
+    titles = (f"# {entry.name} ({entry.kind} {entry.code}".rstrip() + ")" for entry in chosen)
+    return "\n\n".join(f"{title}\n\n{entry.text}" for title, entry in zip(titles, chosen, strict=True))
+
+
+def _read_folder(folder: Traversable, kind: str) -> Iterator[Entry]:
+    if not folder.is_dir():
+        return
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py") and not file.name.startswith("_"):
+            yield _read(file, kind)
+
+
+def _read(file: Traversable, kind: str) -> Entry:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    text = ast.get_docstring(tree) or ""
+    stem = file.name.removesuffix(".py")
+    name = stem.replace("_", "-") if kind.endswith("rule") else stem
+    return Entry(name=name, kind=kind, code=_code(tree), summary=text.partition("\n")[0], text=text)
+
+
+def _code(tree: ast.Module) -> str:
+    """Give the string that the module calls CODE, or ""."""
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="CODE")], value=ast.Constant(value=str(code))):
+                return code
+            case ast.AnnAssign(target=ast.Name(id="CODE"), value=ast.Constant(value=str(code))):
+                return code
+    return ""
+
+
+def _key(word: str) -> str:
+    return word.strip().lower().replace("_", "-")
+
+
+def _deliver(text: str, out: str | None) -> None:
+    if out is None:
+        click.echo(text)
+        return
+    from rnneval.recordfile import whole_file
+
+    with whole_file(out) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _render(markdown: str) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    console.print(Markdown(markdown), width=min(console.width, _WIDTH))
