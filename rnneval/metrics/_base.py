@@ -107,11 +107,14 @@ def per(total: float, count: float, unit: str) -> float:
     """Divide a sum by a count of `unit`, such as "token".
 
     Raises:
-        UnavailableError: nothing was counted.
+        UnavailableError: nothing was counted, or the quotient is larger than any float.
     """
     if not count > 0:
         raise UnavailableError(f"no {unit} was scored")
-    return total / count
+    quotient = total / count
+    if not math.isfinite(quotient):
+        raise UnavailableError(f"{total} over {count} {unit}s is larger than any float")
+    return quotient
 
 
 def exponential(mean_nats: float) -> float:

@@ -1,0 +1,226 @@
+"""What all metrics share: being found, their texts, adding up, and never an infinity or a NaN."""
+
+import math
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rnneval.metrics
+from rnneval.metrics import ScoredTokens, Totals, UnavailableError, all_metrics, docs, finish, names, tally
+from rnneval.metrics.calibration_error import NAMES as CALIBRATION_NAMES
+
+IN_ORDER = (
+    "cross_entropy",
+    "perplexity",
+    "bits_per_char",
+    "bits_per_byte",
+    "word_perplexity",
+    "word_perplexity_eos",
+    "accuracy",
+    "accuracy_top5",
+    "calibration_error",
+)
+SUMS = ("nats", "newlines", "top1", "top5", *CALIBRATION_NAMES)
+
+ADDED = '''"""Largest nothing; lower is better."""
+from rnneval.metrics._base import Metric, tally_nats
+METRIC = Metric(name="{name}", unit="none", tally=tally_nats, finish=lambda totals: 7.0)
+'''
+
+NUMBERS = st.floats(0, 30)
+COUNTS = st.integers(0, 9)
+TOKENS = st.lists(
+    st.tuples(NUMBERS, st.floats(0.01, 1), COUNTS, COUNTS, COUNTS, COUNTS, COUNTS), min_size=1, max_size=30
+)
+
+
+def as_scored(rows) -> ScoredTokens:
+    nats, confidence, *counts = zip(*rows, strict=True)
+    rank, characters, size, words, newlines = (np.array(count, dtype=np.int64) for count in counts)
+    return ScoredTokens(
+        nats=np.array(nats), confidence=np.array(confidence), rank=rank,
+        characters=characters, bytes=size, words=words, newlines=newlines,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A second folder of metrics, beside the one of the package."""
+    monkeypatch.setattr(rnneval.metrics, "__path__", [*rnneval.metrics.__path__, str(tmp_path)])
+    all_metrics.cache_clear()
+    yield tmp_path
+    all_metrics.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("rnneval.metrics.zz_")]:
+        del sys.modules[name]
+
+
+def test_the_files_of_the_folder_are_the_metrics():
+    files = Path(rnneval.metrics.__file__).parent.glob("[!_]*.py")
+    assert sorted(names()) == sorted(file.stem for file in files) == sorted(IN_ORDER)
+
+
+def test_order_is_that_of_the_record():
+    assert names() == IN_ORDER
+
+
+def test_a_file_is_all_that_a_new_metric_needs(folder):
+    (folder / "zz_b.py").write_text(ADDED.format(name="zz_b"))
+    (folder / "zz_a.py").write_text(ADDED.format(name="zz_a"))
+    (folder / "_zz_helper.py").write_text("raise AssertionError('not a metric')")
+    assert names() == (*IN_ORDER, "zz_a", "zz_b")
+    assert docs("zz_a") == "Largest nothing; lower is better."
+    totals = Totals(tokens=1, characters=1, bytes=1, words=1, lossless=True, sums=dict.fromkeys(SUMS, 0.0))
+    assert finish(totals).values["zz_b"] == 7.0
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_texts_are_complete(name):
+    text = docs(name)
+    first, blank, *rest = text.splitlines()
+    assert first.endswith(".")
+    assert blank == ""
+    assert "higher is better" in text.lower() or "lower is\nbetter" in text.lower() or "lower is better" in text.lower()
+    headings = [line for line in rest if line.startswith("## ")]
+    assert headings == ["## Formula", "## By hand", "## How to read it", "## Pitfalls", "## References"]
+    assert "**Unit:**" in text
+    assert f"{name} = " in text
+    assert ">>> " in text
+
+
+@pytest.mark.parametrize("name", ["nope", "_base", "__init__", "baselines", "../errors", ""])
+def test_other_names_have_no_text(name):
+    with pytest.raises(KeyError):
+        docs(name)
+
+
+def test_reading_texts_imports_no_numpy():
+    code = "import sys, rnneval.metrics as m; m.docs('perplexity'); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_metrics_carry_the_name_of_their_file():
+    for metric in all_metrics():
+        assert metric.finish.__module__ == f"rnneval.metrics.{metric.name}"
+
+
+def test_an_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Metrik'"):
+        _ = rnneval.metrics.Metrik
+
+
+@given(TOKENS)
+def test_terms_are_float64_one_a_token_and_equal_where_names_are_shared(rows):
+    tokens = as_scored(rows)
+    merged = tally(tokens)
+    assert set(merged) == set(SUMS)
+    for metric in all_metrics():
+        for name, term in metric.tally(tokens).items():
+            assert term.dtype == np.float64
+            assert term.shape == (len(rows),)
+            assert term.tolist() == merged[name].tolist()
+
+
+def test_a_segment_without_scored_tokens_has_empty_terms(scored):
+    assert {term.shape for term in tally(scored([])).values()} == {(0,)}
+
+
+def test_arrays_of_different_length_are_refused():
+    one, two = np.zeros(1, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    with pytest.raises(ValueError, match="one shape"):
+        ScoredTokens(
+            nats=np.zeros(1), confidence=np.zeros(1), rank=two, characters=one, bytes=one, words=one, newlines=one
+        )
+
+
+def test_a_text_by_hand(scored, added_up):
+    # "é b\n", of a character model; é is unscored (the first), so scored: space, b, newline.
+    text = scored(
+        [math.log(4), math.log(2), 0.0],
+        confidence=[0.5, 0.5, 1.0],
+        rank=[1, 0, 0],
+        words=[0, 1, 0],
+        newlines=[0, 0, 1],
+    )
+    assert finish(added_up(text)).values == pytest.approx(
+        {
+            "cross_entropy": math.log(2),
+            "perplexity": 2.0,
+            "bits_per_char": 1.0,
+            "bits_per_byte": 1.0,
+            "word_perplexity": 8.0,
+            "word_perplexity_eos": math.sqrt(8),
+            "accuracy": 2 / 3,
+            "accuracy_top5": 1.0,
+            "calibration_error": 0.0,
+        },
+        abs=1e-12,
+    )
+
+
+@given(TOKENS, st.data())
+def test_blocks_add_up_to_the_whole(added_up, rows, data):
+    """One finish over added-up blocks is the score of the text, wherever the blocks are cut."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=3)))
+    edges = [0, *cuts, len(rows)]
+    pieces = [rows[start:end] for start, end in pairwise(edges) if end > start]
+    parts = [added_up(as_scored(piece)) for piece in pieces]
+    together = Totals(
+        **{unit: sum(getattr(part, unit) for part in parts) for unit in ("tokens", "characters", "bytes", "words")},
+        lossless=True,
+        sums={name: sum(part.sums[name] for part in parts) for name in SUMS},
+    )
+    whole = finish(added_up(as_scored(rows)))
+    assert finish(together).values == pytest.approx(dict(whole.values), rel=1e-9, abs=1e-12)
+    assert dict(finish(together).missing) == dict(whole.missing)
+
+
+def test_leaving_out_a_cluster_is_finishing_the_rest(scored, added_up):
+    whole, left_out, rest = added_up(scored([1, 2, 6])), added_up(scored([6])), added_up(scored([1, 2]))
+    difference = Totals(
+        tokens=whole.tokens - left_out.tokens,
+        characters=whole.characters - left_out.characters,
+        bytes=whole.bytes - left_out.bytes,
+        words=whole.words - left_out.words,
+        lossless=True,
+        sums={name: whole.sums[name] - left_out.sums[name] for name in SUMS},
+    )
+    assert dict(finish(difference).values) == dict(finish(rest).values)
+    assert finish(rest).values["cross_entropy"] == 1.5
+
+
+ANY = st.floats(width=64)
+ANY_TOTALS = st.builds(
+    Totals,
+    tokens=st.floats(0, 1e9, exclude_min=True),
+    characters=ANY,
+    bytes=ANY,
+    words=ANY,
+    lossless=st.booleans(),
+    sums=st.fixed_dictionaries(dict.fromkeys(SUMS, ANY)),
+)
+
+
+@given(ANY_TOTALS)
+def test_nothing_that_is_not_finite_ever_comes_out(drawn):
+    scores = finish(drawn)
+    assert all(math.isfinite(value) for value in scores.values.values())
+    assert all(scores.missing.values())
+    assert {*scores.values, *scores.missing} == set(IN_ORDER)
+
+
+@pytest.mark.parametrize("tokens", [0, math.nan])
+def test_nothing_scored_raises(totals, tokens):
+    with pytest.raises(UnavailableError, match="no token was scored"):
+        finish(totals(tokens, nats=0.0))
+
+
+def test_a_lossy_word_model_lacks_bits_alone(totals):
+    scores = finish(totals(lossless=False, **dict.fromkeys(SUMS, 0.0)))
+    assert set(scores.missing) == {"bits_per_char", "bits_per_byte"}
