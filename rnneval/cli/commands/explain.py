@@ -77,11 +77,11 @@ def find(name: str, known: Sequence[Entry]) -> tuple[Entry, ...]:
     Raises:
         UsageError: there is none; the message names close ones.
     """
-    found = tuple(entry for entry in known if _key(name) in (_key(entry.name), _key(entry.code)))
-    if found:
-        return found
     spellings = {_key(word): word for entry in known for word in (entry.name, entry.code) if word}
-    close = [spellings[key] for key in difflib.get_close_matches(_key(name), spellings)]
+    wanted = _key(name)
+    if wanted in spellings:
+        return tuple(entry for entry in known if wanted in (_key(entry.name), _key(entry.code)))
+    close = [spellings[key] for key in difflib.get_close_matches(wanted, spellings)]
     hint = f"close are {', '.join(close)}; " if close else ""
     raise UsageError(f"no metric, baseline or rule is named {name!r}: {hint}`rnneval explain` lists all names")
 

@@ -1,0 +1,155 @@
+"""`rnneval explain`, from outside as a person calls it and from inside on folders made for the test."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rnneval.cli.commands import explain
+from rnneval.cli.commands.explain import entries, find, listing, pages
+from rnneval.cli.main import run
+from rnneval.errors import UsageError
+from rnneval.metrics import docs, names
+
+RULE = '''"""State of one layer given to another.
+
+## What to write instead
+
+Give it back.
+"""
+
+{code}
+'''
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package with one metric, and rules by running and by reading that share a name."""
+    for file, text in {
+        "metrics/loss.py": '"""Loss of a token."""',
+        "metrics/_base.py": '"""Not a metric."""',
+        "metrics/silent.py": "",
+        "wiring/rules/shared_state.py": RULE.format(code=""),
+        "wiring/lint/rules/shared_state.py": RULE.format(code='CODE = "RNN001"'),
+        "wiring/lint/rules/stale_state.py": RULE.format(code='CODE: str = "RNN007"'),
+        "wiring/lint/rules/notes.txt": "not a rule",
+        "wiring/lint/rules/__pycache__/x.py": "not a rule",
+    }.items():
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(explain, "files", lambda _: tmp_path)
+
+
+def test_the_text_of_a_metric_is_its_docstring(capsys):
+    assert run(["explain", "perplexity"]) == 0
+    assert capsys.readouterr().out == f"# perplexity (metric)\n\n{docs('perplexity')}\n"
+
+
+def test_all_metrics_and_baselines_are_listed(capsys):
+    assert run(["explain"]) == 0
+    listed = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert {*names(), "uniform", "unigram"} <= set(listed)
+
+
+def test_a_list_line_is_name_code_and_first_line(package):
+    assert listing(entries()).splitlines() == [
+        "loss                 Loss of a token.",
+        "silent",
+        "shared-state         State of one layer given to another.",
+        "shared-state RNN001  State of one layer given to another.",
+        "stale-state RNN007   State of one layer given to another.",
+    ]
+
+
+def test_a_rule_is_found_by_name_in_any_spelling_and_by_code(package):
+    known = entries()
+    for name in ("stale-state", "stale_state", "Stale-State", "RNN007", "rnn007"):
+        assert [entry.code for entry in find(name, known)] == ["RNN007"]
+
+
+def test_a_rule_that_runs_and_reads_shows_both_texts(package):
+    text = pages(find("shared-state", entries()))
+    assert text.count("# shared-state (rule)\n\nState of one layer given to another.") == 1
+    assert text.count("# shared-state (lint rule RNN001)\n\nState of one layer given to another.") == 1
+
+
+def test_folders_that_are_empty_or_missing_are_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(explain, "files", lambda _: tmp_path)
+    assert entries() == ()
+    (tmp_path / "wiring" / "rules").mkdir(parents=True)
+    assert entries() == ()
+    assert listing(()) == ""
+
+
+def test_nothing_is_imported(package, tmp_path):
+    (tmp_path / "wiring/rules/loud.py").write_text('"""Loud."""\nraise SystemExit("imported")', encoding="utf-8")
+    assert find("loud", entries())[0].text == "Loud."
+
+
+def test_an_unknown_name_is_refused_with_close_ones(package):
+    with pytest.raises(UsageError, match=r"'shard-state': close are shared-state, .*`rnneval explain` lists all names"):
+        find("shard-state", entries())
+    with pytest.raises(UsageError, match="'zzz': `rnneval explain` lists all names"):
+        find("zzz", entries())
+
+
+def test_an_empty_name_is_not_the_rule_without_a_code(package):
+    with pytest.raises(UsageError, match="no metric"):
+        find("", entries())
+
+
+def test_json_of_one_and_of_all(capsys):
+    assert run(["explain", "unigram", "--format", "json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert set(one) == {"name", "kind", "code", "summary", "text"}
+    assert (one["name"], one["kind"], one["code"]) == ("unigram", "baseline", "")
+    assert one["text"].startswith(one["summary"] + "\n")
+    assert run(["explain", "--format", "json"]) == 0
+    assert one in json.loads(capsys.readouterr().out)
+
+
+def test_out_writes_the_same_text_to_a_file(tmp_path, capsys):
+    assert run(["explain", "perplexity"]) == 0
+    printed = capsys.readouterr().out
+    assert run(["explain", "perplexity", "--out", str(tmp_path / "text.md")]) == 0
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "text.md").read_text(encoding="utf-8") == printed
+
+
+def called(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        check=False,
+    )
+
+
+def test_an_unknown_name_is_one_line_and_two():
+    done = called("-m", "rnneval", "explain", "perplexty")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "close are perplexity" in done.stderr
+
+
+def test_it_imports_nothing_heavy():
+    done = called("-X", "importtime", "-m", "rnneval", "explain", "perplexity")
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert done.returncode == 0
+    assert "click" in imported
+    assert not imported & {"tensorflow", "keras", "numpy", "pandas", "scipy", "pyarrow", "msgspec", "rich"}
+
+
+def test_a_terminal_gets_rendered_markdown(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "90")
+    assert run(["explain", "perplexity"]) == 0
+    text = capsys.readouterr().out
+    assert "perplexity (metric)" in text
+    assert "# perplexity" not in text
+    assert "**" not in text
