@@ -1,0 +1,34 @@
+"""Files → documents → ids, with exact counts of tokens, characters, bytes and words; vocabularies.
+
+>>> import pathlib, tempfile
+>>> folder = tempfile.TemporaryDirectory()
+>>> path = pathlib.Path(folder.name, "held_out.txt")
+>>> _ = path.write_text("to be or not to be")
+>>> with encode(path, Vocabulary.from_text(path)) as encoded:
+...     encoded.tokens, encoded.words, encoded.read(0, 5).ids.tolist()
+(18, 6, [6, 4, 0, 1, 2])
+>>> folder.cleanup()
+"""
+
+from rnneval.text.blocks import BlockCuts
+from rnneval.text.encode import encode
+from rnneval.text.encoded import Document, EncodedText, TokenSlice
+from rnneval.text.find import find_vocabulary, siblings
+from rnneval.text.options import TextOptions
+from rnneval.text.part import Part
+from rnneval.text.sources import Paths
+from rnneval.text.vocabulary import Vocabulary
+
+__all__ = [
+    "BlockCuts",
+    "Document",
+    "EncodedText",
+    "Part",
+    "Paths",
+    "TextOptions",
+    "TokenSlice",
+    "Vocabulary",
+    "encode",
+    "find_vocabulary",
+    "siblings",
+]

@@ -1,0 +1,100 @@
+"""The vocabulary beside a checkpoint."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnneval.errors import VocabularyError
+from rnneval.text.vocabulary import Vocabulary
+
+_NAMES = re.compile(
+    r"vocab|token(izer|s\b|_to_|2)|(char|chr|word|ch)s?_?(2|to)_?(idx|ix|int|id|index|indices|n)\b"
+    r"|(idx|ix|int|id|index|n)_?(2|to)_?(char|chr|word|ch|token)|(char|word)_(index|indices)|(index|indices)_(char|word)",
+    re.IGNORECASE,
+)
+_READABLE = (".json", ".txt", ".npy")
+_PICKLES = (".pkl", ".pickle", ".p")
+_MOST = 50
+"""Candidates that are looked into; a folder with more is no model's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Looked:
+    """What came of the candidates."""
+
+    fitting: list[Vocabulary]
+    refused: list[str]
+    """Why, a line each."""
+
+
+def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
+    """Name the files that may hold the vocabulary of a checkpoint, by their names alone, sorted.
+
+    Looked at are the folder that holds the checkpoint and, where the checkpoint is a folder, that too:
+    `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy.
+    """
+    return _named(Path(checkpoint), _READABLE)[:_MOST]
+
+
+def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
+    """Find the one vocabulary beside a checkpoint that fits a model with so many outputs.
+
+    Raises:
+        VocabularyError: none fits (what was tried, and why not), or two that fit differ.
+    """
+    path = Path(checkpoint)
+    looked = _look(siblings(path), width)
+    distinct = {(vocabulary.sha256, vocabulary.first_id): vocabulary for vocabulary in reversed(looked.fitting)}
+    if len(distinct) == 1:
+        return looked.fitting[0]
+    if distinct:
+        names = " and ".join(sorted(vocabulary.source for vocabulary in distinct.values()))
+        raise VocabularyError(
+            f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
+        )
+    raise VocabularyError(_about_none(path, width, looked.refused + _pickles(path)))
+
+
+def _named(checkpoint: Path, endings: tuple[str, ...]) -> list[Path]:
+    folders = [checkpoint, checkpoint.parent] if checkpoint.is_dir() else [checkpoint.parent]
+    found = []
+    for folder in folders:
+        try:
+            found += sorted(
+                entry for entry in folder.iterdir() if entry.suffix.lower() in endings and entry != checkpoint
+            )
+        except OSError:  # what cannot be listed has no candidates: the error then says what to give
+            continue
+    return [entry for entry in found if _NAMES.search(entry.stem) and entry.is_file()]
+
+
+def _look(candidates: list[Path], width: int) -> _Looked:
+    looked = _Looked(fitting=[], refused=[])
+    for candidate in candidates:
+        try:
+            looked.fitting.append(Vocabulary.from_file(candidate).fit(width))
+        except VocabularyError as error:
+            looked.refused.append(str(error))
+    return looked
+
+
+def _pickles(checkpoint: Path) -> list[str]:
+    """Say of each pickle how to turn it into JSON."""
+    refusals = []
+    for pickle in _named(checkpoint, _PICKLES):
+        try:
+            Vocabulary.from_file(pickle)
+        except VocabularyError as error:
+            refusals.append(str(error))
+    return refusals
+
+
+def _about_none(checkpoint: Path, width: int, refused: list[str]) -> str:
+    tried = (
+        f"tried: {'; '.join(refused)}" if refused else "no file named like a vocabulary (vocab.json, char2idx.json …)"
+    )
+    return (
+        f"{checkpoint}: no vocabulary for its {width:,} outputs beside it ({tried}): "
+        "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT"
+    )

@@ -1,0 +1,157 @@
+"""Text files from the disk: bytes → characters, strictly, in chunks; a hash and a byte-order mark a file."""
+
+import codecs
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rnneval.errors import TextError, UsageError
+from rnneval.records import run
+
+CHUNK_BYTES = 1 << 20
+"""Read at a time: what bounds the memory, whatever the length of the text."""
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+_LFS = b"version https://git-lfs"
+_MAGICS = {
+    _LFS: "is a Git LFS pointer, not the text itself: fetch it with git lfs pull",
+    b"\xff\xfe": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
+    b"\x1f\x8b": "is compressed by gzip: unpack it first (gunzip)",
+    b"PK\x03\x04": "is a zip archive (a .keras model is one): give the checkpoint first, then text files",
+    b"\x89HDF": "is an HDF5 file: give the checkpoint first, then text files",
+}
+_LONGEST_MAGIC = max(map(len, _MAGICS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Characters:
+    """A run of characters of one file, decoded; `file` counts the files from 0."""
+
+    text: str
+    file: int
+
+
+class Sources:
+    """The files of one text, read front to back; what was found on the way stands in `files` and `warnings`."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths = _as_list(paths)
+        self.files: list[run.TextFile] = []
+        """One a file that was read to its end, with the hash of its raw bytes."""
+        self.warnings: list[run.Warning] = []
+
+    @property
+    def name(self) -> str:
+        """What to call the text in a message."""
+        first = self.paths[0]
+        return first if len(self.paths) == 1 else f"{first} and {len(self.paths) - 1} more"
+
+    def read(self) -> Iterator[Characters]:
+        """Decode every file, each on its own, without its byte-order mark.
+
+        Raises:
+            TextError: a file is missing, a folder, unreadable, not UTF-8, or something else than text.
+        """
+        for number, path in enumerate(self.paths):
+            digest = hashlib.sha256()
+            for text in self._texts(path, digest):
+                yield Characters(text=text, file=number)
+            self.files.append(run.TextFile(path=path, sha256=digest.hexdigest()))
+
+    def count(self) -> int:
+        """Count the characters of all files by their first bytes; what is not UTF-8 is left to `read` to refuse.
+
+        Raises:
+            TextError: as `read`, or a pipe, which cannot be read a second time.
+        """
+        return sum(self._count(path) for path in self.paths)
+
+    def _texts(self, path: str, digest: "hashlib._Hash") -> Iterator[str]:
+        rest, place = b"", 0
+        for number, raw in enumerate(_raw_chunks(path)):
+            digest.update(raw)
+            data = rest + raw
+            text, used = _decode(data, path, place, last=False)
+            rest, place = data[used:], place + used
+            if number == 0 and text.startswith("\ufeff"):
+                text = text[1:]
+                self.warnings.append(run.Warning(code="bom", message=f"{path}: a byte-order mark was dropped"))
+            if text:
+                yield text
+        _decode(rest, path, place, last=True)
+
+    @staticmethod
+    def _count(path: str) -> int:
+        if not stat.S_ISREG(_status(path).st_mode):
+            raise TextError(f"{path}: is a pipe or device, and --part reads it twice: write it to a file first")
+        characters = 0
+        for number, raw in enumerate(_raw_chunks(path)):
+            continuation = (np.frombuffer(raw, np.uint8) & 0xC0) == 0x80
+            characters += len(raw) - int(np.count_nonzero(continuation))
+            if number == 0 and raw.startswith(codecs.BOM_UTF8):
+                characters -= 1
+        return characters
+
+
+def _as_list(paths: Paths) -> list[str]:
+    several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not several:
+        raise UsageError("no text was given: name at least one UTF-8 file")
+    return [os.fspath(path) for path in several]
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise TextError(_unreadable(path, error)) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise TextError(f"{path}: is a folder, a text file is needed: name its files, such as {Path(path) / '*.txt'}")
+    return status
+
+
+def _unreadable(path: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: no such file: give the path of a UTF-8 text, from {Path.cwd()} or absolute"
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return f"{path}: cannot be read: {why}: a readable UTF-8 text file is needed"
+
+
+def _raw_chunks(path: str) -> Iterator[bytes]:
+    """Read a file in chunks; the first holds at least as much as the longest magic number (or the whole file)."""
+    _status(path)
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(CHUNK_BYTES)
+            _refuse_magic(raw[:_LONGEST_MAGIC], path)
+            while raw:
+                yield raw
+                raw = file.read(CHUNK_BYTES)
+    except OSError as error:
+        raise TextError(_unreadable(path, error)) from error
+
+
+def _refuse_magic(head: bytes, path: str) -> None:
+    for magic, what in _MAGICS.items():
+        if head.startswith(magic):
+            raise TextError(f"{path}: {what}; a UTF-8 text is needed")
+
+
+def _decode(data: bytes, path: str, place: int, *, last: bool) -> tuple[str, int]:
+    """Decode what is whole; a character cut off by the end of the chunk stays for the next."""
+    try:
+        return codecs.utf_8_decode(data, "strict", last)
+    except UnicodeDecodeError as error:
+        offset = place + error.start
+        seen = f"0x{data[error.start]:02X}"
+        raise TextError(
+            f"{path}: not UTF-8: byte {seen} at offset {offset:,} ({error.reason}): "
+            "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error

@@ -1,0 +1,221 @@
+"""Pieces of text → units and token ends: characters, bytes or words."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import VocabularyError
+from rnneval.text.units import Bools, Counts, Ints, Letters, Units, look_up
+from rnneval.text.unknown import Place, Unknowns
+from rnneval.text.vocabulary import Vocabulary
+
+EOS = "<eos>"
+"""A word vocabulary that has it reads every line feed as this token."""
+_ABSENT = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A piece of text as tokens: units `(n,)`, ids `(tokens,)`."""
+
+    units: Units
+    ids: NDArray[Any]
+    ends: Ints | None
+    """Where each token ends, in units; None where every unit is a token."""
+
+
+class Tokeniser(Protocol):
+    """Splits pieces into tokens; what it does not know it tells `unknowns`."""
+
+    kind: str
+    unknowns: Unknowns
+
+    def tokens(self, text: str, piece: Letters) -> Batch:
+        """Split a piece, which for words must not end within one."""
+        ...
+
+
+class _Policy:
+    """What becomes of unknown tokens: `id` stands for them, or they are dropped (None)."""
+
+    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
+        self.skips = unknown == "skip"
+        self.id = vocabulary.first_id  # `error`: any will do, as the text is refused in the end
+        if unknown not in {"error", "skip"}:
+            if unknown not in vocabulary.ids:
+                raise VocabularyError(
+                    f"--unknown {unknown!r} is not a token of the vocabulary ({vocabulary.source}): "
+                    "give error, skip, or one of its tokens"
+                )
+            self.id = vocabulary.ids[unknown]
+
+
+class _Reader:
+    """Keeps count of where in the text a tokeniser is."""
+
+    def __init__(self, kind: str, vocabulary: Vocabulary, unknown: str) -> None:
+        self.unknowns = Unknowns(kind)
+        self._policy = _Policy(vocabulary, unknown)
+        self._characters = 0
+        self._lines = 1
+
+    def _note(self, counts: dict[str, int], units: Units, first: int) -> None:
+        """Count unknown tokens, the first of which begins at unit `first` of the piece."""
+        before = int(units.characters[: first + 1].sum()) - 1
+        line = self._lines + int(units.newlines[:first].sum())
+        self.unknowns.add(counts, Place(character=self._characters + before, line=line))
+
+    def _pass(self, units: Units) -> None:
+        self._characters += int(units.characters.sum())
+        self._lines += int(units.newlines.sum())
+
+    def _every_unit(self, units: Units, ids: NDArray[Any], values: NDArray[Any]) -> Batch:
+        """Make each unit a token; `values` are code points or bytes."""
+        unknown = ids == _ABSENT
+        ends = None
+        if unknown.any():
+            points, counts = np.unique(values[unknown], return_counts=True)
+            self._note(dict(zip(map(chr, points), counts.tolist(), strict=True)), units, int(unknown.argmax()))
+            if self._policy.skips:
+                ends = np.flatnonzero(~unknown) + 1
+                ids = ids[~unknown]
+            else:
+                ids[unknown] = self._policy.id
+        self._pass(units)
+        return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends)
+
+
+class CharTokeniser(_Reader):
+    """One code point a token."""
+
+    kind = "char"
+
+    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
+        super().__init__("char", vocabulary, unknown)
+        self._table = _table({ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1})
+
+    def tokens(self, text: str, piece: Letters) -> Batch:  # noqa: ARG002 - words need the text itself
+        """Split a piece."""
+        n = len(piece.points)
+        units = Units(
+            characters=np.ones(n, np.uint8),
+            bytes=piece.widths,
+            words=piece.begins,
+            newlines=piece.newline,
+            unknown=np.zeros(n, bool),
+            runs_on=piece.runs_on,
+        )
+        return self._every_unit(units, look_up(self._table, piece.points), piece.points)
+
+
+class ByteTokeniser(_Reader):
+    """One byte of UTF-8 a token; a character and a word are counted at their first byte."""
+
+    kind = "byte"
+
+    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
+        super().__init__("byte", vocabulary, unknown)
+        ids = vocabulary.ids.items()
+        self._table = _table({ord(token): id_ for token, id_ in ids if len(token) == 1 and ord(token) < 256})
+
+    def tokens(self, text: str, piece: Letters) -> Batch:  # noqa: ARG002 - words need the text itself
+        """Split a piece."""
+        values = np.frombuffer(piece.utf8, np.uint8)
+        lead = (values & 0xC0) != 0x80
+        units = Units(
+            characters=lead,
+            bytes=np.ones(len(values), np.uint8),
+            words=_at(lead, piece.begins),
+            newlines=values == 0x0A,
+            unknown=np.zeros(len(values), bool),
+            runs_on=np.repeat(~piece.space, piece.widths) & ~_at(lead, piece.begins),
+        )
+        return self._every_unit(units, look_up(self._table, values), values)
+
+
+class WordTokeniser(_Reader):
+    """What `str.split` gives; with `<eos>` in the vocabulary also every line feed."""
+
+    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
+        super().__init__("word", vocabulary, unknown)
+        self._ids = dict(vocabulary.ids)  # a plain dict answers twice as fast
+        self._eos = vocabulary.ids.get(EOS)
+        self.kind = "word" if self._eos is None else "word+eos"
+        self.literal_eos = False
+        """The text itself has the word `<eos>`."""
+
+    def tokens(self, text: str, piece: Letters) -> Batch:
+        """Split a piece, which must not end within a word."""
+        words = text.split()
+        ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
+        self.literal_eos = self.literal_eos or (self._eos is not None and bool((ids == self._eos).any()))
+        units = self._units(piece)
+        ends = np.flatnonzero(~piece.space & np.append(piece.space[1:], True)) + 1
+        absent = np.flatnonzero(ids == _ABSENT)
+        if len(absent):
+            first = int(np.flatnonzero(piece.begins)[absent[0]])
+            self._note(Counter(words[place] for place in absent), units, first)
+            units = replace(units, unknown=_marks(len(piece.points), ends[absent] - 1))
+            ids[absent] = self._policy.id
+        self._pass(units)
+        kept = _marks(len(ids), absent, invert=True) if self._policy.skips else slice(None)
+        return self._with_lines(units, piece.newline, ids[kept], ends[kept])
+
+    def _units(self, piece: Letters) -> Units:
+        n = len(piece.points)
+        return Units(
+            characters=np.ones(n, np.uint8),
+            bytes=piece.widths,
+            words=piece.begins,
+            newlines=piece.newline,
+            unknown=np.zeros(n, bool),
+            runs_on=piece.runs_on,
+            gap=piece.space if self._eos is None else piece.space & ~piece.newline,
+            blank=piece.points == 0x20,
+        )
+
+    def _with_lines(self, units: Units, newline: Bools, ids: Ints, ends: Ints) -> Batch:
+        """Put the line feeds, which are tokens of their own, between the words."""
+        if self._eos is None:
+            return Batch(units=units, ids=ids, ends=ends)
+        lines = np.flatnonzero(newline) + 1
+        both = np.concatenate([ends, lines])
+        order = np.argsort(both, kind="stable")
+        ids = np.concatenate([ids, np.full(len(lines), self._eos)])
+        return Batch(units=units, ids=ids[order], ends=both[order])
+
+
+def tokeniser(vocabulary: Vocabulary, kind: str, unknown: str) -> CharTokeniser | ByteTokeniser | WordTokeniser:
+    """Give the tokeniser of a kind.
+
+    Raises:
+        VocabularyError: the token for unknown ones, or every byte or character, is not in the vocabulary.
+    """
+    if kind == "word":
+        return WordTokeniser(vocabulary, unknown)
+    return ByteTokeniser(vocabulary, unknown) if kind == "byte" else CharTokeniser(vocabulary, unknown)
+
+
+def _table(ids: dict[int, int]) -> NDArray[np.int32]:
+    """Give the id of each code point (or byte), −1 for none; the last entry stands for all beyond."""
+    table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)
+    table[list(ids)] = list(ids.values())
+    return table
+
+
+def _at(lead: Bools, of_characters: Counts) -> Bools:
+    """Spread a fact of characters over bytes, at each one's first."""
+    spread = np.zeros(len(lead), bool)
+    spread[lead] = of_characters
+    return spread
+
+
+def _marks(size: int, places: Ints, *, invert: bool = False) -> Bools:
+    """Give `size` times False, but True at the places; or the other way round."""
+    marks = np.full(size, invert)
+    marks[places] = not invert
+    return marks

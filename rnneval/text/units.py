@@ -1,0 +1,94 @@
+"""Facts of every character or byte of the final text, and of spans of them."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Counts = NDArray[Any]
+"""An array of small counts in whatever integer or boolean type is at hand."""
+
+_BEYOND_SPACES = 0x3002
+"""All white space of Unicode lies below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letters:
+    """Facts of the n characters of a piece; every array has the shape `(n,)`."""
+
+    points: NDArray[np.uint8] | NDArray[np.uint32]
+    """Code points."""
+    widths: NDArray[np.uint8]
+    """Bytes in UTF-8."""
+    space: Bools
+    """White space, by `str.isspace`."""
+    newline: Bools
+    """Line feed."""
+    begins: Bools
+    """A word begins here: not white space, after white space or at the start of a document."""
+    utf8: bytes
+    """The piece itself."""
+
+    @property
+    def runs_on(self) -> Bools:
+        """Within a word that began before this character."""
+        return ~self.space & ~self.begins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """What is counted at each of n characters (or bytes, for a byte model); shape `(n,)` each."""
+
+    characters: Counts
+    bytes: Counts
+    words: Counts
+    """Words that begin here."""
+    newlines: Counts
+    unknown: Counts
+    runs_on: Bools
+    """Within a word that began before this unit."""
+    gap: Counts | None = None
+    """White space between tokens; None where every character is in a token of its own."""
+    blank: Counts | None = None
+    """U+0020 among `gap`."""
+
+
+def letters(text: str, *, after_word: bool) -> Letters:
+    """Look at a piece, which follows a character other than white space of the same document if `after_word`.
+
+    >>> letters("a b", after_word=False).begins.tolist()
+    [True, False, True]
+    """
+    utf8 = text.encode()
+    ascii_only = len(utf8) == len(text)
+    points = np.frombuffer(utf8, np.uint8) if ascii_only else np.frombuffer(text.encode("utf-32-le"), "<u4")
+    space = look_up(_spaces(), points)
+    begins = ~space
+    begins[1:] &= space[:-1]
+    begins[0] &= not after_word
+    widths = np.ones(len(points), np.uint8) if ascii_only else _widths(points)
+    return Letters(points=points, widths=widths, space=space, newline=points == 0x0A, begins=begins, utf8=utf8)
+
+
+def look_up(table: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
+    """Give the table's entry for each code point, its last entry for all beyond it."""
+    return table.take(points, mode="clip")
+
+
+def byte_offsets(widths: NDArray[np.uint8]) -> Ints:
+    """Give where each character begins, in bytes from the start of its piece."""
+    return np.cumsum(widths, dtype=np.int64) - widths
+
+
+@cache
+def _spaces() -> Bools:
+    return np.array([chr(point).isspace() for point in range(_BEYOND_SPACES)])
+
+
+def _widths(points: NDArray[Any]) -> NDArray[np.uint8]:
+    widths = 1 + (points >= 0x80).view(np.uint8) + (points >= 0x800) + (points >= 0x10000)
+    return widths.astype(np.uint8, copy=False)

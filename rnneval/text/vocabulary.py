@@ -1,0 +1,241 @@
+"""The map from tokens to ids, and whether it fits a model."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from rnneval.errors import VocabularyError
+
+_SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Za-z_ ]+\]|")
+"""What no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """Tokens in the order of their ids, which run from `first_id` without a gap."""
+
+    kind: str
+    """`char`, `byte` or `word`: how a text is split into its tokens, unless an option says otherwise."""
+    tokens: tuple[str, ...] = field(repr=False)
+    """One-to-one; bytes are written as the 256 characters of Latin-1."""
+    first_id: int = 0
+    """0, or 1 where id 0 is padding or the unknown token (keras Tokenizer, StringLookup)."""
+    source: str = "given"
+    """Where it was found, in words."""
+    fixed_ids: bool = False
+    """The ids were given, not only the order, so that `fit` may not move them."""
+
+    @classmethod
+    def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
+        """Make a vocabulary of what people have.
+
+        Args:
+            tokens: A list in the order of ids, a map token → id, or a map id → token (`idx2char`).
+            source: Where it was found, in words.
+            kind: `char`, `byte` or `word`; None: `char` if every token but special ones (`[UNK]`, `<pad>`) is one
+                character, `byte` if the tokens are numbers from 0 to 255, else `word`.
+
+        Raises:
+            VocabularyError: not one-to-one onto 0…V−1 or 1…V, with the first duplicate or gap.
+
+        >>> Vocabulary.from_tokens({"b": 2, "a": 1}).ids["a"]
+        1
+        """
+        ordered = _ordered(tokens, source)
+        kind = kind or _kind(ordered.tokens)
+        names = tuple(_name(token, kind, source) for token in ordered.tokens)
+        _refuse_duplicates(names, ordered.first_id, source)
+        return cls(kind=kind, tokens=names, first_id=ordered.first_id, source=source, fixed_ids=ordered.fixed)
+
+    @classmethod
+    def from_bytes(cls) -> "Vocabulary":
+        """Give the 256 byte values, each its own id."""
+        return cls(kind="byte", tokens=tuple(map(chr, range(256))), source="the 256 byte values", fixed_ids=True)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], kind: str | None = None) -> "Vocabulary":
+        """Read a vocabulary file: JSON (map, list, keras Tokenizer), one token a line, or .npy of strings.
+
+        Raises:
+            VocabularyError: no such file, none of these, a pickle, or not one-to-one (see `from_tokens`).
+        """
+        from rnneval.text.vocabulary_file import read
+
+        content = read(path)
+        return cls.from_tokens(content.tokens, source=os.fspath(path), kind=kind or content.kind)
+
+    @classmethod
+    def from_text(cls, paths: Any, options: Any = None) -> "Vocabulary":
+        """Take what a training text holds, sorted: `sorted(set(text))`, as the tutorials do.
+
+        Args:
+            paths: One path or several, as for `rnneval.text.encode`.
+            options: `TextOptions`: newlines, normalize and (if given) part apply; `tokens="word"` takes words.
+
+        Raises:
+            TextError: as `rnneval.text.encode`.
+        """
+        from rnneval.text.distinct import distinct
+
+        found = distinct(paths, options)
+        return cls(kind=found.kind, tokens=found.tokens, source=f"the text {found.name}")
+
+    @property
+    def size(self) -> int:
+        """How many tokens there are."""
+        return len(self.tokens)
+
+    @cached_property
+    def ids(self) -> Mapping[str, int]:
+        """The id of each token."""
+        return MappingProxyType({token: id_ for id_, token in enumerate(self.tokens, start=self.first_id)})
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the tokens in the order of their ids, as a JSON list in ASCII."""
+        return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
+
+    def fit(self, width: int) -> "Vocabulary":
+        """Give the vocabulary for a model with so many outputs, or refuse it before anything is evaluated.
+
+        A list of one token less than the outputs gets ids from 1 (said so in `source`), as in the TensorFlow
+        tutorial, whose `ids_from_chars` has [UNK] at 0.
+
+        Raises:
+            VocabularyError: the sizes do not agree.
+
+        >>> Vocabulary.from_tokens(["a", "b"]).fit(3).ids["a"]
+        1
+        """
+        if self.first_id + self.size == width:
+            return self
+        if self.first_id + self.size + 1 == width and self._may_move():
+            assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
+            return replace(self, first_id=1, source=assumed, fixed_ids=True)
+        raise VocabularyError(f"{self._sizes(width)}: {self._cause(width)}")
+
+    def _may_move(self) -> bool:
+        return not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0])
+
+    def _sizes(self, width: int) -> str:
+        return (
+            f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to "
+            f"{self.first_id + self.size - 1:,}, the model has {width:,} outputs (ids 0 to {width - 1:,})"
+        )
+
+    def _cause(self, width: int) -> str:
+        if self.first_id + self.size < width:
+            return (
+                "too small: was it made from less text than the model was trained on, or does it lack special tokens "
+                "([UNK], padding)? give the one it was trained with: --vocab FILE, or --vocab-from TRAINING_TEXT"
+            )
+        if self.first_id == 1 and self.size == width:
+            return (
+                "its ids begin at 1 and the last has no output: count them from 0, or give a list in the order of ids"
+            )
+        return (
+            "too large: was it made from more or other text (case, newlines, normalisation), or cut when the model was "
+            "trained (num_words, max_tokens)? give the one it was trained with: --vocab FILE"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ordered:
+    """Tokens in the order of their ids."""
+
+    tokens: Sequence[Any]
+    first_id: int
+    fixed: bool
+
+
+def _ordered(given: object, source: str) -> _Ordered:
+    if isinstance(given, Mapping):
+        pairs = _pairs(given, source)
+        _refuse_duplicates([id_ for id_, _ in pairs], None, source)
+        pairs.sort(key=lambda pair: pair[0])
+        ids = [id_ for id_, _ in pairs]
+        _refuse_gaps(ids, source)
+        return _Ordered(tokens=[token for _, token in pairs], first_id=ids[0], fixed=True)
+    if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
+        raise VocabularyError(
+            f"the vocabulary ({source}) is a {type(given).__name__}: give a list of tokens in the order of their ids, "
+            "or a map from token to id"
+        )
+    tokens = list(given)
+    if not tokens:
+        raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
+    return _Ordered(tokens=tokens, first_id=0, fixed=False)
+
+
+def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
+    """Give (id, token) of a map either way round: whichever side holds the whole numbers."""
+    if not given:
+        raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
+    if all(map(_is_id, given.values())):
+        return [(int(id_), token) for token, id_ in given.items()]
+    if all(_is_id(key) or _is_digits(key) for key in given):
+        return [(int(id_), token) for id_, token in given.items()]
+    odd = next((key, value) for key, value in given.items() if not _is_id(value))
+    raise VocabularyError(
+        f"the vocabulary ({source}) maps {odd[0]!r} to {odd[1]!r}: give token → id or id → token, "
+        "with ids that are whole numbers"
+    )
+
+
+def _is_id(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _is_digits(key: object) -> bool:
+    """Tell whether a key of a JSON object is an id: JSON has no other keys than strings."""
+    return isinstance(key, str) and re.fullmatch("[0-9]{1,9}", key) is not None
+
+
+def _refuse_gaps(ids: Sequence[int], source: str) -> None:
+    first = ids[0]
+    gap = next((id_ for id_, found in enumerate(ids, start=first) if id_ != found), None)
+    if first not in {0, 1} or gap is not None:
+        what = f"ids begin at {first}" if first not in {0, 1} else f"id {gap} is missing"
+        raise VocabularyError(
+            f"the vocabulary ({source}): {what}, of {len(ids):,} ids up to {ids[-1]:,}: "
+            "ids must run from 0 or 1 without a gap"
+        )
+
+
+def _refuse_duplicates(values: Sequence[Any], first_id: int | None, source: str) -> None:
+    """Refuse tokens (whose ids count from `first_id`), or ids (None), that come twice."""
+    seen: dict[Any, int] = {}
+    for place, value in enumerate(values):
+        if value in seen:
+            twice = (
+                f"id {value} is given to two tokens"
+                if first_id is None
+                else f"the token {value!r} has the ids {seen[value] + first_id} and {place + first_id}"
+            )
+            raise VocabularyError(f"the vocabulary ({source}): {twice}: tokens and ids must be one-to-one")
+        seen[value] = place
+
+
+def _kind(tokens: Sequence[Any]) -> str:
+    if all(_is_id(token) and 0 <= token < 256 for token in tokens):
+        return "byte"
+    lengths = {len(token) for token in tokens if isinstance(token, str) and not _SPECIAL.fullmatch(token)}
+    return "char" if lengths == {1} else "word"
+
+
+def _name(token: object, kind: str, source: str) -> str:
+    """Give a token as a string; a byte as its character of Latin-1."""
+    if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:  # type: ignore[call-overload]
+        return chr(token)  # type: ignore[arg-type]
+    if isinstance(token, str):
+        return str(token)
+    raise VocabularyError(
+        f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: tokens are strings"
+        + (" or numbers from 0 to 255" if kind == "byte" else "")
+    )

@@ -1,0 +1,178 @@
+"""Vocabulary files, told apart by what is in them. Pickles are never opened: they run code."""
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnneval.errors import VocabularyError
+
+_NPY = b"\x93NUMPY"
+_LARGEST = 1 << 28
+"""Bytes; no vocabulary is larger."""
+_ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a vocabulary file holds."""
+
+    tokens: object
+    """A list in the order of ids, or a map."""
+    kind: str | None = None
+    """`char` or `word` where the file says so itself."""
+
+
+def read(path: str | os.PathLike[str]) -> Content:
+    """Read a vocabulary file.
+
+    Raises:
+        VocabularyError: it cannot be read, is a pickle, or holds something else than tokens.
+    """
+    name = os.fspath(path)
+    raw = _bytes(name)
+    if raw.startswith(_NPY):
+        return Content(tokens=_array(raw, name))
+    if _is_pickle(raw, name):
+        raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"))
+    text = _text(raw, name)
+    plain = _json(text, name)
+    return Content(tokens=_lines(text, name)) if plain is None else _content(plain, name)
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        with Path(name).open("rb") as file:
+            raw = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise VocabularyError(f"{name}: cannot be read: {why}: give a vocabulary file or --vocab-from TEXT") from error
+    if not raw or len(raw) > _LARGEST:
+        size = "is empty" if not raw else f"is larger than {_LARGEST:,} bytes"
+        raise VocabularyError(f"{name}: {size}: a vocabulary is a JSON map or list, or one token a line")
+    if raw.startswith(b"version https://git-lfs"):
+        raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
+    return raw
+
+
+def _is_pickle(raw: bytes, name: str) -> bool:
+    """Tell by the protocol mark (2 and later) or, as older ones have no mark, by the ending."""
+    marked = raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")
+    return marked or Path(name).suffix in {".pkl", ".pickle", ".p"}
+
+
+def _about_pickle(name: str, what: str, load: str) -> str:
+    target = str(Path(name).with_suffix(".json"))
+    code = (
+        f"import json, numpy, pickle; v = {load.format(path=name)}; v = getattr(v, 'word_index', v); "
+        f"v = v.tolist() if hasattr(v, 'tolist') else v; "
+        f"json.dump(v if isinstance(v, dict) else list(v), open({target!r}, 'w'), default=int)"
+    )
+    return f'{name}: {what}, which runs code when opened: if you trust it, turn it into JSON: python -c "{code}"'
+
+
+def _array(raw: bytes, name: str) -> list[str]:
+    try:
+        found = np.load(io.BytesIO(raw), allow_pickle=False)
+    except ValueError as error:
+        if "pickle" in str(error).lower():
+            load = "numpy.load({path!r}, allow_pickle=True)"
+            raise VocabularyError(_about_pickle(name, "is an array of objects, a pickle", load)) from error
+        raise VocabularyError(f"{name}: not a whole .npy file: {error}: save it again") from error
+    if found.dtype.kind != "U" or found.ndim != 1:
+        raise VocabularyError(
+            f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
+            "the order of their ids"
+        )
+    tokens: list[str] = found.tolist()
+    return tokens
+
+
+def _text(raw: bytes, name: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise VocabularyError(
+            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
+            "a vocabulary is JSON or one token a line, in UTF-8"
+        ) from error
+
+
+def _json(text: str, name: str) -> Any:
+    """Give a JSON map or list, or None for what is one token a line."""
+    if Path(name).suffix != ".json" and not text.lstrip().startswith(("{", "[", '"')):
+        return None
+    try:
+        plain = json.loads(text, object_pairs_hook=_once(name))
+        if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
+            plain = json.loads(plain, object_pairs_hook=_once(name))
+    except (ValueError, RecursionError) as error:
+        if Path(name).suffix != ".json":
+            return None
+        raise VocabularyError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
+    return plain if isinstance(plain, dict | list) or Path(name).suffix == ".json" else None
+
+
+def _once(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Give a reader of JSON objects that refuses a key that comes twice, which JSON would let pass."""
+
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise VocabularyError(f"{name}: {key!r} comes twice: tokens and ids must be one-to-one")
+            found[key] = value
+        return found
+
+    return read_object
+
+
+def _content(plain: Any, name: str) -> Content:
+    """Take the tokens out of a JSON value: a keras Tokenizer keeps them in its config, itself as JSON."""
+    if not isinstance(plain, dict | list):
+        raise VocabularyError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
+    if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
+        config = plain.get("config")
+        index = config.get("word_index") if isinstance(config, dict) else None
+        if not isinstance(config, dict) or not isinstance(index, str):
+            raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
+        return Content(tokens=json.loads(index), kind="char" if config.get("char_level") else "word")
+    if isinstance(plain, dict) and isinstance(plain.get("model"), dict):
+        raise VocabularyError(
+            f"{name}: is a tokenizer of word pieces (Hugging Face): models of char, byte or word are supported"
+        )
+    return Content(tokens=plain)
+
+
+def _lines(text: str, name: str) -> list[str]:
+    r"""Split one token a line; a line feed stands there as itself (two empty lines) or as \n."""
+    lines = re.split("\r?\n", text)
+    if lines[-1] == "":
+        lines.pop()
+    tokens: list[str] = []
+    place = 0
+    while place < len(lines):
+        if lines[place] == "":
+            if lines[place + 1 : place + 2] != [""]:
+                raise VocabularyError(
+                    f"{name}: line {place + 1} is empty: one token a line; a line feed is written \\n"
+                )
+            place += 1
+            tokens.append("\n")
+        else:
+            tokens.append(lines[place])
+        place += 1
+    return _unescaped(tokens)
+
+
+def _unescaped(tokens: list[str]) -> list[str]:
+    r"""Read \n, \r, \t where all other tokens are single characters; a list of words may mean them as they are."""
+    if any(len(token) > 1 and token not in _ESCAPES and not token.startswith(("<", "[")) for token in tokens):
+        return tokens
+    return [_ESCAPES.get(token, token) for token in tokens]
