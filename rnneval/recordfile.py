@@ -3,8 +3,11 @@
 Parquet tables carry their schema, signature and hashes in the file's own metadata (`table_metadata`).
 """
 
+import errno
 import json
 import os
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,13 +18,14 @@ from typing import Any
 import msgspec
 
 from rnneval.errors import RecordError
-from rnneval.records import Gate, Run, Wiring
+from rnneval.records import Gate, Opened, Run, Wiring
 
-Record = Run | Wiring | Gate
-_CLASSES: dict[str, type[Run | Wiring | Gate]] = {
+Record = Run | Wiring | Gate | Opened
+_CLASSES: dict[str, type[Record]] = {
     "rnneval.run/1": Run,
     "rnneval.wiring/1": Wiring,
     "rnneval.gate/1": Gate,
+    "rnneval.opened/1": Opened,
 }
 
 
@@ -49,7 +53,7 @@ def decode(text: str | bytes, where: str = "the record") -> Record:
     """
     plain = _plain(text, where)
     schema = plain.get("schema")
-    if schema not in _CLASSES:
+    if not isinstance(schema, str) or schema not in _CLASSES:
         raise RecordError(f"{where}: {_about_schema(schema)}")
     try:
         return msgspec.convert(plain, _CLASSES[schema])
@@ -95,7 +99,8 @@ def write(record: Record, path: str | os.PathLike[str]) -> None:
     """
     text = encode(record)
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Paths that are not UTF-8 hold lone surrogates: "backslashreplace" writes these as JSON's own escapes.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 @contextmanager
@@ -103,24 +108,23 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; on leaving without an error it is synced and takes `path`'s place.
 
     The temporary file lies in the same folder, so that the rename is atomic; whatever ends the block early, an
-    interrupt included, removes it.
+    interrupt included, removes it. A symbolic link stays, and what it points to is replaced. What is neither a file nor
+    a folder, such as /dev/stdout, a pipe or /dev/null, is not replaced but gets the finished content.
 
     Raises:
         RecordError: the folder does not exist, the disk is full, or the file cannot be written for another reason.
     """
-    target = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
-        os.close(handle)
+        target = _behind_link(Path(path))
+        temporary = _create_beside(target)
     except OSError as error:
-        raise RecordError(f"{target}: cannot be written: {error.strerror or error}") from error
-    temporary = Path(name)
+        raise RecordError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from error
     try:
         yield temporary
         _settle(temporary, target)
     except OSError as error:
         raise RecordError(
-            f"{target}: cannot be written: {error.strerror or error}; what was there is unchanged"
+            f"{os.fspath(path)}: cannot be written: {error.strerror or error}; what was there is unchanged"
         ) from error
     finally:
         with suppress(OSError):
@@ -138,24 +142,48 @@ def schema_names() -> tuple[str, ...]:
     return tuple(_CLASSES)
 
 
+def _behind_link(path: Path) -> Path:
+    """Give the file, there already or not, that a symbolic link stands for, else the path itself."""
+    return Path(os.path.realpath(path)) if path.is_symlink() and not _is_special(path) else path
+
+
+def _create_beside(target: Path) -> Path:
+    """Create an empty file that no other writer has, with the permissions of an ordinary file.
+
+    The kernel applies the umask: asking for it from Python means changing it for all threads.
+    """
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    folder = Path(tempfile.gettempdir()) if _is_special(target) else target.parent
+    temporary = folder / f".{target.name[:32]}.{secrets.token_hex(8)}.part"
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return temporary
+
+
 def _settle(temporary: Path, target: Path) -> None:
-    """Bring the data to the disk, give it the permissions of an ordinary file, and put it in its place."""
-    with temporary.open("rb") as file:
+    """Bring the data to the disk and put it in its place."""
+    if _is_special(target):
+        with temporary.open("rb") as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+        return
+    with temporary.open("rb+") as file:
         os.fsync(file.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    temporary.chmod(0o666 & ~mask)
     temporary.replace(target)
+
+
+def _is_special(target: Path) -> bool:
+    """Whether this is a device, a pipe or a socket."""
+    return target.exists() and not target.is_file() and not target.is_dir()
 
 
 def _plain(text: str | bytes, where: str) -> dict[str, Any]:
     try:
         plain = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        absent = next(_nulls(plain, ""), None)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: not a whole JSON file ({error}): a record is one JSON object") from error
     if not isinstance(plain, dict):
         raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
-    absent = next(_nulls(plain, ""), None)
     if absent is not None:
         raise RecordError(f"{where}: null at {absent}: what cannot be had is absent from a record, never null")
     return plain
