@@ -10,7 +10,7 @@ import numpy as np
 
 from rnneval.gates.clusters import Clusters, Columns, TooLittleTextError, block_size, clusters_of
 from rnneval.gates.jackknife import Estimate, drifts, jackknife, ratio
-from rnneval.gates.scales import Measure, columns_of, measures, statistic_of
+from rnneval.gates.scales import NATS, UNITS, Measure, columns_of, measures, statistic_of
 from rnneval.metrics import UnavailableError
 from rnneval.records.run import Blocks, Interval, Warning  # noqa: A004 - the record's own word
 
@@ -44,14 +44,14 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
         blocks: The run's blocks with their sums.
         lossless: As in `rnneval.metrics.Totals`.
     """
-    columns = columns_of(blocks)
+    names = tuple(sorted(blocks.sums))
+    columns = columns_of(blocks, names)
     columns = columns[:, columns[0] > 0]
     document = np.array(blocks.document, dtype=np.intp)[np.array(blocks.tokens) > 0]
     try:
         clusters = clusters_of(document, columns[0], block_size(blocks.bytes[-1] if blocks.bytes else 0))
     except TooLittleTextError as reason:
         return ScoreIntervals(bounds={}, interval=None, warnings=(_no_interval(str(reason)),))
-    names = tuple(sorted(blocks.sums))
     bounds = {
         measured.name: interval
         for measured in measures().values()
@@ -83,9 +83,9 @@ def two_sided(measured: Measure, estimate: Estimate) -> Bounds | None:
 
 
 def _drift_warning(names: tuple[str, ...], columns: Columns, clusters: Clusters) -> tuple[Warning, ...]:
-    if clusters.kind == "documents" or "nats" not in names:
+    if clusters.kind == "documents" or NATS not in names:
         return ()
-    losses = columns[[4 + names.index("nats"), 0]]
+    losses = columns[[UNITS + names.index(NATS), 0]]
     if not drifts(ratio, losses, columns[0]):
         return ()
     return (

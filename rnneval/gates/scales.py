@@ -16,7 +16,10 @@ from rnneval.gates.clusters import Columns, Statistic
 from rnneval.metrics import Metric, Totals, all_metrics
 from rnneval.records.run import Blocks
 
-UNITS = ("tokens", "characters", "bytes", "words")
+NATS = "nats"
+"""The sum that every run has: total loss."""
+UNITS = 4
+"""Rows of units, before the sums, in what `columns_of` gives."""
 _HIGHER_IS_BETTER = frozenset({"accuracy", "accuracy_top5"})
 _OF_TOTAL_NATS = frozenset(
     {"cross_entropy", "perplexity", "bits_per_char", "bits_per_byte", "word_perplexity", "word_perplexity_eos"}
@@ -43,7 +46,7 @@ class Measure:
     @property
     def unit(self) -> str:
         """The unit of a difference."""
-        return "nats" if self.logarithmic else self.metric.unit
+        return f"nats a {'token' if self.name == 'perplexity' else 'word'}" if self.logarithmic else self.metric.unit
 
     def forward(self, totals: Totals) -> float:
         """Give the metric on its scale.
@@ -64,12 +67,17 @@ class Measure:
             return math.inf
 
 
+def is_logarithmic(name: str) -> bool:
+    """Tell whether a metric's values are compared as logarithms, so that differences are shown in per cent."""
+    return "perplexity" in name
+
+
 def measure(metric: Metric) -> Measure:
     """Give the scale of one metric."""
     return Measure(
         metric=metric,
         worse=-1 if metric.name in _HIGHER_IS_BETTER else 1,
-        logarithmic="perplexity" in metric.name,
+        logarithmic=is_logarithmic(metric.name),
         hypothesis="loss" if metric.name in _OF_TOTAL_NATS else metric.name,
     )
 
@@ -79,13 +87,13 @@ def measures() -> Mapping[str, Measure]:
     return {metric.name: measure(metric) for metric in all_metrics()}
 
 
-def columns_of(blocks: Blocks) -> Columns:
-    """Give a record's blocks as an array: the units, then the sums in the order of their names, `(quantities, blocks)`.
+def columns_of(blocks: Blocks, sum_names: tuple[str, ...]) -> Columns:
+    """Give a record's blocks as an array: the units, then the sums that are named, `(quantities, blocks)`.
 
-    Blocks without a scored token (a document of one token) come along as zeros; see `Statistic`s' callers.
+    Blocks without a scored token (a document of one token) come along as zeros.
     """
     units = (blocks.tokens, blocks.characters, blocks.scored_bytes, blocks.words)
-    return np.array([*units, *(blocks.sums[name] for name in sorted(blocks.sums))], dtype=np.float64)
+    return np.array([*units, *(blocks.sums[name] for name in sum_names)], dtype=np.float64)
 
 
 def statistic_of(measured: Measure, sum_names: tuple[str, ...], *, lossless: bool) -> Statistic:
@@ -95,11 +103,6 @@ def statistic_of(measured: Measure, sum_names: tuple[str, ...], *, lossless: boo
         return np.array([measured.forward(_totals(column, sum_names, lossless)) for column in columns.T.tolist()])
 
     return statistic
-
-
-def totals_of(columns: Columns, sum_names: tuple[str, ...], *, lossless: bool) -> Totals:
-    """Add up all blocks."""
-    return _totals(columns.sum(axis=1).tolist(), sum_names, lossless)
 
 
 def _totals(values: list[float], sum_names: tuple[str, ...], lossless: bool) -> Totals:

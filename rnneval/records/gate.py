@@ -11,17 +11,27 @@ Verdict = Literal["pass", "fail", "inconclusive", "not comparable"]
 
 
 class Comparison(Value, frozen=True, kw_only=True):
-    """One metric of one candidate against one baseline, or one limit."""
+    """One metric of one candidate against one baseline, or one limit on a figure of one record."""
 
     metric: str
+    """The metric, or the limit as it was given: `states.gru.h.saturated<=0.2`."""
     baseline: str
+    """The record's name (several are runs of one recipe), or `limit`."""
     candidate: str
+    baseline_value: float | None = None
+    """The metric itself, in its unit, over the text that both scored; the mean over several runs (on a logarithmic
+    scale for a perplexity)."""
+    candidate_value: float | None = None
+    """The same for the candidate, or the figure that is limited."""
+    unit: str
+    """Of `difference`, `low`, `high`, `allowed`, `se` and `mdd`."""
     difference: float | None = None
     """Candidate − baseline: nats a token for perplexity, else in the metric's unit."""
     low: float | None = None
     """One-sided 95 % bounds (together a 90 % interval)."""
     high: float | None = None
     allowed: float | None = None
+    """The difference at which it is worse than allowed (below 0 where less is worse), or the limit."""
     verdict: Verdict
     reason: str
     method: str
@@ -30,11 +40,17 @@ class Comparison(Value, frozen=True, kw_only=True):
     mdd: float | None = None
     """Smallest difference found with 80 % power."""
     p_worse: float | None = None
+    """Of a difference as bad as this or worse, if the truth is what is allowed."""
     p_within: float | None = None
+    """Of a difference as good as this or better, if the truth is what is allowed."""
     blocks: Count | None = None
+    clusters: Count | None = None
     level: float | None = None
+    """The level at which a fail was tested: 0.05, or less where several metrics are (Holm)."""
     about: str
-    """`these checkpoints` or `this recipe`."""
+    """`these checkpoints` or `this recipe`; `this record` for a limit."""
+    claim: str | None = None
+    """`this passage` or `text like these documents`."""
 
 
 class Gate(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gate/1"):

@@ -1,0 +1,77 @@
+"""What a verdict says: amounts in a reader's unit, reasons in one sentence."""
+
+import math
+
+from rnneval.gates.clusters import Clusters
+from rnneval.gates.noninferiority import LEVEL, Tested
+from rnneval.gates.pairing import Paired
+from rnneval.gates.scales import Measure, is_logarithmic
+
+
+def amount(metric: str, unit: str, value: float) -> str:
+    """Write a difference: per cent for a perplexity, else in its unit.
+
+    >>> amount("perplexity", "nats a token", math.log(1.01)), amount("accuracy", "share", -0.0123)
+    ('+1 %', '-0.0123 share')
+    """
+    if value == 0:
+        return "0"
+    if is_logarithmic(metric):
+        return f"{100 * math.expm1(min(value, 700.0)):+.3g} %"
+    return f"{value:+.3g} {unit}"
+
+
+def reason_of(measured: Measure, tested: Tested, paired: Paired, clusters: Clusters | None, level: float) -> str:
+    """Say why a verdict is what it is."""
+
+    def say(value: float) -> str:
+        return amount(measured.name, measured.unit, value)
+
+    seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, allowed {say(tested.allowed)}"
+    if not tested.se:
+        return _without_error(tested, say(tested.value), say(tested.allowed))
+    if tested.passes:
+        return f"within what is allowed: {seen}"
+    if tested.p_worse <= level:
+        return f"worse than allowed: {seen}"
+    if tested.p_worse <= LEVEL:
+        return (
+            f"{seen}: worse than allowed on its own, but not at the level {level:.3g} where several metrics are asked"
+        )
+    found = f"this text finds a difference of {say(tested.mdd)} in 4 of 5 cases"
+    return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired, clusters)}"
+
+
+def scope(about: str, claim: str) -> str:
+    """Say what a verdict is about."""
+    seeds = "; other seeds were not tested" if about == "these checkpoints" else ""
+    return f"about {about} on {claim}{seeds}"
+
+
+def kilobytes(count: float) -> str:
+    """Write a size of text.
+
+    >>> kilobytes(335_400), kilobytes(2_400_000)
+    ('335 kB', '2.4 MB')
+    """
+    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
+
+
+def _without_error(tested: Tested, value: str, allowed: str) -> str:
+    if tested.value == 0:
+        return f"no difference in any block, allowed {allowed}"
+    if tested.passes:
+        return f"{value}, the same in every part of the text or below float rounding, allowed {allowed}"
+    return f"worse than allowed: {value} in every part of the text, allowed {allowed}"
+
+
+def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
+    times = tested.text_needed
+    if times > 1000:
+        if tested.se_runs > tested.se_text:
+            return "the spread between runs is the larger part of the error: give more runs a side"
+        return "it lies so near to what is allowed that no text of a practical size settles it"
+    if clusters is not None and clusters.kind == "documents":
+        return f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many) would settle it"
+    size = kilobytes(times * float((paired.end - paired.start).sum()))
+    return f"about {size} of text ({times:.1f} times as much) would settle it"
