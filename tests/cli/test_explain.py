@@ -54,6 +54,12 @@ def test_all_metrics_and_baselines_are_listed(capsys):
     assert {*names(), "uniform", "unigram"} <= set(listed)
 
 
+def test_everything_in_the_package_has_a_first_line_and_a_name_of_its_own_kind():
+    known = entries()
+    assert all(entry.summary.endswith((".", ":")) for entry in known)
+    assert len({(entry.kind, entry.name) for entry in known}) == len(known)
+
+
 def test_a_list_line_is_name_code_and_first_line(package):
     assert listing(entries()).splitlines() == [
         "loss                 Loss of a token.",
