@@ -117,12 +117,17 @@ def test_json_of_one_and_of_all(capsys):
     assert one in json.loads(capsys.readouterr().out)
 
 
-def test_out_writes_the_same_text_to_a_file(tmp_path, capsys):
-    assert run(["explain", "perplexity"]) == 0
-    printed = capsys.readouterr().out
+def test_out_also_writes_what_is_printed(tmp_path, capsys):
     assert run(["explain", "perplexity", "--out", str(tmp_path / "text.md")]) == 0
-    assert capsys.readouterr().out == ""
+    printed = capsys.readouterr().out
+    assert printed.startswith("# perplexity (metric)\n")
     assert (tmp_path / "text.md").read_text(encoding="utf-8") == printed
+
+
+def test_quiet_prints_nothing(tmp_path, capsys):
+    assert run(["explain", "perplexity", "-q", "--seed", "3", "--format", "json", "--out", str(tmp_path / "x")]) == 0
+    assert capsys.readouterr().out == ""
+    assert json.loads((tmp_path / "x").read_text(encoding="utf-8"))[0]["name"] == "perplexity"
 
 
 def called(*arguments, **environment):

@@ -43,10 +43,10 @@ class Entry:
 @click.command("explain", epilog="Example: rnneval explain perplexity")
 @click.argument("name", required=False)
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False), help="Write to this file instead of standard output.")
-@click.option("--quiet", is_flag=True, expose_value=False, hidden=True)
-@click.option("--seed", type=int, expose_value=False, hidden=True)
-def command(name: str | None, form: str, out: str | None) -> None:
+@click.option("--out", metavar="FILE", help="Also write what is printed there, whole or not at all.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing.")
+@click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn here
+def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> None:
     """Say what a metric or a rule means, why it matters, and how to put it right.
 
     NAME is a metric (perplexity), a baseline (unigram), a rule (shared-state) or its code (RNN001); without it, all
@@ -54,13 +54,13 @@ def command(name: str | None, form: str, out: str | None) -> None:
     """
     chosen = entries() if name is None else find(name, entries())
     if form == "json":
-        _deliver(json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2), out)
-    elif name is None:
-        _deliver(listing(chosen), out)
-    elif out is None and sys.stdout.isatty():
-        _render(pages(chosen))
+        text = json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
     else:
-        _deliver(pages(chosen), out)
+        text = listing(chosen) if name is None else pages(chosen)
+    if out is not None:
+        _write(text, out)
+    if not quiet:
+        _show(text, markdown=form == "table" and name is not None)
 
 
 def entries() -> tuple[Entry, ...]:
@@ -130,19 +130,19 @@ def _key(word: str) -> str:
     return word.strip().lower().replace("_", "-")
 
 
-def _deliver(text: str, out: str | None) -> None:
-    if out is None:
-        click.echo(text)
-        return
+def _write(text: str, out: str) -> None:
     from rnneval.recordfile import whole_file
 
     with whole_file(out) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _render(markdown: str) -> None:
+def _show(text: str, *, markdown: bool) -> None:
+    if not (markdown and sys.stdout.isatty()):
+        click.echo(text)
+        return
     from rich.console import Console
     from rich.markdown import Markdown
 
     console = Console()
-    console.print(Markdown(markdown), width=min(console.width, _WIDTH))
+    console.print(Markdown(text), width=min(console.width, _WIDTH))
