@@ -15,14 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import (
-    decode,
-    encode,
-    read,
-    read_run,
-    whole_file,
-    write,
-)
+from rnneval.recordfile import decode, encode, read, read_run, whole_file, write
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison
 
