@@ -53,13 +53,6 @@ def run(arguments: list[str]) -> int:
     """
     try:
         result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 0
-    except click.ClickException as error:
-        return _refuse(error.format_message(), error)
-    except RnnevalError as error:
-        return _refuse(str(error), error)
     except (KeyboardInterrupt, click.Abort):
         click.echo("rnneval: interrupted", err=True)
         return EXIT_INTERRUPTED
@@ -67,13 +60,24 @@ def run(arguments: list[str]) -> int:
         # The reader went away (`rnneval … | head`): nothing to say, and Python must not say it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001 - the last door: a person never sees a traceback
-        return _refuse(f"this is a defect of rnneval ({type(error).__name__}: {error}); RNNEVAL_DEBUG=1 shows where", error)
+    except Exception as error:
+        return _refuse(error)
     return result if isinstance(result, int) else 0
 
 
-def _refuse(message: str, error: Exception) -> int:
+def _refuse(error: Exception) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 0
     if os.environ.get("RNNEVAL_DEBUG"):
         traceback.print_exception(error)
-    click.echo(f"rnneval: error: {' '.join(message.split())}", err=True)
+    click.echo(f"rnneval: error: {' '.join(_message(error).split())}", err=True)
     return EXIT_INPUT
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, RnnevalError):
+        return str(error)
+    return f"this is a defect of rnneval ({type(error).__name__}: {error}); RNNEVAL_DEBUG=1 shows where"

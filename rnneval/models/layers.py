@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 # What every Keras layer or model carries for its own ends: never an attribute of the author's.
-_OWN = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
+OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
 _SLOTS = {"LSTM": ("h", "c"), "LSTMCell": ("h", "c")}
 
 
@@ -56,6 +56,11 @@ def recurrent_units(model: Any) -> tuple[Unit, ...]:
     )
 
 
+def walk_below(thing: Any, *, into_recurrent: bool = False) -> Iterator[tuple[str, Any]]:
+    """Give every layer below `thing`, each once, with its path; inside of recurrent layers and cells only if asked."""
+    yield from _walk(thing, "", set(), into_recurrent=into_recurrent)
+
+
 def slot_names(cell: Any) -> tuple[str, ...]:
     """Name the parts of a cell's state: h; h and c; for stacked cells `cells[i].h`; for others s0, s1."""
     if isinstance(cell, keras.layers.StackedRNNCells):
@@ -74,6 +79,13 @@ def key_of(layer: Any, path: str) -> str:
     return path if automatic or not name else name
 
 
+def sublayers(model: Any) -> list[Any]:
+    """Give the layers of a model at any depth, those inside wrappers and lists included, whatever they are called."""
+    if not isinstance(model, keras.layers.Layer):
+        return [thing for thing in getattr(model, "__dict__", {}).values() if isinstance(thing, keras.layers.Layer)]
+    return list(model._flatten_layers(include_self=False, recursive=True))
+
+
 def _recurs(layer: Any) -> bool:
     return isinstance(layer, keras.layers.RNN) or _state_size(layer) is not None
 
@@ -82,17 +94,18 @@ def _state_size(cell: Any) -> Any:
     return getattr(cell, "state_size", None)
 
 
-def _walk(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _walk(thing: Any, path: str, seen: set[int], *, into_recurrent: bool = False) -> Iterator[tuple[str, Any]]:
     """Give every layer below `thing` with its path; the inside of a recurrent layer or cell is its own affair."""
     if id(thing) in seen:
         return
     seen.add(id(thing))
     if path and isinstance(thing, keras.layers.Layer):
         yield path, thing
-        if _recurs(thing):
+        if _recurs(thing) and not into_recurrent:
             return
     for name, child in _children(thing):
-        yield from _walk(child, name if name.startswith("[") and not path else _join(path, name), seen)
+        where = name if name.startswith("[") and not path else _join(path, name)
+        yield from _walk(child, where, seen, into_recurrent=into_recurrent)
 
 
 def _children(thing: Any) -> list[tuple[str, Any]]:
@@ -114,7 +127,7 @@ def is_graph(model: Any) -> bool:
 
 
 def _is_authors(attribute: str) -> bool:
-    return attribute not in _OWN and not attribute.startswith("_self_")  # TensorFlow's tracking
+    return attribute not in OWN_ATTRIBUTES and not attribute.startswith("_self_")  # TensorFlow's tracking
 
 
 def _may_hold_layers(value: Any) -> bool:

@@ -36,6 +36,21 @@ def passages(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | None =
 
 
 @contextmanager
+def overridden(layer: Any, attribute: str, value: Any) -> Iterator[None]:
+    """Give one Keras object another attribute while the block runs, past Keras' tracking; blocks may be nested."""
+    own = vars(layer)
+    had, before = attribute in own, own.get(attribute)
+    own[attribute] = value
+    try:
+        yield
+    finally:
+        if had:
+            own[attribute] = before
+        else:
+            del own[attribute]
+
+
+@contextmanager
 def _hooked(unit: Unit, given: Sequence[Any] | None, see: Callable[[Passage], None]) -> Iterator[None]:
     attribute = "inner_loop" if unit.is_layer else "call"
     original = getattr(unit.layer, attribute)
@@ -52,11 +67,8 @@ def _hooked(unit: Unit, given: Sequence[Any] | None, see: Callable[[Passage], No
         see(Passage(unit=unit, state_in=_leaves(state), state_out=_leaves(new)))
         return output, new
 
-    vars(unit.layer)[attribute] = inner_loop if unit.is_layer else call
-    try:
+    with overridden(unit.layer, attribute, inner_loop if unit.is_layer else call):
         yield
-    finally:
-        del vars(unit.layer)[attribute]
 
 
 def _replaced(state: Any, given: Sequence[Any] | None) -> Any:

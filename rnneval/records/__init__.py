@@ -6,7 +6,8 @@
 
 from rnneval.records import gate, run, wiring
 from rnneval.records.gate import Gate
+from rnneval.records.opened import Opened
 from rnneval.records.run import Run
 from rnneval.records.wiring import Finding, Wiring
 
-__all__ = ["Finding", "Gate", "Run", "Wiring", "gate", "run", "wiring"]
+__all__ = ["Finding", "Gate", "Opened", "Run", "Wiring", "gate", "run", "wiring"]

@@ -1,0 +1,34 @@
+"""`rnneval open CHECKPOINT`."""
+
+import click
+
+from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options
+from rnneval.cli.terminal import chatter_held
+from rnneval.recordfile import encode, write
+
+
+@click.command("open", epilog="Example: rnneval open ckpt --builder train.py:build_model --builder-arg rnn_units=1024")
+@click.argument("checkpoint")
+@output_options("table", "json")
+@checkpoint_options
+def command(
+    *,
+    checkpoint: str,
+    form: str,
+    out: str | None,
+    quiet: bool,
+    opening: CheckpointOptions,
+) -> None:
+    """Show what a CHECKPOINT is: format, state contract, layers, vocabulary, all that is assumed. Evaluates nothing."""
+    with chatter_held():
+        from rnneval.models.describe import opened
+
+        record = opened(opening.open(checkpoint))
+    if out is not None:
+        write(record, out)
+    if form == "json":
+        click.echo(encode(record), nl=False)
+    elif not quiet:
+        from rnneval.render.open_table import print_opened
+
+        print_opened(record)

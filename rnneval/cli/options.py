@@ -1,0 +1,166 @@
+"""Options that several commands share, as decorators, and the values that they become."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rnneval.errors import UsageError
+
+if TYPE_CHECKING:
+    from rnneval.models import RecurrentLM
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions:
+    """How to open a checkpoint."""
+
+    builder: str | None
+    builder_arg: tuple[str, ...]
+    vocab: str | None
+    vocab_from: tuple[str, ...]
+    expect_sha256: str | None
+
+    def open(self, checkpoint: str) -> "RecurrentLM":
+        """Open it; see `rnneval.open`."""
+        from rnneval.models import open as open_checkpoint
+        from rnneval.models.builder import parse_arguments
+
+        return open_checkpoint(
+            checkpoint,
+            builder=self.builder,
+            builder_arguments=parse_arguments(self.builder_arg),
+            vocabulary=self.vocab,
+            vocabulary_from=self.vocab_from or None,
+            expect_sha256=self.expect_sha256,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextChoices:
+    """How the text is read."""
+
+    tokens: str | None
+    normalize: str
+    newlines: str
+    unknown: str
+    part: str | None
+    documents: str
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Give them as `rnneval.evaluate` takes them."""
+        return {name.name: getattr(self, name.name) for name in fields(self)}
+
+
+_CHECKPOINT = (
+    click.option(
+        "--builder",
+        metavar="FILE.py:NAME|package.module:NAME",
+        help="Your own code that makes the model, for files that hold weights alone. Importing it runs it.",
+    ),
+    click.option(
+        "--builder-arg", multiple=True, metavar="NAME=VALUE", help="What to call the builder with; may be repeated."
+    ),
+    click.option("--vocab", metavar="FILE", help="Vocabulary: JSON map or list, one token a line, or .npy."),
+    click.option(
+        "--vocab-from",
+        multiple=True,
+        metavar="TEXT",
+        help="Take the vocabulary from the training text: its sorted distinct characters.",
+    ),
+    click.option("--expect-sha256", metavar="HEX", help="Refuse a checkpoint with another hash."),
+)
+_TEXT = (
+    click.option(
+        "--tokens", type=click.Choice(["char", "byte", "word"]), help="What a token is. [default: as the vocabulary]"
+    ),
+    click.option(
+        "--normalize",
+        type=click.Choice(["none", "lower", "nfc"]),
+        default="none",
+        show_default=True,
+        help="Of the text.",
+    ),
+    click.option(
+        "--newlines",
+        type=click.Choice(["keep", "lf"]),
+        default="keep",
+        show_default=True,
+        help="lf: CRLF and CR become LF.",
+    ),
+    click.option(
+        "--unknown",
+        default="error",
+        show_default=True,
+        metavar="error|skip|TOKEN",
+        help="What becomes of what the vocabulary lacks.",
+    ),
+    click.option("--part", metavar="SLICE", help="Which characters, as Python slices or in per cents: 90%:"),
+    click.option(
+        "--documents",
+        type=click.Choice(["one", "file", "blank-line"]),
+        default="one",
+        show_default=True,
+        help="Where the state starts anew.",
+    ),
+)
+
+
+def checkpoint_options(command: F) -> F:
+    """Add the options of every command that opens a checkpoint; they arrive as one argument, `opening`."""
+    return _grouped(command, _CHECKPOINT, CheckpointOptions, "opening")
+
+
+def text_options(command: F) -> F:
+    """Add the options of every command that reads a text; they arrive as one argument, `reading`."""
+    return _grouped(command, _TEXT, TextChoices, "reading")
+
+
+def _grouped(command: F, options: Sequence[Callable[[Any], Any]], value: type, argument: str) -> F:
+    names = [item.name for item in fields(value)]
+
+    def gathered(**given: Any) -> Any:
+        group = value(**{name: given.pop(name) for name in names})
+        return command(**given, **{argument: group})
+
+    gathered.__doc__ = command.__doc__
+    gathered.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+    wrapped: Any = gathered
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def output_options(*formats: str) -> Callable[[F], F]:
+    """Add --format (the first is the default), --out and --quiet."""
+
+    def add(command: F) -> F:
+        for option in (
+            click.option("--quiet", "-q", is_flag=True, help="No progress and no table."),
+            click.option("--out", metavar="FILE", help="Also write the record there, whole or not at all."),
+            click.option(
+                "--format",
+                "form",
+                type=click.Choice(formats),
+                default=formats[0],
+                show_default=True,
+                help="Of what is printed.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def require(condition: object, message: str) -> None:
+    """Refuse a use of the command line.
+
+    Raises:
+        UsageError: the condition does not hold.
+    """
+    if not condition:
+        raise UsageError(message)

@@ -1,0 +1,73 @@
+"""The configuration of a whole saved model: read as JSON, and refused where it asks for more than Keras' own layers."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+
+from rnneval.errors import CheckpointError
+from rnneval.files.identify import Artefact
+
+# Where Keras 2 and 3 keep their own classes; anything else is somebody's code.
+_KERAS = ("keras", "builtins", "tensorflow.keras", "tensorflow.python.keras", "")
+_RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+
+
+def read_config(artefact: Artefact) -> dict[str, Any]:
+    """Read the configuration of a `.keras` or `.h5` model, having refused what could run code.
+
+    Raises:
+        CheckpointError: it is not JSON, or names a class that is not Keras' own or that runs code from the file.
+    """
+    text, version = _stored(artefact)
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{artefact.path}: its configuration is not JSON ({error}): the file is damaged"
+        ) from error
+    if version.startswith(("1.", "2.")):
+        raise CheckpointError(
+            f"{artefact.path}: a whole model written by Keras {version}; this version opens those of Keras 3: "
+            "load it in Keras 2, save its weights for a Keras 3 model of the same layers, and give --builder"
+        )
+    for module, name in _classes(config):
+        _allow(artefact, module, name)
+    return dict(config)
+
+
+def _stored(artefact: Artefact) -> tuple[str | bytes, str]:
+    if artefact.format == "keras":
+        with zipfile.ZipFile(artefact.path) as archive:
+            metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+            return archive.read("config.json"), str(metadata.get("keras_version", ""))
+    with h5py.File(artefact.path, "r") as file:
+        return file.attrs["model_config"], str(file.attrs.get("keras_version", ""))
+
+
+def _allow(artefact: Artefact, module: str, name: str) -> None:
+    if name in _RUNS_CODE:
+        raise CheckpointError(
+            f"{artefact.path}: holds a {name} layer, which runs code out of the file: refused. Save the weights alone "
+            "(model.save_weights('name.weights.h5')) and give --builder FILE.py:NAME"
+        )
+    if module.split(".", maxsplit=1)[0] not in _KERAS and module not in _KERAS:
+        raise CheckpointError(
+            f"{artefact.path}: asks for {module}.{name}, which is not a class of Keras: a file gets no code to run. "
+            "Save the weights alone (model.save_weights('name.weights.h5')) and give --builder FILE.py:NAME"
+        )
+
+
+def _classes(config: object) -> Iterator[tuple[str, str]]:
+    """Give every `(module, class name)` that a configuration asks for, however deep, without recursion."""
+    stack = [config]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("class_name"), str):
+                yield str(item.get("module") or ""), item["class_name"]
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)

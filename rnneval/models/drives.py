@@ -1,0 +1,202 @@
+"""How a model is called: one drive for each state contract.
+
+A drive turns `(ids, leaves)` into `(output, leaves)`, where the leaves are the flat parts of the state as the model
+itself returns it, and `None` stands for the model's own start.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import keras
+import tensorflow as tf
+
+from rnneval.errors import CheckpointError
+from rnneval.models.layers import Unit
+from rnneval.models.passages import Passage, overridden, passages
+
+STATE_NAMES = (
+    "states", "state", "initial_states", "initial_state", "hidden_states", "hidden_state", "hiddens", "hidden",
+    "rnn_states", "rnn_state", "prev_states", "prev_state", "memory", "carry", "cache", "h", "hx", "h0",
+)  # fmt: skip
+_STATE_WORDS = ("state", "hidden", "carry", "memory", "cell")
+_LOGIT_KEYS = ("logits", "outputs", "output", "predictions", "x", "y")
+
+
+class Called(NamedTuple):
+    """What one call gave."""
+
+    output: Any
+    """`(batch, time, V)`: logits or probabilities, as the model gives them."""
+    leaves: tuple[Any, ...]
+
+
+class Drive(Protocol):
+    """One way of calling a model."""
+
+    contract: int
+
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
+        """Run the model over `(batch, time)` ids from a state, or from its own start where leaves is None."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """How a subclassed model's `call` names its state, and what makes it give the state back."""
+
+    state_names: tuple[str, ...]
+    flag: str | None
+    takes_training: bool
+
+
+def convention_of(model: Any) -> Convention | None:
+    """Read the convention from the signature of `call`; None where it takes no state.
+
+    Recognised are the usual argument names (`states`, `state`, `initial_state`, `hidden`, …), or an argument with
+    such a word in its name and None as its default, and flags that begin with `return_`.
+    """
+    try:
+        parameters = list(inspect.signature(getattr(model, "call", model)).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    names = [parameter.name for parameter in parameters[1:]]
+    given = [name for name in names if name in STATE_NAMES]
+    if not given:
+        given = [p.name for p in parameters[1:] if p.default is None and any(word in p.name for word in _STATE_WORDS)]
+    flags = [name for name in names if name.startswith("return_") and any(word in name for word in _STATE_WORDS)]
+    if not given:
+        return None
+    return Convention(state_names=tuple(given), flag=flags[0] if flags else None, takes_training="training" in names)
+
+
+@dataclass(kw_only=True, eq=False)
+class SubclassedDrive:
+    """Contract 1: `call(ids, states=None, return_state=False, training=False)` or the like, any container of states."""
+
+    model: Any
+    convention: Convention
+    contract: int = 1
+    structure: Any = field(default=None, init=False)
+    """The container of the last returned state, with 0 for each leaf: learned at the first call."""
+
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
+        """Call the model with the state packed as it returned it."""
+        output, state = self._split(self.model(ids, **self._arguments(leaves)))
+        self.structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, state)
+        return Called(output, tuple(tf.convert_to_tensor(leaf) for leaf in _present(tf.nest.flatten(state))))
+
+    def _arguments(self, leaves: Sequence[Any] | None) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        if self.convention.flag:
+            arguments[self.convention.flag] = True
+        if self.convention.takes_training:
+            arguments["training"] = False
+        if leaves is not None:
+            arguments |= self._state_arguments(self._packed(leaves))
+        return arguments
+
+    def _state_arguments(self, state: Any) -> dict[str, Any]:
+        names = self.convention.state_names
+        if len(names) == 1 or not isinstance(state, list) or len(state) != len(names):
+            return {names[0]: state}
+        return dict(zip(names, state, strict=True))
+
+    def _packed(self, leaves: Sequence[Any]) -> Any:
+        """Put the leaves into the container that the model returned; a None in it stays None."""
+        rest = iter(leaves)
+        flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self.structure)]
+        return tf.nest.pack_sequence_as(self.structure, flat)
+
+    def _split(self, returned: Any) -> tuple[Any, Any]:
+        """Divide what the model returned into the output and the state."""
+        if isinstance(returned, dict):
+            keys = [key for key in _LOGIT_KEYS if key in returned]
+            if keys and len(returned) > 1:
+                rest = {key: value for key, value in returned.items() if key != keys[0]}
+                return returned[keys[0]], next(iter(rest.values())) if len(rest) == 1 else rest
+        elif isinstance(returned, (tuple, list)) and len(returned) > 1:
+            rest_list = list(returned[1:])
+            return returned[0], rest_list[0] if len(rest_list) == 1 else rest_list
+        name = type(self.model).__name__
+        hint = f"{self.convention.flag}=True" if self.convention.flag else "a state"
+        raise CheckpointError(
+            f"{name}.call takes {' and '.join(self.convention.state_names)} but does not give a state back "
+            f"(called with {hint} it returned {type(returned).__name__}): return (logits, states)"
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class RewiredDrive:
+    """Contracts 3 and 4: the model has no door for its state, so each recurrent layer is handed its own.
+
+    The same layers run the same code; only the initial state of each is replaced, and its last state kept (see
+    `passages`). A layer that is stateful is run as if it were not, so that its variables stay as they are.
+    """
+
+    model: Any
+    units: tuple[Unit, ...]
+    contract: int = 4
+    takes_training: bool = True
+    order: tuple[Unit, ...] = field(default=(), init=False)
+    """The units in the order in which they run, learned at the first call."""
+
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
+        """Call the model with each unit's part of the leaves as its initial state."""
+        with _not_stateful(self.units), passages(self.units, self._given(leaves)) as seen:
+            output = self.model(ids, training=False) if self.takes_training else self.model(ids)
+        self.order = self._order(seen)
+        return Called(output, tuple(leaf for passage in seen for leaf in passage.state_out))
+
+    def _given(self, leaves: Sequence[Any] | None) -> dict[Unit, list[Any]]:
+        if leaves is None:
+            return {}
+        rest = iter(leaves)
+        return {unit: [next(rest) for _ in unit.slots] for unit in self.order}
+
+    def _order(self, seen: list[Passage]) -> tuple[Unit, ...]:
+        order = tuple(passage.unit for passage in seen)
+        twice = next((unit for index, unit in enumerate(order) if unit in order[:index]), None)
+        if twice is not None:
+            raise CheckpointError(
+                f"layer {twice.name} runs twice in one call, so it has no single state to carry: such a model cannot "
+                "be evaluated with a carried state"
+            )
+        return order
+
+
+@dataclass(kw_only=True, eq=False)
+class FunctionalStatesDrive:
+    """Contract 2: ids and states go in, logits and the same states in the same order come out."""
+
+    model: Any
+    contract: int = 2
+
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
+        """Call the model; its own start is zeros, since a state input has no default."""
+        batch = tf.shape(ids)[0]
+        if leaves is None:
+            leaves = [tf.zeros([batch, *inp.shape[1:]], inp.dtype) for inp in self.model.inputs[1:]]
+        output, *state = tf.nest.flatten(self.model([ids, *leaves], training=False))
+        return Called(output, tuple(state))
+
+
+@contextmanager
+def _not_stateful(units: Sequence[Unit]) -> Iterator[None]:
+    """Run stateful layers as if they were not, and leave their variables as they are."""
+    with ExitStack() as stack:
+        for unit in units:
+            if getattr(unit.layer, "stateful", False):
+                stack.enter_context(overridden(unit.layer, "stateful", value=False))
+        yield
+
+
+def _present(leaves: Sequence[Any]) -> list[Any]:
+    return [leaf for leaf in leaves if leaf is not None]
+
+
+def numbers_of(thing: Any) -> Any:
+    """Give a tensor's values as an array, for the eager probes on opening."""
+    return keras.ops.convert_to_numpy(thing)

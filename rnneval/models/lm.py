@@ -1,0 +1,146 @@
+"""RecurrentLM: the one door through which every recurrent language model is driven."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rnneval.errors import CheckpointError
+from rnneval.models.drives import Drive
+from rnneval.models.layers import Unit
+from rnneval.models.outputs import linear
+from rnneval.models.start import Start, find_start
+from rnneval.records.run import Checkpoint, Layer
+from rnneval.records.wiring import Slot
+from rnneval.text import Vocabulary
+
+State = tuple[Any, ...]
+"""Flat parts of a state, tensors; `()` stands for `states=None` where no leaves can."""
+
+
+class Step(NamedTuple):
+    """What one step gave."""
+
+    logits: Any
+    """`(batch, time, V)`, float32 (float64 log-probabilities where the model gives probabilities)."""
+    state: State
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecurrentLM:
+    """A recurrent language model with its state in the open.
+
+    Made by `rnneval.open` and `rnneval.wrap`.
+
+    Example:
+        >>> import keras, rnneval
+        >>> model = keras.Sequential([keras.layers.Embedding(5, 4), keras.layers.GRU(3, return_sequences=True),
+        ...                           keras.layers.Dense(5)])
+        >>> lm = rnneval.wrap(model)
+        >>> lm.width, [slot.slot for slot in lm.slots]
+        (5, ['h'])
+        >>> logits, state = lm.step([[1, 2, 3]], lm.initial_state(1))
+        >>> tuple(logits.shape), [tuple(leaf.shape) for leaf in state]
+        ((1, 3, 5), [(1, 3)])
+    """
+
+    model: Any
+    contract: int
+    """Which of the state contracts was recognised: 1 states argument, 2 state inputs, 3 stateful, 4 stateless graph."""
+    width: int
+    """V, the number of logits."""
+    layers: tuple[Layer, ...]
+    """The recurrent layers in the order in which they run."""
+    slots: tuple[Slot | None, ...]
+    """Which layer and slot each leaf of the state goes into, where known."""
+    batch_axes: tuple[int | None, ...]
+    """The batch axis of each leaf."""
+    input_kind: str
+    output_kind: str
+    assumptions: tuple[str, ...]
+    """What was assumed on opening, a sentence each."""
+    vocabulary: Vocabulary | None = None
+    why_no_vocabulary: str = ""
+    """Where a vocabulary was looked for in vain, and what to give."""
+    checkpoint: Checkpoint
+    drive: Drive = field(repr=False)
+    units: tuple[Unit, ...] = field(repr=False)
+    softmax: Any = field(default=None, repr=False)
+    """The layer whose softmax is left out."""
+    mixable: bool = field(default=True, repr=False)
+    """Whether leaves can stand for `states=None`, so that rows of one batch may start at different times."""
+    _starts: dict[int, Start] = field(default_factory=dict, init=False, repr=False)
+
+    def initial_state(self, batch: int) -> State:
+        """Give what the model gives its layers for `states=None`, as leaves with `batch` rows.
+
+        `()` where the model treats None unlike any state that it returns; `step` takes it as None.
+        """
+        if not self.mixable:
+            return ()
+        if batch not in self._starts:
+            with eagerly():
+                self._starts[batch] = find_start(self.drive, self.units, batch)
+        return self._starts[batch].leaves
+
+    def step(self, ids: Any, state: Sequence[Any]) -> Step:
+        """Read ids, int32 `(batch, time ≥ 1)`, from a state; give logits `(batch, time, V)` and the new state.
+
+        The state is the flattened leaves of what the model itself returned (or of `initial_state`).
+        """
+        ids = tf.convert_to_tensor(ids, tf.int32)
+        with linear(self.softmax):
+            output, leaves = self.drive(ids, tuple(state) or None)
+        if self.output_kind == "probabilities":
+            output = tf.math.log(tf.cast(output, tf.float64))
+        return Step(output, leaves)
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Run every `tf.function` of the block eagerly.
+
+    A model whose `call` is a `tf.function` and is traced before its weights are loaded keeps the initial weights in
+    that trace; so no trace is made until everything is in place.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def check_finite(model: Any) -> None:
+    """Refuse a model with weights that are not finite.
+
+    Raises:
+        CheckpointError: names each such weight and how many of its numbers are NaN or infinite.
+    """
+    faults = []
+    for variable in model_variables(model):
+        values = np.asarray(variable)
+        if values.dtype.kind not in "fV" or np.isfinite(values.astype(np.float32)).all():
+            continue
+        nans = int(np.isnan(values.astype(np.float32)).sum())
+        infinite = int(np.isinf(values.astype(np.float32)).sum())
+        counts = [f"{count} {what}" for count, what in ((nans, "NaN"), (infinite, "infinite")) if count]
+        faults.append(f"weight {variable_name(variable)} has {' and '.join(counts)}")
+    if faults:
+        shown = "; ".join([*faults[:5], *(["…"] if len(faults) > 5 else [])])
+        raise CheckpointError(f"{shown}: the training diverged; take an earlier checkpoint")
+
+
+def model_variables(model: Any) -> list[Any]:
+    """Every weight of a Keras model or of another object that has `weights` or `variables`."""
+    found = getattr(model, "weights", None)
+    return list(found if found is not None else getattr(model, "variables", ()))
+
+
+def variable_name(variable: Any) -> str:
+    """The name to show: Keras' path without the model's own name in front."""
+    path = getattr(variable, "path", None) or getattr(variable, "name", "?")
+    return str(path).removesuffix(":0")

@@ -1,0 +1,159 @@
+"""From a file to a RecurrentLM: nothing in the file gets to run, nothing about it is silent."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from rnneval.errors import CheckpointError, UsageError, VocabularyError
+from rnneval.files.config import read_config
+from rnneval.files.identify import Artefact, identify
+from rnneval.models.builder import build, takes_vocabulary
+from rnneval.models.layers import sublayers
+from rnneval.models.lm import RecurrentLM, eagerly
+from rnneval.models.weights import load_weights
+from rnneval.models.wrap import brief, call_once, wrap
+from rnneval.records.run import Checkpoint
+from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
+
+AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder:
+    """The user's own code that makes the model: `FILE.py:NAME` or `package.module:NAME`, and what to call it with."""
+
+    spec: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open(  # noqa: A001 - the name in the contract: rnneval.open
+    path: str | os.PathLike[str],
+    *,
+    builder: str | None = None,
+    builder_arguments: Mapping[str, Any] | None = None,
+    vocabulary: AnyVocabulary | None = None,
+    vocabulary_from: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+    expect_sha256: str | None = None,
+) -> RecurrentLM:
+    """Open a saved recurrent language model.
+
+    Args:
+        path: A `.keras` or `.h5` file of Keras 3; or with a builder, a `.weights.h5` file or a TensorFlow checkpoint
+            (its folder, prefix or `.index` file).
+        builder: `FILE.py:NAME` or `package.module:NAME`: a function or class that makes the model, or a Keras model.
+            Importing it runs it: it is the only code that runs.
+        builder_arguments: What to call it with, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
+        vocabulary: A Vocabulary, a file, the tokens in the order of their ids, or a map from token to id. Without it,
+            it is looked for inside the model and beside the checkpoint.
+        vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
+        expect_sha256: Refuse a checkpoint with another hash.
+
+    Raises:
+        CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
+            driven with a carried state.
+        VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
+        UsageError: a builder is needed, or given where none is.
+    """
+    artefact = identify(Path(path))
+    origin = _origin(artefact, expect_sha256)
+    given = _vocabulary(vocabulary, vocabulary_from)
+    model = _model(artefact, _builder(artefact, builder, builder_arguments), given)
+    try:
+        lm = wrap(model, vocabulary=given, checkpoint=origin)
+    except CheckpointError as error:
+        raise CheckpointError(f"{artefact.path}: {error}") from error
+    return lm if given is not None else _with_vocabulary(lm, artefact)
+
+
+def _origin(artefact: Artefact, expected: str | None) -> Checkpoint:
+    sha256 = artefact.sha256
+    if expected is not None and sha256 != expected.lower():
+        raise CheckpointError(
+            f"{artefact.path}: its SHA-256 is {sha256}, not {expected}: another file, or a damaged one"
+        )
+    return Checkpoint(
+        path=str(artefact.path), sha256=sha256, format=artefact.format, contract=1, parameters=0, dtype="", layers=()
+    )
+
+
+def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
+    if given is not None and texts is not None:
+        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
+    if texts is not None:
+        return Vocabulary.from_text(texts, TextOptions())
+    if given is None or isinstance(given, Vocabulary):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return Vocabulary.from_file(given)
+    return Vocabulary.from_tokens(given)
+
+
+def _builder(artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | None) -> Builder | None:
+    weights_only = artefact.format in {"weights-h5", "tf-checkpoint"}
+    if weights_only and spec is None:
+        raise UsageError(
+            f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME"
+        )
+    if not weights_only and spec is not None:
+        raise UsageError(f"{artefact.path} holds the whole model: open it without --builder")
+    return None if spec is None else Builder(spec=spec, arguments=arguments or {})
+
+
+def _model(artefact: Artefact, builder: Builder | None, vocabulary: Vocabulary | None) -> Any:
+    if builder is None:
+        return _whole(artefact)
+    if vocabulary is None and "vocab_size" not in builder.arguments and takes_vocabulary(builder.spec):
+        vocabulary = _beside(artefact)
+    model = build(builder.spec, builder.arguments, vocabulary)
+    with eagerly():
+        call_once(model)
+        load_weights(model, artefact)
+    return model
+
+
+def _whole(artefact: Artefact) -> Any:
+    """Load a whole model with Keras, once its configuration is known to be harmless; no trace before its weights."""
+    read_config(artefact)
+    try:
+        with eagerly():
+            return keras.models.load_model(artefact.path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{artefact.path}: Keras could not load it: {type(error).__name__}: {brief(error)}"
+        ) from error
+
+
+def _beside(artefact: Artefact) -> Vocabulary | None:
+    """The one vocabulary beside the checkpoint, for a builder that must know its size before there is a model."""
+    found: dict[str, Vocabulary] = {}
+    for candidate in siblings(artefact.path):
+        try:
+            vocabulary = Vocabulary.from_file(candidate)
+        except VocabularyError:
+            continue
+        found.setdefault(vocabulary.sha256, vocabulary)
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _with_vocabulary(lm: RecurrentLM, artefact: Artefact) -> RecurrentLM:
+    """Look inside the model, then beside the checkpoint; without one, keep the reason for whoever needs one."""
+    try:
+        inside = _inside(lm)
+        found = inside if inside is not None else find_vocabulary(artefact.path, lm.width)
+        return replace(lm, vocabulary=found.fit(lm.width))
+    except VocabularyError as error:
+        return replace(lm, why_no_vocabulary=str(error))
+
+
+def _inside(lm: RecurrentLM) -> Vocabulary | None:
+    """The vocabulary of a lookup layer that the model holds."""
+    for layer in sublayers(lm.model):
+        if isinstance(layer, (keras.layers.StringLookup, keras.layers.TextVectorization)):
+            tokens = [str(token) for token in layer.get_vocabulary()]
+            if len(tokens) == lm.width and not getattr(layer, "invert", False):
+                return Vocabulary.from_tokens(tokens, source=f"{type(layer).__name__} layer {layer.name}")
+    return None

@@ -1,0 +1,68 @@
+"""Logits or probabilities: a final softmax layer is run as if it were linear; what has none is taken as it is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnneval.models.drives import numbers_of
+from rnneval.models.layers import sublayers
+from rnneval.models.passages import overridden
+
+# Softmax rows sum to one within float32 rounding of the sum of V terms; logits do not by chance.
+_SUM_TOLERANCE = 1e-4
+
+
+def are_probabilities(output: Any) -> bool:
+    """Tell whether every row of `(batch, time, V)` outputs is a distribution: none negative, sums of one."""
+    values = numbers_of(output).astype(np.float64)
+    return bool((values >= 0).all() and (np.abs(values.sum(axis=-1) - 1) < _SUM_TOLERANCE).all())
+
+
+def final_softmax(model: Any, probabilities: Any, call: Callable[[], Any]) -> Any | None:
+    """Find the layer whose softmax makes the model's probabilities, proved by leaving it out.
+
+    Args:
+        model: The Keras model.
+        probabilities: What `call` gives with every layer in place, `(batch, time, V)`.
+        call: Runs the model once more on the same input.
+
+    Returns:
+        The layer, or None where no single layer does it (a softmax written into the author's `call`, say).
+    """
+    for layer in _with_softmax(model):
+        with linear(layer):
+            logits = call()
+        if np.allclose(numbers_of(tf.nn.softmax(logits)), numbers_of(probabilities), rtol=1e-4, atol=1e-6):
+            return layer
+    return None
+
+
+@contextmanager
+def linear(layer: Any | None) -> Iterator[None]:
+    """Run a layer without its softmax while the block lasts; past Keras' attribute tracking, and put back after it."""
+    if layer is None:
+        yield
+        return
+    is_softmax = isinstance(layer, keras.layers.Softmax)
+    value = _same if is_softmax else keras.activations.linear
+    with overridden(layer, "call" if is_softmax else "activation", value):
+        yield
+
+
+def _same(inputs: Any, mask: Any = None) -> Any:  # noqa: ARG001 - the signature of Softmax.call
+    return inputs
+
+
+def _with_softmax(model: Any) -> list[Any]:
+    """Every layer that applies softmax, the last first: the final one is the likely one."""
+    layers = [layer for layer in sublayers(model) if _applies_softmax(layer)]
+    return layers[::-1]
+
+
+def _applies_softmax(layer: Any) -> bool:
+    activation = getattr(layer, "activation", None)
+    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax

@@ -1,0 +1,111 @@
+"""The state from which a model starts, found by looking and never assumed to be zero.
+
+A model that is called with `states=None` gives its layers some initial state: zeros, a learned vector, anything. To
+start one row of a batch anew while the others go on, that state is needed in the form in which the model *returns*
+states. It is found element by element: the model is called with a state of distinct numbers, and where each number
+arrives in a layer is where the number that arrives there at `states=None` belongs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rnneval.models.drives import Drive, numbers_of
+from rnneval.models.layers import Unit
+from rnneval.models.passages import Passage, passages
+from rnneval.records.wiring import Slot
+
+Leaves = tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The leaves that stand for `states=None` at one batch size, and which slot each leaf goes into."""
+
+    leaves: Leaves
+    slots: tuple[Slot | None, ...]
+    batch_axes: tuple[int | None, ...]
+    """Which axis of each leaf is the batch; None where none grows with it."""
+
+
+def find_start(drive: Drive, units: Sequence[Unit], batch: int) -> Start:
+    """Call the model three times, eagerly, and work out its start; see the module's text."""
+    ids = tf.ones((batch, 1), tf.int32)
+    with passages(units) as at_start:
+        returned = drive(ids, None).leaves
+    marked = _distinct_like(returned)
+    with passages(units) as when_marked:
+        drive(ids, marked)
+    arrivals = _Arrivals(_first(at_start), _first(when_marked))
+    leaves = tuple(arrivals.leaf(numbers_of(mark)) for mark in marked)
+    slots = tuple(arrivals.slot(numbers_of(mark)) for mark in marked)
+    wider = drive(tf.ones((batch + 1, 1), tf.int32), None).leaves
+    return Start(leaves=leaves, slots=slots, batch_axes=tuple(map(_grown_axis, returned, wider)))
+
+
+class _Arrivals:
+    """Where each distinct number arrived, and what arrives there at the model's own start."""
+
+    def __init__(self, at_start: Sequence[Passage], when_marked: Sequence[Passage]) -> None:
+        starts = {(p.unit, k): numbers_of(leaf) for p in at_start for k, leaf in enumerate(p.state_in)}
+        arrived: list[NDArray[Any]] = []
+        began: list[NDArray[Any]] = []
+        self._slots: list[Slot] = []
+        for passage in when_marked:
+            for k, leaf in enumerate(passage.state_in):
+                values, start = numbers_of(leaf), starts.get((passage.unit, k))
+                if start is not None and start.shape == values.shape:
+                    arrived.append(values.ravel())
+                    began.append(start.ravel())
+                    self._slots.append(Slot(layer=passage.unit.name, slot=passage.unit.slots[k]))
+        self._origin = np.repeat(np.arange(len(arrived)), [len(values) for values in arrived])
+        self._began = np.concatenate([*began, np.zeros(0, np.float32)])
+        values = np.concatenate([*arrived, np.zeros(0, np.float32)])
+        self._order = np.argsort(values, kind="stable")
+        self._sorted = values[self._order]
+
+    def leaf(self, mark: NDArray[Any]) -> Any:
+        found, place = self._find(mark)
+        start = np.zeros(mark.size, mark.dtype)
+        start[found] = self._began[place]
+        return tf.constant(start.reshape(mark.shape), mark.dtype)
+
+    def slot(self, mark: NDArray[Any]) -> Slot | None:
+        """Name the slot where a whole leaf arrives; None where it is divided over several, or arrives nowhere."""
+        found, place = self._find(mark)
+        origins = np.unique(self._origin[place])
+        return self._slots[origins[0]] if found.all() and found.size and len(origins) == 1 else None
+
+    def _find(self, mark: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        flat = mark.ravel()
+        if not self._sorted.size or not np.issubdtype(flat.dtype, np.floating):
+            return np.zeros(flat.size, bool), np.zeros(0, np.int64)
+        at = np.minimum(np.searchsorted(self._sorted, flat), self._sorted.size - 1)
+        found = self._sorted[at] == flat
+        return found, self._order[at[found]]
+
+
+def _distinct_like(leaves: Sequence[Any]) -> Leaves:
+    """Leaves of the same shapes whose elements are all distinct numbers in (−0.9, 0.9); other types are left alone."""
+    sizes = [int(tf.size(leaf)) if leaf.dtype.is_floating else 0 for leaf in leaves]
+    numbers = np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, sum(sizes) + 1, dtype=np.float32)[:-1])
+    parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
+    return tuple(
+        tf.cast(tf.reshape(part, tf.shape(leaf)), leaf.dtype) if leaf.dtype.is_floating else leaf
+        for leaf, part in zip(leaves, parts, strict=True)
+    )
+
+
+def _first(seen: Sequence[Passage]) -> list[Passage]:
+    """The first passage of each unit: the one that gets the state of the call."""
+    units: set[Unit] = set()
+    return [passage for passage in seen if not (passage.unit in units or units.add(passage.unit))]  # type: ignore[func-returns-value]
+
+
+def _grown_axis(leaf: Any, wider: Any) -> int | None:
+    grown = [axis for axis, (a, b) in enumerate(zip(leaf.shape, wider.shape, strict=True)) if a != b]
+    return grown[0] if len(grown) == 1 else None

@@ -1,0 +1,182 @@
+"""Weights into a built model: every one of the model found, every one of the file used, or an error names them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rnneval.errors import CheckpointError
+from rnneval.files.hdf5 import shapes_of
+from rnneval.files.identify import Artefact
+from rnneval.models.lm import model_variables, variable_name
+
+# State that is saved with the weights and has no part in evaluation: random generators and what the training kept.
+_NO_WEIGHTS = ("seed_generator", "optimizer", "metrics", "_metrics", "compile_metrics", "loss")
+_NOT_THE_MODELS = {*_NO_WEIGHTS, "save_counter", "keras_api"}
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def load_weights(model: Any, artefact: Artefact) -> None:
+    """Load `.weights.h5` or a TensorFlow checkpoint into a built model.
+
+    Raises:
+        CheckpointError: a weight of the model is not in the file, one of the file is not in the model, shapes differ,
+            or the file is damaged.
+    """
+    if artefact.format == "weights-h5":
+        _load_hdf5(model, artefact.path)
+    else:
+        _load_tensorflow(model, artefact.path)
+
+
+def _load_hdf5(model: Any, path: Path) -> None:
+    """Compare with what the model itself would save, name by name, then let Keras load it."""
+    with TemporaryDirectory() as folder:
+        own = Path(folder) / "own.weights.h5"
+        model.save_weights(own)
+        wanted = dict(_weights_only(shapes_of(own).items()))
+    held = dict(_weights_only(shapes_of(path).items()))
+    _require_all(path, missing=[name for name in wanted if name not in held], of=len(wanted))
+    _require_used(path, [name for name in held if name not in wanted])
+    _require_shapes(path, [(name, held[name], wanted[name]) for name in wanted])
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise CheckpointError(f"{path}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
+
+
+def _weights_only(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in items if not set(name.split("/")) & set(_NO_WEIGHTS))
+
+
+def _require_all(path: Path, *, missing: list[str], of: int) -> None:
+    if missing:
+        raise CheckpointError(
+            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: the builder makes another model "
+            "than the one that was saved"
+        )
+
+
+def _require_used(path: Path, unused: list[str]) -> None:
+    if unused:
+        raise CheckpointError(
+            f"{path} has weights the model does not use: {_listed(unused)}: the builder makes another model than the "
+            "one that was saved"
+        )
+
+
+def _require_shapes(path: Path, pairs: list[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:
+    wrong = [
+        f"{name} is {held} in the file and {wanted} in the model" for name, held, wanted in pairs if held != wanted
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: {'; '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}: check the builder's sizes"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _load_tensorflow(model: Any, prefix: Path) -> None:
+    """Walk the checkpoint's object graph and the model side by side, by attribute names, and assign what meets.
+
+    `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
+    optimizer; the graph that is stored with them has every path.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        graph = _ObjectGraph(reader)
+        found = graph.best_match(model)
+        values = {key: reader.get_tensor(key) for key in found.values()}
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{prefix}: a damaged or truncated TensorFlow checkpoint: {' '.join(str(error).split())[:300]}"
+        ) from error
+    variables = {id(variable): variable for variable in model_variables(model) if not _is_seed(variable)}
+    missing = [variable_name(variable) for key, variable in variables.items() if key not in found]
+    _require_all(prefix, missing=missing, of=len(variables))
+    _require_used(prefix, graph.unused(set(found.values())))
+    shapes = [(variable_name(variables[i]), values[key].shape, tuple(variables[i].shape)) for i, key in found.items()]
+    _require_shapes(prefix, shapes)
+    for identity, key in found.items():
+        variables[identity].assign(values[key])
+
+
+class _ObjectGraph:
+    """The objects of a TensorFlow checkpoint and the names by which they hold one another."""
+
+    def __init__(self, reader: Any) -> None:
+        from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+        if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
+            raise CheckpointError(
+                "a name-based checkpoint of TensorFlow 1, which this version does not read: save it again with "
+                "tf.train.Checkpoint"
+            )
+        proto = trackable_object_graph_pb2.TrackableObjectGraph()
+        proto.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+        self._children = [{child.local_name: child.node_id for child in node.children} for node in proto.nodes]
+        self._keys = [
+            next((a.checkpoint_key for a in node.attributes if a.checkpoint_key.endswith(_VALUE)), None)
+            for node in proto.nodes
+        ]
+        self._root = 0
+
+    def best_match(self, model: Any) -> dict[int, str]:
+        """Give variable (by `id`) → checkpoint key, of the best match: the root or one that it holds."""
+        roots = [0, *(node for name, node in self._children[0].items() if name not in _NO_WEIGHTS)]
+        matches = [(self._match(model, root), root) for root in roots]
+        found, self._root = max(matches, key=lambda match: len(match[0]))
+        return found
+
+    def _match(self, model: Any, root: int) -> dict[int, str]:
+        wanted = {id(variable) for variable in model_variables(model) if not _is_seed(variable)}
+        found: dict[int, str] = {}
+        queue: list[tuple[int, Any]] = [(root, model)]
+        seen: set[tuple[int, int]] = set()
+        while queue:
+            node, thing = queue.pop(0)
+            if (node, id(thing)) in seen:
+                continue
+            seen.add((node, id(thing)))
+            key = self._keys[node]
+            if key is not None and id(thing) in wanted:
+                found.setdefault(id(thing), key)
+            for name, child in self._children[node].items():
+                queue.extend((child, held) for held in _held_by(thing, name))
+        return found
+
+    def unused(self, used: set[str]) -> list[str]:
+        """Name the weights below the matched object that no variable took, by their paths."""
+        queue, seen, names = [(self._root, "")], {self._root}, []
+        while queue:
+            node, path = queue.pop(0)
+            key = self._keys[node]
+            if key is not None and key not in used:
+                names.append(path)
+            for name, child in self._children[node].items():
+                if child not in seen and name not in _NOT_THE_MODELS:
+                    seen.add(child)
+                    queue.append((child, f"{path}/{name}".lstrip("/")))
+        return names
+
+
+def _held_by(thing: Any, name: str) -> list[Any]:
+    """What the object holds under a name of the checkpoint: an attribute, or an item of a list or dict."""
+    if isinstance(thing, (list, tuple)):
+        return [thing[int(name)]] if name.isdigit() and int(name) < len(thing) else []
+    if isinstance(thing, dict):
+        return [thing[name]] if name in thing else []
+    try:
+        return [getattr(thing, name)] if hasattr(thing, name) else []
+    except (AttributeError, ValueError):
+        return []
+
+
+def _is_seed(variable: Any) -> bool:
+    return "seed_generator" in variable_name(variable) or not np.issubdtype(np.dtype(variable.dtype), np.floating)

@@ -1,0 +1,298 @@
+"""From a Keras model to a RecurrentLM: recognise the contract, learn the state, prove that it can be carried."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnneval.errors import CheckpointError
+from rnneval.models.drives import (
+    Called,
+    Drive,
+    FunctionalStatesDrive,
+    RewiredDrive,
+    SubclassedDrive,
+    convention_of,
+    numbers_of,
+)
+from rnneval.models.layers import Unit, is_graph, recurrent_units, sublayers
+from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
+from rnneval.models.outputs import are_probabilities, final_softmax, linear
+from rnneval.models.passages import passages
+from rnneval.models.start import Start, find_start
+from rnneval.records.run import Checkpoint, Layer
+from rnneval.text import Vocabulary
+
+# Relative to the largest logit; carried and whole runs of right models differ by at most 3e-7 (design, wiring).
+_TOLERANCE = 1e-4
+_PROBE = (2, 6)  # rows and tokens of the segment on which a model is tried
+
+# Layers that look at more than one position at a time: with them, carrying the state is not the whole story.
+_MIX_TIME = (
+    "Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose", "Conv2D", "ConvLSTM1D",
+    "ConvLSTM2D", "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "MaxPooling1D",
+    "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "ZeroPadding1D",
+    "Cropping1D",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Origin:
+    vocabulary: Vocabulary | None
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Output:
+    kind: str
+    softmax: Any
+    said: str
+
+
+def wrap(model: Any, *, vocabulary: Vocabulary | None = None, checkpoint: Checkpoint | None = None) -> RecurrentLM:
+    """Make a RecurrentLM of a model in memory: in a notebook, no file is needed.
+
+    Args:
+        model: A Keras model (or another callable object with recurrent layers): one that takes and returns its states,
+            or a Sequential or functional one from ids to logits.
+        vocabulary: What its ids mean; needed to evaluate it.
+        checkpoint: Where it came from, if from a file.
+
+    Raises:
+        CheckpointError: the model cannot be driven with a carried state; the message says why.
+        VocabularyError: the vocabulary does not fit the width of the model's output.
+    """
+    with eagerly():
+        drive, units = _recognise(model)
+        first = _first_call(drive, model)
+        check_finite(model)
+        origin = _Origin(vocabulary=vocabulary, checkpoint=checkpoint)
+        return _proved(model, drive, units, int(first.output.shape[-1]), origin)
+
+
+def _recognise(model: Any) -> tuple[Drive, tuple[Unit, ...]]:
+    units = recurrent_units(model)
+    if is_graph(model):
+        return _recognise_graph(model, units), units
+    convention = convention_of(model)
+    if convention is not None:
+        return SubclassedDrive(model=model, convention=convention), units
+    if not callable(model):
+        raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
+    return _rewired(model, units, takes_training=False), units
+
+
+def _recognise_graph(model: Any, units: tuple[Unit, ...]) -> Drive:
+    inputs = len(getattr(model, "inputs", None) or [None])
+    if inputs > 1:
+        outputs = len(model.outputs)
+        if inputs != outputs:
+            raise CheckpointError(
+                f"a functional model with {inputs} inputs and {outputs} outputs: with states it has ids and the states "
+                "coming in, logits and as many states going out"
+            )
+        return FunctionalStatesDrive(model=model)
+    return _rewired(model, units, takes_training=True)
+
+
+def _rewired(model: Any, units: tuple[Unit, ...], *, takes_training: bool) -> RewiredDrive:
+    cells = [unit.name for unit in units if not unit.is_layer]
+    if not units or cells:
+        what = f"only cells ({', '.join(cells)}) called by hand" if cells else "no recurrent layer"
+        raise CheckpointError(
+            f"{type(model).__name__} has {what} and takes no states: give it call(ids, states=None, "
+            "return_state=False) so that its state can be carried"
+        )
+    layers = [unit.layer for unit in units]
+    backwards = [unit.name for unit in units if getattr(unit.layer, "go_backwards", False)]
+    mixing = [
+        *backwards,
+        *(f"{layer.name} ({type(layer).__name__})" for layer in sublayers(model) if type(layer).__name__ in _MIX_TIME),
+    ]
+    if mixing:
+        raise CheckpointError(
+            f"{', '.join(mixing)}: looks at more than one position at a time, so this model's state cannot be carried "
+            "from one segment to the next, and what it gives is not a probability of the next token given the past"
+        )
+    if not layers[-1].return_sequences:
+        raise CheckpointError(
+            f"layer {units[-1].name} has return_sequences=False: a window model (the last N tokens in, one prediction "
+            "out), which this version does not evaluate"
+        )
+    return RewiredDrive(
+        model=model,
+        units=units,
+        contract=3 if any(layer.stateful for layer in layers) else 4,
+        takes_training=takes_training,
+    )
+
+
+def call_once(model: Any) -> None:
+    """Build a model by calling it once, so that its weights exist; eagerly, so that no trace keeps their first values.
+
+    Raises:
+        CheckpointError: it cannot be called on ids.
+    """
+    with eagerly():
+        drive, _ = _recognise(model)
+        _first_call(drive, model)
+
+
+def _first_call(drive: Drive, model: Any) -> Called:
+    """Call the model for the first time, which builds it; twice, since layers used only with a state are built then."""
+    ids = tf.ones(_PROBE, tf.int32)  # id 1: id 0 may be masked
+    try:
+        first = drive(ids, None)
+        drive(ids, first.leaves)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{type(model).__name__} could not be called on int32 ids of shape {_PROBE}: "
+            f"{type(error).__name__}: {brief(error)}"
+        ) from error
+    shape = tuple(first.output.shape)
+    if len(shape) != 3 or shape[:2] != _PROBE:
+        raise CheckpointError(
+            f"{type(model).__name__} gives outputs of shape {shape} for ids of shape {_PROBE}: logits of shape "
+            f"({_PROBE[0]}, {_PROBE[1]}, V) are needed, one prediction a token"
+        )
+    return first
+
+
+def brief(error: Exception) -> str:
+    """The first lines of a long message, in one."""
+    return " ".join(str(error).split())[:300]
+
+
+def _proved(model: Any, drive: Drive, units: tuple[Unit, ...], width: int, origin: _Origin) -> RecurrentLM:
+    ids = _probe_ids(model, width)
+    output = _output_of(model, drive, ids)
+    with linear(output.softmax):
+        start = find_start(drive, units, _PROBE[0])
+        mixable = all(axis is not None for axis in start.batch_axes) and _starts_alike(drive, ids, start)
+        if isinstance(drive, RewiredDrive):
+            _prove_rewiring(drive, ids, start)
+    layers = _layers(drive, units, start)
+    vocabulary = origin.vocabulary
+    return RecurrentLM(
+        model=model,
+        contract=drive.contract,
+        width=width,
+        layers=layers,
+        slots=start.slots,
+        batch_axes=start.batch_axes,
+        input_kind="ids",
+        output_kind=output.kind,
+        assumptions=_assumptions(drive, output, mixable=mixable),
+        vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
+        checkpoint=_described(model, drive, layers, origin.checkpoint),
+        drive=drive,
+        units=units,
+        softmax=output.softmax,
+        mixable=mixable,
+    )
+
+
+def _assumptions(drive: Drive, output: _Output, *, mixable: bool) -> tuple[str, ...]:
+    said = (_contract_said(drive), "inputs are integer ids", output.said)
+    alone = "no state that the model returns stands for states=None: rows cannot start at different times"
+    return said if mixable else (*said, alone)
+
+
+def _probe_ids(model: Any, width: int) -> Any:
+    """Random ids that the model takes: 1 up to the smallest of its output width and its embeddings' input sizes."""
+    sizes = [layer.input_dim for layer in sublayers(model) if isinstance(layer, keras.layers.Embedding)]
+    top = max(2, min([width, *sizes]))
+    return tf.constant(np.random.default_rng(0).integers(1, top, (_PROBE[0], 2 * _PROBE[1])), tf.int32)
+
+
+def _output_of(model: Any, drive: Drive, ids: Any) -> _Output:
+    output = drive(ids, None).output
+    if not are_probabilities(output):
+        return _Output(kind="logits", softmax=None, said="outputs are logits (rows do not sum to one)")
+    softmax = final_softmax(model, output, lambda: drive(ids, None).output)
+    if softmax is not None:
+        said = f"outputs are probabilities: the softmax of layer {softmax.name} is left out, which gives logits"
+        return _Output(kind="probabilities-as-logits", softmax=softmax, said=said)
+    return _Output(
+        kind="probabilities", softmax=None, said="outputs are probabilities: losses are their logarithms, in float64"
+    )
+
+
+def _starts_alike(drive: Drive, ids: Any, start: Start) -> bool:
+    return bool(start.leaves) and _difference(drive(ids, None).output, drive(ids, start.leaves).output) <= _TOLERANCE
+
+
+def _prove_rewiring(drive: RewiredDrive, ids: Any, start: Start) -> None:
+    """One call over 2T tokens equals two carried calls, and the original on the whole: else the model is refused.
+
+    Raises:
+        CheckpointError: with the difference seen.
+    """
+    whole = drive.model(ids, training=False) if drive.takes_training else drive.model(ids)
+    half = _PROBE[1]
+    first = drive(ids[:, :half], start.leaves)
+    second = drive(ids[:, half:], first.leaves)
+    difference = _difference(whole, tf.concat([first.output, second.output], axis=1))
+    if not difference <= _TOLERANCE:
+        raise CheckpointError(
+            f"carrying the state of {', '.join(unit.name for unit in drive.order)} over two segments does not give "
+            f"what one segment gives (difference {difference:.2g} of the largest logit): something else in "
+            f"{type(drive.model).__name__} looks at more than one position at a time"
+        )
+
+
+def _difference(a: Any, b: Any) -> float:
+    first, second = numbers_of(a).astype(np.float64), numbers_of(b).astype(np.float64)
+    return float(np.abs(first - second).max() / max(np.abs(first).max(), np.finfo(np.float32).tiny))
+
+
+def _contract_said(drive: Drive) -> str:
+    if isinstance(drive, SubclassedDrive):
+        given = " and ".join(drive.convention.state_names)
+        return f"contract 1: call takes {given}" + (f" and {drive.convention.flag}" if drive.convention.flag else "")
+    return {
+        2: "contract 2: state inputs and outputs, in the same order; the start is zeros",
+        3: "contract 3: stateful layers; each is handed its state, and its own variables stay as they are",
+        4: "contract 4: no door for the state; each recurrent layer is handed its own (proved on a random segment)",
+    }[drive.contract]
+
+
+def _layers(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Layer, ...]:
+    """The layers in the order in which they run; what never ran is not part of the model that is evaluated."""
+    order = drive.order if isinstance(drive, RewiredDrive) else _order_seen(drive, units, start)
+    return tuple(
+        Layer(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots) for unit in order
+    )
+
+
+def _order_seen(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Unit, ...]:
+    with passages(units) as seen:
+        drive(tf.ones((_PROBE[0], 1), tf.int32), start.leaves or None)
+    return tuple(dict.fromkeys(passage.unit for passage in seen))
+
+
+def _described(model: Any, drive: Drive, layers: tuple[Layer, ...], given: Checkpoint | None) -> Checkpoint:
+    variables = model_variables(model)
+    return Checkpoint(
+        path=given.path if given else "",
+        sha256=given.sha256 if given else _weights_sha256(variables),
+        format=given.format if given else "model",
+        contract=drive.contract,
+        parameters=sum(int(np.prod(variable.shape)) for variable in variables),
+        dtype=str(getattr(model, "compute_dtype", None) or "float32"),
+        layers=layers,
+    )
+
+
+def _weights_sha256(variables: list[Any]) -> str:
+    whole = hashlib.sha256()
+    for variable in variables:
+        values = np.ascontiguousarray(np.asarray(variable))
+        whole.update(f"{values.dtype.str}{values.shape}".encode())
+        whole.update(values.tobytes())
+    return whole.hexdigest()

@@ -1,0 +1,22 @@
+"""What `rnneval open` recognised of a checkpoint. Schema `rnneval.opened/1`."""
+
+from typing import Annotated
+
+import msgspec
+
+from rnneval.records._base import Value
+from rnneval.records.run import Checkpoint, Input, Output, Vocabulary
+
+
+class Opened(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.opened/1"):
+    """A checkpoint that could be opened, and everything that was assumed of it."""
+
+    checkpoint: Checkpoint
+    input: Input
+    output: Output
+    width: Annotated[int, msgspec.Meta(ge=1)]
+    """V, the number of logits."""
+    vocabulary: Vocabulary | None = None
+    why_no_vocabulary: str | None = None
+    """Where one was looked for in vain, and what to give."""
+    assumptions: tuple[str, ...]
