@@ -1,7 +1,21 @@
 """Gates: baseline × candidate → a verdict. Records in, records out; neither TensorFlow nor the disk."""
 
+from rnneval.gates.blocks import BlockChange
 from rnneval.gates.intervals import Bounds, ScoreIntervals, score_intervals
+from rnneval.gates.ranking import Ranking, Row, compare, rank
 from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import gate, judge
 
-__all__ = ["Bounds", "Named", "ScoreIntervals", "gate", "judge", "score_intervals"]
+__all__ = [
+    "BlockChange",
+    "Bounds",
+    "Named",
+    "Ranking",
+    "Row",
+    "ScoreIntervals",
+    "compare",
+    "gate",
+    "judge",
+    "rank",
+    "score_intervals",
+]

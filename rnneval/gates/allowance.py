@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rnneval.errors import UsageError
@@ -42,16 +42,24 @@ def allowances(allow: Mapping[str, str | float] | None) -> tuple[Allowance, ...]
     return tuple(_allowance(known, metric, str(amount)) for metric, amount in chosen.items())
 
 
-def parse_allow(text: str) -> tuple[str, str]:
-    """Split `METRIC=AMOUNT`.
+def parse_allow(given: Sequence[str]) -> dict[str, str]:
+    """Read `METRIC=AMOUNT` as the command line has it: amounts by metric.
 
     Raises:
-        UsageError: there is no `=`.
+        UsageError: there is no `=`, or a metric comes twice.
+
+    >>> parse_allow(["perplexity=+1%", "accuracy=0.01"])
+    {'perplexity': '+1%', 'accuracy': '0.01'}
     """
-    metric, equals, amount = text.partition("=")
-    if not equals or not metric.strip():
-        raise UsageError(f"--allow {text!r}: written as METRIC=+1% or METRIC=+0.01, such as perplexity=+1%")
-    return metric.strip(), amount.strip()
+    amounts: dict[str, str] = {}
+    for text in given:
+        metric, equals, amount = (part.strip() for part in text.partition("="))
+        if not equals or not metric:
+            raise UsageError(f"--allow {text!r}: written as METRIC=+1% or METRIC=+0.01, such as perplexity=+1%")
+        if metric in amounts:
+            raise UsageError(f"--allow {text!r}: {metric}={amounts[metric]} was given, too; give each metric once")
+        amounts[metric] = amount
+    return amounts
 
 
 def _allowance(known: Mapping[str, Measure], metric: str, amount: str) -> Allowance:

@@ -52,15 +52,19 @@ class Tested:
     se_runs: float
     """The part that comes from the spread between runs of a recipe; 0 for one run a side."""
 
+    def bound(self, p: float) -> float:
+        """Give the value that lies above the truth with probability `p`."""
+        return self.value + student.quantile(p, self.df) * self.se if self.se else self.value
+
     @property
     def low(self) -> float:
         """Below the truth with 95 %."""
-        return self._bound(LEVEL)
+        return self.bound(LEVEL)
 
     @property
     def high(self) -> float:
         """Above the truth with 95 %."""
-        return self._bound(1 - LEVEL)
+        return self.bound(1 - LEVEL)
 
     @property
     def beyond(self) -> float:
@@ -103,9 +107,6 @@ class Tested:
     @property
     def _reach(self) -> float:
         return student.quantile(1 - LEVEL, self.df) + student.quantile(POWER, self.df)
-
-    def _bound(self, p: float) -> float:
-        return self.value + student.quantile(p, self.df) * self.se if self.se else self.value
 
 
 def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:

@@ -38,7 +38,7 @@ def reason_of(measured: Measure, tested: Tested, paired: Paired, clusters: Clust
         return (
             f"{seen}: worse than allowed on its own, but not at the level {level:.3g} where several metrics are asked"
         )
-    found = f"this text finds a difference of {say(tested.mdd)} in 4 of 5 cases"
+    found = f"this text finds what lies {say(tested.mdd)} beyond it in 4 of 5 cases"
     return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired, clusters)}"
 
 

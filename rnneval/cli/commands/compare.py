@@ -1,0 +1,99 @@
+"""`rnneval compare RECORD RECORD…`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rnneval.gates import Named, Ranking
+
+
+@click.command(
+    "compare",
+    epilog="Example: rnneval compare base.json new.json --text text.txt",
+)
+@click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
+@click.option("--metric", metavar="METRIC", help="Sort by this. [default: perplexity; other tokens: bits_per_char]")
+@click.option(
+    "--blocks",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="How many blocks to name in which the last record differs most from the first.",
+)
+@click.option("--text", multiple=True, metavar="TEXT", help="The text that was scored: shows those blocks in it.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Of what is printed.",
+)
+@click.option("--out", metavar="FILE", help="Also write it there as JSON, whole or not at all.")
+@click.option("--quiet", "-q", is_flag=True, help="No table.")
+def command(
+    *,
+    records: tuple[str, ...],
+    metric: str | None,
+    blocks: int,
+    text: tuple[str, ...],
+    form: str,
+    out: str | None,
+    quiet: bool,
+) -> int:
+    """Compare runs: sorted by a metric, with paired differences to the best.
+
+    Also says in which blocks of the text the last run gains and loses most against the first.
+    """
+    from rnneval.gates.ranking import rank
+
+    runs = _read(records)
+    scored = _scored_text(text, records[-1]) if text else None
+    ranking = rank(runs, metric=metric, blocks=blocks, text=scored)
+    encoded = _encoded(ranking)
+    if out is not None:
+        _write(out, encoded)
+    if form == "json":
+        click.echo(encoded, nl=False)
+    elif not quiet:
+        from rnneval.render.ranking_table import print_ranking
+
+        print_ranking(ranking)
+    return 0
+
+
+def _read(paths: tuple[str, ...]) -> "list[Named]":
+    from rnneval.gates.sides import Named
+    from rnneval.recordfile import read_run
+
+    return [Named(name=path, record=read_run(path)) for path in paths]
+
+
+def _scored_text(paths: tuple[str, ...], record: str) -> str:
+    """Read the text as the record of the run says that it was read."""
+    from rnneval.gates.comparable import fields_of
+    from rnneval.recordfile import read_run
+    from rnneval.text.options import TextOptions
+    from rnneval.text.pieces import final_text
+    from rnneval.text.sources import Sources
+
+    run = read_run(record)
+    fields = fields_of(run.signature)
+    options = TextOptions(part=run.text.part, normalize=fields["norm"], newlines=fields["newlines"])
+    return "".join(piece.text for piece in final_text(Sources(paths), options))
+
+
+def _encoded(ranking: "Ranking") -> str:
+    import json
+
+    import msgspec
+
+    return json.dumps(msgspec.to_builtins(ranking), allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _write(path: str, text: str) -> None:
+    from rnneval.recordfile import whole_file
+
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,240 @@
+"""`rnneval gate RECORD… --baseline BASE…`."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rnneval.errors import RecordError, UsageError
+
+if TYPE_CHECKING:
+    from rnneval.gates import Named
+    from rnneval.records import Gate
+
+EXIT_FAIL = 1
+EXIT_NO_VERDICT = 3
+_SUMMARY = "GITHUB_STEP_SUMMARY"
+_BY_ENDING = {".json": "json", ".xml": "junit", ".md": "markdown"}
+
+
+class _Variadic(click.Command):
+    """Takes `--baseline A B C`, as a shell's `base/*.json` gives it: all up to the next option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spread(args, "--baseline"))
+
+
+def spread(arguments: list[str], option: str) -> list[str]:
+    """Repeat the option before each of the values that follow it.
+
+    >>> spread(["run.json", "--baseline", "a.json", "b.json", "--strict"], "--baseline")
+    ['run.json', '--baseline', 'a.json', '--baseline', 'b.json', '--strict']
+    """
+    result: list[str] = []
+    after = False
+    for argument in arguments:
+        if argument.startswith("-") and argument != "-":
+            after = argument == option
+            result += [] if after else [argument]
+        else:
+            result += [option, argument] if after else [argument]
+    return [*result, option] if after and arguments[-1] == option else result
+
+
+@click.command(
+    "gate",
+    cls=_Variadic,
+    epilog="Example: rnneval gate run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'",
+)
+@click.argument("records", nargs=-1, required=True, metavar="RECORD...")
+@click.option(
+    "--baseline", multiple=True, metavar="BASE...", help="Records to compare with; several are runs of one recipe."
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="METRIC=AMOUNT",
+    help="The most that a metric may get worse: +1% or +0.01. [default: perplexity=+1%]",
+)
+@click.option(
+    "--require", multiple=True, metavar="FIGURE<=VALUE", help="A limit on any figure of a record: 'perplexity<=5.3'."
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 where inconclusive, and on warnings.")
+@click.option("--update", is_flag=True, help="Make the records the new baselines, whole or not at all.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "junit", "github", "markdown"]),
+    default="table",
+    show_default=True,
+    help="Of what is printed; github also writes the job's summary.",
+)
+@click.option(
+    "--out",
+    multiple=True,
+    metavar="FILE",
+    help="Also write it there: .json the record, .xml JUnit, .md Markdown; may be repeated.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No table.")
+def command(
+    *,
+    records: tuple[str, ...],
+    baseline: tuple[str, ...],
+    allow: tuple[str, ...],
+    require: tuple[str, ...],
+    strict: bool,
+    update: bool,
+    form: str,
+    out: tuple[str, ...],
+    quiet: bool,
+) -> int:
+    """Judge RECORDs against a baseline: pass (0), fail (1), inconclusive or not comparable (3).
+
+    A fail is only what lies beyond what is allowed with 95 % certainty, a pass only what lies within.
+    """
+    from rnneval.gates.verdicts import judge
+
+    if update:
+        return _update(records, baseline, allow, require, form=form, out=out, quiet=quiet)
+    verdict = judge(_read(records), _read_baselines(records, baseline), allow=_allowed(allow), require=require)
+    _deliver(verdict, form=form, out=out, quiet=quiet, strict=strict)
+    return exit_code(verdict, strict=strict)
+
+
+def exit_code(gate: "Gate", *, strict: bool) -> int:
+    """Give the exit code: 0 pass, 1 fail, 3 no verdict; where strict, 1 for what is inconclusive or warned of."""
+    verdicts = {comparison.verdict for comparison in gate.comparisons}
+    if "fail" in verdicts or (strict and "inconclusive" in verdicts):
+        return EXIT_FAIL
+    if gate.verdict != "pass":
+        return EXIT_NO_VERDICT
+    return EXIT_FAIL if strict and gate.warnings else 0
+
+
+def _read(paths: tuple[str, ...]) -> "list[Named]":
+    from rnneval.gates.sides import Named
+    from rnneval.recordfile import read
+    from rnneval.records import Gate, Run, Wiring
+
+    found = []
+    for path in paths:
+        record = read(path)
+        if not isinstance(record, Run | Wiring | Gate):
+            raise RecordError(f"{path}: is no record that a gate reads: a run, wiring or gate record is needed")
+        found.append(Named(name=path, record=record))
+    return found
+
+
+def _read_baselines(records: tuple[str, ...], baselines: tuple[str, ...]) -> "list[Named]":
+    for path in baselines:
+        if not os.path.lexists(path):
+            pairs = f"{' '.join(records)} --baseline {' '.join(baselines)}"
+            raise RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
+    return _read(baselines)
+
+
+def _allowed(allow: tuple[str, ...]) -> Mapping[str, str] | None:
+    from rnneval.gates.allowance import parse_allow
+
+    return parse_allow(allow) if allow else None
+
+
+def _update(
+    records: tuple[str, ...],
+    baselines: tuple[str, ...],
+    allow: tuple[str, ...],
+    require: tuple[str, ...],
+    *,
+    form: str,
+    out: tuple[str, ...],
+    quiet: bool,
+) -> int:
+    """Judge against the old baselines where there are any, then put the records in their place.
+
+    Limits still hold, and a run that is not valid or not finite never becomes a baseline.
+    """
+    from rnneval.gates.verdicts import judge
+
+    if not baselines or len(baselines) != len(records):
+        raise UsageError(
+            f"--update puts {len(records)} records in the place of {len(baselines)} baselines: give one for each"
+        )
+    candidates = _read(records)
+    _refuse_as_baseline(candidates)
+    old = _read(baselines) if all(os.path.lexists(path) for path in baselines) else []
+    limits = judge(candidates, require=require) if require else None
+    if old or limits:
+        verdict = judge(candidates, old, allow=_allowed(allow) if old else None, require=require)
+        _deliver(verdict, form=form, out=out, quiet=quiet, strict=False)
+    if limits is not None and limits.verdict != "pass":
+        click.echo("rnneval: not updated: a limit does not hold", err=True)
+        return EXIT_FAIL
+    _write_baselines(candidates, baselines)
+    click.echo(f"rnneval: {', '.join(baselines)}: now {', '.join(records)}", err=True)
+    return 0
+
+
+def _refuse_as_baseline(candidates: "list[Named]") -> None:
+    from rnneval.gates.sound import check_sound
+    from rnneval.records import Run
+
+    for each in candidates:
+        if not isinstance(each.record, Run):
+            raise UsageError(f"{each.name}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
+        check_sound(each.name, each.record)
+        if not each.record.valid or each.record.total_nats is None:
+            raise UsageError(f"{each.name}: is marked not valid or not finite: nothing could be compared with it")
+
+
+def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
+    from rnneval.recordfile import encode, whole_file
+
+    with ExitStack() as stack:  # every file is complete before the first takes its place
+        for each, path in zip(candidates, baselines, strict=True):
+            stack.enter_context(whole_file(path)).write_text(encode(each.record), encoding="utf-8")
+
+
+def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, strict: bool) -> None:
+    otherwise = "json" if form == "table" else form
+    for path in out:
+        _write(path, rendered(gate, _BY_ENDING.get(Path(path).suffix, otherwise), strict=strict))
+    if form == "github" and (summary := os.environ.get(_SUMMARY)):
+        with Path(summary).open("a", encoding="utf-8") as file:  # appended: other steps write there, too
+            file.write(rendered(gate, "markdown", strict=strict))
+    if form == "table" and not quiet:
+        from rnneval.render.gate_table import print_gate
+
+        print_gate(gate)
+    elif form != "table":
+        click.echo(rendered(gate, form, strict=strict), nl=False)
+
+
+def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
+    """Give the verdict as text."""
+    if form == "junit":
+        from datetime import datetime
+
+        from rnneval.render.junit import gate_junit
+
+        return gate_junit(gate, datetime.now())
+    if form == "github":
+        from rnneval.render.gate_github import gate_github
+
+        return gate_github(gate, strict=strict)
+    if form == "markdown":
+        from rnneval.render.gate_markdown import gate_markdown
+
+        return gate_markdown(gate)
+    from rnneval.recordfile import encode
+
+    return encode(gate)
+
+
+def _write(path: str, text: str) -> None:
+    from rnneval.recordfile import whole_file
+
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,223 @@
+"""Compare any number of runs: who is best by a metric, how far behind the others are, and where the text decides it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rnneval.errors import UsageError
+from rnneval.gates.allowance import Allowance, allowances
+from rnneval.gates.blocks import BlockChange, changes, scored_text
+from rnneval.gates.cautions import of_runs
+from rnneval.gates.clusters import TooLittleTextError, clusters_of
+from rnneval.gates.comparable import fields_of
+from rnneval.gates.comparing import ACROSS_TOKENS, not_comparable, not_valid, pair_sides
+from rnneval.gates.noninferiority import assess, assess_same, same_model, values_of
+from rnneval.gates.sides import Named, Side, Sides, named
+from rnneval.gates.sound import check_sound
+from rnneval.metrics import UnavailableError
+from rnneval.records import Run
+from rnneval.records._base import Value
+
+_LOWER, _UPPER = 0.025, 0.975
+
+
+class Row(Value, frozen=True, kw_only=True):
+    """One run."""
+
+    name: str
+    value: float | None = None
+    """The metric, as recorded."""
+    difference: float | None = None
+    """To the best: nats a token for perplexity, else in the metric's unit; paired, over the text that both scored."""
+    low: float | None = None
+    """Two-sided 95 % interval of the difference."""
+    high: float | None = None
+    method: str | None = None
+    claim: str | None = None
+    parameters: int
+    tokens_per_second: float
+    marks: tuple[str, ...]
+    """What is wrong with it: not valid, wiring, not comparable, too little text."""
+
+
+class Ranking(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.compare/1"):
+    """Runs sorted by a metric, best first; those that do not compare with the best come last."""
+
+    metric: str
+    unit: str
+    """Of the differences."""
+    rows: tuple[Row, ...]
+    about: str
+    baseline: str
+    """The first run given."""
+    candidate: str
+    """The last run given."""
+    blocks: tuple[BlockChange, ...]
+    """Where the candidate's loss differs most from the baseline's, largest change first."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entrant:
+    name: str
+    run: Run
+    value: float | None
+    problem: str | None
+    """Why it does not compare with the rest."""
+
+    @property
+    def side(self) -> Side:
+        return Side(name=self.name, names=(self.name,), runs=(self.run,))
+
+
+def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:
+    """Rank runs by a metric, with paired differences to the best.
+
+    Args:
+        runs: Two or more.
+        metric: Its name; by default perplexity, or bits_per_char where the tokens differ.
+        blocks: How many of the blocks with the largest change to name, between the first run and the last.
+        text: The final text that was scored, to show those blocks in.
+
+    Raises:
+        UsageError: fewer than two runs, an unknown metric, or another text.
+        RecordError: a record that does not add up.
+    """
+    return rank(named(runs, "run"), metric=metric, blocks=blocks, text=text)
+
+
+def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:
+    """Rank named runs; see `compare`."""
+    runs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
+    sides = [Side(name=name, names=(name,), runs=(run,)) for name, run in runs]
+    if len(sides) < 2 or len(sides) < len(records):
+        raise UsageError(
+            f"{len(sides)} run records of {len(records)} given: compare takes two or more of them, and no others"
+        )
+    for side in sides:
+        check_sound(side.name, side.runs[0])
+    allowance = allowances({metric or default_metric([side.runs[0] for side in sides]): "0%"})[0]
+    entrants = _entrants(sides, allowance)
+    best = entrants[0] if entrants[0].problem is None else None
+    ends = Sides(baseline=sides[0], candidate=sides[-1])
+    return Ranking(
+        metric=allowance.measured.name,
+        unit=allowance.measured.unit,
+        rows=tuple(_row(entrant, best, allowance) for entrant in entrants),
+        about=ends.about,
+        baseline=ends.baseline.name,
+        candidate=ends.candidate.name,
+        blocks=_changes(ends, allowance, blocks, text),
+        warnings=tuple(of_runs(records)),
+    )
+
+
+def default_metric(runs: Sequence[Run]) -> str:
+    """Give perplexity, or bits a character where the runs have not all the same tokens."""
+    tokens = {fields_of(run.signature).get("tok") for run in runs}
+    return "perplexity" if len(tokens) == 1 else "bits_per_char"
+
+
+def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
+    """Sort by the metric, best first; what does not compare with the largest group that does comes last."""
+    metric, worse = allowance.measured.name, allowance.measured.worse
+    alone = [_alone(side, metric) for side in sides]
+    sound = [side for side, problem in zip(sides, alone, strict=True) if problem is None]
+    group = max(sound, key=lambda side: _fellows(side, sound, metric), default=None)
+    entrants = [
+        _entrant(side, metric, problem or (_apart(side, group, metric) if group else None))
+        for side, problem in zip(sides, alone, strict=True)
+    ]
+    return sorted(entrants, key=lambda each: (each.problem is not None, worse * (each.value or 0.0)))
+
+
+def _entrant(side: Side, metric: str, problem: str | None) -> _Entrant:
+    score = side.runs[0].scores.get(metric)
+    return _Entrant(name=side.name, run=side.runs[0], value=score.value if score else None, problem=problem)
+
+
+def _apart(side: Side, group: Side, metric: str) -> str | None:
+    """Say why a run does not compare with the group, given by one of it."""
+    difference = not_comparable(metric, Sides(baseline=group, candidate=side)) if side is not group else None
+    return f"not comparable: {difference.field}: {difference.reason}" if difference else None
+
+
+def _alone(side: Side, metric: str) -> str | None:
+    """Say why a run has no place in any ranking by this metric."""
+    run = side.runs[0]
+    if run.total_nats is None:
+        return "not finite: a loss is not a number"
+    if invalid := not_valid(Sides(baseline=side, candidate=side)):
+        return f"not valid: {invalid.reason}"
+    return None if metric in run.scores else f"no {metric} in the record"
+
+
+def _fellows(side: Side, sides: Sequence[Side], metric: str) -> int:
+    return sum(not_comparable(metric, Sides(baseline=side, candidate=other)) is None for other in sides)
+
+
+def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance) -> Row:
+    run = entrant.run
+    against = _against(entrant, best, allowance) if best and entrant.problem is None else _Against()
+    wiring = f"wiring fails: {run.wiring.reason}" if run.wiring and run.wiring.verdict == "fail" else None
+    return Row(
+        name=entrant.name,
+        value=entrant.value,
+        difference=against.difference,
+        low=against.low,
+        high=against.high,
+        method=against.method,
+        claim=against.claim,
+        parameters=run.checkpoint.parameters,
+        tokens_per_second=run.timing.tokens_per_second,
+        marks=tuple(mark for mark in (entrant.problem, wiring, against.mark) if mark),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Against:
+    """A run against the best: the difference, or why there is no interval of it."""
+
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
+    claim: str | None = None
+    mark: str | None = None
+
+
+def _against(entrant: _Entrant, best: _Entrant, allowance: Allowance) -> _Against:
+    if entrant is best:
+        return _Against(difference=0.0)
+    paired = pair_sides(Sides(baseline=best.side, candidate=entrant.side))
+    if paired is None:
+        return _Against(mark="no text was scored by both")
+    try:
+        if same_model(paired):
+            same = assess_same(allowance, paired).value
+            return _Against(difference=same, low=same, high=same, method="equal in every block")
+        difference = values_of(allowance.measured, paired).difference
+        clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
+    except UnavailableError as reason:
+        return _Against(mark=f"not comparable: {reason}")
+    except TooLittleTextError as reason:
+        return _Against(difference=difference, mark=str(reason))
+    tested = assess(allowance, paired, clusters)
+    return _Against(
+        difference=tested.value,
+        low=tested.bound(_LOWER),
+        high=tested.bound(_UPPER),
+        method=clusters.method,
+        claim=clusters.claim,
+    )
+
+
+def _changes(ends: Sides, allowance: Allowance, count: int, text: str | None) -> tuple[BlockChange, ...]:
+    """Give the blocks with the largest change; none where the two do not compare."""
+    found = None if text is None else scored_text(text, ends.candidate.runs[0])
+    metric = allowance.measured.name if allowance.measured.name in ACROSS_TOKENS else "bits_per_char"
+    finite = all(side.runs[0].total_nats is not None for side in (ends.baseline, ends.candidate))
+    same_tokens = not_comparable("perplexity", ends) is None
+    if not finite or not (same_tokens or not_comparable(metric, ends) is None):
+        return ()
+    paired = pair_sides(ends)
+    return () if paired is None else changes(paired, count, found)

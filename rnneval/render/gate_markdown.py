@@ -1,0 +1,38 @@
+"""A verdict as Markdown: what GitHub shows as a job's summary, and what a merge request's comment can hold."""
+
+from rnneval.records import Gate
+from rnneval.records.gate import Comparison
+from rnneval.render.gate_words import HEADINGS, about, headline, line, method
+from rnneval.render.words import visible
+
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~"})
+_SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
+
+
+def gate_markdown(gate: Gate) -> str:
+    """Give a heading with the verdict, a table, a list of the reasons, and the warnings."""
+    rows = [HEADINGS, *(line(comparison).cells for comparison in gate.comparisons)]
+    head, *body = (f"| {' | '.join(escaped(cell) for cell in row)} |" for row in rows)
+    parts = [f"## {_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}"]
+    if headline(gate):
+        parts.append(escaped(headline(gate)))
+    parts.append("\n".join([head, "| --- | ---: | ---: | ---: | ---: | ---: | --- |", *body]))
+    parts.append("\n".join(_reason(comparison) for comparison in gate.comparisons))
+    if gate.warnings:
+        parts.append("\n".join(f"- ⚠️ {escaped(visible(warning))}" for warning in gate.warnings))
+    return "\n\n".join(parts) + "\n"
+
+
+def escaped(text: str) -> str:
+    r"""Keep text from being read as Markdown or HTML.
+
+    >>> escaped("a|b <c> *d*")
+    'a\\|b \\<c\\> \\*d\\*'
+    """
+    return text.translate(_SPECIAL)
+
+
+def _reason(comparison: Comparison) -> str:
+    details = "; ".join(part for part in (about(comparison), method(comparison)) if part not in ("", "none", "limit"))
+    tail = f" ({escaped(details)})" if details else ""
+    return f"- **{escaped(visible(comparison.metric))}**: {escaped(visible(comparison.reason))}{tail}"
