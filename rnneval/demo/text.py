@@ -1,0 +1,14 @@
+"""English text that every Python has: the topics of its own help, 0.5 MB, in the order of their names."""
+
+
+def topics_text() -> str:
+    r"""Give the text of `pydoc_data.topics`. It differs between versions of Python: records hold its hash.
+
+    Example:
+        >>> text = topics_text()
+        >>> len(text) > 400_000, "The \"for\" statement" in text
+        (True, True)
+    """
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics[name].strip() + "\n" for name in sorted(topics))
