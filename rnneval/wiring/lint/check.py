@@ -1,0 +1,104 @@
+"""One document in, its findings out."""
+
+from collections.abc import Iterator
+
+from rnneval.wiring.lint.document import Cell, Document, read_document
+from rnneval.wiring.lint.finding import LintFinding
+from rnneval.wiring.lint.flow.facts import Facts
+from rnneval.wiring.lint.flow.gather import gather
+from rnneval.wiring.lint.flow.naming import MENTIONS
+from rnneval.wiring.lint.rules import all_rules
+from rnneval.wiring.lint.spot import Spot
+from rnneval.wiring.lint.suppress import file_silenced, silenced
+
+UNREADABLE = ("invalid-source", "RNN000")
+
+
+def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
+    """Lint one file's bytes: every finding that no comment silences, in the order of the file."""
+    return check_document(read_document(path, content))
+
+
+def check_document(document: Document) -> tuple[LintFinding, ...]:
+    """Lint one file that has been read."""
+    found = {finding.order: finding for finding in _unreadable(document)}
+    if document.tree is not None and any(MENTIONS.search(line) for cell in document.cells for line in cell.lines):
+        try:
+            facts = gather(document.tree)
+            for finding in _judged(document, facts):
+                found.setdefault(finding.order, finding)
+        except RecursionError:
+            found[document.path, 0, 1, 1, "RNN000"] = _plain(document.path, "nested too deeply to be judged")
+    return tuple(sorted(found.values(), key=lambda finding: finding.order))
+
+
+def _judged(document: Document, facts: Facts) -> Iterator[LintFinding]:
+    for rule in all_rules():
+        for spot in rule.find(facts):
+            cell, line = document.place(getattr(spot.node, "lineno", 1))
+            last = line + (getattr(spot.node, "end_lineno", 0) or 0) - getattr(spot.node, "lineno", 0)
+            if not silenced(cell.lines, line, last, rule.CODE) and not _whole_file(document, rule.CODE):
+                yield _finding(document, rule.NAME, rule.CODE, rule.SEVERITY, spot, cell, line)
+
+
+def _whole_file(document: Document, code: str) -> bool:
+    return any(file_silenced(cell.lines, code) for cell in document.cells)
+
+
+def _finding(document: Document, name: str, code: str, severity: str, spot: Spot, cell: Cell, line: int) -> LintFinding:
+    node = spot.node
+    start = getattr(node, "lineno", 1)
+    return LintFinding(
+        rule=name,
+        code=code,
+        severity=severity,  # type: ignore[arg-type]
+        path=document.path,
+        cell=cell.number,
+        line=line,
+        column=_column(cell, line, getattr(node, "col_offset", 0)),
+        end_line=line + (getattr(node, "end_lineno", start) or start) - start,
+        end_column=_column(
+            cell, line + (getattr(node, "end_lineno", start) or start) - start, getattr(node, "end_col_offset", 0) or 0
+        ),
+        message=spot.message,
+        suggestion=spot.suggestion,
+    )
+
+
+def _column(cell: Cell, line: int, offset: int) -> int:
+    """Count characters from 1, where Python counts bytes from 0."""
+    text = cell.lines[line - 1] if 0 < line <= len(cell.lines) else ""
+    return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1
+
+
+def _unreadable(document: Document) -> Iterator[LintFinding]:
+    for trouble in document.troubles:
+        cell = next((cell for cell in document.cells if cell.number == trouble.cell), None)
+        line = trouble.line
+        if cell is None or not silenced(cell.lines, line, line, "RNN000"):
+            yield LintFinding(
+                rule=UNREADABLE[0],
+                code=UNREADABLE[1],
+                severity="warning",
+                path=document.path,
+                cell=trouble.cell,
+                line=line,
+                column=trouble.column,
+                end_line=line,
+                end_column=trouble.column,
+                message=f"cannot be read: {trouble.message}",
+            )
+
+
+def _plain(path: str, message: str) -> LintFinding:
+    return LintFinding(
+        rule=UNREADABLE[0],
+        code=UNREADABLE[1],
+        severity="warning",
+        path=path,
+        line=1,
+        column=1,
+        end_line=1,
+        end_column=1,
+        message=message,
+    )

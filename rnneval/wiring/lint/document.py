@@ -1,0 +1,146 @@
+"""Files into sources: Python as it is, a notebook as its code cells one below the other."""
+
+import ast
+import io
+import json
+import re
+import tokenize
+import warnings
+from dataclasses import dataclass
+
+_MAGIC = re.compile(r"^\s*([%!?]|[\w.]+\?{1,2}\s*$)")
+_ASSIGNED_MAGIC = re.compile(r"^(\s*[\w,\s]+=\s*)[%!].*$")
+_OTHER_LANGUAGE = re.compile(r"^\s*%%(?!time\b|timeit\b|capture\b|prun\b|tensorflow_version\b)")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A part that cannot be read, and why."""
+
+    line: int
+    column: int
+    message: str
+    cell: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One piece of source: a file, or a code cell of a notebook."""
+
+    number: int | None
+    first: int
+    """How many lines of other cells lie before it."""
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file, ready to be judged."""
+
+    path: str
+    cells: tuple[Cell, ...]
+    tree: ast.Module | None
+    troubles: tuple[Trouble, ...]
+
+    def place(self, line: int) -> tuple[Cell, int]:
+        """Give the cell of a line of the tree, and its line within the cell."""
+        cell = next(cell for cell in reversed(self.cells) if line > cell.first or cell is self.cells[0])
+        return cell, line - cell.first
+
+
+def read_document(path: str, content: bytes) -> Document:
+    """Read a file's bytes; never raises for what they hold."""
+    try:
+        if path.endswith(".ipynb"):
+            return _notebook(path, content)
+        return _python(path, content)
+    except (RecursionError, MemoryError):
+        return Document(path, (), None, (Trouble(1, 1, "nested too deeply to be read"),))
+
+
+def _python(path: str, content: bytes) -> Document:
+    try:
+        encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
+        text = content.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        return Document(path, (), None, (Trouble(1, 1, f"not readable as text ({_short(error)})"),))
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    cell = Cell(None, 0, tuple(text.split("\n")))
+    tree, trouble = _parse(text, None)
+    return Document(path, (cell,), tree, (trouble,) if trouble else ())
+
+
+def _parse(text: str, number: int | None) -> tuple[ast.Module | None, Trouble | None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text), None
+    except SyntaxError as error:
+        what = error.msg + _python2(text)
+        return None, Trouble(max(error.lineno or 1, 1), max(error.offset or 1, 1), what, number)
+    except ValueError as error:
+        return None, Trouble(1, 1, str(error), number)
+
+
+def _python2(text: str) -> str:
+    """Say so where the source is Python 2."""
+    old = re.search(r"^\s*print\s+[^(=\s]|^\s*except\s+[\w.]+\s*,\s*\w+\s*:|^\s*exec\s+['\"\w]", text, re.MULTILINE)
+    return " (this looks like Python 2: only Python 3 is read)" if old else ""
+
+
+def _notebook(path: str, content: bytes) -> Document:
+    try:
+        found = json.loads(content.decode("utf-8-sig"))
+        cells = (
+            found["cells"] if "cells" in found else [cell for sheet in found["worksheets"] for cell in sheet["cells"]]
+        )
+        sources = [(number, _source(cell)) for number, cell in enumerate(cells, 1) if cell.get("cell_type") == "code"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Document(path, (), None, (Trouble(1, 1, f"not a notebook ({_short(error)})"),))
+    body: list[ast.stmt] = []
+    kept, troubles, first = [], [], 0
+    for number, text in sources:
+        lines = _without_magics(text)
+        kept.append(Cell(number, first, tuple(text.split("\n"))))
+        tree, trouble = _parse("\n".join(lines), number)
+        if trouble is not None:
+            troubles.append(trouble)
+        if tree is not None:
+            body += _moved(tree, first)
+        first += len(lines)
+    return Document(path, tuple(kept), ast.Module(body=body, type_ignores=[]), tuple(troubles))
+
+
+def _source(cell: dict[str, object]) -> str:
+    text = cell.get("source", cell.get("input", ""))
+    joined = "".join(str(line) for line in text) if isinstance(text, list) else str(text)
+    return joined.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _without_magics(text: str) -> list[str]:
+    """Blank out what IPython understands and Python does not, keeping every line in its place."""
+    lines = text.split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    if _OTHER_LANGUAGE.match(first):
+        return ["" for _ in lines]
+    kept: list[str] = []
+    goes_on = False
+    for line in lines:
+        magic = goes_on or bool(_MAGIC.match(line))
+        goes_on = magic and line.rstrip().endswith("\\")
+        indent = line[: len(line) - len(line.lstrip())]
+        kept.append(f"{indent}pass" if magic else _ASSIGNED_MAGIC.sub(r"\1None", line))
+    return kept
+
+
+def _moved(tree: ast.Module, by: int) -> list[ast.stmt]:
+    if by:
+        for node in ast.walk(tree):
+            if "lineno" in node._attributes:
+                node.lineno += by  # type: ignore[attr-defined]
+                node.end_lineno = (node.end_lineno or node.lineno) + by  # type: ignore[attr-defined]
+    return tree.body
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

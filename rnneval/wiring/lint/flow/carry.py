@@ -1,0 +1,128 @@
+"""What a function takes in and what it leaves for its next call: parameters with returned values, attributes with themselves."""
+
+import ast
+from collections.abc import Iterator
+
+from rnneval.wiring.lint.flow.env import Env
+from rnneval.wiring.lint.flow.facts import Carried, Event, Function
+from rnneval.wiring.lint.flow.machine import Machine, Summary
+from rnneval.wiring.lint.flow.values import (
+    Choice,
+    Emitted,
+    Incoming,
+    Many,
+    Step,
+    Table,
+    Value,
+    choice,
+    emissions,
+    leaves,
+    options,
+)
+
+
+def carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, ...]:
+    """Pair every carrier that a layer's state came from with what is left there at the end."""
+    events = machine.facts.of(function)
+    used = _carriers(events)
+    found = [
+        Carried(carrier, value, "attribute")
+        for carrier in used
+        if carrier.startswith("self.") and (value := end.names.get(carrier)) is not None
+    ]
+    parameters = [name for name in function.parameters if name in used]
+    found += list(_returned(function, parameters))
+    return tuple(found)
+
+
+def _carriers(events: list[Event]) -> list[str]:
+    """Name the parameters and attributes that states came from, in the order of their use."""
+    names: dict[str, None] = {}
+    for event in events:
+        if event.state is not None:
+            names |= {leaf.carrier: None for leaf in leaves(event.state) if isinstance(leaf, Incoming)}
+    return list(names)
+
+
+def _returned(function: Function, parameters: list[str]) -> Iterator[Carried]:
+    """Pair parameters with parts of what is returned: one with one, or several in their order."""
+    if not parameters:
+        return
+    for _, value in function.returns:
+        for option in options(value):
+            states = state_parts(option, parameters)
+            if len(parameters) == 1 and len(states) == 1:
+                yield Carried(parameters[0], states[0], "returned")
+            elif len(parameters) == 1 and len(states) > 1:
+                yield Carried(parameters[0], Many(tuple(states)), "returned")
+            elif len(parameters) == len(states):
+                order = sorted(parameters, key=function.parameters.index)
+                yield from (Carried(name, part, "returned") for name, part in zip(order, states, strict=True))
+
+
+def state_parts(value: Value, parameters: list[str]) -> list[Value]:
+    """Give the parts of a returned tuple that are states: emitted ones, or the parameters handed back."""
+    if not isinstance(value, Many):
+        return []
+    return [item for item in value.items if _is_state(item, parameters)]
+
+
+def _is_state(value: Value, parameters: list[str]) -> bool:
+    found = list(leaves(value))
+    own = [
+        leaf for leaf in found if isinstance(leaf, Emitted) or isinstance(leaf, Incoming) and leaf.carrier in parameters
+    ]
+    return bool(own)
+
+
+def left_at(value: Value, path: tuple[object, ...]) -> Value | None:
+    """Give what was left at a place of a structure; None where that cannot be told."""
+    for key in path:
+        step = _step(value, key)
+        if step is None:
+            return None
+        value = step
+    while isinstance(value, Many) and len(value.items) == 1 and not value.open:
+        value = value.items[0]
+    return value
+
+
+def _step(value: Value, key: object) -> Value | None:
+    if isinstance(value, Choice):
+        known = [step for option in value.options if (step := _step(option, key)) is not None]
+        return choice(known) if known else None
+    if isinstance(value, Many):
+        index = key.turn + key.offset if isinstance(key, Step) else key
+        inside = isinstance(index, int) and -len(value.items) <= index < len(value.items)
+        return value.items[index] if inside else None  # type: ignore[index]
+    if isinstance(value, Incoming):
+        return Incoming(value.carrier, (*value.path, key)) if not value.sliced else None
+    if isinstance(value, Table):
+        found = value.get(key)
+        if found is not None or value.base is None:
+            return found
+        unknown = any(isinstance(name, Step) or name is None for name, _ in value.items)
+        return None if unknown else _step(value.base, key)
+    if isinstance(value, Emitted):
+        if value.slot is None and isinstance(key, int):
+            return Emitted(value.event, key, value.touched)
+        return value if key == 0 else None
+    return None
+
+
+def summary(machine: Machine, function: Function, node: ast.FunctionDef) -> Summary | None:
+    """Say how a method carries its state, where one parameter comes back at one place of the returned tuple."""
+    events = machine.facts.of(function)
+    parameters = [name for name in function.parameters if name in _carriers(events)]
+    if len(parameters) != 1:
+        return None
+    places = set()
+    for _, value in function.returns:
+        for option in options(value):
+            if isinstance(option, Many) and not option.open:
+                places |= {(at, len(option.items)) for at, item in enumerate(option.items) if emissions(item)}
+    if len(places) != 1:
+        return None
+    index, length = places.pop()
+    position = function.parameters.index(parameters[0])
+    return Summary(parameters[0], position, index, length, function.parameters)

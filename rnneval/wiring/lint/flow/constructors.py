@@ -1,0 +1,107 @@
+"""Constructors: recurrent layers, their wrappers, inputs and functional models of Keras."""
+
+import ast
+from typing import TYPE_CHECKING
+
+from rnneval.wiring.lint.flow import naming
+from rnneval.wiring.lint.flow.machine import Machine
+from rnneval.wiring.lint.flow.values import Const, Data, Graph, Incoming, Layer, Many, Object, Spec, Value
+
+if TYPE_CHECKING:
+    from rnneval.wiring.lint.flow.calling import Arguments
+
+
+def construct(machine: Machine, node: ast.Call, name: str, arguments: "Arguments") -> Value | None:
+    """Give what a constructor makes; None if it is not one of these."""
+    known = naming.recurrent(name)
+    if known is not None:
+        return _layer(machine, node, known, arguments)
+    last = name.rpartition(".")[2]
+    if not naming.is_keras(name):
+        return None
+    if last == "Bidirectional":
+        return _both_ways(machine, node, arguments)
+    if last == "TimeDistributed":
+        return Object(name, machine.key(node))
+    if last == "Input":
+        return Incoming(f"input {machine.key(node)}")
+    if last == "Model":
+        return _model(arguments)
+    return None
+
+
+def _layer(machine: Machine, node: ast.Call, known: tuple[str, str | None, bool], arguments: "Arguments") -> Value:
+    framework, kind, cell = known
+    spec = _torch(kind, cell, arguments) if framework == "torch" else _keras(kind, cell, arguments)
+    return _register(machine, node, Layer(machine.key(node), spec))
+
+
+def _register(machine: Machine, node: ast.Call, layer: Layer) -> Layer:
+    machine.facts.specs[layer.key] = layer.spec
+    machine.facts.places[layer.key] = node
+    return layer
+
+
+def _torch(kind: str | None, cell: bool, arguments: "Arguments") -> Spec:
+    both = _flag(arguments, "bidirectional", False)
+    return Spec(
+        framework="torch",
+        kind=kind,
+        cell=cell,
+        bidirectional=both is not False,
+        returns_state=True,
+        returns_sequences=not cell,
+    )
+
+
+def _keras(kind: str | None, cell: bool, arguments: "Arguments") -> Spec:
+    if kind is None and arguments.positional:
+        # RNN(cell): one layer whose state is the cell's; of a list of cells only that it is one layer is known.
+        inner = arguments.positional[0]
+        kind = inner.spec.kind if isinstance(inner, Layer) and inner.spec.cell else None
+    return Spec(
+        framework="keras",
+        kind=kind,
+        cell=cell,
+        returns_state=_flag(arguments, "return_state", False),
+        returns_sequences=_flag(arguments, "return_sequences", False),
+        stateful=_flag(arguments, "stateful", False),
+        backwards=_flag(arguments, "go_backwards", False) is not False,
+    )
+
+
+def _flag(arguments: "Arguments", name: str, default: bool) -> bool | None:
+    value = arguments.named.get(name)
+    if value is None:
+        return None if arguments.rest else default
+    return value.value if isinstance(value, Const) and isinstance(value.value, bool) else None
+
+
+def _both_ways(machine: Machine, node: ast.Call, arguments: "Arguments") -> Value:
+    inner = arguments.get(0, "layer")
+    if not isinstance(inner, Layer):
+        return Object("keras.layers.Bidirectional", machine.key(node))
+    machine.facts.specs.pop(inner.key, None)
+    old = inner.spec
+    spec = Spec(
+        framework="keras",
+        kind=old.kind,
+        bidirectional=True,
+        returns_state=old.returns_state,
+        returns_sequences=old.returns_sequences,
+        stateful=old.stateful,
+    )
+    return _register(machine, node, Layer(machine.key(node), spec))
+
+
+def _model(arguments: "Arguments") -> Value:
+    inputs, outputs = arguments.get(0, "inputs", "input"), arguments.get(1, "outputs", "output")
+    if inputs is None or outputs is None:
+        return Data(frozenset({"model"}))
+    return Graph(_flat(inputs), _flat(outputs))
+
+
+def _flat(value: Value) -> tuple[Value, ...]:
+    if isinstance(value, Many):
+        return tuple(inner for item in value.items for inner in _flat(item))
+    return (value,)
