@@ -1,6 +1,7 @@
 """The wiring record: is each layer's state given back to the same layer? Schema `rnneval.wiring/1`."""
 
-from typing import Annotated, Literal
+from importlib import import_module
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -79,3 +80,16 @@ class Wiring(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.
         from rnneval.recordfile import write
 
         write(self, path)
+
+    def __str__(self) -> str:
+        """Give verdict, flow matrix, findings and oracles as text."""
+        return str(_renderer().plain(self))
+
+    def _repr_html_(self) -> str:
+        """Give the same for a notebook."""
+        return str(_renderer().as_html(self))
+
+
+def _renderer() -> Any:
+    # By name, on first use: a value knows that it can be shown, not how.
+    return import_module("rnneval.render.wiring_table")

@@ -1,0 +1,5 @@
+"""What test suites import."""
+
+from rnneval.testing.wiring import assert_state_wiring
+
+__all__ = ["assert_state_wiring"]

@@ -1,0 +1,46 @@
+"""The dynamic wiring check: is each layer's state given back to the same layer?
+
+Facts are gathered here, by running the model; the rules and the verdict are in `rnneval.wiring`, and know no
+TensorFlow.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rnneval.engine.wiring.gathering import gather
+from rnneval.records.wiring import Wiring
+from rnneval.wiring.declarations import parse_declarations, require_known
+from rnneval.wiring.judging import wiring_of
+
+__all__ = ["check"]
+
+
+def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
+    """Prove (or refute) that each layer's state goes back into the same layer.
+
+    The model is run eagerly over a few short segments of random ids, with every recurrent layer replaced by a stub
+    that emits numbers of its own; then, as it is, by five tests of its behaviour. Its weights and states are left as
+    they were.
+
+    Args:
+        model: A Keras model, a `RecurrentLM`, or any callable object that holds recurrent layers or cells.
+        declare: What its author means on purpose: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
+        vocab_size: How many ids it takes; by default the size of its embedding, else the width of its logits.
+        seed: Draws the ids and the emitted numbers.
+
+    Raises:
+        UsageError: a declaration is not one, or names a layer that the model does not have.
+    """
+    declared = parse_declarations(declare)
+    inner, width = _unwrapped(model)
+    facts = gather(inner, declared, vocab_size=vocab_size or width, seed=seed)
+    if facts.units:
+        require_known(declared, facts.units)
+    return wiring_of(facts)
+
+
+def _unwrapped(model: Any) -> tuple[Any, int | None]:
+    """A RecurrentLM's model is what its author wired."""
+    from rnneval.models.lm import RecurrentLM
+
+    return (model.model, None) if isinstance(model, RecurrentLM) else (model, None)

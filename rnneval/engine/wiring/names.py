@@ -1,0 +1,96 @@
+"""What the probe calls the units that it meets, and which of them belong together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from rnneval.models.layers import key_of, slot_names, walk_below
+from rnneval.wiring.facts import UnitFact
+
+
+@dataclass(kw_only=True, eq=False)
+class Names:
+    """Every recurrent layer and cell below a model, by identity, with its path and name."""
+
+    paths: dict[int, tuple[str, str]] = field(default_factory=dict)
+    twins: dict[int, int] = field(default_factory=dict)
+    kept: list[Any] = field(default_factory=list)
+    """The objects themselves, so that no identity is given away."""
+
+    def of(self, thing: Any) -> tuple[str, str]:
+        """Give (path, name); a unit that is not reached from the model's attributes goes by its own name."""
+        found = self.paths.get(id(thing))
+        if found is None:
+            name = str(getattr(thing, "name", "") or type(thing).__name__)
+            found = (name, name)
+            self.paths[id(thing)] = found
+            self.kept.append(thing)
+        return found
+
+
+def names_below(model: Any) -> Names:
+    """Walk the model once."""
+    names = Names()
+    for path, thing in walk_below(model):
+        _enter(names, path, thing)
+        if isinstance(thing, keras.layers.Bidirectional):
+            forward, backward = thing.forward_layer, thing.backward_layer
+            names.twins[id(forward)], names.twins[id(backward)] = id(backward), id(forward)
+        if isinstance(thing, keras.layers.RNN):
+            for inner_path, cell in _cells(thing.cell, f"{path}.cell"):
+                _enter(names, inner_path, cell)
+        elif getattr(thing, "state_size", None) is not None:
+            for inner_path, cell in _cells(thing, path):
+                _enter(names, inner_path, cell)
+    return names
+
+
+def _enter(names: Names, path: str, thing: Any) -> None:
+    if id(thing) not in names.paths:
+        names.paths[id(thing)] = (path, key_of(thing, path))
+        names.kept.append(thing)
+
+
+def _cells(cell: Any, path: str) -> Iterator[tuple[str, Any]]:
+    yield path, cell
+    for inner_path, inner in walk_below(cell, into_recurrent=True):
+        yield f"{path}.{inner_path}", inner
+
+
+def is_composite(cell: Any) -> bool:
+    """Whether a cell of the author's is made of cells, so that its inner wiring is part of the question.
+
+    Keras' own StackedRNNCells is known to be right, unless a composite cell is in it.
+    """
+    inner = [thing for _, thing in walk_below(cell, into_recurrent=True) if is_recurrent(thing)]
+    if isinstance(cell, keras.layers.StackedRNNCells) and type(cell).call is keras.layers.StackedRNNCells.call:
+        return any(is_composite(thing) for thing in cell.cells)
+    return bool(inner)
+
+
+def is_recurrent(thing: Any) -> bool:
+    """Whether it is a recurrent layer or a cell."""
+    return isinstance(thing, keras.layers.RNN) or getattr(thing, "state_size", None) is not None
+
+
+def fact_of(thing: Any, names: Names, indices: dict[int, int], slots: int) -> UnitFact:
+    """Describe a unit as the rules see it; `slots` is how many parts its state was seen to have."""
+    path, name = names.of(thing)
+    is_layer = isinstance(thing, keras.layers.RNN)
+    named = _slots(thing.cell if is_layer else thing, slots)
+    return UnitFact(
+        name=name,
+        path=path,
+        kind=type(thing).__name__,
+        slots=named,
+        is_layer=is_layer,
+        stateful=bool(is_layer and thing.stateful),
+        twin=indices.get(names.twins.get(id(thing), -1)),
+    )
+
+
+def _slots(cell: Any, count: int) -> tuple[str, ...]:
+    named = slot_names(cell) if getattr(cell, "state_size", None) is not None else ()
+    return named if len(named) == count else tuple(f"s{index}" for index in range(count))

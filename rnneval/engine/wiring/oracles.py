@@ -1,0 +1,195 @@
+"""Behavioural tests of the whole model: no hooks, only logits compared.
+
+Differences are relative to the largest logit, so that untrained weights suffice.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.records.wiring import Oracle
+
+TOKENS = 9
+Logits = list[NDArray[np.float64]]
+Runner = Callable[[Sequence[NDArray[np.int32]]], Logits]
+"""Pieces of ids `(batch, time)`, read one after the other with the state carried → the logits of each."""
+_CUTS = ((6,), (1,), (8,), (3, 5, 6))
+_THIRDS = (3, 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model to be tested."""
+
+    run: Runner
+    batch: int
+    low: int
+    high: int
+    """Ids are drawn from [low, high)."""
+    tolerance: float
+    seed: int
+    whole_calls_only: str = ""
+    """Why the text cannot be cut at will; empty where it can."""
+
+
+def run_oracles(subject: Subject) -> dict[str, Oracle]:
+    """Test chunk, causal, batch, used and repeat; what cannot be run is inconclusive, with the reason."""
+    ids = _draw(subject, TOKENS, 0)
+    try:
+        base = subject.run(_cut(ids, _THIRDS))
+        problem = _problem(base, ids)
+        again = subject.run(_cut(ids, _THIRDS)) if not problem else base
+    except Exception as error:
+        problem, base, again = f"the model raises: {_brief(error)}", [], []
+    if problem:
+        return {name: _cannot(subject, problem) for name in ("chunk", "causal", "batch", "used", "repeat")}
+    repeat = _judged(subject, _difference(base, again), "the same three calls, run twice", "differ")
+    if repeat.verdict == "fail":
+        why = "the model gives different logits for the same calls, so nothing can be compared"
+        others = {name: _cannot(subject, why) for name in ("chunk", "causal", "batch", "used")}
+        return {**others, "repeat": repeat}
+    return {
+        "chunk": _guarded(subject, lambda: _chunk(subject, ids)),
+        "causal": _guarded(subject, lambda: _causal(subject, ids, base)),
+        "batch": _guarded(subject, lambda: _batch(subject, ids, base)),
+        "used": _guarded(subject, lambda: _used(subject, ids, base)),
+        "repeat": repeat,
+    }
+
+
+def _guarded(subject: Subject, test: Callable[[], Oracle]) -> Oracle:
+    try:
+        return test()
+    except Exception as error:
+        return _cannot(subject, f"the model raises: {_brief(error)}")
+
+
+def _chunk(subject: Subject, ids: NDArray[np.int32]) -> Oracle:
+    if subject.whole_calls_only:
+        return _cannot(subject, subject.whole_calls_only)
+    whole = subject.run([ids])
+    worst, where = 0.0, ""
+    for cut in _CUTS:
+        pieces = subject.run(_cut(ids, cut))
+        difference = _difference(_joined(whole, whole), _joined(pieces, whole))
+        if not difference <= worst:
+            worst, where = difference, f" (cut after token {', '.join(map(str, cut))})"
+    return _judged(subject, worst, f"one call over {TOKENS} tokens against several{where}", "differ")
+
+
+def _joined(pieces: Logits, whole: Logits) -> Logits:
+    """Pieces as one array; only the last prediction where the model gives one a call."""
+    if whole[0].ndim < 3:
+        return [pieces[-1]]
+    return [np.concatenate(pieces, axis=1)]
+
+
+def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+    if base[0].ndim < 3:
+        return Oracle(verdict="pass", tolerance=subject.tolerance, detail="one prediction a call, after its last token")
+    worst, where = 0.0, ""
+    for call in range(3):
+        for token in (1, 2):
+            altered = ids.copy()
+            altered[:, 3 * call + token] = _other(subject, altered[:, 3 * call + token])
+            logits = subject.run(_cut(altered, _THIRDS)[: call + 1])
+            difference = _difference([base[call][:, :token]], [logits[call][:, :token]], base)
+            if not difference <= worst:
+                worst, where = difference, f" (token {token} of call {call} altered, tokens before it watched)"
+    return _judged(subject, worst, f"a later token altered{where}", "change earlier predictions")
+
+
+def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+    if subject.batch < 2:
+        return Oracle(verdict="pass", tolerance=subject.tolerance, detail="the model takes one row at a time")
+    altered = ids.copy()
+    altered[1:] = _other(subject, altered[1:])
+    logits = subject.run(_cut(altered, _THIRDS))
+    first = [array[:1] for array in base]
+    return _judged(
+        subject,
+        _difference(first, [array[:1] for array in logits], base),
+        "row 1 altered, row 0 watched",
+        "change row 0",
+    )
+
+
+def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+    other = np.concatenate([_other(subject, ids[:, :6]), ids[:, 6:]], axis=1)
+    difference = _difference(base[2:], subject.run(_cut(other, _THIRDS))[2:], base)
+    used = difference > subject.tolerance
+    return Oracle(
+        verdict="pass" if used else "fail",
+        largest_difference=_finite(difference),
+        tolerance=subject.tolerance,
+        detail=f"two other segments before, the same one after: the logits {'differ' if used else 'are equal'}"
+        f" ({difference:.2g})",
+    )
+
+
+def _judged(subject: Subject, difference: float, what: str, verb: str) -> Oracle:
+    fine = difference <= subject.tolerance
+    outcome = (
+        "no difference" if difference == 0 else f"{'' if fine else f'{verb}: '}{difference:.2g} of the largest logit"
+    )
+    return Oracle(
+        verdict="pass" if fine else "fail",
+        largest_difference=_finite(difference),
+        tolerance=subject.tolerance,
+        detail=f"{what}: {outcome}",
+    )
+
+
+def _cannot(subject: Subject, why: str) -> Oracle:
+    return Oracle(verdict="inconclusive", tolerance=subject.tolerance, detail=why)
+
+
+def _finite(difference: float) -> float | None:
+    return float(difference) if np.isfinite(difference) else None
+
+
+def _problem(logits: Logits, ids: NDArray[np.int32]) -> str:
+    if any(not np.isfinite(array).all() for array in logits):
+        return "the logits are not finite"
+    shape = logits[0].shape
+    if len(shape) == 3 and shape[:2] != (ids.shape[0], 3):
+        return (
+            f"{shape[1]} predictions for 3 tokens: what belongs to which token is not known (a model that generates?)"
+        )
+    if len(shape) not in (2, 3):
+        return f"logits of shape {shape}: (batch, time, vocabulary) or (batch, vocabulary) can be judged"
+    return ""
+
+
+def _difference(a: Logits, b: Logits, scale: Logits | None = None) -> float:
+    """Max |Δ| / max |logit|; infinite where shapes differ."""
+    if [x.shape for x in a] != [x.shape for x in b]:
+        return float("inf")
+    largest = max(float(np.abs(x).max(initial=0.0)) for x in scale or a)
+    change = max((float(np.abs(x - y).max(initial=0.0)) for x, y in zip(a, b, strict=True)), default=0.0)
+    return change / max(largest, 1e-30)
+
+
+def _draw(subject: Subject, tokens: int, stream: int) -> NDArray[np.int32]:
+    generator = np.random.default_rng([subject.seed, stream])
+    return generator.integers(subject.low, subject.high, (subject.batch, tokens), dtype=np.int32)
+
+
+def _other(subject: Subject, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Another id in each place."""
+    span = subject.high - subject.low
+    shifted: NDArray[np.int32] = ((ids - subject.low + 1 + (span > 3)) % span + subject.low).astype(np.int32)
+    return shifted
+
+
+def _cut(ids: NDArray[np.int32], cuts: Sequence[int]) -> list[NDArray[np.int32]]:
+    return np.split(ids, list(cuts), axis=1)
+
+
+def _brief(error: Any) -> str:
+    from rnneval.engine.wiring.probe import brief
+
+    return brief(error)

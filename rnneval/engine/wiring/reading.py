@@ -1,0 +1,194 @@
+"""From a recording to facts: events, and where each state that went into them came from.
+
+Three ways: by the tape (`by_tape`), by the numbers alone (`by_values`), and by altering one emitted state at a time and
+seeing what changes (`by_intervention`). The first is the rule, the others stand in where TensorFlow's op callbacks are
+missing or a tensor went through something opaque; the last is also the oracle for the first in its tests.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rnneval.engine.wiring.emission import Emissions
+from rnneval.engine.wiring.probe import Passage, Recording, Rerun, Returned
+from rnneval.engine.wiring.walk import Op, Trail, Walk
+from rnneval.wiring.facts import Arrival, Event, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What was read off a recording."""
+
+    arrivals: tuple[Arrival, ...]
+    returned: tuple[frozenset[Source], ...]
+    descents: tuple[tuple[frozenset[int], frozenset[str]], ...]
+    """For each event: the events and the model's inputs that its input sequence was computed from."""
+
+
+def by_tape(recording: Recording) -> Reading:
+    """Walk the ops in the order in which they ran."""
+    walk = Walk(recording.emissions)
+    for name, tensor in recording.texts:
+        walk.seed(tensor, Trail(origins=frozenset({name}), born=0))
+    for passage in recording.passages:
+        _seed(walk, passage)
+    return _read(recording, walk)
+
+
+def by_values(recording: Recording) -> Reading:
+    """The same without ops: elements are known by their numbers alone, and descent is not seen."""
+    walk = Walk(recording.emissions)
+    for passage in recording.passages:
+        _seed(walk, passage)
+    return _read(recording, walk)
+
+
+def _seed(walk: Walk, passage: Passage) -> None:
+    origins = frozenset({passage.event})
+    for tensor, labels in zip(passage.emitted, passage.labels, strict=True):
+        walk.seed(tensor, Trail(planes=(labels,), origins=origins))
+    for tensor, marks in passage.outputs:
+        walk.seed(tensor, Trail(planes=() if marks is None else (marks,), origins=origins))
+
+
+def _read(recording: Recording, walk: Walk) -> Reading:
+    arrivals: list[Arrival] = []
+    returned: list[frozenset[Source]] = []
+    descents: list[tuple[frozenset[int], frozenset[str]]] = []
+    for item in recording.items:
+        if isinstance(item, Op):
+            walk.step(item)
+        elif isinstance(item, Passage):
+            arrivals += [
+                _arrival(item, slot, tensor, walk, recording.emissions) for slot, tensor in enumerate(item.states)
+            ]
+            descents.append(_descent(walk.trail(item.inputs, item.call), descents))
+        else:
+            returned.append(_returned(item, walk))
+    return Reading(arrivals=tuple(arrivals), returned=tuple(returned), descents=tuple(descents))
+
+
+def _returned(item: Returned, walk: Walk) -> frozenset[Source]:
+    tensors = [leaf for leaf in item.leaves if hasattr(leaf, "dtype")]
+    return frozenset[Source]().union(*(walk.sources(walk.trail(leaf, item.call)) for leaf in tensors))
+
+
+def _descent(
+    trail: Trail, before: Sequence[tuple[frozenset[int], frozenset[str]]]
+) -> tuple[frozenset[int], frozenset[str]]:
+    events = {origin for origin in trail.origins if isinstance(origin, int)}
+    texts = {origin for origin in trail.origins if isinstance(origin, str)}
+    for event in tuple(events):
+        events |= before[event][0]
+        texts |= before[event][1]
+    return frozenset(events), frozenset(texts)
+
+
+def _arrival(passage: Passage, slot: int, tensor: Any, walk: Walk, emissions: Emissions) -> Arrival:
+    trail = walk.trail(tensor, passage.call)
+    if not trail.recurrent or _is_constant(tensor, trail):
+        return Arrival(
+            event=passage.event, slot=slot, random=trail.random, born=None if trail.variable else _born(trail, passage)
+        )
+    labelled = np.any([plane >= 0 for plane in trail.planes], axis=0) if trail.planes else None
+    return Arrival(
+        event=passage.event,
+        slot=slot,
+        sources=walk.sources(trail),
+        in_place=all(_in_place(plane, emissions) for plane in trail.planes),
+        placed=bool(trail.planes),
+        missing=0.0 if labelled is None or trail.pool else float(1 - labelled.mean()),
+        transformed=trail.transformed and not _is_unchanged(tensor, trail, emissions),
+        noisy=trail.noisy,
+        unknown=f"went through {trail.opaque}" if trail.opaque else "",
+    )
+
+
+def _born(trail: Trail, passage: Passage) -> int:
+    return passage.call if trail.recurrent or trail.born is None else trail.born
+
+
+def _is_constant(tensor: Any, trail: Trail) -> bool:
+    """Whether arithmetic left nothing of the state: a state times zero is one number everywhere."""
+    if not trail.transformed:
+        return False
+    values = np.asarray(tensor).astype(np.float64)
+    return bool(values.size > 1 and (values == values.flat[0]).all())
+
+
+def _in_place(plane: np.ndarray[Any, Any], emissions: Emissions) -> bool:
+    flat = plane.ravel()
+    places = np.flatnonzero(flat >= 0)
+    found = emissions.offsets(flat[places])
+    return bool((found == places).all())
+
+
+def _is_unchanged(tensor: Any, trail: Trail, emissions: Emissions) -> bool:
+    """Whether the numbers are those emitted, to the bit, whatever arithmetic they went through."""
+    found = emissions.find(np.asarray(tensor))
+    return found is not None and len(trail.planes) == 1 and bool((found == trail.planes[0]).all()) and not trail.pool
+
+
+def by_intervention(
+    recording: Recording, rerun: Rerun, wanted: Iterable[tuple[int, int]]
+) -> dict[tuple[int, int], frozenset[Source]]:
+    """For each wanted (event, slot): the emitted states that change it when they are altered, all others frozen.
+
+    Raises:
+        RuntimeError: two runs without any alteration differ, so that nothing can be told.
+    """
+    wanted = tuple(wanted)
+    plain = _states(rerun(None))
+    if not _alike(plain, _states(rerun(None))):
+        raise RuntimeError("two equal runs differ: the model draws random numbers")
+    found: dict[tuple[int, int], set[Source]] = {key: set() for key in wanted}
+    for source in _emitted_before(recording, wanted):
+        changed = _states(rerun(source))
+        for event, slot in wanted:
+            if event > source.event and _differs(plain, changed, event, slot):
+                found[event, slot].add(source)
+    return {key: frozenset(sources) for key, sources in found.items()}
+
+
+def _emitted_before(recording: Recording, wanted: Sequence[tuple[int, int]]) -> list[Source]:
+    last = max((event for event, _ in wanted), default=0)
+    return [Source(p.event, slot) for p in recording.passages if p.event < last for slot in range(len(p.emitted))]
+
+
+def _states(recording: Recording) -> list[list[np.ndarray[Any, Any]]]:
+    return [[np.asarray(state) for state in passage.states] for passage in recording.passages]
+
+
+def _alike(a: list[list[np.ndarray[Any, Any]]], b: list[list[np.ndarray[Any, Any]]]) -> bool:
+    pairs = [(x, y) for one, other in zip(a, b, strict=False) for x, y in zip(one, other, strict=True)]
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in pairs)
+
+
+def _differs(a: list[list[np.ndarray[Any, Any]]], b: list[list[np.ndarray[Any, Any]]], event: int, slot: int) -> bool:
+    if event >= len(a) or event >= len(b):
+        return True
+    return not np.array_equal(a[event][slot], b[event][slot])
+
+
+def with_sources(arrival: Arrival, sources: frozenset[Source]) -> Arrival:
+    """The arrival with sources that another way has found; their places are then not known."""
+    return replace(arrival, sources=sources, unknown="", transformed=True, placed=False, in_place=True, missing=0.0)
+
+
+def events_of(recording: Recording, reading: Reading, units: dict[int, int]) -> tuple[Event, ...]:
+    """The events as the rules see them."""
+    return tuple(
+        Event(
+            unit=units[id(passage.unit)],
+            call=passage.call,
+            steps=passage.steps,
+            file=passage.place.file,
+            line=passage.place.line,
+            code=passage.place.code,
+            descends=descent[0],
+            reads=descent[1],
+        )
+        for passage, descent in zip(recording.passages, reading.descents, strict=True)
+    )

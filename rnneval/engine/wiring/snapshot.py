@@ -1,0 +1,129 @@
+"""Putting a model back as it was: variables, states of layers, and Python attributes that keep a state."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnneval.models.layers import OWN_ATTRIBUTES
+
+
+class Snapshot:
+    """The values of everything below a model that a call may change.
+
+    A state may live in a variable, in `layer.states`, in a Python attribute, list or dict: all are remembered. The
+    tensors themselves are not copied, since they cannot change.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._variables: dict[int, tuple[Any, Any]] = {}
+        self._objects: list[tuple[Any, dict[str, Any]]] = []
+        self._lists: list[tuple[list[Any], list[Any]]] = []
+        self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+        self._arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        self._seen: set[int] = set()
+        self._visit(model)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for variable, value in self._variables.values():
+            variable.assign(value)
+        for thing, attributes in self._objects:
+            _put_back(vars(thing), attributes)
+        for items, saved in self._lists:
+            if len(items) != len(saved) or any(a is not b for a, b in zip(items, saved, strict=True)):
+                items[:] = saved
+        for mapping, content in self._dicts:
+            if list(mapping) != list(content) or any(mapping[key] is not content[key] for key in content):
+                mapping.clear()
+                mapping.update(content)
+        for array, values in self._arrays:
+            array[...] = values
+
+    @property
+    def variables(self) -> list[Any]:
+        """Every variable that was found."""
+        return [variable for variable, _ in self._variables.values()]
+
+    def _visit(self, thing: Any) -> None:
+        if id(thing) in self._seen:
+            return
+        self._seen.add(id(thing))
+        if _is_variable(thing):
+            self._variables[id(thing)] = (thing, numbers_in(thing))
+        elif isinstance(thing, np.ndarray):
+            self._arrays.append((thing, thing.copy()))
+        elif isinstance(thing, dict):
+            self._dicts.append((thing, dict(thing)))
+        elif isinstance(thing, list):
+            self._lists.append((thing, list(thing)))
+        elif _has_attributes(thing) and not _is_foreign(type(thing).__module__):
+            self._objects.append((thing, _attributes(thing)))
+        for child in _children(thing):
+            self._visit(child)
+
+
+def numbers_in(variable: Any) -> np.ndarray[Any, Any]:
+    """A variable's value."""
+    values: np.ndarray[Any, Any] = (variable.value if isinstance(variable, keras.Variable) else variable).numpy()
+    return values
+
+
+def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
+    for name in [name for name in now if name not in before and _may_change(name) and not _is_built(now[name])]:
+        del now[name]
+    for name, value in before.items():
+        if now.get(name) is not value and not _is_built(now.get(name)):
+            now[name] = value
+
+
+def _is_built(value: Any) -> bool:
+    """Whether it holds layers or weights: made once, and not a state."""
+    leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
+    return any(isinstance(leaf, keras.layers.Layer) or _is_variable(leaf) for leaf in leaves)
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(thing).items() if _may_change(name)}
+
+
+def _may_change(name: str) -> bool:
+    return name not in OWN_ATTRIBUTES and not name.startswith("_self_")
+
+
+def _is_variable(thing: Any) -> bool:
+    return isinstance(thing, (tf.Variable, keras.Variable))
+
+
+def _has_attributes(thing: Any) -> bool:
+    if isinstance(thing, (keras.layers.Layer, tf.Module)):
+        return True
+    return hasattr(thing, "__dict__") and not isinstance(thing, type) and not _is_foreign(type(thing).__module__)
+
+
+def _is_foreign(module: str) -> bool:
+    return module.partition(".")[0] in {
+        "builtins",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "functools",
+        "types",
+        "inspect",
+        "abc",
+    }
+
+
+def _children(thing: Any) -> Iterator[Any]:
+    if isinstance(thing, keras.layers.Layer):
+        yield from thing.variables
+        yield from thing._flatten_layers(include_self=False, recursive=False)
+        yield from keras.tree.flatten(getattr(thing, "states", None) or ())
+    if isinstance(thing, dict):
+        yield from thing.values()
+    elif isinstance(thing, (list, tuple)):
+        yield from thing
+    elif _has_attributes(thing):
+        yield from _attributes(thing).values()

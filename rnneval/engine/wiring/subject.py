@@ -1,0 +1,157 @@
+"""Making a model ready for the check: how it is called, what ids it takes, built, and as it was before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rnneval.engine.wiring.calling import Answer, Call, fixed_batch, ways_of_calling
+from rnneval.engine.wiring.names import Names, is_recurrent, names_below
+from rnneval.engine.wiring.oracles import Logits, Subject
+from rnneval.engine.wiring.probe import brief
+from rnneval.engine.wiring.snapshot import Snapshot
+from rnneval.models.layers import sublayers, walk_below
+
+_HALF = {"float16": 2e-2, "bfloat16": 8e-2}
+_SOURCE_TOKENS = 3  # a second text (an encoder's) has a length of its own, which tells the two apart
+
+
+@dataclass(kw_only=True, eq=False)
+class Ready:
+    """A model that is built and can be called, and put back at any time."""
+
+    model: Any
+    call: Call
+    snapshot: Snapshot
+    names: Names
+    cells: tuple[Any, ...]
+    batch: int
+    low: int
+    high: int
+    main: int
+    """Which of the model's texts its predictions are about."""
+    half: str = ""
+    """The half precision that it computes in, if it does."""
+
+    @property
+    def text_names(self) -> list[str]:
+        """`ids` for the text that is predicted, `ids1` and so on for others."""
+        others = iter(range(1, self.call.texts + 1))
+        return ["ids" if at == self.main else f"ids{next(others)}" for at in range(self.call.texts)]
+
+    def segment(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+        """One call's texts: the ids, and the same source for each of the others."""
+        source = np.random.default_rng(7).integers(self.low, self.high, (self.batch, _SOURCE_TOKENS), dtype=np.int32)
+        return [ids if at == self.main else source for at in range(self.call.texts)]
+
+    def run(self, pieces: Sequence[NDArray[np.int32]]) -> Logits:
+        """Read pieces one after the other from the model's own start, the state carried."""
+        self.snapshot.restore()
+        state, logits = None, []
+        for ids in pieces:
+            answer = self.call([tf.constant(text) for text in self.segment(ids)], state)
+            state = answer.state
+            logits.append(np.asarray(tf.cast(answer.logits, tf.float64)))
+        return logits
+
+    def subject(self, seed: int) -> Subject:
+        """The model as the oracles see it."""
+        tolerance = _HALF.get(self.half, 1e-4)
+        return Subject(run=self.run, batch=self.batch, low=self.low, high=self.high, tolerance=tolerance, seed=seed)
+
+
+def make_ready(model: Any, vocab_size: int | None) -> Ready:
+    """Find the way in which the model wants to be called; build it; put it back.
+
+    Raises:
+        ValueError: no way of calling it works; the message is the first error.
+    """
+    before = Snapshot(model)
+    fresh = [layer for _, layer in walk_below(model) if isinstance(layer, keras.layers.RNN) and not layer.built]
+    errors: list[str] = []
+    for call in ways_of_calling(model):
+        try:
+            ready = _warmed(model, call, vocab_size)
+        except Exception as error:
+            errors.append(brief(error) + _symbols_left(model))
+            before.restore()
+            continue
+        before.restore()
+        _reset(fresh)
+        ready.snapshot = Snapshot(model)
+        return ready
+    raise ValueError(errors[0])
+
+
+def _warmed(model: Any, call: Call, vocab_size: int | None) -> Ready:
+    """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
+    batch = call.batch or 2
+    known = vocab_size or _embedding_size(model)
+    texts = [tf.ones((batch, _SOURCE_TOKENS - (at == 0)), tf.int32) for at in range(call.texts)]
+    try:
+        first = call(texts, None)
+    except Exception:
+        if call.texts == 1:
+            raise
+        texts.reverse()
+        first = call(texts, None)
+    second = call(texts, first.state)
+    shape = tuple(second.logits.shape)
+    size = known or (int(shape[-1]) if len(shape) > 1 else 3)
+    names = names_below(model)
+    low = 1 if size > 2 else 0
+    return Ready(
+        model=model,
+        call=call,
+        snapshot=Snapshot(model),
+        names=names,
+        cells=tuple(t for t in names.kept if is_recurrent(t) and not isinstance(t, keras.layers.RNN)),
+        batch=fixed_batch(model) or batch,
+        low=low,
+        high=max(size, low + 1),
+        main=_main_text(texts, second),
+        half=_half(names, second),
+    )
+
+
+def _main_text(texts: Sequence[Any], answer: Answer) -> int:
+    length = answer.logits.shape[1] if len(answer.logits.shape) == 3 else None
+    return next((at for at, text in enumerate(texts) if text.shape[1] == length), 0)
+
+
+def _half(names: Names, answer: Answer) -> str:
+    types = {str(getattr(thing, "compute_dtype", "")) for thing in names.kept} | {answer.logits.dtype.name}
+    return next((name for name in ("bfloat16", "float16") if name in types), "")
+
+
+def _embedding_size(model: Any) -> int | None:
+    layers = [layer for _, layer in walk_below(model)] + sublayers(model)
+    sizes = [int(layer.input_dim) for layer in layers if isinstance(layer, keras.layers.Embedding)]
+    return min(sizes, default=None)
+
+
+def _reset(layers: Sequence[Any]) -> None:
+    """A stateful layer that was built by the warm-up has that call's state in it."""
+    for layer in layers:
+        if layer.stateful and layer.states is not None:
+            layer.reset_state()
+
+
+def _symbols_left(model: Any) -> str:
+    """Say so where Keras' symbolic build left a tensor without a value in an attribute that keeps the state."""
+    for name, value in getattr(model, "__dict__", {}).items():
+        leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
+        if any(_is_symbol(leaf) for leaf in leaves):
+            return (
+                f" (attribute {name} holds a symbolic tensor: Keras runs call once without values to build the model, "
+                "and call keeps its state there; keep it in a variable, or return it)"
+            )
+    return ""
+
+
+def _is_symbol(leaf: Any) -> bool:
+    return isinstance(leaf, keras.KerasTensor) or (isinstance(leaf, tf.Tensor) and tf.is_symbolic_tensor(leaf))

@@ -1,0 +1,237 @@
+"""The walk over the tape: for every tensor, which emitted numbers are in it, and where.
+
+The ops are taken in the order in which they ran, so that each tensor is worked out once, after all that it was made
+of; only tensors that something worth knowing flows through are kept.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.engine.wiring.emission import Emissions
+from rnneval.engine.wiring.structural import ELEMENTWISE, IDENTITY, MOVES, OPAQUE, RANDOM, VALUELESS
+from rnneval.wiring.facts import Source
+
+Labels = NDArray[np.int64]
+_MOST_PLANES = 8  # a blend of more states than this keeps its sources and loses their places
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trail:
+    """What is known of one tensor."""
+
+    planes: tuple[Labels, ...] = ()
+    """Label arrays of the tensor's shape, −1 for no label; an element that is made of several states has several."""
+    pool: frozenset[Source] = frozenset()
+    """Sources whose places are lost."""
+    transformed: bool = False
+    random: bool = False
+    noisy: bool = False
+    variable: bool = False
+    born: int | None = None
+    """The call in which it was made, where no state is in it."""
+    origins: frozenset[Any] = frozenset()
+    """The model's inputs and the events that it was computed from (events not through whole numbers)."""
+    opaque: str = ""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether any state is in it."""
+        return bool(self.planes or self.pool)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Op:
+    """One op that ran."""
+
+    name: str
+    inputs: Sequence[Any]
+    attributes: Mapping[str, Any]
+    outputs: Sequence[Any]
+    call: int
+
+
+class Walk:
+    """Trails by tensor; tensors must be kept alive by the tape, since they are known by identity."""
+
+    def __init__(self, emissions: Emissions) -> None:
+        self._emissions = emissions
+        self._trails: dict[int, Trail] = {}
+        self._variables: dict[int, Trail] = {}
+        self._by_bytes: dict[bytes, Trail] = {}
+        self._kept: list[Any] = []
+
+    def seed(self, tensor: Any, trail: Trail) -> None:
+        """Say what is known of a tensor that no op made: an emission, or the model's input."""
+        self._trails[id(tensor)] = trail
+        self._kept.append(tensor)
+
+    def trail(self, tensor: Any, call: int) -> Trail:
+        """Give what is known of a tensor; one that no op made is looked up by its numbers."""
+        found = self._trails.get(id(tensor))
+        if found is None:
+            found = self._looked_up(tensor, call)
+            self.seed(tensor, found)
+        return found
+
+    def step(self, op: Op) -> None:
+        """Work out the outputs of one op."""
+        if op.name in {"VarHandleOp", "DestroyResourceOp", "NoOp"}:
+            return
+        if op.name.startswith("Assign") and op.name.endswith("VariableOp"):
+            self._assign(op)
+            return
+        if op.name == "ReadVariableOp":
+            known = self._variables.get(id(op.inputs[0]), Trail(variable=True))
+            self._set(op.outputs[0], known, op.call)
+            return
+        for tensor, trail in zip(op.outputs, self._outputs(op), strict=True):
+            self._set(tensor, trail, op.call)
+
+    def _set(self, tensor: Any, trail: Trail, call: int) -> None:
+        if not trail.recurrent and trail.born is None and not trail.variable:
+            trail = replace(trail, born=call)
+        self.seed(tensor, trail)
+        if trail.recurrent:
+            self._by_bytes[_bytes(tensor)] = trail
+
+    def _assign(self, op: Op) -> None:
+        value = self.trail(op.inputs[1], op.call)
+        if op.name != "AssignVariableOp":
+            value = _union([self._variables.get(id(op.inputs[0]), Trail()), value], op.outputs)
+        self._variables[id(op.inputs[0])] = value
+        self._kept.append(op.inputs[0])
+
+    def _looked_up(self, tensor: Any, call: int) -> Trail:
+        """A tensor that no op made: from NumPy, from Python numbers, or a variable's value read past the hook."""
+        values = _values(tensor)
+        if values is None or not 0 < values.size <= self._emissions.count:  # larger than all states: a weight
+            return Trail(born=call)
+        known = self._by_bytes.get(_bytes(tensor))
+        if known is not None:
+            return known
+        labels = self._emissions.find(values)
+        return Trail(born=call) if labels is None else Trail(planes=(labels,))
+
+    def _outputs(self, op: Op) -> list[Trail]:
+        trails = [self.trail(tensor, op.call) for tensor in op.inputs]
+        base = _flags(op, trails)
+        recurrent = [trail for trail in trails if trail.recurrent]
+        outputs = [base] * len(op.outputs)
+        if not recurrent or op.name in VALUELESS:
+            return outputs
+        traced = self._moved(op, trails) or self._blended(op, trails) or self._pooled(op, trails)
+        noisy = any(t.noisy for t in recurrent) or any(t.random for t in trails if not t.recurrent)
+        opaque = next((t.opaque for t in recurrent if t.opaque), "") or (op.name if op.name.startswith(OPAQUE) else "")
+        return [
+            replace(
+                base, planes=t.planes, pool=t.pool, transformed=t.transformed, noisy=noisy, opaque=opaque, born=None
+            )
+            if _is_float(tensor)
+            else base
+            for tensor, t in zip(op.outputs, traced, strict=True)
+        ]
+
+    def _moved(self, op: Op, trails: list[Trail]) -> list[Trail] | None:
+        """Ops that only move elements: the same op on the labels."""
+        if op.name in IDENTITY:
+            return list(trails[: len(op.outputs)])
+        move = MOVES.get(op.name)
+        if move is None:
+            return None
+        planes = max(len(trail.planes) for trail in trails)
+        pool = frozenset[Source]().union(*(trail.pool for trail in trails))
+        transformed = any(trail.transformed for trail in trails)
+        moved = []
+        for plane in range(planes):
+            given = [trail.planes[plane] if plane < len(trail.planes) else None for trail in trails]
+            try:
+                moved.append(move(given, op.inputs, op.attributes))
+            except (ValueError, IndexError, NotImplementedError, TypeError):
+                return None  # an argument this file does not know: the sources stay, the places go
+        return [
+            Trail(planes=tuple(_labelled(plane[at] for plane in moved)), pool=pool, transformed=transformed)
+            for at in range(len(op.outputs))
+        ]
+
+    def _blended(self, op: Op, trails: list[Trail]) -> list[Trail] | None:
+        """Ops that work element by element: labels keep their places, values change."""
+        if op.name not in ELEMENTWISE or len(op.outputs) != 1:
+            return None
+        shape = tuple(op.outputs[0].shape)
+        pool = frozenset[Source]().union(*(trail.pool for trail in trails))
+        planes: list[Labels] = []
+        for plane in (plane for trail in trails for plane in trail.planes):
+            try:
+                wide = np.broadcast_to(plane, shape)
+            except ValueError:
+                return None
+            if not any(np.array_equal(wide, other) for other in planes):
+                planes.append(wide)
+        if len(planes) > _MOST_PLANES:
+            return None
+        return [Trail(planes=tuple(planes), pool=pool, transformed=True)]
+
+    def _pooled(self, op: Op, trails: list[Trail]) -> list[Trail]:
+        """Everything else: sources stay, places are lost."""
+        pool = frozenset[Source]().union(*(self.sources(trail) for trail in trails))
+        return [Trail(pool=pool, transformed=True)] * len(op.outputs)
+
+    def sources(self, trail: Trail) -> frozenset[Source]:
+        """Every state that is in a tensor."""
+        found = set(trail.pool)
+        for plane in trail.planes:
+            found |= set(self._emissions.sources(plane[plane >= 0]))
+        return frozenset(found)
+
+
+def _flags(op: Op, trails: list[Trail]) -> Trail:
+    """What passes through any op, recurrent or not."""
+    origins = frozenset[Any]().union(*(trail.origins for trail in trails))
+    if op.outputs and not _is_float(op.outputs[0]):
+        origins = frozenset(origin for origin in origins if isinstance(origin, str))  # a sampled token is no state
+    if op.name in VALUELESS:
+        return Trail(born=op.call)
+    moves = op.name in IDENTITY or op.name in MOVES
+    plain = next((trail for trail in trails if not trail.recurrent), None)
+    return Trail(
+        random=any(word in op.name for word in RANDOM) or any(trail.random for trail in trails),
+        variable=moves and bool(plain and plain.variable),
+        born=plain.born if moves and plain is not None else op.call,
+        origins=origins,
+    )
+
+
+def _labelled(planes: Iterable[Labels]) -> list[Labels]:
+    """The planes that still hold a label after a move; one of the others suffices where there is none."""
+    return [plane for plane in planes if (plane >= 0).any()]
+
+
+def _union(trails: list[Trail], _: Any) -> Trail:
+    planes = tuple(plane for trail in trails for plane in trail.planes)
+    pool = frozenset[Source]().union(*(trail.pool for trail in trails))
+    return Trail(planes=planes, pool=pool, transformed=True, noisy=any(t.noisy or t.random for t in trails))
+
+
+def _is_float(tensor: Any) -> bool:
+    dtype = getattr(tensor, "dtype", None)
+    return dtype is not None and (dtype.is_floating or dtype.is_complex or dtype.name == "variant")
+
+
+def _values(tensor: Any) -> NDArray[Any] | None:
+    dtype = getattr(tensor, "dtype", None)
+    if dtype is None or not getattr(dtype, "is_floating", False):
+        return None
+    values = np.asarray(tensor)
+    return values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float32)
+
+
+def _bytes(tensor: Any) -> bytes:
+    try:
+        values = np.ascontiguousarray(np.asarray(tensor))
+    except (ValueError, TypeError, RuntimeError):  # a variant has no values
+        return b""
+    return f"{values.dtype}{values.shape}".encode() + values.tobytes()

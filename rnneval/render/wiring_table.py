@@ -1,0 +1,169 @@
+"""The wiring record for people: the flow matrix with its diagonal marked, findings, oracles, verdict.
+
+Rows are the slots that state went into, columns where it came from; the number says in which calls. What lies on the
+diagonal is right, what lies off it is not.
+"""
+
+import html
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
+from rnneval.render.terminal import terminal
+from rnneval.render.words import visible
+
+_MARKS = {
+    "carried": ("●", "green"),
+    "carried-transformed": ("◐", "yellow"),
+    "handoff": ("→", "cyan"),
+    "declared": ("○", "cyan"),
+    "initial": ("○", "dim"),
+    "uncarried": ("○", "dim"),
+    "unknown": ("?", "yellow"),
+}
+_WRONG = ("✗", "bold red")
+_VERDICTS = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
+_SEVERITIES = {"error": "bold red", "warning": "bold yellow", "info": "cyan"}
+_MOST_SLOTS = 12
+_PLAIN_WIDTH = 100
+
+
+def print_wiring(wiring: Wiring) -> None:
+    """Print everything on standard output."""
+    terminal().print(wiring_table(wiring))
+
+
+def plain(wiring: Wiring) -> str:
+    """Everything as text without colour, for `print(wiring)` and for a failing test."""
+    return _text(wiring).rstrip()
+
+
+def as_html(wiring: Wiring) -> str:
+    """Everything for a notebook, in colour where the notebook shows colour."""
+    console = Console(file=io.StringIO(), record=True, width=_PLAIN_WIDTH, force_terminal=True, highlight=False)
+    console.print(wiring_table(wiring))
+    body = console.export_html(inline_styles=True, code_format="{code}")
+    return f'<pre style="line-height: 1.3" title="{html.escape(wiring.verdict)}">{body}</pre>'
+
+
+def _text(wiring: Wiring) -> str:
+    console = Console(file=io.StringIO(), width=_PLAIN_WIDTH, color_system=None, force_terminal=False, highlight=False)
+    console.print(wiring_table(wiring))
+    file = console.file
+    assert isinstance(file, io.StringIO)  # noqa: S101 - made so two lines above
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def wiring_table(wiring: Wiring) -> RenderableType:
+    """Verdict, matrix, findings and oracles, one below the other."""
+    return Group(*_parts(wiring))
+
+
+def _parts(wiring: Wiring) -> Iterator[RenderableType]:
+    verdict = Text(wiring.verdict, style=_VERDICTS[wiring.verdict])
+    yield Text.assemble("wiring: ", verdict, f"  {visible(wiring.reason)}")
+    if wiring.declared:
+        yield Text(f"declared: {', '.join(map(visible, wiring.declared))}", style="cyan")
+    if wiring.flow:
+        yield Text("")
+        yield matrix(wiring)
+        yield Text(_legend(wiring.flow), style="dim")
+    for finding in wiring.findings:
+        yield Text("")
+        yield _finding(finding)
+    if wiring.oracles:
+        yield Text("")
+        yield _oracles(wiring.oracles)
+
+
+def matrix(wiring: Wiring) -> Table:
+    """The flow matrix; a model of many slots shows only the rows and columns that are not in order."""
+    slots = [Slot(layer=layer.name, slot=slot) for layer in wiring.layers for slot in layer.slots]
+    if len(slots) > _MOST_SLOTS:
+        slots = _out_of_order(wiring.flow, slots) or slots[:_MOST_SLOTS]
+    words = list(dict.fromkeys(flow.source for flow in wiring.flow if isinstance(flow.source, str)))
+    columns: list[Slot | str] = [*slots, *words]
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("into ↓   from →", no_wrap=True)
+    for column in columns:
+        table.add_column(column if isinstance(column, str) else _name(column), justify="center")
+    for row in slots:
+        table.add_row(_name(row), *(_cell(wiring.flow, row, column) for column in columns))
+    return table
+
+
+def _out_of_order(flow: Sequence[Flow], slots: Sequence[Slot]) -> list[Slot]:
+    wrong = [entry for entry in flow if entry.kind not in _MARKS]
+    named = {end for entry in wrong for end in (entry.into, entry.source)}
+    return [slot for slot in slots if slot in named]
+
+
+def _name(slot: Slot) -> str:
+    return f"{visible(slot.layer)}.{slot.slot}"
+
+
+def _cell(flow: Sequence[Flow], row: Slot, column: Slot | str) -> Text:
+    entries = [entry for entry in flow if entry.into == row and entry.source == column]
+    diagonal = row == column
+    if not entries:
+        return Text("[ ]" if diagonal else "·", style="dim")
+    shown = Text(" ").join(_entry(entry) for entry in entries)
+    return Text.assemble("[", shown, "]") if diagonal else shown
+
+
+def _entry(entry: Flow) -> Text:
+    mark, style = _MARKS.get(entry.kind, _WRONG)
+    return Text(f"{mark} {_calls(entry.calls)}", style=style)
+
+
+def _calls(calls: Sequence[int]) -> str:
+    """Runs of calls: 0, 1–3.
+
+    Example:
+        >>> _calls((0, 2, 3, 4))
+        '0,2–4'
+    """
+    runs: list[list[int]] = []
+    for call in calls:
+        if runs and call == runs[-1][1] + 1:
+            runs[-1][1] = call
+        else:
+            runs.append([call, call])
+    return ",".join(str(first) if first == last else f"{first}–{last}" for first, last in runs)
+
+
+def _legend(flow: Sequence[Flow]) -> str:
+    kinds = list(dict.fromkeys(entry.kind for entry in flow))
+    shown = ", ".join(f"{_MARKS.get(kind, _WRONG)[0]} {kind}" for kind in kinds)
+    return f"[ ] the diagonal: a slot's own state · {shown} · numbers are calls"
+
+
+def _finding(finding: Finding) -> RenderableType:
+    head = Text.assemble((finding.severity, _SEVERITIES[finding.severity]), " ", (finding.rule, "bold"))
+    if finding.file is not None:
+        head.append(f"  {_place(finding)}", style="dim")
+    body = Text(visible(finding.message))
+    help_ = Text.assemble(("help: ", "dim"), visible(finding.help))
+    return Group(head, Padding(Group(body, help_), (0, 0, 0, 2)))
+
+
+def _place(finding: Finding) -> str:
+    path = Path(finding.file or "")
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{visible(str(path))}:{finding.line}"
+
+
+def _oracles(oracles: dict[str, Oracle]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for name, oracle in oracles.items():
+        table.add_row(name, Text(oracle.verdict, style=_VERDICTS[oracle.verdict]), Text(visible(oracle.detail)))
+    return table

@@ -1,0 +1,34 @@
+"""`assert_state_wiring`: a test that fails where a layer's state does not go back into the same layer."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def assert_state_wiring(
+    model: Any,
+    *,
+    declare: Iterable[str] = (),
+    vocab_size: int | None = None,
+    seed: int = 0,
+    allow_inconclusive: bool = False,
+) -> None:
+    """Fail with the flow matrix and the findings unless each layer's state goes back into the same layer.
+
+    Args:
+        model: A Keras model, a `RecurrentLM`, or any callable object that holds recurrent layers or cells.
+        declare: What its author means on purpose, such as `"stateless=encoder"`; see `rnneval check --declare`.
+        vocab_size: How many ids it takes; by default the size of its embedding, else the width of its logits.
+        seed: Draws the ids and the emitted numbers.
+        allow_inconclusive: Whether it is enough that no fault was found.
+
+    Raises:
+        AssertionError: the verdict is fail, or inconclusive and that is not allowed.
+        UsageError: a declaration is not one, or TensorFlow is not installed.
+    """
+    __tracebackhide__ = True  # pytest shows the caller's line
+    from rnneval.engine.wiring import check
+
+    wiring = check(model, declare=declare, vocab_size=vocab_size, seed=seed)
+    allowed = ("pass", "inconclusive") if allow_inconclusive else ("pass",)
+    if wiring.verdict not in allowed:
+        raise AssertionError(f"state wiring of {type(model).__name__}\n{wiring}")

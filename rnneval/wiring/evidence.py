@@ -1,0 +1,174 @@
+"""What a rule looks at, and what it makes of it: facts with their kinds, and findings in the words of one house."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
+
+from rnneval.records.wiring import Finding
+from rnneval.wiring.correction import corrected
+from rnneval.wiring.facts import Event, Facts, Source, UnitFact
+from rnneval.wiring.flows import Kind, classify
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The facts, and the kind of each arrival."""
+
+    facts: Facts
+    kinds: tuple[Kind, ...]
+
+    def groups(self, *kinds: str) -> "tuple[Group, ...]":
+        """Arrivals of these kinds, those of one unit and one foreign unit together, in the order in which they ran."""
+        found: dict[tuple[int, int | None], list[Kind]] = {}
+        for item in self.kinds:
+            if item.kind in kinds:
+                for giver in _givers(self.facts, item):
+                    found.setdefault((self.facts.events[item.arrival.event].unit, giver), []).append(item)
+        return tuple(
+            Group(facts=self.facts, unit=key[0], giver=key[1], items=tuple(items)) for key, items in found.items()
+        )
+
+    def all_seen(self) -> bool:
+        """Whether there are recurrent layers or cells, and each slot was seen to be right."""
+        from rnneval.wiring.flows import SEEN_RIGHT
+
+        return bool(self.kinds) and all(item.kind in SEEN_RIGHT for item in self.kinds)
+
+    def has(self, *kinds: str) -> bool:
+        """Whether any arrival is of one of these kinds."""
+        return any(item.kind in kinds for item in self.kinds)
+
+
+def evidence(facts: Facts) -> Evidence:
+    """Classify what was seen."""
+    return Evidence(facts=facts, kinds=classify(facts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Arrivals at one unit, from one other unit where there is one: the stuff of one finding."""
+
+    facts: Facts
+    unit: int
+    giver: int | None
+    items: tuple[Kind, ...]
+
+    @property
+    def into(self) -> UnitFact:
+        """The unit that got the state."""
+        return self.facts.units[self.unit]
+
+    @property
+    def source(self) -> UnitFact | None:
+        """The unit that gave it."""
+        return None if self.giver is None else self.facts.units[self.giver]
+
+    @property
+    def event(self) -> Event:
+        """The first event at which it was seen."""
+        return self.facts.events[self.items[0].arrival.event]
+
+    def within(self, *, same_call: bool) -> "Group | None":
+        """The part whose foreign state comes from the same call (or from an earlier one); None where there is none."""
+        items = tuple(item for item in self.items if self._in_call(item) is same_call)
+        return Group(facts=self.facts, unit=self.unit, giver=self.giver, items=items) if items else None
+
+    def _in_call(self, item: Kind) -> bool:
+        call = self.facts.events[item.arrival.event].call
+        return any(
+            self.facts.events[s.event].call == call
+            for s in item.foreign
+            if self.facts.events[s.event].unit == self.giver
+        )
+
+    @property
+    def flow(self) -> str:
+        """What went where, such as `gru_2.h ← gru.h`."""
+        pairs = {
+            f"{self.facts.slot(item.arrival.event, item.arrival.slot)} ← {given}"
+            for item in self.items
+            for given in self._given(item)
+        }
+        return ", ".join(sorted(pairs))
+
+    def _given(self, item: Kind) -> set[str]:
+        named = {
+            self.facts.slot(s.event, s.slot) for s in item.foreign
+            if self.giver is None or self.facts.events[s.event].unit == self.giver
+        }  # fmt: skip
+        return named or {"nothing"}
+
+    @property
+    def slots(self) -> str:
+        """The slots that were reached, such as `lstm.h, lstm.c`."""
+        return ", ".join(sorted({self.facts.slot(item.arrival.event, item.arrival.slot) for item in self.items}))
+
+    @property
+    def calls(self) -> str:
+        """In which calls it was seen: `call 1`, `calls 1 to 3`, `calls 0 and 2`."""
+        seen = sorted({self.facts.events[item.arrival.event].call for item in self.items})
+        if len(seen) == 1:
+            return f"call {seen[0]}"
+        if seen == list(range(seen[0], seen[-1] + 1)):
+            return f"calls {seen[0]} to {seen[-1]}"
+        return f"calls {', '.join(map(str, seen[:-1]))} and {seen[-1]}"
+
+    def is_returned(self) -> bool:
+        """Whether the unit's own new state was among what the calls before returned."""
+        calls = {self.facts.events[item.arrival.event].call - 1 for item in self.items}
+        returned = [self.facts.returned[call] for call in calls if 0 <= call < len(self.facts.returned)]
+        return any(_of(self.facts, s, self.unit) for states in returned for s in states)
+
+
+def _of(facts: Facts, source: Source, unit: int) -> bool:
+    return facts.events[source.event].unit == unit
+
+
+def _givers(facts: Facts, item: Kind) -> list[int | None]:
+    unit = facts.events[item.arrival.event].unit
+    givers = sorted({facts.events[s.event].unit for s in item.foreign} - {unit})
+    return [*givers] if givers else [None]
+
+
+Severity = Literal["error", "warning", "info"]
+
+
+def finding(rule: ModuleType, seen: str, group: Group | None = None, severity: Severity | None = None) -> Finding:
+    """Put a finding together: what was seen, why it matters and what to write instead, from the rule's own text."""
+    why = _paragraph(rule, "Why it is wrong")
+    event = group.event if group else None
+    return Finding(
+        rule=rule.NAME,
+        severity=severity or rule.SEVERITY,
+        layer=group.into.name if group else None,
+        source_layer=group.source.name if group and group.source else None,
+        file=event.file if event else None,
+        line=event.line if event else None,
+        message=f"{seen}. {why}",
+        help=_help(rule, group),
+    )
+
+
+def _help(rule: ModuleType, group: Group | None) -> str:
+    line = None
+    if group is not None and getattr(rule, "CORRECTS", False):
+        line = corrected(group.event.code, group.into.path, group.into.slots)
+    general = _paragraph(rule, "What to write instead")
+    return f"write `{line}`, and return that state too: {general[0].lower()}{general[1:]}" if line else general
+
+
+def _paragraph(rule: ModuleType, title: str) -> str:
+    """The first paragraph of a section of the rule's text, in one line."""
+    text = rule.__doc__ or ""
+    match = re.search(rf"^## {re.escape(title)}\n+(.+?)(?:\n\n|\n```|\Z)", text, re.MULTILINE | re.DOTALL)
+    return " ".join(match.group(1).split()) if match else ""
+
+
+def each(groups: "tuple[Group, ...]", *, same_call: bool) -> Iterator[Group]:
+    """The parts of the groups that are of the same call, or of earlier ones."""
+    for group in groups:
+        part = group.within(same_call=same_call)
+        if part is not None:
+            yield part

@@ -1,0 +1,128 @@
+"""What one probing of a model gathered: plain frozen values, no TensorFlow object, the input of every rule.
+
+A *unit* is a recurrent layer, or a cell called outside of one. An *event* is one passage through a unit; events are
+numbered in the order in which they ran. An *arrival* is one slot of the state that went into an event.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rnneval.records.wiring import Oracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitFact:
+    """A recurrent layer, or a cell called outside of one."""
+
+    name: str
+    path: str
+    kind: str
+    slots: tuple[str, ...]
+    is_layer: bool = True
+    stateful: bool = False
+    twin: int | None = None
+    """The other direction of the same Bidirectional."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Source:
+    """What one event gave as one slot of its new state."""
+
+    event: int
+    slot: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One passage through a unit."""
+
+    unit: int
+    call: int
+    steps: int
+    """How many tokens it read: 1 for a cell."""
+    file: str | None = None
+    line: int | None = None
+    code: str = ""
+    """The statement of the call, as its author wrote it."""
+    descends: frozenset[int] = frozenset()
+    """The events whose outputs its input sequence was computed from, directly or through other events."""
+    reads: frozenset[str] = frozenset()
+    """The inputs of the model that its input sequence was computed from: `ids`, or `ids1` where there are several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """One slot of the state that went into one event."""
+
+    event: int
+    slot: int
+    sources: frozenset[Source] = frozenset()
+    in_place: bool = True
+    """Whether each element that came from a state sits where it sat there (row and unit)."""
+    placed: bool = True
+    """Whether places could be followed at all; after a matrix product they cannot."""
+    missing: float = 0.0
+    """The share of elements that come from no state, where others do."""
+    transformed: bool = False
+    noisy: bool = False
+    """Whether random numbers met the state on its way."""
+    random: bool = False
+    """Whether it was drawn at random, with no state in it."""
+    born: int | None = None
+    """The call in which a tensor that comes from no state was made; None for a variable."""
+    unknown: str = ""
+    """Why its sources could not be seen; empty where they were."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What a `tf.function` was found to do with the weights: see the rule `frozen-trace`."""
+
+    difference: float | None = None
+    """Between traced and eager logits after the weights changed, where a trace was there to compare."""
+    trap: str = ""
+    """The function that would freeze the weights if it were called before the model is built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declarations:
+    """What the author means on purpose: see `rnneval.wiring.declarations`."""
+
+    causal: bool = True
+    stateless: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
+    mixed: frozenset[str] = frozenset()
+    given: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything that the rules may look at."""
+
+    units: tuple[UnitFact, ...] = ()
+    events: tuple[Event, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    returned: tuple[frozenset[Source], ...] = ()
+    """For each call, what was found among the states that it returned."""
+    takes_states: bool = False
+    gives_states: bool = False
+    wired_by: Literal["author", "rnneval"] = "author"
+    calls: int = 0
+    tokens: int = 2
+    """How many tokens each call read."""
+    oracles: dict[str, Oracle] = field(default_factory=dict)
+    trace: Trace = Trace()
+    declared: Declarations = Declarations()
+    failure: str = ""
+    """Why the model could not be run to the end, in one line."""
+    provenance: str = "tape"
+    """How the sources were found: `tape`, or `values and intervention` where TensorFlow's op callbacks are missing."""
+
+    def name(self, event: int) -> str:
+        """The name of the unit of an event."""
+        return self.units[self.events[event].unit].name
+
+    def slot(self, event: int, slot: int) -> str:
+        """The name of a slot, such as `gru.h`."""
+        unit = self.units[self.events[event].unit]
+        return f"{unit.name}.{unit.slots[slot]}"

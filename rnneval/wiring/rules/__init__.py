@@ -1,0 +1,40 @@
+"""The rules of the dynamic check, one file each, found by being here.
+
+The docstring of a rule's file is its page: the text of `rnneval explain`, of the docs, and of a finding's help. The
+module has `NAME`, `SEVERITY`, `ORDER` (findings with a lower one come first), `CORRECTS` where a corrected line can be
+given, and `find(evidence)`, a pure function that yields findings.
+"""
+
+import pkgutil
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+
+from rnneval.records.wiring import Finding
+from rnneval.wiring.evidence import Evidence
+
+
+def all_rules() -> tuple[ModuleType, ...]:
+    """Every rule's module, in the order of `ORDER`."""
+    modules = [
+        import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+        if not module.name.startswith("_")
+    ]
+    return tuple(sorted(modules, key=lambda module: (module.ORDER, module.NAME)))
+
+
+def findings(evidence: Evidence) -> tuple[Finding, ...]:
+    """Everything that the rules find: errors first, each kind in the order of the rules."""
+    found = [finding for rule in all_rules() for finding in _run(rule, evidence)]
+    return tuple(sorted(found, key=lambda finding: ("error", "warning", "info").index(finding.severity)))
+
+
+def _run(rule: ModuleType, evidence: Evidence) -> Iterator[Finding]:
+    yield from rule.find(evidence)
+
+
+def this(name: str) -> ModuleType:
+    """The module of a rule, for itself: its text goes into its findings."""
+    return sys.modules[name]

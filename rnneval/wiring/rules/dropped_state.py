@@ -1,0 +1,44 @@
+"""A layer's state is not handed on: it begins anew at every call.
+
+## What it finds
+The model takes or returns states, and this layer's new state is not among them, so that the layer starts from
+constants at every call.
+
+## Why it is wrong
+One layer of the stack forgets everything at every segment while the others carry on, so token-by-token generation
+runs another model than the one that was trained on long segments.
+
+## Example
+```python
+x, s1 = self.gru(x, initial_state=states)
+x = self.gru_2(x)                                    # always begins anew
+return x, s1
+```
+
+## What to write instead
+Give this layer a state of its own too, and return it: `x, s2 = self.gru_2(x, initial_state=s2)`, `return x, (s1, s2)`.
+
+A layer that is meant to begin anew is declared with `--declare stateless=LAYER`.
+
+## References
+docs, wiring: declarations.
+"""
+
+from collections.abc import Iterator
+
+from rnneval.records.wiring import Finding
+from rnneval.wiring.evidence import Evidence, finding
+from rnneval.wiring.rules import this
+
+NAME, SEVERITY, ORDER, CORRECTS = "dropped-state", "error", 80, False
+
+
+def find(evidence: Evidence) -> Iterator[Finding]:
+    """Fresh state, the layer's own not returned, in a model that hands some state on."""
+    facts = evidence.facts
+    if not (facts.takes_states or facts.gives_states or evidence.has("carried", "carried-transformed")):
+        return
+    for group in evidence.groups("dropped"):
+        what = f"{group.slots}; {group.calls}"
+        seen = f"{group.into.name} begins anew, and its state is not among what is handed on ({what})"
+        yield finding(this(__name__), seen, group)

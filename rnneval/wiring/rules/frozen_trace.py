@@ -1,0 +1,50 @@
+"""A `tf.function` keeps the weights that it had when it was traced.
+
+## What it finds
+After the weights were changed, the logits with and without tracing differ; or, as a warning, a `tf.function` on
+`call` that would be traced before the model is built.
+
+## Why it is wrong
+A `tf.function` that is first called while the model is not yet built bakes the *initial* weights into its trace as
+constants: weights that are trained or loaded afterwards have no effect on inputs of that shape, without any message.
+
+## Example
+```python
+class Model(tf.keras.Model):
+    @tf.function
+    def call(self, ids): ...
+
+model = Model()
+model(ids)                                           # traced unbuilt
+model.load_weights("w.weights.h5")                   # the trace keeps the initial weights
+```
+
+## What to write instead
+Build the model before its first traced call: call it once under `tf.config.run_functions_eagerly(True)`, or leave
+`@tf.function` off `call` (Keras traces `fit` and `predict` by itself).
+
+## References
+docs, wiring: frozen traces.
+"""
+
+from collections.abc import Iterator
+
+from rnneval.records.wiring import Finding
+from rnneval.wiring.evidence import Evidence, finding
+from rnneval.wiring.rules import this
+
+NAME, SEVERITY, ORDER, CORRECTS = "frozen-trace", "error", 150, False
+TOLERANCE = 1e-4
+
+
+def find(evidence: Evidence) -> Iterator[Finding]:
+    """Traced and eager logits differ, or would."""
+    trace = evidence.facts.trace
+    if trace.difference is not None and not trace.difference <= TOLERANCE:
+        seen = (
+            f"Traced and eager logits differ by {trace.difference:.2g} of the largest logit after the weights changed"
+        )
+        yield finding(this(__name__), seen)
+    elif trace.trap:
+        seen = f"{trace.trap} is a tf.function on a model that was not built when it was handed over"
+        yield finding(this(__name__), seen, severity="warning")

@@ -1,0 +1,38 @@
+"""A prediction depends on tokens that come after it.
+
+## What it finds
+A later token of the same segment was altered, and an earlier prediction changed (oracle *causal*).
+
+## Why it is wrong
+The model is told what it is to predict: its loss is low for a reason that is gone when it generates, and a perplexity
+computed from it is not one.
+
+## Example
+```python
+x = tf.keras.layers.Bidirectional(tf.keras.layers.GRU(units, return_sequences=True))(x)   # in a language model
+```
+
+## What to write instead
+Let each position see only what comes before it: no Bidirectional, no `go_backwards`, causal padding in convolutions,
+no mean over time, and no layer that starts from another's final state.
+
+A model that is no language model (a tagger) may look ahead: declare it with `--declare causal=false`.
+
+## References
+docs, wiring: the oracles.
+"""
+
+from collections.abc import Iterator
+
+from rnneval.records.wiring import Finding
+from rnneval.wiring.evidence import Evidence, finding
+from rnneval.wiring.rules import this
+
+NAME, SEVERITY, ORDER, CORRECTS = "future-leak", "error", 110, False
+
+
+def find(evidence: Evidence) -> Iterator[Finding]:
+    """The oracle *causal* failed, and looking ahead was not declared."""
+    oracle = evidence.facts.oracles.get("causal")
+    if oracle is not None and oracle.verdict == "fail" and evidence.facts.declared.causal:
+        yield finding(this(__name__), f"Predictions depend on later tokens: {oracle.detail}")
