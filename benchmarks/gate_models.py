@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,6 +25,7 @@ ROWS, BURN_IN, SEGMENT = 128, 1000, 500
 CHARACTER_SEEDS = tuple(range(10))
 BYTE_SEEDS = (0, 1, 2)
 HALF_TRAINED = (0, 1)
+CACHE = Path(tempfile.gettempdir()) / "rnneval-gate-cache"
 
 
 def character_text(data: Path) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
@@ -151,7 +153,7 @@ def judge(cache: Path, name: str, held_out: NDArray[np.int32]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("RNNEVAL_DATA"), help="default: $RNNEVAL_DATA")
-    parser.add_argument("--cache", type=Path, default=Path("/tmp/rnneval-gate-cache"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("say where the texts are: --data FOLDER or RNNEVAL_DATA")

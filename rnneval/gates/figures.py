@@ -105,7 +105,7 @@ def _resolve(value: Any, parts: list[str]) -> Any:
     """Walk down; a key of the record may itself hold dots (`gru.h`), so parts are joined as far as it takes."""
     if not parts:
         return value
-    if isinstance(value, list) and parts[0].isdigit() and int(parts[0]) < len(value):
+    if isinstance(value, list | tuple) and parts[0].isdigit() and int(parts[0]) < len(value):
         return _resolve(value[int(parts[0])], parts[1:])
     if isinstance(value, dict):
         for count in range(1, len(parts) + 1):

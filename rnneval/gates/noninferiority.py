@@ -51,6 +51,8 @@ class Tested:
     """The part of the error that comes from the text."""
     se_runs: float
     """The part that comes from the spread between runs of a recipe; 0 for one run a side."""
+    rounded: bool = False
+    """Whether the losses do differ, but by no more than float rounding: counted as equal."""
 
     def bound(self, p: float) -> float:
         """Give the value that lies above the truth with probability `p`."""
@@ -131,20 +133,20 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
 
 
 def assess_same(allowance: Allowance, paired: Paired) -> Tested:
-    """Give the result for two runs that are the same model: the difference is what it is, with no error.
+    """Give the result for two runs that are the same model: no difference, and no error of it.
 
     Raises:
         UnavailableError: the metric cannot be had on one side.
     """
-    values = values_of(allowance.measured, paired)
     return Tested(
         worse=allowance.measured.worse,
-        value=values.difference,
-        allowed=_allowed(allowance, values),
+        value=0.0,
+        allowed=_allowed(allowance, values_of(allowance.measured, paired)),
         se=0.0,
         df=0.0,
         se_text=0.0,
         se_runs=0.0,
+        rounded=bool(loss_differences(paired)[0].any()),
     )
 
 

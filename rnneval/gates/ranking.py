@@ -121,13 +121,17 @@ def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
     """Sort by the metric, best first; what does not compare with the largest group that does comes last."""
     metric, worse = allowance.measured.name, allowance.measured.worse
     alone = [_alone(side, metric) for side in sides]
-    sound = [side for side, problem in zip(sides, alone, strict=True) if problem is None]
-    group = max(sound, key=lambda side: _fellows(side, sound, metric), default=None)
+    fit = [side for side, problem in zip(sides, alone, strict=True) if problem is None]
+    group = max(fit, key=lambda side: _fellows(side, fit, metric), default=None)
     entrants = [
         _entrant(side, metric, problem or (_apart(side, group, metric) if group else None))
         for side, problem in zip(sides, alone, strict=True)
     ]
-    return sorted(entrants, key=lambda each: (each.problem is not None, worse * (each.value or 0.0)))
+    sound = [each for each in entrants if each.problem is None]
+    return [
+        *sorted(sound, key=lambda each: worse * (each.value or 0.0)),
+        *(each for each in entrants if each.problem is not None),
+    ]
 
 
 def _entrant(side: Side, metric: str, problem: str | None) -> _Entrant:

@@ -59,10 +59,10 @@ def kilobytes(count: float) -> str:
 
 def _without_error(tested: Tested, value: str, allowed: str) -> str:
     if tested.value == 0:
-        return f"no difference in any block, allowed {allowed}"
-    if tested.passes:
-        return f"{value}, the same in every part of the text or below float rounding, allowed {allowed}"
-    return f"worse than allowed: {value} in every part of the text, allowed {allowed}"
+        rounding = " beyond float rounding (1e-6 nats a token)" if tested.rounded else ""
+        return f"no difference in any block{rounding}, allowed {allowed}"
+    within = "within" if tested.passes else "worse than"
+    return f"{within} what is allowed: {value} in every part of the text, allowed {allowed}"
 
 
 def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:

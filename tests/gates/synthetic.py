@@ -13,8 +13,8 @@ from rnneval.records import Run
 SIGNATURE = "tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1"
 
 
-def sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def sha(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def ar_losses(blocks: int, seed: int = 0, *, phi: float = 0.3, mean: float = 1.5, scale: float = 0.1) -> NDArray[Any]:
@@ -33,7 +33,7 @@ def make_run(
     document: ArrayLike | None = None,
     tokens: ArrayLike | None = None,
     signature: str = SIGNATURE,
-    text: str = "text",
+    content: str = "text",
     checkpoint: str = "model.keras",
     vocabulary: str = "vocabulary",
     valid: bool = True,
@@ -87,8 +87,8 @@ def make_run(
         "input": {"kind": "ids"},
         "output": {"kind": "logits"},
         "text": {
-            "sha256": sha(text),
-            "files": [{"path": "text.txt", "sha256": sha(text)}],
+            "sha256": sha(content),
+            "files": [{"path": "text.txt", "sha256": sha(content)}],
             "characters": count * size,
             "bytes": count * size,
             "words": int(words.sum()),

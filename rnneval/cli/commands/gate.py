@@ -165,16 +165,17 @@ def _update(
     candidates = _read(records)
     _refuse_as_baseline(candidates)
     old = _read(baselines) if all(os.path.lexists(path) for path in baselines) else []
-    limits = judge(candidates, require=require) if require else None
-    if old or limits:
-        verdict = judge(candidates, old, allow=_allowed(allow) if old else None, require=require)
+    accepted = not require or judge(candidates, require=require).verdict == "pass"
+    verdict = (
+        judge(candidates, old, allow=_allowed(allow) if old else None, require=require) if old or require else None
+    )
+    if accepted:
+        _write_baselines(candidates, baselines)
+    if verdict is not None:
         _deliver(verdict, form=form, out=out, quiet=quiet, strict=False)
-    if limits is not None and limits.verdict != "pass":
-        click.echo("rnneval: not updated: a limit does not hold", err=True)
-        return EXIT_FAIL
-    _write_baselines(candidates, baselines)
-    click.echo(f"rnneval: {', '.join(baselines)}: now {', '.join(records)}", err=True)
-    return 0
+    done = f"{', '.join(baselines)}: now {', '.join(records)}" if accepted else "not updated: a limit does not hold"
+    click.echo(f"rnneval: {done}", err=True)
+    return 0 if accepted else EXIT_FAIL
 
 
 def _refuse_as_baseline(candidates: "list[Named]") -> None:

@@ -1,0 +1,106 @@
+"""`rnneval compare` as a person runs it."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from rnneval.cli.main import run
+from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
+
+LOSSES = ar_losses(128)
+TEXT = "".join(f"{i:03} to be or not to be ".ljust(256, ".") for i in range(128))
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noise = 0.01 * np.random.default_rng(0).normal(size=128)
+    made = {
+        "base": make_run(LOSSES, content=TEXT, checkpoint="base"),
+        "new": make_run(LOSSES - 0.05 + noise, content=TEXT, checkpoint="new"),
+        "other": make_run(LOSSES, content="other", checkpoint="other"),
+        "wrong": make_run(LOSSES - 1, content=TEXT, valid=False, checkpoint="wrong"),
+    }
+    for name, record in made.items():
+        record.save(f"{name}.json")
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path
+
+
+def test_the_table(records, capsys):
+    assert run(["compare", "base.json", "new.json", "other.json", "wrong.json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    order = [line.split()[0] for line in out.splitlines()[1:5]]
+    assert order == ["new.json", "base.json", "other.json", "wrong.json"]
+    assert "other.json: not comparable: text.sha256" in out
+    assert "wrong.json: not valid" in out
+
+
+def test_json_holds_no_nan_and_can_be_kept(records, capsys):
+    assert run(["compare", "base.json", "new.json", "--format", "json", "--out", "ranking.json"]) == 0
+    printed = capsys.readouterr().out
+    assert (records / "ranking.json").read_text() == printed
+    plain = json.loads(printed, parse_constant=pytest.fail)
+    assert plain["schema"] == "rnneval.compare/1"
+    assert [row["name"] for row in plain["rows"]] == ["new.json", "base.json"]
+    assert len(plain["blocks"]) == 20
+
+
+def test_blocks_are_shown_in_the_text(records, capsys):
+    assert run(["compare", "base.json", "new.json", "--text", "text.txt", "--blocks", "3"]) == 0
+    out = capsys.readouterr().out
+    assert out.count(" to be or not to be") == 3
+    (records / "text.txt").write_text(TEXT[1:])
+    assert run(["compare", "base.json", "new.json", "--text", "text.txt"]) == 2
+    assert "another hash" in capsys.readouterr().err
+
+
+def test_the_part_of_the_text_is_the_one_of_the_record(records, capsys):
+    part = TEXT[len(TEXT) // 2 :]
+    text = {**json.loads((records / "base.json").read_text())["text"], "part": "50%:"}
+    text["sha256"] = hashlib.sha256(part.encode()).hexdigest()
+    text |= {"characters": len(part), "bytes": len(part), "scored_bytes": len(part) - 1, "words": 64 * 51}
+    text |= {"scored_characters": len(part) - 1, "scored_words": 64 * 51}
+    for name, shift in (("a", 0.0), ("b", 0.1)):
+        make_run(LOSSES[:64] + shift, text=text, checkpoint=name).save(f"{name}.json")
+    assert run(["compare", "a.json", "b.json", "--text", "text.txt", "--blocks", "1"]) == 0
+    assert " to be or not to be" in capsys.readouterr().out
+
+
+def test_another_metric(records, capsys):
+    assert run(["compare", "base.json", "new.json", "--metric", "accuracy"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_other_tokens_are_compared_by_bits(records, capsys):
+    words = SIGNATURE.replace("tok:char", "tok:word")
+    make_run(LOSSES * 2, tokens=[128] * 128, content=TEXT, signature=words, checkpoint="w").save("words.json")
+    assert run(["compare", "base.json", "words.json"]) == 0
+    assert "bits_per_char" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "base.json"],
+        ["compare", "base.json", "nowhere.json"],
+        ["compare", "base.json", "new.json", "--metric", "perplexty"],
+        ["compare", "base.json", "text.txt"],
+        ["compare", "base.json", "new.json", "--text", "nowhere.txt"],
+        ["compare", "base.json", "new.json", "--blocks", "-1"],
+    ],
+)
+def test_wrong_use_is_one_line(records, capsys, arguments):
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("rnneval: error: ")
+    assert err.count("\n") == 1
+
+
+def test_quiet_prints_nothing(records, capsys):
+    assert run(["compare", "base.json", "new.json", "-q"]) == 0
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,124 @@
+"""Every reason for which two runs do not compare, with the field that differs named."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from rnneval.gates import gate
+from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
+
+LOSSES = ar_losses(128)
+BASELINE = make_run(LOSSES)
+BITS = {"bits_per_char": "+0.01"}
+
+
+def with_field(name, value):
+    old = next(part for part in SIGNATURE.split("|") if part.startswith(f"{name}:"))
+    return SIGNATURE.replace(old, f"{name}:{value}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"content": "another"}, "text.sha256"),
+        ({"signature": with_field("tok", "byte")}, "signature.tok"),
+        ({"signature": with_field("norm", "lower")}, "signature.norm"),
+        ({"signature": with_field("newlines", "lf")}, "signature.newlines"),
+        ({"signature": with_field("unk", "skip")}, "signature.unk"),
+        ({"signature": with_field("docs", "file")}, "signature.docs"),
+        ({"signature": with_field("bos", "id")}, "signature.bos"),
+        ({"signature": with_field("state", "reset-100")}, "signature.state"),
+        ({"signature": with_field("state", "window-40")}, "signature.state"),
+        ({"signature": with_field("defs", "2")}, "signature.defs"),
+        ({"signature": f"{SIGNATURE}|new:1"}, "signature.new"),
+        ({"valid": False}, "valid"),
+        ({"unknown": 3, "vocabulary": "another"}, "vocabulary.sha256"),
+        ({"tokens": [255, *[256] * 126, 128]}, "blocks.tokens"),
+        ({"document": [0] * 64 + [1] * 64}, "blocks.document"),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_field_that_differs_is_named(changes, field, swapped):
+    sides = [BASELINE, make_run(LOSSES + 0.1, **changes)]
+    baseline, candidate = reversed(sides) if swapped else sides
+    found = gate(candidate, baseline=baseline)
+    assert found.verdict == "not comparable"
+    assert found.comparisons[0].reason.startswith(f"{field}: ")
+    assert found.comparisons[0].low is None
+
+
+def test_the_reason_why_a_run_is_not_valid_is_passed_on():
+    wiring = {"verdict": "fail", "reason": "the future leaks in", "findings": []}
+    found = gate(make_run(LOSSES, valid=False, wiring=wiring), baseline=BASELINE)
+    assert "the future leaks in" in found.comparisons[0].reason
+
+
+def test_unknowns_of_one_vocabulary_compare():
+    pair = [make_run(LOSSES + shift, unknown=3) for shift in (0.0, 0.001)]
+    assert gate(pair[1], baseline=pair[0]).verdict == "pass"
+
+
+def test_other_tokens_send_the_reader_to_bits_per_char():
+    found = gate(make_run(LOSSES, signature=with_field("tok", "byte")), baseline=BASELINE)
+    assert "--allow bits_per_char=+0.01" in found.comparisons[0].reason
+
+
+def test_other_tokens_on_the_same_text_compare_by_bits():
+    # Half as many tokens with twice the loss each: the same bits, block by block.
+    halves = make_run(LOSSES * 2, tokens=[128] * 128, signature=with_field("tok", "subword-0"))
+    found = gate(halves, baseline=BASELINE, allow={"bits_per_char": "+0.02"})
+    assert found.comparisons[0].verdict == "pass"
+    assert found.comparisons[0].unit == "bits a character"
+
+
+def test_other_tokens_and_another_state_handling_do_not_compare_by_bits_either():
+    other = make_run(LOSSES, signature=with_field("tok", "byte").replace("carry", "reset-100"))
+    found = gate(other, baseline=BASELINE, allow=BITS)
+    assert found.comparisons[0].reason.startswith("signature.state: ")
+
+
+def test_lossy_tokens_have_no_bits():
+    other = make_run(LOSSES, signature=with_field("tok", "word"), lossless=False)
+    found = gate(other, baseline=BASELINE, allow=BITS)
+    assert found.verdict == "not comparable"
+    assert "lossy" in found.comparisons[0].reason
+
+
+def test_unknowns_do_not_compare_across_tokens():
+    other = make_run(LOSSES, signature=with_field("tok", "word"), unknown=1, vocabulary="words")
+    found = gate(other, baseline=BASELINE, allow=BITS)
+    assert found.comparisons[0].reason.startswith("vocabulary.sha256: ")
+
+
+def test_runs_of_one_recipe_must_compare_with_each_other():
+    found = gate(
+        [BASELINE, make_run(LOSSES, checkpoint="b", content="another")], baseline=make_run(LOSSES, checkpoint="c")
+    )
+    assert found.comparisons[0].reason.startswith("text.sha256: ")
+
+
+def test_a_metric_without_sums_does_not_compare():
+    blocks = msgspec.to_builtins(BASELINE.blocks)
+    blocks["sums"] = {"nats": blocks["sums"]["nats"]}
+    found = gate(make_run(LOSSES, blocks=blocks), baseline=BASELINE, allow={"accuracy": "0.01"})
+    assert found.verdict == "not comparable"
+    assert "'top1' was not recorded" in found.comparisons[0].reason
+
+
+def test_the_beginning_of_a_document_that_only_one_side_scored_is_left_out():
+    # The word model's first token is five bytes long and unscored; it also scores 3 bytes of block 10 in block 9.
+    scored = np.full(128, 256)
+    scored[0] -= 5
+    scored[9] += 3
+    scored[10] -= 3
+    count = int(scored.sum())
+    counts = {"scored_bytes": scored.tolist(), "characters": scored.tolist()}
+    words = make_run(
+        LOSSES,
+        signature=with_field("tok", "word"),
+        blocks=msgspec.to_builtins(BASELINE.blocks) | counts,
+        text=msgspec.to_builtins(BASELINE.text) | {"scored_bytes": count, "scored_characters": count},
+    )
+    found = gate(words, baseline=BASELINE, allow=BITS)
+    assert found.comparisons[0].blocks == 126  # of 128: the first is left out, two are joined
+    assert any("0.78 % of the scored text was left out" in warning for warning in found.warnings)

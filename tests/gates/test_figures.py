@@ -1,0 +1,95 @@
+import math
+
+import pytest
+
+from rnneval.gates import gate
+from rnneval.gates.figures import figure, is_absent, parse_limit
+from tests.gates.synthetic import ar_losses, make_run
+
+RUN = make_run(ar_losses(128))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("perplexity", RUN.scores["perplexity"].value),
+        ("scores.perplexity.value", RUN.scores["perplexity"].value),
+        ("scores.perplexity", RUN.scores["perplexity"].value),
+        ("states.gru.h.saturated", 0.1),
+        ('states."gru".h.saturated', 0.1),
+        ('states."gru.h".saturated', 0.1),
+        ("tokens.unknown", 0),
+        ("valid", True),
+        ("checkpoint.layers.0.units", 8),
+        ("timing.device", "CPU"),
+        ("blocks.largest_nats_per_token", max(ar_losses(128))),
+    ],
+)
+def test_figures_are_found_by_their_path(name, value):
+    found = figure(RUN, name)
+    assert found == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_names_with_dots_and_brackets():
+    states = {"stack[1].lstm.h": RUN.states["gru.h"]}
+    run = make_run(ar_losses(128), states=states)
+    assert figure(run, 'states."stack[1].lstm".h.saturated') == 0.1
+    assert figure(run, "states.stack[1].lstm.h.saturated") == 0.1
+
+
+@pytest.mark.parametrize("name", ["no_such", "scores", "states.gru", "blocks.bytes", "blocks.sums.nats", "", "."])
+def test_what_is_no_figure_is_absent(name):
+    assert is_absent(figure(RUN, name))
+
+
+@pytest.mark.parametrize(
+    ("limit", "seen", "holds"),
+    [
+        ("x<=1", 1, True),
+        ("x<=1", 1.1, False),
+        ("x<1", 1, False),
+        ("x>=1", 1, True),
+        ("x>1", 1, False),
+        ("x==1", 1.0, True),
+        ("x!=1", 2, True),
+        ("x<=1", math.nan, False),
+        ("x>=1", math.nan, False),
+        ("x!=1", math.nan, False),
+        ("x<=inf", 1e300, True),
+        ("x<=1", "1", False),
+        ("x<=1", True, False),
+        ("x==pass", "pass", True),
+        ("x==pass", "fail", False),
+        ("x==true", True, True),
+        ("x==true", "true", False),
+        ("x!=fail", 3, False),
+        ("x <= 1e-3", 0.0005, True),
+        ("x<=-1", -2, True),
+    ],
+)
+def test_limits_fail_closed(limit, seen, holds):
+    assert parse_limit(limit).holds(seen) is holds
+
+
+def test_an_absent_figure_fails_and_a_close_name_is_shown():
+    found = gate(RUN, require=["perplexty<=5"])
+    assert found.verdict == "fail"
+    assert "did you mean perplexity?" in found.comparisons[0].reason
+
+
+def test_a_limit_needs_no_baseline():
+    value = RUN.scores["perplexity"].value
+    assert gate(RUN, require=[f"perplexity<={value + 0.1}"]).verdict == "pass"
+    assert gate(RUN, require=[f"perplexity<={value - 0.1}"]).verdict == "fail"
+
+
+def test_every_run_of_a_recipe_must_satisfy_a_limit():
+    runs = [make_run(ar_losses(128) + shift, checkpoint=f"c{shift}") for shift in (0.0, 1.0)]
+    found = gate(runs, require=["cross_entropy<=2"])
+    assert [each.verdict for each in found.comparisons] == ["pass", "fail"]
+
+
+def test_the_figure_may_be_missing_in_none_of_the_runs():
+    lossy = make_run(ar_losses(128), lossless=False, checkpoint="lossy")
+    found = gate([RUN, lossy], require=["bits_per_char<=100"])
+    assert [each.verdict for each in found.comparisons] == ["pass", "fail"]

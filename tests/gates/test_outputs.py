@@ -1,0 +1,114 @@
+"""The forms that CI systems read, against a schema or an independent parser."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import msgspec
+import numpy as np
+import pytest
+import xmlschema
+from markdown_it import MarkdownIt
+
+from rnneval.gates import Named, gate, judge
+from rnneval.recordfile import decode, encode
+from rnneval.render.gate_github import gate_github
+from rnneval.render.gate_markdown import gate_markdown
+from rnneval.render.gate_table import plain_gate
+from rnneval.render.junit import gate_junit
+from tests.gates.synthetic import ar_losses, make_run
+
+LOSSES = ar_losses(128)
+BASELINE = make_run(LOSSES, checkpoint="base")
+NOISE = 0.01 * np.random.default_rng(0).normal(size=128)
+MADE = datetime(2026, 1, 2, 3, 4, 5)
+JUNIT = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))
+GATES = {
+    "pass": gate(make_run(LOSSES + NOISE), baseline=BASELINE),
+    "fail": gate(make_run(LOSSES + 0.1 + NOISE), baseline=BASELINE),
+    "inconclusive": gate(make_run(LOSSES[:9] + 0.1), baseline=make_run(LOSSES[:9])),
+    "not comparable": gate(make_run(LOSSES, content="other"), baseline=BASELINE),
+    "warned": gate(make_run(LOSSES + NOISE + np.sin(np.arange(128) / 9)), baseline=BASELINE),
+    "limits": gate(BASELINE, require=["perplexity<=1", "valid==true", "no.such<=1"]),
+    "names": judge(
+        [Named(name='a|b<c>&"d"\x1b[31m\n*e*, f:g%', record=make_run(LOSSES + 0.1))],
+        [Named(name="базовый ✓.json", record=BASELINE)],
+    ),
+}
+every = pytest.mark.parametrize("name", GATES)
+
+
+@every
+def test_junit_is_valid_and_counts_right(name):
+    text = gate_junit(GATES[name], MADE)
+    JUNIT.validate(text)
+    suite = ET.fromstring(text)[0]  # noqa: S314 - written three lines above
+    verdicts = [each.verdict for each in GATES[name].comparisons]
+    assert suite.get("tests") == str(len(verdicts))
+    assert suite.get("failures") == str(verdicts.count("fail")) == str(len(suite.findall("testcase/failure")))
+    assert suite.get("errors") == str(len(suite.findall("testcase/error")))
+    assert suite.get("timestamp") == "2026-01-02T03:04:05"
+
+
+def test_the_junit_schema_is_not_satisfied_by_anything():
+    text = gate_junit(GATES["fail"], MADE)
+    for broken in (text.replace('tests="1"', ""), text.replace("failure", "skipped"), text.replace('05"', '05Z"')):
+        assert not JUNIT.is_valid(broken)
+
+
+@every
+def test_markdown_is_one_heading_one_table_and_lists(name):
+    tokens = MarkdownIt("commonmark").enable("table").parse(gate_markdown(GATES[name]))
+    kinds = [token.type for token in tokens]
+    assert kinds.count("heading_open") == 1
+    assert kinds.count("table_open") == 1
+    assert kinds.count("tr_open") == len(GATES[name].comparisons) + 1
+    cells = kinds.count("th_open") + kinds.count("td_open")
+    assert cells == 7 * kinds.count("tr_open")
+    inner = [child.type for token in tokens for child in token.children or ()]
+    assert "html_inline" not in inner
+    assert "link_open" not in inner
+    assert "em_open" not in inner
+
+
+@every
+def test_github_annotations_are_one_line_each_and_read_back(name):
+    lines = gate_github(GATES[name]).splitlines()
+    assert len(lines) == len(GATES[name].comparisons) + len(GATES[name].warnings)
+    for line in lines:
+        match = re.fullmatch(r"::(notice|warning|error) title=([^:,]+)::(.+)", line)
+        assert match is not None
+        assert "%" not in re.sub(r"%(25|0A|0D|3A|2C)", "", line)
+
+
+def test_github_levels():
+    levels = {
+        name: gate_github(GATES[name]).split(" ")[0] for name in ("pass", "fail", "inconclusive", "not comparable")
+    }
+    assert levels == {"pass": "::notice", "fail": "::error", "inconclusive": "::warning", "not comparable": "::error"}
+    assert gate_github(GATES["inconclusive"], strict=True).startswith("::error")
+
+
+@every
+def test_the_table_shows_every_verdict_and_no_control_character(name):
+    table = plain_gate(GATES[name])
+    assert table.splitlines()[-1] == GATES[name].verdict
+    assert "\x1b" not in table
+    for comparison in GATES[name].comparisons:
+        assert comparison.verdict in table
+
+
+@every
+def test_the_record_reads_back(name):
+    assert decode(encode(GATES[name])) == GATES[name]
+
+
+def test_the_record_has_the_keys_of_the_contract():
+    plain = msgspec.to_builtins(GATES["fail"])
+    assert set(plain) == {"schema", "verdict", "reason", "comparisons", "warnings"}
+    assert plain["schema"] == "rnneval.gate/1"
+    names = (
+        "metric baseline candidate difference low high allowed verdict method df se mdd p_worse p_within blocks level"
+    )
+    assert {*names.split(), "about"} <= set(plain["comparisons"][0])

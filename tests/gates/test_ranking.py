@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from rnneval.errors import UsageError
+from rnneval.gates import compare
+from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
+
+LOSSES = ar_losses(128, seed=1)
+RNG = np.random.default_rng(0)
+MIDDLE = make_run(LOSSES, checkpoint="middle")
+BEST = make_run(LOSSES - 0.05 + 0.01 * RNG.normal(size=128), checkpoint="best")
+WORST = make_run(LOSSES + 0.05 + 0.01 * RNG.normal(size=128), checkpoint="worst")
+
+
+def test_runs_are_sorted_best_first_with_the_paired_difference_to_the_best():
+    ranking = compare([MIDDLE, WORST, BEST])
+    assert [row.name for row in ranking.rows] == ["best", "middle", "worst"]
+    assert ranking.rows[0].difference == 0.0
+    nats = [np.array(run.blocks.sums["nats"]) for run in (BEST, WORST)]
+    tokens = np.array(BEST.blocks.tokens)
+    assert ranking.rows[2].difference == pytest.approx((nats[1] - nats[0]).sum() / tokens.sum())
+    assert ranking.rows[2].parameters == 1000
+    assert ranking.rows[2].tokens_per_second == 1000.0
+
+
+def test_the_interval_is_two_sided():
+    document = np.repeat(np.arange(8), 16)
+    plain = make_run(LOSSES, document=document, checkpoint="a")
+    noisy = make_run(LOSSES + 0.1 + 0.02 * RNG.normal(size=128), document=document, checkpoint="c")
+    row = compare([plain, noisy]).rows[1]
+    nats = np.array(noisy.blocks.sums["nats"]) - np.array(plain.blocks.sums["nats"])
+    tokens = np.array(noisy.blocks.tokens)
+    means = [nats[document == d].sum() / tokens[document == d].sum() for d in range(8)]
+    expected = scipy.stats.ttest_1samp(means, 0).confidence_interval(0.95)
+    assert (row.low, row.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def test_more_is_better_for_an_accuracy():
+    ranking = compare([make_run(LOSSES, accuracy=a, checkpoint=str(a)) for a in (0.4, 0.6, 0.5)], metric="accuracy")
+    assert [row.name for row in ranking.rows] == ["0.6", "0.5", "0.4"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark"),
+    [
+        ({"content": "another"}, "not comparable: text.sha256"),
+        ({"valid": False}, "not valid"),
+        ({"signature": SIGNATURE.replace("carry", "reset-100")}, "not comparable: signature.state"),
+        ({"wiring": {"verdict": "fail", "reason": "crossed", "findings": []}}, "wiring fails: crossed"),
+    ],
+)
+def test_what_is_wrong_with_a_run_is_marked(changes, mark):
+    odd = make_run(LOSSES - 1, checkpoint="odd", **changes)
+    ranking = compare([MIDDLE, odd, BEST])
+    (row,) = [row for row in ranking.rows if row.name == "odd"]
+    assert row.marks[0].startswith(mark)
+    if not mark.startswith("wiring"):
+        assert ranking.rows[-1].name == "odd"
+        assert row.difference is None
+
+
+def test_a_run_that_is_not_finite_comes_last():
+    ranking = compare([make_run([*LOSSES[:-1], np.nan], checkpoint="nan"), MIDDLE, BEST])
+    assert ranking.rows[-1].name == "nan"
+    assert ranking.rows[-1].value is None
+
+
+def test_other_tokens_are_compared_by_bits():
+    halves = make_run(LOSSES * 2, tokens=[128] * 128, signature=SIGNATURE.replace("char", "word"), checkpoint="words")
+    ranking = compare([MIDDLE, halves])
+    assert ranking.metric == "bits_per_char"
+    assert all(row.difference is not None for row in ranking.rows)
+
+
+def test_too_little_text_has_no_interval_and_says_so():
+    ranking = compare([make_run(LOSSES[:50], checkpoint="a"), make_run(LOSSES[:50] + 0.1, checkpoint="b")])
+    assert ranking.rows[1].difference == pytest.approx(0.1)
+    assert ranking.rows[1].low is None
+    assert "50 blocks" in ranking.rows[1].marks[0]
+
+
+def test_the_blocks_with_the_largest_change_are_named_largest_first():
+    changed = LOSSES.copy()
+    changed[[5, 77]] += [3.0, -5.0]
+    ranking = compare([MIDDLE, make_run(changed, checkpoint="changed")])
+    assert [(block.start, block.end) for block in ranking.blocks] == [(77 * 256, 78 * 256), (5 * 256, 6 * 256)]
+    assert ranking.blocks[0].nats == pytest.approx(-5 * 256)
+
+
+def test_only_so_many_blocks_and_in_the_text_where_it_is_given():
+    text = "".join(chr(97 + i % 26) * 256 for i in range(128))
+    runs = [make_run(LOSSES + shift, content=text, checkpoint=name) for name, shift in (("a", 0), ("b", 0.1))]
+    assert len(compare(runs).blocks) == 20
+    (block,) = compare(runs, blocks=1, text=text).blocks
+    assert block.text == text[block.start : block.end]
+    with pytest.raises(UsageError, match="another hash"):
+        compare(runs, text=text[:-1])
+
+
+def test_the_same_run_twice_differs_in_no_block():
+    assert compare([MIDDLE, MIDDLE]).blocks == ()
+
+
+@pytest.mark.parametrize(("runs", "message"), [([], "0 run records"), ([MIDDLE], "1 run records")])
+def test_fewer_than_two_runs_are_refused(runs, message):
+    with pytest.raises(UsageError, match=message):
+        compare(runs)
+
+
+def test_nothing_that_compares_still_gives_a_table():
+    ranking = compare([make_run(LOSSES, valid=False, checkpoint=name) for name in "ab"])
+    assert all(row.difference is None for row in ranking.rows)

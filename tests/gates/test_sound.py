@@ -1,0 +1,55 @@
+import json
+
+import msgspec
+import pytest
+
+from rnneval.errors import RecordError
+from rnneval.gates import compare, gate
+from rnneval.recordfile import encode
+from rnneval.records import Run
+from tests.gates.synthetic import ar_losses, make_run
+
+RUN = make_run(ar_losses(128))
+
+
+def edited(*changes):
+    plain = json.loads(encode(RUN))
+    for path, value in changes:
+        *parents, last = path
+        place = plain
+        for key in parents:
+            place = place[key]
+        place[last] = value
+    return msgspec.convert(plain, Run)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("total_nats",), 1.0, "blocks.sums.nats and total_nats disagree"),
+        (("scores", "perplexity", "value"), 2.0, "scores.perplexity and total_nats disagree"),
+        (("scores", "cross_entropy", "value"), 0.5, "scores.cross_entropy and total_nats disagree"),
+        (("tokens", "scored"), 1, "blocks.tokens and tokens.scored disagree"),
+        (("tokens", "unknown"), 7, "blocks.unknown and tokens.unknown disagree"),
+        (("text", "scored_bytes"), 7, "blocks.scored_bytes and text.scored_bytes disagree"),
+        (("text", "scored_characters"), 7, "text.scored_characters disagree"),
+        (("text", "bytes"), 7, "text.bytes disagree"),
+        (("blocks", "sums", "nats"), (1.0,), "blocks.sums.nats has 1 entries, blocks.bytes has 128"),
+        (("blocks", "words"), (1,), "blocks.words has 1 entries"),
+        (("blocks", "document"), tuple(range(128, 0, -1)), "blocks.document does not rise"),
+        (("blocks", "bytes", 3), 0, "blocks.bytes does not rise"),
+        (("signature",), "char", "signature 'char' is not of the form"),
+    ],
+)
+def test_a_record_edited_by_hand_is_refused_with_what_disagrees(path, value, said):
+    with pytest.raises(RecordError, match="does not add up") as caught:
+        gate(edited((path, value)), baseline=RUN)
+    assert said in str(caught.value)
+    with pytest.raises(RecordError):
+        gate(RUN, baseline=edited((path, value)))
+    with pytest.raises(RecordError):
+        compare([RUN, edited((path, value))])
+
+
+def test_an_untouched_record_is_sound():
+    assert gate(RUN, baseline=RUN).verdict == "pass"
