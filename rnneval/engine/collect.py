@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval import metrics
-from rnneval.engine.run import Seen
+from rnneval.engine.summing import Seen
 from rnneval.metrics import ScoredTokens
 from rnneval.records.run import Blocks
 from rnneval.text import BlockCuts
@@ -44,7 +44,7 @@ class Collector:
         return int(self._units[name].sum())
 
     def add(self, seen: Seen, scored: ScoredTokens) -> None:
-        """Add scored tokens in any order."""
+        """Add scored tokens."""
         block = self._cuts.block_of(seen.byte_start)
         one = np.ones(len(seen.ids), np.int64)
         for name, values in zip(_UNITS, (one, seen.characters, seen.bytes, seen.words, seen.unknown), strict=True):

@@ -13,10 +13,12 @@ import rnneval
 from rnneval import metrics
 from rnneval.engine.collect import Collector
 from rnneval.engine.plan import Shape
+from rnneval.engine.stitch import Stitched
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals, baselines
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import (
+    Forgetting,
     Input,
     Output,
     Run,
@@ -34,12 +36,17 @@ _DEFINITIONS = 1
 """Raised only when a number changes its meaning, so that it is never compared with an older one."""
 
 
+ILL_CONDITIONED = 1e-4
+"""Nats: an audited loss that moved by more than this after the states had agreed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """What the engine saw, and how it looked."""
 
     collected: Collector
     shape: Shape
+    stitched: Stitched
     state_signature: str
     seconds: float
 
@@ -82,12 +89,10 @@ def run_record(
         scores=_scores(found, intervals),
         interval=intervals.interval,
         baselines=base,
-        streams=Streams(
-            count=measured.shape.rows, segment=measured.shape.segment, kernel="model", passes=1, tokens_rerun=0
-        ),
+        streams=_streams(measured),
         blocks=blocks,
         timing=_timing(collected, measured.seconds),
-        warnings=(*text.warnings, *intervals.warnings, *_warnings(collected, found, base)),
+        warnings=(*text.warnings, *intervals.warnings, *_warnings(collected, found, base), *_stream_warnings(measured)),
     )
 
 
@@ -131,6 +136,26 @@ def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, Score]:
     return scores
 
 
+def _streams(measured: Measured) -> Streams:
+    stitched = measured.stitched
+    forgotten = stitched.forgotten
+    lengths = None
+    if forgotten:
+        median, p95 = np.percentile(forgotten, [50, 95])
+        lengths = Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
+    return Streams(
+        count=measured.shape.rows,
+        segment=measured.shape.segment,
+        kernel="model",
+        tolerance=stitched.tolerance if stitched.forgetting else None,
+        passes=stitched.passes,
+        tokens_rerun=stitched.tokens_rerun,
+        largest_state_difference=stitched.largest_state_difference,
+        audited_loss_difference=stitched.audited_loss_difference,
+        forgetting_length=lengths,
+    )
+
+
 def _timing(collected: Collector, seconds: float) -> Timing:
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return Timing(
@@ -139,6 +164,26 @@ def _timing(collected: Collector, seconds: float) -> Timing:
         device=devices[0].device_type,
         threads=os.cpu_count() or 1,
     )
+
+
+def _stream_warnings(measured: Measured) -> list[Warning]:
+    stitched = measured.stitched
+    warnings = []
+    never = sum(tokens is None for tokens in stitched.forgetting.values())
+    if never > len(stitched.forgotten):
+        message = (
+            f"the model does not forget: {never} of {len(stitched.forgetting)} rows had not lost their start by their "
+            "end, so they were read one after the other; the result is exact all the same"
+        )
+        warnings.append(Warning(code="does-not-forget", message=message))
+    audited = stitched.audited_loss_difference or 0.0
+    if stitched.fragile or audited > ILL_CONDITIONED:
+        message = (
+            "a change of the last digit of a state grows: the one-stream number itself depends on rounding, and is not "
+            "claimed to 1e-6"
+        )
+        warnings.append(Warning(code="ill-conditioned", message=message))
+    return warnings
 
 
 def _warnings(collected: Collector, found: Scores, base: dict[str, float]) -> list[Warning]:

@@ -89,7 +89,11 @@ def _fact_rows(run: Run) -> list[tuple[str, str]]:
     if run.interval:
         rows.append(("interval", f"{run.interval.method}; claim: {run.interval.claim}"))
     speed = f"{run.timing.tokens_per_second:,.0f} tokens/s"
-    streams = f"{counted(run.streams.count, 'row')}, segments of {run.streams.segment}"
+    streams = f"{counted(run.streams.count, 'row')}, {run.streams.tokens_rerun / max(1, tokens.scored):.0%} read again"
+    forgetting = run.streams.forgetting_length
+    if forgetting is not None:
+        lengths = f"median {forgetting.median:.0f}, 95 % within {forgetting.p95:.0f}, longest {forgetting.max:.0f}"
+        rows.append(("forgets in", f"{lengths} tokens (to within {run.streams.segment})"))
     return [*rows, ("speed", f"{run.timing.seconds:.1f} s, {speed} ({streams})"), ("signature", run.signature)]
 
 

@@ -34,6 +34,13 @@ EXIT_NOT_VALID = 1
 @click.option(
     "--segment", type=click.IntRange(min=1), metavar="N", help="Tokens a step; with --state reset, of a state."
 )
+@click.option(
+    "--streams", default="auto", show_default=True, metavar="N|auto", help="Rows side by side; changes no result."
+)
+@click.option(
+    "--tolerance", default=1e-5, show_default=True, help="When two states count as equal; 0: to the last digit."
+)
+@click.option("--seed", default=0, show_default=True, help="Which row is audited.")
 @click.option("--losses", metavar="FILE.parquet", help="Write one row a scored token.")
 @click.option("--fit-on", multiple=True, metavar="TEXT", help="Training text, on which baselines are fitted.")
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
@@ -46,6 +53,9 @@ def command(
     quiet: bool,
     state: str,
     segment: int | None,
+    streams: str,
+    tolerance: float,
+    seed: int,
     losses: str | None,
     fit_on: tuple[str, ...],
     strict: bool,
@@ -65,6 +75,9 @@ def command(
             **reading.as_arguments(),
             state=state,
             segment=segment,
+            streams=int(streams) if streams.isdecimal() else streams,
+            tolerance=tolerance,
+            seed=seed,
             fit_on=fit_on or None,
             losses=losses,
             progress=progress,

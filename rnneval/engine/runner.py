@@ -1,0 +1,114 @@
+"""Rows side by side: spans are read segment by segment, and whoever ends makes room for the next."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.engine.kernel import Kernel, Predicted, Stepped, WholeStateKernel
+from rnneval.engine.plan import Shape
+from rnneval.engine.states import Packing, Vectors
+from rnneval.models.lm import RecurrentLM
+
+_FEW = 4  # rows below which a narrower step is compiled: one row left over must not cost what all of them do
+
+
+class Ids(Protocol):
+    """Where ids come from."""
+
+    def ids(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Give the ids of tokens start to stop."""
+        ...
+
+
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """One span being read: where it is, and the state there."""
+
+    span: int
+    at: int
+    """The next input token."""
+    stop: int
+    state: Vectors
+    """`(D,)`."""
+    boundary: int = 0
+    """Segments read so far."""
+
+
+class Boundary(NamedTuple):
+    """What is known of a job at the end of a segment."""
+
+    job: Job
+    first: int
+    """Position of the first token that was predicted in the segment."""
+    predicted: Predicted
+    """Of the segment's tokens, `(n,)` each."""
+
+
+OnBoundary = Callable[[list[Boundary]], list[bool]]
+"""Looks at all rows at the end of a segment, and says of each whether it is to go on."""
+
+
+class Runner:
+    """Runs jobs over a text with steps of at most one shape."""
+
+    def __init__(self, lm: RecurrentLM, text: Ids, shape: Shape) -> None:
+        self._lm, self._text, self.shape = lm, text, shape
+        self._kernels: dict[int, Kernel | WholeStateKernel] = {}
+        self._packing = Packing.of(lm) if lm.mixable else None
+
+    def start(self) -> Vectors:
+        """Give the model's initial state, `(D,)`."""
+        if self._packing is None:
+            return np.zeros(1, np.float32)
+        packed: Vectors = self._packing.pack(self._lm.initial_state(1)).numpy()[0]
+        return packed
+
+    def run(self, waiting: deque[Job], on_boundary: OnBoundary) -> None:
+        """Read every job's span, or as much of it as `on_boundary` wants, which may also add jobs to those waiting."""
+        active: list[Job] = []
+        while True:
+            while waiting and len(active) < self.shape.rows:
+                active.append(waiting.popleft())
+            if not active:
+                return
+            go_on = on_boundary(self._step(active))
+            active = [job for job, wanted in zip(active, go_on, strict=True) if wanted and job.at < job.stop]
+
+    def _step(self, jobs: list[Job]) -> list[Boundary]:
+        kernel = self._kernel(len(jobs))
+        both, counts = self._tokens(jobs, kernel.shape)
+        states = np.zeros((kernel.shape.rows, len(jobs[0].state)), jobs[0].state.dtype)
+        states[: len(jobs)] = [job.state for job in jobs]
+        stepped = kernel.step(both[:, :-1], both[:, 1:], states)
+        return [_advanced(job, stepped, row, count) for row, (job, count) in enumerate(zip(jobs, counts, strict=True))]
+
+    def _tokens(self, jobs: list[Job], shape: Shape) -> tuple[NDArray[np.int32], list[int]]:
+        """Inputs and targets in one array `(rows, segment + 1)`; what is missing repeats an id and is not counted."""
+        both = np.zeros((shape.rows, shape.segment + 1), np.int32)
+        counts = [min(shape.segment, job.stop - job.at) for job in jobs]
+        for row, (job, count) in enumerate(zip(jobs, counts, strict=True)):
+            both[row, : count + 1] = self._text.ids(job.at, job.at + count + 1)
+            both[row, count + 1 :] = both[row, count]
+        return both, counts
+
+    def _kernel(self, jobs: int) -> Kernel | WholeStateKernel:
+        rows = self.shape.rows if jobs > _FEW else min(_FEW, self.shape.rows)
+        if rows not in self._kernels:
+            shape = Shape(rows=rows, segment=self.shape.segment)
+            self._kernels[rows] = (
+                WholeStateKernel(self._lm, shape) if self._packing is None else Kernel(self._lm, self._packing, shape)
+            )
+        return self._kernels[rows]
+
+
+def _advanced(job: Job, stepped: Stepped, row: int, count: int) -> Boundary:
+    first = job.at + 1
+    job.at += count
+    job.boundary += 1
+    job.state = stepped.states[row]
+    nats, confidence, rank = stepped.predicted
+    return Boundary(job, first, Predicted(nats[row, :count], confidence[row, :count], rank[row, :count]))

@@ -1,0 +1,242 @@
+"""Exact loss of one carried stream, at the speed of many rows.
+
+The text is cut into spans that are read side by side, each from the model's initial state. Then every span that should
+have gone on from the one before is read again from where that one ended, but only until its state agrees with what was
+kept: from there on the kept results stand. A span that ends without agreeing has another last state, so the one after
+it is read again too, until nothing changes. After k passes the first k + 1 spans of a document are right, so this ends
+whatever the model does; a model that forgets needs one pass.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rnneval.engine.agreement import Course, loss_difference, scaled_difference
+from rnneval.engine.boundaries import Boundaries
+from rnneval.engine.observations import Observations
+from rnneval.engine.plan import Stitch
+from rnneval.engine.runner import Boundary, Job, Runner
+from rnneval.engine.states import Vectors
+
+TOLERANCE = 1e-5
+_SIDE_BY_SIDE = 3
+"""Passes in which every span is repaired at once; after them, only spans whose predecessor is settled are."""
+_NUDGE = 1e-6
+_FRAGILE = 100
+
+Progress = Callable[[int, int], None]
+"""Called with the tokens scored so far and in all."""
+
+
+@dataclass(kw_only=True)
+class Stitched:
+    """How it went: what the record says of the streams."""
+
+    tolerance: float
+    """As asked for, or the noise floor of the arithmetic where that is higher."""
+    passes: int = 1
+    tokens_rerun: int = 0
+    largest_state_difference: float | None = None
+    """The largest that was accepted as agreement, in units of 1 + |s|."""
+    audited_loss_difference: float | None = None
+    """On the audited span, after it had agreed; None where none was audited, or it never agreed."""
+    forgetting: dict[int, int | None] = field(default_factory=dict)
+    """By span: tokens until its first repair agreed, to within a segment; None where it ended without."""
+    fragile: bool = False
+    """A change of 1e-6 in the state grew: the one-stream number itself depends on rounding."""
+
+    @property
+    def forgotten(self) -> list[int]:
+        """Tokens to agreement, of the spans that agreed."""
+        return [tokens for tokens in self.forgetting.values() if tokens is not None]
+
+
+class Stitching:
+    """One stitched run of a model over a text."""
+
+    def __init__(self, runner: Runner, stitch: Stitch, seen: Observations, tolerance: float) -> None:
+        self._runner, self._seen = runner, seen
+        self._spans, self._audited = stitch.spans, stitch.audited
+        self._start = runner.start()
+        self._repaired = np.flatnonzero(self._spans.previous >= 0)
+        self._goes_on = np.isin(np.arange(len(self._spans)), self._spans.previous)
+        self._kept = Boundaries(len(self._repaired), len(self._start), self._start.itemsize)
+        self._last: dict[int, Vectors] = {}
+        """The latest last state of each span that another goes on from."""
+        self._read_from: dict[int, Vectors] = {}
+        """The state, out of `_last`, from which each repaired span was last read."""
+        self.result = Stitched(tolerance=tolerance)
+
+    def run(self, progress: Progress | None = None) -> Stitched:
+        """Read everything, repair what must be, and say how it went."""
+        self._first_pass(progress)
+        while stale := self._stale():
+            self.result.passes += 1
+            self._repair(stale)
+        never = [span for span, tokens in self.result.forgetting.items() if tokens is None]
+        self.result.fragile = bool(never) and self._is_fragile(never[0])
+        return self.result
+
+    def _first_pass(self, progress: Progress | None) -> None:
+        """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
+        order = np.argsort(-self._spans.lengths, kind="stable")
+        waiting = deque(self._job(int(span), self._start) for span in order)
+        audit = Audit(self, waiting)
+        done, total = 0, self._spans.predictions
+
+        def at_boundary(rows: list[Boundary]) -> list[bool]:
+            nonlocal done
+            for row in rows:
+                if audit.takes(row):
+                    continue
+                self._seen.put(row.first, row.predicted)
+                self._keep(row.job)
+                done += len(row.predicted.nats)
+                audit.begin_if_ready(row.job)
+            if progress is not None:
+                progress(done, total)
+            return [True] * len(rows)
+
+        self._runner.run(waiting, at_boundary)
+        audit.end()
+
+    def _job(self, span: int, state: Vectors) -> Job:
+        return Job(span=span, at=int(self._spans.starts[span]), stop=int(self._spans.stops[span]), state=state)
+
+    def _keep(self, job: Job) -> None:
+        if self._spans.previous[job.span] >= 0:
+            self._kept.put(job.span, job.boundary, job.state)
+        if job.at == job.stop and self._goes_on[job.span]:
+            self._last[job.span] = job.state.copy()
+
+    def _stale(self) -> list[int]:
+        """Spans that were not read from the last state of the one before.
+
+        At first all of them at once; a model that does not forget would have them all read again and again, so after
+        some passes only those whose predecessor is settled.
+        """
+        stale = [int(span) for span in self._repaired if self._read_from.get(int(span)) is not self._before(int(span))]
+        if self.result.passes <= _SIDE_BY_SIDE:
+            return stale
+        unsettled = set(stale)
+        return [span for span in stale if int(self._spans.previous[span]) not in unsettled]
+
+    def _before(self, span: int) -> Vectors:
+        """The last state of the span before."""
+        return self._last[int(self._spans.previous[span])]
+
+    def _repair(self, spans: list[int]) -> None:
+        """Read spans again, together; each leaves when it agrees with what was kept of it."""
+        courses = {span: Course(tolerance=self.result.tolerance) for span in spans}
+        starts = {span: self._before(span) for span in spans}
+        self._read_from |= starts
+
+        def at_boundary(rows: list[Boundary]) -> list[bool]:
+            return [self._repaired_further(row, courses[row.job.span]) for row in rows]
+
+        self._runner.run(deque(self._job(span, state) for span, state in starts.items()), at_boundary)
+
+    def _repaired_further(self, row: Boundary, course: Course) -> bool:
+        """Take one more segment of a repaired span; True while it has to go on."""
+        self._compare(row, course)
+        if course.settled:
+            self._agreed(row.job, course)
+            return False
+        self._keep(row.job)
+        if row.job.at == row.job.stop:
+            self.result.forgetting.setdefault(row.job.span, None)
+        return True
+
+    def _compare(self, row: Boundary, course: Course) -> None:
+        """Compare a segment with what was kept of it, and put it in its place."""
+        job, first, predicted = row
+        self.result.tokens_rerun += len(predicted.nats)
+        kept = self._kept.get(job.span, job.boundary)
+        if kept is not None and not course.hopeless and not course.settled:
+            course.look(job.state, kept, predicted, self._seen.get(first, first + len(predicted.nats)))
+        self._seen.put(first, predicted)
+
+    def _agreed(self, job: Job, course: Course) -> None:
+        """The kept results stand from here on: the last state too, so that the next span need not be read again."""
+        self.result.forgetting.setdefault(job.span, (job.boundary - 1) * self._runner.shape.segment)
+        largest = max(self.result.largest_state_difference or 0.0, course.difference)
+        self.result.largest_state_difference = largest
+
+    def _is_fragile(self, span: int) -> bool:
+        """Read a span that never agreed from its start and from one changed by 1e-6, and see whether that grows."""
+        start = self._before(span)
+        noise = np.random.default_rng(0).standard_normal(len(start)) * _NUDGE * (1 + np.abs(start))
+        nudged = (start + noise).astype(start.dtype)
+        grown = scaled_difference(self._end(span, nudged), self._end(span, start))
+        return grown > _FRAGILE * scaled_difference(nudged, start)
+
+    def _end(self, span: int, state: Vectors) -> Vectors:
+        """The state at the end of a span that is read from a given one."""
+        job = self._job(span, state)
+
+        def at_boundary(rows: list[Boundary]) -> list[bool]:
+            self.result.tokens_rerun += len(rows[0].predicted.nats)
+            return [True]
+
+        self._runner.run(deque([job]), at_boundary)
+        return job.state.copy()
+
+
+class Audit:
+    """One span repaired to its very end, agreement or not: what agreement is worth is seen there.
+
+    It begins as soon as the span and the one before it have been read, among the rows of the first pass. The state
+    difference that remains at its end, where the states have merged, is the noise floor of the arithmetic: float32
+    products differ between rows of a batch, and a tolerance below the floor would never be met.
+    """
+
+    def __init__(self, stitching: Stitching, waiting: deque[Job]) -> None:
+        self._of, self._waiting = stitching, waiting
+        self._span = stitching._audited
+        self._course = Course(tolerance=stitching.result.tolerance)
+        self._to_come = set() if self._span is None else {self._span, int(stitching._spans.previous[self._span])}
+        self._job: Job | None = None
+        self._losses: list[float] = []
+        self._differences: list[float] = []
+
+    def begin_if_ready(self, job: Job) -> None:
+        """Queue the second reading once both first readings are done."""
+        if self._span is None or job.at != job.stop:
+            return
+        self._to_come.discard(job.span)
+        if not self._to_come and self._job is None:
+            state = self._of._before(self._span)
+            self._of._read_from[self._span] = state
+            self._job = self._of._job(self._span, state)
+            self._waiting.append(self._job)
+
+    def takes(self, row: Boundary) -> bool:
+        """Look at a segment if it is of the second reading."""
+        if row.job is not self._job:
+            return False
+        kept = self._of._kept.get(row.job.span, row.job.boundary)
+        if self._course.settled:
+            self._losses.append(loss_difference(row.predicted, self._of._seen.get(row.first, row.job.at + 1)))
+        if kept is not None:
+            self._differences.append(scaled_difference(row.job.state, kept))
+        settled = self._course.settled
+        self._of._compare(row, self._course)
+        if self._course.settled and not settled:
+            self._of._agreed(row.job, self._course)
+        return True
+
+    def end(self) -> None:
+        """Keep what was learnt: the noise floor, the difference that agreement hid, and a last state that is new."""
+        if self._job is None:
+            return
+        result = self._of.result
+        if self._course.settled:
+            result.audited_loss_difference = max(self._losses, default=0.0)
+        else:
+            result.forgetting.setdefault(self._job.span, None)
+            self._of._keep(self._job)
+        floor = max(self._differences[len(self._differences) // 2 :], default=0.0)
+        if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
+            result.tolerance = 2 * floor
