@@ -11,8 +11,8 @@
 """
 
 from rnneval.text.blocks import BlockCuts
-from rnneval.text.encode import encode
 from rnneval.text.encoded import Document, EncodedText, TokenSlice
+from rnneval.text.encoding import encode
 from rnneval.text.find import find_vocabulary, siblings
 from rnneval.text.options import TextOptions
 from rnneval.text.part import Part

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnneval.text.units import Ints, Letters, byte_offsets
+from rnneval.text.units import Ints, Letters, bytes_before
 
 _SMALLEST = 256
 _MOST = 4096
@@ -49,10 +49,9 @@ class BlockCutter:
 
     def feed(self, piece: Letters) -> None:
         """Take the next characters."""
-        spaces = np.flatnonzero(piece.space)
-        if len(piece.utf8) != len(piece.points):
-            spaces = byte_offsets(piece.widths)[spaces]
-        spaces += self._bytes
+        spaces = self._bytes + bytes_before(piece, np.flatnonzero(piece.space))
+        ends = self._bytes + bytes_before(piece, piece.starts)
+        self._document_ends.extend(ends[ends > 0].tolist())
         if len(spaces):
             self._space[self._space < 0] = spaces[0]
         self._add_candidates(np.frombuffer(piece.utf8, np.uint8), spaces)
@@ -61,15 +60,9 @@ class BlockCutter:
             self._size *= 2
             self._boundary, self._space = self._boundary[1::2], self._space[1::2]
 
-    def end_document(self) -> None:
-        """Say that a document ends here."""
-        if self._bytes and (not self._document_ends or self._document_ends[-1] < self._bytes):
-            self._document_ends.append(self._bytes)
-
     def finish(self) -> BlockCuts:
         """Give the blocks of the whole text, its end being the end of a document."""
-        self.end_document()
-        document_ends = np.array(self._document_ends, np.int64)
+        document_ends = np.array([*self._document_ends, self._bytes], np.int64)
         targets = self._size * np.arange(1, len(self._space) + 1)
         near = (self._space >= 0) & (self._space - targets <= self._size // 2)
         ends = np.unique(np.concatenate([np.where(near, self._space, self._boundary), document_ends]))

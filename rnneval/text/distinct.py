@@ -40,7 +40,7 @@ def distinct(paths: Paths, options: TextOptions | None = None) -> Distinct:
 def _units(pieces: Iterable[Piece], *, as_bytes: bool) -> tuple[str, ...]:
     seen = np.zeros(_POINTS, bool)
     for piece in pieces:
-        looked_at = letters(piece.text, after_word=False)
+        looked_at = letters(piece.text)
         seen[np.frombuffer(looked_at.utf8, np.uint8) if as_bytes else looked_at.points] = True
     return tuple(map(chr, np.flatnonzero(seen).tolist()))
 

@@ -145,7 +145,7 @@ class EncodedText:
             case "char":
                 return "".join(words)
             case "byte":
-                return "".join(words).encode("latin-1").decode(errors="replace")
+                return "".join(words).encode("latin-1", errors="replace").decode(errors="replace")
             case _:
                 return text_of_words(words, self.layout or PLAIN, EOS)
 

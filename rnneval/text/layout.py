@@ -27,19 +27,24 @@ class LayoutWatch:
         """How the text is written, or None where its white space cannot be told from its tokens."""
         return PLAIN if self._plain else PADDED if self._padded else None
 
-    def feed(self, gap: Counts, blank: Counts, is_line: Bools) -> None:
-        """Take n ≥ 1 more tokens, `(n,)` each: white space before it, U+0020 in it, and whether it is a line feed."""
+    def feed(self, gap: Counts, blank: Counts, is_line: Bools, is_first: Bools) -> None:
+        """Take n ≥ 1 more tokens.
+
+        Args:
+            gap: White space before each token, `(n,)`.
+            blank: U+0020 in it, `(n,)`.
+            is_line: Whether the token is a line feed, `(n,)`.
+            is_first: Whether it is the first of its document, `(n,)`.
+        """
         one = (gap == 1) & (blank == 1)
-        between_words = np.append(self._after_word, ~is_line[:-1]) & ~is_line
+        between_words = np.append(self._after_word, ~is_line[:-1]) & ~is_line & ~is_first
         self._plain = self._plain and bool(np.where(between_words, one, gap == 0).all())
         self._padded = self._padded and bool(one.all())
         self._after_word = not is_line[-1]
 
-    def end_document(self, *, trailing: bool) -> None:
-        """Say that a document ends; `trailing`: with text after its last token, which no token gives back."""
-        self._after_word = False
-        if trailing:
-            self._plain = self._padded = False
+    def trail(self) -> None:
+        """Say that a document has text after its last token, which no token gives back."""
+        self._plain = self._padded = False
 
 
 def text_of_words(words: Sequence[str], layout: str, eos: str) -> str:

@@ -20,7 +20,8 @@ class Piece:
     """Some characters of the final text, at least one."""
 
     text: str
-    starts_document: bool
+    starts: tuple[int, ...] = ()
+    """Characters at which a document starts; but for the first character, each follows white space."""
 
 
 def final_text(sources: Sources, options: TextOptions) -> Iterator[Piece]:
@@ -48,25 +49,31 @@ def whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
     Raises:
         TextError: more than a million characters without white space.
     """
-    kept, starts = "", True
+    kept = Piece(text="")
     for piece in pieces:
-        if piece.starts_document:
-            if kept:
-                yield Piece(text=kept, starts_document=starts)
-            kept, starts = "", True
-        text = kept + piece.text
-        cut = next((place for place in range(len(text) - 1, 0, -1) if text[place].isspace()), 0)
-        if len(text) - cut > _LONGEST_WORD:
-            raise TextError(
-                f"a word of more than {_LONGEST_WORD:,} characters, beginning {text[cut : cut + 30]!r}: words are "
-                "parted by white space: split the text into words first, or use a model of characters or bytes"
-            )
+        if kept.text and piece.starts[:1] == (0,):
+            yield kept
+            kept = piece
+        else:
+            moved = (start + len(kept.text) for start in piece.starts)
+            kept = Piece(text=kept.text + piece.text, starts=(*kept.starts, *moved))
+        cut = _last_space(kept.text)
         if cut:
-            yield Piece(text=text[:cut], starts_document=starts)
-            starts = False
-        kept = text[cut:]
-    if kept:
-        yield Piece(text=kept, starts_document=starts)
+            yield Piece(text=kept.text[:cut], starts=tuple(start for start in kept.starts if start < cut))
+            kept = Piece(text=kept.text[cut:], starts=tuple(start - cut for start in kept.starts if start >= cut))
+    if kept.text:
+        yield kept
+
+
+def _last_space(text: str) -> int:
+    """Give where the last white space is, 0 if nowhere."""
+    cut = next((place for place in range(len(text) - 1, 0, -1) if text[place].isspace()), 0)
+    if len(text) - cut > _LONGEST_WORD:
+        raise TextError(
+            f"a word of more than {_LONGEST_WORD:,} characters, beginning {text[cut : cut + 30]!r}: words are "
+            "parted by white space: split the text into words first, or use a model of characters or bytes"
+        )
+    return cut
 
 
 def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
@@ -84,20 +91,21 @@ def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
 
 def _rewritten(runs: Iterable[Characters], chain: list[LineFeeds | Rewriter], *, apart: bool) -> Iterator[Piece]:
     """Rewrite, each document by itself; with `apart` every file is one."""
-    file, starts = None, True
+    file = None
+    starts: tuple[int, ...] = (0,)
     for run in runs:
         if apart and run.file != file:
             if text := _finish(chain):
-                yield Piece(text=text, starts_document=starts)
-            file, starts = run.file, True
+                yield Piece(text=text, starts=starts)
+            file, starts = run.file, (0,)
         text = run.text
         for rewriter in chain:
             text = rewriter.feed(text)
         if text:
-            yield Piece(text=text, starts_document=starts)
-            starts = False
+            yield Piece(text=text, starts=starts)
+            starts = ()
     if text := _finish(chain):
-        yield Piece(text=text, starts_document=starts)
+        yield Piece(text=text, starts=starts)
 
 
 def _finish(chain: list[LineFeeds | Rewriter]) -> str:
@@ -113,22 +121,20 @@ def _at_blank_lines(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
     White space at the end of a piece is kept back: only what comes after tells whether a document ends in it.
     """
-    kept, starts, any_text = "", True, False
+    kept = ""
+    starts: tuple[int, ...] = (0,)
+    first_text = None
     for piece in pieces:
         text = kept + piece.text
         whole = text.rstrip()
         kept = text[len(whole) :]
-        begin = 0
-        for blank in _BLANK_LINES.finditer(whole):
-            if any_text or whole[: blank.start()].strip():
-                any_text = True
-                yield Piece(text=whole[begin : blank.end()], starts_document=starts)
-                begin, starts = blank.end(), True
         if whole:
-            yield Piece(text=whole[begin:], starts_document=starts)
-            starts, any_text = False, True
+            first_text = len(whole) - len(whole.lstrip()) if first_text is None else 0
+            blanks = (blank for blank in _BLANK_LINES.finditer(whole) if blank.start() >= first_text)
+            yield Piece(text=whole, starts=(*starts, *(blank.end() for blank in blanks)))
+            starts = ()
     if kept:
-        yield Piece(text=kept, starts_document=starts)
+        yield Piece(text=kept, starts=starts)
 
 
 def _about_nothing(sources: Sources, options: TextOptions) -> str:

@@ -42,34 +42,61 @@ class Spanner:
         return self._spool.tokens + (self._held is not None)
 
     def feed(self, batch: Batch) -> None:
-        """Take the next units and tokens of the document."""
-        if not len(batch.ids):
-            self._keep(batch.units, 0)
-            return
-        if not self._in_document:
-            self.document_starts.append(self.tokens)
-            self._in_document = True
+        """Take the next units and tokens."""
         if batch.ends is None and not self._rest:
+            self._begin_documents(batch.starts)
             self._put(_every_unit(batch))
-        else:
-            self._put(self._sums(batch, np.arange(1, len(batch.ids) + 1) if batch.ends is None else batch.ends))
-
-    def end_document(self) -> None:
-        """Say that what follows is another document."""
-        if self._in_document:
-            self.layouts.end_document(trailing=bool(self._rest))
-            self._close_held()
-        self._in_document = False
+            return
+        ends = np.arange(1, len(batch.ids) + 1) if batch.ends is None else batch.ends
+        before = np.searchsorted(ends, batch.starts, side="right")  # tokens of this batch before each start
+        start = self._close_document(batch, before)
+        if not len(ends):
+            self._keep(batch.units, start)
+            return
+        stops = self._with_trailing(ends, batch.starts, before)
+        firsts = self._begin_documents(before[before < len(ends)])
+        self._put(self._sums(batch, start, stops, firsts))
+        self._keep(batch.units, int(stops[-1]))
+        self._in_document = before[-1:].tolist() != [len(ends)]
 
     def finish(self) -> None:
         """Say that nothing follows."""
-        self.end_document()
+        if self._held is None:
+            return
         if self._rest:
-            self.layouts.end_document(trailing=True)
-        if self._held is not None:
-            self._close_held()
-            self._spool.append(self._held)
-            self._held = None
+            self.layouts.trail()
+            self._add_to_held(self._rest)
+        self._spool.append(self._held)
+        self._held = None
+
+    def _close_document(self, batch: Batch, before: Ints) -> int:
+        """Where a document starts before the first token, give what precedes to the last; tell where that ends."""
+        if not self._in_document or before[:1].tolist() != [0]:
+            return 0
+        start = int(batch.starts[0])
+        self._keep(batch.units, 0, start)
+        if self._rest:
+            self.layouts.trail()
+            self._add_to_held(self._rest)
+        self._in_document = False
+        return start
+
+    def _with_trailing(self, ends: Ints, starts: Ints, before: Ints) -> Ints:
+        """Let the last token of each document reach to the document's end."""
+        last, where = np.unique(before, return_index=True)  # of documents without tokens, the first start counts
+        where, last = where[last > 0], last[last > 0] - 1
+        if (ends[last] != starts[where]).any():
+            self.layouts.trail()
+        stops = ends.copy()
+        stops[last] = starts[where]
+        return stops
+
+    def _begin_documents(self, firsts: Ints) -> Ints:
+        """Note which tokens, counted from the next one, are the first of a document."""
+        firsts = np.unique(firsts) if self._in_document else np.union1d(firsts, [0])
+        self.document_starts.extend((self.tokens + firsts).tolist())
+        self._in_document = True
+        return firsts
 
     def _put(self, spans: Spans) -> None:
         """Write all but the last."""
@@ -78,37 +105,39 @@ class Spanner:
         self._spool.append(_cut(spans, slice(None, -1)))
         self._held = _cut(spans, slice(-1, None))
 
-    def _sums(self, batch: Batch, ends: Ints) -> Spans:
-        starts = np.append(0, ends[:-1])
-        units, last = batch.units, int(ends[-1])
-        names = _COUNTS if units.gap is None else (*_COUNTS, *_GAPS)
-        sums = {name: np.add.reduceat(getattr(units, name)[:last], starts, dtype=np.int64) for name in names}
-        runs_on = units.runs_on[starts]
+    def _sums(self, batch: Batch, start: int, stops: Ints, firsts: Ints) -> Spans:
+        """Add up the units of each token, and what was left before the first."""
+        begins, units = np.append(start, stops[:-1]), batch.units
+        sums = {
+            name: np.add.reduceat(getattr(units, name)[: stops[-1]], begins, dtype=np.int64) for name in _names(units)
+        }
+        runs_on = units.runs_on[begins]
+        if self._rest:
+            runs_on[0] = self._rest_runs_on
         for name, rest in self._rest.items():
             sums[name][0] += rest
-        runs_on[0] = self._rest_runs_on if self._rest else runs_on[0]
         self._rest = {}
-        self._keep(units, last)
         if units.gap is not None:
-            self.layouts.feed(sums.pop("gap"), sums.pop("blank"), _equal(batch.ids, self._eos_id))
+            is_first = np.zeros(len(stops), bool)
+            is_first[firsts] = True
+            self.layouts.feed(sums.pop("gap"), sums.pop("blank"), _equal(batch.ids, self._eos_id), is_first)
         return Spans(ids=batch.ids, runs_on=runs_on, **sums)
 
-    def _keep(self, units: Units, start: int) -> None:
-        """Keep what stands after the last token for the next one."""
-        if start == len(units.characters):
+    def _keep(self, units: Units, start: int, stop: int | None = None) -> None:
+        """Keep units after the last token for the next one."""
+        which = slice(start, stop)
+        if not len(units.characters[which]):
             return
         if not self._rest:
             self._rest_runs_on = bool(units.runs_on[start])
-        for name in _COUNTS if units.gap is None else (*_COUNTS, *_GAPS):
-            sum_ = int(getattr(units, name)[start:].sum(dtype=np.int64))
-            self._rest[name] = self._rest.get(name, 0) + sum_
+        for name in _names(units):
+            self._rest[name] = self._rest.get(name, 0) + int(getattr(units, name)[which].sum(dtype=np.int64))
 
-    def _close_held(self) -> None:
+    def _add_to_held(self, rest: dict[str, int]) -> None:
         """Give the last token the text after it."""
-        if self._held is not None and self._rest:
-            counts = {name: getattr(self._held, name) + self._rest[name] for name in _COUNTS}
-            self._held = replace(self._held, **counts)
-            self._rest = {}
+        if self._held is not None:
+            self._held = replace(self._held, **{name: getattr(self._held, name) + rest[name] for name in _COUNTS})
+        self._rest = {}
 
 
 def _every_unit(batch: Batch) -> Spans:
@@ -122,3 +151,7 @@ def _cut(spans: Spans, which: slice) -> Spans:
 
 def _equal(ids: NDArray[Any], id_: int | None) -> NDArray[np.bool_]:
     return np.zeros(len(ids), bool) if id_ is None else ids == id_
+
+
+def _names(units: Units) -> tuple[str, ...]:
+    return _COUNTS if units.gap is None else (*_COUNTS, *_GAPS)

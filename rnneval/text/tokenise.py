@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import VocabularyError
-from rnneval.text.units import Bools, Counts, Ints, Letters, Units, look_up
+from rnneval.text.units import Bools, Counts, Ints, Letters, Units, bytes_before, look_up
 from rnneval.text.unknown import Place, Unknowns
 from rnneval.text.vocabulary import Vocabulary
 
@@ -26,6 +26,8 @@ class Batch:
     ids: NDArray[Any]
     ends: Ints | None
     """Where each token ends, in units; None where every unit is a token."""
+    starts: Ints
+    """Units at which a document starts."""
 
 
 class Tokeniser(Protocol):
@@ -73,7 +75,7 @@ class _Reader:
         self._characters += int(units.characters.sum())
         self._lines += int(units.newlines.sum())
 
-    def _every_unit(self, units: Units, ids: NDArray[Any], values: NDArray[Any]) -> Batch:
+    def _every_unit(self, units: Units, ids: NDArray[Any], values: NDArray[Any], starts: Ints) -> Batch:
         """Make each unit a token; `values` are code points or bytes."""
         unknown = ids == _ABSENT
         ends = None
@@ -86,7 +88,7 @@ class _Reader:
             else:
                 ids[unknown] = self._policy.id
         self._pass(units)
-        return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends)
+        return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends, starts=starts)
 
 
 class CharTokeniser(_Reader):
@@ -98,7 +100,7 @@ class CharTokeniser(_Reader):
         super().__init__("char", vocabulary, unknown)
         self._table = _table({ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1})
 
-    def tokens(self, text: str, piece: Letters) -> Batch:  # noqa: ARG002 - words need the text itself
+    def tokens(self, text: str, piece: Letters) -> Batch:
         """Split a piece."""
         n = len(piece.points)
         units = Units(
@@ -109,7 +111,7 @@ class CharTokeniser(_Reader):
             unknown=np.zeros(n, bool),
             runs_on=piece.runs_on,
         )
-        return self._every_unit(units, look_up(self._table, piece.points), piece.points)
+        return self._every_unit(units, look_up(self._table, piece.points), piece.points, piece.starts)
 
 
 class ByteTokeniser(_Reader):
@@ -122,7 +124,7 @@ class ByteTokeniser(_Reader):
         ids = vocabulary.ids.items()
         self._table = _table({ord(token): id_ for token, id_ in ids if len(token) == 1 and ord(token) < 256})
 
-    def tokens(self, text: str, piece: Letters) -> Batch:  # noqa: ARG002 - words need the text itself
+    def tokens(self, text: str, piece: Letters) -> Batch:
         """Split a piece."""
         values = np.frombuffer(piece.utf8, np.uint8)
         lead = (values & 0xC0) != 0x80
@@ -134,7 +136,7 @@ class ByteTokeniser(_Reader):
             unknown=np.zeros(len(values), bool),
             runs_on=np.repeat(~piece.space, piece.widths) & ~_at(lead, piece.begins),
         )
-        return self._every_unit(units, look_up(self._table, values), values)
+        return self._every_unit(units, look_up(self._table, values), values, bytes_before(piece, piece.starts))
 
 
 class WordTokeniser(_Reader):
@@ -163,7 +165,7 @@ class WordTokeniser(_Reader):
             ids[absent] = self._policy.id
         self._pass(units)
         kept = _marks(len(ids), absent, invert=True) if self._policy.skips else slice(None)
-        return self._with_lines(units, piece.newline, ids[kept], ends[kept])
+        return self._with_lines(Batch(units=units, ids=ids[kept], ends=ends[kept], starts=piece.starts))
 
     def _units(self, piece: Letters) -> Units:
         n = len(piece.points)
@@ -178,15 +180,15 @@ class WordTokeniser(_Reader):
             blank=piece.points == 0x20,
         )
 
-    def _with_lines(self, units: Units, newline: Bools, ids: Ints, ends: Ints) -> Batch:
+    def _with_lines(self, words: Batch) -> Batch:
         """Put the line feeds, which are tokens of their own, between the words."""
-        if self._eos is None:
-            return Batch(units=units, ids=ids, ends=ends)
-        lines = np.flatnonzero(newline) + 1
-        both = np.concatenate([ends, lines])
-        order = np.argsort(both, kind="stable")
-        ids = np.concatenate([ids, np.full(len(lines), self._eos)])
-        return Batch(units=units, ids=ids[order], ends=both[order])
+        if self._eos is None or words.ends is None:
+            return words
+        lines = np.flatnonzero(words.units.newlines) + 1
+        ends = np.concatenate([words.ends, lines])
+        order = np.argsort(ends, kind="stable")
+        ids = np.concatenate([words.ids, np.full(len(lines), self._eos)])
+        return replace(words, ids=ids[order], ends=ends[order])
 
 
 def tokeniser(vocabulary: Vocabulary, kind: str, unknown: str) -> CharTokeniser | ByteTokeniser | WordTokeniser:

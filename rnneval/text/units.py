@@ -1,5 +1,6 @@
 """Facts of every character or byte of the final text, and of spans of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,6 +33,8 @@ class Letters:
     """A word begins here: not white space, after white space or at the start of a document."""
     utf8: bytes
     """The piece itself."""
+    starts: Ints
+    """Characters at which a document starts, `(documents,)`."""
 
     @property
     def runs_on(self) -> Bools:
@@ -52,15 +55,15 @@ class Units:
     runs_on: Bools
     """Within a word that began before this unit."""
     gap: Counts | None = None
-    """White space between tokens; None where every character is in a token of its own."""
+    """White space between words; None where characters or bytes are tokens."""
     blank: Counts | None = None
     """U+0020 among `gap`."""
 
 
-def letters(text: str, *, after_word: bool) -> Letters:
-    """Look at a piece, which follows a character other than white space of the same document if `after_word`.
+def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) -> Letters:
+    """Look at a piece with its document starts; `after_word`: the character before it is not white space.
 
-    >>> letters("a b", after_word=False).begins.tolist()
+    >>> letters("a b").begins.tolist()
     [True, False, True]
     """
     utf8 = text.encode()
@@ -69,9 +72,17 @@ def letters(text: str, *, after_word: bool) -> Letters:
     space = look_up(_spaces(), points)
     begins = ~space
     begins[1:] &= space[:-1]
-    begins[0] &= not after_word
+    begins[0] &= not after_word or 0 in starts[:1]
     widths = np.ones(len(points), np.uint8) if ascii_only else _widths(points)
-    return Letters(points=points, widths=widths, space=space, newline=points == 0x0A, begins=begins, utf8=utf8)
+    return Letters(
+        points=points,
+        widths=widths,
+        space=space,
+        newline=points == 0x0A,
+        begins=begins,
+        utf8=utf8,
+        starts=np.array(starts, np.int64),
+    )
 
 
 def look_up(table: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
@@ -79,9 +90,11 @@ def look_up(table: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
     return table.take(points, mode="clip")
 
 
-def byte_offsets(widths: NDArray[np.uint8]) -> Ints:
-    """Give where each character begins, in bytes from the start of its piece."""
-    return np.cumsum(widths, dtype=np.int64) - widths
+def bytes_before(piece: Letters, characters: Ints) -> Ints:
+    """Turn places in characters into places in bytes, both from the start of the piece."""
+    if len(piece.utf8) == len(piece.points):
+        return characters
+    return (np.cumsum(piece.widths, dtype=np.int64) - piece.widths)[characters]
 
 
 @cache

@@ -52,7 +52,7 @@ class Unknowns:
         return (
             f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
             f"({'' if self._all_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
-            f"first at character {self.first.character:,}, line {self.first.line:,})"
+            f"first at character offset {self.first.character:,}, line {self.first.line:,})"
         )
 
     def refuse(self, of: str, tokens: Collection[str]) -> None:

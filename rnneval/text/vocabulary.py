@@ -11,6 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from rnneval.errors import VocabularyError
+from rnneval.text.distinct import distinct
+from rnneval.text.options import TextOptions
+from rnneval.text.sources import Paths
+from rnneval.text.vocabulary_file import read
 
 _SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Za-z_ ]+\]|")
 """What no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
@@ -65,13 +69,11 @@ class Vocabulary:
         Raises:
             VocabularyError: no such file, none of these, a pickle, or not one-to-one (see `from_tokens`).
         """
-        from rnneval.text.vocabulary_file import read
-
         content = read(path)
         return cls.from_tokens(content.tokens, source=os.fspath(path), kind=kind or content.kind)
 
     @classmethod
-    def from_text(cls, paths: Any, options: Any = None) -> "Vocabulary":
+    def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":
         """Take what a training text holds, sorted: `sorted(set(text))`, as the tutorials do.
 
         Args:
@@ -81,8 +83,6 @@ class Vocabulary:
         Raises:
             TextError: as `rnneval.text.encode`.
         """
-        from rnneval.text.distinct import distinct
-
         found = distinct(paths, options)
         return cls(kind=found.kind, tokens=found.tokens, source=f"the text {found.name}")
 
@@ -164,7 +164,7 @@ def _ordered(given: object, source: str) -> _Ordered:
         return _Ordered(tokens=[token for _, token in pairs], first_id=ids[0], fixed=True)
     if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
         raise VocabularyError(
-            f"the vocabulary ({source}) is a {type(given).__name__}: give a list of tokens in the order of their ids, "
+            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of their ids, "
             "or a map from token to id"
         )
     tokens = list(given)
@@ -229,10 +229,10 @@ def _kind(tokens: Sequence[Any]) -> str:
     return "char" if lengths == {1} else "word"
 
 
-def _name(token: object, kind: str, source: str) -> str:
+def _name(token: Any, kind: str, source: str) -> str:
     """Give a token as a string; a byte as its character of Latin-1."""
-    if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:  # type: ignore[call-overload]
-        return chr(token)  # type: ignore[arg-type]
+    if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:
+        return chr(token)
     if isinstance(token, str):
         return str(token)
     raise VocabularyError(

@@ -53,7 +53,8 @@ class _Encoder:
         self._options = options
         self._tokeniser = tokeniser(vocabulary, options.tokens or vocabulary.kind, options.unknown)
         self._words = isinstance(self._tokeniser, WordTokeniser)
-        self.spool = Spool(Wide() if self._words or options.unknown == "skip" else Narrow())
+        any_span = self._words or options.unknown == "skip" or vocabulary.size >= Narrow.largest_id
+        self.spool = Spool(Wide() if any_span else Narrow())
         self._spanner = Spanner(self.spool, vocabulary.ids.get(EOS) if self._words else None)
         self._blocks = BlockCutter()
         self._totals = _Totals()
@@ -62,9 +63,6 @@ class _Encoder:
         """Encode it all."""
         pieces = final_text(self._sources, self._options)
         for piece in whole_words(pieces) if self._words else pieces:
-            if piece.starts_document:
-                self._spanner.end_document()
-                self._blocks.end_document()
             looked_at = self._totals.add(piece)
             self._blocks.feed(looked_at)
             self._spanner.feed(self._tokeniser.tokens(piece.text, looked_at))
@@ -153,8 +151,8 @@ class _Totals:
 
     def add(self, piece: Piece) -> Letters:
         """Look at a piece and count it."""
-        self.documents += piece.starts_document
-        looked_at = letters(piece.text, after_word=self._after_word and not piece.starts_document)
+        self.documents += len(piece.starts)
+        looked_at = letters(piece.text, piece.starts, after_word=self._after_word)
         self._after_word = not looked_at.space[-1]
         self.digest.update(looked_at.utf8)
         self.characters += len(piece.text)

@@ -1,0 +1,350 @@
+import hashlib
+import re
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnneval.errors import TextError, VocabularyError
+from rnneval.text import BlockCuts, TextOptions, Vocabulary, blocks, encode, sources, spool
+from rnneval.text.pieces import final_text
+from rnneval.text.units import letters
+from tests.text import naive
+from tests.text.conftest import texts
+
+COUNTS = ("characters", "bytes", "words", "newlines")
+CHARS = ["?", *"ab \n\rAé\u3000中😀"]
+WORDS = ["?", "a", "b", "ab", "é", "aa", "中"]
+BYTES = [ord("?"), *range(0x20, 0x22), *b"ab\n\xc3\xa9\xcc\xf0\x9f\x80\xe3"]
+vocabularies = st.sampled_from(
+    [
+        Vocabulary.from_tokens(CHARS),
+        Vocabulary.from_tokens(dict(zip(CHARS, range(1, 99), strict=False))),
+        Vocabulary.from_bytes(),
+        Vocabulary.from_tokens(BYTES),
+        Vocabulary.from_tokens(WORDS, kind="word"),
+        Vocabulary.from_tokens([*WORDS, naive.EOS]),
+    ]
+)
+options = st.builds(
+    TextOptions,
+    unknown=st.sampled_from(["skip", "?"]),
+    documents=st.sampled_from(["one", "file", "blank-line"]),
+    newlines=st.sampled_from(["keep", "lf"]),
+)
+some_texts = texts("aab  \n\n\ré\u3000中😀x") | texts("ab \n")
+
+
+def columns(slice_):
+    return {name: getattr(slice_, name).tolist() for name in (*COUNTS, "ids", "unknown", "byte_start", "byte_end")}
+
+
+def wanted_columns(tokens, facts):
+    """Add up the facts of each token's span, in plain loops."""
+    found = {name: [sum(getattr(facts, name)[token.start : token.end]) for token in tokens] for name in COUNTS}
+    found["byte_end"] = [sum(facts.bytes[: token.end]) for token in tokens]
+    return found | {
+        "ids": [token.id for token in tokens],
+        "unknown": [token.unknown for token in tokens],
+        "byte_start": [sum(facts.bytes[: token.start]) for token in tokens],
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts=some_texts, vocabulary=vocabularies, options=options, chunk=st.integers(4, 30), data=st.data())
+def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis draws
+    write, texts, vocabulary, options, chunk, data
+):
+    documents = naive.documents(texts, options)
+    facts = naive.facts(documents, vocabulary.kind)
+    tokens = naive.tokens(documents, vocabulary.ids, vocabulary.kind, options.unknown)
+    with patch.object(sources, "CHUNK_BYTES", chunk), patch.object(spool, "_STRIDE", 3):
+        if len(tokens) <= len({token.document for token in tokens}):
+            with pytest.raises(TextError, match=r"1 token|0 tokens"):
+                encode(write(texts), vocabulary, options)
+            return
+        with encode(write(texts), vocabulary, options) as encoded:
+            check_totals(encoded, documents, tokens, facts)
+            everything = columns(encoded.read(0, encoded.tokens, scored_from=0))
+            assert everything == wanted_columns(tokens, facts)
+            for _ in range(3):
+                check_range(encoded, tokens, facts, data)
+            assert encoded.lossless == naive.lossless(documents, vocabulary.ids, vocabulary.kind, options.unknown)
+            if encoded.lossless:
+                assert "".join(encoded.decode_all()) == "".join(documents)
+
+
+def check_totals(encoded, documents, tokens, facts):
+    final = "".join(documents)
+    assert (encoded.characters, encoded.bytes) == (len(final), len(final.encode()))
+    assert encoded.words == sum(len(document.split()) for document in documents)
+    assert encoded.sha256 == hashlib.sha256(final.encode()).hexdigest()
+    assert encoded.tokens == len(tokens)
+    assert encoded.unknown == sum(token.unknown for token in tokens)
+    assert encoded.text_documents == len(documents)
+    numbers = [token.document for token in tokens]
+    assert [(d.start, d.stop) for d in encoded.documents] == [
+        (numbers.index(n), numbers.index(n) + numbers.count(n)) for n in sorted(set(numbers))
+    ]
+    everything = encoded.read(0, encoded.tokens)
+    for name in COUNTS:
+        assert getattr(everything, name).sum() == sum(getattr(facts, name))
+
+
+def check_range(encoded, tokens, facts, data):
+    """Any range is the same range of the whole, and the words of what is scored are its runs of non-space."""
+    start = data.draw(st.integers(0, len(tokens)))
+    stop = data.draw(st.integers(start, len(tokens)))
+    scored_from = data.draw(st.integers(0, 4))
+    everything = columns(encoded.read(0, encoded.tokens, scored_from=scored_from))
+    some = columns(encoded.read(start, stop, scored_from=scored_from))
+    assert some == {name: column[start:stop] for name, column in everything.items()}
+    assert encoded.ids(start, stop).tolist() == everything["ids"][start:stop]
+    for document in encoded.documents:
+        first = document.start + scored_from
+        if first < document.stop:
+            begin, end = tokens[first].start, tokens[document.stop - 1].end
+            if len({token.document for token in tokens}) == encoded.text_documents:
+                assert sum(everything["words"][first : document.stop]) == naive.runs(facts.visible[begin:end])
+    assert sum(everything["words"]) == encoded.words
+
+
+@settings(max_examples=80, deadline=None)
+@given(texts=texts("aab  \n\u3000中😀"), apart=st.sampled_from(["one", "file"]), chunk=st.integers(4, 30))
+def test_blocks_are_as_in_plain_loops(write, texts, apart, chunk):
+    options = TextOptions(documents=apart)
+    with patch.multiple(blocks, _SMALLEST=4, _MOST=8), patch.object(sources, "CHUNK_BYTES", chunk):
+        cutter = blocks.BlockCutter()
+        for piece in final_text(sources.Sources(write(texts)), options):
+            cutter.feed(letters(piece.text, piece.starts))
+        cuts = cutter.finish()
+    wanted = naive.block_ends(naive.documents(texts, options), smallest=4, most=8)
+    assert list(zip(cuts.ends, cuts.document, strict=True)) == wanted
+
+
+@settings(max_examples=80, deadline=None)
+@given(texts=some_texts, vocabulary=vocabularies, apart=st.sampled_from(["one", "file"]), chunk=st.integers(4, 30))
+def test_unknowns_are_counted_over_the_whole_text(write, texts, vocabulary, apart, chunk):
+    options = TextOptions(documents=apart)
+    documents = naive.documents(texts, options)
+    absent, place = [], 0
+    for document in documents:
+        for token, end in naive.split(document, vocabulary.kind, naive.EOS in vocabulary.ids):
+            if token not in vocabulary.ids:
+                absent.append((token, place + naive.first_character(document, token, end, vocabulary.kind)))
+        place += len(document)
+    with patch.object(sources, "CHUNK_BYTES", chunk):
+        if not absent:
+            return
+        with pytest.raises(TextError) as error:
+            encode(write(texts), vocabulary, options)
+    seen = re.search(
+        r" has ([\d,]+) .* \(([\d,]+) distinct: .*; first at character offset ([\d,]+), line (\d+)\)", str(error.value)
+    )
+    first = absent[0][1]
+    line = 1 + "".join(documents)[:first].count("\n")
+    assert [*map(int, seen.groups())] == [len(absent), len({token for token, _ in absent}), first, line]
+
+
+def test_blocks_of_the_real_size(write):
+    """1,048,580 bytes: four too many for 256, so S = 512; a space every 100 bytes, one long word at 10,000."""
+    text = ("x" * 99 + " ") * 10_485 + "y" * 80
+    text = text[:10_000] + "z" * 1_000 + text[11_000:]
+    with encode(write([text]), Vocabulary.from_bytes()) as encoded:
+        ends = encoded.blocks.ends.tolist()
+    assert len(text) == 1_048_580
+    assert ends[-1] == len(text)
+    assert len(ends) == 2049
+    for k, end in enumerate(ends[:-1], start=1):
+        space = text.find(" ", k * 512)
+        assert end == (space if 0 <= space <= k * 512 + 256 else k * 512)
+    assert ends[19:21] == [10_240, 10_752]  # within the long word
+
+
+def test_block_of_a_place():
+    cuts = BlockCuts(ends=np.array([300, 512, 600]), document=np.array([0, 0, 1]))
+    assert cuts.block_of(np.array([0, 299, 300, 511, 512, 599])).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_words_by_hand(write):
+    """Two documents; `tab` runs on from its unscored `t`, `a` and `ünd` stand by themselves."""
+    paths = write(["tab c", "a\nünd"])
+    chars = Vocabulary.from_text(paths)
+    with encode(paths, chars, TextOptions(documents="file")) as encoded:
+        assert encoded.read(0, 10).words.tolist() == [0, 1, 0, 0, 1, 1, 0, 1, 0, 0]
+        assert encoded.read(0, 10, scored_from=0).words.tolist() == [1, 0, 0, 0, 1, 1, 0, 1, 0, 0]
+        assert encoded.read(1, 2).words.tolist() == [1]
+        assert encoded.read(0, 1).words.tolist() == [0]
+        assert encoded.read(0, 10, scored_from=2).words.tolist() == [1, -1, 1, 0, 1, 1, 0, 1, 0, 0]
+        assert encoded.read(7, 10).bytes.tolist() == [2, 1, 1]
+        assert (encoded.words, encoded.bytes, encoded.characters) == (4, 11, 10)
+
+
+def test_wikitext_by_hand(write):
+    text = " \n = Homarus = \n \n <unk> lobster \n"
+    vocabulary = Vocabulary.from_tokens(["<unk>", "=", "Homarus", "lobster", "<eos>"])
+    with encode(write([text]), vocabulary) as encoded:
+        assert encoded.ids(0, 9).tolist() == [4, 1, 2, 1, 4, 4, 0, 3, 4]
+        assert (encoded.token_kind, encoded.lossless, encoded.layout) == ("word+eos", True, "padded")
+        assert encoded.signature_part == "tok:word+eos|norm:none|newlines:keep|unk:error|docs:one"
+        assert encoded.decode(0) == text
+        assert encoded.read(1, 3).byte_start.tolist() == [2, 4]
+        assert encoded.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        ("a b\na\n", "plain"),
+        ("a b\na", "plain"),
+        ("\n\na b\n", "plain"),
+        (" a b \n a", "padded"),
+        (" a b \n \n", "padded"),
+        ("a  b\n", None),
+        ("a b \n", None),
+        ("a\tb\n", None),
+        (" a b\n", None),
+        ("a b\n a \n", None),
+        ("a b\na ", None),
+        ("a b\r\na", None),
+    ],
+)
+def test_layouts_by_hand(write, text, layout):
+    with encode(write([text]), Vocabulary.from_tokens(["a", "b", "<eos>"], kind="word")) as encoded:
+        assert encoded.layout == layout
+        assert encoded.lossless == (layout is not None)
+        assert ("lossy" in [warning.code for warning in encoded.warnings]) == (layout is None)
+
+
+def test_the_text_says_eos_itself(write):
+    with encode(write(["a <eos>\na"]), Vocabulary.from_tokens(["a", "<eos>"], kind="word")) as encoded:
+        assert not encoded.lossless
+
+
+def test_unknown_characters_are_told(write):
+    text = "ab\nacé\ncccc" * 3
+    with pytest.raises(
+        TextError,
+        match=r"0\.txt has 18 characters the vocabulary lacks \(2 distinct: 'c' \(U\+0063\), 'é' \(U\+00E9\); "
+        r"first at character offset 4, line 2\): .*--unknown skip, or --unknown TOKEN",
+    ):
+        encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
+
+
+def test_unknown_words_are_told(write):
+    words = Vocabulary.from_tokens(["<unk>", "to", "be"])
+    with pytest.raises(
+        TextError,
+        match=r"has 2 words the vocabulary lacks \(2 distinct: 'or', 'not'; first at character offset 6, line 2\): "
+        r"--unknown '<unk>' maps them",
+    ):
+        encode(write(["to be\nor not to be"]), words)
+    with encode(write(["to be\nor not to be"]), words, TextOptions(unknown="<unk>")) as encoded:
+        assert encoded.ids(0, 6).tolist() == [1, 2, 0, 0, 1, 2]
+        (unknown, _) = encoded.warnings
+        assert unknown.code == "unknown"
+        assert "read as '<unk>'; bits per character are a lower bound" in unknown.message
+
+
+def test_unknown_bytes_are_told(write):
+    with pytest.raises(TextError, match=r"2 bytes .*2 distinct: 0xA9, 0xC3; first at character offset 1, line 1"):
+        encode(write(["aéa"]), Vocabulary.from_tokens([97]))
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("a\r\nb", "--newlines lf turns CRLF"),
+        ("aB", "all are known in lower case: --normalize lower"),
+        ("a\0b\0", "a sign of UTF-16"),
+    ],
+)
+def test_causes_of_unknowns(write, text, cause):
+    with pytest.raises(TextError, match=cause):
+        encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
+
+
+def test_a_token_for_unknowns_must_be_one(write):
+    with pytest.raises(VocabularyError, match=r"--unknown '<unk>' is not a token of the vocabulary \(given\)"):
+        encode(write(["ab"]), Vocabulary.from_tokens(["a", "b"]), TextOptions(unknown="<unk>"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (["a"], TextOptions(), "the text has 1 token, at least 2 are needed"),
+        (["xx"], TextOptions(unknown="skip"), r"has 0 tokens \(2 unknown ones were skipped\)"),
+        (
+            ["a", "b"],
+            TextOptions(documents="file"),
+            "each of the 2 documents has 1 token, at least 2 are needed in one",
+        ),
+    ],
+)
+def test_too_short(write, texts, options, message):
+    with pytest.raises(TextError, match=message):
+        encode(write(texts), Vocabulary.from_tokens(["a", "b"]), options)
+
+
+def test_skipped_text_belongs_to_the_next_token(write):
+    with encode(write(["xxa xb xx"]), Vocabulary.from_tokens(["a", "b"]), TextOptions(unknown="skip")) as encoded:
+        slice_ = encoded.read(0, 2, scored_from=0)
+    assert slice_.byte_end.tolist() == [3, 9]
+    assert slice_.unknown.tolist() == [2, 5]
+    assert slice_.words.tolist() == [1, 2]
+
+
+def test_a_document_without_tokens(write):
+    paths = write(["a b", "  \n ", "b a"])
+    with encode(paths, Vocabulary.from_tokens(["a", "b"], kind="word"), TextOptions(documents="file")) as encoded:
+        assert encoded.document_starts.tolist() == [0, 2]
+        assert encoded.text_documents == 3
+        assert encoded.read(0, 4).byte_end.tolist() == [1, 3, 8, 10]
+        assert encoded.blocks.document.tolist() == [0, 1, 2]
+        assert "1 of 3 documents have no token" in encoded.warnings[-1].message
+
+
+def test_a_single_path_and_its_record(write):
+    (path,) = write(["ab\r\n" * 300])
+    with encode(str(path), Vocabulary.from_text(path)) as encoded:
+        assert encoded.files[0].path == str(path)
+        assert encoded.files[0].sha256 == encoded.sha256
+        assert [warning.code for warning in encoded.warnings] == ["carriage-return"]
+    with pytest.raises(ValueError, match="closed"):
+        encoded.ids(0, 1)
+
+
+def test_ranges_are_checked(write):
+    with encode(write(["ab"]), Vocabulary.from_tokens(["a", "b"])) as encoded:
+        for start, stop in ((-1, 1), (0, 3), (2, 1)):
+            with pytest.raises(IndexError, match="the text has 2: give 0 ≤ start ≤ stop"):
+                encoded.read(start, stop)
+        assert encoded.read(2, 2).ids.shape == (0,)
+
+
+def test_the_signature_is_unambiguous(write):
+    options = TextOptions(unknown="|", newlines="lf", normalize="nfc", documents="file")
+    with encode(write(["ab"]), Vocabulary.from_tokens(["a", "b", "|"]), options) as encoded:
+        assert encoded.signature_part == "tok:char|norm:nfc|newlines:lf|unk:%7C|docs:file"
+
+
+def test_a_tenth_of_a_long_text(write):
+    """As many characters as tinyshakespeare has: 111,540 are its last tenth."""
+    (path,) = write([("abcdefghi\n" * 111_540)[:1_115_394]])
+    with encode(path, Vocabulary.from_text(path), TextOptions(part="90%:")) as encoded:
+        assert encoded.tokens == encoded.characters == 111_540
+
+
+def test_a_full_disk(write):
+    with (
+        patch.object(spool.Narrow, "pack", return_value=np.zeros(1, "<u4")),
+        patch("tempfile.TemporaryFile") as file,
+    ):
+        file.return_value.write.side_effect = OSError(28, "No space left on device")
+        with pytest.raises(
+            TextError, match=r"cannot hold .* bytes of encoded text: No space left on device: set TMPDIR"
+        ):
+            encode(write(["ab"]), Vocabulary.from_tokens(["a", "b"]))
+        file.return_value.close.assert_called_once()

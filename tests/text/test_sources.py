@@ -1,0 +1,94 @@
+import hashlib
+import os
+
+import pytest
+
+from rnneval.errors import TextError, UsageError
+from rnneval.text.options import TextOptions
+from rnneval.text.pieces import final_text
+from rnneval.text.sources import CHUNK_BYTES, Sources
+
+
+def read(paths):
+    sources = Sources(paths)
+    return sources, "".join(run.text for run in sources.read())
+
+
+def test_byte_order_marks_are_dropped_in_each_file(write):
+    raw = [b"\xef\xbb\xbfa", b"b\xef\xbb\xbf", b"\xef\xbb\xbfc"]
+    sources, text = read(write(raw))
+    assert text == "ab\ufeffc"
+    assert sources.count() == len(text)
+    assert [file.sha256 for file in sources.files] == [hashlib.sha256(one).hexdigest() for one in raw]
+    assert [warning.code for warning in sources.warnings] == ["bom", "bom"]
+    assert "0.txt: a byte-order mark was dropped" in sources.warnings[0].message
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"abc\xe9def", r"not UTF-8: byte 0xE9 at offset 3 \(invalid continuation byte\).*iconv"),
+        (b"a" * CHUNK_BYTES + b"bc\xff", r"byte 0xFF at offset 1,048,578"),
+        (b"a" * (CHUNK_BYTES - 1) + b"\xc3(", r"byte 0xC3 at offset 1,048,575"),
+        (b"abc\xc3", r"byte 0xC3 at offset 3 \(unexpected end of data\)"),
+        (b"\xed\xa0\x80", r"byte 0xED at offset 0"),
+        (b"\xff\xfea\x00", r"is UTF-16: convert it with iconv -f UTF-16 -t UTF-8; a UTF-8 text is needed"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", r"is a Git LFS pointer, .*git lfs pull"),
+        (b"\x1f\x8b\x08", r"compressed by gzip"),
+        (b"PK\x03\x04", r"a zip archive .*give the checkpoint first"),
+        (b"\x89HDF\r\n\x1a\n", r"an HDF5 file"),
+    ],
+)
+def test_what_is_not_text(write, raw, message):
+    with pytest.raises(TextError, match=rf"0\.txt: .*{message}"):
+        read(write([raw]))
+
+
+def test_what_cannot_be_opened(tmp_path):
+    with pytest.raises(TextError, match=r"none\.txt: no such file: give the path of a UTF-8 text"):
+        read(tmp_path / "none.txt")
+    with pytest.raises(TextError, match=r"is a folder, a text file is needed: name its files, such as .*\*\.txt"):
+        read(str(tmp_path))
+    with pytest.raises(TextError, match="cannot be read: embedded null byte"):
+        read("a\0b")
+    with pytest.raises(UsageError, match="no text was given: name at least one UTF-8 file"):
+        Sources([])
+    locked = tmp_path / "locked.txt"
+    locked.write_text("a")
+    locked.chmod(0)
+    if not os.access(locked, os.R_OK):  # not so for the superuser
+        with pytest.raises(TextError, match="cannot be read: Permission denied"):
+            read(locked)
+
+
+def test_a_text_of_nothing(write):
+    with pytest.raises(TextError, match=r"0\.txt and 1 more: the text is empty, at least 2 tokens are needed"):
+        list(final_text(Sources(write(["", ""])), TextOptions()))
+    with pytest.raises(TextError, match=r"--part 50%:50% of 4 characters is empty: give a part that holds"):
+        list(final_text(Sources(write(["abcd"])), TextOptions(part="50%:50%")))
+
+
+def test_a_pipe_is_read_once():
+    reader, writer = os.pipe()
+    os.write(writer, b"abc")
+    os.close(writer)
+    assert read(f"/dev/fd/{reader}")[1] == "abc"
+    with pytest.raises(TextError, match="is a pipe or device, and --part reads it twice: write it to a file first"):
+        list(final_text(Sources(f"/dev/fd/{reader}"), TextOptions(part="90%:")))
+    os.close(reader)
+
+
+def test_a_file_that_changes_while_it_is_read(write):
+    (path,) = write(["abcdef"])
+    sources = Sources(path)
+    pieces = final_text(sources, TextOptions(part="1:"))
+    counted = sources.count
+
+    def count_then_change():
+        characters = counted()
+        path.write_text("abc")
+        return characters
+
+    sources.count = count_then_change
+    with pytest.raises(TextError, match="changed while it was read: 6 characters, then 3"):
+        list(pieces)

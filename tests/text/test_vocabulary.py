@@ -1,0 +1,233 @@
+import hashlib
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnneval.errors import VocabularyError
+from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
+
+CHARS = ["\n", " ", "a", "b"]
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.sampled_from([0, 1]))
+def test_all_forms_are_one_vocabulary(tokens, first):
+    char2idx = {token: id_ for id_, token in enumerate(tokens, start=first)}
+    idx2char = {id_: token for token, id_ in char2idx.items()}
+    for form in (char2idx, dict(reversed(char2idx.items())), idx2char):
+        vocabulary = Vocabulary.from_tokens(form)
+        assert vocabulary.tokens == tuple(tokens)
+        assert dict(vocabulary.ids) == char2idx
+        assert (vocabulary.first_id, vocabulary.size) == (first, len(tokens))
+    assert Vocabulary.from_tokens(tokens).sha256 == vocabulary.sha256
+
+
+def test_the_hash_tells_where_tokens_end():
+    wanted = hashlib.sha256(b'["ab", "c", "\\u00e9"]').hexdigest()
+    assert Vocabulary.from_tokens(["ab", "c", "é"]).sha256 == wanted
+    assert Vocabulary.from_tokens(["a", "bc", "é"]).sha256 != wanted
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kind"),
+    [
+        (CHARS, "char"),
+        (["", "[UNK]", "<pad>", *CHARS], "char"),
+        (["[UNK]"], "word"),
+        (["a", "the"], "word"),
+        (list(range(256)), "byte"),
+    ],
+)
+def test_kinds(tokens, kind):
+    assert Vocabulary.from_tokens(tokens).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (["a", "b", "a"], r"\(given\): the token 'a' has the ids 0 and 2: tokens and ids must be one-to-one"),
+        ({"a": 1, "b": 1}, "id 1 is given to two tokens"),
+        ({1: "a", 2: "a"}, "the token 'a' has the ids 1 and 2"),
+        ({"a": 0, "b": 2}, "id 1 is missing, of 2 ids up to 2: ids must run from 0 or 1 without a gap"),
+        ({"a": 2, "b": 3}, "ids begin at 2"),
+        ({"a": -1, "b": 0}, "ids begin at -1"),
+        ({"a": 0, "b": "x"}, "maps 'b' to 'x'"),
+        ({"a": 0.5}, "maps 'a' to 0.5"),
+        ({"a": True}, "maps 'a' to True"),
+        ([], "is empty"),
+        ({}, "is empty"),
+        ("abc", "is of type str: give a list of tokens"),
+        (5, "is of type int"),
+        (["a", 5], "has the token 5 of type int: tokens are strings"),
+        ([300, 5], "has the token 300"),
+    ],
+)
+def test_what_is_not_one_to_one(tokens, message):
+    with pytest.raises(VocabularyError, match=message):
+        Vocabulary.from_tokens(tokens)
+
+
+def test_numbers_of_numpy_are_ids():
+    assert Vocabulary.from_tokens({"a": np.int64(1), "b": np.int32(0)}).tokens == ("b", "a")
+
+
+def test_fit():
+    given_list = Vocabulary.from_tokens(CHARS)
+    assert given_list.fit(4) is given_list
+    moved = given_list.fit(5)
+    assert (moved.first_id, moved.ids["\n"]) == (1, 1)
+    assert "ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding" in moved.source
+    assert moved.fit(5) is moved
+    from_one = Vocabulary.from_tokens(dict(zip(CHARS, range(1, 5), strict=True)))
+    assert from_one.fit(5) is from_one
+
+
+@pytest.mark.parametrize(
+    ("tokens", "width", "message"),
+    [
+        (CHARS, 6, r"has 4 tokens with ids 0 to 3, the model has 6 outputs \(ids 0 to 5\): too small: .*\[UNK\]"),
+        (CHARS, 3, "too large: .*num_words, max_tokens"),
+        (dict(zip(CHARS, range(4), strict=True)), 5, "too small"),
+        (["[UNK]", *CHARS], 6, "too small"),
+        (dict(zip(CHARS, range(1, 5), strict=True)), 4, "ids begin at 1 and the last has no output"),
+    ],
+)
+def test_what_does_not_fit(tokens, width, message):
+    with pytest.raises(VocabularyError, match=message):
+        Vocabulary.from_tokens(tokens).fit(width)
+
+
+@given(text=st.text("ab\r\n É\u3000", min_size=1))
+def test_from_text_is_the_tutorials(write, text):
+    paths = write([text, "x"])
+    assert list(Vocabulary.from_text(paths).tokens) == sorted(set(text + "x"))
+    assert Vocabulary.from_text(paths, TextOptions(normalize="lower")).tokens == tuple(sorted(set(text.lower() + "x")))
+    assert Vocabulary.from_text(paths, TextOptions(tokens="word")).tokens == tuple(sorted(set((text + "x").split())))
+    as_bytes = Vocabulary.from_text(paths, TextOptions(tokens="byte"))
+    assert as_bytes.tokens == tuple(map(chr, sorted(set((text + "x").encode()))))
+    assert Vocabulary.from_text(paths, TextOptions(part="-1:")).tokens == ("x",)
+    assert Vocabulary.from_text(paths).source == f"the text {paths[0]} and 1 more"
+
+
+KERAS = {"class_name": "Tokenizer", "config": {"char_level": True, "word_index": json.dumps({"a": 1, "b": 2})}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "tokens", "first_id"),
+    [
+        ("v.json", json.dumps(CHARS), CHARS, 0),
+        ("v.json", json.dumps({"a": 1, "b": 2}), ["a", "b"], 1),
+        ("v.json", json.dumps({"0": "\n", "1": "b"}), ["\n", "b"], 0),
+        ("v.json", json.dumps({"0": 1, "1": 0}), ["1", "0"], 0),
+        ("v.json", json.dumps(KERAS), ["a", "b"], 1),
+        ("v.json", json.dumps(json.dumps(KERAS)), ["a", "b"], 1),
+        ("v.txt", "\n".join(CHARS), CHARS, 0),
+        ("v.txt", "".join(f"{token}\n" for token in CHARS), CHARS, 0),
+        ("v.txt", "\\n\n \na\nb\n", CHARS, 0),
+        ("v.txt", "\ufeffto\r\nbe\r\n", ["to", "be"], 0),
+        ("v.txt", "[UNK]\n\\n\na\n", ["[UNK]", "\n", "a"], 0),
+        ("v.txt", "[\n]\n{\n", ["[", "]", "{"], 0),
+        ("v.txt", "the\n\\n\na\n", ["the", "\\n", "a"], 0),
+        ("v.txt", json.dumps(CHARS), CHARS, 0),
+        ("v", json.dumps(CHARS), CHARS, 0),
+    ],
+)
+def test_files(tmp_path, name, content, tokens, first_id):
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    vocabulary = Vocabulary.from_file(path)
+    assert (list(vocabulary.tokens), vocabulary.first_id, vocabulary.source) == (tokens, first_id, str(path))
+
+
+def test_an_array_of_strings(tmp_path):
+    np.save(tmp_path / "idx2char.npy", np.array(CHARS))
+    assert list(Vocabulary.from_file(tmp_path / "idx2char.npy").tokens) == CHARS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("v.json", b"", "is empty: a vocabulary is a JSON map or list, or one token a line"),
+        ("v.json", b'{"a": 0', "not whole JSON"),
+        ("v.json", b"5", "holds a JSON int: a vocabulary is a map or a list"),
+        ("v.json", b'{"a": 0, "a": 1}', "'a' comes twice"),
+        ("v.json", b'{"model": {"vocab": {}}}', "a tokenizer of word pieces"),
+        ("v.json", b'{"class_name": "Tokenizer"}', "a keras Tokenizer without word_index"),
+        ("v.txt", b"a\n\nb\n", r"line 2 is empty: one token a line; a line feed is written \\n"),
+        ("v.txt", b"a\nb\na\n", "the token 'a' has the ids 0 and 2"),
+        ("v.txt", b"a\xff", "not UTF-8: byte 0xFF at offset 1"),
+        ("v.txt", b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
+        ("v.npy", b"\x93NUMPY\x01", "not a whole .npy file"),
+    ],
+)
+def test_files_that_hold_none(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(VocabularyError, match=message):
+        Vocabulary.from_file(tmp_path / name)
+
+
+def test_files_that_are_not_there(tmp_path):
+    with pytest.raises(VocabularyError, match="No such file or directory: give a vocabulary file or --vocab-from TEXT"):
+        Vocabulary.from_file(tmp_path / "none.json")
+    np.save(tmp_path / "ids.npy", np.arange(3))
+    with pytest.raises(VocabularyError, match=r"holds an array of int64 of shape \(3,\)"):
+        Vocabulary.from_file(tmp_path / "ids.npy")
+
+
+def test_a_pickle_is_not_opened_and_the_line_that_turns_it_into_json_works(tmp_path):
+    with (tmp_path / "char2idx.pkl").open("wb") as file:
+        pickle.dump({"a": np.int64(0), "b": 1}, file)
+    np.save(tmp_path / "idx2char.npy", np.array(["a", "b"], dtype=object))
+    np.save(tmp_path / "word_index.npy", {"a": 0, "b": 1}, allow_pickle=True)
+    names, lines = ("char2idx.pkl", "idx2char.npy", "word_index.npy"), []
+    for name in names:
+        with pytest.raises(VocabularyError, match="which runs code when opened: if you trust it") as refusal:
+            Vocabulary.from_file(tmp_path / name)
+        assert "\n" not in str(refusal.value)
+        lines.append(str(refusal.value).split('python -c "')[1].removesuffix('"'))
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
+    for name in names:
+        assert Vocabulary.from_file((tmp_path / name).with_suffix(".json")).ids == {"a": 0, "b": 1}
+
+
+def test_siblings_by_name(tmp_path):
+    folder = tmp_path / "ckpt"
+    folder.mkdir()
+    yes = ["my_vocab.json", "char2idx.json", "char_to_int.txt", "idx2char.npy", "word_index.json", "tokenizer.json"]
+    yes += ["int_to_char.json", "char_indices.json", "vocabulary.txt", "word2idx.json", "ix_to_char.json"]
+    for name in [*yes, "text.txt", "config.json", "vocab.pkl", "metadata.json", "history.npy"]:
+        (tmp_path / name).write_text("x")
+    (folder / "vocab.txt").write_text("a\nb\n")
+    assert siblings(tmp_path / "model.keras") == sorted(tmp_path / name for name in yes)
+    assert siblings(tmp_path / "ckpt_5") == siblings(tmp_path / "model.keras")
+    assert siblings(folder)[0] == folder / "vocab.txt"
+    with pytest.raises(
+        VocabularyError, match=r"fit 2 outputs and differ: .*char_to_int.txt; ids from 1.* and .*ckpt/vocab"
+    ):
+        find_vocabulary(folder, 2)
+
+
+def test_find_the_one_that_fits(tmp_path):
+    checkpoint = tmp_path / "model.h5"
+    with pytest.raises(
+        VocabularyError, match=r"model.h5: no vocabulary for its 4 outputs beside it \(no file .*--vocab"
+    ):
+        find_vocabulary(checkpoint, 4)
+    (tmp_path / "word_index.json").write_text("[1, 2")
+    (tmp_path / "vocab.txt").write_text("a\nb\n")
+    (tmp_path / "old_vocab.pkl").write_bytes(pickle.dumps(CHARS))
+    with pytest.raises(VocabularyError, match=r"tried: .*vocab.txt.*too small.*_index.json: not whole.*is a pickle"):
+        find_vocabulary(checkpoint, 4)
+    (tmp_path / "char2idx.json").write_text(json.dumps({token: id_ for id_, token in enumerate(CHARS)}))
+    np.save(tmp_path / "idx2char.npy", np.array(CHARS))
+    assert find_vocabulary(checkpoint, 4).source == str(tmp_path / "char2idx.json")
+    (tmp_path / "vocab.json").write_text(json.dumps(CHARS[::-1]))
+    with pytest.raises(
+        VocabularyError, match=r"two .* fit 4 outputs and differ: .*char2idx.json and .*vocab.json: say"
+    ):
+        find_vocabulary(checkpoint, 4)
