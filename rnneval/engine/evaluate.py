@@ -1,79 +1,21 @@
 """From a model and a text to a run record."""
 
 import os
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.collect import Collector
-from rnneval.engine.losses import losses_written
-from rnneval.engine.observations import Observations
-from rnneval.engine.plan import Spans, Stitch, automatic_rows, carried_spans, reset_spans, shape_for, stitch_of
-from rnneval.engine.record import Measured, run_record
-from rnneval.engine.runner import Runner
-from rnneval.engine.stitch import TOLERANCE, Progress, Stitching
-from rnneval.engine.summing import show
-from rnneval.errors import CheckpointError, UsageError, VocabularyError
+from rnneval.engine.measure import measure
+from rnneval.engine.options import StateOptions, Streaming
+from rnneval.engine.record import Reading, run_record
+from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundness_of
+from rnneval.engine.stitch import TOLERANCE, Progress
+from rnneval.errors import VocabularyError
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
-
-
-@dataclass(frozen=True, kw_only=True)
-class StateOptions:
-    """Where the state starts anew, and how long a step is."""
-
-    state: str = "carry"
-    segment: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.state not in {"carry", "reset"}:
-            raise UsageError(f"--state {self.state!r} is not known: give carry or reset")
-        if self.segment is not None and self.segment < 1:
-            raise UsageError(f"--segment {self.segment} is not a length: give at least 1 token")
-        if self.state == "reset" and self.segment is None:
-            raise UsageError("--state reset needs --segment N: after how many tokens the state starts anew")
-
-    @property
-    def signature(self) -> str:
-        """What two numbers must share: the length of a step is part of it only where the state is reset with it."""
-        return f"state:reset-{self.segment}" if self.state == "reset" else "state:carry"
-
-    @property
-    def step(self) -> int | None:
-        """The length of a step where it was asked for; the length of a reset state says nothing of it."""
-        return self.segment if self.state == "carry" else None
-
-    def spans(self, text: EncodedText) -> Spans:
-        """Cut the text's documents into stretches that begin with the initial state."""
-        if self.state == "reset" and self.segment is not None:
-            return reset_spans(text, self.segment)
-        return carried_spans(text)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Streaming:
-    """How the text is read: nothing here changes a valid result."""
-
-    streams: int | str
-    tolerance: float
-    seed: int
-    progress: Progress | None
-
-    def __post_init__(self) -> None:
-        if self.streams != "auto" and not (isinstance(self.streams, int) and self.streams >= 1):
-            raise UsageError(f"--streams {self.streams!r} is not a number of rows: give auto or at least 1")
-        if not 0 <= self.tolerance <= 1:
-            raise UsageError(f"--tolerance {self.tolerance} is not allowed: give 0 for equality, or up to 1")
-
-    def rows(self, lm: RecurrentLM, spans: Spans) -> int:
-        """Rows side by side: one where the model's rows cannot start at different times."""
-        if not lm.mixable:
-            return 1
-        return automatic_rows(spans.predictions) if isinstance(self.streams, str) else self.streams
 
 
 def evaluate(
@@ -93,6 +35,8 @@ def evaluate(
     seed: int = 0,
     fit_on: Paths | None = None,
     losses: str | os.PathLike[str] | None = None,
+    check: bool = True,
+    declare: Iterable[str] = (),
     progress: Progress | None = None,
     command: Sequence[str] = (),
 ) -> Run:
@@ -114,11 +58,13 @@ def evaluate(
         seed: Which row is audited.
         fit_on: Text on which baselines that learn are fitted (unigram).
         losses: Where to write one row a scored token, as Parquet.
+        check: Whether to look at the wiring first; a leak makes the run not valid.
+        declare: What the author means on purpose, for the check: `causal=false`, `stateless=LAYER`, …
         progress: Called with tokens scored and tokens in all.
         command: What to record as the command that repeats it.
 
     Returns:
-        The run record; `valid` is False where a loss is not finite.
+        The run record; `valid` is False where the wiring leaks the future or the batch, or a loss is not finite.
 
     Raises:
         UsageError: an option's value is not known.
@@ -133,10 +79,28 @@ def evaluate(
     how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
+    sound = soundness_of(lm, declare, seed=seed) if check else UNCHECKED
     fitted = None if fit_on is None else _counts(lm, fit_on, replace(options, part=None))
     with encode(text, lm.vocabulary, options) as encoded:
-        measured = _measure(lm, encoded, stateful, how, losses)
-        return run_record(lm, encoded, options, measured, fitted=fitted, command=command)
+        if sound.leaks:
+            how = replace(how, streams=1)  # what such a model gives would depend on how the text is divided
+            stateful = replace(stateful, segment=stateful.segment or LEAK_SEGMENT)
+        reading = Reading(
+            measured=measure(lm, encoded, stateful, how, losses),
+            sound=sound,
+            token_by_token=_token_by_token(lm, encoded, sound, how) if sound.leaks else None,
+        )
+        return run_record(lm, encoded, options, reading, fitted=fitted, command=command)
+
+
+def _token_by_token(lm: RecurrentLM, text: EncodedText, sound: Soundness, how: Streaming) -> float | None:
+    """Predictions that see the rest of their segment see nothing of it when it is one token long.
+
+    Then rows may stand side by side again, unless they see one another.
+    """
+    streams = 1 if "batch-leak" in sound.leaks else "auto"
+    single = StateOptions(state="carry", segment=1)
+    return measure(lm, text, single, replace(how, streams=streams), None).total_nats
 
 
 def _counts(lm: RecurrentLM, paths: Paths, options: TextOptions) -> NDArray[np.int64]:
@@ -148,48 +112,3 @@ def _counts(lm: RecurrentLM, paths: Paths, options: TextOptions) -> NDArray[np.i
             piece = encoded.read(start, min(start + (1 << 16), encoded.tokens))
             counts += np.bincount(piece.ids, minlength=lm.width)
     return counts
-
-
-def _measure(
-    lm: RecurrentLM, text: EncodedText, stateful: StateOptions, how: Streaming, losses: str | os.PathLike[str] | None
-) -> Measured:
-    spans = stateful.spans(text)
-    shape = shape_for(spans, lm.width, rows=how.rows(lm, spans), segment=stateful.step)
-    stitch = stitch_of(spans, shape, seed=how.seed) if stateful.state == "carry" else Stitch(spans=spans, audited=None)
-    shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
-    collected = Collector(text.blocks, lm.width)
-    with Observations(np.float64 if lm.output_kind == "probabilities" else np.float32) as observations:
-        runner = Runner(lm, text, shape)
-        began = time.perf_counter()
-        stitched = Stitching(runner, stitch, observations, how.tolerance).run(how.progress)
-        seconds = time.perf_counter() - began
-        _show(lm, text, observations, collected, losses)
-    _require_positive(lm, collected)
-    return Measured(
-        collected=collected, shape=shape, stitched=stitched, state_signature=stateful.signature, seconds=seconds
-    )
-
-
-def _show(
-    lm: RecurrentLM,
-    text: EncodedText,
-    observations: Observations,
-    collected: Collector,
-    losses: str | os.PathLike[str] | None,
-) -> None:
-    if losses is None:
-        show(text, observations, [collected])
-        return
-    described = {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256}
-    with losses_written(losses, text, described) as writer:
-        show(text, observations, [collected, writer])
-
-
-def _require_positive(lm: RecurrentLM, collected: Collector) -> None:
-    """A model that gives probabilities may give 0 to what comes: its loss is infinite, and the place is known."""
-    place = collected.not_finite
-    if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
-        raise CheckpointError(
-            f"the model gives probability 0 to token {place.token} (byte {place.byte} of the text): its loss is "
-            "infinite; give logits instead, or make the softmax a layer, which rnneval can leave out"
-        )

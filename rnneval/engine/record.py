@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 import rnneval
 from rnneval import metrics
 from rnneval.engine.collect import Collector
-from rnneval.engine.plan import Shape
-from rnneval.engine.stitch import Stitched
+from rnneval.engine.measure import Measured
+from rnneval.engine.soundness import UNCHECKED, Soundness
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals, baselines
 from rnneval.models.lm import RecurrentLM
@@ -26,6 +26,7 @@ from rnneval.records.run import (
     Streams,
     Text,
     Timing,
+    TokenByToken,
     Tokens,
     Vocabulary,
     Warning,  # noqa: A004 - the record's own word
@@ -41,27 +42,27 @@ ILL_CONDITIONED = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What the engine saw, and how it looked."""
+class Reading:
+    """What was measured, and what was known of the model before."""
 
-    collected: Collector
-    shape: Shape
-    stitched: Stitched
-    state_signature: str
-    seconds: float
+    measured: Measured
+    sound: Soundness = UNCHECKED
+    token_by_token: float | None = None
+    """The total loss of a leaking model when it reads one token a step."""
 
 
 def run_record(
     lm: RecurrentLM,
     text: EncodedText,
     options: TextOptions,
-    measured: Measured,
+    reading: Reading,
     *,
     fitted: NDArray[np.int64] | None,
     command: Sequence[str],
 ) -> Run:
     """Put together the record of one run."""
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
+    measured, sound = reading.measured, reading.sound
     collected = measured.collected
     blocks = collected.blocks()
     totals = _totals(text, collected)
@@ -73,7 +74,7 @@ def run_record(
         created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         command=tuple(command),
         signature=f"{text.signature_part}|bos:none|{measured.state_signature}|defs:{_DEFINITIONS}",
-        valid=collected.not_finite is None,
+        valid=collected.not_finite is None and not sound.leaks,
         checkpoint=lm.checkpoint,
         vocabulary=Vocabulary(size=lm.vocabulary.size, sha256=lm.vocabulary.sha256, source=lm.vocabulary.source),
         input=Input(kind=lm.input_kind),
@@ -85,15 +86,28 @@ def run_record(
             unscored=text.tokens - collected.tokens,
             unknown=text.unknown,
         ),
-        total_nats=totals.sums.get("nats") if collected.not_finite is None else None,
+        total_nats=measured.total_nats,
         scores=_scores(found, intervals),
         interval=intervals.interval,
         baselines=base,
         streams=_streams(measured),
         blocks=blocks,
+        wiring=sound.summary,
+        token_by_token=_token_by_token(reading),
         timing=_timing(collected, measured.seconds),
-        warnings=(*text.warnings, *intervals.warnings, *_warnings(collected, found, base), *_stream_warnings(measured)),
+        warnings=(
+            *sound.warnings,
+            *text.warnings,
+            *intervals.warnings,
+            *_warnings(collected, found, base),
+            *_stream_warnings(measured),
+        ),
     )
+
+
+def _token_by_token(reading: Reading) -> TokenByToken | None:
+    nats = reading.token_by_token
+    return None if nats is None else TokenByToken(segment=1, total_nats=nats)
 
 
 _NO_INTERVALS = ScoreIntervals(bounds={}, interval=None, warnings=())

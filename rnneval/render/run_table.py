@@ -94,6 +94,11 @@ def _fact_rows(run: Run) -> list[tuple[str, str]]:
     if forgetting is not None:
         lengths = f"median {forgetting.median:.0f}, 95 % within {forgetting.p95:.0f}, longest {forgetting.max:.0f}"
         rows.append(("forgets in", f"{lengths} tokens (to within {run.streams.segment})"))
+    if run.wiring:
+        rows.append(("wiring", f"{run.wiring.verdict}: {visible(run.wiring.reason)}"))
+    if run.token_by_token:
+        each = run.token_by_token.total_nats / max(1, tokens.scored)
+        rows.append(("one by one", f"{figure(each)} nats a token when it reads one token a step"))
     return [*rows, ("speed", f"{run.timing.seconds:.1f} s, {speed} ({streams})"), ("signature", run.signature)]
 
 

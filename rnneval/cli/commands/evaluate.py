@@ -43,6 +43,13 @@ EXIT_NOT_VALID = 1
 @click.option("--seed", default=0, show_default=True, help="Which row is audited.")
 @click.option("--losses", metavar="FILE.parquet", help="Write one row a scored token.")
 @click.option("--fit-on", multiple=True, metavar="TEXT", help="Training text, on which baselines are fitted.")
+@click.option("--no-check", is_flag=True, help="Do not look at the wiring first.")
+@click.option(
+    "--declare",
+    multiple=True,
+    metavar="causal=false|stateless=LAYER|…",
+    help="What you mean on purpose, for the check.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
@@ -58,6 +65,8 @@ def command(
     seed: int,
     losses: str | None,
     fit_on: tuple[str, ...],
+    no_check: bool,
+    declare: tuple[str, ...],
     strict: bool,
     opening: CheckpointOptions,
     reading: TextChoices,
@@ -79,6 +88,8 @@ def command(
             tolerance=tolerance,
             seed=seed,
             fit_on=fit_on or None,
+            check=not no_check,
+            declare=declare,
             losses=losses,
             progress=progress,
             command=["rnneval", *sys.argv[1:]],

@@ -1,0 +1,86 @@
+"""One reading of a text by a model: every prediction made once, and added up."""
+
+import os
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rnneval.engine.collect import Collector
+from rnneval.engine.losses import losses_written
+from rnneval.engine.observations import Observations
+from rnneval.engine.options import StateOptions, Streaming
+from rnneval.engine.plan import Shape, Stitch, shape_for, stitch_of
+from rnneval.engine.runner import Runner
+from rnneval.engine.stitch import Stitched, Stitching
+from rnneval.engine.summing import show
+from rnneval.errors import CheckpointError
+from rnneval.models.lm import RecurrentLM
+from rnneval.text import EncodedText
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the engine saw, and how it looked."""
+
+    collected: Collector
+    shape: Shape
+    stitched: Stitched
+    state_signature: str
+    seconds: float
+
+    @property
+    def total_nats(self) -> float | None:
+        """The total loss; None where one is not finite."""
+        return self.collected.totals().get("nats") if self.collected.not_finite is None else None
+
+
+def measure(
+    lm: RecurrentLM, text: EncodedText, stateful: StateOptions, how: Streaming, losses: str | os.PathLike[str] | None
+) -> Measured:
+    """Read a text and add up what is seen.
+
+    Raises:
+        CheckpointError: the model gives probability 0 to what comes, or raises.
+        RecordError: the losses cannot be written.
+    """
+    spans = stateful.spans(text)
+    shape = shape_for(spans, lm.width, rows=how.rows(lm, spans), segment=stateful.step)
+    stitch = stitch_of(spans, shape, seed=how.seed) if stateful.state == "carry" else Stitch(spans=spans, audited=None)
+    shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
+    collected = Collector(text.blocks, lm.width)
+    with Observations(np.float64 if lm.output_kind == "probabilities" else np.float32) as observations:
+        runner = Runner(lm, text, shape)
+        began = time.perf_counter()
+        stitched = Stitching(runner, stitch, observations, how.tolerance).run(how.progress)
+        seconds = time.perf_counter() - began
+        _show(lm, text, observations, collected, losses)
+    _require_positive(lm, collected)
+    return Measured(
+        collected=collected, shape=shape, stitched=stitched, state_signature=stateful.signature, seconds=seconds
+    )
+
+
+def _show(
+    lm: RecurrentLM,
+    text: EncodedText,
+    observations: Observations,
+    collected: Collector,
+    losses: str | os.PathLike[str] | None,
+) -> None:
+    if losses is None:
+        show(text, observations, [collected])
+        return
+    described = {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256}
+    with losses_written(losses, text, described) as writer:
+        show(text, observations, [collected, writer])
+
+
+def _require_positive(lm: RecurrentLM, collected: Collector) -> None:
+    """A model that gives probabilities may give 0 to what comes: its loss is infinite, and the place is known."""
+    place = collected.not_finite
+    if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
+        raise CheckpointError(
+            f"the model gives probability 0 to token {place.token} (byte {place.byte} of the text): its loss is "
+            "infinite; give logits instead, or make the softmax a layer, which rnneval can leave out"
+        )

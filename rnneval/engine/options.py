@@ -1,0 +1,63 @@
+"""What a user may say about how a text is read: where the state starts anew, and how many rows there are."""
+
+from dataclasses import dataclass
+
+from rnneval.engine.plan import Spans, automatic_rows, carried_spans, reset_spans
+from rnneval.engine.stitch import Progress
+from rnneval.errors import UsageError
+from rnneval.models.lm import RecurrentLM
+from rnneval.text import EncodedText
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateOptions:
+    """Where the state starts anew, and how long a step is."""
+
+    state: str = "carry"
+    segment: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.state not in {"carry", "reset"}:
+            raise UsageError(f"--state {self.state!r} is not known: give carry or reset")
+        if self.segment is not None and self.segment < 1:
+            raise UsageError(f"--segment {self.segment} is not a length: give at least 1 token")
+        if self.state == "reset" and self.segment is None:
+            raise UsageError("--state reset needs --segment N: after how many tokens the state starts anew")
+
+    @property
+    def signature(self) -> str:
+        """What two numbers must share: the length of a step is part of it only where the state is reset with it."""
+        return f"state:reset-{self.segment}" if self.state == "reset" else "state:carry"
+
+    @property
+    def step(self) -> int | None:
+        """The length of a step where it was asked for; the length of a reset state says nothing of it."""
+        return self.segment if self.state == "carry" else None
+
+    def spans(self, text: EncodedText) -> Spans:
+        """Cut the text's documents into stretches that begin with the initial state."""
+        if self.state == "reset" and self.segment is not None:
+            return reset_spans(text, self.segment)
+        return carried_spans(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streaming:
+    """How the text is read: nothing here changes a valid result."""
+
+    streams: int | str
+    tolerance: float
+    seed: int
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        if self.streams != "auto" and not (isinstance(self.streams, int) and self.streams >= 1):
+            raise UsageError(f"--streams {self.streams!r} is not a number of rows: give auto or at least 1")
+        if not 0 <= self.tolerance <= 1:
+            raise UsageError(f"--tolerance {self.tolerance} is not allowed: give 0 for equality, or up to 1")
+
+    def rows(self, lm: RecurrentLM, spans: Spans) -> int:
+        """Rows side by side: one where the model's rows cannot start at different times."""
+        if not lm.mixable:
+            return 1
+        return automatic_rows(spans.predictions) if isinstance(self.streams, str) else self.streams
