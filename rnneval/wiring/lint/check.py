@@ -28,7 +28,7 @@ def check_document(document: Document) -> tuple[LintFinding, ...]:
             for finding in _judged(document, facts):
                 found.setdefault(finding.order, finding)
         except RecursionError:
-            found[document.path, 0, 1, 1, "RNN000"] = _plain(document.path, "nested too deeply to be judged")
+            found[document.path, 0, 1, 1, "RNN000"] = unreadable(document.path, "nested too deeply to be judged")
     return tuple(sorted(found.values(), key=lambda finding: finding.order))
 
 
@@ -90,7 +90,8 @@ def _unreadable(document: Document) -> Iterator[LintFinding]:
             )
 
 
-def _plain(path: str, message: str) -> LintFinding:
+def unreadable(path: str, message: str) -> LintFinding:
+    """Say that a whole file could not be read."""
     return LintFinding(
         rule=UNREADABLE[0],
         code=UNREADABLE[1],
@@ -100,5 +101,5 @@ def _plain(path: str, message: str) -> LintFinding:
         column=1,
         end_line=1,
         end_column=1,
-        message=message,
+        message=f"cannot be read: {message}",
     )

@@ -140,6 +140,9 @@ def operate(machine: Machine, node: ast.Call, last: str, values: list[Value]) ->
     if not values or last in operations.FRESH:
         return Initial() if last in operations.FRESH else Data(frozenset({("made", node.lineno, node.col_offset)}))
     first = values[0]
+    if last == "stack" and isinstance(first, Many) and all(is_state(item) for item in first.items):
+        # Stacked states are taken apart again by their number.
+        return first
     if last in operations.JOINS:
         return _joined(machine, values)
     if last in operations.SAME_STATE and is_state(first):

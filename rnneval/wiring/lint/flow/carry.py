@@ -46,18 +46,30 @@ def _carriers(events: list[Event]) -> list[str]:
 
 def _returned(function: Function, parameters: list[str]) -> Iterator[Carried]:
     """Pair parameters with parts of what is returned: one with one, or several in their order."""
-    if not parameters:
-        return
     for _, value in function.returns:
         for option in options(value):
-            states = state_parts(option, parameters)
-            if len(parameters) == 1 and len(states) == 1:
-                yield Carried(parameters[0], states[0], "returned")
-            elif len(parameters) == 1 and len(states) > 1:
-                yield Carried(parameters[0], Many(tuple(states)), "returned")
-            elif len(parameters) == len(states):
+            if isinstance(option, Many) and not option.open:
+                parts = _parts(option, parameters)
                 order = sorted(parameters, key=function.parameters.index)
-                yield from (Carried(name, part, "returned") for name, part in zip(order, states, strict=True))
+                if len(parts) == len(order):
+                    yield from (Carried(name, part, "returned") for name, part in zip(order, parts, strict=True))
+
+
+def _parts(returned: Many, parameters: list[str]) -> list[Value]:
+    """Give the states among what is returned, as many as there are parameters; the first item is the output.
+
+    A cell's output is its state, so that nothing is said where an output could be taken for a state.
+    """
+    states = state_parts(returned, parameters)
+    output_is_state = bool(returned.items) and _is_state(returned.items[0], parameters)
+    if len(parameters) > 1:
+        return states[1:] if output_is_state and len(states) == len(parameters) + 1 else states
+    structures = [part for part in states if isinstance(part, Many | Table)]
+    if len(structures) == 1:
+        return structures
+    if output_is_state:
+        return [returned] if len(states) == len(returned.items) and not structures else []
+    return states if len(states) == 1 else [Many(tuple(states))] if states else []
 
 
 def state_parts(value: Value, parameters: list[str]) -> list[Value]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rnneval.wiring.lint.flow.facts import Event, Facts
-from rnneval.wiring.lint.flow.values import Choice, Data, Emitted, Value, options
+from rnneval.wiring.lint.flow.values import Data, Emitted, Value, options
 
 FRAMEWORKS = ("keras", "torch", "file")
 
@@ -71,6 +71,9 @@ def again(one: Event, other: Event) -> bool:
     return one.node is other.node and one.layer == other.layer and one.function == other.function
 
 
-def certain(value: Value | None) -> bool:
-    """Tell whether only one way leads here."""
-    return not isinstance(value, Choice)
+def unsure(event: Event) -> bool:
+    """Tell whether something that is not followed may have gone into the state: a state mapped by a layer, say."""
+    return any(isinstance(option, Data) and option.last_of is None for _, option in sources(event)) or (
+        event.state is not None
+        and any(isinstance(option, Data) and option.last_of is None for option in options(event.state))
+    )

@@ -22,9 +22,7 @@ class Stateful:
 
 def models(facts: Facts) -> list[Stateful]:
     """Find the variables that hold models with stateful layers, each with its `fit` calls."""
-    layers = {
-        id(node): node for key, node in facts.places.items() if facts.specs.get(key) and facts.specs[key].stateful
-    }
+    layers = _always_stateful(facts)
     if not layers:
         return []
     makers = _makers(facts.tree, layers)
@@ -36,6 +34,14 @@ def models(facts: Facts) -> list[Stateful]:
         for name in [name for owner, name in found if owner == id(scope)]:
             _fits(scope, found[id(scope), name])
     return list(found.values())
+
+
+def _always_stateful(facts: Facts) -> dict[int, ast.AST]:
+    """Find the constructors that make stateful layers whenever they are called."""
+    said: dict[int, set[bool | None]] = {}
+    for key, spec in facts.specs.items():
+        said.setdefault(id(facts.places[key]), set()).add(spec.stateful)
+    return {id(node): node for node in facts.places.values() if said.get(id(node)) == {True}}
 
 
 def _own(scope: ast.AST) -> Iterator[tuple[ast.AST, bool]]:

@@ -25,8 +25,8 @@ return x, (s1, s2)
 
 ## When it is silent
 A decoder that starts from an encoder's state (its sequence is not the encoder's outputs alone), layer by layer or fanned out; a layer fed
-with one vector repeated; a state that was mapped by a trained layer first; giver and receiver that call themselves encoder and
-decoder.
+with one vector repeated; a state that was mapped by a trained layer first, on any way through the code; a giver that reads backwards; giver
+and receiver that call themselves encoder and decoder.
 
 ## References
 Sutskever, Vinyals, Le (2014), *Sequence to Sequence Learning with Neural Networks*, for the handoff that is right; the TensorFlow
@@ -36,7 +36,7 @@ tutorial *Text generation with an RNN*, for the model that is stacked.
 from collections.abc import Iterator
 
 from rnneval.wiring.lint.flow.facts import Event, Facts
-from rnneval.wiring.lint.flow.relations import earlier_pass, feeds, given_by, judged, last_output
+from rnneval.wiring.lint.flow.relations import earlier_pass, feeds, given_by, judged, last_output, unsure
 from rnneval.wiring.lint.spot import Spot
 
 CODE = "RNN001"
@@ -57,6 +57,8 @@ def find(facts: Facts) -> Iterator[Spot]:
 
 
 def _giver(facts: Facts, event: Event) -> Event | None:
+    if unsure(event):
+        return None
     found = [giver for _, _, giver in given_by(facts, event)]
     last = last_output(facts, event)
     for giver in [*found, *([last] if last is not None else [])]:
@@ -67,5 +69,7 @@ def _giver(facts: Facts, event: Event) -> Event | None:
 
 
 def _is_handoff(giver: Event, event: Event) -> bool:
-    """Believe layers that say what they are: an encoder's state is meant for the decoder."""
+    """Believe layers that say what they are: an encoder's state is meant for the decoder, and so is that of a backward reader."""
+    if giver.spec.backwards and not event.spec.backwards:
+        return True
     return "enc" in giver.name.lower() and "dec" in event.name.lower()

@@ -66,7 +66,9 @@ def _in_classes(facts: Facts) -> Iterator[Spot]:
 def _stateful_of(facts: Facts, owner: str) -> dict[Key, str]:
     numbers = {function.number for function in facts.functions if function.owner == owner}
     return {
-        event.layer: event.name for event in facts.events if event.function in numbers and event.spec.stateful is True
+        event.layer: event.name
+        for event in facts.events
+        if event.function in numbers and event.spec.stateful is True and event.name.startswith("self.")
     }
 
 

@@ -1,0 +1,109 @@
+"""`rnneval lint PATH…`: wrong state wiring, found by reading source."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from rnneval.cli.options import output_options
+
+if TYPE_CHECKING:
+    from rnneval.wiring.lint.finding import LintFinding
+    from rnneval.wiring.lint.settings import Settings
+
+STANDARD_INPUT = "-"
+
+
+@click.command("lint", epilog="Example: rnneval lint train.py notebooks/")
+@click.argument("paths", metavar="PATH...", nargs=-1)
+@output_options("text", "json", "sarif", "github", "table")
+@click.option("--select", multiple=True, metavar="RULES", help="Only these: codes or names, with commas; may be repeated.")
+@click.option("--ignore", multiple=True, metavar="RULES", help="All but these.")
+@click.option("--stdin-filename", metavar="NAME", help="What to call standard input (-); .ipynb makes it a notebook.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Processes. [default: one a core]")
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
+@click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn here
+def command(
+    *,
+    paths: tuple[str, ...],
+    form: str,
+    out: str | None,
+    quiet: bool,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    stdin_filename: str | None,
+    jobs: int | None,
+    strict: bool,
+) -> int:
+    """Find wrong state wiring in Python files and notebooks by reading them: nothing is imported or run.
+
+    PATH is a file, a folder (searched; .gitignore is honoured) or - for standard input; without any, the current
+    folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
+    pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
+    """
+    from rnneval.wiring.lint.settings import read_settings
+
+    settings = read_settings().replaced(select, ignore)
+    findings, count = _found(paths or (".",), settings, stdin_filename, jobs)
+    text = _rendered(form, findings)
+    if out is not None:
+        _write(text, out)
+    if form not in ("text", "table"):
+        click.echo(text, nl=False)
+    elif not quiet:
+        click.echo(text, nl=False)
+        _summarise(findings, count)
+    if not count:
+        click.echo(f"rnneval: warning: no Python file or notebook in {' '.join(paths) or 'this folder'}", err=True)
+    return exit_code(findings, strict=strict)
+
+
+def exit_code(findings: "Sequence[LintFinding]", *, strict: bool) -> int:
+    """Give 1 where there is an error, or with `strict` anything at all; else 0."""
+    return int(any(strict or finding.severity == "error" for finding in findings))
+
+
+def _found(
+    paths: tuple[str, ...], settings: "Settings", name: str | None, jobs: int | None
+) -> "tuple[tuple[LintFinding, ...], int]":
+    from rnneval.wiring.lint.discover import discover
+    from rnneval.wiring.lint.run import cores, lint_files, wanted
+
+    found: tuple[LintFinding, ...] = ()
+    count = 0
+    if STANDARD_INPUT in paths:
+        from rnneval.wiring.lint.check import check_bytes
+
+        content = click.get_binary_stream("stdin").read()
+        found, count = wanted(check_bytes(name or STANDARD_INPUT, content), settings), 1
+    files = discover([path for path in paths if path != STANDARD_INPUT], settings)
+    return (*found, *lint_files(files, settings, jobs or cores())), count + len(files)
+
+
+def _rendered(form: str, findings: "Sequence[LintFinding]") -> str:
+    if form == "sarif":
+        from rnneval.render.sarif import lint_sarif
+
+        return lint_sarif(findings)
+    if form == "github":
+        from rnneval.render.github import lint_github
+
+        return lint_github(findings)
+    from rnneval.render.lint_text import lint_json, lint_text
+
+    return lint_json(findings) if form == "json" else lint_text(findings)
+
+
+def _summarise(findings: "Sequence[LintFinding]", count: int) -> None:
+    from rnneval.render.lint_text import lint_summary
+
+    if count and sys.stderr.isatty():
+        click.echo(lint_summary(findings, count), err=True)
+
+
+def _write(text: str, out: str) -> None:
+    from rnneval.recordfile import whole_file
+
+    with whole_file(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,112 @@
+"""SARIF 2.1.0: findings as code scanning services read them."""
+
+import inspect
+import json
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+from rnneval._version import __version__
+from rnneval.wiring.lint.finding import LintFinding
+from rnneval.wiring.lint.rules import all_rules
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+ROOT = "%SRCROOT%"
+
+
+def lint_sarif(findings: Sequence[LintFinding]) -> str:
+    """Give the log of one run: every rule with its text, every finding with its place."""
+    rules = [_rule(rule) for rule in all_rules()]
+    numbers = {rule["id"]: number for number, rule in enumerate([_UNREADABLE, *rules])}
+    log = {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {"name": "rnneval", "semanticVersion": _semantic(__version__), "rules": [_UNREADABLE, *rules]}
+                },
+                "columnKind": "unicodeCodePoints",
+                "originalUriBaseIds": {ROOT: {"description": {"text": "The folder that rnneval was run in."}}},
+                "results": [_result(finding, numbers[finding.code]) for finding in findings],
+            }
+        ],
+    }
+    return json.dumps(log, ensure_ascii=False, indent=2) + "\n"
+
+
+_UNREADABLE = {
+    "id": "RNN000",
+    "name": "invalid-source",
+    "shortDescription": {"text": "A file cannot be read as Python 3 or as a notebook."},
+    "defaultConfiguration": {"level": "warning"},
+}
+
+
+def _semantic(version: str) -> str:
+    """Write a Python version as a semantic one: three numbers, and the rest behind a hyphen."""
+    numbers = [part for part in version.split(".") if part.isdigit()][:3]
+    rest = version.removeprefix(".".join(numbers)).lstrip(".")
+    core = ".".join([*numbers, "0", "0", "0"][:3])
+    return f"{core}-{rest.replace('+', '.')}" if rest else core
+
+
+def _rule(rule: ModuleType) -> dict[str, Any]:
+    text = inspect.cleandoc(rule.__doc__ or "")
+    summary = text.partition("\n")[0]
+    return {
+        "id": rule.CODE,
+        "name": rule.NAME,
+        "shortDescription": {"text": summary},
+        "fullDescription": {"text": summary},
+        "help": {"text": text, "markdown": text},
+        "defaultConfiguration": {"level": rule.SEVERITY},
+    }
+
+
+def _result(finding: LintFinding, number: int) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": finding.code,
+        "ruleIndex": number,
+        "level": finding.severity,
+        "message": {"text": finding.message},
+        "locations": [_location(finding)],
+    }
+    if finding.suggestion is not None:
+        result["fixes"] = [_fix(finding, finding.suggestion)]
+    return result
+
+
+def _location(finding: LintFinding) -> dict[str, Any]:
+    place: dict[str, Any] = {"physicalLocation": {"artifactLocation": _artifact(finding), "region": _region(finding)}}
+    if finding.cell is not None:
+        # Lines count within the cell: SARIF has no word for cells but a logical place.
+        place["logicalLocations"] = [{"name": f"cell {finding.cell}", "kind": "element"}]
+    return place
+
+
+def _artifact(finding: LintFinding) -> dict[str, Any]:
+    path = finding.path.replace("\\", "/").removeprefix("./")
+    if path.startswith("/"):
+        return {"uri": "file://" + quote(path)}
+    return {"uri": quote(path), "uriBaseId": ROOT}
+
+
+def _region(finding: LintFinding) -> dict[str, int]:
+    return {
+        "startLine": finding.line,
+        "startColumn": finding.column,
+        "endLine": finding.end_line,
+        "endColumn": finding.end_column,
+    }
+
+
+def _fix(finding: LintFinding, text: str) -> dict[str, Any]:
+    replacement = {"deletedRegion": _region(finding), "insertedContent": {"text": text}}
+    return {
+        "description": {"text": f"Write {text}"},
+        "artifactChanges": [{"artifactLocation": _artifact(finding), "replacements": [replacement]}],
+    }
+
+

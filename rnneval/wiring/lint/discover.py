@@ -1,0 +1,108 @@
+"""Which files are read: what is named, and what lies in named folders and is not ignored."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnneval.errors import UsageError
+from rnneval.wiring.lint.patterns import matches
+from rnneval.wiring.lint.settings import Settings
+
+ENDINGS = (".py", ".pyi", ".ipynb")
+_NEVER = frozenset(
+    "__pycache__ .git .hg .svn .venv venv .tox .nox .eggs .mypy_cache .ruff_cache .pytest_cache .ipynb_checkpoints "
+    "node_modules __pypackages__ .direnv .pixi".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ignored:
+    """The lines of one .gitignore, and the folder that they count from."""
+
+    folder: str
+    lines: tuple[str, ...]
+
+    def says(self, path: str, is_folder: bool) -> bool | None:
+        """Give True for ignored, False for kept in spite of all, None where no line speaks of it."""
+        inside = os.path.relpath(path, self.folder).replace(os.sep, "/")
+        verdict = None
+        for line in self.lines:
+            negated = line.startswith("!")
+            pattern = line[1:] if negated else line
+            if (not pattern.endswith("/") or is_folder) and matches(pattern, inside):
+                verdict = not negated
+        return verdict
+
+
+def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> list[str]:
+    """Give the files to read, each once, in a fixed order.
+
+    Raises:
+        UsageError: a path does not exist.
+    """
+    found: dict[str, None] = {}
+    for path in map(os.fspath, paths):
+        if os.path.isdir(path):
+            found |= dict.fromkeys(_walk(path, settings))
+        elif os.path.exists(path):
+            found[path] = None
+        else:
+            raise UsageError(f"{path}: no such file or folder: give Python files, notebooks or folders, or - for standard input")
+    return list(found)
+
+
+def _walk(top: str, settings: Settings) -> Iterator[str]:
+    ignored = _above(top)
+    yield from _folder(top, ignored, settings)
+
+
+def _folder(folder: str, ignored: tuple[_Ignored, ...], settings: Settings) -> Iterator[str]:
+    own = _read_ignore(folder)
+    ignored = (*ignored, own) if own else ignored
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if is_folder and entry.name in _NEVER or not is_folder and not entry.name.endswith(ENDINGS):
+            continue
+        if _is_ignored(entry.path, is_folder, ignored) or any(settings.covers(line, entry.path) for line in settings.exclude):
+            continue
+        if is_folder:
+            yield from _folder(entry.path, ignored, settings)
+        elif entry.is_file():
+            yield entry.path
+
+
+def _is_ignored(path: str, is_folder: bool, ignored: tuple[_Ignored, ...]) -> bool:
+    for file in reversed(ignored):
+        said = file.says(path, is_folder)
+        if said is not None:
+            return said
+    return False
+
+
+def _above(top: str) -> tuple[_Ignored, ...]:
+    """Read the .gitignore files of the repository above a folder, outermost first."""
+    found: list[_Ignored] = []
+    folder = Path(top).absolute()
+    if (folder / ".git").exists():
+        return ()
+    for parent in folder.parents:
+        own = _read_ignore(str(parent))
+        found += [own] if own else []
+        if (parent / ".git").exists():
+            return tuple(reversed(found))
+    return ()
+
+
+def _read_ignore(folder: str) -> _Ignored | None:
+    try:
+        text = Path(folder, ".gitignore").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    lines = (line.rstrip("\r\n").rstrip(" ") for line in text.split("\n"))
+    kept = tuple(line.removeprefix("\\") if line.startswith("\\#") else line for line in lines if line and not line.startswith("#"))
+    return _Ignored(folder, kept) if kept else None
