@@ -33,7 +33,7 @@ def cautions(paired: Paired, clusters: Clusters | None) -> Iterator[str]:
     if clusters.kind == "documents" and clusters.largest_share > 2 / clusters.effective:
         yield (
             f"the largest of {clusters.count} documents holds {100 * clusters.largest_share:.0f} % of the text: "
-            "with documents so unequal the stated 5 % is up to 9 %; an equal excerpt of every document is better"
+            "with documents so unequal the stated 5 % can be 13 %; an equal excerpt of every document keeps it"
         )
     yield from _dominating(paired, clusters)
 

@@ -1,0 +1,197 @@
+"""The pytest plugin: the fixture `rnneval_gate` holds a run against the baseline that is kept beside the tests.
+
+    def test_model_did_not_get_worse(rnneval_gate):
+        run = rnneval.evaluate(rnneval.open("model.keras"), "held_out.txt")
+        rnneval_gate(run, allow={"perplexity": "+1%"}, require=["accuracy>=0.5"])
+
+Every pytest run imports this file, of projects too that never use the fixture: so it imports nothing but pytest, and
+the rest when the fixture is called (a test holds it to 20 ms).
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+if TYPE_CHECKING:
+    from rnneval.records import Gate, Run
+
+    AnyRun = Run | str | os.PathLike[str]
+
+_FOLDER = "baselines"
+_PROPERTY = "rnneval_baseline"
+_written = pytest.StashKey[dict[Path, str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that find, create and update baselines."""
+    group = parser.getgroup("rnneval", "rnneval: gates on held-out perplexity")
+    group.addoption(
+        "--rnneval-baseline",
+        metavar="FOLDER",
+        help=f"where baselines are kept (default: ini value rnneval_baseline, else {_FOLDER}/ beside each test file)",
+    )
+    group.addoption("--rnneval-create", action="store_true", help="write the baselines that are missing")
+    group.addoption("--rnneval-update", action="store_true", help="make every run the new baseline")
+    parser.addini("rnneval_baseline", "folder of the baselines, from the root of the tests", default="")
+
+
+@pytest.fixture
+def rnneval_gate(request: pytest.FixtureRequest) -> "RnnevalGate":
+    """Hold a run against its baseline: `rnneval_gate(run, name=…, allow={…}, require=[…])`."""
+    return RnnevalGate(request)
+
+
+class RnnevalGate:
+    """What the fixture gives: call it with a run, once or, with a name each, several times in a test."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._config = request.config
+        self._node = request.node
+        self._called: set[str] = set()
+
+    def __call__(
+        self,
+        run: "AnyRun | Sequence[AnyRun]",
+        *,
+        name: str | None = None,
+        allow: Mapping[str, str | float] | None = None,
+        require: Sequence[str] = (),
+        inconclusive: Literal["fail", "warn"] = "fail",
+    ) -> "Gate | None":
+        """Judge the run; several are runs of one recipe, each with a baseline of its own.
+
+        Args:
+            run: A run record, or the path of one.
+            name: The baseline's name; by default the test's.
+            allow: By how much a metric may get worse; by default perplexity by 1 %.
+            require: Limits on figures of the record.
+            inconclusive: `warn` lets a test pass that has too little text for a verdict.
+
+        Returns:
+            The verdict; None where the baseline was just written.
+
+        Raises:
+            AssertionError: the verdict is not pass.
+        """
+        __tracebackhide__ = True
+        from rnneval.errors import RnnevalError
+
+        refused, verdict = "", None
+        try:
+            verdict = self._judged(_runs(run), self._name(name), allow, require)
+        except RnnevalError as error:
+            refused = f"rnneval: {error}"
+        if refused:  # not inside the handler, or the report would show the error twice, once as a traceback
+            pytest.fail(refused, pytrace=False)
+        if verdict is None or verdict.verdict == "pass":
+            return verdict
+        if verdict.verdict == "inconclusive" and inconclusive == "warn":
+            self._node.warn(pytest.PytestWarning(f"rnneval_gate: {verdict.reason}"))
+            return verdict
+        raise AssertionError(_message(verdict))
+
+    def _judged(
+        self, runs: "list[Run]", name: str, allow: Mapping[str, str | float] | None, require: Sequence[str]
+    ) -> "Gate | None":
+        from rnneval.gates.sides import Named
+        from rnneval.gates.verdicts import judge
+        from rnneval.recordfile import read_run
+
+        paths = self._paths(name, len(runs))
+        missing = [path for path in paths if not path.exists()]
+        candidates = [Named(name=f"this run{_number(i, runs)}", record=run) for i, run in enumerate(runs, 1)]
+        if self._config.getoption("--rnneval-update") or (missing and self._config.getoption("--rnneval-create")):
+            if require and (limits := judge(candidates, require=require)).verdict != "pass":
+                return limits
+            self._write(runs, paths)
+            return None
+        if missing:
+            line = f'pytest "{self._node.nodeid}" --rnneval-create'
+            pytest.fail(f"rnneval: {missing[0]}: no such baseline; to make it of this run: {line}", pytrace=False)
+        baselines = [Named(name=self._shown(path), record=read_run(path)) for path in paths]
+        return judge(candidates, baselines, allow=allow, require=require)
+
+    def _write(self, runs: "list[Run]", paths: list[Path]) -> None:
+        """Write all baselines or none; a run with which nothing could be compared is refused."""
+        from contextlib import ExitStack
+
+        from rnneval.errors import UsageError
+        from rnneval.recordfile import encode, whole_file
+
+        if not all(run.valid and run.total_nats is not None for run in runs):
+            raise UsageError("this run is marked not valid or not finite: nothing could be compared with it")
+        written = self._config.stash.setdefault(_written, {})
+        for path in paths:
+            if written.setdefault(path, self._node.nodeid) != self._node.nodeid:
+                raise UsageError(f"{path}: also the baseline of {written[path]}; give each gate its own name=")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            for run, path in zip(runs, paths, strict=True):
+                stack.enter_context(whole_file(path)).write_text(encode(run), encoding="utf-8")
+        # User properties travel from xdist's workers to the terminal, and into pytest's own JUnit file.
+        self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in paths)
+
+    def _name(self, name: str | None) -> str:
+        from rnneval.errors import UsageError
+
+        chosen = _file_name(name or self._node.nodeid.rpartition("/")[2].replace(".py::", ".").replace("::", "."))
+        if chosen in self._called:
+            raise UsageError(f"two gates are called {chosen!r} in one test: give each its own name=")
+        self._called.add(chosen)
+        return chosen
+
+    def _paths(self, name: str, count: int) -> list[Path]:
+        folder = self._config.getoption("--rnneval-baseline") or self._config.getini("rnneval_baseline")
+        where = self._config.rootpath / folder if folder else self._node.path.parent / _FOLDER
+        return [where / (f"{name}.json" if count == 1 else f"{name}-{i}.json") for i in range(1, count + 1)]
+
+    def _shown(self, path: Path) -> str:
+        return os.path.relpath(path, self._config.rootpath)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the baselines that were written."""
+    written = sorted(
+        {
+            str(value)
+            for reports in terminalreporter.stats.values()
+            for report in reports
+            for key, value in getattr(report, "user_properties", ())
+            if key == _PROPERTY
+        }
+    )
+    if written:
+        terminalreporter.section("rnneval baselines written")
+        for path in written:
+            terminalreporter.line(path)
+
+
+def _runs(run: "AnyRun | Sequence[AnyRun]") -> "list[Run]":
+    from rnneval.recordfile import read_run
+    from rnneval.records import Run
+
+    several = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
+    return [each if isinstance(each, Run) else read_run(each) for each in several]
+
+
+def _number(index: int, runs: "list[Run]") -> str:
+    return f" {index}" if len(runs) > 1 else ""
+
+
+def _message(verdict: "Gate") -> str:
+    from rnneval.render.gate_table import plain_gate
+
+    return f"{verdict.verdict}: {verdict.reason}\n\n{plain_gate(verdict)}"
+
+
+def _file_name(name: str) -> str:
+    """Make a name that every file system takes.
+
+    >>> _file_name("test_model.test_char[gru/2 layers]")
+    'test_model.test_char-gru-2-layers'
+    """
+    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "gate"
