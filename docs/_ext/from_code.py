@@ -1,0 +1,231 @@
+"""Parts of the pages that are read from the code when the docs are built: no copy that could grow old.
+
+A page says where such a part goes by a line `<!-- from code: NAME -->`. Rules, metrics and records are read as source
+(`ast`), commands from click; neither TensorFlow nor a model is needed. The functions are pure: text out, no disk.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rnneval import recordfile
+from rnneval.cli.commands.explain import Entry, entries
+from rnneval.cli.main import rnneval_command
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = re.compile(r"^<!-- from code: (?P<name>[a-z ]+) -->$", re.MULTILINE)
+_KINDS = {"metrics": "metric", "baselines": "baseline", "rules": "rule", "lint rules": "lint rule"}
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def fill(page: str) -> str:
+    """Put each part in its place.
+
+    Raises:
+        KeyError: the page asks for a part that does not exist.
+    """
+    return PLACE.sub(lambda place: PARTS[place["name"]](), page)
+
+
+def explained(kind: str) -> str:
+    """Every text of `rnneval explain` of one kind, a section each."""
+    return "\n\n".join(section(entry) for entry in entries() if entry.kind == kind)
+
+
+def section(entry: Entry) -> str:
+    """One text, with a label that pages can link to, such as `lint-rule-shared-state`."""
+    label = f"{entry.kind} {entry.name}".replace(" ", "-").replace("_", "-")
+    title = f"{entry.name} ({entry.code})" if entry.code else entry.name
+    return f"({label})=\n## {title}\n\n{demoted(entry.text)}"
+
+
+def demoted(text: str) -> str:
+    """One level down for every heading outside of code."""
+    pieces, end = [], 0
+    for code in _FENCED.finditer(text):
+        pieces += [re.sub(r"(?m)^#", "##", text[end : code.start()]), code.group()]
+        end = code.end()
+    return "".join([*pieces, re.sub(r"(?m)^#", "##", text[end:])])
+
+
+def commands() -> str:
+    """Every command with its example, its arguments and its options."""
+    context = click.Context(rnneval_command, info_name="rnneval")
+    found = [(name, rnneval_command.get_command(context, name)) for name in rnneval_command.list_commands(context)]
+    return "\n\n".join(_command(name, command, context) for name, command in found if command is not None)
+
+
+def _command(name: str, command: click.Command, parent: click.Context) -> str:
+    context = click.Context(command, info_name=name, parent=parent)
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    example = (command.epilog or "").removeprefix("Example: ")
+    options = [_option(option) for option in command.get_params(context) if isinstance(option, click.Option)]
+    parts = [
+        f"(command-{name})=\n## {context.command_path}",
+        _paragraphs(command.help or ""),
+        f"```sh\n{example}\n```" if example else "",
+        f"Usage: `{usage}`",
+        "\n".join(option for option in options if option),
+    ]
+    return "\n\n".join(part for part in parts if part).rstrip()
+
+
+def _option(option: click.Option) -> str:
+    if option.hidden or "--help" in option.opts:
+        return ""
+    names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len, reverse=True))
+    choices = "|".join(option.type.choices) if isinstance(option.type, click.Choice) else option.metavar or ""
+    plain = "" if option.is_flag else f" `{choices or option.type.name.upper()}`"
+    said = option.help or "What is printed."
+    default = f" Default: `{option.default}`." if option.show_default and option.default is not None else ""
+    return f"{names}{plain}\n: {said}{default}\n"
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def schemas() -> str:
+    """The JSON Schema of every record, as it is generated."""
+    return "\n\n".join(
+        f"({label(name)})=\n## {name}\n\n```json\n{json.dumps(recordfile.json_schema(name), indent=2)}\n```"
+        for name in recordfile.schema_names()
+    )
+
+
+def label(schema: str) -> str:
+    """The label of a schema's section."""
+    return "schema-" + schema.replace(".", "-").replace("/", "-")
+
+
+def record(module: str) -> str:
+    """The keys of every value of a file of `rnneval/records/`, the record itself first."""
+    tree = ast.parse((ROOT / "rnneval" / "records" / f"{module}.py").read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    whole_first = sorted(classes, key=lambda node: not any(word.arg == "tag" for word in node.keywords))
+    about = {node.name: _cell(ast.get_docstring(node) or "") for node in classes}
+    return "\n\n".join(_value(node, about) for node in whole_first)
+
+
+def _value(node: ast.ClassDef, about: dict[str, str]) -> str:
+    """A table of one value's keys; a key that says nothing of its own says what its type is."""
+    rows = [f"| `{key}` | `{kind}` | {said or about.get(kind, '')} |" for key, kind, said in _keys(node)]
+    head = f"### {node.name}\n\n{ast.get_docstring(node) or ''}"
+    return "\n".join([head, "", "| key | type | meaning |", "| --- | --- | --- |", *rows]) if rows else head
+
+
+def _keys(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
+    tag = next((ast.literal_eval(word.value) for word in node.keywords if word.arg == "tag"), None)
+    if tag is not None:
+        yield "schema", "str", f"Always `{tag}`."
+    for place, item in enumerate(node.body):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            after = node.body[place + 1] if place + 1 < len(node.body) else None
+            kind, optional = _kind(item)
+            yield _name(item.target.id, item.value), kind, ("*Optional.* " if optional else "") + _cell(_string(after))
+
+
+def _name(attribute: str, default: ast.expr | None) -> str:
+    """The key in JSON: the attribute, unless `msgspec.field(name=…)` gives another."""
+    words = default.keywords if isinstance(default, ast.Call) else []
+    return next((ast.literal_eval(word.value) for word in words if word.arg == "name"), attribute)
+
+
+def _kind(item: ast.AnnAssign) -> tuple[str, bool]:
+    """The type as a reader of JSON needs it, without bounds; and whether the key may be absent."""
+    plain = re.sub(r"Annotated\[(\w+), .*?\)\]", r"\1", ast.unparse(item.annotation))
+    plain = re.sub(r"tuple\[([^\[\]]+), \.\.\.\]", r"list[\1]", plain)
+    for ours, json_name in (("Count", "int"), ("Sha256", "str")):
+        plain = re.sub(rf"\b{ours}\b", json_name, plain)
+    return _cell(plain.removesuffix(" | None")), plain.endswith(" | None")
+
+
+def _string(node: ast.stmt | None) -> str:
+    match node:
+        case ast.Expr(value=ast.Constant(value=str(text))):
+            return text
+    return ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def unreleased() -> str:
+    """What the fragments of `docs/changelog.d` say, by kind: what the next release will say."""
+    titles = {"added": "Added", "changed": "Changed", "fixed": "Fixed"}
+    found = {
+        kind: sorted((ROOT / "docs" / "changelog.d").glob(f"*.{kind}.md"), key=lambda path: path.name)
+        for kind in titles
+    }
+    lists = [
+        "\n".join([f"### {title}", "", *(f"- {_indented(path)}" for path in found[kind])])
+        for kind, title in titles.items()
+        if found[kind]
+    ]
+    return "\n\n".join(["## Not yet released", *lists]) if lists else ""
+
+
+def _indented(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip().replace("\n", "\n  ")
+
+
+def other_pages() -> str:
+    """Pages at the top of `docs/` that the index does not name, so that a new page is never lost."""
+    named = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
+    pages = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
+    return "\n".join(page for page in pages if page != "index" and page not in named)
+
+
+def restructured(lines: list[str]) -> list[str]:
+    """A docstring for autodoc: its code spans and bars as reStructuredText wants them; examples stay as they are."""
+    found, in_example = [], False
+    for line in lines:
+        in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
+        found.append(line if in_example else _span(line))
+    return found
+
+
+def _span(line: str) -> str:
+    pieces = re.split(r"(?<!`)`([^`]+)`(?!`)", line)  # outside and inside of code by turns
+    return "".join(f"``{piece}``" if place % 2 else piece.replace("|", r"\|") for place, piece in enumerate(pieces))
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    **{name: partial(explained, kind) for name, kind in _KINDS.items()},
+    "commands": commands,
+    "schemas": schemas,
+    **{f"{name} record": partial(record, name) for name in ("run", "wiring", "gate", "opened")},
+    "other pages": other_pages,
+    "unreleased": unreleased,
+}
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register with Sphinx."""
+
+    def filled(_app: Any, _page: str, content: list[str]) -> None:
+        content[0] = fill(content[0])
+
+    def respelled(*about: Any) -> None:
+        lines = about[-1]
+        lines[:] = restructured(lines)
+
+    app.connect("source-read", filled)
+    app.connect("autodoc-process-docstring", respelled, priority=400)  # before napoleon, at 500
+    app.connect("env-get-outdated", lambda *_: sorted(_pages_from_code()))
+    return {"parallel_read_safe": True}
+
+
+def _pages_from_code() -> Iterator[str]:
+    """Pages that are made anew at every build, since the code may have changed and the page not."""
+    docs = ROOT / "docs"
+    for path in docs.rglob("*.md"):
+        if PLACE.search(path.read_text(encoding="utf-8")):
+            yield path.relative_to(docs).with_suffix("").as_posix()
