@@ -25,7 +25,11 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
         "runs": [
             {
                 "tool": {
-                    "driver": {"name": "rnneval", "semanticVersion": _semantic(__version__), "rules": [_UNREADABLE, *rules]}
+                    "driver": {
+                        "name": "rnneval",
+                        "semanticVersion": _semantic(__version__),
+                        "rules": [_UNREADABLE, *rules],
+                    }
                 },
                 "columnKind": "unicodeCodePoints",
                 "originalUriBaseIds": {ROOT: {"description": {"text": "The folder that rnneval was run in."}}},
@@ -108,5 +112,3 @@ def _fix(finding: LintFinding, text: str) -> dict[str, Any]:
         "description": {"text": f"Write {text}"},
         "artifactChanges": [{"artifactLocation": _artifact(finding), "replacements": [replacement]}],
     }
-
-

@@ -18,7 +18,9 @@ STANDARD_INPUT = "-"
 @click.command("lint", epilog="Example: rnneval lint train.py notebooks/")
 @click.argument("paths", metavar="PATH...", nargs=-1)
 @output_options("text", "json", "sarif", "github", "table")
-@click.option("--select", multiple=True, metavar="RULES", help="Only these: codes or names, with commas; may be repeated.")
+@click.option(
+    "--select", multiple=True, metavar="RULES", help="Only these: codes or names, with commas; may be repeated."
+)
 @click.option("--ignore", multiple=True, metavar="RULES", help="All but these.")
 @click.option("--stdin-filename", metavar="NAME", help="What to call standard input (-); .ipynb makes it a notebook.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Processes. [default: one a core]")
@@ -75,7 +77,7 @@ def _found(
     if STANDARD_INPUT in paths:
         from rnneval.wiring.lint.check import check_bytes
 
-        content = click.get_binary_stream("stdin").read()
+        content = sys.stdin.buffer.read()
         found, count = wanted(check_bytes(name or STANDARD_INPUT, content), settings), 1
     files = discover([path for path in paths if path != STANDARD_INPUT], settings)
     return (*found, *lint_files(files, settings, jobs or cores())), count + len(files)

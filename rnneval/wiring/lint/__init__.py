@@ -1,7 +1,7 @@
 """The same invariant, found by reading source: nothing is imported, run or built.
 
-`lint` is the way in from Python; `rnneval lint` the one from the command line. `flow` gathers the facts of a file once, `rules` are
-pure functions of facts, one file each.
+`lint` is the way in from Python; `rnneval lint` the one from the command line. `flow` gathers the facts of a file
+once, `rules` are pure functions of facts, one file each.
 """
 
 import os

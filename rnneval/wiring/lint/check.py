@@ -1,6 +1,7 @@
 """One document in, its findings out."""
 
 from collections.abc import Iterator
+from types import ModuleType
 
 from rnneval.wiring.lint.document import Cell, Document, read_document
 from rnneval.wiring.lint.finding import LintFinding
@@ -38,20 +39,20 @@ def _judged(document: Document, facts: Facts) -> Iterator[LintFinding]:
             cell, line = document.place(getattr(spot.node, "lineno", 1))
             last = line + (getattr(spot.node, "end_lineno", 0) or 0) - getattr(spot.node, "lineno", 0)
             if not silenced(cell.lines, line, last, rule.CODE) and not _whole_file(document, rule.CODE):
-                yield _finding(document, rule.NAME, rule.CODE, rule.SEVERITY, spot, cell, line)
+                yield _finding(document, rule, spot, cell, line)
 
 
 def _whole_file(document: Document, code: str) -> bool:
     return any(file_silenced(cell.lines, code) for cell in document.cells)
 
 
-def _finding(document: Document, name: str, code: str, severity: str, spot: Spot, cell: Cell, line: int) -> LintFinding:
+def _finding(document: Document, rule: ModuleType, spot: Spot, cell: Cell, line: int) -> LintFinding:
     node = spot.node
     start = getattr(node, "lineno", 1)
     return LintFinding(
-        rule=name,
-        code=code,
-        severity=severity,  # type: ignore[arg-type]
+        rule=rule.NAME,
+        code=rule.CODE,
+        severity=rule.SEVERITY,
         path=document.path,
         cell=cell.number,
         line=line,

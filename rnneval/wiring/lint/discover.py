@@ -11,8 +11,25 @@ from rnneval.wiring.lint.settings import Settings
 
 ENDINGS = (".py", ".pyi", ".ipynb")
 _NEVER = frozenset(
-    "__pycache__ .git .hg .svn .venv venv .tox .nox .eggs .mypy_cache .ruff_cache .pytest_cache .ipynb_checkpoints "
-    "node_modules __pypackages__ .direnv .pixi".split()
+    [
+        "__pycache__",
+        ".git",
+        ".hg",
+        ".svn",
+        ".venv",
+        "venv",
+        ".tox",
+        ".nox",
+        ".eggs",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        ".ipynb_checkpoints",
+        "node_modules",
+        "__pypackages__",
+        ".direnv",
+        ".pixi",
+    ]
 )
 
 
@@ -42,13 +59,16 @@ def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> lis
         UsageError: a path does not exist.
     """
     found: dict[str, None] = {}
-    for path in map(os.fspath, paths):
-        if os.path.isdir(path):
+    for given in paths:
+        path = os.fspath(given)
+        if Path(path).is_dir():
             found |= dict.fromkeys(_walk(path, settings))
-        elif os.path.exists(path):
+        elif Path(path).exists():
             found[path] = None
         else:
-            raise UsageError(f"{path}: no such file or folder: give Python files, notebooks or folders, or - for standard input")
+            raise UsageError(
+                f"{path}: no such file or folder: give Python files, notebooks or folders, or - for standard input"
+            )
     return list(found)
 
 
@@ -66,9 +86,11 @@ def _folder(folder: str, ignored: tuple[_Ignored, ...], settings: Settings) -> I
         return
     for entry in entries:
         is_folder = entry.is_dir(follow_symlinks=False)
-        if is_folder and entry.name in _NEVER or not is_folder and not entry.name.endswith(ENDINGS):
+        if (is_folder and entry.name in _NEVER) or (not is_folder and not entry.name.endswith(ENDINGS)):
             continue
-        if _is_ignored(entry.path, is_folder, ignored) or any(settings.covers(line, entry.path) for line in settings.exclude):
+        if _is_ignored(entry.path, is_folder, ignored) or any(
+            settings.covers(line, entry.path) for line in settings.exclude
+        ):
             continue
         if is_folder:
             yield from _folder(entry.path, ignored, settings)
@@ -104,5 +126,9 @@ def _read_ignore(folder: str) -> _Ignored | None:
     except OSError:
         return None
     lines = (line.rstrip("\r\n").rstrip(" ") for line in text.split("\n"))
-    kept = tuple(line.removeprefix("\\") if line.startswith("\\#") else line for line in lines if line and not line.startswith("#"))
+    kept = tuple(
+        line.removeprefix("\\") if line.startswith("\\#") else line
+        for line in lines
+        if line and not line.startswith("#")
+    )
     return _Ignored(folder, kept) if kept else None

@@ -1,4 +1,4 @@
-"""Patterns of paths, as .gitignore writes them: `*`, `?`, `[…]`, `**`, a slash that anchors, a slash that means folders."""
+"""Patterns of paths, as .gitignore writes them: `*`, `?`, `[…]`, `**`, slashes that anchor or mean folders."""
 
 import re
 from functools import lru_cache

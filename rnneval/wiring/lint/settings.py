@@ -3,7 +3,6 @@
 import os
 import tomllib
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ def _settings(table: dict[str, Any], file: Path) -> Settings:
 def _strings(value: object, where: str) -> tuple[str, ...]:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    raise UsageError(f"{where} is a list of strings, such as [\"RNN001\"]; it is {value!r}")
+    raise UsageError(f'{where} is a list of strings, such as ["RNN001"]; it is {value!r}')
 
 
 def chosen(rules: tuple[str, ...], where: str) -> frozenset[str]:
@@ -112,18 +111,14 @@ def chosen(rules: tuple[str, ...], where: str) -> frozenset[str]:
         }
         if word and not matching:
             names = ", ".join(sorted(name for name in known if not name.startswith("RNN")))
-            raise UsageError(f"{where}: no rule is called {word!r}: there are RNN000 to {max(known.values())}, or {names}")
+            raise UsageError(
+                f"{where}: no rule is called {word!r}: there are RNN000 to {max(known.values())}, or {names}"
+            )
         found |= matching if word else set()
     return frozenset(found)
 
 
-@cache
-def _absolute(root: Path) -> str:
-    return os.path.abspath(root)
-
-
 def _relative(path: str, root: Path) -> str:
     """Write a path below a folder as that folder sees it."""
-    whole, top = os.path.abspath(path), _absolute(root)
-    inside = whole.startswith(top.rstrip(os.sep) + os.sep)
-    return (os.path.relpath(whole, top) if inside else whole).replace(os.sep, "/")
+    whole, top = Path(os.path.normpath(Path(path).absolute())), root.absolute()
+    return (whole.relative_to(top) if whole.is_relative_to(top) else whole).as_posix()

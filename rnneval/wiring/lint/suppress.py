@@ -29,11 +29,11 @@ def _silences(line: str, code: str) -> bool:
 
 
 def file_silenced(lines: Sequence[str], code: str) -> bool:
-    """Tell whether a line of its own (`# rnneval: noqa`, `# ruff: noqa: RNN001`) silences the code in the whole file."""
+    """Tell whether a line of its own (`# rnneval: noqa`, `# ruff: noqa: RNN001`) silences the code in the file."""
     for line in lines:
-        if "noqa" in line and (found := _FILE.match(line)):
-            if found.group("list") is None or code in _listed(found.group("codes")):
-                return True
+        found = _FILE.match(line) if "noqa" in line else None
+        if found is not None and (found.group("list") is None or code in _listed(found.group("codes"))):
+            return True
     return False
 
 

@@ -1,6 +1,8 @@
 """Calls: constructors, well-known functions, the file's own functions, and recurrent layers."""
 
 import ast
+from collections.abc import Callable
+from typing import Any
 
 from rnneval.wiring.lint.flow import classes, expressions, layercall, mutation, naming, operations
 from rnneval.wiring.lint.flow.constructors import construct
@@ -20,6 +22,7 @@ from rnneval.wiring.lint.flow.values import (
     Method,
     Mixed,
     Object,
+    Table,
     Value,
     blend,
     options,
@@ -75,21 +78,8 @@ def call(machine: Machine, node: ast.Call) -> Value:
     arguments = Arguments(machine, node)
     if isinstance(callee, Choice):
         callee = _one_of(callee)
-    if isinstance(callee, Layer):
-        return layercall.layer_call(machine, node, callee, arguments)
-    if isinstance(callee, Known):
-        return _known(machine, node, callee.name, arguments)
-    if isinstance(callee, Local):
-        return _local(machine, node, callee, arguments)
-    if isinstance(callee, Object):
-        return _object(machine, node, callee, arguments)
-    if isinstance(callee, Method):
-        return _method(machine, node, callee, arguments)
-    if isinstance(callee, Incoming) and callee.path and isinstance(callee.path[-1], str):
-        return _on_incoming(machine, node, callee, arguments)
-    if isinstance(callee, Graph):
-        return layercall.graph_call(machine, node, callee, arguments)
-    return layercall.unknown_call(machine, node, arguments)
+    handler = _CALLS.get(type(callee))
+    return handler(machine, node, callee, arguments) if handler else layercall.unknown_call(machine, node, arguments)
 
 
 def _one_of(callee: Choice) -> Value:
@@ -118,18 +108,17 @@ def _agreed(said: list[bool | None]) -> bool | None:
     return said[0] if len(set(said)) == 1 else None
 
 
-def _known(machine: Machine, node: ast.Call, name: str, arguments: Arguments) -> Value:
+def _known(machine: Machine, node: ast.Call, callee: Known, arguments: Arguments) -> Value:
+    name, last = callee.name, callee.name.rpartition(".")[2]
     made = construct(machine, node, name, arguments)
     if made is not None:
         return made
-    last = name.rpartition(".")[2]
-    if name.startswith("builtins.") and last in ("print", "len", "isinstance", "range", "type", "hasattr", "super"):
+    if name.startswith("builtins.") and last in operations.TELLS_NOTHING:
         return NOTHING
     if last in operations.KEEPS_CONTAINER and len(arguments.positional) == 1:
         inner = arguments.positional[0]
-        return inner if isinstance(inner, Many | Incoming | Choice | Emitted) else data_of(machine, inner)
-    if last == "ModuleDict" and arguments.positional:
-        return arguments.positional[0]
+        kept = isinstance(inner, Many | Table | Incoming | Choice | Emitted)
+        return inner if kept else data_of(machine, inner)
     if last[:1].isupper() and (naming.is_keras(name) or name.startswith("torch.nn.")):
         return Object(name, machine.key(node))
     return operate(machine, node, last, arguments.all)
@@ -140,24 +129,20 @@ def operate(machine: Machine, node: ast.Call, last: str, values: list[Value]) ->
     if not values or last in operations.FRESH:
         return Initial() if last in operations.FRESH else Data(frozenset({("made", node.lineno, node.col_offset)}))
     first = values[0]
-    if last == "stack" and isinstance(first, Many) and all(is_state(item) for item in first.items):
-        # Stacked states are taken apart again by their number.
-        return first
     if last in operations.JOINS:
-        return _joined(machine, values)
-    if last in operations.SAME_STATE and is_state(first):
+        return _joined(machine, last, values)
+    if last in operations.SAME_STATE and (is_state(first) or isinstance(first, Initial)):
         return touched(machine, first)
-    if last in operations.SAME_STATE and isinstance(first, Initial):
-        return first
     if last in operations.SAME_SEQUENCE:
         return data_of(machine, first)
     mixed = blend(data_of(machine, value) for value in values)
-    if last in operations.CUTS:
-        return cut(mixed, (node.lineno, node.col_offset))
-    return through(mixed)
+    return cut(mixed, (node.lineno, node.col_offset)) if last in operations.CUTS else through(mixed)
 
 
-def _joined(machine: Machine, values: list[Value]) -> Value:
+def _joined(machine: Machine, last: str, values: list[Value]) -> Value:
+    if last == "stack" and isinstance(values[0], Many) and all(is_state(item) for item in values[0].items):
+        # Stacked states are taken apart again by their number.
+        return values[0]
     parts = values[0].items if isinstance(values[0], Many) else tuple(values)
     if parts and all(is_state(item) for item in parts):
         return Mixed(parts)
@@ -196,13 +181,17 @@ def _method(machine: Machine, node: ast.Call, callee: Method, arguments: Argumen
         return layercall.graph_call(machine, node, owner, arguments)
     if name in operations.CHANGES and isinstance(node.func, ast.Attribute):
         return _change(machine, node, owner, name, arguments)
+    return _plain_method(machine, node, owner, name, arguments)
+
+
+def _plain_method(machine: Machine, node: ast.Call, owner: Value, name: str, arguments: Arguments) -> Value:
+    """Call a method of a tensor or a container: its name tells what it does."""
     if name in ("get", "pop", "copy") and isinstance(owner, Many | Choice):
         return owner if name == "copy" else data_of(machine, owner)
     if isinstance(owner, Object):
         return operate(machine, node, name, arguments.all)
-    for value in arguments.all:
+    for value in (owner, *arguments.all):
         mark_read(machine, value)
-    mark_read(machine, owner)
     return operate(machine, node, name, [owner, *arguments.all])
 
 
@@ -232,7 +221,7 @@ def _change(machine: Machine, node: ast.Call, owner: Value, name: str, arguments
 
 def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: Arguments) -> Value:
     """Call a method of what came in, such as `states.detach()` or `self.state.assign(h)`."""
-    last = str(callee.path[-1])
+    last = str(callee.path[-1]) if callee.path else ""
     owner = Incoming(callee.carrier, callee.path[:-1])
     if not last.startswith("."):
         return layercall.unknown_call(machine, node, arguments)
@@ -249,3 +238,22 @@ def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: 
         machine.frame.function.reads.add(owner.carrier)
     found = layercall.carried_by_idiom(machine, node, arguments)
     return found if found is not None else operate(machine, node, name, [owner, *arguments.all])
+
+
+def _layer(machine: Machine, node: ast.Call, callee: Layer, arguments: Arguments) -> Value:
+    return layercall.layer_call(machine, node, callee, arguments)
+
+
+def _graph(machine: Machine, node: ast.Call, callee: Graph, arguments: Arguments) -> Value:
+    return layercall.graph_call(machine, node, callee, arguments)
+
+
+_CALLS: dict[type, Callable[[Machine, ast.Call, Any, Arguments], Value]] = {
+    Layer: _layer,
+    Known: _known,
+    Local: _local,
+    Object: _object,
+    Method: _method,
+    Incoming: _on_incoming,
+    Graph: _graph,
+}

@@ -1,7 +1,7 @@
-"""What a function takes in and what it leaves for its next call: parameters with returned values, attributes with themselves."""
+"""What a function takes in, paired with what it leaves there for its next call."""
 
-import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from rnneval.wiring.lint.flow.env import Env
 from rnneval.wiring.lint.flow.facts import Carried, Event, Function
@@ -64,7 +64,7 @@ def _parts(returned: Many, parameters: list[str]) -> list[Value]:
     output_is_state = bool(returned.items) and _is_state(returned.items[0], parameters)
     if len(parameters) > 1:
         return states[1:] if output_is_state and len(states) == len(parameters) + 1 else states
-    structures = [part for part in states if isinstance(part, Many | Table)]
+    structures: list[Value] = [part for part in states if isinstance(part, Many | Table)]
     if len(structures) == 1:
         return structures
     if output_is_state:
@@ -82,7 +82,9 @@ def state_parts(value: Value, parameters: list[str]) -> list[Value]:
 def _is_state(value: Value, parameters: list[str]) -> bool:
     found = list(leaves(value))
     own = [
-        leaf for leaf in found if isinstance(leaf, Emitted) or isinstance(leaf, Incoming) and leaf.carrier in parameters
+        leaf
+        for leaf in found
+        if isinstance(leaf, Emitted) or (isinstance(leaf, Incoming) and leaf.carrier in parameters)
     ]
     return bool(own)
 
@@ -100,29 +102,49 @@ def left_at(value: Value, path: tuple[object, ...]) -> Value | None:
 
 
 def _step(value: Value, key: object) -> Value | None:
-    if isinstance(value, Choice):
-        known = [step for option in value.options if (step := _step(option, key)) is not None]
-        return choice(known) if known else None
-    if isinstance(value, Many):
-        index = key.turn + key.offset if isinstance(key, Step) else key
-        inside = isinstance(index, int) and -len(value.items) <= index < len(value.items)
-        return value.items[index] if inside else None  # type: ignore[index]
-    if isinstance(value, Incoming):
-        return Incoming(value.carrier, (*value.path, key)) if not value.sliced else None
-    if isinstance(value, Table):
-        found = value.get(key)
-        if found is not None or value.base is None:
-            return found
-        unknown = any(isinstance(name, Step) or name is None for name, _ in value.items)
-        return None if unknown else _step(value.base, key)
-    if isinstance(value, Emitted):
-        if value.slot is None and isinstance(key, int):
-            return Emitted(value.event, key, value.touched)
-        return value if key == 0 else None
-    return None
+    handler = _STEPS.get(type(value))
+    return handler(value, key) if handler else None
 
 
-def summary(machine: Machine, function: Function, node: ast.FunctionDef) -> Summary | None:
+def _in_choice(value: Choice, key: object) -> Value | None:
+    known = [step for option in value.options if (step := _step(option, key)) is not None]
+    return choice(known) if known else None
+
+
+def _in_many(value: Many, key: object) -> Value | None:
+    index = key.turn + key.offset if isinstance(key, Step) else key
+    inside = isinstance(index, int) and -len(value.items) <= index < len(value.items)
+    return value.items[index] if inside else None  # type: ignore[call-overload]
+
+
+def _in_incoming(value: Incoming, key: object) -> Value | None:
+    return Incoming(value.carrier, (*value.path, key)) if not value.sliced else None
+
+
+def _in_table(value: Table, key: object) -> Value | None:
+    found = value.get(key)
+    if found is not None or value.base is None:
+        return found
+    unknown = any(isinstance(name, Step) or name is None for name, _ in value.items)
+    return None if unknown else _step(value.base, key)
+
+
+def _in_emitted(value: Emitted, key: object) -> Value | None:
+    if value.slot is None and isinstance(key, int):
+        return Emitted(value.event, key, value.touched)
+    return value if key == 0 else None
+
+
+_STEPS: dict[type, Callable[[Any, object], Value | None]] = {
+    Choice: _in_choice,
+    Many: _in_many,
+    Incoming: _in_incoming,
+    Table: _in_table,
+    Emitted: _in_emitted,
+}
+
+
+def summary(machine: Machine, function: Function) -> Summary | None:
     """Say how a method carries its state, where one parameter comes back at one place of the returned tuple."""
     events = machine.facts.of(function)
     parameters = [name for name in function.parameters if name in _carriers(events)]

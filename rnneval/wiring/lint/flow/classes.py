@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rnneval.wiring.lint.flow import carry, statements
 from rnneval.wiring.lint.flow.env import Env
 from rnneval.wiring.lint.flow.facts import Function
-from rnneval.wiring.lint.flow.machine import MOST_CALLS_DEEP, Class, Frame, Machine
+from rnneval.wiring.lint.flow.machine import MOST_CALLS_DEEP, Class, Frame, FunctionNode, Machine
 from rnneval.wiring.lint.flow.values import (
     NONE,
     NOTHING,
@@ -14,13 +14,13 @@ from rnneval.wiring.lint.flow.values import (
     Data,
     Graph,
     Incoming,
-    Initial,
     Layer,
     Local,
     Many,
     Object,
     Value,
     choice,
+    join,
     leaves,
     options,
 )
@@ -35,17 +35,17 @@ def define(machine: Machine, node: ast.ClassDef) -> None:
     """Read a class: first what makes its layers, then every method once."""
     methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)}
     bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
-    known = Class(node.name, node, bases, methods)  # type: ignore[arg-type]
+    known = Class(node.name, node, bases, methods)
     machine.classes[node.name] = known
     makers = [methods[name] for name in FIRST if name in methods]
     makers += [method for method in methods.values() if method not in makers and _makes_layers(method)]
     for method in makers:
         _enter(machine, method, known)
-    if any(machine.inherited(base, "") is None and base in machine.classes for base in bases) or known.attributes:
-        for method in methods.values():
-            if method not in makers:
-                _enter(machine, method, known)
-    elif _calls_models(machine, node):
+    if (
+        any(machine.inherited(base, "") is None and base in machine.classes for base in bases)
+        or known.attributes
+        or _calls_models(machine, node)
+    ):
         for method in methods.values():
             if method not in makers:
                 _enter(machine, method, known)
@@ -67,7 +67,7 @@ def _calls_models(machine: Machine, node: ast.ClassDef) -> bool:
     )
 
 
-def _enter(machine: Machine, node: ast.FunctionDef, owner: Class | None) -> None:
+def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     """Run a method or function by itself, with unknown arguments."""
     outer = machine.frame, machine.env, machine.loops, machine.steps, machine.loop_envs, machine.loop_exits
     parameters = _parameters(node)
@@ -84,7 +84,7 @@ def _enter(machine: Machine, node: ast.FunctionDef, owner: Class | None) -> None
     machine.frame, machine.env, machine.loops, machine.steps, machine.loop_envs, machine.loop_exits = outer
 
 
-def _leave(machine: Machine, function: Function, owner: Class | None, node: ast.FunctionDef) -> None:
+def _leave(machine: Machine, function: Function, owner: Class | None, node: FunctionNode) -> None:
     base, ends = Env(machine.top), list(machine.frame.exits)
     if not machine.env.dead:
         ends.append(machine.env)
@@ -96,7 +96,7 @@ def _leave(machine: Machine, function: Function, owner: Class | None, node: ast.
             if name.startswith("self.") and lasting(value):
                 owner.attributes.setdefault(name[5:], value)
     function.carried = carry.carried(machine, function, base)
-    step = carry.summary(machine, function, node)
+    step = carry.summary(machine, function)
     if owner is not None and step is not None:
         owner.steps[node.name] = step
 
@@ -106,16 +106,16 @@ def lasting(value: Value) -> bool:
     return any(isinstance(leaf, Layer | Object | Graph) for leaf in leaves(value))
 
 
-def _parameters(node: ast.FunctionDef) -> tuple[str, ...]:
+def _parameters(node: FunctionNode) -> tuple[str, ...]:
     arguments = node.args
     return tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
 
 
-def _is_static(node: ast.FunctionDef) -> bool:
+def _is_static(node: FunctionNode) -> bool:
     return any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in node.decorator_list)
 
 
-def local_function(machine: Machine, node: ast.FunctionDef) -> Value:
+def local_function(machine: Machine, node: FunctionNode) -> Value:
     """Note a function of the file; it is run by itself when the module has been read."""
     machine.functions[node.name] = node
     return Local(node.name, "function")
@@ -125,7 +125,7 @@ def run_functions(machine: Machine) -> None:
     """Run every function of the module by itself."""
     for node in machine.facts.tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _worth(machine, node):
-            _enter(machine, node, None)  # type: ignore[arg-type]
+            _enter(machine, node, None)
 
 
 def _worth(machine: Machine, node: ast.AST) -> bool:
@@ -134,14 +134,14 @@ def _worth(machine: Machine, node: ast.AST) -> bool:
         if isinstance(inner, ast.Name | ast.Attribute) and _is_made(inner):
             return True
         if isinstance(inner, ast.Name) and (
-            inner.id in machine.classes or (held := machine.top.names.get(inner.id)) is not None and lasting(held)
+            inner.id in machine.classes or ((held := machine.top.names.get(inner.id)) is not None and lasting(held))
         ):
             return True
     return False
 
 
 def inline(
-    machine: Machine, node: ast.Call, function: ast.FunctionDef, owner: str | None, arguments: "Arguments"
+    machine: Machine, node: ast.Call, function: FunctionNode, owner: str | None, arguments: "Arguments"
 ) -> Value | None:
     """Follow a call of the file's own function; None where it is not followed."""
     frame = machine.frame
@@ -154,7 +154,7 @@ def inline(
         return None
     parameters = _parameters(function)
     own = owner is not None and bool(parameters) and not _is_static(function)
-    bound = _bind(machine, function, parameters[1:] if own else parameters, arguments)
+    bound = _bind(function, parameters[1:] if own else parameters, arguments)
     if bound is None:
         return None
     env, loop_state = machine.env, (machine.loop_envs, machine.loop_exits)
@@ -186,20 +186,16 @@ def _returned(machine: Machine, env: Env) -> Value:
     same = {len(value.items) if isinstance(value, Many) else -1 for value in returned}
     if len(same) == 1:
         joined = returned[0]
-        from rnneval.wiring.lint.flow.values import join
-
         for value in returned[1:]:
             joined = join(joined, value)
         return joined
     return choice(option for value in returned for option in options(value)) if returned else NOTHING
 
 
-def _bind(
-    machine: Machine, function: ast.FunctionDef, names: tuple[str, ...], arguments: "Arguments"
-) -> dict[str, Value] | None:
+def _bind(function: FunctionNode, names: tuple[str, ...], arguments: "Arguments") -> dict[str, Value] | None:
     """Give the parameters their arguments, or what they are by default."""
     spec = function.args
-    if arguments.starred or arguments.rest or len(arguments.positional) > len(names) and spec.vararg is None:
+    if arguments.starred or arguments.rest or (len(arguments.positional) > len(names) and spec.vararg is None):
         return None
     bound: dict[str, Value] = dict(zip(names, arguments.positional, strict=False))
     bound |= {name: value for name, value in arguments.named.items() if name in names}
@@ -217,6 +213,3 @@ def _bind(
 
 def _default(node: ast.expr) -> Value:
     return Const(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, int | str | None) else NOTHING
-
-
-INITIAL = Initial

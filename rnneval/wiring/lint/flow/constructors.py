@@ -16,18 +16,18 @@ def construct(machine: Machine, node: ast.Call, name: str, arguments: "Arguments
     known = naming.recurrent(name)
     if known is not None:
         return _layer(machine, node, known, arguments)
-    last = name.rpartition(".")[2]
-    if not naming.is_keras(name):
-        return None
-    if last == "Bidirectional":
-        return _both_ways(machine, node, arguments)
-    if last == "TimeDistributed":
-        return Object(name, machine.key(node))
-    if last == "Input":
-        return Incoming(f"input {machine.key(node)}")
-    if last == "Model":
-        return _model(arguments)
-    return None
+    match name.rpartition(".")[2] if naming.is_keras(name) else "":
+        case "Bidirectional":
+            made = _both_ways(machine, node, arguments)
+        case "TimeDistributed":
+            made = Object(name, machine.key(node))
+        case "Input":
+            made = Incoming(f"input {machine.key(node)}")
+        case "Model":
+            made = _model(arguments)
+        case _:
+            return None
+    return made
 
 
 def _layer(machine: Machine, node: ast.Call, known: tuple[str, str | None, bool], arguments: "Arguments") -> Value:

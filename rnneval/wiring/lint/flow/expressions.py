@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable
+from typing import Any
 
 from rnneval.wiring.lint.flow import calling, looping
 from rnneval.wiring.lint.flow.env import Env
@@ -48,16 +49,17 @@ def value_of(machine: Machine, node: ast.expr, quiet: bool = False) -> Value:
 def _looked_at(machine: Machine, node: ast.expr, value: Value) -> None:
     mark_read(machine, value)
     frame = machine.frame
-    if isinstance(node, ast.Name) and frame.depth == 0 and node.id in frame.function.parameters:
-        if any(isinstance(option, Incoming) and option.carrier == node.id for option in options(value)):
-            frame.function.reads.add(node.id)
+    name = node.id if isinstance(node, ast.Name) else ""
+    own = frame.depth == 0 and name in frame.function.parameters
+    if own and any(isinstance(option, Incoming) and option.carrier == name for option in options(value)):
+        frame.function.reads.add(name)
 
 
 def _name(machine: Machine, node: ast.Name) -> Value:
     return machine.lookup(node.id)
 
 
-def _constant(machine: Machine, node: ast.Constant) -> Value:
+def _constant(_machine: Machine, node: ast.Constant) -> Value:
     return Const(node.value) if isinstance(node.value, int | str | bool | None) else NOTHING
 
 
@@ -155,10 +157,10 @@ def _picked(machine: Machine, held: Value, node: ast.Subscript) -> Value:
 
 def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:
     low, high = (_bound(machine, bound) for bound in (node.lower, node.upper))
-    if isinstance(held, Many) and not held.open and node.step is None and low != ELLIPSIS and high != ELLIPSIS:
-        return Many(held.items[low:high])  # type: ignore[misc]
+    if isinstance(held, Many) and not held.open and node.step is None and ELLIPSIS not in (low, high):
+        return Many(held.items[low:high])  # type: ignore[index]
     if isinstance(held, Incoming) and not held.sliced and node.step is None:
-        if isinstance(low, int) and low < 0 or low == ELLIPSIS:
+        if (isinstance(low, int) and low < 0) or low == ELLIPSIS:
             return Incoming(held.carrier, (*held.path, ("slice", ast.unparse(node))))
         stop = high if isinstance(high, int) and high >= 0 else None
         return Incoming(held.carrier, held.path, low or 0, stop, True)  # type: ignore[arg-type]
@@ -231,9 +233,8 @@ def _either(machine: Machine, node: ast.BoolOp) -> Value:
     for index, operand in enumerate(node.values):
         value = value_of(machine, operand)
         last = index == len(node.values) - 1
-        for option in options(value):
-            if last or is_none(option) is not True or isinstance(node.op, ast.And):
-                found.append(option)
+        keep = last or isinstance(node.op, ast.And)
+        found += [option for option in options(value) if keep or is_none(option) is not True]
         if isinstance(node.op, ast.Or) and is_none(value) is False and not isinstance(value, Const):
             break
     return choice(found) if found else NOTHING
@@ -271,7 +272,7 @@ def _inner(machine: Machine, node: ast.Await | ast.Starred | ast.YieldFrom) -> V
     return value_of(machine, node.value)
 
 
-def _nothing(machine: Machine, node: ast.expr) -> Value:
+def _nothing(_machine: Machine, _node: ast.expr) -> Value:
     return NOTHING
 
 
@@ -288,7 +289,7 @@ def _compare(machine: Machine, node: ast.Compare) -> Value:
     return NOTHING
 
 
-_HANDLERS: dict[type[ast.expr], Callable[[Machine, ast.expr], Value]] = {
+_HANDLERS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.Name: _name,
     ast.Constant: _constant,
     ast.Attribute: _attribute,
@@ -310,4 +311,4 @@ _HANDLERS: dict[type[ast.expr], Callable[[Machine, ast.expr], Value]] = {
     ast.Compare: _compare,
     ast.Lambda: _nothing,
     ast.JoinedStr: _nothing,
-}  # type: ignore[dict-item]
+}

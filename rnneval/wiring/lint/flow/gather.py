@@ -12,7 +12,7 @@ def gather(tree: ast.Module) -> Facts:
     machine = Machine(tree)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            machine.functions[node.name] = node  # type: ignore[assignment]
+            machine.functions[node.name] = node
     statements.run(machine, tree.body)
     machine.facts.functions[0].carried = carry.carried(machine, machine.facts.functions[0], machine.env)
     classes.run_functions(machine)

@@ -43,7 +43,7 @@ def name_of(node: ast.expr) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def record(machine: Machine, node: ast.Call, key: Key, spec: Spec, enters: Data, state: Value | None) -> Event:
+def record(machine: Machine, node: ast.Call, key: Key, *, spec: Spec, enters: Data, state: Value | None) -> Event:
     """Keep one passage as an event."""
     event = Event(
         number=len(machine.facts.events),
@@ -72,7 +72,7 @@ def layer_call(machine: Machine, node: ast.Call, layer: Layer, arguments: "Argum
         return NOTHING
     if state is not None and all(option == NONE for option in options(state)):
         state = None
-    event = record(machine, node, layer.key, layer.spec, enters, state)
+    event = record(machine, node, layer.key, spec=layer.spec, enters=enters, state=state)
     result = _result(layer.spec, event)
     machine.results[id(result)] = Result(result, event.number)
     return result
@@ -147,11 +147,11 @@ def model_call(machine: Machine, node: ast.Call, model: Object, step: Summary, a
         return unknown_call(machine, node, arguments)
     others = [value for value in arguments.all if value is not state]
     enters = through(blend(data_of(machine, value) for value in others)) if others else NOTHING
-    event = record(machine, node, (*model.key, "model"), MODEL, enters, state)
-    return _stepped(machine, event, step.index, step.length)
+    event = record(machine, node, (*model.key, "model"), spec=MODEL, enters=enters, state=state)
+    return _stepped(event, step.index, step.length)
 
 
-def _stepped(machine: Machine, event: Event, index: int, length: int) -> Value:
+def _stepped(event: Event, index: int, length: int) -> Value:
     rest = Data(event.enters.origins, event.enters.passed | {event.number})
     if length == 0:
         return choice((rest, Many((rest, Emitted(event.number)))))
@@ -173,7 +173,7 @@ def graph_call(machine: Machine, node: ast.Call, graph: Graph, arguments: "Argum
         states = [item for index, item in enumerate(items) if index in places]
         others = [item for index, item in enumerate(items) if index not in places]
     enters = through(blend(data_of(machine, value) for value in others)) if others else NOTHING
-    event = record(machine, node, ("graph", *carriers), MODEL, enters, Many(tuple(states)))
+    event = record(machine, node, ("graph", *carriers), spec=MODEL, enters=enters, state=Many(tuple(states)))
     rest = Data(enters.origins, enters.passed | {event.number})
     return Many(
         tuple(Emitted(event.number, index) if index in outputs else rest for index in range(len(graph.outputs)))
@@ -218,17 +218,18 @@ def carried_by_idiom(machine: Machine, node: ast.Call, arguments: "Arguments") -
     """See `y, s = model(x, states=s)` and `return_state=True` as a step of a model that carries its state."""
     names = arguments.targets
     asked = arguments.named.get("return_state") == Const(True)
-    for place, value in (*enumerate(arguments.positional), *arguments.named.items()):
+    given: list[tuple[int | str, Value]] = [*enumerate(arguments.positional), *arguments.named.items()]
+    for place, value in given:
         name = _named(node, place)
         if name and name in names and len(names) > 1 and place != 0:
-            return _guessed(machine, node, arguments, value, names.index(name), len(names))
+            return _guessed(machine, node, arguments, state=value, index=names.index(name), length=len(names))
         if (
             asked
             and isinstance(place, str)
             and place.startswith(("state", "hidden", "initial_state"))
             and len(names) == 2
         ):
-            return _guessed(machine, node, arguments, value, 1, 2)
+            return _guessed(machine, node, arguments, state=value, index=1, length=2)
     return None
 
 
@@ -241,8 +242,10 @@ def _named(node: ast.Call, place: int | str) -> str | None:
     return found.id if isinstance(found, ast.Name) else None
 
 
-def _guessed(machine: Machine, node: ast.Call, arguments: "Arguments", state: Value, index: int, length: int) -> Value:
+def _guessed(
+    machine: Machine, node: ast.Call, arguments: "Arguments", *, state: Value, index: int, length: int
+) -> Value:
     others = [value for value in arguments.all if value is not state]
     enters = through(blend(data_of(machine, value) for value in others)) if others else NOTHING
-    event = record(machine, node, ("guess", name_of(node.func)), GUESS, enters, state)
-    return _stepped(machine, event, index, length)
+    event = record(machine, node, ("guess", name_of(node.func)), spec=GUESS, enters=enters, state=state)
+    return _stepped(event, index, length)

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rnneval.wiring.lint.flow import expressions
 from rnneval.wiring.lint.flow.env import Env
@@ -45,7 +46,7 @@ class Elements:
             bounds = [expressions.value_of(machine, argument) for argument in node.args]
             first = bounds[0] if len(bounds) > 1 else Const(0)
             return first if len(bounds) < 3 and isinstance(first, Const) and isinstance(first.value, int) else NOTHING
-        if isinstance(node, ast.Call) and self.role in ("tqdm",) and node.args:
+        if isinstance(node, ast.Call) and self.role == "tqdm" and node.args:
             return expressions.value_of(machine, node.args[0])
         if isinstance(node, ast.Call) and self.role in ("items", "values") and isinstance(node.func, ast.Attribute):
             return expressions.value_of(machine, node.func.value)
@@ -114,12 +115,12 @@ def over(machine: Machine, node: ast.expr, bind: Callable[[Value], None], body: 
     elements = Elements(machine, node)
     turns = min(elements.layers, MOST_TURNS) or 2
     loop = _number(machine)
-    _turns(machine, loop, turns, bool(elements.layers), lambda turn: bind(elements.at(loop, turn)), body)
+    _run(machine, Passes(loop, turns, bool(elements.layers)), lambda turn: bind(elements.at(loop, turn)), body)
 
 
 def again(machine: Machine, body: Callable[[], None]) -> None:
     """Run a `while` loop."""
-    _turns(machine, _number(machine), 2, False, lambda turn: None, body)
+    _run(machine, Passes(_number(machine), 2, False), lambda _: None, body)
 
 
 def _number(machine: Machine) -> int:
@@ -127,13 +128,20 @@ def _number(machine: Machine) -> int:
     return machine.loop_count
 
 
-def _turns(
-    machine: Machine, loop: int, turns: int, layers: bool, bind: Callable[[int], None], body: Callable[[], None]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How often a loop is run, and whether its passes are places in a stack."""
+
+    loop: int
+    turns: int
+    layers: bool
+
+
+def _run(machine: Machine, passes: Passes, bind: Callable[[int], None], body: Callable[[], None]) -> None:
     deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.tired
     outer, base = machine.loops, machine.env
-    for turn in range(1 if deep and not layers else turns):
-        machine.loops = (*outer, (loop, turn, layers))
+    for turn in range(1 if deep and not passes.layers else passes.turns):
+        machine.loops = (*outer, (passes.loop, turn, passes.layers))
         machine.env = Env(base)
         machine.loop_envs.append(base)
         machine.loop_exits.append([])
@@ -174,7 +182,7 @@ def comprehend(machine: Machine, generators: list[ast.comprehension], element: a
             for test in generator.ifs:
                 expressions.value_of(machine, test, quiet=True)
 
-        _turns(machine, loop, turns, bool(elements.layers), bind, lambda: level(depth + 1))
+        _run(machine, Passes(loop, turns, bool(elements.layers)), bind, lambda: level(depth + 1))
 
     base = machine.env
     machine.env = Env(base)

@@ -1,8 +1,8 @@
 """The state of the interpreter: scopes, frames, layers met, and the entry points that run a file once.
 
-Every function is run by itself with unknown arguments; calls of the file's own functions and methods are followed a few
-levels deep. Loops are run twice with the pass as part of a layer's identity (a list of layers gives one layer a pass), which
-shows what one pass hands to the next; loops over a known tuple of layers are unrolled.
+Every function is run by itself with unknown arguments; calls of the file's own functions and methods are followed a
+few levels deep. Loops are run twice with the pass as part of a layer's identity (a list of layers gives one layer a
+pass), which shows what one pass hands to the next; loops over a known tuple of layers are unrolled.
 """
 
 import ast
@@ -13,6 +13,7 @@ from rnneval.wiring.lint.flow.env import Env
 from rnneval.wiring.lint.flow.facts import Facts, Function
 from rnneval.wiring.lint.flow.values import Data, Incoming, Key, Known, Local, Value
 
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_CALLS_DEEP = 3
 MOST_STEPS = 40_000
 """Nodes that one entry point may evaluate; beyond, calls are no longer followed and loops run once."""
@@ -25,7 +26,7 @@ class Class:
     name: str
     node: ast.ClassDef
     bases: tuple[str, ...]
-    methods: dict[str, ast.FunctionDef]
+    methods: dict[str, FunctionNode]
     attributes: dict[str, Value] = field(default_factory=dict)
     ready: bool = False
     steps: dict[str, "Summary"] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class Machine:
         self.facts = Facts(tree)
         self.imports, self.whole = naming.imports(tree)
         self.classes: dict[str, Class] = {}
-        self.functions: dict[str, ast.FunctionDef] = {}
+        self.functions: dict[str, FunctionNode] = {}
         self.defined = _defined(tree)
         self.env = Env()
         self.top = self.env
@@ -144,7 +145,7 @@ class Machine:
         found = (self.inherited(base, name, depth - 1) for base in known.bases if base != owner)
         return next((value for value in found if value is not None), None)
 
-    def method(self, owner: str, name: str, depth: int = 6) -> ast.FunctionDef | None:
+    def method(self, owner: str, name: str, depth: int = 6) -> FunctionNode | None:
         """Find a method in a class or its bases in the file."""
         known = self.classes.get(owner)
         if known is None or depth == 0:
@@ -166,8 +167,39 @@ class Machine:
 
 
 _BUILTINS = frozenset(
-    "len range enumerate zip reversed list tuple dict set sorted isinstance print super getattr setattr hasattr "
-    "int float str bool any all sum min max map filter iter next type abs".split()
+    [
+        "len",
+        "range",
+        "enumerate",
+        "zip",
+        "reversed",
+        "list",
+        "tuple",
+        "dict",
+        "set",
+        "sorted",
+        "isinstance",
+        "print",
+        "super",
+        "getattr",
+        "setattr",
+        "hasattr",
+        "int",
+        "float",
+        "str",
+        "bool",
+        "any",
+        "all",
+        "sum",
+        "min",
+        "max",
+        "map",
+        "filter",
+        "iter",
+        "next",
+        "type",
+        "abs",
+    ]
 )
 
 

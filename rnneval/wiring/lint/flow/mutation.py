@@ -67,15 +67,10 @@ def _note(machine: Machine, owner: ast.expr, held: Value, value: Value) -> None:
 
 
 def _with_item(held: Value, key: object, value: Value) -> Value:
-    index = key.turn + key.offset if isinstance(key, Step) else key
     if isinstance(held, Choice):
         return choice(_with_item(option, key, value) for option in held.options)
     if isinstance(held, Many):
-        if isinstance(index, int) and not isinstance(index, bool) and -len(held.items) <= index < len(held.items):
-            items = list(held.items)
-            items[index] = value
-            return Many(tuple(items), held.open)
-        return Many((*held.items, value)[:MOST_ITEMS], True)
+        return _in_list(held, key, value)
     if key is None or key == UNKNOWN_KEY:
         return Data(frozenset({("changed", UNKNOWN_KEY)}))
     if isinstance(held, Table):
@@ -84,3 +79,12 @@ def _with_item(held: Value, key: object, value: Value) -> Value:
     if isinstance(held, Incoming | Emitted | Initial):
         return Table(((key, value),), held)
     return join(held, value) if isinstance(held, Data) else held
+
+
+def _in_list(held: Many, key: object, value: Value) -> Many:
+    index = key.turn + key.offset if isinstance(key, Step) else key
+    if isinstance(index, int) and not isinstance(index, bool) and -len(held.items) <= index < len(held.items):
+        items = list(held.items)
+        items[index] = value
+        return Many(tuple(items), held.open)
+    return Many((*held.items, value)[:MOST_ITEMS], True)

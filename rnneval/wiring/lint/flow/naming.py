@@ -1,4 +1,4 @@
-"""Which names mean recurrent layers: imports are followed, and the usual aliases are believed where nothing is imported."""
+"""Which names mean recurrent layers: imports are followed; usual aliases are believed where nothing is imported."""
 
 import ast
 import re

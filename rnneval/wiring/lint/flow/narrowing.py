@@ -12,26 +12,24 @@ Known = dict[str, Value] | None
 
 def narrow(machine: Machine, test: ast.expr) -> tuple[Known, Known]:
     """Give what is known when the test holds, and when it does not."""
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        when_true, when_false = narrow(machine, test.operand)
-        return when_false, when_true
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and _is_none_literal(test.comparators[0]):
-        name = _name(machine, test.left)
-        if name is not None and isinstance(test.ops[0], ast.Is | ast.Eq):
-            return _about_none(machine, name, test.left)
-        if name is not None and isinstance(test.ops[0], ast.IsNot | ast.NotEq):
-            when_none, when_some = _about_none(machine, name, test.left)
-            return when_some, when_none
-    if isinstance(test, ast.BoolOp):
-        return _several(machine, test)
-    if isinstance(test, ast.Constant):
-        return ({}, None) if test.value else (None, {})
-    name = _name(machine, test)
-    if name is not None:
-        when_none, when_some = _about_none(machine, name, test)
-        # Falsy is not None only: an empty list may come in too, but then there is nothing to carry either.
-        return when_some, (when_none if when_none is not None else {})
-    return {}, {}
+    match test:
+        case ast.UnaryOp(op=ast.Not()):
+            when_true, when_false = narrow(machine, test.operand)
+            known = when_false, when_true
+        case ast.Compare(ops=[ast.Is() | ast.Eq()], comparators=[ast.Constant(value=None)]):
+            known = _about_none(machine, test.left)
+        case ast.Compare(ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
+            when_none, when_some = _about_none(machine, test.left)
+            known = when_some, when_none
+        case ast.BoolOp():
+            known = _several(machine, test)
+        case ast.Constant():
+            known = ({}, None) if test.value else (None, {})
+        case _:
+            # Falsy is not None only: an empty list may come in too, but then there is nothing to carry either.
+            when_none, when_some = _about_none(machine, test)
+            known = when_some, (when_none if when_none is not None else {})
+    return known
 
 
 def _several(machine: Machine, test: ast.BoolOp) -> tuple[Known, Known]:
@@ -45,7 +43,11 @@ def _several(machine: Machine, test: ast.BoolOp) -> tuple[Known, Known]:
     return (together, {}) if isinstance(test.op, ast.And) else ({}, together)
 
 
-def _about_none(machine: Machine, name: str, node: ast.expr) -> tuple[Known, Known]:
+def _about_none(machine: Machine, node: ast.expr) -> tuple[Known, Known]:
+    """Give what is known where a name is None, and where it is not."""
+    name = _name(machine, node)
+    if name is None:
+        return {}, {}
     held = machine.attribute(name[5:]) if name.startswith("self.") else machine.lookup(name)
     told = is_none(held)
     if told is not None:
@@ -65,7 +67,3 @@ def _name(machine: Machine, node: ast.expr) -> str | None:
     ):
         return f"self.{node.attr}"
     return None
-
-
-def _is_none_literal(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None

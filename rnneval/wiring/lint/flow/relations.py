@@ -16,7 +16,7 @@ def judged(event: Event) -> bool:
 def feeds(giver: Event, receiver: Event) -> bool:
     """Tell whether the receiver reads the giver's outputs and nothing that the giver has not read: one stack.
 
-    A decoder that reads its own sequence, attention over an encoder's outputs, one step repeated: none of these is a stack.
+    A decoder that reads its own sequence, attention over an encoder's outputs, one step repeated: none is a stack.
     """
     return giver.number in receiver.enters.passed and receiver.enters.origins <= giver.enters.origins
 

@@ -70,7 +70,7 @@ def _holders(scope: ast.AST, layers: dict[int, ast.AST], makers: set[str]) -> It
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Call):
             name, called = _plain(node.targets[0]), _last(node.value.func)
             functional = made_here and called == "Model"
-            if name and (called == "Sequential" and _inside(node.value, layers) or functional or called in makers):
+            if name and ((called == "Sequential" and _inside(node.value, layers)) or functional or called in makers):
                 yield name, node.value
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add":
             name = _plain(node.func.value)
@@ -80,10 +80,13 @@ def _holders(scope: ast.AST, layers: dict[int, ast.AST], makers: set[str]) -> It
 
 def _fits(scope: ast.AST, model: Stateful) -> None:
     for node, looped in _own(scope):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fit":
-            if _plain(node.func.value) == model.name and node not in model.fits:
-                model.fits.append(node)
-                model.fit_in_loop = model.fit_in_loop or looped
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_fit(node.func, model):
+            model.fits += [node] if node not in model.fits else []
+            model.fit_in_loop = model.fit_in_loop or looped
+
+
+def _is_fit(node: ast.Attribute, model: Stateful) -> bool:
+    return node.attr == "fit" and _plain(node.value) == model.name
 
 
 def _plain(node: ast.expr) -> str | None:
@@ -110,7 +113,7 @@ def keyword(node: ast.Call, name: str) -> ast.expr | None:
     return next((item.value for item in node.keywords if item.arg == name), None)
 
 
-def shuffles(tree: ast.Module, model: Stateful, fit: ast.Call) -> bool:
+def shuffles(tree: ast.Module, fit: ast.Call) -> bool:
     """Tell whether a `fit` takes the batches in another order than they follow on each other."""
     switch = keyword(fit, "shuffle")
     if switch is not None:
@@ -125,9 +128,10 @@ def shuffles(tree: ast.Module, model: Stateful, fit: ast.Call) -> bool:
 
 def _shuffled_name(tree: ast.Module, name: str) -> bool:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == name for target in node.targets
+        if (
+            isinstance(node, ast.Assign)
+            and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+            and any(isinstance(inner, ast.Attribute) and inner.attr == "shuffle" for inner in ast.walk(node.value))
         ):
-            if any(isinstance(inner, ast.Attribute) and inner.attr == "shuffle" for inner in ast.walk(node.value)):
-                return True
+            return True
     return False

@@ -2,11 +2,12 @@
 
 import ast
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from rnneval.wiring.lint.flow import classes, looping
 from rnneval.wiring.lint.flow.env import Env
 from rnneval.wiring.lint.flow.expressions import value_of
-from rnneval.wiring.lint.flow.machine import Machine
+from rnneval.wiring.lint.flow.machine import FunctionNode, Machine
 from rnneval.wiring.lint.flow.narrowing import narrow
 from rnneval.wiring.lint.flow.targets import assign, target_names
 from rnneval.wiring.lint.flow.values import NONE, NOTHING, Many, Value, blend
@@ -125,7 +126,7 @@ def _leave(machine: Machine, node: ast.stmt) -> None:
     machine.env.dead = True
 
 
-def _function(machine: Machine, node: ast.FunctionDef) -> None:
+def _function(machine: Machine, node: FunctionNode) -> None:
     machine.env.names[node.name] = classes.local_function(machine, node)
 
 
@@ -140,7 +141,7 @@ def _delete(machine: Machine, node: ast.Delete) -> None:
             machine.env.names[target.id] = NOTHING
 
 
-_HANDLERS: dict[type[ast.stmt], Callable[[Machine, ast.stmt], None]] = {
+_HANDLERS: dict[type[ast.stmt], Callable[[Machine, Any], None]] = {
     ast.Assign: _assign,
     ast.AnnAssign: _annotated,
     ast.AugAssign: _augmented,
@@ -162,4 +163,4 @@ _HANDLERS: dict[type[ast.stmt], Callable[[Machine, ast.stmt], None]] = {
     ast.AsyncFunctionDef: _function,
     ast.ClassDef: _class,
     ast.Delete: _delete,
-}  # type: ignore[dict-item]
+}

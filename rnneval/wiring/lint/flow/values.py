@@ -1,6 +1,7 @@
 """What a variable may hold, as far as states are concerned.
 
-All values are frozen and compared by content. `Data` is everything else: a tensor of which only its descent is known.
+All values are frozen and compared by content. `Data` is everything else: a tensor of which only its descent is
+known.
 """
 
 from collections.abc import Iterable, Iterator

@@ -71,13 +71,17 @@ def part(machine: Machine, value: Value, key: object) -> Value:
     if isinstance(value, Incoming):
         return _below(value, key)
     if isinstance(value, Table):
-        found = value.get(key)
-        if found is not None:
-            return found
-        return part(machine, value.base, key) if value.base is not None else NOTHING
+        return _stored(machine, value, key)
     if isinstance(value, Emitted):
         return _slot_of(machine, value, key)
     return through(data_of(machine, value))
+
+
+def _stored(machine: Machine, value: Table, key: object) -> Value:
+    found = value.get(key)
+    if found is not None:
+        return found
+    return part(machine, value.base, key) if value.base is not None else NOTHING
 
 
 def _item(value: Many, key: object) -> Value:
@@ -129,7 +133,7 @@ def _spread(machine: Machine, value: Value, spec: Spec) -> tuple[Value, ...] | N
         return None
     if count is None or count == 1:
         return (value,)
-    if isinstance(value, Emitted) and value.slot is None or isinstance(value, Incoming | Table):
+    if (isinstance(value, Emitted) and value.slot is None) or isinstance(value, Incoming | Table):
         return tuple(part(machine, value, index) for index in range(count))
     return None
 

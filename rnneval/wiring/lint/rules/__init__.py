@@ -1,4 +1,4 @@
-"""One file a rule: its docstring is its documentation, `find` looks for it. Adding a file adds the rule; no list to edit."""
+"""One file a rule: its docstring is its documentation, `find` looks for it. Adding a file adds the rule."""
 
 import pkgutil
 from functools import cache

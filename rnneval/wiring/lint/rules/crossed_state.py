@@ -2,12 +2,12 @@
 
 ## What it finds
 States that change places between calls: returned in another order than they are taken in, kept in an attribute that
-another layer writes, one incoming state given to all layers while one comes back, layers of a step loop that read each other's
-state of the step before.
+another layer writes, one incoming state given to all layers while one comes back, layers of a step loop that read
+each other's state of the step before.
 
 ## Why it is wrong
-What layer *l* gives back at time t−1 must be what layer *l* starts from at time t. A state of another layer has another meaning, even where
-the widths happen to agree, so that nothing fails but the text.
+What layer *l* gives back at time t−1 must be what layer *l* starts from at time t. A state of another layer has
+another meaning, even where the widths happen to agree, so that nothing fails but the text.
 
 ## Example
 ```python
@@ -22,8 +22,8 @@ return x, (s1, s2)
 ```
 
 ## When it is silent
-Where the pairing of what comes in and what goes out is not certain; layers that do not stand in one stack; an encoder whose zero
-states are given to all of its layers and whose own states are returned apart.
+Where the pairing of what comes in and what goes out is not certain; layers that do not stand in one stack; an
+encoder whose zero states are given to all of its layers and whose own states are returned apart.
 
 ## References
 The invariant: S_out(l) at t−1 is S_in(l) at t. Hochreiter, Schmidhuber (1997), *Long Short-Term Memory*.
@@ -54,15 +54,16 @@ def find(facts: Facts) -> Iterator[Spot]:
     shared = list(shared_arrivals(facts))
     mixed_later = mixed_now | {event.function for event, _ in shared}
     for arrival in arrivals(facts):
-        giver = _other(facts, arrival)
-        if giver is not None and arrival.event.function not in mixed_later:
-            yield _spot(arrival.event.node, arrival.event.name, giver, "at the call before")
+        other = _other(facts, arrival)
+        if other is not None and arrival.event.function not in mixed_later:
+            yield _spot(arrival.event.node, arrival.event.name, other, "at the call before")
     for event, first in shared:
         if event.function not in mixed_now:
             yield Spot(
                 node=event.node,
-                message=f"`{event.name}` gets the same incoming state as `{first.name}` (line {first.node.lineno}): one state "
-                "comes in for all layers; take in and give back one for each",
+                message=f"`{event.name}` gets the same incoming state as `{first.name}` (line "
+                f"{first.node.lineno}): one "
+                "state comes in for all layers; take in and give back one for each",
             )
 
 

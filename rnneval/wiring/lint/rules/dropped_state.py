@@ -1,12 +1,12 @@
 """A state is given back and thrown away where the next step needs it.
 
 ## What it finds
-A generate loop that feeds the model its own output, one step at a time, and gives it the same state again at every pass; and a
-stack of which one layer's state is carried through the call while another layer's is not.
+A generate loop that feeds the model its own output, one step at a time, and gives it the same state again at every
+pass; and a stack of which one layer's state is carried through the call while another layer's is not.
 
 ## Why it is wrong
-Fed one token at a time, a layer knows of the past only what its state holds. If the state is not carried, each token is
-predicted from the one before it alone (or, in a stack, by a layer that has lost its memory).
+Fed one token at a time, a layer knows of the past only what its state holds. If the state is not carried, each
+token is predicted from the one before it alone (or, in a stack, by a layer that has lost its memory).
 
 ## Example
 ```python
@@ -23,8 +23,8 @@ for _ in range(100):
 ```
 
 ## When it is silent
-Where the whole text is fed again at every pass; stateful layers; layers that run backwards; layers that stand in no stack with
-one whose state is carried.
+Where the whole text is fed again at every pass; stateful layers; layers that run backwards; layers that stand in no
+stack with one whose state is carried.
 
 ## References
 TensorFlow tutorial, *Text generation with an RNN*: the generation loop.

@@ -1,8 +1,8 @@
 """A state is accepted and never given to the layer.
 
 ## What it finds
-A parameter that is written over with a layer's new state before anyone has looked at it, a state made anew in every call although
-one came in, and a stateful layer that is reset inside of the model's own call.
+A parameter that is written over with a layer's new state before anyone has looked at it, a state made anew in every
+call although one came in, and a stateful layer that is reset inside of the model's own call.
 
 ## Why it is wrong
 The caller carries the state with care, and the model forgets it: every call begins with an empty memory. Generation
@@ -23,7 +23,8 @@ def call(self, x, states=None):
 ```
 
 ## When it is silent
-Where the parameter is read in any way; where the function does not return the new state; where the layer is `stateful`.
+Where the parameter is read in any way; where the function does not return the new state; where the layer is
+`stateful`.
 
 ## References
 The invariant: S_out(l) at t−1 is S_in(l) at t.
@@ -47,17 +48,18 @@ def find(facts: Facts) -> Iterator[Spot]:
         events = [event for event in facts.of(function) if judged(event)]
         for name, values in function.overwritten.items():
             if name not in function.reads:
-                event = _ignoring(facts, function, events, values)
+                event = _ignoring(function, events, values)
                 if event is not None:
                     yield Spot(
                         node=event.node,
-                        message=f"`{name}` comes in and is never given to `{event.name}`, which starts anew at every call: "
+                        message=f"`{name}` comes in and is never given to `{event.name}`, which starts "
+                        "anew at every call: "
                         "pass it as the layer's initial state",
                     )
         yield from _resets(function, events)
 
 
-def _ignoring(facts: Facts, function: Function, events: list[Event], values: list[Value]) -> Event | None:
+def _ignoring(function: Function, events: list[Event], values: list[Value]) -> Event | None:
     """Give the layer whose new state takes the parameter's name and which began with nothing, or with a new state."""
     given = {number for value in values for number in emissions(value)}
     returned = {number for _, value in function.returns for number in emissions(value)}
@@ -83,5 +85,6 @@ def _resets(function: Function, events: list[Event]) -> Iterator[Spot]:
         if event is not None and event.spec.stateful:
             yield Spot(
                 node=node,
-                message=f"`{event.name}` is stateful and is reset in every call of the model: reset it where a new text begins",
+                message=f"`{event.name}` is stateful and is reset in every call of the model: reset it "
+                "where a new text begins",
             )

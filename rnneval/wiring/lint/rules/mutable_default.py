@@ -4,8 +4,9 @@
 `def call(self, x, states=[None] * 4)` where the body stores states in `states`.
 
 ## Why it is wrong
-Python makes the default once, when the function is defined. The states of one call stay in it, and the next call that was meant to start
-anew starts from them: from another text, another batch, or from tensors of a graph that is gone.
+Python makes the default once, when the function is defined. The states of one call stay in it, and the next call
+that was meant to start anew starts from them: from another text, another batch, or from tensors of a graph that is
+gone.
 
 ## Example
 ```python
@@ -49,7 +50,8 @@ def find(facts: Facts) -> Iterator[Spot]:
             ):
                 yield Spot(
                     node=default,
-                    message=f"the default of `{name}` is made once and states are put into it: the next call starts from this "
+                    message=f"the default of `{name}` is made once and states are put into it: the next "
+                    "call starts from this "
                     "call's states; take None and make a new list in the call",
                 )
 

@@ -1,12 +1,12 @@
 """One layer object stands twice in a stack.
 
 ## What it finds
-The same recurrent layer called a second time on its own outputs, a loop that does so, and `[layer] * n`, which is n times the same
-object, run as a stack.
+The same recurrent layer called a second time on its own outputs, a loop that does so, and `[layer] * n`, which is n
+times the same object, run as a stack.
 
 ## Why it is wrong
-Two layers of a stack are meant to have weights and states of their own. One object has one set of weights and, where it carries, one
-state: the second passage starts from, or overwrites, the first one's.
+Two layers of a stack are meant to have weights and states of their own. One object has one set of weights and,
+where it carries, one state: the second passage starts from, or overwrites, the first one's.
 
 ## Example
 ```python
@@ -21,8 +21,8 @@ x, s2 = self.gru2(x, initial_state=s2)
 ```
 
 ## When it is silent
-Steps over time (the outputs of one step, chosen or mapped, go in with the state of that step); the same layer on two inputs of their own,
-in training and in inference; cells.
+Steps over time (the outputs of one step, chosen or mapped, go in with the state of that step); the same layer on
+two inputs of their own, in training and in inference; cells.
 
 ## References
 PyTorch, *nn.ModuleList*, and the notes on sharing parameters.
@@ -47,7 +47,8 @@ def find(facts: Facts) -> Iterator[Spot]:
             if first is not None:
                 yield Spot(
                     node=event.node,
-                    message=f"`{event.name}` runs on its own outputs (line {first.node.lineno}): one layer object, its weights "
+                    message=f"`{event.name}` runs on its own outputs (line {first.node.lineno}): one layer "
+                    "object, its weights "
                     "and its state, stands twice in the stack; make one for each place",
                 )
 
@@ -57,7 +58,7 @@ def _first(facts: Facts, event: Event) -> Event | None:
         other = facts.events[number]
         if other.layer == event.layer and other.function == event.function and feeds(other, event):
             loops = other.node is event.node
-            chained = any(giver.layer == event.layer for _, _, giver in given_by(facts, event))
+            chained = any(True for _ in given_by(facts, event))
             if not loops and (not chained or event.enters.whole_of == number):
                 return other
             if loops and not chained and event.state is None and event.enters.whole_of == number:

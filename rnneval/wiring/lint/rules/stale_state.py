@@ -1,12 +1,12 @@
 """The state that came in is handed on as if it were the new one.
 
 ## What it finds
-A function that gives a layer its incoming state, and returns (or keeps) that incoming state while the layer's new state is thrown
-away; an old attribute that is never brought up to date.
+A function that gives a layer its incoming state, and returns (or keeps) that incoming state while the layer's new
+state is thrown away; an old attribute that is never brought up to date.
 
 ## Why it is wrong
-The next call starts where this one started: the model never remembers more than one segment, though everything runs and the
-shapes agree.
+The next call starts where this one started: the model never remembers more than one segment, though everything runs
+and the shapes agree.
 
 ## Example
 ```python
@@ -49,7 +49,8 @@ def find(facts: Facts) -> Iterator[Spot]:
                 event, place = found
                 yield Spot(
                     node=node,
-                    message=f"the state that came in (`{place.carrier}`) is returned, and the new state of `{event.name}` "
+                    message=f"the state that came in (`{place.carrier}`) is returned, and the new state of "
+                    f"`{event.name}` "
                     f"(line {event.node.lineno}) is thrown away: return what the layer gave back",
                 )
 

@@ -1,12 +1,12 @@
 """A layer's result is spread over the wrong number of names.
 
 ## What it finds
-A Keras LSTM with `return_state=True` unpacked into two names (it gives three values: output, h, c), a GRU unpacked into three, a PyTorch LSTM
-unpacked into three (it gives the output and a pair).
+A Keras LSTM with `return_state=True` unpacked into two names (it gives three values: output, h, c), a GRU unpacked
+into three, a PyTorch LSTM unpacked into three (it gives the output and a pair).
 
 ## Why it is wrong
-It fails when it runs, often only where the state is asked for; or, where the tensor happens to have that length, rows of the batch are
-taken for states.
+It fails when it runs, often only where the state is asked for; or, where the tensor happens to have that length,
+rows of the batch are taken for states.
 
 ## Example
 ```python

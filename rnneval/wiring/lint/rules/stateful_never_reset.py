@@ -4,7 +4,8 @@
 A model with `stateful=True` layers, trained for several epochs in order, in a file that resets no state anywhere.
 
 ## Why it is wrong
-The second epoch begins with the state that the end of the text left behind, and so does every evaluation and every generated text.
+The second epoch begins with the state that the end of the text left behind, and so does every evaluation and every
+generated text.
 
 ## Example
 ```python
@@ -40,11 +41,12 @@ SEVERITY = "warning"
 def find(facts: Facts) -> Iterator[Spot]:
     """Look for training without a reset."""
     for model in models(facts):
-        fits = [fit for fit in model.fits if not shuffles(facts.tree, model, fit)]
+        fits = [fit for fit in model.fits if not shuffles(facts.tree, fit)]
         if fits and (model.fit_in_loop or any(_several_epochs(fit) for fit in fits)) and not resets(facts.tree):
             yield Spot(
                 node=fits[0],
-                message=f"`{model.name}` has stateful layers that are never reset: each epoch starts from the state that the "
+                message=f"`{model.name}` has stateful layers that are never reset: each epoch starts from "
+                "the state that the "
                 "last one left; reset the states where the text begins anew",
             )
 

@@ -58,7 +58,8 @@ def _in_classes(facts: Facts) -> Iterator[Spot]:
             if key in used and left:
                 yield Spot(
                     node=node,
-                    message=f"`{used[key]}` is reset, and `{left[0]}`, stateful too, never is: reset all of them together",
+                    message=f"`{used[key]}` is reset, and `{left[0]}`, stateful too, never is: reset all "
+                    "of them together",
                 )
                 break
 
@@ -78,7 +79,8 @@ def _by_index(facts: Facts) -> Iterator[Spot]:
     if single and len(single) == len(found) and any(len(model.layers) > 1 for model in models(facts)):
         yield Spot(
             node=single[0],
-            message="only one of several stateful layers is reset: reset them all, with the model's own reset or in a loop",
+            message="only one of several stateful layers is reset: reset them all, with the model's own "
+            "reset or in a loop",
         )
 
 

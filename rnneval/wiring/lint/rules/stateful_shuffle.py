@@ -4,8 +4,8 @@
 `fit` of a model with `stateful=True` layers, on arrays without `shuffle=False`, or on a dataset that was shuffled.
 
 ## Why it is wrong
-A stateful layer starts batch n+1 from the state of batch n, row by row. Shuffled, the rows do not follow on each other, and every state
-is that of some other text.
+A stateful layer starts batch n+1 from the state of batch n, row by row. Shuffled, the rows do not follow on each
+other, and every state is that of some other text.
 
 ## Example
 ```python
@@ -42,9 +42,10 @@ def find(facts: Facts) -> Iterator[Spot]:
     """Look at how stateful models are trained."""
     for model in models(facts):
         for fit in model.fits:
-            if shuffles(facts.tree, model, fit):
+            if shuffles(facts.tree, fit):
                 yield Spot(
                     node=fit,
-                    message=f"`{model.name}` has stateful layers and is trained on shuffled batches: the state of one batch goes to "
+                    message=f"`{model.name}` has stateful layers and is trained on shuffled batches: the "
+                    "state of one batch goes to "
                     "rows that do not follow on it; pass shuffle=False, or leave the dataset in its order",
                 )

@@ -1,13 +1,13 @@
 """The parts of one state change places: h with c, forward with backward.
 
 ## What it finds
-An LSTM's cell state c where its hidden state h belongs, or h where c belongs: in one call, from an encoder to a decoder, from
-one pass of a loop to the next, or between what is returned and what is taken in. In the same way the forward and the backward
-state of a Bidirectional layer, and h joined with c where h belongs with h.
+An LSTM's cell state c where its hidden state h belongs, or h where c belongs: in one call, from an encoder to a
+decoder, from one pass of a loop to the next, or between what is returned and what is taken in. In the same way the
+forward and the backward state of a Bidirectional layer, and h joined with c where h belongs with h.
 
 ## Why it is wrong
-h is bounded by tanh and is the layer's output, c is a sum that may grow: both have the same shape, so nothing fails, but
-the gates read numbers they were never trained on.
+h is bounded by tanh and is the layer's output, c is a sum that may grow: both have the same shape, so nothing
+fails, but the gates read numbers they were never trained on.
 
 ## Example
 ```python
@@ -20,7 +20,8 @@ x, h, c = self.lstm(x, initial_state=[h, c])
 ```
 
 ## When it is silent
-Where the order is only unusual: names exchanged both where the state is taken and where it is given; states mapped by a layer first.
+Where the order is only unusual: names exchanged both where the state is taken and where it is given; states mapped
+by a layer first.
 
 ## References
 Keras, *LSTM layer*: a call with `return_state=True` gives output, h, c. PyTorch, *nn.LSTM*: output, (h_n, c_n).
@@ -70,7 +71,10 @@ def _given(facts: Facts, event: Event, slot: int, value: Value) -> str | None:
             part.slot % 2 for part in parts if facts.events[part.event].spec.kind == "lstm" and part.slot is not None
         }
         if len(kinds) == 2:
-            return f"{_part(event, slot)} of `{event.name}` starts from h and c joined together: join h with h, and c with c"
+            return (
+                f"{_part(event, slot)} of `{event.name}` starts from h and c joined together: join h "
+                "with h, and c with c"
+            )
     return None
 
 
