@@ -1,0 +1,92 @@
+"""The README says nothing that is not there: commands, options, links, and two blocks for a first try."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from rnneval.cli.main import rnneval_command
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS = rnneval_command.list_commands(click.Context(rnneval_command))
+
+
+def _quick_start() -> str:
+    found = re.search(r"^## Quick start\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
+def _command_lines() -> Iterator[list[str]]:
+    """Every line of a shell block that runs rnneval, as its words."""
+    for block in FENCED.finditer(README):
+        if block["language"] != "sh":
+            continue
+        for line in block["body"].replace("\\\n", " ").splitlines():
+            for part in re.split(r"&&|\|\|", line):
+                words = shlex.split(part, comments=True)
+                if words and Path(words[0]).name == "rnneval":
+                    yield words[1:]
+
+
+def _options(command: str) -> set[str]:
+    found = rnneval_command.get_command(click.Context(rnneval_command), command)
+    assert found is not None, f"the README names rnneval {command}, which is not there"
+    parameters = found.get_params(click.Context(found))
+    return {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def test_quick_start_is_two_commands_for_a_machine_with_python_alone() -> None:
+    blocks = [(block["language"], block["body"].strip()) for block in FENCED.finditer(_quick_start())]
+    assert [language for language, _ in blocks] == ["sh", "sh"]
+    for _, body in blocks:
+        assert body.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+        assert body.count("\n") == 0
+    assert blocks[0][1].endswith(" && .venv/bin/rnneval demo")
+    assert "pytest" in blocks[1][1]
+
+
+def test_the_extras_that_it_installs_exist() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = set(re.findall(r"""['"][./\w]*\[(\w+)\]['"]""", README))
+    assert {"tensorflow", "test"} <= asked <= set(project["optional-dependencies"])
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=" ".join(words)) for words in _command_lines()])
+def test_a_command_and_its_options_exist(words: list[str]) -> None:
+    options = {word.partition("=")[0] for word in words if word.startswith("-") and not word[1:2].isdigit()}
+    assert words
+    assert options <= _options(words[0])
+
+
+@pytest.mark.parametrize("command", sorted({words[0] for words in _command_lines()}))
+def test_help_of_a_command_that_it_names(command: str) -> None:
+    ran = CliRunner().invoke(rnneval_command, [command, "--help"])
+    assert ran.exit_code == 0
+    assert "Example: rnneval " in ran.output
+
+
+def test_every_command_is_shown() -> None:
+    assert {words[0] for words in _command_lines()} >= set(COMMANDS)
+
+
+def test_options_in_its_text_exist() -> None:
+    """Options quoted in the text are options of some command, or of the tools that it names."""
+    known = {option for command in COMMANDS for option in _options(command)} | {"--help"}
+    text = FENCED.sub("", README)
+    quoted = {word for code in re.findall(r"`([^`]+)`", text) for word in re.findall(r"(?<!\S)--[a-z-]+", code)}
+    assert quoted <= known
+
+
+def test_links_resolve() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
