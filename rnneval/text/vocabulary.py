@@ -164,8 +164,8 @@ def _ordered(given: object, source: str) -> _Ordered:
         return _Ordered(tokens=[token for _, token in pairs], first_id=ids[0], fixed=True)
     if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
         raise VocabularyError(
-            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of their ids, "
-            "or a map from token to id"
+            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of "
+            "their ids, or a map from token to id"
         )
     tokens = list(given)
     if not tokens:

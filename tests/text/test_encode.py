@@ -34,7 +34,10 @@ options = st.builds(
     documents=st.sampled_from(["one", "file", "blank-line"]),
     newlines=st.sampled_from(["keep", "lf"]),
 )
-some_texts = texts("aab  \n\n\ré\u3000中😀x") | texts("ab \n")
+FRAGMENTS = ["a", "ab", "é", "中", " ", "  ", "\n", "\n\n", " \n", "\r\n", "\u3000", "x", " xx", "😀", "\n\n  x"]
+some_texts = st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=15).map("".join), min_size=1, max_size=3).filter(
+    any
+)
 
 
 def columns(slice_):
@@ -52,7 +55,7 @@ def wanted_columns(tokens, facts):
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(texts=some_texts, vocabulary=vocabularies, options=options, chunk=st.integers(4, 30), data=st.data())
 def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis draws
     write, texts, vocabulary, options, chunk, data
@@ -182,6 +185,11 @@ def test_words_by_hand(write):
         assert (encoded.words, encoded.bytes, encoded.characters) == (4, 11, 10)
 
 
+def test_words_of_documents_shorter_than_what_is_unscored(write):
+    with encode(write(["a", "bc d"]), Vocabulary.from_tokens([*"abcd "]), TextOptions(documents="file")) as encoded:
+        assert encoded.read(0, 5, scored_from=2).words.tolist() == [1, 1, 0, 0, 1]
+
+
 def test_wikitext_by_hand(write):
     text = " \n = Homarus = \n \n <unk> lobster \n"
     vocabulary = Vocabulary.from_tokens(["<unk>", "=", "Homarus", "lobster", "<eos>"])
@@ -216,6 +224,55 @@ def test_layouts_by_hand(write, text, layout):
         assert encoded.layout == layout
         assert encoded.lossless == (layout is not None)
         assert ("lossy" in [warning.code for warning in encoded.warnings]) == (layout is None)
+
+
+lines = st.lists(st.lists(st.sampled_from(["a", "b"]), max_size=3), min_size=1, max_size=5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    files=st.lists(lines, min_size=1, max_size=3),
+    padded=st.booleans(),
+    more=st.sampled_from(["", " ", "a", " a", "\n"]),
+    documents=st.sampled_from(["one", "file", "blank-line"]),
+    with_eos=st.booleans(),
+)
+def test_layouts_across_chunks_and_documents(write, files, padded, more, documents, with_eos):  # noqa: PLR0917
+    one = (
+        (lambda words: "".join(f" {word}" for word in words) + " \n")
+        if padded
+        else (lambda words: " ".join(words) + "\n")
+    )
+    texts = ["".join(map(one, file)) for file in files]
+    texts[0] = texts[0].removesuffix("\n") + more
+    vocabulary = Vocabulary.from_tokens(["a", "b", "<eos>"] if with_eos else ["a", "b"], kind="word")
+    options = TextOptions(documents=documents)
+    final = naive.documents(texts, options)
+    with patch.object(sources, "CHUNK_BYTES", 4):
+        try:
+            encoded = encode(write(texts), vocabulary, options)
+        except TextError:
+            return
+        with encoded:
+            assert encoded.lossless == naive.lossless(final, vocabulary.ids, "word", "error")
+            assert not encoded.lossless or "".join(encoded.decode_all()) == "".join(final)
+
+
+@pytest.mark.parametrize(
+    ("texts", "layout"),
+    [
+        (["a b", "a"], "plain"),
+        ([" a b ", " a"], None),
+        ([" a b", " a"], "padded"),
+        (["a b", " a"], None),
+        ([" a", " ", " b a"], None),
+    ],
+)
+def test_layouts_of_documents(write, texts, layout):
+    with encode(
+        write(texts), Vocabulary.from_tokens(["a", "b"], kind="word"), TextOptions(documents="file")
+    ) as encoded:
+        assert encoded.layout == layout
 
 
 def test_the_text_says_eos_itself(write):
