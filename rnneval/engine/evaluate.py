@@ -83,7 +83,8 @@ def evaluate(
     fitted = None if fit_on is None else _counts(lm, fit_on, replace(options, part=None))
     with encode(text, lm.vocabulary, options) as encoded:
         if sound.leaks:
-            how = replace(how, streams=1)  # what such a model gives would depend on how the text is divided
+            # What such a model gives depends on how the text is divided, and on what stands behind its end.
+            how = replace(how, streams=1, padded=False)
             stateful = replace(stateful, segment=stateful.segment or LEAK_SEGMENT)
         reading = Reading(
             measured=measure(lm, encoded, stateful, how, losses),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rnneval.engine.plan import Shape
 from rnneval.engine.states import Packing, Vectors
+from rnneval.engine.watch import Watch, plain_step
 from rnneval.errors import CheckpointError
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.wrap import brief
@@ -27,14 +28,17 @@ class Stepped(NamedTuple):
     predicted: Predicted
     states: Vectors
     """`(rows, D)`."""
+    inside: Any = ()
+    """What a watch saw, as arrays."""
 
 
 class Kernel:
     """A model compiled for steps of one shape."""
 
-    def __init__(self, lm: RecurrentLM, packing: Packing, shape: Shape) -> None:
+    def __init__(self, lm: RecurrentLM, packing: Packing, shape: Shape, watch: Watch | None = None) -> None:
         self.shape = shape
         self._lm, self._packing = lm, packing
+        self._step = plain_step if watch is None else watch.step
         self._run = tf.function(self._graph, autograph=False)
 
     def step(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors) -> Stepped:
@@ -44,26 +48,27 @@ class Kernel:
             CheckpointError: the model's own code cannot be traced into a graph, or fails in it.
         """
         try:
-            *predicted, after = self._run(tf.constant(ids), tf.constant(targets), tf.constant(states))
+            *predicted, after, inside = self._run(tf.constant(ids), tf.constant(targets), tf.constant(states))
         except Exception as error:
             raise CheckpointError(
                 f"{type(self._lm.model).__name__} raised {type(error).__name__} on ids of shape {ids.shape} when it "
                 f"was run as a graph: {brief(error)}"
             ) from error
         nats, confidence, rank = (part.numpy() for part in predicted)
-        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), after.numpy())
+        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), after.numpy(), _arrays(inside))
 
     def _graph(self, ids: Any, targets: Any, states: Any) -> Any:
-        logits, after = self._lm.step(ids, self._packing.unpack(states))
-        return *scored(logits, targets), self._packing.pack(after)
+        logits, after, inside = self._step(self._lm, ids, self._packing.unpack(states))
+        return *scored(logits, targets), self._packing.pack(after), inside
 
 
 class WholeStateKernel:
     """A model whose start no returned state stands for: one row, its state as the model gives it."""
 
-    def __init__(self, lm: RecurrentLM, shape: Shape) -> None:
+    def __init__(self, lm: RecurrentLM, shape: Shape, watch: Watch | None = None) -> None:
         self.shape = shape
         self._lm = lm
+        self._step = plain_step if watch is None else watch.step
         self._state: tuple[Any, ...] = ()
         self._run = tf.function(self._graph, autograph=False)
 
@@ -71,14 +76,18 @@ class WholeStateKernel:
         """Read ids `(1, segment)`; states of no numbers mean the start, and stay so: the state is kept here."""
         if not states.any():
             self._state = ()
-        *predicted, after = self._run(tf.constant(ids), tf.constant(targets), self._state)
+        *predicted, after, inside = self._run(tf.constant(ids), tf.constant(targets), self._state)
         self._state = after
         nats, confidence, rank = (part.numpy() for part in predicted)
-        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), np.ones_like(states))
+        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), np.ones_like(states), _arrays(inside))
 
     def _graph(self, ids: Any, targets: Any, state: Any) -> Any:
-        logits, after = self._lm.step(ids, state)
-        return *scored(logits, targets), after
+        logits, after, inside = self._step(self._lm, ids, state)
+        return *scored(logits, targets), after, inside
+
+
+def _arrays(inside: Any) -> Any:
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), inside)
 
 
 def scored(logits: Any, targets: Any) -> tuple[Any, Any, Any]:

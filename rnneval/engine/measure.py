@@ -50,7 +50,7 @@ def measure(
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     collected = Collector(text.blocks, lm.width)
     with Observations(np.float64 if lm.output_kind == "probabilities" else np.float32) as observations:
-        runner = Runner(lm, text, shape)
+        runner = Runner(lm, text, shape, padded=how.padded)
         began = time.perf_counter()
         stitched = Stitching(runner, stitch, observations, how.tolerance).run(how.progress)
         seconds = time.perf_counter() - began

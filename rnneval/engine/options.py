@@ -49,6 +49,8 @@ class Streaming:
     tolerance: float
     seed: int
     progress: Progress | None
+    padded: bool = True
+    """Whether short segments may be filled up; not for a model that sees the future."""
 
     def __post_init__(self) -> None:
         if self.streams != "auto" and not (isinstance(self.streams, int) and self.streams >= 1):

@@ -55,9 +55,14 @@ OnBoundary = Callable[[list[Boundary]], list[bool]]
 class Runner:
     """Runs jobs over a text with steps of at most one shape."""
 
-    def __init__(self, lm: RecurrentLM, text: Ids, shape: Shape) -> None:
-        self._lm, self._text, self.shape = lm, text, shape
-        self._kernels: dict[int, Kernel | WholeStateKernel] = {}
+    def __init__(self, lm: RecurrentLM, text: Ids, shape: Shape, *, padded: bool = True) -> None:
+        """Take a model and a text; without padding, a last short segment is a step of its own length.
+
+        Padding comes after all that counts, so only a model that sees the future can tell; a compiled step for every
+        length would cost more than the steps.
+        """
+        self._lm, self._text, self.shape, self._padded = lm, text, shape, padded
+        self._kernels: dict[Shape, Kernel | WholeStateKernel] = {}
         self._packing = Packing.of(lm) if lm.mixable else None
 
     def start(self) -> Vectors:
@@ -79,30 +84,30 @@ class Runner:
             active = [job for job, wanted in zip(active, go_on, strict=True) if wanted and job.at < job.stop]
 
     def _step(self, jobs: list[Job]) -> list[Boundary]:
-        kernel = self._kernel(len(jobs))
-        both, counts = self._tokens(jobs, kernel.shape)
+        counts = [min(self.shape.segment, job.stop - job.at) for job in jobs]
+        kernel = self._kernel(len(jobs), max(counts))
+        both = self._tokens(jobs, counts, kernel.shape)
         states = np.zeros((kernel.shape.rows, len(jobs[0].state)), jobs[0].state.dtype)
         states[: len(jobs)] = [job.state for job in jobs]
         stepped = kernel.step(both[:, :-1], both[:, 1:], states)
         return [_advanced(job, stepped, row, count) for row, (job, count) in enumerate(zip(jobs, counts, strict=True))]
 
-    def _tokens(self, jobs: list[Job], shape: Shape) -> tuple[NDArray[np.int32], list[int]]:
+    def _tokens(self, jobs: list[Job], counts: list[int], shape: Shape) -> NDArray[np.int32]:
         """Inputs and targets in one array `(rows, segment + 1)`; what is missing repeats an id and is not counted."""
         both = np.zeros((shape.rows, shape.segment + 1), np.int32)
-        counts = [min(shape.segment, job.stop - job.at) for job in jobs]
         for row, (job, count) in enumerate(zip(jobs, counts, strict=True)):
             both[row, : count + 1] = self._text.ids(job.at, job.at + count + 1)
             both[row, count + 1 :] = both[row, count]
-        return both, counts
+        return both
 
-    def _kernel(self, jobs: int) -> Kernel | WholeStateKernel:
+    def _kernel(self, jobs: int, longest: int) -> Kernel | WholeStateKernel:
         rows = self.shape.rows if jobs > _FEW else min(_FEW, self.shape.rows)
-        if rows not in self._kernels:
-            shape = Shape(rows=rows, segment=self.shape.segment)
-            self._kernels[rows] = (
+        shape = Shape(rows=rows, segment=self.shape.segment if self._padded else longest)
+        if shape not in self._kernels:
+            self._kernels[shape] = (
                 WholeStateKernel(self._lm, shape) if self._packing is None else Kernel(self._lm, self._packing, shape)
             )
-        return self._kernels[rows]
+        return self._kernels[shape]
 
 
 def _advanced(job: Job, stepped: Stepped, row: int, count: int) -> Boundary:

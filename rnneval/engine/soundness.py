@@ -27,8 +27,8 @@ class Soundness:
             return ()
         if self.leaks:
             message = (
-                f"{' and '.join(self.leaks)}: predictions see what they must not see, so no score here is a perplexity; shown "
-                f"are {LEAK_SEGMENT} tokens a step and, token_by_token, one token a step: see rnneval check"
+                f"{' and '.join(self.leaks)}: predictions see what they must not see, so no score is a perplexity; "
+                f"shown are {LEAK_SEGMENT} tokens a step and, token_by_token, one token a step: see rnneval check"
             )
             return (Warning(code="leak", message=message),)
         found = "; ".join(finding.message for finding in self.summary.findings if finding.severity == "error")

@@ -23,6 +23,7 @@ from rnneval.engine.states import Vectors
 TOLERANCE = 1e-5
 _SIDE_BY_SIDE = 3
 """Passes in which every span is repaired at once; after them, only spans whose predecessor is settled are."""
+_TELLING = 4  # boundaries: a shorter span that does not agree may only have been too short
 _NUDGE = 1e-6
 _FRAGILE = 100
 
@@ -146,7 +147,7 @@ class Stitching:
             return False
         self._keep(row.job)
         if row.job.at == row.job.stop:
-            self.result.forgetting.setdefault(row.job.span, None)
+            self._never(row.job)
         return True
 
     def _compare(self, row: Boundary, course: Course) -> None:
@@ -163,6 +164,11 @@ class Stitching:
         self.result.forgetting.setdefault(job.span, (job.boundary - 1) * self._runner.shape.segment)
         largest = max(self.result.largest_state_difference or 0.0, course.difference)
         self.result.largest_state_difference = largest
+
+    def _never(self, job: Job) -> None:
+        """A span ended without agreeing; of a short one nothing follows from that."""
+        if job.boundary >= _TELLING:
+            self.result.forgetting.setdefault(job.span, None)
 
     def _is_fragile(self, span: int) -> bool:
         """Read a span that never agreed from its start and from one changed by 1e-6, and see whether that grows."""
@@ -235,7 +241,7 @@ class Audit:
         if self._course.settled:
             result.audited_loss_difference = max(self._losses, default=0.0)
         else:
-            result.forgetting.setdefault(self._job.span, None)
+            self._of._never(self._job)
             self._of._keep(self._job)
         floor = max(self._differences[len(self._differences) // 2 :], default=0.0)
         if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:

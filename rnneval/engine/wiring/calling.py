@@ -227,6 +227,7 @@ def _parameters(model: Any) -> list[inspect.Parameter]:
 
 def _state_names(model: Any, parameters: Sequence[inspect.Parameter]) -> tuple[str, ...]:
     convention = convention_of(model)
+    parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     found = convention.state_names if convention else ()
     if not found:
         found = tuple(p.name for p in parameters if _OLD_STYLE.match(p.name))

@@ -93,12 +93,13 @@ def _layer_hook(original: Any, stub: Stub, quiet: Quiet) -> Any:
             return original(self, sequences, initial_state, *rest, **options)
         if is_composite(self.cell):
             return _step_by_step(self, sequences, initial_state, **options)
+        given_states = _read(initial_state)
         with quiet():
             last, outputs, new = original(self, sequences, initial_state, *rest, **options)
         passing = Passing(
             unit=self,
             inputs=sequences,
-            states=_leaves(initial_state),
+            states=given_states,
             steps=int(sequences.shape[1]),
             output=last,
             outputs=outputs,
@@ -131,12 +132,13 @@ def _cell_hook(original: Any, stub: Stub, quiet: Quiet) -> Any:
         states, rest = (rest[0], rest[1:]) if rest else (options.pop(second, None), ())
         if quiet.depth or states is None or not is_eager(inputs) or is_composite(self):
             return original(self, inputs, states, *rest, **options)
+        given_states = _read(states)
         with quiet():
             output, new = original(self, inputs, states, *rest, **options)
         passing = Passing(
             unit=self,
             inputs=inputs,
-            states=_leaves(states),
+            states=given_states,
             steps=1,
             output=output,
             outputs=None,
@@ -150,6 +152,15 @@ def _cell_hook(original: Any, stub: Stub, quiet: Quiet) -> Any:
 
 def _leaves(state: Any) -> tuple[Any, ...]:
     return tuple(keras.tree.flatten(state))
+
+
+def _read(state: Any) -> tuple[Any, ...]:
+    """The parts of a state as they are now: a stateful layer is handed its variables themselves, which will change."""
+    return tuple(tf.convert_to_tensor(leaf) if _is_variable(leaf) else leaf for leaf in _leaves(state))
+
+
+def _is_variable(leaf: Any) -> bool:
+    return isinstance(leaf, (tf.Variable, keras.Variable))
 
 
 def _owners(base: type, attribute: str) -> list[type]:

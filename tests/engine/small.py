@@ -1,0 +1,90 @@
+"""Small models and texts for the engine's tests, and the independent loop that says what their losses are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+import rnneval
+from rnneval.records import Run
+from rnneval.text import Vocabulary
+from tests.oracles import Stack, stack_of
+
+LETTERS = "abcdefg \n"
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "so", "did", "dog", "<eos>")
+
+LAYERS = {
+    "GRU": lambda units: keras.layers.GRU(units, return_sequences=True),
+    "GRU reset before": lambda units: keras.layers.GRU(units, return_sequences=True, reset_after=False),
+    "LSTM": lambda units: keras.layers.LSTM(units, return_sequences=True),
+    "SimpleRNN": lambda units: keras.layers.SimpleRNN(units, return_sequences=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Small:
+    """A model, and the same numbers as a float64 loop."""
+
+    lm: Any
+    oracle: Stack
+
+
+def stacked(
+    kind: str, units: tuple[int, ...], vocabulary: tuple[str, ...] = tuple(LETTERS), scale: float = 1.0
+) -> Small:
+    """A stack that forgets (scale 1: weights about half of what orthogonal ones are), or does not (scale 8)."""
+    keras.utils.set_random_seed(len(units))
+    width = len(vocabulary)
+    recurrent = [LAYERS[kind](n) for n in units]
+    model = keras.Sequential([keras.layers.Embedding(width, 6), *recurrent, keras.layers.Dense(width)])
+    model(tf.ones((1, 1), tf.int32))
+    rng = np.random.default_rng(0)
+    model.set_weights(
+        [(rng.standard_normal(w.shape) * 0.5 * scale / np.sqrt(w.shape[0])).astype("f4") for w in model.get_weights()]
+    )
+    lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(vocabulary)))
+    return Small(lm=lm, oracle=stack_of(model.layers[0], recurrent, model.layers[-1]))
+
+
+def letters(folder: Path, length: int, seed: int = 0) -> Path:
+    """Random text of the letters."""
+    path = folder / f"letters-{length}-{seed}.txt"
+    path.write_text("".join(np.random.default_rng(seed).choice(list(LETTERS), length)))
+    return path
+
+
+def sentences(folder: Path, words: int) -> Path:
+    """Random lines of the words."""
+    rng = np.random.default_rng(1)
+    drawn = rng.choice(list(WORDS[:-1]), words)
+    path = folder / f"words-{words}.txt"
+    path.write_text("".join(word + ("\n" if rng.random() < 0.2 else " ") for word in drawn[:-1]) + str(drawn[-1]))
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A run, and the loss of each of its tokens."""
+
+    run: Run
+    losses: pd.DataFrame
+
+    @property
+    def nats(self) -> Any:
+        return self.losses["nats"].to_numpy()
+
+
+def evaluated(small: Small, text: Path, **options: Any) -> Evaluated:
+    """Evaluate without the wiring check, and read the losses back."""
+    parquet = text.with_suffix(".parquet")
+    run = rnneval.evaluate(small.lm, text, check=False, losses=parquet, **options)
+    return Evaluated(run=run, losses=pd.read_parquet(parquet))
+
+
+def codes(run: Run) -> set[str]:
+    """The codes of a run's warnings."""
+    return {warning.code for warning in run.warnings}

@@ -1,0 +1,75 @@
+"""When two runs of a row count as one: boundaries made up by hand."""
+
+import numpy as np
+import pytest
+
+from rnneval.engine.agreement import Course, loss_difference, scaled_difference
+from rnneval.engine.boundaries import Boundaries
+from rnneval.engine.kernel import Predicted
+
+
+def predicted(nats):
+    nats = np.atleast_1d(np.float32(nats))
+    return Predicted(nats, np.zeros_like(nats), np.zeros(len(nats), np.int32))
+
+
+def looked(*differences: float, tolerance: float = 1e-5, loss: float = 0.0) -> list[bool]:
+    """Whether the row had settled after each boundary, for states that differ by so much."""
+    course, settled = Course(tolerance=tolerance), []
+    for difference in differences:
+        course.look(np.array([difference]), np.zeros(1), predicted(1.0 + loss), predicted(1.0))
+        settled.append(course.settled)
+    return settled
+
+
+def test_two_boundaries_in_a_row_settle():
+    assert looked(1e-2, 1e-6, 1e-7) == [False, False, True]
+    assert looked(1e-6, 1e-2, 1e-6) == [False, False, False]
+
+
+def test_a_difference_that_grows_within_the_tolerance_does_not_settle():
+    assert looked(4e-6, 9e-6) == [False, False]
+    assert looked(1e-8, 2e-8) == [False, True]  # the noise of float32 is not growth
+
+
+def test_losses_must_agree_too():
+    assert looked(1e-7, 1e-7, loss=1e-3) == [False, False]
+
+
+def test_three_growing_boundaries_are_hopeless():
+    course = Course(tolerance=1e-5)
+    for difference in (0.1, 0.2, 0.3, 0.4):
+        course.look(np.array([difference]), np.zeros(1), predicted(1.0), predicted(1.0))
+    assert course.hopeless
+
+
+def test_tolerance_zero_wants_equality():
+    assert looked(0.0, 0.0, tolerance=0) == [False, True]
+    assert looked(1e-9, 1e-9, tolerance=0) == [False, False]
+    assert looked(0.0, 0.0, tolerance=0, loss=1e-6) == [False, False]
+
+
+def test_differences_are_in_units_of_the_state():
+    assert scaled_difference(np.array([100.0, 0.0]), np.array([99.0, 0.5])) == pytest.approx(0.5 / 1.5)
+    assert scaled_difference(np.array([np.nan]), np.array([0.0])) == np.inf
+
+
+def test_what_is_lost_in_both_runs_agrees():
+    assert scaled_difference(np.array([np.nan, 1.0]), np.array([np.inf, 1.0])) == 0
+    assert loss_difference(predicted([np.nan, 1.0]), predicted([np.nan, 1.5])) == 0.5
+    assert loss_difference(predicted(np.nan), predicted(1.0)) == np.inf
+
+
+def test_boundaries_keep_the_first_ones_and_pairs_at_powers_of_two():
+    kept = Boundaries(spans=1, size=2**22, itemsize=4)
+    for boundary in range(1, 40):
+        kept.put(0, boundary, np.array([float(boundary)]))
+    assert [b for b in range(1, 40) if kept.get(0, b) is not None] == [*range(1, 10), 16, 17, 32, 33]
+    assert kept.get(1, 1) is None
+
+
+def test_what_is_kept_is_a_copy():
+    kept, state = Boundaries(spans=1, size=1, itemsize=4), np.array([1.0])
+    kept.put(0, 1, state)
+    state[0] = 2
+    assert kept.get(0, 1) == [1.0]

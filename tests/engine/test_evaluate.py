@@ -1,0 +1,250 @@
+"""The whole way from text to record: closed forms, accounting, what is not valid."""
+
+import json
+import math
+from collections import Counter
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+import rnneval
+from rnneval.errors import CheckpointError, TextError, UsageError, VocabularyError
+from rnneval.recordfile import encode
+from rnneval.text import Vocabulary
+from tests.engine.small import LETTERS, codes, evaluated, letters, stacked
+
+
+def bigram_model(log_p):
+    """A linear SimpleRNN that is a bigram table: recurrent kernel 0, kernel the identity on one-hot ids."""
+    width = len(log_p)
+    layer = keras.layers.SimpleRNN(width, return_sequences=True, activation="linear", use_bias=False)
+    model = keras.Sequential([keras.layers.Embedding(width, width), layer, keras.layers.Dense(width, use_bias=False)])
+    model(tf.ones((1, 1), tf.int32))
+    model.set_weights([np.eye(width), np.eye(width), np.zeros((width, width)), log_p])
+    return rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+
+
+@pytest.mark.parametrize("streams", [1, 5])
+def test_a_bigram_table_gives_minus_sum_n_ln_p(tmp_path, streams):
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(len(LETTERS)), len(LETTERS))
+    text = letters(tmp_path, 2_000)
+    run = rnneval.evaluate(bigram_model(np.log(p)), text, streams=streams, check=False)
+    ids = [LETTERS.index(c) for c in text.read_text()]
+    exact = -sum(n * math.log(p[i, j]) for (i, j), n in Counter(pairwise(ids)).items())
+    assert run.total_nats == pytest.approx(exact, rel=1e-6)
+    assert run.scores["cross_entropy"].value == pytest.approx(exact / 1_999, rel=1e-6)
+    assert run.scores["bits_per_char"].value == pytest.approx(exact / 1_999 / math.log(2), rel=1e-6)
+    assert run.scores["accuracy"].value == pytest.approx(np.mean([p[i].argmax() == j for i, j in pairwise(ids)]))
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "SimpleRNN"])
+def test_zero_weights_give_log_v(tmp_path, kind):
+    small = stacked(kind, (5,), scale=0.0)
+    run = rnneval.evaluate(small.lm, letters(tmp_path, 300), check=False)
+    assert run.scores["cross_entropy"].value == pytest.approx(math.log(len(LETTERS)), abs=1e-6)
+    assert run.baselines == {"uniform": pytest.approx(math.log(9))}
+
+
+def test_every_token_is_accounted_for(model_of, tmp_path):
+    text = tmp_path / "t.txt"
+    text.write_text("abc def\n\ngab a\n" * 30)
+    run = rnneval.evaluate(model_of("GRU 8").lm, text, documents="blank-line", check=False)
+    assert run.tokens.total == run.text.characters == run.text.bytes == len(text.read_text())
+    assert run.tokens.unscored == run.text.documents == 31
+    assert sum(run.blocks.tokens) == run.tokens.scored == run.text.scored_characters
+    assert sum(run.blocks.words) == run.text.scored_words
+    assert sum(run.blocks.sums["nats"]) == pytest.approx(run.total_nats)
+    assert run.blocks.bytes[-1] == run.text.bytes
+
+
+def test_reset_is_another_number_with_another_name(model_of, tmp_path):
+    small, text = model_of("GRU 8"), letters(tmp_path, 700)
+    seen = evaluated(small, text, state="reset", segment=30)
+    ids = np.array([LETTERS.index(c) for c in text.read_text()])
+    expected = np.concatenate([small.oracle.losses(ids[k : k + 31]) for k in range(0, 699, 30)])
+    np.testing.assert_allclose(seen.nats, expected, atol=2e-6)
+    assert "|state:reset-30|" in seen.run.signature
+    assert "|state:carry|" in evaluated(small, text, segment=30).run.signature
+
+
+def test_the_losses_say_what_they_are(model_of, tmp_path):
+    text = letters(tmp_path, 500)
+    seen = evaluated(model_of("GRU 8"), text)
+    assert list(seen.losses.columns) == ["token", "document", "byte_start", "byte_end", "id", "nats"]
+    first = seen.losses.iloc[0]
+    assert (first["token"], first["byte_start"], first["byte_end"]) == (1, 1, 2)
+    assert seen.losses["id"].tolist() == [LETTERS.index(c) for c in text.read_text()[1:]]
+    metadata = pq.read_schema(text.with_suffix(".parquet")).metadata
+    assert metadata[b"rnneval.schema"] == b"rnneval.losses/1"
+    assert metadata[b"rnneval.text"].decode() == seen.run.text.sha256
+
+
+def test_the_record_reads_back_equal(model_of, tmp_path):
+    run = rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 400))
+    run.save(tmp_path / "run.json")
+    assert rnneval.read(tmp_path / "run.json") == run
+    assert run.wiring.verdict == "pass"
+    assert json.loads(encode(run))["schema"] == "rnneval.run/1"
+
+
+def test_baselines_are_fitted_on_the_text_given(model_of, tmp_path):
+    held_out, training = letters(tmp_path, 400), letters(tmp_path, 1_000, seed=1)
+    run = rnneval.evaluate(model_of("GRU 8").lm, held_out, fit_on=training, check=False)
+    counts = Counter(training.read_text())
+    expected = -np.mean([math.log((counts[c] + 1) / (1_000 + 9)) for c in held_out.read_text()[1:]])
+    assert run.baselines["unigram"] == pytest.approx(expected)
+
+
+class Questions(keras.Model):
+    """The question's model: layer 2 starts from layer 1's last state."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(9, 6)
+        self.gru = keras.layers.GRU(8, return_sequences=True, return_state=True)
+        self.gru_2 = keras.layers.GRU(8, return_sequences=True, return_state=True)
+        self.dense = keras.layers.Dense(9)
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        x = self.embedding(inputs)
+        if states is None:
+            states = self.gru.get_initial_state(tf.shape(x)[0])
+        x, states = self.gru(x, initial_state=states, training=training)
+        x, states = self.gru_2(x, initial_state=states, training=training)
+        x = self.dense(x)
+        return (x, states) if return_state else x
+
+
+def test_a_leak_makes_the_run_not_valid_and_both_numbers_are_shown(tmp_path):
+    keras.utils.set_random_seed(1)
+    model, text = Questions(), letters(tmp_path, 160)
+    run = rnneval.evaluate(rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS))), text)
+    assert not run.valid
+    assert run.wiring.verdict == "fail"
+    assert {finding.rule for finding in run.wiring.findings} >= {"shared-state", "crossed-state", "future-leak"}
+    assert "leak" in codes(run)
+    assert (run.streams.count, run.streams.segment) == (1, 100)
+    ids = np.array([LETTERS.index(c) for c in text.read_text()])
+    for segment, total in ((100, run.total_nats), (1, run.token_by_token.total_nats)):
+        assert total == pytest.approx(by_hand(model, ids, segment), rel=1e-5)
+    assert run.total_nats != pytest.approx(run.token_by_token.total_nats, rel=1e-6)
+
+
+def by_hand(model, ids, segment):
+    """The total loss with the state carried from segment to segment, in plain Keras calls."""
+    state, total = None, 0.0
+    for at in range(0, len(ids) - 1, segment):
+        piece = ids[at : min(at + segment, len(ids) - 1)]
+        logits, state = model(piece[None], states=state, return_state=True)
+        log_p = tf.nn.log_softmax(logits[0]).numpy().astype(np.float64)
+        total -= sum(log_p[k, ids[at + k + 1]] for k in range(len(piece)))
+    return total
+
+
+def test_a_loss_that_is_not_finite(tmp_path):
+    """Whatever is not the letter a is infinitely surprising: the first place is named, and no score is made up."""
+    small = stacked("SimpleRNN", (4,))
+    bias = np.full(9, -3.4e38, np.float32)
+    bias[0] = 3.4e38
+    small.lm.model.layers[-1].set_weights([np.zeros((4, 9), np.float32), bias])
+    text = tmp_path / "t.txt"
+    text.write_text("aaaab" * 60)
+    run = rnneval.evaluate(small.lm, text, check=False)
+    assert not run.valid
+    assert run.total_nats is None
+    assert run.scores == {}
+    (warning,) = [warning for warning in run.warnings if warning.code == "not-finite"]
+    assert "token 4 (byte 4 of the text) is inf" in warning.message
+    assert json.loads(encode(run))["valid"] is False
+
+
+class Probabilities(keras.Model):
+    """A softmax written into `call`: no layer whose softmax could be left out."""
+
+    def __init__(self, small):
+        super().__init__()
+        self.inner = small.lm.model
+
+    def call(self, ids):
+        return tf.nn.softmax(self.inner(ids))
+
+
+def test_probabilities_are_scored_in_float64(tmp_path):
+    small, text = stacked("GRU", (5,)), letters(tmp_path, 300)
+    lm = rnneval.wrap(Probabilities(small), vocabulary=small.lm.vocabulary)
+    assert lm.output_kind == "probabilities"
+    run = rnneval.evaluate(lm, text, check=False)
+    assert run.total_nats == pytest.approx(rnneval.evaluate(small.lm, text, check=False).total_nats, rel=1e-5)
+
+
+def test_probability_zero_is_an_error_with_its_place(tmp_path):
+    small = stacked("GRU", (5,))
+    lm = rnneval.wrap(Probabilities(small), vocabulary=small.lm.vocabulary)
+    bias = np.zeros(9, np.float32)
+    bias[LETTERS.index("c")] = -1e4
+    small.lm.model.layers[-1].set_weights([small.lm.model.layers[-1].get_weights()[0], bias])
+    text = tmp_path / "t.txt"
+    text.write_text("abacab")
+    with pytest.raises(CheckpointError, match=r"probability 0 to token 3 \(byte 3 of the text\)"):
+        rnneval.evaluate(lm, text, check=False)
+
+
+def test_worse_than_guessing_is_said(tmp_path):
+    small = stacked("GRU", (5,))
+    bias = np.linspace(0, 40, 9).astype(np.float32)
+    small.lm.model.layers[-1].set_weights([small.lm.model.layers[-1].get_weights()[0], bias])
+    assert "worse-than-uniform" in codes(rnneval.evaluate(small.lm, letters(tmp_path, 300), check=False))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"state": "forget"}, "carry or reset"),
+        ({"state": "reset"}, "needs --segment"),
+        ({"segment": 0}, "at least 1 token"),
+        ({"streams": 0}, "auto or at least 1"),
+        ({"streams": "many"}, "auto or at least 1"),
+        ({"tolerance": -1.0}, "0 for equality"),
+        ({"tolerance": float("nan")}, "0 for equality"),
+        ({"normalize": "upper"}, "none, lower, nfc"),
+    ],
+)
+def test_options_that_are_not_known(model_of, tmp_path, options, said):
+    with pytest.raises(UsageError, match=said):
+        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 50), check=False, **options)
+
+
+def test_a_model_without_a_vocabulary_cannot_be_evaluated(tmp_path):
+    lm = rnneval.wrap(stacked("GRU", (5,)).lm.model)
+    with pytest.raises(VocabularyError, match="--vocab"):
+        rnneval.evaluate(lm, letters(tmp_path, 50))
+
+
+def test_a_text_of_one_token(model_of, tmp_path):
+    with pytest.raises(TextError, match="1 token, at least 2"):
+        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 1), check=False)
+
+
+def test_scores_have_intervals_where_there_is_enough_text(model_of, tmp_path):
+    run = rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 40_000), check=False)
+    assert run.interval.claim == "this passage"
+    assert run.interval.clusters == 8
+    for score in run.scores.values():
+        assert score.low <= score.value <= score.high
+    short = rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 4_000), check=False)
+    assert short.interval is None
+    assert "too-little-text" in codes(short)
+
+
+def test_an_old_losses_file_stays_where_the_run_fails(model_of, tmp_path):
+    losses = tmp_path / "losses.parquet"
+    pd.DataFrame({"x": [1]}).to_parquet(losses)
+    with pytest.raises(TextError):
+        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 1), losses=losses, check=False)
+    assert pd.read_parquet(losses)["x"].tolist() == [1]
