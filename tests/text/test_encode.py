@@ -55,7 +55,7 @@ def wanted_columns(tokens, facts):
     }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(texts=some_texts, vocabulary=vocabularies, options=options, chunk=st.integers(4, 30), data=st.data())
 def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis draws
     write, texts, vocabulary, options, chunk, data
