@@ -5,7 +5,8 @@ itself returns it, and `None` stands for the model's own start.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,7 @@ STATE_NAMES = (
     "rnn_states", "rnn_state", "prev_states", "prev_state", "memory", "carry", "cache", "h", "hx", "h0",
 )  # fmt: skip
 _STATE_WORDS = ("state", "hidden", "carry", "memory", "cell")
+_STATE_LETTERS = re.compile(r"[hc]x?_?\d*")  # h and c, hx and cx, h1 and h2
 _LOGIT_KEYS = ("logits", "outputs", "output", "predictions", "x", "y")
 
 
@@ -48,6 +50,8 @@ class Convention:
     """How a subclassed model's `call` names its state, and what makes it give the state back."""
 
     state_names: tuple[str, ...]
+    required: tuple[str, ...] = ()
+    """Those without a default: given None at the start."""
     flag: str | None
     takes_training: bool
 
@@ -55,21 +59,33 @@ class Convention:
 def convention_of(model: Any) -> Convention | None:
     """Read the convention from the signature of `call`; None where it takes no state.
 
-    Recognised are the usual argument names (`states`, `state`, `initial_state`, `hidden`, …), or an argument with
-    such a word in its name and None as its default, and flags that begin with `return_`.
+    Recognised are the usual argument names (`states`, `state`, `initial_state`, `hidden`, …), arguments with such a
+    word or letter for a name and None as their default (`h` and `c`, `lstm_state`), and flags that begin with
+    `return_`.
     """
     try:
-        parameters = list(inspect.signature(getattr(model, "call", model)).parameters.values())
+        parameters = list(inspect.signature(getattr(model, "call", model)).parameters.values())[1:]
     except (TypeError, ValueError):
         return None
-    names = [parameter.name for parameter in parameters[1:]]
-    given = [name for name in names if name in STATE_NAMES]
-    if not given:
-        given = [p.name for p in parameters[1:] if p.default is None and any(word in p.name for word in _STATE_WORDS)]
+    given = [parameter for parameter in parameters if _is_state(parameter)]
+    names = [parameter.name for parameter in parameters]
     flags = [name for name in names if name.startswith("return_") and any(word in name for word in _STATE_WORDS)]
     if not given:
         return None
-    return Convention(state_names=tuple(given), flag=flags[0] if flags else None, takes_training="training" in names)
+    return Convention(
+        state_names=tuple(parameter.name for parameter in given),
+        required=tuple(parameter.name for parameter in given if parameter.default is inspect.Parameter.empty),
+        flag=flags[0] if flags else None,
+        takes_training="training" in names,
+    )
+
+
+def _is_state(parameter: inspect.Parameter) -> bool:
+    name = parameter.name
+    if parameter.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        return False
+    like_one = any(word in name for word in _STATE_WORDS) or _STATE_LETTERS.fullmatch(name)
+    return name in STATE_NAMES or (parameter.default is None and bool(like_one))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -94,15 +110,18 @@ class SubclassedDrive:
             arguments[self.convention.flag] = True
         if self.convention.takes_training:
             arguments["training"] = False
-        if leaves is not None:
-            arguments |= self._state_arguments(self._packed(leaves))
-        return arguments
+        if leaves is None:
+            return arguments | dict.fromkeys(self.convention.required)
+        return arguments | self._state_arguments(self._packed(leaves))
 
     def _state_arguments(self, state: Any) -> dict[str, Any]:
+        """Give one argument the whole state, or each of several its part: by its name, else by its place."""
         names = self.convention.state_names
-        if len(names) == 1 or not isinstance(state, list) or len(state) != len(names):
-            return {names[0]: state}
-        return dict(zip(names, state, strict=True))
+        if len(names) > 1 and isinstance(state, dict) and set(state) & set(names):
+            return {name: state[name] for name in names if name in state}
+        if len(names) > 1 and isinstance(state, (list, tuple)) and len(state) == len(names):
+            return dict(zip(names, state, strict=True))
+        return {names[0]: state}
 
     def _packed(self, leaves: Sequence[Any]) -> Any:
         """Put the leaves into the container that the model returned; a None in it stays None."""
@@ -115,8 +134,7 @@ class SubclassedDrive:
         if isinstance(returned, dict):
             keys = [key for key in _LOGIT_KEYS if key in returned]
             if keys and len(returned) > 1:
-                rest = {key: value for key, value in returned.items() if key != keys[0]}
-                return returned[keys[0]], next(iter(rest.values())) if len(rest) == 1 else rest
+                return returned[keys[0]], self._state_in({k: v for k, v in returned.items() if k != keys[0]})
         elif isinstance(returned, (tuple, list)) and len(returned) > 1:
             rest_list = list(returned[1:])
             return returned[0], rest_list[0] if len(rest_list) == 1 else rest_list
@@ -126,6 +144,14 @@ class SubclassedDrive:
             f"{name}.call takes {' and '.join(self.convention.state_names)} but does not give a state back "
             f"(called with {hint} it returned {type(returned).__name__}): return (logits, states)"
         )
+
+    def _state_in(self, rest: dict[str, Any]) -> Any:
+        """What is the state of a returned dictionary: the one thing, the one named like the argument, or all of it."""
+        names = self.convention.state_names
+        named = [key for key in rest if key in names] or [key for key in rest if key in STATE_NAMES]
+        if len(rest) == 1 or (len(names) == 1 and len(named) == 1):
+            return rest[(named or list(rest))[0]]
+        return rest
 
 
 @dataclass(kw_only=True, eq=False)
@@ -169,18 +195,36 @@ class RewiredDrive:
 
 @dataclass(kw_only=True, eq=False)
 class FunctionalStatesDrive:
-    """Contract 2: ids and states go in, logits and the same states in the same order come out."""
+    """Contract 2: ids and states go in, logits and the same states in the same order come out.
+
+    Lists, nests and dictionaries are flattened as Keras flattens them (dictionaries by sorted keys, so that equal keys
+    meet); the ids are the input of whole numbers or of open length, the logits the output that has a time axis.
+    """
 
     model: Any
     contract: int = 2
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Call the model; its own start is zeros, since a state input has no default."""
-        batch = tf.shape(ids)[0]
+        inputs = list(self.model.inputs)
+        place = _place_of(inputs, _is_ids)
+        states = [inp for k, inp in enumerate(inputs) if k != place]
         if leaves is None:
-            leaves = [tf.zeros([batch, *inp.shape[1:]], inp.dtype) for inp in self.model.inputs[1:]]
-        output, *state = tf.nest.flatten(self.model([ids, *leaves], training=False))
-        return Called(output, tuple(state))
+            leaves = [tf.zeros([tf.shape(ids)[0], *inp.shape[1:]], inp.dtype) for inp in states]
+        given = [*leaves[:place], ids, *leaves[place:]]
+        outputs = keras.tree.flatten(self.model(keras.tree.pack_sequence_as(self.model.input, given), training=False))
+        output = outputs.pop(_place_of(self.model.outputs, lambda out: len(out.shape) == 3))
+        return Called(output, tuple(outputs))
+
+
+def _place_of(tensors: Sequence[Any], wanted: Callable[[Any], bool]) -> int:
+    """The index of the one tensor that is wanted; the first, as is usual, where none or several are."""
+    places = [k for k, tensor in enumerate(tensors) if wanted(tensor)]
+    return places[0] if len(places) == 1 else 0
+
+
+def _is_ids(inp: Any) -> bool:
+    return "int" in str(inp.dtype) or (len(inp.shape) == 2 and inp.shape[1] is None)
 
 
 @contextmanager

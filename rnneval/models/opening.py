@@ -130,7 +130,7 @@ def _whole(artefact: Artefact) -> Any:
 def _beside(artefact: Artefact) -> Vocabulary | None:
     """The one vocabulary beside the checkpoint, for a builder that must know its size before there is a model."""
     found: dict[str, Vocabulary] = {}
-    for candidate in siblings(artefact.path):
+    for candidate in siblings(_place(artefact)):
         try:
             vocabulary = Vocabulary.from_file(candidate)
         except VocabularyError:
@@ -139,11 +139,16 @@ def _beside(artefact: Artefact) -> Vocabulary | None:
     return next(iter(found.values())) if len(found) == 1 else None
 
 
+def _place(artefact: Artefact) -> Path:
+    """Beside what to look: a TensorFlow checkpoint is its folder, whichever of its files was named."""
+    return artefact.path.absolute().parent if artefact.format == "tf-checkpoint" else artefact.path
+
+
 def _with_vocabulary(lm: RecurrentLM, artefact: Artefact) -> RecurrentLM:
     """Look inside the model, then beside the checkpoint; without one, keep the reason for whoever needs one."""
     try:
         inside = _inside(lm)
-        found = inside if inside is not None else find_vocabulary(artefact.path, lm.width)
+        found = inside if inside is not None else find_vocabulary(_place(artefact), lm.width)
         return replace(lm, vocabulary=found.fit(lm.width))
     except VocabularyError as error:
         return replace(lm, why_no_vocabulary=str(error))

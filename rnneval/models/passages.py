@@ -59,6 +59,9 @@ def _hooked(unit: Unit, given: Sequence[Any] | None, see: Callable[[Passage], No
         state = _replaced(initial_state, given)
         last, outputs, new = original(sequences, state, *rest, **options)
         see(Passage(unit=unit, state_in=_leaves(state), state_out=_leaves(new)))
+        mask = options.get("mask", rest[0] if rest else None)
+        if given is not None and mask is not None and _outputs_its_state(unit.layer):
+            outputs = _as_before(outputs, mask, _leaves(state)[0])
         return last, outputs, new
 
     def call(inputs: Any, states: Any, *rest: Any, **options: Any) -> Any:
@@ -69,6 +72,20 @@ def _hooked(unit: Unit, given: Sequence[Any] | None, see: Callable[[Passage], No
 
     with overridden(unit.layer, attribute, inner_loop if unit.is_layer else call):
         yield
+
+
+def _outputs_its_state(layer: Any) -> bool:
+    kinds = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
+    return isinstance(layer, kinds) and layer.return_sequences and not layer.zero_output_for_mask
+
+
+def _as_before(outputs: Any, mask: Any, state: Any) -> Any:
+    """Repeat the output before the segment where the segment begins with masked positions.
+
+    A masked position repeats the output before it; Keras repeats zeros where that lies in the segment before.
+    """
+    begun = keras.ops.cumsum(keras.ops.cast(mask, "int32"), axis=1) > 0  # (batch, time)
+    return keras.ops.where(begun[..., None], outputs, state[:, None, :])
 
 
 def _replaced(state: Any, given: Sequence[Any] | None) -> Any:

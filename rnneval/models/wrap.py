@@ -1,6 +1,7 @@
 """From a Keras model to a RecurrentLM: recognise the contract, learn the state, prove that it can be carried."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,14 +87,13 @@ def _recognise(model: Any) -> tuple[Drive, tuple[Unit, ...]]:
 
 
 def _recognise_graph(model: Any, units: tuple[Unit, ...]) -> Drive:
-    inputs = len(getattr(model, "inputs", None) or [None])
+    inputs, outputs = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
+    if inputs != outputs:
+        raise CheckpointError(
+            f"a functional model that takes {inputs} and gives {outputs} tensors: with states it takes ids and the "
+            "states, and gives logits and as many states"
+        )
     if inputs > 1:
-        outputs = len(model.outputs)
-        if inputs != outputs:
-            raise CheckpointError(
-                f"a functional model with {inputs} inputs and {outputs} outputs: with states it has ids and the states "
-                "coming in, logits and as many states going out"
-            )
         return FunctionalStatesDrive(model=model)
     return _rewired(model, units, takes_training=True)
 
@@ -117,9 +117,10 @@ def _rewired(model: Any, units: tuple[Unit, ...], *, takes_training: bool) -> Re
             f"{', '.join(mixing)}: looks at more than one position at a time, so this model's state cannot be carried "
             "from one segment to the next, and what it gives is not a probability of the next token given the past"
         )
-    if not layers[-1].return_sequences:
+    window = next((unit.name for unit in units if not unit.layer.return_sequences), None)
+    if window is not None:
         raise CheckpointError(
-            f"layer {units[-1].name} has return_sequences=False: a window model (the last N tokens in, one prediction "
+            f"layer {window} has return_sequences=False: a window model (the last N tokens in, one prediction "
             "out), which this version does not evaluate"
         )
     return RewiredDrive(
@@ -164,8 +165,8 @@ def _first_call(drive: Drive, model: Any) -> Called:
 
 
 def brief(error: Exception) -> str:
-    """The first lines of a long message, in one."""
-    return " ".join(str(error).split())[:300]
+    """The first lines of a long message, in one, without Keras' bold type."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]
 
 
 def _proved(model: Any, drive: Drive, units: tuple[Unit, ...], width: int, origin: _Origin) -> RecurrentLM:
@@ -233,8 +234,7 @@ def _prove_rewiring(drive: RewiredDrive, ids: Any, start: Start) -> None:
     Raises:
         CheckpointError: with the difference seen.
     """
-    whole = drive.model(ids, training=False) if drive.takes_training else drive.model(ids)
-    half = _PROBE[1]
+    whole, half = drive(ids, None).output, _PROBE[1]
     first = drive(ids[:, :half], start.leaves)
     second = drive(ids[:, half:], first.leaves)
     difference = _difference(whole, tf.concat([first.output, second.output], axis=1))

@@ -1,0 +1,45 @@
+"""What all tests share: TensorFlow kept quiet, and a shelf of small models in every format, made once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real texts, for tests marked `real_data`."""
+    folder = os.environ.get("RNNEVAL_DATA")
+    if folder is None:
+        pytest.skip("RNNEVAL_DATA names no folder of texts")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory):
+    """One model in every format, with its text, its vocabulary and the code that makes it; read only."""
+    from tests.shelf import make_shelf
+
+    return make_shelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command that must refuse its input: exit code 2, nothing on standard output, one line of error."""
+    from rnneval.cli.main import run
+
+    def refused(*arguments: object) -> str:
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert (code, captured.out) == (2, ""), captured
+        assert captured.err.startswith("rnneval: error: ")
+        assert captured.err.endswith("\n")
+        line = captured.err[:-1]
+        assert line.isprintable(), line  # one line, no control characters
+        assert "defect of rnneval" not in line, line
+        return line.removeprefix("rnneval: error: ")
+
+    return refused

@@ -1,0 +1,112 @@
+"""One model in every format and by every name gives one and the same number, that of a float64 loop."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rnneval
+from rnneval.text import Vocabulary
+
+MY, FLAT, TWIN = "MyModel", "flat", "twin"
+OPENED = {
+    "flat.keras": (None, "keras", 4),
+    "flat.h5": (None, "keras-h5", 4),
+    "flat.weights.h5": (FLAT, "weights-h5", 4),
+    "flat_ckpt": (FLAT, "tf-checkpoint", 4),
+    "my.weights.h5": (MY, "weights-h5", 1),
+    "ckpt_root/c": (MY, "tf-checkpoint", 1),
+    "ckpt_model/c": (MY, "tf-checkpoint", 1),
+    "ckpt_net": (MY, "tf-checkpoint", 1),
+    "ckpt_optimizer/c.index": (MY, "tf-checkpoint", 1),
+    "ckpt_saved": (MY, "tf-checkpoint", 1),
+    "ckpt_saved/ckpt-1.data-00000-of-00001": (MY, "tf-checkpoint", 1),
+}
+
+
+def opened(shelf, name, builder, **options):
+    spec = None if builder is None else f"{shelf / 'model.py'}:{builder}"
+    return rnneval.open(shelf / name, builder=spec, **options)
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_the_loss_is_the_loops_whatever_the_format(shelf, name):
+    builder, form, contract = OPENED[name]
+    lm = opened(shelf, name, builder)
+    assert (lm.checkpoint.format, lm.checkpoint.contract) == (form, contract)
+    ids = np.array([[lm.vocabulary.tokens.index(c) for c in shelf.text.read_text()]])
+    logits, _ = lm.step(ids[:, :-1], lm.initial_state(1))
+    nats = tf.keras.losses.sparse_categorical_crossentropy(ids[:, 1:], logits, from_logits=True)
+    assert float(np.sum(nats, dtype=np.float64)) == pytest.approx(shelf.total_nats, rel=1e-6)
+
+
+def test_the_checkpoint_of_a_functional_model_fits_its_twin(shelf, tmp_path):
+    code = rnneval.open(shelf / "flat.weights.h5", builder=f"{shelf / 'model.py'}:flat").model
+    twin = keras.models.clone_model(code)
+    twin.set_weights(code.get_weights())
+    ids = keras.Input((None,), dtype="int32")
+    x = ids
+    for layer in twin.layers:
+        x = layer(x)
+    functional = keras.Model(ids, x)
+    functional.save_weights(tmp_path / "f.weights.h5")
+    tf.train.Checkpoint(model=functional).write(tmp_path / "ckpt")
+    for name in ("f.weights.h5", "ckpt"):
+        lm = rnneval.open(tmp_path / name, builder=f"{shelf / 'model.py'}:twin", vocabulary=shelf / "vocab.json")
+        for theirs, ours in zip(functional.get_weights(), lm.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(theirs, ours)
+
+
+def test_the_latest_of_several_checkpoints_is_the_one_that_the_folder_names(shelf, tmp_path):
+    code = opened(shelf, "my.weights.h5", MY).model
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(model=code), tmp_path, max_to_keep=3)
+    for value in (1.0, 2.0, 3.0):
+        code.dense.bias.assign(tf.fill([10], value))
+        manager.save()
+    lm = rnneval.open(tmp_path, builder=f"{shelf / 'model.py'}:MyModel", vocabulary=shelf / "vocab.json")
+    assert (lm.checkpoint.path, lm.model.dense.bias.numpy()[0]) == (str(tmp_path / "ckpt-3"), 3.0)
+    (tmp_path / "checkpoint").unlink()
+    with pytest.raises(
+        rnneval.errors.CheckpointError, match=r"holds 3 checkpoints \(ckpt-1, ckpt-2, ckpt-3\): give one"
+    ):
+        rnneval.open(tmp_path, builder=f"{shelf / 'model.py'}:MyModel")
+
+
+def test_the_hash_is_of_the_file_and_is_compared(shelf):
+    import hashlib
+
+    whole = hashlib.sha256((shelf / "flat.keras").read_bytes()).hexdigest()
+    assert opened(shelf, "flat.keras", None, expect_sha256=whole.upper()).checkpoint.sha256 == whole
+    with pytest.raises(
+        rnneval.errors.CheckpointError, match=f"SHA-256 is {whole}, not 00: another file, or a damaged one"
+    ):
+        opened(shelf, "flat.keras", None, expect_sha256="00")
+
+
+def test_parameters_and_layers_are_counted(shelf):
+    lm = opened(shelf, "ckpt_net", MY)
+    v, e, u = 10, 5, 6
+    assert lm.checkpoint.parameters == v * e + 3 * u * (e + u + 2) + (u + 1) * v
+    assert [(layer.name, layer.kind, layer.units) for layer in lm.layers] == [("gru", "GRU", 6)]
+
+
+def test_the_vocabulary_beside_the_checkpoint_is_found_and_another_one_can_be_given(shelf):
+    assert opened(shelf, "flat.keras", None).vocabulary.source.endswith("vocab.json")
+    given = Vocabulary.from_tokens(list("abcdefghij"))
+    assert opened(shelf, "flat.keras", None, vocabulary=given).vocabulary.tokens == given.tokens
+    from_text = opened(shelf, "flat.keras", None, vocabulary_from=shelf.text)
+    assert from_text.vocabulary.tokens == tuple(sorted(set(shelf.text.read_text())))
+
+
+def test_a_vocabulary_inside_the_model_comes_first(tmp_path):
+    lookup = keras.layers.StringLookup(vocabulary=list("xyz"), num_oov_indices=1, name="lookup")
+    model = keras.Sequential(
+        [keras.layers.Embedding(4, 3), keras.layers.GRU(2, return_sequences=True), keras.layers.Dense(4)]
+    )
+    ids = keras.Input((None,), dtype="int32")
+    whole = keras.Model(ids, model(ids))
+    whole.lookup = lookup
+    lm = rnneval.wrap(whole)
+    from rnneval.models.opening import _inside
+
+    assert _inside(lm).tokens == ("[UNK]", "x", "y", "z")
