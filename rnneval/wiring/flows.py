@@ -140,11 +140,15 @@ def _twins(facts: Facts, event: int, others: set[Source]) -> bool:
 
 
 def _is_handoff(facts: Facts, event: int, others: set[Source], passes: Passes) -> bool:
-    """Whether an encoder gives its last state to a decoder: they read different texts, and it happens once."""
+    """Whether an encoder gives its last state to a decoder: they read different texts, and it happens once.
+
+    In a graph that carries nothing, and in a layer declared stateless, every call is the first.
+    """
     receiver = facts.events[event]
     givers = [facts.events[s.event] for s in others]
+    anew = facts.wired_by == "rnneval" or _declared(facts, event, facts.declared.stateless)
     return (
-        passes.is_first(event)
+        (anew or passes.is_first(event))
         and not any(s.event in receiver.descends for s in others)
         and not any(giver.reads & receiver.reads for giver in givers)
     )
@@ -162,11 +166,12 @@ def _kind_of_nothing(facts: Facts, arrival: Arrival) -> str:
 
 
 def _kind_of_fresh(facts: Facts, arrival: Arrival, event: Event) -> str:
-    if arrival.random:
+    made_before = arrival.born is not None and arrival.born < event.call
+    if arrival.random and not made_before:
         return "random"
     if facts.wired_by == "rnneval" or _reads_its_own_text(facts, event):
         return "uncarried"
-    if arrival.born is not None and arrival.born < event.call:
+    if made_before:
         return "stale"
     return "fresh" if _is_given_back(facts, arrival) else "dropped"
 

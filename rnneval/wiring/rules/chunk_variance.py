@@ -44,8 +44,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
 
 def _by_design(evidence: Evidence) -> bool:
     """Whether the wiring itself, seen whole, says why cutting matters."""
-    explained = evidence.has("carried-transformed", "uncarried") or bool(evidence.facts.declared.stateless)
-    explained = explained or not evidence.facts.declared.causal
+    declared = evidence.facts.declared
+    explained = evidence.has("carried-transformed", "uncarried", "declared") or not declared.causal
     return (evidence.all_seen() and explained) or _nothing_carried(evidence)
 
 

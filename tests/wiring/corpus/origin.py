@@ -6,6 +6,8 @@ Keras 3 wants a batch size in `get_initial_state` (which gives a list), and refu
 
 import tensorflow as tf
 
+from tests.wiring.corpus.case import right, wrong
+
 
 class TutorialModel(tf.keras.Model):
     def __init__(self, vocab_size, embedding_dim, rnn_units):
@@ -86,17 +88,21 @@ class AnswerModel(tf.keras.Model):
         return (x, (s1, s2)) if return_state else x
 
 
+@right()
 def tutorial():
     return TutorialModel(11, 6, 8)
 
 
+@wrong("shared-state")
 def question():
     return QuestionModel(11, 6, 8)
 
 
+@wrong("shared-state")
 def question_guarded():
     return GuardedModel(11, 6, 8)
 
 
+@right()
 def answer():
     return AnswerModel(11, 6, 8, 12)

@@ -1,0 +1,72 @@
+"""What is known of each model of the corpus, beside its builder.
+
+Models are written as people write them, a class or a graph and a small builder, so that the static linter can be tried
+on the same sources.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+V, E, U = 11, 6, 8
+"""Vocabulary, embedding and units of the models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One model."""
+
+    name: str
+    build: Callable[[], Any]
+    right: bool
+    rule: str = ""
+    """Which rule names the fault of a wrong model."""
+    declare: tuple[str, ...] = ()
+    expect: str = ""
+    """The verdict, where it is neither pass for a right model nor fail for a wrong one."""
+    held_back: bool = False
+    """Whether it was written after the checker was, and not tuned on."""
+
+    @property
+    def verdict(self) -> str:
+        """What the check must say."""
+        return self.expect or ("pass" if self.right else "fail")
+
+
+def right(*, declare: tuple[str, ...] = (), expect: str = "", held_back: bool = False) -> Callable[[Any], Any]:
+    """Mark a builder of a right model."""
+
+    def mark(build: Any) -> Any:
+        build.case = Case(
+            name=build.__name__, build=build, right=True, declare=declare, expect=expect, held_back=held_back
+        )
+        return build
+
+    return mark
+
+
+def wrong(rule: str, *, declare: tuple[str, ...] = (), held_back: bool = False) -> Callable[[Any], Any]:
+    """Mark a builder of a wrong model, with the rule that names its fault."""
+
+    def mark(build: Any) -> Any:
+        build.case = Case(
+            name=build.__name__, build=build, right=False, rule=rule, declare=declare, held_back=held_back
+        )
+        return build
+
+    return mark
+
+
+def by_hand() -> tuple[Case, ...]:
+    """Every model that a person wrote, from all files of this folder."""
+    return tuple(_marked())
+
+
+def _marked() -> Iterator[Case]:
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        if file.stem not in ("__init__", "case", "generator"):
+            module = import_module(f"{__package__}.{file.stem}")
+            found = (getattr(thing, "case", None) for thing in vars(module).values())
+            yield from (case for case in found if isinstance(case, Case))

@@ -1,0 +1,348 @@
+"""Right: the containers in which people hand states on, and the ways in which `call` takes and gives them."""
+
+import collections
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, right
+
+layers = keras.layers
+
+
+class ListLoop(keras.Model):
+    def __init__(self, depth=3):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.rnns = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(depth)]
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        x = self.embedding(inputs)
+        if states is None:
+            states = [None] * len(self.rnns)
+        new_states = []
+        for rnn, state in zip(self.rnns, states, strict=True):
+            x, new = rnn(x, initial_state=state, training=training)
+            new_states.append(new)
+        x = self.dense(x)
+        return (x, new_states) if return_state else x
+
+
+@right()
+def list_loop():
+    return ListLoop()
+
+
+class DictByName(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.lower = layers.GRU(U, return_sequences=True, return_state=True, name="lower")
+        self.upper = layers.GRU(U, return_sequences=True, return_state=True, name="upper")
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_states=False):
+        x = self.embedding(inputs)
+        states = states or {}
+        new = {}
+        for layer in (self.lower, self.upper):
+            x, new[layer.name] = layer(x, initial_state=states.get(layer.name))
+        logits = self.dense(x)
+        return (logits, new) if return_states else logits
+
+
+@right()
+def dict_by_name():
+    return DictByName()
+
+
+States = collections.namedtuple("States", ["bottom", "top"])
+
+
+class NamedTuple(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.bottom = layers.SimpleRNN(U, return_sequences=True, return_state=True)
+        self.top = layers.SimpleRNN(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        bottom, top = state if state is not None else (None, None)
+        x, bottom = self.bottom(x, initial_state=bottom)
+        x, top = self.top(x, initial_state=top)
+        out = self.dense(x)
+        if return_state:
+            return out, States(bottom=bottom, top=top)
+        return out
+
+
+@right()
+def namedtuple():
+    return NamedTuple()
+
+
+class NestedLSTM(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.lstm1 = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.lstm2 = layers.LSTM(U + 2, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        x = self.embedding(inputs)
+        first, second = states if states is not None else (None, None)
+        x, h1, c1 = self.lstm1(x, initial_state=first, training=training)
+        x, h2, c2 = self.lstm2(x, initial_state=second, training=training)
+        x = self.dense(x)
+        return (x, ((h1, c1), (h2, c2))) if return_state else x
+
+
+@right()
+def nested_lstm():
+    return NestedLSTM()
+
+
+class FlatList(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.stack = [layers.LSTM(U, return_sequences=True, return_state=True) for _ in range(2)]
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        flat = []
+        for i, lstm in enumerate(self.stack):
+            given = None if states is None else states[2 * i : 2 * i + 2]
+            x, h, c = lstm(x, initial_state=given)
+            flat += [h, c]
+        x = self.dense(x)
+        return (x, flat) if return_state else x
+
+
+@right()
+def flat_list():
+    return FlatList()
+
+
+class Concatenated(keras.Model):
+    def __init__(self, first=U, second=U + 4):
+        super().__init__()
+        self.sizes = [first, second]
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(first, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(second, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        if state is None:
+            state = tf.zeros((tf.shape(inputs)[0], sum(self.sizes)))
+        s1 = state[:, : self.sizes[0]]
+        s2 = state[:, self.sizes[0] :]
+        x, s1 = self.gru1(x, initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        x = self.dense(x)
+        return (x, tf.concat([s1, s2], axis=1)) if return_state else x
+
+
+@right()
+def concatenated_tensor():
+    return Concatenated()
+
+
+class Stacked(keras.Model):
+    def __init__(self, depth=2):
+        super().__init__()
+        self.depth = depth
+        self.embedding = layers.Embedding(V, E)
+        self.grus = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(depth)]
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, hidden=None, return_hidden=False):
+        x = self.embedding(inputs)
+        if hidden is None:
+            hidden = tf.zeros((self.depth, tf.shape(inputs)[0], U))
+        out = []
+        for gru, h in zip(self.grus, tf.unstack(hidden), strict=True):
+            x, h = gru(x, initial_state=h)
+            out.append(h)
+        x = self.dense(x)
+        return (x, tf.stack(out)) if return_hidden else x
+
+
+@right()
+def stacked_tensor():
+    return Stacked()
+
+
+class StarRest(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, *states = self.lstm(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@right()
+def star_rest():
+    return StarRest()
+
+
+class SeparateArguments(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, x, h=None, c=None):
+        given = None if h is None else [h, c]
+        x, h, c = self.lstm(self.embedding(x), initial_state=given)
+        return self.dense(x), h, c
+
+
+@right()
+def separate_arguments():
+    return SeparateArguments()
+
+
+class AlwaysReturns(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embed = layers.Embedding(V, E)
+        self.rnn = layers.GRU(U, return_sequences=True, return_state=True)
+        self.out = layers.Dense(V)
+
+    def call(self, tokens, initial_state=None):
+        features, state = self.rnn(self.embed(tokens), initial_state=initial_state)
+        return self.out(features), state
+
+
+@right()
+def always_returns():
+    return AlwaysReturns()
+
+
+class ReturnsDict(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embed = layers.Embedding(V, E)
+        self.gru_a = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru_b = layers.GRU(U, return_sequences=True, return_state=True)
+        self.out = layers.Dense(V)
+
+    def call(self, tokens, states=None):
+        a, b = (None, None) if states is None else (states["a"], states["b"])
+        x, a = self.gru_a(self.embed(tokens), initial_state=a)
+        x, b = self.gru_b(x, initial_state=b)
+        return {"logits": self.out(x), "states": {"a": a, "b": b}}
+
+
+@right()
+def returns_dict():
+    return ReturnsDict()
+
+
+class StateFirst(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embed = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.out = layers.Dense(V)
+
+    def call(self, tokens, state=None):
+        x, state = self.gru(self.embed(tokens), initial_state=state)
+        return state, self.out(x)
+
+
+@right()
+def state_first():
+    return StateFirst()
+
+
+class StarArguments(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embed = layers.Embedding(V, E)
+        self.one = layers.GRU(U, return_sequences=True, return_state=True)
+        self.two = layers.GRU(U, return_sequences=True, return_state=True)
+        self.out = layers.Dense(V)
+
+    def call(self, tokens, *states):
+        s1, s2 = states or (None, None)
+        x, s1 = self.one(self.embed(tokens), initial_state=s1)
+        x, s2 = self.two(x, initial_state=s2)
+        return self.out(x), s1, s2
+
+
+@right()
+def star_arguments():
+    return StarArguments()
+
+
+class StatesRequired(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embed = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.out = layers.Dense(V)
+
+    def get_initial_state(self, batch_size):
+        return tf.zeros((batch_size, U))
+
+    def call(self, tokens, states):
+        x, states = self.gru(self.embed(tokens), initial_state=states)
+        return self.out(x), states
+
+
+@right()
+def states_required():
+    return StatesRequired()
+
+
+class PairInput(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embed = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.out = layers.Dense(V)
+
+    def call(self, inputs):
+        tokens, state = inputs
+        x, state = self.gru(self.embed(tokens), initial_state=state)
+        return self.out(x), state
+
+
+@right()
+def pair_input():
+    return PairInput()
+
+
+class Plain:
+    """No Keras model at all: an object that is called."""
+
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.head = layers.Dense(V)
+
+    def __call__(self, ids, state=None):
+        s1, s2 = state if state is not None else (None, None)
+        x, s1 = self.gru1(self.embedding(ids), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        return self.head(x), (s1, s2)
+
+
+@right()
+def plain_object():
+    return Plain()

@@ -1,0 +1,148 @@
+"""Right: the state lives in the model: stateful layers, variables, attributes."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, right
+
+layers = keras.layers
+
+
+@right()
+def stateful_sequential():
+    return keras.Sequential(
+        [
+            keras.Input(batch_shape=(2, None)),
+            layers.Embedding(V, E),
+            layers.GRU(U, return_sequences=True, stateful=True),
+            layers.GRU(U, return_sequences=True, stateful=True),
+            layers.Dense(V),
+        ]
+    )
+
+
+@right()
+def stateful_batch_of_one():
+    ids = keras.Input(batch_shape=(1, None))
+    x = layers.Embedding(V, E)(ids)
+    x = layers.LSTM(U, return_sequences=True, stateful=True, name="first")(x)
+    x = layers.LSTM(U, return_sequences=True, stateful=True, name="second")(x)
+    return keras.Model(ids, layers.Dense(V)(x))
+
+
+@right()
+def stateful_fixed_length():
+    ids = keras.Input(batch_shape=(2, 5))
+    x = layers.Embedding(V, E)(ids)
+    x = layers.GRU(U, return_sequences=True, stateful=True)(x)
+    return keras.Model(ids, layers.Dense(V)(x))
+
+
+class StatefulSubclass(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, stateful=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, stateful=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs):
+        return self.dense(self.gru2(self.gru1(self.embedding(inputs))))
+
+
+@right()
+def stateful_subclass():
+    return StatefulSubclass()
+
+
+class InVariables(keras.Model):
+    def __init__(self, batch=2):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.s1 = tf.Variable(tf.zeros((batch, U)), trainable=False)
+        self.s2 = tf.Variable(tf.zeros((batch, U)), trainable=False)
+
+    def call(self, inputs):
+        x = self.embedding(inputs)
+        x, new = self.gru1(x, initial_state=self.s1.read_value())
+        self.s1.assign(new)
+        x, new = self.gru2(x, initial_state=self.s2.read_value())
+        self.s2.assign(new)
+        return self.dense(x)
+
+
+class VariablesService:
+    """Keras would assign symbols to the variables when it builds the model, so `call` is called."""
+
+    def __init__(self):
+        self.net = InVariables()
+
+    def __call__(self, ids):
+        return self.net.call(ids)
+
+
+@right()
+def state_in_variables():
+    return VariablesService()
+
+
+class InAttribute:
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.state = (None, None)
+
+    def __call__(self, ids):
+        a, b = self.state
+        x, a = self.gru1(self.embedding(ids), initial_state=a)
+        x, b = self.gru2(x, initial_state=b)
+        self.state = (a, b)
+        return self.dense(x)
+
+
+@right()
+def state_in_attribute():
+    return InAttribute()
+
+
+class InDict:
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.stack = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(2)]
+        self.dense = layers.Dense(V)
+        self.memory = {}
+
+    def __call__(self, ids):
+        x = self.embedding(ids)
+        for i, gru in enumerate(self.stack):
+            x, self.memory[i] = gru(x, initial_state=self.memory.get(i))
+        return self.dense(x)
+
+
+@right()
+def state_in_dict():
+    return InDict()
+
+
+class AsNumpy:
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.last = None
+
+    def __call__(self, ids):
+        given = None if self.last is None else tf.convert_to_tensor(self.last)
+        x, state = self.gru(self.embedding(ids), initial_state=given)
+        self.last = state.numpy()
+        return self.dense(x)
+
+
+@right()
+def state_as_numpy_array():
+    return AsNumpy()

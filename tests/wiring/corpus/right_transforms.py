@@ -1,0 +1,362 @@
+"""Right: things done to states and around layers that are not faults."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, right
+
+layers = keras.layers
+
+
+class Residual(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.norms = [layers.LayerNormalization() for _ in range(2)]
+        self.grus = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(2)]
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        states = states if states is not None else [None, None]
+        new = []
+        for norm, gru, state in zip(self.norms, self.grus, states, strict=True):
+            y, state = gru(norm(x), initial_state=state)
+            x = x + y
+            new.append(state)
+        return (self.dense(x), new) if return_state else self.dense(x)
+
+
+@right()
+def residual_with_layer_norm():
+    return Residual()
+
+
+class DroppedOut(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True, dropout=0.2, recurrent_dropout=0.2)
+        self.state_dropout = layers.Dropout(0.5)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False, training=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state, training=training)
+        state = self.state_dropout(state, training=training)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@right()
+def dropout_on_state_given_training():
+    return DroppedOut()
+
+
+class NormalisedState(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.norm = layers.LayerNormalization()
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        state = self.norm(state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@right()
+def state_normalised_between_calls():
+    return NormalisedState()
+
+
+class Zoneout(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        if state is None:
+            state = tf.zeros((tf.shape(inputs)[0], U))
+        x, new = self.gru(self.embedding(inputs), initial_state=state)
+        state = 0.9 * new + 0.1 * state
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@right()
+def zoneout_between_calls():
+    return Zoneout()
+
+
+class Clipped(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, h, c = self.lstm(self.embedding(inputs), initial_state=state)
+        c = tf.clip_by_value(c, -3.0, 3.0)
+        return (self.dense(x), [h, c]) if return_state else self.dense(x)
+
+
+@right()
+def cell_state_clipped():
+    return Clipped()
+
+
+class LearnedStart(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.start = self.add_weight(shape=(1, U), initializer="random_normal", name="start")
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        if state is None:
+            state = tf.repeat(self.start, tf.shape(inputs)[0], axis=0)
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@right()
+def learned_initial_state():
+    return LearnedStart()
+
+
+class ComputedStart(keras.Model):
+    """The start is computed from the first token."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.start = layers.Dense(U, activation="tanh")
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        if state is None:
+            state = self.start(x[:, 0])
+        x, state = self.gru(x, initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@right()
+def initial_state_from_first_token():
+    return ComputedStart()
+
+
+class GatheredRows(keras.Model):
+    """Rows are picked as a beam search does, here each its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, beams=None, return_state=False):
+        if states is not None:
+            beams = tf.range(tf.shape(inputs)[0]) if beams is None else beams
+            states = tf.gather(states, beams)
+        x, states = self.gru(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@right()
+def gathered_with_identity():
+    return GatheredRows()
+
+
+class Masked(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E, mask_zero=True)
+        self.lstm1 = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.lstm2 = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        a, b = states if states is not None else (None, None)
+        x = self.embedding(inputs)
+        x, *a = self.lstm1(x, initial_state=a)
+        x, *b = self.lstm2(x, initial_state=b)
+        return (self.dense(x), (a, b)) if return_state else self.dense(x)
+
+
+@right()
+def masked_embedding():
+    return Masked()
+
+
+class HalfPrecision(keras.Model):
+    def __init__(self):
+        super().__init__(dtype="mixed_float16")
+        self.embedding = layers.Embedding(V, E, dtype="mixed_float16")
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True, dtype="mixed_float16")
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True, dtype="mixed_float16")
+        self.dense = layers.Dense(V, dtype="float32")
+
+    def call(self, inputs, states=None, return_state=False):
+        a, b = states if states is not None else (None, None)
+        x, a = self.gru1(self.embedding(inputs), initial_state=a)
+        x, b = self.gru2(x, initial_state=b)
+        return (self.dense(x), (a, b)) if return_state else self.dense(x)
+
+
+@right()
+def mixed_float16():
+    return HalfPrecision()
+
+
+class TiedAndOneHot(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(tf.one_hot(inputs, V), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@right()
+def one_hot_inside():
+    return TiedAndOneHot()
+
+
+class ThroughNumpy(keras.Model):
+    """States leave TensorFlow between calls, as in a service that stores them."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+class Service:
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, ids, state=None):
+        state = None if state is None else tf.constant(np.asarray(state))
+        logits, state = self.model(ids, state=state, return_state=True)
+        return logits, state.numpy()
+
+
+@right()
+def through_numpy():
+    return Service(ThroughNumpy())
+
+
+class Tagger(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.both = layers.Bidirectional(layers.GRU(U, return_sequences=True))
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs):
+        return self.dense(self.both(self.embedding(inputs)))
+
+
+@right(declare=("causal=false", "stateless=both.forward_layer", "stateless=both.backward_layer"))
+def bidirectional_tagger():
+    return Tagger()
+
+
+class CarriedBidirectional(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.both = layers.Bidirectional(layers.LSTM(U, return_sequences=True, return_state=True))
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, *states = self.both(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@right(declare=("causal=false",))
+def bidirectional_carried():
+    return CarriedBidirectional()
+
+
+class WindowHelper(keras.Model):
+    """A second layer begins anew at every call on purpose."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.memory = layers.GRU(U, return_sequences=True, return_state=True)
+        self.local = layers.GRU(U, return_sequences=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        y, state = self.memory(x, initial_state=state)
+        x = self.dense(tf.concat([y, self.local(x)], axis=-1))
+        return (x, state) if return_state else x
+
+
+@right(declare=("stateless=local",))
+def one_layer_declared_stateless():
+    return WindowHelper()
+
+
+class SharedOverDepth(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        a, b = states if states is not None else (None, None)
+        x = self.embedding(inputs)
+        x, a = self.gru(x, initial_state=a)
+        x, b = self.gru(x, initial_state=b)
+        return (self.dense(x), (a, b)) if return_state else self.dense(x)
+
+
+@right(declare=("shared=gru",))
+def weights_shared_over_depth_declared():
+    return SharedOverDepth()
+
+
+class Gated(keras.Model):
+    """Each layer starts from its own state and a gated share of the other's."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.slow = layers.GRU(U, return_sequences=True, return_state=True)
+        self.fast = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gate = layers.Dense(U, activation="sigmoid")
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        if states is None:
+            states = [tf.zeros((tf.shape(inputs)[0], U))] * 2
+        slow, fast = states
+        share = self.gate(tf.concat([slow, fast], axis=-1))
+        x, new_fast = self.fast(x, initial_state=share * fast + (1 - share) * slow)
+        x, new_slow = self.slow(x, initial_state=slow)
+        return (self.dense(x), [new_slow, new_fast]) if return_state else self.dense(x)
+
+
+@right(declare=("mixed=fast",))
+def gated_feedback_declared():
+    return Gated()

@@ -1,0 +1,442 @@
+"""Wrong: one layer's state reaches another, within a call or at the next."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, wrong
+
+layers = keras.layers
+
+
+class LoopCarriesOne(keras.Model):
+    """One pair of variables for every layer of the loop."""
+
+    def __init__(self, depth=2):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.stack = [layers.LSTM(U, return_sequences=True, return_state=True) for _ in range(depth)]
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        h, c = states if states is not None else (None, None)
+        for lstm in self.stack:
+            x, h, c = lstm(x, initial_state=[h, c] if h is not None else None)
+        return (self.dense(x), [h, c]) if return_state else self.dense(x)
+
+
+@wrong("shared-state")
+def loop_carries_one_state():
+    return LoopCarriesOne()
+
+
+@wrong("shared-state")
+def loop_carries_one_state_through_three():
+    return LoopCarriesOne(3)
+
+
+class FirstCallOnly(keras.Model):
+    """Layer 2 starts from layer 1's state at the first call, and is right from then on."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        s1, s2 = states if states is not None else (None, None)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s1 if s2 is None else s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("shared-state")
+def handed_over_at_the_first_call():
+    return FirstCallOnly()
+
+
+class StateAsOutput(keras.Model):
+    """Layer 2 starts from the last output of layer 1, which is its state."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        s1 = states[0] if states is not None else None
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=x[:, -1])
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("shared-state")
+def starts_from_last_output():
+    return StateAsOutput()
+
+
+class ThroughVariable:
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.memory = tf.Variable(tf.zeros((2, U)), trainable=False)
+
+    def __call__(self, ids):
+        x, state = self.gru1(self.embedding(ids), initial_state=self.memory.read_value())
+        self.memory.assign(state)
+        x, state = self.gru2(x, initial_state=self.memory.read_value())
+        self.memory.assign(state)
+        return self.dense(x)
+
+
+@wrong("shared-state")
+def one_variable_for_both():
+    return ThroughVariable()
+
+
+class InsideTfFunction(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    @tf.function
+    def stack(self, x, state):
+        x, state = self.gru1(x, initial_state=state)
+        x, state = self.gru2(x, initial_state=state)
+        return x, state
+
+    def call(self, inputs, states=None, return_state=False):
+        if states is None:
+            states = tf.zeros((tf.shape(inputs)[0], U))
+        x, states = self.stack(self.embedding(inputs), states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@wrong("shared-state")
+def shared_inside_tf_function():
+    return InsideTfFunction()
+
+
+class FromTheTop(keras.Model):
+    """Every layer gets the top layer's state."""
+
+    def __init__(self, depth=3):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.stack = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(depth)]
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        for gru in self.stack:
+            x, new = gru(x, initial_state=state)
+        return (self.dense(x), new) if return_state else self.dense(x)
+
+
+@wrong("crossed-state")
+def last_state_for_all():
+    return FromTheTop()
+
+
+class Exchanged(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        s1, s2 = states if states is not None else (None, None)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), (s2, s1)) if return_state else self.dense(x)
+
+
+@wrong("crossed-state")
+def order_exchanged():
+    return Exchanged()
+
+
+class SortedKeys(keras.Model):
+    """Values of a dict by sorted key: gru10 comes before gru9."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.stack = [layers.GRU(U, return_sequences=True, return_state=True, name=name) for name in ("gru9", "gru10")]
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        given = [None, None] if states is None else [states[key] for key in sorted(states)]
+        new = {}
+        for gru, state in zip(self.stack, given, strict=True):
+            x, new[gru.name] = gru(x, initial_state=state)
+        return (self.dense(x), new) if return_state else self.dense(x)
+
+
+@wrong("crossed-state")
+def dict_keys_sorted():
+    return SortedKeys()
+
+
+class WrongAttribute:
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.state1 = self.state2 = None
+
+    def __call__(self, ids):
+        x, new1 = self.gru1(self.embedding(ids), initial_state=self.state1)
+        x, new2 = self.gru2(x, initial_state=self.state2)
+        self.state1, self.state2 = new2, new1
+        return self.dense(x)
+
+
+@wrong("crossed-state")
+def attributes_exchanged():
+    return WrongAttribute()
+
+
+class FromCallTwo:
+    """Right for two calls, exchanged from the third on."""
+
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def __call__(self, ids, states=None):
+        calls, s1, s2 = states if states is not None else (0, None, None)
+        if calls >= 2:
+            s1, s2 = s2, s1
+        x, s1 = self.gru1(self.embedding(ids), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        return self.dense(x), (calls + 1, s1, s2)
+
+
+@wrong("crossed-state")
+def wrong_from_the_third_call():
+    return FromCallTwo()
+
+
+class Rotated(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.stack = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(3)]
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        states = [None] * 3 if states is None else list(states)
+        for i, gru in enumerate(self.stack):
+            x, state = gru(x, initial_state=states[i])
+            states[(i + 1) % 3] = state if i == 2 else states[(i + 1) % 3]
+            states[i] = state if i != 2 else states[i]
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@wrong("crossed-state")
+def index_off_by_one():
+    return Rotated()
+
+
+class Averaged(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, a = self.gru1(self.embedding(inputs), initial_state=states)
+        x, b = self.gru2(x, initial_state=states)
+        return (self.dense(x), (a + b) / 2) if return_state else self.dense(x)
+
+
+@wrong("mixed-state")
+def averaged():
+    return Averaged()
+
+
+class SliceOff(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        if state is None:
+            state = tf.zeros((tf.shape(inputs)[0], 2 * U))
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=state[:, 4 : 4 + U])
+        x, s2 = self.gru2(x, initial_state=state[:, U:])
+        return (self.dense(x), tf.concat([s1, s2], axis=1)) if return_state else self.dense(x)
+
+
+@wrong("mixed-state")
+def slice_off_by_four():
+    return SliceOff()
+
+
+class ReshapedAcross(keras.Model):
+    """Stacked on axis 1, taken apart on axis 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        batch = tf.shape(inputs)[0]
+        if state is None:
+            state = tf.zeros((batch, 2, U))
+        s1, s2 = tf.unstack(tf.reshape(state, (2, batch, U)))
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), tf.stack([s1, s2], axis=1)) if return_state else self.dense(x)
+
+
+@wrong("mixed-state")
+def reshape_mixes_batch_and_layer():
+    return ReshapedAcross()
+
+
+class Summed(keras.Model):
+    """The incoming states are added up for both layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.lstm1 = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.lstm2 = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        both = None if states is None else [states[0][0] + states[1][0], states[0][1] + states[1][1]]
+        x, *first = self.lstm1(self.embedding(inputs), initial_state=both)
+        x, *second = self.lstm2(x, initial_state=both)
+        return (self.dense(x), (first, second)) if return_state else self.dense(x)
+
+
+@wrong("mixed-state")
+def states_added_up():
+    return Summed()
+
+
+@wrong("shared-state")
+def functional_shares_state():
+    ids, given = keras.Input((None,), dtype="int32"), keras.Input((U,))
+    x = layers.Embedding(V, E)(ids)
+    x, state = layers.GRU(U, return_sequences=True, return_state=True, name="lower")(x, initial_state=given)
+    x, state = layers.GRU(U, return_sequences=True, return_state=True, name="upper")(x, initial_state=state)
+    return keras.Model([ids, given], [layers.Dense(V)(x), state])
+
+
+@wrong("crossed-state")
+def functional_outputs_exchanged():
+    ids = keras.Input((None,), dtype="int32")
+    s1, s2 = keras.Input((U,)), keras.Input((U,))
+    x = layers.Embedding(V, E)(ids)
+    x, n1 = layers.GRU(U, return_sequences=True, return_state=True)(x, initial_state=s1)
+    x, n2 = layers.GRU(U, return_sequences=True, return_state=True)(x, initial_state=s2)
+    return keras.Model([ids, s1, s2], [layers.Dense(V)(x), n2, n1])
+
+
+@wrong("shared-state")
+def stateless_graph_hands_state_up():
+    ids = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(V, E)(ids)
+    x, state = layers.GRU(U, return_sequences=True, return_state=True)(x)
+    x = layers.GRU(U, return_sequences=True)(x, initial_state=state)
+    return keras.Model(ids, layers.Dense(V)(x))
+
+
+class LayersOfBlocks(layers.Layer):
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.rnn = layers.GRU(units, return_sequences=True, return_state=True)
+
+    def call(self, x, state=None):
+        return self.rnn(x, initial_state=state)
+
+
+class BlocksShare(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.one, self.two = LayersOfBlocks(U), LayersOfBlocks(U)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, states = self.one(self.embedding(inputs), states)
+        x, states = self.two(x, states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@wrong("shared-state")
+def blocks_share_state():
+    return BlocksShare()
+
+
+class EncoderReadsTheSame(keras.Model):
+    """A handoff in form only: the encoder reads the text that the decoder predicts."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.encoder = layers.GRU(U, return_state=True)
+        self.decoder = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        if state is None:
+            _, state = self.encoder(x)
+        x, state = self.decoder(x, initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("shared-state")
+def encoder_reads_the_same_text():
+    return EncoderReadsTheSame()
+
+
+class RestartedFromEncoder(keras.Model):
+    """The decoder starts from the encoder at every call; its own state is returned and never used."""
+
+    def __init__(self):
+        super().__init__()
+        self.source_embedding = layers.Embedding(V, E)
+        self.target_embedding = layers.Embedding(V, E)
+        self.encoder = layers.GRU(U, return_state=True)
+        self.decoder = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, source, target, state=None, return_state=False):
+        _, given = self.encoder(self.source_embedding(source))
+        x, state = self.decoder(self.target_embedding(target), initial_state=given)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("shared-state")
+def decoder_restarted_from_encoder():
+    return RestartedFromEncoder()

@@ -1,0 +1,422 @@
+"""Wrong: one object for two layers, crossed cells, leaks in the sequence path, recurrences without cells, traces."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, wrong
+
+layers = keras.layers
+
+
+class OneObjectTwice(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        s1, s2 = states if states is not None else (None, None)
+        x, s1 = self.gru(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru(x, initial_state=s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("shared-layer")
+def one_object_twice():
+    return OneObjectTwice()
+
+
+class Multiplied(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.stack = [layers.GRU(U, return_sequences=True, return_state=True)] * 3
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        new = []
+        for i, gru in enumerate(self.stack):
+            x, state = gru(x, initial_state=None if states is None else states[i])
+            new.append(state)
+        return (self.dense(x), new) if return_state else self.dense(x)
+
+
+@wrong("shared-layer")
+def list_multiplied():
+    return Multiplied()
+
+
+class ChainedTwice(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        x, state = self.gru(x, initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("shared-layer")
+def one_object_twice_chained():
+    return ChainedTwice()
+
+
+class OneCellTwice(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.cells = [layers.GRUCell(U)] * 2
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        states = [tf.zeros((tf.shape(inputs)[0], U))] * 2 if states is None else list(states)
+        outputs = []
+        for t in range(inputs.shape[1]):
+            y = x[:, t]
+            for i, cell in enumerate(self.cells):
+                y, (states[i],) = cell(y, [states[i]])
+            outputs.append(y)
+        logits = self.dense(tf.stack(outputs, axis=1))
+        return (logits, states) if return_state else logits
+
+
+@wrong("shared-layer")
+def one_cell_twice():
+    return OneCellTwice()
+
+
+@wrong("shared-layer")
+def graph_uses_one_layer_twice():
+    ids = keras.Input((None,), dtype="int32")
+    gru = layers.GRU(U, return_sequences=True)
+    x = layers.Embedding(V, U)(ids)
+    return keras.Model(ids, layers.Dense(V)(gru(gru(x))))
+
+
+class CellsShareInLoop(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.c1, self.c2 = layers.GRUCell(U), layers.GRUCell(U)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        if state is None:
+            state = [tf.zeros((tf.shape(inputs)[0], U))]
+        outputs = []
+        for t in range(inputs.shape[1]):
+            y, state = self.c1(x[:, t], state)
+            y, state = self.c2(y, state)
+            outputs.append(y)
+        logits = self.dense(tf.stack(outputs, axis=1))
+        return (logits, state) if return_state else logits
+
+
+@wrong("shared-state")
+def cells_share_a_state_in_a_loop():
+    return CellsShareInLoop()
+
+
+class CrossedInScan(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.c1, self.c2 = layers.GRUCell(U), layers.GRUCell(U)
+        self.dense = layers.Dense(V)
+
+    def step(self, states, x):
+        s1, s2 = states
+        y, (n1,) = self.c1(x, [s2])
+        y, (n2,) = self.c2(y, [s1])
+        return n1, n2
+
+    def __call__(self, ids, states=None):
+        x = tf.transpose(self.embedding(ids), [1, 0, 2])
+        if states is None:
+            states = (tf.zeros((tf.shape(ids)[0], U)), tf.zeros((tf.shape(ids)[0], U)))
+        s1, s2 = tf.scan(self.step, x, initializer=states)
+        return self.dense(tf.transpose(s2, [1, 0, 2])), (s1[-1], s2[-1])
+
+
+@wrong("crossed-state")
+def cells_crossed_in_scan():
+    return CrossedInScan()
+
+
+class CrossedCell(layers.Layer):
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.c1, self.c2 = layers.GRUCell(units), layers.GRUCell(units)
+        self.state_size = [units, units]
+        self.output_size = units
+
+    def call(self, inputs, states):
+        s1, s2 = states
+        x, (n1,) = self.c1(inputs, [s2])
+        x, (n2,) = self.c2(x, [s1])
+        return x, [n1, n2]
+
+
+class CellOfCrossedCells(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.rnn = layers.RNN(CrossedCell(U), return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, *states = self.rnn(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@wrong("crossed-state")
+def cell_of_crossed_cells():
+    return CellOfCrossedCells()
+
+
+class StackedCellsSwapped(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.rnn = layers.RNN([layers.GRUCell(U), layers.GRUCell(U)], return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, first, second = self.rnn(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), [second, first]) if return_state else self.dense(x)
+
+
+@wrong("swapped-slots")
+def stacked_cells_swapped():
+    return StackedCellsSwapped()
+
+
+class TwoGRU(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def between(self, x):
+        return x
+
+    def call(self, inputs, states=None, return_state=False):
+        s1, s2 = states if states is not None else (None, None)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(self.between(x), initial_state=s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+class ReshapedSequence(TwoGRU):
+    def between(self, x):
+        shape = tf.shape(x)
+        return tf.reshape(tf.transpose(x, [1, 0, 2]), shape)
+
+
+@wrong("batch-leak")
+def sequence_reshaped_across_the_batch():
+    return ReshapedSequence()
+
+
+class TimeMajorSlip(TwoGRU):
+    """Reads (batch, time) as (time, batch) and back, which is not a transpose."""
+
+    def between(self, x):
+        batch, time = tf.shape(x)[0], tf.shape(x)[1]
+        x = tf.reshape(x, (time, batch, U))
+        return tf.transpose(x, [1, 0, 2])
+
+
+@wrong("batch-leak")
+def time_major_slip():
+    return TimeMajorSlip()
+
+
+class MeanOverBatch(TwoGRU):
+    def between(self, x):
+        return x - tf.reduce_mean(x, axis=0, keepdims=True)
+
+
+@wrong("batch-leak")
+def mean_over_the_batch():
+    return MeanOverBatch()
+
+
+class MeanOverTime(TwoGRU):
+    def between(self, x):
+        return x - tf.reduce_mean(x, axis=1, keepdims=True)
+
+
+@wrong("future-leak")
+def mean_over_time():
+    return MeanOverTime()
+
+
+class ShiftedBack(TwoGRU):
+    def between(self, x):
+        return tf.roll(x, shift=-1, axis=1)
+
+
+@wrong("future-leak")
+def sequence_rolled_back():
+    return ShiftedBack()
+
+
+class Convolved(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.conv = layers.Conv1D(E, 3, padding="same")
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.conv(self.embedding(inputs)), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("future-leak")
+def convolution_with_same_padding():
+    return Convolved()
+
+
+class Backwards(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True, go_backwards=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("future-leak")
+def layer_runs_backwards():
+    return Backwards()
+
+
+class BidirectionalLM(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.both = layers.Bidirectional(layers.GRU(U, return_sequences=True, return_state=True))
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, *states = self.both(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@wrong("future-leak")
+def bidirectional_language_model():
+    return BidirectionalLM()
+
+
+@wrong("future-leak")
+def bidirectional_graph():
+    return keras.Sequential(
+        [layers.Embedding(V, E), layers.Bidirectional(layers.LSTM(U, return_sequences=True)), layers.Dense(V)]
+    )
+
+
+class ByHand(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.inner = [layers.Dense(U) for _ in range(2)]
+        self.recurrent = [layers.Dense(U) for _ in range(2)]
+        self.dense = layers.Dense(V)
+
+    def run(self, layer, x, state):
+        outputs = []
+        for t in range(x.shape[1]):
+            state = tf.tanh(self.inner[layer](x[:, t]) + self.recurrent[layer](state))
+            outputs.append(state)
+        return tf.stack(outputs, axis=1), state
+
+
+class ByHandShared(ByHand):
+    def call(self, inputs, state=None, return_state=False):
+        if state is None:
+            state = tf.zeros((tf.shape(inputs)[0], U))
+        x, state = self.run(0, self.embedding(inputs), state)
+        x, state = self.run(1, x, state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("future-leak")
+def by_hand_layers_share_a_state():
+    return ByHandShared()
+
+
+class ByHandExchanged(ByHand):
+    def call(self, inputs, states=None, return_state=False):
+        if states is None:
+            states = [tf.zeros((tf.shape(inputs)[0], U))] * 2
+        x, s1 = self.run(0, self.embedding(inputs), states[0])
+        x, s2 = self.run(1, x, states[1])
+        return (self.dense(x), [s2, s1]) if return_state else self.dense(x)
+
+
+@wrong("chunk-variance")
+def by_hand_states_exchanged():
+    return ByHandExchanged()
+
+
+class StateUnread(keras.Model):
+    """A recurrence by hand that accepts its state and begins anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.inner, self.recurrent = layers.Dense(U), layers.Dense(U)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        state = tf.zeros((tf.shape(inputs)[0], U))
+        outputs = []
+        for t in range(x.shape[1]):
+            state = tf.tanh(self.inner(x[:, t]) + self.recurrent(state))
+            outputs.append(state)
+        x = self.dense(tf.stack(outputs, axis=1))
+        return (x, state) if return_state else x
+
+
+@wrong("unused-state")
+def by_hand_state_unread():
+    return StateUnread()
+
+
+class TracedUnbuilt(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    @tf.function
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        x = self.dense(x)
+        if return_state:
+            return x, state
+        return x
+
+
+@wrong("frozen-trace")
+def traced_before_it_was_built():
+    model = TracedUnbuilt()
+    model(tf.ones((2, 3), tf.int32))
+    return model

@@ -1,0 +1,394 @@
+"""Wrong: a layer's own state is exchanged, misplaced, old, ignored, dropped, random or noisy."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, wrong
+
+layers = keras.layers
+
+
+class OneLSTM(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+
+class Swapped(OneLSTM):
+    def call(self, inputs, states=None, return_state=False):
+        x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), [c, h]) if return_state else self.dense(x)
+
+
+@wrong("swapped-slots")
+def h_and_c_swapped():
+    return Swapped()
+
+
+class SwappedOnTheWayIn(OneLSTM):
+    def call(self, inputs, states=None, return_state=False):
+        if states is not None:
+            c, h = states
+            states = [h, c]
+        x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), (h, c)) if return_state else self.dense(x)
+
+
+@wrong("swapped-slots")
+def h_and_c_swapped_on_the_way_in():
+    return SwappedOnTheWayIn()
+
+
+class SameTwice(OneLSTM):
+    def call(self, inputs, states=None, return_state=False):
+        x, h, _ = self.lstm(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), [h, h]) if return_state else self.dense(x)
+
+
+@wrong("swapped-slots")
+def h_given_as_c():
+    return SameTwice()
+
+
+class OneState(OneLSTM):
+    """Only h is kept, and it starts both."""
+
+    def call(self, inputs, state=None, return_state=False):
+        given = None if state is None else [state, state]
+        x, h, _ = self.lstm(self.embedding(inputs), initial_state=given)
+        return (self.dense(x), h) if return_state else self.dense(x)
+
+
+@wrong("swapped-slots")
+def one_state_starts_both():
+    return OneState()
+
+
+class DirectionsSwapped(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.both = layers.Bidirectional(layers.GRU(U, return_sequences=True, return_state=True))
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, forward, backward = self.both(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), [backward, forward]) if return_state else self.dense(x)
+
+
+@wrong("swapped-slots", declare=("causal=false",))
+def directions_swapped():
+    return DirectionsSwapped()
+
+
+class OneGRU(keras.Model):
+    def __init__(self, units=U):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(units, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+
+class Rolled(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), tf.roll(state, shift=1, axis=0)) if return_state else self.dense(x)
+
+
+@wrong("misplaced-state")
+def rows_rolled():
+    return Rolled()
+
+
+class Reversed(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state[:, ::-1]) if return_state else self.dense(x)
+
+
+@wrong("misplaced-state")
+def units_reversed():
+    return Reversed()
+
+
+class Transposed(OneGRU):
+    """Batch and units are of the same size, so nothing fails."""
+
+    def __init__(self):
+        super().__init__(units=2)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), tf.transpose(state)) if return_state else self.dense(x)
+
+
+@wrong("misplaced-state")
+def transposed():
+    return Transposed()
+
+
+class WrongBeams(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        if state is not None:
+            state = tf.gather(state, tf.zeros_like(inputs[:, 0]))
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("misplaced-state")
+def every_row_gets_the_first():
+    return WrongBeams()
+
+
+class ReturnsIncoming(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        if state is None:
+            state = tf.zeros((tf.shape(inputs)[0], U))
+        x, _ = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("stale-state")
+def incoming_state_returned():
+    return ReturnsIncoming()
+
+
+class LSTMReturnsIncoming(OneLSTM):
+    def call(self, inputs, states=None, return_state=False):
+        x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
+        if states is not None:
+            h, c = states
+        return (self.dense(x), [h, c]) if return_state else self.dense(x)
+
+
+@wrong("stale-state")
+def state_of_the_first_call_for_ever():
+    return LSTMReturnsIncoming()
+
+
+class CachedStart:
+    def __init__(self):
+        self.net = OneGRU()
+        self.start = None
+
+    def __call__(self, ids):
+        if self.start is None:
+            self.start = tf.random.normal((ids.shape[0], U))
+        x, _ = self.net.gru(self.net.embedding(ids), initial_state=self.start)
+        return self.net.dense(x)
+
+
+@wrong("stale-state")
+def first_initial_state_cached():
+    return CachedStart()
+
+
+class OneCallBehind:
+    """The state of the call before the last."""
+
+    def __init__(self):
+        self.net = OneGRU()
+
+    def __call__(self, ids, states=None):
+        older, last = states if states is not None else (None, None)
+        x, new = self.net.gru(self.net.embedding(ids), initial_state=older)
+        return self.net.dense(x), (new if last is None else last, new)
+
+
+@wrong("stale-state")
+def one_call_behind():
+    return OneCallBehind()
+
+
+class Ignored(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs))
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("ignored-state")
+def accepted_and_never_used():
+    return Ignored()
+
+
+class ResetEachCall(OneLSTM):
+    def call(self, inputs, states=None, return_state=False):
+        states = [tf.zeros((tf.shape(inputs)[0], U))] * 2
+        x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), [h, c]) if return_state else self.dense(x)
+
+
+@wrong("ignored-state")
+def reset_at_each_call():
+    return ResetEachCall()
+
+
+class TimesZero(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        if state is not None:
+            state = state * 0.0
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("ignored-state")
+def state_times_zero():
+    return TimesZero()
+
+
+class HalfKept(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        if state is not None:
+            state = tf.pad(state[:, : U // 2], [[0, 0], [0, U // 2]])
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("ignored-state")
+def half_of_the_state_kept():
+    return HalfKept()
+
+
+class OnlyHKept(OneLSTM):
+    def call(self, inputs, states=None, return_state=False):
+        given = None if states is None else [states[0], tf.zeros_like(states[1])]
+        x, h, c = self.lstm(self.embedding(inputs), initial_state=given)
+        return (self.dense(x), [h, c]) if return_state else self.dense(x)
+
+
+@wrong("ignored-state")
+def cell_state_reset():
+    return OnlyHKept()
+
+
+class StatefulReset(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, stateful=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs):
+        if self.gru.built:
+            self.gru.reset_state()
+        return self.dense(self.gru(self.embedding(inputs)))
+
+
+@wrong("ignored-state")
+def stateful_layer_reset_in_call():
+    return StatefulReset()
+
+
+class TwoGRU(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+
+class SecondDropped(TwoGRU):
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru1(self.embedding(inputs), initial_state=state)
+        x, _ = self.gru2(x)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("dropped-state")
+def second_layer_not_carried():
+    return SecondDropped()
+
+
+class FirstDropped(TwoGRU):
+    def call(self, inputs, state=None, return_state=False):
+        x, _ = self.gru1(self.embedding(inputs))
+        x, state = self.gru2(x, initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("dropped-state")
+def first_layer_not_carried():
+    return FirstDropped()
+
+
+class NothingReturned(TwoGRU):
+    def call(self, inputs, states=None):
+        s1, s2 = states if states is not None else (None, None)
+        x, _ = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, _ = self.gru2(x, initial_state=s2)
+        return self.dense(x)
+
+
+@wrong("dropped-state")
+def takes_states_and_returns_none():
+    return NothingReturned()
+
+
+class OneStateful(keras.Model):
+    """One layer is stateful, its neighbour is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.carried = layers.GRU(U, return_sequences=True, stateful=True)
+        self.forgotten = layers.GRU(U, return_sequences=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs):
+        return self.dense(self.forgotten(self.carried(self.embedding(inputs))))
+
+
+@wrong("dropped-state")
+def one_of_two_is_stateful():
+    return OneStateful()
+
+
+class RandomStart(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        state = tf.random.normal((tf.shape(inputs)[0], U))
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("random-state")
+def random_at_every_call():
+    return RandomStart()
+
+
+class KerasRandomStart(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        given = keras.random.uniform((inputs.shape[0], U))
+        x, state = self.gru(self.embedding(inputs), initial_state=given)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("random-state")
+def keras_random_at_every_call():
+    return KerasRandomStart()
+
+
+class NoisyState(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        state = state + tf.random.normal(tf.shape(state), stddev=0.1)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("noisy-state")
+def noise_on_the_state():
+    return NoisyState()
+
+
+class AlwaysDropout(OneGRU):
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        state = tf.nn.dropout(state, 0.3)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("noisy-state")
+def dropout_at_inference():
+    return AlwaysDropout()
