@@ -16,7 +16,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import gate_models
@@ -114,75 +115,92 @@ def real_differences(cache: Path) -> dict[str, Floats]:
     return {name: np.load(cache / f"{a}.npy") - np.load(cache / f"{b}.npy") for name, (a, b) in pairs.items()}
 
 
-def tables(differences: dict[str, Floats], articles: list[slice], trials: int) -> dict[str, Callable[[], dict]]:
-    """Every table, made when it is called."""
-    pair, half = differences["seed 1 - 0"], differences["half - full"]
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What every table is made from."""
 
-    def one_pair() -> dict:
-        made = {
-            "AR(20), 10k": series.autoregressive(pair, 20, SHORT, trials, 1),
-            "AR(20), 100k": series.autoregressive(pair, 20, LONG, trials, 2),
-            "slow, 10k": series.slow(SHORT, trials, 3),
-            "pieces 2k joined, 10k": series.pieces(pair, 2048, SHORT, trials, 4),
-            "pieces 2k joined, 100k": series.pieces(pair, 2048, LONG, trials, 5),
-            "pieces 8k joined, 100k": series.pieces(pair, 8192, LONG, trials, 6),
-            "windows, 10k": series.windows(pair, SHORT, trials, 7),
-            "windows, 100k": series.windows(pair, LONG, trials, 8),
-            "AR(1) .9, 10k": series.ar1(0.9, SHORT, trials, 9),
-            "AR(1) .3, t(3), 10k": series.ar1(0.3, SHORT, trials, 10, "t3"),
-            "AR(1) .3, log-normal, 10k": series.ar1(0.3, SHORT, trials, 11, "lognormal"),
-            "half - full, pieces 2k joined, 100k": series.pieces(half, 2048, LONG, trials, 12),
-        }
-        return {name: calibration(sample) for name, sample in made.items()}
+    differences: Mapping[str, Floats]
+    articles: list[slice]
+    trials: int
 
-    def scattered() -> dict:
-        return {
-            f"{name}, {count} pieces of {length}": calibration(
-                series.pieces(values, length, count * length // BLOCK, trials, 20, apart=True)
-            )
-            for name, values in differences.items()
-            for length in (2048, 8192)
-            for count in (8, 12, 48)
-            if name in ("seed 1 - 0", "half - full", "1 % noise", "wikitext 1 - 0")
-        }
 
-    def lengths() -> dict:
-        return {
-            f"{name}, pieces {length} joined, {blocks * BLOCK // 1024} kB": calibration(
-                series.pieces(differences[name], length, blocks, trials, 30)
-            )
-            for name in ("seed 1 - 0", "seed 3 - 2", "half - full")
-            for length in (2048, 8192)
-            for blocks in (64, 128, 256, LONG)
-        }
-
-    def rates() -> dict:
-        made = {
-            "10k, AR(20), 8 batches": series.autoregressive(pair, 20, SHORT, trials, 40),
-            "10k, pieces 2k joined, 8 batches": series.pieces(pair, 2048, SHORT, trials, 41),
-            "100k, AR(20), 8 batches": series.autoregressive(pair, 20, LONG, trials, 42),
-            "100k, pieces 2k joined, 8 batches": series.pieces(pair, 2048, LONG, trials, 43),
-            "12 pieces of 2,048": series.pieces(pair, 2048, 96, trials, 44, apart=True),
-            "48 pieces of 2,048": series.pieces(pair, 2048, 384, trials, 45, apart=True),
-        }
-        return {name: verdicts(sample) for name, sample in made.items()}
-
-    def documents() -> dict:
-        names = ("wikitext 1 - 0", "wikitext 2 - 0", "wikitext half - full")
-        return {
-            f"{name}, {count} articles, {how}": drawn_articles(differences[name], articles, count, how, trials)
-            for name in names
-            for count in (12, 24, 48)
-            for how in ("whole", "excerpts", "cut at 8 kB")
-        }
-
-    return {
-        "one pair": one_pair,
-        "scattered pieces": scattered,
-        "length": lengths,
-        "verdicts": rates,
-        "documents": documents,
+def one_pair(given: Material) -> dict:
+    """One pair of models, several kinds of text."""
+    pair, half, trials = given.differences["seed 1 - 0"], given.differences["half - full"], given.trials
+    made = {
+        "AR(20), 10k": series.autoregressive(pair, 20, SHORT, trials, 1),
+        "AR(20), 100k": series.autoregressive(pair, 20, LONG, trials, 2),
+        "slow, 10k": series.slow(SHORT, trials, 3),
+        "pieces 2k joined, 10k": series.pieces(pair, 2048, SHORT, trials, 4),
+        "pieces 2k joined, 100k": series.pieces(pair, 2048, LONG, trials, 5),
+        "pieces 8k joined, 100k": series.pieces(pair, 8192, LONG, trials, 6),
+        "windows, 10k": series.windows(pair, SHORT, trials, 7),
+        "windows, 100k": series.windows(pair, LONG, trials, 8),
+        "AR(1) .9, 10k": series.ar1(0.9, SHORT, trials, 9),
+        "AR(1) .3, t(3), 10k": series.ar1(0.3, SHORT, trials, 10, "t3"),
+        "AR(1) .3, log-normal, 10k": series.ar1(0.3, SHORT, trials, 11, "lognormal"),
+        "half - full, pieces 2k joined, 100k": series.pieces(half, 2048, LONG, trials, 12),
     }
+    return {name: calibration(sample) for name, sample in made.items()}
+
+
+def scattered(given: Material) -> dict:
+    """Pieces from random places, one cluster a piece."""
+    return {
+        f"{name}, {count} pieces of {length}": calibration(
+            series.pieces(given.differences[name], length, count * length // BLOCK, given.trials, 20, apart=True)
+        )
+        for name in ("seed 1 - 0", "half - full", "1 % noise", "wikitext 1 - 0")
+        for length in (2048, 8192)
+        for count in (8, 12, 48)
+    }
+
+
+def lengths(given: Material) -> dict:
+    """One passage, 8 batches, by its length and that of the drift."""
+    return {
+        f"{name}, pieces {length} joined, {blocks * BLOCK // 1024} kB": calibration(
+            series.pieces(given.differences[name], length, blocks, given.trials, 30)
+        )
+        for name in ("seed 1 - 0", "seed 3 - 2", "half - full")
+        for length in (2048, 8192)
+        for blocks in (64, 128, 256, LONG)
+    }
+
+
+def verdict_rates(given: Material) -> dict:
+    """How often the verdict is pass or fail."""
+    pair, trials = given.differences["seed 1 - 0"], given.trials
+    made = {
+        "10k, AR(20), 8 batches": series.autoregressive(pair, 20, SHORT, trials, 40),
+        "10k, pieces 2k joined, 8 batches": series.pieces(pair, 2048, SHORT, trials, 41),
+        "100k, AR(20), 8 batches": series.autoregressive(pair, 20, LONG, trials, 42),
+        "100k, pieces 2k joined, 8 batches": series.pieces(pair, 2048, LONG, trials, 43),
+        "12 pieces of 2,048": series.pieces(pair, 2048, 96, trials, 44, apart=True),
+        "48 pieces of 2,048": series.pieces(pair, 2048, 384, trials, 45, apart=True),
+    }
+    return {name: verdicts(sample) for name, sample in made.items()}
+
+
+def documents(given: Material) -> dict:
+    """Whole articles, equal excerpts, and articles wrongly cut into parts."""
+    return {
+        f"{name}, {count} articles, {how}": drawn_articles(
+            given.differences[name], given.articles, count, how, given.trials
+        )
+        for name in ("wikitext 1 - 0", "wikitext 2 - 0", "wikitext half - full")
+        for count in (12, 24, 48)
+        for how in ("whole", "excerpts", "cut at 8 kB")
+    }
+
+
+TABLES = {
+    "one pair": one_pair,
+    "scattered pieces": scattered,
+    "length": lengths,
+    "verdicts": verdict_rates,
+    "documents": documents,
+}
 
 
 def articles_of(data: Path) -> list[slice]:
@@ -224,18 +242,18 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=gate_models.CACHE)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=20_000)
-    parser.add_argument("--only", help="one table: one pair, scattered pieces, length, verdicts or documents")
+    parser.add_argument("--only", choices=TABLES, help="make one table, keep the others")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("say where the texts are: --data FOLDER or RNNEVAL_DATA")
     data = Path(arguments.data)
     gate_models.make(data, arguments.cache)
-    wanted = tables(real_differences(arguments.cache), articles_of(data), arguments.trials)
+    given = Material(differences=real_differences(arguments.cache), articles=articles_of(data), trials=arguments.trials)
     results = json.loads(arguments.out.read_text()) if arguments.only and arguments.out.exists() else {}
-    for name, make in wanted.items():
+    for name, make in TABLES.items():
         if arguments.only in (None, name):
             began = time.perf_counter()
-            results[name] = make()
+            results[name] = make(given)
             print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
             arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 

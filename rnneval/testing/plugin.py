@@ -78,6 +78,23 @@ class RnnevalGate:
             AssertionError: the verdict is not pass.
         """
         __tracebackhide__ = True
+        verdict = self._verdict(run, name, allow, require)
+        if verdict is None or verdict.verdict == "pass":
+            return verdict
+        if verdict.verdict == "inconclusive" and inconclusive == "warn":
+            self._node.warn(pytest.PytestWarning(f"rnneval_gate: {verdict.reason}"))
+            return verdict
+        raise AssertionError(_message(verdict))
+
+    def _verdict(
+        self,
+        run: "AnyRun | Sequence[AnyRun]",
+        name: str | None,
+        allow: Mapping[str, str | float] | None,
+        require: Sequence[str],
+    ) -> "Gate | None":
+        """Judge, and turn what is wrong with a record or an option into one line."""
+        __tracebackhide__ = True
         from rnneval.errors import RnnevalError
 
         refused, verdict = "", None
@@ -87,12 +104,7 @@ class RnnevalGate:
             refused = f"rnneval: {error}"
         if refused:  # not inside the handler, or the report would show the error twice, once as a traceback
             pytest.fail(refused, pytrace=False)
-        if verdict is None or verdict.verdict == "pass":
-            return verdict
-        if verdict.verdict == "inconclusive" and inconclusive == "warn":
-            self._node.warn(pytest.PytestWarning(f"rnneval_gate: {verdict.reason}"))
-            return verdict
-        raise AssertionError(_message(verdict))
+        return verdict
 
     def _judged(
         self, runs: "list[Run]", name: str, allow: Mapping[str, str | float] | None, require: Sequence[str]
