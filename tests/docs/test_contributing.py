@@ -53,7 +53,7 @@ def test_the_metric_is_one(tmp_path: Path) -> None:
 def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = _taken("rnneval/wiring/lint/rules", tmp_path)
     headings = re.findall(
-        r"^## (.*)$", ast.get_docstring(ast.parse(Path(module.__file__ or "").read_text())) or "", re.M
+        r"^## (.*)$", ast.get_docstring(ast.parse(Path(module.__file__ or "").read_text())) or "", re.MULTILINE
     )
     assert headings[0] == "What it finds"
     assert headings[-1] == "References"
