@@ -10,7 +10,7 @@ from rnneval.wiring.lint.flow.gather import gather
 from rnneval.wiring.lint.flow.naming import MENTIONS
 from rnneval.wiring.lint.rules import all_rules
 from rnneval.wiring.lint.spot import Spot
-from rnneval.wiring.lint.suppress import file_silenced, silenced
+from rnneval.wiring.lint.suppress import file_silences, silenced
 
 UNREADABLE = ("invalid-source", "RNN000")
 
@@ -34,16 +34,15 @@ def check_document(document: Document) -> tuple[LintFinding, ...]:
 
 
 def _judged(document: Document, facts: Facts) -> Iterator[LintFinding]:
+    quiet = [file_silences(cell.lines) for cell in document.cells]
     for rule in all_rules():
+        if any(codes is None or rule.CODE in codes for codes in quiet):
+            continue
         for spot in rule.find(facts):
             cell, line = document.place(getattr(spot.node, "lineno", 1))
             last = line + (getattr(spot.node, "end_lineno", 0) or 0) - getattr(spot.node, "lineno", 0)
-            if not silenced(cell.lines, line, last, rule.CODE) and not _whole_file(document, rule.CODE):
+            if not silenced(cell.lines, line, last, rule.CODE):
                 yield _finding(document, rule, spot, cell, line)
-
-
-def _whole_file(document: Document, code: str) -> bool:
-    return any(file_silenced(cell.lines, code) for cell in document.cells)
 
 
 def _finding(document: Document, rule: ModuleType, spot: Spot, cell: Cell, line: int) -> LintFinding:

@@ -124,12 +124,14 @@ def _without_magics(text: str) -> list[str]:
     if _OTHER_LANGUAGE.match(first):
         return ["" for _ in lines]
     kept: list[str] = []
-    goes_on = False
+    indent, goes_on = "", False
     for line in lines:
+        if not goes_on:
+            # IPython takes a magic with blanks before it at the top of a cell; Python would not take a statement so.
+            indent = line[: len(line) - len(line.lstrip())] if any(text.strip("pas ") for text in kept) else ""
         magic = goes_on or bool(_MAGIC.match(line))
-        goes_on = magic and line.rstrip().endswith("\\")
-        indent = line[: len(line) - len(line.lstrip())]
         kept.append(f"{indent}pass" if magic else _ASSIGNED_MAGIC.sub(r"\1None", line))
+        goes_on = magic and line.rstrip().endswith("\\")
     return kept
 
 

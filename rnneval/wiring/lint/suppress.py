@@ -28,13 +28,15 @@ def _silences(line: str, code: str) -> bool:
     return False
 
 
-def file_silenced(lines: Sequence[str], code: str) -> bool:
-    """Tell whether a line of its own (`# rnneval: noqa`, `# ruff: noqa: RNN001`) silences the code in the file."""
+def file_silences(lines: Sequence[str]) -> frozenset[str] | None:
+    """Give the codes that lines of their own (`# ruff: noqa: RNN001`) silence in the whole file; None for all."""
+    found: set[str] = set()
     for line in lines:
-        found = _FILE.match(line) if "noqa" in line else None
-        if found is not None and (found.group("list") is None or code in _listed(found.group("codes"))):
-            return True
-    return False
+        match = _FILE.match(line) if "noqa" in line else None
+        if match is not None and match.group("list") is None:
+            return None
+        found |= _listed(match.group("codes")) if match is not None else set()
+    return frozenset(found)
 
 
 def _listed(text: str) -> set[str]:

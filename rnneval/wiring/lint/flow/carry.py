@@ -9,6 +9,7 @@ from rnneval.wiring.lint.flow.machine import Machine, Summary
 from rnneval.wiring.lint.flow.values import (
     Choice,
     Emitted,
+    Graph,
     Incoming,
     Many,
     Step,
@@ -32,7 +33,19 @@ def carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, ..
     ]
     parameters = [name for name in function.parameters if name in used]
     found += list(_returned(function, parameters))
+    for number, graph in machine.graphs:
+        if number == function.number:
+            found += _through(graph, used)
     return tuple(found)
+
+
+def _through(graph: Graph, used: list[str]) -> list[Carried]:
+    """Pair the inputs of a functional model that are states with the outputs that are, in their order."""
+    carriers = [item.carrier for item in graph.inputs if isinstance(item, Incoming) and item.carrier in used]
+    states = [item for item in graph.outputs if isinstance(item, Emitted)]
+    if len(carriers) != len(states):
+        return []
+    return [Carried(carrier, state, "returned") for carrier, state in zip(carriers, states, strict=True)]
 
 
 def _carriers(events: list[Event]) -> list[str]:

@@ -38,7 +38,7 @@ def define(machine: Machine, node: ast.ClassDef) -> None:
     known = Class(node.name, node, bases, methods)
     machine.classes[node.name] = known
     makers = [methods[name] for name in FIRST if name in methods]
-    makers += [method for method in methods.values() if method not in makers and _makes_layers(method)]
+    makers += [method for method in methods.values() if method not in makers and machine.survey.makes(method)]
     for method in makers:
         _enter(machine, method, known)
     if (
@@ -51,20 +51,9 @@ def define(machine: Machine, node: ast.ClassDef) -> None:
                 _enter(machine, method, known)
 
 
-def _makes_layers(node: ast.AST) -> bool:
-    return any(isinstance(inner, ast.Name | ast.Attribute) and _is_made(inner) for inner in ast.walk(node))
-
-
-def _is_made(node: ast.Name | ast.Attribute) -> bool:
-    name = node.id if isinstance(node, ast.Name) else node.attr
-    return any(word in name for word in ("GRU", "LSTM", "RNN"))
-
-
 def _calls_models(machine: Machine, node: ast.ClassDef) -> bool:
     """Tell whether a class may step a model: `OneStep` of the text tutorial has no layer of its own."""
-    return any(known.steps for known in machine.classes.values()) or any(
-        isinstance(inner, ast.keyword) and inner.arg in ("return_state", "initial_state") for inner in ast.walk(node)
-    )
+    return any(known.steps for known in machine.classes.values()) or machine.survey.steps(node)
 
 
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
@@ -118,26 +107,28 @@ def _is_static(node: FunctionNode) -> bool:
 def local_function(machine: Machine, node: FunctionNode) -> Value:
     """Note a function of the file; it is run by itself when the module has been read."""
     machine.functions[node.name] = node
+    if machine.frame.function.number == 0:
+        machine.waiting.append(node)
     return Local(node.name, "function")
 
 
 def run_functions(machine: Machine) -> None:
     """Run every function of the module by itself."""
-    for node in machine.facts.tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _worth(machine, node):
+    for node in machine.waiting:
+        if _worth(machine, node):
             _enter(machine, node, None)
 
 
 def _worth(machine: Machine, node: ast.AST) -> bool:
     """Tell whether a function has to do with layers or with models of the file at all."""
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name | ast.Attribute) and _is_made(inner):
-            return True
-        if isinstance(inner, ast.Name) and (
-            inner.id in machine.classes or ((held := machine.top.names.get(inner.id)) is not None and lasting(held))
-        ):
-            return True
-    return False
+    return machine.survey.makes(node) or any(
+        isinstance(inner, ast.Name) and _is_model(machine, inner.id) for inner in ast.walk(node)
+    )
+
+
+def _is_model(machine: Machine, name: str) -> bool:
+    held = machine.top.names.get(name)
+    return name in machine.classes or (held is not None and lasting(held))
 
 
 def inline(

@@ -24,7 +24,7 @@ def construct(machine: Machine, node: ast.Call, name: str, arguments: "Arguments
         case "Input":
             made = Incoming(f"input {machine.key(node)}")
         case "Model":
-            made = _model(arguments)
+            made = _model(machine, arguments)
         case _:
             return None
     return made
@@ -94,11 +94,13 @@ def _both_ways(machine: Machine, node: ast.Call, arguments: "Arguments") -> Valu
     return _register(machine, node, Layer(machine.key(node), spec))
 
 
-def _model(arguments: "Arguments") -> Value:
+def _model(machine: Machine, arguments: "Arguments") -> Value:
     inputs, outputs = arguments.get(0, "inputs", "input"), arguments.get(1, "outputs", "output")
     if inputs is None or outputs is None:
         return Data(frozenset({"model"}))
-    return Graph(_flat(inputs), _flat(outputs))
+    graph = Graph(_flat(inputs), _flat(outputs))
+    machine.graphs.append((machine.frame.function.number, graph))
+    return graph
 
 
 def _flat(value: Value) -> tuple[Value, ...]:

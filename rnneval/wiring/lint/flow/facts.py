@@ -3,6 +3,7 @@
 import ast
 from dataclasses import dataclass, field
 
+from rnneval.wiring.lint.flow.survey import Survey
 from rnneval.wiring.lint.flow.values import Data, Key, Path, Spec, Value
 
 
@@ -91,10 +92,19 @@ class Facts:
     names: dict[Key, str] = field(default_factory=dict)
     specs: dict[Key, Spec] = field(default_factory=dict)
     places: dict[Key, ast.AST] = field(default_factory=dict)
+    survey: Survey = field(default_factory=Survey)
+    by_function: dict[int, list[Event]] = field(default_factory=dict)
+    related: dict[tuple[int, Key, Key], bool] = field(default_factory=dict)
+    """Which layers stand in one stack, as far as that was asked."""
+
+    def add(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
+        self.by_function.setdefault(event.function, []).append(event)
 
     def of(self, function: Function) -> list[Event]:
         """Give the events of one function, in order."""
-        return [event for event in self.events if event.function == function.number]
+        return self.by_function.get(function.number, [])
 
 
 def slot_path(base: Path, slot: int) -> Path:

@@ -7,6 +7,7 @@ from rnneval.wiring.lint.flow import operations
 from rnneval.wiring.lint.flow.facts import Event
 from rnneval.wiring.lint.flow.machine import Machine, Result, Summary
 from rnneval.wiring.lint.flow.values import (
+    MOST_ORIGINS,
     NONE,
     NOTHING,
     Choice,
@@ -57,7 +58,7 @@ def record(machine: Machine, node: ast.Call, key: Key, *, spec: Spec, enters: Da
         turns=machine.loops,
         function=machine.frame.function.number,
     )
-    machine.facts.events.append(event)
+    machine.facts.add(event)
     machine.facts.names.setdefault(key, event.name)
     machine.latest[key] = event.number
     if state is not None:
@@ -100,7 +101,7 @@ def _given(machine: Machine, layer: Layer, arguments: "Arguments") -> tuple[Data
 def _result(spec: Spec, event: Event) -> Value:
     """Give what the layer gives back, in its framework's form."""
     number, enters = event.number, event.enters
-    passed = enters.passed | {number}
+    passed = frozenset(sorted(enters.passed | {number})[-MOST_ORIGINS:])
     whole = Data(enters.origins, passed, whole_of=number, grown=enters.grown)
     if spec.framework == "keras" and not spec.cell and spec.returns_sequences is False:
         whole = Data(enters.origins | {("cut", number)}, passed, last_of=number)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from rnneval.wiring.lint.flow import naming
 from rnneval.wiring.lint.flow.env import Env
 from rnneval.wiring.lint.flow.facts import Facts, Function
-from rnneval.wiring.lint.flow.values import Data, Incoming, Key, Known, Local, Value
+from rnneval.wiring.lint.flow.survey import survey
+from rnneval.wiring.lint.flow.values import Data, Graph, Incoming, Key, Known, Local, Value
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_CALLS_DEEP = 3
@@ -71,10 +72,10 @@ class Machine:
 
     def __init__(self, tree: ast.Module) -> None:
         self.facts = Facts(tree)
-        self.imports, self.whole = naming.imports(tree)
+        self.survey = self.facts.survey = survey(tree)
         self.classes: dict[str, Class] = {}
         self.functions: dict[str, FunctionNode] = {}
-        self.defined = _defined(tree)
+        self.waiting: list[FunctionNode] = []
         self.env = Env()
         self.top = self.env
         self.frame = Frame(Function(0, "<module>", None, tree), self.top)
@@ -85,6 +86,7 @@ class Machine:
         self.loop_count = 0
         self.results: dict[int, Result] = {}
         self.latest: dict[Key, int] = {}
+        self.graphs: list[tuple[int, Graph]] = []
         self.steps = 0
         self.targets: tuple[str, ...] = ()
         self.running: list[ast.AST] = []
@@ -119,9 +121,9 @@ class Machine:
             return Local(name, "class")
         if name in self.functions:
             return Local(name, "function")
-        if name in self.imports:
-            return Known(self.imports[name])
-        if name not in self.defined and (full := naming.conventional(name, self.whole)):
+        if name in self.survey.imports:
+            return Known(self.survey.imports[name])
+        if name not in self.survey.defined and (full := naming.conventional(name, self.survey.whole)):
             return Known(full)
         return Known(f"builtins.{name}") if name in _BUILTINS else Data(frozenset({("name", name)}))
 
@@ -201,16 +203,3 @@ _BUILTINS = frozenset(
         "abs",
     ]
 )
-
-
-def _defined(tree: ast.Module) -> frozenset[str]:
-    """Give the names that the file itself defines somewhere: an alias is not believed for these."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.arg):
-            found.add(node.arg)
-    return frozenset(found)

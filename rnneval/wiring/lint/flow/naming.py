@@ -1,7 +1,7 @@
 """Which names mean recurrent layers: imports are followed; usual aliases are believed where nothing is imported."""
 
-import ast
 import re
+from collections.abc import Iterable
 
 KERAS_KINDS = {
     "GRU": "gru",
@@ -30,24 +30,7 @@ _CONVENTIONS = {
 _KERAS_HOME = re.compile(r"(^|\.)(keras|tf_keras|tensorflow_core|_tf_keras)(\.|$)")
 
 
-def imports(tree: ast.Module) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Give the full names of what is imported anywhere in the file, and the modules imported whole (`*`)."""
-    found: dict[str, str] = {}
-    whole: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                found[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            whole += [base for alias in node.names if alias.name == "*"]
-            found |= {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names if alias.name != "*"}
-    return found, tuple(whole)
-
-
-def conventional(name: str, whole: tuple[str, ...]) -> str | None:
+def conventional(name: str, whole: Iterable[str]) -> str | None:
     """Say what a name means that the file neither imports nor defines."""
     if name in _CONVENTIONS:
         return _CONVENTIONS[name]

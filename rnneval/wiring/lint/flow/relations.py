@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rnneval.wiring.lint.flow.facts import Event, Facts
 from rnneval.wiring.lint.flow.values import Data, Emitted, Value, options
 
+MOST_COMPARED = 24
 FRAMEWORKS = ("keras", "torch", "file")
 
 
@@ -23,9 +24,15 @@ def feeds(giver: Event, receiver: Event) -> bool:
 
 def stacked(facts: Facts, one: Event, other: Event) -> bool:
     """Tell whether two layers stand in one stack, anywhere in the function."""
-    ones = [event for event in facts.events if event.layer == one.layer and event.function == one.function]
-    others = [event for event in facts.events if event.layer == other.layer and event.function == other.function]
-    return any(feeds(a, b) or feeds(b, a) for a in ones for b in others)
+    key = (one.function, one.layer, other.layer)
+    if one.function != other.function:
+        return False
+    if key not in facts.related:
+        events = facts.by_function.get(one.function, [])
+        ones = [event for event in events if event.layer == one.layer][:MOST_COMPARED]
+        others = [event for event in events if event.layer == other.layer][:MOST_COMPARED]
+        facts.related[key] = any(feeds(a, b) or feeds(b, a) for a in ones for b in others)
+    return facts.related[key]
 
 
 def sources(event: Event) -> Iterator[tuple[int, Value]]:

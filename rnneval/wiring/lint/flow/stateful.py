@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from rnneval.wiring.lint.flow.facts import Facts
 
-RESETS = ("reset_states", "reset_state")
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -101,11 +100,6 @@ def _last(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
-
-
-def resets(tree: ast.Module) -> list[ast.Attribute]:
-    """Find everything that names a reset, called or handed to a callback."""
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in RESETS]
 
 
 def keyword(node: ast.Call, name: str) -> ast.expr | None:

@@ -54,6 +54,7 @@ def find(facts: Facts) -> Iterator[Spot]:
                 "give it the state that it gave back at the pass before",
             )
     yield from _left_out(facts)
+    yield from _beside_stateful(facts)
 
 
 def _looks_forgetful(event: Event) -> bool:
@@ -87,9 +88,11 @@ def _last_loop(one: Event, other: Event) -> bool:
 
 def _left_out(facts: Facts) -> Iterator[Spot]:
     carried = [arrival.event for arrival in arrivals(facts) if _own(facts, arrival.event, arrival.left)]
-    for function in {event.function for event in carried}:
-        own = [event for event in carried if event.function == function]
-        events = [event for event in facts.events if event.function == function]
+    carrying: dict[int, list[Event]] = {}
+    for event in carried:
+        carrying.setdefault(event.function, []).append(event)
+    for function, own in carrying.items():
+        events = facts.by_function[function]
         fed = {event.layer for event in events if event.state is not None}
         for event in events:
             if event.layer in fed or not judged(event) or not _forgets(event) or event.read:
@@ -101,6 +104,27 @@ def _left_out(facts: Facts) -> Iterator[Spot]:
                     message=f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
                     f"(line {beside.node.lineno}) is carried: take in and give back a state for each layer",
                 )
+
+
+def _beside_stateful(facts: Facts) -> Iterator[Spot]:
+    """Look for layers that keep nothing in a stack with one that keeps its state by itself."""
+    keeping: dict[int, list[Event]] = {}
+    for event in facts.events:
+        if event.spec.stateful is True and judged(event):
+            keeping.setdefault(event.function, []).append(event)
+    for event in facts.events:
+        if event.state is None and judged(event) and _forgets(event) and event.spec.returns_sequences:
+            beside = next((one for one in keeping.get(event.function, []) if _stack(one, event)), None)
+            if beside is not None:
+                yield Spot(
+                    node=event.node,
+                    message=f"`{event.name}` starts anew at every batch while `{beside.name}` "
+                    f"(line {beside.node.lineno}) is stateful: make both stateful, or neither",
+                )
+
+
+def _stack(one: Event, other: Event) -> bool:
+    return feeds(one, other) or feeds(other, one)
 
 
 def _own(facts: Facts, event: Event, left: object) -> bool:

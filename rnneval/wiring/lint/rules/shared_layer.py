@@ -42,7 +42,7 @@ SEVERITY = "error"
 def find(facts: Facts) -> Iterator[Spot]:
     """Look for a layer that reads what it gave."""
     for event in facts.events:
-        if event.spec.framework in ("keras", "torch") and not event.spec.cell:
+        if event.spec.framework in ("keras", "torch") and (not event.spec.cell or _is_multiplied(facts, event)):
             first = _first(facts, event)
             if first is not None:
                 yield Spot(
@@ -51,6 +51,11 @@ def find(facts: Facts) -> Iterator[Spot]:
                     "object, its weights "
                     "and its state, stands twice in the stack; make one for each place",
                 )
+
+
+def _is_multiplied(facts: Facts, event: Event) -> bool:
+    """Tell whether a cell stands several times in a list that is run as a stack."""
+    return _of_layers(event) and any(repeated.layer == event.layer for repeated in facts.repeated)
 
 
 def _first(facts: Facts, event: Event) -> Event | None:

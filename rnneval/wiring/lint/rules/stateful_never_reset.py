@@ -30,7 +30,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.wiring.lint.flow.facts import Facts
-from rnneval.wiring.lint.flow.stateful import keyword, models, resets, shuffles
+from rnneval.wiring.lint.flow.stateful import keyword, models, shuffles
 from rnneval.wiring.lint.spot import Spot
 
 CODE = "RNN011"
@@ -42,7 +42,7 @@ def find(facts: Facts) -> Iterator[Spot]:
     """Look for training without a reset."""
     for model in models(facts):
         fits = [fit for fit in model.fits if not shuffles(facts.tree, fit)]
-        if fits and (model.fit_in_loop or any(_several_epochs(fit) for fit in fits)) and not resets(facts.tree):
+        if fits and (model.fit_in_loop or any(_several_epochs(fit) for fit in fits)) and not facts.survey.resets:
             yield Spot(
                 node=fits[0],
                 message=f"`{model.name}` has stateful layers that are never reset: each epoch starts from "

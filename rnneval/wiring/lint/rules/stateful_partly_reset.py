@@ -31,7 +31,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.wiring.lint.flow.facts import Facts
-from rnneval.wiring.lint.flow.stateful import models, resets
+from rnneval.wiring.lint.flow.stateful import models
 from rnneval.wiring.lint.flow.values import Key
 from rnneval.wiring.lint.spot import Spot
 
@@ -47,9 +47,11 @@ def find(facts: Facts) -> Iterator[Spot]:
 
 
 def _in_classes(facts: Facts) -> Iterator[Spot]:
+    if not any(function.resets for function in facts.functions):
+        return
     done = {key for function in facts.functions for _, key in function.resets}
     singly = [node for function in facts.functions for node, _ in function.resets]
-    if len(resets(facts.tree)) > len({(node.lineno, node.col_offset) for node in singly}):
+    if len(facts.survey.resets) > len({(node.lineno, node.col_offset) for node in singly}):
         return
     for function in facts.functions:
         used = _stateful_of(facts, function.owner) if function.owner else {}
@@ -74,7 +76,7 @@ def _stateful_of(facts: Facts, owner: str) -> dict[Key, str]:
 
 
 def _by_index(facts: Facts) -> Iterator[Spot]:
-    found = resets(facts.tree)
+    found = facts.survey.resets
     single = [node for node in found if _is_last_layer(node)]
     if single and len(single) == len(found) and any(len(model.layers) > 1 for model in models(facts)):
         yield Spot(
