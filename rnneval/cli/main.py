@@ -71,8 +71,15 @@ def _refuse(error: Exception) -> int:
         return 0
     if os.environ.get("RNNEVAL_DEBUG"):
         traceback.print_exception(error)
-    click.echo(f"rnneval: error: {' '.join(_message(error).split())}", err=True)
+    click.echo(f"rnneval: error: {_visible(' '.join(_message(error).split()))}", err=True)
     return EXIT_INPUT
+
+
+def _visible(text: str) -> str:
+    """Show control characters as escapes: a name out of a file must not drive a terminal."""
+    from rnneval.render.words import visible
+
+    return visible(text)
 
 
 def _message(error: Exception) -> str:

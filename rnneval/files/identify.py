@@ -54,7 +54,8 @@ def identify(path: Path) -> Artefact:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     if Path(f"{path}.index").is_file():
         return _tensorflow(path)
-    raise CheckpointError(f"{path}: no such file or folder; a checkpoint is {FORMATS}")
+    what = "neither a file nor a folder" if path.exists() else "no such file or folder"
+    raise CheckpointError(f"{path}: {what}; a checkpoint is {FORMATS}")
 
 
 def _folder(path: Path) -> Artefact:

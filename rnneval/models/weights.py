@@ -16,6 +16,8 @@ from rnneval.models.lm import model_variables, variable_name
 # State that is saved with the weights and has no part in evaluation: random generators and what the training kept.
 _NO_WEIGHTS = ("seed_generator", "optimizer", "metrics", "_metrics", "compile_metrics", "loss")
 _NOT_THE_MODELS = {*_NO_WEIGHTS, "save_counter", "keras_api"}
+# What TensorFlow's reader raises for damage, beside its own errors: its C++ statuses become Python's plain ones.
+_UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -34,6 +36,11 @@ def load_weights(model: Any, artefact: Artefact) -> None:
 
 def _load_hdf5(model: Any, path: Path) -> None:
     """Compare with what the model itself would save, name by name, then let Keras load it."""
+    if not hasattr(model, "save_weights"):
+        raise CheckpointError(
+            f"{path}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
+            "save it as a TensorFlow checkpoint (tf.train.Checkpoint(model=…).write)"
+        )
     with TemporaryDirectory() as folder:
         own = Path(folder) / "own.weights.h5"
         model.save_weights(own)
@@ -93,7 +100,7 @@ def _load_tensorflow(model: Any, prefix: Path) -> None:
         graph = _ObjectGraph(reader)
         found = graph.best_match(model)
         values = {key: reader.get_tensor(key) for key in found.values()}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (*_UNREADABLE, tf.errors.OpError) as error:
         raise CheckpointError(
             f"{prefix}: a damaged or truncated TensorFlow checkpoint: {' '.join(str(error).split())[:300]}"
         ) from error

@@ -1,0 +1,248 @@
+"""What is no checkpoint, or a damaged one, is named: one line, exit code 2, what to do."""
+
+import json
+import os
+import pickle
+import random
+import shutil
+import zipfile
+
+import h5py
+import pytest
+
+from rnneval.errors import CheckpointError
+from rnneval.files import identify
+
+KINDS = "a checkpoint is a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
+FOREIGN = {
+    "empty": (b"", "an empty file; Keras leaves one where saving failed, as it does for a subclassed model"),
+    "text": ("words, größer\n".encode(), "a text file"),
+    "pickle 2": (pickle.dumps({"a": 1}, 2), "a pickle: reading one runs code, so it is never read"),
+    "pickle 5": (pickle.dumps([1], 5), "a pickle: reading one runs code, so it is never read"),
+    "LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a Git LFS pointer.*run git lfs pull"),
+    "HTML": (b"\n<!DOCTYPE html><html>", "an HTML page: the download gave a page about the file instead of the file"),
+    "bytes": (bytes([200, 201, 202, 203] * 100), r"neither a zip nor an HDF5 file \(it begins with c8 c9 ca cb\)"),
+}
+
+
+@pytest.mark.parametrize("ending", ["model.keras", "model.h5", "model"])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_it_is_instead_is_told_by_its_bytes(tmp_path, kind, ending):
+    content, said = FOREIGN[kind]
+    (tmp_path / ending).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{ending}: {said}.*; {KINDS}$"):
+        identify(tmp_path / ending)
+
+
+def test_missing(refused, tmp_path):
+    assert refused("open", tmp_path / "no.keras") == f"{tmp_path}/no.keras: no such file or folder; {KINDS}"
+
+
+def test_neither_a_file_nor_a_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="pipe: neither a file nor a folder"):
+        identify(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable(tmp_path):
+    (tmp_path / "m.keras").touch(mode=0o000)
+    with pytest.raises(CheckpointError, match=r"m\.keras: cannot be read: Permission denied"):
+        identify(tmp_path / "m.keras")
+
+
+def test_a_name_with_control_characters_does_not_reach_the_terminal(refused, tmp_path):
+    assert r"no\x1b[2J\x07.keras: no such file" in refused("open", tmp_path / "no\x1b[2J\x07.keras")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+@pytest.mark.parametrize("name", ["flat.keras", "flat.h5", "flat.weights.h5"])
+def test_truncated_files(refused, shelf, tmp_path, name, share):
+    whole = (shelf / name).read_bytes()
+    cut = tmp_path / name
+    cut.write_bytes(whole[: int(len(whole) * share)])
+    said = refused("open", cut, "--builder", f"{shelf / 'model.py'}:flat")
+    kind = ".keras file" if name.endswith("keras") else "HDF5 file"
+    assert said.startswith(f"{cut}: a damaged or truncated {kind} (")
+    assert said.endswith("): copy or save it again")
+
+
+@pytest.mark.parametrize("part", ["c.index", "c.data-00000-of-00001"])
+def test_truncated_tensorflow_checkpoints(refused, shelf, tmp_path, part):
+    folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
+    whole = (folder / part).read_bytes()
+    (folder / part).write_bytes(whole[: len(whole) // 2])
+    said = refused("open", folder, *shelf.builder, "--vocab", shelf / "vocab.json")
+    assert said.startswith(f"{folder}/c: a damaged or truncated TensorFlow checkpoint: ")
+
+
+def test_a_flipped_byte_of_a_tensorflow_checkpoint(refused, shelf, tmp_path):
+    folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
+    flip(folder / "c.data-00000-of-00001", 300)
+    said = refused("open", folder, *shelf.builder, "--vocab", shelf / "vocab.json")
+    assert "a damaged or truncated TensorFlow checkpoint" in said
+
+
+def test_a_tensorflow_checkpoint_without_a_part(shelf, tmp_path):
+    folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
+    (folder / "c.index").rename(folder / "kept")
+    with pytest.raises(CheckpointError, match=r"c: c\.index is missing beside its data: the checkpoint is not whole"):
+        identify(folder / "c.data-00000-of-00001")
+    (folder / "kept").rename(folder / "c.index")
+    (folder / "c.data-00000-of-00001").rename(folder / "c.data-00000-of-00002")
+    with pytest.raises(CheckpointError, match="c: 1 of 2 data files are there: the checkpoint is not whole"):
+        identify(folder)
+    (folder / "c.data-00000-of-00002").unlink()
+    with pytest.raises(CheckpointError, match=r"c: c\.data-… is missing beside c\.index: the checkpoint is not whole"):
+        identify(folder / "c")
+
+
+def test_folders(refused, tmp_path):
+    assert refused("open", tmp_path).startswith(f"{tmp_path}: a folder without a checkpoint (it holds nothing)")
+    (tmp_path / "notes.md").touch()
+    assert "a folder without a checkpoint (it holds notes.md)" in refused("open", tmp_path)
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (saved / "saved_model.pb").touch()
+    said = refused("open", saved)
+    assert said.startswith(f"{saved}: a SavedModel")
+    assert f"{saved}/variables/variables --builder FILE.py:NAME" in said
+    unzipped = tmp_path / "unzipped"
+    unzipped.mkdir()
+    (unzipped / "config.json").touch()
+    (unzipped / "model.weights.h5").touch()
+    assert f"{unzipped}: an unzipped .keras file" in refused("open", unzipped)
+
+
+def flip(path, at):
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 0x10
+    path.write_bytes(raw)
+
+
+def stored(shelf):
+    with zipfile.ZipFile(shelf / "flat.keras") as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def zipped(path, members):
+    """Write a zip of (name, content) pairs, names may repeat."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_copied_zip_still_opens(shelf, tmp_path):
+    assert identify(zipped(tmp_path / "m.keras", stored(shelf).items())).format == "keras"
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.txt", "assets/../../outside.txt", "/abs.txt", "evil.py", "a\\b", "assets\\x"]
+)
+def test_a_member_that_does_not_belong_there(refused, shelf, tmp_path, name):
+    path = zipped(tmp_path / "m.keras", [*stored(shelf).items(), (name, b"x")])
+    assert refused("open", path).endswith(f"member {name!r} does not belong into a .keras file: refused")
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_a_member_that_comes_twice(refused, shelf, tmp_path):
+    held = stored(shelf)
+    path = zipped(tmp_path / "m.keras", [*held.items(), ("config.json", held["config.json"])])
+    assert refused("open", path).endswith("member 'config.json' does not belong into a .keras file: refused")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
+def test_a_member_that_is_missing(refused, shelf, tmp_path, name):
+    path = zipped(tmp_path / "m.keras", [(n, c) for n, c in stored(shelf).items() if n != name])
+    assert refused("open", path) == f"{path}: a zip file without {name}: not a .keras file"
+
+
+def test_any_flipped_byte_under_a_checksum_is_found(shelf, tmp_path):
+    """Keras itself would open most of these without a word."""
+    path = zipped(tmp_path / "m.keras", stored(shelf).items())
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        places = [
+            random.Random(info.filename).randrange(info.header_offset + 40 + len(info.filename), end)  # noqa: S311
+            for info in archive.infolist()
+            for end in [info.header_offset + 30 + len(info.filename) + info.file_size]
+        ]
+    for at in places:
+        path.write_bytes(whole)
+        flip(path, at)
+        with pytest.raises(CheckpointError, match="does not match its checksum: the file is damaged, copy it again"):
+            identify(path)
+
+
+def with_config(shelf, tmp_path, edit):
+    held = stored(shelf)
+    config = json.loads(held["config.json"])
+    edit(config)
+    held["config.json"] = json.dumps(config)
+    return zipped(tmp_path / "m.keras", held.items())
+
+
+def lambda_layer(config):
+    layer = {"module": "keras.layers", "class_name": "Lambda", "config": {"name": "l"}, "registered_name": None}
+    config["config"]["layers"].append(layer)
+
+
+def foreign_class(config):
+    config["config"]["layers"][2] |= {"module": "mycode.layers", "class_name": "Mine", "registered_name": "Mine"}
+
+
+def hub(config):
+    config["config"]["layers"][2] |= {"module": "keras_hub.layers", "class_name": "Mine", "registered_name": None}
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda_layer, "holds a Lambda layer, which runs code out of the file: refused. Save the weights alone"),
+        (foreign_class, "mycode.layers.Mine"),
+        (hub, "keras_hub.layers.Mine"),
+    ],
+)
+def test_a_configuration_that_asks_for_code(refused, shelf, tmp_path, edit, said):
+    assert said in refused("open", with_config(shelf, tmp_path, edit))
+
+
+def test_a_lambda_in_h5(refused, shelf, tmp_path):
+    path = shutil.copy(shelf / "flat.h5", tmp_path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        lambda_layer(config)
+        file.attrs["model_config"] = json.dumps(config)
+    assert "holds a Lambda layer, which runs code out of the file: refused" in refused("open", path)
+
+
+def test_a_real_lambda_layer(refused, tmp_path):
+    import keras
+
+    model = keras.Sequential([keras.Input((None,)), keras.layers.Lambda(lambda x: x)])
+    for name in ("m.keras", "m.h5"):
+        model.save(tmp_path / name)
+        assert "holds a Lambda layer" in refused("open", tmp_path / name)
+
+
+def test_a_configuration_that_is_no_json(refused, shelf, tmp_path):
+    path = zipped(tmp_path / "m.keras", (stored(shelf) | {"config.json": b"{'a': "}).items())
+    assert "its configuration is not JSON" in refused("open", path)
+
+
+def test_a_configuration_of_something_that_keras_does_not_know(refused, shelf, tmp_path):
+    def edit(config):
+        config["config"]["layers"][2]["class_name"] = "GRUUU"
+
+    assert "GRUUU" in refused("open", with_config(shelf, tmp_path, edit))
+
+
+def test_an_hdf5_file_that_holds_nothing(refused, tmp_path):
+    """What Keras leaves where saving a subclassed model as .h5 failed: 800 bytes."""
+    with h5py.File(tmp_path / "m.h5", "w"):
+        pass
+    said = refused("open", tmp_path / "m.h5")
+    assert "an HDF5 file that holds nothing: Keras leaves one where saving failed" in said
+    assert "model.save_weights('name.weights.h5')" in said

@@ -1,0 +1,122 @@
+"""Every weight of the builder's model found, every one of the file used, or the error names them; both formats."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+FORMATS = ["my.weights.h5", "ckpt_optimizer"]
+
+
+@pytest.fixture
+def builder(shelf, tmp_path):
+    """A builder made of the shelf's model by replacing text in it."""
+
+    def make(*replacements, name="MyModel"):
+        code = (shelf / "model.py").read_text()
+        for old, new in replacements:
+            assert old in code
+            code = code.replace(old, new)
+        path = tmp_path / "changed.py"
+        path.write_text(code)
+        return "--builder", f"{path}:{name}", "--vocab", shelf / "vocab.json"
+
+    return make
+
+
+SECOND = ("self.dense =", "self.extra = keras.layers.Dense(6)\n        self.dense =")
+CALLED = ("x = self.dense(x,", "x = self.extra(x)\n        x = self.dense(x,")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_weight_of_the_model_that_the_file_lacks(refused, shelf, builder, name):
+    said = refused("open", shelf / name, *builder(SECOND, CALLED))
+    assert said.startswith("2 of 8 weights not found in ")
+    assert "extra" in said or "dense" in said
+    assert said.endswith("the builder makes another model than the one that was saved")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_weight_of_the_file_that_the_model_does_not_use(refused, shelf, builder, name):
+    said = refused("open", shelf / name, *builder(("GRU(rnn_units,", "GRU(rnn_units, use_bias=False,")))
+    assert " has weights the model does not use: " in said
+    assert "gru" in said
+    assert said.count("cell") == 1  # one weight: the bias
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_weight_of_another_shape(refused, shelf, builder, name):
+    said = refused("open", shelf / name, *builder(), "--builder-arg", "rnn_units=7")
+    assert "is (5, 18) in the file and (5, 21) in the model" in said
+    assert said.endswith("check the builder's sizes")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_another_kind_of_layer(refused, shelf, builder, name):
+    code = (
+        ("keras.layers.GRU(rnn_units", "keras.layers.LSTM(rnn_units"),
+        ("states = self.gru.get_initial_state(tf.shape(x)[0])", "states = None"),
+        ("x, states = self.gru(x", "x, *states = self.gru(x"),
+    )
+    assert "is (5, 18) in the file and (5, 24) in the model" in refused("open", shelf / name, *builder(*code))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_order_in_which_layers_are_made_does_not_matter(shelf, builder, tmp_path, name, capsys):
+    """Weights are matched by the author's attribute names."""
+    from rnneval.cli.main import run
+
+    turned = ("self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)\n        self.gru", "self.gru")
+    back = (
+        "self.dense = keras",
+        "self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)\n        self.dense = keras",
+    )
+    out = tmp_path / "run.json"
+    code = run([str(a) for a in ("evaluate", shelf / name, shelf.text, *builder(turned, back), "--out", out, "-q")])
+    assert (code, json.loads(out.read_text())["total_nats"]) == (0, pytest.approx(shelf.total_nats, rel=1e-6))
+    capsys.readouterr()
+
+
+def test_another_model_altogether(refused, shelf, tmp_path):
+    path = tmp_path / "other.py"
+    path.write_text(
+        "import keras\n\n\ndef build(vocab_size):\n"
+        "    model = keras.Sequential([keras.layers.Embedding(vocab_size, 4), keras.layers.GRU(3, return_sequences=True),"
+        " keras.layers.Dense(vocab_size)])\n    return model\n"
+    )
+    said = refused("open", shelf / "ckpt_net", "--builder", f"{path}:build", "--vocab", shelf / "vocab.json")
+    assert said.startswith("6 of 6 weights not found in ")
+
+
+def test_weights_without_their_builder_and_a_whole_model_with_one(refused, shelf):
+    said = refused("open", shelf / "my.weights.h5")
+    assert said.endswith("holds weights and no model: give the code that makes the model, --builder FILE.py:NAME")
+    assert "give the code that makes the model" in refused("open", shelf / "ckpt_net")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_none(refused, shelf, tmp_path, number):
+    import h5py
+
+    path = shutil.copy(shelf / "my.weights.h5", tmp_path / "my.weights.h5")
+    with h5py.File(path, "r+") as file:
+        file["gru/cell/vars/0"][1, :3] = number
+    what = "3 NaN" if np.isnan(number) else "3 infinite"
+    said = refused("open", path, *shelf.builder, "--vocab", shelf / "vocab.json")
+    assert f"kernel has {what}: the training diverged; take an earlier checkpoint" in said
+
+
+def test_a_builder_of_no_keras_model_cannot_load_keras_weights(refused, shelf, tmp_path):
+    path = tmp_path / "plain.py"
+    path.write_text(
+        "import keras\nimport tensorflow as tf\n\n\nclass Plain(tf.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.embedding = keras.layers.Embedding(10, 5)\n"
+        "        self.gru = keras.layers.GRU(6, return_sequences=True, return_state=True)\n"
+        "        self.dense = keras.layers.Dense(10)\n\n    def __call__(self, ids, states=None):\n"
+        "        x, states = self.gru(self.embedding(ids), initial_state=states)\n"
+        "        return self.dense(x), states\n"
+    )
+    said = refused("open", shelf / "my.weights.h5", "--builder", f"{path}:Plain", "--vocab", shelf / "vocab.json")
+    assert "Plain" in said
+    assert "a .weights.h5 file is loaded by a Keras model" in said
