@@ -9,12 +9,18 @@ from typing import Any
 from rnneval._version import __version__
 
 _HOMES = {
+    "RecurrentLM": "rnneval.models",
+    "Vocabulary": "rnneval.text",
+    "check": "rnneval.engine.wiring",
+    "compare": "rnneval.gates",
     "evaluate": "rnneval.engine",
+    "gate": "rnneval.gates",
+    "lint": "rnneval.wiring.lint",
     "open": "rnneval.models",
     "read": "rnneval.recordfile",
     "wrap": "rnneval.models",
 }
-_ROOMS = ("callbacks", "errors", "gates", "metrics", "records", "testing", "text")
+_ROOMS = ("engine", "errors", "gates", "metrics", "models", "recordfile", "records", "testing", "text")
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]  # noqa: PLE0604 - strings all
 

@@ -1,8 +1,12 @@
 """States at the ends of segments, kept so that a repaired row can tell that it has met its old course."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from rnneval.engine.states import Vectors
 
-_BYTES = 32 << 20
+_BYTES = 8 << 20
 _ALWAYS = 8  # the first boundaries of each row are kept whatever a state weighs
 
 
@@ -13,18 +17,44 @@ class Boundaries:
     which is not kept is found out at the next pair, so that it repeats more and is right all the same.
     """
 
-    def __init__(self, spans: int, size: int, itemsize: int) -> None:
-        self._first = max(_ALWAYS, _BYTES // max(1, spans * size * itemsize))
-        self._kept: dict[tuple[int, int], Vectors] = {}
+    def __init__(self, spans: Sequence[int], state: Vectors, weight: int = 1) -> None:
+        """Take the spans that are to be repaired, and a state, `(D,)`, for its size and type.
+
+        `weight` counts, in states, all that somebody keeps for each boundary: memory is bounded for all of it.
+        """
+        self._place = {span: place for place, span in enumerate(spans)}
+        self._first = max(_ALWAYS, _BYTES // max(1, len(spans) * state.nbytes * weight))
+        self._like = state
+        self._kept: dict[int, Vectors] = {}
+        """By boundary: `(spans, D)`."""
+        self._held: dict[int, set[int]] = {}
 
     def put(self, span: int, boundary: int, state: Vectors) -> None:
         """Keep the state `(D,)` of a span after so many segments, or let it go."""
-        if boundary <= self._first or _is_power(boundary) or _is_power(boundary - 1):
-            self._kept[span, boundary] = state.copy()
+        if not self._keeps(boundary):
+            return
+        if boundary not in self._kept:
+            self._kept[boundary] = np.empty((len(self._place), len(self._like)), self._like.dtype)
+            self._held[boundary] = set()
+        self._kept[boundary][self._place[span]] = state
+        self._held[boundary].add(span)
 
     def get(self, span: int, boundary: int) -> Vectors | None:
-        """Give the state, or None where it was let go."""
-        return self._kept.get((span, boundary))
+        """Give the state, or None where it was let go or never was."""
+        if span not in self._held.get(boundary, ()):
+            return None
+        return np.array(self._kept[boundary][self._place[span]])
+
+    def stretch(self, boundary: int) -> int:
+        """Give the last boundary before this one at which rows are compared: where its stretch of segments begins."""
+        before = boundary - 1
+        if self._keeps(before):
+            return before
+        power = 1 << (before.bit_length() - 1)  # between pairs: the second of the pair at the power of two below
+        return max(self._first, power + 1)
+
+    def _keeps(self, boundary: int) -> bool:
+        return boundary <= self._first or _is_power(boundary) or _is_power(boundary - 1)
 
 
 def _is_power(number: int) -> bool:

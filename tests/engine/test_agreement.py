@@ -61,15 +61,30 @@ def test_what_is_lost_in_both_runs_agrees():
 
 
 def test_boundaries_keep_the_first_ones_and_pairs_at_powers_of_two():
-    kept = Boundaries(spans=1, size=2**22, itemsize=4)
+    large = np.zeros(2**18)
+    kept = Boundaries([7], large)
     for boundary in range(1, 40):
-        kept.put(0, boundary, np.array([float(boundary)]))
-    assert [b for b in range(1, 40) if kept.get(0, b) is not None] == [*range(1, 10), 16, 17, 32, 33]
-    assert kept.get(1, 1) is None
+        kept.put(7, boundary, large + boundary)
+    assert [b for b in range(1, 40) if kept.get(7, b) is not None] == [*range(1, 10), 16, 17, 32, 33]
+    assert (kept.get(7, 33) == 33).all()
+    assert kept.get(8, 1) is None
 
 
 def test_what_is_kept_is_a_copy():
-    kept, state = Boundaries(spans=1, size=1, itemsize=4), np.array([1.0])
+    state = np.array([1.0])
+    kept = Boundaries([0], state)
     kept.put(0, 1, state)
     state[0] = 2
-    assert kept.get(0, 1) == [1.0]
+    before = kept.get(0, 1)
+    kept.put(0, 1, state)
+    assert (before, kept.get(0, 1)) == ([1.0], [2.0])
+
+
+def test_a_stretch_begins_at_the_last_boundary_that_is_kept():
+    large = np.zeros(2**18)
+    kept = Boundaries([0], large)
+    for boundary in range(1, 70):
+        kept.put(0, boundary, large)
+    for boundary in range(1, 70):
+        held = [b for b in range(1, boundary) if kept.get(0, b) is not None]
+        assert kept.stretch(boundary) == max(held, default=0)
