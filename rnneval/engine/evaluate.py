@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.engine.inside.states import StateWatch
 from rnneval.engine.measure import measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.record import Reading, run_record
@@ -35,6 +36,7 @@ def evaluate(
     seed: int = 0,
     fit_on: Paths | None = None,
     losses: str | os.PathLike[str] | None = None,
+    states: bool = True,
     check: bool = True,
     declare: Iterable[str] = (),
     progress: Progress | None = None,
@@ -58,6 +60,7 @@ def evaluate(
         seed: Which row is audited.
         fit_on: Text on which baselines that learn are fitted (unigram).
         losses: Where to write one row a scored token, as Parquet.
+        states: Whether to sum up the states of every layer: up to a tenth of the time.
         check: Whether to look at the wiring first; a leak makes the run not valid.
         declare: What the author means on purpose, for the check: `causal=false`, `stateless=LAYER`, …
         progress: Called with tokens scored and tokens in all.
@@ -86,8 +89,10 @@ def evaluate(
             # What such a model gives depends on how the text is divided, and on what stands behind its end.
             how = replace(how, streams=1, padded=False)
             stateful = replace(stateful, segment=stateful.segment or LEAK_SEGMENT)
+        watch = StateWatch(encoded) if states else None
         reading = Reading(
-            measured=measure(lm, encoded, stateful, how, losses),
+            measured=measure(lm, encoded, stateful, how, losses=losses, watch=watch),
+            states=watch.finish() if watch is not None else None,
             sound=sound,
             token_by_token=_token_by_token(lm, encoded, sound, how) if sound.leaks else None,
         )
@@ -101,7 +106,7 @@ def _token_by_token(lm: RecurrentLM, text: EncodedText, sound: Soundness, how: S
     """
     streams = 1 if "batch-leak" in sound.leaks else "auto"
     single = StateOptions(state="carry", segment=1)
-    return measure(lm, text, single, replace(how, streams=streams), None).total_nats
+    return measure(lm, text, single, replace(how, streams=streams)).total_nats
 
 
 def _counts(lm: RecurrentLM, paths: Paths, options: TextOptions) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from rnneval.engine.plan import Shape, Stitch, shape_for, stitch_of
 from rnneval.engine.runner import Runner
 from rnneval.engine.stitch import Stitched, Stitching
 from rnneval.engine.summing import show
+from rnneval.engine.watch import Watch
 from rnneval.errors import CheckpointError
 from rnneval.models.lm import RecurrentLM
 from rnneval.text import EncodedText
@@ -36,9 +37,15 @@ class Measured:
 
 
 def measure(
-    lm: RecurrentLM, text: EncodedText, stateful: StateOptions, how: Streaming, losses: str | os.PathLike[str] | None
+    lm: RecurrentLM,
+    text: EncodedText,
+    stateful: StateOptions,
+    how: Streaming,
+    *,
+    losses: str | os.PathLike[str] | None = None,
+    watch: Watch | None = None,
 ) -> Measured:
-    """Read a text and add up what is seen.
+    """Read a text and add up what is seen; a watch sees more of every step than its losses.
 
     Raises:
         CheckpointError: the model gives probability 0 to what comes, or raises.
@@ -50,9 +57,9 @@ def measure(
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     collected = Collector(text.blocks, lm.width)
     with Observations(np.float64 if lm.output_kind == "probabilities" else np.float32) as observations:
-        runner = Runner(lm, text, shape, padded=how.padded)
+        runner = Runner(lm, text, shape, padded=how.padded, watch=watch)
         began = time.perf_counter()
-        stitched = Stitching(runner, stitch, observations, how.tolerance).run(how.progress)
+        stitched = Stitching(runner, stitch, observations, how.tolerance, watch).run(how.progress)
         seconds = time.perf_counter() - began
         _show(lm, text, observations, collected, losses)
     _require_positive(lm, collected)

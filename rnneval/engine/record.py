@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import rnneval
 from rnneval import metrics
 from rnneval.engine.collect import Collector
+from rnneval.engine.inside.states import States
 from rnneval.engine.measure import Measured
 from rnneval.engine.soundness import UNCHECKED, Soundness
 from rnneval.gates import ScoreIntervals, score_intervals
@@ -47,6 +48,8 @@ class Reading:
 
     measured: Measured
     sound: Soundness = UNCHECKED
+    states: States | None = None
+    """What was seen of the states; None where nobody looked."""
     token_by_token: float | None = None
     """The total loss of a leaking model when it reads one token a step."""
 
@@ -92,6 +95,7 @@ def run_record(
         baselines=base,
         streams=_streams(measured),
         blocks=blocks,
+        states=dict(reading.states.summaries) if reading.states else None,
         wiring=sound.summary,
         token_by_token=_token_by_token(reading),
         timing=_timing(collected, measured.seconds),
@@ -101,8 +105,14 @@ def run_record(
             *intervals.warnings,
             *_warnings(collected, found, base),
             *_stream_warnings(measured),
+            *_state_warnings(reading.states),
         ),
     )
+
+
+def _state_warnings(states: States | None) -> list[Warning]:
+    missing = states.missing if states else {}
+    return [Warning(code="no-states", message=f"no state summary of {name}: {why}") for name, why in missing.items()]
 
 
 def _token_by_token(reading: Reading) -> TokenByToken | None:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rnneval.engine.kernel import Kernel, Predicted, Stepped, WholeStateKernel
 from rnneval.engine.plan import Shape
 from rnneval.engine.states import Packing, Vectors
+from rnneval.engine.watch import Watch
 from rnneval.models.lm import RecurrentLM
 
 _FEW = 4  # rows below which a narrower step is compiled: one row left over must not cost what all of them do
@@ -46,6 +47,8 @@ class Boundary(NamedTuple):
     """Position of the first token that was predicted in the segment."""
     predicted: Predicted
     """Of the segment's tokens, `(n,)` each."""
+    inside: Any = None
+    """What a watch made of it."""
 
 
 OnBoundary = Callable[[list[Boundary]], list[bool]]
@@ -55,7 +58,9 @@ OnBoundary = Callable[[list[Boundary]], list[bool]]
 class Runner:
     """Runs jobs over a text with steps of at most one shape."""
 
-    def __init__(self, lm: RecurrentLM, text: Ids, shape: Shape, *, padded: bool = True) -> None:
+    def __init__(
+        self, lm: RecurrentLM, text: Ids, shape: Shape, *, padded: bool = True, watch: Watch | None = None
+    ) -> None:
         """Take a model and a text; without padding, a last short segment is a step of its own length.
 
         Padding comes after all that counts, so only a model that sees the future can tell; a compiled step for every
@@ -64,6 +69,7 @@ class Runner:
         self._lm, self._text, self.shape, self._padded = lm, text, shape, padded
         self._kernels: dict[Shape, Kernel | WholeStateKernel] = {}
         self._packing = Packing.of(lm) if lm.mixable else None
+        self._watch = watch
 
     def start(self) -> Vectors:
         """Give the model's initial state, `(D,)`."""
@@ -90,7 +96,14 @@ class Runner:
         states = np.zeros((kernel.shape.rows, len(jobs[0].state)), jobs[0].state.dtype)
         states[: len(jobs)] = [job.state for job in jobs]
         stepped = kernel.step(both[:, :-1], both[:, 1:], states)
-        return [_advanced(job, stepped, row, count) for row, (job, count) in enumerate(zip(jobs, counts, strict=True))]
+        inside = self._looked_at(stepped, jobs, counts)
+        rows = zip(jobs, counts, inside, strict=True)
+        return [_advanced(job, stepped, row, count, seen) for row, (job, count, seen) in enumerate(rows)]
+
+    def _looked_at(self, stepped: Stepped, jobs: list[Job], counts: list[int]) -> list[Any]:
+        if self._watch is None:
+            return [None] * len(jobs)
+        return self._watch.rows(stepped.inside, [job.at for job in jobs], counts)
 
     def _tokens(self, jobs: list[Job], counts: list[int], shape: Shape) -> NDArray[np.int32]:
         """Inputs and targets in one array `(rows, segment + 1)`; what is missing repeats an id and is not counted."""
@@ -105,15 +118,17 @@ class Runner:
         shape = Shape(rows=rows, segment=self.shape.segment if self._padded else longest)
         if shape not in self._kernels:
             self._kernels[shape] = (
-                WholeStateKernel(self._lm, shape) if self._packing is None else Kernel(self._lm, self._packing, shape)
+                WholeStateKernel(self._lm, shape, self._watch)
+                if self._packing is None
+                else Kernel(self._lm, self._packing, shape, self._watch)
             )
         return self._kernels[shape]
 
 
-def _advanced(job: Job, stepped: Stepped, row: int, count: int) -> Boundary:
+def _advanced(job: Job, stepped: Stepped, row: int, count: int, inside: Any) -> Boundary:
     first = job.at + 1
     job.at += count
     job.boundary += 1
     job.state = stepped.states[row]
     nats, confidence, rank = stepped.predicted
-    return Boundary(job, first, Predicted(nats[row, :count], confidence[row, :count], rank[row, :count]))
+    return Boundary(job, first, Predicted(nats[row, :count], confidence[row, :count], rank[row, :count]), inside)

@@ -19,6 +19,7 @@ from rnneval.engine.observations import Observations
 from rnneval.engine.plan import Stitch
 from rnneval.engine.runner import Boundary, Job, Runner
 from rnneval.engine.states import Vectors
+from rnneval.engine.watch import Watch
 
 TOLERANCE = 1e-5
 _SIDE_BY_SIDE = 3
@@ -57,13 +58,16 @@ class Stitched:
 class Stitching:
     """One stitched run of a model over a text."""
 
-    def __init__(self, runner: Runner, stitch: Stitch, seen: Observations, tolerance: float) -> None:
-        self._runner, self._seen = runner, seen
+    def __init__(
+        self, runner: Runner, stitch: Stitch, seen: Observations, tolerance: float, watch: Watch | None = None
+    ) -> None:
+        self._runner, self._seen, self._watch = runner, seen, watch
         self._spans, self._audited = stitch.spans, stitch.audited
         self._start = runner.start()
         self._repaired = np.flatnonzero(self._spans.previous >= 0)
         self._goes_on = np.isin(np.arange(len(self._spans)), self._spans.previous)
-        self._kept = Boundaries(len(self._repaired), len(self._start), self._start.itemsize)
+        weight = 1 if watch is None else 1 + watch.weight
+        self._kept = Boundaries(self._repaired.tolist(), self._start, weight)
         self._last: dict[int, Vectors] = {}
         """The latest last state of each span that another goes on from."""
         self._read_from: dict[int, Vectors] = {}
@@ -92,7 +96,7 @@ class Stitching:
             for row in rows:
                 if audit.takes(row):
                     continue
-                self._seen.put(row.first, row.predicted)
+                self._put(row)
                 self._keep(row.job)
                 done += len(row.predicted.nats)
                 audit.begin_if_ready(row.job)
@@ -105,6 +109,13 @@ class Stitching:
 
     def _job(self, span: int, state: Vectors) -> Job:
         return Job(span=span, at=int(self._spans.starts[span]), stop=int(self._spans.stops[span]), state=state)
+
+    def _put(self, row: Boundary) -> None:
+        """Take what was seen of a segment: it stands until the segment is read again."""
+        self._seen.put(row.first, row.predicted)
+        if self._watch is not None:
+            once = self._spans.previous[row.job.span] < 0
+            self._watch.put(row, None if once else self._kept.stretch(row.job.boundary))
 
     def _keep(self, job: Job) -> None:
         if self._spans.previous[job.span] >= 0:
@@ -152,12 +163,12 @@ class Stitching:
 
     def _compare(self, row: Boundary, course: Course) -> None:
         """Compare a segment with what was kept of it, and put it in its place."""
-        job, first, predicted = row
+        job, first, predicted = row.job, row.first, row.predicted
         self.result.tokens_rerun += len(predicted.nats)
         kept = self._kept.get(job.span, job.boundary)
         if kept is not None and not course.hopeless and not course.settled:
             course.look(job.state, kept, predicted, self._seen.get(first, first + len(predicted.nats)))
-        self._seen.put(first, predicted)
+        self._put(row)
 
     def _agreed(self, job: Job, course: Course) -> None:
         """The kept results stand from here on: the last state too, so that the next span need not be read again."""

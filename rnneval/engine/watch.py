@@ -42,10 +42,13 @@ class Watch(Protocol):
         """
         ...
 
-    def put(self, row: "Boundary", stretch: int) -> None:
+    def put(self, row: "Boundary", stretch: int | None) -> None:
         """See one row at the end of a segment.
 
-        A span is read from its start, as often as it must be; what holds of a stretch is what was seen of it last.
+        Args:
+            row: What was seen.
+            stretch: None where the span is read but once. Else the boundary at which the segment's stretch begins: a
+                span is read from its start, as often as it must be, and what holds of a stretch is what was seen last.
         """
         ...
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from rnneval.records._base import Value
+from rnneval.records._base import Record, Value
 from rnneval.records.wiring import Finding
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -164,13 +164,16 @@ class Blocks(Value, frozen=True, kw_only=True):
 
 
 class StateSummary(Value, frozen=True, kw_only=True):
-    """One slot of one layer's state over the text."""
+    """One slot of one layer's state over the text; `rnneval.metrics.inside.summary` says what each number means."""
 
     norm_mean: float
     norm_max: float
     rms: float
-    saturated: float
-    """Share of position × unit."""
+    mean: float
+    lowest: float
+    highest: float
+    saturated: float | None = None
+    """Share of position × unit; absent where the slot is not known to be bounded."""
     dead: float
     """Share of units."""
     duplicated: float
@@ -178,6 +181,7 @@ class StateSummary(Value, frozen=True, kw_only=True):
     participation_ratio: float
     speed: float
     drift: float
+    """Growth of the norm over the longest document, as a share of its mean."""
 
 
 class GateSummary(Value, frozen=True, kw_only=True):
@@ -185,16 +189,25 @@ class GateSummary(Value, frozen=True, kw_only=True):
 
     mean: float
     saturated_low: float
+    """Share of position × unit below 0.03."""
     saturated_high: float
+    """Share of position × unit above 0.97."""
     time_constant: float | None = None
-    """Median over units, in tokens."""
+    """Median over units, in tokens; of forget and update gates alone."""
+    every: Count
+    """How far apart the positions are at which it was worked out, in tokens."""
 
 
 class Exponent(Value, frozen=True, kw_only=True):
-    """A largest Lyapunov exponent, in nats a token."""
+    """A largest Lyapunov exponent, in nats a token.
+
+    Of a layer it is conditional (layers below fixed); of the stack it is the largest of its layers'.
+    """
 
     value: float
     standard_error: float
+    steps: Count
+    """Tokens that it was averaged over."""
 
 
 class ContextCurve(Value, frozen=True, kw_only=True):
@@ -202,6 +215,13 @@ class ContextCurve(Value, frozen=True, kw_only=True):
 
     lengths: tuple[Count, ...]
     nats: tuple[float, ...]
+    """Mean over the anchors."""
+    extra_error: tuple[float, ...]
+    """Standard error of the mean difference to the whole context, over anchors."""
+    whole: float
+    """Mean loss of the same anchors with all of their context."""
+    anchors: Count
+    """Scored tokens, evenly spread, that every length is measured on."""
 
 
 class WiringSummary(Value, frozen=True, kw_only=True):
@@ -235,7 +255,7 @@ class Warning(Value, frozen=True, kw_only=True):  # noqa: A001 - the field's wor
     message: str
 
 
-class Run(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run/1"):
+class Run(Record, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run/1"):
     """One evaluation of one checkpoint on one text."""
 
     rnneval: str
@@ -272,9 +292,3 @@ class Run(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run
     token_by_token: TokenByToken | None = None
     timing: Timing
     warnings: tuple[Warning, ...]
-
-    def save(self, path: str) -> None:
-        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
-        from rnneval.recordfile import write
-
-        write(self, path)

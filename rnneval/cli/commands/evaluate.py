@@ -43,6 +43,7 @@ EXIT_NOT_VALID = 1
 @click.option("--seed", default=0, show_default=True, help="Which row is audited.")
 @click.option("--losses", metavar="FILE.parquet", help="Write one row a scored token.")
 @click.option("--fit-on", multiple=True, metavar="TEXT", help="Training text, on which baselines are fitted.")
+@click.option("--no-states", is_flag=True, help="Do not sum up the states of the layers.")
 @click.option("--no-check", is_flag=True, help="Do not look at the wiring first.")
 @click.option(
     "--declare",
@@ -65,6 +66,7 @@ def command(
     seed: int,
     losses: str | None,
     fit_on: tuple[str, ...],
+    no_states: bool,
     no_check: bool,
     declare: tuple[str, ...],
     strict: bool,
@@ -88,6 +90,7 @@ def command(
             tolerance=tolerance,
             seed=seed,
             fit_on=fit_on or None,
+            states=not no_states,
             check=not no_check,
             declare=declare,
             losses=losses,

@@ -1,0 +1,195 @@
+"""States at every step, of any cell: h *and* c, and a door through which a nudge can be added to each.
+
+An LSTM layer shows c only at the end of a call. So while a layer's `inner_loop` runs, its cell is replaced by a probe
+that calls the very same cell and puts out its output and all new states side by side; the hook takes them apart again,
+and the layer goes on with what it would have had. With nudges given (zeros will do), each new state has its own added:
+the gradient with respect to them is ∂loss/∂h_t and ∂loss/∂c_t for every t at once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnneval.models.layers import Unit
+from rnneval.models.passages import overridden
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnitCourse:
+    """What one unit did in one call of the model; tensors."""
+
+    unit: Unit
+    inputs: Any
+    """`(batch, time, inputs)`."""
+    before: tuple[Any, ...]
+    """Each slot before the first step, `(batch, units)`."""
+    states: tuple[Any, ...]
+    """Each slot after every step, `(batch, time, units)`."""
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """What was seen of one call, and of whom nothing could be seen, with the reason."""
+
+    runs: list[UnitCourse] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def courses(self, time: int | None) -> dict[Unit, UnitCourse]:
+        """Give one course a unit: a unit that its author calls step by step is joined along time."""
+        found: dict[Unit, UnitCourse] = {}
+        for unit in dict.fromkeys(run.unit for run in self.runs):
+            runs = [run for run in self.runs if run.unit is unit]
+            reason = _unreachable(runs) or _not_once(runs, time)
+            if reason:
+                self.missing[unit.name] = reason
+            else:
+                found[unit] = runs[0] if len(runs) == 1 else _joined(runs)
+        return found
+
+
+@contextmanager
+def courses_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) -> Iterator[Seen]:
+    """Watch units while the block runs the model.
+
+    Args:
+        units: Recurrent layers and free cells.
+        nudges: For some layers, what is added to their states: `(batch, time, all units of all slots)`.
+    """
+    seen = Seen()
+    with ExitStack() as stack:
+        for unit in units:
+            hook = _layer_hook if unit.is_layer else _cell_hook
+            stack.enter_context(hook(unit, (nudges or {}).get(unit), seen))
+        yield seen
+
+
+def slot_sizes(unit: Unit) -> tuple[int, ...]:
+    """Numbers in each slot of one row."""
+    cell = unit.layer.cell if unit.is_layer else unit.layer
+    return tuple(int(size) for size in keras.tree.flatten(cell.state_size))
+
+
+class _ProbeCell:
+    """The layer's own cell, with its states put out at every step."""
+
+    def __init__(self, cell: Any, *, training: bool, inputs: int, nudged: bool) -> None:
+        self._cell, self._inputs, self._nudged = cell, inputs, nudged
+        self._options = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
+        self.state_size = cell.state_size
+        self.sizes: list[int] = []
+        """Widths of what is put out: the output first where it is no state, then every state."""
+        self.output_at = 0
+
+    def __call__(self, inputs: Any, states: Any, **_: Any) -> tuple[Any, Any]:
+        """One step."""
+        x = inputs[:, : self._inputs] if self._nudged else inputs
+        output, new = self._cell(x, states, **self._options)
+        flat = keras.tree.flatten(new)
+        same = next((k for k, state in enumerate(flat) if state is output), None)
+        if self._nudged:
+            flat = _added(flat, inputs[:, self._inputs :])
+            new = keras.tree.pack_sequence_as(new, flat)
+            output = output if same is None else flat[same]
+        parts = flat if same is not None else [output, *flat]
+        self.sizes = [int(part.shape[-1]) for part in parts]
+        self.output_at = same or 0
+        self.states_at = 0 if same is not None else 1
+        return (parts[0] if len(parts) == 1 else tf.concat(parts, axis=-1)), new
+
+
+def _added(flat: Sequence[Any], nudge: Any) -> list[Any]:
+    parts = tf.split(nudge, [int(state.shape[-1]) for state in flat], axis=-1)
+    return [state + tf.cast(part, state.dtype) for state, part in zip(flat, parts, strict=True)]
+
+
+@contextmanager
+def _layer_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
+    layer = unit.layer
+    original = layer.inner_loop
+
+    def inner_loop(sequences: Any, initial_state: Any, mask: Any = None, training: bool = False) -> Any:
+        reason = _not_plain(initial_state)
+        if reason:
+            seen.missing[unit.name] = reason
+            return original(sequences, initial_state, mask, training)
+        probe = _ProbeCell(layer.cell, training=training, inputs=int(sequences.shape[-1]), nudged=nudge is not None)
+        fed = sequences if nudge is None else tf.concat([sequences, tf.cast(nudge, sequences.dtype)], axis=-1)
+        with ExitStack() as stack:
+            for attribute, value in (("cell", probe), ("return_sequences", True), ("use_cudnn", False)):
+                stack.enter_context(overridden(layer, attribute, value))
+            last, outputs, new = original(fed, initial_state, mask, training)
+        # Each slot and the output are parts of what the probe put out; GRU and SimpleRNN put out h alone.
+        parts = [outputs] if len(probe.sizes) == 1 else tf.split(outputs, probe.sizes, axis=-1)
+        before = tuple(keras.tree.flatten(initial_state))
+        slots = zip(parts[probe.states_at :], before, strict=True)
+        states = tuple(_unmasked(part, mask, first) for part, first in slots)
+        seen.runs.append(UnitCourse(unit=unit, inputs=sequences, before=before, states=states))
+        width = slice(sum(probe.sizes[: probe.output_at]), sum(probe.sizes[: probe.output_at + 1]))
+        return last[:, width], parts[probe.output_at], new
+
+    with overridden(layer, "inner_loop", inner_loop):
+        yield
+
+
+@contextmanager
+def _cell_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
+    original = unit.layer.call
+
+    def call(inputs: Any, states: Any, *rest: Any, **options: Any) -> Any:
+        output, new = original(inputs, states, *rest, **options)
+        after = tuple(state[:, None] for state in keras.tree.flatten(new))
+        before = tuple(keras.tree.flatten(states))
+        seen.runs.append(UnitCourse(unit=unit, inputs=inputs[:, None], before=before, states=after))
+        return output, new
+
+    if nudge is not None:
+        seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
+    with overridden(unit.layer, "call", call):
+        yield
+
+
+def _unmasked(states: Any, mask: Any, first: Any) -> Any:
+    """Where a step is masked the state stays as it was; Keras puts out the last output there, or zeros."""
+    if mask is None:
+        return states
+    mask = tf.cast(mask[0] if isinstance(mask, (list, tuple)) else mask, tf.bool)
+    steps = tf.range(1, tf.shape(mask)[1] + 1)
+    last = tf.scan(tf.maximum, tf.transpose(tf.where(mask, steps, 0)))  # the last step that was not masked; 0: none yet
+    return tf.gather(tf.concat([first[:, None], states], axis=1), tf.transpose(last), batch_dims=1)
+
+
+def _not_plain(state: Any) -> str | None:
+    leaves = keras.tree.flatten(state)
+    odd = [leaf for leaf in leaves if len(leaf.shape) != 2 or not tf.as_dtype(leaf.dtype).is_floating]
+    return f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}" if odd else None
+
+
+def _unreachable(runs: Sequence[UnitCourse]) -> str | None:
+    """A loop or function of the author's own keeps its tensors to itself."""
+    if tf.executing_eagerly():
+        return None
+    outer = tf.compat.v1.get_default_graph()
+    inside = any(state.graph is not outer for run in runs for state in (run.inputs, *run.before, *run.states))
+    reason = "it runs inside a loop or a tf.function of the author's own, which shows nothing of itself"
+    return reason if inside else None
+
+
+def _not_once(runs: Sequence[UnitCourse], time: int | None) -> str | None:
+    steps = [run.states[0].shape[1] for run in runs]
+    if time is None or None in steps or sum(steps) == time:
+        return None
+    return f"it makes {sum(steps)} steps in a call over {time} tokens"
+
+
+def _joined(runs: Sequence[UnitCourse]) -> UnitCourse:
+    join: Callable[[Any], Any] = lambda parts: tf.concat(list(parts), axis=1)  # noqa: E731
+    return UnitCourse(
+        unit=runs[0].unit,
+        inputs=join(run.inputs for run in runs),
+        before=runs[0].before,
+        states=tuple(join(run.states[k] for run in runs) for k in range(len(runs[0].states))),
+    )

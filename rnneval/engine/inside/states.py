@@ -1,0 +1,157 @@
+"""The summary of states that stands in every run record: collected over the exact carried stream.
+
+What was seen of a segment is small (a few numbers a unit), and is kept by stretches of segments until all is settled:
+a row's head is read again, and what is seen then takes the place of what was seen first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.engine.inside.courses import courses_of
+from rnneval.engine.inside.samples import Samples, sampling
+from rnneval.engine.inside.slots import SlotOf, slots_of
+from rnneval.engine.runner import Boundary
+from rnneval.engine.watch import Watched
+from rnneval.metrics.inside import sums
+from rnneval.metrics.inside.covariance import Covariance
+from rnneval.metrics.inside.summary import Collected, summary
+from rnneval.models.lm import RecurrentLM
+from rnneval.records.run import StateSummary
+from rnneval.text import EncodedText
+
+_ONCE = (-1, -1)  # the stretch of all that is read but once
+
+
+class Row(NamedTuple):
+    """What is kept of one row's segment: all slots end to end."""
+
+    additive: NDArray[np.float64]
+    peaks: NDArray[np.float64]
+    first: int
+    """Position of the first sample."""
+    samples: NDArray[np.float32]
+    """`(n, D)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class States:
+    """What came of it."""
+
+    summaries: Mapping[str, StateSummary]
+    """By `LAYER.SLOT`."""
+    missing: Mapping[str, str]
+    """By layer or slot: why there is no summary."""
+    every: int
+    """How far apart the samples were of which covariances are made."""
+
+
+class StateWatch:
+    """A watch over the states of every layer."""
+
+    weight = 4
+
+    def __init__(self, text: EncodedText) -> None:
+        self._starts, self._stops, self._tokens = text.document_starts, text.document_stops, text.tokens
+        self.slots: dict[str, SlotOf] = {}
+        self.missing: dict[str, str] = {}
+        self._every = sampling(text.tokens)
+        self._shifts: dict[str, sums.Floats] = {}
+        self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._samples: Samples | None = None
+
+    def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
+        """Run the model in a graph; beside, each slot's states `(rows, time, units)` and the one before."""
+        with courses_of(lm.units) as seen:
+            logits, after = lm.step(ids, state)
+        inside = {}
+        for unit, course in seen.courses(ids.shape[1]).items():
+            for slot, states, before in zip(slots_of(unit), course.states, course.before, strict=True):
+                self.slots[slot.key] = slot
+                inside[slot.key] = (states, before)
+        self.missing |= seen.missing
+        return Watched(logits, after, inside)
+
+    def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Row]:
+        """Sum each slot over each row's segment, and take the samples."""
+        count = np.asarray(counts, np.int64)
+        since = np.asarray(first, np.int64)
+        since = since - self._starts[np.searchsorted(self._starts, since, side="right") - 1]
+        found = [self._slot_sums(key, inside[key], count, since) for key in self.slots]
+        additive = np.concatenate([part.additive for part in found] or [np.zeros((len(count), 0))], axis=1)
+        peaks = np.concatenate([part.peaks for part in found] or [np.zeros((len(count), 0))], axis=1)
+        return [
+            Row(additive[row], peaks[row], *self._sampled(inside, row, at, n))
+            for row, (at, n) in enumerate(zip(first, counts, strict=True))
+        ]
+
+    def _slot_sums(self, key: str, seen: tuple[Any, Any], count: Any, since: Any) -> sums.Sums:
+        (states, before), rows = seen, len(count)
+        course = sums.Course(states=np.asarray(states[:rows], np.float32), before=np.asarray(before[:rows], np.float32))
+        if key not in self._shifts:
+            self._shifts[key] = sums.shift_of(course)
+        return sums.row_sums(course, count, since, self._shifts[key], self.slots[key].limit)
+
+    def _sampled(self, inside: Any, row: int, at: int, count: int) -> tuple[int, NDArray[np.float32]]:
+        offset = -at % self._every
+        parts = [np.asarray(inside[key][0][row, offset : count : self._every], np.float32) for key in self.slots]
+        return at + offset, np.concatenate(parts or [np.zeros((0, 0), np.float32)], axis=1)
+
+    def put(self, row: Boundary, stretch: int | None) -> None:
+        """Add a segment to its stretch; the first segment of a stretch begins it anew."""
+        seen: Row = row.inside
+        key = _ONCE if stretch is None else (row.job.span, stretch)
+        begins = stretch is not None and row.job.boundary == stretch + 1
+        if begins or key not in self._kept:
+            self._kept[key] = (seen.additive.copy(), seen.peaks.copy())
+        else:
+            additive, peaks = self._kept[key]
+            additive += seen.additive
+            np.maximum(peaks, seen.peaks, out=peaks)
+        if len(seen.samples):
+            if self._samples is None:
+                self._samples = Samples(self._every, seen.samples.shape[1])
+            self._samples.put(seen.first, seen.samples)
+
+    def finish(self) -> States:
+        """Add everything up, and let the samples go."""
+        found, covariances = {}, self._covariances()
+        for collected, slot in zip(self._collected(covariances), self.slots.values(), strict=True):
+            made = summary(collected)
+            if made is None:
+                self.missing[slot.key] = "a state is not a finite number"
+            else:
+                found[slot.key] = made
+        if self._samples is not None:
+            self._samples.close()
+        return States(summaries=found, missing=self.missing, every=self._every)
+
+    def _collected(self, covariances: Sequence[Covariance]) -> Iterator[Collected]:
+        widths = [sums.width(slot.units) for slot in self.slots.values()]
+        additive = np.sum([kept for kept, _ in self._kept.values()], axis=0) if self._kept else np.zeros(sum(widths))
+        peaks = np.max([kept for _, kept in self._kept.values()], axis=0) if self._kept else np.zeros(3 * len(widths))
+        parts = np.split(additive, np.cumsum(widths)[:-1]) if widths else []
+        for k, (part, slot) in enumerate(zip(parts, self.slots.values(), strict=True)):
+            yield Collected(
+                additive=part,
+                peaks=peaks[len(sums.PEAKS) * k : len(sums.PEAKS) * (k + 1)],
+                shift=self._shifts[slot.key],
+                covariance=covariances[k],
+                longest=int((self._stops - self._starts).max()) - 1,
+                bounded=slot.limit is not None,
+            )
+
+    def _covariances(self) -> list[Covariance]:
+        """One a slot, from the samples of positions that were read: the last token of a document is not."""
+        units = [slot.units for slot in self.slots.values()]
+        found = [Covariance(n) for n in units]
+        if self._samples is None:
+            return found
+        for positions, vectors in self._samples.chunks(self._tokens):
+            read = vectors[~np.isin(positions, self._stops - 1)]
+            for covariance, part in zip(found, np.split(read, np.cumsum(units)[:-1], axis=1), strict=True):
+                covariance.add(part)
+        return found
