@@ -19,6 +19,7 @@ import msgspec
 
 from rnneval.errors import RecordError
 from rnneval.records import Gate, Opened, Run, Wiring
+from rnneval.records._base import Stored
 
 Record = Run | Wiring | Gate | Opened
 _CLASSES: dict[str, type[Record]] = {
@@ -29,7 +30,7 @@ _CLASSES: dict[str, type[Record]] = {
 }
 
 
-def encode(record: Record) -> str:
+def encode(record: Stored) -> str:
     """Give the record as JSON text that reads back to an equal record.
 
     Raises:
@@ -91,7 +92,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     return record
 
 
-def write(record: Record, path: str | os.PathLike[str]) -> None:
+def write(record: Stored, path: str | os.PathLike[str]) -> None:
     """Write the record to a JSON file, whole or not at all: an older file stays until the new one is complete.
 
     Raises:

@@ -1,5 +1,7 @@
 """What all records have in common."""
 
+import os
+
 import msgspec
 
 
@@ -10,3 +12,13 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     No field has another default, so that every other field is always in the file. (msgspec does not hand `frozen` and
     `kw_only` down in a way that type checkers see, so each class says them again.)
     """
+
+
+class Stored(Value, frozen=True, kw_only=True):
+    """A value that is a file of its own."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
+        from rnneval.recordfile import write  # upwards, for `run.save("run.json")` alone
+
+        write(self, path)

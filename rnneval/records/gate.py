@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from rnneval.records._base import Value
+from rnneval.records._base import Stored, Value
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Verdict = Literal["pass", "fail", "inconclusive", "not comparable"]
@@ -53,16 +53,10 @@ class Comparison(Value, frozen=True, kw_only=True):
     """`this passage` or `text like these documents`."""
 
 
-class Gate(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gate/1"):
+class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gate/1"):
     """The verdict, and the comparisons that it rests on."""
 
     verdict: Verdict
     reason: str
     comparisons: tuple[Comparison, ...]
     warnings: tuple[str, ...]
-
-    def save(self, path: str) -> None:
-        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
-        from rnneval.recordfile import write
-
-        write(self, path)

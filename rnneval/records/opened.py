@@ -4,11 +4,11 @@ from typing import Annotated
 
 import msgspec
 
-from rnneval.records._base import Value
+from rnneval.records._base import Stored
 from rnneval.records.run import Checkpoint, Input, Output, Vocabulary
 
 
-class Opened(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.opened/1"):
+class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.opened/1"):
     """A checkpoint that could be opened, and everything that was assumed of it."""
 
     checkpoint: Checkpoint

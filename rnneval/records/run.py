@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from rnneval.records._base import Record, Value
+from rnneval.records._base import Stored, Value
 from rnneval.records.wiring import Finding
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -255,7 +255,7 @@ class Warning(Value, frozen=True, kw_only=True):  # noqa: A001 - the field's wor
     message: str
 
 
-class Run(Record, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run/1"):
+class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run/1"):
     """One evaluation of one checkpoint on one text."""
 
     rnneval: str

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from rnneval.records._base import Value
+from rnneval.records._base import Stored, Value
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -60,7 +60,7 @@ class Oracle(Value, frozen=True, kw_only=True):
     detail: str
 
 
-class Wiring(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.wiring/1"):
+class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.wiring/1"):
     """What was seen of the wiring, and the verdict."""
 
     verdict: Literal["pass", "fail", "inconclusive"]
@@ -74,12 +74,6 @@ class Wiring(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.
     calls: Count
     """How many segments were run."""
     wired_by: Literal["author", "rnneval"]
-
-    def save(self, path: str) -> None:
-        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
-        from rnneval.recordfile import write
-
-        write(self, path)
 
     def __str__(self) -> str:
         """Give verdict, flow matrix, findings and oracles as text."""
