@@ -109,7 +109,9 @@ def main() -> None:
     for name, (candidate, baseline, *options) in cases.items():
         code, printed, seconds = rnneval("gate", candidate, "--baseline", baseline, "--format", "json", *options)
         comparison = json.loads(printed)["comparisons"][0]
-        results[name] = {"exit": code, "seconds": round(seconds, 2), **comparison}
+        names = {side: Path(comparison[side]).name for side in ("baseline", "candidate")}
+        reason = comparison["reason"].replace(f"{cache}/", "")
+        results[name] = {"exit": code, "seconds": round(seconds, 2), **comparison, **names, "reason": reason}
         interval = " ".join(f"{comparison.get(key, float('nan')):+.5f}" for key in ("difference", "low", "high"))
         print(f"{name}: {comparison['verdict']} (exit {code}), {interval}; {comparison['reason']}", flush=True)
     arguments.out.write_text(json.dumps(results, indent=1) + "\n")

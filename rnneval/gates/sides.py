@@ -58,8 +58,10 @@ def side(records: Sequence[Named], role: str) -> Side:
     """Gather the runs of one side.
 
     Raises:
-        UsageError: there is none, or one checkpoint stands there twice.
+        UsageError: there is none, one checkpoint stands there twice, or the baseline holds another kind of record.
     """
+    if role == "baseline" and (odd := next((each for each in records if not isinstance(each.record, Run)), None)):
+        raise UsageError(f"{odd.name}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
     pairs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
     if not pairs:
         raise UsageError(f"no run record as {role}: a record of rnneval evaluate --out is needed")

@@ -60,6 +60,8 @@ def judge(
         raise UsageError(
             "nothing to judge: give a baseline (--baseline BASE.json) or a limit (--require 'metric<=value')"
         )
+    if not candidates:
+        raise UsageError("nothing to judge: no record was given")
     for each in (*candidates, *baselines):
         if isinstance(each.record, Run):
             check_sound(each.name, each.record)

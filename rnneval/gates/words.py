@@ -16,9 +16,18 @@ def amount(metric: str, unit: str, value: float) -> str:
     """
     if value == 0:
         return "0"
-    if is_logarithmic(metric):
-        return f"{100 * math.expm1(min(value, 700.0)):+.3g} %"
-    return f"{value:+.3g} {unit}"
+    return number(metric, value) if is_logarithmic(metric) else f"{number(metric, value)} {unit}"
+
+
+def number(metric: str, value: float) -> str:
+    """Write a difference without its unit, but for per cent.
+
+    >>> number("perplexity", math.log(1.01)), number("accuracy", -0.0123), number("accuracy", 0.0)
+    ('+1 %', '-0.0123', '0')
+    """
+    if value == 0:
+        return "0"
+    return f"{100 * math.expm1(min(value, 700.0)):+.3g} %" if is_logarithmic(metric) else f"{value:+.3g}"
 
 
 def reason_of(measured: Measure, tested: Tested, paired: Paired, clusters: Clusters | None, level: float) -> str:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from rnneval.gates.words import amount, scope
+from rnneval.gates.scales import is_logarithmic
+from rnneval.gates.words import number, scope
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison
 from rnneval.render.words import visible
@@ -40,12 +41,13 @@ def line(comparison: Comparison) -> Line:
     """Write one comparison."""
 
     def difference(value: float | None) -> str:
-        return "–" if value is None else amount(comparison.metric, comparison.unit, value)
+        return "–" if value is None else number(comparison.metric, value)
 
     is_limit = comparison.baseline == "limit"
     bounded = comparison.low is not None
+    unit = "" if is_limit or is_logarithmic(comparison.metric) else f" ({comparison.unit})"
     return Line(
-        metric=visible(comparison.metric),
+        metric=f"{visible(comparison.metric)}{unit}",
         baseline=_value(comparison.baseline_value),
         candidate=_value(comparison.candidate_value),
         difference=difference(comparison.difference),

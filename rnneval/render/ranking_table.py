@@ -6,7 +6,8 @@ from rich.text import Text
 
 from rnneval.gates.blocks import BlockChange
 from rnneval.gates.ranking import Ranking, Row
-from rnneval.gates.words import amount
+from rnneval.gates.scales import is_logarithmic
+from rnneval.gates.words import number
 from rnneval.render.terminal import terminal
 from rnneval.render.words import visible
 
@@ -32,11 +33,11 @@ def ranking_table(ranking: Ranking) -> RenderableType:
 
 
 def _runs(ranking: Ranking) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
     table.add_column("run", overflow="fold")
     for heading in (ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
     for row in ranking.rows:
         table.add_row(
             *_cells(row, ranking), Text("; ".join(mark.split(":")[0] for mark in row.marks), style="bold red")
@@ -46,7 +47,7 @@ def _runs(ranking: Ranking) -> Table:
 
 def _cells(row: Row, ranking: Ranking) -> list[Text]:
     def difference(value: float | None) -> str:
-        return "–" if value is None else amount(ranking.metric, ranking.unit, value)
+        return "–" if value is None else number(ranking.metric, value)
 
     bounded = row.low is not None
     cells = (
@@ -62,7 +63,8 @@ def _cells(row: Row, ranking: Ranking) -> list[Text]:
 
 def _methods(ranking: Ranking) -> str:
     said = dict.fromkeys(f"{row.method} ({row.claim})" for row in ranking.rows if row.method and row.claim)
-    return f"intervals: {'; '.join(said)}; other seeds were not tested" if said else ""
+    unit = "" if is_logarithmic(ranking.metric) else f"differences in {ranking.unit}; "
+    return f"{unit}intervals: {'; '.join(said)}; other seeds were not tested" if said else ""
 
 
 def _title(ranking: Ranking) -> str:

@@ -2,8 +2,10 @@ import math
 
 import pytest
 
-from rnneval.gates import gate
+from rnneval.errors import UsageError
+from rnneval.gates import Named, gate, judge
 from rnneval.gates.figures import figure, is_absent, parse_limit
+from rnneval.records import Wiring
 from tests.gates.synthetic import ar_losses, make_run
 
 RUN = make_run(ar_losses(128))
@@ -93,3 +95,26 @@ def test_the_figure_may_be_missing_in_none_of_the_runs():
     lossy = make_run(ar_losses(128), lossless=False, checkpoint="lossy")
     found = gate([RUN, lossy], require=["bits_per_char<=100"])
     assert [each.verdict for each in found.comparisons] == ["pass", "fail"]
+
+
+def test_no_record_at_all_is_refused():
+    with pytest.raises(UsageError, match="no record was given"):
+        gate([], require=["perplexity<=5"])
+
+
+def test_a_wiring_record_serves_limits_and_is_no_baseline():
+    wiring = Wiring(
+        verdict="pass", reason="", layers=(), flow=(), findings=(), oracles={}, declared=(), calls=4, wired_by="author"
+    )
+    pair = [Named(name="run.json", record=RUN), Named(name="wiring.json", record=wiring)]
+    found = judge(pair, require=["verdict==pass", "calls>=2", "perplexity<=1000"])
+    assert [(each.candidate, each.verdict) for each in found.comparisons] == [
+        ("wiring.json", "pass"),
+        ("wiring.json", "pass"),
+        ("run.json", "pass"),
+    ]
+    assert judge(pair, pair[:1]).verdict == "pass"
+    with pytest.raises(UsageError, match=r"wiring.json: is no run record"):
+        judge(pair[:1], pair)
+    with pytest.raises(UsageError, match="no run record as candidate"):
+        judge(pair[1:], pair[:1])
