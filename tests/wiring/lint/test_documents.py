@@ -88,7 +88,14 @@ def test_python_2_is_called_by_its_name(source: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x00", b"x = '\xff'", b"# -*- coding: no-such -*-\nx = 1", b"\xef\xbb\xbfx = 1\n# \xff", b"(" * 100_000, b"-" * 200_000],
+    [
+        b"\x00",
+        b"x = '\xff'",
+        b"# -*- coding: no-such -*-\nx = 1",
+        b"\xef\xbb\xbfx = 1\n# \xff",
+        b"(" * 100_000,
+        b"-" * 200_000,
+    ],
 )
 def test_bytes_that_are_no_source_are_a_warning(content: bytes) -> None:
     found = check_bytes("a.py", content)

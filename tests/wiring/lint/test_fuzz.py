@@ -16,7 +16,9 @@ PRELUDE = (
     "g, h, c = tf.keras.layers.GRU(3, return_sequences=True, return_state=True), nn.LSTM(2, 2), nn.GRUCell(2, 2)\n"
     "layers = [g, tf.keras.layers.LSTM(3, return_state=True, return_sequences=True)]\n"
 )
-RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+RELAXED = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 
 NAMES = st.sampled_from(["x", "y", "s", "g", "h", "c", "layers", "states", "i", "self"])
 
@@ -47,9 +49,25 @@ def _combine(inner):
     )
 
 
-EXPRESSIONS = st.recursive(st.one_of(NAMES, st.sampled_from(["None", "0", "-1", "'a'", "...", "1.5", "()"])), _combine, max_leaves=8)
+EXPRESSIONS = st.recursive(
+    st.one_of(NAMES, st.sampled_from(["None", "0", "-1", "'a'", "...", "1.5", "()"])), _combine, max_leaves=8
+)
 TARGETS = st.sampled_from(
-    ["x", "x, s", "x, *s", "x, (s, y)", "[x, s]", "s[0]", "s[i]", "self.s", "x, self.s", "s[0], y", "(x,)", "*x, s", "s['a']"]
+    [
+        "x",
+        "x, s",
+        "x, *s",
+        "x, (s, y)",
+        "[x, s]",
+        "s[0]",
+        "s[i]",
+        "self.s",
+        "x, self.s",
+        "s[0], y",
+        "(x,)",
+        "*x, s",
+        "s['a']",
+    ]
 )
 
 
@@ -65,9 +83,16 @@ def _nest(inner):
         st.tuples(EXPRESSIONS, bodies).map(lambda p: f"while {p[0]}:\n{p[1]}    break\n"),
         bodies.map(lambda body: f"try:\n{body}except ValueError as s:\n{body}finally:\n{body}"),
         st.tuples(EXPRESSIONS, bodies).map(lambda p: f"with {p[0]} as s:\n{p[1]}"),
-        st.tuples(EXPRESSIONS, bodies).map(lambda p: f"def f(self, x, s={p[0]}, *a, i=None, **k):\n{p[1]}    return x, s\n"),
+        st.tuples(EXPRESSIONS, bodies).map(
+            lambda p: f"def f(self, x, s={p[0]}, *a, i=None, **k):\n{p[1]}    return x, s\n"
+        ),
         st.tuples(EXPRESSIONS, bodies).map(lambda p: f"match {p[0]}:\n  case [x, *s]:\n{p[1]}  case _:\n{p[1]}"),
-        bodies.map(lambda body: f"class A(nn.Module):\n  def __init__(self):\n    self.g = g\n  def call(self, x, s=None):\n{body}    return x, s\n"),
+        bodies.map(
+            lambda body: (
+                "class A(nn.Module):\n  def __init__(self):\n    self.g = g\n"
+                f"  def call(self, x, s=None):\n{body}    return x, s\n"
+            )
+        ),
     )
 
 
@@ -120,7 +145,12 @@ def test_any_bytes(content: bytes, path: str) -> None:
 @given(
     st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.sampled_from(SOURCES)),
-        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["cells", "cell_type", "source", "worksheets", "input", "a"]), inner, max_size=4)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(
+                st.sampled_from(["cells", "cell_type", "source", "worksheets", "input", "a"]), inner, max_size=4
+            ),
+        ),
         max_leaves=10,
     )
 )

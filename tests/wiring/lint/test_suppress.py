@@ -35,13 +35,23 @@ def test_silenced(comment: str) -> None:
 
 @pytest.mark.parametrize(
     "comment",
-    ["", "# noqa: E501", "# noqa: RNN002", "# rnneval: ignore[stale-state]", "# rnneval: ignore[]", "# no qa", "# RNN001"],
+    [
+        "",
+        "# noqa: E501",
+        "# noqa: RNN002",
+        "# rnneval: ignore[stale-state]",
+        "# rnneval: ignore[]",
+        "# no qa",
+        "# RNN001",
+    ],
 )
 def test_not_silenced(comment: str) -> None:
     assert codes_with(comment) == ["RNN001"]
 
 
-@pytest.mark.parametrize("top", ["# rnneval: noqa\n", "# ruff: noqa\n", "# ruff: noqa: RNN001\n", "# flake8: noqa: E1, RNN001\n"])
+@pytest.mark.parametrize(
+    "top", ["# rnneval: noqa\n", "# ruff: noqa\n", "# ruff: noqa: RNN001\n", "# flake8: noqa: E1, RNN001\n"]
+)
 def test_a_whole_file(top: str) -> None:
     assert codes_with("", top) == []
 
@@ -52,5 +62,7 @@ def test_not_a_whole_file(top: str) -> None:
 
 
 def test_a_comment_at_the_end_of_a_long_call() -> None:
-    source = SOURCE.replace("states, training=training)  # !RNN001", "states,\n      training=training)  # noqa: RNN001")
+    source = SOURCE.replace(
+        "states, training=training)  # !RNN001", "states,\n      training=training)  # noqa: RNN001"
+    )
     assert check_bytes("a.py", source.encode()) == ()

@@ -1,4 +1,6 @@
-"""The snippets: text files, a snippet under each `=== name` line, expected findings as `# !RNN001` at the end of their lines."""
+"""The snippets: text files, a snippet under each `=== name` line, expected findings as `# !RNN001` at the end of their
+lines.
+"""
 
 import re
 from dataclasses import dataclass

@@ -2,12 +2,13 @@
 
 import ast
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 RESETS = ("reset_states", "reset_state")
 STEPPED = ("return_state", "initial_state")
-_WORDS = ("GRU", "LSTM", "RNN")
-_LEAVES = (ast.expr_context, ast.operator, ast.cmpop, ast.boolop, ast.unaryop)
+_LEAVES = frozenset(("ctx", "op", "ops", "id", "attr", "n", "s", "kind", "type_comment"))
 
 
 @dataclass(slots=True)
@@ -48,40 +49,49 @@ def survey(tree: ast.Module) -> Survey:
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
-        _see(found, node)
+        see = _SEEN.get(node.__class__)
+        if see is not None:
+            see(found, node)
         for name in node._fields:
+            if name in _LEAVES:
+                continue
             value = getattr(node, name, None)
             if isinstance(value, list):
                 todo += [item for item in value if isinstance(item, ast.AST)]
-            elif isinstance(value, ast.AST) and not isinstance(value, _LEAVES):
+            elif isinstance(value, ast.AST):
                 todo.append(value)
     found.made.sort()
     found.stepped.sort()
     return found
 
 
-def _see(found: Survey, node: ast.AST) -> None:
-    if isinstance(node, ast.Name):
-        _see_name(found, node, node.id)
-        if isinstance(node.ctx, ast.Store):
-            found.defined.add(node.id)
-    elif isinstance(node, ast.Attribute):
-        _see_name(found, node, node.attr)
-        if node.attr in RESETS:
-            found.resets.append(node)
-    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        found.defined.add(node.name)
-    elif isinstance(node, ast.arg):
-        found.defined.add(node.arg)
-    elif isinstance(node, ast.keyword):
-        if node.arg in STEPPED:
-            found.stepped.append(node.lineno)
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        _see_import(found, node)
+def _see_bare_name(found: Survey, node: ast.Name) -> None:
+    _see_name(found, node, node.id)
+    if isinstance(node.ctx, ast.Store):
+        found.defined.add(node.id)
+
+
+def _see_attribute(found: Survey, node: ast.Attribute) -> None:
+    _see_name(found, node, node.attr)
+    if node.attr in RESETS:
+        found.resets.append(node)
+
+
+def _see_definition(found: Survey, node: ast.FunctionDef | ast.ClassDef) -> None:
+    found.defined.add(node.name)
+
+
+def _see_parameter(found: Survey, node: ast.arg) -> None:
+    found.defined.add(node.arg)
+
+
+def _see_keyword(found: Survey, node: ast.keyword) -> None:
+    if node.arg in STEPPED:
+        found.stepped.append(node.lineno)
 
 
 def _see_name(found: Survey, node: ast.expr, name: str) -> None:
-    if any(word in name for word in _WORDS):
+    if "GRU" in name or "LSTM" in name or "RNN" in name:
         found.made.append(node.lineno)
 
 
@@ -94,3 +104,16 @@ def _see_import(found: Survey, node: ast.Import | ast.ImportFrom) -> None:
             found.whole.append("." * node.level + (node.module or ""))
         else:
             found.imports[alias.asname or alias.name] = f"{'.' * node.level}{node.module or ''}.{alias.name}"
+
+
+_SEEN: dict[type, Callable[[Survey, Any], None]] = {
+    ast.Name: _see_bare_name,
+    ast.Attribute: _see_attribute,
+    ast.FunctionDef: _see_definition,
+    ast.AsyncFunctionDef: _see_definition,
+    ast.ClassDef: _see_definition,
+    ast.arg: _see_parameter,
+    ast.keyword: _see_keyword,
+    ast.Import: _see_import,
+    ast.ImportFrom: _see_import,
+}

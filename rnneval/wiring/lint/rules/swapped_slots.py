@@ -109,12 +109,14 @@ def _part(event: Event, slot: int) -> str:
 
 
 def _exchanged(event: Event) -> str | None:
-    """Write the call with the two parts of a literal pair exchanged: certain where both stand there as names."""
+    """Write the call with the two parts of a literal pair exchanged: certain where exactly these two changed places."""
+    parts = [value.slot for way in event.slots for value in way if isinstance(value, Emitted)]
+    if parts != [1, 0] or event.node.lineno != event.node.end_lineno:
+        return None
     for holder in (*event.node.args[1:2], *(item.value for item in event.node.keywords if item.arg in _STATE_KEYWORDS)):
-        if isinstance(holder, ast.List | ast.Tuple) and len(holder.elts) == 2 and event.spec.slots == 2:
+        if isinstance(holder, ast.List | ast.Tuple) and len(holder.elts) == 2:
             text, pair = ast.unparse(event.node), ast.unparse(holder)
-            holder_type = type(holder)
-            turned = ast.unparse(holder_type(elts=holder.elts[::-1], ctx=ast.Load()))
+            turned = ast.unparse(type(holder)(elts=holder.elts[::-1], ctx=ast.Load()))
             return text.replace(pair, turned) if text.count(pair) == 1 else None
     return None
 

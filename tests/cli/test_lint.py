@@ -1,0 +1,124 @@
+"""`rnneval lint` as a person types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnneval.cli.main import run
+from tests.wiring.lint.written import snippets
+
+QUESTION = snippets("wrong")[0].source
+WARNED = next(snippet.source for snippet in snippets("wrong") if "never reset" in snippet.name)
+RIGHT = snippets("right")[0].source
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("wrong.py", QUESTION), ("warned.py", WARNED), ("right.py", RIGHT), ("old.py", "print 'a'\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def lint(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rnneval", "lint", *arguments], capture_output=True, text=True, input=stdin, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["right.py"], 0),
+        (["wrong.py"], 1),
+        (["warned.py"], 0),
+        (["old.py"], 0),
+        (["--strict", "warned.py"], 1),
+        (["--strict", "old.py"], 1),
+        (["--ignore", "RNN001", "wrong.py"], 0),
+        (["--select", "stale-state", "wrong.py"], 0),
+        (["--select", "shared-state", "."], 1),
+        ([], 1),
+        (["no.py"], 2),
+        (["--select", "RNN999", "wrong.py"], 2),
+        (["--format", "xml", "wrong.py"], 2),
+        (["--jobs", "0", "wrong.py"], 2),
+    ],
+)
+def test_exit_codes(folder: Path, arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lint", *arguments]) == code
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    if code == 2:
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+
+
+def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["lint", "."])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1].split(" ")[0] for line in lines] == ["RNN000", "RNN011", "RNN001"]
+    assert lines[2].startswith("./wrong.py:16:17: RNN001 `self.gru_2` starts from the state that `self.gru` (line 13)")
+
+
+def test_json_and_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["lint", "wrong.py", "--format", "json", "--out", "found.json"])
+    printed = capsys.readouterr().out
+    assert json.loads(printed)[0]["rule"] == "shared-state"
+    assert (folder / "found.json").read_text(encoding="utf-8") == printed
+
+
+def test_sarif_and_github(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["lint", "wrong.py", "--format", "sarif"])
+    assert json.loads(capsys.readouterr().out)["runs"][0]["results"][0]["ruleId"] == "RNN001"
+    run(["lint", "wrong.py", "--format", "github"])
+    assert capsys.readouterr().out.startswith("::error file=wrong.py,line=16,")
+
+
+def test_quiet_prints_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lint", "wrong.py", "--quiet"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_an_empty_folder_is_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "empty").mkdir()
+    assert run(["lint", "empty"]) == 0
+    assert "no Python file or notebook" in capsys.readouterr().err
+    run(["lint", "empty", "--format", "json"])
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_standard_input() -> None:
+    done = lint("-", stdin=QUESTION)
+    assert done.returncode == 1
+    assert done.stdout.startswith("-:16:17: RNN001 ")
+    named = lint("-", "--stdin-filename", "src/model.py", stdin=QUESTION)
+    assert named.stdout.startswith("src/model.py:16:17: RNN001 ")
+    notebook = json.dumps({"cells": [{"cell_type": "code", "source": QUESTION}]})
+    cell = lint("-", "--stdin-filename", "a.ipynb", stdin=notebook)
+    assert cell.stdout.startswith("a.ipynb:cell 1:16:17: RNN001 ")
+
+
+def test_nothing_heavy_is_imported() -> None:
+    heavy = ["tensorflow", "keras", "torch", "numpy", "pandas", "scipy", "pyarrow", "h5py", "seaborn", "matplotlib"]
+    code = (
+        "import sys; from rnneval.cli.main import run; run(['lint', sys.argv[1], '--format', 'sarif']);"
+        f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, __file__], capture_output=True, text=True, check=True)
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_the_file_is_never_run(folder: Path) -> None:
+    (folder / "bomb.py").write_text("import tensorflow as tf\nopen('ran', 'w')\n" + QUESTION, encoding="utf-8")
+    assert lint(str(folder / "bomb.py")).returncode == 1
+    assert not (folder / "ran").exists()
+
+
+def test_help_shows_an_example_that_works(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["lint", "--help"])
+    assert "Example: rnneval lint train.py notebooks/" in capsys.readouterr().out
