@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import h5py
@@ -15,8 +15,24 @@ _KERAS = ("keras", "builtins", "tensorflow.keras", "tensorflow.python.keras", ""
 _RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
-def read_config(artefact: Artefact) -> dict[str, Any]:
+def is_keras2(version: str) -> bool:
+    """Tell whether this version of Keras wrote it: the name alone says nothing, and very old files have none."""
+    return version.startswith(("0.", "1.", "2.")) or not version
+
+
+def keras_version(artefact: Artefact) -> str:
+    """Give the version of Keras that wrote a whole model, as the file has it; empty where it has none."""
+    return _stored(artefact)[1]
+
+
+def read_config(artefact: Artefact, custom: Collection[str] = ()) -> dict[str, Any]:
     """Read the configuration of a `.keras` or `.h5` model, having refused what could run code.
+
+    That of Keras 2 is given as it is: it is rewritten, layer by known layer, before anything is made of it.
+
+    Args:
+        artefact: The file.
+        custom: Names of classes and functions that the user's own code brings.
 
     Raises:
         CheckpointError: it is not JSON, or names a class that is not Keras' own or that runs code from the file.
@@ -28,13 +44,11 @@ def read_config(artefact: Artefact) -> dict[str, Any]:
         raise CheckpointError(
             f"{artefact.path}: its configuration is not JSON ({error}): the file is damaged"
         ) from error
-    if version.startswith(("1.", "2.")):
-        raise CheckpointError(
-            f"{artefact.path}: a whole model written by Keras {version}; this version opens those of Keras 3: "
-            "load it in Keras 2, save its weights for a Keras 3 model of the same layers, and give --builder"
-        )
+    if is_keras2(version):
+        return dict(config)
     for module, name in _classes(config):
-        _allow(artefact, module, name)
+        if name not in custom:
+            _allow(artefact, module, name)
     return dict(config)
 
 

@@ -23,7 +23,7 @@ class Artefact:
     path: Path
     """As given; for a TensorFlow checkpoint its prefix, without `.index`."""
     format: str
-    """`keras`, `keras-h5`, `weights-h5` or `tf-checkpoint`."""
+    """`keras`, `keras-h5`, `weights-h5`, `keras2-weights-h5` or `tf-checkpoint`."""
     files: tuple[Path, ...]
     """Every file that holds a part of it."""
 
@@ -177,10 +177,8 @@ def _hdf5(path: Path) -> Artefact:
             f"{path}: an HDF5 file that holds nothing: Keras leaves one where saving failed, as it does for a "
             "subclassed model: save its weights (model.save_weights('name.weights.h5')) and give --builder"
         )
-    if "layer_names" in attributes:
-        raise CheckpointError(
-            f"{path}: weights of Keras 2, which this version does not read: load and save them in Keras 3"
-        )
+    if attributes & {"layer_names", "layer_names0"}:
+        return Artefact(path=path, format="keras2-weights-h5", files=(path,))
     return Artefact(path=path, format="weights-h5", files=(path,))
 
 

@@ -76,6 +76,16 @@ def takes_vocabulary(spec: str) -> bool:
     )
 
 
+def imported(spec: str) -> ModuleType:
+    """Import the module that `spec` names, which runs it; what it names in the module need not be there.
+
+    Raises:
+        CheckpointError: it cannot be imported.
+    """
+    with _importable(spec):
+        return _module(spec)[0]
+
+
 @contextmanager
 def _importable(spec: str) -> Iterator[None]:
     """Let the user's file import its neighbours, as running it would; nothing else gets that."""

@@ -49,7 +49,8 @@ class RecurrentLM:
 
     model: Any
     contract: int
-    """Which of the state contracts was recognised: 1 states argument, 2 state inputs, 3 stateful, 4 stateless graph."""
+    """Which of the state contracts was recognised: 1 states argument, 2 state inputs, 3 stateful, 4 stateless graph,
+    5 window."""
     width: int
     """V, the number of logits."""
     layers: tuple[Layer, ...]
@@ -72,6 +73,8 @@ class RecurrentLM:
     """The layer whose softmax is left out."""
     mixable: bool = field(default=True, repr=False)
     """Whether leaves can stand for `states=None`, so that rows of one batch may start at different times."""
+    window: int | None = None
+    """N of a window model, which predicts from the last N tokens; None where a state is carried."""
     _starts: dict[int, Start] = field(default_factory=dict, init=False, repr=False)
 
     def initial_state(self, batch: int) -> State:

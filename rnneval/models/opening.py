@@ -9,16 +9,19 @@ from typing import Any
 import keras
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.files.config import read_config
 from rnneval.files.identify import Artefact, identify
 from rnneval.models.builder import build, takes_vocabulary
+from rnneval.models.custom import custom_objects
 from rnneval.models.layers import sublayers
 from rnneval.models.lm import RecurrentLM, eagerly
+from rnneval.models.precision import in_float32
 from rnneval.models.weights import load_weights
-from rnneval.models.wrap import brief, call_once, wrap
+from rnneval.models.whole import Whole, load_whole
+from rnneval.models.wrap import call_once, wrap
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
+_WHOLE = ("keras", "keras-h5")
 AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
 
 
@@ -38,32 +41,35 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
     vocabulary: AnyVocabulary | None = None,
     vocabulary_from: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
     expect_sha256: str | None = None,
+    window: int | None = None,
 ) -> RecurrentLM:
     """Open a saved recurrent language model.
 
     Args:
-        path: A `.keras` or `.h5` file of Keras 3; or with a builder, a `.weights.h5` file or a TensorFlow checkpoint
-            (its folder, prefix or `.index` file).
-        builder: `FILE.py:NAME` or `package.module:NAME`: a function or class that makes the model, or a Keras model.
-            Importing it runs it: it is the only code that runs.
+        path: A `.keras` or `.h5` file of Keras 2 or 3; or with a builder, a file of weights (`.weights.h5`, `.h5`,
+            `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
+        builder: `FILE.py:NAME` or `package.module:NAME`: a function or class that makes the model, or a Keras model;
+            for a whole model, a module with the layers of its author's own that the file asks for. Importing it runs
+            it: it is the only code that runs.
         builder_arguments: What to call it with, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
         vocabulary: A Vocabulary, a file, the tokens in the order of their ids, or a map from token to id. Without it,
             it is looked for inside the model and beside the checkpoint.
         vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
         expect_sha256: Refuse a checkpoint with another hash.
+        window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
 
     Raises:
         CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
             driven with a carried state.
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
-        UsageError: a builder is needed, or given where none is.
+        UsageError: a builder is needed.
     """
     artefact = identify(Path(path))
     origin = _origin(artefact, expect_sha256)
     given = _vocabulary(vocabulary, vocabulary_from)
-    model = _model(artefact, _builder(artefact, builder, builder_arguments), given)
+    read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window)
     try:
-        lm = wrap(model, vocabulary=given, checkpoint=origin)
+        lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=window, notes=read.notes)
     except CheckpointError as error:
         raise CheckpointError(f"{artefact.path}: {error}") from error
     return lm if given is not None else _with_vocabulary(lm, artefact)
@@ -93,38 +99,26 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
 
 
 def _builder(artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | None) -> Builder | None:
-    weights_only = artefact.format in {"weights-h5", "tf-checkpoint"}
+    weights_only = artefact.format not in _WHOLE
     if weights_only and spec is None:
         raise UsageError(
             f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME"
         )
-    if not weights_only and spec is not None:
-        raise UsageError(f"{artefact.path} holds the whole model: open it without --builder")
     return None if spec is None else Builder(spec=spec, arguments=arguments or {})
 
 
-def _model(artefact: Artefact, builder: Builder | None, vocabulary: Vocabulary | None) -> Any:
-    if builder is None:
-        return _whole(artefact)
+def _model(artefact: Artefact, builder: Builder | None, vocabulary: Vocabulary | None, window: int | None) -> Whole:
+    if artefact.format in _WHOLE:
+        whole = load_whole(artefact, custom_objects(builder.spec) if builder is not None else {})
+        return Whole(model=whole.model, notes=(*whole.notes, *in_float32(whole.model)))
+    assert builder is not None  # noqa: S101 - looked at before
     if vocabulary is None and "vocab_size" not in builder.arguments and takes_vocabulary(builder.spec):
         vocabulary = _beside(artefact)
     model = build(builder.spec, builder.arguments, vocabulary)
     with eagerly():
-        call_once(model)
-        load_weights(model, artefact)
-    return model
-
-
-def _whole(artefact: Artefact) -> Any:
-    """Load a whole model with Keras, once its configuration is known to be harmless; no trace before its weights."""
-    read_config(artefact)
-    try:
-        with eagerly():
-            return keras.models.load_model(artefact.path, compile=False, safe_mode=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{artefact.path}: Keras could not load it: {type(error).__name__}: {brief(error)}"
-        ) from error
+        call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
+        notes = load_weights(model, artefact)
+    return Whole(model=model, notes=(*notes, *in_float32(model)))
 
 
 def _beside(artefact: Artefact) -> Vocabulary | None:

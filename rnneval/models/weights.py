@@ -11,6 +11,8 @@ import tensorflow as tf
 from rnneval.errors import CheckpointError
 from rnneval.files.hdf5 import shapes_of
 from rnneval.files.identify import Artefact
+from rnneval.models.keras2_tree import load_keras2_tree
+from rnneval.models.keras2_weights import load_keras2_weights
 from rnneval.models.lm import model_variables, variable_name
 
 # State that is saved with the weights and has no part in evaluation: random generators and what the training kept.
@@ -21,21 +23,31 @@ _UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def load_weights(model: Any, artefact: Artefact) -> None:
-    """Load `.weights.h5` or a TensorFlow checkpoint into a built model.
+def load_weights(model: Any, artefact: Artefact) -> tuple[str, ...]:
+    """Load `.weights.h5`, weights of Keras 2 or a TensorFlow checkpoint into a built model.
+
+    Returns:
+        What was assumed, a sentence each.
 
     Raises:
         CheckpointError: a weight of the model is not in the file, one of the file is not in the model, shapes differ,
             or the file is damaged.
     """
     if artefact.format == "weights-h5":
-        _load_hdf5(model, artefact.path)
-    else:
-        _load_tensorflow(model, artefact.path)
+        load_hdf5(model, artefact.path)
+        return ()
+    if artefact.format == "keras2-weights-h5":
+        return load_keras2_weights(model, artefact.path)
+    _load_tensorflow(model, artefact.path)
+    return ()
 
 
-def _load_hdf5(model: Any, path: Path) -> None:
-    """Compare with what the model itself would save, name by name, then let Keras load it."""
+def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
+    """Compare with what the model itself would save, name by name, then let Keras load it.
+
+    `shown` is the file to name in messages, where `path` is a part of it.
+    """
+    loaded, path = path, shown or path
     if not hasattr(model, "save_weights"):
         raise CheckpointError(
             f"{path}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
@@ -45,12 +57,15 @@ def _load_hdf5(model: Any, path: Path) -> None:
         own = Path(folder) / "own.weights.h5"
         model.save_weights(own)
         wanted = dict(_weights_only(shapes_of(own).items()))
-    held = dict(_weights_only(shapes_of(path).items()))
+    held = dict(_weights_only(shapes_of(loaded).items()))
+    if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
+        load_keras2_tree(model, loaded, shown=path)
+        return
     _require_all(path, missing=[name for name in wanted if name not in held], of=len(wanted))
     _require_used(path, [name for name in held if name not in wanted])
     _require_shapes(path, [(name, held[name], wanted[name]) for name in wanted])
     try:
-        model.load_weights(path)
+        model.load_weights(loaded)
     except (ValueError, OSError, KeyError) as error:
         raise CheckpointError(f"{path}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
 
@@ -174,7 +189,14 @@ class _ObjectGraph:
 
 
 def _held_by(thing: Any, name: str) -> list[Any]:
-    """What the object holds under a name of the checkpoint: an attribute, or an item of a list or dict."""
+    """What the object holds under a name of the checkpoint: an attribute, or an item of a list or dict.
+
+    Keras 2 counts the layers of a model, all of them and those with weights.
+    """
+    prefix, _, number = name.rpartition("-")
+    if prefix == "layer_with_weights" and number.isdigit():
+        counted = [layer for layer in getattr(thing, "layers", ()) if layer.weights]
+        return counted[int(number) : int(number) + 1]
     if isinstance(thing, (list, tuple)):
         return [thing[int(name)]] if name.isdigit() and int(name) < len(thing) else []
     if isinstance(thing, dict):

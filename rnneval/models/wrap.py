@@ -10,20 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError
-from rnneval.models.drives import (
-    Called,
-    Drive,
-    FunctionalStatesDrive,
-    RewiredDrive,
-    SubclassedDrive,
-    convention_of,
-    numbers_of,
-)
-from rnneval.models.layers import Unit, is_graph, recurrent_units, sublayers
+from rnneval.models.drives import Called, Drive, RewiredDrive, SubclassedDrive, numbers_of
+from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
 from rnneval.models.outputs import are_probabilities, final_softmax, linear
 from rnneval.models.passages import passages
+from rnneval.models.recognise import Recognised, recognise
 from rnneval.models.start import Start, find_start
+from rnneval.models.windows import WindowDrive
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.text import Vocabulary
 
@@ -31,19 +25,12 @@ from rnneval.text import Vocabulary
 _TOLERANCE = 1e-4
 _PROBE = (2, 6)  # rows and tokens of the segment on which a model is tried
 
-# Layers that look at more than one position at a time: with them, carrying the state is not the whole story.
-_MIX_TIME = (
-    "Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose", "Conv2D", "ConvLSTM1D",
-    "ConvLSTM2D", "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "MaxPooling1D",
-    "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "ZeroPadding1D",
-    "Cropping1D",
-)  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Origin:
     vocabulary: Vocabulary | None
     checkpoint: Checkpoint | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +40,14 @@ class _Output:
     said: str
 
 
-def wrap(model: Any, *, vocabulary: Vocabulary | None = None, checkpoint: Checkpoint | None = None) -> RecurrentLM:
+def wrap(
+    model: Any,
+    *,
+    vocabulary: Vocabulary | None = None,
+    checkpoint: Checkpoint | None = None,
+    window: int | None = None,
+    notes: tuple[str, ...] = (),
+) -> RecurrentLM:
     """Make a RecurrentLM of a model in memory: in a notebook, no file is needed.
 
     Args:
@@ -61,85 +55,30 @@ def wrap(model: Any, *, vocabulary: Vocabulary | None = None, checkpoint: Checkp
             or a Sequential or functional one from ids to logits.
         vocabulary: What its ids mean; needed to evaluate it.
         checkpoint: Where it came from, if from a file.
+        window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
+        notes: What was assumed before, a sentence each.
 
     Raises:
         CheckpointError: the model cannot be driven with a carried state; the message says why.
         VocabularyError: the vocabulary does not fit the width of the model's output.
     """
     with eagerly():
-        drive, units = _recognise(model)
-        first = _first_call(drive, model)
+        known = None if vocabulary is None else vocabulary.first_id + vocabulary.size
+        found = recognise(model, vocabulary_width=known, window=window)
+        first = _first_call(found.drive, model)
         check_finite(model)
-        origin = _Origin(vocabulary=vocabulary, checkpoint=checkpoint)
-        return _proved(model, drive, units, int(first.output.shape[-1]), origin)
+        origin = _Origin(vocabulary=vocabulary, checkpoint=checkpoint, notes=notes)
+        return _proved(model, found, int(first.output.shape[-1]), origin)
 
 
-def _recognise(model: Any) -> tuple[Drive, tuple[Unit, ...]]:
-    units = recurrent_units(model)
-    if is_graph(model):
-        return _recognise_graph(model, units), units
-    convention = convention_of(model)
-    if convention is not None:
-        return SubclassedDrive(model=model, convention=convention), units
-    if not callable(model):
-        raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
-    return _rewired(model, units, takes_training=False), units
-
-
-def _recognise_graph(model: Any, units: tuple[Unit, ...]) -> Drive:
-    inputs, outputs = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
-    if inputs != outputs:
-        raise CheckpointError(
-            f"a functional model that takes {inputs} and gives {outputs} tensors: with states it takes ids and the "
-            "states, and gives logits and as many states"
-        )
-    if inputs > 1:
-        return FunctionalStatesDrive(model=model)
-    return _rewired(model, units, takes_training=True)
-
-
-def _rewired(model: Any, units: tuple[Unit, ...], *, takes_training: bool) -> RewiredDrive:
-    cells = [unit.name for unit in units if not unit.is_layer]
-    if not units or cells:
-        what = f"only cells ({', '.join(cells)}) called by hand" if cells else "no recurrent layer"
-        raise CheckpointError(
-            f"{type(model).__name__} has {what} and takes no states: give it call(ids, states=None, "
-            "return_state=False) so that its state can be carried"
-        )
-    layers = [unit.layer for unit in units]
-    backwards = [unit.name for unit in units if getattr(unit.layer, "go_backwards", False)]
-    mixing = [
-        *backwards,
-        *(f"{layer.name} ({type(layer).__name__})" for layer in sublayers(model) if type(layer).__name__ in _MIX_TIME),
-    ]
-    if mixing:
-        raise CheckpointError(
-            f"{', '.join(mixing)}: looks at more than one position at a time, so this model's state cannot be carried "
-            "from one segment to the next, and what it gives is not a probability of the next token given the past"
-        )
-    window = next((unit.name for unit in units if not unit.layer.return_sequences), None)
-    if window is not None:
-        raise CheckpointError(
-            f"layer {window} has return_sequences=False: a window model (the last N tokens in, one prediction "
-            "out), which this version does not evaluate"
-        )
-    return RewiredDrive(
-        model=model,
-        units=units,
-        contract=3 if any(layer.stateful for layer in layers) else 4,
-        takes_training=takes_training,
-    )
-
-
-def call_once(model: Any) -> None:
+def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> None:
     """Build a model by calling it once, so that its weights exist; eagerly, so that no trace keeps their first values.
 
     Raises:
         CheckpointError: it cannot be called on ids.
     """
     with eagerly():
-        drive, _ = _recognise(model)
-        _first_call(drive, model)
+        _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window).drive, model)
 
 
 def _first_call(drive: Drive, model: Any) -> Called:
@@ -169,7 +108,8 @@ def brief(error: Exception) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]
 
 
-def _proved(model: Any, drive: Drive, units: tuple[Unit, ...], width: int, origin: _Origin) -> RecurrentLM:
+def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> RecurrentLM:
+    drive, units = found.drive, found.units
     ids = _probe_ids(model, width)
     output = _output_of(model, drive, ids)
     with linear(output.softmax):
@@ -186,20 +126,21 @@ def _proved(model: Any, drive: Drive, units: tuple[Unit, ...], width: int, origi
         layers=layers,
         slots=start.slots,
         batch_axes=start.batch_axes,
-        input_kind="ids",
+        input_kind=found.inputs.kind,
         output_kind=output.kind,
-        assumptions=_assumptions(drive, output, mixable=mixable),
+        assumptions=(*origin.notes, *_assumptions(found, output, mixable=mixable)),
         vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
         checkpoint=_described(model, drive, layers, origin.checkpoint),
         drive=drive,
         units=units,
         softmax=output.softmax,
         mixable=mixable,
+        window=found.window,
     )
 
 
-def _assumptions(drive: Drive, output: _Output, *, mixable: bool) -> tuple[str, ...]:
-    said = (_contract_said(drive), "inputs are integer ids", output.said)
+def _assumptions(found: Recognised, output: _Output, *, mixable: bool) -> tuple[str, ...]:
+    said = (_contract_said(found.drive), found.inputs.said, output.said)
     alone = "no state that the model returns stands for states=None: rows cannot start at different times"
     return said if mixable else (*said, alone)
 
@@ -255,6 +196,8 @@ def _contract_said(drive: Drive) -> str:
     if isinstance(drive, SubclassedDrive):
         given = " and ".join(drive.convention.state_names)
         return f"contract 1: call takes {given}" + (f" and {drive.convention.flag}" if drive.convention.flag else "")
+    if isinstance(drive, WindowDrive):
+        return f"contract 5: a window model, {drive.window} tokens in and one prediction out; the window slides by one"
     return {
         2: "contract 2: state inputs and outputs, in the same order; the start is zeros",
         3: "contract 3: stateful layers; each is handed its state, and its own variables stay as they are",

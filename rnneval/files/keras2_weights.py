@@ -1,0 +1,81 @@
+"""The weights of an `.h5` file of Keras 2: groups named after layers, each a list of arrays in a known order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import CheckpointError
+
+_MOST_BYTES = 1 << 34
+_TOP = "top_level_model_weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredWeight:
+    """One array, with the name that Keras 2 gave it, such as `gru/gru_cell/kernel:0`."""
+
+    name: str
+    values: NDArray[Any]
+
+    @property
+    def role(self) -> str:
+        """What it is in its layer, such as `kernel`, `recurrent_kernel`, `bias` or `embeddings`."""
+        return self.name.rpartition("/")[2].partition(":")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLayer:
+    """The arrays of one layer."""
+
+    name: str
+    weights: tuple[StoredWeight, ...]
+
+
+def read_layers(path: Path) -> tuple[StoredLayer, ...]:
+    """Read the layers that have weights, in the order in which Keras 2 wrote them.
+
+    Raises:
+        CheckpointError: the file is damaged, or a weight lies outside of it.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
+            found = tuple(_layer(path, group, name) for name in _names(group, "layer_names"))
+            extra = (_layer(path, group, _TOP),) if _TOP in group else ()
+    except (OSError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
+    return tuple(layer for layer in (*found, *extra) if layer.weights)
+
+
+def _names(group: Any, attribute: str) -> Iterator[str]:
+    """Read a list of names; Keras 2 divides one above 64 kB into `layer_names0`, `layer_names1` and so on."""
+    if attribute in group.attrs:
+        parts = [attribute]
+    else:
+        parts = [f"{attribute}{k}" for k in range(len(group.attrs)) if f"{attribute}{k}" in group.attrs]
+    for part in parts:
+        for name in group.attrs[part]:
+            yield name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _layer(path: Path, group: Any, name: str) -> StoredLayer:
+    inner = group[name]
+    weights = tuple(_weight(path, inner, weight) for weight in _names(inner, "weight_names"))
+    return StoredLayer(name=name, weights=weights)
+
+
+def _weight(path: Path, group: Any, name: str) -> StoredWeight:
+    link = group.get(name, getlink=True)
+    dataset = group[name]
+    if not isinstance(link, h5py.HardLink) or not isinstance(dataset, h5py.Dataset):
+        raise CheckpointError(f"{path}: weight {name} lies outside of the file or is none: refused")
+    if dataset.is_virtual or dataset.external or dataset.dtype.kind not in "fiu" or dataset.nbytes > _MOST_BYTES:
+        raise CheckpointError(
+            f"{path}: weight {name} is virtual, external, not of numbers or of {dataset.nbytes:,} bytes: refused"
+        )
+    return StoredWeight(name=name, values=np.asarray(dataset[()]))

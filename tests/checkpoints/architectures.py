@@ -1,0 +1,230 @@
+"""Models that people save, each written once for whatever Keras is given as `k`: Keras 2 writes, Keras 3 builds.
+
+A name says the kind of input, the layers and the way out. `WHAT` says what rnneval should make of each.
+"""
+
+from typing import Any, NamedTuple
+
+V = 7  # ids 0 to 6
+N = 6  # tokens in a window
+
+
+class What(NamedTuple):
+    """What should be recognised of a model."""
+
+    contract: int
+    input: str = "ids"
+
+
+def _stack(k: Any, *layers: Any, head: Any = None, **first: Any) -> Any:
+    dense = k.layers.Dense(V, name="out") if head is None else head
+    shape = first.pop("shape", (None,))
+    batch = first.pop("batch", None)
+    given = {"batch_input_shape": (batch, *shape)} if k.__version__.startswith("2.") else None
+    if given is None:
+        entry = k.layers.Input(batch_shape=(batch, *shape)) if batch else k.layers.Input(shape)
+    else:
+        entry = k.layers.InputLayer(**given)
+    return k.Sequential([entry, *layers, dense])
+
+
+def gru(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.GRU(4, return_sequences=True))
+
+
+def gru_before(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.GRU(4, return_sequences=True, reset_after=False))
+
+
+def lstm_softmax(k: Any) -> Any:
+    L = k.layers
+    head = L.Dense(V, activation="softmax")
+    return _stack(k, L.Embedding(V, 5), L.LSTM(4, return_sequences=True), L.LSTM(3, return_sequences=True), head=head)
+
+
+def simple(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.SimpleRNN(4, return_sequences=True, use_bias=False))
+
+
+def dressed(k: Any) -> Any:
+    """Everything that stands between recurrent layers."""
+    L = k.layers
+    return _stack(
+        k,
+        L.Embedding(V, 5),
+        L.SpatialDropout1D(0.2),
+        L.LSTM(4, return_sequences=True, dropout=0.2, recurrent_dropout=0.1),
+        L.BatchNormalization(),
+        L.TimeDistributed(L.Dense(5, activation="relu")),
+        L.LayerNormalization(),
+        L.GRU(4, return_sequences=True),
+        L.LeakyReLU(),
+        L.Dropout(0.3),
+        head=L.TimeDistributed(L.Dense(V)),
+    )
+
+
+def residual(k: Any) -> Any:
+    L = k.layers
+    ids = L.Input((None,))
+    x = L.Embedding(V, 4)(ids)
+    a = L.GRU(4, return_sequences=True)(x)
+    b = L.LSTM(4, return_sequences=True)(L.Add()([x, a]))
+    c = L.Concatenate()([a, b, L.SimpleRNN(3, return_sequences=True)(x)])
+    return k.Model(ids, L.Activation("softmax")(L.Dense(V)(c)))
+
+
+def nested(k: Any) -> Any:
+    L = k.layers
+    inner = k.Sequential([L.Input((None, 5)), L.GRU(4, return_sequences=True), L.LSTM(3, return_sequences=True)])
+    ids = L.Input((None,))
+    return k.Model(ids, L.Dense(V)(inner(L.Embedding(V, 5)(ids))))
+
+
+def stateful(k: Any) -> Any:
+    L = k.layers
+    layers = (L.Embedding(V, 5), L.GRU(4, return_sequences=True, stateful=True))
+    return _stack(k, *layers, L.LSTM(3, return_sequences=True, stateful=True), batch=2)
+
+
+def one_step(k: Any) -> Any:
+    """One token a call, one prediction a call: how a stateful model is often saved for sampling."""
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.LSTM(4, stateful=True), batch=1, shape=(1,))
+
+
+def states(k: Any) -> Any:
+    """Contract 2: states go in and come out."""
+    L = k.layers
+    ids, h, c, g = L.Input((None,)), L.Input((4,)), L.Input((4,)), L.Input((3,))
+    x, h1, c1 = L.LSTM(4, return_sequences=True, return_state=True)(L.Embedding(V, 5)(ids), initial_state=[h, c])
+    x, g1 = L.GRU(3, return_sequences=True, return_state=True)(x, initial_state=g)
+    return k.Model([ids, h, c, g], [L.Dense(V)(x), h1, c1, g1])
+
+
+def cell(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.RNN(L.GRUCell(4), return_sequences=True))
+
+
+def cells(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.RNN([L.LSTMCell(3), L.GRUCell(4)], return_sequences=True))
+
+
+def stacked_cells(k: Any) -> Any:
+    L = k.layers
+    both = L.StackedRNNCells([L.SimpleRNNCell(3), L.LSTMCell(4)])
+    return _stack(k, L.Embedding(V, 5), L.RNN(both, return_sequences=True))
+
+
+def one_hot(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.LSTM(4, return_sequences=True), shape=(None, V))
+
+
+def scaled(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.LSTM(4, return_sequences=True), shape=(None, 1))
+
+
+def fixed_length(k: Any) -> Any:
+    """Trained on segments of one length, which is in the file."""
+    L = k.layers
+    return _stack(k, L.GRU(4, return_sequences=True), shape=(11, V))
+
+
+def masked(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5, mask_zero=True), L.GRU(4, return_sequences=True))
+
+
+def hard(k: Any) -> Any:
+    L = k.layers
+    options = {"recurrent_activation": "hard_sigmoid", "return_sequences": True}
+    return _stack(k, L.Embedding(V, 5), L.LSTM(4, **options), L.GRU(3, **options))
+
+
+def window(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.LSTM(4), head=L.Dense(V, activation="softmax"), shape=(N,))
+
+
+def window_one_hot(k: Any) -> Any:
+    """The lstm_text_generation example of Keras."""
+    L = k.layers
+    return _stack(k, L.LSTM(4), head=L.Dense(V, activation="softmax"), shape=(N, V))
+
+
+def window_scaled(k: Any) -> Any:
+    """The tutorial of Machine Learning Mastery."""
+    L = k.layers
+    layers = (L.LSTM(4, return_sequences=True), L.Dropout(0.2), L.LSTM(4), L.Dropout(0.2))
+    return _stack(k, *layers, head=L.Dense(V, activation="softmax"), shape=(N, 1))
+
+
+def window_both_ways(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.Bidirectional(L.GRU(4)), shape=(N,))
+
+
+def window_flat(k: Any) -> Any:
+    L = k.layers
+    return _stack(k, L.Embedding(V, 5), L.GRU(4, return_sequences=True), L.Flatten(), shape=(N,))
+
+
+def tutorial(k: Any) -> Any:
+    """TensorFlow's text generation tutorial: contract 1, saved as weights alone."""
+
+    class MyModel(k.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = k.layers.Embedding(V, 5)
+            self.gru = k.layers.GRU(4, return_sequences=True, return_state=True)
+            self.dense = k.layers.Dense(V)
+
+        def call(self, inputs: Any, states: Any = None, return_state: bool = False, training: bool = False) -> Any:
+            x = self.embedding(inputs, training=training)
+            x, states = self.gru(x, initial_state=states, training=training)
+            x = self.dense(x, training=training)
+            return (x, states) if return_state else x
+
+    return MyModel()
+
+
+WHAT = {
+    "gru": What(4),
+    "gru_before": What(4),
+    "lstm_softmax": What(4),
+    "simple": What(4),
+    "dressed": What(4),
+    "residual": What(4),
+    "nested": What(4),
+    "stateful": What(3),
+    "one_step": What(3),
+    "states": What(2),
+    "cell": What(4),
+    "cells": What(4),
+    "stacked_cells": What(4),
+    "one_hot": What(4, "one-hot"),
+    "scaled": What(4, "scaled"),
+    "fixed_length": What(4, "one-hot"),
+    "masked": What(4),
+    "hard": What(4),
+    "window": What(5),
+    "window_one_hot": What(5, "one-hot"),
+    "window_scaled": What(5, "scaled"),
+    "window_both_ways": What(5),
+    "window_flat": What(5),
+    "tutorial": What(1),
+}
+
+
+def make(name: str) -> Any:
+    """The builder that tests name: the same architecture in Keras 3."""
+    import keras
+
+    return globals()[name](keras)

@@ -1,0 +1,99 @@
+"""Writes one file of every architecture and format with whatever Keras is asked for, and what the model itself gives.
+
+Run as a script it is Keras 2 (tf_keras), in a process of its own: `python writing.py FOLDER`. The logits beside each
+file are the writer's own, made by calling the model as its author would.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+if __name__ == "__main__":
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.checkpoints.architectures import WHAT, N, V
+from tests.checkpoints import architectures
+
+IDS = np.random.default_rng(11).integers(1, V, (2, 11)).astype("int32")
+FORMATS = {
+    "whole-h5": lambda model, path: model.save(path / "model.h5"),
+    "keras": lambda model, path: model.save(path / "model.keras"),
+    "h5": lambda model, path: model.save_weights(path / "weights.h5"),
+    "hdf5": lambda model, path: model.save_weights(path / "weights.hdf5"),
+    "weights-h5": lambda model, path: model.save_weights(path / "model.weights.h5"),
+    "ckpt": lambda model, path: model.save_weights(path / "ckpt_1"),
+}
+FILES = {
+    "whole-h5": "model.h5", "keras": "model.keras", "h5": "weights.h5", "hdf5": "weights.hdf5",
+    "weights-h5": "model.weights.h5", "ckpt": ".",
+}  # fmt: skip
+WHOLE = ("whole-h5", "keras")
+EVERYWHERE = ("gru", "lstm_softmax", "dressed", "residual", "states", "stateful", "one_hot", "window", "nested", "cells")
+
+
+def formats_of(name: str) -> tuple[str, ...]:
+    """Every format of the commonest architectures; whole files of the others; weights of what cannot be whole."""
+    if name == "tutorial":
+        return ("h5", "weights-h5", "ckpt")
+    return tuple(FORMATS) if name in EVERYWHERE else WHOLE
+
+
+CASES = [(name, form) for name in WHAT for form in formats_of(name)]
+
+
+def settle(model: Any, seed: int) -> None:
+    """Weights like those of a trained model, of variances that are positive."""
+    rng = np.random.default_rng(seed)
+    given = [rng.normal(0, 0.5, w.shape).astype("float32") for w in model.get_weights()]
+    positive = [("variance" in w.name) for w in model.weights]
+    model.set_weights([abs(w) if p else w for w, p in zip(given, positive, strict=True)])
+
+
+def logits(model: Any, name: str) -> Any:
+    """What the author gets, logits or probabilities: `(2, 11, V)`, or for windows `(2, 6, V)`."""
+    contract, kind = WHAT[name]
+    eye = np.eye(V, dtype="float32")
+    encode = {"ids": lambda ids: ids, "one-hot": lambda ids: eye[ids], "scaled": lambda ids: ids[..., None] / np.float32(V)}[kind]
+    if name == "one_step":
+        return _token_by_token(model)
+    if contract == 2:
+        starts = [np.zeros((2, i.shape[1]), "float32") for i in model.inputs[1:]]
+        return np.asarray(model([IDS, *starts])[0])
+    if contract == 5:
+        windows = np.stack([IDS[:, t : t + N] for t in range(IDS.shape[1] - N + 1)], 1)
+        flat = model.predict(encode(windows.reshape(-1, N)), verbose=0)
+        return flat.reshape(2, -1, V)
+    return np.asarray(model(encode(IDS)))
+
+
+def _token_by_token(model: Any) -> Any:
+    rows = []
+    for row in IDS:
+        (model if hasattr(model, "reset_states") else model.layers[1]).reset_states()
+        rows.append([np.asarray(model(np.array([[token]], "int32")))[0] for token in row])
+    return np.array(rows)
+
+
+def write_all(k: Any, folder: Path, cases: Any = CASES) -> None:
+    """Write the files of all cases, and `logits.npy` beside each."""
+    for seed, (name, form) in enumerate(cases):
+        path = folder / name / form
+        path.mkdir(parents=True)
+        model = getattr(architectures, name)(k)
+        if not model.built:
+            model(IDS)
+        settle(model, seed)
+        np.save(path / "logits.npy", logits(model, name))
+        FORMATS[form](model, path)
+
+
+if __name__ == "__main__":
+    import tensorflow as tf
+
+    tf.keras.__version__ = tf.keras.__version__ if hasattr(tf.keras, "__version__") else "2."
+    write_all(tf.keras, Path(sys.argv[1]))
