@@ -30,6 +30,8 @@ class Source:
 
     event: int
     slot: int
+    incoming: bool = False
+    """Whether it is the tensor that went *into* the event, where that came from no state: an initial state."""
 
 
 @dataclass(frozen=True, kw_only=True)

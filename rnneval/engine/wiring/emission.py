@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rnneval.wiring.facts import Source
 
 _GRID = 2**22  # numbers for states, as many again for their altered selves, as many for other outputs
+_MARKS = 2**40  # labels from here on are marks
 _STRIDE = 1_368_547  # odd, so that i → i · stride mod 2²² meets each number once
 
 
@@ -21,6 +22,8 @@ class Emissions:
     """Whose numbers are to be others this time: the intervention."""
     count: int = 0
     other: int = 0
+    marked: int = 0
+    _marks: list[tuple[int, Source]] = field(default_factory=list)
     _bases: list[int] = field(default_factory=list)
     _sources: list[Source] = field(default_factory=list)
     _arrays: list[NDArray[np.float32]] = field(default_factory=list)
@@ -37,6 +40,14 @@ class Emissions:
         self.count += size
         return labels.reshape(shape), values.reshape(shape)
 
+    def mark(self, source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Give labels to a tensor that nobody emitted; its numbers mean nothing and are not looked up."""
+        size = int(np.prod(shape))
+        labels = np.arange(self.marked, self.marked + size, dtype=np.int64) + _MARKS
+        self._marks.append((int(labels[0]) if size else _MARKS, source))
+        self.marked += size
+        return labels.reshape(shape)
+
     def noise(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Numbers for an output that is no state."""
         size = int(np.prod(shape))
@@ -51,10 +62,20 @@ class Emissions:
     def sources(self, labels: NDArray[np.int64]) -> dict[Source, NDArray[np.int64]]:
         """Divide labels by where they come from; each with its offsets within that state."""
         found: dict[Source, NDArray[np.int64]] = {}
-        places = np.searchsorted(np.asarray(self._bases), labels, side="right") - 1
-        for place in np.unique(places):
-            found[self._sources[place]] = labels[places == place] - self._bases[place]
+        marks = labels[labels >= _MARKS]
+        labels = labels[labels < _MARKS]
+        for bases, sources, some in (
+            (self._bases, self._sources, labels),
+            ([base for base, _ in self._marks], [source for _, source in self._marks], marks),
+        ):
+            places = np.searchsorted(np.asarray(bases, np.int64), some, side="right") - 1
+            for place in np.unique(places):
+                found[sources[place]] = some[places == place] - bases[place]
         return found
+
+    def emitted(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The labels without marks: −1 in their place."""
+        return np.where(labels < _MARKS, labels, -1)
 
     def offsets(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """The place of each label within its own state."""

@@ -56,23 +56,37 @@ def _seed(walk: Walk, passage: Passage) -> None:
 def _read(recording: Recording, walk: Walk) -> Reading:
     arrivals: list[Arrival] = []
     returned: list[frozenset[Source]] = []
+    calls: list[int] = []
     descents: list[tuple[frozenset[int], frozenset[str]]] = []
     for item in recording.items:
         if isinstance(item, Op):
             walk.step(item)
         elif isinstance(item, Passage):
+            calls.append(item.call)
             arrivals += [
-                _arrival(item, slot, tensor, walk, recording.emissions) for slot, tensor in enumerate(item.states)
+                _arrival(item, slot, tensor, walk, recording.emissions, calls)
+                for slot, tensor in enumerate(item.states)
             ]
+            _mark_initial(item, walk, recording.emissions)
             descents.append(_descent(walk.trail(item.inputs, item.call), descents))
         else:
             returned.append(_returned(item, walk))
     return Reading(arrivals=tuple(arrivals), returned=tuple(returned), descents=tuple(descents))
 
 
+def _mark_initial(passage: Passage, walk: Walk, emissions: Emissions) -> None:
+    """From here on, an initial state can be told from one that is made anew: it may be returned and come again."""
+    for slot, tensor in enumerate(passage.states):
+        trail = walk.trail(tensor, passage.call)
+        if not trail.recurrent and not trail.variable:
+            labels = emissions.mark(Source(passage.event, slot, incoming=True), tuple(tensor.shape))
+            walk.seed(tensor, replace(trail, planes=(labels,)))
+
+
 def _returned(item: Returned, walk: Walk) -> frozenset[Source]:
     tensors = [leaf for leaf in item.leaves if hasattr(leaf, "dtype")]
-    return frozenset[Source]().union(*(walk.sources(walk.trail(leaf, item.call)) for leaf in tensors))
+    found = frozenset[Source]().union(*(walk.sources(walk.trail(leaf, item.call)) for leaf in tensors))
+    return frozenset(source for source in found if not source.incoming)
 
 
 def _descent(
@@ -86,27 +100,36 @@ def _descent(
     return frozenset(events), frozenset(texts)
 
 
-def _arrival(passage: Passage, slot: int, tensor: Any, walk: Walk, emissions: Emissions) -> Arrival:
+def _arrival(
+    passage: Passage, slot: int, tensor: Any, walk: Walk, emissions: Emissions, calls: Sequence[int]
+) -> Arrival:
     trail = walk.trail(tensor, passage.call)
-    if not trail.recurrent or _is_constant(tensor, trail):
-        return Arrival(
-            event=passage.event, slot=slot, random=trail.random, born=None if trail.variable else _born(trail, passage)
-        )
-    labelled = np.any([plane >= 0 for plane in trail.planes], axis=0) if trail.planes else None
+    every = walk.sources(trail)
+    sources = frozenset(source for source in every if not source.incoming)
+    if not sources or _is_constant(tensor, trail):
+        initial = min((calls[source.event] for source in every), default=None) if not sources else None
+        return Arrival(event=passage.event, slot=slot, random=trail.random, born=_born(trail, passage, initial))
+    planes = [emissions.emitted(plane) for plane in trail.planes]
+    labelled = np.any([plane >= 0 for plane in planes], axis=0) if planes else None
     return Arrival(
         event=passage.event,
         slot=slot,
-        sources=walk.sources(trail),
-        in_place=all(_in_place(plane, emissions) for plane in trail.planes),
-        placed=bool(trail.planes),
+        sources=sources,
+        in_place=all(_in_place(plane, emissions) for plane in planes),
+        placed=bool(planes),
         missing=0.0 if labelled is None or trail.pool else float(1 - labelled.mean()),
-        transformed=trail.transformed and not _is_unchanged(tensor, trail, emissions),
+        transformed=trail.transformed and not _is_unchanged(tensor, planes, trail, emissions),
         noisy=trail.noisy,
         unknown=f"went through {trail.opaque}" if trail.opaque else "",
     )
 
 
-def _born(trail: Trail, passage: Passage) -> int:
+def _born(trail: Trail, passage: Passage, initial: int | None) -> int | None:
+    """The call in which a state that holds no other was made; None for a variable."""
+    if trail.variable:
+        return None
+    if initial is not None:
+        return initial
     return passage.call if trail.recurrent or trail.born is None else trail.born
 
 
@@ -125,10 +148,10 @@ def _in_place(plane: np.ndarray[Any, Any], emissions: Emissions) -> bool:
     return bool((found == places).all())
 
 
-def _is_unchanged(tensor: Any, trail: Trail, emissions: Emissions) -> bool:
+def _is_unchanged(tensor: Any, planes: Sequence[Any], trail: Trail, emissions: Emissions) -> bool:
     """Whether the numbers are those emitted, to the bit, whatever arithmetic they went through."""
     found = emissions.find(np.asarray(tensor))
-    return found is not None and len(trail.planes) == 1 and bool((found == trail.planes[0]).all()) and not trail.pool
+    return found is not None and len(planes) == 1 and bool((found == planes[0]).all()) and not trail.pool
 
 
 def by_intervention(

@@ -95,7 +95,7 @@ class Walk:
         if not trail.recurrent and trail.born is None and not trail.variable:
             trail = replace(trail, born=call)
         self.seed(tensor, trail)
-        if trail.recurrent:
+        if any(not source.incoming for source in self.sources(trail)):
             self._by_bytes[_bytes(tensor)] = trail
 
     def _assign(self, op: Op) -> None:
