@@ -87,7 +87,17 @@ def verdicts(sample: Sample) -> dict:
     found, refused = estimates(sample)
     rates = {str(distance): _verdict_rates(found, distance * ALLOWED - sample.truth) for distance in DISTANCES}
     spread = float(np.std([each.value for each in found]))
-    return {"se_over_allowed": round(spread / ALLOWED, 2), "rates": rates, "below_the_floor": refused}
+    df = found[0].df
+    reach = (student.quantile(0.95, df) + student.quantile(0.80, df)) * spread
+    away = {
+        side: _verdict_rates(found, ALLOWED + sign * reach - sample.truth) for side, sign in (("fail", 1), ("pass", -1))
+    }
+    return {
+        "se_over_allowed": round(spread / ALLOWED, 2),
+        "rates": rates,
+        "power_at_the_mdd": {"fail": worse["fail"], "pass": better["pass"]},
+        "below_the_floor": refused,
+    }
 
 
 def _verdict_rates(found: list[Estimate], shift: float) -> dict[str, float]:

@@ -4,10 +4,21 @@ from dataclasses import dataclass
 from itertools import chain
 
 from rnneval.gates.allowance import Allowance
+from rnneval.gates.bootstrap import ratio_error
 from rnneval.gates.clusters import Clusters, TooLittleTextError, clusters_of
 from rnneval.gates.comparable import Difference, difference_between, invalid
-from rnneval.gates.noninferiority import LEVEL, Tested, Values, assess, assess_same, same_model, values_of
+from rnneval.gates.noninferiority import (
+    LEVEL,
+    Tested,
+    Values,
+    assess,
+    assess_same,
+    loss_differences,
+    same_model,
+    values_of,
+)
 from rnneval.gates.pairing import Paired, is_lossy, pair
+from rnneval.gates.scales import Measure
 from rnneval.gates.sides import Sides
 from rnneval.gates.words import reason_of
 from rnneval.metrics import UnavailableError
@@ -136,6 +147,7 @@ def _comparison(
         method=_method(sides, clusters) if tested.se else "equal in every block",
         df=tested.df if tested.se else None,
         se=tested.se,
+        se_bootstrap=_cross_check(measured, paired, clusters) if tested.se else None,
         mdd=tested.mdd,
         p_worse=tested.p_worse,
         p_within=tested.p_within,
@@ -145,6 +157,13 @@ def _comparison(
         about=sides.about,
         claim=clusters.claim if clusters else "this passage",
     )
+
+
+def _cross_check(measured: Measure, paired: Paired, clusters: Clusters | None) -> float | None:
+    """Give the bootstrap's error where blocks have an order and the metric is a mean loss."""
+    if clusters is None or clusters.kind == "documents" or measured.name not in ("perplexity", "cross_entropy"):
+        return None
+    return ratio_error(loss_differences(paired))
 
 
 def _without_test(

@@ -56,7 +56,9 @@ def _totals(run: Run) -> Iterator[str]:
     for what, (seen, stated) in pairs.items():
         if seen != stated:
             yield f"{what} disagree ({seen} and {stated})"
-    if run.total_nats is not None:
+    if run.total_nats is not None and "nats" not in blocks.sums:
+        yield "total_nats is there and blocks.sums.nats is not"
+    elif run.total_nats is not None:
         total = math.fsum(blocks.sums.get("nats", ()))
         if not math.isclose(total, run.total_nats, rel_tol=_RELATIVE, abs_tol=1e-9):
             yield f"blocks.sums.nats and total_nats disagree ({total:.9g} and {run.total_nats:.9g})"

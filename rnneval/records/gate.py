@@ -37,6 +37,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     method: str
     df: float | None = None
     se: float | None = None
+    se_bootstrap: float | None = None
+    """A cross-check: by the circular block bootstrap; of losses along one passage. No verdict rests on it."""
     mdd: float | None = None
     """Smallest difference found with 80 % power."""
     p_worse: float | None = None

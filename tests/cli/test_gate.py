@@ -77,7 +77,7 @@ def test_everything_after_baseline_is_a_baseline(records, capsys):
     comparison = json.loads(capsys.readouterr().out)["comparisons"][0]
     assert comparison["baseline"] == "2 runs: base.json, bad.json"
     assert comparison["about"] == "this recipe"
-    assert "RECORD" in refused(["gate", "--baseline", "base.json", "good.json"], capsys)
+    assert "put the records first" in refused(["gate", "--baseline", "base.json", "good.json"], capsys)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def edited(*changes):
         (("text", "scored_characters"), 7, "text.scored_characters disagree"),
         (("text", "bytes"), 7, "text.bytes disagree"),
         (("blocks", "sums", "nats"), (1.0,), "blocks.sums.nats has 1 entries, blocks.bytes has 128"),
+        (("blocks", "sums"), {}, "total_nats is there and blocks.sums.nats is not"),
         (("blocks", "words"), (1,), "blocks.words has 1 entries"),
         (("blocks", "document"), tuple(range(128, 0, -1)), "blocks.document does not rise"),
         (("blocks", "bytes", 3), 0, "blocks.bytes does not rise"),

@@ -24,7 +24,14 @@ class _Variadic(click.Command):
     """Takes `--baseline A B C`, as a shell's `base/*.json` gives it: all up to the next option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, spread(args, "--baseline"))
+        try:
+            return super().parse_args(ctx, spread(args, "--baseline"))
+        except click.MissingParameter as error:
+            if "--baseline" not in args:
+                raise
+            raise UsageError(
+                "no RECORD was given: all that follows --baseline are baselines; put the records first"
+            ) from error
 
 
 def spread(arguments: list[str], option: str) -> list[str]:
