@@ -89,9 +89,7 @@ def verdicts(sample: Sample) -> dict:
     spread = float(np.std([each.value for each in found]))
     df = found[0].df
     reach = (student.quantile(0.95, df) + student.quantile(0.80, df)) * spread
-    away = {
-        side: _verdict_rates(found, ALLOWED + sign * reach - sample.truth) for side, sign in (("fail", 1), ("pass", -1))
-    }
+    worse, better = (_verdict_rates(found, ALLOWED + away - sample.truth) for away in (reach, -reach))
     return {
         "se_over_allowed": round(spread / ALLOWED, 2),
         "rates": rates,
