@@ -18,15 +18,16 @@ from typing import Any
 import msgspec
 
 from rnneval.errors import RecordError
-from rnneval.records import Gate, Opened, Run, Wiring
+from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records._base import Stored
 
-Record = Run | Wiring | Gate | Opened
+Record = Run | Wiring | Gate | Opened | Gradients
 _CLASSES: dict[str, type[Record]] = {
     "rnneval.run/1": Run,
     "rnneval.wiring/1": Wiring,
     "rnneval.gate/1": Gate,
     "rnneval.opened/1": Opened,
+    "rnneval.gradients/1": Gradients,
 }
 
 

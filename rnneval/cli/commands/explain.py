@@ -23,6 +23,7 @@ _FOLDERS = {
     "metrics/baselines": "baseline",
     "wiring/rules": "rule",
     "wiring/lint/rules": "lint rule",
+    "metrics/inside/findings": "rule",
 }
 _WIDTH = 100
 

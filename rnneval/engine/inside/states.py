@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.inside.courses import courses_of
+from rnneval.engine.inside.courses import UnitCourse, courses_of
 from rnneval.engine.inside.samples import Samples, sampling
 from rnneval.engine.inside.slots import SlotOf, slots_of
 from rnneval.engine.runner import Boundary
@@ -19,6 +19,7 @@ from rnneval.engine.watch import Watched
 from rnneval.metrics.inside import sums
 from rnneval.metrics.inside.covariance import Covariance
 from rnneval.metrics.inside.summary import Collected, summary
+from rnneval.models.layers import Unit
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
@@ -67,13 +68,18 @@ class StateWatch:
         """Run the model in a graph; beside, each slot's states `(rows, time, units)` and the one before."""
         with courses_of(lm.units) as seen:
             logits, after = lm.step(ids, state)
-        inside = {}
+        inside: dict[str, Any] = {}
         for unit, course in seen.courses(ids.shape[1]).items():
             for slot, states, before in zip(slots_of(unit), course.states, course.before, strict=True):
                 self.slots[slot.key] = slot
                 inside[slot.key] = (states, before)
+            inside |= self._also(unit, course)
         self.missing |= seen.missing
         return Watched(logits, after, inside)
+
+    def _also(self, unit: Unit, course: UnitCourse) -> dict[str, Any]:
+        """Give more tensors, by names that are no slot's."""
+        return {}
 
     def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Row]:
         """Sum each slot over each row's segment, and take the samples."""
@@ -131,9 +137,8 @@ class StateWatch:
 
     def _collected(self, covariances: Sequence[Covariance]) -> Iterator[Collected]:
         widths = [sums.width(slot.units) for slot in self.slots.values()]
-        additive = np.sum([kept for kept, _ in self._kept.values()], axis=0) if self._kept else np.zeros(sum(widths))
-        peaks = np.max([kept for _, kept in self._kept.values()], axis=0) if self._kept else np.zeros(3 * len(widths))
-        parts = np.split(additive, np.cumsum(widths)[:-1]) if widths else []
+        additive, peaks = self._totals()
+        parts = np.split(additive[: sum(widths)], np.cumsum(widths)[:-1]) if widths else []
         for k, (part, slot) in enumerate(zip(parts, self.slots.values(), strict=True)):
             yield Collected(
                 additive=part,
@@ -143,6 +148,13 @@ class StateWatch:
                 longest=int((self._stops - self._starts).max()) - 1,
                 bounded=slot.limit is not None,
             )
+
+    def _totals(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Add up all stretches; what a watch that sees more adds stands behind the sums of the slots."""
+        kept = list(self._kept.values())
+        if not kept:
+            return np.zeros(0), np.zeros(0)
+        return np.sum([part for part, _ in kept], axis=0), np.max([part for _, part in kept], axis=0)
 
     def _covariances(self) -> list[Covariance]:
         """One a slot, from the samples of positions that were read: the last token of a document is not."""

@@ -1,0 +1,84 @@
+"""Places in the exact stream to which a closer look returns: the state there, and the loss of single tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.engine.runner import Boundary
+from rnneval.engine.states import Vectors
+from rnneval.engine.watch import Watched, plain_step
+from rnneval.models.lm import RecurrentLM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A position in the stream."""
+
+    at: int
+    """The next input token."""
+    state: Vectors
+    """Before it, `(D,)`."""
+
+
+@dataclass(kw_only=True)
+class Anchors:
+    """Keeps the state at the first boundary at or after each of some positions, and the loss of some tokens."""
+
+    targets: NDArray[np.int64]
+    tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Scored tokens, ascending."""
+    places: dict[int, Place] = field(default_factory=dict)
+    """By target."""
+    nats: dict[int, float] = field(default_factory=dict)
+    """By token."""
+
+    def put(self, row: Boundary) -> None:
+        """See a segment; one that is read again is seen again."""
+        job, count = row.job, len(row.predicted.nats)
+        # A target that is itself a boundary belongs to the segment that ends there.
+        low, high = np.searchsorted(self.targets, [job.at - count + 1, job.at + 1])
+        for target in self.targets[low:high]:
+            self.places[int(target)] = Place(at=job.at, state=np.array(job.state))
+        low, high = np.searchsorted(self.tokens, [row.first, row.first + count])
+        for token in self.tokens[low:high]:
+            self.nats[int(token)] = float(row.predicted.nats[token - row.first])
+
+
+@dataclass(kw_only=True)
+class AnchorWatch:
+    """A watch that looks at nothing but its anchors."""
+
+    anchors: Anchors
+    weight: int = 0
+
+    def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
+        """Run the model."""
+        return plain_step(lm, ids, state)
+
+    def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+        """Keep nothing of a row."""
+        return [None] * len(counts)
+
+    def put(self, row: Boundary, stretch: int | None) -> None:
+        """Show it to the anchors."""
+        self.anchors.put(row)
+
+
+def spread(starts: NDArray[np.int64], stops: NDArray[np.int64], room: int, count: int, seed: int) -> NDArray[np.int64]:
+    """Choose up to `count` positions evenly spread over a text, each with `room` tokens after it in its document.
+
+    The seed moves all of them along by the same part of their distance.
+    """
+    possible = np.maximum(stops - starts - room, 0)
+    total = int(possible.sum())
+    if total == 0:
+        return np.zeros(0, np.int64)
+    count = min(count, total)
+    at = ((np.arange(count) + np.random.default_rng(seed).random()) * (total / count)).astype(np.int64)
+    document = np.searchsorted(np.cumsum(possible), at, side="right")
+    before = np.concatenate([[0], np.cumsum(possible)])
+    positions: NDArray[np.int64] = starts[document] + at - before[document]
+    return np.unique(positions)

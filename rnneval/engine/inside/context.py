@@ -1,0 +1,74 @@
+"""Does the model use its context? The loss of the same tokens with the state reset k tokens before them.
+
+The curve falls as long as more context helps, and is flat from the length that the model can use. Source:
+U. Khandelwal, H. He, P. Qi, D. Jurafsky: Sharp nearby, fuzzy far away: how neural language models use context. ACL 2018, section 4.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.engine.kernel import Kernel
+from rnneval.engine.plan import Shape
+from rnneval.engine.runner import Ids
+from rnneval.engine.states import Packing
+from rnneval.models.lm import RecurrentLM
+from rnneval.records.run import ContextCurve
+
+LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+ANCHORS = 256
+_STEP = 100  # tokens of one step: the longer lengths are multiples of it, so that few shapes are compiled
+
+
+def fitting_lengths(longest: int, lengths: Sequence[int] = LENGTHS) -> tuple[int, ...]:
+    """Give the lengths for which a document of so many tokens has room."""
+    return tuple(k for k in lengths if k < longest)
+
+
+def context_curve(
+    lm: RecurrentLM, text: Ids, whole: Mapping[int, float], lengths: Sequence[int]
+) -> ContextCurve | None:
+    """Measure the tokens of `whole` (their losses with all of their context) again, with each length of context."""
+    tokens = np.array(sorted(whole), np.int64)
+    if not len(tokens) or not lengths:
+        return None
+    full = np.array([whole[int(token)] for token in tokens], np.float64)
+    reader = _Reader(lm, len(tokens))
+    losses = [reader.losses(text, tokens, length) for length in lengths]
+    if not all(np.isfinite(loss).all() for loss in (full, *losses)):
+        return None
+    return ContextCurve(
+        lengths=tuple(lengths),
+        nats=tuple(float(loss.mean()) for loss in losses),
+        extra_error=tuple(
+            float((loss - full).std(ddof=1) / np.sqrt(len(full))) if len(full) > 1 else 0.0 for loss in losses
+        ),
+        whole=float(full.mean()),
+        anchors=len(tokens),
+    )
+
+
+class _Reader:
+    """Reads the tokens before some positions from the model's initial state, all positions at once."""
+
+    def __init__(self, lm: RecurrentLM, rows: int) -> None:
+        self._lm, self._rows = lm, rows
+        self._packing = Packing.of(lm)
+        self._kernels: dict[int, Kernel] = {}
+
+    def losses(self, text: Ids, tokens: NDArray[np.int64], length: int) -> NDArray[np.float64]:
+        """Give the loss of each token after `length` tokens of context, `(rows,)`."""
+        both = np.stack([text.ids(int(token) - length, int(token) + 1) for token in tokens])
+        state = self._packing.pack(self._lm.initial_state(self._rows)).numpy()
+        nats = np.zeros(0)
+        for start in range(0, length, _STEP):
+            part = both[:, start : min(start + _STEP, length) + 1]
+            stepped = self._kernel(part.shape[1] - 1).step(part[:, :-1], part[:, 1:], state)
+            state, nats = stepped.states, stepped.predicted.nats[:, -1]
+        return nats.astype(np.float64)
+
+    def _kernel(self, segment: int) -> Kernel:
+        if segment not in self._kernels:
+            self._kernels[segment] = Kernel(self._lm, self._packing, Shape(rows=self._rows, segment=segment))
+        return self._kernels[segment]

@@ -1,0 +1,157 @@
+"""`rnneval.trace`: what happens inside a model along a text, as a table and as a run record."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from rnneval.engine.inside.anchors import Anchors, spread
+from rnneval.engine.inside.context import ANCHORS, context_curve, fitting_lengths
+from rnneval.engine.inside.lyapunov import ROWS, SETTLING, STEPS, exponents
+from rnneval.engine.inside.samples import sampling
+from rnneval.engine.inside.table import write_trace
+from rnneval.engine.inside.tracing import TraceWatch
+from rnneval.engine.measure import Measured, measure
+from rnneval.engine.options import StateOptions, Streaming
+from rnneval.engine.record import Reading, run_record
+from rnneval.engine.stitch import TOLERANCE, Progress
+from rnneval.errors import UsageError, VocabularyError
+from rnneval.metrics.inside import findings
+from rnneval.models.lm import RecurrentLM
+from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
+from rnneval.text import EncodedText, Paths, TextOptions, encode
+
+_SEGMENT = 64
+
+
+def trace(
+    lm: RecurrentLM,
+    text: Paths,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    stride: int | None = None,
+    context: bool = False,
+    lyapunov: bool = False,
+    truncation: int | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    part: str | None = None,
+    normalize: str = "none",
+    newlines: str = "keep",
+    documents: str = "one",
+    unknown: str = "error",
+    tokens: str | None = None,
+    streams: int | str = "auto",
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+) -> Run:
+    """Look at the state of every layer along a text, over the exact carried stream.
+
+    Args:
+        lm: From `rnneval.open` or `rnneval.wrap`, with a vocabulary.
+        text: One or more files of UTF-8 text, joined in this order.
+        out: Where to write the tidy table (Parquet): every slot and gate at the stride, histograms, numbers a unit.
+        stride: Tokens from one line of the table to the next; 16 by default, more in texts above a million tokens.
+        context: Whether to measure the loss as a function of the length of context.
+        lyapunov: Whether to measure the largest Lyapunov exponents.
+        truncation: Through how many tokens the model was trained back in time, where known: for a finding.
+        thresholds: Other thresholds for the findings, by rule.
+        part: As in `rnneval.evaluate`, like all below.
+        normalize: See there.
+        newlines: See there.
+        documents: See there.
+        unknown: See there.
+        tokens: See there.
+        streams: See there.
+        tolerance: See there.
+        seed: Which row is audited, and where anchors are.
+        progress: Called with tokens scored and tokens in all.
+        command: What to record as the command that repeats it.
+
+    Returns:
+        The run record, with `states`, `gates` and, where asked for, `context` and `lyapunov`; what the rules find
+        stands among its warnings.
+
+    Raises:
+        UsageError, TextError, VocabularyError, CheckpointError: as `rnneval.evaluate`.
+        RecordError: the table cannot be written.
+    """
+    if stride is not None and stride < 1:
+        raise UsageError(f"--stride {stride} is not a number of tokens: give at least 1")
+    if lm.vocabulary is None:
+        raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
+    findings.require_known(thresholds or {})
+    options = TextOptions(
+        part=part, normalize=normalize, newlines=newlines, documents=documents, unknown=unknown, tokens=tokens
+    )
+    how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress)
+    with encode(text, lm.vocabulary, options) as encoded:
+        looking = _Looking(
+            lm, encoded, stride or sampling(encoded.tokens), context=context, lyapunov=lyapunov, seed=seed
+        )
+        measured = measure(lm, encoded, StateOptions(), how, watch=looking.watch)
+        states = looking.watch.finish()
+        run = run_record(lm, encoded, options, Reading(measured=measured, states=states), fitted=None, command=command)
+        run = msgspec.structs.replace(run, **looking.more(measured))
+        if out is not None:
+            described = {"rnneval.signature": run.signature, "rnneval.text": encoded.sha256}
+            described |= {"rnneval.checkpoint": lm.checkpoint.sha256, "rnneval.stride": str(looking.watch.stride)}
+            write_trace(out, looking.watch, described)
+    found = findings.find(findings.Facts(run=run, truncation=truncation), thresholds or {})
+    warnings = [*run.warnings, *looking.warnings, *(Warning(code=item.rule, message=item.message) for item in found)]
+    return msgspec.structs.replace(run, warnings=tuple(warnings))
+
+
+class _Looking:
+    """What is looked at beside the states, and where."""
+
+    def __init__(
+        self, lm: RecurrentLM, text: EncodedText, stride: int, *, context: bool, lyapunov: bool, seed: int
+    ) -> None:
+        self._lm, self._text = lm, text
+        starts, stops = text.document_starts, text.document_stops
+        longest = int((stops - starts).max())
+        self._lengths = fitting_lengths(longest) if context else ()
+        self._steps = min(STEPS + SETTLING, (longest - _SEGMENT - 2) // 50 * 50) if lyapunov else 0
+        room = max(self._lengths, default=0)
+        tokens = spread(starts, stops, room, ANCHORS, seed) + room if room else np.zeros(0, np.int64)
+        targets = np.zeros(0, np.int64)
+        if self._steps > SETTLING and lm.mixable:
+            targets = spread(starts, stops, self._steps + _SEGMENT + 1, ROWS, seed)
+        self._anchors = Anchors(targets=targets, tokens=tokens)
+        self.watch = TraceWatch(text, stride, self._anchors)
+        self._asked = {"context": context, "lyapunov": lyapunov}
+        self.warnings: list[Warning] = []
+
+    def more(self, measured: Measured) -> dict[str, Any]:
+        """Give more fields of the record."""
+        _, gates, _ = self.watch.spectra()
+        found: dict[str, Any] = {"gates": gates or None}
+        if self._asked["context"]:
+            curve = context_curve(self._lm, self._text, self._anchors.nats, self._lengths) if self._lm.mixable else None
+            found["context"] = curve
+            if curve is None:
+                self._warn(
+                    "no-context", "no context curve: the text is too short, or the model's start cannot be given"
+                )
+        if self._asked["lyapunov"]:
+            found["lyapunov"] = self._exponents()
+        return found
+
+    def _exponents(self) -> Any:
+        places = list(self._anchors.places.values())
+        if not places:
+            self._warn(
+                "no-lyapunov", f"no Lyapunov exponent: no document is longer than {SETTLING + 2 * _SEGMENT} tokens"
+            )
+            return None
+        found, missing = exponents(self._lm, self._text, places, self._steps)
+        for name, reason in missing.items():
+            self._warn("no-lyapunov", f"no Lyapunov exponent of {name}: {reason}")
+        return found or None
+
+    def _warn(self, code: str, message: str) -> None:
+        self.warnings.append(Warning(code=code, message=message))

@@ -1,0 +1,72 @@
+"""The gradient record: what `rnneval gradients` measured. Schema `rnneval.gradients/1`."""
+
+from rnneval.records._base import Value
+from rnneval.records.run import Checkpoint, Count, Text, Warning  # noqa: A004 - the record's own word
+from rnneval.records.wiring import Finding
+
+
+class VariableGradient(Value, frozen=True, kw_only=True):
+    """The gradient of the mean loss of a segment with respect to one variable, over segments of held-out text."""
+
+    layer: str
+    variable: str
+    """`kernel`, `recurrent_kernel`, `bias`, `embeddings`, …"""
+    norm_mean: float
+    """Mean over segments of ‖gradient‖₂."""
+    norm_max: float
+    norm_of_mean: float
+    """‖mean of the gradients‖₂: far below `norm_mean` where segments pull in different directions."""
+    weight_norm: float
+
+
+class ThroughTime(Value, frozen=True, kw_only=True):
+    """How the gradient of one token's loss falls off backwards in time, in one slot of one layer.
+
+    Over anchors, the ratio ‖∂loss_T/∂s_{T−k}‖ / ‖∂loss_T/∂s_{T−base}‖ of the total derivatives.
+    """
+
+    median: tuple[float, ...]
+    """By lag, from 0."""
+    low: tuple[float, ...]
+    """The 5th percentile over anchors."""
+    high: tuple[float, ...]
+    """The 95th."""
+    base: Count
+    """The first lag at which the slot acts on the loss: 0; for the c of an LSTM 1, since it acts through the next h."""
+    decay: float
+    """Factor a token: the geometric mean of the median's steps up to the lag at which 99 % is gone."""
+    gone: Count | None = None
+    """The first lag after which the median stays under 0.01; absent where it does not within the lags looked at."""
+
+
+class Gradients(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gradients/1"):
+    """Gradients on held-out text, by variable and back through time."""
+
+    rnneval: str
+    created: str
+    command: tuple[str, ...]
+    signature: str
+    checkpoint: Checkpoint
+    text: Text
+    truncation: Count
+    """Tokens of a segment: how far a gradient of `variables` reaches back."""
+    segments: Count
+    """How many segments `variables` are made of, evenly spread over the text, each from its carried state."""
+    loss: float
+    """Mean nats a token of these segments."""
+    variables: dict[str, VariableGradient]
+    """By `LAYER.VARIABLE`."""
+    anchors: Count
+    """How many tokens `through_time` is made of."""
+    lags: Count
+    """How far back it was looked."""
+    through_time: dict[str, ThroughTime]
+    """By `LAYER.SLOT`."""
+    findings: tuple[Finding, ...]
+    warnings: tuple[Warning, ...]
+
+    def save(self, path: str) -> None:
+        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
+        from rnneval.recordfile import write
+
+        write(self, path)
