@@ -166,7 +166,8 @@ def _silent(tree: ast.Module) -> Iterator[str]:
 
 
 def test_files_are_small() -> None:
-    sizes = {path: path.read_text(encoding="utf-8").count("\n") for path in [*FILES, *(ROOT / "tests").rglob("*.py")]}
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if "corpus" not in path.parts]  # lists of models, as data
+    sizes = {path: path.read_text(encoding="utf-8").count("\n") for path in [*FILES, *tests]}
     assert {_name(path): lines for path, lines in sizes.items() if lines >= MOST_LINES} == {}
 
 

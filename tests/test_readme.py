@@ -74,10 +74,6 @@ def test_help_of_a_command_that_it_names(command: str) -> None:
     assert "Example: rnneval " in ran.output
 
 
-def test_every_command_is_shown() -> None:
-    assert {words[0] for words in _command_lines()} >= set(COMMANDS)
-
-
 def test_options_in_its_text_exist() -> None:
     """Options quoted in the text are options of some command, or of the tools that it names."""
     known = {option for command in COMMANDS for option in _options(command)} | {"--help"}

@@ -104,13 +104,34 @@ def label(schema: str) -> str:
     return "schema-" + schema.replace(".", "-").replace("/", "-")
 
 
-def record(module: str) -> str:
-    """The keys of every value of a file of `rnneval/records/`, the record itself first."""
-    tree = ast.parse((ROOT / "rnneval" / "records" / f"{module}.py").read_text(encoding="utf-8"))
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    whole_first = sorted(classes, key=lambda node: not any(word.arg == "tag" for word in node.keywords))
-    about = {node.name: _cell(ast.get_docstring(node) or "") for node in classes}
-    return "\n\n".join(_value(node, about) for node in whole_first)
+def records() -> str:
+    """Every file of `rnneval/records/` with the keys of its values: as the schemas, then what they share."""
+    files = [_Module(path) for path in sorted((ROOT / "rnneval" / "records").glob("[!_]*.py"))]
+    order = recordfile.schema_names()
+    place = {schema: number for number, schema in enumerate(order)}
+    return "\n\n".join(_record(file) for file in sorted(files, key=lambda file: place.get(file.schema, len(order))))
+
+
+class _Module:
+    """A file of `rnneval/records/`, read as source."""
+
+    def __init__(self, path: Path) -> None:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        self.text = ast.get_docstring(tree) or ""
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        self.classes = sorted(classes, key=lambda node: not _tag(node))  # the record itself first
+        self.schema = next((tag for node in classes if (tag := _tag(node))), "")
+        self.title = self.classes[0].name if self.schema else path.stem.capitalize()
+
+
+def _tag(node: ast.ClassDef) -> str:
+    return next((ast.literal_eval(word.value) for word in node.keywords if word.arg == "tag"), "")
+
+
+def _record(file: _Module) -> str:
+    about = {node.name: _cell(ast.get_docstring(node) or "") for node in file.classes}
+    head = f"(record-{file.title.lower()})=\n## {file.title}\n\n{file.text}"
+    return "\n\n".join([head, *(_value(node, about) for node in file.classes)])
 
 
 def _value(node: ast.ClassDef, about: dict[str, str]) -> str:
@@ -121,8 +142,7 @@ def _value(node: ast.ClassDef, about: dict[str, str]) -> str:
 
 
 def _keys(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
-    tag = next((ast.literal_eval(word.value) for word in node.keywords if word.arg == "tag"), None)
-    if tag is not None:
+    if tag := _tag(node):
         yield "schema", "str", f"Always `{tag}`."
     for place, item in enumerate(node.body):
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
@@ -201,7 +221,7 @@ PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "commands": commands,
     "schemas": schemas,
-    **{f"{name} record": partial(record, name) for name in ("run", "wiring", "gate", "opened")},
+    "records": records,
     "other pages": other_pages,
     "unreleased": unreleased,
 }
