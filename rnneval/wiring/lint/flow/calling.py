@@ -181,6 +181,10 @@ def _method(machine: Machine, node: ast.Call, callee: Method, arguments: Argumen
         return layercall.graph_call(machine, node, owner, arguments)
     if name in operations.CHANGES and isinstance(node.func, ast.Attribute):
         return _change(machine, node, owner, name, arguments)
+    if name == "assign" and arguments.positional and isinstance(node.func, ast.Attribute):
+        mark_read(machine, arguments.positional[0])
+        mutation.rebind(machine, node.func.value, owner, arguments.positional[0])
+        return arguments.positional[0]
     return _plain_method(machine, node, owner, name, arguments)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rnneval.wiring.lint.flow.carry import left_at
-from rnneval.wiring.lint.flow.facts import Event, Facts
+from rnneval.wiring.lint.flow.facts import Event, Facts, Function
 from rnneval.wiring.lint.flow.relations import judged, sources, stacked
 from rnneval.wiring.lint.flow.values import Emitted, Incoming, Many, Table, Value, options
 
@@ -25,6 +25,8 @@ def arrivals(facts: Facts) -> Iterator[Arrival]:
     for function in facts.functions:
         events = [event for event in facts.of(function) if judged(event)]
         for carried in function.carried:
+            if carried.how == "returned" and _encodes(function):
+                continue
             for event in events:
                 for slot, value in sources(event):
                     if isinstance(value, Incoming) and value.carrier == carried.carrier and not value.sliced:
@@ -33,9 +35,16 @@ def arrivals(facts: Facts) -> Iterator[Arrival]:
                             yield Arrival(event, slot, value, left, carried.how)
 
 
+def _encodes(function: Function) -> bool:
+    """Believe an encoder that it is called once a text: what it gives back goes to a decoder, not to itself."""
+    return "encoder" in f"{function.owner or ''} {function.name}".lower()
+
+
 def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:
     """Give the layers that take in, whole, what another layer of the stack has taken in, where one state comes back."""
     for function in facts.functions:
+        if _encodes(function):
+            continue
         single = {carried.carrier for carried in function.carried if _one_state(carried.left)}
         seen: dict[Incoming, Event] = {}
         for event in facts.of(function):

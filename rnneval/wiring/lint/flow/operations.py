@@ -4,6 +4,8 @@ SAME_STATE = frozenset(
     [
         "detach",
         "clone",
+        "read_value",
+        "value",
         "contiguous",
         "to",
         "cuda",

@@ -27,7 +27,7 @@ def models(facts: Facts) -> list[Stateful]:
     makers = _makers(facts.tree, layers)
     found: dict[tuple[int, str], Stateful] = {}
     for scope in (facts.tree, *(node for node in ast.walk(facts.tree) if isinstance(node, _SCOPES[:2]))):
-        for name, node in _holders(scope, layers, makers):
+        for name, node in _holders(scope, layers, makers, _all(facts)):
             model = found.setdefault((id(scope), name), Stateful(name))
             model.layers += _inside(node, layers)
         for name in [name for owner, name in found if owner == id(scope)]:
@@ -41,6 +41,10 @@ def _always_stateful(facts: Facts) -> dict[int, ast.AST]:
     for key, spec in facts.specs.items():
         said.setdefault(id(facts.places[key]), set()).add(spec.stateful)
     return {id(node): node for node in facts.places.values() if said.get(id(node)) == {True}}
+
+
+def _all(facts: Facts) -> set[int]:
+    return {id(node) for node in facts.places.values()}
 
 
 def _own(scope: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
@@ -63,8 +67,12 @@ def _makers(tree: ast.Module, layers: dict[int, ast.AST]) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, _SCOPES) and _inside(node, layers)}
 
 
-def _holders(scope: ast.AST, layers: dict[int, ast.AST], makers: set[str]) -> Iterator[tuple[str, ast.AST]]:
-    made_here = any(id(node) in layers for node, _ in _own(scope))
+def _holders(
+    scope: ast.AST, layers: dict[int, ast.AST], makers: set[str], every: set[int]
+) -> Iterator[tuple[str, ast.AST]]:
+    own = {id(node) for node, _ in _own(scope)} & every
+    # A functional model is known to be stateful only where no layer of the scope is not.
+    made_here = bool(own) and own <= set(layers)
     for node, _ in _own(scope):
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Call):
             name, called = _plain(node.targets[0]), _last(node.value.func)

@@ -23,7 +23,8 @@ return x, (s1, s2)
 
 ## When it is silent
 Where the pairing of what comes in and what goes out is not certain; layers that do not stand in one stack; an
-encoder whose zero states are given to all of its layers and whose own states are returned apart.
+encoder whose zero states are given to all of its layers and whose own states are returned apart; classes and
+functions that call themselves an encoder, since what they return goes to a decoder.
 
 ## References
 The invariant: S_out(l) at t−1 is S_in(l) at t. Hochreiter, Schmidhuber (1997), *Long Short-Term Memory*.

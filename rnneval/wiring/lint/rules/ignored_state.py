@@ -64,7 +64,8 @@ def _ignoring(function: Function, events: list[Event], values: list[Value]) -> E
     given = {number for value in values for number in emissions(value)}
     returned = {number for _, value in function.returns for number in emissions(value)}
     for event in events:
-        if event.number in given and event.number in returned and not event.spec.stateful and _starts_anew(event):
+        replaced = event.number in given or any(value == event.state for value in values)
+        if replaced and event.number in returned and not event.spec.stateful and _starts_anew(event):
             return event
     return None
 
