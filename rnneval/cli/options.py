@@ -23,6 +23,7 @@ class CheckpointOptions:
     vocab: str | None
     vocab_from: tuple[str, ...]
     expect_sha256: str | None
+    window: int | None
 
     def open(self, checkpoint: str) -> "RecurrentLM":
         """Open it; see `rnneval.open`."""
@@ -36,6 +37,7 @@ class CheckpointOptions:
             vocabulary=self.vocab,
             vocabulary_from=self.vocab_from or None,
             expect_sha256=self.expect_sha256,
+            window=self.window,
         )
 
 
@@ -59,7 +61,7 @@ _CHECKPOINT = (
     click.option(
         "--builder",
         metavar="FILE.py:NAME|package.module:NAME",
-        help="Your own code that makes the model, for files that hold weights alone. Importing it runs it.",
+        help="Your own code: what makes the model, or the layers that a whole model asks for. Importing it runs it.",
     ),
     click.option(
         "--builder-arg", multiple=True, metavar="NAME=VALUE", help="What to call the builder with; may be repeated."
@@ -72,6 +74,12 @@ _CHECKPOINT = (
         help="Take the vocabulary from the training text: its sorted distinct characters.",
     ),
     click.option("--expect-sha256", metavar="HEX", help="Refuse a checkpoint with another hash."),
+    click.option(
+        "--window",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Tokens of a window, for a window model whose input does not say it.",
+    ),
 )
 _TEXT = (
     click.option(

@@ -31,6 +31,7 @@ def evaluate(
     tokens: str | None = None,
     state: str = "carry",
     segment: int | None = None,
+    pad: bool = False,
     streams: int | str = "auto",
     tolerance: float = TOLERANCE,
     seed: int = 0,
@@ -55,6 +56,7 @@ def evaluate(
         tokens: `char`, `byte` or `word`; by default told by the vocabulary.
         state: `carry` from the first token of a document to its last, or `reset` every `segment` tokens.
         segment: Tokens of a row in one step; with `carry` it changes no result.
+        pad: For a window model: score the tokens before the first whole window too, after ids 0.
         streams: Rows side by side; changes no valid result. `auto` chooses from the length of the text.
         tolerance: When two states count as equal, as |Δ| / (1 + |s|) in every unit; 0 asks for equality.
         seed: Which row is audited.
@@ -78,18 +80,19 @@ def evaluate(
     options = TextOptions(
         part=part, normalize=normalize, newlines=newlines, documents=documents, unknown=unknown, tokens=tokens
     )
-    stateful = StateOptions(state=state, segment=segment)
+    stateful = StateOptions(state=state, segment=segment, window=lm.window, pad=pad)
     how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
-    sound = soundness_of(lm, declare, seed=seed) if check else UNCHECKED
+    whole = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
+    sound = soundness_of(lm, declare, seed=seed) if check and whole else UNCHECKED
     fitted = None if fit_on is None else _counts(lm, fit_on, replace(options, part=None))
     with encode(text, lm.vocabulary, options) as encoded:
         if sound.leaks:
             # What such a model gives depends on how the text is divided, and on what stands behind its end.
             how = replace(how, streams=1, padded=False)
             stateful = replace(stateful, segment=stateful.segment or LEAK_SEGMENT)
-        watch = StateWatch(encoded) if states else None
+        watch = StateWatch(encoded) if states and whole else None
         reading = Reading(
             measured=measure(lm, encoded, stateful, how, losses=losses, watch=watch),
             states=watch.finish() if watch is not None else None,

@@ -61,7 +61,7 @@ def measure(
         began = time.perf_counter()
         stitched = Stitching(runner, stitch, observations, how.tolerance, watch).run(how.progress)
         seconds = time.perf_counter() - began
-        _show(lm, text, observations, collected, losses)
+        _show(lm, text, observations, collected, losses, unscored=stateful.unscored)
     _require_positive(lm, collected)
     return Measured(
         collected=collected, shape=shape, stitched=stitched, state_signature=stateful.signature, seconds=seconds
@@ -74,13 +74,15 @@ def _show(
     observations: Observations,
     collected: Collector,
     losses: str | os.PathLike[str] | None,
+    *,
+    unscored: int,
 ) -> None:
     if losses is None:
-        show(text, observations, [collected])
+        show(text, observations, [collected], unscored=unscored)
         return
     described = {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256}
     with losses_written(losses, text, described) as writer:
-        show(text, observations, [collected, writer])
+        show(text, observations, [collected, writer], unscored=unscored)
 
 
 def _require_positive(lm: RecurrentLM, collected: Collector) -> None:

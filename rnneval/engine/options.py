@@ -15,8 +15,16 @@ class StateOptions:
 
     state: str = "carry"
     segment: int | None = None
+    window: int | None = None
+    """N of a window model: its state is the last N − 1 ids, so that nothing is carried or reset."""
+    pad: bool = False
+    """Whether the tokens before the first whole window are scored too, after ids 0."""
 
     def __post_init__(self) -> None:
+        if self.window is None and self.pad:
+            raise UsageError("--pad is for window models (N tokens in, one prediction out): this model carries a state")
+        if self.window is not None and self.state == "reset":
+            raise UsageError(f"--state reset: a window model knows nothing but the last {self.window} tokens anyway")
         if self.state not in {"carry", "reset"}:
             raise UsageError(f"--state {self.state!r} is not known: give carry or reset")
         if self.segment is not None and self.segment < 1:
@@ -27,7 +35,14 @@ class StateOptions:
     @property
     def signature(self) -> str:
         """What two numbers must share: the length of a step is part of it only where the state is reset with it."""
+        if self.window is not None:
+            return f"state:window-{self.window}{'+pad' if self.pad else ''}"
         return f"state:reset-{self.segment}" if self.state == "reset" else "state:carry"
+
+    @property
+    def unscored(self) -> int:
+        """How many tokens at the start of each document are not scored: the first, or a window model's first N."""
+        return 1 if self.window is None or self.pad else self.window
 
     @property
     def step(self) -> int | None:

@@ -38,29 +38,29 @@ class Observer(Protocol):
         ...
 
 
-def show(text: EncodedText, observations: Observations, observers: Iterable[Observer]) -> None:
-    """Show every scored token once, in the order of the text; the first token of a document is not scored."""
+def show(text: EncodedText, observations: Observations, observers: Iterable[Observer], *, unscored: int = 1) -> None:
+    """Show every scored token once, in the order of the text; a document's first `unscored` tokens are not scored."""
     observers = tuple(observers)
     for start in range(0, text.tokens, _CHUNK):
         stop = min(start + _CHUNK, text.tokens)
-        wanted = _scored(text, start, stop)
+        wanted = _scored(text, start, stop, unscored)
         if not wanted.any():
             continue
-        seen = _seen(text, start, stop, wanted)
+        seen = _seen(text, start, stop, wanted, unscored)
         scored = _scored_tokens(seen, observations, start, stop, wanted)
         for observer in observers:
             observer.add(seen, scored)
 
 
-def _scored(text: EncodedText, start: int, stop: int) -> NDArray[np.bool_]:
-    wanted = np.ones(stop - start, np.bool_)
-    low, high = np.searchsorted(text.document_starts, [start, stop])
-    wanted[text.document_starts[low:high] - start] = False
+def _scored(text: EncodedText, start: int, stop: int, unscored: int) -> NDArray[np.bool_]:
+    places = np.arange(start, stop)
+    document = np.searchsorted(text.document_starts, places, side="right") - 1
+    wanted: NDArray[np.bool_] = places - text.document_starts[document] >= unscored
     return wanted
 
 
-def _seen(text: EncodedText, start: int, stop: int, wanted: NDArray[np.bool_]) -> Seen:
-    piece = text.read(start, stop)
+def _seen(text: EncodedText, start: int, stop: int, wanted: NDArray[np.bool_], unscored: int) -> Seen:
+    piece = text.read(start, stop, scored_from=unscored)
     columns = {name: getattr(piece, name)[wanted] for name in _COLUMNS}
     return Seen(positions=np.arange(start, stop)[wanted], **columns)
 

@@ -34,6 +34,7 @@ EXIT_NOT_VALID = 1
 @click.option(
     "--segment", type=click.IntRange(min=1), metavar="N", help="Tokens a step; with --state reset, of a state."
 )
+@click.option("--pad", is_flag=True, help="Of a window model, score the tokens before the first whole window, too.")
 @click.option(
     "--streams", default="auto", show_default=True, metavar="N|auto", help="Rows side by side; changes no result."
 )
@@ -61,6 +62,7 @@ def command(
     quiet: bool,
     state: str,
     segment: int | None,
+    pad: bool,
     streams: str,
     tolerance: float,
     seed: int,
@@ -86,6 +88,7 @@ def command(
             **reading.as_arguments(),
             state=state,
             segment=segment,
+            pad=pad,
             streams=int(streams) if streams.isdecimal() else streams,
             tolerance=tolerance,
             seed=seed,
