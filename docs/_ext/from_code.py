@@ -135,20 +135,22 @@ def _record(file: _Module) -> str:
 
 
 def _value(node: ast.ClassDef, about: dict[str, str]) -> str:
-    """A table of one value's keys; a key that says nothing of its own says what its type is."""
-    rows = [f"| `{key}` | `{kind}` | {said or about.get(kind, '')} |" for key, kind, said in _keys(node)]
+    """A table of one value's keys."""
+    rows = [f"| `{key}` | `{kind}` | {said} |" for key, kind, said in _keys(node, about)]
     head = f"### {node.name}\n\n{ast.get_docstring(node) or ''}"
     return "\n".join([head, "", "| key | type | meaning |", "| --- | --- | --- |", *rows]) if rows else head
 
 
-def _keys(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
+def _keys(node: ast.ClassDef, about: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Key, type and meaning; a key that has no text of its own says what its type is."""
     if tag := _tag(node):
         yield "schema", "str", f"Always `{tag}`."
     for place, item in enumerate(node.body):
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
             after = node.body[place + 1] if place + 1 < len(node.body) else None
             kind, optional = _kind(item)
-            yield _name(item.target.id, item.value), kind, ("*Optional.* " if optional else "") + _cell(_string(after))
+            said = _cell(_string(after)) or about.get(kind, "")
+            yield _name(item.target.id, item.value), kind, f"*Optional.* {said}".rstrip() if optional else said
 
 
 def _name(attribute: str, default: ast.expr | None) -> str:
