@@ -26,6 +26,16 @@ def shelf(tmp_path_factory):
     return make_shelf(tmp_path_factory.mktemp("shelf"))
 
 
+@pytest.fixture(scope="session")
+def record(shelf, tmp_path_factory):
+    """The run record of the model on the shelf, as a file; read only."""
+    from rnneval.cli.main import run
+
+    out = tmp_path_factory.mktemp("record") / "run.json"
+    assert run(["evaluate", str(shelf / "flat.keras"), str(shelf.text), "--out", str(out), "--quiet"]) == 0
+    return out
+
+
 @pytest.fixture
 def refused(capsys):
     """Run a command that must refuse its input: exit code 2, nothing on standard output, one line of error."""

@@ -4,7 +4,10 @@ import os
 import pkgutil
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -19,8 +22,40 @@ EXIT_INTERRUPTED = 130
 _ORDER = ("evaluate", "open", "check", "lint", "trace", "gradients", "compare", "gate", "plot", "report", "sweep")
 
 
+class _ReaderLeftError(Exception):
+    """Whoever read our standard output has closed it."""
+
+
+@contextmanager
+def _closed_pipe_told() -> Iterator[None]:
+    """Tell a closed pipe before click and rich make exit code 1 of it, each in a way of its own."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise _ReaderLeftError from error
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):
+            raise _ReaderLeftError from error
+        raise
+
+
 class Commands(click.Group):
     """The files of `commands/`, each imported only when it is asked for."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the arguments, which prints the help where that is asked for."""
+        with _closed_pipe_told():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _closed_pipe_told():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of a person's work."""
@@ -56,8 +91,8 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("rnneval: interrupted", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`rnneval … | head`): nothing to say, and Python must not say it at exit either.
+    except _ReaderLeftError:
+        # `rnneval … | head`: nothing to say, and Python must not say it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -87,4 +122,6 @@ def _message(error: Exception) -> str:
         return error.format_message()
     if isinstance(error, RnnevalError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory: a smaller --segment or fewer --streams need less"
     return f"this is a defect of rnneval ({type(error).__name__}: {error}); RNNEVAL_DEBUG=1 shows where"

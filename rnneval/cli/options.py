@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rnneval.errors import UsageError
+from rnneval.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
     from rnneval.models import RecurrentLM
@@ -162,6 +163,19 @@ def output_options(*formats: str) -> Callable[[F], F]:
         return command
 
     return add
+
+
+def require_place(*paths: str | None) -> None:
+    """Refuse a file to write that cannot be, before the work and not after it.
+
+    Raises:
+        RecordError: it is a folder, or its folder is not there.
+    """
+    for path in filter(None, paths):
+        if Path(path).is_dir():
+            raise RecordError(f"{path}: cannot be written: it is a folder: name a file in it")
+        if not Path(path).absolute().parent.is_dir():
+            raise RecordError(f"{path}: cannot be written: its folder is not there: make it first")
 
 
 def require(condition: object, message: str) -> None:

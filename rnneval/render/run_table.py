@@ -27,7 +27,7 @@ def run_table(run: Run) -> RenderableType:
 def _title(run: Run) -> Text:
     path = visible(run.checkpoint.path) or "model in memory"
     text = listed([visible(file.path) for file in run.text.files], most=3)
-    part = f" [{run.text.part}]" if run.text.part else ""
+    part = f" [{visible(run.text.part)}]" if run.text.part else ""
     return Text.assemble((path, "bold"), " on ", (f"{text}{part}", "bold"))
 
 

@@ -68,7 +68,7 @@ def test_the_order_in_which_layers_are_made_does_not_matter(shelf, builder, tmp_
     from rnneval.cli.main import run
 
     turned = ("self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)\n        self.gru", "self.gru")
-    back = (
+    back = ("self.dense = keras", f"{turned[0].splitlines()[0]}\n        self.dense = keras")
         "self.dense = keras",
         "self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)\n        self.dense = keras",
     )

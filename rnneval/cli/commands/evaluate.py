@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import CheckpointOptions, TextChoices, checkpoint_options, output_options, text_options
+from rnneval.cli.options import (
+    CheckpointOptions,
+    TextChoices,
+    checkpoint_options,
+    output_options,
+    require_place,
+    text_options,
+)
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.recordfile import encode, write
 
@@ -79,6 +86,7 @@ def command(
 
     The state is carried through each document. The number comes with a signature that says what it is.
     """
+    require_place(out, losses)
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
         from rnneval.engine import evaluate
 

@@ -2,7 +2,7 @@
 
 import click
 
-from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options
+from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require_place
 from rnneval.cli.terminal import chatter_held
 from rnneval.recordfile import encode, write
 
@@ -20,6 +20,7 @@ def command(
     opening: CheckpointOptions,
 ) -> None:
     """Show what a CHECKPOINT is: format, state contract, layers, vocabulary, all that is assumed. Evaluates nothing."""
+    require_place(out)
     with chatter_held():
         from rnneval.models.describe import opened
 

@@ -1,0 +1,237 @@
+"""`rnneval evaluate` as a person calls it: the number, the record, and every input that it must refuse."""
+
+import errno
+import json
+import os
+import signal
+
+import jsonschema
+import keras
+import numpy as np
+import pytest
+
+from rnneval import recordfile
+from rnneval.cli.commands import evaluate as evaluate_command
+from rnneval.cli.main import run
+from tests.shelf import LETTERS
+
+
+@pytest.fixture
+def evaluated(shelf, tmp_path, capsys):
+    """Evaluate something of the shelf; give exit code, record and what was printed."""
+
+    def evaluated(checkpoint, *more, text=None):
+        out = tmp_path / "run.json"
+        code = run([str(a) for a in ("evaluate", checkpoint, text or shelf.text, "--out", out, *more)])
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        return code, recordfile.read(out), captured.out
+
+    return evaluated
+
+
+@pytest.mark.parametrize(
+    ("name", "builder"),
+    [("flat.h5", None), ("my.weights.h5", "MyModel"), ("ckpt_root", "MyModel"), ("flat_ckpt", "flat")],
+)
+def test_every_format_gives_the_total_of_the_float64_loop(evaluated, shelf, name, builder):
+    options = ["--builder", f"{shelf / 'model.py'}:{builder}"] if builder else []
+    code, found, _ = evaluated(shelf / name, *options, "--no-check", "--quiet")
+    assert code == 0
+    assert found.total_nats == pytest.approx(shelf.total_nats, rel=1e-6)
+    assert (found.tokens.total, found.tokens.scored, found.tokens.unscored) == (240, 239, 1)
+
+
+def test_the_record_says_what_was_measured(record, shelf):
+    found = recordfile.read(record)
+    assert found.total_nats == pytest.approx(shelf.total_nats, rel=1e-6)
+    assert found.scores["perplexity"].value == pytest.approx(np.exp(shelf.total_nats / 239), rel=1e-6)
+    assert found.scores["bits_per_char"].value == pytest.approx(shelf.total_nats / 239 / np.log(2), rel=1e-6)
+    assert found.baselines["uniform"] == pytest.approx(np.log(10))
+    assert (found.valid, found.checkpoint.format, found.vocabulary.size) == (True, "keras", 10)
+    assert found.command[:2] == ("rnneval", *found.command[1:2])
+    jsonschema.validate(json.loads(record.read_text()), recordfile.json_schema("rnneval.run/1"))
+
+
+def test_json_is_the_record_and_nothing_else(evaluated, shelf):
+    code, found, printed = evaluated(shelf / "flat.keras", "--format", "json", "--quiet", "--no-check")
+    assert code == 0
+    assert recordfile.decode(printed) == found
+    assert printed.count("\n") == 1
+
+
+def test_the_table_shows_scores_signature_and_files(evaluated, shelf):
+    _, found, printed = evaluated(shelf / "flat.keras", "--no-check")
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["perplexity", f"{found.scores['perplexity'].value:.5g}"] in [line[:2] for line in lines]
+    assert found.signature in printed
+    assert "240 = 239 scored + 1 unscored" in printed
+
+
+def test_quiet_prints_nothing(evaluated, shelf):
+    assert evaluated(shelf / "flat.keras", "--quiet", "--no-check")[2] == ""
+
+
+def test_a_loss_above_uniform_is_a_warning_and_with_strict_an_exit_code_of_1(evaluated, shelf):
+    turned = shelf / "turned.json"
+    turned.write_text(json.dumps(list(LETTERS[::-1])))
+    code, found, printed = evaluated(shelf / "flat.keras", "--vocab", turned, "--no-check")
+    assert (code, found.valid) == (0, True)
+    assert "worse-than-uniform" in {warning.code for warning in found.warnings}
+    assert "nats a token is worse than guessing (2.303)" in " ".join(printed.split())
+    assert evaluated(shelf / "flat.keras", "--vocab", turned, "--no-check", "--strict", "--quiet")[0] == 1
+
+
+def saved(path, *, head=None, dense_weights=None):
+    """A model of one layer whose end is made for the test."""
+    ids = keras.Input((None,), dtype="int32")
+    dense = keras.layers.Dense(len(LETTERS))
+    x = dense(keras.layers.GRU(3, return_sequences=True)(keras.layers.Embedding(len(LETTERS), 3)(ids)))
+    model = keras.Model(ids, head(x) if head else x)
+    dense.set_weights(dense_weights)
+    model.save(path)
+    (path.parent / "vocab.json").write_text(json.dumps(list(LETTERS)))
+    return path
+
+
+def test_losses_that_are_not_finite_make_the_run_not_valid(evaluated, tmp_path):
+    """Every weight is finite, but the difference of two logits is beyond float32: all but 'b' have infinite losses."""
+    bias = np.full(10, -3e38)
+    bias[LETTERS.index("b")] = 3e38
+    path = saved(tmp_path / "m.keras", dense_weights=[np.zeros((3, 10)), bias])
+    text = tmp_path / "t.txt"
+    text.write_text("abbbabc")
+    code, found, printed = evaluated(path, "--no-check", text=text)
+    assert (code, found.valid, found.total_nats, found.scores) == (1, False, None, {})
+    said = next(warning.message for warning in found.warnings if warning.code == "not-finite")
+    assert said.startswith("the loss of token 4 (byte 4 of the text) is inf")
+    assert "not valid: none of this is a perplexity" in printed
+
+
+def test_a_probability_of_zero_is_refused_with_its_position(refused, tmp_path):
+    """Softmax of logits (0, …, 0, 1000 for the last letter): p = 0 for every other letter. The first to come is 'a'."""
+    bias = np.zeros(10)
+    bias[9] = 1000.0
+    path = saved(tmp_path / "m.keras", head=keras.ops.softmax, dense_weights=[np.zeros((3, 10)), bias])
+    text = tmp_path / "t.txt"
+    text.write_text("ahhhah")
+    said = refused("evaluate", path, text, "--no-check")
+    assert "the model gives probability 0 to token 4 (byte 4 of the text): its loss is infinite" in said
+
+
+TEXTS = {
+    "missing": (None, "t.txt: no such file: give the path of a UTF-8 text"),
+    "empty": (b"", "t.txt: the text is empty, at least 2 tokens are needed"),
+    "one token": (b"a", "the text has 1 token, at least 2 are needed"),
+    "not UTF-8": (b"abc\xff", "byte 0xFF at offset 3"),
+    "unknown": (b"abcXaXZ", "3 characters the vocabulary lacks"),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_texts_that_cannot_be_scored(refused, shelf, tmp_path, case):
+    content, said = TEXTS[case]
+    text = tmp_path / "t.txt"
+    if content is not None:
+        text.write_bytes(content)
+    assert said in refused("evaluate", shelf / "flat.keras", text, "--no-check")
+
+
+def test_where_the_first_unknown_character_is(refused, shelf, tmp_path):
+    (tmp_path / "t.txt").write_text("abc\nabXa")
+    said = refused("evaluate", shelf / "flat.keras", tmp_path / "t.txt", "--no-check")
+    assert "'X'" in said
+    assert "6" in said  # its offset
+
+
+VOCABULARIES = {
+    "too small": (list(LETTERS[:-2]), "too small"),
+    "too large": ([*LETTERS, "x", "y"], "too large"),
+    "twice": ([*LETTERS[:-1], "a"], "one-to-one"),
+    "a gap": ({c: 2 * k for k, c in enumerate(LETTERS)}, "ids must run from 0 or 1 without a gap"),
+}
+
+
+@pytest.mark.parametrize("case", VOCABULARIES)
+def test_vocabularies_that_do_not_fit(refused, shelf, tmp_path, case):
+    tokens, said = VOCABULARIES[case]
+    path = tmp_path / "v.json"
+    path.write_text(json.dumps(tokens))
+    for command in (["evaluate", shelf / "flat.keras", shelf.text], ["open", shelf / "flat.keras"]):
+        assert said in refused(*command, "--vocab", path)
+
+
+def test_without_a_vocabulary_it_says_what_to_give(refused, shelf, tmp_path):
+    (tmp_path / "m.keras").write_bytes((shelf / "flat.keras").read_bytes())
+    said = refused("evaluate", tmp_path / "m.keras", shelf.text)
+    assert "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT" in said
+
+
+def test_two_vocabularies_given(refused, shelf):
+    said = refused(
+        "evaluate", shelf / "flat.keras", shelf.text, "--vocab", shelf / "vocab.json", "--vocab-from", shelf.text
+    )
+    assert "both a vocabulary and a text to take it from are given" in said
+
+
+USAGE = {
+    "no text": ((), "Missing argument 'TEXT"),
+    "state": (("--state", "sometimes"), "'sometimes' is not one of 'carry', 'reset'"),
+    "reset": (("--state", "reset"), "--state reset needs --segment N"),
+    "segment": (("--segment", "0"), "0 is not in the range x>=1"),
+    "no such option": (("--vocabulary", "x"), "No such option"),
+    "builder": (("--builder", "a.py:b"), "holds the whole model: open it without --builder"),
+    "hash": (("--expect-sha256", "ab"), "its SHA-256 is "),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_options_that_cannot_be(refused, shelf, case):
+    more, said = USAGE[case]
+    text = [] if case == "no text" else [shelf.text]
+    assert said in refused("evaluate", shelf / "flat.keras", *text, *more)
+
+
+def test_a_full_disk_leaves_the_old_record(refused, shelf, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    out = tmp_path / "run.json"
+    out.write_text("old")
+    said = refused("evaluate", shelf / "flat.keras", shelf.text, "--no-check", "--out", out)
+    assert said == f"{out}: cannot be written: No space left on device; what was there is unchanged"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert out.read_text() == "old"
+
+
+@pytest.mark.parametrize("option", ["--out", "--losses"])
+@pytest.mark.parametrize("out", ["no/folder/run.json", "."])
+def test_what_cannot_be_written_is_said_before_the_work(refused, shelf, tmp_path, monkeypatch, *, out, option):
+    def never(*_, **__):
+        raise AssertionError("the text was evaluated in vain")
+
+    monkeypatch.setattr("rnneval.engine.evaluate", never)
+    said = refused("evaluate", shelf / "flat.keras", shelf.text, option, tmp_path / out)
+    assert said.startswith(f"{tmp_path / out}: cannot be written: it")  # it is a folder, its folder …
+
+
+def test_an_interrupt_leaves_the_old_record_and_130(shelf, tmp_path, monkeypatch, capsys):
+    from contextlib import nullcontext
+
+    seen = []
+
+    def interrupting(done, total):
+        seen.append((done, total))
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(evaluate_command, "progress_bar", lambda *_, **__: nullcontext(interrupting))
+    out, losses = tmp_path / "run.json", tmp_path / "losses.parquet"
+    out.write_text("old")
+    arguments = ["evaluate", shelf / "flat.keras", shelf.text, "--no-check", "--out", out, "--losses", losses]
+    assert run([str(a) for a in arguments]) == 130
+    assert seen
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "\nrnneval: interrupted\n")  # on a line of its own, after ^C
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert out.read_text() == "old"

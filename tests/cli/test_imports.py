@@ -1,0 +1,192 @@
+"""What a command imports, prints and refuses in a process of its own, where nothing is loaded yet."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from rnneval import recordfile
+from rnneval.cli.main import rnneval_command
+from rnneval.errors import UsageError
+from rnneval.models import _require
+
+HEAVY = {"tensorflow", "keras", "numpy", "pandas", "scipy", "h5py", "pyarrow", "seaborn", "matplotlib", "rich"}
+NAMES = set(rnneval_command.list_commands(click.Context(rnneval_command)))
+REPORT = """
+import json, sys
+from rnneval.cli.main import run
+codes = [run(arguments) for arguments in json.loads(sys.argv[1])]
+print(json.dumps([codes, sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
+"""
+
+
+def ran(commands, *, before="", **environment):
+    """Run commands one after the other in one new process; give their codes and the modules that are then loaded."""
+    arguments = json.dumps([[str(a) for a in command] for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", before + REPORT, arguments],
+        capture_output=True, text=True, env={**os.environ, **environment}, timeout=300, check=True,
+    )  # fmt: skip
+    *said, report = done.stderr.splitlines()
+    codes, modules = json.loads(report)
+    return codes, set(modules), said
+
+
+def test_help_imports_nothing_heavy():
+    codes, modules, said = ran([["--help"], ["--version"]])
+    assert (codes, said) == ([0, 0], [])
+    assert not modules & HEAVY
+
+
+def test_the_help_of_every_command_imports_no_tensorflow():
+    codes, modules, _ = ran([[name, "--help"] for name in NAMES])
+    assert set(codes) == {0}
+    assert not modules & {"tensorflow", "keras"}
+
+
+def test_commands_that_read_records_and_source_never_import_tensorflow(record, tmp_path):
+    (tmp_path / "train.py").write_text("x = 1\n")
+    calls = {
+        "explain": ["explain", "perplexity"],
+        "lint": ["lint", tmp_path / "train.py"],
+        "gate": ["gate", record, "--baseline", record],
+        "compare": ["compare", record, record],
+        "plot": ["plot", record, "--out", tmp_path / "plot.svg"],
+        "report": ["report", record, "--out", tmp_path / "report.html"],
+    }
+    codes, modules, said = ran([call for name, call in calls.items() if name in NAMES])
+    assert set(codes) <= {0, 1, 3}, said  # they did their work, whatever they found
+    assert not modules & {"tensorflow", "keras"}
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "said"),
+    [
+        (
+            "import sys; sys.modules['tensorflow'] = None\n",
+            {},
+            "TensorFlow is not installed, and this command needs it: pip install 'rnneval[tensorflow]'",
+        ),
+        ("", {"KERAS_BACKEND": "jax"}, "KERAS_BACKEND is jax; rnneval drives Keras on TensorFlow: unset it"),
+        ("", {"TF_USE_LEGACY_KERAS": "1"}, "TF_USE_LEGACY_KERAS asks for Keras 2"),
+    ],
+    ids=["no TensorFlow", "another backend", "legacy Keras"],
+)
+def test_where_keras_3_on_tensorflow_cannot_run_it_is_said_before_anything_is_loaded(shelf, before, environment, said):
+    calls = [["evaluate", shelf / "flat.keras", shelf.text], ["open", shelf / "flat.keras"]]
+    codes, modules, lines = ran(calls, before=before, **environment)
+    assert codes == [2, 2]
+    assert len(lines) == 2
+    assert all(line.startswith(f"rnneval: error: {said}") for line in lines), lines
+    assert "keras" not in modules
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "False"])
+def test_legacy_keras_that_is_off_is_none(monkeypatch, value):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", value)
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    _require.require_tensorflow()
+
+
+def test_tensorflow_that_is_missing(monkeypatch):
+    monkeypatch.setattr(_require, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="TensorFlow is not installed"):
+        _require.require_tensorflow()
+
+
+TRAPS = (
+    "keras_hub", "keras_nlp", "keras_cv", "sitecustomize", "usercustomize", "jax", "torch", "optree", "h5py", "rich",
+    "scipy", "ml_dtypes", "tensorflow_text", "IPython", "pydot",
+)  # fmt: skip
+
+
+def trapped(folder):
+    """A folder in which every module that could be imported by chance leaves a mark when it is."""
+    folder.mkdir()
+    for name in TRAPS:
+        (folder / f"{name}.py").write_text(
+            f"open({str(folder / 'fired')!r}, 'a').write({name!r})\nraise SystemExit(99)\n"
+        )
+    return folder
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "rnneval", *map(str, arguments)]
+
+
+@pytest.fixture
+def environment():
+    """As a person has it: with TensorFlow's chatter, without coverage of tests; the package is found from here."""
+    kept = {k: v for k, v in os.environ.items() if k not in {"TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"}}
+    return {**kept, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), kept.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+
+
+def test_evaluate_prints_the_record_alone_and_imports_nothing_from_the_current_folder(shelf, tmp_path, environment):
+    folder = trapped(tmp_path / "here")
+    done = subprocess.run(
+        command("evaluate", shelf / "flat.keras", shelf.text, "--format", "json"),
+        capture_output=True, text=True, cwd=folder, env=environment, timeout=600, check=False,
+    )  # fmt: skip
+    assert not (folder / "fired").exists(), (folder / "fired").read_text()
+    assert (done.returncode, done.stderr) == (0, "")
+    found = recordfile.decode(done.stdout)
+    assert found.total_nats == pytest.approx(shelf.total_nats, rel=1e-6)
+    assert found.command[:2] == ("rnneval", "evaluate")
+
+
+@pytest.mark.parametrize("name", ["help", "explain", "compare", pytest.param("open", marks=pytest.mark.slow)])
+def test_a_reader_that_went_away_is_no_error(shelf, record, environment, name):
+    """`rnneval … | head -0`, through click's printing and through rich's."""
+    calls = {
+        "help": ["--help"],
+        "explain": ["explain", "perplexity"],
+        "compare": ["compare", record, record],
+        "open": ["open", shelf / "flat.keras"],
+    }
+    process = subprocess.Popen(command(*calls[name]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    process.stdout.close()
+    assert (process.wait(timeout=600), process.stderr.read()) == (0, b"")
+    process.stderr.close()
+
+
+@pytest.mark.slow
+def test_an_interrupt_from_outside_leaves_nothing_half_written(shelf, tmp_path, environment):
+    text = tmp_path / "long.txt"
+    text.write_text("abcd efgh\n" * 2_000_000)
+    out = tmp_path / "run.json"
+    out.write_text("old")
+    for wait in (2, 8, 20):  # while TensorFlow is imported, while the model is opened, while it is evaluated
+        process = subprocess.Popen(
+            command("evaluate", shelf / "flat.keras", text, "--out", out, "--losses", tmp_path / "losses.parquet"),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=120)
+        assert (process.returncode, printed, said.strip()) == (130, "", "rnneval: interrupted")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["long.txt", "run.json"]
+        assert out.read_text() == "old"
+
+
+@pytest.mark.slow
+def test_an_environment_without_tensorflow(shelf, tmp_path):
+    """`pip install rnneval` alone: TensorFlow's commands say what to install, the others work."""
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", Path.cwd()], check=True, timeout=900)
+    done = subprocess.run(
+        [python.with_name("rnneval"), "evaluate", shelf / "flat.keras", shelf.text],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "rnneval: error: TensorFlow is not installed, and this command needs it: pip install 'rnneval[tensorflow]'\n"
+    )
+    explained = subprocess.run([python, "-m", "rnneval", "explain", "perplexity"], capture_output=True, check=False)
+    assert explained.returncode == 0

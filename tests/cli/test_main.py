@@ -1,0 +1,164 @@
+"""Dispatch: help with examples, and every kind of ending as one line and an exit code."""
+
+import os
+import sys
+import warnings
+
+import click
+import pytest
+
+from rnneval.cli import main, terminal
+from rnneval.cli.main import Commands, rnneval_command, run
+from rnneval.errors import RnnevalError, TextError
+
+NAMES = rnneval_command.list_commands(click.Context(rnneval_command))
+
+
+@pytest.fixture
+def command_that(monkeypatch):
+    """A command that ends in the way of a function."""
+
+    def command_that(end):
+        monkeypatch.setattr(Commands, "get_command", lambda *_: click.Command("made", callback=end))
+
+    return command_that
+
+
+def raising(error):
+    def end():
+        raise error
+
+    return end
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_the_help_of_every_command_shows_an_example(capsys, name, option):
+    assert run([name, option]) == 0
+    captured = capsys.readouterr()
+    assert f"Example: rnneval {name}" in " ".join(captured.out.split())
+    assert captured.err == ""
+
+
+def test_the_help_lists_every_command_with_an_example(capsys):
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example: rnneval evaluate" in shown
+    assert all(f"\n  {name} " in shown for name in NAMES)
+
+
+def test_without_arguments_it_is_the_help(capsys):
+    assert run([]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Usage: rnneval")
+    assert captured.err == ""
+
+
+def test_the_version(capsys):
+    import rnneval
+
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"rnneval, version {rnneval.__version__}\n"
+
+
+def test_no_such_command(refused):
+    assert "No such command 'evalute'" in refused("evalute")
+
+
+@pytest.mark.parametrize(("given", "code"), [(None, 0), (0, 0), (1, 1), (3, 3)])
+def test_a_command_gives_its_exit_code(command_that, given, code):
+    command_that(lambda: given)
+    assert run(["made"]) == code
+
+
+@pytest.mark.parametrize("kind", [RnnevalError, TextError])
+def test_an_error_for_a_person_is_one_line(command_that, refused, kind):
+    command_that(raising(kind("a.txt: two\nlines \x1b[31mand\ttabs\x07")))
+    assert refused("made") == r"a.txt: two lines \x1b[31mand tabs\x07"
+
+
+def test_a_defect_is_one_line_with_a_hint(command_that, capsys, monkeypatch):
+    monkeypatch.delenv("RNNEVAL_DEBUG", raising=False)
+    command_that(raising(KeyError("x")))
+    assert run(["made"]) == 2
+    assert capsys.readouterr().err == (
+        "rnneval: error: this is a defect of rnneval (KeyError: 'x'); RNNEVAL_DEBUG=1 shows where\n"
+    )
+
+
+def test_debug_shows_where(command_that, capsys, monkeypatch):
+    monkeypatch.setenv("RNNEVAL_DEBUG", "1")
+    command_that(raising(KeyError("x")))
+    assert run(["made"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback")
+    assert "in end" in shown
+    assert shown.splitlines()[-1].startswith("rnneval: error: this is a defect of rnneval")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def test_an_interrupt_is_130(command_that, capsys, error):
+    command_that(raising(error))
+    assert run(["made"]) == 130
+    assert capsys.readouterr().err.strip() == "rnneval: interrupted"
+
+
+def test_memory_that_is_not_there_is_one_line(command_that, refused):
+    command_that(raising(MemoryError()))
+    assert "out of memory" in refused("made")
+
+
+def fail_with(error, chatter):
+    with terminal.chatter_held():
+        os.write(2, chatter)
+        raise error
+
+
+class Test_what_is_written_to_descriptor_2:  # noqa: N801 - reads as a sentence
+    def test_is_held_back(self, capfd):
+        with terminal.chatter_held():
+            os.write(2, b"oneDNN custom operations are on\n")
+            sys.stderr.write("for the person\n")
+        assert capfd.readouterr().err == "for the person\n"
+
+    @pytest.mark.parametrize("error", [TextError("a"), click.UsageError("a"), KeyboardInterrupt()])
+    def test_is_held_back_where_the_input_is_at_fault(self, capfd, error):
+        with pytest.raises(type(error)):
+            fail_with(error, b"oneDNN\n")
+        assert capfd.readouterr().err == ""
+
+    def test_is_shown_where_something_else_fails(self, capfd):
+        with pytest.raises(RuntimeError):
+            fail_with(RuntimeError(), b"cuDNN says why\n")
+        assert capfd.readouterr().err == "cuDNN says why\n"
+
+    def test_and_python_warnings_too(self, capfd):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            with terminal.chatter_held():
+                warnings.warn("of no use to a person", stacklevel=1)
+        assert capfd.readouterr().err == ""
+
+
+def test_no_progress_without_a_terminal_or_when_quiet(monkeypatch):
+    with terminal.progress_bar("x", quiet=False) as progress:
+        assert progress is None
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with terminal.progress_bar("x", quiet=True) as progress:
+        assert progress is None
+
+
+def test_progress_on_a_terminal_goes_to_standard_error(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal.progress_bar("evaluating", quiet=False) as progress:
+        progress(50, 200)
+        progress(200, 200)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "evaluating" in captured.err
+
+
+def test_the_order_of_commands_is_that_of_a_persons_work():
+    assert [*main._ORDER].index("evaluate") == 0
+    assert NAMES[:2] == ["evaluate", "open"]

@@ -1,0 +1,59 @@
+"""`rnneval open`: what was recognised, and everything that was assumed."""
+
+import hashlib
+import json
+import shutil
+
+import jsonschema
+import pytest
+
+from rnneval import recordfile
+from rnneval.cli.main import run
+
+
+def test_the_table(shelf, capsys):
+    assert (
+        run(["open", str(shelf / "my.weights.h5"), *map(str, shelf.builder), "--vocab", str(shelf / "vocab.json")]) == 0
+    )
+    captured = capsys.readouterr()
+    shown = " ".join(captured.out.split())
+    assert captured.err == ""
+    parameters = 10 * 5 + 3 * 6 * (5 + 6 + 2) + 7 * 10
+    assert f"gru (GRU 6), {parameters} parameters, weights-h5, contract 1" in shown
+    assert "contract 1: call takes states and return_state" in shown
+    assert "inputs are integer ids" in shown
+    assert "outputs are logits" in shown
+    assert "10 tokens" in shown
+    assert hashlib.sha256((shelf / "my.weights.h5").read_bytes()).hexdigest() in shown
+
+
+def test_json_is_a_record(shelf, tmp_path, capsys):
+    assert run(["open", str(shelf / "flat.keras"), "--format", "json", "--out", str(tmp_path / "o.json")]) == 0
+    printed = capsys.readouterr().out
+    jsonschema.validate(json.loads(printed), recordfile.json_schema("rnneval.opened/1"))
+    found = recordfile.decode(printed)
+    assert recordfile.read(tmp_path / "o.json") == found
+    assert (found.width, found.checkpoint.contract, found.vocabulary.size) == (10, 4, 10)
+    assert any(said.startswith("contract 4") for said in found.assumptions)
+
+
+def test_a_model_without_a_vocabulary_is_shown_and_what_to_give(shelf, tmp_path, capsys):
+    shutil.copy(shelf / "flat.keras", tmp_path / "m.keras")
+    assert run(["open", str(tmp_path / "m.keras")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "vocabulary none:" in shown
+    assert "give --vocab FILE" in shown
+
+
+@pytest.mark.parametrize("options", [["--quiet"], ["-q"]])
+def test_quiet(shelf, capsys, options):
+    assert run(["open", str(shelf / "flat.keras"), *options]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_control_characters_in_a_path_are_shown_as_escapes(shelf, tmp_path, capsys):
+    shutil.copy(shelf / "flat.keras", tmp_path / "m\x1b[31m\n.keras")
+    assert run(["open", str(tmp_path / "m\x1b[31m\n.keras")]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert r"m\x1b[31m\n.keras" in "".join(shown.split())

@@ -1,0 +1,98 @@
+"""Tables: what must be in them, at any width, and nothing that drives a terminal."""
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from rnneval import recordfile
+from rnneval.records.run import Warning as RunWarning
+from rnneval.render.run_table import figure, run_table
+from rnneval.render.terminal import terminal
+from rnneval.render.words import counted, listed, visible
+
+
+@pytest.fixture
+def run(record):
+    return recordfile.read(record)
+
+
+def shown(table, width=120):
+    console = Console(width=width, record=True, highlight=False, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(table)
+    console.file.close()
+    return console.export_text()
+
+
+def changed(run, **fields):
+    return msgspec.structs.replace(run, **fields)
+
+
+def test_every_score_is_a_row(run):
+    text = shown(run_table(run))
+    rows = {line.split()[0]: line.split()[1] for line in text.splitlines() if line.split()}
+    assert run.scores
+    assert all(rows[name] == figure(score.value) for name, score in run.scores.items())
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_signature_is_whole_at_any_width(run, width):
+    assert run.signature in "".join(shown(run_table(run), width).split())
+
+
+def test_a_run_that_is_not_valid_says_so_above_its_scores(run):
+    lines = shown(run_table(changed(run, valid=False))).splitlines()
+    assert "not valid: none of this is a perplexity" in lines[1]
+
+
+def test_warnings_are_shown_with_their_codes(run):
+    text = shown(run_table(changed(run, warnings=(RunWarning(code="lossy", message="no [bold]round trip[/bold]"),))))
+    assert "warning lossy: no [bold]round trip[/bold]" in text
+
+
+HOSTILE = "a\x1b[2J\x07\r\nb\u202ec[red]d"
+SAFE = "a\\x1b[2J\\x07\\r\\nb\\u202ec[red]d"
+
+
+def test_names_out_of_files_cannot_drive_the_terminal_nor_the_markup(run):
+    layers = tuple(msgspec.structs.replace(layer, name=HOSTILE) for layer in run.checkpoint.layers)
+    checkpoint = msgspec.structs.replace(run.checkpoint, path=HOSTILE, layers=layers)
+    files = tuple(msgspec.structs.replace(file, path=HOSTILE) for file in run.text.files)
+    vocabulary = msgspec.structs.replace(run.vocabulary, source=HOSTILE)
+    hostile = changed(
+        run, checkpoint=checkpoint, text=msgspec.structs.replace(run.text, files=files, part=HOSTILE),
+        vocabulary=vocabulary, warnings=(RunWarning(code="x", message=HOSTILE),),
+    )  # fmt: skip
+    text = shown(run_table(hostile), width=400)
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert text.count(SAFE) >= 6
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (1, "1"),
+        (2.718281828, "2.7183"),
+        (9999.96, "10000"),
+        (-12345.6, "-12,346"),
+        (1e7, "1e+07"),
+        (1e-5, "1e-05"),
+    ],
+)
+def test_figures(value, text):
+    assert figure(value) == text
+
+
+def test_words():
+    assert visible("größe 中 😀") == "größe 中 😀"
+    assert visible("\x9b1m\u2028\ud800") == "\\x9b1m\\u2028\\ud800"
+    assert [counted(n, "word") for n in (0, 1, 2, 1234)] == ["0 words", "1 word", "2 words", "1,234 words"]
+    assert listed("abc", most=3) == "a, b, c"
+    assert listed("abcde", most=3) == "a, b, c and 2 more"
+    assert listed([]) == ""
+
+
+def test_no_colour_where_it_is_not_wanted(monkeypatch, capsys):
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal().print("[bold red]x[/]", markup=True)
+    assert capsys.readouterr().out == "x\n"
