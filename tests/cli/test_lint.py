@@ -61,7 +61,7 @@ def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["lint", "."])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[1].split(" ")[0] for line in lines] == ["RNN000", "RNN011", "RNN001"]
-    assert lines[2].startswith("./wrong.py:16:17: RNN001 `self.gru_2` starts from the state that `self.gru` (line 13)")
+    assert lines[2].startswith("wrong.py:16:17: RNN001 `self.gru_2` starts from the state that `self.gru` (line 13)")
 
 
 def test_json_and_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from rnneval.wiring.lint.flow.facts import Facts
 from rnneval.wiring.lint.flow.gather import gather
 from rnneval.wiring.lint.flow.naming import MENTIONS
 from rnneval.wiring.lint.rules import all_rules
-from rnneval.wiring.lint.spot import Spot
+from rnneval.wiring.lint.spot import Spot, moved
 from rnneval.wiring.lint.suppress import file_silences, silenced
 
 UNREADABLE = ("invalid-source", "RNN000")
@@ -60,9 +60,20 @@ def _finding(document: Document, rule: ModuleType, spot: Spot, cell: Cell, line:
         end_column=_column(
             cell, line + (getattr(node, "end_lineno", start) or start) - start, getattr(node, "end_col_offset", 0) or 0
         ),
-        message=spot.message,
+        message=_said(document, spot, cell),
         suggestion=spot.suggestion,
     )
+
+
+def _said(document: Document, spot: Spot, cell: Cell) -> str:
+    if cell.number is None:
+        return spot.message
+
+    def place(line: int) -> str:
+        other, within = document.place(line)
+        return f"line {within}" if other is cell else f"cell {other.number}, line {within}"
+
+    return moved(spot.message, place)
 
 
 def _column(cell: Cell, line: int, offset: int) -> int:

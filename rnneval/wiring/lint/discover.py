@@ -95,7 +95,7 @@ def _folder(folder: str, ignored: tuple[_Ignored, ...], settings: Settings) -> I
         if is_folder:
             yield from _folder(entry.path, ignored, settings)
         elif entry.is_file():
-            yield entry.path
+            yield os.path.normpath(entry.path)
 
 
 def _is_ignored(path: str, is_folder: bool, ignored: tuple[_Ignored, ...]) -> bool:

@@ -51,6 +51,17 @@ def test_magics_are_tolerated(magic: str) -> None:
     assert [(finding.cell, finding.line, finding.code) for finding in found] == [(2, *QUESTION.expected[0])]
 
 
+def test_messages_name_lines_of_cells() -> None:
+    head, call = QUESTION.source.split("  def call")
+    (found,) = check_bytes("a.ipynb", notebook("x = 1\n", head + "  def call" + call))
+    assert "(line 13)" in found.message
+    top = "import tensorflow as tf\ng = tf.keras.layers.GRU(3, return_sequences=True, return_state=True)\nx, s = g(y)\n"
+    below = "h = tf.keras.layers.GRU(3, return_sequences=True, return_state=True)\nx, s = h(x, initial_state=s)\n"
+    (found,) = check_bytes("a.ipynb", notebook(top, below))
+    assert (found.cell, found.line) == (2, 2)
+    assert "(cell 1, line 3)" in found.message
+
+
 def test_one_broken_cell_does_not_hide_the_others() -> None:
     found = check_bytes("a.ipynb", notebook("def f(:\n  pass", QUESTION.source))
     assert [(finding.cell, finding.code, finding.severity) for finding in found] == [

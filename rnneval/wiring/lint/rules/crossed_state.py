@@ -37,7 +37,7 @@ from rnneval.wiring.lint.flow.carrying import Arrival, arrivals, shared_arrivals
 from rnneval.wiring.lint.flow.facts import Event, Facts
 from rnneval.wiring.lint.flow.relations import earlier_pass, given_by, judged, stacked
 from rnneval.wiring.lint.flow.values import Emitted, options
-from rnneval.wiring.lint.spot import Spot
+from rnneval.wiring.lint.spot import Spot, at
 
 CODE = "RNN002"
 NAME = "crossed-state"
@@ -91,6 +91,6 @@ def _other(facts: Facts, arrival: Arrival) -> Event | None:
 def _spot(node: ast.AST, name: str, giver: Event, when: str) -> Spot:
     return Spot(
         node=node,
-        message=f"`{name}` starts from the state that `{giver.name}` (line {giver.node.lineno}) gave back {when}: "
+        message=f"`{name}` starts from the state that `{giver.name}` {at(giver.node)} gave back {when}: "
         "return and take in the states in one order, each layer its own",
     )

@@ -36,7 +36,7 @@ from rnneval.wiring.lint.flow.carrying import arrivals
 from rnneval.wiring.lint.flow.facts import Event, Facts
 from rnneval.wiring.lint.flow.relations import again, feeds, judged
 from rnneval.wiring.lint.flow.values import Emitted, emissions, leaves, options
-from rnneval.wiring.lint.spot import Spot
+from rnneval.wiring.lint.spot import Spot, at
 
 CODE = "RNN006"
 NAME = "dropped-state"
@@ -102,7 +102,7 @@ def _left_out(facts: Facts) -> Iterator[Spot]:
                 yield Spot(
                     node=event.node,
                     message=f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
-                    f"(line {beside.node.lineno}) is carried: take in and give back a state for each layer",
+                    f"{at(beside.node)} is carried: take in and give back a state for each layer",
                 )
 
 
@@ -119,7 +119,7 @@ def _beside_stateful(facts: Facts) -> Iterator[Spot]:
                 yield Spot(
                     node=event.node,
                     message=f"`{event.name}` starts anew at every batch while `{beside.name}` "
-                    f"(line {beside.node.lineno}) is stateful: make both stateful, or neither",
+                    f"{at(beside.node)} is stateful: make both stateful, or neither",
                 )
 
 

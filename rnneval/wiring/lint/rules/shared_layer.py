@@ -32,7 +32,7 @@ from collections.abc import Iterator
 
 from rnneval.wiring.lint.flow.facts import Event, Facts
 from rnneval.wiring.lint.flow.relations import feeds, given_by
-from rnneval.wiring.lint.spot import Spot
+from rnneval.wiring.lint.spot import Spot, at
 
 CODE = "RNN007"
 NAME = "shared-layer"
@@ -47,7 +47,7 @@ def find(facts: Facts) -> Iterator[Spot]:
             if first is not None:
                 yield Spot(
                     node=event.node,
-                    message=f"`{event.name}` runs on its own outputs (line {first.node.lineno}): one layer "
+                    message=f"`{event.name}` runs on its own outputs {at(first.node)}: one layer "
                     "object, its weights "
                     "and its state, stands twice in the stack; make one for each place",
                 )

@@ -38,7 +38,7 @@ from collections.abc import Iterator
 
 from rnneval.wiring.lint.flow.facts import Event, Facts
 from rnneval.wiring.lint.flow.relations import earlier_pass, feeds, given_by, judged, last_output, unsure
-from rnneval.wiring.lint.spot import Spot
+from rnneval.wiring.lint.spot import Spot, at
 
 CODE = "RNN001"
 NAME = "shared-state"
@@ -52,7 +52,7 @@ def find(facts: Facts) -> Iterator[Spot]:
         if giver is not None:
             yield Spot(
                 node=event.node,
-                message=f"`{event.name}` starts from the state that `{giver.name}` (line {giver.node.lineno}) gave "
+                message=f"`{event.name}` starts from the state that `{giver.name}` {at(giver.node)} gave "
                 f"back in the same call: give each layer a state of its own, `{event.name}`'s from the call before",
             )
 

@@ -33,7 +33,7 @@ from rnneval.wiring.lint.flow.carry import left_at
 from rnneval.wiring.lint.flow.facts import Event, Facts, Function
 from rnneval.wiring.lint.flow.relations import judged, sources
 from rnneval.wiring.lint.flow.values import Incoming, Many, Table, Value, emissions, options
-from rnneval.wiring.lint.spot import Spot
+from rnneval.wiring.lint.spot import Spot, at
 
 CODE = "RNN004"
 NAME = "stale-state"
@@ -51,7 +51,7 @@ def find(facts: Facts) -> Iterator[Spot]:
                     node=node,
                     message=f"the state that came in (`{place.carrier}`) is returned, and the new state of "
                     f"`{event.name}` "
-                    f"(line {event.node.lineno}) is thrown away: return what the layer gave back",
+                    f"{at(event.node)} is thrown away: return what the layer gave back",
                 )
 
 

@@ -34,7 +34,7 @@ from rnneval.wiring.lint.flow.carrying import Arrival, arrivals
 from rnneval.wiring.lint.flow.facts import Event, Facts
 from rnneval.wiring.lint.flow.relations import judged, sources
 from rnneval.wiring.lint.flow.values import Emitted, Mixed, Value, options
-from rnneval.wiring.lint.spot import Spot
+from rnneval.wiring.lint.spot import Spot, at
 
 CODE = "RNN003"
 NAME = "swapped-slots"
@@ -81,7 +81,7 @@ def _given(facts: Facts, event: Event, slot: int, value: Value) -> str | None:
 def _message(event: Event, slot: int, giver: Event, wrong: int) -> str:
     return (
         f"{_part(event, slot)} of `{event.name}` starts from {_part(giver, wrong)} that `{giver.name}` "
-        f"(line {giver.node.lineno}) gave back: hand over each part in its own place"
+        f"{at(giver.node)} gave back: hand over each part in its own place"
     )
 
 
