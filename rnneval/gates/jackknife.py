@@ -4,7 +4,7 @@ With equal clusters and a ratio of sums this is the t-test on the clusters' mean
 degrees of freedom come from the effective number of clusters (docs/statistics.md has the measurements).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,6 @@ class Estimate:
     def bound(self, p: float) -> float:
         """Give the value that lies above the truth with probability `p`: 0.95 for `high`, 0.05 for `low`."""
         return self.value + student.quantile(p, self.df) * self.se if self.se else self.value
-
-    def shifted(self, by: float) -> "Estimate":
-        """Give the estimate of the statistic plus a constant."""
-        return replace(self, value=self.value + by, without=self.without + by)
 
 
 def ratio(columns: Columns) -> NDArray[np.float64]:
