@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison
-from rnneval.render.gate_words import about, line, method
+from rnneval.render.gate_words import HEADINGS, about, line, method
 from rnneval.render.words import visible
 
 _SUITE = "rnneval.gate"
@@ -49,10 +49,13 @@ def gate_junit(gate: Gate, made: datetime) -> str:
 
 
 def _case(suite: ET.Element, comparison: Comparison) -> None:
-    name = f"{visible(comparison.metric)} ({visible(comparison.candidate)} against {visible(comparison.baseline)})"
+    against = "" if comparison.baseline == "limit" else f" against {visible(comparison.baseline)}"
+    name = f"{visible(comparison.metric)} ({visible(comparison.candidate)}{against})"
     case = ET.SubElement(suite, "testcase", name=name, classname=_SUITE, time="0")
     if comparison.verdict == "pass":
         return
     kind = "failure" if comparison.verdict == "fail" else "error"
     outcome = ET.SubElement(case, kind, type=comparison.verdict, message=visible(comparison.reason))
-    outcome.text = "\n".join(part for part in (*line(comparison).cells, about(comparison), method(comparison)) if part)
+    cells = zip(HEADINGS, line(comparison).cells, strict=True)
+    facts = [f"{heading or 'metric'}: {cell}" for heading, cell in cells if cell != "–"]
+    outcome.text = "\n".join(part for part in (*facts, about(comparison), method(comparison)) if part)

@@ -223,11 +223,11 @@ def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, stri
 def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
     """Give the verdict as text."""
     if form == "junit":
-        from datetime import datetime
+        from datetime import UTC, datetime
 
         from rnneval.render.junit import gate_junit
 
-        return gate_junit(gate, datetime.now())
+        return gate_junit(gate, datetime.now(UTC))
     if form == "github":
         from rnneval.render.gate_github import gate_github
 
