@@ -107,7 +107,8 @@ def _module(spec: str) -> tuple[ModuleType, str]:
     path = Path(target)
     if not path.is_file():
         raise CheckpointError(f"builder {spec}: {target} is not a file")
-    unique = f"rnneval_builder_{path.stem}_{abs(hash(path.resolve()))}"
+    seen = path.stat()  # a file that was edited since is another module: in a notebook the second try must see it
+    unique = f"rnneval_builder_{path.stem}_{abs(hash((path.resolve(), seen.st_mtime_ns, seen.st_size)))}"
     if unique in sys.modules:
         return sys.modules[unique], name
     return _ran(lambda: _run_file(path, unique), target), name

@@ -69,9 +69,6 @@ def test_the_order_in_which_layers_are_made_does_not_matter(shelf, builder, tmp_
 
     turned = ("self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)\n        self.gru", "self.gru")
     back = ("self.dense = keras", f"{turned[0].splitlines()[0]}\n        self.dense = keras")
-        "self.dense = keras",
-        "self.embedding = keras.layers.Embedding(vocab_size, embedding_dim)\n        self.dense = keras",
-    )
     out = tmp_path / "run.json"
     code = run([str(a) for a in ("evaluate", shelf / name, shelf.text, *builder(turned, back), "--out", out, "-q")])
     assert (code, json.loads(out.read_text())["total_nats"]) == (0, pytest.approx(shelf.total_nats, rel=1e-6))
