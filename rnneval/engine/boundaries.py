@@ -6,7 +6,7 @@ import numpy as np
 
 from rnneval.engine.states import Vectors
 
-_BYTES = 8 << 20
+_BYTES = 2 << 20
 _ALWAYS = 8  # the first boundaries of each row are kept whatever a state weighs
 
 

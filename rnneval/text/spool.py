@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rnneval.errors import TextError
 from rnneval.text.units import Bools, Counts, Ints
 
-_STRIDE = 256
+_STRIDE = 1024
 """The byte offset of every such token is kept in memory."""
 
 
