@@ -87,11 +87,17 @@ def _both_ways(machine: Machine, node: ast.Call, arguments: "Arguments") -> Valu
         framework="keras",
         kind=old.kind,
         bidirectional=True,
-        returns_state=old.returns_state,
+        returns_state=old.returns_state if _merged(arguments) else None,
         returns_sequences=old.returns_sequences,
         stateful=old.stateful,
     )
     return _register(machine, node, Layer(machine.key(node), spec))
+
+
+def _merged(arguments: "Arguments") -> bool:
+    """Tell whether both directions come out as one sequence: with `merge_mode=None` there are two."""
+    mode = arguments.named.get("merge_mode")
+    return mode is None or (isinstance(mode, Const) and isinstance(mode.value, str))
 
 
 def _model(machine: Machine, arguments: "Arguments") -> Value:

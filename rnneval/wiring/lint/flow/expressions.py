@@ -159,6 +159,16 @@ def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:
     low, high = (_bound(machine, bound) for bound in (node.lower, node.upper))
     if isinstance(held, Many) and not held.open and node.step is None and ELLIPSIS not in (low, high):
         return Many(held.items[low:high])  # type: ignore[index]
+    if (
+        isinstance(held, Many)
+        and held.open
+        and node.step is None
+        and isinstance(low, int)
+        and 0 < low < 8
+        and high is None
+    ):
+        # layers[1:] of a list of unknown length: still distinct layers, counted from there.
+        return Many((part(machine, held, low), part(machine, held, low + 1)), True)
     if isinstance(held, Incoming) and not held.sliced and node.step is None:
         if (isinstance(low, int) and low < 0) or low == ELLIPSIS:
             return Incoming(held.carrier, (*held.path, ("slice", ast.unparse(node))))

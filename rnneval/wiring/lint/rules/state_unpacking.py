@@ -2,7 +2,8 @@
 
 ## What it finds
 A Keras LSTM with `return_state=True` unpacked into two names (it gives three values: output, h, c), a GRU unpacked
-into three, a PyTorch LSTM unpacked into three (it gives the output and a pair).
+into three, a PyTorch LSTM unpacked into three (it gives the output and a pair), a layer without `return_state=True`
+unpacked at all.
 
 ## Why it is wrong
 It fails when it runs, often only where the state is asked for; or, where the tensor happens to have that length,
@@ -44,12 +45,13 @@ def find(facts: Facts) -> Iterator[Spot]:
         count = _values(event)
         if count is None or unpacking.nested or unpacking.targets == count:
             continue
-        if unpacking.starred and unpacking.targets - 1 <= count:
+        if unpacking.starred and unpacking.targets - 1 <= count and count > 1:
             continue
         yield Spot(
             node=unpacking.node,
-            message=f"`{event.name}` gives {count} values ({_what(event)}), and {unpacking.targets} names take them",
-            suggestion=_starred(unpacking, event),
+            message=f"`{event.name}` gives {_count(count)} ({_what(event)}), "
+            f"and {unpacking.targets} names take it apart",
+            suggestion=_starred(unpacking, event) if count > 2 else None,
         )
 
 
@@ -59,12 +61,20 @@ def _values(event: Event) -> int | None:
         return None
     if spec.framework == "torch":
         return 2
-    return 1 + spec.slots if spec.returns_state is True else None
+    if spec.returns_state is None:
+        return None
+    return 1 + spec.slots if spec.returns_state else 1
+
+
+def _count(values: int) -> str:
+    return "one value" if values == 1 else f"{values} values"
 
 
 def _what(event: Event) -> str:
     if event.spec.framework == "torch":
         return "output, (h, c)" if event.spec.kind == "lstm" else "output, h"
+    if not event.spec.returns_state:
+        return "the output alone: return_state is not set"
     if event.spec.bidirectional:
         return "output, then the forward and the backward states"
     return "output, h, c" if event.spec.kind == "lstm" else "output, state"
