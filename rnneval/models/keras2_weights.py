@@ -120,8 +120,12 @@ def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) 
     if tuple(array.shape) == tuple(variable.shape):
         return
     hint = "check the builder's sizes"
-    if own == "bias" and sorted((array.size, int(np.prod(variable.shape)))) == [min(array.shape), 2 * min(array.shape)]:
-        hint = "its GRU has reset_after=False" if array.ndim == 1 else "its GRU has reset_after=True"
+    if (
+        own == "bias"
+        and (array.ndim, len(variable.shape)) in {(1, 2), (2, 1)}
+        and array.shape[-1] == variable.shape[-1]
+    ):
+        hint = f"its GRU has reset_after={array.ndim == 2}"
     raise CheckpointError(
         f"{path}: {layer}/{role} is {tuple(array.shape)} in the file and {tuple(variable.shape)} in the model: {hint}"
     )

@@ -26,24 +26,46 @@ FORMATS = {
     "h5": lambda model, path: model.save_weights(path / "weights.h5"),
     "hdf5": lambda model, path: model.save_weights(path / "weights.hdf5"),
     "weights-h5": lambda model, path: model.save_weights(path / "model.weights.h5"),
-    "ckpt": lambda model, path: model.save_weights(path / "ckpt_1"),
+    "ckpt": lambda model, path: model.save_weights(path / "ckpt_1"),  # Keras 2 alone
+    "tf-ckpt": lambda model, path: _checkpoint(model, path),
 }
 FILES = {
     "whole-h5": "model.h5", "keras": "model.keras", "h5": "weights.h5", "hdf5": "weights.hdf5",
-    "weights-h5": "model.weights.h5", "ckpt": ".",
+    "weights-h5": "model.weights.h5", "ckpt": ".", "tf-ckpt": ".",
 }  # fmt: skip
 WHOLE = ("whole-h5", "keras")
-EVERYWHERE = ("gru", "lstm_softmax", "dressed", "residual", "states", "stateful", "one_hot", "window", "nested", "cells")
+EVERYWHERE = (
+    "gru",
+    "lstm_softmax",
+    "dressed",
+    "residual",
+    "states",
+    "stateful",
+    "one_hot",
+    "window",
+    "nested",
+    "cells",
+)
 
 
-def formats_of(name: str) -> tuple[str, ...]:
+def _checkpoint(model: Any, path: Path) -> None:
+    import tensorflow as tf
+
+    tf.train.Checkpoint(model=model).save(path / "ckpt")
+
+
+def formats_of(name: str, *, keras2: bool) -> tuple[str, ...]:
     """Every format of the commonest architectures; whole files of the others; weights of what cannot be whole."""
+    weights = ("h5", "hdf5", "weights-h5", "ckpt") if keras2 else ("weights-h5", "tf-ckpt")
     if name == "tutorial":
-        return ("h5", "weights-h5", "ckpt")
-    return tuple(FORMATS) if name in EVERYWHERE else WHOLE
+        return weights
+    if keras2:
+        return (*WHOLE, *weights, "tf-ckpt") if name in EVERYWHERE else WHOLE
+    return (*WHOLE, *weights) if name in EVERYWHERE[:3] else ("keras",)
 
 
-CASES = [(name, form) for name in WHAT for form in formats_of(name)]
+KERAS_2 = [(name, form) for name in WHAT for form in formats_of(name, keras2=True)]
+KERAS_3 = [(name, form) for name in WHAT for form in formats_of(name, keras2=False)]
 
 
 def settle(model: Any, seed: int) -> None:
@@ -58,7 +80,8 @@ def logits(model: Any, name: str) -> Any:
     """What the author gets, logits or probabilities: `(2, 11, V)`, or for windows `(2, 6, V)`."""
     contract, kind = WHAT[name]
     eye = np.eye(V, dtype="float32")
-    encode = {"ids": lambda ids: ids, "one-hot": lambda ids: eye[ids], "scaled": lambda ids: ids[..., None] / np.float32(V)}[kind]
+    ways = {"ids": lambda i: i, "one-hot": lambda i: eye[i], "scaled": lambda i: np.float32(i[..., None] / V)}
+    encode = ways[kind]
     if name == "one_step":
         return _token_by_token(model)
     if contract == 2:
@@ -74,12 +97,13 @@ def logits(model: Any, name: str) -> Any:
 def _token_by_token(model: Any) -> Any:
     rows = []
     for row in IDS:
-        (model if hasattr(model, "reset_states") else model.layers[1]).reset_states()
+        recurrent = model.layers[-2]
+        (recurrent.reset_states if hasattr(recurrent, "reset_states") else recurrent.reset_state)()
         rows.append([np.asarray(model(np.array([[token]], "int32")))[0] for token in row])
     return np.array(rows)
 
 
-def write_all(k: Any, folder: Path, cases: Any = CASES) -> None:
+def write_all(k: Any, folder: Path, cases: Any = KERAS_2) -> None:
     """Write the files of all cases, and `logits.npy` beside each."""
     for seed, (name, form) in enumerate(cases):
         path = folder / name / form
@@ -93,7 +117,6 @@ def write_all(k: Any, folder: Path, cases: Any = CASES) -> None:
 
 
 if __name__ == "__main__":
-    import tensorflow as tf
+    import tf_keras
 
-    tf.keras.__version__ = tf.keras.__version__ if hasattr(tf.keras, "__version__") else "2."
-    write_all(tf.keras, Path(sys.argv[1]))
+    write_all(tf_keras, Path(sys.argv[1]))
