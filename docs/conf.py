@@ -30,8 +30,6 @@ nitpicky = True
 # Types in signatures: values are documented as records, and NumPy's and Keras' types have their docs elsewhere.
 nitpick_ignore_regex = [("py:(class|data|obj|exc)", ".*")]
 
-smartquotes = False  # `--part` in a text is no dash
-
 html_theme = "furo"
 html_title = f"rnneval {release}"
 html_static_path = ["_static"]

@@ -82,13 +82,18 @@ def _option(option: click.Option) -> str:
     names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len, reverse=True))
     choices = "|".join(option.type.choices) if isinstance(option.type, click.Choice) else option.metavar or ""
     plain = "" if option.is_flag else f" `{choices or option.type.name.upper()}`"
-    said = option.help or "What is printed."
+    said = _with_code(option.help or "What is printed.")
     default = f" Default: `{option.default}`." if option.show_default and option.default is not None else ""
     return f"{names}{plain}\n: {said}{default}\n"
 
 
 def _paragraphs(text: str) -> str:
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(_with_code(" ".join(paragraph.split())) for paragraph in text.split("\n\n"))
+
+
+def _with_code(text: str) -> str:
+    """Options in plain text of the terminal, marked as code."""
+    return re.sub(r"(?<![`\w-])--[a-z][a-z-]*", r"`\g<0>`", text)
 
 
 def schemas() -> str:
