@@ -56,6 +56,9 @@ def _totals(run: Run) -> Iterator[str]:
     for what, (seen, stated) in pairs.items():
         if seen != stated:
             yield f"{what} disagree ({seen} and {stated})"
+    for name, values in blocks.sums.items():
+        if not math.isfinite(sum(values)):
+            yield f"blocks.sums.{name} adds up to more than any number"
     if run.total_nats is not None and "nats" not in blocks.sums:
         yield "total_nats is there and blocks.sums.nats is not"
     elif run.total_nats is not None:

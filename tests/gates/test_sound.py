@@ -36,6 +36,7 @@ def edited(*changes):
         (("text", "bytes"), 7, "text.bytes disagree"),
         (("blocks", "sums", "nats"), (1.0,), "blocks.sums.nats has 1 entries, blocks.bytes has 128"),
         (("blocks", "sums"), {}, "total_nats is there and blocks.sums.nats is not"),
+        (("blocks", "sums", "top1"), (1e308,) * 128, "blocks.sums.top1 adds up to more than any number"),
         (("blocks", "words"), (1,), "blocks.words has 1 entries"),
         (("blocks", "document"), tuple(range(128, 0, -1)), "blocks.document does not rise"),
         (("blocks", "bytes", 3), 0, "blocks.bytes does not rise"),
