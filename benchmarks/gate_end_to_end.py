@@ -107,14 +107,14 @@ def main() -> None:
     }
     results = {}
     for name, (candidate, baseline, *options) in cases.items():
-        code, printed, seconds = rnneval("gate", candidate, "--baseline", baseline, "--format", "json", *options)
+        code, printed, _ = rnneval("gate", candidate, "--baseline", baseline, "--format", "json", *options)
         comparison = json.loads(printed)["comparisons"][0]
         names = {side: Path(comparison[side]).name for side in ("baseline", "candidate")}
         reason = comparison["reason"].replace(f"{cache}/", "")
-        results[name] = {"exit": code, "seconds": round(seconds, 2), **comparison, **names, "reason": reason}
+        results[name] = {"exit": code, **comparison, **names, "reason": reason}
         interval = " ".join(f"{comparison.get(key, float('nan')):+.5f}" for key in ("difference", "low", "high"))
         print(f"{name}: {comparison['verdict']} (exit {code}), {interval}; {comparison['reason']}", flush=True)
-    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
