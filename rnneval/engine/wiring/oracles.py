@@ -16,8 +16,10 @@ TOKENS = 9
 Logits = list[NDArray[np.float64]]
 Runner = Callable[[Sequence[NDArray[np.int32]]], Logits]
 """Pieces of ids `(batch, time)`, read one after the other with the state carried → the logits of each."""
-_CUTS = ((6,), (1,), (8,), (3, 5, 6))
 _THIRDS = (3, 6)
+_CUTS = ((1,), (3, 5, 6))  # beside the thirds, which are run anyway; a fault that begins late needs several pieces
+_ALTERED = ((0, 2), (1, 2), (2, 1), (2, 2))
+"""(call, token): which later token is altered; the last of each call, and once one in the middle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def run_oracles(subject: Subject) -> dict[str, Oracle]:
         others = {name: _cannot(subject, why) for name in ("chunk", "causal", "batch", "used")}
         return {**others, "repeat": repeat}
     return {
-        "chunk": _guarded(subject, lambda: _chunk(subject, ids)),
+        "chunk": _guarded(subject, lambda: _chunk(subject, ids, base)),
         "causal": _guarded(subject, lambda: _causal(subject, ids, base)),
         "batch": _guarded(subject, lambda: _batch(subject, ids, base)),
         "used": _guarded(subject, lambda: _used(subject, ids, base)),
@@ -67,13 +69,13 @@ def _guarded(subject: Subject, test: Callable[[], Oracle]) -> Oracle:
         return _cannot(subject, f"the model raises: {_brief(error)}")
 
 
-def _chunk(subject: Subject, ids: NDArray[np.int32]) -> Oracle:
+def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     if subject.whole_calls_only:
         return _cannot(subject, subject.whole_calls_only)
     whole = subject.run([ids])
     worst, where = 0.0, ""
-    for cut in _CUTS:
-        pieces = subject.run(_cut(ids, cut))
+    for cut in (_THIRDS, *_CUTS):
+        pieces = base if cut == _THIRDS else subject.run(_cut(ids, cut))
         difference = _difference(_joined(whole, whole), _joined(pieces, whole))
         if not difference <= worst:
             worst, where = difference, f" (cut after token {', '.join(map(str, cut))})"
@@ -91,14 +93,13 @@ def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     if base[0].ndim < 3:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="one prediction a call, after its last token")
     worst, where = 0.0, ""
-    for call in range(3):
-        for token in (1, 2):
-            altered = ids.copy()
-            altered[:, 3 * call + token] = _other(subject, altered[:, 3 * call + token])
-            logits = subject.run(_cut(altered, _THIRDS)[: call + 1])
-            difference = _difference([base[call][:, :token]], [logits[call][:, :token]], base)
-            if not difference <= worst:
-                worst, where = difference, f" (token {token} of call {call} altered, tokens before it watched)"
+    for call, token in _ALTERED:
+        altered = ids.copy()
+        altered[:, 3 * call + token] = _other(subject, altered[:, 3 * call + token])
+        logits = subject.run(_cut(altered, _THIRDS)[: call + 1])
+        difference = _difference([base[call][:, :token]], [logits[call][:, :token]], base)
+        if not difference <= worst:
+            worst, where = difference, f" (token {token} of call {call} altered, tokens before it watched)"
     return _judged(subject, worst, f"a later token altered{where}", "change earlier predictions")
 
 

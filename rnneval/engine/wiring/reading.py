@@ -63,10 +63,7 @@ def _read(recording: Recording, walk: Walk) -> Reading:
             walk.step(item)
         elif isinstance(item, Passage):
             calls.append(item.call)
-            arrivals += [
-                _arrival(item, slot, tensor, walk, recording.emissions, calls)
-                for slot, tensor in enumerate(item.states)
-            ]
+            arrivals += [_arrival(item, slot, walk, recording.emissions, calls) for slot in range(len(item.states))]
             _mark_initial(item, walk, recording.emissions)
             descents.append(_descent(walk.trail(item.inputs, item.call), descents))
         else:
@@ -100,9 +97,8 @@ def _descent(
     return frozenset(events), frozenset(texts)
 
 
-def _arrival(
-    passage: Passage, slot: int, tensor: Any, walk: Walk, emissions: Emissions, calls: Sequence[int]
-) -> Arrival:
+def _arrival(passage: Passage, slot: int, walk: Walk, emissions: Emissions, calls: Sequence[int]) -> Arrival:
+    tensor = passage.states[slot]
     trail = walk.trail(tensor, passage.call)
     every = walk.sources(trail)
     sources = frozenset(source for source in every if not source.incoming)
@@ -130,7 +126,10 @@ def _born(trail: Trail, passage: Passage, initial: int | None) -> int | None:
         return None
     if initial is not None:
         return initial
-    return passage.call if trail.recurrent or trail.born is None else trail.born
+    computed = any(
+        isinstance(origin, int) for origin in trail.origins
+    )  # from outputs: no initial state of a call before
+    return passage.call if computed or trail.recurrent or trail.born is None else trail.born
 
 
 def _is_constant(tensor: Any, trail: Trail) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.wiring.corpus.case import E, U, V, Case
+from tests.wiring.corpus.case import Case, E, U, V
 
 KINDS = ("GRU", "LSTM", "SimpleRNN")
 DEPTHS = (2, 3)
@@ -70,7 +70,7 @@ def source_of(recipe: Recipe) -> str:
 
 def _head(recipe: Recipe) -> list[str]:
     return [
-        f'"""Made by rule: {recipe.kind} × {recipe.depth}, states in a {recipe.container}, {recipe.fault or "right"}."""',
+        f'"""Made: {recipe.kind} × {recipe.depth}, states in a {recipe.container}, {recipe.fault or "right"}."""',
         "",
         "import keras",
         "import tensorflow as tf",
@@ -105,7 +105,7 @@ def _call(recipe: Recipe) -> list[str]:
     return [
         "    def call(self, inputs, states=None, return_state=False, training=False):",
         "        x = self.embedding(inputs)",
-        "        zeros = tf.zeros((tf.shape(inputs)[0], %d))" % U,
+        f"        zeros = tf.zeros((tf.shape(inputs)[0], {U}))",
         "        if states is None:",
         f"            states = {_packed(recipe, [['zeros'] * recipe.slots] * recipe.depth)}",
         *(f"        {line}" for line in _unpacked(recipe, given)),

@@ -1,4 +1,5 @@
 """Right: the containers in which people hand states on, and the ways in which `call` takes and gives them."""
+# ruff: noqa: PLW2901, PYI024 - as people write them
 
 import collections
 

@@ -1,4 +1,5 @@
 """Right: things done to states and around layers that are not faults."""
+# ruff: noqa: PLW2901 - as people write them
 
 import keras
 import numpy as np

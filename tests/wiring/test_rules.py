@@ -1,0 +1,160 @@
+"""Each rule on facts written by hand: one case that fires, and neighbours on which it must stay silent."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rnneval.wiring import rules
+from rnneval.wiring.evidence import evidence
+from rnneval.wiring.facts import Declarations, Source, Trace
+from tests.wiring.made_up import arriving, event, lstm, oracle, stack
+
+NAMES = [rule.NAME for rule in rules.all_rules()]
+SECTIONS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "References")
+
+
+def found(facts):
+    return {(f.rule, f.severity) for f in rules.findings(evidence(facts))}
+
+
+def of(*sources):
+    return lambda call: frozenset(Source(event(unit, call - back), 0) for unit, back in sources)
+
+
+def declaring(facts, **given):
+    return replace(facts, declared=Declarations(**given))
+
+
+SHARED = arriving(stack(), 1, from_call=0, sources=of((0, 0)))
+CROSSED = arriving(stack(), 0, sources=of((1, 1)))
+MIXED = arriving(stack(), 0, sources=of((0, 1), (1, 1)))
+STALE = arriving(stack(), 0, from_call=2, sources=of((0, 2)))
+FRESH = arriving(stack(), 1, sources=frozenset(), born=lambda call: call)
+DROPPED = replace(FRESH, returned=tuple(frozenset({Source(event(0, call), 0)}) for call in range(4)))
+SWAPPED = arriving(lstm(), 0, slot=0, sources=lambda call: frozenset({Source(call - 1, 1)}))
+REUSED = replace(
+    stack(),
+    units=stack().units[:1],
+    events=tuple(
+        replace(e, unit=0, descends=frozenset({i - 1}) if i % 2 else frozenset()) for i, e in enumerate(stack().events)
+    ),
+)
+BY_TOKEN = replace(
+    arriving(REUSED, 0, from_call=0, sources=frozenset()),
+    events=tuple(replace(e, steps=1) for e in REUSED.events),
+    arrivals=tuple(
+        replace(a, sources=frozenset({Source(a.event - 1, 0)}) if a.event else frozenset()) for a in REUSED.arrivals
+    ),
+)
+
+FIRES = {
+    "shared-state": [(SHARED, "error")],
+    "crossed-state": [(CROSSED, "error")],
+    "swapped-slots": [(SWAPPED, "error")],
+    "mixed-state": [(MIXED, "error")],
+    "misplaced-state": [(arriving(stack(), 0, in_place=False), "error")],
+    "stale-state": [(STALE, "error"), (arriving(stack(), 0, sources=frozenset(), born=0), "error")],
+    "ignored-state": [(FRESH, "error"), (arriving(stack(), 0, missing=0.5), "error")],
+    "dropped-state": [(DROPPED, "error")],
+    "uncarried-state": [(declaring(DROPPED, stateless=frozenset({"gru_2"})), "info")],
+    "random-state": [(arriving(stack(), 1, sources=frozenset(), random=True, born=lambda call: call), "error")],
+    "noisy-state": [(arriving(stack(), 0, noisy=True), "error")],
+    "shared-layer": [(REUSED, "error")],
+    "future-leak": [(oracle(stack(), "causal", "fail"), "error")],
+    "batch-leak": [(oracle(stack(), "batch", "fail"), "error")],
+    "chunk-variance": [
+        (oracle(stack(), "chunk", "fail"), "error"),
+        (oracle(arriving(stack(), 0, transformed=True), "chunk", "fail"), "warning"),
+        (oracle(declaring(DROPPED, stateless=frozenset({"gru_2"})), "chunk", "fail"), "warning"),
+    ],
+    "unused-state": [(oracle(stack(), "used", "fail"), "error")],
+    "frozen-trace": [
+        (replace(stack(), trace=Trace(difference=0.5)), "error"),
+        (replace(stack(), trace=Trace(difference=float("nan"))), "error"),
+        (replace(stack(), trace=Trace(trap="Model.call")), "warning"),
+    ],
+}
+HANDOFF = replace(
+    arriving(stack(), 1, from_call=0, sources=lambda call: frozenset({Source(0 if call == 0 else call * 2 - 1, 0)})),
+    events=tuple(replace(e, reads=frozenset({"ids1"} if e.unit == 0 else {"ids"})) for e in stack().events),
+)
+SILENT = {
+    "shared-state": [stack(), CROSSED, HANDOFF, declaring(SHARED, mixed=frozenset({"gru_2"}))],
+    "crossed-state": [stack(), SHARED, declaring(CROSSED, mixed=frozenset({"gru"}))],
+    "swapped-slots": [lstm()],
+    "mixed-state": [stack(), declaring(MIXED, mixed=frozenset({"gru"}))],
+    "misplaced-state": [stack(), arriving(stack(), 0, placed=False, transformed=True)],
+    "stale-state": [stack(), arriving(stack(), 0, from_call=2, sources=of((0, 1), (0, 2)))],
+    "ignored-state": [stack(), DROPPED],
+    "dropped-state": [stack(), FRESH, replace(DROPPED, wired_by="rnneval")],
+    "uncarried-state": [stack()],
+    "random-state": [stack(), arriving(stack(), 0, from_call=0, noisy=False)],
+    "noisy-state": [stack()],
+    "shared-layer": [stack(), BY_TOKEN, declaring(REUSED, shared=frozenset({"gru"}))],
+    "future-leak": [stack(), declaring(oracle(stack(), "causal", "fail"), causal=False)],
+    "batch-leak": [stack(), oracle(stack(), "batch", "inconclusive")],
+    "chunk-variance": [stack()],
+    "unused-state": [stack()],
+    "frozen-trace": [stack(), replace(stack(), trace=Trace(difference=1e-7))],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fires(name):
+    for facts, severity in FIRES[name]:
+        assert (name, severity) in found(facts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stays_silent(name):
+    for facts in SILENT[name]:
+        assert name not in {rule for rule, _ in found(facts)}
+
+
+def test_a_right_stack_has_no_finding():
+    assert found(stack()) == found(lstm()) == set()
+
+
+def test_the_names_are_those_of_the_design():
+    designed = {
+        "shared-state", "crossed-state", "swapped-slots", "mixed-state", "misplaced-state", "stale-state",
+        "ignored-state", "dropped-state", "uncarried-state", "random-state", "noisy-state", "shared-layer",
+        "future-leak", "batch-leak", "chunk-variance", "unused-state", "frozen-trace",
+    }  # fmt: skip
+    assert set(NAMES) == designed
+
+
+@pytest.mark.parametrize("rule", rules.all_rules(), ids=NAMES)
+def test_a_rules_file_is_its_page(rule):
+    assert Path(rule.__file__).stem == rule.NAME.replace("-", "_")
+    assert re.findall(r"^## (.+)$", rule.__doc__, re.MULTILINE) == list(SECTIONS)
+    assert "```python\n" in rule.__doc__
+
+
+def test_shared_state_comes_first_and_then_crossed_state():
+    both = arriving(SHARED, 0, sources=of((1, 1)))
+    first, second = rules.findings(evidence(oracle(oracle(both, "causal", "fail"), "chunk", "fail")))[:2]
+    assert (first.rule, first.layer, first.source_layer, first.file, first.line) == (
+        "shared-state", "gru_2", "gru", "model.py", 11,
+    )  # fmt: skip
+    assert (second.rule, second.layer, second.source_layer) == ("crossed-state", "gru", "gru_2")
+
+
+def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_write():
+    code = "x, states = self.gru_2(x, initial_state=states)"
+    facts = replace(SHARED, events=tuple(replace(e, code=code if e.unit else "") for e in SHARED.events))
+    (finding,) = (f for f in rules.findings(evidence(facts)) if f.rule == "shared-state")
+    assert "gru_2.h ← gru.h; calls 0 to 3" in finding.message
+    assert "sees the future" in finding.message
+    assert "`x, gru_2_state = self.gru_2(x, initial_state=gru_2_state)`" in finding.help
+
+
+def test_more_is_said_of_a_state_that_is_exchanged_or_not_returned():
+    exchanged = arriving(CROSSED, 1, sources=of((0, 1)))
+    messages = [f.message for f in rules.findings(evidence(exchanged))]
+    assert all("the two states are exchanged" in message for message in messages)
+    not_returned = replace(CROSSED, returned=tuple(frozenset({Source(event(1, call), 0)}) for call in range(4)))
+    (finding,) = rules.findings(evidence(not_returned))
+    assert "the new state of gru is not among what is returned" in finding.message

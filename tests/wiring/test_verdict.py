@@ -1,0 +1,86 @@
+"""The verdict and the record, from facts written by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from rnneval.errors import UsageError
+from rnneval.recordfile import decode, encode
+from rnneval.wiring.correction import corrected
+from rnneval.wiring.declarations import parse_declarations, require_known
+from rnneval.wiring.facts import Facts, Source
+from rnneval.wiring.judging import wiring_of
+from tests.wiring.made_up import arriving, event, oracle, stack
+
+
+def test_everything_carried_and_clean_passes():
+    wiring = wiring_of(stack())
+    assert wiring.verdict == "pass"
+    assert {(f.into.layer, f.source if isinstance(f.source, str) else f.source.layer, f.kind) for f in wiring.flow} == {
+        ("gru", "initial", "initial"), ("gru_2", "initial", "initial"),
+        ("gru", "gru", "carried"), ("gru_2", "gru_2", "carried"),
+    }  # fmt: skip
+    assert {f.calls for f in wiring.flow if f.kind == "carried"} == {(1, 2, 3)}
+
+
+def test_an_error_fails_even_where_something_else_could_not_be_seen():
+    facts = arriving(stack(), 0, sources=lambda call: frozenset({Source(event(1, call - 1), 0)}))
+    facts = arriving(facts, 1, unknown="went through While")
+    assert wiring_of(facts).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (replace(stack(), units=(), events=(), arrivals=()), "no recurrent layer or cell ran"),
+        (arriving(stack(), 1, unknown="went through While"), "went through While"),
+        (oracle(stack(), "chunk", "inconclusive"), "oracle chunk"),
+        (oracle(stack(), "repeat", "fail"), "different logits for the same calls"),
+        (Facts(failure="the model raises in call 2: ValueError"), "the model raises in call 2"),
+    ],
+)
+def test_what_could_not_be_seen_is_inconclusive_with_the_reason(facts, reason):
+    wiring = wiring_of(facts)
+    assert wiring.verdict == "inconclusive"
+    assert reason in wiring.reason
+
+
+def test_the_record_reads_back():
+    wiring = wiring_of(arriving(stack(), 1, in_place=False))
+    assert decode(encode(wiring)) == wiring
+
+
+def test_print_shows_the_matrix_with_its_diagonal_and_what_is_off_it():
+    wiring = wiring_of(arriving(stack(), 0, sources=lambda call: frozenset({Source(event(1, call - 1), 0)})))
+    rows = {line.split()[0]: line for line in str(wiring).splitlines() if line.startswith("gru")}
+    assert "[ ]" in rows["gru.h"]
+    assert "✗ 1–3" in rows["gru.h"]
+    assert "[● 1–3]" in rows["gru_2.h"]
+    assert "✗" in wiring._repr_html_()
+
+
+def test_declarations_are_read_and_refused():
+    declared = parse_declarations(["causal=false", "stateless=a", "stateless = b", "mixed=c", "shared=d"])
+    assert (declared.causal, declared.stateless) == (False, {"a", "b"})
+    for wrong in ("causal=perhaps", "stateless", "stateless=", "frozen=x"):
+        with pytest.raises(UsageError, match="allowed are causal=false"):
+            parse_declarations([wrong])
+    with pytest.raises(UsageError, match="no layer a, b, c, d; its recurrent layers are: gru, gru_2"):
+        require_known(declared, stack().units)
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "slots", "line"),
+    [
+        ("x, s = self.gru(x, initial_state=s)", "gru", ["h"], "x, gru_state = self.gru(x, initial_state=gru_state)"),
+        ("x, h, c = self.l(x, initial_state=[h, c])", "l", "hc", "x, l_h, l_c = self.l(x, initial_state=[l_h, l_c])"),
+        ("x, (h, c) = self.cell(x, (h, c))", "cell", "hc", "x, (cell_h, cell_c) = self.cell(x, (cell_h, cell_c))"),
+        ("y, s = self.c2(y, s)", "c2", ["h"], "y, c2_state = self.c2(y, c2_state)"),
+        ("x, s = self.core.b(x)", "core.b", ["h"], "x, core_b_state = self.core.b(x, initial_state=core_b_state)"),
+        ("x, s = layer(x, initial_state=s)", "stack[1]", ["h"], None),
+        ("x = self.gru(x)", "gru", ["h"], None),
+        ("not python (", "gru", ["h"], None),
+    ],
+)
+def test_a_corrected_line_is_given_where_the_call_is_plain(code, path, slots, line):
+    assert corrected(code, path, list(slots)) == line
