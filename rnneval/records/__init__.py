@@ -1,7 +1,7 @@
 """The values that everything speaks: frozen, keyword-only, plain data.
 
-`Run`, `Wiring`, `Gate` and `Gradients` are written to files by `rnneval.recordfile`; their keys are the contract of the docs
-(reference, records), their JSON Schemas are generated from these classes.
+`Run`, `Wiring`, `Gate` and `Gradients` are written to files by `rnneval.recordfile`; their keys are the contract of the
+docs (reference, records), their JSON Schemas are generated from these classes.
 """
 
 from rnneval.records import gate, run, wiring

@@ -1,6 +1,6 @@
 """The gradient record: what `rnneval gradients` measured. Schema `rnneval.gradients/1`."""
 
-from rnneval.records._base import Value
+from rnneval.records._base import Stored, Value
 from rnneval.records.run import Checkpoint, Count, Text, Warning  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Finding
 
@@ -39,7 +39,7 @@ class ThroughTime(Value, frozen=True, kw_only=True):
     """The first lag after which the median stays under 0.01; absent where it does not within the lags looked at."""
 
 
-class Gradients(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gradients/1"):
+class Gradients(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gradients/1"):
     """Gradients on held-out text, by variable and back through time."""
 
     rnneval: str
@@ -64,9 +64,3 @@ class Gradients(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnnev
     """By `LAYER.SLOT`."""
     findings: tuple[Finding, ...]
     warnings: tuple[Warning, ...]
-
-    def save(self, path: str) -> None:
-        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
-        from rnneval.recordfile import write
-
-        write(self, path)

@@ -1,7 +1,8 @@
 """Does the model use its context? The loss of the same tokens with the state reset k tokens before them.
 
 The curve falls as long as more context helps, and is flat from the length that the model can use. Source:
-U. Khandelwal, H. He, P. Qi, D. Jurafsky: Sharp nearby, fuzzy far away: how neural language models use context. ACL 2018, section 4.
+U. Khandelwal, H. He, P. Qi, D. Jurafsky: Sharp nearby, fuzzy far away: how neural language models use context. ACL
+2018, section 4.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,8 +66,8 @@ class _Reader:
         for start in range(0, length, _STEP):
             part = both[:, start : min(start + _STEP, length) + 1]
             stepped = self._kernel(part.shape[1] - 1).step(part[:, :-1], part[:, 1:], state)
-            state, nats = stepped.states, stepped.predicted.nats[:, -1]
-        return nats.astype(np.float64)
+            state, nats = stepped.states, stepped.predicted.nats[:, -1].astype(np.float64)
+        return nats
 
     def _kernel(self, segment: int) -> Kernel:
         if segment not in self._kernels:

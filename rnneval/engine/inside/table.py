@@ -62,13 +62,13 @@ def _parts(watch: TraceWatch) -> Iterator[dict[str, Any]]:
         for share in _SHARES:
             value = histogram.percentile(spectrum.counts, spectrum.edges, share)
             yield {**place, "statistic": f"p{round(share * 100):02}", "value": np.array([value])}
-    for column in units:
-        numbers = np.arange(len(column.values))
+    for of_units in units:
+        numbers = np.arange(len(of_units.values))
         yield {
-            "layer": column.layer,
-            "slot": column.slot,
-            "statistic": column.statistic,
-            "value": column.values,
+            "layer": of_units.layer,
+            "slot": of_units.slot,
+            "statistic": of_units.statistic,
+            "value": of_units.values,
             "unit": numbers,
         }
 

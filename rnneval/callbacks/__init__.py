@@ -1,0 +1,14 @@
+"""Keras callbacks: what gradients and states do while a model is trained, as histories that survive a kill."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {"GradientNorms": "gradient_norms", "StateNorms": "state_norms", "history": "summary"}
+
+__all__ = ["GradientNorms", "StateNorms", "history"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"rnneval.callbacks.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'rnneval.callbacks' has no attribute {name!r}")

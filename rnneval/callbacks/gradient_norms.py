@@ -1,0 +1,201 @@
+"""`rnneval.GradientNorms`: the norm of every gradient at every step of a training, and where it went wrong."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rnneval._version import __version__
+from rnneval.callbacks.parts import Parts
+from rnneval.callbacks.watched_optimizer import STATISTICS, Lines, WatchedOptimizer
+
+SCHEMA = "rnneval.gradient-history/1"
+WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
+_NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
+
+
+class GradientNorms(keras.callbacks.Callback):
+    """Writes the norms of gradients in training: of every step, by variable, by layer and for the whole model.
+
+    - `grad_norm`: L2 norm of the gradient that the optimizer is given, before clipping, any loss scale taken out;
+    - `grad_norm_clipped`: after the optimizer's own clipping (absent in steps that only accumulate gradients);
+    - `weight_norm`, and `update_ratio`: ‖change of the weights in this step‖ / ‖weights before it‖;
+    - `not_finite`: how many numbers of the gradient are NaN or infinite.
+
+    The history is a folder of Parquet parts, each whole or not there (pandas and pyarrow read the folder as one table;
+    a killed run keeps every whole part). The rows of a layer as a whole have the variable "", those of the model the
+    layer "" too. The last step's numbers stand in `logs` under `grad_norm`, `grad_norm_clipped`, `update_ratio`,
+    `grad_not_finite` and `grad_norm/LAYER`, wherever this callback stands in the list.
+
+    Example:
+        `model.fit(…, callbacks=[rnneval.GradientNorms("grads.parquet")])`
+
+        In a loop of your own: `with rnneval.GradientNorms("grads.parquet").watching(model, optimizer) as norms:` and,
+        after each step (at the latest after 256), `norms.collect()`.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, steps_per_part: int = 100, existing: str = "refuse", logs: bool = True
+    ) -> None:
+        """Prepare a history.
+
+        Args:
+            path: The folder to be made.
+            steps_per_part: Steps in one part: what a killed run loses at the most.
+            existing: What becomes of a history that is there: `refuse`, `replace` or `append`.
+            logs: Whether to put the numbers into `logs`, too.
+
+        Raises:
+            RecordError: the folder cannot be made, or holds a history already.
+            UsageError: `existing` is not known.
+        """
+        super().__init__()
+        self._parts = Parts(path, "step", {"rnneval.schema": SCHEMA, "rnneval.version": __version__}, existing)
+        self._steps_per_part, self._in_logs = steps_per_part, logs
+        self._watched: WatchedOptimizer | None = None
+        self._waiting: list[Lines] = []
+        self._before = 0
+        self.lost = 0
+        """Steps that were not collected in time."""
+        self.first_not_finite: tuple[int, str] | None = None
+        """The first step with a gradient that is not finite, and `LAYER.VARIABLE`."""
+
+    # Keras calls these.
+
+    def set_model(self, model: Any) -> None:
+        """Begin to look: the training function that is made next goes through the watched optimizer."""
+        super().set_model(model)
+        self.close()
+        self._watched = WatchedOptimizer(model, model.optimizer)
+        model.train_function = None
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Collect after every call of the training function, before any callback sees its logs."""
+        function = self.model.train_function
+
+        def collecting(iterator: Any) -> Any:
+            try:
+                found = function(iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):  # the end of an epoch
+                raise
+            except BaseException:
+                self._end()
+                raise
+            numbers = self.collect()
+            return found | numbers if isinstance(found, dict) and self._in_logs else found
+
+        self.model.train_function = collecting
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Write what is left, and put everything back."""
+        self._end()
+
+    # In a loop of one's own.
+
+    @contextmanager
+    def watching(self, model: Any, optimizer: Any = None) -> Iterator[Self]:
+        """Look at an optimizer while the block runs; a `tf.function` that was traced before is not seen."""
+        self._watched = WatchedOptimizer(model, model.optimizer if optimizer is None else optimizer)
+        try:
+            yield self
+        finally:
+            self.close()
+
+    def collect(self) -> dict[str, float]:
+        """Fetch the steps since the last time, write a part if there are enough, and give the last one's numbers."""
+        if self._watched is None:
+            return {}
+        lines = self._watched.fetch()
+        self.lost += lines.lost
+        if not len(lines.steps):
+            return {}
+        self._waiting.append(lines)
+        self._look(lines)
+        if sum(len(waiting.steps) for waiting in self._waiting) >= self._steps_per_part:
+            self._write()
+        return self._logs(lines)
+
+    def close(self) -> None:
+        """Write what is left and put the optimizer's own `apply` back; may be called twice."""
+        if self._watched is None:
+            return
+        self.collect()
+        self._write()
+        self._before += self._watched._fetched
+        self._watched.close()
+        self._watched = None
+
+    def __del__(self) -> None:
+        """A training that raised somewhere else ends here."""
+        if getattr(self, "_watched", None) is not None:
+            self.close()
+
+    def _end(self) -> None:
+        self.close()
+        self.model.train_function = None  # it was traced with the watched optimizer
+
+    def _write(self) -> None:
+        if not self._waiting or self._watched is None:
+            return
+        steps = np.concatenate([lines.steps for lines in self._waiting]) + self._before
+        values = np.concatenate([lines.values for lines in self._waiting])
+        self._waiting = []
+        columns, numbers = _tidy([(c.layer, c.variable) for c in self._watched.columns], values)
+        self._parts.write(steps, columns, numbers)
+
+    def _look(self, lines: Lines) -> None:
+        assert self._watched is not None  # noqa: S101 - looked at by the caller
+        bad = np.argwhere(lines.values[:, :, _BAD] > 0)
+        if self.first_not_finite is None and len(bad):
+            step, place = bad[0]
+            column = self._watched.columns[place]
+            self.first_not_finite = (int(lines.steps[step]) + self._before, f"{column.layer}.{column.variable}")
+
+    def _logs(self, lines: Lines) -> dict[str, float]:
+        assert self._watched is not None  # noqa: S101 - looked at by the caller
+        columns, numbers = _tidy([(c.layer, c.variable) for c in self._watched.columns], lines.values[-1:])
+        last = dict(zip(columns, numbers[0].tolist(), strict=True))
+        layers = dict.fromkeys(column.layer for column in self._watched.columns)
+        return {
+            "grad_norm": last["", "", "grad_norm"],
+            "grad_norm_clipped": last["", "", "grad_norm_clipped"],
+            "update_ratio": last["", "", "update_ratio"],
+            "grad_not_finite": last["", "", "not_finite"],
+            **{f"grad_norm/{layer}": last[layer, "", "grad_norm"] for layer in layers},
+        }
+
+
+Key = tuple[str, str, str]
+
+
+def _tidy(names: list[tuple[str, str]], values: NDArray[np.float64]) -> tuple[list[Key], NDArray[np.float64]]:
+    """Give columns (layer, variable, statistic) and numbers `(n, columns)`: of variables, of layers, of the model."""
+    columns: list[Key] = []
+    numbers = []
+    layers = list(dict.fromkeys(layer for layer, _ in names))
+    members = {(layer, ""): [k for k, (owner, _) in enumerate(names) if owner == layer] for layer in layers}
+    groups = {name: [k] for k, name in enumerate(names)} | members | {("", ""): list(range(len(names)))}
+    for (layer, variable), places in groups.items():
+        columns += [(layer, variable, statistic) for statistic in WRITTEN]
+        numbers += _group(values[:, places])
+    return columns, np.stack(numbers, axis=1)
+
+
+def _group(part: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """The written statistics of some variables together, `(n,)` each; a variable without a gradient counts for 0.
+
+    Where none of them has a number, there is none.
+    """
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        seen = ~np.isnan(part[:, :, _WEIGHT])
+        norms = [
+            np.sqrt(np.where(seen, part[:, :, k], 0.0).__pow__(2).sum(1)) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE)
+        ]
+        bad = np.where(seen, part[:, :, _BAD], 0.0).sum(1)
+        found = [*norms[:3], norms[3] / norms[2], bad]
+    return [np.where(seen.any(axis=1), numbers, np.nan) for numbers in found]

@@ -1,0 +1,89 @@
+"""A history on disk: a folder of whole Parquet parts, which pandas reads as one table.
+
+A part is written beside its place and moved there (so that a part is whole or not there), and a run that is killed
+keeps all parts up to the last. Columns: `step` or `epoch`, `layer`, `variable`, `statistic`, `value`. What is not a
+finite number is left out; that it was not finite is itself a statistic.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rnneval.errors import RecordError, UsageError
+from rnneval.recordfile import whole_file
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+EXISTING = ("refuse", "replace", "append")
+
+
+class Parts:
+    """Writes a history part by part."""
+
+    def __init__(
+        self, folder: str | os.PathLike[str], index: str, described: Mapping[str, str], existing: str = "refuse"
+    ) -> None:
+        """Make the folder.
+
+        Args:
+            folder: Where the parts go.
+            index: Name of the first column: `step` or `epoch`.
+            described: What stands in every part's own metadata.
+            existing: What becomes of a history that is there: `refuse`, `replace` or `append`.
+
+        Raises:
+            RecordError: the folder cannot be made, or holds a history already.
+        """
+        if existing not in EXISTING:
+            raise UsageError(f"existing={existing!r} is not known: give {', '.join(EXISTING)}")
+        self.folder = Path(folder)
+        self._next = _make(self.folder, existing)
+        fields: list[Any] = [(index, pa.int64()), ("layer", _WORD), ("variable", _WORD), ("statistic", _WORD)]
+        metadata = {key.encode(): value.encode() for key, value in described.items()}
+        self._schema = pa.schema([*fields, ("value", pa.float64())], metadata=metadata)
+
+    def write(self, index: NDArray[np.int64], columns: list[tuple[str, str, str]], values: NDArray[np.float64]) -> None:
+        """Write one part: values `(n, columns)` at steps `(n,)`, one row a finite number."""
+        row, column = np.nonzero(np.isfinite(values))
+        if not len(row):
+            return
+        words = [_words([entry[k] for entry in columns], column) for k in range(3)]
+        table = pa.table([pa.array(index[row]), *words, pa.array(values[row, column])], schema=self._schema)
+        with whole_file(self.folder / f"part-{self._next:06}.parquet") as temporary:
+            pq.write_table(table, temporary)
+        self._next += 1
+
+
+def _words(names: list[str], places: NDArray[np.int64]) -> Any:
+    """Give names[places] as a column in which every name stands once."""
+    distinct = list(dict.fromkeys(names))
+    numbers = np.array([distinct.index(name) for name in names], np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(numbers[places]), pa.array(distinct, pa.string()))
+
+
+def _make(folder: Path, existing: str) -> int:
+    """Make the folder, and give the number of its next part."""
+    try:
+        parts = sorted(folder.glob("part-*.parquet")) if folder.is_dir() else []
+        if parts and existing == "refuse":
+            raise RecordError(
+                f"{folder}: holds a history of {len(parts)} parts already: give another folder, or existing='replace' "
+                "or 'append'"
+            )
+        if parts and existing == "replace":
+            for part in parts:
+                part.unlink()
+            parts = []
+        if folder.is_file():
+            raise RecordError(f"{folder}: is a file; a history is a folder of parts: give another name")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.disk_usage(folder)
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    return int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0

@@ -1,0 +1,41 @@
+"""What a history of gradients says in short, for the rules that look at it."""
+
+import os
+
+import numpy as np
+import pandas as pd
+
+from rnneval.errors import RecordError
+from rnneval.metrics.inside.findings import History
+
+_BEFORE = 100
+
+
+def history(folder: str | os.PathLike[str]) -> History:
+    """Read a history that `GradientNorms` wrote.
+
+    Raises:
+        RecordError: there is none, or it cannot be read.
+    """
+    try:
+        table = pd.read_parquet(folder)
+        table = table[table["statistic"].isin(["grad_norm", "not_finite"])]
+    except (OSError, ValueError, KeyError) as error:
+        raise RecordError(f"{os.fspath(folder)}: not a history of gradients: {error}") from error
+    norm = table[(table["layer"] == "") & (table["statistic"] == "grad_norm")].sort_values("step")
+    if norm.empty:
+        raise RecordError(f"{os.fspath(folder)}: a history without a single gradient that is finite")
+    before = norm["value"].rolling(_BEFORE, min_periods=10).median().shift(1).to_numpy()
+    ratio = np.nan_to_num(norm["value"].to_numpy() / before)
+    bad = table[(table["statistic"] == "not_finite") & (table["value"] > 0) & (table["variable"] != "")].sort_values(
+        "step"
+    )
+    first = None if bad.empty else bad.iloc[0]
+    return History(
+        steps=int(table["step"].max()),
+        median_norm=float(norm["value"].median()),
+        largest_ratio=float(ratio.max()),
+        largest_step=int(norm["step"].iloc[int(ratio.argmax())]),
+        first_not_finite=None if first is None else int(first["step"]),
+        variable="" if first is None else f"{first['layer']}.{first['variable']}",
+    )

@@ -1,0 +1,155 @@
+"""Norms of what an optimizer is given and of what it does, worked out inside the graph of the training step.
+
+`optimizer.apply` is replaced on the instance while somebody looks: whatever the training step is (Keras' own, a
+`train_step` of the author's, a custom loop, compiled by XLA or not), it goes through there. The numbers of each step go
+into one line of a ring of lines, a variable on the device, and are fetched when there is time: so many steps may run in
+one call (`steps_per_execution`), and nothing waits for the host inside of one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rnneval.models.passages import overridden
+from rnneval.models.variables import Column, columns_of
+
+STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "not_finite")
+_RING = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """Steps that were fetched."""
+
+    steps: NDArray[np.int64]
+    """`(n,)`, from 1."""
+    values: NDArray[np.float64]
+    """`(n, variables, statistics)`; NaN where a step has none."""
+    lost: int
+    """Steps for which the ring had no room."""
+
+
+class WatchedOptimizer:
+    """The optimizer of a model while it is watched; `close` puts its own `apply` back."""
+
+    def __init__(self, model: Any, optimizer: Any, ring: int = _RING) -> None:
+        self._model, self._optimizer, self._ring = model, optimizer, ring
+        self.columns: tuple[Column, ...] = ()
+        self._places: dict[int, int] = {}
+        self._lines: Any = None
+        self._count: Any = None
+        self._fetched = 0
+        self._opened: Any = overridden(optimizer, "apply", self._apply_beside(optimizer.apply))
+        self._opened.__enter__()
+
+    def close(self) -> None:
+        """Put the optimizer's own `apply` back."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.__exit__(None, None, None)
+
+    def fetch(self) -> Lines:
+        """Give the steps since the last time, in their order."""
+        count = 0 if self._count is None else int(self._count.numpy())
+        first = max(self._fetched, count - self._ring)
+        steps, lost, self._fetched = np.arange(first, count), first - self._fetched, count
+        values = np.zeros((0, len(self.columns), len(STATISTICS)))
+        if len(steps):
+            values = tf.gather(self._lines, steps % self._ring).numpy().astype(np.float64)
+        return Lines(steps=steps + 1, values=values, lost=lost)
+
+    def _apply_beside(self, original: Any) -> Any:
+        def apply(grads: Any, trainable_variables: Any = None) -> Any:
+            optimizer, grads = self._optimizer, list(grads)
+            variables = list(optimizer._trainable_variables if trainable_variables is None else trainable_variables)
+            self._make_ready(variables)
+            seen = [
+                (g, v) for g, v in zip(grads, variables, strict=True) if g is not None and self._place(v) is not None
+            ]
+            step = _Step(optimizer, [g for g, _ in seen], [v for _, v in seen])
+            result = original(grads, trainable_variables)
+            self._write([self._place(v) for _, v in seen], step.numbers())
+            return result
+
+        return apply
+
+    def _make_ready(self, variables: Sequence[Any]) -> None:
+        """Build the optimizer as its `apply` would (a loss's scale is made there), and make the ring."""
+        if not self._optimizer.built:
+            self._optimizer.build(variables)
+        if self._lines is not None:
+            return
+        self.columns = columns_of(self._model)
+        for place, column in enumerate(self.columns):
+            self._places |= {id(column.tensor): place, id(getattr(column.tensor, "value", column.tensor)): place}
+        with tf.init_scope():
+            self._lines = tf.Variable(tf.zeros([self._ring, len(self.columns), len(STATISTICS)]), trainable=False)
+            self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def _place(self, variable: Any) -> int | None:
+        return self._places.get(id(variable))
+
+    def _write(self, places: Sequence[int | None], numbers: Any) -> None:
+        """Write one line of the ring."""
+        empty = tf.fill([len(self.columns), len(STATISTICS)], tf.constant(np.nan, tf.float32))
+        line = tf.tensor_scatter_nd_update(empty, [[place] for place in places], numbers) if places else empty
+        here = tf.equal(tf.range(self._ring, dtype=tf.int64), self._count % self._ring)
+        self._lines.assign(tf.where(here[:, None, None], line[None], self._lines))
+        self._count.assign_add(1)
+
+
+class _Step:
+    """One step of an optimizer: looked at before it, and asked for its numbers after it."""
+
+    def __init__(self, optimizer: Any, grads: Sequence[Any], variables: Sequence[Any]) -> None:
+        inner, scale = _unwrapped(optimizer)
+        self._variables = variables
+        self._given = [_plain(grad) / scale for grad in grads]
+        self._weights = [tf.cast(tf.convert_to_tensor(variable), tf.float32) for variable in variables]
+        self._clipped = _clipped_norms(inner, self._given, variables)
+
+    def numbers(self) -> Any:
+        """Give `(variables, statistics)`, after the step."""
+        updates = [
+            tf.cast(tf.convert_to_tensor(v), tf.float32) - w
+            for v, w in zip(self._variables, self._weights, strict=True)
+        ]
+        bad = [tf.cast(tf.math.count_nonzero(~tf.math.is_finite(grad)), tf.float32) for grad in self._given]
+        columns = (_norms(self._given), self._clipped, _norms(self._weights), _norms(updates), bad)
+        return tf.transpose(tf.stack([tf.stack(column) for column in columns]))
+
+
+def _unwrapped(optimizer: Any) -> tuple[Any, Any]:
+    """Give the optimizer that clips, and by what the gradients that it is not yet given are scaled."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer, tf.cast(tf.convert_to_tensor(optimizer.dynamic_scale), tf.float32)
+    return optimizer, tf.constant(float(optimizer.loss_scale_factor or 1.0), tf.float32)
+
+
+def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+    """Norms of what the step is made with; NaN in a step that only accumulates."""
+    every = inner.gradient_accumulation_steps
+    if not every:
+        return _norms(_clipped(inner, given))
+    held = [inner._accumulated_gradients[inner._get_variable_index(variable)] for variable in variables]
+    mean = [(grad + _plain(before)) / every for grad, before in zip(given, held, strict=True)]
+    steps = tf.equal((tf.convert_to_tensor(inner._iterations) + 1) % every, 0)
+    return [tf.where(steps, norm, np.nan) for norm in _norms(_clipped(inner, mean))]
+
+
+def _clipped(inner: Any, grads: Sequence[Any]) -> Sequence[Any]:
+    return list(inner._clip_gradients(list(grads)))
+
+
+def _norms(tensors: Sequence[Any]) -> list[Any]:
+    return [tf.norm(tensor) for tensor in tensors]
+
+
+def _plain(grad: Any) -> Any:
+    """As a float32 tensor: the slices of an embedding's gradient are added up."""
+    return tf.cast(tf.convert_to_tensor(grad), tf.float32)

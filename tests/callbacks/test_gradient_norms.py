@@ -1,0 +1,206 @@
+"""GradientNorms: training equals training without, numbers equal a tape's own, a killed run leaves whole parts."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from rnneval.callbacks import GradientNorms, history
+from rnneval.errors import RecordError
+from rnneval.metrics.inside.findings import Facts, find
+from tests.callbacks.small import MODELS, compiled, data, loss, sequential, trained
+
+OPTIMIZERS = {
+    "clipped": lambda: keras.optimizers.Adam(1e-2, global_clipnorm=0.1),
+    "accumulating": lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2, clipnorm=0.05),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, clipvalue=0.01)),
+}
+FORMS = {
+    **{kind: {"kind": kind} for kind in MODELS},
+    **{name: {"optimizer": name} for name in OPTIMIZERS},
+    "several steps a call": {"steps_per_execution": 3},
+    "eager": {"run_eagerly": True},
+    "compiled by XLA": {"jit_compile": True},
+}
+
+
+def made(form):
+    options = dict(FORMS[form])
+    if "optimizer" in options:
+        options["optimizer"] = OPTIMIZERS[options["optimizer"]]()
+    return compiled(**options)
+
+
+DRAWN = {"own step", "scaled", "several steps a call"}
+
+
+@pytest.mark.parametrize(
+    "form", [form if form in DRAWN else pytest.param(form, marks=pytest.mark.grid) for form in FORMS]
+)
+def test_training_with_it_equals_training_without(form, tmp_path):
+    plain, watched = made(form), made(form)
+    trained(plain)
+    trained(watched, [GradientNorms(tmp_path / "h")])
+    assert "apply" not in vars(watched.optimizer)
+    for a, b in zip(plain.get_weights(), watched.get_weights(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=1e-6 if form == "compiled by XLA" else 0)
+    assert pd.read_parquet(tmp_path / "h")["step"].max() == 8
+
+
+def test_numbers_are_those_of_a_tape(tmp_path):
+    # Not Adam: it divides by the gradient's own size, so that rounding in a gradient near zero is seen whole.
+    model, twin = (compiled(optimizer=keras.optimizers.SGD(0.5, global_clipnorm=0.1)) for _ in range(2))
+    trained(model, [GradientNorms(tmp_path / "h")], epochs=1)
+    found = pd.read_parquet(tmp_path / "h").set_index(["step", "layer", "variable", "statistic"])["value"]
+    x, y = data()
+    twin(x[:1])
+    for step in range(4):
+        part = slice(8 * step, 8 * step + 8)
+        with tf.GradientTape() as tape:
+            value = loss()(y[part], twin(x[part], training=True))
+        grads = [tf.convert_to_tensor(g).numpy() for g in tape.gradient(value, twin.trainable_variables)]
+        before = [v.numpy() for v in twin.trainable_variables]
+        twin.optimizer.apply(grads, twin.trainable_variables)
+        whole = np.sqrt(sum((g.astype(float) ** 2).sum() for g in grads))
+        assert found[step + 1, "", "", "grad_norm"] == pytest.approx(whole, rel=1e-5)
+        assert found[step + 1, "", "", "grad_norm_clipped"] == pytest.approx(min(whole, 0.1), rel=1e-5)
+        for g, w, v in zip(grads, before, twin.trainable_variables, strict=True):
+            layer = {"embedding": "embedding", "lstm": "lstm", "logits": "logits"}[
+                v.path.split("/")[-2].removesuffix("_cell")
+            ]
+            key = (step + 1, layer, v.name)
+            assert found[*key, "grad_norm"] == pytest.approx(np.linalg.norm(g), rel=1e-5, abs=1e-9)
+            assert found[*key, "weight_norm"] == pytest.approx(np.linalg.norm(w), rel=1e-5)
+            assert found[*key, "update_ratio"] == pytest.approx(
+                np.linalg.norm(v.numpy() - w) / np.linalg.norm(w), rel=1e-3, abs=1e-7
+            )
+
+
+def test_accumulated_gradients_are_clipped_where_the_step_is(tmp_path):
+    model = compiled(optimizer=OPTIMIZERS["accumulating"]())
+    trained(model, [GradientNorms(tmp_path / "h")])
+    table = pd.read_parquet(tmp_path / "h")
+    of_model = table[(table.layer == "") & (table.variable == "")]
+    assert set(of_model[of_model.statistic == "grad_norm_clipped"].step) == {2, 4, 6, 8}
+    moved = of_model[of_model.statistic == "update_ratio"].set_index("step")["value"]
+    assert (moved[[1, 3, 5, 7]] == 0).all()
+    assert (moved[[2, 4, 6, 8]] > 0).all()
+
+
+def test_a_loss_scale_is_taken_out(tmp_path):
+    plain = compiled(optimizer=keras.optimizers.SGD(0.1, clipvalue=0.01))
+    scaled = compiled(optimizer=OPTIMIZERS["scaled"](), auto_scale_loss=True)
+    norms = []
+    for name, model in (("plain", plain), ("scaled", scaled)):
+        trained(model, [GradientNorms(tmp_path / name)], epochs=1)
+        table = pd.read_parquet(tmp_path / name)
+        norms.append(table[(table.layer == "") & (table.statistic == "grad_norm")]["value"].to_numpy())
+    np.testing.assert_allclose(norms[1], norms[0], rtol=1e-3)
+
+
+def test_logs_hold_the_numbers_whatever_the_place_in_the_list(tmp_path):
+    logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    done = trained(compiled(), [logger, GradientNorms(tmp_path / "h")])
+    wanted = {"loss", "grad_norm", "grad_norm_clipped", "update_ratio", "grad_not_finite", "grad_norm/lstm"}
+    assert wanted <= set(done.history)
+    assert wanted <= set(pd.read_csv(tmp_path / "log.csv").columns)
+
+
+def test_the_first_step_that_is_not_finite_is_named(tmp_path):
+    model = compiled(optimizer=keras.optimizers.SGD(1e38))
+    norms = GradientNorms(tmp_path / "h")
+    trained(model, [norms])
+    step, variable = norms.first_not_finite
+    seen = history(tmp_path / "h")
+    assert (seen.first_not_finite, seen.variable) == (step, variable)
+    assert step >= 2
+    table = pd.read_parquet(tmp_path / "h")
+    assert np.isfinite(table["value"]).all()
+    assert (table[(table.statistic == "not_finite") & (table.step >= step)]["value"] > 0).any()
+    assert [f.rule for f in find(Facts(history=seen), {})] == ["exploding-gradients"] * len(
+        find(Facts(history=seen), {})
+    )
+
+
+def test_a_training_that_raises_is_left_as_it_was(tmp_path):
+    class Raises(keras.Sequential):
+        def train_step(self, inputs):
+            raise ValueError("no")
+
+    model = Raises(sequential().layers)
+    model.compile(loss=loss(), optimizer="sgd")
+    with pytest.raises(ValueError, match="no"):
+        trained(model, [GradientNorms(tmp_path / "h")])
+    assert "apply" not in vars(model.optimizer)
+    assert model.train_function is None
+
+
+def test_a_second_training_goes_on_counting(tmp_path):
+    model, norms = compiled(), GradientNorms(tmp_path / "h")
+    trained(model, [norms], epochs=1)
+    trained(model, [norms], epochs=1)
+    assert sorted(set(pd.read_parquet(tmp_path / "h")["step"])) == list(range(1, 9))
+
+
+def test_a_loop_of_ones_own(tmp_path):
+    model, optimizer = sequential(), keras.optimizers.SGD(0.1)
+    x, y = data()
+    model(x[:1])
+
+    @tf.function
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            value = loss()(y, model(x, training=True))
+        grads = tape.gradient(value, model.trainable_variables)
+        optimizer.apply_gradients(zip(grads, model.trainable_variables, strict=True))
+        return value
+
+    with GradientNorms(tmp_path / "h").watching(model, optimizer) as norms:
+        for _ in range(5):
+            step(tf.constant(x), tf.constant(y))
+        assert norms.collect()["grad_norm"] > 0
+        step(tf.constant(x), tf.constant(y))
+    assert "apply" not in vars(optimizer)
+    assert pd.read_parquet(tmp_path / "h")["step"].max() == 6
+    assert norms.lost == 0
+
+
+def test_a_history_is_not_written_over(tmp_path):
+    trained(compiled(), [GradientNorms(tmp_path / "h")], epochs=1)
+    with pytest.raises(RecordError, match="holds a history"):
+        GradientNorms(tmp_path / "h")
+    trained(compiled(), [GradientNorms(tmp_path / "h", existing="replace")], epochs=2)
+    assert pd.read_parquet(tmp_path / "h")["step"].max() == 8
+
+
+KILLED = """
+    import os
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from rnneval.callbacks import GradientNorms
+    from tests.callbacks.small import compiled, trained
+    trained(compiled(), [GradientNorms({folder!r}, steps_per_part=4)], epochs=100000)
+"""
+
+
+def test_kill_9_leaves_every_whole_part(tmp_path):
+    folder = tmp_path / "h"
+    script = textwrap.dedent(KILLED.format(folder=str(folder)))
+    with subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.getcwd()}) as running:  # noqa: PTH109
+        for _ in range(600):
+            if len(list(folder.glob("part-*.parquet"))) >= 5:
+                break
+            time.sleep(0.1)
+        running.send_signal(signal.SIGKILL)
+    table = pd.read_parquet(folder)
+    parts = len(list(folder.glob("part-*.parquet")))
+    assert parts >= 5
+    assert sorted(set(table["step"])) == list(range(1, 4 * parts + 1))
+    assert history(folder).steps == 4 * parts
