@@ -17,7 +17,7 @@ PRELUDE = (
     "layers = [g, tf.keras.layers.LSTM(3, return_state=True, return_sequences=True)]\n"
 )
 RELAXED = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 NAMES = st.sampled_from(["x", "y", "s", "g", "h", "c", "layers", "states", "i", "self"])
