@@ -45,6 +45,7 @@ def test_a_folder_that_cannot_be_made(refused, tmp_path):
     assert "cannot be made: Not a directory: give another --out FOLDER" in said
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_model():
     ids = np.arange(400, dtype=np.int32) % 7
     told = []

@@ -180,7 +180,6 @@ USAGE = {
     "reset": (("--state", "reset"), "--state reset needs --segment N"),
     "segment": (("--segment", "0"), "0 is not in the range x>=1"),
     "no such option": (("--vocabulary", "x"), "No such option"),
-    "builder": (("--builder", "a.py:b"), "holds the whole model: open it without --builder"),
     "hash": (("--expect-sha256", "ab"), "its SHA-256 is "),
 }
 

@@ -149,14 +149,19 @@ def test_a_file_may_import_its_neighbours(shelf, tmp_path):
 def test_a_file_runs_once_an_opening_and_anew_when_it_was_edited(shelf, tmp_path):
     path, ran = tmp_path / "code.py", tmp_path / "ran"
     for units, times in ((6, 1), (6, 1), (7, 2)):
-        code = CODE.replace("rnn_units=6", f"rnn_units={units}") + f"open({str(ran)!r}, 'a').write('x')\n"
+        code = (
+            CODE.replace("rnn_units=6", f"rnn_units={units}")
+            + f"with open({str(ran)!r}, 'a') as mark:\n    mark.write('x')\n"
+        )
         if not path.exists() or path.read_text() != code:
             path.write_text(code)
         options = {"builder": f"{path}:stack", "vocabulary": shelf / "vocab.json"}
         if units == 6:
             rnneval.open(shelf / "flat.weights.h5", **options)
         else:
-            with pytest.raises(rnneval.errors.CheckpointError, match=r"\(5, 18\) in the file and \(5, 21\) in the model"):
+            with pytest.raises(
+                rnneval.errors.CheckpointError, match=r"\(5, 18\) in the file and \(5, 21\) in the model"
+            ):
                 rnneval.open(shelf / "flat.weights.h5", **options)
         assert ran.read_text() == "x" * times
 

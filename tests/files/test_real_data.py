@@ -46,7 +46,9 @@ def trained(data_folder, tmp_path_factory):
 @pytest.mark.parametrize("name", ["flat.keras", "flat.h5", "m.weights.h5", "ckpt"])
 def test_the_held_out_tenth_of_tinyshakespeare(trained, tmp_path, capsys, name):
     folder, text, losses = trained
-    builder = [] if name.startswith("flat") else ["--builder", f"{folder}/model.py:MyModel", "--builder-arg", "rnn_units=32"]
+    builder = (
+        [] if name.startswith("flat") else ["--builder", f"{folder}/model.py:MyModel", "--builder-arg", "rnn_units=32"]
+    )
     out = tmp_path / "run.json"
     assert run(["evaluate", f"{folder}/{name}", str(text), "--part", "90%:", "--out", str(out), *builder]) == 0
     found = recordfile.read(out)
