@@ -25,6 +25,7 @@ class CheckpointOptions:
     vocab_from: tuple[str, ...]
     expect_sha256: str | None
     window: int | None
+    weight_map: str | None
 
     def open(self, checkpoint: str) -> "RecurrentLM":
         """Open it; see `rnneval.open`."""
@@ -39,6 +40,7 @@ class CheckpointOptions:
             vocabulary_from=self.vocab_from or None,
             expect_sha256=self.expect_sha256,
             window=self.window,
+            weight_map=self.weight_map,
         )
 
 
@@ -75,6 +77,11 @@ _CHECKPOINT = (
         help="Take the vocabulary from the training text: its sorted distinct characters.",
     ),
     click.option("--expect-sha256", metavar="HEX", help="Refuse a checkpoint with another hash."),
+    click.option(
+        "--weight-map",
+        metavar="FILE.json",
+        help="Which weight is which, for a TensorFlow 1 checkpoint that does not say; and its forget_bias.",
+    ),
     click.option(
         "--window",
         type=click.IntRange(min=1),

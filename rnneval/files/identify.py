@@ -23,9 +23,14 @@ class Artefact:
     path: Path
     """As given; for a TensorFlow checkpoint its prefix, without `.index`."""
     format: str
-    """`keras`, `keras-h5`, `weights-h5`, `keras2-weights-h5` or `tf-checkpoint`."""
+    """`keras`, `keras-h5`, `weights-h5`, `keras2-weights-h5`, `tf-checkpoint` or `saved-model`."""
     files: tuple[Path, ...]
     """Every file that holds a part of it."""
+
+    @property
+    def weights(self) -> Path:
+        """Where its weights are: the prefix of a SavedModel's checkpoint, else itself."""
+        return self.path / "variables" / "variables" if self.format == "saved-model" else self.path
 
     @property
     def sha256(self) -> str:
@@ -60,10 +65,8 @@ def identify(path: Path) -> Artefact:
 
 def _folder(path: Path) -> Artefact:
     if (path / "saved_model.pb").is_file():
-        raise CheckpointError(
-            f"{path}: a SavedModel: a graph that would have to be run; this version reads its weights only as a "
-            f"checkpoint with the code that made the model: rnneval … {path}/variables/variables --builder FILE.py:NAME"
-        )
+        variables = _tensorflow(path / "variables" / "variables")
+        return Artefact(path=path, format="saved-model", files=(path / "saved_model.pb", *variables.files))
     if (path / "config.json").is_file() and (path / "model.weights.h5").is_file():
         raise CheckpointError(f"{path}: an unzipped .keras file; its parts could be exchanged: give the .keras file")
     prefixes = sorted(index.with_suffix("") for index in path.glob("*.index"))

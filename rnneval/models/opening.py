@@ -1,5 +1,6 @@
 """From a file to a RecurrentLM: nothing in the file gets to run, nothing about it is silent."""
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from rnneval.models.custom import custom_objects
 from rnneval.models.layers import sublayers
 from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.precision import in_float32
+from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
 from rnneval.models.whole import Whole, load_whole
 from rnneval.models.wrap import call_once, wrap
@@ -42,6 +44,7 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
     vocabulary_from: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
     expect_sha256: str | None = None,
     window: int | None = None,
+    weight_map: str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> RecurrentLM:
     """Open a saved recurrent language model.
 
@@ -57,6 +60,8 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
         vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
         expect_sha256: Refuse a checkpoint with another hash.
         window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
+        weight_map: For a name-based checkpoint of TensorFlow 1: names of weights in the model → names in the checkpoint
+            (or a JSON file of that), where they cannot be told, and `forget_bias`.
 
     Raises:
         CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
@@ -67,7 +72,7 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
     artefact = identify(Path(path))
     origin = _origin(artefact, expect_sha256)
     given = _vocabulary(vocabulary, vocabulary_from)
-    read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window)
+    read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map))
     try:
         lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=window, notes=read.notes)
     except CheckpointError as error:
@@ -101,13 +106,21 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
 def _builder(artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | None) -> Builder | None:
     weights_only = artefact.format not in _WHOLE
     if weights_only and spec is None:
+        what = "a SavedModel, whose graph is never run" if artefact.format == "saved-model" else "weights and no model"
         raise UsageError(
-            f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME"
+            f"{artefact.path} holds {what}: give the code that makes the model, --builder FILE.py:NAME, as in: "
+            f"rnneval evaluate {artefact.path} TEXT --builder train.py:MyModel"
         )
     return None if spec is None else Builder(spec=spec, arguments=arguments or {})
 
 
-def _model(artefact: Artefact, builder: Builder | None, vocabulary: Vocabulary | None, window: int | None) -> Whole:
+def _model(
+    artefact: Artefact,
+    builder: Builder | None,
+    vocabulary: Vocabulary | None,
+    window: int | None,
+    mapped: Mapping[str, Any] | None,
+) -> Whole:
     if artefact.format in _WHOLE:
         whole = load_whole(artefact, custom_objects(builder.spec) if builder is not None else {})
         return Whole(model=whole.model, notes=(*whole.notes, *in_float32(whole.model)))
@@ -117,12 +130,26 @@ def _model(artefact: Artefact, builder: Builder | None, vocabulary: Vocabulary |
     model = build(builder.spec, builder.arguments, vocabulary)
     with eagerly():
         call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
-        notes = load_weights(model, artefact)
+        notes = load_weights(model, artefact, mapped)
     return Whole(model=model, notes=(*notes, *in_float32(model)))
 
 
+def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if given is None or isinstance(given, Mapping):
+        return given
+    try:
+        read = json.loads(Path(given).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--weight-map {given}: cannot be read: {error}") from error
+    if not isinstance(read, dict):
+        raise UsageError(f"--weight-map {given}: holds a {type(read).__name__}: a JSON map of names is needed")
+    return read
+
+
 def _beside(artefact: Artefact) -> Vocabulary | None:
-    """The one vocabulary beside the checkpoint, for a builder that must know its size before there is a model."""
+    """The one vocabulary in or beside it, for a builder that must know its size before there is a model."""
+    if artefact.format == "saved-model" and (stored := stored_vocabulary(artefact)) is not None:
+        return stored
     found: dict[str, Vocabulary] = {}
     for candidate in siblings(_place(artefact)):
         try:
@@ -142,6 +169,8 @@ def _with_vocabulary(lm: RecurrentLM, artefact: Artefact) -> RecurrentLM:
     """Look inside the model, then beside the checkpoint; without one, keep the reason for whoever needs one."""
     try:
         inside = _inside(lm)
+        if inside is None and artefact.format == "saved-model":
+            inside = stored_vocabulary(artefact)
         found = inside if inside is not None else find_vocabulary(_place(artefact), lm.width)
         return replace(lm, vocabulary=found.fit(lm.width))
     except VocabularyError as error:

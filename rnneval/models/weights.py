@@ -1,6 +1,6 @@
 """Weights into a built model: every one of the model found, every one of the file used, or an error names them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +14,7 @@ from rnneval.files.identify import Artefact
 from rnneval.models.keras2_tree import load_keras2_tree
 from rnneval.models.keras2_weights import load_keras2_weights
 from rnneval.models.lm import model_variables, variable_name
+from rnneval.models.tf1_weights import load_tf1_weights
 
 # State that is saved with the weights and has no part in evaluation: random generators and what the training kept.
 _NO_WEIGHTS = ("seed_generator", "optimizer", "metrics", "_metrics", "compile_metrics", "loss")
@@ -23,8 +24,10 @@ _UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def load_weights(model: Any, artefact: Artefact) -> tuple[str, ...]:
-    """Load `.weights.h5`, weights of Keras 2 or a TensorFlow checkpoint into a built model.
+def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's into a built model.
+
+    `mapped` says which weight of a name-based checkpoint is which (see `load_tf1_weights`).
 
     Returns:
         What was assumed, a sentence each.
@@ -38,8 +41,7 @@ def load_weights(model: Any, artefact: Artefact) -> tuple[str, ...]:
         return ()
     if artefact.format == "keras2-weights-h5":
         return load_keras2_weights(model, artefact.path)
-    _load_tensorflow(model, artefact.path)
-    return ()
+    return _load_tensorflow(model, artefact.weights, mapped)
 
 
 def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
@@ -104,7 +106,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _load_tensorflow(model: Any, prefix: Path) -> None:
+def _load_tensorflow(model: Any, prefix: Path, mapped: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Walk the checkpoint's object graph and the model side by side, by attribute names, and assign what meets.
 
     `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
@@ -112,6 +114,8 @@ def _load_tensorflow(model: Any, prefix: Path) -> None:
     """
     try:
         reader = tf.train.load_checkpoint(str(prefix))
+        if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
+            return load_tf1_weights(model, reader, prefix, mapped)
         graph = _ObjectGraph(reader)
         found = graph.best_match(model)
         values = {key: reader.get_tensor(key) for key in found.values()}
@@ -127,6 +131,7 @@ def _load_tensorflow(model: Any, prefix: Path) -> None:
     _require_shapes(prefix, shapes)
     for identity, key in found.items():
         variables[identity].assign(values[key])
+    return ()
 
 
 class _ObjectGraph:
@@ -135,11 +140,6 @@ class _ObjectGraph:
     def __init__(self, reader: Any) -> None:
         from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-        if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
-            raise CheckpointError(
-                "a name-based checkpoint of TensorFlow 1, which this version does not read: save it again with "
-                "tf.train.Checkpoint"
-            )
         proto = trackable_object_graph_pb2.TrackableObjectGraph()
         proto.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
         self._children = [{child.local_name: child.node_id for child in node.children} for node in proto.nodes]

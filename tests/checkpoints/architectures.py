@@ -29,151 +29,153 @@ def _stack(k: Any, *layers: Any, head: Any = None, **first: Any) -> Any:
 
 
 def gru(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.GRU(4, return_sequences=True))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.GRU(4, return_sequences=True))
 
 
 def gru_before(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.GRU(4, return_sequences=True, reset_after=False))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.GRU(4, return_sequences=True, reset_after=False))
 
 
 def lstm_softmax(k: Any) -> Any:
-    L = k.layers
-    head = L.Dense(V, activation="softmax")
-    return _stack(k, L.Embedding(V, 5), L.LSTM(4, return_sequences=True), L.LSTM(3, return_sequences=True), head=head)
+    kl = k.layers
+    head = kl.Dense(V, activation="softmax")
+    return _stack(
+        k, kl.Embedding(V, 5), kl.LSTM(4, return_sequences=True), kl.LSTM(3, return_sequences=True), head=head
+    )
 
 
 def simple(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.SimpleRNN(4, return_sequences=True, use_bias=False))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.SimpleRNN(4, return_sequences=True, use_bias=False))
 
 
 def dressed(k: Any) -> Any:
     """Everything that stands between recurrent layers."""
-    L = k.layers
+    kl = k.layers
     return _stack(
         k,
-        L.Embedding(V, 5),
-        L.SpatialDropout1D(0.2),
-        L.LSTM(4, return_sequences=True, dropout=0.2, recurrent_dropout=0.1),
-        L.BatchNormalization(),
-        L.TimeDistributed(L.Dense(5, activation="relu")),
-        L.LayerNormalization(),
-        L.GRU(4, return_sequences=True),
-        L.LeakyReLU(),
-        L.Dropout(0.3),
-        head=L.TimeDistributed(L.Dense(V)),
+        kl.Embedding(V, 5),
+        kl.SpatialDropout1D(0.2),
+        kl.LSTM(4, return_sequences=True, dropout=0.2, recurrent_dropout=0.1),
+        kl.BatchNormalization(),
+        kl.TimeDistributed(kl.Dense(5, activation="relu")),
+        kl.LayerNormalization(),
+        kl.GRU(4, return_sequences=True),
+        kl.LeakyReLU(),
+        kl.Dropout(0.3),
+        head=kl.TimeDistributed(kl.Dense(V)),
     )
 
 
 def residual(k: Any) -> Any:
-    L = k.layers
-    ids = L.Input((None,))
-    x = L.Embedding(V, 4)(ids)
-    a = L.GRU(4, return_sequences=True)(x)
-    b = L.LSTM(4, return_sequences=True)(L.Add()([x, a]))
-    c = L.Concatenate()([a, b, L.SimpleRNN(3, return_sequences=True)(x)])
-    return k.Model(ids, L.Activation("softmax")(L.Dense(V)(c)))
+    kl = k.layers
+    ids = kl.Input((None,))
+    x = kl.Embedding(V, 4)(ids)
+    a = kl.GRU(4, return_sequences=True)(x)
+    b = kl.LSTM(4, return_sequences=True)(kl.Add()([x, a]))
+    c = kl.Concatenate()([a, b, kl.SimpleRNN(3, return_sequences=True)(x)])
+    return k.Model(ids, kl.Activation("softmax")(kl.Dense(V)(c)))
 
 
 def nested(k: Any) -> Any:
-    L = k.layers
-    inner = k.Sequential([L.Input((None, 5)), L.GRU(4, return_sequences=True), L.LSTM(3, return_sequences=True)])
-    ids = L.Input((None,))
-    return k.Model(ids, L.Dense(V)(inner(L.Embedding(V, 5)(ids))))
+    kl = k.layers
+    inner = k.Sequential([kl.Input((None, 5)), kl.GRU(4, return_sequences=True), kl.LSTM(3, return_sequences=True)])
+    ids = kl.Input((None,))
+    return k.Model(ids, kl.Dense(V)(inner(kl.Embedding(V, 5)(ids))))
 
 
 def stateful(k: Any) -> Any:
-    L = k.layers
-    layers = (L.Embedding(V, 5), L.GRU(4, return_sequences=True, stateful=True))
-    return _stack(k, *layers, L.LSTM(3, return_sequences=True, stateful=True), batch=2)
+    kl = k.layers
+    layers = (kl.Embedding(V, 5), kl.GRU(4, return_sequences=True, stateful=True))
+    return _stack(k, *layers, kl.LSTM(3, return_sequences=True, stateful=True), batch=2)
 
 
 def one_step(k: Any) -> Any:
     """One token a call, one prediction a call: how a stateful model is often saved for sampling."""
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.LSTM(4, stateful=True), batch=1, shape=(1,))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.LSTM(4, stateful=True), batch=1, shape=(1,))
 
 
 def states(k: Any) -> Any:
     """Contract 2: states go in and come out."""
-    L = k.layers
-    ids, h, c, g = L.Input((None,)), L.Input((4,)), L.Input((4,)), L.Input((3,))
-    x, h1, c1 = L.LSTM(4, return_sequences=True, return_state=True)(L.Embedding(V, 5)(ids), initial_state=[h, c])
-    x, g1 = L.GRU(3, return_sequences=True, return_state=True)(x, initial_state=g)
-    return k.Model([ids, h, c, g], [L.Dense(V)(x), h1, c1, g1])
+    kl = k.layers
+    ids, h, c, g = kl.Input((None,)), kl.Input((4,)), kl.Input((4,)), kl.Input((3,))
+    x, h1, c1 = kl.LSTM(4, return_sequences=True, return_state=True)(kl.Embedding(V, 5)(ids), initial_state=[h, c])
+    x, g1 = kl.GRU(3, return_sequences=True, return_state=True)(x, initial_state=g)
+    return k.Model([ids, h, c, g], [kl.Dense(V)(x), h1, c1, g1])
 
 
 def cell(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.RNN(L.GRUCell(4), return_sequences=True))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.RNN(kl.GRUCell(4), return_sequences=True))
 
 
 def cells(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.RNN([L.LSTMCell(3), L.GRUCell(4)], return_sequences=True))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.RNN([kl.LSTMCell(3), kl.GRUCell(4)], return_sequences=True))
 
 
 def stacked_cells(k: Any) -> Any:
-    L = k.layers
-    both = L.StackedRNNCells([L.SimpleRNNCell(3), L.LSTMCell(4)])
-    return _stack(k, L.Embedding(V, 5), L.RNN(both, return_sequences=True))
+    kl = k.layers
+    both = kl.StackedRNNCells([kl.SimpleRNNCell(3), kl.LSTMCell(4)])
+    return _stack(k, kl.Embedding(V, 5), kl.RNN(both, return_sequences=True))
 
 
 def one_hot(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.LSTM(4, return_sequences=True), shape=(None, V))
+    kl = k.layers
+    return _stack(k, kl.LSTM(4, return_sequences=True), shape=(None, V))
 
 
 def scaled(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.LSTM(4, return_sequences=True), shape=(None, 1))
+    kl = k.layers
+    return _stack(k, kl.LSTM(4, return_sequences=True), shape=(None, 1))
 
 
 def fixed_length(k: Any) -> Any:
     """Trained on segments of one length, which is in the file."""
-    L = k.layers
-    return _stack(k, L.GRU(4, return_sequences=True), shape=(11, V))
+    kl = k.layers
+    return _stack(k, kl.GRU(4, return_sequences=True), shape=(11, V))
 
 
 def masked(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5, mask_zero=True), L.GRU(4, return_sequences=True))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5, mask_zero=True), kl.GRU(4, return_sequences=True))
 
 
 def hard(k: Any) -> Any:
-    L = k.layers
+    kl = k.layers
     options = {"recurrent_activation": "hard_sigmoid", "return_sequences": True}
-    return _stack(k, L.Embedding(V, 5), L.LSTM(4, **options), L.GRU(3, **options))
+    return _stack(k, kl.Embedding(V, 5), kl.LSTM(4, **options), kl.GRU(3, **options))
 
 
 def window(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.LSTM(4), head=L.Dense(V, activation="softmax"), shape=(N,))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.LSTM(4), head=kl.Dense(V, activation="softmax"), shape=(N,))
 
 
 def window_one_hot(k: Any) -> Any:
     """The lstm_text_generation example of Keras."""
-    L = k.layers
-    return _stack(k, L.LSTM(4), head=L.Dense(V, activation="softmax"), shape=(N, V))
+    kl = k.layers
+    return _stack(k, kl.LSTM(4), head=kl.Dense(V, activation="softmax"), shape=(N, V))
 
 
 def window_scaled(k: Any) -> Any:
     """The tutorial of Machine Learning Mastery."""
-    L = k.layers
-    layers = (L.LSTM(4, return_sequences=True), L.Dropout(0.2), L.LSTM(4), L.Dropout(0.2))
-    return _stack(k, *layers, head=L.Dense(V, activation="softmax"), shape=(N, 1))
+    kl = k.layers
+    layers = (kl.LSTM(4, return_sequences=True), kl.Dropout(0.2), kl.LSTM(4), kl.Dropout(0.2))
+    return _stack(k, *layers, head=kl.Dense(V, activation="softmax"), shape=(N, 1))
 
 
 def window_both_ways(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.Bidirectional(L.GRU(4)), shape=(N,))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.Bidirectional(kl.GRU(4)), shape=(N,))
 
 
 def window_flat(k: Any) -> Any:
-    L = k.layers
-    return _stack(k, L.Embedding(V, 5), L.GRU(4, return_sequences=True), L.Flatten(), shape=(N,))
+    kl = k.layers
+    return _stack(k, kl.Embedding(V, 5), kl.GRU(4, return_sequences=True), kl.Flatten(), shape=(N,))
 
 
 def tutorial(k: Any) -> Any:

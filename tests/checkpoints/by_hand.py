@@ -1,4 +1,4 @@
-"""Files as Keras 2 wrote them, made by hand: its configurations as JSON, its weights with h5py. No Keras 2 is needed."""
+"""Files as Keras 2 wrote them, made by hand: its configurations as JSON, its weights with h5py, without Keras 2."""
 
 import json
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ def assert_opens_with_the_writers_logits(folder: Path, name: str, form: str) -> 
 
 
 def _as_written(lm, name):
-    """What the model gives for the writer's ids: probabilities where it ends in a softmax, windows once they are whole."""
+    """What the model gives for the writer's ids: probabilities after a softmax, windows once they are whole."""
     given = np.asarray(lm.step(IDS, lm.initial_state(len(IDS))).logits)
     given = given[:, N - 1 :] if WHAT[name].contract == 5 else given
     return np.asarray(tf.nn.softmax(given)) if lm.output_kind == "probabilities-as-logits" else given

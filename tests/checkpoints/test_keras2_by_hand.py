@@ -177,8 +177,11 @@ def test_a_cell_and_stacked_cells_in_a_layer(tmp_path):
     cells = [recurrent("LSTM", "a", 4), recurrent("GRU", "b", 3)]
     chain = sequential(embedding(), *cells, dense())
     (_, table), (_, a), (_, b), (_, out) = weights_of(chain)
-    inner = [by_hand.layer(f"{kind}Cell", name, units=units, use_bias=True, activation="tanh", recurrent_activation="sigmoid", **extra)
-             for kind, name, units, extra in (("LSTM", "a", 4, {}), ("GRU", "b", 3, {"reset_after": True}))]  # fmt: skip
+    told = {"use_bias": True, "activation": "tanh", "recurrent_activation": "sigmoid"}
+    inner = [
+        by_hand.layer("LSTMCell", "a", units=4, **told),
+        by_hand.layer("GRUCell", "b", units=3, reset_after=True, **told),
+    ]
     stacked = by_hand.layer("StackedRNNCells", "cells", cells=inner)
     rnn = by_hand.layer(
         "RNN", "rnn", return_sequences=True, return_state=False, stateful=False, unroll=False, cell=stacked
@@ -204,7 +207,7 @@ def test_half_precision_is_evaluated_in_float32_and_said(tmp_path, policy, form)
 
 
 def cudnn_loop(kind, weights, ids):
-    """cuDNN's own equations, on its own layout: a row a unit for each gate, and two biases. (cuDNN's developer guide.)"""
+    """cuDNN's own equations (its developer guide) on its own layout: a row a unit for each gate, and two biases."""
     (_, ((_, table),)), (_, ((_, kernel), (_, back), (_, bias))), (_, ((_, out), (_, out_bias))) = weights
     units, gates = back.shape[0], back.shape[1] // back.shape[0]
     w = [
@@ -231,7 +234,8 @@ CUDNN_BUILDER = """
 import keras
 def make(kind):
     L = keras.layers
-    return keras.Sequential([L.Input((None,)), L.Embedding(7, 5), getattr(L, kind)(4, return_sequences=True), L.Dense(7)])
+    rnn = getattr(L, kind)(4, return_sequences=True)
+    return keras.Sequential([L.Input((None,)), L.Embedding(7, 5), rnn, L.Dense(7)])
 """
 
 

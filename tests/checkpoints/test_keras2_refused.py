@@ -44,25 +44,37 @@ def opened(tmp_path, config, weights=None, version="2.4.0", **named):
 
 
 NESTED = {"class_name": "__lambda__", "config": {"value": "code"}}
+LAMBDA = by_hand.layer("Lambda", "twice", function=["4wEA"])
+OPERATION = by_hand.layer("TFOpLambda", "tf.math.multiply", function="math.multiply")
+SPARSE = by_hand.layer("InputLayer", "in", batch_input_shape=[None, None], sparse=True)
 REFUSED = {
-    "a Lambda": (lambda: chain(by_hand.layer("Lambda", "twice", function=["4wEA"])), "layer twice of class Lambda: which runs code"),
-    "an operation": (lambda: chain(by_hand.layer("TFOpLambda", "tf.math.multiply", function="math.multiply")), "an operation of TensorFlow"),
-    "an unknown layer": (lambda: chain(by_hand.layer("Doubled", "twice")), "layer twice of class Doubled.*name the module that has it"),
-    "an unknown setting": (lambda: chain(peepholes=True), r"layer gru \(GRU\) has the setting peepholes=True, which Keras 3 does not know"),
-    "an activation": (lambda: chain(activation="snake"), "the activation snake is not one of Keras"),
-    "an object for a number": (lambda: chain(units=NESTED), "the setting units holds .*a number or a word is expected"),
-    "a size without weights": (lambda: chain(units=10**9), "asks for units=1,000,000,000, but its largest weight has"),
-    "a subclassed model": (lambda: {"class_name": "MyModel", "config": {}}, r"a subclassed model \(MyModel\), which only its own code"),
-    "no layers": (lambda: sequential(), "holds no layers: the file is damaged"),
-    "sparse inputs": (lambda: sequential(by_hand.layer("InputLayer", "in", batch_input_shape=[None, None], sparse=True), *chain()["config"]["layers"]), "input in is sparse"),
-}  # fmt: skip
+    "a Lambda": (chain(LAMBDA), "layer twice of class Lambda: which runs code"),
+    "an operation": (chain(OPERATION), "an operation of TensorFlow"),
+    "an unknown layer": (
+        chain(by_hand.layer("Doubled", "twice")),
+        "layer twice of class Doubled.*name the module that has it",
+    ),
+    "an unknown setting": (
+        chain(peepholes=True),
+        r"layer gru \(GRU\) has the setting peepholes=True, which Keras 3 does not know",
+    ),
+    "an activation": (chain(activation="snake"), "the activation snake is not one of Keras"),
+    "an object for a number": (chain(units=NESTED), "the setting units holds .*a number or a word is expected"),
+    "a size without weights": (chain(units=10**9), "asks for units=1,000,000,000, but its largest weight has"),
+    "a subclassed model": (
+        {"class_name": "MyModel", "config": {}},
+        r"a subclassed model \(MyModel\), which only its own code",
+    ),
+    "no layers": (sequential(), "holds no layers: the file is damaged"),
+    "sparse inputs": (sequential(SPARSE, *chain()["config"]["layers"]), "input in is sparse"),
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_configuration_that_is_refused(tmp_path, what):
-    make, message = REFUSED[what]
+    config, message = REFUSED[what]
     with pytest.raises(CheckpointError, match=message) as caught:
-        opened(tmp_path, make())
+        opened(tmp_path, config)
     assert "\n" not in str(caught.value)
 
 
@@ -155,5 +167,5 @@ def test_a_weight_outside_of_the_file_is_refused(tmp_path):
         file["model_weights/gru/gru/bias:0"] = h5py.ExternalLink(
             str(tmp_path / "secret.h5"), "model_weights/gru/gru/bias:0"
         )
-    with pytest.raises(CheckpointError, match="lies outside of the file|external"):
+    with pytest.raises(CheckpointError, match="lies outside of the file"):
         rnneval.open(path)

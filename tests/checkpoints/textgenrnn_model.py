@@ -19,7 +19,7 @@ class AttentionWeightedAverage(L.Layer):
         return ops.sum(x * weights[..., None], axis=1)
 
 
-def make(vocab_size, max_length=40, dim_embeddings=100, rnn_layers=2, rnn_size=128, rnn_bidirectional=False):
+def make(vocab_size, *, max_length=40, dim_embeddings=100, rnn_layers=2, rnn_size=128, rnn_bidirectional=False):
     """`vocab_size` is without the id 0, which textgenrnn keeps for padding."""
     ids = keras.Input((max_length,), dtype="int32", name="input")
     found = [L.Embedding(vocab_size + 1, dim_embeddings, name="embedding")(ids)]

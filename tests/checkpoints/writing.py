@@ -16,10 +16,18 @@ if __name__ == "__main__":
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.checkpoints.architectures import WHAT, N, V
 from tests.checkpoints import architectures
+from tests.checkpoints.architectures import WHAT, N, V
 
 IDS = np.random.default_rng(11).integers(1, V, (2, 11)).astype("int32")
+
+
+def checkpoint(model: Any, path: Path) -> None:
+    import tensorflow as tf
+
+    tf.train.Checkpoint(model=model).save(path / "ckpt")
+
+
 FORMATS = {
     "whole-h5": lambda model, path: model.save(path / "model.h5"),
     "keras": lambda model, path: model.save(path / "model.keras"),
@@ -27,7 +35,7 @@ FORMATS = {
     "hdf5": lambda model, path: model.save_weights(path / "weights.hdf5"),
     "weights-h5": lambda model, path: model.save_weights(path / "model.weights.h5"),
     "ckpt": lambda model, path: model.save_weights(path / "ckpt_1"),  # Keras 2 alone
-    "tf-ckpt": lambda model, path: _checkpoint(model, path),
+    "tf-ckpt": checkpoint,
 }
 FILES = {
     "whole-h5": "model.h5", "keras": "model.keras", "h5": "weights.h5", "hdf5": "weights.hdf5",
@@ -46,12 +54,6 @@ EVERYWHERE = (
     "nested",
     "cells",
 )
-
-
-def _checkpoint(model: Any, path: Path) -> None:
-    import tensorflow as tf
-
-    tf.train.Checkpoint(model=model).save(path / "ckpt")
 
 
 def formats_of(name: str, *, keras2: bool) -> tuple[str, ...]:

@@ -1,0 +1,106 @@
+"""Name-based checkpoints of TensorFlow 1: which variables are cells, and their matrices in the layout of Keras.
+
+TensorFlow 1 has one matrix for input and state together, `(inputs + units, gates · units)`. BasicLSTMCell, LSTMCell and
+LSTMBlockCell order the gates i, j, f, o and add the forget bias to f when they run; GRUCell has the gates r, u and, by
+itself, the candidate. (tensorflow/python/ops/rnn_cell_impl.py of TensorFlow 1.15.)
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import CheckpointError
+
+Array = NDArray[Any]
+
+_SLOTS = re.compile(
+    r"/(Adam(_\d+)?|RMSProp(_\d+)?|Momentum|Adagrad|Adadelta(_\d+)?|Ftrl(_\d+)?|ExponentialMovingAverage|AdamW?)$"
+    r"|(^|/)(global_step|beta\d_power(_\d+)?|learning_rate|lr|Variable(_\d+)?)$"
+)
+_CELL = re.compile(
+    r"^(?P<scope>.*?(?P<kind>basic_lstm_cell|lstm_block_cell|lstm_cell|gru_cell|basic_rnn_cell|rnn_cell"
+    r"|BasicLSTMCell|LSTMCell|GRUCell|BasicRNNCell)(_\d+)?)"
+    r"/(?P<part>gates/|candidate/|Gates/|Candidate/)?(Linear/|linear/)?"
+    r"(?P<role>kernel|weights|Matrix|matrix|bias|biases|Bias|w_[fio]_diag|projection/.*)$"
+)
+_KINDS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of the checkpoint."""
+
+    scope: str
+    kind: str
+    """`LSTM`, `GRU` or `SimpleRNN`, as Keras has it."""
+    names: Mapping[str, str]
+    """`kernel` and `bias`, for the GRU also `candidate/kernel` and `candidate/bias`, by their full names."""
+
+
+def is_weight(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether it is a weight of the model, rather than of the optimizer or a counter.
+
+    Example:
+        >>> is_weight("softmax_w", (8, 4)), is_weight("softmax_w/Adam_1", (8, 4)), is_weight("global_step", ())
+        (True, False, False)
+    """
+    return bool(shape) and not _SLOTS.search(name)
+
+
+def cells_of(names: Mapping[str, tuple[int, ...]], path: str) -> tuple[Cell, ...]:
+    """Find the cells among the weights, the lowest first.
+
+    Raises:
+        CheckpointError: a cell has peepholes or a projection, which Keras' layers have not, or lacks a part.
+    """
+    found: dict[str, dict[str, str]] = {}
+    kinds: dict[str, str] = {}
+    for name in names:
+        match = _CELL.match(name)
+        if match is None:
+            continue
+        part, role = (match["part"] or "").lower(), match["role"].lower()
+        if role.startswith(("w_", "projection")):
+            raise CheckpointError(f"{path}: {name}: a cell with peepholes or a projection, which Keras' LSTM has not")
+        plain = "kernel" if role in {"kernel", "weights", "matrix"} else "bias"
+        found.setdefault(match["scope"], {})[f"candidate/{plain}" if part == "candidate/" else plain] = name
+        kinds[match["scope"]] = next(kind for key, kind in _KINDS.items() if key in match["kind"].lower())
+    cells = [Cell(scope=scope, kind=kinds[scope], names=found[scope]) for scope in sorted(found, key=_natural)]
+    for cell in cells:
+        _require_whole(cell, path)
+    return tuple(cells)
+
+
+def _natural(scope: str) -> list[Any]:
+    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", scope)]
+
+
+def _require_whole(cell: Cell, path: str) -> None:
+    wanted = {"kernel", "bias"} | ({"candidate/kernel", "candidate/bias"} if cell.kind == "GRU" else set())
+    missing = sorted(wanted - set(cell.names))
+    if missing:
+        raise CheckpointError(f"{path}: cell {cell.scope} lacks {', '.join(missing)}: the checkpoint is not whole")
+
+
+def as_keras(cell: Cell, values: Mapping[str, Array], inputs: int, forget_bias: float) -> tuple[Array, Array, Array]:
+    """Give kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias in Keras' order."""
+    kernel, bias = values[cell.names["kernel"]], values[cell.names["bias"]]
+    if cell.kind == "GRU":
+        kernel, bias = _gru(kernel, bias, values[cell.names["candidate/kernel"]], values[cell.names["candidate/bias"]])
+    elif cell.kind == "LSTM":
+        i, j, f, o = np.hsplit(kernel, 4)
+        kernel = np.hstack([i, f, j, o])
+        i, j, f, o = np.split(bias, 4)
+        bias = np.concatenate([i, f + np.asarray(forget_bias, f.dtype), j, o])
+    return kernel[:inputs], kernel[inputs:], bias
+
+
+def _gru(kernel: Array, bias: Array, candidate: Array, candidate_bias: Array) -> tuple[Array, Array]:
+    """Keras wants the update gate first, then the reset gate, then the candidate."""
+    reset, update = np.hsplit(kernel, 2)
+    reset_bias, update_bias = np.split(bias, 2)
+    return np.hstack([update, reset, candidate]), np.concatenate([update_bias, reset_bias, candidate_bias])

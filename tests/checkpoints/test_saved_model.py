@@ -1,0 +1,71 @@
+"""SavedModels: weights and vocabulary are read, and the graph is never run."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rnneval
+from rnneval.errors import CheckpointError, UsageError
+from tests.models.driving import assert_driven_as
+from tests.oracles import stack_of
+from tests.shelf import BUILDER, code_of
+
+LETTERS = "\n dehlorw"
+
+
+class OneStep(tf.Module):
+    """As in TensorFlow's tutorial: samples characters, and gives no logits."""
+
+    def __init__(self, model, ids_from_chars, chars_from_ids):
+        super().__init__()
+        self.model, self.ids_from_chars, self.chars_from_ids = model, ids_from_chars, chars_from_ids
+
+    @tf.function
+    def generate_one_step(self, inputs, states=None):
+        ids = self.ids_from_chars(tf.strings.unicode_split(inputs, "UTF-8")).to_tensor()
+        logits, states = self.model(ids, states=states, return_state=True)
+        drawn = tf.random.categorical(logits[:, -1], num_samples=1)
+        return self.chars_from_ids(tf.squeeze(drawn, axis=-1)), states
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    (folder / "model.py").write_text(BUILDER)
+    lookup = keras.layers.StringLookup(vocabulary=list(LETTERS), mask_token=None)
+    back = keras.layers.StringLookup(vocabulary=lookup.get_vocabulary(), invert=True, mask_token=None)
+    model = code_of(folder / "model.py").MyModel(len(LETTERS) + 1)
+    one_step = OneStep(model, lookup, back)
+    one_step.generate_one_step(tf.constant(["h"]))
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.get_weights()])
+    tf.saved_model.save(one_step, str(folder / "one_step"))
+    return folder, stack_of(model.embedding, [model.gru], model.dense)
+
+
+def test_weights_and_vocabulary_are_read_without_running_it(saved):
+    folder, oracle = saved
+    lm = rnneval.open(folder / "one_step", builder=f"{folder / 'model.py'}:MyModel")
+    assert (lm.contract, lm.checkpoint.format, lm.width) == (1, "saved-model", len(LETTERS) + 1)
+    assert lm.vocabulary.tokens == ("[UNK]", *LETTERS)
+    assert "a lookup table of the SavedModel" in lm.vocabulary.source
+    assert_driven_as(lm, oracle)
+
+
+def test_without_a_builder_the_error_is_the_line_to_type(saved):
+    folder, _ = saved
+    line = f"rnneval evaluate {folder / 'one_step'} TEXT --builder train.py:MyModel"
+    with pytest.raises(UsageError, match="a SavedModel, whose graph is never run") as caught:
+        rnneval.open(folder / "one_step")
+    assert line in str(caught.value)
+
+
+def test_a_damaged_graph_is_said(saved, tmp_path):
+    import shutil
+
+    folder, _ = saved
+    shutil.copytree(folder / "one_step", tmp_path / "damaged")
+    (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"\xff" * 40)
+    with pytest.raises(CheckpointError, match=r"saved_model\.pb: damaged or truncated"):
+        rnneval.open(tmp_path / "damaged", builder=f"{folder / 'model.py'}:MyModel")
