@@ -1,0 +1,70 @@
+"""`rnneval check` as a person calls it."""
+
+import json
+from pathlib import Path
+
+import keras
+import pytest
+
+from rnneval.cli.main import run
+from rnneval.recordfile import read
+
+ORIGIN = Path(__file__).parents[1] / "wiring" / "corpus" / "origin.py"
+
+
+def test_the_questions_stack_exits_with_1_and_shows_matrix_line_and_correction(capsys, tmp_path):
+    out = tmp_path / "wiring.json"
+    assert run(["check", f"{ORIGIN}:question", "--out", str(out)]) == 1
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert shown.out.startswith("wiring: fail  shared-state, crossed-state")
+    assert "origin.py:" in shown.out
+    assert "gru_2_state = self.gru_2(" in shown.out
+    assert read(out).verdict == "fail"
+
+
+def test_the_answers_stack_exits_with_0_and_json_is_the_record(capsys):
+    assert run(["check", f"{ORIGIN}:answer", "--format", "json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["schema"], record["verdict"], record["wired_by"]) == ("rnneval.wiring/1", "pass", "author")
+    assert {"layer": "gru1", "slot": "h"} in [flow["from"] for flow in record["flow"]]
+    assert set(record["oracles"]) == {"chunk", "causal", "batch", "used", "repeat"}
+
+
+def test_a_class_is_a_builder_and_gets_its_arguments(capsys):
+    arguments = ["--builder-arg", "vocab_size=11", "--builder-arg", "embedding_dim=4", "--builder-arg", "rnn_units=6"]
+    assert run(["check", f"{ORIGIN}:TutorialModel", *arguments, "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_no_verdict_exits_with_3_and_with_strict_1(capsys):
+    cells = ORIGIN.with_name("right_cells.py")
+    assert run(["check", f"{cells}:recurrence_by_hand"]) == 3
+    assert run(["check", f"{cells}:recurrence_by_hand", "--strict"]) == 1
+    assert "no recurrent layer or cell ran" in capsys.readouterr().out
+
+
+def test_a_saved_model_is_checked_too(tmp_path, capsys):
+    layers = [keras.layers.Embedding(7, 4), keras.layers.GRU(5, return_sequences=True), keras.layers.Dense(7)]
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((None,), dtype="int32"), *layers]).save(path)
+    assert run(["check", str(path)]) == 0
+    assert "rnneval carries the 1 slot" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([f"{ORIGIN}:nobody"], "there is no nobody in it"),
+        ([f"{ORIGIN}:answer", "--declare", "causal"], "allowed are causal=false"),
+        ([f"{ORIGIN}:answer", "--declare", "stateless=encoder"], "the model has no layer encoder"),
+        ([f"{ORIGIN}:answer", "--builder", "x.py:y"], "is a builder already"),
+        (["nowhere.keras"], "nowhere.keras"),
+    ],
+)
+def test_wrong_use_is_one_line_and_2(arguments, said, capsys):
+    assert run(["check", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+    assert shown.err.count("\n") == 1

@@ -1,0 +1,34 @@
+"""`assert_state_wiring` in a test suite: silent, or the matrix and the findings."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rnneval.testing import assert_state_wiring
+from tests.wiring.corpus import origin, right_cells
+
+
+def test_a_right_model_passes():
+    assert_state_wiring(origin.answer())
+
+
+def test_a_wrong_model_fails_with_matrix_and_finding():
+    with pytest.raises(AssertionError) as failure:
+        assert_state_wiring(origin.question())
+    text = str(failure.value)
+    assert "state wiring of QuestionModel" in text
+    assert "into ↓   from →" in text
+    assert "✗ 0–3" in text
+    assert "error shared-state" in text
+
+
+def test_no_verdict_fails_unless_it_is_allowed():
+    with pytest.raises(AssertionError, match="inconclusive"):
+        assert_state_wiring(right_cells.recurrence_by_hand())
+    assert_state_wiring(right_cells.recurrence_by_hand(), allow_inconclusive=True)
+
+
+def test_importing_it_does_not_import_tensorflow():
+    code = "import sys, rnneval.testing; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
