@@ -30,7 +30,11 @@ def fill(page: str) -> str:
     Raises:
         KeyError: the page asks for a part that does not exist.
     """
-    return PLACE.sub(lambda place: PARTS[place["name"]](), page)
+    return PLACE.sub(lambda place: _part(place["name"]), page)
+
+
+def _part(name: str) -> str:
+    return pages(name.removeprefix("pages ")) if name.startswith("pages ") else PARTS[name]()
 
 
 def explained(kind: str) -> str:
@@ -203,11 +207,18 @@ def _indented(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip().replace("\n", "\n  ")
 
 
+def pages(names: str) -> str:
+    """Those of the pages that are there: one that another change adds takes its place when it comes."""
+    return "\n".join(name for name in names.split() if (ROOT / "docs" / f"{name}.md").exists())
+
+
 def other_pages() -> str:
     """Pages at the top of `docs/` that the index does not name, so that a new page is never lost."""
-    named = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
-    pages = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
-    return "\n".join(page for page in pages if page != "index" and page not in named)
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    named = {"index", *re.findall(r"^[a-z-]+$", index, re.MULTILINE)}
+    for place in re.findall(r"^<!-- from code: pages ([a-z ]+) -->$", index, re.MULTILINE):
+        named |= set(place.split())
+    return "\n".join(sorted({path.stem for path in (ROOT / "docs").glob("*.md")} - named))
 
 
 def restructured(lines: list[str]) -> list[str]:
