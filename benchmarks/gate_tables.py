@@ -53,13 +53,13 @@ def draw(table: Mapping[str, dict], path: Path) -> None:
         rates = table[name]["rates"]
         x = [float(each) for each in rates]
         colour = f"C{number}"
-        axes.plot(x, [rates[each]["fail"] for each in rates], color=colour, marker=".", label=f"fail, {label}")
+        axes.plot(x, [rates[each]["fail"] for each in rates], color=colour, marker=".", label=label)
         axes.plot(x, [rates[each]["pass"] for each in rates], color=colour, marker=".", linestyle=":")
     axes.axvline(1, color="0.6", linewidth=0.8)
     axes.axhline(5, color="0.6", linewidth=0.8)
     axes.set_xlabel("true difference, in units of what is allowed")
     axes.set_ylabel("% of texts: fail (line), pass (dots)")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 
