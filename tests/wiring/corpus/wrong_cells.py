@@ -1,0 +1,107 @@
+"""Wrong: cells that cross their states inside one step."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, wrong
+
+layers = keras.layers
+
+
+class CellsShareInLoop(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.c1, self.c2 = layers.GRUCell(U), layers.GRUCell(U)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        if state is None:
+            state = [tf.zeros((tf.shape(inputs)[0], U))]
+        outputs = []
+        for t in range(inputs.shape[1]):
+            y, state = self.c1(x[:, t], state)
+            y, state = self.c2(y, state)
+            outputs.append(y)
+        logits = self.dense(tf.stack(outputs, axis=1))
+        return (logits, state) if return_state else logits
+
+
+@wrong("shared-state")
+def cells_share_a_state_in_a_loop():
+    return CellsShareInLoop()
+
+
+class CrossedInScan(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, U)
+        self.c1, self.c2 = layers.GRUCell(U), layers.GRUCell(U)
+        self.dense = layers.Dense(V)
+
+    def step(self, states, x):
+        s1, s2 = states
+        y, (n1,) = self.c1(x, [s2])
+        y, (n2,) = self.c2(y, [s1])
+        return n1, n2
+
+    def __call__(self, ids, states=None):
+        x = tf.transpose(self.embedding(ids), [1, 0, 2])
+        if states is None:
+            states = (tf.zeros((tf.shape(ids)[0], U)), tf.zeros((tf.shape(ids)[0], U)))
+        s1, s2 = tf.scan(self.step, x, initializer=states)
+        return self.dense(tf.transpose(s2, [1, 0, 2])), (s1[-1], s2[-1])
+
+
+@wrong("crossed-state")
+def cells_crossed_in_scan():
+    return CrossedInScan()
+
+
+class CrossedCell(layers.Layer):
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.c1, self.c2 = layers.GRUCell(units), layers.GRUCell(units)
+        self.state_size = [units, units]
+        self.output_size = units
+
+    def call(self, inputs, states):
+        s1, s2 = states
+        x, (n1,) = self.c1(inputs, [s2])
+        x, (n2,) = self.c2(x, [s1])
+        return x, [n1, n2]
+
+
+class CellOfCrossedCells(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.rnn = layers.RNN(CrossedCell(U), return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, *states = self.rnn(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@wrong("crossed-state")
+def cell_of_crossed_cells():
+    return CellOfCrossedCells()
+
+
+class StackedCellsSwapped(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.rnn = layers.RNN([layers.GRUCell(U), layers.GRUCell(U)], return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, first, second = self.rnn(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), [second, first]) if return_state else self.dense(x)
+
+
+@wrong("swapped-slots")
+def stacked_cells_swapped():
+    return StackedCellsSwapped()
