@@ -7,14 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.files.identify import Artefact, identify
 from rnneval.models.builder import build, takes_vocabulary
 from rnneval.models.custom import custom_objects
-from rnneval.models.layers import sublayers
 from rnneval.models.lm import RecurrentLM, eagerly
+from rnneval.models.lookups import from_ids, vocabulary_inside
 from rnneval.models.precision import in_float32
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
@@ -73,6 +71,7 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
     origin = _origin(artefact, expect_sha256)
     given = _vocabulary(vocabulary, vocabulary_from)
     read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map))
+    given = given if given is not None else read.vocabulary
     try:
         lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=window, notes=read.notes)
     except CheckpointError as error:
@@ -123,7 +122,9 @@ def _model(
 ) -> Whole:
     if artefact.format in _WHOLE:
         whole = load_whole(artefact, custom_objects(builder.spec) if builder is not None else {})
-        return Whole(model=whole.model, notes=(*whole.notes, *in_float32(whole.model)))
+        half = in_float32(whole.model)
+        found = from_ids(whole.model)
+        return Whole(model=found.model, vocabulary=found.vocabulary, notes=(*whole.notes, *half, *found.notes))
     assert builder is not None  # noqa: S101 - looked at before
     if vocabulary is None and "vocab_size" not in builder.arguments and takes_vocabulary(builder.spec):
         vocabulary = _beside(artefact)
@@ -168,20 +169,10 @@ def _place(artefact: Artefact) -> Path:
 def _with_vocabulary(lm: RecurrentLM, artefact: Artefact) -> RecurrentLM:
     """Look inside the model, then beside the checkpoint; without one, keep the reason for whoever needs one."""
     try:
-        inside = _inside(lm)
+        inside = vocabulary_inside(lm.model, lm.width)
         if inside is None and artefact.format == "saved-model":
             inside = stored_vocabulary(artefact)
         found = inside if inside is not None else find_vocabulary(_place(artefact), lm.width)
         return replace(lm, vocabulary=found.fit(lm.width))
     except VocabularyError as error:
         return replace(lm, why_no_vocabulary=str(error))
-
-
-def _inside(lm: RecurrentLM) -> Vocabulary | None:
-    """The vocabulary of a lookup layer that the model holds."""
-    for layer in sublayers(lm.model):
-        if isinstance(layer, (keras.layers.StringLookup, keras.layers.TextVectorization)):
-            tokens = [str(token) for token in layer.get_vocabulary()]
-            if len(tokens) == lm.width and not getattr(layer, "invert", False):
-                return Vocabulary.from_tokens(tokens, source=f"{type(layer).__name__} layer {layer.name}")
-    return None

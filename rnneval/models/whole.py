@@ -19,6 +19,7 @@ from rnneval.models.keras2_weights import load_keras2_weights
 from rnneval.models.lm import eagerly
 from rnneval.models.weights import load_hdf5
 from rnneval.models.wrap import brief, call_once
+from rnneval.text import Vocabulary
 
 _SIZES = ("units", "input_dim", "output_dim", "filters", "n")
 
@@ -28,6 +29,8 @@ class Whole:
     """A model, and what is to be said of how it was read."""
 
     model: Any
+    vocabulary: Vocabulary | None = None
+    """Where a layer of its own held it that is left out."""
     notes: tuple[str, ...] = ()
 
 

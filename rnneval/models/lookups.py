@@ -1,0 +1,58 @@
+"""Layers that turn text into ids inside the model: they hold the vocabulary, and are left out of what is driven."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from rnneval.models.layers import is_graph, sublayers
+from rnneval.text import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromIds:
+    """A model that takes ids."""
+
+    model: Any
+    vocabulary: Vocabulary | None = None
+    notes: tuple[str, ...] = ()
+
+
+def from_ids(model: Any) -> FromIds:
+    """Give a graph that takes strings as one that takes the ids that its lookup layer makes of them."""
+    inputs = getattr(model, "inputs", None) if is_graph(model) else None
+    if not inputs or len(inputs) != 1 or str(inputs[0].dtype) != "string":
+        return FromIds(model=model)
+    lookup = next((layer for layer in model.layers if is_lookup(layer)), None)
+    if lookup is None:
+        return FromIds(model=model)
+    notes = [f"the layer {lookup.name}, which makes ids of text, is left out: ids go in after it"]
+    standardize = getattr(lookup, "_standardize", None)
+    if standardize is not None:
+        notes.append(f"it standardizes its text ({standardize}), which is not done here: give text in that form")
+    return FromIds(model=_after(lookup, model), vocabulary=_of(lookup), notes=tuple(notes))
+
+
+def _after(lookup: Any, model: Any) -> Any:
+    """The same layers, from the ids on."""
+    if not isinstance(model, keras.Sequential):
+        return keras.Model(lookup.output, model.outputs[0])
+    rest = model.layers[model.layers.index(lookup) + 1 :]
+    return keras.Sequential([keras.Input(lookup.output.shape[1:], dtype="int32"), *rest])
+
+
+def is_lookup(layer: Any) -> bool:
+    """Whether the layer maps strings to ids, or back."""
+    return isinstance(layer, (keras.layers.StringLookup, keras.layers.TextVectorization))
+
+
+def vocabulary_inside(model: Any, width: int) -> Vocabulary | None:
+    """Give the vocabulary of a lookup layer that the model holds and that is as long as its output is wide."""
+    fitting = [layer for layer in sublayers(model) if is_lookup(layer) and len(layer.get_vocabulary()) == width]
+    fitting.sort(key=lambda layer: bool(getattr(layer, "invert", False)))  # one that makes ids, rather than text
+    return _of(fitting[0]) if fitting else None
+
+
+def _of(lookup: Any) -> Vocabulary:
+    tokens = [str(token) for token in lookup.get_vocabulary()]
+    return Vocabulary.from_tokens(tokens, source=f"{type(lookup).__name__} layer {lookup.name}")
