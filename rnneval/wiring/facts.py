@@ -82,6 +82,8 @@ class Trace:
 
     difference: float | None = None
     """Between traced and eager logits after the weights changed, where a trace was there to compare."""
+    uncompared: str = ""
+    """Why a trace that was there could not be compared; empty where all were."""
     trap: str = ""
     """The function that would freeze the weights if it were called before the model is built."""
 

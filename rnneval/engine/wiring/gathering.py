@@ -1,6 +1,5 @@
 """Gathering the facts about a model: one probing, the oracles, the traces."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from rnneval.engine.wiring.subject import Ready, make_ready
 from rnneval.engine.wiring.traces import compare_traces, trap_of
 from rnneval.models.lm import eagerly
 from rnneval.records.wiring import Oracle
-from rnneval.wiring.facts import Arrival, Declarations, Facts, Source, Trace, UnitFact
+from rnneval.wiring.facts import Arrival, Declarations, Facts, Source, UnitFact
 
 CALLS, TOKENS = 4, 2
 
@@ -27,7 +26,7 @@ CALLS, TOKENS = 4, 2
 def gather(model: Any, declared: Declarations, *, vocab_size: int | None, seed: int, oracles: bool = True) -> Facts:
     """Run the model, and say in plain values what was seen."""
     trap = trap_of(model)
-    trace = _safely(lambda: compare_traces(model, trap), Trace(trap=trap))
+    trace = compare_traces(model, trap)
     with eagerly():
         try:
             ready = make_ready(model, vocab_size)
@@ -185,11 +184,3 @@ class _own_randomness:  # noqa: N801 - reads as what it gives: with _own_randomn
 
         np.random.set_state(self._numpy)  # noqa: NPY002
         random.setstate(self._python)
-
-
-def _safely(make: Callable[[], Trace], otherwise: Trace) -> Trace:
-    try:
-        return make()
-    except Exception as error:
-        del error
-        return otherwise

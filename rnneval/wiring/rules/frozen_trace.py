@@ -48,3 +48,6 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     elif trace.trap:
         seen = f"{trace.trap} is a tf.function on a model that was not built when it was handed over"
         yield finding(this(__name__), seen, severity="warning")
+    elif trace.uncompared:
+        seen = f"A trace that the model came with could not be compared to an eager run: {trace.uncompared}"
+        yield finding(this(__name__), seen, severity="info")
