@@ -1,5 +1,6 @@
 """What the terminal shows while a command works: progress on standard error, and nothing of TensorFlow's chatter."""
 
+import io
 import logging
 import os
 import sys
@@ -7,7 +8,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
 
 import click
 
@@ -28,9 +28,10 @@ def chatter_held() -> Iterator[None]:
     except OSError:  # no standard error at all: nothing to hold
         yield
         return
+    writer = _Terminal(terminal)
     with tempfile.TemporaryFile(prefix="rnneval-") as held:
         os.dup2(held.fileno(), 2)
-        before, sys.stderr = sys.stderr, _writer(terminal)
+        before, sys.stderr = sys.stderr, writer
         logging.captureWarnings(capture=True)
         logging.getLogger("py.warnings").addHandler(logging.NullHandler())
         try:
@@ -42,16 +43,37 @@ def chatter_held() -> Iterator[None]:
             os.write(terminal, held.read())
             raise
         finally:
-            sys.stderr.flush()
+            writer.leave()
             sys.stderr = before
             logging.captureWarnings(capture=False)
             os.dup2(terminal, 2)
             os.close(terminal)
 
 
-def _writer(descriptor: int) -> Any:
-    """A text file for `sys.stderr` that goes to the terminal; closing it leaves the descriptor open."""
-    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+class _Terminal(io.TextIOWrapper):
+    """A text file for `sys.stderr` that goes to the terminal, until it is left.
+
+    Loggers that were made meanwhile (absl's) keep it and may write at exit: what comes then is dropped.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        binary = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - as long as the text file
+        super().__init__(binary, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        self._left = False
+
+    def write(self, text: str) -> int:
+        """Write to the terminal, or nowhere once it is left."""
+        return len(text) if self._left else super().write(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        if not self._left:
+            super().flush()
+
+    def leave(self) -> None:
+        """Write what is waiting, and nothing from then on."""
+        self.flush()
+        self._left = True
 
 
 Progress = Callable[[int, int], None]
