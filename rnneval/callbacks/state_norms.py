@@ -25,8 +25,8 @@ class StateNorms(keras.callbacks.Callback):
 
     Written are, for each epoch, the scores (layer and variable "") and, for each layer and slot, every number of the
     state summary that also stands in a run record. The history is a folder of Parquet parts, one an epoch, each whole
-    or not there. In `logs` stand `heldout_cross_entropy`, `heldout_perplexity`, … and `LAYER.SLOT/norm_mean`, …, wherever
-    this callback stands in the list. The wiring is not checked at each epoch: see `rnneval.check`.
+    or not there. In `logs` stand `heldout_cross_entropy`, `heldout_perplexity`, … and `LAYER.SLOT/norm_mean`, …,
+    wherever this callback stands in the list. The wiring is not checked at each epoch: see `rnneval.check`.
 
     Example:
         `model.fit(…, callbacks=[rnneval.StateNorms("states.parquet", "held_out.txt", vocabulary=tokens)])`

@@ -109,9 +109,10 @@ class _Step:
     def __init__(self, optimizer: Any, grads: Sequence[Any], variables: Sequence[Any]) -> None:
         inner, scale = _unwrapped(optimizer)
         self._variables = variables
-        self._given = [_plain(grad) / scale for grad in grads]
+        unscaled = [_divided(grad, scale) for grad in grads]
+        self._given = [_plain(grad) for grad in unscaled]
         self._weights = [tf.cast(tf.convert_to_tensor(variable), tf.float32) for variable in variables]
-        self._clipped = _clipped_norms(inner, self._given, variables)
+        self._clipped = _clipped_norms(inner, unscaled, variables)
 
     def numbers(self) -> Any:
         """Give `(variables, statistics)`, after the step."""
@@ -132,12 +133,16 @@ def _unwrapped(optimizer: Any) -> tuple[Any, Any]:
 
 
 def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-    """Norms of what the step is made with; NaN in a step that only accumulates."""
+    """Norms of what the step is made with; NaN in a step that only accumulates.
+
+    Slices of an embedding are clipped as slices, as the optimizer does it: by a norm in which an id that occurs twice
+    is not added up.
+    """
     every = inner.gradient_accumulation_steps
     if not every:
         return _norms(_clipped(inner, given))
     held = [inner._accumulated_gradients[inner._get_variable_index(variable)] for variable in variables]
-    mean = [(grad + _plain(before)) / every for grad, before in zip(given, held, strict=True)]
+    mean = [(_plain(grad) + _plain(before)) / every for grad, before in zip(given, held, strict=True)]
     steps = tf.equal((tf.convert_to_tensor(inner._iterations) + 1) % every, 0)
     return [tf.where(steps, norm, np.nan) for norm in _norms(_clipped(inner, mean))]
 
@@ -147,7 +152,13 @@ def _clipped(inner: Any, grads: Sequence[Any]) -> Sequence[Any]:
 
 
 def _norms(tensors: Sequence[Any]) -> list[Any]:
-    return [tf.norm(tensor) for tensor in tensors]
+    return [tf.norm(_plain(tensor)) for tensor in tensors]
+
+
+def _divided(grad: Any, scale: Any) -> Any:
+    if isinstance(grad, tf.IndexedSlices):
+        return tf.IndexedSlices(_divided(grad.values, scale), grad.indices, grad.dense_shape)
+    return tf.cast(tf.convert_to_tensor(grad), tf.float32) / scale
 
 
 def _plain(grad: Any) -> Any:

@@ -66,12 +66,14 @@ def test_numbers_are_those_of_a_tape(tmp_path):
         part = slice(8 * step, 8 * step + 8)
         with tf.GradientTape() as tape:
             value = loss()(y[part], twin(x[part], training=True))
-        grads = [tf.convert_to_tensor(g).numpy() for g in tape.gradient(value, twin.trainable_variables)]
+        slices = tape.gradient(value, twin.trainable_variables)
+        grads = [tf.convert_to_tensor(g).numpy() for g in slices]
         before = [v.numpy() for v in twin.trainable_variables]
-        twin.optimizer.apply(grads, twin.trainable_variables)
+        twin.optimizer.apply(slices, twin.trainable_variables)
         whole = np.sqrt(sum((g.astype(float) ** 2).sum() for g in grads))
         assert found[step + 1, "", "", "grad_norm"] == pytest.approx(whole, rel=1e-5)
-        assert found[step + 1, "", "", "grad_norm_clipped"] == pytest.approx(min(whole, 0.1), rel=1e-5)
+        moved = sum(((v.numpy() - w) ** 2).sum() for v, w in zip(twin.trainable_variables, before, strict=True)) ** 0.5
+        assert found[step + 1, "", "", "grad_norm_clipped"] == pytest.approx(moved / 0.5, rel=1e-4)
         for g, w, v in zip(grads, before, twin.trainable_variables, strict=True):
             layer = {"embedding": "embedding", "lstm": "lstm", "logits": "logits"}[
                 v.path.split("/")[-2].removesuffix("_cell")
@@ -79,6 +81,9 @@ def test_numbers_are_those_of_a_tape(tmp_path):
             key = (step + 1, layer, v.name)
             assert found[*key, "grad_norm"] == pytest.approx(np.linalg.norm(g), rel=1e-5, abs=1e-9)
             assert found[*key, "weight_norm"] == pytest.approx(np.linalg.norm(w), rel=1e-5)
+            if not w.any():
+                assert (*key, "update_ratio") not in found.index  # no ratio to nothing
+                continue
             assert found[*key, "update_ratio"] == pytest.approx(
                 np.linalg.norm(v.numpy() - w) / np.linalg.norm(w), rel=1e-3, abs=1e-7
             )
@@ -115,19 +120,20 @@ def test_logs_hold_the_numbers_whatever_the_place_in_the_list(tmp_path):
 
 
 def test_the_first_step_that_is_not_finite_is_named(tmp_path):
-    model = compiled(optimizer=keras.optimizers.SGD(1e38))
+    class Poison(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                self.model.get_layer("lstm").cell.bias.assign(np.full(24, np.nan))
+
     norms = GradientNorms(tmp_path / "h")
-    trained(model, [norms])
-    step, variable = norms.first_not_finite
+    trained(compiled(), [norms, Poison()], epochs=1)
+    assert norms.first_not_finite == (4, "embedding.embeddings")
     seen = history(tmp_path / "h")
-    assert (seen.first_not_finite, seen.variable) == (step, variable)
-    assert step >= 2
+    assert (seen.first_not_finite, seen.variable) == norms.first_not_finite
     table = pd.read_parquet(tmp_path / "h")
     assert np.isfinite(table["value"]).all()
-    assert (table[(table.statistic == "not_finite") & (table.step >= step)]["value"] > 0).any()
-    assert [f.rule for f in find(Facts(history=seen), {})] == ["exploding-gradients"] * len(
-        find(Facts(history=seen), {})
-    )
+    assert (table[(table.statistic == "not_finite") & (table.step < 4)]["value"] == 0).all()
+    assert [f.rule for f in find(Facts(history=seen), {})] == ["exploding-gradients"]
 
 
 def test_a_training_that_raises_is_left_as_it_was(tmp_path):

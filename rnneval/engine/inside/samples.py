@@ -63,3 +63,8 @@ class Samples:
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
+
+    def __del__(self) -> None:
+        """Where a run was broken off, too."""
+        if hasattr(self, "_file"):
+            self._file.close()
