@@ -65,6 +65,8 @@ def identify(path: Path) -> Artefact:
 
 def _folder(path: Path) -> Artefact:
     if (path / "saved_model.pb").is_file():
+        if not (path / "variables" / "variables.index").is_file():
+            raise CheckpointError(f"{path}: a SavedModel without variables/variables.index: the folder is not whole")
         variables = _tensorflow(path / "variables" / "variables")
         return Artefact(path=path, format="saved-model", files=(path / "saved_model.pb", *variables.files))
     if (path / "config.json").is_file() and (path / "model.weights.h5").is_file():

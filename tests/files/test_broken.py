@@ -104,9 +104,7 @@ def test_folders(refused, tmp_path):
     saved = tmp_path / "saved"
     saved.mkdir()
     (saved / "saved_model.pb").touch()
-    said = refused("open", saved)
-    assert said.startswith(f"{saved}: a SavedModel")
-    assert f"{saved}/variables/variables --builder FILE.py:NAME" in said
+    assert refused("open", saved).startswith(f"{saved}: a SavedModel without variables/variables.index")
     unzipped = tmp_path / "unzipped"
     unzipped.mkdir()
     (unzipped / "config.json").touch()
