@@ -59,6 +59,7 @@ def test_a_saved_model_is_checked_too(tmp_path, capsys):
         ([f"{ORIGIN}:answer", "--declare", "causal"], "allowed are causal=false"),
         ([f"{ORIGIN}:answer", "--declare", "stateless=encoder"], "the model has no layer encoder"),
         ([f"{ORIGIN}:answer", "--builder", "x.py:y"], "is a builder already"),
+        ([str(ORIGIN)], "origin.py:MyModel"),
         (["nowhere.keras"], "nowhere.keras"),
     ],
 )

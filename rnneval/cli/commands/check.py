@@ -74,7 +74,11 @@ def _model(what: str, opening: CheckpointOptions) -> Any:
             opening.builder is None, f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
         )
         return _built(what, opening)
-    return _saved(what, opening)
+    require(
+        not what.endswith(".py"),
+        f"{what} is source: name what makes the model in it, such as {what}:MyModel (rnneval lint reads it as it is)",
+    )
+    return opening.open(what)
 
 
 def _names_code(what: str) -> bool:
@@ -94,7 +98,3 @@ def _vocabulary(file: str | None, texts: Sequence[str]) -> Any:
     if file:
         return Vocabulary.from_file(file)
     return Vocabulary.from_text(texts, TextOptions()) if texts else None
-
-
-def _saved(checkpoint: str, opening: CheckpointOptions) -> Any:
-    return opening.open(checkpoint)
