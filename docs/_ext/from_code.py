@@ -60,7 +60,8 @@ def demoted(text: str) -> str:
 
 def commands() -> str:
     """Every command with its example, its arguments and its options."""
-    context = click.Context(rnneval_command, info_name="rnneval")
+    # With the settings of the real thing: a command remembers the first help option that it is asked for.
+    context = click.Context(rnneval_command, info_name="rnneval", **rnneval_command.context_settings)
     found = [(name, rnneval_command.get_command(context, name)) for name in rnneval_command.list_commands(context)]
     return "\n\n".join(_command(name, command, context) for name, command in found if command is not None)
 
@@ -69,7 +70,7 @@ def _command(name: str, command: click.Command, parent: click.Context) -> str:
     context = click.Context(command, info_name=name, parent=parent)
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     example = (command.epilog or "").removeprefix("Example: ")
-    options = [_option(option) for option in command.get_params(context) if isinstance(option, click.Option)]
+    options = [_option(option) for option in command.params if isinstance(option, click.Option)]
     parts = [
         f"(command-{name})=\n## {context.command_path}",
         _paragraphs(command.help or ""),
@@ -81,7 +82,7 @@ def _command(name: str, command: click.Command, parent: click.Context) -> str:
 
 
 def _option(option: click.Option) -> str:
-    if option.hidden or "--help" in option.opts:
+    if option.hidden:
         return ""
     names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len, reverse=True))
     choices = "|".join(option.type.choices) if isinstance(option.type, click.Choice) else option.metavar or ""
