@@ -56,7 +56,9 @@ class Emissions:
         return values.reshape(shape)
 
     def _values(self, labels: NDArray[np.int64], third: int) -> NDArray[np.float32]:
-        places = (labels * _STRIDE + self.seed * 7919) % _GRID * 3 + third
+        # An altered number must be far from the plain one: a neighbour would drown in the rounding of a blend.
+        far = third * (_GRID // 2)
+        places = (labels * _STRIDE + self.seed * 7919 + far) % _GRID * 3 + third
         return (1.8 * (places + 0.5) / (3 * _GRID) - 0.9).astype(np.float32)
 
     def sources(self, labels: NDArray[np.int64]) -> dict[Source, NDArray[np.int64]]:

@@ -11,6 +11,7 @@ import pytest
 
 from rnneval.engine.wiring import check
 from tests.engine.wiring.agreement import compare
+from tests.wiring.corpus import right_transforms
 from tests.wiring.corpus.case import by_hand
 from tests.wiring.corpus.generator import case_of, recipes
 
@@ -48,7 +49,7 @@ def test_drawn_models_made_by_rule(recipe, tmp_path):
     verify(case_of(recipe, tmp_path))
 
 
-@pytest.mark.parametrize("case", COMPARED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*COMPARED, right_transforms.zoneout_between_calls.case], ids=lambda case: case.name)
 def test_intervention_finds_the_same_sources_as_the_tape(case):
     found = compare(case)
     assert found["differ"] == []

@@ -118,6 +118,7 @@ def test_an_intervention_changes_one_state_and_no_other():
     assert [not np.array_equal(a.emitted[0], b.emitted[0]) for a, b in pairs] == [
         event == 1 for event in range(len(plain.passages))
     ]
+    assert np.abs(plain.passages[1].emitted[0].numpy() - altered.passages[1].emitted[0].numpy()).min() > 0.5
 
 
 def test_a_model_that_raises_is_inconclusive_and_says_so():
