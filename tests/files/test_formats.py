@@ -96,17 +96,3 @@ def test_the_vocabulary_beside_the_checkpoint_is_found_and_another_one_can_be_gi
     assert opened(shelf, "flat.keras", None, vocabulary=given).vocabulary.tokens == given.tokens
     from_text = opened(shelf, "flat.keras", None, vocabulary_from=shelf.text)
     assert from_text.vocabulary.tokens == tuple(sorted(set(shelf.text.read_text())))
-
-
-def test_a_vocabulary_inside_the_model_comes_first(tmp_path):
-    lookup = keras.layers.StringLookup(vocabulary=list("xyz"), num_oov_indices=1, name="lookup")
-    model = keras.Sequential(
-        [keras.layers.Embedding(4, 3), keras.layers.GRU(2, return_sequences=True), keras.layers.Dense(4)]
-    )
-    ids = keras.Input((None,), dtype="int32")
-    whole = keras.Model(ids, model(ids))
-    whole.lookup = lookup
-    lm = rnneval.wrap(whole)
-    from rnneval.models.opening import _inside
-
-    assert _inside(lm).tokens == ("[UNK]", "x", "y", "z")
