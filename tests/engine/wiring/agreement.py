@@ -11,8 +11,9 @@ from tests.wiring.corpus.case import Case
 
 def compare(case: Case) -> dict[str, Any]:
     """Source sets by tape and by intervention, slot by slot."""
+    model = case.build()  # before: a builder may switch tracing on and off itself
     with eagerly():
-        ready = make_ready(case.build(), None)
+        ready = make_ready(model, None)
         recording = run_stubbed(ready, 0, listen=True)
         by_tape = {(a.event, a.slot): a.sources for a in reading.by_tape(recording).arrivals}
         try:
