@@ -40,10 +40,12 @@ def read_config(artefact: Artefact, custom: Collection[str] = ()) -> dict[str, A
     text, version = _stored(artefact)
     try:
         config = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{artefact.path}: its configuration is not JSON ({error}): the file is damaged"
         ) from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{artefact.path}: its configuration is a {type(config).__name__}: the file is damaged")
     if is_keras2(version):
         return dict(config)
     for module, name in _classes(config):
@@ -53,12 +55,18 @@ def read_config(artefact: Artefact, custom: Collection[str] = ()) -> dict[str, A
 
 
 def _stored(artefact: Artefact) -> tuple[str | bytes, str]:
-    if artefact.format == "keras":
-        with zipfile.ZipFile(artefact.path) as archive:
-            metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
-            return archive.read("config.json"), str(metadata.get("keras_version", ""))
-    with h5py.File(artefact.path, "r") as file:
-        return file.attrs["model_config"], str(file.attrs.get("keras_version", ""))
+    try:
+        if artefact.format == "keras":
+            with zipfile.ZipFile(artefact.path) as archive:
+                metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+                return archive.read("config.json"), str(metadata.get("keras_version", ""))
+        with h5py.File(artefact.path, "r") as file:
+            version = file.attrs.get("keras_version", "")
+            return file.attrs["model_config"], version.decode() if isinstance(version, bytes) else str(version)
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise CheckpointError(
+            f"{artefact.path}: its configuration cannot be read ({error}): the file is damaged, copy or save it again"
+        ) from error
 
 
 def _allow(artefact: Artefact, module: str, name: str) -> None:

@@ -22,6 +22,6 @@ def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError) as error:
         raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
     return shapes

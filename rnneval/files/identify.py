@@ -173,7 +173,7 @@ def _hdf5(path: Path) -> Artefact:
     try:
         with h5py.File(path, "r") as file:
             attributes, groups = set(file.attrs), set(file)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError, LookupError) as error:  # whatever h5py makes of broken names and links
         raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
     if "model_config" in attributes:
         return Artefact(path=path, format="keras-h5", files=(path,))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rnneval.errors import CheckpointError
 
 _MOST_BYTES = 1 << 34
+_MOST_RATIO, _SMALL = 100, 4096
 _TOP = "top_level_model_weights"
 
 
@@ -47,7 +48,7 @@ def read_layers(path: Path) -> tuple[StoredLayer, ...]:
             group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
             found = tuple(_layer(path, group, name) for name in _names(group, "layer_names"))
             extra = (_layer(path, group, _TOP),) if _TOP in group else ()
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
     return tuple(layer for layer in (*found, *extra) if layer.weights)
 
@@ -64,18 +65,33 @@ def _names(group: Any, attribute: str) -> Iterator[str]:
 
 
 def _layer(path: Path, group: Any, name: str) -> StoredLayer:
-    inner = group[name]
+    inner = _held(path, group, name)
     weights = tuple(_weight(path, inner, weight) for weight in _names(inner, "weight_names"))
     return StoredLayer(name=name, weights=weights)
 
 
 def _weight(path: Path, group: Any, name: str) -> StoredWeight:
-    link = group.get(name, getlink=True)
-    dataset = group[name]
-    if not isinstance(link, h5py.HardLink) or not isinstance(dataset, h5py.Dataset):
-        raise CheckpointError(f"{path}: weight {name} lies outside of the file or is none: refused")
+    dataset = _held(path, group, name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise CheckpointError(f"{path}: weight {name} is no array: the file is damaged")
+    if dataset.nbytes > _MOST_RATIO * dataset.id.get_storage_size() + _SMALL:
+        raise CheckpointError(
+            f"{path}: weight {name} declares {dataset.nbytes:,} bytes and does not hold them: refused"
+        )
     if dataset.is_virtual or dataset.external or dataset.dtype.kind not in "fiu" or dataset.nbytes > _MOST_BYTES:
         raise CheckpointError(
             f"{path}: weight {name} is virtual, external, not of numbers or of {dataset.nbytes:,} bytes: refused"
         )
     return StoredWeight(name=name, values=np.asarray(dataset[()]))
+
+
+def _held(path: Path, group: Any, name: str) -> Any:
+    """Give what a group holds under a path, whose every step is a hard link: others may lead out of the file."""
+    for step in filter(None, name.split("/")):
+        link = group.get(step, getlink=True) if isinstance(group, h5py.Group) else None
+        if link is None:
+            raise CheckpointError(f"{path}: {name} is named but not there: the file is damaged")
+        if not isinstance(link, h5py.HardLink):
+            raise CheckpointError(f"{path}: {name} lies outside of the file or behind a link: refused")
+        group = group[step]
+    return group

@@ -1,7 +1,7 @@
 """Whole models: of Keras 3 as Keras loads them; of Keras 2 by rewriting the configuration. No code of the file runs."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,8 @@ from rnneval.models.weights import load_hdf5
 from rnneval.models.wrap import brief, call_once
 from rnneval.text import Vocabulary
 
-_SIZES = ("units", "input_dim", "output_dim", "filters", "n")
+_SIZES = ("units", "input_dim", "output_dim", "filters")
+_HARMLESS_SIZE = 4096  # a square of this side has 64 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ def load_whole(artefact: Artefact, custom: Mapping[str, Any]) -> Whole:
     """
     config = read_config(artefact, custom=tuple(custom))
     version = keras_version(artefact)
+    _require_sizes(artefact, config)
     try:
         with eagerly():
             if is_keras2(version):
@@ -64,7 +66,6 @@ def _keras2(artefact: Artefact, config: dict[str, Any], version: str, custom: Ma
     rewritten = rewrite(config, path=str(artefact.path), version=version, custom=tuple(custom))
     with TemporaryDirectory() as folder:
         weights = _weights_file(artefact, Path(folder))
-        _require_sizes(artefact, rewritten.config, weights)
         known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid}
         model = keras.saving.deserialize_keras_object(rewritten.config, custom_objects=known, safe_mode=True)
         if not model.built:
@@ -89,19 +90,28 @@ def _weights_file(artefact: Artefact, folder: Path) -> Path:
         return Path(archive.extract("model.weights.h5", folder))
 
 
-def _require_sizes(artefact: Artefact, config: Any, weights: Path) -> None:
+def _require_sizes(artefact: Artefact, config: Any) -> None:
     """A size that no stored weight has would be allocated before anything is compared."""
-    largest = max((int(size) for shape in shapes_of(weights).values() for size in shape), default=0)
+    key, size = max(_sizes(config), key=lambda found: found[1], default=("", 0))
+    if size <= _HARMLESS_SIZE:
+        return
+    with TemporaryDirectory() as folder:
+        shapes = shapes_of(_weights_file(artefact, Path(folder))).values()
+    largest = max((int(width) for shape in shapes for width in shape), default=0)
+    if size > largest:
+        raise CheckpointError(
+            f"{artefact.path}: its configuration asks for {key}={size:,}, but its largest weight has {largest:,} rows: "
+            "the file is damaged, or holds no weights"
+        )
+
+
+def _sizes(config: Any) -> Iterator[tuple[str, int]]:
+    """Every size of a weight that a configuration asks for, however deep."""
     stack = [config]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
-            for key in _SIZES:
-                if isinstance(item.get(key), int) and item[key] > max(largest, 1):
-                    raise CheckpointError(
-                        f"{artefact.path}: its configuration asks for {key}={item[key]:,}, but its largest weight has "
-                        f"{largest:,} rows: the file is damaged, or holds no weights"
-                    )
+            yield from ((key, item[key]) for key in _SIZES if isinstance(item.get(key), int))
             stack.extend(item.values())
         elif isinstance(item, list):
             stack.extend(item)
