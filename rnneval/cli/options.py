@@ -28,20 +28,29 @@ class CheckpointOptions:
     weight_map: str | None
 
     def open(self, checkpoint: str) -> "RecurrentLM":
-        """Open it; see `rnneval.open`."""
+        """Open it for evaluation; see `rnneval.open`."""
         from rnneval.models import open as open_checkpoint
+
+        return open_checkpoint(checkpoint, **self._arguments())
+
+    def load_model(self, checkpoint: str) -> Any:
+        """Load the model alone, one that cannot be evaluated too."""
+        from rnneval.models.opening import load_model
+
+        return load_model(checkpoint, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
         from rnneval.models.builder import parse_arguments
 
-        return open_checkpoint(
-            checkpoint,
-            builder=self.builder,
-            builder_arguments=parse_arguments(self.builder_arg),
-            vocabulary=self.vocab,
-            vocabulary_from=self.vocab_from or None,
-            expect_sha256=self.expect_sha256,
-            window=self.window,
-            weight_map=self.weight_map,
-        )
+        return {
+            "builder": self.builder,
+            "builder_arguments": parse_arguments(self.builder_arg),
+            "vocabulary": self.vocab,
+            "vocabulary_from": self.vocab_from or None,
+            "expect_sha256": self.expect_sha256,
+            "window": self.window,
+            "weight_map": self.weight_map,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

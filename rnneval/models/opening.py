@@ -79,6 +79,27 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
     return lm if given is not None else _with_vocabulary(lm, artefact)
 
 
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    builder: str | None = None,
+    builder_arguments: Mapping[str, Any] | None = None,
+    vocabulary: AnyVocabulary | None = None,
+    vocabulary_from: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+    expect_sha256: str | None = None,
+    window: int | None = None,
+    weight_map: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+) -> Any:
+    """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged.
+
+    Takes what `open` takes, and refuses the same files.
+    """
+    artefact = identify(Path(path))
+    _origin(artefact, expect_sha256)
+    given = _vocabulary(vocabulary, vocabulary_from)
+    return _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map)).model
+
+
 def _origin(artefact: Artefact, expected: str | None) -> Checkpoint:
     sha256 = artefact.sha256
     if expected is not None and sha256 != expected.lower():

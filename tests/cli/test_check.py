@@ -52,6 +52,15 @@ def test_a_saved_model_is_checked_too(tmp_path, capsys):
     assert "rnneval carries the 1 slot" in capsys.readouterr().out
 
 
+def test_a_saved_model_that_cannot_be_evaluated_is_judged_all_the_same(tmp_path, capsys):
+    both_ways = keras.layers.Bidirectional(keras.layers.GRU(5, return_sequences=True))
+    layers = [keras.layers.Embedding(7, 4), both_ways, keras.layers.Dense(7)]
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((None,), dtype="int32"), *layers]).save(path)
+    assert run(["check", str(path)]) == 1
+    assert capsys.readouterr().out.startswith("wiring: fail  future-leak")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -78,7 +78,7 @@ def _model(what: str, opening: CheckpointOptions) -> Any:
         not what.endswith(".py"),
         f"{what} is source: name what makes the model in it, such as {what}:MyModel (rnneval lint reads it as it is)",
     )
-    return opening.open(what)
+    return opening.load_model(what)
 
 
 def _names_code(what: str) -> bool:
