@@ -1,4 +1,4 @@
-"""States at every so-many-th position, on disk by position: written again where a row is read again."""
+"""States at every so-many-th position, kept by position: written again where a row is read again."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from rnneval.errors import TextError
 EVERY = 16
 MOST = 1 << 16
 _CHUNK = 2048
+_MEMORY = 64 << 20  # bytes that may stand in memory
 
 Floats = NDArray[np.float32]
 
@@ -29,11 +30,16 @@ def sampling(tokens: int) -> int:
 
 
 class Samples:
-    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text, in an unnamed temporary file."""
+    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text: in memory, or in an unnamed file."""
 
-    def __init__(self, every: int, size: int) -> None:
+    def __init__(self, every: int, size: int, tokens: int) -> None:
         self.every, self._size = every, size
-        self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed with the object
+        count = -(-tokens // every)
+        self._held: Floats | None = None
+        if count * size * 4 <= _MEMORY:
+            self._held = np.zeros((count, size), np.float32)
+        else:
+            self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed with the object
 
     def put(self, first: int, vectors: Floats) -> None:
         """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`.
@@ -41,8 +47,12 @@ class Samples:
         Raises:
             TextError: the disk of temporary files is full.
         """
+        place = first // self.every
+        if self._held is not None:
+            self._held[place : place + len(vectors)] = vectors
+            return
         try:
-            self._file.seek(first // self.every * self._size * 4)
+            self._file.seek(place * self._size * 4)
             self._file.write(np.ascontiguousarray(vectors, np.float32).data)
         except OSError as error:
             raise TextError(
@@ -53,18 +63,22 @@ class Samples:
     def chunks(self, tokens: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Give positions `(n,)` and vectors `(n, D)`, in the order of the text."""
         positions = np.arange(0, tokens, self.every)
-        self._file.seek(0)
         for start in range(0, len(positions), _CHUNK):
             at = positions[start : start + _CHUNK]
-            raw = self._file.read(len(at) * self._size * 4)
-            held = np.frombuffer(raw, np.float32).reshape(-1, self._size)
+            held = self._read(start, len(at))
             yield at[: len(held)], held
+
+    def _read(self, start: int, count: int) -> Floats:
+        if self._held is not None:
+            return self._held[start : start + count]
+        self._file.seek(start * self._size * 4)
+        return np.frombuffer(self._file.read(count * self._size * 4), np.float32).reshape(-1, self._size)
 
     def close(self) -> None:
         """Let the file go."""
-        self._file.close()
+        if hasattr(self, "_file"):
+            self._file.close()
 
     def __del__(self) -> None:
         """Where a run was broken off, too."""
-        if hasattr(self, "_file"):
-            self._file.close()
+        self.close()

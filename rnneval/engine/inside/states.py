@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.engine.inside.courses import UnitCourse, courses_of
@@ -50,6 +51,24 @@ class States:
     """How far apart the samples were of which covariances are made."""
 
 
+def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give (row, time) of all positions of some rows that are multiples of `every`, row by row.
+
+    Example:
+        >>> [part.tolist() for part in places([0, 5], [4, 4], 3)]
+        [[0, 0, 1], [0, 3, 1]]
+    """
+    time = np.arange(max(counts, default=0))
+    wanted = ((np.asarray(first)[:, None] + time) % every == 0) & (time < np.asarray(counts)[:, None])
+    row, at = np.nonzero(wanted)
+    return row, at
+
+
+def _gram(chunk: Any) -> Any:
+    """Xᵀ·X by TensorFlow, whose threads are there already."""
+    return tf.matmul(chunk, chunk, transpose_a=True).numpy()
+
+
 class StateWatch:
     """A watch over the states of every layer."""
 
@@ -89,10 +108,8 @@ class StateWatch:
         found = [self._slot_sums(key, inside[key], count, since) for key in self.slots]
         additive = np.concatenate([part.additive for part in found] or [np.zeros((len(count), 0))], axis=1)
         peaks = np.concatenate([part.peaks for part in found] or [np.zeros((len(count), 0))], axis=1)
-        return [
-            Row(additive[row], peaks[row], *self._sampled(inside, row, at, n))
-            for row, (at, n) in enumerate(zip(first, counts, strict=True))
-        ]
+        samples = self._sampled(inside, first, counts)
+        return [Row(additive[row], peaks[row], at + -at % self._every, samples[row]) for row, at in enumerate(first)]
 
     def _slot_sums(self, key: str, seen: tuple[Any, Any], count: Any, since: Any) -> sums.Sums:
         (states, before), rows = seen, len(count)
@@ -101,10 +118,12 @@ class StateWatch:
             self._shifts[key] = sums.shift_of(course)
         return sums.row_sums(course, count, since, self._shifts[key], self.slots[key].limit)
 
-    def _sampled(self, inside: Any, row: int, at: int, count: int) -> tuple[int, NDArray[np.float32]]:
-        offset = -at % self._every
-        parts = [np.asarray(inside[key][0][row, offset : count : self._every], np.float32) for key in self.slots]
-        return at + offset, np.concatenate(parts or [np.zeros((0, 0), np.float32)], axis=1)
+    def _sampled(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[NDArray[np.float32]]:
+        """Take the samples of each row, `(n, D)`: all slots side by side."""
+        row, time = places(first, counts, self._every)
+        parts = [np.asarray(inside[key][0][row, time], np.float32) for key in self.slots]
+        all_of = np.concatenate(parts, axis=1) if parts else np.zeros((len(row), 0), np.float32)
+        return np.split(all_of, np.searchsorted(row, np.arange(1, len(counts))))
 
     def put(self, row: Boundary, stretch: int | None) -> None:
         """Add a segment to its stretch; the first segment of a stretch begins it anew."""
@@ -119,7 +138,7 @@ class StateWatch:
             np.maximum(peaks, seen.peaks, out=peaks)
         if len(seen.samples):
             if self._samples is None:
-                self._samples = Samples(self._every, seen.samples.shape[1])
+                self._samples = Samples(self._every, seen.samples.shape[1], self._tokens)
             self._samples.put(seen.first, seen.samples)
 
     def finish(self) -> States:
@@ -159,7 +178,7 @@ class StateWatch:
     def _covariances(self) -> list[Covariance]:
         """One a slot, from the samples of positions that were read: the last token of a document is not."""
         units = [slot.units for slot in self.slots.values()]
-        found = [Covariance(n) for n in units]
+        found = [Covariance(n, _gram) for n in units]
         if self._samples is None:
             return found
         for positions, vectors in self._samples.chunks(self._tokens):

@@ -13,7 +13,7 @@ from rnneval.engine.inside.courses import UnitCourse
 from rnneval.engine.inside.gated import GatedCell, gated_cells, why_no_gates
 from rnneval.engine.inside.samples import Samples
 from rnneval.engine.inside.slots import SlotOf
-from rnneval.engine.inside.states import Row, StateWatch
+from rnneval.engine.inside.states import Row, StateWatch, places
 from rnneval.engine.runner import Boundary
 from rnneval.metrics.inside import gates, histogram, sums
 from rnneval.metrics.inside.covariance import Covariance
@@ -88,12 +88,7 @@ class TraceWatch(StateWatch):
     def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Look at the positions of the stride, beside the sums."""
         summed = super().rows(inside, first, counts)
-        at = [
-            (row, t)
-            for row, (f, n) in enumerate(zip(first, counts, strict=True))
-            for t in range(-f % self.stride, n, self.stride)
-        ]
-        place = np.array(at, np.int64).reshape(-1, 2)
+        place = np.stack(places(first, counts, self.stride), axis=1)
         slots, gated = self._slots_at(inside, place), self._gates_at(inside, place)
         table = self._table_of(slots, gated)
         bounds = np.searchsorted(place[:, 0], np.arange(len(counts) + 1))
@@ -162,7 +157,7 @@ class TraceWatch(StateWatch):
         if not len(seen.table):
             return
         if self._table is None:
-            self._table = Samples(self.stride, seen.table.shape[1])
+            self._table = Samples(self.stride, seen.table.shape[1], self._tokens)
         offset = seen.first - (row.first - 1)
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
         self._table.put(seen.first, seen.table)

@@ -8,6 +8,9 @@ A theory of multineuronal dimensionality, dynamics and measurement. bioRxiv 2142
 A unit is *duplicated* where another one's correlation with it is beyond |r| > 0.999.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +23,14 @@ TWIN = 0.999
 class Covariance:
     """A covariance over samples that come in chunks; merged as Chan, Golub and LeVeque (1983) merge variances."""
 
-    def __init__(self, units: int) -> None:
+    def __init__(self, units: int, gram: Callable[[Any], Any] | None = None) -> None:
+        """Begin with nothing.
+
+        Args:
+            units: How many.
+            gram: Gives Xᵀ·X of `(n, units)`; NumPy's own by default, whose threads spin where others work.
+        """
+        self._gram = gram or (lambda chunk: chunk.T @ chunk)
         self.samples = 0
         self._mean = np.zeros(units)
         self._products = np.zeros((units, units))
@@ -29,11 +39,14 @@ class Covariance:
         """Take samples `(n, units)`."""
         if not len(chunk):
             return
-        mean = chunk.mean(axis=0, dtype=np.float64)
-        centred = (chunk - mean).astype(np.float32 if chunk.dtype == np.float32 else np.float64)
+        near = chunk.mean(axis=0)  # in the chunk's own precision: what it is off by is put right below
+        centred = chunk - near
+        off = centred.sum(axis=0, dtype=np.float64) / len(chunk)
+        mean = near.astype(np.float64) + off
         total = self.samples + len(chunk)
         moved = mean - self._mean
-        self._products += centred.T @ centred
+        self._products += self._gram(centred)
+        self._products -= np.outer(off, off) * len(chunk)
         self._products += np.outer(moved, moved) * (self.samples * len(chunk) / total)
         self._mean += moved * (len(chunk) / total)
         self.samples = total

@@ -1,0 +1,40 @@
+"""`rnneval trace` as a person calls it."""
+
+import json
+
+import pandas as pd
+
+from rnneval import recordfile
+from rnneval.cli.main import run
+
+
+def test_a_table_a_record_and_a_parquet_file(shelf, tmp_path, capsys):
+    record, table = tmp_path / "run.json", tmp_path / "trace.parquet"
+    arguments = ["trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--stride", "5", "--lyapunov"]
+    code = run([*map(str, arguments), "--out", str(table), "--record", str(record), "--context", "--truncation", "2"])
+    captured = capsys.readouterr()
+    assert (code, captured.err) == (0, "")
+    found = recordfile.read_run(record)
+    (layer,) = found.checkpoint.layers
+    assert set(found.states) == {f"{layer.name}.h"}
+    assert set(found.gates) == {f"{layer.name}.update", f"{layer.name}.reset"}
+    assert found.context.lengths == (1, 2, 5, 10, 20, 50, 100, 200)
+    assert f"{layer.name}.update" in captured.out
+    assert "context (tokens)" in captured.out
+    positions = pd.read_parquet(table)["position"].dropna().unique()
+    assert sorted(positions) == list(range(0, 239, 5))
+
+
+def test_json_is_the_run_record_and_findings_are_warnings(shelf, capsys):
+    arguments = ["trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--format", "json"]
+    assert run([*map(str, arguments), "--threshold", "saturated-layer=0"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["schema"] == "rnneval.run/1"
+    assert "saturated-layer" in {warning["code"] for warning in record["warnings"]}
+
+
+def test_what_is_refused(shelf, refused):
+    given = ("trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json")
+    assert "dead-units=0.05" in refused(*given, "--threshold", "dead=1")
+    assert "RULE=NUMBER" in refused(*given, "--threshold", "dead-units")
+    assert "--stride" in refused(*given, "--stride", "0")
