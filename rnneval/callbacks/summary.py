@@ -8,7 +8,7 @@ import pandas as pd
 from rnneval.errors import RecordError
 from rnneval.metrics.inside.findings import History
 
-_BEFORE = 100
+_BEFORE, _AT_LEAST = 100, 3
 
 
 def history(folder: str | os.PathLike[str]) -> History:
@@ -25,7 +25,7 @@ def history(folder: str | os.PathLike[str]) -> History:
     norm = table[(table["layer"] == "") & (table["statistic"] == "grad_norm")].sort_values("step")
     if norm.empty:
         raise RecordError(f"{os.fspath(folder)}: a history without a single gradient that is finite")
-    before = norm["value"].rolling(_BEFORE, min_periods=10).median().shift(1).to_numpy()
+    before = norm["value"].rolling(_BEFORE, min_periods=_AT_LEAST).median().shift(1).to_numpy()
     ratio = np.nan_to_num(norm["value"].to_numpy() / before)
     bad = table[(table["statistic"] == "not_finite") & (table["value"] > 0) & (table["variable"] != "")].sort_values(
         "step"

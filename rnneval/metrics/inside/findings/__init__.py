@@ -25,7 +25,7 @@ class History:
     median_norm: float
     """Of the whole gradient's norm, over steps at which it was finite."""
     largest_ratio: float
-    """The largest norm as a multiple of the median of the hundred steps before it."""
+    """The largest norm as a multiple of the median of the up to hundred steps before it (at least three)."""
     largest_step: int
     first_not_finite: int | None = None
     """The first step with a gradient that is not finite."""
