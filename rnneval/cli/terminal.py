@@ -34,7 +34,7 @@ def chatter_held() -> Iterator[None]:
         before, sys.stderr = sys.stderr, writer
         logging.captureWarnings(capture=True)
         logging.getLogger("py.warnings").addHandler(logging.NullHandler())
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts our compiled steps as if they were a mistake
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # compiled steps are no mistake of the user
         try:
             yield
         except (RnnevalError, click.ClickException, KeyboardInterrupt):
