@@ -4,7 +4,7 @@ Keras 3 names the same tree after attributes, so that each finds nothing in the 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,16 @@ import h5py
 import numpy as np
 
 from rnneval.errors import CheckpointError
-from rnneval.files.hdf5 import shapes_of
 from rnneval.models.keras2_weights import is_kept_state
 from rnneval.models.lm import model_variables, variable_name
 
 
-def load_keras2_tree(model: Any, path: Path, *, shown: Path) -> None:
-    """Load every weight, each found by its path in the tree.
+def load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]], *, shown: Path) -> None:
+    """Load every weight, each found by its path in the tree; `held` has the shapes of those that the file has.
 
     Raises:
         CheckpointError: a weight is in the file and not in the model, or the other way round, or shapes differ.
     """
-    held = {name: shape for name, shape in shapes_of(path).items() if "seed_generator" not in name}
     found = dict(_walk(model, ""))
     variables = [variable for variable in model_variables(model) if not is_kept_state(variable)]
     reached = {id(found[name]) for name in held if name in found}

@@ -21,6 +21,8 @@ _NO_WEIGHTS = ("seed_generator", "optimizer", "metrics", "_metrics", "compile_me
 _NOT_THE_MODELS = {*_NO_WEIGHTS, "save_counter", "keras_api"}
 # What TensorFlow's reader raises for damage, beside its own errors: its C++ statuses become Python's plain ones.
 _UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
+# Lists in which a weight has no name, only a place, which differs between versions of Keras: never a way to a weight.
+_BY_PLACE = {"variables", "trainable_variables", "non_trainable_variables", "weights"}
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -61,7 +63,7 @@ def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
         wanted = dict(_weights_only(shapes_of(own).items()))
     held = dict(_weights_only(shapes_of(loaded).items()))
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
-        load_keras2_tree(model, loaded, shown=path)
+        load_keras2_tree(model, loaded, held, shown=path)
         return
     _require_all(path, missing=[name for name in wanted if name not in held], of=len(wanted))
     _require_used(path, [name for name in held if name not in wanted])
@@ -170,11 +172,23 @@ class _ObjectGraph:
             if key is not None and id(thing) in wanted:
                 found.setdefault(id(thing), key)
             for name, child in self._children[node].items():
-                queue.extend((child, held) for held in _held_by(thing, name))
+                if name not in _BY_PLACE:
+                    queue.extend((child, held) for held in _held_by(thing, name))
         return found
 
+    def _keys_below(self, node: int) -> Iterator[str]:
+        for below in (node, *self._children[node].values()):
+            key = self._keys[below]
+            if key is not None:
+                yield key
+
     def unused(self, used: set[str]) -> list[str]:
-        """Name the weights below the matched object that no variable took, by their paths."""
+        """Name the weights below the matched object that no variable took, by their paths.
+
+        The states of stateful layers are none: what they hold was read last, and they have many paths.
+        """
+        states = {node for children in self._children for name, node in children.items() if name == "states"}
+        used = used | {key for node in states for key in self._keys_below(node)}
         queue, seen, names = [(self._root, "")], {self._root}, []
         while queue:
             node, path = queue.pop(0)

@@ -18,6 +18,7 @@ FORMATS = {
     "`.weights.h5`, Keras 2": "weights-h5",
     "`ckpt_{epoch}` of `save_weights`, Keras 2": "ckpt",
     "`tf.train.Checkpoint`, Keras 2": "tf-ckpt",
+    "SavedModel, Keras 2": "saved-model",
     "`.keras`, Keras 3": "keras",
     "`.h5` whole model, Keras 3": "whole-h5",
     "`.weights.h5`, Keras 3": "weights-h5",
@@ -31,7 +32,11 @@ def test_every_proof_is_a_test(name):
 
 
 def test_every_written_file_is_a_case():
-    rows = {line.split(" | ")[0].removeprefix("| "): line for line in PAGE.splitlines() if line.startswith("| `")}
+    rows = {
+        line.split(" | ")[0].removeprefix("| "): line
+        for line in PAGE.splitlines()
+        if line.startswith(("| `", "| SavedModel"))
+    }
     for label, form in FORMATS.items():
         for keras, name in re.findall(r"`(K[23]):(\w+)`", rows[label]):
             assert (name, form) in {"K2": KERAS_2, "K3": KERAS_3}[keras], (label, name)

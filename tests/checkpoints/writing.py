@@ -36,10 +36,11 @@ FORMATS = {
     "weights-h5": lambda model, path: model.save_weights(path / "model.weights.h5"),
     "ckpt": lambda model, path: model.save_weights(path / "ckpt_1"),  # Keras 2 alone
     "tf-ckpt": checkpoint,
+    "saved-model": lambda model, path: model.save(path / "saved"),  # Keras 2 alone
 }
 FILES = {
     "whole-h5": "model.h5", "keras": "model.keras", "h5": "weights.h5", "hdf5": "weights.hdf5",
-    "weights-h5": "model.weights.h5", "ckpt": ".", "tf-ckpt": ".",
+    "weights-h5": "model.weights.h5", "ckpt": ".", "tf-ckpt": ".", "saved-model": "saved",
 }  # fmt: skip
 WHOLE = ("whole-h5", "keras")
 EVERYWHERE = (
@@ -62,12 +63,18 @@ def formats_of(name: str, *, keras2: bool) -> tuple[str, ...]:
     if name == "tutorial":
         return weights
     if keras2:
-        return (*WHOLE, *weights, "tf-ckpt") if name in EVERYWHERE else WHOLE
+        return (*WHOLE, *weights, "tf-ckpt", "saved-model") if name in EVERYWHERE else WHOLE
     return (*WHOLE, *weights) if name in EVERYWHERE[:3] else ("keras",)
 
 
 KERAS_2 = [(name, form) for name in WHAT for form in formats_of(name, keras2=True)]
 KERAS_3 = [(name, form) for name in WHAT for form in formats_of(name, keras2=False)]
+
+
+def _as_after_training(model: Any) -> None:
+    """With an optimizer and its variables, which are saved too and have no part in evaluation."""
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
 
 
 def settle(model: Any, seed: int) -> None:
@@ -113,6 +120,7 @@ def write_all(k: Any, folder: Path, cases: Any = KERAS_2) -> None:
         model = getattr(architectures, name)(k)
         if not model.built:
             model(IDS)
+        _as_after_training(model)
         settle(model, seed)
         np.save(path / "logits.npy", logits(model, name))
         FORMATS[form](model, path)
