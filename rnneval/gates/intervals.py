@@ -77,8 +77,13 @@ def _bounds(
 
 
 def two_sided(measured: Measure, estimate: Estimate) -> Bounds | None:
-    """Give the two-sided 95 % interval in the metric's unit; None where an end of it is not a finite number."""
+    """Give the two-sided 95 % interval in the metric's unit; None where an end of it is not a finite number.
+
+    A share lies between 0 and 1, and so does what is said of it.
+    """
     low, high = measured.back(estimate.bound(_LOWER)), measured.back(estimate.bound(_UPPER))
+    if measured.unit == "share":
+        low, high = max(low, 0.0), min(high, 1.0)
     return Bounds(low=low, high=high) if np.isfinite([low, high]).all() else None
 
 

@@ -5,6 +5,9 @@ import pytest
 import scipy.stats
 
 from rnneval.gates import score_intervals
+from rnneval.gates.intervals import two_sided
+from rnneval.gates.jackknife import Estimate
+from rnneval.gates.scales import measures
 from tests.gates.synthetic import ar_losses, make_run
 
 
@@ -63,3 +66,11 @@ def test_documents_of_a_single_token_change_nothing():
 def test_a_slow_wave_is_called_drift():
     wave = ar_losses(256) + np.sin(np.arange(256) / 20)
     assert [warning.code for warning in score_intervals(make_run(wave).blocks, lossless=True).warnings] == ["drift"]
+
+
+def test_the_interval_of_a_share_stays_between_0_and_1():
+    """One right prediction in a thousand, all in one batch: the t interval alone would begin below 0."""
+    measured = measures()["accuracy"]
+    for value, ends in ((0.001, (0.0, 0.001 + 2.365 * 0.001)), (0.999, (0.999 - 2.365 * 0.001, 1.0))):
+        bounds = two_sided(measured, Estimate(value=value, se=0.001, df=7.0, without=np.array([])))
+        assert (bounds.low, bounds.high) == pytest.approx(ends, abs=1e-5)
