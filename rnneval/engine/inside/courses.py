@@ -76,8 +76,10 @@ def slot_sizes(unit: Unit) -> tuple[int, ...]:
 class _ProbeCell:
     """The layer's own cell, with its states put out at every step."""
 
-    def __init__(self, cell: Any, *, training: bool, inputs: int, nudged: bool) -> None:
+    def __init__(self, layer: Any, *, training: bool, inputs: int, nudged: bool) -> None:
+        cell = layer.cell
         self._cell, self._inputs, self._nudged = cell, inputs, nudged
+        self._joined = bool(layer.unroll)  # Keras' loop collects several outputs apart; where it is unrolled, only one
         self._options = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
         self.state_size = cell.state_size
         self.sizes: list[int] = []
@@ -98,7 +100,15 @@ class _ProbeCell:
         self.sizes = [int(part.shape[-1]) for part in parts]
         self.output_at = same or 0
         self.states_at = 0 if same is not None else 1
-        return (parts[0] if len(parts) == 1 else tf.concat(parts, axis=-1)), new
+        if len(parts) == 1:
+            return parts[0], new
+        return (tf.concat(parts, axis=-1) if self._joined else tuple(parts)), new
+
+    def apart(self, put_out: Any) -> list[Any]:
+        """Take apart what was put out: the parts, `(…, units)` each."""
+        if len(self.sizes) == 1:
+            return [put_out]
+        return tf.split(put_out, self.sizes, axis=-1) if self._joined else list(put_out)
 
 
 def _added(flat: Sequence[Any], nudge: Any) -> list[Any]:
@@ -116,20 +126,19 @@ def _layer_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
         if reason:
             seen.missing[unit.name] = reason
             return original(sequences, initial_state, mask, training)
-        probe = _ProbeCell(layer.cell, training=training, inputs=int(sequences.shape[-1]), nudged=nudge is not None)
+        probe = _ProbeCell(layer, training=training, inputs=int(sequences.shape[-1]), nudged=nudge is not None)
         fed = sequences if nudge is None else tf.concat([sequences, tf.cast(nudge, sequences.dtype)], axis=-1)
         with ExitStack() as stack:
             for attribute, value in (("cell", probe), ("return_sequences", True), ("use_cudnn", False)):
                 stack.enter_context(overridden(layer, attribute, value))
             last, outputs, new = original(fed, initial_state, mask, training)
         # Each slot and the output are parts of what the probe put out; GRU and SimpleRNN put out h alone.
-        parts = [outputs] if len(probe.sizes) == 1 else tf.split(outputs, probe.sizes, axis=-1)
+        parts = probe.apart(outputs)
         before = tuple(keras.tree.flatten(initial_state))
         slots = zip(parts[probe.states_at :], before, strict=True)
         states = tuple(_unmasked(part, mask, first) for part, first in slots)
         seen.runs.append(UnitCourse(unit=unit, inputs=sequences, before=before, states=states))
-        width = slice(sum(probe.sizes[: probe.output_at]), sum(probe.sizes[: probe.output_at + 1]))
-        return last[:, width], parts[probe.output_at], new
+        return probe.apart(last)[probe.output_at], parts[probe.output_at], new
 
     with overridden(layer, "inner_loop", inner_loop):
         yield

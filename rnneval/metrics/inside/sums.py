@@ -95,10 +95,11 @@ class _Seen:
         self.units = np.zeros((rows, 2 * units))
         self._work = np.empty(max(_BLOCK, time * units), np.float32)
         self._beyond = np.empty(self._work.shape, np.bool_)
+        self._copy = np.empty(self._work.shape, np.float32)
 
     def look(self, block: slice, part: Course, shift: Floats, limit: float | None) -> None:
         """Go over the states `(rows, count, units)` of one block."""
-        x = part.states
+        x = self._together(part.states)
         count, units = x.shape[1:]
         work = self._work[: x.size].reshape(x.shape)
         self._norm2[block, :count] = _dot(x, x)
@@ -110,6 +111,14 @@ class _Seen:
         self.units[block, :units] = work.sum(axis=1)
         np.multiply(work, work, out=work)
         self.units[block, units:] = work.sum(axis=1)
+
+    def _together(self, states: Floats) -> Floats:
+        """One slot of several side by side is copied once: a dozen passes over numbers that lie together are faster."""
+        if states.flags.c_contiguous:
+            return states
+        copy = self._copy[: states.size].reshape(states.shape)
+        np.copyto(copy, states)
+        return copy
 
     def _extremes(self, block: slice, x: Floats, work: Floats, limit: float | None) -> None:
         self._lowest[block] = x.min(axis=(1, 2))
