@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.drives import Drive
 from rnneval.models.layers import Unit
 from rnneval.models.outputs import linear
@@ -100,6 +100,19 @@ class RecurrentLM:
         if self.output_kind == "probabilities":
             output = tf.math.log(tf.cast(output, tf.float64))
         return Step(output, leaves)
+
+
+def require_carried(lm: RecurrentLM, what: str) -> None:
+    """Refuse a window model where a carried state is looked at.
+
+    Raises:
+        UsageError: the model predicts from the last N tokens alone.
+    """
+    if lm.window is not None:
+        raise UsageError(
+            f"a window model predicts from the last {lm.window} tokens alone: it carries no state to {what}; "
+            "rnneval evaluate measures it"
+        )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rnneval.engine.record import Reading, run_record
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import CheckpointError, TextError, UsageError, VocabularyError
 from rnneval.metrics.inside import findings
-from rnneval.models.lm import RecurrentLM
+from rnneval.models.lm import RecurrentLM, require_carried
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
 from rnneval.text import EncodedText, Paths, TextOptions, encode
@@ -103,6 +103,7 @@ def gradients(
         UsageError, TextError, VocabularyError: as `rnneval.evaluate`.
         CheckpointError: the model's start cannot be given as a state, so that no segment can begin in the middle.
     """
+    require_carried(lm, "follow gradients through")
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
     if not lm.mixable:

@@ -19,7 +19,7 @@ from rnneval.engine.record import Reading, run_record
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.metrics.inside import findings
-from rnneval.models.lm import RecurrentLM
+from rnneval.models.lm import RecurrentLM, require_carried
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
 from rnneval.text import EncodedText, Paths, TextOptions, encode
 
@@ -81,6 +81,7 @@ def trace(
     """
     if stride is not None and stride < 1:
         raise UsageError(f"--stride {stride} is not a number of tokens: give at least 1")
+    require_carried(lm, "trace")
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
     findings.require_known(thresholds or {})

@@ -8,11 +8,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from rnneval.engine.wiring.gathering import gather
+from rnneval.models.layers import is_graph
+from rnneval.models.windows import predicts_once
 from rnneval.records.wiring import Wiring
 from rnneval.wiring.declarations import parse_declarations, require_known
+from rnneval.wiring.facts import Facts
 from rnneval.wiring.judging import wiring_of
 
 __all__ = ["check"]
+
+_WINDOW = (
+    "a window model: it predicts from the last tokens alone, each time from the start, so there is no state to carry"
+)
 
 
 def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
@@ -33,6 +40,8 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
     """
     declared = parse_declarations(declare)
     inner, width = _unwrapped(model)
+    if is_graph(inner) and predicts_once(inner):
+        return wiring_of(Facts(declared=declared, failure=_WINDOW))
     facts = gather(inner, declared, vocab_size=vocab_size or width, seed=seed)
     if facts.units:
         require_known(declared, facts.units)
