@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py --characters 10_000_000 --out memory.json          (10⁸ on demand)
 
-A GRU of 16 units, random text made on the spot; the warm-up is an evaluation of 10⁶ characters with the same rows, which
-fills every buffer of a fixed size (files are read a megabyte at a time).
+A GRU of 16 units, random text made on the spot; the warm-up is an evaluation of 10⁶ characters with the same rows,
+which fills every buffer of a fixed size (files are read a megabyte at a time).
 """
 
 import argparse
