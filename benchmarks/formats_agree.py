@@ -31,6 +31,7 @@ class MyModel(keras.Model):
         self.dense = keras.layers.Dense(vocab_size)
 
     def call(self, inputs, states=None, return_state=False, training=False):
+        """Give logits, and the state where it is asked for."""
         x = self.embedding(inputs, training=training)
         if states is None:
             states = self.gru.get_initial_state(tf.shape(x)[0])

@@ -37,3 +37,4 @@ html_css_files = ["rnneval.css"]
 html_show_sphinx = False
 html_copy_source = False
 pygments_style = "friendly"
+suppress_warnings = ["misc.highlighting_failure"]  # "…" stands for what an example leaves out, and is no Python
