@@ -1,6 +1,7 @@
 """States at every so-many-th position, kept by position: written again where a row is read again."""
 
 import tempfile
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,6 +41,7 @@ class Samples:
             self._held = np.zeros((count, size), np.float32)
         else:
             self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed with the object
+            weakref.finalize(self, self._file.close)
 
     def put(self, first: int, vectors: Floats) -> None:
         """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`.
