@@ -9,18 +9,22 @@ from typing import Any
 from rnneval._version import __version__
 
 _HOMES = {
+    "GradientNorms": "rnneval.callbacks",
     "RecurrentLM": "rnneval.models",
+    "StateNorms": "rnneval.callbacks",
     "Vocabulary": "rnneval.text",
     "check": "rnneval.engine.wiring",
     "compare": "rnneval.gates",
     "evaluate": "rnneval.engine",
     "gate": "rnneval.gates",
+    "gradients": "rnneval.engine.inside.gradients",
     "lint": "rnneval.wiring.lint",
     "open": "rnneval.models",
     "read": "rnneval.recordfile",
+    "trace": "rnneval.engine.inside.trace",
     "wrap": "rnneval.models",
 }
-_ROOMS = ("engine", "errors", "gates", "metrics", "models", "recordfile", "records", "testing", "text")
+_ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "recordfile", "records", "testing", "text")
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]  # noqa: PLE0604 - strings all
 
