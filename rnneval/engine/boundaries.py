@@ -6,8 +6,8 @@ import numpy as np
 
 from rnneval.engine.states import Vectors
 
-_BYTES = 2 << 20
-_ALWAYS = 8  # the first boundaries of each row are kept whatever a state weighs
+_BYTES = 32 << 20
+_FEWEST, _MOST = 8, 16  # so many first boundaries of each row are kept at least and at most, whatever a state weighs
 
 
 class Boundaries:
@@ -23,7 +23,7 @@ class Boundaries:
         `weight` counts, in states, all that somebody keeps for each boundary: memory is bounded for all of it.
         """
         self._place = {span: place for place, span in enumerate(spans)}
-        self._first = max(_ALWAYS, _BYTES // max(1, len(spans) * state.nbytes * weight))
+        self._first = min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
         self._like = state
         self._kept: dict[int, Vectors] = {}
         """By boundary: `(spans, D)`."""

@@ -61,8 +61,8 @@ def test_what_is_lost_in_both_runs_agrees():
 
 
 def test_boundaries_keep_the_first_ones_and_pairs_at_powers_of_two():
-    large = np.zeros(2**18)
-    kept = Boundaries([7], large)
+    large = np.zeros(4)
+    kept = Boundaries([7], large, weight=2**30)
     for boundary in range(1, 40):
         kept.put(7, boundary, large + boundary)
     assert [b for b in range(1, 40) if kept.get(7, b) is not None] == [*range(1, 10), 16, 17, 32, 33]
@@ -81,8 +81,8 @@ def test_what_is_kept_is_a_copy():
 
 
 def test_a_stretch_begins_at_the_last_boundary_that_is_kept():
-    large = np.zeros(2**18)
-    kept = Boundaries([0], large)
+    large = np.zeros(4)
+    kept = Boundaries([0], large, weight=2**30)
     for boundary in range(1, 70):
         kept.put(0, boundary, large)
     for boundary in range(1, 70):
