@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py --characters 10_000_000 --out memory.json          (10⁸ on demand)
 
-A GRU of 16 units, random text made on the spot; the warm-up is an evaluation of 10⁶ characters with the same rows,
+A GRU of 16 units, random text made on the spot; the warm-up is an evaluation of 4 · 10⁶ characters with the same,
 which fills every buffer of a fixed size (files are read a megabyte at a time).
 """
 
@@ -22,7 +22,7 @@ from rnneval.text import Vocabulary
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz .,\n"
 CHUNK = 1_000_000
-WARM = 1_000_000
+WARM = 4_000_000
 
 
 def model() -> rnneval.models.RecurrentLM:
