@@ -14,6 +14,7 @@ from rnneval.recordfile import whole_file
 from rnneval.text import EncodedText
 
 SCHEMA = "rnneval.losses/1"
+_ROW_GROUP = 1 << 16
 _FIELDS: list[Any] = [
     ("token", pa.int64()),
     ("document", pa.int64()),
@@ -29,13 +30,22 @@ class LossWriter:
 
     def __init__(self, writer: Any, text: EncodedText) -> None:
         self._writer, self._text = writer, text
+        self._held: list[Any] = []
 
     def add(self, seen: Seen, scored: ScoredTokens) -> None:
         """Write n rows: token, document, byte_start, byte_end, id, nats."""
         document = self._text.blocks.document[self._text.block_of(seen.byte_start)]
         columns: list[Any] = [seen.positions, document, seen.byte_start, seen.byte_end, seen.ids, scored.nats]
         arrays = [pa.array(column) for column in columns]
-        self._writer.write_table(pa.table(arrays, schema=self._writer.schema))
+        self._held.append(pa.table(arrays, schema=self._writer.schema))
+        if sum(map(len, self._held)) >= _ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held as one row group; small ones would make the file's own index grow."""
+        if self._held:
+            self._writer.write_table(pa.concat_tables(self._held))
+            self._held.clear()
 
 
 @contextmanager
@@ -49,5 +59,8 @@ def losses_written(
     """
     metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SCHEMA, **described}.items()}
     schema = pa.schema(_FIELDS, metadata=metadata)
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        yield LossWriter(writer, text)
+    repeated = ["document", "id"]  # the other columns never repeat: a dictionary of them would only take memory
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, use_dictionary=repeated) as writer:
+        losses = LossWriter(writer, text)
+        yield losses
+        losses.flush()

@@ -11,7 +11,7 @@ from rnneval.engine.observations import Observations
 from rnneval.metrics import ScoredTokens
 from rnneval.text import EncodedText
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14  # tokens shown at once: thirty columns of them stand in memory
 _COLUMNS = ("ids", "characters", "bytes", "words", "newlines", "unknown", "byte_start", "byte_end")
 
 
