@@ -25,13 +25,16 @@ _HOMES = {
     "wrap": "rnneval.models",
 }
 _ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "recordfile", "records", "testing", "text")
+_MODULES = {"plot": "rnneval.render.plot"}
 
-__all__ = ["__version__", *_HOMES, *_ROOMS]  # noqa: PLE0604 - strings all
+__all__ = ["__version__", *_HOMES, *_MODULES, *_ROOMS]  # noqa: PLE0604 - strings all
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name in _ROOMS:
         return import_module(f"rnneval.{name}")
     raise AttributeError(f"module 'rnneval' has no attribute {name!r}")

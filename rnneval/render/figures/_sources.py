@@ -1,0 +1,101 @@
+"""What figures are made from: a record, or one of the tidy tables of trace, losses and histories."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rnneval.errors import RecordError, UsageError
+from rnneval.recordfile import Record, read
+from rnneval.records._base import Stored
+
+TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
+GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
+# A frame that comes without a file's metadata is told by its columns.
+_COLUMNS = {
+    TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},
+    LOSSES: {"token", "document", "byte_start", "byte_end", "nats"},
+    GRADIENT_HISTORY: {"step", "layer", "variable", "statistic", "value"},
+    STATE_HISTORY: {"epoch", "layer", "variable", "statistic", "value"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One tidy table."""
+
+    schema: str
+    frame: Any
+    """A pandas DataFrame."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
+    """Of losses: the text that was scored, as it was scored."""
+    at: int | None = None
+    """Of losses: the byte of the text that is looked at."""
+
+
+Source = Record | Table
+
+
+def load(path: str | os.PathLike[str]) -> Source:
+    """Read a record (JSON), or a table (Parquet: one file, or a history's folder).
+
+    Raises:
+        RecordError: it is missing, unreadable, or not one of rnneval's.
+    """
+    place = Path(path)
+    return _table(place) if place.is_dir() or place.suffix == ".parquet" else read(place)
+
+
+def source_of(given: Any) -> Any:
+    """Give what a plotting function was handed as a source: a path is read, a frame is told by its columns.
+
+    Several of them become a list.
+
+    Raises:
+        RecordError: as `load`.
+        UsageError: nothing that rnneval writes.
+    """
+    if isinstance(given, str | os.PathLike):
+        return load(given)
+    if isinstance(given, Stored | Table):
+        return given
+    if hasattr(given, "columns") and hasattr(given, "groupby"):
+        return Table(schema=_told(given.columns), frame=given)
+    if isinstance(given, Sequence) and given:
+        return [source_of(each) for each in given]
+    raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
+
+
+def kind_of(source: Any) -> str:
+    """Name the schema of a source."""
+    if isinstance(source, Table):
+        return source.schema
+    return str(getattr(type(source), "__struct_config__").tag)  # noqa: B009 - msgspec's own name
+
+
+def _told(columns: Any) -> str:
+    there = set(columns)
+    for schema, needed in _COLUMNS.items():
+        if needed <= there:
+            return schema
+    raise UsageError(f"a table with the columns {', '.join(map(str, columns))} is none that rnneval writes")
+
+
+def _table(place: Path) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_table(place)
+    except (OSError, pa.ArrowException) as error:
+        raise RecordError(f"{place}: not a Parquet table ({' '.join(str(error).split())[:200]})") from error
+    metadata = {key.decode(): value.decode() for key, value in (found.schema.metadata or {}).items()}
+    schema = metadata.get("rnneval.schema", "")
+    if schema not in _COLUMNS or not _COLUMNS[schema] <= set(found.column_names):
+        raise RecordError(
+            f"{place}: a Parquet table of schema {schema or 'unknown'!r}, known are {', '.join(_COLUMNS)}: is it "
+            "one of rnneval trace, evaluate --losses, GradientNorms or StateNorms?"
+        )
+    return Table(schema=schema, frame=found.to_pandas(), metadata=metadata)
