@@ -129,10 +129,8 @@ class RnnevalGate:
 
     def _write(self, runs: "list[Run]", paths: list[Path]) -> None:
         """Write all baselines or none; a run with which nothing could be compared is refused."""
-        from contextlib import ExitStack
-
-        from rnneval.errors import UsageError
-        from rnneval.recordfile import encode, whole_file
+        from rnneval.errors import RecordError, UsageError
+        from rnneval.recordfile import encode, write_texts
 
         if not all(run.valid and run.total_nats is not None for run in runs):
             raise UsageError("this run is marked not valid or not finite: nothing could be compared with it")
@@ -140,10 +138,11 @@ class RnnevalGate:
         for path in paths:
             if written.setdefault(path, self._node.nodeid) != self._node.nodeid:
                 raise UsageError(f"{path}: also the baseline of {written[path]}; give each gate its own name=")
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            for run, path in zip(runs, paths, strict=True):
-                stack.enter_context(whole_file(path)).write_text(encode(run), encoding="utf-8")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RecordError(f"{path.parent}: cannot be made: {error.strerror or error}") from error
+        write_texts({str(path): encode(run) for run, path in zip(runs, paths, strict=True)})
         # User properties travel from xdist's workers to the terminal, and into pytest's own JUnit file.
         self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in paths)
 

@@ -1,5 +1,7 @@
 """Every reason for which two runs do not compare, with the field that differs named."""
 
+import math
+
 import msgspec
 import numpy as np
 import pytest
@@ -118,6 +120,7 @@ def test_the_beginning_of_a_document_that_only_one_side_scored_is_left_out():
         signature=with_field("tok", "word"),
         blocks=msgspec.to_builtins(BASELINE.blocks) | counts,
         text=msgspec.to_builtins(BASELINE.text) | {"scored_bytes": count, "scored_characters": count},
+        scores={"bits_per_char": {"value": BASELINE.total_nats / math.log(2) / count, "unit": "bits"}},
     )
     found = gate(words, baseline=BASELINE, allow=BITS)
     assert found.comparisons[0].blocks == 126  # of 128: the first is left out, two are joined

@@ -85,15 +85,14 @@ def _scored_text(paths: tuple[str, ...], record: str) -> str:
 
 
 def _encoded(ranking: "Ranking") -> str:
-    import json
-
     import msgspec
 
-    return json.dumps(msgspec.to_builtins(ranking), allow_nan=False, ensure_ascii=False) + "\n"
+    from rnneval.recordfile import json_text
+
+    return json_text(msgspec.to_builtins(ranking))
 
 
 def _write(path: str, text: str) -> None:
-    from rnneval.recordfile import whole_file
+    from rnneval.recordfile import write_text
 
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(text, path)

@@ -132,10 +132,9 @@ def _key(word: str) -> str:
 
 
 def _write(text: str, out: str) -> None:
-    from rnneval.recordfile import whole_file
+    from rnneval.recordfile import write_text
 
-    with whole_file(out) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(text + "\n", out)
 
 
 def _show(text: str, *, markdown: bool) -> None:

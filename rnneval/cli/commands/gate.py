@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -198,11 +197,9 @@ def _refuse_as_baseline(candidates: "list[Named]") -> None:
 
 
 def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
-    from rnneval.recordfile import encode, whole_file
+    from rnneval.recordfile import encode, write_texts
 
-    with ExitStack() as stack:  # every file is complete before the first takes its place
-        for each, path in zip(candidates, baselines, strict=True):
-            stack.enter_context(whole_file(path)).write_text(encode(each.record), encoding="utf-8")
+    write_texts({path: encode(each.record) for each, path in zip(candidates, baselines, strict=True)})
 
 
 def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, strict: bool) -> None:
@@ -210,14 +207,22 @@ def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, stri
     for path in out:
         _write(path, rendered(gate, _BY_ENDING.get(Path(path).suffix, otherwise), strict=strict))
     if form == "github" and (summary := os.environ.get(_SUMMARY)):
-        with Path(summary).open("a", encoding="utf-8") as file:  # appended: other steps write there, too
-            file.write(rendered(gate, "markdown", strict=strict))
+        _append(summary, rendered(gate, "markdown", strict=strict))
     if form == "table" and not quiet:
         from rnneval.render.gate_table import print_gate
 
         print_gate(gate)
     elif form != "table":
         click.echo(rendered(gate, form, strict=strict), nl=False)
+
+
+def _append(summary: str, text: str) -> None:
+    """Write below what is there: other steps write to the job's summary, too."""
+    try:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise RecordError(f"{_SUMMARY}={summary}: cannot be written: {error.strerror or error}") from error
 
 
 def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
@@ -242,7 +247,6 @@ def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    from rnneval.recordfile import whole_file
+    from rnneval.recordfile import write_text
 
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(text, path)

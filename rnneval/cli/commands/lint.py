@@ -105,7 +105,6 @@ def _summarise(findings: "Sequence[LintFinding]", count: int) -> None:
 
 
 def _write(text: str, out: str) -> None:
-    from rnneval.recordfile import whole_file
+    from rnneval.recordfile import write_text
 
-    with whole_file(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(text, out)
