@@ -2,17 +2,15 @@
 
 import os
 import pkgutil
-import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
 
 import click
 
 import rnneval
 from rnneval.cli import commands
+from rnneval.cli.outlet import lasting_output
+from rnneval.cli.terminal import say
 from rnneval.errors import RnnevalError
 
 EXIT_INPUT = 2
@@ -22,40 +20,8 @@ EXIT_INTERRUPTED = 130
 _ORDER = ("evaluate", "open", "check", "lint", "trace", "gradients", "compare", "gate", "plot", "report", "sweep")
 
 
-class _ReaderLeftError(Exception):
-    """Whoever read our standard output has closed it."""
-
-
-@contextmanager
-def _closed_pipe_told() -> Iterator[None]:
-    """Tell a closed pipe before click and rich make exit code 1 of it, each in a way of its own."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError as error:
-        raise _ReaderLeftError from error
-    except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):
-            raise _ReaderLeftError from error
-        raise
-
-
 class Commands(click.Group):
     """The files of `commands/`, each imported only when it is asked for."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Read the arguments, which prints the help where that is asked for."""
-        with _closed_pipe_told():
-            return super().make_context(info_name, args, parent, **extra)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        with _closed_pipe_told():
-            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of a person's work."""
@@ -87,14 +53,11 @@ def run(arguments: list[str]) -> int:
     traceback where RNNEVAL_DEBUG is set.
     """
     try:
-        result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
+        with lasting_output():
+            result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("rnneval: interrupted", err=True)
+        say("rnneval: interrupted")
         return EXIT_INTERRUPTED
-    except _ReaderLeftError:
-        # `rnneval … | head`: nothing to say, and Python must not say it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         return _refuse(error)
     return result if isinstance(result, int) else 0
@@ -106,15 +69,8 @@ def _refuse(error: Exception) -> int:
         return 0
     if os.environ.get("RNNEVAL_DEBUG"):
         traceback.print_exception(error)
-    click.echo(f"rnneval: error: {_visible(' '.join(_message(error).split()))}", err=True)
+    say(f"rnneval: error: {_message(error)}")
     return EXIT_INPUT
-
-
-def _visible(text: str) -> str:
-    """Show control characters as escapes: a name out of a file must not drive a terminal."""
-    from rnneval.render.words import visible
-
-    return visible(text)
 
 
 def _message(error: Exception) -> str:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import click
 
@@ -49,6 +49,14 @@ def chatter_held() -> Iterator[None]:
             logging.captureWarnings(capture=False)
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def say(message: str) -> None:
+    """Print one line on standard error, whatever stands in it, and go on where nobody reads it."""
+    from rnneval.render.words import one_line
+
+    with suppress(OSError):
+        click.echo(one_line(message), err=True)
 
 
 class _Terminal(io.TextIOWrapper):

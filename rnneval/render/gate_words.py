@@ -1,4 +1,4 @@
-"""What the gate's renderers share: a comparison in cells, and what it is called."""
+"""What the gate's renderers share: a comparison in cells, and what it is called; each escapes it for its own format."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ from rnneval.gates.scales import is_logarithmic
 from rnneval.gates.words import number, scope
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison
-from rnneval.render.words import visible
 
 HEADINGS = ("", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 
@@ -47,7 +46,7 @@ def line(comparison: Comparison) -> Line:
     bounded = comparison.low is not None
     unit = "" if is_limit or is_logarithmic(comparison.metric) else f" ({comparison.unit})"
     return Line(
-        metric=f"{visible(comparison.metric)}{unit}",
+        metric=f"{comparison.metric}{unit}",
         baseline=_value(comparison.baseline_value),
         candidate=_value(comparison.candidate_value),
         difference=difference(comparison.difference),
@@ -60,7 +59,7 @@ def line(comparison: Comparison) -> Line:
 def headline(gate: Gate) -> str:
     """Say what was compared with what; nothing for limits alone."""
     first = next((each for each in gate.comparisons if each.baseline != "limit"), None)
-    return f"{visible(first.candidate)} against {visible(first.baseline)}" if first else ""
+    return f"{first.candidate} against {first.baseline}" if first else ""
 
 
 def about(comparison: Comparison) -> str:

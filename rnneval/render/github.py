@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from rnneval.render.words import visible
 from rnneval.wiring.lint.finding import LintFinding
 
 Level = Literal["error", "warning", "notice"]
@@ -38,7 +39,7 @@ def _region(finding: LintFinding) -> dict[str, object]:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return "%0A".join(visible(line).replace("%", "%25") for line in text.split("\n"))
 
 
 def _property(text: str) -> str:

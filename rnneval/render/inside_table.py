@@ -3,27 +3,26 @@
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Checkpoint, Run, StateSummary
 from rnneval.records.run import Warning as Warned
 from rnneval.render.run_table import describe, figure
-from rnneval.render.terminal import terminal
-from rnneval.render.words import counted, listed, visible
+from rnneval.render.terminal import Grid, inert, show
+from rnneval.render.words import counted, listed
 
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def print_trace(run: Run) -> None:
     """Print what a trace found on standard output."""
-    terminal().print(trace_table(run))
+    show(trace_table(run))
 
 
 def print_gradients(record: Gradients) -> None:
     """Print what gradients were found on standard output."""
-    terminal().print(gradients_table(record))
+    show(gradients_table(record))
 
 
 def trace_table(run: Run) -> RenderableType:
@@ -69,19 +68,17 @@ def gradients_table(record: Gradients) -> RenderableType:
         f"{counted(record.segments, 'segment')} of {record.truncation} tokens, each from its carried state; back "
         f"through time: median of {counted(record.anchors, 'token')}, as a share of what is at the first lag"
     )
-    found = [
-        Text.assemble(("warning ", "yellow"), (f"{f.rule}: ", "bold"), visible(f.message)) for f in record.findings
-    ]
-    return Group(title, variables, decay, Text(said, style="dim"), *found, *_warnings(record.warnings))
+    found = [inert(("warning ", "yellow"), (f"{f.rule}: ", "bold"), f.message) for f in record.findings]
+    return Group(title, variables, decay, inert(said, style="dim"), *found, *_warnings(record.warnings))
 
 
 def _title(checkpoint: Checkpoint, files: Sequence[str], part: str | None) -> Text:
-    path = visible(checkpoint.path) or "model in memory"
-    text = listed([visible(file) for file in files], most=3) + (f" [{part}]" if part else "")
-    return Text.assemble((path, "bold"), " on ", (text, "bold"), (f"\n{describe(checkpoint)}", "dim"))
+    path = checkpoint.path or "model in memory"
+    text = listed(files, most=3) + (f" [{part}]" if part else "")
+    return inert((path, "bold"), " on ", (text, "bold"), Text("\n"), (describe(checkpoint), "dim"))
 
 
-def _states(states: dict[str, StateSummary]) -> Table:
+def _states(states: dict[str, StateSummary]) -> Grid:
     head = ("state", "‖h‖ mean", "max", "rms", "saturated", "dead", "twins", "part. ratio", "speed", "drift")
     rows = [
         (
@@ -101,7 +98,7 @@ def _states(states: dict[str, StateSummary]) -> Table:
     return _table(head, rows)
 
 
-def _context(run: Run) -> Table:
+def _context(run: Run) -> Grid:
     curve = run.context
     assert curve is not None  # noqa: S101 - looked at by the caller
     rows = [
@@ -120,20 +117,20 @@ def _facts(run: Run) -> Text:
     forgetting = run.streams.forgetting_length
     if forgetting is not None:
         said += f"; forgets in {forgetting.median:.0f} tokens (median), {forgetting.max:.0f} at the longest"
-    return Text(said, style="dim")
+    return inert(said, style="dim")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2))
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Grid:
+    table = Grid()
     for number, name in enumerate(head):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(visible(cell) for cell in row))
+        table.add_row(*row)
     return table
 
 
 def _warnings(warnings: Iterable[Warned]) -> list[Text]:
-    return [Text.assemble(("warning ", "yellow"), (f"{w.code}: ", "bold"), visible(w.message)) for w in warnings]
+    return [inert(("warning ", "yellow"), (f"{w.code}: ", "bold"), w.message) for w in warnings]
 
 
 def _share(value: float) -> str:

@@ -5,6 +5,7 @@ The file is valid under both schemas that are in use: Jenkins' `junit-10.xsd` (x
 `error`, as the exit code is not 0 either.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from xml.etree import ElementTree as ET
 
@@ -24,7 +25,9 @@ def gate_junit(gate: Gate, made: datetime) -> str:
         made: When it was reached; written without a zone, as the schema has it.
     """
     verdicts = [comparison.verdict for comparison in gate.comparisons]
-    suite = ET.Element(
+    suites = ET.Element("testsuites")
+    suite = _element(
+        suites,
         "testsuite",
         name=_SUITE,
         package="rnneval",
@@ -36,26 +39,31 @@ def gate_junit(gate: Gate, made: datetime) -> str:
         errors=str(verdicts.count("inconclusive") + verdicts.count("not comparable")),
         time="0",
     )
-    properties = ET.SubElement(suite, "properties")
-    ET.SubElement(properties, "property", name="verdict", value=gate.verdict)
+    properties = _element(suite, "properties")
+    _element(properties, "property", name="verdict", value=gate.verdict)
     for comparison in gate.comparisons:
         _case(suite, comparison)
-    ET.SubElement(suite, "system-out").text = "\n".join(visible(warning) for warning in gate.warnings)
-    ET.SubElement(suite, "system-err")
-    suites = ET.Element("testsuites")
-    suites.append(suite)
+    _element(suite, "system-out", gate.warnings)
+    _element(suite, "system-err")
     ET.indent(suites)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
 
 
 def _case(suite: ET.Element, comparison: Comparison) -> None:
-    against = "" if comparison.baseline == "limit" else f" against {visible(comparison.baseline)}"
-    name = f"{visible(comparison.metric)} ({visible(comparison.candidate)}{against})"
-    case = ET.SubElement(suite, "testcase", name=name, classname=_SUITE, time="0")
+    against = "" if comparison.baseline == "limit" else f" against {comparison.baseline}"
+    name = f"{comparison.metric} ({comparison.candidate}{against})"
+    case = _element(suite, "testcase", name=name, classname=_SUITE, time="0")
     if comparison.verdict == "pass":
         return
     kind = "failure" if comparison.verdict == "fail" else "error"
-    outcome = ET.SubElement(case, kind, type=comparison.verdict, message=visible(comparison.reason))
     cells = zip(HEADINGS, line(comparison).cells, strict=True)
     facts = [f"{heading or 'metric'}: {cell}" for heading, cell in cells if cell != "–"]
-    outcome.text = "\n".join(part for part in (*facts, about(comparison), method(comparison)) if part)
+    lines = [part for part in (*facts, about(comparison), method(comparison)) if part]
+    _element(case, kind, lines, type=comparison.verdict, message=comparison.reason)
+
+
+def _element(parent: ET.Element, tag: str, lines: Iterable[str] = (), **attributes: str) -> ET.Element:
+    """Add an element; what XML has no way to write (most control characters) is shown as an escape."""
+    element = ET.SubElement(parent, tag, {name: visible(value) for name, value in attributes.items()})
+    element.text = "\n".join(map(visible, lines)) or None
+    return element

@@ -4,23 +4,29 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rnneval.render.words import visible
+from rnneval.recordfile import json_text
+from rnneval.render.words import not_a_command, visible
 from rnneval.wiring.lint.finding import LintFinding
 
 
 def lint_text(findings: Sequence[LintFinding]) -> str:
     """Give a line a finding."""
-    return "".join(f"{_place(finding)}: {finding.code} {visible(finding.message)}\n" for finding in findings)
+    return "".join(f"{_line(finding)}\n" for finding in findings)
+
+
+def _line(finding: LintFinding) -> str:
+    """Give one line, whatever stands in the names of files and layers."""
+    return not_a_command(visible(f"{_place(finding)}: {finding.code} {finding.message}"))
 
 
 def _place(finding: LintFinding) -> str:
     cell = f"cell {finding.cell}:" if finding.cell is not None else ""
-    return f"{visible(finding.path)}:{cell}{finding.line}:{finding.column}"
+    return f"{finding.path}:{cell}{finding.line}:{finding.column}"
 
 
 def lint_json(findings: Sequence[LintFinding]) -> str:
     """Give all findings as one JSON list."""
-    return msgspec.json.format(msgspec.json.encode(list(findings)), indent=2).decode() + "\n"
+    return json_text(msgspec.to_builtins(list(findings)), indent=2)
 
 
 def lint_summary(findings: Sequence[LintFinding], files: int) -> str:

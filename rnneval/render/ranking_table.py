@@ -1,64 +1,57 @@
 """Compared runs as a terminal table."""
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from rnneval.gates.blocks import BlockChange
 from rnneval.gates.ranking import Ranking, Row
 from rnneval.gates.scales import is_logarithmic
 from rnneval.gates.words import number
-from rnneval.render.terminal import terminal
-from rnneval.render.words import visible
+from rnneval.render.terminal import Grid, inert, show
 
 _EXCERPT = 60
 
 
 def print_ranking(ranking: Ranking) -> None:
     """Print the table on standard output; colour only on a terminal, and not with NO_COLOR."""
-    terminal().print(ranking_table(ranking))
+    show(ranking_table(ranking))
 
 
 def ranking_table(ranking: Ranking) -> RenderableType:
     """Give the runs, best first, and the blocks in which the last run given differs most from the first."""
     parts: list[RenderableType] = [_runs(ranking)]
-    parts += [
-        Text.assemble((f"{visible(row.name)}: ", "bold"), visible(mark)) for row in ranking.rows for mark in row.marks
-    ]
+    parts += [inert((f"{row.name}: ", "bold"), mark) for row in ranking.rows for mark in row.marks]
     if methods := _methods(ranking):
-        parts.append(Text(methods, style="dim"))
+        parts.append(inert(methods, style="dim"))
     if ranking.blocks:
-        parts += [Text(""), Text(_title(ranking)), _blocks(ranking)]
+        parts += ["", inert(_title(ranking)), _blocks(ranking)]
     return Group(*parts)
 
 
-def _runs(ranking: Ranking) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+def _runs(ranking: Ranking) -> Grid:
+    table = Grid(padding=(0, 1))
     table.add_column("run", overflow="fold")
     for heading in (ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
     for row in ranking.rows:
-        table.add_row(
-            *_cells(row, ranking), Text("; ".join(mark.split(":")[0] for mark in row.marks), style="bold red")
-        )
+        marks = "; ".join(mark.split(":")[0] for mark in row.marks)
+        table.add_row(*_cells(row, ranking), inert(marks, style="bold red"))
     return table
 
 
-def _cells(row: Row, ranking: Ranking) -> list[Text]:
+def _cells(row: Row, ranking: Ranking) -> tuple[str, ...]:
     def difference(value: float | None) -> str:
         return "–" if value is None else number(ranking.metric, value)
 
     bounded = row.low is not None
-    cells = (
-        visible(row.name),
+    return (
+        row.name,
         "–" if row.value is None else f"{row.value:.5g}",
         difference(row.difference),
         f"{difference(row.low)} … {difference(row.high)}" if bounded else "–",
         f"{row.parameters:,}",
         f"{row.tokens_per_second:,.0f}",
     )
-    return [Text(cell) for cell in cells]
 
 
 def _methods(ranking: Ranking) -> str:
@@ -68,25 +61,22 @@ def _methods(ranking: Ranking) -> str:
 
 
 def _title(ranking: Ranking) -> str:
-    return (
-        f"Where {visible(ranking.candidate)} gains (−) and loses (+) most against {visible(ranking.baseline)}: "
-        "nats in a block of text"
-    )
+    return f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}: nats in a block of text"
 
 
-def _blocks(ranking: Ranking) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2))
+def _blocks(ranking: Ranking) -> Grid:
+    table = Grid()
     for heading in ("nats", "a unit", "bytes"):
         table.add_column(heading, justify="right")
     table.add_column("text" if ranking.blocks[0].text is not None else "", overflow="fold")
     for block in ranking.blocks:
         where = f"{block.start}–{block.end}"
-        table.add_row(f"{block.nats:+.4g}", f"{block.nats / block.units:+.3g}", where, Text(_excerpt(block)))
+        table.add_row(f"{block.nats:+.4g}", f"{block.nats / block.units:+.3g}", where, _excerpt(block))
     return table
 
 
 def _excerpt(block: BlockChange) -> str:
     if block.text is None:
         return ""
-    shown = visible(" ".join(block.text.split()))
+    shown = " ".join(block.text.split())
     return shown if len(shown) <= _EXCERPT else f"{shown[: _EXCERPT - 1]}…"

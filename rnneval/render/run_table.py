@@ -1,38 +1,37 @@
 """A run record as a terminal table."""
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from rnneval.records.run import Checkpoint, Run, Score
-from rnneval.render.terminal import terminal
-from rnneval.render.words import counted, listed, visible
+from rnneval.render.terminal import Grid, inert, show
+from rnneval.render.words import counted, listed, shortened
 
 
 def print_run(run: Run) -> None:
     """Print the table on standard output; colour only on a terminal, and not with NO_COLOR."""
-    terminal().print(run_table(run))
+    show(run_table(run))
 
 
 def run_table(run: Run) -> RenderableType:
     """Give the scores, what was counted, what the number is, and what to know about it."""
     parts: list[RenderableType] = [_title(run)]
     if not run.valid:
-        parts.append(Text("not valid: none of this is a perplexity", style="bold red"))
+        parts.append(inert("not valid: none of this is a perplexity", style="bold red"))
     parts += [_scores(run), _facts(run)]
     parts += [_warning(warning.code, warning.message) for warning in run.warnings]
     return Group(*parts)
 
 
 def _title(run: Run) -> Text:
-    path = visible(run.checkpoint.path) or "model in memory"
-    text = listed([visible(file.path) for file in run.text.files], most=3)
-    part = f" [{visible(run.text.part)}]" if run.text.part else ""
-    return Text.assemble((path, "bold"), " on ", (f"{text}{part}", "bold"))
+    path = run.checkpoint.path or "model in memory"
+    text = listed([file.path for file in run.text.files], most=3)
+    part = f" [{run.text.part}]" if run.text.part else ""
+    return inert((path, "bold"), " on ", (f"{text}{part}", "bold"))
 
 
-def _scores(run: Run) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=bool(run.interval), header_style="dim", padding=(0, 2))
+def _scores(run: Run) -> Grid:
+    table = Grid(show_header=bool(run.interval))
     table.add_column("")
     table.add_column("", justify="right")
     table.add_column("")
@@ -45,10 +44,10 @@ def _scores(run: Run) -> Table:
 
 def _score_row(name: str, score: Score, *, with_interval: bool) -> list[Text]:
     style = "bold" if name in {"perplexity", "bits_per_char"} else ""
-    row = [Text(name, style=style), Text(figure(score.value), style=style), Text(score.unit, style="dim")]
+    row = [inert(name, style=style), inert(figure(score.value), style=style), inert(score.unit, style="dim")]
     if with_interval:
         known = score.low is not None and score.high is not None
-        row.append(Text(f"{figure(score.low or 0.0)} – {figure(score.high or 0.0)}" if known else ""))
+        row.append(inert(f"{figure(score.low or 0.0)} – {figure(score.high or 0.0)}" if known else ""))
     return row
 
 
@@ -64,12 +63,12 @@ def figure(value: float) -> str:
     return f"{value:.5g}"
 
 
-def _facts(run: Run) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2))
+def _facts(run: Run) -> Grid:
+    table = Grid(show_header=False)
     table.add_column("", style="dim")
     table.add_column("", overflow="fold")
     for name, fact in _fact_rows(run):
-        table.add_row(name, Text(fact))
+        table.add_row(name, inert(fact))
     return table
 
 
@@ -83,7 +82,7 @@ def _fact_rows(run: Run) -> list[tuple[str, str]]:
             f"{counted(text.documents, 'document')}",
         ),
         ("model", describe(run.checkpoint)),
-        ("vocabulary", f"{counted(run.vocabulary.size, 'token')}, {visible(run.vocabulary.source)}"),
+        ("vocabulary", f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}"),
         ("baselines", ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items()) + " nats a token"),
     ]
     if run.interval:
@@ -95,7 +94,7 @@ def _fact_rows(run: Run) -> list[tuple[str, str]]:
         lengths = f"median {forgetting.median:.0f}, 95 % within {forgetting.p95:.0f}, longest {forgetting.max:.0f}"
         rows.append(("forgets in", f"{lengths} tokens (to within {run.streams.segment})"))
     if run.wiring:
-        rows.append(("wiring", f"{run.wiring.verdict}: {visible(run.wiring.reason)}"))
+        rows.append(("wiring", f"{run.wiring.verdict}: {run.wiring.reason}"))
     if run.token_by_token:
         each = run.token_by_token.total_nats / max(1, tokens.scored)
         rows.append(("one by one", f"{figure(each)} nats a token when it reads one token a step"))
@@ -108,11 +107,11 @@ def _unknown(run: Run) -> str:
 
 def describe(checkpoint: Checkpoint) -> str:
     """Give a model in a line: its layers, its size, its file's format and its state contract."""
-    layers = listed([f"{visible(layer.name)} ({layer.kind} {layer.units})" for layer in checkpoint.layers], most=4)
+    layers = listed([f"{shortened(layer.name)} ({layer.kind} {layer.units})" for layer in checkpoint.layers], most=4)
     form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
     size = counted(checkpoint.parameters, "parameter")
     return f"{layers or 'no layer seen'}, {size}, {form}, contract {checkpoint.contract}"
 
 
 def _warning(code: str, message: str) -> Text:
-    return Text.assemble(("warning ", "yellow"), (f"{code}: ", "bold"), visible(message))
+    return inert(("warning ", "yellow"), (f"{code}: ", "bold"), message)

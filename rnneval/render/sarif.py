@@ -1,13 +1,14 @@
 """SARIF 2.1.0: findings as code scanning services read them."""
 
 import inspect
-import json
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
 from rnneval._version import __version__
+from rnneval.recordfile import json_text
+from rnneval.render.words import visible
 from rnneval.wiring.lint.finding import LintFinding
 from rnneval.wiring.lint.rules import all_rules
 
@@ -37,7 +38,7 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
             }
         ],
     }
-    return json.dumps(log, ensure_ascii=False, indent=2) + "\n"
+    return json_text(log, indent=2)
 
 
 _UNREADABLE = {
@@ -74,7 +75,7 @@ def _result(finding: LintFinding, number: int) -> dict[str, Any]:
         "ruleId": finding.code,
         "ruleIndex": number,
         "level": finding.severity,
-        "message": {"text": finding.message},
+        "message": {"text": visible(finding.message)},
         "locations": [_location(finding)],
     }
     if finding.suggestion is not None:
@@ -92,9 +93,16 @@ def _location(finding: LintFinding) -> dict[str, Any]:
 
 def _artifact(finding: LintFinding) -> dict[str, Any]:
     path = finding.path.replace("\\", "/").removeprefix("./")
-    if path.startswith("/"):
-        return {"uri": "file://" + quote(path)}
-    return {"uri": quote(path), "uriBaseId": ROOT}
+    uri = quote(_bytes(path))
+    return {"uri": "file://" + uri} if path.startswith("/") else {"uri": uri, "uriBaseId": ROOT}
+
+
+def _bytes(path: str) -> bytes:
+    """Give a name that is not UTF-8 as the bytes that it has on the disk."""
+    try:
+        return path.encode("utf-8", errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair that no file system gave
+        return visible(path).encode()
 
 
 def _region(finding: LintFinding) -> dict[str, int]:
@@ -109,6 +117,6 @@ def _region(finding: LintFinding) -> dict[str, int]:
 def _fix(finding: LintFinding, text: str) -> dict[str, Any]:
     replacement = {"deletedRegion": _region(finding), "insertedContent": {"text": text}}
     return {
-        "description": {"text": f"Write {text}"},
+        "description": {"text": visible(f"Write {text}")},
         "artifactChanges": [{"artifactLocation": _artifact(finding), "replacements": [replacement]}],
     }

@@ -11,12 +11,10 @@ from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
-from rnneval.render.terminal import terminal
-from rnneval.render.words import visible
+from rnneval.render.terminal import Grid, as_text, inert, show
 
 _MARKS = {
     "carried": ("●", "green"),
@@ -36,12 +34,12 @@ _PLAIN_WIDTH = 100
 
 def print_wiring(wiring: Wiring) -> None:
     """Print everything on standard output."""
-    terminal().print(wiring_table(wiring))
+    show(wiring_table(wiring))
 
 
 def plain(wiring: Wiring) -> str:
     """Everything as text without colour, for `print(wiring)` and for a failing test."""
-    return _text(wiring).rstrip()
+    return as_text(wiring_table(wiring), _PLAIN_WIDTH).rstrip()
 
 
 def as_html(wiring: Wiring) -> str:
@@ -52,44 +50,35 @@ def as_html(wiring: Wiring) -> str:
     return f'<pre style="line-height: 1.3" title="{html.escape(wiring.verdict)}">{body}</pre>'
 
 
-def _text(wiring: Wiring) -> str:
-    console = Console(file=io.StringIO(), width=_PLAIN_WIDTH, color_system=None, force_terminal=False, highlight=False)
-    console.print(wiring_table(wiring))
-    file = console.file
-    assert isinstance(file, io.StringIO)  # noqa: S101 - made so two lines above
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
-
-
 def wiring_table(wiring: Wiring) -> RenderableType:
     """Verdict, matrix, findings and oracles, one below the other."""
     return Group(*_parts(wiring))
 
 
 def _parts(wiring: Wiring) -> Iterator[RenderableType]:
-    verdict = Text(wiring.verdict, style=_VERDICTS[wiring.verdict])
-    yield Text.assemble("wiring: ", verdict, f"  {visible(wiring.reason)}")
+    yield inert("wiring: ", (wiring.verdict, _VERDICTS[wiring.verdict]), f"  {wiring.reason}")
     if wiring.declared:
-        yield Text(f"declared: {', '.join(map(visible, wiring.declared))}", style="cyan")
+        yield inert(f"declared: {', '.join(wiring.declared)}", style="cyan")
     if wiring.flow:
-        yield Text("")
+        yield ""
         yield matrix(wiring)
-        yield Text(_legend(wiring.flow), style="dim")
+        yield inert(_legend(wiring.flow), style="dim")
     for finding in wiring.findings:
-        yield Text("")
+        yield ""
         yield _finding(finding)
     if wiring.oracles:
-        yield Text("")
+        yield ""
         yield _oracles(wiring.oracles)
 
 
-def matrix(wiring: Wiring) -> Table:
+def matrix(wiring: Wiring) -> Grid:
     """The flow matrix; a model of many slots shows only the rows and columns that are not in order."""
     slots = [Slot(layer=layer.name, slot=slot) for layer in wiring.layers for slot in layer.slots]
     if len(slots) > _MOST_SLOTS:
         slots = _out_of_order(wiring.flow, slots) or slots[:_MOST_SLOTS]
     words = list(dict.fromkeys(flow.source for flow in wiring.flow if isinstance(flow.source, str)))
     columns: list[Slot | str] = [*slots, *words]
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = Grid(padding=(0, 2, 0, 0))
     table.add_column("into ↓   from →", no_wrap=True)
     for column in columns:
         table.add_column(column if isinstance(column, str) else _name(column), justify="center")
@@ -105,7 +94,7 @@ def _out_of_order(flow: Sequence[Flow], slots: Sequence[Slot]) -> list[Slot]:
 
 
 def _name(slot: Slot) -> str:
-    return f"{visible(slot.layer)}.{slot.slot}"
+    return f"{slot.layer}.{slot.slot}"
 
 
 def _cell(flow: Sequence[Flow], row: Slot, column: Slot | str) -> Text:
@@ -114,12 +103,12 @@ def _cell(flow: Sequence[Flow], row: Slot, column: Slot | str) -> Text:
     if not entries:
         return Text("[ ]" if diagonal else "·", style="dim")
     shown = Text(" ").join(_entry(entry) for entry in entries)
-    return Text.assemble("[", shown, "]") if diagonal else shown
+    return inert("[", shown, "]") if diagonal else shown
 
 
 def _entry(entry: Flow) -> Text:
     mark, style = _MARKS.get(entry.kind, _WRONG)
-    return Text(f"{mark} {_calls(entry.calls)}", style=style)
+    return inert(f"{mark} {_calls(entry.calls)}", style=style)
 
 
 def _calls(calls: Sequence[int]) -> str:
@@ -145,25 +134,25 @@ def _legend(flow: Sequence[Flow]) -> str:
 
 
 def _finding(finding: Finding) -> RenderableType:
-    head = Text.assemble((finding.severity, _SEVERITIES[finding.severity]), " ", (finding.rule, "bold"))
+    head = inert((finding.severity, _SEVERITIES[finding.severity]), " ", (finding.rule, "bold"))
     if finding.file is not None:
-        head.append(f"  {_place(finding)}", style="dim")
-    body = Text(visible(finding.message))
-    help_ = Text.assemble(("help: ", "dim"), visible(finding.help))
+        head.append(inert(f"  {_place(finding)}", style="dim"))
+    body = inert(finding.message)
+    help_ = inert(("help: ", "dim"), finding.help)
     return Group(head, Padding(Group(body, help_), (0, 0, 0, 2)))
 
 
 def _place(finding: Finding) -> str:
     path = Path(finding.file or "")
     path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f"{visible(str(path))}:{finding.line}"
+    return f"{path}:{finding.line}"
 
 
-def _oracles(oracles: dict[str, Oracle]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+def _oracles(oracles: dict[str, Oracle]) -> Grid:
+    table = Grid(show_header=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
     for name, oracle in oracles.items():
-        table.add_row(name, Text(oracle.verdict, style=_VERDICTS[oracle.verdict]), Text(visible(oracle.detail)))
+        table.add_row(name, inert(oracle.verdict, style=_VERDICTS[oracle.verdict]), inert(oracle.detail))
     return table

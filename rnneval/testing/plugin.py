@@ -101,7 +101,9 @@ class RnnevalGate:
         try:
             verdict = self._judged(_runs(run), self._name(name), allow, require)
         except RnnevalError as error:
-            refused = f"rnneval: {error}"
+            from rnneval.render.words import one_line
+
+            refused = one_line(f"rnneval: {error}")
         if refused:  # not inside the handler, or the report would show the error twice, once as a traceback
             pytest.fail(refused, pytrace=False)
         return verdict
@@ -195,8 +197,9 @@ def _number(index: int, runs: "list[Run]") -> str:
 
 def _message(verdict: "Gate") -> str:
     from rnneval.render.gate_table import plain_gate
+    from rnneval.render.words import one_line
 
-    return f"{verdict.verdict}: {verdict.reason}\n\n{plain_gate(verdict)}"
+    return f"{verdict.verdict}: {one_line(verdict.reason)}\n\n{plain_gate(verdict)}"
 
 
 def _file_name(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _update(
     if verdict is not None:
         _deliver(verdict, form=form, out=out, quiet=quiet, strict=False)
     done = f"{', '.join(baselines)}: now {', '.join(records)}" if accepted else "not updated: a limit does not hold"
-    click.echo(f"rnneval: {done}", err=True)
+    say(f"rnneval: {done}")
     return 0 if accepted else EXIT_FAIL
 
 

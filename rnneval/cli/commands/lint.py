@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnneval.cli.options import output_options
+from rnneval.cli.terminal import say
 
 if TYPE_CHECKING:
     from rnneval.wiring.lint.finding import LintFinding
@@ -57,7 +58,7 @@ def command(
         click.echo(text, nl=False)
         _summarise(findings, count)
     if not count:
-        click.echo(f"rnneval: warning: no Python file or notebook in {' '.join(paths) or 'this folder'}", err=True)
+        say(f"rnneval: warning: no Python file or notebook in {' '.join(paths) or 'this folder'}")
     return exit_code(findings, strict=strict)
 
 
@@ -101,7 +102,7 @@ def _summarise(findings: "Sequence[LintFinding]", count: int) -> None:
     from rnneval.render.lint_text import lint_summary
 
     if count and sys.stderr.isatty():
-        click.echo(lint_summary(findings, count), err=True)
+        say(lint_summary(findings, count))
 
 
 def _write(text: str, out: str) -> None:

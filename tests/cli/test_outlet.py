@@ -1,0 +1,128 @@
+"""Where a command prints: pipes that nobody reads, full disks, other encodings, and none at all."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rnneval.cli import outlet
+from rnneval.errors import RecordError
+from rnneval.recordfile import read, write
+from tests.gates.synthetic import ar_losses, make_run
+
+BASE = make_run(ar_losses(128))
+WORSE = make_run(ar_losses(128) + 0.5)
+
+
+@pytest.fixture
+def records(tmp_path):
+    write(BASE, tmp_path / "base.json")
+    write(WORSE, tmp_path / "worse.json")
+    return tmp_path
+
+
+def rnneval(folder, *arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), **options.pop("environment", {})}
+    command = [sys.executable, "-m", "rnneval", *arguments]
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, **options)
+
+
+FAILING = ("gate", "worse.json", "--baseline", "base.json")
+
+
+@pytest.mark.parametrize("more", [[], ["--format", "json"], ["--out", "/dev/stdout"]], ids=["rich", "click", "--out"])
+def test_a_gate_that_fails_does_not_pass_because_nobody_reads_its_table(records, more):
+    """`set -o pipefail; rnneval gate … | head -0`."""
+    process = rnneval(records, *FAILING, *more, stdout=subprocess.PIPE)
+    process.stdout.close()
+    assert (process.wait(timeout=60), process.stderr.read()) == (1, b"")
+    process.stderr.close()
+
+
+def test_what_is_written_to_a_file_does_not_depend_on_the_reader(records):
+    process = rnneval(records, *FAILING, "--format", "json", "--out", "verdict.json", stdout=subprocess.PIPE)
+    process.stdout.close()
+    process.wait(timeout=60)
+    process.stderr.close()
+    assert read(records / "verdict.json").verdict == "fail"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("more", [[], ["--format", "json"]], ids=["rich", "click"])
+def test_a_full_disk_behind_standard_output_is_one_line(records, more):
+    with Path("/dev/full").open("w") as full:
+        process = rnneval(records, *FAILING, *more, stdout=full)
+        said = process.communicate(timeout=60)[1]
+    assert said == b"rnneval: error: standard output cannot be written: No space left on device\n"
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "cp1251"])
+def test_json_is_json_in_every_encoding(records, encoding):
+    wanted = {"PYTHONIOENCODING": encoding}
+    name = "größe € 😀 \udcff.json"
+    (records / name).write_bytes((records / "base.json").read_bytes())
+    command = [*FAILING[:3], name, "--format", "json"]
+    process = rnneval(records, *command, environment=wanted, stdout=subprocess.PIPE)
+    printed, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, b"")
+    printed = printed.decode("utf-8" if encoding == "ascii" else encoding)
+    assert json.loads(printed)["comparisons"][0]["baseline"] == name
+
+
+def test_no_standard_output_and_no_standard_error_at_all(records):
+    line = f"{sys.executable} -m rnneval {' '.join(FAILING)} "
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    for closed, code in ((">&-", 1), ("2>&-", 1), (">&- 2>&-", 1)):
+        done = subprocess.run(
+            ["/bin/sh", "-c", line + closed], cwd=records, env=environment, capture_output=True, check=False
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (code, b""), closed
+
+
+def test_an_error_that_nobody_can_read_still_has_its_code(records):
+    process = rnneval(records, "gate", "none.json", "--require", "perplexity<=1", stdout=subprocess.DEVNULL)
+    process.stderr.close()
+    assert process.wait(timeout=60) == 2
+
+
+def test_standard_output_is_as_it_was_afterwards(monkeypatch, capsys):
+    before = sys.stdout
+    with outlet.lasting_output():
+        assert sys.stdout is not before
+        sys.stdout.write("half \ud800\n")
+        assert sys.stdout.isatty() is False
+    assert sys.stdout is before
+    assert capsys.readouterr().out == "half \\ud800\n"
+
+
+def test_an_error_while_writing_is_one_for_a_person(monkeypatch):
+    class Full:
+        encoding, errors = "utf-8", "strict"
+
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+        def flush(self):
+            pass
+
+        def fileno(self):
+            return os.open(os.devnull, os.O_WRONLY)
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(RecordError, match="standard output cannot be written: No space"), outlet.lasting_output():
+        sys.stdout.write("x")
+
+
+def test_names_out_of_records_are_shown_and_kept(records, capsys):
+    from rnneval.cli.main import run
+
+    hostile = msgspec.structs.replace(BASE, checkpoint=msgspec.structs.replace(BASE.checkpoint, path="a\x1b[2J\udcff"))
+    write(hostile, records / "hostile.json")
+    assert read(records / "hostile.json") == hostile
+    assert run(["compare", str(records / "hostile.json"), str(records / "base.json"), "--blocks", "0"]) == 0
+    assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))

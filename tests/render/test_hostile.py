@@ -1,0 +1,319 @@
+"""Names, paths and messages out of files, in every renderer: nothing runs, nothing breaks out, nothing is lost."""
+
+import ast
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from rnneval import render
+from rnneval.gates.ranking import rank
+from rnneval.gates.sides import Named
+from rnneval.records import Finding, Gate, Gradients, Opened, Run, Wiring
+from rnneval.records.gate import Comparison
+from rnneval.records.gradients import ThroughTime, VariableGradient
+from rnneval.records.run import Input, Output, StateSummary, Vocabulary
+from rnneval.records.run import Warning as Warned
+from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
+from rnneval.render.gate_github import gate_github
+from rnneval.render.gate_markdown import escaped, gate_markdown
+from rnneval.render.gate_table import gate_table, plain_gate
+from rnneval.render.github import lint_github
+from rnneval.render.inside_table import gradients_table, trace_table
+from rnneval.render.junit import gate_junit
+from rnneval.render.lint_text import lint_json, lint_text
+from rnneval.render.open_table import opened_table
+from rnneval.render.ranking_table import ranking_table
+from rnneval.render.run_table import run_table
+from rnneval.render.sarif import lint_sarif
+from rnneval.render.terminal import as_text, show
+from rnneval.render.wiring_table import as_html, plain, wiring_table
+from rnneval.render.words import one_line, visible
+from rnneval.wiring.lint.finding import LintFinding
+from tests.gates.synthetic import ar_losses, make_run
+
+HOSTILE = (
+    "\x1b[2J\x1b[31mred", "\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "\x9b31m", "a\rb", "a\nb", "a\r\n::error::x",
+    "\u202egnp.exe", "\u2066x\u2069", "\u200b", "\ufeff", "a|b|c", "`code`", "```\n", "<script>alert(1)</script>",
+    "]]>", "<!-- ", "&lt;", "::error file=a::x", " ::add-mask::x", "%0A::error::x", "##[error]x", "##vso[task.x]y",
+    "##teamcity[x]", "[red]x[/red]", "[link=http://evil]x[/link]", ":smile:", "\udcff\ud800", "\x00", "\x7f", "\uffff",
+    "- a", "1. a", "# a", "> a", "    a", "a\n===", "a\n---\nb", "![x](http://evil)", "[x](http://evil)", "$x$",
+    "<http://evil>", "x" * 10_000, "::" * 3_000, "é 中 😀", "\\n \\x1b", "", " ",
+)  # fmt: skip
+ANY = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40), st.text(alphabet="|`*_[]<>\\:#%\n\r\x1b\u202e& -1.=+"))
+FEW = settings(max_examples=20, deadline=None)
+RUN = make_run(ar_losses(16))
+WHEN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def hostile_to(function):
+    """Every text of the list, and what hypothesis makes of them."""
+    for text in HOSTILE:
+        function = example(text)(function)
+    return FEW(given(ANY)(function))
+
+
+def changed(value, **fields):
+    return msgspec.structs.replace(value, **fields)
+
+
+def run_with(text) -> Run:
+    layer = changed(RUN.checkpoint.layers[0], name=text, path=text, kind=text, slots=(text,))
+    state = StateSummary(
+        **dict.fromkeys(("norm_mean", "norm_max", "rms", "mean", "lowest", "highest", "dead"), 0.5),
+        **dict.fromkeys(("duplicated", "participation_ratio", "speed", "drift"), 0.5),
+    )
+    return changed(
+        RUN,
+        checkpoint=changed(RUN.checkpoint, path=text, layers=(layer,), dtype=text, format=text),
+        vocabulary=Vocabulary(size=3, sha256="0" * 64, source=text),
+        text=changed(RUN.text, files=(changed(RUN.text.files[0], path=text),), part=text),
+        states={text: state},
+        baselines={text: 1.0},
+        scores={text: changed(RUN.scores["perplexity"], unit=text)},
+        warnings=(Warned(code=text, message=text),),
+        signature=f"tok:{text}",
+    )
+
+
+def gate_with(text, verdict="fail") -> Gate:
+    comparison = Comparison(
+        metric=text, baseline=text, candidate=text, baseline_value=1.0, unit=text, verdict=verdict, reason=text,
+        method=text, about=text, claim=text,
+    )  # fmt: skip
+    return Gate(verdict=verdict, reason=text, comparisons=(comparison, comparison), warnings=(text,))
+
+
+def wiring_with(text) -> Wiring:
+    found = Finding(rule=text, severity="error", layer=text, file=text or None, line=3, message=text, help=text)
+    slot = Slot(layer=text, slot=text)
+    return Wiring(
+        verdict="fail", reason=text, layers=(WiredLayer(name=text, path=text, kind=text, slots=(text,)),),
+        flow=(Flow(into=slot, source=text, kind=text, calls=(0,)),), findings=(found,),
+        oracles={text: Oracle(verdict="pass", tolerance=0.1, detail=text)}, declared=(text,), calls=2,
+        wired_by="author",
+    )  # fmt: skip
+
+
+def gradients_with(text) -> Gradients:
+    run = run_with(text)
+    course = ThroughTime(median=(1.0, 0.5), low=(1.0, 0.4), high=(1.0, 0.6), base=0, decay=0.5)
+    numbers = dict.fromkeys(("norm_mean", "norm_max", "norm_of_mean", "weight_norm"), 1.0)
+    return Gradients(
+        rnneval="", created="", command=(), signature="", checkpoint=run.checkpoint, text=run.text, truncation=5,
+        segments=1, loss=1.0, variables={text: VariableGradient(layer=text, variable=text, **numbers)}, anchors=1,
+        lags=1, through_time={text: course}, warnings=run.warnings,
+        findings=(Finding(rule=text, severity="info", message=text, help=text),),
+    )  # fmt: skip
+
+
+def opened_with(text) -> Opened:
+    run = run_with(text)
+    return Opened(
+        checkpoint=run.checkpoint, input=Input(kind=text), output=Output(kind=text), width=3, why_no_vocabulary=text,
+        assumptions=(text,),
+    )  # fmt: skip
+
+
+def ranking_with(text):
+    return rank([Named(name=text, record=RUN), Named(name=f"{text}2", record=changed(RUN, valid=False))])
+
+
+def finding_with(text) -> LintFinding:
+    return LintFinding(
+        rule="shared-state", code="RNN001", severity="error", path=text or "x", line=1, column=2, end_line=1,
+        end_column=3, message=text, suggestion=text,
+    )  # fmt: skip
+
+
+TABLES = {
+    "run": lambda text: run_table(run_with(text)),
+    "gate": lambda text: gate_table(gate_with(text)),
+    "wiring": lambda text: wiring_table(wiring_with(text)),
+    "trace": lambda text: trace_table(run_with(text)),
+    "gradients": lambda text: gradients_table(gradients_with(text)),
+    "opened": lambda text: opened_table(opened_with(text)),
+    "ranking": lambda text: ranking_table(ranking_with(text)),
+}
+
+
+def assert_harmless(printed: str) -> None:
+    assert all(line.isprintable() for line in printed.split("\n"))
+    assert not re.search(r"^\s*::", printed, re.MULTILINE)
+    assert not re.search(r"##\w*\[", printed)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@hostile_to
+def test_a_table_is_plain_text_whatever_stands_in_it(name, text):
+    for width in (40, 100):
+        assert_harmless(as_text(TABLES[name](text), width))
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("text", ["gru|1", "[red]x[/red]", "[bold", ":smile:", "a\x1bb", "<b>", "`x`"])
+def test_a_table_shows_the_whole_of_a_name(name, text):
+    assert visible(text) in as_text(TABLES[name](text), 400)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("text", ["a\nb", "a\x0bb", "a\x85b", "a\u2028b"])
+def test_a_name_makes_no_line_of_its_own(name, text):
+    assert len(as_text(TABLES[name](text), 400).splitlines()) == len(as_text(TABLES[name]("a__b"), 400).splitlines())
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_name_of_ten_thousand_letters_does_not_bury_the_table(name):
+    assert len(as_text(TABLES[name]("x" * 10_000), 100).splitlines()) < 500
+    assert "x…x" in "".join(as_text(TABLES[name]("x" * 10_000), 100).split())
+
+
+def test_on_a_terminal_the_only_escape_sequences_are_its_own_colours(monkeypatch, capsys):
+    monkeypatch.setattr("rnneval.render.terminal.terminal", lambda: Console(force_terminal=True, width=100))
+    for text in HOSTILE:
+        for table in TABLES.values():
+            show(table(text))
+    printed = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert_harmless(printed)
+
+
+def test_tables_are_made_of_inert_pieces_alone():
+    """rich's own `Table` and `Text` take markup and control characters: here they are made in one file."""
+    made = {
+        f"{path.name}: {node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)}"
+        for path in Path(render.__path__[0]).glob("*.py")
+        if path.name != "terminal.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Table", "Text.assemble", "Text.from_markup"}
+    }
+    assert made == set()
+
+
+@hostile_to
+def test_html_of_the_wiring(text):
+    found = as_html(wiring_with(text))
+    assert all(line.isprintable() for line in found.split("\n"))
+    assert not re.search(r"<(?!/?(pre|span|code)\b)", found)
+
+
+@hostile_to
+def test_an_error_is_one_line(text):
+    line = one_line(f"rnneval: error: {text}: not found")
+    assert_harmless(line)
+    assert "\n" not in line
+    assert len(line) <= 4100
+
+
+@hostile_to
+def test_a_verdict_in_plain_text(text):
+    assert_harmless(plain_gate(gate_with(text)))
+    assert_harmless(plain(wiring_with(text)))
+
+
+# --- Markdown: read by another library ---
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def read_inline(tokens) -> str:
+    """The text as it would be shown; an element that is no text is an error."""
+    kinds = {token.type for token in tokens}
+    assert kinds <= {"text", "text_special", "strong_open", "strong_close"}, kinds
+    return "".join(token.content for token in tokens)
+
+
+@hostile_to
+def test_markdown_keeps_its_columns_and_shows_the_text(text):
+    written = gate_markdown(gate_with(text))
+    assert all(line.isprintable() for line in written.split("\n"))
+    tokens = MARKDOWN.parse(written)
+    assert [token.type for token in tokens if token.level == 0 and token.nesting == 1] == [
+        "heading_open", "paragraph_open", "table_open", "bullet_list_open",
+    ]  # fmt: skip
+    for row in "".join("r" if t.type == "tr_open" else "c" * (t.type in ("td_open", "th_open")) for t in tokens).split(
+        "r"
+    )[1:]:
+        assert row == "c" * 7
+    shown = [read_inline(token.children) for token in tokens if token.type == "inline"]
+    if len(text) < 1000:
+        assert shown[1].strip() == f"{visible(text)} against {visible(text)}".strip()
+        assert any(visible(text).strip() == cell.partition(" (")[0].strip() or visible(text) in cell for cell in shown)
+
+
+@hostile_to
+def test_escaped_markdown_alone_reads_back(text):
+    tokens = MARKDOWN.parse(escaped(text))
+    assert [token.type for token in tokens if token.level == 0] in ([], ["paragraph_open", "paragraph_close"])
+    if len(text) < 1000:
+        assert "".join(read_inline(t.children) for t in tokens if t.type == "inline").strip() == visible(text).strip()
+
+
+# --- files for machines ---
+
+
+@hostile_to
+def test_junit_parses_and_holds_the_text(text):
+    written = gate_junit(gate_with(text), WHEN)
+    assert all(line.isprintable() for line in written.split("\n"))
+    root = ET.fromstring(written.encode())  # noqa: S314 - our own
+    assert root.find(".//failure").get("message") == visible(text)
+    assert root.find(".//testcase").get("name") == f"{visible(text)} ({visible(text)} against {visible(text)})"
+    assert (root.find(".//system-out").text or "") == visible(text)
+    assert [element.tag for element in root[0]] == ["properties", "testcase", "testcase", "system-out", "system-err"]
+
+
+@hostile_to
+def test_sarif_parses_and_holds_the_text(text):
+    written = lint_sarif([finding_with(text)])
+    assert all(line.isprintable() for line in written.split("\n"))
+    result = json.loads(written.encode())["runs"][0]["results"][0]
+    assert result["message"]["text"] == visible(text)
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert re.fullmatch(r"[\w.~%/:-]*", uri, re.ASCII)
+    assert result["fixes"][0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"] == text
+
+
+@hostile_to
+def test_json_of_findings_reads_back(text):
+    written = lint_json([finding_with(text)])
+    assert all(line.isprintable() for line in written.split("\n"))
+    assert json.loads(written)[0]["message"] == text
+
+
+@hostile_to
+def test_a_lint_finding_is_one_line_and_no_command(text):
+    written = lint_text([finding_with(text)])
+    assert_harmless(written)
+    assert written.count("\n") == 1
+    assert written.endswith(f": RNN001 {visible(text)}\n") or "##" in text
+
+
+def unescaped(text: str) -> str:
+    """As GitHub's runner reads an annotation's message."""
+    return text.replace("%0D", "\r").replace("%0A", "\n").replace("%3A", ":").replace("%2C", ",").replace("%25", "%")
+
+
+@hostile_to
+def test_github_gets_one_command_a_finding(text):
+    for written in (lint_github([finding_with(text)]), gate_github(gate_with(text))):
+        for line in written.removesuffix("\n").split("\n"):
+            assert line.isprintable()
+            command, properties, message = re.fullmatch(r"::(\w+) ([^:]*)::(.*)", line).groups()
+            assert command in ("error", "warning", "notice")
+            assert all("=" in pair for pair in properties.split(","))
+            assert unescaped(message).startswith("\n".join(map(visible, text.split("\n"))))
+
+
+def test_a_bad_path_reaches_the_terminal_as_escapes(refused, tmp_path):
+    """A file name that is not UTF-8, on the command line of every command that reads a record or source."""
+    name = str(tmp_path / "a\udcff\x1b[2J\u202e.json")
+    assert r"a\udcff\x1b[2J\u202e.json: cannot be read" in refused("compare", name)
+    assert r"a\udcff\x1b[2J\u202e.json: cannot be read" in refused("gate", name, "--require", "perplexity<=1")
