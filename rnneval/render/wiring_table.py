@@ -108,14 +108,14 @@ def _cell(flow: Sequence[Flow], row: Slot, column: Slot | str) -> Text:
 
 def _entry(entry: Flow) -> Text:
     mark, style = _MARKS.get(entry.kind, _WRONG)
-    return inert(f"{mark} {_calls(entry.calls)}", style=style)
+    return inert(f"{mark} {runs_of_calls(entry.calls)}", style=style)
 
 
-def _calls(calls: Sequence[int]) -> str:
+def runs_of_calls(calls: Sequence[int]) -> str:
     """Runs of calls: 0, 1–3.
 
     Example:
-        >>> _calls((0, 2, 3, 4))
+        >>> runs_of_calls((0, 2, 3, 4))
         '0,2–4'
     """
     runs: list[list[int]] = []

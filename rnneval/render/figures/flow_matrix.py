@@ -82,7 +82,8 @@ def _said(entry: Flow) -> str:
     source = entry.source if isinstance(entry.source, str) else label(entry.source.layer)
     if entry.kind == "swapped":
         return f"{into}'s parts of the state are swapped"
-    return _SAYS.get(entry.kind, f"{{into}}: {entry.kind}").format(into=into, source=source)
+    says = _SAYS.get(entry.kind)  # a kind that is not known comes out of a file, and is no format
+    return says.format(into=into, source=source) if says else f"{into}: {label(entry.kind)}"
 
 
 def alt_of(data: Matrix) -> str:

@@ -1,0 +1,125 @@
+"""`rnneval report RECORD…`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnneval.cli.options import require, require_place
+from rnneval.errors import RecordError
+
+if TYPE_CHECKING:
+    from rnneval.render.report import Given, Page
+
+_ENDINGS = (".json", ".parquet")
+
+
+@click.command("report", epilog="Example: rnneval report run.json wiring.json gate.json --out report.html")
+@click.argument("records", nargs=-1, required=True, metavar="RECORD...")
+@click.option("--out", metavar="FILE.html", help="Write the page there, whole or not at all.")
+@click.option("--title", metavar="TEXT", help="Of the page. [default: the model's name]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="json: what the page says, as values.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing.")
+@click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn here
+def command(*, records: tuple[str, ...], out: str | None, title: str | None, form: str, quiet: bool) -> int:
+    """Make one self-contained HTML page of any mix of records.
+
+    RECORD is what another command wrote (run, wiring, gate, compare, gradients, open; JSON), a table (trace, losses, a
+    history; Parquet), or a folder of them. The page loads nothing and runs nothing.
+    """
+    require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
+    require_place(out)
+    from rnneval.render.report import page_of
+
+    given = [each for record in records for each in _given(Path(record))]
+    page = page_of(given, title)
+    if out is not None:
+        _write(out, page, given)
+    if form == "json":
+        click.echo(_encoded(page), nl=False)
+    elif not quiet:
+        click.echo(_summary(page, str(out)))
+    return 0
+
+
+def _given(path: Path) -> "Iterator[Given]":
+    """Read a record; a folder stands for all that lie in it, but for a history, which is one table.
+
+    A folder may hold other JSON (a vocabulary, settings): what does not say that it is a record is passed over, and
+    named on standard error. What says so and is broken is refused there, too.
+    """
+    if not path.is_dir() or _is_history(path):
+        yield _read(path)
+        return
+    inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
+    found = [each for each in inside if each.suffix != ".json" or _says_record(each)]
+    if not found:
+        raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
+    for each in inside:
+        if each not in found:
+            click.echo(f"rnneval: {each}: passed over: it does not say that it is a record of rnneval", err=True)
+    yield from map(_read, found)
+
+
+def _is_history(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("part-*.parquet"))
+
+
+def _says_record(path: Path) -> bool:
+    """Whether a JSON file names a schema of ours; only its beginning is looked at."""
+    try:
+        with path.open("rb") as file:
+            return b'"rnneval.' in file.read(200)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _read(path: Path) -> "Given":
+    from rnneval.render.figures import load
+    from rnneval.render.report import Given
+
+    return Given(name=str(path), record=_ranking(path) or load(path))
+
+
+def _ranking(path: Path) -> Any:
+    """Read what `rnneval compare` wrote: it is no record of its own, but shows well; None for all else."""
+    import msgspec
+
+    from rnneval.gates.ranking import Ranking
+
+    if path.suffix != ".json" or not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Ranking)
+    except (OSError, ValueError):
+        return None
+
+
+def _write(out: str, page: "Page", given: "list[Given]") -> None:
+    from rnneval.recordfile import write_text
+    from rnneval.render.report import draw, html_of
+
+    write_text(html_of(page, draw(given)), out)
+
+
+def _encoded(page: "Page") -> str:
+    import msgspec
+
+    from rnneval.recordfile import json_text
+
+    return json_text(msgspec.to_builtins(page))
+
+
+def _summary(page: "Page", out: str) -> str:
+    from rnneval.render.words import counted, visible
+
+    size = f"{Path(out).stat().st_size / 1e3:,.0f} kB" if Path(out).is_file() else "written"
+    return f"{visible(page.claims[0].sentence)}\n{visible(out)}: {counted(len(page.records), 'record')}, {size}"

@@ -1,0 +1,48 @@
+"""Records → page: every file of `sections/` looks at all records and gives a section, or nothing."""
+
+import pkgutil
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from rnneval._version import __version__
+from rnneval.render.report import sections
+from rnneval.render.report.blocks import Page
+from rnneval.render.report.given import Given, subjects
+from rnneval.render.report.verdict import claims_of
+
+_NAMED = 3
+
+
+def page_of(given: Sequence[Given], title: str | None = None) -> Page:
+    """Say everything that the records say.
+
+    Args:
+        given: Any mix of records, in the order in which they are to be told.
+        title: Of the page; by default what it is about.
+    """
+    found = (module.section(given) for module in all_sections())
+    return Page(
+        title=title or _title(given),
+        claims=claims_of(given),
+        sections=tuple(section for section in found if section is not None),
+        records=tuple(each.name for each in given),
+        rnneval=__version__,
+    )
+
+
+def all_sections() -> tuple[ModuleType, ...]:
+    """Every file of the folder, in the order of its `ORDER`."""
+    modules = [
+        import_module(f"{sections.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(sections.__path__)
+        if not module.name.startswith("_")
+    ]
+    return tuple(sorted(modules, key=lambda module: (module.ORDER, module.__name__)))
+
+
+def _title(given: Sequence[Given]) -> str:
+    names = [model.name for model in subjects(given)] or [each.label for each in given]
+    if len(names) > _NAMED:
+        return f"{len(names)} models"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,0 +1,101 @@
+"""`rnneval report` as a person runs it."""
+
+import json
+
+import pytest
+
+from rnneval.cli.main import run
+from tests.gates.synthetic import make_run
+from tests.render.report.making import good_run, worse_run, wrong_wiring
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    good_run().save("run.json")
+    worse_run().save("worse.json")
+    wrong_wiring().save("wiring.json")
+    return tmp_path
+
+
+def test_it_writes_the_page_and_says_the_verdict(folder, capsys):
+    assert run(["report", "wiring.json", "run.json", "--out", "report.html"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    verdict, told = out.splitlines()
+    assert verdict.startswith("The state is wired wrong in wiring.json: ")
+    assert told.startswith("report.html: 2 records, ")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert verdict in page
+    assert len(page) < 1_000_000
+
+
+def test_quiet_says_nothing(folder, capsys):
+    assert run(["report", "run.json", "--out", "report.html", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_json_gives_the_values_and_needs_no_page(folder, capsys):
+    assert run(["report", "run.json", "--format", "json"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["schema"] == "rnneval.report/1"
+    assert page["claims"][0]["kind"] == "pass"
+    assert [section["anchor"] for section in page["sections"]] == ["numbers", "baselines", "inside", "made"]
+
+
+def test_what_compare_and_gate_write_is_taken(folder, capsys):
+    assert run(["compare", "run.json", "worse.json", "--out", "compare.json", "--quiet"]) == 0
+    assert run(["gate", "worse.json", "--baseline", "run.json", "--out", "gate.json", "--quiet"]) == 1
+    assert run(["report", "compare.json", "gate.json", "--format", "json"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["claims"][0]["sentence"].startswith("worse.json is worse than run.json by more than is allowed")
+    (section,) = [section for section in page["sections"] if section["anchor"] == "comparisons"]
+    assert len(section["blocks"]) == 2
+
+
+def test_a_folder_stands_for_its_records_and_names_what_it_passes_over(folder, capsys):
+    (folder / "vocab.json").write_text('["a", "b"]')
+    (folder / "notes.txt").write_text("x")
+    assert run(["report", ".", "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["records"] == ["run.json", "wiring.json", "worse.json"]
+    assert err == "rnneval: vocab.json: passed over: it does not say that it is a record of rnneval\n"
+
+
+def test_a_broken_record_in_a_folder_is_not_passed_over(folder, refused):
+    (folder / "run.json").write_text((folder / "run.json").read_text()[:300])
+    assert refused("report", ".", "--out", "r.html").startswith("run.json: not a whole JSON file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run.json"], "--out FILE.html says where the page goes"),
+        (["nowhere.json", "--out", "r.html"], "nowhere.json: cannot be read"),
+        (["empty", "--out", "r.html"], "empty: no record in this folder"),
+        (["text.json", "--out", "r.html"], "text.json: "),
+        (["fake.parquet", "--out", "r.html"], "fake.parquet: not a Parquet table"),
+        (["run.json", "--out", "nowhere/r.html"], "nowhere/r.html: cannot be written"),
+    ],
+)
+def test_what_cannot_be_is_one_line(folder, refused, arguments, said):
+    (folder / "empty").mkdir()
+    (folder / "text.json").write_text("not JSON")
+    (folder / "fake.parquet").write_text("not Parquet")
+    assert refused("report", *arguments).startswith(said)
+    assert not (folder / "r.html").exists()
+
+
+def test_no_signature_is_needed_but_the_record_must_be_whole(folder, refused):
+    plain = json.loads((folder / "run.json").read_text())
+    del plain["signature"]
+    (folder / "run.json").write_text(json.dumps(plain))
+    assert "signature" in refused("report", "run.json", "--out", "r.html")
+
+
+def test_a_name_out_of_a_file_cannot_drive_the_terminal(folder, capsys):
+    make_run([1.5] * 128, checkpoint="a\x1b[2J.keras").save("run.json")
+    assert run(["report", "run.json", "--out", "r.html"]) == 0
+    assert "\x1b" not in capsys.readouterr().out

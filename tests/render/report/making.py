@@ -1,0 +1,93 @@
+"""Records for a page, made of numbers: a wrong wiring, two runs, a verdict, gradients."""
+
+import msgspec
+import numpy as np
+
+from rnneval.gates import gate
+from rnneval.records import Finding, Gradients, Wiring
+from rnneval.records.gradients import ThroughTime, VariableGradient
+from rnneval.records.run import Warning as RunWarning
+from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
+from rnneval.render.report import Given
+from tests.gates.synthetic import ar_losses, make_run
+
+LOSSES = ar_losses(128)
+
+
+def wrong_wiring(**changes):
+    upper, lower = Slot(layer="gru_2", slot="h"), Slot(layer="gru", slot="h")
+    return Wiring(
+        **{
+            "verdict": "fail",
+            "reason": "shared-state",
+            "layers": tuple(WiredLayer(name=n, path=n, kind="GRU", slots=("h",)) for n in ("gru", "gru_2")),
+            "flow": (
+                Flow(into=lower, source="initial", kind="initial", calls=(0,)),
+                Flow(into=lower, source=lower, kind="carried", calls=(1, 2, 3)),
+                Flow(into=upper, source=lower, kind="crossed", calls=(0, 1, 3)),
+            ),
+            "findings": (
+                Finding(
+                    rule="shared-state",
+                    severity="error",
+                    layer="gru_2",
+                    source_layer="gru",
+                    file="model.py",
+                    line=18,
+                    message="gru_2 starts from the state that gru made in the same call (gru_2.h ← gru.h). And so on.",
+                    help="write `x, s2 = self.gru_2(x, initial_state=s2)`",
+                ),
+            ),
+            "oracles": {"chunk": Oracle(verdict="fail", largest_difference=1.1, tolerance=1e-4, detail="differ: 1.1")},
+            "declared": (),
+            "calls": 4,
+            "wired_by": "author",
+            **changes,
+        }
+    )
+
+
+def good_run(**changes):
+    return make_run(LOSSES, checkpoint="models/good.keras", command=["rnneval", "evaluate", "a b.keras"], **changes)
+
+
+def worse_run(**changes):
+    noise = 0.01 * np.random.default_rng(0).normal(size=LOSSES.size)
+    return make_run(LOSSES + 0.1 + noise, checkpoint="models/worse.keras", **changes)
+
+
+def gradients(run):
+    course = ThroughTime(
+        median=(1.0, 0.5, 0.005), low=(1.0, 0.4, 0.001), high=(1.0, 0.6, 0.01), base=0, decay=0.5, gone=2
+    )
+    return Gradients(
+        rnneval="0.1.0",
+        created="2026-01-01T00:00:00+00:00",
+        command=("rnneval", "gradients"),
+        signature=run.signature,
+        checkpoint=run.checkpoint,
+        text=run.text,
+        truncation=100,
+        segments=32,
+        loss=1.5,
+        variables={"gru.kernel": VariableGradient(
+            layer="gru", variable="kernel", norm_mean=0.5, norm_max=0.75, norm_of_mean=0.125, weight_norm=8.0
+        )},
+        anchors=64,
+        lags=2,
+        through_time={"gru.h": course},
+        findings=(Finding(rule="vanishing-gradients", severity="warning", message="gone after 2", help=""),),
+        warnings=(),
+    )  # fmt: skip
+
+
+def given(**records):
+    return [Given(name=f"{name}.json", record=record) for name, record in records.items()]
+
+
+def all_kinds():
+    good, worse = good_run(), worse_run()
+    warned = msgspec.structs.replace(good, warnings=(RunWarning(code="lossy", message="no round trip"),))
+    return given(
+        wiring=wrong_wiring(), good=warned, worse=worse, gate=gate(worse, baseline=good), gradients=gradients(good)
+    )

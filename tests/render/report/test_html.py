@@ -1,0 +1,202 @@
+"""The page as HTML: read by a parser of the standard library, which knows nothing of our template."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from rnneval.recordfile import encode
+from rnneval.records.run import Warning as RunWarning
+from rnneval.render.report import draw, html_of, page_of
+from rnneval.render.report.html import ticks
+from rnneval.render.report.pictures import Drawn
+from tests.render.report.making import all_kinds, given, good_run, wrong_wiring
+
+VOID = {"meta", "input", "img", "br", "hr"}
+
+
+class Reader(HTMLParser):
+    """Elements with their attributes, text by element, and whether every element is closed in its turn."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.text, self.open = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def said(self):
+        return "".join(self.text)
+
+
+def html(records, drawn=None):
+    return html_of(page_of(records), {} if drawn is None else drawn)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return html(all_kinds())
+
+
+def test_every_element_is_closed_and_every_link_leads_somewhere(page):
+    reader = Reader(page)
+    assert reader.open == []
+    ids = [attributes["id"] for _, attributes in reader.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {attributes["href"] for attributes in reader.all("a")}
+    assert targets <= {f"#{name}" for name in ids}
+    assert len(targets) > 5
+
+
+def test_there_is_nothing_to_load_and_nothing_to_run(page):
+    reader = Reader(page)
+    assert {tag for tag, _ in reader.elements} & {
+        "script",
+        "link",
+        "iframe",
+        "object",
+        "embed",
+        "form",
+        "base",
+    } == set()
+    assert not any(name.startswith("on") or name == "style" for _, attrs in reader.elements for name in attrs)
+    assert all(image["src"].startswith("data:image/svg+xml,") for image in reader.all("img"))
+
+
+def test_the_policy_allows_our_own_style_and_images_in_the_page_alone(page):
+    (policy,) = [meta["content"] for meta in Reader(page).all("meta") if "http-equiv" in meta]
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_the_outline_has_no_gap(page):
+    levels = [int(tag[1]) for tag, _ in Reader(page).elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_the_same_records_give_the_same_bytes():
+    first, second = (html_of(page_of(records), draw(records)) for records in (all_kinds(), all_kinds()))
+    assert first == second
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "</style><style>body{display:none}</style>",
+    "</title><h1>x</h1>",
+    "{{ 7 * 191 }}{% raw %}",
+    "`</code><b>x</b>`",
+    "javascript:alert(1)",
+    "&lt;b&gt;",
+    "<!-- -->",
+    "]]>",
+    "#\"' onmouseover=alert(1) x=",
+)
+
+
+def planted(text):
+    """Put one text into everything that a file can put a text into."""
+    plain = json.loads(encode(good_run()))
+    plain["checkpoint"]["layers"][0] |= {"name": text, "path": text, "kind": text}
+    plain["checkpoint"] |= {"path": text, "format": text, "dtype": text}
+    plain["text"] |= {"part": text, "files": [{"path": text, "sha256": "0" * 64}]}
+    plain["vocabulary"]["source"] = text
+    plain["states"] = {f"{text}.h": plain["states"]["gru.h"]}
+    plain["baselines"][text] = 5.0
+    plain["command"] = ["rnneval", text]
+    plain["created"] = plain["rnneval"] = text
+    plain["warnings"] = [{"code": text, "message": text}]
+    plain["wiring"] = {"verdict": text, "reason": text, "findings": []}
+    run = msgspec.convert(plain, type(good_run()))
+    wiring = json.loads(encode(wrong_wiring()))
+    for layer in wiring["layers"]:
+        layer |= {"name": text, "path": text, "kind": text}
+    wiring |= {"reason": text, "declared": [text]}
+    wiring["flow"][0] |= {"from": text, "kind": text, "into": {"layer": text, "slot": "h"}}
+    wiring["findings"][0] |= dict.fromkeys(("rule", "layer", "file", "message", "help"), text)
+    wiring["oracles"] = {text: {"verdict": "fail", "tolerance": 0.0, "detail": text}}
+    return given(**{"run": run, "wiring": msgspec.convert(wiring, type(wrong_wiring())), text: good_run()})
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_comes_out_of_files_is_text_and_nothing_else(text):
+    hostile, harmless = Reader(html(planted(text))), Reader(html(planted("h" * len(text))))
+
+    def shape(reader):
+        code = ("code", "em")  # a text may hold backticks
+        return [(tag, sorted(attributes)) for tag, attributes in reader.elements if tag not in code]
+
+    assert shape(hostile) == shape(harmless)
+    assert hostile.open == []
+    if "`" not in text:
+        assert hostile.said.count(text) > 20
+
+
+@pytest.mark.parametrize(
+    ("sign", "shown"), [("\u202e", "\\u202e"), ("\x1b", "\\x1b"), ("\x00", "\\x00"), ("\u200b", "\\u200b")]
+)
+def test_signs_that_turn_or_hide_text_are_shown(sign, shown):
+    text = html(planted(f"a{sign}b"))
+    assert sign not in text
+    assert f"a{shown}b" in text
+
+
+def test_a_figure_is_there_in_both_looks_with_its_words():
+    records = all_kinds()
+    drawn = draw(records)
+    page = page_of(records)
+    reader = Reader(html_of(page, drawn))
+    images = reader.all("img")
+    assert len(images) == 2 * len(re.findall(r"Picture\(", repr(page))) > 2
+    assert {image["class"] for image in images} == {"on-light", "on-dark"}
+    assert all(image["alt"] for image in images)
+    assert all(one.light != one.dark for one in drawn.values())
+
+
+def test_an_svg_reaches_the_page_as_data_and_back():
+    from urllib.parse import unquote
+
+    svg = '<svg xmlns="x">\n<text fill=\'#fff\'>100 % "é" <b></text></svg>'
+    records = all_kinds()
+    drawn = {key: Drawn(light=svg, dark=svg, width=1, height=1) for key in draw(records)}
+    sources = {image["src"] for image in Reader(html_of(page_of(records), drawn)).all("img")}
+    assert {unquote(source.removeprefix("data:image/svg+xml,")) for source in sources} == {svg}
+
+
+def test_where_a_figure_is_not_drawn_its_words_stand_instead(page):
+    alt = given(w=wrong_wiring())[0].figures[0].alt
+    assert alt in Reader(page).said
+
+
+def test_backticks_are_code_and_nothing_else_is():
+    assert str(ticks("a `b<c` *d* e*f*g <i>")) == "a <code>b&lt;c</code> <em>d</em> e*f*g &lt;i&gt;"
+
+
+def test_warnings_are_shown_with_their_code():
+    run = msgspec.structs.replace(good_run(), warnings=(RunWarning(code="lossy", message="no round trip"),))
+    assert "lossy. no round trip" in Reader(html(given(run=run))).said
