@@ -7,7 +7,8 @@
 Confidence is the largest probability of a prediction; correct is 1 where the token is that choice, else 0. The 15 bins
 are equally wide and closed on the right: (0, 1/15], (1/15, 2/15], …, (14/15, 1] (Guo et al. 2017, section 2,
 equation 3). The second form shows that one signed sum a bin is enough; those are the sums `calibration_gap_00` …
-`calibration_gap_14` of the record, and they add up over blocks.
+`calibration_gap_14` of the record, and they add up over blocks. How many tokens each bin holds stands beside them
+(`calibration_count_00` …): the score has no need of it, a reliability diagram has.
 
 **Unit:** share, from 0 to 1 (also named ECE, expected calibration error).
 
@@ -52,13 +53,18 @@ from rnneval.metrics._base import Metric, ScoredTokens, Totals, per
 
 BINS = 15
 NAMES = tuple(f"calibration_gap_{index:02}" for index in range(BINS))
+COUNTS = tuple(f"calibration_count_{index:02}" for index in range(BINS))
 
 
 def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Give correct − confidence in the token's own bin and 0 in the others, `(n,)` a bin; NaN as `confidence` is."""
+    """Give correct − confidence in the token's own bin and 0 in the others, `(n,)` a bin; NaN as `confidence` is.
+
+    And 1 in the token's own bin, as a count.
+    """
     gap = (tokens.rank == 0) - np.asarray(tokens.confidence, dtype=np.float64)
     bins = bin_of(tokens.confidence)
-    return {name: np.where(bins == index, gap, 0.0) for index, name in enumerate(NAMES)}
+    gaps = {name: np.where(bins == index, gap, 0.0) for index, name in enumerate(NAMES)}
+    return gaps | {name: (bins == index).astype(np.float64) for index, name in enumerate(COUNTS)}
 
 
 def finish(totals: Totals) -> float:

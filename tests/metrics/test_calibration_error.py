@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnneval.metrics import UnavailableError
-from rnneval.metrics.calibration_error import BINS, METRIC, NAMES, bin_of
+from rnneval.metrics.calibration_error import BINS, COUNTS, METRIC, NAMES, bin_of
 
 
 def slow_ece(confidences: list[float], correct: list[bool]) -> float:
@@ -58,8 +58,12 @@ def test_rounding_beyond_the_ends_stays_in_the_outer_bins():
 
 def test_each_token_is_in_one_bin(scored):
     terms = METRIC.tally(scored([1.0] * 3, confidence=[0.05, 0.5, 0.95], rank=[1, 1, 1]))
-    assert tuple(terms) == NAMES == tuple(f"calibration_gap_{index:02}" for index in range(15))
-    assert np.count_nonzero(np.array(list(terms.values())), axis=0).tolist() == [1, 1, 1]
+    assert tuple(terms) == NAMES + COUNTS
+    assert tuple(f"calibration_gap_{index:02}" for index in range(15)) == NAMES
+    assert tuple(f"calibration_count_{index:02}" for index in range(15)) == COUNTS
+    gaps, counts = np.array([terms[name] for name in NAMES]), np.array([terms[name] for name in COUNTS])
+    assert np.argwhere(gaps.T).tolist() == np.argwhere(counts.T).tolist() == [[0, 0], [1, 7], [2, 14]]
+    assert counts.max(axis=0).tolist() == [1, 1, 1]
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 1), st.booleans()), min_size=1, max_size=40))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import rnneval.metrics
 from rnneval.metrics import ScoredTokens, Totals, UnavailableError, all_metrics, docs, finish, names, tally
+from rnneval.metrics.calibration_error import COUNTS as CALIBRATION_COUNTS
 from rnneval.metrics.calibration_error import NAMES as CALIBRATION_NAMES
 
 IN_ORDER = (
@@ -26,7 +27,7 @@ IN_ORDER = (
     "accuracy_top5",
     "calibration_error",
 )
-SUMS = ("nats", "newlines", "top1", "top5", *CALIBRATION_NAMES)
+SUMS = ("nats", "newlines", "top1", "top5", *CALIBRATION_NAMES, *CALIBRATION_COUNTS)
 
 ADDED = '''"""Largest nothing; lower is better."""
 from rnneval.metrics._base import Metric, tally_nats

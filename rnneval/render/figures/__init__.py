@@ -16,23 +16,13 @@ from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._export import save, svg
-from rnneval.render.figures._sources import Source, Table, kind_of, load, source_of
+from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
+from rnneval.render.figures._sources import LOSSES, Source, Table, kind_of, load, source_of
 
 __all__ = [
-    "Figure",
-    "Source",
-    "Table",
-    "all_figures",
-    "figure_of",
-    "figures_of",
-    "load",
-    "module",
-    "names",
-    "save",
-    "source_of",
-    "svg",
-]
+    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "Table", "all_figures", "ending_of", "figure_of", "figures_of",
+    "load", "module", "names", "plot", "save", "source_of", "svg", "together",
+]  # fmt: skip
 
 
 @cache
@@ -88,6 +78,11 @@ def plot(name: str, source: Any, ax: Any = None) -> Any:
         RecordError, UsageError: as `figure_of`.
     """
     return figure_of(source, name).draw(ax=ax)
+
+
+def together() -> tuple[str, ...]:
+    """Name the figures that several runs make one picture of."""
+    return tuple(name for name in names() if getattr(module(name), "TOGETHER", False))
 
 
 def module(name: str) -> ModuleType:

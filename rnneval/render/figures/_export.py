@@ -10,7 +10,6 @@ import html
 import io
 import os
 import re
-import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from rnneval.errors import UsageError
 from rnneval.recordfile import whole_file
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import DARK, LIGHT, plain
+from rnneval.render.words import visible
 
 _LOCK = threading.RLock()
 ENDINGS = ("png", "svg", "pdf")
@@ -128,21 +128,27 @@ def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, title
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
     ax = canvas.add_subplot()
     ax.set_facecolor((*_rgb(look.paper), 0.0 if clear else 1.0))
-    figure.draw(ax=ax)
-    ax.set_title("", loc="left")
     if titled:
         _title(canvas, figure.title, look.ink)
+    canvas.draw_without_rendering()  # what is drawn next may ask how large the Axes are
+    figure.draw(ax=ax)
+    ax.set_title("", loc="left")
     return canvas
 
 
 def _title(canvas: Any, text: str, ink: str) -> None:
     """Put the title over the whole width, in as many lines as it needs."""
-    points = 11.0
-    most = int((canvas.get_figwidth() - 0.2) * 72 / (points * 0.62))
-    lines = "\n".join(textwrap.wrap(text, most))
-    canvas.suptitle(
-        plain(lines), x=0.1 / canvas.get_figwidth(), ha="left", fontsize=points, fontweight="bold", color=ink
-    )
+    shown = canvas.suptitle("", x=0.1 / canvas.get_figwidth(), ha="left", fontsize=11, fontweight="bold", color=ink)
+    room = (canvas.get_figwidth() - 0.2) * canvas.dpi
+    lines = [""]
+    for word in visible(text).split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        shown.set_text(plain(longer))
+        if lines[-1] and shown.get_window_extent().width > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    shown.set_text(plain("\n".join(lines)))
 
 
 def _rgb(color: str) -> tuple[float, float, float]:

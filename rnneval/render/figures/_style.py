@@ -27,7 +27,7 @@ class Look:
     palette: tuple[str, ...]
     """Told apart under all kinds of colour blindness, and at least 3:1 against the paper: a test computes both."""
     heat: tuple[str, ...]
-    """From little to much; its luminance is monotone."""
+    """From little to much: monotone in luminance, and ink is legible on all of it."""
 
     @property
     def good(self) -> str:
@@ -46,7 +46,7 @@ LIGHT = Look(
     muted="#5a6069",
     grid="#dfe2e6",
     palette=("#0072b2", "#d55e00", "#009e73", "#882255", "#999933", "#332288"),
-    heat=("#ffffff", "#fde6c8", "#fbbf7f", "#ee8040", "#b8390e"),
+    heat=("#ffffff", "#fdebd3", "#fcc98f", "#f5a05a", "#ea7231"),
 )
 DARK = Look(
     paper="#16181d",
@@ -54,9 +54,10 @@ DARK = Look(
     muted="#a6adb8",
     grid="#343942",
     palette=("#56b4e9", "#e69f00", "#00b58a", "#f0e442", "#cc79a7", "#ffffff"),
-    heat=("#16181d", "#45291a", "#83431a", "#cf6f2c", "#ffc98a"),
+    heat=("#16181d", "#33221b", "#5a2f16", "#82400f", "#a8500c"),
 )
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+_SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -212,9 +213,9 @@ def bands(x: Doubles, values: Doubles, most: int = 160) -> Bands:
     pooled = -(-len(x) // most) if len(x) > most else 1
     starts = range(0, len(x), pooled)
     parts = [slice(start, start + pooled) for start in starts]
-    table = np.array([np.quantile(values[part], (0.05, 0.25, 0.5, 0.75, 0.95)) for part in parts]).reshape(-1, 5)
+    table = np.array([np.quantile(values[part], _SHARES) for part in parts]).reshape(-1, len(_SHARES))
     middles = np.array([float(np.mean(x[part])) for part in parts])
-    return Bands(x=middles, quantiles=dict(zip((5, 25, 50, 75, 95), table.T, strict=True)), pooled=pooled)
+    return Bands(x=middles, quantiles=dict(zip((0, 5, 25, 50, 75, 95, 100), table.T, strict=True)), pooled=pooled)
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

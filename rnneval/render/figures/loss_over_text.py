@@ -1,9 +1,9 @@
 """The loss along the text: where the model finds it hard.
 
-Each dot is a block of the text (256 bytes or more), in nats a token; of a long text, shaded bands hold 50 % and 90 % of
-neighbouring blocks. The line is a running mean over a twentieth of the text, weighted by tokens, begun anew in each
-document. The dashed line is the mean of the whole, with its 95 % interval around it; ticks at the bottom are where
-documents end.
+Each dot is a block of the text (256 bytes or more), in nats a token; of a long text, shaded bands hold 50 % and 90 %
+of neighbouring blocks. The line is a running mean over a twentieth of the text, weighted by tokens, begun anew in
+each document. The dashed line is the mean of the whole, with its 95 % interval around it; ticks at the bottom are
+where documents end.
 """
 
 from dataclasses import dataclass
