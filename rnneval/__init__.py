@@ -21,6 +21,7 @@ _HOMES = {
     "lint": "rnneval.wiring.lint",
     "open": "rnneval.models",
     "read": "rnneval.recordfile",
+    "sweep": "rnneval.sweeps",
     "trace": "rnneval.engine.inside.trace",
     "wrap": "rnneval.models",
 }

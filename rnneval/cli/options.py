@@ -42,9 +42,13 @@ class CheckpointOptions:
     def _arguments(self) -> dict[str, Any]:
         from rnneval.models.builder import parse_arguments
 
+        return {**self.unread(), "builder_arguments": parse_arguments(self.builder_arg)}
+
+    def unread(self) -> dict[str, Any]:
+        """Give them for another process, which will read `name=value`: TensorFlow is not imported."""
         return {
             "builder": self.builder,
-            "builder_arguments": parse_arguments(self.builder_arg),
+            "builder_arguments": self.builder_arg,
             "vocabulary": self.vocab,
             "vocabulary_from": self.vocab_from or None,
             "expect_sha256": self.expect_sha256,
@@ -67,6 +71,37 @@ class TextChoices:
     def as_arguments(self) -> dict[str, Any]:
         """Give them as `rnneval.evaluate` takes them."""
         return {name.name: getattr(self, name.name) for name in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """How a model is measured on a text."""
+
+    state: str
+    segment: int | None
+    pad: bool
+    streams: str
+    tolerance: float
+    seed: int
+    fit_on: tuple[str, ...]
+    no_states: bool
+    no_check: bool
+    declare: tuple[str, ...]
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Give them as `rnneval.evaluate` takes them."""
+        return {
+            "state": self.state,
+            "segment": self.segment,
+            "pad": self.pad,
+            "streams": int(self.streams) if self.streams.isdecimal() else self.streams,
+            "tolerance": self.tolerance,
+            "seed": self.seed,
+            "fit_on": self.fit_on or None,
+            "states": not self.no_states,
+            "check": not self.no_check,
+            "declare": self.declare,
+        }
 
 
 _CHECKPOINT = (
@@ -132,6 +167,41 @@ _TEXT = (
         help="Where the state starts anew.",
     ),
 )
+
+_MEASURE = (
+    click.option(
+        "--state",
+        type=click.Choice(["carry", "reset"]),
+        default="carry",
+        show_default=True,
+        help="reset: every --segment tokens.",
+    ),
+    click.option(
+        "--segment", type=click.IntRange(min=1), metavar="N", help="Tokens a step; with --state reset, of a state."
+    ),
+    click.option("--pad", is_flag=True, help="Of a window model, score the tokens before the first whole window, too."),
+    click.option(
+        "--streams", default="auto", show_default=True, metavar="N|auto", help="Rows side by side; changes no result."
+    ),
+    click.option(
+        "--tolerance", default=1e-5, show_default=True, help="When two states count as equal; 0: to the last digit."
+    ),
+    click.option("--seed", default=0, show_default=True, help="Which row is audited."),
+    click.option("--fit-on", multiple=True, metavar="TEXT", help="Training text, on which baselines are fitted."),
+    click.option("--no-states", is_flag=True, help="Do not sum up the states of the layers."),
+    click.option("--no-check", is_flag=True, help="Do not look at the wiring first."),
+    click.option(
+        "--declare",
+        multiple=True,
+        metavar="causal=false|stateless=LAYER|…",
+        help="What you mean on purpose, for the check.",
+    ),
+)
+
+
+def measure_options(command: F) -> F:
+    """Add the options of every command that measures a model on a text; they arrive as one argument, `measuring`."""
+    return _grouped(command, _MEASURE, MeasureOptions, "measuring")
 
 
 def checkpoint_options(command: F) -> F:

@@ -1,5 +1,6 @@
 """`rnneval compare RECORD RECORD…`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -44,10 +45,12 @@ def command(
 ) -> int:
     """Compare runs: sorted by a metric, with paired differences to the best.
 
-    Also says in which blocks of the text the last run gains and loses most against the first.
+    Also says in which blocks of the text the last run gains and loses most against the first. The folder of a sweep
+    stands for all of its records.
     """
     from rnneval.gates.ranking import rank
 
+    records = _expanded(records)
     runs = _read(records)
     scored = _scored_text(text, records[-1]) if text else None
     ranking = rank(runs, metric=metric, blocks=blocks, text=scored)
@@ -61,6 +64,16 @@ def command(
 
         print_ranking(ranking)
     return 0
+
+
+def _expanded(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the records of a sweep in the place of its folder."""
+    if not any(Path(path).is_dir() for path in paths):
+        return paths
+    from rnneval.sweeps.table import record_paths
+
+    found = ([str(record) for record in record_paths(path)] if Path(path).is_dir() else [path] for path in paths)
+    return tuple(record for records in found for record in records)
 
 
 def _read(paths: tuple[str, ...]) -> "list[Named]":

@@ -1,0 +1,102 @@
+"""`rnneval sweep FOLDER TEXT…`."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from rnneval.cli.options import (
+    CheckpointOptions,
+    MeasureOptions,
+    TextChoices,
+    checkpoint_options,
+    measure_options,
+    require,
+    text_options,
+)
+from rnneval.cli.terminal import chatter_held, progress_bar
+
+if TYPE_CHECKING:
+    from rnneval.sweeps import Sweep
+
+EXIT_FAILED = 1
+
+
+@click.command(
+    "sweep",
+    epilog="Example: rnneval sweep training_checkpoints/ text.txt --part 90%: --vocab-from text.txt --out results/",
+)
+@click.argument("folder")
+@click.argument("text", nargs=-1, required=True)
+@click.option("--out", required=True, metavar="FOLDER", help="Where the table and the records go; made if need be.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Of what is printed.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no table.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes on this machine. [default: one a core]"
+)
+@click.option("--memory", metavar="SIZE", help="What each of them may use: 4GB. [default: an equal share of all]")
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler instead.")
+@text_options
+@checkpoint_options
+@measure_options
+@click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
+def command(
+    *,
+    folder: str,
+    text: tuple[str, ...],
+    out: str,
+    form: str,
+    quiet: bool,
+    jobs: int | None,
+    memory: str | None,
+    scheduler: str | None,
+    strict: bool,
+    opening: CheckpointOptions,
+    reading: TextChoices,
+    measuring: MeasureOptions,
+) -> int:
+    """Measure every checkpoint of a FOLDER on held-out TEXT: a record each, and one table.
+
+    What was finished before is not done again. A file that cannot be measured is a row that says why.
+    """
+    require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
+    how = {name: value for name, value in opening.unread().items() if name != "expect_sha256"}
+    with chatter_held(), progress_bar("sweeping", quiet=quiet, unit="checkpoints") as progress:
+        from rnneval.sweeps import sweep
+
+        result = sweep(
+            folder,
+            text,
+            out=out,
+            jobs=jobs,
+            scheduler=scheduler,
+            memory=memory,
+            opening=how,
+            progress=progress,
+            command=["rnneval", *sys.argv[1:]],
+            **reading.as_arguments(),
+            **measuring.as_arguments(),
+        )
+    if form == "json" or not quiet:
+        _show(result, form)
+    return EXIT_FAILED if result.failed or (strict and result.warned) else 0
+
+
+def _show(result: "Sweep", form: str) -> None:
+    """Print the rows as a table or as JSON."""
+    if form == "json":
+        import json
+
+        rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
+        click.echo(json.dumps(rows, allow_nan=False, ensure_ascii=False))
+        return
+    from rnneval.render.sweep_table import print_sweep
+
+    print_sweep(result)

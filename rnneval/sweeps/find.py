@@ -1,0 +1,176 @@
+"""Checkpoints in a folder, told by their first bytes: nothing is parsed here, since a hostile file may crash a parser.
+
+What only looks like a checkpoint, by its ending, is one too: a row that says what is wrong with it is worth more than a
+file that was silently passed over.
+"""
+
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnneval.errors import UsageError
+from rnneval.files.identify import Artefact
+from rnneval.sweeps.names import natural
+
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
+_TABLE = bytes.fromhex("57fb808b247547db")
+"""The last bytes of TensorFlow's `.index` files."""
+_ENDINGS = {".keras", ".h5", ".hdf5"}
+_DATA = re.compile(r"^(?P<prefix>.+)\.data-\d+-of-\d+$", re.DOTALL)
+_KERAS = {"config.json", "model.weights.h5"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What looks like a checkpoint."""
+
+    name: str
+    """Its path from the folder on, with slashes: what a row is called."""
+    path: Path
+    """Of a TensorFlow checkpoint its prefix."""
+    files: tuple[Path, ...]
+    """Every file that holds a part of it."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its content, as it stands in a run record."""
+        return Artefact(path=self.path, format="", files=self.files).sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What lies in a folder."""
+
+    candidates: tuple[Candidate, ...]
+    """In natural order: `ckpt_2` before `ckpt_10`."""
+    others: tuple[str, ...]
+    """The names of files that are no checkpoints."""
+
+
+def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> Found:
+    """Look through a folder and the folders in it, but hidden ones and `out`; links are not followed.
+
+    Raises:
+        UsageError: it is no folder, a folder in it cannot be read, or no checkpoint is there.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
+        raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
+    seen = list(_walk(root, None if out is None else Path(out).resolve()))
+    candidates = [_candidate(root, thing) for thing in seen if isinstance(thing, Artefact)]
+    others = [_name(root, thing) for thing in seen if isinstance(thing, Path)]
+    if not candidates:
+        raise UsageError(f"{root}: no checkpoint in it: {_listed(others)}; a checkpoint is told by its content")
+    return Found(
+        candidates=tuple(sorted(candidates, key=lambda candidate: natural(candidate.name))),
+        others=tuple(sorted(others, key=natural)),
+    )
+
+
+def _listed(others: list[str]) -> str:
+    if not others:
+        return "it is empty"
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    return f"seen were {', '.join(sorted(others, key=natural)[:5])}{more}"
+
+
+def _candidate(root: Path, found: Artefact) -> Candidate:
+    return Candidate(name=_name(root, found.path), path=found.path, files=found.files)
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    raise UsageError(f"{error.filename}: cannot be read: {error.strerror or error}")
+
+
+def _walk(root: Path, out: Path | None) -> Iterator[Artefact | Path]:
+    """Give checkpoints as artefacts, other files as paths."""
+    for name, folders, files in os.walk(root, onerror=_refuse):
+        folder = Path(name)
+        whole = _whole_folder(folder, set(files)) if folder != root else None
+        if whole is not None:
+            folders.clear()
+            yield whole
+            continue
+        folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and not _left_out(folder / sub, out))
+        yield from _in_folder(folder, [file for file in files if not file.startswith(".")])
+
+
+def _left_out(folder: Path, out: Path | None) -> bool:
+    return out is not None and folder.resolve() == out
+
+
+def _whole_folder(folder: Path, files: set[str]) -> Artefact | None:
+    """A folder that is one checkpoint: a SavedModel, or an unzipped `.keras` file (which is refused later)."""
+    if "saved_model.pb" in files:
+        variables = folder / "variables"
+        held = sorted(path for path in variables.glob("variables.*") if path.is_file())
+        return Artefact(path=folder, format="", files=(folder / "saved_model.pb", *held))
+    if files >= _KERAS:
+        return Artefact(path=folder, format="", files=tuple(folder / name for name in sorted(_KERAS)))
+    return None
+
+
+def _in_folder(folder: Path, names: list[str]) -> Iterator[Artefact | Path]:
+    plain = {name for name in names if (folder / name).is_file() and not (folder / name).is_symlink()}
+    parts = _tensorflow_parts(folder, plain)
+    for prefix, files in parts.items():
+        yield Artefact(path=folder / prefix, format="", files=tuple(folder / name for name in sorted(files)))
+    rest = sorted(set(names) - {name for files in parts.values() for name in files})
+    for name in rest:
+        path = folder / name
+        checkpoint = name in plain and _looks_like_one(path)
+        yield Artefact(path=path, format="", files=(path,)) if checkpoint else path
+
+
+def _tensorflow_parts(folder: Path, names: set[str]) -> dict[str, list[str]]:
+    """By prefix: the files of each TensorFlow checkpoint, whole or not."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if part := _DATA.match(name):
+            found.setdefault(part["prefix"], []).append(name)
+    for name in names:
+        prefix = name.removesuffix(".index")
+        if prefix != name and (prefix in found or _ends_with(folder / name, _TABLE)):
+            found.setdefault(prefix, []).append(name)
+    return found
+
+
+def _looks_like_one(path: Path) -> bool:
+    if path.suffix.lower() in _ENDINGS:
+        return True
+    head = _bytes(path, 8)
+    return head == _HDF5 or (head.startswith(_ZIP) and _is_keras(path))
+
+
+def _is_keras(path: Path) -> bool:
+    """Whether a zip file of another ending holds a model: others (.npz, .docx) are none of ours."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(_KERAS & set(archive.namelist()))
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def _bytes(path: Path, count: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _ends_with(path: Path, end: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - len(end)))
+            return file.read() == end
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,74 @@
+"""One checkpoint on a worker: opened, evaluated, let go; whatever is wrong with it is an answer, too."""
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from rnneval.errors import RnnevalError
+from rnneval.recordfile import encode
+from rnneval.records import Run
+from rnneval.sweeps.opening import ALONE, Opening, require_same_files, require_same_version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a worker needs to know of one checkpoint."""
+
+    path: str
+    shown: str
+    """The path as the user gave it: what stands in the record."""
+    sha256: str
+    opening: Opening
+    texts: tuple[str, ...]
+    options: Mapping[str, Any]
+    """Of `rnneval.evaluate`."""
+    hashes: Mapping[str, str]
+    version: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The record as JSON, or why there is none."""
+
+    record: str | None = None
+    error: str = ""
+    kind: str = ""
+    """The class of the error."""
+
+
+def measure_one(order: Order) -> Answer:
+    """Evaluate one checkpoint in this process."""
+    with ALONE:
+        try:
+            return Answer(record=encode(_measured(order)))
+        except RnnevalError as error:
+            return Answer(error=str(error), kind=type(error).__name__)
+        except MemoryError:
+            return Answer(error="out of memory", kind="MemoryError")
+        except Exception as error:
+            return Answer(error=f"{type(error).__name__}: {error}", kind="unexpected")
+        finally:
+            _let_go()
+
+
+def _measured(order: Order) -> Run:
+    require_same_version(order.version)
+    require_same_files(order.hashes)
+    from rnneval.engine import evaluate
+
+    lm = order.opening.open(order.path, order.sha256)
+    lm = replace(lm, checkpoint=msgspec.structs.replace(lm.checkpoint, path=order.shown))
+    return evaluate(lm, list(order.texts), command=order.command, **order.options)
+
+
+def _let_go() -> None:
+    """Keras keeps names and graphs of every model it made: without this each checkpoint would leave some behind."""
+    import sys
+
+    if (keras := sys.modules.get("keras")) is not None:
+        keras.utils.clear_session()
+    gc.collect()

@@ -1,0 +1,165 @@
+"""Tasks over worker processes: few in flight, each worker one; a death costs the task that died and nothing else."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Protocol
+
+from rnneval.errors import UsageError
+
+_TICK = 1.0  # seconds between looks at stragglers and at workers that came or went
+_ALONE = 300.0  # seconds without any worker before it is given up
+_SLOW = 3.0
+"""A task that takes so many times as long as the median is begun once more elsewhere."""
+_AT_LEAST = 5.0  # … but not before so many seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One call on a worker. The same call gives the same answer anywhere, so it may be made twice."""
+
+    key: Any
+    call: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What came of a task."""
+
+    key: Any
+    value: Any = None
+    error: BaseException | None = None
+    """What it raised, or `WorkerDiedError`."""
+    seconds: float = 0.0
+
+
+class WorkerDiedError(Exception):
+    """Every worker process that was given this task died of it."""
+
+
+class Pool(Protocol):
+    """Whatever runs tasks."""
+
+    @property
+    def workers(self) -> int:
+        """How many there were at most at once."""
+        ...
+
+    def run(self, waiting: deque[Task]) -> Iterator[Done]:
+        """Run what waits, in this order; more may be put there between two answers."""
+        ...
+
+
+@dataclass(kw_only=True, eq=False)
+class _Running:
+    task: Task
+    began: float
+    again: bool = False
+
+
+class DaskPool:
+    """Workers of a Dask cluster, through its client."""
+
+    def __init__(self, client: Any, *, duplicates: bool) -> None:
+        """Take a `distributed.Client`; with `duplicates`, stragglers are begun again on idle workers."""
+        self._client, self._duplicates = client, duplicates
+        self._running: dict[Any, _Running] = {}
+        self._seconds: list[float] = []
+        self._most = 0
+        self._alone_since: float | None = None
+
+    @property
+    def workers(self) -> int:
+        """How many there were at most at once."""
+        return self._most
+
+    def run(self, waiting: deque[Task]) -> Iterator[Done]:
+        """Run what waits.
+
+        Raises:
+            UsageError: the scheduler is gone, or no worker is left for five minutes.
+        """
+        try:
+            while waiting or self._running:
+                self._start(waiting)
+                for future in self._ended():
+                    if (done := self._take(future)) is not None:
+                        yield done
+                if self._duplicates and not waiting:
+                    self._begin_again()
+        finally:
+            self._drop(list(self._running))
+
+    def _start(self, waiting: deque[Task]) -> None:
+        free = self._count() - len(self._running)
+        while waiting and free > 0:
+            self._submit(_Running(task=waiting.popleft(), began=time.monotonic()))
+            free -= 1
+
+    def _count(self) -> int:
+        workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        self._most = max(self._most, workers)
+        now = time.monotonic()
+        self._alone_since = None if workers else (self._alone_since or now)
+        if self._alone_since is not None and now - self._alone_since > _ALONE:
+            raise UsageError(f"no worker has been there for {_ALONE:.0f} seconds: start some, and run it again")
+        return workers
+
+    def _submit(self, running: _Running, workers: list[str] | None = None) -> None:
+        task = running.task
+        future = self._client.submit(task.call, *task.arguments, pure=False, workers=workers)
+        self._running[future] = running
+
+    def _ended(self) -> list[Any]:
+        from distributed import wait
+
+        if not self._running:
+            time.sleep(_TICK)
+            return []
+        try:
+            return list(wait(list(self._running), timeout=_TICK, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            return []
+
+    def _take(self, future: Any) -> Done | None:
+        """Make an answer of a future; None for the later of two."""
+        running = self._running.pop(future, None)
+        if running is None:
+            return None
+        twins = [other for other, also in self._running.items() if also.task is running.task]
+        self._drop(twins)
+        seconds = time.monotonic() - running.began
+        self._seconds.append(seconds)
+        key, status = running.task.key, future.status
+        if status == "finished":
+            return Done(key=key, value=future.result(), seconds=seconds)
+        if status == "error":
+            return Done(key=key, error=_error(future.exception()), seconds=seconds)
+        raise UsageError("the Dask scheduler is gone: what was finished is kept; run the same command again")
+
+    def _drop(self, futures: list[Any]) -> None:
+        for future in futures:
+            del self._running[future]
+        if futures:
+            self._client.cancel(futures, force=True, reason="not needed any more", msg="")
+
+    def _begin_again(self) -> None:
+        """Begin what takes far longer than the others once more, on workers that have nothing to do."""
+        if not self._seconds:
+            return
+        slow = max(_AT_LEAST, _SLOW * median(self._seconds))
+        processing = self._client.processing()
+        idle = [address for address, tasks in processing.items() if not tasks]
+        for running in list(self._running.values()):
+            if idle and not running.again and time.monotonic() - running.began > slow:
+                running.again = True
+                self._submit(running, workers=[idle.pop()])
+
+
+def _error(error: BaseException) -> BaseException:
+    from distributed import KilledWorker
+
+    return WorkerDiedError(str(error)) if isinstance(error, KilledWorker) else error

@@ -1,0 +1,312 @@
+"""Many checkpoints: each evaluated once, each a record, all of them one table."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rnneval
+from rnneval.errors import RecordError, UsageError
+from rnneval.recordfile import decode, read_run, write
+from rnneval.records import Run
+from rnneval.sweeps.cluster import Workers, connected
+from rnneval.sweeps.find import Candidate, find_checkpoints
+from rnneval.sweeps.measuring import Answer, Order, measure_one
+from rnneval.sweeps.names import record_name
+from rnneval.sweeps.needs import require_dask
+from rnneval.sweeps.opening import Opening, file_hashes, key_of
+from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
+from rnneval.sweeps.table import FAILED, NOT_VALID, RECORDS, Row, write_table
+from rnneval.text import Paths, TextOptions
+from rnneval.text.pieces import final_text
+from rnneval.text.sources import Sources
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EVALUATION = 1
+"""Raised when the same checkpoint, text and options give another number than before: then nothing counts as done."""
+_TEXT_OPTIONS = ("part", "normalize", "newlines", "documents", "unknown", "tokens")
+_OPTIONS = {
+    *_TEXT_OPTIONS,
+    "state",
+    "segment",
+    "pad",
+    "streams",
+    "tolerance",
+    "seed",
+    "fit_on",
+    "states",
+    "check",
+    "declare",
+}
+_RULES = {
+    "CheckpointError": "checkpoint",
+    "VocabularyError": "vocabulary",
+    "TextError": "text",
+    "UsageError": "usage",
+    "RecordError": "record",
+    "MemoryError": "out-of-memory",
+}
+
+Progress = Callable[[int, int], None]
+PoolOf = Callable[[Workers, int], AbstractContextManager[Pool]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What came of a sweep."""
+
+    rows: tuple[Row, ...]
+    """One a checkpoint, in natural order of their names."""
+    out: Path
+    others: tuple[str, ...] = field(repr=False)
+    """Files of the folder that are no checkpoints."""
+    kept: int
+    """How many were finished before."""
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """Checkpoints without a valid number."""
+        return tuple(row for row in self.rows if row.status in {FAILED, NOT_VALID})
+
+    @property
+    def warned(self) -> tuple[Row, ...]:
+        """Checkpoints whose records hold warnings."""
+        return tuple(row for row in self.rows if row.run is not None and row.run.warnings)
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """The table as pandas reads it."""
+        import pandas as pd
+
+        return pd.read_parquet(self.out / "sweep.parquet")
+
+
+def sweep(
+    folder: str | os.PathLike[str],
+    text: Paths,
+    *,
+    out: str | os.PathLike[str],
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    memory: str | None = None,
+    opening: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+    pool_of: PoolOf | None = None,
+    **options: Any,
+) -> Sweep:
+    """Evaluate every checkpoint of a folder, in worker processes; what was finished before is not done again.
+
+    A file that is broken or hostile, or that a worker process dies of, is a row with its error; the rest goes on.
+
+    Args:
+        folder: Where checkpoints are looked for, by content, in the folders in it too. Links are not followed.
+        text: One or more files of UTF-8 text.
+        out: The folder of the results, made if it is not there: `sweep.parquet` and `records/`.
+        jobs: Worker processes on this machine; by default one a core.
+        scheduler: Address of a Dask scheduler whose workers do the work instead.
+        memory: What each process of this machine may use, such as `4GB`; by default an equal share of all.
+        opening: How checkpoints are opened: the arguments of `rnneval.open` but for `expect_sha256`.
+        progress: Called with checkpoints done and in all.
+        command: What to record as the command that repeats it.
+        pool_of: Who runs the tasks, in place of Dask: for tests.
+        options: Of `rnneval.evaluate`, but for `losses` and `progress`.
+
+    Returns:
+        A value with one row a checkpoint, and the table as a pandas DataFrame (`frame`).
+
+    Raises:
+        UsageError: Dask is not installed, no checkpoint is in the folder, an option's value is not known, or there is
+            no scheduler at the address.
+        TextError: the text is missing, empty or not UTF-8.
+        RecordError: a record or the table cannot be written.
+    """
+    workers = Workers(jobs=jobs, scheduler=scheduler, memory=memory)
+    if pool_of is None:
+        require_dask()
+    found = find_checkpoints(folder, out=out)
+    plan = _plan(found.candidates, text, Opening.of(**(opening or {})), options, tuple(command))
+    store = _Store.at(Path(out))
+    rows = {order.name: row for order in plan if (row := store.finished(order)) is not None}
+    left = [order for order in plan if order.name not in rows]
+    kept = len(rows)
+    _tell(progress, kept, len(plan))
+    if left:
+        with (pool_of or _dask)(workers, len(left)) as pool:
+            for done in pool.run(deque(Task(key=one, call=measure_one, arguments=(one.order,)) for one in left)):
+                rows[done.key.name] = store.row(done.key, done)
+                _tell(progress, len(rows), len(plan))
+    ordered = tuple(rows[one.name] for one in plan)
+    write_table(ordered, out, {"rnneval.text": plan[0].text})
+    return Sweep(rows=ordered, out=Path(out), others=found.others, kept=kept)
+
+
+def _dask(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:
+    return connected(workers, tasks=tasks)
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One checkpoint that is to be evaluated."""
+
+    name: str
+    key: str
+    """Of its path and content, the text, the options and the meaning of the evaluation."""
+    text: str
+    """SHA-256 of the final text."""
+    order: Order
+
+    @property
+    def record(self) -> str:
+        """Where its record belongs, from the folder of results on."""
+        return f"{RECORDS}/{record_name(self.name, self.key)}"
+
+
+def _plan(
+    candidates: Sequence[Candidate], text: Paths, opening: Opening, options: Mapping[str, Any], command: tuple[str, ...]
+) -> list[Planned]:
+    """Hash everything that a number depends on, before anything is started."""
+    texts = _texts(text)
+    fitted = _texts(options.get("fit_on") or ())
+    _require_known(options)
+    final = _final_sha256(texts, options)
+    hashes = file_hashes((*texts, *fitted, *opening.files))
+    plain = {**options, "fit_on": fitted or None, "declare": tuple(options.get("declare", ()))}
+    common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
+    with ThreadPoolExecutor(4) as threads:
+        contents = list(threads.map(_content, candidates))
+    return [
+        Planned(
+            name=candidate.name,
+            key=key_of(candidate.name, content, *common),
+            text=final,
+            order=Order(
+                path=str(candidate.path.absolute()),
+                shown=str(candidate.path),
+                sha256=content,
+                opening=opening,
+                texts=texts,
+                options=plain,
+                hashes=hashes,
+                version=rnneval.__version__,
+                command=command,
+            ),
+        )
+        for candidate, content in zip(candidates, contents, strict=True)
+    ]
+
+
+def _content(candidate: Candidate) -> str:
+    try:
+        return candidate.sha256
+    except OSError as error:
+        raise UsageError(f"{candidate.path}: cannot be read: {error.strerror or error}") from error
+
+
+def _texts(given: Any) -> tuple[str, ...]:
+    paths: Iterable[Any] = [given] if isinstance(given, (str, os.PathLike)) else given
+    return tuple(str(Path(path).absolute()) for path in paths)
+
+
+def _require_known(options: Mapping[str, Any]) -> None:
+    """Refuse what every checkpoint would refuse.
+
+    Raises:
+        UsageError: says which option.
+    """
+    if unknown := sorted(set(options) - _OPTIONS):
+        raise UsageError(f"{', '.join(unknown)}: not an option of sweep; known are {', '.join(sorted(_OPTIONS))}")
+    if options.get("state") == "reset" and options.get("segment") is None:
+        raise UsageError("--state reset needs --segment N: after how many tokens the state starts anew")
+    streams = options.get("streams", "auto")
+    if streams != "auto" and not (isinstance(streams, int) and streams >= 1):
+        raise UsageError(f"--streams {streams!r} is not a number of rows: give auto or at least 1")
+
+
+def _final_sha256(texts: Sequence[str], options: Mapping[str, Any]) -> str:
+    chosen = {name: options[name] for name in _TEXT_OPTIONS if name in options}
+    whole = sha256()
+    for piece in final_text(Sources(list(texts)), TextOptions(**chosen)):
+        whole.update(piece.text.encode())
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Store:
+    """The folder of results."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: Path) -> "_Store":
+        try:
+            (folder / RECORDS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{folder}: cannot be made: {error.strerror or error}: name a folder") from error
+        return cls(folder=folder)
+
+    def finished(self, planned: Planned) -> Row | None:
+        """Give the row of a checkpoint whose record is there, whole and of this very content."""
+        path = self.folder / planned.record
+        if not path.is_file():
+            return None
+        try:
+            run = read_run(path)
+        except RecordError:
+            return None  # made by another version, or damaged: it is measured again
+        return _row(planned, run) if run.checkpoint.sha256 == planned.order.sha256 else None
+
+    def row(self, planned: Planned, done: Done) -> Row:
+        """Write what a worker answered, and give its row."""
+        answer: Answer = done.value if done.error is None else _of_error(done.error)
+        if answer.record is None:
+            rule = _RULES.get(answer.kind, answer.kind)
+            error = answer.error.removeprefix(f"{planned.order.path}: ")
+            return Row(name=planned.name, sha256=planned.order.sha256, error=error, rule=rule)
+        run = decode(answer.record, planned.name)
+        assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
+        write(run, self.folder / planned.record)
+        return _row(planned, run)
+
+
+def _row(planned: Planned, run: Run) -> Row:
+    return Row(
+        name=planned.name,
+        sha256=planned.order.sha256,
+        run=run,
+        record=planned.record,
+        rule=None if run.valid else _why_not_valid(run),
+        error=None if run.valid else _message(run),
+    )
+
+
+def _why_not_valid(run: Run) -> str:
+    findings = run.wiring.findings if run.wiring is not None else ()
+    rules = [finding.rule for finding in findings if finding.severity == "error"]
+    return " ".join(dict.fromkeys(rules)) or "not-finite"
+
+
+def _message(run: Run) -> str:
+    return next((warning.message for warning in run.warnings if warning.code in {"leak", "not-finite"}), "not valid")
+
+
+def _of_error(error: BaseException) -> Answer:
+    if isinstance(error, WorkerDiedError):
+        message = (
+            "the worker process died twice while it evaluated this checkpoint: it used more memory than it may "
+            "(--memory), or its content crashes a parser"
+        )
+        return Answer(error=message, kind="worker-died")
+    return Answer(error=f"{type(error).__name__}: {error}", kind="unexpected")

@@ -1,0 +1,142 @@
+"""The table of a sweep: one row a checkpoint, Parquet that pandas and seaborn read with no help.
+
+`path`, `run` (the folder within the swept one), `epoch` and `step` (out of the name), `status` (`ok`, `not-valid` or
+`failed`), `rule` (what failed: the kind of error, or the wiring rule of a run that is not valid), `error`, `sha256`,
+`format`, `parameters`, `record` (path of its run record from the table's folder on), `signature`, `text_sha256`,
+`vocabulary_sha256`, `tokens`, `total_nats`, `seconds`, `tokens_per_second`, `warnings` (codes), and for each score its
+value, `NAME_low` and `NAME_high`. What is not there is null.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnneval.errors import RecordError
+from rnneval.recordfile import whole_file
+from rnneval.records import Run
+from rnneval.sweeps.names import place_of
+
+SCHEMA = "rnneval.sweep/1"
+FILE = "sweep.parquet"
+RECORDS = "records"
+OK, NOT_VALID, FAILED = "ok", "not-valid", "failed"
+_WORDS = (
+    "path", "run", "epoch", "step", "status", "rule", "error", "sha256", "format", "parameters", "record", "signature",
+    "text_sha256", "vocabulary_sha256", "tokens", "total_nats", "seconds", "tokens_per_second", "warnings",
+)  # fmt: skip
+_WHOLE = {"epoch", "step", "parameters", "tokens"}
+_MEASURED = {"total_nats", "seconds", "tokens_per_second"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What came of one checkpoint."""
+
+    name: str
+    sha256: str
+    run: Run | None = None
+    record: str | None = None
+    error: str | None = None
+    rule: str | None = None
+
+    @property
+    def status(self) -> str:
+        """`ok`, `not-valid` or `failed`."""
+        if self.run is None:
+            return FAILED
+        return OK if self.run.valid else NOT_VALID
+
+    def columns(self) -> dict[str, Any]:
+        """Give it as a row of the table."""
+        place = place_of(self.name)
+        told = {"path": self.name, "run": place.run, "epoch": place.epoch, "step": place.step, "status": self.status}
+        told |= {"rule": self.rule, "error": self.error, "sha256": self.sha256, "record": self.record}
+        return told if self.run is None else told | _of_run(self.run)
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "format": run.checkpoint.format,
+        "parameters": run.checkpoint.parameters,
+        "signature": run.signature,
+        "text_sha256": run.text.sha256,
+        "vocabulary_sha256": run.vocabulary.sha256,
+        "tokens": run.tokens.scored,
+        "total_nats": run.total_nats,
+        "seconds": run.timing.seconds,
+        "tokens_per_second": run.timing.tokens_per_second,
+        "warnings": " ".join(dict.fromkeys(warning.code for warning in run.warnings)),
+    }
+    for name, score in run.scores.items():
+        found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    return found
+
+
+def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: Mapping[str, str]) -> Path:
+    """Write the table into the folder, whole or not at all.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [row.columns() for row in rows]
+    metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SCHEMA, **described}.items()}
+    schema = pa.schema([(name, _type(name)) for name in _names(rows)], metadata=metadata)
+    path = Path(folder) / FILE
+    with whole_file(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(columns, schema=schema), temporary)
+    return path
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    scores = dict.fromkeys(name for row in rows if row.run is not None for name in sorted(row.run.scores))
+    return [*_WORDS, *(f"{name}{end}" for name in scores for end in ("", "_low", "_high"))]
+
+
+def _type(name: str) -> Any:
+    import pyarrow as pa
+
+    if name in _WHOLE:
+        return pa.int64()
+    return pa.string() if name in _WORDS and name not in _MEASURED else pa.float64()
+
+
+def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Read the table of a sweep's folder, a dictionary a row.
+
+    Raises:
+        RecordError: there is none, or it is not a table of a sweep.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise RecordError(
+            f"{os.fspath(folder)}: no {FILE} in it: give the --out folder of a finished rnneval sweep, or records"
+        )
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{path}: not a whole Parquet file: {error}") from error
+    if (table.schema.metadata or {}).get(b"rnneval.schema") != SCHEMA.encode():
+        raise RecordError(f"{path}: not a table of rnneval sweep (schema {SCHEMA}): run the sweep again")
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def record_paths(folder: str | os.PathLike[str]) -> list[Path]:
+    """Give the run records of a sweep in the order of its table: of what failed there is none.
+
+    Raises:
+        RecordError: as `read_table`, or no checkpoint of the sweep has a record.
+    """
+    rows = read_table(folder)
+    found = [Path(folder) / row["record"] for row in rows if row.get("record") is not None]
+    if not found:
+        raise RecordError(f"{os.fspath(folder)}: a sweep whose {len(rows)} checkpoints all failed: no record to read")
+    return found
