@@ -15,7 +15,7 @@ from rnneval.gates.sides import Named, Side, Sides, named
 from rnneval.gates.sound import check_sound
 from rnneval.metrics import UnavailableError
 from rnneval.records import Run
-from rnneval.records._base import Value
+from rnneval.records._base import Shown, Value
 
 _LOWER, _UPPER = 0.025, 0.975
 
@@ -39,7 +39,7 @@ class Row(Value, frozen=True, kw_only=True):
     """What is wrong with it: not valid, wiring, not comparable, too little text."""
 
 
-class Ranking(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.compare/1"):
+class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.compare/1"):
     """Runs sorted by a metric, best first; those that do not compare with the best come last."""
 
     metric: str

@@ -14,7 +14,16 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
 
-class Stored(Value, frozen=True, kw_only=True):
+class Shown(Value, frozen=True, kw_only=True):
+    """A value that a notebook shows as the table that the terminal prints."""
+
+    def _repr_html_(self) -> str:
+        from rnneval.render.notebook import fragment  # upwards: a value knows that it can be shown, not how
+
+        return fragment(self)
+
+
+class Stored(Shown, frozen=True, kw_only=True):
     """A value that is a file of its own."""
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -1,7 +1,6 @@
 """The wiring record: is each layer's state given back to the same layer? Schema `rnneval.wiring/1`."""
 
-from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -77,13 +76,6 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
 
     def __str__(self) -> str:
         """Give verdict, flow matrix, findings and oracles as text."""
-        return str(_renderer().plain(self))
+        from rnneval.render.wiring_table import plain  # upwards: a value knows that it can be shown, not how
 
-    def _repr_html_(self) -> str:
-        """Give the same for a notebook."""
-        return str(_renderer().as_html(self))
-
-
-def _renderer() -> Any:
-    # By name, on first use: a value knows that it can be shown, not how.
-    return import_module("rnneval.render.wiring_table")
+        return plain(self)

@@ -4,12 +4,10 @@ Rows are the slots that state went into, columns where it came from; the number 
 diagonal is right, what lies off it is not.
 """
 
-import html
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
@@ -40,14 +38,6 @@ def print_wiring(wiring: Wiring) -> None:
 def plain(wiring: Wiring) -> str:
     """Everything as text without colour, for `print(wiring)` and for a failing test."""
     return as_text(wiring_table(wiring), _PLAIN_WIDTH).rstrip()
-
-
-def as_html(wiring: Wiring) -> str:
-    """Everything for a notebook, in colour where the notebook shows colour."""
-    console = Console(file=io.StringIO(), record=True, width=_PLAIN_WIDTH, force_terminal=True, highlight=False)
-    console.print(wiring_table(wiring))
-    body = console.export_html(inline_styles=True, code_format="{code}")
-    return f'<pre style="line-height: 1.3" title="{html.escape(wiring.verdict)}">{body}</pre>'
 
 
 def wiring_table(wiring: Wiring) -> RenderableType:

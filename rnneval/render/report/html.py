@@ -21,11 +21,12 @@ from markupsafe import Markup, escape
 
 from rnneval.render.report.blocks import Block, Kind, Page
 from rnneval.render.report.pictures import Drawn
-from rnneval.render.words import visible
+from rnneval.render.words import shortened, visible
 
 _SYMBOLS: dict[Kind, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "note": "•"}
 _WORDS: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure": "Not settled", "note": "No verdict"}
-_UNQUOTED = " !$&'()*+,-./:;=@[]_{}~"
+_LONGEST = 4000
+_UNQUOTED = " !$'()*+,-./:;=@[]_{}~"
 
 
 def html_of(page: Page, drawn: Mapping[str, Drawn]) -> str:
@@ -63,7 +64,7 @@ def _file(name: str) -> str:
 def _safe(value: Any) -> Any:
     """Show control and direction characters as escapes; lines stay lines. What is HTML already stays as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return "\n".join(visible(line) for line in value.split("\n"))
+        return "\n".join(visible(line) for line in shortened(value, _LONGEST).split("\n"))
     return value
 
 
@@ -98,6 +99,7 @@ def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
         yield tag, list(group)
 
 
-def _uri(svg: str) -> str:
+def _uri(svg: str) -> Markup:
     """Give an image as data; as an image it can neither run anything nor reach the page around it."""
-    return f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}"
+    # What means something in an attribute (& " <) is not among the characters that quote leaves as they are.
+    return Markup(f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}")  # noqa: S704

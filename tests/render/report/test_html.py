@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import msgspec
@@ -15,38 +14,8 @@ from rnneval.records.run import Warning as RunWarning
 from rnneval.render.report import draw, html_of, page_of
 from rnneval.render.report.html import ticks
 from rnneval.render.report.pictures import Drawn
+from tests.render.reading import Reader
 from tests.render.report.making import all_kinds, given, good_run, wrong_wiring
-
-VOID = {"meta", "input", "img", "br", "hr"}
-
-
-class Reader(HTMLParser):
-    """Elements with their attributes, text by element, and whether every element is closed in its turn."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.text, self.open = [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def said(self):
-        return "".join(self.text)
 
 
 def html(records, drawn=None):

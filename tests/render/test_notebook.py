@@ -1,0 +1,95 @@
+"""What a notebook shows: every word that the terminal shows, and nothing that reaches out of it."""
+
+import re
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from rnneval.gates import compare, gate
+from rnneval.records import Opened
+from rnneval.records.run import ContextCurve
+from rnneval.render import notebook
+from tests.render.reading import Reader
+from tests.render.report.making import good_run, gradients, worse_run, wrong_wiring
+
+
+def opened():
+    run = good_run()
+    fields = {name: getattr(run, name) for name in ("checkpoint", "input", "output", "vocabulary")}
+    return Opened(**fields, width=65, assumptions=("ids from 0",))
+
+
+def traced():
+    curve = ContextCurve(lengths=(1, 2), nats=(2.0, 1.5), extra_error=(0.1, 0.1), whole=1.25, anchors=64)
+    return msgspec.structs.replace(good_run(), context=curve)
+
+
+VALUES = {
+    "run": good_run(),
+    "traced": traced(),
+    "wiring": wrong_wiring(),
+    "gate": gate(worse_run(), baseline=good_run()),
+    "gradients": gradients(good_run()),
+    "opened": opened(),
+    "compared": compare([good_run(), worse_run()], blocks=2),
+}
+
+
+def words(text):
+    return re.findall(r"\S+", text)
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_every_word_of_the_terminals_table_is_there_in_its_order(value):
+    reader = Reader(value._repr_html_())
+    assert reader.open == []
+    table = next(table for kind, table in notebook._TABLES.items() if isinstance(value, kind))(value)
+    console = Console(width=10_000, color_system=None, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    assert words(reader.said) == words(captured.get())
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_the_style_stays_within(value):
+    style = re.search(r"<style>(.*?)</style>", value._repr_html_(), re.DOTALL).group(1)
+    selectors = [one for rule in re.findall(r"([^{}]+)\{", style) for one in rule.split(",")]
+    assert selectors
+    assert all(".rnneval" in selector for selector in selectors)
+
+
+def test_a_trace_shows_the_inside_too():
+    assert "context (tokens)" in VALUES["traced"]._repr_html_()
+    assert "context (tokens)" not in VALUES["run"]._repr_html_()
+
+
+def test_styles_are_classes():
+    html = VALUES["wiring"]._repr_html_()
+    assert '<span class="bold red">fail</span>' in html
+    assert '<span class="green">● 1–3</span>' in html
+    assert '<span class="bold red">✗ 0–1,3</span>' in html
+
+
+def test_names_out_of_files_are_text():
+    hostile = "<img src=x onerror=alert(1)>\x1b[2J\u202e"
+    run = msgspec.structs.replace(good_run(), checkpoint=msgspec.structs.replace(good_run().checkpoint, path=hostile))
+    reader = Reader(run._repr_html_())
+    assert {tag for tag, _ in reader.elements} <= {
+        "div",
+        "style",
+        "p",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "span",
+    }
+    assert "<img src=x onerror=alert(1)>\\x1b[2J\\u202e" in reader.said
+
+
+def test_what_has_no_table_says_so():
+    with pytest.raises(TypeError, match="there is no table of a int"):
+        notebook.fragment(3)
