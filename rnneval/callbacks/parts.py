@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile import whole_file
+from rnneval.recordfile import table_written
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")
@@ -55,8 +54,8 @@ class Parts:
             return
         words = [_words([entry[k] for entry in columns], column) for k in range(3)]
         table = pa.table([pa.array(index[row]), *words, pa.array(values[row, column])], schema=self._schema)
-        with whole_file(self.folder / f"part-{self._next:06}.parquet") as temporary:
-            pq.write_table(table, temporary)
+        with table_written(self.folder / f"part-{self._next:06}.parquet", self._schema) as writer:
+            writer.write_table(table)
         self._next += 1
 
 

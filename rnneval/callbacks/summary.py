@@ -3,10 +3,10 @@
 import os
 
 import numpy as np
-import pandas as pd
 
 from rnneval.errors import RecordError
 from rnneval.metrics.inside.findings import History
+from rnneval.recordfile import read_table
 
 _BEFORE, _AT_LEAST = 100, 3
 
@@ -18,10 +18,10 @@ def history(folder: str | os.PathLike[str]) -> History:
         RecordError: there is none, or it cannot be read.
     """
     try:
-        table = pd.read_parquet(folder)
+        table = read_table(folder).to_pandas()
         table = table[table["statistic"].isin(["grad_norm", "not_finite"])]
-    except (OSError, ValueError, KeyError) as error:
-        raise RecordError(f"{os.fspath(folder)}: not a history of gradients: {error}") from error
+    except KeyError as error:
+        raise RecordError(f"{os.fspath(folder)}: not a history of gradients: it has no column {error}") from error
     norm = table[(table["layer"] == "") & (table["statistic"] == "grad_norm")].sort_values("step")
     if norm.empty:
         raise RecordError(f"{os.fspath(folder)}: a history without a single gradient that is finite")

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rnneval.engine.summing import Seen
 from rnneval.metrics import ScoredTokens
-from rnneval.recordfile import whole_file
+from rnneval.recordfile import table_written
 from rnneval.text import EncodedText
 
 SCHEMA = "rnneval.losses/1"
@@ -60,7 +59,7 @@ def losses_written(
     metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SCHEMA, **described}.items()}
     schema = pa.schema(_FIELDS, metadata=metadata)
     repeated = ["document", "id"]  # the other columns never repeat: a dictionary of them would only take memory
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, use_dictionary=repeated) as writer:
+    with table_written(path, schema, use_dictionary=repeated) as writer:
         losses = LossWriter(writer, text)
         yield losses
         losses.flush()

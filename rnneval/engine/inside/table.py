@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rnneval.engine.inside.tracing import TraceWatch
 from rnneval.metrics.inside import histogram
-from rnneval.recordfile import whole_file
+from rnneval.recordfile import table_written
 
 SCHEMA = "rnneval.trace/1"
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -40,7 +39,7 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, described: Mapp
     """
     metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SCHEMA, **described}.items()}
     schema = pa.schema(_FIELDS, metadata=metadata)
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with table_written(path, schema) as writer:
         for columns in _parts(watch):
             writer.write_table(_table(columns, schema))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile import Record, read
+from rnneval.recordfile import Record, read, read_table
 from rnneval.records._base import Stored
 
 TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
@@ -84,13 +84,7 @@ def _told(columns: Any) -> str:
 
 
 def _table(place: Path) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        found = pq.read_table(place)
-    except (OSError, pa.ArrowException) as error:
-        raise RecordError(f"{place}: not a Parquet table ({' '.join(str(error).split())[:200]})") from error
+    found = read_table(place)
     metadata = {key.decode(): value.decode() for key, value in (found.schema.metadata or {}).items()}
     schema = metadata.get("rnneval.schema", "")
     if schema not in _COLUMNS or not _COLUMNS[schema] <= set(found.column_names):

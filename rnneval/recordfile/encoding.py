@@ -1,0 +1,176 @@
+"""Records to JSON and back: one schema number, never a NaN, never a null, and only what adds up."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rnneval.errors import RecordError
+from rnneval.recordfile.whole import reason_of, write_text
+from rnneval.records import Gate, Gradients, Opened, Run, Wiring
+from rnneval.records._base import Stored
+from rnneval.records.adding_up import problems
+
+Record = Run | Wiring | Gate | Opened | Gradients
+CLASSES: dict[str, type[Record]] = {
+    "rnneval.run/1": Run,
+    "rnneval.wiring/1": Wiring,
+    "rnneval.gate/1": Gate,
+    "rnneval.opened/1": Opened,
+    "rnneval.gradients/1": Gradients,
+}
+
+_COMMANDS: dict[type[Stored], str] = {
+    Run: "evaluate",
+    Wiring: "check",
+    Gate: "gate",
+    Opened: "open",
+    Gradients: "gradients",
+}
+
+
+def encode(record: Stored) -> str:
+    """Give the record as JSON text that reads back to an equal record.
+
+    Raises:
+        RecordError: a number of the record is not finite.
+    """
+    try:
+        return json_text(msgspec.to_builtins(record))
+    except ValueError as error:
+        raise RecordError(f"a record with a number that is not finite cannot be written: {error}") from error
+
+
+def json_text(plain: Any, indent: int | None = None) -> str:
+    r"""Give plain data as JSON that any terminal, log and decoder takes.
+
+    Letters stay letters. What cannot be printed (control characters, what turns the direction of writing around, halves
+    of surrogate pairs from a path that is not UTF-8) is written as JSON's own escape, so that it reads back equal.
+
+    Raises:
+        ValueError: a number is not finite.
+
+    Example:
+        >>> print(json_text({"größe": "a\u202eb\x9b"}), end="")
+        {"größe": "a\u202eb\u009b"}
+    """
+    text = json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
+    return _BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
+
+
+def decode(text: str | bytes, where: str = "the record") -> Record:
+    """Read a record from JSON text.
+
+    Args:
+        text: The JSON object.
+        where: What to call it in an error, such as its path.
+
+    Raises:
+        RecordError: not JSON, another schema, or keys and values that the schema does not allow.
+    """
+    plain = _plain(text, where)
+    schema = plain.get("schema")
+    if not isinstance(schema, str) or schema not in CLASSES:
+        raise RecordError(f"{where}: {_about_schema(schema)}")
+    try:
+        return msgspec.convert(plain, CLASSES[schema])
+    except msgspec.ValidationError as error:
+        raise RecordError(
+            f"{where}: not a valid {schema} record: {error}; a record is written by rnneval alone: make it again"
+        ) from error
+
+
+def read(path: str | os.PathLike[str]) -> Record:
+    """Read a record from a JSON file.
+
+    Raises:
+        RecordError: the file is missing, unreadable, truncated, not a record of a known schema, or holds numbers that
+            contradict each other (`rnneval.records.adding_up`).
+    """
+    where = os.fspath(path)
+    try:
+        text = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{where}: cannot be read: {reason_of(error)}") from error
+    record = decode(text, where)
+    for problem in problems(record):
+        raise RecordError(
+            f"{where}: {problem}: the record does not add up, so it was changed after rnneval wrote it; "
+            f"make it again with rnneval {_COMMANDS[type(record)]}"
+        )
+    return record
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """Read a run record, and nothing else.
+
+    Raises:
+        RecordError: as `read`, or the file holds another kind of record.
+    """
+    record = read(path)
+    if not isinstance(record, Run):
+        kind = msgspec.to_builtins(record)["schema"]
+        raise RecordError(
+            f"{os.fspath(path)}: holds {kind}, a rnneval.run/1 record is needed: see rnneval evaluate --out"
+        )
+    return record
+
+
+def write(record: Stored, path: str | os.PathLike[str]) -> None:
+    """Write the record to a JSON file, whole or not at all: an older file stays until the new one is complete.
+
+    Raises:
+        RecordError: the file cannot be written (the old file, if any, is untouched).
+    """
+    write_text(encode(record), path)
+
+
+def _plain(text: str | bytes, where: str) -> dict[str, Any]:
+    try:
+        plain = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        absent = next(_nulls(plain, ""), None)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{where}: not a whole JSON file ({error}): a record is one JSON object") from error
+    if not isinstance(plain, dict):
+        raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
+    if absent is not None:
+        raise RecordError(f"{where}: null at {absent}: what cannot be had is absent from a record, never null")
+    return plain
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number that a record may hold")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if isfinite(number) else _refuse_constant(digits)
+
+
+def _nulls(value: Any, place: str) -> Iterator[str]:
+    if value is None:
+        yield place.lstrip(".")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _nulls(inner, f"{place}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _nulls(inner, f"{place}[{index}]")
+
+
+def _about_schema(schema: object) -> str:
+    family, _, number = str(schema).partition("/")
+    if any(known.startswith(f"{family}/") for known in CLASSES) and number.isdigit():
+        return (
+            f"schema {schema} is of another version of rnneval; this one reads {family}/1: "
+            "install the version that wrote it, or make the record again"
+        )
+    return f"schema {schema!r} is not one of {', '.join(CLASSES)}: is this a record of rnneval?"
