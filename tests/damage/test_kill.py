@@ -1,0 +1,170 @@
+"""kill -9 at any moment of writing: the old file or the new one, each readable; of a history whole parts only."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from rnneval.recordfile import read, read_table, table_written, write
+from rnneval.records import Gate
+
+MOMENTS = 12
+WRITERS = {
+    "record": """
+from rnneval.recordfile import write
+from rnneval.records import Gate
+version = 0
+while True:
+    version += 1
+    write(Gate(verdict="pass", reason=str(version) * 200_000, comparisons=(), warnings=()), sys.argv[1])
+    print(version, flush=True)
+""",
+    "losses": """
+import numpy as np, pyarrow as pa
+from rnneval.recordfile import table_written
+schema = pa.schema([("token", pa.int64()), ("nats", pa.float64())], metadata={"rnneval.schema": "rnneval.losses/1"})
+version = 0
+while True:
+    version += 1
+    with table_written(sys.argv[1], schema) as writer:
+        for _ in range(20):
+            column = np.full(20_000, version)
+            writer.write_table(pa.table([pa.array(column), pa.array(column * 0.5)], schema=schema))
+    print(version, flush=True)
+""",
+    "history": """
+import numpy as np
+from rnneval.callbacks.parts import Parts
+parts = Parts(sys.argv[1], "step", {"rnneval.schema": "rnneval.gradient-history/1"}, existing="append")
+version = 0
+columns = [(f"layer{i}", "kernel", "grad_norm") for i in range(30)]
+while True:
+    parts.write(np.arange(300), columns, np.random.default_rng(version).random((300, 30)))
+    version += 1
+    print(version, flush=True)
+""",
+}
+
+
+def writing(name: str, target: Path) -> subprocess.Popen[bytes]:
+    """A process that writes one version after another; returns when the first is there."""
+    code = "import sys\n" + WRITERS[name]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen([sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout.readline() == b"1\n"
+    return process
+
+
+def killed_at(moments: int, name: str, target: Path) -> Iterator[int]:
+    """Kill a writer at random moments, and give the last version that it is known to have finished each time."""
+    drawn = random.Random(name)  # noqa: S311 - moments, no secrets
+    for _ in range(moments):
+        process = writing(name, target)
+        time.sleep(drawn.uniform(0, 0.08))
+        process.send_signal(signal.SIGKILL)
+        rest = process.stdout.read().split()
+        process.stdout.close()
+        assert process.wait(timeout=10) == -signal.SIGKILL
+        yield int(rest[-1]) if rest else 1
+
+
+def versions(name: str, target: Path) -> int:
+    """Read what is there, which must be whole, and give its version."""
+    if name == "record":
+        reason = read(target).reason
+        version = reason[: len(reason) // 200_000]
+        assert reason == version * 200_000
+        return int(version)
+    for table in (pd.read_parquet(target), read_table(target).to_pandas()):
+        if name == "losses":
+            assert len(table) == 400_000
+            assert (table["token"] == table["token"][0]).all()
+            assert (table["nats"] == table["token"] * 0.5).all()
+        else:
+            assert len(table) % 9_000 == 0
+    return int(table["token"][0]) if name == "losses" else len(table) // 9_000
+
+
+def whole_after_every_kill(moments: int, name: str, target: Path) -> None:
+    for round_, finished in enumerate(killed_at(moments, name, target)):
+        found = versions(name, target)
+        if name == "history":
+            assert found >= finished
+            for part in target.glob("part-*.parquet"):
+                part.unlink()
+        else:
+            # The next one may have taken its place before the process could say so.
+            assert found in (finished, finished + 1), round_
+    litter = [path.name for path in (target if target.is_dir() else target.parent).iterdir()]
+    assert all(name == target.name or name.startswith(".") for name in litter)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(name, tmp_path):
+    if name == "losses":
+        pa.set_cpu_count(1)
+    whole_after_every_kill(MOMENTS // 4, name, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_writer_that_is_killed_fifty_times(name, tmp_path):
+    whole_after_every_kill(50, name, tmp_path / "out")
+
+
+def test_what_the_killed_left_is_gone_after_the_next_write(tmp_path):
+    target = tmp_path / "out"
+    for _ in killed_at(2, "losses", target):
+        pass
+    for left in tmp_path.glob(".out.*"):
+        os.utime(left, (0, 0))
+    write(Gate(verdict="pass", reason="", comparisons=(), warnings=()), target)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.fixture(scope="session")
+def tiny_disk(tmp_path_factory):
+    """A disk of 256 kB, where one may be had."""
+    folder = tmp_path_factory.mktemp("disk")
+    mounted = subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no right to mount a disk")
+    yield folder
+    subprocess.run(["/bin/umount", folder], check=True)
+
+
+def test_a_disk_that_is_really_full(tiny_disk, capsys):
+    from rnneval.errors import RecordError
+
+    target = tiny_disk / "out"
+    old = Gate(verdict="pass", reason="old", comparisons=(), warnings=())
+    write(old, target)
+    with pytest.raises(RecordError, match="No space left on device; what was there is unchanged"):
+        write(Gate(verdict="pass", reason="x" * 500_000, comparisons=(), warnings=()), target)
+    schema = pa.schema([("value", pa.float64())])
+    table = pa.table([pa.array(range(100_000), pa.float64())], schema=schema)
+    with pytest.raises(RecordError, match="No space left on device"), table_written(target, schema) as writer:
+        writer.write_table(table)
+    assert read(target) == old
+    assert [path.name for path in tiny_disk.iterdir()] == ["out"]
+
+
+def test_two_processes_that_write_one_record_do_not_mix(tmp_path):
+    target = tmp_path / "out"
+    processes = [writing("record", target) for _ in range(2)]
+    for _ in range(30):
+        versions("record", target)
+    for process in processes:
+        process.kill()
+        process.stdout.close()
+        process.wait()
