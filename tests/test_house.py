@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rnneval"
 # A room imports only rooms named above it.
 ROOMS = (
-    "errors", "records", "recordfile", "text", "metrics", "gates", "wiring", "files", "models", "engine", "sweeps",
+    "errors", "records", "metrics", "recordfile", "text", "gates", "wiring", "files", "models", "engine", "sweeps",
     "callbacks", "render", "testing", "demo", "cli",
 )  # fmt: skip
 WITH_TENSORFLOW = {"models", "engine", "callbacks", "demo"}

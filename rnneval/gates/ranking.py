@@ -12,8 +12,8 @@ from rnneval.gates.comparable import fields_of
 from rnneval.gates.comparing import ACROSS_TOKENS, not_comparable, not_valid, pair_sides
 from rnneval.gates.noninferiority import assess, assess_same, same_model, values_of
 from rnneval.gates.sides import Named, Side, Sides, named
-from rnneval.gates.sound import check_sound
 from rnneval.metrics import UnavailableError
+from rnneval.recordfile.sound import check_sound
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
 

@@ -12,8 +12,8 @@ from rnneval.gates.cautions import cautions, of_runs, one_sided_runs
 from rnneval.gates.comparing import Result, compare_on
 from rnneval.gates.noninferiority import LEVEL
 from rnneval.gates.sides import Named, Sides, named, side
-from rnneval.gates.sound import check_sound
 from rnneval.gates.words import scope
+from rnneval.recordfile.sound import check_sound
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison, Verdict
 

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from rnneval.errors import RecordError
+from rnneval.recordfile.sound import check_sound
 from rnneval.recordfile.whole import reason_of, write_text
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records._base import Stored
-from rnneval.records.adding_up import problems
 
 Record = Run | Wiring | Gate | Opened | Gradients
 CLASSES: dict[str, type[Record]] = {
@@ -23,14 +23,6 @@ CLASSES: dict[str, type[Record]] = {
     "rnneval.gate/1": Gate,
     "rnneval.opened/1": Opened,
     "rnneval.gradients/1": Gradients,
-}
-
-_COMMANDS: dict[type[Stored], str] = {
-    Run: "evaluate",
-    Wiring: "check",
-    Gate: "gate",
-    Opened: "open",
-    Gradients: "gradients",
 }
 
 
@@ -93,7 +85,7 @@ def read(path: str | os.PathLike[str]) -> Record:
 
     Raises:
         RecordError: the file is missing, unreadable, truncated, not a record of a known schema, or holds numbers that
-            contradict each other (`rnneval.records.adding_up`).
+            contradict each other (`rnneval.recordfile.sound`).
     """
     where = os.fspath(path)
     try:
@@ -101,11 +93,7 @@ def read(path: str | os.PathLike[str]) -> Record:
     except (OSError, ValueError) as error:
         raise RecordError(f"{where}: cannot be read: {reason_of(error)}") from error
     record = decode(text, where)
-    for problem in problems(record):
-        raise RecordError(
-            f"{where}: {problem}: the record does not add up, so it was changed after rnneval wrote it; "
-            f"make it again with rnneval {_COMMANDS[type(record)]}"
-        )
+    check_sound(where, record)
     return record
 
 

@@ -1,8 +1,7 @@
 """Does a record add up? A file edited by hand, pieced together or damaged must not decide anything.
 
 A record holds many numbers twice: in its blocks and in its totals, in its totals and in its scores. Here is what needs
-no metric to be looked at, so that it is looked at whenever a record is read; the scores are worked out again by
-`rnneval.gates.sound`, before a verdict rests on them.
+no metric to be looked at; `rnneval.recordfile.sound` also works the scores out again.
 """
 
 import math
@@ -22,7 +21,7 @@ _GRAVEST = ("fail", "not comparable", "inconclusive", "pass")
 def problems(record: Stored) -> Iterator[str]:
     """Say what disagrees in a record; nothing where it adds up."""
     if isinstance(record, Run):
-        yield from of_run(record)
+        yield from _of_run(record)
     elif isinstance(record, Gate):
         yield from _of_gate(record)
     elif isinstance(record, Wiring):
@@ -31,7 +30,7 @@ def problems(record: Stored) -> Iterator[str]:
         yield from _of_gradients(record)
 
 
-def of_run(run: Run) -> Iterator[str]:
+def _of_run(run: Run) -> Iterator[str]:
     """Say what disagrees in a run record."""
     for look in (_shapes, _totals, _counts, _bounds, _states, _context, _signature):
         yield from look(run)

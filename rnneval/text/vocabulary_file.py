@@ -4,6 +4,8 @@ import io
 import json
 import os
 import re
+import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,17 +81,22 @@ def _about_pickle(name: str, what: str, load: str) -> str:
 
 def _array(raw: bytes, name: str) -> list[str]:
     try:
-        found = np.load(io.BytesIO(raw), allow_pickle=False)
-    except ValueError as error:
+        with warnings.catch_warnings(action="error"):
+            found = np.load(io.BytesIO(raw), allow_pickle=False)
+    except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
         if "pickle" in str(error).lower():
             load = "numpy.load({path!r}, allow_pickle=True)"
             raise VocabularyError(_about_pickle(name, "is an array of objects, a pickle", load)) from error
-        raise VocabularyError(f"{name}: not a whole .npy file: {error}: save it again") from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
     if found.dtype.kind != "U" or found.ndim != 1:
         raise VocabularyError(
             f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
             "the order of their ids"
         )
+    codes = np.frombuffer(found.tobytes(), np.dtype(np.uint32).newbyteorder(found.dtype.byteorder))
+    if len(codes) and codes.max() > sys.maxunicode:
+        raise VocabularyError(f"{name}: holds {codes.max():#x}, which is no character: a damaged file, save it again")
     tokens: list[str] = found.tolist()
     return tokens
 
@@ -109,14 +116,25 @@ def _json(text: str, name: str) -> Any:
     if Path(name).suffix != ".json" and not text.lstrip().startswith(("{", "[", '"')):
         return None
     try:
-        plain = json.loads(text, object_pairs_hook=_once(name))
+        plain = _parsed(text, name)
         if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
-            plain = json.loads(plain, object_pairs_hook=_once(name))
-    except (ValueError, RecursionError) as error:
+            plain = _parsed(plain, name)
+    except _NotJsonError:
         if Path(name).suffix != ".json":
             return None
-        raise VocabularyError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
+        raise
     return plain if isinstance(plain, dict | list) or Path(name).suffix == ".json" else None
+
+
+class _NotJsonError(VocabularyError):
+    """What should be JSON is none."""
+
+
+def _parsed(text: str, name: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once(name))
+    except (ValueError, RecursionError) as error:
+        raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
 
 
 def _once(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
@@ -142,7 +160,7 @@ def _content(plain: Any, name: str) -> Content:
         index = config.get("word_index") if isinstance(config, dict) else None
         if not isinstance(config, dict) or not isinstance(index, str):
             raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
-        return Content(tokens=json.loads(index), kind="char" if config.get("char_level") else "word")
+        return Content(tokens=_parsed(index, name), kind="char" if config.get("char_level") else "word")
     if isinstance(plain, dict) and isinstance(plain.get("model"), dict):
         raise VocabularyError(
             f"{name}: is a tokenizer of word pieces (Hugging Face): models of char, byte or word are supported"

@@ -186,7 +186,7 @@ def _update(
 
 
 def _refuse_as_baseline(candidates: "list[Named]") -> None:
-    from rnneval.gates.sound import check_sound
+    from rnneval.recordfile.sound import check_sound
     from rnneval.records import Run
 
     for each in candidates:

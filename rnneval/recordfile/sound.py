@@ -1,4 +1,4 @@
-"""Does a run record add up, scores included? A file edited by hand, or pieced together, must not decide anything."""
+"""Does a record add up, scores included? A file edited by hand, pieced together or damaged must not decide anything."""
 
 import math
 from collections.abc import Iterator
@@ -6,26 +6,37 @@ from contextlib import suppress
 from itertools import chain
 
 from rnneval.errors import RecordError
-from rnneval.metrics import Totals, UnavailableError, all_metrics
-from rnneval.records import Run
-from rnneval.records.adding_up import RELATIVE, of_run
+from rnneval.records import Gate, Gradients, Opened, Run, Wiring
+from rnneval.records._base import Stored
+from rnneval.records.adding_up import RELATIVE, problems
+
+_COMMANDS: dict[type[Stored], str] = {
+    Run: "evaluate",
+    Wiring: "check",
+    Gate: "gate",
+    Opened: "open",
+    Gradients: "gradients",
+}
 
 
-def check_sound(name: str, run: Run) -> None:
-    """Raise unless the record's blocks, totals and scores agree.
+def check_sound(name: str, record: Stored) -> None:
+    """Raise unless what a record holds twice agrees; of a run, its blocks, totals and scores.
 
     Raises:
         RecordError: they do not; the message names the first pair that disagrees.
     """
-    for problem in chain(of_run(run), _scores(run)):
+    of_scores = _scores(record) if isinstance(record, Run) else ()
+    for problem in chain(problems(record), of_scores):
         raise RecordError(
             f"{name}: {problem}: the record does not add up, so it was changed after rnneval wrote it; "
-            "make it again with rnneval evaluate"
+            f"make it again with rnneval {_COMMANDS[type(record)]}"
         )
 
 
 def _scores(run: Run) -> Iterator[str]:
     """Work every score out again from the sums of the blocks."""
+    from rnneval.metrics import Totals, UnavailableError, all_metrics  # NumPy, which other records do not need
+
     if run.total_nats is None or not run.tokens.scored:
         return
     totals = Totals(
