@@ -113,7 +113,11 @@ _CHECKPOINT = (
     click.option(
         "--builder-arg", multiple=True, metavar="NAME=VALUE", help="What to call the builder with; may be repeated."
     ),
-    click.option("--vocab", metavar="FILE", help="Vocabulary: JSON map or list, one token a line, or .npy."),
+    click.option(
+        "--vocab",
+        metavar="FILE",
+        help="Vocabulary: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece.",
+    ),
     click.option(
         "--vocab-from",
         multiple=True,
@@ -135,7 +139,9 @@ _CHECKPOINT = (
 )
 _TEXT = (
     click.option(
-        "--tokens", type=click.Choice(["char", "byte", "word"]), help="What a token is. [default: as the vocabulary]"
+        "--tokens",
+        type=click.Choice(["char", "byte", "word", "subword"]),
+        help="What a token is. [default: as the vocabulary]",
     ),
     click.option(
         "--normalize",

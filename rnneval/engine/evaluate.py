@@ -53,7 +53,7 @@ def evaluate(
         newlines: `keep` or `lf`.
         documents: Where the state starts anew: `one` (nowhere), `file` or `blank-line`.
         unknown: What becomes of what the vocabulary lacks: `error`, `skip`, or a token of it.
-        tokens: `char`, `byte` or `word`; by default told by the vocabulary.
+        tokens: `char`, `byte`, `word` or `subword`; by default told by the vocabulary.
         state: `carry` from the first token of a document to its last, or `reset` every `segment` tokens.
         segment: Tokens of a row in one step; with `carry` it changes no result.
         pad: For a window model: score the tokens before the first whole window too, after ids 0.

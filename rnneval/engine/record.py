@@ -129,8 +129,7 @@ def _totals(text: EncodedText, collected: Collector) -> Totals:
         characters=collected.unit("characters"),
         bytes=collected.unit("scored_bytes"),
         words=collected.unit("words"),
-        # Characters and bytes keep all of a text however they are cut; words must give its white space back.
-        lossless=text.layout is not None or not text.token_kind.startswith("word"),
+        lossless=text.layout is not None,
         sums=collected.totals(),
     )
 

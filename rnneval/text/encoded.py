@@ -65,9 +65,9 @@ class EncodedText:
     lossless: bool
     """The tokens give the text back, character for character (`decode`)."""
     layout: str | None
-    """`plain` or `padded` where the white space of the text can be told from its tokens (of words: see `decode`)."""
+    """`plain` or `padded` where the white space of the text can be told from its tokens (see `decode`)."""
     token_kind: str
-    """`char`, `byte`, `word`, or `word+eos` where line feeds are tokens."""
+    """`char`, `byte`, `word`, `word+eos` where line feeds are tokens, or `subword-` and 8 digits of the tokenizer."""
     files: tuple[run.TextFile, ...]
     sha256: str
     """Of the final text in UTF-8, documents end to end."""
@@ -139,6 +139,8 @@ class EncodedText:
         Words are put together by `layout` (`plain` where there is none): see `rnneval.text.layout`.
         """
         start, stop = int(self.document_starts[document]), int(self.document_stops[document])
+        if self.vocabulary.subword is not None and self.token_kind.startswith("subword"):
+            return self.vocabulary.subword.decode(self.ids(start, stop))
         first, tokens = self.vocabulary.first_id, self.vocabulary.tokens
         words = [tokens[id_ - first] for id_ in self.ids(start, stop).tolist()]
         match self.token_kind:

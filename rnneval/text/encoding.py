@@ -9,12 +9,12 @@ from rnneval.errors import TextError
 from rnneval.records import run
 from rnneval.text.blocks import BlockCutter
 from rnneval.text.encoded import EncodedText
+from rnneval.text.kinds import tokeniser
 from rnneval.text.options import TextOptions
-from rnneval.text.pieces import Piece, final_text, whole_words
+from rnneval.text.pieces import Piece, final_text
 from rnneval.text.sources import Paths, Sources
 from rnneval.text.spans import Spanner
 from rnneval.text.spool import Narrow, Spool, Wide
-from rnneval.text.tokenise import EOS, WordTokeniser, tokeniser
 from rnneval.text.units import Letters, letters
 from rnneval.text.vocabulary import Vocabulary
 
@@ -52,20 +52,18 @@ class _Encoder:
         self._vocabulary = vocabulary
         self._options = options
         self._tokeniser = tokeniser(vocabulary, options.tokens or vocabulary.kind, options.unknown)
-        self._words = isinstance(self._tokeniser, WordTokeniser)
-        any_span = self._words or options.unknown == "skip" or vocabulary.size >= Narrow.largest_id
-        self.spool = Spool(Wide() if any_span else Narrow())
-        self._spanner = Spanner(self.spool, vocabulary.ids.get(EOS) if self._words else None)
+        narrow = self._tokeniser.narrow and options.unknown != "skip" and vocabulary.size < Narrow.largest_id
+        self.spool = Spool(Narrow() if narrow else Wide())
+        self._spanner = Spanner(self.spool, self._tokeniser.eos_id)
         self._blocks = BlockCutter()
         self._totals = _Totals()
 
     def encode(self) -> EncodedText:
         """Encode it all."""
-        pieces = final_text(self._sources, self._options)
-        for piece in whole_words(pieces) if self._words else pieces:
+        for piece in self._tokeniser.pieces(final_text(self._sources, self._options)):
             looked_at = self._totals.add(piece)
             self._blocks.feed(looked_at)
-            self._spanner.feed(self._tokeniser.tokens(piece.text, looked_at))
+            self._spanner.feed(self._tokeniser.tokens(piece, looked_at))
         self._spanner.finish()
         self._refuse()
         return self._result()
@@ -108,17 +106,14 @@ class _Encoder:
         )
 
     def _layout(self) -> str | None:
-        """Give how white space can be told from the tokens: characters and bytes are plainly themselves."""
-        if isinstance(self._tokeniser, WordTokeniser):
-            return None if self._tokeniser.literal_eos else self._spanner.layouts.layout
-        return "plain"
+        return self._tokeniser.layout(self._spanner.layouts)
 
     def _warnings(self) -> list[run.Warning]:
         found = list(self._sources.warnings)
         if self._tokeniser.unknowns.total:
             found.append(run.Warning(code="unknown", message=self._about_unknown()))
         if self._layout() is None:
-            found.append(run.Warning(code="lossy", message=self._about_white_space()))
+            found.append(run.Warning(code="lossy", message=self._tokeniser.about_loss(self._sources.name)))
         returns = self._totals.carriage_returns
         if returns:
             message = f"{self._sources.name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"
@@ -133,12 +128,6 @@ class _Encoder:
         done = "skipped" if self._options.unknown == "skip" else f"read as {self._options.unknown!r}"
         described = self._tokeniser.unknowns.describe(self._sources.name)
         return f"{described}: {done}; bits per character are a lower bound"
-
-    def _about_white_space(self) -> str:
-        return (
-            f"{self._sources.name}: its white space cannot be told from its words: neither single spaces between "
-            "words (plain) nor one before every word and line end (padded); so there are no bits per character"
-        )
 
 
 class _Totals:

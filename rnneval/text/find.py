@@ -9,11 +9,11 @@ from rnneval.errors import VocabularyError
 from rnneval.text.vocabulary import Vocabulary
 
 _NAMES = re.compile(
-    r"vocab|token(izer|s\b|_to_|2)|(char|chr|word|ch)s?_?(2|to)_?(idx|ix|int|id|index|indices|n)\b"
+    r"vocab|sentencepiece|spiece|spm|token(izer|s\b|_to_|2)|(char|chr|word|ch)s?_?(2|to)_?(idx|ix|int|id|index|indices|n)\b"
     r"|(idx|ix|int|id|index|n)_?(2|to)_?(char|chr|word|ch|token)|(char|word)_(index|indices)|(index|indices)_(char|word)",
     re.IGNORECASE,
 )
-_READABLE = (".json", ".txt", ".npy")
+_READABLE = (".json", ".txt", ".npy", ".model")
 _PICKLES = (".pkl", ".pickle", ".p")
 _MOST = 50
 """Candidates that are looked into; a folder with more is no model's folder."""
@@ -32,7 +32,8 @@ def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
     """Name the files that may hold the vocabulary of a checkpoint, by their names alone, sorted.
 
     Looked at are the folder that holds the checkpoint and, where the checkpoint is a folder, that too:
-    `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy.
+    `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy,
+    `spm`, `spiece`, `sentencepiece`, `tokenizer` as .model.
     """
     return _named(Path(checkpoint), _READABLE)[:_MOST]
 
@@ -45,15 +46,24 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
     """
     path = Path(checkpoint)
     looked = _look(siblings(path), width)
-    distinct = {(vocabulary.sha256, vocabulary.first_id): vocabulary for vocabulary in reversed(looked.fitting)}
+    fitting = _whole(looked.fitting)
+    distinct = {(vocabulary.sha256, vocabulary.first_id): vocabulary for vocabulary in reversed(fitting)}
     if len(distinct) == 1:
-        return looked.fitting[0]
+        return fitting[0]
     if distinct:
         names = " and ".join(sorted(vocabulary.source for vocabulary in distinct.values()))
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
     raise VocabularyError(_about_none(path, width, looked.refused + _pickles(path)))
+
+
+def _whole(fitting: list[Vocabulary]) -> list[Vocabulary]:
+    """Leave out lists of tokens that a tokenizer beside them has with the same ids: vocab.json of tokenizer.json."""
+    tokenizers = [vocabulary for vocabulary in fitting if vocabulary.subword is not None]
+    lists = [vocabulary for vocabulary in fitting if vocabulary.subword is None]
+    others = [found for found in lists if not any(found.ids.items() <= whole.ids.items() for whole in tokenizers)]
+    return tokenizers + others
 
 
 def _named(checkpoint: Path, endings: tuple[str, ...]) -> list[Path]:

@@ -9,7 +9,7 @@ _ALLOWED = {
     "normalize": ("none", "lower", "nfc"),
     "newlines": ("keep", "lf"),
     "documents": ("one", "file", "blank-line"),
-    "tokens": ("char", "byte", "word"),
+    "tokens": ("char", "byte", "word", "subword"),
 }
 
 
@@ -35,7 +35,7 @@ class TextOptions:
     unknown: str = "error"
     """`error`, `skip`, or the token of the vocabulary that stands for what it lacks."""
     tokens: str | None = None
-    """`char`, `byte` or `word`; None: told by the vocabulary."""
+    """`char`, `byte`, `word` or `subword`; None: told by the vocabulary."""
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():

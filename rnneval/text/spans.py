@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rnneval.text.layout import LayoutWatch
 from rnneval.text.spool import Spans, Spool
 from rnneval.text.tokenise import Batch
-from rnneval.text.units import Ints, Units
+from rnneval.text.units import Counts, Ints, Units
 
 _COUNTS = ("characters", "bytes", "words", "newlines", "unknown")
 _GAPS = ("gap", "blank")
@@ -48,7 +48,7 @@ class Spanner:
             self._put(_every_unit(batch))
             return
         ends = np.arange(1, len(batch.ids) + 1) if batch.ends is None else batch.ends
-        before = np.searchsorted(ends, batch.starts, side="right")  # tokens of this batch before each start
+        before = np.searchsorted(ends, batch.starts, side="right") if batch.before is None else batch.before
         start = self._close_document(batch, before)
         if not len(ends):
             self._keep(batch.units, start)
@@ -108,9 +108,7 @@ class Spanner:
     def _sums(self, batch: Batch, start: int, stops: Ints, firsts: Ints) -> Spans:
         """Add up the units of each token, and what was left before the first."""
         begins, units = np.append(start, stops[:-1]), batch.units
-        sums = {
-            name: np.add.reduceat(getattr(units, name)[: stops[-1]], begins, dtype=np.int64) for name in _names(units)
-        }
+        sums = {name: _sums_between(getattr(units, name), begins, stops) for name in _names(units)}
         runs_on = units.runs_on[begins]
         if self._rest:
             runs_on[0] = self._rest_runs_on
@@ -138,6 +136,13 @@ class Spanner:
         if self._held is not None:
             self._held = replace(self._held, **{name: getattr(self._held, name) + rest[name] for name in _COUNTS})
         self._rest = {}
+
+
+def _sums_between(counts: Counts, begins: Ints, stops: Ints) -> Ints:
+    """Add up the counts of each token; one that shares its character with the next has none itself."""
+    sums: Ints = np.add.reduceat(counts[: stops[-1]], begins, dtype=np.int64)
+    sums[begins == stops] = 0
+    return sums
 
 
 def _every_unit(batch: Batch) -> Spans:

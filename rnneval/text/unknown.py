@@ -9,7 +9,7 @@ from rnneval.errors import TextError
 _SHOWN = 5
 _REMEMBERED = 10_000
 """Distinct ones at most, so that a text of other words than the vocabulary's does not fill the memory."""
-_NOUNS = {"char": "character", "byte": "byte", "word": "word"}
+_NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
 
 
 @dataclass(frozen=True, kw_only=True)

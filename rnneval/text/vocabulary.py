@@ -14,6 +14,7 @@ from rnneval.errors import VocabularyError
 from rnneval.text.distinct import distinct
 from rnneval.text.options import TextOptions
 from rnneval.text.sources import Paths
+from rnneval.text.subword.base import Subword
 from rnneval.text.vocabulary_file import read
 
 _SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Za-z_ ]+\]|")
@@ -25,7 +26,7 @@ class Vocabulary:
     """Tokens in the order of their ids, which run from `first_id` without a gap."""
 
     kind: str
-    """`char`, `byte` or `word`: how a text is split into its tokens, unless an option says otherwise."""
+    """`char`, `byte`, `word` or `subword`: how a text is split into its tokens, unless an option says otherwise."""
     tokens: tuple[str, ...] = field(repr=False)
     """One-to-one; bytes are written as the 256 characters of Latin-1."""
     first_id: int = 0
@@ -34,6 +35,8 @@ class Vocabulary:
     """Where it was found, in words."""
     fixed_ids: bool = False
     """The ids were given, not only the order, so that `fit` may not move them."""
+    subword: Subword | None = field(default=None, repr=False, compare=False)
+    """What splits a text into pieces of words; its pieces are the tokens."""
 
     @classmethod
     def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
@@ -66,11 +69,15 @@ class Vocabulary:
     def from_file(cls, path: str | os.PathLike[str], kind: str | None = None) -> "Vocabulary":
         """Read a vocabulary file: JSON (map, list, keras Tokenizer), one token a line, or .npy of strings.
 
+        Or a tokenizer of word pieces: tokenizer.json of Hugging Face, or a .model file of SentencePiece.
+
         Raises:
             VocabularyError: no such file, none of these, a pickle, or not one-to-one (see `from_tokens`).
+            UsageError: the library of a tokenizer of word pieces is not installed.
         """
         content = read(path)
-        return cls.from_tokens(content.tokens, source=os.fspath(path), kind=kind or content.kind)
+        found = cls.from_tokens(content.tokens, source=os.fspath(path), kind=kind or content.kind)
+        return found if content.subword is None else replace(found, subword=content.subword)
 
     @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":
@@ -98,7 +105,9 @@ class Vocabulary:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the tokens in the order of their ids, as a JSON list in ASCII."""
+        """SHA-256 of the tokens in the order of their ids, as a JSON list in ASCII; of word pieces, the tokenizer's."""
+        if self.subword is not None:
+            return self.subword.sha256
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
     def fit(self, width: int) -> "Vocabulary":

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 
 from rnneval.errors import VocabularyError
+from rnneval.text.subword.base import Subword
+from rnneval.text.subword.huggingface import HuggingFace, is_huggingface
+from rnneval.text.subword.sentencepiece import SentencePiece, is_sentencepiece
 
 _NPY = b"\x93NUMPY"
 _LARGEST = 1 << 28
@@ -28,7 +31,9 @@ class Content:
     tokens: object
     """A list in the order of ids, or a map."""
     kind: str | None = None
-    """`char` or `word` where the file says so itself."""
+    """`char`, `word` or `subword` where the file says so itself."""
+    subword: Subword | None = None
+    """What splits a text, where that takes more than a list of tokens."""
 
 
 def read(path: str | os.PathLike[str]) -> Content:
@@ -41,6 +46,8 @@ def read(path: str | os.PathLike[str]) -> Content:
     raw = _bytes(name)
     if raw.startswith(_NPY):
         return Content(tokens=_array(raw, name))
+    if is_sentencepiece(raw):
+        return _of_pieces(SentencePiece(raw, name))
     if _is_pickle(raw, name):
         raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"))
     text = _text(raw, name)
@@ -161,11 +168,13 @@ def _content(plain: Any, name: str) -> Content:
         if not isinstance(config, dict) or not isinstance(index, str):
             raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
         return Content(tokens=_parsed(index, name), kind="char" if config.get("char_level") else "word")
-    if isinstance(plain, dict) and isinstance(plain.get("model"), dict):
-        raise VocabularyError(
-            f"{name}: is a tokenizer of word pieces (Hugging Face): models of char, byte or word are supported"
-        )
+    if is_huggingface(plain):
+        return _of_pieces(HuggingFace(plain, name))
     return Content(tokens=plain)
+
+
+def _of_pieces(subword: Subword) -> Content:
+    return Content(tokens=subword.tokens, kind="subword", subword=subword)
 
 
 def _lines(text: str, name: str) -> list[str]:

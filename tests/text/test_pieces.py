@@ -144,8 +144,8 @@ def test_a_part_that_is_none(spec):
 def test_options_that_are_not_known():
     with pytest.raises(UsageError, match="--normalize 'upper' is not known: give one of none, lower, nfc"):
         TextOptions(normalize="upper")
-    with pytest.raises(UsageError, match="--tokens 'subword' is not known: give one of char, byte, word"):
-        TextOptions(tokens="subword")
+    with pytest.raises(UsageError, match="--tokens 'piece' is not known: give one of char, byte, word, subword"):
+        TextOptions(tokens="piece")
     with pytest.raises(UsageError, match="--unknown is empty"):
         TextOptions(unknown="")
 

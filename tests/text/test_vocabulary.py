@@ -156,7 +156,7 @@ def test_an_array_of_strings(tmp_path):
         ("v.json", b'{"a": 0', "not whole JSON"),
         ("v.json", b"5", "holds a JSON int: a vocabulary is a map or a list"),
         ("v.json", b'{"a": 0, "a": 1}', "'a' comes twice"),
-        ("v.json", b'{"model": {"vocab": {}}}', "a tokenizer of word pieces"),
+        ("v.json", b'{"model": {"vocab": {}}}', "a tokenizer of Hugging Face without a vocabulary"),
         ("v.json", b'{"class_name": "Tokenizer"}', "a keras Tokenizer without word_index"),
         ("v.txt", b"a\n\nb\n", r"line 2 is empty: one token a line; a line feed is written \\n"),
         ("v.txt", b"a\nb\na\n", "the token 'a' has the ids 0 and 2"),

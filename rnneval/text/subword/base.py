@@ -1,0 +1,127 @@
+"""What a tokenizer of word pieces is to us, whichever library it comes from."""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import RnnevalError, UsageError, VocabularyError
+from rnneval.text.units import Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offsets:
+    """Where each token stands in the text that was encoded, in characters, as the library says; `(n,)` each."""
+
+    starts: Ints
+    ends: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A text as ids, `(n,)`; `offsets` is asked only where the pieces do not tell."""
+
+    ids: NDArray[np.int32]
+    offsets: Callable[[], Offsets]
+
+
+class Subword(ABC):
+    """A tokenizer that was loaded; nothing is added to a text that is not in it, but for a space at its start."""
+
+    name: str
+    """The file it comes from."""
+    sha256: str
+    """Of what decides over ids."""
+    tokens: Mapping[str, int]
+    """Every piece and its id."""
+    unknown_id: int | None
+    """What stands for text that no piece covers."""
+    adds_space: bool
+    """A text is read as if a space stood before it."""
+    drops: frozenset[str] | None = None
+    """The characters it has, where it leaves out others without a token for them; None where it never does."""
+
+    @abstractmethod
+    def encode(self, text: str) -> Encoded:
+        """Give the ids of a text, without special tokens around it.
+
+        Raises:
+            VocabularyError: the library fails.
+        """
+
+    @abstractmethod
+    def normalized(self, text: str) -> str:
+        """Give the text as the pieces see it."""
+
+    @abstractmethod
+    def spelling(self, piece: str) -> bytes:
+        """Give the bytes of text that a piece stands for."""
+
+    @cached_property
+    def spellings(self) -> tuple[bytes, ...]:
+        """The bytes of every id."""
+        found = [b""] * (max(self.tokens.values(), default=-1) + 1)
+        for piece, id_ in self.tokens.items():
+            found[id_] = self.spelling(piece)
+        return tuple(found)
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """How many bytes each id stands for."""
+        return np.array([len(spelling) for spelling in self.spellings], np.int64)
+
+    def spell(self, ids: NDArray[Any]) -> bytes:
+        """Give the bytes that ids stand for, one after the other."""
+        return b"".join(map(self.spellings.__getitem__, ids.tolist()))
+
+    def decode(self, ids: NDArray[Any]) -> str:
+        """Give the text of a whole document from its ids."""
+        return self.spell(ids).removeprefix(b" " if self.adds_space else b"").decode(errors="replace")
+
+
+def library(module: str, name: str) -> Any:
+    """Import a library that not everyone has.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UsageError(
+            f"{name}: a tokenizer of word pieces needs the package {module}: pip install 'rnneval[subword]'"
+        ) from error
+
+
+@contextmanager
+def plainly(name: str, doing: str) -> Iterator[None]:
+    """Turn whatever a library raises on hostile input into one line; a panic of Rust is a bare BaseException.
+
+    Raises:
+        VocabularyError: the library failed.
+    """
+    try:
+        yield
+    except (RnnevalError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise VocabularyError(
+            f"{name}: {doing} ({what}): is it damaged, or from a newer version of the library?"
+        ) from error
+
+
+def digits(piece: str) -> bytes | None:
+    """Give the byte of a piece like `<0xE6>`, by which what has no piece of its own is spelt."""
+    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+        try:
+            return bytes([int(piece[3:5], 16)])
+        except ValueError:
+            return None
+    return None

@@ -1,0 +1,204 @@
+import tempfile
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnneval.errors import TextError
+from rnneval.text import TextOptions, Vocabulary, encode, sources
+from rnneval.text.subword import stretches
+from tests.text.subword import zoo
+
+FRAGMENTS = [
+    "To", " be", " or", "not", " the", " question", "'s", "don't", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "12",
+    "1234567",
+    "!\n", "...", "é", "e\u0301", "日本", "語", "😀", "½", "a", "aaaaaaaa", "<|endoftext|>", "<unk>", "ﬁ", "\u3000",
+]  # fmt: skip
+long_texts = st.lists(st.sampled_from(FRAGMENTS), min_size=2, max_size=250).map("".join)
+
+
+@cache
+def vocabulary(name):
+    with tempfile.TemporaryDirectory() as folder:
+        return Vocabulary.from_file(zoo.write(name, Path(folder)))
+
+
+@cache
+def folder():
+    return tempfile.TemporaryDirectory()
+
+
+def encoded(text, name, **more):
+    path = Path(folder().name, "text.txt")
+    path.write_bytes(text.encode())
+    unknown = next((token for token in ("<unk>", "[UNK]") if token in vocabulary(name).ids), "error")
+    return encode(path, vocabulary(name), TextOptions(**({"unknown": unknown} | more)))
+
+
+@pytest.mark.parametrize("name", zoo.ALL)
+@settings(max_examples=25, deadline=None)
+@given(text=long_texts, window=st.integers(100, 300))
+def test_in_pieces_as_whole(name, text, window):
+    wanted = zoo.ids_of(name, text)
+    if len(wanted) < 2:
+        return
+    windows = patch.multiple(stretches, WINDOW=window, OVERLAP=window // 2)
+    with windows, patch.object(sources, "CHUNK_BYTES", 97), encoded(text, name) as found:
+        read = found.read(0, found.tokens, scored_from=0)
+    assert read.ids.tolist() == wanted
+    check_sums(read, text)
+
+
+def check_sums(read, text):
+    """Every byte, character, line feed and word of the text is in one span, and spans follow one another."""
+    assert read.byte_start[0] == 0
+    assert read.byte_end[-1] == len(text.encode())
+    assert (read.byte_start[1:] == read.byte_end[:-1]).all()
+    assert (read.byte_start < len(text.encode())).all()
+    sums = [int(getattr(read, name).sum()) for name in ("bytes", "characters", "newlines", "words")]
+    assert sums == [len(text.encode()), len(text), text.count("\n"), len(text.split())]
+    assert (read.bytes == read.byte_end - read.byte_start).all()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt2_prefix", "gpt4", "llama", "metaspace", "spm_bpe"])
+@settings(max_examples=20, deadline=None)
+@given(text=st.lists(st.sampled_from(FRAGMENTS), min_size=2, max_size=20).map("".join))
+def test_a_token_ends_where_the_librarys_own_decoding_of_all_up_to_it_ends(name, text):
+    ids = zoo.ids_of(name, text)
+    if len(ids) < 2:
+        return
+    with encoded(text, name) as found:
+        ends = found.read(0, found.tokens).byte_end.tolist()
+        lossless, back = found.lossless, found.decode(0)
+    if not lossless:
+        assert name in {"gpt2_prefix", "llama", "metaspace", "spm_bpe"}
+        return
+    assert back == text
+    for count, end in enumerate(ends, start=1):
+        prefix = zoo.decoded(name, ids[:count])
+        prefix = prefix.removeprefix(" ") if name == "gpt2_prefix" else prefix
+        if "\ufffd" not in prefix:  # the character is whole
+            assert text.encode()[:end] == prefix.encode()
+
+
+@pytest.mark.parametrize("name", ["nfkc", "wordpiece", "wordlevel", "suffixed", "spm_unigram"])
+@settings(max_examples=20, deadline=None)
+@given(text=st.lists(st.sampled_from(FRAGMENTS), min_size=2, max_size=20).map("".join))
+def test_where_the_pieces_are_not_the_text_a_token_ends_where_the_library_says(name, text):
+    offsets = zoo.offsets_of(name, text)
+    if len(offsets) < 2:
+        return
+    with encoded(text, name) as found:
+        ends = found.read(0, found.tokens).byte_end.tolist()
+        lossless = found.lossless
+    if lossless:
+        return
+    for place, (start, end) in enumerate(offsets[:-1]):
+        following = offsets[place + 1][0]
+        if following >= end > start and offsets[place + 1][1] > following and end < len(text):
+            assert ends[place] == len(text[:end].encode())
+
+
+def test_bytes_of_one_character_are_parted_by_hand():
+    text = "to 日é"
+    with encoded(text, "gpt2") as found:
+        read = found.read(0, found.tokens, scored_from=0)
+        tokens = [vocabulary("gpt2").tokens[id_] for id_ in read.ids]
+        spans = [text.encode()[a:b] for a, b in zip(read.byte_start, read.byte_end, strict=True)]
+    alphabet = {"Ġ": 0x20, "æ": 0xE6, "Ĺ": 0x97, "¥": 0xA5, "Ã": 0xC3, "©": 0xA9}
+    assert [bytes(alphabet.get(letter, ord(letter)) for letter in token) for token in tokens] == spans
+    lead = [int(any((byte & 0xC0) != 0x80 for byte in span)) for span in spans]
+    assert [min(count, 1) for count in read.characters] == lead
+    assert found.token_kind == f"subword-{vocabulary('gpt2').sha256[:8]}"
+    assert found.signature_part.startswith(f"tok:{found.token_kind}|")
+
+
+def test_a_space_before_the_text_is_no_part_of_it():
+    with encoded("☃ to", "spm_bpe") as found:
+        read = found.read(0, found.tokens, scored_from=0)
+        assert "".join(found.decode_all()) == "☃ to"
+    assert vocabulary("spm_bpe").tokens[read.ids[0]] == "▁"
+    assert read.bytes.tolist()[:2] == [0, 1]
+    check_sums(read, "☃ to")
+    assert found.lossless
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("spm_unigram", "to be\nor not", "as ' to be\\nor not' comes back as ' to be or not'"),
+        ("metaspace", " to be", "its tokens do not give the text back"),
+        ("wordpiece", "To be", "as 'To be' comes back as 'tobe'"),
+    ],
+)
+def test_tokens_that_do_not_give_the_text_back_are_said(name, text, message):
+    with encoded(text, name) as found:
+        assert not found.lossless
+        assert found.layout is None
+        said = [warning.message for warning in found.warnings if warning.code == "lossy"]
+    assert len(said) == 1
+    assert message in said[0]
+
+
+def test_each_document_is_encoded_by_itself():
+    documents = ["To be, or not\n\n", "日本 to be\n\n\n", "the question"]
+    for name in ("spm_bpe", "gpt2", "llama"):
+        with encoded("".join(documents), name, documents="blank-line") as found:
+            texts = ["".join(documents[:1]), documents[1], documents[2]]
+            pairs = zip(found.documents, texts, strict=True)
+            for document, text in pairs:
+                assert found.ids(document.start, document.stop).tolist() == zoo.ids_of(name, text)
+                starts = found.read(document.start, document.stop)
+                assert starts.byte_start[0] == "".join(documents).encode().index(text.encode())
+            assert list(found.decode_all()) == texts
+
+
+def test_unknown_text_is_counted_with_its_place():
+    with pytest.raises(TextError, match="has 1 piece the vocabulary lacks") as refusal:
+        encoded("To be\nor ☃ not", "metaspace", unknown="error")
+    assert "'☃' (U+2603); first at character offset 9, line 2" in str(refusal.value)
+    with encoded("To be or ☃ not", "metaspace", unknown="<unk>") as found:
+        assert (found.unknown, int(found.read(0, found.tokens).unknown.sum()), found.layout) == (1, 1, "plain")
+        unk = vocabulary("metaspace").ids["<unk>"]
+        assert found.ids(0, found.tokens).tolist().count(unk) == 1
+        whole = found.tokens
+    with encoded("To be or ☃ not", "metaspace", unknown="skip") as found:
+        assert found.tokens == whole - 1
+        check_sums(found.read(0, found.tokens, scored_from=0), "To be or ☃ not")
+
+
+def test_a_literal_unk_of_the_text_is_no_unknown_one():
+    with encoded("To be <unk> or", "metaspace", unknown="error") as found:
+        assert found.unknown == 0
+        assert vocabulary("metaspace").ids["<unk>"] in found.ids(0, found.tokens)
+
+
+def test_a_run_without_any_place_to_cut_is_refused_or_read_whole():
+    text = "x" * 5000  # one word: windows that begin at other places merge its letters in other pairs, or in the same
+    with patch.multiple(stretches, WINDOW=200, OVERLAP=100), encoded(text, "gpt2") as found:
+        assert found.ids(0, found.tokens).tolist() == zoo.ids_of("gpt2", text)
+    digits = "1234567" * 900
+    with patch.multiple(stretches, WINDOW=200, OVERLAP=100), encoded(digits, "gpt4") as found:
+        assert found.ids(0, found.tokens).tolist() == zoo.ids_of("gpt4", digits)
+    with patch.multiple(stretches, WINDOW=200, OVERLAP=100, LONGEST=800), pytest.raises(TextError, match="no place"):
+        encoded(digits, "gpt4")
+
+
+def test_lists_of_tokens_have_no_tokenizer():
+    plain = Vocabulary.from_tokens(["a", "b"])
+    path = Path(folder().name, "text.txt")
+    path.write_text("abab")
+    with pytest.raises(Exception, match="--tokens subword needs a tokenizer"):
+        encode(path, plain, TextOptions(tokens="subword"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in zoo.ALL if name != "spm_unigram"])
+def test_a_long_text_as_whole(name):
+    text = "".join(np.random.default_rng(0).choice(FRAGMENTS, 200_000).tolist())
+    with encoded(text, name) as found:
+        assert found.ids(0, found.tokens).tolist() == zoo.ids_of(name, text)

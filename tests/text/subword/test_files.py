@@ -1,0 +1,252 @@
+import builtins
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnneval.errors import TextError, UsageError, VocabularyError
+from rnneval.text import Vocabulary, encode, find_vocabulary, siblings
+from tests.text.subword import zoo
+
+
+def plain_gpt2():
+    return json.loads(zoo.huggingface("gpt2").to_str())
+
+
+def saved(tmp_path, plain, name="tokenizer.json"):
+    path = tmp_path / name
+    path.write_text(plain if isinstance(plain, str) else json.dumps(plain))
+    return path
+
+
+def test_tokens_are_the_librarys_pieces(tmp_path):
+    for name in zoo.HUGGINGFACE:
+        found = Vocabulary.from_file(zoo.write(name, tmp_path))
+        assert dict(found.ids) == zoo.huggingface(name).get_vocab(with_added_tokens=True)
+        assert (found.kind, found.first_id) == ("subword", 0)
+        assert found.fit(found.size) == found
+        with pytest.raises(VocabularyError, match="too small"):
+            found.fit(found.size + 1)
+    for name in zoo.PIECES:
+        found = Vocabulary.from_file(zoo.write(name, tmp_path))
+        size = zoo.processor(name).get_piece_size()
+        assert list(found.tokens) == [zoo.processor(name).id_to_piece(id_) for id_ in range(size)]
+
+
+def test_a_model_of_sentencepiece_is_told_by_its_content(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(zoo.pieces("spm_bpe"))
+    assert Vocabulary.from_file(path).kind == "subword"
+    lines = tmp_path / "lines.model"
+    lines.write_text("\n\nab\n")
+    assert Vocabulary.from_file(lines).tokens == ("\n", "ab")
+
+
+def test_its_hash_is_that_of_what_decides_over_ids(tmp_path):
+    plain = plain_gpt2()
+    first = Vocabulary.from_file(saved(tmp_path, plain)).sha256
+    other = {**plain, "truncation": None, "post_processor": None}
+    assert Vocabulary.from_file(saved(tmp_path, json.dumps(other, indent=4))).sha256 == first
+    plain["model"]["merges"] = plain["model"]["merges"][:-1]
+    assert Vocabulary.from_file(saved(tmp_path, plain)).sha256 != first
+
+
+def test_nothing_is_cut_filled_up_added_or_left_to_chance(tmp_path):
+    plain = json.loads(zoo.huggingface("wordpiece").to_str())
+    cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+    fill = {"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0,
+            "pad_token": "[UNK]"}  # fmt: skip
+    (tmp_path / "text.txt").write_text("to be or not to be")
+    wanted = zoo.ids_of("wordpiece", "to be or not to be")
+    found = Vocabulary.from_file(saved(tmp_path, plain | {"truncation": cut, "padding": fill}))
+    with encode(tmp_path / "text.txt", found) as encoded:
+        assert encoded.ids(0, encoded.tokens).tolist() == wanted
+    plain = plain_gpt2()
+    plain["model"]["dropout"] = 0.9
+    found = Vocabulary.from_file(saved(tmp_path, plain))
+    with encode(tmp_path / "text.txt", found) as encoded:
+        assert encoded.ids(0, encoded.tokens).tolist() == zoo.ids_of("gpt2", "to be or not to be")
+
+
+def changed(**parts):
+    """Give a change of the tokenizer's parts by dotted name."""
+
+    def change(plain):
+        for name, value in parts.items():
+            whole, *rest = name.split("__")
+            target = plain
+            for key in [whole, *rest][:-1]:
+                target = target[key]
+            target[[whole, *rest][-1]] = value
+        return plain
+
+    return change
+
+
+def nested(depth):
+    part = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    for _ in range(depth):
+        part = {"type": "Sequence", "pretokenizers": [part]}
+    return part
+
+
+def words(**vocab):
+    return {"type": "WordLevel", "vocab": vocab, "unk_token": "a"}
+
+
+SPLIT = {"type": "Split", "pattern": {"Regex": "(("}, "behavior": "Isolated", "invert": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed(model={}), "without a vocabulary"),
+        (changed(model={"type": "BPE", "vocab": [], "merges": []}), "without a vocabulary"),
+        (changed(model={"type": "Unheard", "vocab": {"a": 0}}), "cannot load it"),
+        (changed(model__merges=[["zz", "yy"]]), "Token `zz` out of vocabulary"),
+        (changed(model__merges=["a"]), "cannot load it"),
+        (changed(model__vocab={"a": "b"}), "cannot load it"),
+        (changed(model__vocab={"a": -1}), "cannot load it"),
+        (changed(model={"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": 7}), "cannot load it"),
+        (changed(pre_tokenizer=nested(30)), "more than 20 levels deep"),
+        (
+            changed(
+                pre_tokenizer={"type": "Split", "pattern": {"Regex": "(("}, "behavior": "Isolated", "invert": False}
+            ),
+            "cannot load it",
+        ),
+        # A panic of Rust, which is no Exception.
+        (
+            changed(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+            "Cannot parse precompiled_charsmap",
+        ),
+        (
+            changed(model={"type": "WordLevel", "vocab": {"a": 5, "b": 6}, "unk_token": "a"}, added_tokens=[]),
+            "ids begin at 5",
+        ),
+        (
+            changed(model={"type": "WordLevel", "vocab": {"a": 0, "b": 2}, "unk_token": "a"}, added_tokens=[]),
+            "id 1 is missing",
+        ),
+        (changed(model=words(a=0, b=0)), "given to two tokens"),
+        (changed(added_tokens=5), "without a vocabulary"),
+    ],
+)
+def test_hostile_tokenizers_are_one_line(tmp_path, change, message, capfd):
+    with pytest.raises(VocabularyError, match=message) as refusal:
+        Vocabulary.from_file(saved(tmp_path, change(plain_gpt2())))
+    assert "\n" not in str(refusal.value)
+    assert str(tmp_path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed(pre_tokenizer={"type": "FixedLength", "length": 0}),  # a panic of Rust
+        changed(model={"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "none"}),
+    ],
+)
+def test_a_failure_while_encoding_is_one_line(tmp_path, change):
+    found = Vocabulary.from_file(saved(tmp_path, change(plain_gpt2())))
+    (tmp_path / "text.txt").write_text("to be or not to be")
+    with pytest.raises(VocabularyError, match="tokenizers cannot encode the text") as refusal:
+        encode(tmp_path / "text.txt", found)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("cut", [20, 200, 2000, -1, -100])
+def test_a_damaged_model_of_sentencepiece_is_one_line(tmp_path, cut, capfd):
+    path = tmp_path / "spm.model"
+    path.write_bytes(zoo.pieces("spm_unigram")[:cut])
+    with pytest.raises(VocabularyError, match="sentencepiece cannot load it") as refusal:
+        Vocabulary.from_file(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_tokenizer_that_would_leave_out_characters_is_refused(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    bare = Tokenizer(models.BPE(vocab={"t": 0, "o": 1, " ": 2, "to": 3}, merges=[("t", "o")]))
+    found = Vocabulary.from_file(saved(tmp_path, bare.to_str()))
+    (tmp_path / "known.txt").write_text("to to ot")
+    with encode(tmp_path / "known.txt", found) as encoded:
+        assert encoded.ids(0, encoded.tokens).tolist() == [3, 2, 3, 2, 1, 0]
+    (tmp_path / "text.txt").write_text("to tok ot")
+    with pytest.raises(TextError, match=r"has no piece for 'k' \(U\+006B\) and no unknown token"):
+        encode(tmp_path / "text.txt", found)
+
+
+@pytest.mark.parametrize(("module", "name"), [("tokenizers", "gpt2"), ("sentencepiece", "spm_bpe")])
+def test_without_the_library_one_line_names_the_extra(tmp_path, monkeypatch, module, name):
+    path = zoo.write(name, tmp_path)
+    imported = importlib.import_module
+
+    def refusing(wanted, *rest):
+        if wanted == module:
+            raise ImportError(wanted)
+        return imported(wanted, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", refusing)
+    with pytest.raises(UsageError, match=f"needs the package {module}: pip install 'rnneval\\[subword\\]'") as refusal:
+        Vocabulary.from_file(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_beside_a_checkpoint_the_tokenizer_is_found_and_its_own_list_is_part_of_it(tmp_path):
+    checkpoint = tmp_path / "model.keras"
+    checkpoint.touch()
+    path = zoo.write("gpt2", tmp_path).rename(tmp_path / "tokenizer.json")
+    ids = zoo.huggingface("gpt2").get_vocab()
+    (tmp_path / "vocab.json").write_text(json.dumps(ids))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 512}))
+    found = find_vocabulary(checkpoint, len(ids))
+    assert (found.kind, found.source) == ("subword", str(path))
+    backwards = {token: len(ids) - 1 - id_ for token, id_ in ids.items()}
+    (tmp_path / "char2idx.json").write_text(json.dumps(backwards))
+    with pytest.raises(VocabularyError, match="two vocabularies beside it fit"):
+        find_vocabulary(checkpoint, len(ids))
+
+
+@pytest.mark.parametrize(
+    "name", ["spm.model", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "m_vocab.model"]
+)
+def test_models_of_sentencepiece_beside_a_checkpoint(tmp_path, name):
+    checkpoint = tmp_path / "model.keras"
+    checkpoint.touch()
+    (tmp_path / name).write_bytes(zoo.pieces("spm_bpe"))
+    assert siblings(checkpoint) == [tmp_path / name]
+    assert find_vocabulary(checkpoint, zoo.processor("spm_bpe").get_piece_size()).kind == "subword"
+
+
+def test_no_library_is_imported_and_no_network_asked_for_another_vocabulary(tmp_path):
+    (tmp_path / "vocab.json").write_text('["a", "b"]')
+    code = (
+        "import sys; from rnneval.text import Vocabulary; Vocabulary.from_file(sys.argv[1]); "
+        "print({'tokenizers', 'sentencepiece'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "vocab.json")],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    assert done.stdout.strip() == "set()"
+
+
+def test_no_file_is_opened_by_a_library(tmp_path, monkeypatch):
+    """What the libraries get is bytes that were looked at: neither opens a path or an address of its own."""
+    import socket
+
+    def refuse(*_, **__):
+        raise AssertionError("a connection")
+
+    paths = [zoo.write("gpt2", tmp_path), zoo.write("spm_bpe", tmp_path)]
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    opened = []
+    real = builtins.open
+    monkeypatch.setattr(builtins, "open", lambda *given, **named: opened.append(given[0]) or real(*given, **named))
+    for path in paths:
+        Vocabulary.from_file(path)
+    assert opened == []
