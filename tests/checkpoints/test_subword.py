@@ -1,0 +1,124 @@
+"""A model of word pieces from its file to its record, and against a model of characters on the same text."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.cli.main import run as rnneval_run
+from rnneval.errors import VocabularyError
+from tests.oracles import stack_of
+from tests.text.subword import zoo
+
+WORDS = ["to", "be", "or", "not", "that", "is", "the", "question", "whether", "'tis", "nobler", "and", "outrageous"]
+
+
+def model_of(width, seed=0):
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            keras.layers.Embedding(width, 4),
+            keras.layers.GRU(5, return_sequences=True),
+            keras.layers.Dense(width),
+        ]
+    )
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(0, 0.6, w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.fixture(scope="module")
+def text():
+    return " ".join(np.random.default_rng(5).choice(WORDS, 9000).tolist())
+
+
+@pytest.fixture
+def folder(tmp_path, text):
+    (tmp_path / "text.txt").write_text(text)
+    (tmp_path / "short.txt").write_text(text[:900])
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "file"), [("gpt2", "tokenizer.json"), ("spm_bpe", "spm.model")])
+def test_the_total_is_that_of_the_float64_loop_over_the_librarys_ids(folder, text, name, file):
+    path = zoo.write(name, folder).rename(folder / file)
+    ids = zoo.ids_of(name, text[:900])
+    width = zoo.processor(name).get_piece_size() if name in zoo.PIECES else zoo.huggingface(name).get_vocab_size()
+    model = model_of(width)
+    model.save(folder / "model.keras")
+    _, embedding, gru, dense = [None, *model.layers]
+    total = float(stack_of(embedding, [gru], dense).losses(ids).sum())
+    lm = rnneval.open(folder / "model.keras", vocabulary=path)
+    found = rnneval.evaluate(lm, folder / "short.txt", check=False, losses=folder / "losses.parquet")
+    assert found.total_nats == pytest.approx(total, rel=1e-6)
+    assert found.scores["bits_per_char"].value == pytest.approx(
+        total / np.log(2) / found.text.scored_characters, rel=1e-6
+    )
+    assert found.signature.startswith(f"tok:subword-{lm.vocabulary.sha256[:8]}|")
+    assert (found.tokens.total, found.vocabulary.sha256) == (len(ids), lm.vocabulary.sha256)
+    beside = rnneval.open(folder / "model.keras")  # found by its name
+    assert beside.vocabulary.sha256 == lm.vocabulary.sha256
+    with pytest.raises(VocabularyError, match=f"has {width:,} tokens .*, the model has {width + 3:,} outputs"):
+        rnneval.wrap(model_of(width + 3), vocabulary=lm.vocabulary)
+
+
+def test_the_command_line_opens_and_evaluates_it_and_says_what_does_not_fit(folder, text, capsys):
+    zoo.write("metaspace", folder).rename(folder / "tokenizer.json")
+    model_of(zoo.huggingface("metaspace").get_vocab_size()).save(folder / "model.keras")
+    assert rnneval_run(["open", str(folder / "model.keras"), "--format", "json"]) == 0
+    opened = json.loads(capsys.readouterr().out)
+    assert opened["vocabulary"]["source"] == str(folder / "tokenizer.json")
+    assert rnneval_run(["open", str(folder / "model.keras"), "--vocab", str(folder / "tokenizer.json")]) == 0
+    assert "tokenizer.json" in capsys.readouterr().out.replace("\n", "")
+    command = ["evaluate", str(folder / "model.keras"), str(folder / "short.txt"), "--no-check", "--no-states"]
+    assert rnneval_run([*command, "--tokens", "subword", "--format", "json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["signature"].startswith("tok:subword-")
+    (folder / "chars.json").write_text(json.dumps(sorted(set(text))))
+    (folder / "tokenizer.json").write_text('{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "b"}')
+    for vocabulary, message in (("chars.json", "the model has"), ("tokenizer.json", "not whole JSON")):
+        code = rnneval_run([*command, "--vocab", str(folder / vocabulary), "--tokens", "subword"])
+        captured = capsys.readouterr()
+        assert (code, captured.out, captured.err.count("\n")) == (2, "", 1)
+        assert message in captured.err
+
+
+def test_a_panic_of_the_library_is_one_line_on_the_command_line(folder, capfd):
+    plain = json.loads(zoo.huggingface("gpt2").to_str())
+    plain["pre_tokenizer"] = {"type": "FixedLength", "length": 0}
+    (folder / "tokenizer.json").write_text(json.dumps(plain))
+    model_of(zoo.huggingface("gpt2").get_vocab_size()).save(folder / "model.keras")
+    code = rnneval_run(["evaluate", str(folder / "model.keras"), str(folder / "short.txt"), "--no-check"])
+    captured = capfd.readouterr()
+    assert (code, captured.out, captured.err.count("\n")) == (2, "", 1)
+    assert "tokenizers cannot encode the text (chunk size must be non-zero)" in captured.err
+
+
+def test_pieces_against_characters_on_the_same_text(folder, text):
+    """Both models guess evenly, so every loss is the logarithm of a width, and the difference is in closed form."""
+    zoo.write("gpt2", folder).rename(folder / "tokenizer.json")
+    letters = sorted(set(text))
+    runs = {}
+    for name, width, vocabulary in (
+        ("char", len(letters), letters),
+        ("pieces", zoo.huggingface("gpt2").get_vocab_size(), folder / "tokenizer.json"),
+    ):
+        model = model_of(width)
+        model.layers[-1].set_weights([np.zeros_like(w) for w in model.layers[-1].get_weights()])
+        model.save(folder / f"{name}.keras")
+        lm = rnneval.open(folder / f"{name}.keras", vocabulary=vocabulary)
+        runs[name] = rnneval.evaluate(lm, folder / "text.txt", check=False, states=False)
+    assert runs["char"].blocks.bytes == runs["pieces"].blocks.bytes
+    gate = rnneval.gate(runs["pieces"], baseline=runs["char"], allow={"bits_per_char": "+0.01"})
+    comparison = gate.comparisons[0]
+    first = runs["char"].blocks.bytes[0]  # left out: the first token, unscored, has another length on the other side
+    offsets = zoo.offsets_of("gpt2", text)
+    tokens = sum(start >= first for start, _ in offsets)
+    width = zoo.huggingface("gpt2").get_vocab_size()
+    wanted = tokens * np.log2(width) / (len(text) - first) - np.log2(len(letters))
+    assert comparison.difference == pytest.approx(wanted, rel=1e-6)
+    assert gate.verdict == ("pass" if wanted < 0 else "fail")
+    refused = rnneval.gate(runs["pieces"], baseline=runs["char"])
+    assert refused.verdict == "not comparable"
+    assert "other tokens" in refused.reason
