@@ -31,7 +31,7 @@ def model_of(width, seed=0):
 
 @pytest.fixture(scope="module")
 def text():
-    return " ".join(np.random.default_rng(5).choice(WORDS, 9000).tolist())
+    return "To " + " ".join(np.random.default_rng(5).choice(WORDS, 9000).tolist())
 
 
 @pytest.fixture
@@ -114,6 +114,7 @@ def test_pieces_against_characters_on_the_same_text(folder, text):
     comparison = gate.comparisons[0]
     first = runs["char"].blocks.bytes[0]  # left out: the first token, unscored, has another length on the other side
     offsets = zoo.offsets_of("gpt2", text)
+    assert offsets[0] == (0, 2)
     tokens = sum(start >= first for start, _ in offsets)
     width = zoo.huggingface("gpt2").get_vocab_size()
     wanted = tokens * np.log2(width) / (len(text) - first) - np.log2(len(letters))

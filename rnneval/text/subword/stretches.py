@@ -138,10 +138,11 @@ def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | N
     theirs = right.ends + shift
     mine, other = (slice(*np.searchsorted(ends, [low, high], side="right")) for ends in (left.ends, theirs))
     ends = left.ends[mine]
-    if len(ends) < 2 or not np.array_equal(ends, theirs[other]):
+    if len(ends) < 3 or not np.array_equal(ends, theirs[other]):
         return None
     if not np.array_equal(left.ids[mine], right.ids[other]):
         return None
-    lead = (np.frombuffer(shared, np.uint8)[ends[:-1] - shift] & 0xC0) != 0x80
-    places = ends[:-1][lead & (ends[:-1] < ends[1:])]
+    inner = ends[1:-1]
+    lead = (np.frombuffer(shared, np.uint8)[inner - shift] & 0xC0) != 0x80
+    places = inner[lead & (ends[:-2] < inner) & (inner < ends[2:])]  # and none there shares its character with the next
     return int(places[-1]) if len(places) else None

@@ -40,7 +40,7 @@ def encoded(text, name, **more):
 
 
 @pytest.mark.parametrize("name", zoo.ALL)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(text=long_texts, window=st.integers(100, 300))
 def test_in_pieces_as_whole(name, text, window):
     wanted = zoo.ids_of(name, text)
