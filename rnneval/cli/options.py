@@ -81,6 +81,7 @@ class MeasureOptions:
     segment: int | None
     pad: bool
     streams: str
+    kernel: str
     tolerance: float
     seed: int
     fit_on: tuple[str, ...]
@@ -95,6 +96,7 @@ class MeasureOptions:
             "segment": self.segment,
             "pad": self.pad,
             "streams": int(self.streams) if self.streams.isdecimal() else self.streams,
+            "kernel": self.kernel,
             "tolerance": self.tolerance,
             "seed": self.seed,
             "fit_on": self.fit_on or None,
@@ -188,6 +190,13 @@ _MEASURE = (
     click.option("--pad", is_flag=True, help="Of a window model, score the tokens before the first whole window, too."),
     click.option(
         "--streams", default="auto", show_default=True, metavar="N|auto", help="Rows side by side; changes no result."
+    ),
+    click.option(
+        "--kernel",
+        type=click.Choice(["auto", "hoisted", "layers"]),
+        default="auto",
+        show_default=True,
+        help="What runs the recurrent layers; layers: the model's own code, slower.",
     ),
     click.option(
         "--tolerance", default=1e-5, show_default=True, help="When two states count as equal; 0: to the last digit."

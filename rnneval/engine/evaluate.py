@@ -33,6 +33,7 @@ def evaluate(
     segment: int | None = None,
     pad: bool = False,
     streams: int | str = "auto",
+    kernel: str = "auto",
     tolerance: float = TOLERANCE,
     seed: int = 0,
     fit_on: Paths | None = None,
@@ -58,6 +59,8 @@ def evaluate(
         segment: Tokens of a row in one step; with `carry` it changes no result.
         pad: For a window model: score the tokens before the first whole window too, after ids 0.
         streams: Rows side by side; changes no valid result. `auto` chooses from the length of the text.
+        kernel: What runs the recurrent layers: `layers`, the model's own code; `hoisted`, the same formulas with all
+            that does not depend on the state taken out of the loop over time; `auto` chooses from sizes.
         tolerance: When two states count as equal, as |Δ| / (1 + |s|) in every unit; 0 asks for equality.
         seed: Which row is audited.
         fit_on: Text on which baselines that learn are fitted (unigram).
@@ -81,7 +84,7 @@ def evaluate(
         part=part, normalize=normalize, newlines=newlines, documents=documents, unknown=unknown, tokens=tokens
     )
     stateful = StateOptions(state=state, segment=segment, window=lm.window, pad=pad)
-    how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress)
+    how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress, kernel=kernel)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
     whole = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at

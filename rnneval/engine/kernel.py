@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from rnneval.engine.arrangement import PLAIN, Arrangement
 from rnneval.engine.plan import Shape
 from rnneval.engine.states import Packing, Vectors
 from rnneval.engine.watch import Watch, plain_step
@@ -35,10 +36,18 @@ class Stepped(NamedTuple):
 class Kernel:
     """A model compiled for steps of one shape."""
 
-    def __init__(self, lm: RecurrentLM, packing: Packing, shape: Shape, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        lm: RecurrentLM,
+        packing: Packing,
+        shape: Shape,
+        watch: Watch | None = None,
+        arrangement: Arrangement = PLAIN,
+    ) -> None:
         self.shape = shape
-        self._lm, self._packing = lm, packing
+        self._lm, self._packing, self._arrangement = lm, packing, arrangement
         self._step = plain_step if watch is None else watch.step
+        self._part_of = tf.function(self._part, autograph=False)  # parts of one size are traced once
         self._run = tf.function(self._graph, autograph=False)
 
     def step(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors) -> Stepped:
@@ -58,7 +67,16 @@ class Kernel:
         return Stepped(Predicted(nats, confidence.astype(np.float32), rank), after.numpy(), _arrays(inside))
 
     def _graph(self, ids: Any, targets: Any, states: Any) -> Any:
-        logits, after, inside = self._step(self._lm, ids, self._packing.unpack(states))
+        """Nothing passes between the parts of the rows, so TensorFlow runs them at the same time."""
+        divided = list(self._arrangement.divided(ids, targets, states))
+        if len(divided) == 1:
+            return self._part(*divided[0])
+        parts = [self._part_of(*part) for part in divided]
+        return tf.nest.map_structure(lambda *rows: tf.concat(rows, axis=0), *parts)
+
+    def _part(self, ids: Any, targets: Any, states: Any) -> Any:
+        with self._arrangement.running():
+            logits, after, inside = self._step(self._lm, ids, self._packing.unpack(states))
         return *scored(logits, targets), self._packing.pack(after), inside
 
 
@@ -95,11 +113,27 @@ def scored(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
     """Score targets `(rows, time)` under logits `(rows, time, V)`: loss in nats, top-1 confidence, rank.
 
     The loss is by log-softmax of the logits, never the log of a softmax. A tie is broken as argmax breaks it, for the
-    lower id.
+    lower id. Each pass over the logits counts: V may be large.
     """
-    log_p = tf.nn.log_softmax(logits)
-    target = tf.gather(log_p, targets, batch_dims=2)
-    beats = log_p > target[..., None]
-    ties = (log_p == target[..., None]) & (tf.range(tf.shape(logits)[-1]) < targets[..., None])
-    rank = tf.math.count_nonzero(beats | ties, axis=-1, dtype=tf.int32)
-    return -target, tf.exp(tf.reduce_max(log_p, axis=-1)), rank
+    top = tf.reduce_max(logits, axis=-1)
+    log_sum = tf.math.log(tf.reduce_sum(tf.exp(logits - top[..., None]), axis=-1))  # Σ ≥ 1: its logarithm is ≥ 0
+    target = tf.gather(logits, targets, batch_dims=2)
+    return (top - target) + log_sum, tf.exp(-log_sum), _rank(logits, targets, target)
+
+
+def _rank(logits: Any, targets: Any, target: Any) -> Any:
+    """How many ids come before the target: those with more, and of those with as much the lower ones.
+
+    Signs say how many have more, and whether any has as much; only then, which is rare, those are looked at.
+    """
+    signs = tf.sign(logits - target[..., None])
+    more, differing = tf.reduce_sum(signs, axis=-1), tf.reduce_sum(tf.abs(signs), axis=-1)
+    above = tf.cast((more + differing) / 2, tf.int32)  # whole numbers up to V, exact in float32
+    width = tf.shape(logits)[-1]
+
+    def with_ties() -> Any:
+        earlier = (logits == target[..., None]) & (tf.range(width) < targets[..., None])
+        return above + tf.reduce_sum(tf.cast(earlier, tf.int32), axis=-1)
+
+    tied = tf.reduce_any(differing < tf.cast(width - 1, differing.dtype))
+    return tf.cond(tied, with_ties, lambda: above)

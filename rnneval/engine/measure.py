@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rnneval.engine.arrangement import arranged
 from rnneval.engine.collect import Collector
 from rnneval.engine.losses import losses_written
 from rnneval.engine.observations import Observations
@@ -29,6 +30,8 @@ class Measured:
     stitched: Stitched
     state_signature: str
     seconds: float
+    kernel: str
+    """What ran: see `Arrangement.said`."""
 
     @property
     def total_nats(self) -> float | None:
@@ -57,14 +60,20 @@ def measure(
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     collected = Collector(text.blocks, lm.width)
     with Observations(np.float64 if lm.output_kind == "probabilities" else np.float32) as observations:
-        runner = Runner(lm, text, shape, padded=how.padded, watch=watch)
+        arrangement = arranged(lm, how.kernel)
+        runner = Runner(lm, text, shape, padded=how.padded, watch=watch, arrangement=arrangement)
         began = time.perf_counter()
         stitched = Stitching(runner, stitch, observations, how.tolerance, watch).run(how.progress)
         seconds = time.perf_counter() - began
         _show(lm, text, observations, collected, losses, unscored=stateful.unscored)
     _require_positive(lm, collected)
     return Measured(
-        collected=collected, shape=shape, stitched=stitched, state_signature=stateful.signature, seconds=seconds
+        collected=collected,
+        shape=shape,
+        stitched=stitched,
+        state_signature=stateful.signature,
+        seconds=seconds,
+        kernel=arrangement.said,
     )
 
 

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnneval.engine.kernel import Predicted
 from rnneval.errors import TextError
@@ -20,7 +19,8 @@ class Observations:
 
     def __init__(self, nats_dtype: Any = np.float32) -> None:
         self._dtype = np.dtype([("nats", nats_dtype), ("confidence", "<f4"), ("rank", "<i4")])
-        self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed by __exit__
+        # Each write goes to a place of its own, so a buffer would only be emptied.
+        self._file: Any = tempfile.TemporaryFile(prefix="rnneval-", buffering=0)  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> Self:
         return self
@@ -40,7 +40,9 @@ class Observations:
         rows["nats"], rows["confidence"], rows["rank"] = predicted
         try:
             self._file.seek(position * self._dtype.itemsize)
-            self._file.write(rows.data)
+            rest: Any = rows.view(np.uint8).data
+            while rest:  # the system may take less at a time
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise TextError(
                 f"{tempfile.gettempdir()}: cannot hold {self._dtype.itemsize} bytes a token: "
@@ -49,9 +51,9 @@ class Observations:
 
     def get(self, start: int, stop: int) -> Predicted:
         """Read positions start to stop; one that was never written is zero."""
-        self._file.seek(start * self._dtype.itemsize)
-        raw = self._file.read((stop - start) * self._dtype.itemsize)
         rows = np.zeros(stop - start, self._dtype)
-        held: NDArray[Any] = np.frombuffer(raw, self._dtype)
-        rows[: len(held)] = held
+        self._file.seek(start * self._dtype.itemsize)
+        rest: Any = rows.view(np.uint8).data
+        while rest and (given := self._file.readinto(rest)):
+            rest = rest[given:]
         return Predicted(rows["nats"], rows["confidence"], rows["rank"])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rnneval.engine.arrangement import require_kernel
 from rnneval.engine.plan import Spans, automatic_rows, carried_spans, reset_spans
 from rnneval.engine.stitch import Progress
 from rnneval.errors import UsageError
@@ -66,8 +67,11 @@ class Streaming:
     progress: Progress | None
     padded: bool = True
     """Whether short segments may be filled up; not for a model that sees the future."""
+    kernel: str = "auto"
+    """What runs the recurrent layers: `auto`, `hoisted` or `layers`."""
 
     def __post_init__(self) -> None:
+        require_kernel(self.kernel)
         if self.streams != "auto" and not (isinstance(self.streams, int) and self.streams >= 1):
             raise UsageError(f"--streams {self.streams!r} is not a number of rows: give auto or at least 1")
         if not 0 <= self.tolerance <= 1:

@@ -169,7 +169,7 @@ def _streams(measured: Measured) -> Streams:
     return Streams(
         count=measured.shape.rows,
         segment=measured.shape.segment,
-        kernel="model",
+        kernel=measured.kernel,
         tolerance=stitched.tolerance if stitched.forgetting else None,
         passes=stitched.passes,
         tokens_rerun=stitched.tokens_rerun,

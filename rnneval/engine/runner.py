@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.engine.arrangement import PLAIN, Arrangement
 from rnneval.engine.kernel import Kernel, Predicted, Stepped, WholeStateKernel
 from rnneval.engine.plan import Shape
 from rnneval.engine.states import Packing, Vectors
@@ -15,6 +16,8 @@ from rnneval.engine.watch import Watch
 from rnneval.models.lm import RecurrentLM
 
 _FEW = 4  # rows below which a narrower step is compiled: one row left over must not cost what all of them do
+
+_AHEAD = 8  # steps for which a row reads ids at once
 
 
 class Ids(Protocol):
@@ -37,6 +40,17 @@ class Job:
     """`(D,)`."""
     boundary: int = 0
     """Segments read so far."""
+    _ids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    _from: int = 0
+    """Ids read ahead, and the position of the first."""
+
+    def ids(self, text: "Ids", count: int) -> NDArray[np.int32]:
+        """Give the next `count` inputs and the last one's target, `(count + 1,)`; a text is read some steps ahead."""
+        start = self.at - self._from
+        if start + count >= len(self._ids):
+            stop = min(self.stop + 1, self.at + _AHEAD * count + 1)
+            self._ids, self._from, start = text.ids(self.at, stop), self.at, 0
+        return self._ids[start : start + count + 1]
 
 
 class Boundary(NamedTuple):
@@ -59,7 +73,14 @@ class Runner:
     """Runs jobs over a text with steps of at most one shape."""
 
     def __init__(
-        self, lm: RecurrentLM, text: Ids, shape: Shape, *, padded: bool = True, watch: Watch | None = None
+        self,
+        lm: RecurrentLM,
+        text: Ids,
+        shape: Shape,
+        *,
+        padded: bool = True,
+        watch: Watch | None = None,
+        arrangement: Arrangement = PLAIN,
     ) -> None:
         """Take a model and a text; without padding, a last short segment is a step of its own length.
 
@@ -69,7 +90,7 @@ class Runner:
         self._lm, self._text, self.shape, self._padded = lm, text, shape, padded
         self._kernels: dict[Shape, Kernel | WholeStateKernel] = {}
         self._packing = Packing.of(lm) if lm.mixable else None
-        self._watch = watch
+        self._watch, self._arrangement = watch, arrangement
 
     def start(self) -> Vectors:
         """Give the model's initial state, `(D,)`."""
@@ -109,7 +130,7 @@ class Runner:
         """Inputs and targets in one array `(rows, segment + 1)`; what is missing repeats an id and is not counted."""
         both = np.zeros((shape.rows, shape.segment + 1), np.int32)
         for row, (job, count) in enumerate(zip(jobs, counts, strict=True)):
-            both[row, : count + 1] = self._text.ids(job.at, job.at + count + 1)
+            both[row, : count + 1] = job.ids(self._text, count)
             both[row, count + 1 :] = both[row, count]
         return both
 
@@ -120,7 +141,7 @@ class Runner:
             self._kernels[shape] = (
                 WholeStateKernel(self._lm, shape, self._watch)
                 if self._packing is None
-                else Kernel(self._lm, self._packing, shape, self._watch)
+                else Kernel(self._lm, self._packing, shape, self._watch, self._arrangement)
             )
         return self._kernels[shape]
 

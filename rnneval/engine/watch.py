@@ -19,7 +19,7 @@ class Watched(NamedTuple):
     logits: Any
     state: tuple[Any, ...]
     inside: Any
-    """Any nest of tensors; () for nothing."""
+    """Any nest of tensors whose first axis is the rows; () for nothing."""
 
 
 class Watch(Protocol):
@@ -29,7 +29,7 @@ class Watch(Protocol):
     """Numbers kept for a stretch of segments, for each number of the state: bounds how many stretches are kept."""
 
     def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
-        """Run the model in a graph, and look."""
+        """Run the model in a graph, and look; the rows may come in several parts, each in a call of its own."""
         ...
 
     def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rnneval.models.hoisted import HoistedLoop
 from rnneval.models.layers import Unit
 from rnneval.models.passages import overridden
 
@@ -126,6 +127,12 @@ def _layer_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
         if reason:
             seen.missing[unit.name] = reason
             return original(sequences, initial_state, mask, training)
+        if isinstance(original, HoistedLoop) and nudge is None:
+            looped = original.loop(sequences, initial_state, mask, training=training, courses=True)
+            if looped is not None:  # its states are there anyway
+                before = tuple(keras.tree.flatten(initial_state))
+                seen.runs.append(UnitCourse(unit=unit, inputs=sequences, before=before, states=looped.courses))
+                return looped.last, looped.outputs, looped.new
         probe = _ProbeCell(layer, training=training, inputs=int(sequences.shape[-1]), nudged=nudge is not None)
         fed = sequences if nudge is None else tf.concat([sequences, tf.cast(nudge, sequences.dtype)], axis=-1)
         with ExitStack() as stack:

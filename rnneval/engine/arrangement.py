@@ -1,0 +1,81 @@
+"""Which kernel runs, and how many parts of the rows at the same time: chosen from sizes, never by a clock.
+
+The figures stand in docs/speed.md, and benchmarks/speed_kernels.py measures them. Kernels differ in the last digits, so
+a choice by a clock would make a run that cannot be repeated.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from rnneval.errors import UsageError
+from rnneval.models.hoisted import Hoisting, why_own
+from rnneval.models.lm import RecurrentLM
+
+KERNELS = ("auto", "hoisted", "layers")
+_ROWS_A_PART = 64
+"""Rows below which a part's products are too narrow to be worth another part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrangement:
+    """How a model is run in the graph of a step."""
+
+    parts: int = 1
+    """Into how many parts rows are divided at the most, which run at the same time."""
+    hoisting: Hoisting | None = None
+    """Which loops are hoisted; None: every layer runs its own."""
+
+    def divided(self, *tensors: Any) -> Iterator[tuple[Any, ...]]:
+        """Divide tensors of the same rows; few rows stay together."""
+        rows = tensors[0].shape[0]
+        parts = max(1, min(self.parts, rows // _ROWS_A_PART))
+        sizes = [rows * (k + 1) // parts - rows * k // parts for k in range(parts)]
+        yield from zip(*(tf.split(tensor, sizes) if parts > 1 else [tensor] for tensor in tensors), strict=True)
+
+    def running(self) -> AbstractContextManager[None]:
+        """Run the model in the block as arranged."""
+        return nullcontext() if self.hoisting is None else self.hoisting.running()
+
+    @property
+    def said(self) -> str:
+        """What ran, for the record: `hoisted`, `layers`, or who did which and why."""
+        if self.hoisting is None or not self.hoisting.ran:
+            return "layers"
+        if not self.hoisting.own:
+            return "hoisted"
+        own = "; ".join(f"{name}: {why}" for name, why in self.hoisting.own.items())
+        return f"hoisted ({', '.join(sorted(self.hoisting.ran))}), layers ({own})"
+
+
+PLAIN = Arrangement()
+
+
+def require_kernel(name: str) -> None:
+    """Refuse a kernel that is not known.
+
+    Raises:
+        UsageError: it names those that are.
+    """
+    if name not in KERNELS:
+        raise UsageError(f"--kernel {name!r} is not known: give {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
+
+
+def arranged(lm: RecurrentLM, kernel: str) -> Arrangement:
+    """Choose how a model is run.
+
+    Where TensorFlow sees a GPU, `auto` leaves Keras' layers their cuDNN loops.
+    """
+    gpu = bool(tf.config.list_logical_devices("GPU"))
+    if kernel == "layers" or (kernel == "auto" and gpu) or all(why_own(unit) for unit in lm.units):
+        return PLAIN if kernel == "layers" or gpu else Arrangement(parts=_abreast())
+    return Arrangement(parts=1 if gpu else _abreast(), hoisting=Hoisting(model=lm.model, units=lm.units))
+
+
+def _abreast() -> int:
+    """As many parts as there are cores: a small model's operations are too short to be shared by two."""
+    return max(1, min(4, os.cpu_count() or 1))
