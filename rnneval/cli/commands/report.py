@@ -107,7 +107,7 @@ def _write(out: str, page: "Page", given: "list[Given]") -> None:
     from rnneval.recordfile import write_text
     from rnneval.render.report import draw, html_of
 
-    write_text(html_of(page, draw(given)), out)
+    write_text(html_of(page, draw(page, given)), out)
 
 
 def _encoded(page: "Page") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.recordfile import Record, read, read_table
-from rnneval.records._base import Stored
+from rnneval.records._base import Shown
 
 TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
@@ -59,7 +59,7 @@ def source_of(given: Any) -> Any:
     """
     if isinstance(given, str | os.PathLike):
         return load(given)
-    if isinstance(given, Stored | Table):
+    if isinstance(given, Shown | Table):
         return given
     if hasattr(given, "columns") and hasattr(given, "groupby"):
         return Table(schema=_told(given.columns), frame=given)

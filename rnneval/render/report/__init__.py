@@ -1,7 +1,7 @@
 """Records in, one self-contained HTML page out.
 
-`page_of(given)` says what there is to say, `draw(given)` draws the figures, `html_of(page, drawn)` writes the page: a
-value, images and text, and no disk is touched.
+`page_of(given)` says what there is to say, `draw(page, given)` draws its figures, `html_of(page, drawn)` writes it:
+a value, images and text, and no disk is touched.
 """
 
 from rnneval.render.report.blocks import Page

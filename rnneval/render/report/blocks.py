@@ -121,6 +121,8 @@ class Picture(Value, frozen=True, kw_only=True, tag="picture"):
     alt: str
     reading: str
     """One sentence on how to read it."""
+    more: str
+    """The rest of it."""
 
 
 class Part(Value, frozen=True, kw_only=True, tag="part"):

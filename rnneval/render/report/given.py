@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rnneval.render.figures import Figure
 
 R = TypeVar("R")
+_SIDE_BY_SIDE = 12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,14 +22,14 @@ class Given:
 
     name: str
     record: Any
-    """A record, a `rnneval.render.figures.Table` or a `rnneval.gates.ranking.Ranking`."""
+    """A record, a `rnneval.render.figures.Table`, a `rnneval.gates.ranking.Ranking`, or several runs (`together`)."""
 
     @cached_property
     def figures(self) -> "tuple[Figure, ...]":
         """What can be drawn of it."""
         from rnneval.render.figures import figures_of
 
-        return () if isinstance(self.record, Ranking) else tuple(figures_of(self.record))
+        return tuple(figures_of(self.record))
 
     @property
     def label(self) -> str:
@@ -91,6 +92,16 @@ def subjects(given: Sequence[Given]) -> tuple[Subject, ...]:
             groups.setdefault(sha, []).append(each)
     names = _names(list(groups.values()))
     return tuple(Subject(name=name, given=tuple(group)) for name, group in zip(names, groups.values(), strict=True))
+
+
+def together(given: Sequence[Given]) -> tuple[Given, ...]:
+    """Give runs of several models that compare as one: some figures show them side by side."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for model in subjects(given):
+        for run in model.scored:
+            groups.setdefault((run.text.sha256, run.signature), []).append(run)
+    several = (runs for runs in groups.values() if 1 < len(runs) <= _SIDE_BY_SIDE)
+    return tuple(Given(name=f"together/{number}", record=runs) for number, runs in enumerate(several))
 
 
 def checkpoint_hash(given: Given) -> str | None:

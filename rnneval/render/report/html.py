@@ -90,7 +90,9 @@ def _markdown(text: str) -> Markup:
     rendered = MarkdownIt("commonmark", {"html": False}).disable("image").render(text)
     # Headings of the text are no headings of the page: the outline stays the page's own.
     outlined = re.sub(r"<(/?)h[1-6]>", lambda tag: f"<{tag[1]}p{'' if tag[1] else ' class=label'}>", rendered)
-    return Markup(outlined)  # noqa: S704 - markdown-it escapes
+    # What may be moved sideways must be reached by keyboard.
+    reached = outlined.replace("<pre>", '<pre tabindex="0" role="region" aria-label="Example">')
+    return Markup(reached)  # noqa: S704 - markdown-it escapes
 
 
 def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:

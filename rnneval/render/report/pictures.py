@@ -2,19 +2,21 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
 from rnneval.render.figures import Figure, Table
-from rnneval.render.report.blocks import Fact, Picture
-from rnneval.render.report.given import Given
+from rnneval.render.report.blocks import Block, Fact, Fold, Page, Part, Picture
+from rnneval.render.report.compact import compact
+from rnneval.render.report.given import Given, together
 
-WIDTH = 460
-"""CSS pixels a figure is drawn at: a column of the page; on a phone it shrinks by a quarter and can still be read."""
+WIDTH = 560
+"""CSS pixels a figure is drawn at; in a column it shrinks a little, and on a phone it is moved sideways."""
 
 
-_OF_NUMBERS = frozenset({"calibration", "loss_over_text", "surprise"})
+OF_NUMBERS = frozenset({"calibration", "loss_over_text", "passage"})
+OF_BASELINES = frozenset({"baselines"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,30 +41,41 @@ def facts_of_table(given: Given) -> list[Fact]:
     return [*rows, Fact(name="rows", text=f"{len(given.record.frame):,}")]
 
 
-def pictures(*given: Given, of_numbers: bool | None = None) -> tuple[Picture, ...]:
+def pictures(*given: Given, only: Collection[str] = (), without: Collection[str] = ()) -> tuple[Picture, ...]:
     """Give a block a figure; where two records can give the same figure, the first does.
 
     Args:
         given: Records of one model.
-        of_numbers: Only figures that belong to the numbers, or only all others; by default every one.
+        only: The names of the figures that are wanted; by default all.
+        without: The names of those that are not.
     """
     found: dict[str, Picture] = {}
     for each in given:
         for figure in each.figures:
-            if of_numbers is None or (figure.name in _OF_NUMBERS) == of_numbers:
+            if (not only or figure.name in only) and figure.name not in without:
                 found.setdefault(figure.name, _picture(each, figure))
     return tuple(found.values())
 
 
-def draw(given: Iterable[Given]) -> Mapping[str, Drawn]:
-    """Draw everything that can be drawn, by key: the slow part of a report."""
-    return {_key(each, figure): _drawn(figure) for each in given for figure in each.figures}
+def draw(page: Page, given: Sequence[Given]) -> Mapping[str, Drawn]:
+    """Draw the figures of a page, by key: the slow part of a report."""
+    wanted = {picture.key for section in page.sections for picture in _pictures_in(section.blocks)}
+    known = {_key(each, figure): figure for each in (*given, *together(given)) for figure in each.figures}
+    return {key: _drawn(figure) for key, figure in known.items() if key in wanted}
+
+
+def _pictures_in(blocks: Sequence[Block]) -> Iterator[Picture]:
+    for block in blocks:
+        if isinstance(block, Picture):
+            yield block
+        elif isinstance(block, Part | Fold):
+            yield from _pictures_in(block.blocks)
 
 
 def _drawn(figure: Figure) -> Drawn:
     from rnneval.render.figures import svg
 
-    light, dark = (svg(figure, width=WIDTH, dark=dark, titled=False) for dark in (False, True))
+    light, dark = (compact(svg(figure, width=WIDTH, dark=dark, titled=False)) for dark in (False, True))
     return Drawn(light=light, dark=dark, width=WIDTH, height=round(WIDTH * _ratio(light)))
 
 
@@ -72,7 +85,14 @@ def _ratio(svg: str) -> float:
 
 
 def _picture(given: Given, figure: Figure) -> Picture:
-    return Picture(key=_key(given, figure), title=figure.title, alt=figure.alt, reading=_reading(figure.name))
+    first, _, rest = _reading(figure.name).partition(". ")
+    return Picture(
+        key=_key(given, figure),
+        title=figure.title,
+        alt=figure.alt,
+        reading=first if first.endswith(".") else f"{first}.",
+        more=rest,
+    )
 
 
 def _key(given: Given, figure: Figure) -> str:

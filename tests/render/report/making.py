@@ -6,6 +6,7 @@ import numpy as np
 from rnneval.gates import gate
 from rnneval.records import Finding, Gradients, Wiring
 from rnneval.records.gradients import ThroughTime, VariableGradient
+from rnneval.records.run import ContextCurve, Exponent, GateSummary
 from rnneval.records.run import Warning as RunWarning
 from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
 from rnneval.render.report import Given
@@ -49,6 +50,25 @@ def wrong_wiring(**changes):
 
 def good_run(**changes):
     return make_run(LOSSES, checkpoint="models/good.keras", command=["rnneval", "evaluate", "a b.keras"], **changes)
+
+
+def full_run(**changes):
+    """A run whose inside was looked into, too."""
+    gate = GateSummary(mean=0.2, saturated_low=0.64, saturated_high=0.08, time_constant=0.165, every=16)
+    curve = ContextCurve(
+        lengths=(1, 2, 5, 10, 100),
+        nats=(2.65, 2.24, 1.86, 1.8078, 1.8034),
+        extra_error=(0.08, 0.06, 0.02, 0.007, 0.0),
+        whole=1.8034,
+        anchors=256,
+    )
+    return msgspec.structs.replace(
+        good_run(**changes),
+        gates={"gru.update": gate, "gru.reset": gate},
+        lyapunov={"gru": Exponent(value=-0.48, standard_error=0.002, steps=8000)},
+        context=curve,
+        warnings=(RunWarning(code="saturated-layer", message="gru.update: the gate is saturated"),),
+    )
 
 
 def worse_run(**changes):

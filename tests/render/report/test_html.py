@@ -18,6 +18,11 @@ from tests.render.reading import Reader
 from tests.render.report.making import all_kinds, given, good_run, wrong_wiring
 
 
+def whole(records):
+    page = page_of(records)
+    return html_of(page, draw(page, records))
+
+
 def html(records, drawn=None):
     return html_of(page_of(records), {} if drawn is None else drawn)
 
@@ -69,7 +74,7 @@ def test_the_outline_has_no_gap(page):
 
 
 def test_the_same_records_give_the_same_bytes():
-    first, second = (html_of(page_of(records), draw(records)) for records in (all_kinds(), all_kinds()))
+    first, second = (whole(all_kinds()) for _ in range(2))
     assert first == second
 
 
@@ -137,8 +142,8 @@ def test_signs_that_turn_or_hide_text_are_shown(sign, shown):
 
 def test_a_figure_is_there_in_both_looks_with_its_words():
     records = all_kinds()
-    drawn = draw(records)
     page = page_of(records)
+    drawn = draw(page, records)
     reader = Reader(html_of(page, drawn))
     images = reader.all("img")
     assert len(images) == 2 * len(re.findall(r"Picture\(", repr(page))) > 2
@@ -152,8 +157,9 @@ def test_an_svg_reaches_the_page_as_data_and_back():
 
     svg = '<svg xmlns="x">\n<text fill=\'#fff\'>100 % "é" <b></text></svg>'
     records = all_kinds()
-    drawn = {key: Drawn(light=svg, dark=svg, width=1, height=1) for key in draw(records)}
-    sources = {image["src"] for image in Reader(html_of(page_of(records), drawn)).all("img")}
+    page = page_of(records)
+    drawn = {key: Drawn(light=svg, dark=svg, width=1, height=1) for key in draw(page, records)}
+    sources = {image["src"] for image in Reader(html_of(page, drawn)).all("img")}
     assert {unquote(source.removeprefix("data:image/svg+xml,")) for source in sources} == {svg}
 
 

@@ -19,7 +19,7 @@ def section(page, anchor):
 
 
 def inside(blocks, kind):
-    """Every block of a kind, however deep."""
+    """Give every block of a kind, however deep."""
     found = []
     for block in blocks:
         if isinstance(block, kind):
@@ -180,7 +180,7 @@ def test_a_folder_of_runs_is_a_table_best_first_and_the_rest_folds():
 
 def test_baselines_stand_in_the_order_of_what_they_cost():
     run = make_run([1.0] * 128, baselines={"uniform": 4.0, "unigram": 3.0})
-    (rows,) = [texts(t) for t in section(page_of(given(run=run)), "baselines").blocks]
+    (rows,) = [texts(t) for t in inside(section(page_of(given(run=run)), "baselines").blocks, Table)]
     assert [row[:2] for row in rows] == [["model.keras", "1"], ["unigram", "3"], ["uniform", "4"]]
     assert rows[1][3] == "+2.885"  # (3 − 1) nats in bits: 2 / ln 2
 

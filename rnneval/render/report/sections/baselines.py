@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from math import exp, log
 
 from rnneval.records.run import Run
-from rnneval.render.report.blocks import Cell, Section, Table
-from rnneval.render.report.given import Given, Subject, subjects
+from rnneval.render.report.blocks import Cell, Picture, Section, Table
+from rnneval.render.report.given import Given, Subject, subjects, together
+from rnneval.render.report.pictures import OF_BASELINES, pictures
 from rnneval.render.run_table import figure
 
 ORDER = 30
@@ -29,8 +30,15 @@ def section(given: Sequence[Given]) -> Section | None:
         anchor="baselines",
         title="Baselines",
         lead="A model is worth what it saves against one that needs no training.",
-        blocks=tuple(_table(group) for group in groups.values()),
+        blocks=(*_pictures(given), *(_table(group) for group in groups.values())),
     )
+
+
+def _pictures(given: Sequence[Given]) -> tuple[Picture, ...]:
+    """Models that compare stand in one picture; a model that is alone has its own."""
+    side_by_side = together(given)
+    alone = [each for each in given if isinstance(each.record, Run)] if not side_by_side else []
+    return tuple(picture for each in (*side_by_side, *alone[:1]) for picture in pictures(each, only=OF_BASELINES))
 
 
 def _table(group: Sequence[tuple[Subject, Run]]) -> Table:

@@ -1,16 +1,18 @@
 """Did a change help? Verdicts of `rnneval gate`, tables of `rnneval compare`."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 
-from rnneval.gates.ranking import Ranking, Row
+from rnneval.gates.ranking import Ranking, Row, rank
 from rnneval.gates.scales import is_logarithmic
+from rnneval.gates.sides import Named
 from rnneval.gates.words import number
-from rnneval.records import Gate
+from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.gate_words import HEADINGS, about, line, method
 from rnneval.render.report.anchors import anchor
 from rnneval.render.report.blocks import Block, Cell, Fold, Notice, Paragraph, Part, Section, Table
-from rnneval.render.report.given import Given, gates, rankings
+from rnneval.render.report.given import Given, gates, rankings, together
 from rnneval.render.report.pictures import pictures
 from rnneval.render.report.words import KINDS
 
@@ -26,7 +28,9 @@ _SAID = {
 def section(given: Sequence[Given]) -> Section | None:
     """Every verdict and every table of compared runs."""
     parts = [_gate(number, each, gate) for number, (each, gate) in enumerate(gates(given))]
-    parts += [_ranking(number, each, ranking) for number, (each, ranking) in enumerate(rankings(given))]
+    written = rankings(given)
+    ranked = written or [(each, _ranked(each.record)) for each in together(given)]
+    parts += [_ranking(number, each, ranking) for number, (each, ranking) in enumerate(ranked)]
     if not parts:
         return None
     return Section(
@@ -35,6 +39,14 @@ def section(given: Sequence[Given]) -> Section | None:
         lead="Whether a change helped: differences over the same text, with what chance alone could do.",
         blocks=tuple(parts),
     )
+
+
+def _ranked(runs: Sequence[Run]) -> Ranking:
+    """Rank runs that were given without a comparison of them."""
+    paths = [run.checkpoint.path or "model in memory" for run in runs]
+    short = [PurePath(path).name for path in paths]
+    names = short if len(set(short)) == len(short) else paths
+    return rank([Named(name=name, record=run) for name, run in zip(names, runs, strict=True)], blocks=0)
 
 
 def _gate(number: int, given: Given, gate: Gate) -> Part:
@@ -74,7 +86,7 @@ def _reason(comparison: Comparison) -> str:
 
 
 def _ranking(number: int, given: Given, ranking: Ranking) -> Part:
-    blocks: list[Block] = [*pictures(given), _runs(ranking)]
+    blocks: list[Block] = [*pictures(given, only=("comparison",)), _runs(ranking)]
     blocks += [Notice(kind="unsure", title=row.name, text=mark) for row in ranking.rows for mark in row.marks]
     blocks += _changes(ranking)
     blocks += [Notice(kind="unsure", title="Take care", text=warning) for warning in ranking.warnings]
