@@ -31,7 +31,7 @@ class Boundaries:
 
     def put(self, span: int, boundary: int, state: Vectors) -> None:
         """Keep the state `(D,)` of a span after so many segments, or let it go."""
-        if not self._keeps(boundary):
+        if not self.keeps(boundary):
             return
         if boundary not in self._kept:
             self._kept[boundary] = np.empty((len(self._place), len(self._like)), self._like.dtype)
@@ -48,12 +48,13 @@ class Boundaries:
     def stretch(self, boundary: int) -> int:
         """Give the last boundary before this one at which rows are compared: where its stretch of segments begins."""
         before = boundary - 1
-        if self._keeps(before):
+        if self.keeps(before):
             return before
         power = 1 << (before.bit_length() - 1)  # between pairs: the second of the pair at the power of two below
         return max(self._first, power + 1)
 
-    def _keeps(self, boundary: int) -> bool:
+    def keeps(self, boundary: int) -> bool:
+        """Whether the state at a boundary is kept."""
         return boundary <= self._first or _is_power(boundary) or _is_power(boundary - 1)
 
 

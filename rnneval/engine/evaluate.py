@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.inside.states import StateWatch
-from rnneval.engine.measure import measure
+from rnneval.engine.inside.states import States, StateWatch
+from rnneval.engine.measure import Reader, measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.record import Reading, run_record
 from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundness_of
@@ -43,6 +43,7 @@ def evaluate(
     declare: Iterable[str] = (),
     progress: Progress | None = None,
     command: Sequence[str] = (),
+    reader: Reader | None = None,
 ) -> Run:
     """Measure a model on held-out text: every token accounted for, the state carried.
 
@@ -70,6 +71,7 @@ def evaluate(
         declare: What the author means on purpose, for the check: `causal=false`, `stateless=LAYER`, …
         progress: Called with tokens scored and tokens in all.
         command: What to record as the command that repeats it.
+        reader: Who reads the text in the place of this process: see `rnneval.sweeps.spread.workers_reading`.
 
     Returns:
         The run record; `valid` is False where the wiring leaks the future or the batch, or a loss is not finite.
@@ -95,14 +97,18 @@ def evaluate(
             # What such a model gives depends on how the text is divided, and on what stands behind its end.
             how = replace(how, streams=1, padded=False)
             stateful = replace(stateful, segment=stateful.segment or LEAK_SEGMENT)
-        watch = StateWatch(encoded) if states and whole else None
+            reader = None
+        watch = StateWatch(encoded) if states and whole and reader is None else None
         reading = Reading(
-            measured=measure(lm, encoded, stateful, how, losses=losses, watch=watch),
-            states=watch.finish() if watch is not None else None,
+            measured=measure(lm, encoded, stateful, how, losses=losses, watch=watch, reader=reader),
+            states=watch.finish() if watch is not None else _UNSEEN if states and whole else None,
             sound=sound,
             token_by_token=_token_by_token(lm, encoded, sound, how) if sound.leaks else None,
         )
         return run_record(lm, encoded, options, reading, fitted=fitted, command=command)
+
+
+_UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"}, every=1)
 
 
 def _token_by_token(lm: RecurrentLM, text: EncodedText, sound: Soundness, how: Streaming) -> float | None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,12 +23,39 @@ from rnneval.text import EncodedText
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shared:
+    """By whom a text was read, where several processes read it."""
+
+    workers: int
+    chunks: int
+    """Stretches of the text that were tasks of their own."""
+    threads: int
+    """TensorFlow's, a process: 1, unless somebody else had started it with more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """How a text was read."""
+
+    shape: Shape
+    stitched: Stitched
+    kernel: str
+    """What ran: see `Arrangement.said`."""
+    shared: Shared | None = None
+
+
+Reader = Callable[[RecurrentLM, EncodedText, StateOptions, Streaming, Observations], Read]
+"""Reads a text and writes what was predicted of it into the observations."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """What the engine saw, and how it looked."""
 
     collected: Collector
     shape: Shape
     stitched: Stitched
+    shared: Shared | None = None
     state_signature: str
     seconds: float
     kernel: str
@@ -47,34 +75,54 @@ def measure(
     *,
     losses: str | os.PathLike[str] | None = None,
     watch: Watch | None = None,
+    reader: Reader | None = None,
 ) -> Measured:
     """Read a text and add up what is seen; a watch sees more of every step than its losses.
+
+    A reader reads it in the place of this process; it has no watch.
 
     Raises:
         CheckpointError: the model gives probability 0 to what comes, or raises.
         RecordError: the losses cannot be written.
     """
-    spans = stateful.spans(text)
-    shape = shape_for(spans, lm.width, rows=how.rows(lm, spans), segment=stateful.step)
-    stitch = stitch_of(spans, shape, seed=how.seed) if stateful.state == "carry" else Stitch(spans=spans, audited=None)
-    shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     collected = Collector(text.blocks, lm.width)
     with Observations(np.float64 if lm.output_kind == "probabilities" else np.float32) as observations:
-        arrangement = arranged(lm, how.kernel)
-        runner = Runner(lm, text, shape, padded=how.padded, watch=watch, arrangement=arrangement)
         began = time.perf_counter()
-        stitched = Stitching(runner, stitch, observations, how.tolerance, watch).run(how.progress)
+        if reader is None:
+            read = _read_alone(lm, text, stateful, how, observations, watch=watch)
+        else:
+            read = reader(lm, text, stateful, how, observations)
         seconds = time.perf_counter() - began
         _show(lm, text, observations, collected, losses, unscored=stateful.unscored)
     _require_positive(lm, collected)
     return Measured(
         collected=collected,
-        shape=shape,
-        stitched=stitched,
+        shape=read.shape,
+        stitched=read.stitched,
+        shared=read.shared,
         state_signature=stateful.signature,
         seconds=seconds,
-        kernel=arrangement.said,
+        kernel=read.kernel,
     )
+
+
+def _read_alone(
+    lm: RecurrentLM,
+    text: EncodedText,
+    stateful: StateOptions,
+    how: Streaming,
+    observations: Observations,
+    *,
+    watch: Watch | None,
+) -> Read:
+    spans = stateful.spans(text)
+    shape = shape_for(spans, lm.width, rows=how.rows(lm, spans), segment=stateful.step)
+    stitch = stitch_of(spans, shape, seed=how.seed) if stateful.state == "carry" else Stitch(spans=spans, audited=None)
+    shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
+    arrangement = arranged(lm, how.kernel)
+    runner = Runner(lm, text, shape, padded=how.padded, watch=watch, arrangement=arrangement)
+    stitched = Stitching(runner, stitch, observations, how.tolerance, watch=watch).run(how.progress)
+    return Read(shape=shape, stitched=stitched, kernel=arrangement.said)
 
 
 def _show(

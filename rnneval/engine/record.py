@@ -95,10 +95,10 @@ def run_record(
         baselines=base,
         streams=_streams(measured),
         blocks=blocks,
-        states=dict(reading.states.summaries) if reading.states else None,
+        states=(dict(reading.states.summaries) or None) if reading.states else None,
         wiring=sound.summary,
         token_by_token=_token_by_token(reading),
-        timing=_timing(collected, measured.seconds),
+        timing=_timing(measured),
         warnings=(
             *sound.warnings,
             *text.warnings,
@@ -176,16 +176,19 @@ def _streams(measured: Measured) -> Streams:
         largest_state_difference=stitched.largest_state_difference,
         audited_loss_difference=stitched.audited_loss_difference,
         forgetting_length=lengths,
+        workers=None if measured.shared is None else measured.shared.workers,
+        chunks=None if measured.shared is None else measured.shared.chunks,
     )
 
 
-def _timing(collected: Collector, seconds: float) -> Timing:
+def _timing(measured: Measured) -> Timing:
+    seconds, shared = measured.seconds, measured.shared
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return Timing(
         seconds=seconds,
-        tokens_per_second=collected.tokens / max(seconds, 1e-9),
+        tokens_per_second=measured.collected.tokens / max(seconds, 1e-9),
         device=devices[0].device_type,
-        threads=os.cpu_count() or 1,
+        threads=(os.cpu_count() or 1) if shared is None else shared.workers * shared.threads,
     )
 
 
@@ -199,6 +202,12 @@ def _stream_warnings(measured: Measured) -> list[Warning]:
             "end, so they were read one after the other; the result is exact all the same"
         )
         warnings.append(Warning(code="does-not-forget", message=message))
+    if measured.shared is not None and measured.shared.threads != 1:
+        message = (
+            f"a worker's TensorFlow runs with {measured.shared.threads} threads and not with 1: the last digits may "
+            "differ between workers; start them anew"
+        )
+        warnings.append(Warning(code="threads", message=message))
     audited = stitched.audited_loss_difference or 0.0
     if stitched.fragile or audited > ILL_CONDITIONED:
         message = (

@@ -55,13 +55,32 @@ class Stitched:
         return [tokens for tokens in self.forgetting.values() if tokens is not None]
 
 
+@dataclass(kw_only=True)
+class Edges:
+    """What somebody who reads the text before or after needs: the state at either end, and a way to compare."""
+
+    start: Vectors | None = None
+    """From which the first span is read; None: from the model's initial state."""
+    head: dict[int, Vectors] = field(default_factory=dict)
+    """States of the first span by boundary, those that are kept of any span."""
+    last: Vectors | None = None
+    """At the end of the last span."""
+
+
 class Stitching:
     """One stitched run of a model over a text."""
 
     def __init__(
-        self, runner: Runner, stitch: Stitch, seen: Observations, tolerance: float, watch: Watch | None = None
+        self,
+        runner: Runner,
+        stitch: Stitch,
+        seen: Observations,
+        tolerance: float,
+        *,
+        watch: Watch | None = None,
+        edges: Edges | None = None,
     ) -> None:
-        self._runner, self._seen, self._watch = runner, seen, watch
+        self._runner, self._seen, self._watch, self._edges = runner, seen, watch, edges
         self._spans, self._audited = stitch.spans, stitch.audited
         self._start = runner.start()
         self._repaired = np.flatnonzero(self._spans.previous >= 0)
@@ -87,7 +106,7 @@ class Stitching:
     def _first_pass(self, progress: Progress | None) -> None:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
         order = np.argsort(-self._spans.lengths, kind="stable")
-        waiting = deque(self._job(int(span), self._start) for span in order)
+        waiting = deque(self._job(int(span), self._begin(int(span))) for span in order)
         audit = Audit(self, waiting)
         done, total = 0, self._spans.predictions
 
@@ -107,6 +126,11 @@ class Stitching:
         self._runner.run(waiting, at_boundary)
         audit.end()
 
+    def _begin(self, span: int) -> Vectors:
+        """The state that a span is first read from."""
+        given = None if self._edges is None or span > 0 else self._edges.start
+        return self._start if given is None else given
+
     def _job(self, span: int, state: Vectors) -> Job:
         return Job(span=span, at=int(self._spans.starts[span]), stop=int(self._spans.stops[span]), state=state)
 
@@ -122,6 +146,14 @@ class Stitching:
             self._kept.put(job.span, job.boundary, job.state)
         if job.at == job.stop and self._goes_on[job.span]:
             self._last[job.span] = job.state.copy()
+        if self._edges is not None:
+            self._keep_edge(self._edges, job)
+
+    def _keep_edge(self, edges: Edges, job: Job) -> None:
+        if job.span == 0 and self._kept.keeps(job.boundary):
+            edges.head[job.boundary] = job.state.copy()
+        if job.at == job.stop and job.span == len(self._spans) - 1:
+            edges.last = job.state.copy()
 
     def _stale(self) -> list[int]:
         """Spans that were not read from the last state of the one before.

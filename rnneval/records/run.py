@@ -143,6 +143,10 @@ class Streams(Value, frozen=True, kw_only=True):
     largest_state_difference: float | None = None
     audited_loss_difference: float | None = None
     forgetting_length: Forgetting | None = None
+    workers: Count | None = None
+    """Processes that read the text; absent where one did."""
+    chunks: Count | None = None
+    """Stretches of the text that were tasks of their own: by sizes alone, whatever the number of workers."""
 
 
 class Blocks(Value, frozen=True, kw_only=True):

@@ -19,8 +19,6 @@ from rnneval.sweeps.pool import DaskPool
 _PATIENCE = 30  # seconds to wait for a scheduler, and for the first worker
 _ADDRESS = re.compile(r"^(?:(?:tcp|tls|ws|wss)://)?[^/\s:]+:\d+$|^(?:tcp|tls)://\[[0-9a-f:]+\]:\d+$", re.IGNORECASE)
 _SETTINGS: dict[str, Any] = {
-    # A task is tried once more after its worker died, on another; then it is its own fault.
-    "distributed.scheduler.allowed-failures": 1,
     # TensorFlow's memory cannot be spilled, and a worker that is paused for it would never go on.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -66,8 +64,14 @@ def cores() -> int:
 
 
 @contextmanager
-def connected(workers: Workers, *, tasks: int, duplicates: bool = False) -> Iterator[DaskPool]:
+def connected(workers: Workers, *, tasks: int, duplicates: bool = False, deaths: int = 1) -> Iterator[DaskPool]:
     """Give a pool of workers, and let them go at the end.
+
+    Args:
+        workers: Who they are.
+        tasks: How many tasks there will be: no more processes are started.
+        duplicates: Whether a task that takes far longer than the others is begun once more on an idle worker.
+        deaths: So many workers may die of a task before it is given up; a user's own scheduler has its own rule.
 
     Raises:
         UsageError: Dask is not installed, `--memory` is no size, or there is no scheduler or no worker at the address.
@@ -77,7 +81,8 @@ def connected(workers: Workers, *, tasks: int, duplicates: bool = False) -> Iter
     from distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
-    with dask.config.set(_SETTINGS), _importable_by_workers():
+    settings = {**_SETTINGS, "distributed.scheduler.allowed-failures": deaths}
+    with dask.config.set(settings), _importable_by_workers():
         if workers.scheduler is None:
             with _local(workers, tasks) as cluster, Client(cluster) as client:
                 yield DaskPool(client, duplicates=duplicates)

@@ -22,7 +22,8 @@ class Task:
 
     key: Any
     call: Callable[..., Any]
-    arguments: tuple[Any, ...]
+    arguments: Callable[[], tuple[Any, ...]]
+    """Asked for when the task is sent: those of all tasks at once might not fit into memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,6 @@ class Pool(Protocol):
 class _Running:
     task: Task
     began: float
-    again: bool = False
 
 
 class DaskPool:
@@ -70,6 +70,8 @@ class DaskPool:
         self._seconds: list[float] = []
         self._most = 0
         self._alone_since: float | None = None
+        self._slow: dict[str, Any] = {}
+        """Workers that hold a task up, by address, with its future: they get nothing else to do."""
 
     @property
     def workers(self) -> int:
@@ -94,10 +96,19 @@ class DaskPool:
             self._drop(list(self._running))
 
     def _start(self, waiting: deque[Task]) -> None:
-        free = self._count() - len(self._running)
+        held_up = set(self._slow.values())
+        free = self._count() - len(self._slow) - sum(future not in held_up for future in self._running)
         while waiting and free > 0:
-            self._submit(_Running(task=waiting.popleft(), began=time.monotonic()))
+            self._submit(_Running(task=waiting.popleft(), began=time.monotonic()), self._quick())
             free -= 1
+
+    def _quick(self) -> list[str] | None:
+        """Workers to be preferred: None where all are equal."""
+        if not self._slow:
+            return None
+        return [
+            address for address in self._client.scheduler_info(n_workers=-1)["workers"] if address not in self._slow
+        ]
 
     def _count(self) -> int:
         workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
@@ -110,7 +121,10 @@ class DaskPool:
 
     def _submit(self, running: _Running, workers: list[str] | None = None) -> None:
         task = running.task
-        future = self._client.submit(task.call, *task.arguments, pure=False, workers=workers)
+        # Preferred and not required: a worker that was restarted has another address, and nothing may wait for the old.
+        future = self._client.submit(
+            task.call, *task.arguments(), pure=False, workers=workers or None, allow_other_workers=bool(workers)
+        )
         self._running[future] = running
 
     def _ended(self) -> list[Any]:
@@ -129,6 +143,7 @@ class DaskPool:
         running = self._running.pop(future, None)
         if running is None:
             return None
+        self._slow = {address: slow for address, slow in self._slow.items() if slow is not future}
         twins = [other for other, also in self._running.items() if also.task is running.task]
         self._drop(twins)
         seconds = time.monotonic() - running.began
@@ -151,12 +166,21 @@ class DaskPool:
         if not self._seconds:
             return
         slow = max(_AT_LEAST, _SLOW * median(self._seconds))
+        late = {
+            future.key: future
+            for future, running in self._running.items()
+            if time.monotonic() - running.began > slow and future not in self._slow.values()
+        }
+        if not late:
+            return
         processing = self._client.processing()
-        idle = [address for address, tasks in processing.items() if not tasks]
-        for running in list(self._running.values()):
-            if idle and not running.again and time.monotonic() - running.began > slow:
-                running.again = True
-                self._submit(running, workers=[idle.pop()])
+        idle = [address for address, keys in processing.items() if not keys and address not in self._slow]
+        for address, keys in processing.items():
+            for future in (late[key] for key in keys if key in late):
+                if idle:
+                    self._slow[address] = future
+                    again = _Running(task=self._running[future].task, began=time.monotonic())
+                    self._submit(again, [idle.pop()])
 
 
 def _error(error: BaseException) -> BaseException:

@@ -140,12 +140,16 @@ def sweep(
     _tell(progress, kept, len(plan))
     if left:
         with (pool_of or _dask)(workers, len(left)) as pool:
-            for done in pool.run(deque(Task(key=one, call=measure_one, arguments=(one.order,)) for one in left)):
+            for done in pool.run(deque(map(_task, left))):
                 rows[done.key.name] = store.row(done.key, done)
                 _tell(progress, len(rows), len(plan))
     ordered = tuple(rows[one.name] for one in plan)
     write_table(ordered, out, {"rnneval.text": plan[0].text})
     return Sweep(rows=ordered, out=Path(out), others=found.others, kept=kept)
+
+
+def _task(planned: "Planned") -> Task:
+    return Task(key=planned, call=measure_one, arguments=lambda: (planned.order,))
 
 
 def _dask(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:

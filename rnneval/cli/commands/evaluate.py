@@ -1,6 +1,7 @@
 """`rnneval evaluate CHECKPOINT TEXT…`."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from rnneval.cli.options import (
     checkpoint_options,
     measure_options,
     output_options,
+    require,
     require_place,
     text_options,
 )
@@ -19,6 +21,7 @@ from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.recordfile import encode, write
 
 if TYPE_CHECKING:
+    from rnneval.engine.measure import Reader
     from rnneval.records import Run
 
 EXIT_NOT_VALID = 1
@@ -35,6 +38,11 @@ EXIT_NOT_VALID = 1
 @checkpoint_options
 @measure_options
 @click.option("--losses", metavar="FILE.parquet", help="Write one row a scored token.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Read the text in N processes; changes no result."
+)
+@click.option("--memory", metavar="SIZE", help="What each of them may use: 4GB. [default: an equal share of all]")
+@click.option("--scheduler", metavar="ADDRESS", help="Read the text on the workers of this Dask scheduler.")
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
@@ -44,6 +52,9 @@ def command(
     out: str | None,
     quiet: bool,
     losses: str | None,
+    jobs: int | None,
+    memory: str | None,
+    scheduler: str | None,
     strict: bool,
     opening: CheckpointOptions,
     reading: TextChoices,
@@ -54,23 +65,41 @@ def command(
     The state is carried through each document. The number comes with a signature that says what it is.
     """
     require_place(out, losses)
+    require(jobs is not None or scheduler is not None or memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
         from rnneval.engine import evaluate
 
-        run = evaluate(
-            opening.open(checkpoint),
-            text,
-            **reading.as_arguments(),
-            **measuring.as_arguments(),
-            losses=losses,
-            progress=progress,
-            command=["rnneval", *sys.argv[1:]],
-        )
+        with _reader(checkpoint, opening, jobs, scheduler, memory) as reader:
+            run = evaluate(
+                opening.open(checkpoint),
+                text,
+                **reading.as_arguments(),
+                **measuring.as_arguments(),
+                losses=losses,
+                progress=progress,
+                command=["rnneval", *sys.argv[1:]],
+                reader=reader,
+            )
     if out is not None:
         write(run, out)
     if form == "json" or not quiet:
         show(run, form)
     return _exit_code(run, strict=strict)
+
+
+def _reader(
+    checkpoint: str, opening: CheckpointOptions, jobs: int | None, scheduler: str | None, memory: str | None
+) -> "AbstractContextManager[Reader | None]":
+    """Who reads the text: nobody else, unless processes are asked for."""
+    if jobs is None and scheduler is None:
+        return nullcontext(None)
+    from rnneval.sweeps.cluster import Workers
+    from rnneval.sweeps.opening import Opening
+    from rnneval.sweeps.spread import workers_reading
+
+    how = {name: value for name, value in opening.unread().items() if name != "expect_sha256"}
+    workers = Workers(jobs=jobs, scheduler=scheduler, memory=memory)
+    return workers_reading(checkpoint, Opening.of(**how), workers)
 
 
 def show(run: "Run", form: str) -> None:
