@@ -75,7 +75,8 @@ def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | N
             shape=shape, seed=how.seed, tolerance=how.tolerance, carried=stateful.state == "carry", padded=how.padded,
             width=lm.width,
         )  # fmt: skip
-        chunks = chunks_of(spans, length)
+        # At the ends of segments: in a shorter one the state goes on over what fills it up.
+        chunks = chunks_of(spans, max(1, length // shape.segment) * shape.segment)
         spread = Spread(pool, order, chunks, text=text, observations=observations, how=how)
         stitched = spread.run()
         shared = Shared(workers=max(1, pool.workers), chunks=len(chunks), threads=spread.threads)
