@@ -107,7 +107,7 @@ def _local(workers: Workers, tasks: int) -> Iterator[Any]:
         scheduler_kwargs={"dashboard": False},
         silence_logs=logging.CRITICAL + 1,
         memory_limit=_memory(workers.memory),
-        env={"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": threads},
+        env={"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads, "OMP_NUM_THREADS": threads},
     )
     try:
         yield cluster

@@ -7,13 +7,14 @@ ids of the chunk, which come with the task.
 import os
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.engine.agreement import Course
+from rnneval.engine.arrangement import Arrangement, arranged
 from rnneval.engine.kernel import Predicted
 from rnneval.engine.observations import Observations
 from rnneval.engine.plan import Shape, Stitch, stitch_of
@@ -44,12 +45,13 @@ class Order:
     carried: bool
     """Whether long spans may be cut into rows: where the state is reset, each span is a row."""
     padded: bool
+    kernel: str
     width: int
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What a model and its compiled steps are good for."""
-        return self.path, self.sha256, repr(self.opening), self.shape, self.padded
+        return self.path, self.sha256, repr(self.opening), self.shape, self.padded, self.kernel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ class WholeRead:
     """Of the first row."""
     stitched: Stitched
     threads: int
+    kernel: str
+    """What ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,7 @@ class _Ready:
     lm: RecurrentLM
     runner: Runner
     text: _Swapped
+    arrangement: Arrangement
     threads: int
 
 
@@ -162,6 +167,7 @@ def _read(ready: _Ready, order: Order, piece: Piece, start: Vectors | None) -> W
         head_tokens=int(stitch.spans.stops[0]),
         stitched=stitched,
         threads=ready.threads,
+        kernel=ready.arrangement.said,
     )
 
 
@@ -207,8 +213,10 @@ def _ready(order: Order) -> _Ready:
         if lm.width != order.width:
             raise CheckpointError(f"{order.path}: {lm.width} outputs on a worker, {order.width} where the text is")
         text = _Swapped()
-        runner = Runner(lm, text, order.shape, padded=order.padded)
-        _READY[order.key] = _Ready(lm=lm, runner=runner, text=text, threads=threads)
+        # In one part: how rows are divided must not depend on a worker's cores.
+        arrangement = replace(arranged(lm, order.kernel), parts=1)
+        runner = Runner(lm, text, order.shape, padded=order.padded, arrangement=arrangement)
+        _READY[order.key] = _Ready(lm=lm, runner=runner, text=text, arrangement=arrangement, threads=threads)
     return _READY[order.key]
 
 

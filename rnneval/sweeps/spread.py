@@ -73,14 +73,14 @@ def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | N
         order = Order(
             path=path, sha256=lm.checkpoint.sha256, opening=opening, hashes=hashes, version=rnneval.__version__,
             shape=shape, seed=how.seed, tolerance=how.tolerance, carried=stateful.state == "carry", padded=how.padded,
-            width=lm.width,
+            kernel=how.kernel, width=lm.width,
         )  # fmt: skip
         # At the ends of segments: in a shorter one the state goes on over what fills it up.
         chunks = chunks_of(spans, max(1, length // shape.segment) * shape.segment)
         spread = Spread(pool, order, chunks, text=text, observations=observations, how=how)
         stitched = spread.run()
         shared = Shared(workers=max(1, pool.workers), chunks=len(chunks), threads=spread.threads)
-        return Read(shape=shape, stitched=stitched, shared=shared)
+        return Read(shape=shape, stitched=stitched, kernel=", ".join(sorted(spread.kernels)), shared=shared)
 
     return read
 
@@ -108,6 +108,7 @@ class Spread:
         self._inner_passes = 1
         self.result = Stitched(tolerance=order.tolerance)
         self.threads = 1
+        self.kernels: set[str] = set()
 
     def run(self) -> Stitched:
         """Read everything, mend what must be, and say how it went."""
@@ -205,6 +206,7 @@ class Spread:
             return
         again = index in self._tolerance
         self.threads = max(self.threads, read.threads)
+        self.kernels.add(read.kernel)
         self._kept.put(index, read.head, read.head_tokens)
         self._tolerance[index] = read.stitched.tolerance
         self._inner_passes = max(self._inner_passes, read.stitched.passes)
