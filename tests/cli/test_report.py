@@ -76,7 +76,7 @@ def test_a_broken_record_in_a_folder_is_not_passed_over(folder, refused):
         (["nowhere.json", "--out", "r.html"], "nowhere.json: cannot be read"),
         (["empty", "--out", "r.html"], "empty: no record in this folder"),
         (["text.json", "--out", "r.html"], "text.json: "),
-        (["fake.parquet", "--out", "r.html"], "fake.parquet: not a Parquet table"),
+        (["fake.parquet", "--out", "r.html"], "fake.parquet: a damaged or truncated Parquet file"),
         (["run.json", "--out", "nowhere/r.html"], "nowhere/r.html: cannot be written"),
     ],
 )

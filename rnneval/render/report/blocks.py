@@ -11,7 +11,7 @@ Kind = Literal["pass", "fail", "unsure", "note"]
 """Right, wrong, not known, or neither: always shown as a symbol and a word, never as a colour alone."""
 
 
-_SENTENCE = 30
+_SENTENCE, _COLUMNS = 30, 4
 
 
 class Claim(Value, frozen=True, kw_only=True):
@@ -43,10 +43,18 @@ class Table(Value, frozen=True, kw_only=True, tag="table"):
     note: str | None = None
     """One sentence on how to read it."""
 
+    matrix: bool = False
+    """Whether rows and columns are of one kind, so that it must stay a grid on a narrow screen, too."""
+
     @property
     def prose(self) -> bool:
-        """Whether cells hold sentences: such a table is no grid on a narrow screen but a list."""
+        """Whether cells hold sentences."""
         return any(len(cell.text) > _SENTENCE for row in self.rows for cell in row)
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is a list on a narrow screen: what is wide, and no matrix."""
+        return not self.matrix and (self.prose or len(self.head) > _COLUMNS)
 
 
 class Fact(Value, frozen=True, kw_only=True):

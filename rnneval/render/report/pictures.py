@@ -11,8 +11,8 @@ from rnneval.render.report.blocks import Block, Fact, Fold, Page, Part, Picture
 from rnneval.render.report.compact import compact
 from rnneval.render.report.given import Given, together
 
-WIDTH = 560
-"""CSS pixels a figure is drawn at; in a column it shrinks a little, and on a phone it is moved sideways."""
+WIDTH = 500
+"""CSS pixels a figure is drawn at: no more than a column has, so that on a phone, where it shrinks, it can be read."""
 
 
 OF_NUMBERS = frozenset({"calibration", "loss_over_text", "passage"})

@@ -115,6 +115,7 @@ def _matrix(wiring: Wiring) -> Table:
         head=("into", *(f"from {_name(column)}" for column in columns)),
         rows=tuple(_row(wiring, slot, columns) for slot in slots),
         right=(),
+        matrix=True,
         note=f"Right is what comes from the same name, after the first call. {wiring.calls} calls were made, counted "
         "from 0: the numbers say in which of them.",
     )
