@@ -1,0 +1,37 @@
+"""Damaged checkpoints of every format: refused in one line, or another whole model; nothing runs, hangs or crashes."""
+
+from collections import Counter
+
+import pytest
+
+from tests.damage.checkpoints import subjects
+from tests.damage.opening import FINE, opener
+
+EACH = 25
+"""Of eight formats: 200. Thousands: benchmarks/mutations.py."""
+NAMES = (
+    "keras", "keras h5", "weights h5", "keras 2 h5", "keras 2 weights",
+    "tf checkpoint", "saved model", "tf1 checkpoint",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    with opener(folder) as made:
+        yield made, folder
+
+
+def test_every_format_is_there(worker):
+    assert tuple(subjects(worker[1])) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_damaged_checkpoint_is_refused_or_another_whole_model(worker, name):
+    opening, folder = worker
+    subject = subjects(folder)[name]
+    files = subject.files(folder)
+    found = [opening.outcome(subject, files, seed) for seed in range(EACH)]
+    faults = [outcome for outcome in found if outcome.outcome not in FINE]
+    assert not faults, "\n\n".join(f"{fault}\n{fault.trace}" for fault in faults)
+    assert Counter(outcome.outcome for outcome in found)["refused"] >= EACH // 4
