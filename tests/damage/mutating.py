@@ -124,7 +124,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def _other(value: Any, draw: random.Random) -> Any:  # noqa: PLR0911 - one a kind of value
     """Something else in the place of a value: mostly of the same kind, sometimes of none that belongs there."""
     strange = [None, True, -1, 0, 1e308, 10**30, "", "\x1b[31m\u202e", [], {}, [[]], "x" * 10_000]
-    if draw.random() < 0.3:
+    if value is None or draw.random() < 0.3:
         return draw.choice(strange)
     if isinstance(value, bool):
         return not value
