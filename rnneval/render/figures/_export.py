@@ -23,6 +23,7 @@ from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import DARK, LIGHT, plain
 from rnneval.render.words import visible
 
+_NARROWEST = 520
 _LOCK = threading.RLock()
 ENDINGS = ("png", "svg", "pdf")
 # What stands in an SVG is text, shown in the reader's own font; DejaVu, by which it was laid out, is as wide as any.
@@ -43,20 +44,21 @@ class Size(NamedTuple):
 SIZES = {"page": Size(6.5, None, 300), "slide": Size(6.4, 3.6, 300)}
 
 
-def svg(figure: Figure, *, width: float = 720, dark: bool = False, titled: bool = True) -> str:
+def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool = True) -> str:
     """Give the figure as an SVG element to put into a page: no XML head, ids of its own, title and text alternative.
 
     Args:
         figure: From `figures_of`.
-        width: In CSS pixels; the element shrinks with its column and never grows.
+        width: In CSS pixels, its largest; the element shrinks with its column, and its letters with it (they are 13
+            pixels high at full width). Nothing is laid out for less than 520.
         dark: Whether it stands on a dark page; the background is transparent.
         titled: Whether the title is drawn above the picture.
     """
     with _settings(figure.name):
-        canvas = _drawn(figure, Size(width / 96, None, 96), dark=dark, clear=True, titled=titled)
+        canvas = _drawn(figure, Size(max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
         written = io.StringIO()
         canvas.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _element(written.getvalue(), figure)
+    return _element(written.getvalue(), figure, width)
 
 
 def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
@@ -157,29 +159,31 @@ def _rgb(color: str) -> tuple[float, float, float]:
     return to_rgb(color)
 
 
-def _element(written: str, figure: Figure) -> str:
+def _element(written: str, figure: Figure, width: float) -> str:
     """Make an element of a whole SVG file: ids that no other picture of the page has, and what it shows in words."""
     body = _with_fonts(written[written.index("<svg") :])
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     prefix = f"{figure.name}-{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
-    body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', body)
-    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", body)
-    body = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', body)
-    body = re.sub(r"<g id=\"[^\"]*(?:text|patch|axes|line2d|matplotlib|xtick|ytick|figure)[^\"]*\">", "<g>", body)
+    body = _needed_ids(body)
+    body = re.sub(r'(?<= id=")|(?<=url\(#)|(?<=href="#)', prefix, body)
     head, rest = body.split(">", 1)
     head = re.sub(r' (?:width|height|version|xmlns:xlink)="[^"]*"', "", head)
-    width = re.search(r'<svg[^>]* width="([\d.]+)pt"', written)
-    pixels = float(width.group(1)) * 96 / 72 if width else 720.0
     xlink = ' xmlns:xlink="http://www.w3.org/1999/xlink"' if "xlink:" in rest else ""
     words = f'<title id="{prefix}title">{html.escape(figure.title)}</title><desc id="{prefix}desc">'
     words += f"{html.escape(figure.alt)}</desc>"
-    about = f'role="img" aria-labelledby="{prefix}title {prefix}desc" style="width: 100%; max-width: {pixels:.0f}px"'
+    about = f'role="img" aria-labelledby="{prefix}title {prefix}desc" style="width: 100%; max-width: {width:g}px"'
     return f"{head}{xlink} {about}>{words}{rest}"
+
+
+def _needed_ids(svg: str) -> str:
+    """Keep the ids that something refers to: the others are names of matplotlib's, or of layers out of a file."""
+    needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", svg)
 
 
 def _file(written: str, figure: Figure) -> str:
     """Give an SVG file its fonts and its text alternative."""
-    head, _, rest = _with_fonts(written).partition("<metadata>")
+    head, _, rest = _needed_ids(_with_fonts(written)).partition("<metadata>")
     return f"{head}<desc>{html.escape(figure.alt)}</desc>\n <metadata>{rest}"
 
 

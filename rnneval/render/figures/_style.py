@@ -139,8 +139,35 @@ def label(name: str, most: int = 24) -> str:
     shown = visible(name)
     if len(shown) > most:
         shown = f"{shown[: most // 2]}…{shown[-(most - most // 2 - 1) :]}"
-    # matplotlib leaves names that begin with an underscore out of a legend.
-    return f" {shown}" if shown.startswith("_") else shown
+    return shown
+
+
+def in_legend(name: str) -> str:
+    """Give a name as a legend takes it: matplotlib leaves those that begin with an underscore out."""
+    return plain(f" {name}" if name.startswith("_") else name)
+
+
+def counting(axis: Any) -> None:
+    """Let an axis count: whole numbers, with their thousands marked."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,.0f}"))
+
+
+def points_high(ax: Any) -> float:
+    """How high the Axes are, in points."""
+    return float(ax.get_window_extent().height / ax.figure.dpi * 72)
+
+
+def most_rows(ax: Any, least: float = 7.5) -> int:
+    """How many rows fit below one another and can still be read."""
+    return max(int(points_high(ax) / least), 1)
+
+
+def row_size(ax: Any, count: int) -> float:
+    """A size of letters, in points, at which the names of so many rows do not touch."""
+    return min(8.5, max(4.5, 0.78 * points_high(ax) / count))
 
 
 def number(value: float) -> str:
@@ -151,13 +178,23 @@ def number(value: float) -> str:
         ('1.80', '12,346', '0.00123', '2.4e-13', '−0.50', '192')
     """
     size = abs(value)
-    if value == 0 or (size >= 1000 and size < 1e7) or (value == int(value) and size < 1e7):
+    if value == 0 or 1000 <= size < 1e7:
         text = f"{value:,.0f}"
     elif 0.1 <= size < 1000:
         text = f"{value:.{2 if size < 10 else 1 if size < 100 else 0}f}"
     else:
         text = f"{value:.3g}" if size >= 1e-4 else f"{value:.2g}"
     return text.replace("-", "−") if text.startswith("-") else text
+
+
+def whole(value: float) -> str:
+    """Give a count, such as of tokens.
+
+    Example:
+        >>> whole(1024.0)
+        '1,024'
+    """
+    return f"{value:,.0f}"
 
 
 def percent(share: float) -> str:

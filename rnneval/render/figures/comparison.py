@@ -89,9 +89,10 @@ def _row(each: Comparison, *, several: bool) -> Row | None:
     scale = worse / abs(each.allowed)
     ends = sorted(end * scale for end in (each.low, each.high) if end is not None)
     bounds = f" [{number(each.metric, each.low)}, {number(each.metric, each.high)}]" if len(ends) == 2 else ""  # type: ignore[arg-type]
+    name = each.metric.replace("_", " ")
     allowed = f"allowed {amount(each.metric, each.unit, each.allowed)}"
     return Row(
-        name=f"{each.metric}, {_file(each.candidate)}" if several else each.metric,
+        name=f"{name}, {_file(each.candidate)}" if several else name,
         middle=each.difference * scale,
         low=ends[0] if len(ends) == 2 else None,
         high=ends[1] if len(ends) == 2 else None,
@@ -202,7 +203,7 @@ def draw(data: Forest, *, ax: Any = None) -> Any:
         _draw_row(ax, look, place, row)
     _limits(ax, data)
     finish(ax, look, title=data.title, x=data.axis, grid="x")
-    ax.set_yticks(range(len(data.rows)), [plain(label(row.name, 22).replace("_", " ")) for row in data.rows])
+    ax.set_yticks(range(len(data.rows)), [plain(label(row.name, 24)) for row in data.rows])
     ax.tick_params(axis="y", length=0)
     _note(ax, look, data)
     _legend(ax, look, data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnneval.records.wiring import Flow, Slot, Wiring
-from rnneval.render.figures._style import Look, begin, finish, label, legend
+from rnneval.render.figures._style import Look, begin, finish, in_legend, label, legend, plain
 from rnneval.render.words import counted
 
 KINDS = ("rnneval.wiring/1",)
@@ -96,7 +96,8 @@ def alt_of(data: Matrix) -> str:
 
 def height_of(data: Matrix) -> float:
     """A square a slot, between sensible bounds."""
-    return min(max(0.24 + 0.05 * len(data.rows), 0.42), 0.9)
+    longest = max(len(_name(column)) for column in data.columns)
+    return min(max(0.24 + 0.05 * len(data.rows), 0.42) + (0.1 if longest > 12 else 0), 0.95)
 
 
 def draw(data: Matrix, *, ax: Any = None) -> Any:
@@ -109,7 +110,7 @@ def draw(data: Matrix, *, ax: Any = None) -> Any:
     ax.set_xlim(-0.5, len(data.columns) - 0.5)
     ax.set_ylim(len(data.rows) - 0.5, -0.5)
     finish(ax, look, title=title_of(data), x="state came from", y="state went into", grid="")
-    turned = sum(len(_name(column)) for column in data.columns) > 50
+    turned = max(len(_name(column)) for column in data.columns) * 6.0 > _points(ax, data)
     ax.set_xticks(
         range(len(data.columns)),
         [_tick(column) for column in data.columns],
@@ -150,13 +151,24 @@ def _mark(ax: Any, look: Look, data: Matrix, entry: Flow) -> None:
         from matplotlib.patches import Rectangle
 
         ax.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor=look.bad, alpha=0.22, zorder=1.5))
+    numbered = points > 26
+    size = max(min(points * 0.3, 13), 4)
+    lifted = ax.transData + _shift(ax, 6 if numbered else 0)
     ax.plot(
-        [x], [y - (0.14 if points > 26 else 0)], marker=marker, color=color, linestyle="none", zorder=3,
-        markersize=max(min(points * 0.3, 13), 4), markeredgewidth=2.2 if marker == "x" else 1.4,
-        markerfacecolor=color if filled else "none", gid=entry.kind,
+        [x], [y], marker=marker, color=color, linestyle="none", zorder=3, markersize=size, transform=lifted,
+        markeredgewidth=2.2 if marker == "x" else 1.4, markerfacecolor=color if filled else "none", gid=entry.kind,
     )  # fmt: skip
-    if points > 26:
-        ax.text(x, y + 0.3, _calls(entry.calls), ha="center", va="center", fontsize="x-small", color=look.ink, zorder=4)
+    if numbered:
+        ax.annotate(
+            _calls(entry.calls), (x, y), (0, 3 - size / 2), textcoords="offset points", ha="center", va="top",
+            fontsize="x-small", color=look.ink, zorder=4,
+        )  # fmt: skip
+
+
+def _shift(ax: Any, points: float) -> Any:
+    from matplotlib.transforms import ScaledTranslation
+
+    return ScaledTranslation(0, points / 72, ax.figure.dpi_scale_trans)
 
 
 def _points(ax: Any, data: Matrix) -> float:
@@ -180,7 +192,7 @@ def _legend(ax: Any, look: Look, data: Matrix) -> None:
 
     own = Patch(facecolor="none", edgecolor=look.ink, label="own state")
     kinds = dict.fromkeys(entry.kind for entry in data.flow if entry.source in data.columns)
-    marks = [Line2D([], [], linestyle="none", **_handle(kind, look), label=kind) for kind in kinds]
+    marks = [Line2D([], [], linestyle="none", **_handle(kind, look), label=in_legend(label(kind))) for kind in kinds]
     note = [Line2D([], [], linestyle="none", label="numbers: calls")] if len(data.rows) <= 8 else []
     more = [Line2D([], [], linestyle="none", label=f"{data.hidden} more in order")] if data.hidden else []
     legend(ax, look, handles=[own, *marks, *note, *more], loc="upper left", bbox_to_anchor=(1.02, 1.0))
@@ -198,8 +210,6 @@ def _name(end: Slot | str) -> str:
 
 
 def _tick(end: Slot | str) -> str:
-    from rnneval.render.figures._style import plain
-
     return plain(_name(end))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnneval.records.run import Forgetting, Run
-from rnneval.render.figures._style import Look, begin, finish, label, legend, number, plain
+from rnneval.render.figures._style import Look, begin, counting, finish, label, legend, plain, whole
 from rnneval.render.words import counted
 
 KINDS = ("rnneval.run/1",)
@@ -48,19 +48,19 @@ def title_of(data: Lengths) -> str:
     """Say the median and the longest; of several runs, which forgets first and which last."""
     if len(data.lengths) == 1:
         one = data.lengths[0]
-        return f"The state forgets its start after {number(one.median)} tokens, at most {number(one.max)}"
+        return f"The state forgets its start after {whole(one.median)} tokens, at most {whole(one.max)}"
     order = sorted(range(len(data.names)), key=lambda k: data.lengths[k].median)
     first, last = order[0], order[-1]
     return (
-        f"{label(data.names[first])} forgets first (after {number(data.lengths[first].median)} tokens), "
-        f"{label(data.names[last])} last ({number(data.lengths[last].median)})"
+        f"{label(data.names[first])} forgets first (after {whole(data.lengths[first].median)} tokens), "
+        f"{label(data.names[last])} last ({whole(data.lengths[last].median)})"
     )
 
 
 def alt_of(data: Lengths) -> str:
     """Say all three lengths of each run."""
     rows = [
-        f"{label(name)}: median {number(each.median)}, 95 % within {number(each.p95)}, longest {number(each.max)}"
+        f"{label(name)}: median {whole(each.median)}, 95 % within {whole(each.p95)}, longest {whole(each.max)}"
         for name, each in zip(data.names, data.lengths, strict=True)
     ]
     return f"Forgetting lengths in tokens. {'; '.join(rows)}.{_without(data)}"
@@ -87,6 +87,7 @@ def draw(data: Lengths, *, ax: Any = None) -> Any:
         ax.set_xlim(shortest / 2, longest * 1.5)
     else:
         ax.set_xlim(0, max(longest, 1) * 1.08)
+        counting(ax.xaxis)
     ax.set_ylim(len(data.names) - 0.4, -0.6)
     finish(ax, look, title=title_of(data), x=f"tokens{_without(data).replace('.', '')}", grid="x")
     ax.set_yticks(range(len(data.names)), [plain(label(name)) for name in data.names])

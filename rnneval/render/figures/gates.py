@@ -12,7 +12,7 @@ import numpy as np
 
 from rnneval.metrics.inside.gates import HIGH, LOW
 from rnneval.render.figures._sources import TRACE, Table
-from rnneval.render.figures._style import Doubles, Look, begin, finish, label, percent, plain
+from rnneval.render.figures._style import Doubles, Look, begin, finish, label, most_rows, percent, plain, row_size
 from rnneval.render.words import counted
 
 KINDS = (TRACE,)
@@ -105,28 +105,36 @@ def height_of(data: Gates) -> float:
 def draw(data: Gates, *, ax: Any = None) -> Any:
     """Draw a hill a gate on `ax`, the first on top; give the Axes."""
     ax, look = begin(ax)
-    count = len(data.hills)
+    fits = most_rows(ax)
+    shown = sorted(data.hills, key=lambda hill: -hill.stuck)[:fits]
+    hills = [hill for hill in data.hills if any(hill is each for each in shown)]
+    count = len(hills)
     for ends in ((0.0, LOW), (HIGH, 1.0)):
         ax.axvspan(*ends, color=look.bad, alpha=0.2, linewidth=0)
-    for place, hill in enumerate(data.hills):
-        _draw_hill(ax, look, count - 1 - place, hill)
+    for place, hill in enumerate(hills):
+        _draw_hill(ax, look, count - 1 - place, hill, size=row_size(ax, count))
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.08, count)
-    finish(ax, look, title=title_of(data), x="activation (0 closed, 1 open)", grid="x")
-    ax.set_yticks([count - 1 - k + 0.35 for k in range(count)], [plain(label(hill.name)) for hill in data.hills])
-    ax.tick_params(axis="y", length=0)
+    finish(ax, look, title=title_of(data), x=f"activation (0 closed, 1 open){_rest(data, count)}", grid="x")
+    ax.set_yticks([count - 1 - k + 0.35 for k in range(count)], [plain(label(hill.name)) for hill in hills])
+    ax.tick_params(axis="y", length=0, labelsize=row_size(ax, count))
     for x, text in ((1.03, f"< {LOW}"), (1.15, f"> {HIGH}")):
         ax.text(x, 1.0, text, transform=ax.transAxes, fontsize="x-small", color=look.muted, va="bottom")
     return ax
 
 
-def _draw_hill(ax: Any, look: Look, base: int, hill: Hill) -> None:
+def _rest(data: Gates, shown: int) -> str:
+    more = len(data.hills) - shown
+    return f"; {counted(more, 'gate')} that are stuck less not shown" if more else ""
+
+
+def _draw_hill(ax: Any, look: Look, base: int, hill: Hill, *, size: float) -> None:
     heights = base + 0.86 * hill.counts / hill.counts.max()
     ax.stairs(heights, hill.edges, baseline=base, fill=True, color=look.good, alpha=0.45, linewidth=0)
-    ax.stairs(heights, hill.edges, baseline=base, color=look.good, linewidth=1.1, gid=hill.name)
+    ax.stairs(heights, hill.edges, baseline=base, color=look.good, linewidth=1.1 if size > 7 else 0.6, gid=hill.name)
     for x, share in ((1.03, hill.low), (1.15, hill.high)):
         many = share is not None and share >= 0.5
         ax.text(
             x, base + 0.35, "–" if share is None else percent(share), transform=ax.get_yaxis_transform(), va="center",
-            fontsize="x-small", color=look.ink, fontweight="bold" if many else "normal",
+            fontsize=min(size, 7.0), color=look.ink, fontweight="bold" if many else "normal",
         )  # fmt: skip

@@ -16,6 +16,7 @@ from rnneval.render.figures._style import (
     Look,
     bands,
     begin,
+    counting,
     end_labels,
     finish,
     label,
@@ -161,7 +162,11 @@ def draw(data: History, *, ax: Any = None) -> Any:
     first = min((line.steps[0] for line in (*data.layers, data.whole) if len(line.steps)), default=1)
     ax.set_xlim(first - 0.5, data.last + 0.5)
     finish(ax, look, title=title_of(data), x=f"training step{_zeros(data)}", y="gradient norm ‖g‖₂")
+    counting(ax.xaxis)
     _marks(ax, look, data)
+    if not ends:
+        ax.set_yticks([])  # nothing finite: no size to read
+        ax.minorticks_off()
     end_labels(ax, ends, size="x-small" if len(ends) > 8 else "small")
     if ax.get_legend_handles_labels()[0]:
         legend(ax, look, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnneval.records.gradients import Gradients, ThroughTime
-from rnneval.render.figures._style import Style, begin, finish, halo, label, legend, number, plain, styles
+from rnneval.render.figures._style import Style, begin, finish, halo, in_legend, label, legend, number, styles
 from rnneval.render.words import counted
 
 KINDS = ("rnneval.gradients/1",)
@@ -103,7 +103,7 @@ def draw(data: Backwards, *, ax: Any = None) -> Any:
     finish(ax, look, title=title_of(data), x="lag (tokens back)", y="gradient, share of the first")
     size = "small" if len(data.slots) <= 8 else "x-small" if len(data.slots) <= 16 else "xx-small"
     options = {"title": "99 % gone after", "loc": "upper left", "bbox_to_anchor": (1.01, 1.02), "fontsize": size}
-    legend(ax, look, borderaxespad=0.0, labelspacing=0.35, **options)
+    legend(ax, look, borderaxespad=0.0, labelspacing=0.35, markerscale=0.8, **options)
     return ax
 
 
@@ -117,5 +117,5 @@ def _course(ax: Any, style: Style, name: str, course: ThroughTime, shown: int, *
     ax.plot(
         lags, positive, color=style.color, linestyle=style.dashes, linewidth=1.8, gid=name, marker=style.marker,
         markevery=[0 if course.gone is None or course.gone > shown else max(course.gone - course.base, 0)],
-        markersize=7, label=plain(f"{label(name, 20)}: {gone}"),
+        markersize=7, label=in_legend(f"{label(name, 20)}: {gone}"),
     )  # fmt: skip

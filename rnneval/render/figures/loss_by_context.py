@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnneval.records.run import Forgetting, Run
-from rnneval.render.figures._style import begin, finish, legend, number
+from rnneval.render.figures._style import begin, finish, legend, number, whole
 from rnneval.render.words import counted
 
 KINDS = ("rnneval.run/1",)
@@ -58,7 +58,7 @@ def title_of(data: Reach) -> str:
     """Say how much context is as good as all of it."""
     length = enough(data)
     if length is None:
-        return f"Even {counted(data.lengths[-1], 'token')} of context are not as good as all of it"
+        return f"With {counted(data.lengths[-1], 'token')} of context the loss is still above that with all of it"
     verb = "is" if length == 1 else "are"
     return f"{counted(length, 'token')} of context {verb} as good as all of it"
 
@@ -68,7 +68,7 @@ def alt_of(data: Reach) -> str:
     points = ", ".join(f"{number(y)} at {k:,}" for k, y in zip(data.lengths, data.nats, strict=True))
     kept = data.forgetting
     forgets = (
-        f" The state forgets its start after {number(kept.median)} tokens (median; at most {number(kept.max)})."
+        f" The state forgets its start after {whole(kept.median)} tokens (median; at most {whole(kept.max)})."
         if kept
         else ""
     )
@@ -98,7 +98,7 @@ def draw(data: Reach, *, ax: Any = None) -> Any:
         kept = data.forgetting
         ax.axvline(
             kept.median, color=look.bad, linestyle=":", linewidth=1.8,
-            label=f"state forgets its start: {number(kept.median)} (median)",
+            label=f"state forgets its start: {whole(kept.median)} (median)",
         )  # fmt: skip
         if kept.p95 > kept.median:
             ax.axvspan(kept.median, kept.p95, color=look.bad, alpha=0.15, linewidth=0, label="… in 95 % of stretches")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnneval.records.run import Run
-from rnneval.render.figures._style import Doubles, Look, bands, begin, finish, legend, number
+from rnneval.render.figures._style import Doubles, Look, bands, begin, counting, finish, legend, number
 from rnneval.render.words import counted
 
 KINDS = ("rnneval.run/1",)
@@ -139,13 +139,15 @@ def draw(data: Course, *, ax: Any = None) -> Any:
         ax.text(
             0.99, 0.02, _missing(data).strip(), transform=ax.transAxes, ha="right", fontsize="small", color=look.ink
         )
+    counting(ax.xaxis)
     legend(ax, look, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, columnspacing=1.4)
     return ax
 
 
 def _blocks(ax: Any, look: Look, data: Course, unit: float) -> None:
     if len(data.nats) <= 600:
-        ax.plot(data.middle / unit, data.nats, ".", color=look.good, markersize=3.5, alpha=0.6, label="a block")
+        size, alpha = (3.5, 0.6) if len(data.nats) > 40 else (7, 1)
+        ax.plot(data.middle / unit, data.nats, ".", color=look.good, markersize=size, alpha=alpha, label="a block")
         return
     pooled = bands(data.middle, data.nats)
     x = pooled.x / unit

@@ -8,8 +8,10 @@ dotted rim.
 """
 
 import math
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,13 @@ class Cell:
     text: str
     bits: float
     """NaN where it was not scored."""
+
+    @property
+    def width(self) -> int:
+        """Columns that it takes: 2 for the wide characters of East Asia, 0 for marks on the one before."""
+        if unicodedata.combining(self.text):
+            return 0
+        return 2 if unicodedata.east_asian_width(self.text) in ("W", "F") else 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +116,8 @@ def _characters(text: str) -> tuple[str, Any]:
 
 def _window(source: Table, text: bytes, starts: Any, stops: Any, bits: Doubles) -> int:
     """The byte at which the passage begins: at a word's beginning, so that the place or the stretch is inside."""
-    size = COLUMNS * LINES * 3 // 4
+    line = len(text) / (text.count(b"\n") + 1)
+    size = int(LINES * min(max(line, 8.0), 0.9 * COLUMNS))  # about what will be shown
     if source.at is not None:
         wanted = max(source.at - size // 3, 0)
     elif len(text) <= size:
@@ -136,7 +146,7 @@ def _lines(characters: str, surprise: Doubles) -> tuple[tuple[tuple[Cell, ...], 
     taken = 0
     for word, bits in _words(characters, surprise):
         cells = [_cell(character, value) for character, value in zip(word, bits, strict=True)]
-        if len(line) + sum(character != " " for character in word) > COLUMNS and line:
+        if line and _width(line) + _width(cells) - (word[-1] == " ") > COLUMNS:
             lines.append(tuple(line))
             line = []
         if len(lines) >= LINES:
@@ -153,11 +163,15 @@ def _lines(characters: str, surprise: Doubles) -> tuple[tuple[tuple[Cell, ...], 
     return tuple(lines), taken
 
 
+def _width(cells: Sequence[Cell]) -> int:
+    return sum(cell.width for cell in cells)
+
+
 def _words(characters: str, surprise: Doubles) -> Iterator[tuple[str, Doubles]]:
     """Words with the space after them; a longer one than a line in pieces."""
     start = 0
     for place, character in enumerate(characters):
-        if character.isspace() or place - start + 1 >= COLUMNS - 1 or place + 1 == len(characters):
+        if character.isspace() or place - start + 1 >= (COLUMNS - 1) // 2 or place + 1 == len(characters):
             yield characters[start : place + 1], surprise[start : place + 1]
             start = place + 1
 
@@ -221,6 +235,7 @@ def _fitted(ax: Any, rows: float) -> float:
     width, height = box.width * 72 / ax.figure.dpi, box.height * 72 / ax.figure.dpi
     size = min(width / COLUMNS / _ADVANCE, height / rows / 1.35)
     ax.set_xlim(0, width / (size * _ADVANCE))
+    ax.set_ylim(max(rows, height / (size * 1.6)), 0)  # few lines stay together
     return float(size)
 
 
@@ -238,34 +253,43 @@ def _level(bits: float) -> int:
 def _grounds(ax: Any, look: Look, colors: Any, row: int, line: tuple[Cell, ...]) -> None:
     from matplotlib.patches import Rectangle
 
+    left = _lefts(line)
     start = 0
     for place in range(1, len(line) + 1):
         if place < len(line) and _level(line[place].bits) == _level(line[start].bits):
             continue
         level = _level(line[start].bits)
         if level:
-            color = colors(level / _STEPS)
-            ax.add_patch(Rectangle((start, row + 0.06), place - start, 0.88, facecolor=color, linewidth=0))
+            color, width = colors(level / _STEPS), left[place] - left[start]
+            ax.add_patch(Rectangle((left[start], row + 0.06), width, 0.88, facecolor=color, linewidth=0))
         start = place
-    for place, cell in enumerate(line):
+    for x, cell in zip(left, line, strict=False):
         if math.isnan(cell.bits):
-            rim = Rectangle((place, row + 0.06), 1, 0.88, facecolor="none", edgecolor=look.muted, linestyle=":")
+            rim = Rectangle((x, row + 0.06), cell.width, 0.88, facecolor="none", edgecolor=look.muted, linestyle=":")
             ax.add_patch(rim)
         elif cell.bits >= MARKED:
-            ax.plot([place + 0.1, place + 0.9], [row + 0.9, row + 0.9], color=look.ink, linewidth=1.1, gid="marked")
+            ends = [x + 0.1, x + max(cell.width, 1) - 0.1]
+            ax.plot(ends, [row + 0.9, row + 0.9], color=look.ink, linewidth=1.1, gid="marked")
+
+
+def _lefts(line: tuple[Cell, ...]) -> list[int]:
+    """The column at which each character begins, and the end of the line."""
+    return list(accumulate((cell.width for cell in line), initial=0))
 
 
 def _letters(ax: Any, look: Look, row: int, line: tuple[Cell, ...], size: float) -> None:
-    """A text a word, so that words stay where they are in any font."""
-    text = "".join(cell.text for cell in line)
+    """A text a word, so that words stay where they are in any font; a wide character is a word of its own."""
+    left = _lefts(line)
     start = 0
-    for place in range(len(text) + 1):
-        if place < len(text) and text[place] not in " ↵→·":
+    for place in range(len(line) + 1):
+        if place < len(line) and line[place].text not in " ↵→·" and line[place].width < 2:
             continue
-        if place > start:
-            _letter(ax, (start, row), text[start:place], size=size, color=look.ink)
-        if place < len(text) and text[place] != " ":
-            _letter(ax, (place, row), text[place], size=size, color=look.muted)
+        word = "".join(cell.text for cell in line[start:place])
+        if word:
+            _letter(ax, (left[start], row), word, size=size, color=look.ink)
+        if place < len(line) and line[place].text != " ":
+            color = look.ink if line[place].width > 1 else look.muted
+            _letter(ax, (left[place], row), line[place].text, size=size, color=color)
         start = place + 1
 
 

@@ -11,7 +11,21 @@ from typing import Any
 import numpy as np
 
 from rnneval.render.figures._sources import TRACE, Table
-from rnneval.render.figures._style import Bands, Doubles, Look, bands, begin, finish, label, legend, number, plain
+from rnneval.render.figures._style import (
+    Bands,
+    Doubles,
+    Look,
+    bands,
+    begin,
+    counting,
+    finish,
+    label,
+    legend,
+    most_rows,
+    number,
+    plain,
+    row_size,
+)
 from rnneval.render.words import counted
 
 KINDS = (TRACE,)
@@ -96,17 +110,23 @@ def height_of(data: Norms) -> float:
 def draw(data: Norms, *, ax: Any = None) -> Any:
     """Draw a lane a slot on `ax`, the first on top; give the Axes."""
     ax, look = begin(ax)
-    count = len(data.lanes)
-    pooled = [bands(lane.positions, lane.norms) for lane in data.lanes]
-    for place, (lane, band) in enumerate(zip(data.lanes, pooled, strict=True)):
+    fits = most_rows(ax)
+    shown = sorted(data.lanes, key=lambda lane: -abs(lane.change))[:fits]
+    lanes = [lane for lane in data.lanes if any(lane is each for each in shown)]
+    count = len(lanes)
+    pooled = [bands(lane.positions, lane.norms) for lane in lanes]
+    for place, (lane, band) in enumerate(zip(lanes, pooled, strict=True)):
         _draw_lane(ax, look, count - 1 - place, lane, band)
     ax.set_ylim(-0.08, count)
     ax.set_xlim(0, max(data.end, 1))
     n = max(band.pooled for band in pooled)
     finish(ax, look, title=title_of(data), x="position in the text (tokens)", y="state norm ‖s‖₂", grid="x")
-    ax.set_yticks([count - 1 - k + 0.42 for k in range(count)], [plain(label(lane.name)) for lane in data.lanes])
-    ax.tick_params(axis="y", length=0)
-    _ends(ax, look, data)
+    counting(ax.xaxis)
+    if count < len(data.lanes):
+        ax.set_ylabel(f"the {count} norms that change most", color=look.ink, fontsize="small")
+    ax.set_yticks([count - 1 - k + 0.42 for k in range(count)], [plain(label(lane.name)) for lane in lanes])
+    ax.tick_params(axis="y", length=0, labelsize=row_size(ax, count))
+    _ends(ax, look, lanes)
     legend(
         ax, look, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2, handles=_handles(look, n)
     )
@@ -130,16 +150,16 @@ def _draw_lane(ax: Any, look: Look, base: int, lane: Lane, band: Bands) -> None:
     )
 
 
-def _ends(ax: Any, look: Look, data: Norms) -> None:
+def _ends(ax: Any, look: Look, lanes: list[Lane]) -> None:
     """The scale of each lane at its right end."""
-    count = len(data.lanes)
-    for place, lane in enumerate(data.lanes):
+    count = len(lanes)
+    for place, lane in enumerate(lanes):
         base = count - 1 - place
         ends = ((base + 0.84, number(lane.top)), (base, "0")) if count <= 6 else ((base + 0.6, number(lane.top)),)
         for y, text in ends:
             ax.annotate(
                 text, (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center",
-                fontsize="x-small", color=look.muted,
+                fontsize=min(row_size(ax, count), 7.0), color=look.muted,
             )  # fmt: skip
 
 

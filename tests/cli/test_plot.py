@@ -1,0 +1,129 @@
+"""`rnneval plot` as a person runs it."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rnneval.cli.main import run
+from tests.gates.synthetic import sha
+from tests.render.figures import made
+
+TEXT = "To be, or not to be, that is the question.\n" * 40
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made.run(np.full(130, 1.2), checkpoint="a.keras").save("a.json")
+    made.run(np.full(130, 1.3), checkpoint="b.keras").save("b.json")
+    made.wiring({"gru": "gru_2", "gru_2": "gru"}).save("wiring.json")
+    made.gate(made.comparison()).save("gate.json")
+    stored(made.losses(TEXT, np.linspace(0, 9, len(TEXT) - 1)), "losses.parquet")
+    stored(made.trace({"gru.h": [1.0, 2.0]}, gates={"gru.update": ([1, 2], 0.1, 0.3)}), "trace.parquet")
+    (tmp_path / "history").mkdir()
+    stored(made.history({"gru": [1.0, 2.0]}), "history/part-000000.parquet")
+    (tmp_path / "text.txt").write_text("before" + TEXT)
+    return tmp_path
+
+
+def stored(table, path):
+    metadata = {"rnneval.schema": table.schema, "rnneval.text": sha(TEXT)}
+    found = pa.Table.from_pandas(table.frame, preserve_index=False).replace_schema_metadata(metadata)
+    pq.write_table(found, path)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ("a.json", "1.20 nats a token; hardest near"),
+        ("wiring.json", "gru gets gru_2's state; gru_2 gets gru's state"),
+        ("gate.json", "Perplexity changed by +2.02 %"),
+        ("trace.parquet", "State norms of 1 slot"),
+        ("history", "Gradients kept their size"),
+    ],
+)
+def test_the_default_figure_of_each_kind(files, capsys, record, said):
+    assert run(["plot", record, "--out", "f.svg"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"f.svg: {said}")
+    assert err == ""
+    assert said.replace("'", "&#x27;") in (files / "f.svg").read_text() or said in (files / "f.svg").read_text()
+
+
+@pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("SVG", b"<?xml")])
+def test_the_ending_gives_the_format(files, ending, magic):
+    assert run(["plot", "a.json", "--figure", "baselines", "--size", "slide", "--out", f"f.{ending}", "-q"]) == 0
+    assert (files / f"f.{ending}").read_bytes().startswith(magic)
+
+
+def test_a_passage_finds_the_reading_of_the_text_by_its_hash(files, capsys):
+    assert run(["plot", "losses.parquet", "--text", "text.txt", "--part", "6:", "--out", "f.svg"]) == 0
+    assert "The most surprising passage cost 7." in capsys.readouterr().out
+    (files / "text.txt").write_text(TEXT.replace("\n", "\r\n"), newline="")
+    assert run(["plot", "losses.parquet", "--text", "text.txt", "--at", "0", "--out", "f.svg"]) == 0
+    assert "This passage cost" in capsys.readouterr().out
+
+
+def test_several_records_go_to_a_folder(files, capsys):
+    assert run(["plot", "a.json", "b.json", "wiring.json", "--out", "pictures"]) == 0
+    assert sorted(path.name for path in (files / "pictures").iterdir()) == [
+        "a-loss_over_text.png", "b-loss_over_text.png", "wiring-flow_matrix.png",
+    ]  # fmt: skip
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_several_runs_make_one_comparison(files, capsys):
+    assert run(["plot", "a.json", "b.json", "--figure", "comparison", "--out", "f.png"]) == 0
+    assert capsys.readouterr().out == "f.png: a.keras is best by perplexity, and surely so on this text\n"
+
+
+def test_all_figures_of_a_record(files):
+    assert run(["plot", "trace.parquet", "--figure", "all", "--out", "pictures", "-q"]) == 0
+    assert sorted(path.name for path in (files / "pictures").iterdir()) == ["trace-gates.png", "trace-state_norms.png"]
+
+
+def test_figures_are_listed(files, capsys):
+    assert run(["plot", "trace.parquet", "losses.parquet", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "trace.parquet:",
+        "state_norms  State norms of 1 slot",
+        "gates        gru.update stands fully open 30 % of the time and shut 10 %",
+        "losses.parquet:",
+        "passage: give the text (--text)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a.json"], "--out is needed: FILE.png, .svg or .pdf"),
+        (["a.json", "--out", "f.jpg"], "f.jpg: ends in .jpg: a figure is written to .png, .svg or .pdf"),
+        (["a.json", "--out", "f"], "f: has no ending: a figure is written to"),
+        (["a.json", "--out", "none/f.png"], "none/f.png: cannot be written: its folder is not there"),
+        (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it gives loss_over"),
+        (["a.json", "--figure", "nope", "--out", "f.png"], "no figure is named 'nope': there are baselines"),
+        (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure baselines"),
+        (["a.json", "--figure", "all", "--out", "f.png"], "f.png: several pictures, and one file: give a folder"),
+        (["losses.parquet", "--out", "f.png"], "losses.parquet: losses say which bytes, not what stands there"),
+        (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
+        (["none.json", "--out", "f.png"], "none.json: cannot be read"),
+        (["text.txt", "--out", "f.png"], "text.txt: not a whole JSON file"),
+        ([".", "--out", "f.png"], ".: not a Parquet table"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_line(files, refused, arguments, said):
+    assert refused("plot", *arguments).startswith(said)
+    assert not list(files.glob("f*"))
+
+
+def test_a_parquet_file_of_somebody_else_is_refused(files, refused):
+    pq.write_table(pa.table({"a": [1]}), "other.parquet")
+    assert "other.parquet: a Parquet table of schema 'unknown'" in refused("plot", "other.parquet", "--out", "f.png")
+    broken = dataclasses.replace(made.trace({"a.h": [1.0]}), frame=made.trace({"a.h": [1.0]}).frame[["layer"]])
+    stored(broken, "broken.parquet")
+    assert "broken.parquet: a Parquet table of schema 'rnneval.trace/1'" in refused(
+        "plot", "broken.parquet", "--out", "f.png"
+    )

@@ -1,0 +1,142 @@
+"""Small sources of figures whose numbers are known by hand."""
+
+import numpy as np
+import pandas as pd
+
+from rnneval.records import Gate, Gradients, Wiring
+from rnneval.records.gate import Comparison
+from rnneval.records.gradients import ThroughTime
+from rnneval.records.run import ContextCurve, Forgetting
+from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
+from rnneval.render.figures import Table
+from tests.gates.synthetic import make_run
+
+HOSTILE = "_a$x^2$b\n\x1b[2J</text><script>" + "long_" * 12
+
+
+def run(losses=(1.0, 2.0, 3.0, 2.0), *, median=192.0, most=256.0, **changes):
+    """A run of blocks of 256 bytes, with a context curve and a forgetting length."""
+    streams = {
+        "count": 8, "segment": 64, "kernel": "model", "passes": 1, "tokens_rerun": 0,
+        "forgetting_length": {"median": median, "p95": most, "max": most},
+    }  # fmt: skip
+    return make_run(losses, **{"streams": streams} | changes)
+
+
+def curve(nats=(2.6, 2.0, 1.805, 1.80), lengths=(1, 10, 100, 1000)):
+    return ContextCurve(
+        lengths=tuple(lengths), nats=tuple(nats), extra_error=(0.01,) * len(nats), whole=1.80, anchors=256
+    )
+
+
+def forgetting(median, most):
+    return Forgetting(median=median, p95=most, max=most)
+
+
+def wiring(source_of, verdict="fail", slots=("h",)):
+    """`source_of` gives for each layer the layer whose state it gets."""
+    flow = []
+    for into, source in source_of.items():
+        for slot in slots:
+            flow.append(Flow(into=Slot(layer=into, slot=slot), source="initial", kind="initial", calls=(0,)))
+            kind = "carried" if into == source else "crossed"
+            came = Slot(layer=source, slot=slot)
+            flow.append(Flow(into=Slot(layer=into, slot=slot), source=came, kind=kind, calls=(1, 2, 3)))
+    layers = tuple(WiredLayer(name=name, path=name, kind="GRU", slots=slots) for name in source_of)
+    wrong = [entry for entry in flow if entry.kind == "crossed"]
+    findings = tuple(Finding(rule="crossed-state", severity="error", message="m", help="h") for _ in wrong)
+    return Wiring(
+        verdict=verdict, reason="", layers=layers, flow=tuple(flow), findings=findings, oracles={}, declared=(),
+        calls=4, wired_by="author",
+    )  # fmt: skip
+
+
+def comparison(metric="perplexity", *, difference=0.02, half=0.004, allowed=0.01, verdict="fail", unit="nats a token"):
+    return Comparison(
+        metric=metric, baseline="base.json", candidate="new.json", unit=unit, difference=difference,
+        low=difference - half, high=difference + half, allowed=allowed, verdict=verdict, reason="", method="t",
+        about="these checkpoints",
+    )  # fmt: skip
+
+
+def gate(*comparisons, verdict="fail"):
+    return Gate(verdict=verdict, reason="because", comparisons=comparisons, warnings=())
+
+
+def gradients(decays, *, lags=60, truncation=40):
+    """Slots whose gradient falls by a factor a token, exactly."""
+    of = run()
+    slots = {}
+    for name, decay in decays.items():
+        median = tuple(decay**k for k in range(lags + 1))
+        below = [k for k, value in enumerate(median) if value < 0.01]
+        slots[name] = ThroughTime(
+            median=median, low=tuple(v / 2 for v in median), high=tuple(v * 2 for v in median), base=0, decay=decay,
+            gone=below[0] if below else None,
+        )  # fmt: skip
+    return Gradients(
+        rnneval="0", created="", command=(), signature="", checkpoint=of.checkpoint, text=of.text,
+        truncation=truncation,
+        segments=1, loss=1.0, variables={}, anchors=64, lags=lags, through_time=slots, findings=(), warnings=(),
+    )  # fmt: skip
+
+
+def trace(norms, *, stride=16, gates=None):
+    """A trace: norms a slot (`LAYER.SLOT`); for gates the counts of their bins and both shares of saturation."""
+    rows = []
+    for name, values in norms.items():
+        layer, _, slot = name.rpartition(".")
+        rows += [
+            {"position": k * stride, "layer": layer, "slot": slot, "statistic": "norm", "value": float(value)}
+            for k, value in enumerate(values)
+        ]
+    for name, (counts, low, high) in (gates or {}).items():
+        layer, _, slot = name.rpartition(".")
+        place = {"layer": layer, "slot": slot}
+        edges = np.linspace(0, 1, len(counts) + 1)
+        rows += [
+            {**place, "statistic": "histogram", "value": float(count), "low": edges[k], "high": edges[k + 1]}
+            for k, count in enumerate(counts)
+        ]
+        for statistic, share in (("saturated_low", low), ("saturated_high", high)):
+            rows.append({**place, "position": 0, "statistic": statistic, "value": share})
+    columns = ["position", "unit", "layer", "slot", "statistic", "value", "low", "high"]
+    return Table(schema="rnneval.trace/1", frame=pd.DataFrame(rows, columns=columns))
+
+
+def history(norms, *, clip=None, bad=None):
+    """A history: a norm a step and layer; clipped by the whole norm; not finite at `bad` = (step, layer)."""
+    rows = []
+    steps = len(next(iter(norms.values()))) if norms else 0
+    whole = np.sqrt(sum(np.square(np.array(v, float)) for v in norms.values())) if norms else np.zeros(0)
+    for k in range(steps):
+        for layer, values in (*norms.items(), ("", whole)):
+            row = {"step": k + 1, "layer": layer, "variable": ""}
+            scale = min(1.0, clip / whole[k]) if clip and whole[k] > 0 else 1.0
+            rows.append({**row, "statistic": "grad_norm", "value": float(values[k])})
+            rows.append({**row, "statistic": "grad_norm_clipped", "value": float(values[k]) * scale})
+    if bad is not None:
+        row = {"step": bad[0], "variable": "", "statistic": "not_finite", "value": 3.0}
+        rows += [{**row, "layer": layer} for layer in (bad[1], "")]
+    return Table(
+        schema="rnneval.gradient-history/1",
+        frame=pd.DataFrame(rows, columns=["step", "layer", "variable", "statistic", "value"]),
+    )
+
+
+def losses(text, bits, *, first=1, at=None):
+    """Losses of a text of one token a character, in bits; the first `first` characters have none."""
+    ends = np.cumsum([len(character.encode()) for character in text])
+    starts = np.concatenate([[0], ends[:-1]])
+    kept = slice(first, None)
+    frame = pd.DataFrame(
+        {
+            "token": np.arange(len(text))[kept],
+            "document": 0,
+            "byte_start": starts[kept],
+            "byte_end": ends[kept],
+            "id": 0,
+            "nats": np.broadcast_to(np.asarray(bits, float), len(text) - first) * np.log(2),
+        }
+    )
+    return Table(schema="rnneval.losses/1", frame=frame, text=text, at=at)

@@ -1,0 +1,167 @@
+"""Figures of traces and gradients: norms, gates, history, through time."""
+
+import numpy as np
+import pytest
+
+from rnneval.render import figures
+from tests.render.figures import made
+
+
+def line(ax, gid):
+    return next(each for each in ax.lines if each.get_gid() == gid)
+
+
+def test_each_slot_has_a_lane_on_its_own_scale(ax):
+    figure = figures.figure_of(made.trace({"a.h": [1.0, 2.0, 4.0], "b.h": [10.0, 10.0, 20.0]}), "state_norms")
+    figure.draw(ax=ax)
+    assert line(ax, "a.h").get_xdata().tolist() == [0, 16, 32]
+    # The first lane lies above the second; the largest norm of each reaches 0.84 of its lane.
+    assert line(ax, "a.h").get_ydata().tolist() == pytest.approx([1 + 0.21, 1 + 0.42, 1 + 0.84])
+    assert line(ax, "b.h").get_ydata().tolist() == pytest.approx([0.42, 0.42, 0.84])
+    assert {text.get_text() for text in ax.texts} == {"4.00", "20.0", "0"}
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a.h", "b.h"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("position in the text (tokens)", "state norm ‖s‖₂")
+
+
+def test_a_long_trace_is_pooled_into_quantile_bands(ax):
+    # 16,000 positions: bins of 100 neighbours, of which 10 are 9 and the rest 1.
+    norms = np.ones(16_000)
+    norms[::10] = 9.0
+    figures.figure_of(made.trace({"a.h": norms}), "state_norms").draw(ax=ax)
+    assert len(line(ax, "a.h").get_xdata()) == 160
+    assert set(line(ax, "a.h").get_ydata().round(9)) == {round(0.84 / 9, 9)}
+    outer, inner = (band.get_paths()[0].vertices[:, 1] for band in ax.collections)
+    assert outer.max() == pytest.approx(0.84)
+    assert inner.max() == pytest.approx(0.84 / 9)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["median of 100", "50 %", "90 %"]
+
+
+@pytest.mark.parametrize(
+    ("norms", "title"),
+    [
+        (np.linspace(1, 3, 100), "The norm of a.h grows by 81 % along the text"),
+        (np.linspace(3, 1, 100), "The norm of a.h shrinks by 81 % along the text"),
+        (np.ones(100), "The state's norm stays at its level along the text"),
+        ([1.0, 2.0], "State norms of 1 slot"),
+    ],
+)
+def test_titles_of_norms(norms, title):
+    # First fifth of 1 … 3: median 1 + 2 · 9.5 / 99 = 1.192; last 2.808; change 1.616 of the mean 2, 81 %.
+    assert figures.figure_of(made.trace({"a.h": norms})).title == title
+
+
+def test_gates_are_histograms_with_their_saturation(ax):
+    source = made.trace(
+        {"a.h": [1.0]}, gates={"a.update": ([8, 4, 0, 4], 0.64, 0.08), "a.reset": ([1, 1, 2, 1], 0.0, 0.0)}
+    )
+    figure = figures.figure_of(source, "gates")
+    figure.draw(ax=ax)
+    hill = next(patch for patch in ax.patches if patch.get_gid() == "a.update")
+    values, edges, baseline = hill.get_data()
+    assert values.tolist() == pytest.approx([1.86, 1.43, 1.0, 1.43])
+    assert edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert baseline == 1
+    assert figure.title == "a.update stands fully shut 64 % of the time"
+    assert [text.get_text() for text in ax.texts] == ["64 %", "8.0 %", "0 %", "0 %", "< 0.03", "> 0.97"]
+    assert ax.texts[0].get_fontweight() == "bold"
+    spans = [(patch.get_x(), patch.get_width()) for patch in ax.patches[:2]]
+    assert spans == [(0.0, 0.03), pytest.approx((0.97, 0.03))]
+    assert ax.get_xlabel() == "activation (0 closed, 1 open)"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "title"),
+    [
+        (0.05, 0.1, "No gate is stuck: at most 15 % of the time (a.update)"),
+        (0.1, 0.4, "a.update stands fully open 40 % of the time and shut 10 %"),
+    ],
+)
+def test_titles_of_gates(low, high, title):
+    assert figures.figure_of(made.trace({}, gates={"a.update": ([1, 1], low, high)})).title == title
+
+
+def test_rows_that_would_not_be_readable_are_left_out_and_counted(ax):
+    source = made.trace({}, gates={f"l{k}.update": ([1, 1], k / 100, 0.0) for k in range(60)})
+    figures.figure_of(source, "gates").draw(ax=ax)
+    shown = [text.get_text() for text in ax.get_yticklabels()]
+    assert shown == [f"l{k}.update" for k in range(60 - len(shown), 60)]
+    assert len(shown) < 60
+    assert f"{60 - len(shown)} gates that are stuck less not shown" in ax.get_xlabel()
+
+
+def test_gradients_a_layer_on_a_logarithmic_axis(ax):
+    figure = figures.figure_of(made.history({"a": [3.0, 3.0, 0.3], "b": [4.0, 4.0, 0.4]}, clip=1.0))
+    figure.draw(ax=ax)
+    assert ax.get_yscale() == "log"
+    assert line(ax, "a").get_ydata().tolist() == [3.0, 3.0, 0.3]
+    assert line(ax, "a").get_xdata().tolist() == [1, 2, 3]
+    assert line(ax, "").get_ydata().tolist() == pytest.approx([5.0, 5.0, 0.5])
+    marks = {each.get_label(): each for each in ax.lines}
+    assert marks["clipped (2 steps)"].get_xdata().tolist() == [1, 2]
+    assert marks["clipped to 1.00"].get_ydata()[0] == pytest.approx(1.0)
+    assert figure.title == "Gradients were clipped in 67 % of 3 steps"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("training step", "gradient norm ‖g‖₂")
+    named = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    assert named["whole model"] > named["b"] > named["a"]
+
+
+def test_the_first_step_that_is_not_finite(ax):
+    figure = figures.figure_of(made.history({"a": [1.0, 114.0]}, bad=(3, "a")))
+    figure.draw(ax=ax)
+    assert line(ax, "first_bad").get_xdata() == [3, 3]
+    assert figure.title == "From step 3 on gradients are not finite; the step before, the norm was 114"
+    assert "First not finite at step 3, in a." in figure.alt
+
+
+def test_a_jump_is_named_and_marked_where_it_was(ax):
+    norms = np.full(2000, 0.5)
+    norms[777] = 50.0
+    figure = figures.figure_of(made.history({"a": norms}))
+    figure.draw(ax=ax)
+    assert figure.title == "The gradient jumped to 50.0 at step 778, 100 times its median"
+    peak = next(each for each in ax.lines if each.get_label() == "largest, 50.0")
+    assert (peak.get_xdata()[0], peak.get_ydata()[0]) == (778, 50.0)
+    assert max(band.get_paths()[0].vertices[:, 1].max() for band in ax.collections) == 50.0
+
+
+def test_norms_of_zero_are_counted_and_not_drawn(ax):
+    figure = figures.figure_of(made.history({"a": [0.0, 0.0], "b": [1.0, 1.0]}))
+    figure.draw(ax=ax)
+    assert ax.get_xlabel() == "training step (2 norms of 0 not drawn)"
+    assert "2 norms of 0 not drawn" in figure.alt
+
+
+def test_gradient_through_time(ax):
+    # 0.5^k < 0.01 from k = 7 (0.0078), 0.8^k from k = 21 (0.0092).
+    figure = figures.figure_of(made.gradients({"a.h": 0.5, "a.c": 0.8}, lags=60, truncation=30))
+    figure.draw(ax=ax)
+    assert figure.title == "99 % of the gradient is gone after 21 tokens (a.c lasts longest)"
+    assert ax.get_yscale() == "log"
+    for name, decay, gone in (("a.h", 0.5, 7), ("a.c", 0.8, 21)):
+        drawn = line(ax, name)
+        assert drawn.get_ydata().tolist() == pytest.approx([decay**k for k in drawn.get_xdata()])
+        assert drawn.get_xdata()[drawn.get_markevery()[0]] == gone
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a.h: 7", "a.c: 21"]
+    assert any(each.get_xdata()[0] == 30 for each in ax.lines)
+    assert "truncation: 30 tokens " in {text.get_text() for text in ax.texts}
+    assert any(each.get_ydata()[0] == 0.01 and each.get_linestyle() == "--" for each in ax.lines)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("lag (tokens back)", "gradient, share of the first")
+
+
+def test_a_truncation_out_of_sight_is_pointed_at(ax):
+    figures.figure_of(made.gradients({"a.h": 0.3}, truncation=500)).draw(ax=ax)
+    assert "truncation: 500 tokens →" in {text.get_text() for text in ax.texts}
+    assert ax.get_xlim()[1] < 20
+
+
+def test_a_gradient_that_stays():
+    figure = figures.figure_of(made.gradients({"a.h": 0.999}, lags=50))
+    assert figure.title == "In a.h the gradient still acts 50 tokens back"
+    assert "a.h not within what was looked at" in figure.alt
+
+
+def test_lines_differ_by_more_than_colour(ax):
+    figures.figure_of(made.gradients({f"l{k}.h": 0.5 + k / 100 for k in range(24)})).draw(ax=ax)
+    looks = [(each.get_color(), str(each.get_linestyle()), each.get_marker()) for each in ax.lines if each.get_gid()]
+    assert len(set(looks)) == 24
+    assert len({look[1:] for look in looks[:6]}) == 6

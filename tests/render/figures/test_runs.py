@@ -1,0 +1,174 @@
+"""Figures of a run record: loss along the text, context, forgetting, calibration."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from rnneval.metrics.calibration_error import COUNTS, NAMES
+from rnneval.render import figures
+from tests.render.figures import made
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.lines}
+
+
+def with_sums(run, **sums):
+    blocks = msgspec.structs.replace(run.blocks, sums={**run.blocks.sums, **sums})
+    return msgspec.structs.replace(run, blocks=blocks)
+
+
+def test_the_loss_of_each_block_at_its_middle(ax):
+    figure = figures.figure_of(made.run((1.0, 2.0, 3.0, 2.0)), "loss_over_text")
+    figure.draw(ax=ax)
+    dots = lines(ax)["a block"]
+    assert dots.get_xdata().tolist() == [128, 384, 640, 896]
+    assert dots.get_ydata().tolist() == pytest.approx([1, 2, 3, 2])
+    # Running mean of three neighbours, by tokens (the first block has 255 of its 256 bytes scored).
+    expected = [(255 + 512) / 511, (255 + 512 + 768) / 767, (512 + 768 + 512) / 768, 2.5]
+    assert lines(ax)["running mean"].get_ydata().tolist() == pytest.approx(expected)
+    mean = (255 + 512 + 768 + 512) / 1023
+    assert lines(ax)["mean, 2.00"].get_ydata()[0] == pytest.approx(mean)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("position in the text (bytes)", "loss (nats a token)")
+    assert figure.title == "2.00 nats a token over 4 blocks of text"
+
+
+def test_documents_are_marked_and_the_running_mean_begins_anew(ax):
+    losses = [1.0] * 50 + [5.0] * 50
+    figures.figure_of(made.run(losses, document=[0] * 50 + [1] * 50), "loss_over_text").draw(ax=ax)
+    assert lines(ax)["document ends"].get_xdata().tolist() == [12.8]
+    running = lines(ax)["running mean"].get_ydata()
+    assert np.isnan(running).sum() == 1
+    assert set(running[~np.isnan(running)].round(9)) == {1.0, 5.0}
+
+
+def test_a_long_text_is_pooled_and_nothing_is_skipped(ax):
+    losses = np.full(3200, 1.0)
+    losses[::20] = 3.0  # one in a bin of 20: it must reach the outer band, and cannot move the inner one
+    figures.figure_of(made.run(losses), "loss_over_text").draw(ax=ax)
+    outer, inner = (collection.get_paths()[0].vertices[:, 1] for collection in ax.collections)
+    assert outer.max() == pytest.approx(1 + 2 * (0.95 * 19 - 18))
+    assert inner.max() == pytest.approx(1.0)
+    assert ax.get_xlabel() == "position in the text (kB)"
+
+
+def test_the_interval_is_a_band(ax):
+    run = made.run()
+    score = msgspec.structs.replace(run.scores["cross_entropy"], low=1.5, high=2.5)
+    run = msgspec.structs.replace(run, scores={**run.scores, "cross_entropy": score})
+    figure = figures.figure_of(run, "loss_over_text")
+    figure.draw(ax=ax)
+    band = next(patch for patch in ax.patches if patch.get_label() == "95 % interval of the mean")
+    assert (band.get_y(), band.get_height()) == (1.5, 1.0)
+    assert "(95 % interval 1.50 to 2.50)" in figure.alt
+
+
+def test_the_hardest_place_is_named():
+    losses = np.full(100, 1.0)
+    losses[60:70] = 2.0
+    assert figures.figure_of(made.run(losses)).title == "1.10 nats a token; hardest near 16.0 kB (2.00)"
+
+
+def test_a_loss_that_is_not_finite_is_said_in_the_picture(ax):
+    run = made.run((1.0, 2.0, 3.0))
+    nats = (run.blocks.sums["nats"][0], float("nan"), run.blocks.sums["nats"][2])
+    figure = figures.figure_of(with_sums(run, nats=nats), "loss_over_text")
+    figure.draw(ax=ax)
+    assert len(lines(ax)["a block"].get_xdata()) == 2
+    assert "The loss of 1 block is not finite and not drawn." in {text.get_text() for text in ax.texts}
+    assert "not finite" in figure.alt
+
+
+@pytest.mark.parametrize("nats", [(), (float("nan"),) * 4])
+def test_no_loss_no_figure(nats):
+    run = with_sums(made.run(), nats=nats)
+    assert "loss_over_text" not in [figure.name for figure in figures.figures_of(run)]
+
+
+def test_the_context_curve(ax):
+    run = msgspec.structs.replace(made.run(median=192.0), context=made.curve())
+    figure = figures.figure_of(run, "loss_by_context")
+    figure.draw(ax=ax)
+    assert figure.title == "100 tokens of context are as good as all of it"
+    assert ax.get_xscale() == "log"
+    curve = ax.containers[0].lines[0]
+    assert curve.get_xdata().tolist() == [1, 10, 100, 1000]
+    assert curve.get_ydata().tolist() == [2.6, 2.0, 1.805, 1.80]
+    assert lines(ax)["all context, 1.80"].get_ydata()[0] == 1.80
+    assert lines(ax)["state forgets its start: 192 (median)"].get_xdata()[0] == 192
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "10", "100", "1,000"]
+    assert ax.get_xlabel() == "context (tokens, logarithmic)"
+
+
+@pytest.mark.parametrize(
+    ("nats", "title"),
+    [
+        ((1.80, 1.80, 1.80, 1.80), "1 token of context is as good as all of it"),
+        ((2.0, 1.80, 2.0, 1.80), "1,000 tokens of context are as good as all of it"),
+        ((2.0, 1.9, 1.9, 1.82), "With 1,000 tokens of context the loss is still above that with all of it"),
+    ],
+)
+def test_how_much_context_is_enough(nats, title):
+    run = msgspec.structs.replace(made.run(), context=made.curve(nats=nats))
+    assert figures.figure_of(run, "loss_by_context").title == title
+
+
+def test_forgetting_lengths(ax):
+    figure = figures.figure_of(made.run(median=192.0, most=256.0), "forgetting")
+    figure.draw(ax=ax)
+    found = {name: lines(ax)[name].get_xdata()[0] for name in ("median", "95 % within", "longest")}
+    assert found == {"median": 192, "95 % within": 256, "longest": 256}
+    assert figure.title == "The state forgets its start after 192 tokens, at most 256"
+    assert ax.get_xlabel() == "tokens"
+    assert ax.get_xscale() == "linear"
+
+
+def test_forgetting_lengths_of_several_runs_far_apart(ax):
+    runs = [made.run(median=10.0**k, most=2 * 10.0**k, checkpoint=f"{k}.keras") for k in (2, 1, 5)]
+    figure = figures.figure_of(runs, "forgetting")
+    figure.draw(ax=ax)
+    assert figure.title == "1.keras forgets first (after 10 tokens), 5.keras last (100,000)"
+    assert ax.get_xscale() == "log"
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["2.keras", "1.keras", "5.keras"]
+
+
+def calibrated(run, bins):
+    """`bins`: by bin, how many tokens and the sum of their gaps."""
+    blocks = len(run.blocks.bytes)
+    rest = (0.0,) * (blocks - 1)
+    sums = dict.fromkeys((*NAMES, *COUNTS), (0.0,) * blocks)
+    for index, (count, gap) in bins.items():
+        sums |= {NAMES[index]: (gap, *rest), COUNTS[index]: (float(count), *rest)}
+    return with_sums(run, **sums)
+
+
+def test_the_reliability_diagram(ax):
+    # Bin 11 is (0.733, 0.8], its middle 23/30: 30 tokens, right 3 times less than believed. Bin 0: 10 tokens, exact.
+    figure = figures.figure_of(calibrated(made.run(), {11: (30, -3.0), 0: (10, 0.0)}), "calibration")
+    figure.draw(ax=ax)
+    dots = ax.collections[-1].get_offsets()
+    assert dots.tolist() == [pytest.approx([1 / 30, 1 / 30]), pytest.approx([23 / 30, 23 / 30 - 0.1])]
+    sizes = ax.collections[-1].get_sizes() - 14
+    assert sizes[1] / sizes[0] == pytest.approx(3.0)
+    stem = ax.collections[0].get_segments()[1]
+    assert stem[:, 1].tolist() == pytest.approx([23 / 30, 23 / 30 - 0.1])
+    assert lines(ax)["as sure as right"].get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert figure.title == "The model is more sure than it is right, by 7.50 percentage points on average"
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 1), (0, 1))
+    assert "77 % sure: 67 % right (30 tokens)" in figure.alt
+
+
+@pytest.mark.parametrize(
+    ("bins", "start"),
+    [
+        ({5: (100, 5.0)}, "The model is less sure than it is right, by 5.00 percentage"),
+        ({5: (100, 0.5)}, "The model is as sure as it is right, to within 0.50 percentage"),
+        ({5: (100, 5.0), 9: (100, -5.0)}, "Confidence is off by 5.00 percentage points on average, both ways"),
+    ],
+)
+def test_titles_of_calibration(bins, start):
+    assert figures.figure_of(calibrated(made.run(), bins), "calibration").title.startswith(start)
+
+
+def test_a_record_without_counts_has_no_reliability_diagram():
+    assert "calibration" not in [figure.name for figure in figures.figures_of(made.run())]

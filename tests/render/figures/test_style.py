@@ -1,0 +1,104 @@
+"""Colours that can be told apart, by the formulas of the literature; labels and numbers."""
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from rnneval.render.figures._style import (
+    DARK,
+    LIGHT,
+    bands,
+    in_legend,
+    label,
+    luminance,
+    number,
+    percent,
+    plain,
+    spread,
+)
+
+# Machado and others: A Physiologically-based Model for Simulation of Color Vision Deficiency. 2009; severity 1.
+DEFICIENCIES = {
+    "none": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(color):
+    rgb = np.array(to_rgb(color))
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(light):
+    xyz = TO_XYZ @ np.clip(light, 0, 1) / (0.9505, 1, 1.089)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def distance(deficiency, a, b):
+    """CIE76 difference of two colours as they are seen; 2.3 is just noticeable."""
+    matrix = np.array(DEFICIENCIES[deficiency])
+    return float(np.linalg.norm(lab(matrix @ linear(a)) - lab(matrix @ linear(b))))
+
+
+def contrast(a, b):
+    light, dark = sorted((luminance(to_rgb(a)), luminance(to_rgb(b))), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+@pytest.mark.parametrize("look", [LIGHT, DARK], ids=["light", "dark"])
+def test_colours_are_told_apart(look, deficiency):
+    assert min(distance(deficiency, a, b) for a, b in itertools.combinations(look.palette, 2)) > 10
+    assert distance(deficiency, look.good, look.bad) > 40
+
+
+def test_the_measure_itself_sees_red_and_green_become_alike():
+    assert distance("none", "#cc4444", "#778833") > 60
+    assert distance("deuteranopia", "#cc4444", "#778833") < 20
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK], ids=["light", "dark"])
+def test_everything_stands_out_from_the_paper(look):
+    assert all(contrast(color, look.paper) >= 3 for color in look.palette)  # WCAG 1.4.11, graphics
+    assert contrast(look.ink, look.paper) >= 7
+    assert contrast(look.muted, look.paper) >= 4.5
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK], ids=["light", "dark"])
+def test_heat_is_monotone_and_ink_is_legible_on_all_of_it(look):
+    steps = [luminance(to_rgb(color)) for color in look.heat]
+    assert steps in (sorted(steps), sorted(steps, reverse=True))
+    assert all(contrast(look.ink, color) >= 4.5 for color in look.heat)
+
+
+@pytest.mark.parametrize(("places", "found"), [([], []), ([3.0], [3.0]), ([5, 5, 5], [4, 5, 6]), ([9, 0], [9, 0])])
+def test_labels_are_pushed_apart(places, found):
+    assert spread(places, 1.0) == found
+
+
+def test_a_chain_of_labels_is_pushed_apart_as_one():
+    found = spread([0, 0.5, 1.0, 1.5, 10], 1.0)
+    assert np.diff(found).min() >= 1 - 1e-9
+    assert found == [-0.75, 0.25, 1.25, 2.25, 10]
+
+
+def test_a_short_series_stays_as_it_is():
+    found = bands(np.arange(3.0), np.array([5.0, 1.0, 2.0]))
+    assert (found.pooled, found.x.tolist(), found.quantiles[50].tolist()) == (1, [0, 1, 2], [5, 1, 2])
+
+
+def test_names_and_numbers():
+    assert label("x" * 30) == "x" * 12 + "…" + "x" * 11
+    assert label("a\nb") == "a\\nb"
+    assert in_legend("_a$") == r" _a\$"
+    assert plain("a\x07b\nc$") == "a\\x07b\nc\\$"
+    assert [number(v) for v in (0, 0.1, 9.999, 99.95, 1234.5, 1e8, -3.0, 12)] == [
+        "0", "0.10", "10.00", "100.0", "1,234", "1e+08", "−3.00", "12.0",
+    ]  # fmt: skip
+    assert [percent(v) for v in (0, 0.0009, 0.005, 0.5, 1)] == ["0 %", "< 0.1 %", "0.5 %", "50 %", "100 %"]

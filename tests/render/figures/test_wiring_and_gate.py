@@ -1,0 +1,145 @@
+"""Flow matrix, comparison, baselines: what stands where."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from rnneval.render import figures
+from rnneval.render.figures._style import LIGHT
+from tests.render.figures import made
+
+
+def drawn(name, source, ax):
+    figure = figures.figure_of(source, name)
+    assert figure.draw(ax=ax) is ax
+    assert ax.get_title(loc="left").replace(r"\$", "$") == figure.title
+    return figure
+
+
+def marks(ax, gid):
+    """Where the marks of one kind are: (column, row)."""
+    return sorted((line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_gid() == gid)
+
+
+def test_the_matrix_of_crossed_layers(ax):
+    figure = drawn("flow_matrix", made.wiring({"a": "b", "b": "a", "c": "c"}), ax)
+    assert figure.title == "a gets b's state; b gets a's state"
+    assert marks(ax, "crossed") == [(0, 1), (1, 0)]
+    assert marks(ax, "carried") == [(2, 2)]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a.h", "b.h", "c.h"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["a.h", "b.h", "c.h"]
+    assert {text.get_text() for text in ax.texts} == {"1–3"}
+    rims = [patch for patch in ax.patches if patch.get_gid() == "diagonal"]
+    assert [patch.get_xy() for patch in rims] == [(k - 0.46, k - 0.46) for k in range(3)]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("state came from", "state went into")
+    assert "a.h from b.h (crossed, calls 1–3)" in figure.alt
+
+
+def test_wrong_and_right_differ_by_more_than_colour(ax):
+    drawn("flow_matrix", made.wiring({"a": "a", "b": "a"}), ax)
+    markers = {line.get_gid(): line.get_marker() for line in ax.lines}
+    assert markers == {"carried": "o", "crossed": "x"}
+
+
+@pytest.mark.parametrize(("layers", "title"), [(1, "The layer gets"), (4, "Each of the 4 layers gets")])
+def test_the_matrix_of_a_sound_model(ax, layers, title):
+    names = [f"l{k}" for k in range(layers)]
+    figure = drawn("flow_matrix", made.wiring({name: name for name in names}, "pass"), ax)
+    assert figure.title == f"{title} its own state back"
+    assert marks(ax, "carried") == [(k, k) for k in range(layers)]
+
+
+def test_of_many_slots_those_out_of_order_are_shown_and_the_rest_is_counted(ax):
+    names = [f"l{k}" for k in range(20)]
+    source = made.wiring({name: "l0" if name == "l3" else name for name in names})
+    figure = drawn("flow_matrix", source, ax)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["l0.h", "l3.h"]
+    assert "18 more in order" in {text.get_text() for text in ax.get_legend().get_texts()}
+    assert "18 further slots" in figure.alt
+
+
+def test_a_difference_is_measured_by_what_is_allowed_and_worse_is_right(ax):
+    gate = made.gate(
+        made.comparison(difference=0.02, half=0.005, allowed=0.01),
+        made.comparison("accuracy", difference=-0.001, half=0.002, allowed=-0.005, verdict="pass", unit="share"),
+    )
+    figure = drawn("comparison", gate, ax)
+    middles = {line.get_gid(): (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_gid()}
+    assert middles["perplexity"] == pytest.approx((2.0, 0))
+    assert middles["accuracy"] == pytest.approx((0.2, 1))
+    assert middles["allowed"] == (1.0, 0)
+    bars = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    assert pytest.approx(list(bars[-1])) == [0.2 - 0.4, 0.2 + 0.4]
+    assert pytest.approx(list(next(bar for bar in bars if max(bar) > 2))) == [1.5, 2.5]
+    assert figure.title == "Perplexity changed by +2.02 %, and +1.01 % is allowed"
+    assert ax.get_xlabel() == "difference as a share of what is allowed (right: worse)"
+    assert any(text.get_text().startswith("+2.02 % [+1.51 %, +2.53 %]") for text in ax.texts)
+    low, high = ax.get_xlim()
+    assert low < -0.2
+    assert high > 2.5
+
+
+def test_an_improvement_that_is_demanded_keeps_its_direction(ax):
+    # At least 0.01 nats less are asked for; 0.02 less are found: better than that, so left of where it ends.
+    drawn("comparison", made.gate(made.comparison(difference=-0.02, allowed=-0.01, verdict="pass"), verdict="pass"), ax)
+    places = {line.get_gid(): line.get_xdata()[0] for line in ax.lines if line.get_gid()}
+    assert places["perplexity"] < places["allowed"]
+
+
+def test_verdicts_differ_by_their_marks(ax):
+    rows = [made.comparison(verdict=verdict) for verdict in ("pass", "fail", "inconclusive")]
+    drawn("comparison", made.gate(*rows), ax)
+    assert [line.get_marker() for line in ax.lines if line.get_gid() == "perplexity"] == ["o", "X", "D"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "title"),
+    [
+        ("pass", "Nothing is worse by more than what is allowed"),
+        ("inconclusive", "Too little text to say whether perplexity got worse by more than what is allowed"),
+    ],
+)
+def test_titles_of_gates(verdict, title):
+    gate = made.gate(made.comparison(difference=0.001, verdict=verdict), verdict=verdict)
+    assert figures.figure_of(gate).title == title
+
+
+def test_what_has_no_scale_is_named_and_not_drawn(ax):
+    limit = made.comparison("perplexity<=6", verdict="pass")
+    nothing = made.comparison("accuracy", allowed=0.0, verdict="fail", unit="share")
+    figure = drawn("comparison", made.gate(made.comparison(), limit, nothing), ax)
+    assert len(ax.get_yticks()) == 1
+    assert "not drawn: perplexity<=6, accuracy" in ax.get_xlabel()
+    assert "perplexity<=6, accuracy" in figure.alt
+
+
+def test_runs_stand_at_their_difference_to_the_best(ax):
+    runs = [made.run(np.full(128, loss), checkpoint=f"{name}.keras") for name, loss in (("a", 1.5), ("b", 1.2))]
+    figure = drawn("comparison", runs, ax)
+    middles = {line.get_gid(): line.get_xdata()[0] for line in ax.lines if line.get_gid()}
+    assert middles["b.keras"] == 0
+    assert middles["a.keras"] == pytest.approx(0.3)
+    assert figure.title == "b.keras is best by perplexity, and surely so on this text"
+
+
+def test_models_stand_between_the_baselines(ax):
+    run = made.run(np.full(4, 1.5), baselines={"uniform": 4.0, "unigram": 3.0})
+    figure = drawn("baselines", run, ax)
+    places = [(line.get_gid(), line.get_xdata()[0]) for line in ax.lines if line.get_gid()]
+    assert places == [("uniform", 4.0), ("unigram", 3.0), ("model.keras", 1.5)]
+    assert figure.title == "model.keras is 1.50 nats a token better than unigram"
+    assert ax.get_xlim()[0] == 0
+
+
+def test_a_model_that_is_no_better_says_so():
+    run = made.run(np.full(4, 4.5), baselines={"uniform": 4.0})
+    assert (
+        figures.figure_of(run, "baselines").title
+        == "model.keras is no better than uniform: 4.50 against 4.00 nats a token"
+    )
+
+
+def test_what_is_wrong_has_its_own_colour(ax):
+    drawn("flow_matrix", made.wiring({"a": "b", "b": "b"}), ax)
+    crossed = next(line for line in ax.lines if line.get_gid() == "crossed")
+    assert to_rgb(crossed.get_color()) == to_rgb(LIGHT.bad) != to_rgb(LIGHT.good)
