@@ -7,8 +7,10 @@ A page says where such a part goes by a line `<!-- from code: NAME -->`. Rules, 
 import ast
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from rnneval import recordfile
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 PLACE = re.compile(r"^<!-- from code: (?P<name>[a-z ]+) -->$", re.MULTILINE)
 _KINDS = {"metrics": "metric", "baselines": "baseline", "rules": "rule", "lint rules": "lint rule"}
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -236,11 +239,19 @@ def _span(line: str) -> str:
     return "".join(f"``{piece}``" if place % 2 else piece.replace("|", r"\|") for place, piece in enumerate(pieces))
 
 
+def figures() -> str:
+    """The gallery; its file lies beside this one, and is found there also where this one is loaded by its path."""
+    sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
+    gallery: Any = import_module("gallery")
+    return str(gallery.gallery())
+
+
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "commands": commands,
     "schemas": schemas,
     "records": records,
+    "figures": figures,
     "other pages": other_pages,
     "unreleased": unreleased,
 }

@@ -1,4 +1,4 @@
-"""`rnneval explain`: the text of a metric, a baseline or a rule.
+"""`rnneval explain`: the text of a metric, a baseline, a rule or a figure.
 
 The texts are the docstrings of the files that do the work, read as source: nothing is imported, so that neither NumPy
 nor TensorFlow is waited for, and a rule can be explained where its packages are not installed.
@@ -24,6 +24,7 @@ _FOLDERS = {
     "wiring/rules": "rule",
     "wiring/lint/rules": "lint rule",
     "metrics/inside/findings": "rule",
+    "render/figures": "figure",
 }
 _WIDTH = 100
 
@@ -48,10 +49,10 @@ class Entry:
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing.")
 @click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn here
 def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> None:
-    """Say what a metric or a rule means, why it matters, and how to put it right.
+    """Say what a metric or a rule means, why it matters, how to put it right; or how a figure is read.
 
-    NAME is a metric (perplexity), a baseline (unigram), a rule (shared-state) or its code (RNN001); without it, all
-    are listed.
+    NAME is a metric (perplexity), a baseline (unigram), a rule (shared-state) or its code (RNN001), or a figure
+    (gates); without it, all are listed.
     """
     chosen = entries() if name is None else find(name, entries())
     if form == "json":
@@ -84,7 +85,7 @@ def find(name: str, known: Sequence[Entry]) -> tuple[Entry, ...]:
         return tuple(entry for entry in known if wanted in (_key(entry.name), _key(entry.code)))
     close = [spellings[key] for key in difflib.get_close_matches(wanted, spellings)]
     hint = f"close are {', '.join(close)}; " if close else ""
-    raise UsageError(f"no metric, baseline or rule is named {name!r}: {hint}`rnneval explain` lists all names")
+    raise UsageError(f"no metric, baseline, rule or figure is named {name!r}: {hint}`rnneval explain` lists all names")
 
 
 def listing(known: Sequence[Entry]) -> str:

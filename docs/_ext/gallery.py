@@ -1,0 +1,120 @@
+"""The gallery of figures: which record of `docs/records` each is drawn from, and how that is asked for.
+
+    python docs/_ext/gallery.py
+
+draws them anew into docs/_static/plots. The records are of the models that the pages on the inside and on the gate
+measure, thinned out: norms at every 64th token, gradient norms by layer alone.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(DOCS.parent)] if str(DOCS.parent) not in sys.path else []
+
+from rnneval.render import figures  # noqa: E402 - the checkout's, found by the line above
+
+RECORDS, PICTURES = DOCS / "records", DOCS / "_static" / "plots"
+MADE = PICTURES / "made.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One picture of the gallery."""
+
+    figure: str
+    record: str
+    made_by: str
+    """The command that writes such a record."""
+    text: str | None = None
+    more: str = ""
+    """What is added to the name of its file, and to its heading."""
+
+    @property
+    def path(self) -> Path:
+        """Where the picture lies."""
+        return PICTURES / f"{self.figure}{self.more and '-' + self.more}.svg"
+
+    def drawn(self) -> figures.Figure:
+        """Give the figure, not drawn yet."""
+        source: Any = figures.load(RECORDS / self.record)
+        if self.text:
+            source = replace(source, text=(RECORDS / self.text).read_bytes().decode())
+        return figures.figure_of(source, self.figure)
+
+    @property
+    def command(self) -> str:
+        """What draws it."""
+        text = f" --text {self.text}" if self.text else ""
+        return f"rnneval plot {self.record}{text} --figure {self.figure} --out {self.figure}.svg"
+
+
+_EVALUATE = "rnneval evaluate model.keras held_out.txt --out run.json"
+_GATE = "rnneval gate lstm.run.json --baseline gru.run.json --allow accuracy=0.005 --out gate.json"
+_TRACE = "rnneval trace model.keras held_out.txt --context --record trace.json --out trace.parquet"
+_GRADIENTS = "rnneval gradients model.keras held_out.txt --out gradients.json"
+_TRAINING = 'model.fit(…, callbacks=[rnneval.GradientNorms("grads.parquet")])'
+GALLERY = (
+    Shown(figure="flow_matrix", record="wiring.json", made_by="rnneval check train.py:MyModel --out wiring.json"),
+    Shown(figure="loss_over_text", record="run.json", made_by=_EVALUATE),
+    Shown(
+        figure="passage", record="losses.parquet", text="passage.txt",
+        made_by="rnneval evaluate model.keras passage.txt --losses losses.parquet",
+    ),
+    Shown(figure="comparison", record="gate.json", made_by=_GATE),
+    Shown(figure="baselines", record="run.json", made_by=f"{_EVALUATE} --fit-on train.txt"),
+    Shown(figure="calibration", record="run.json", made_by=_EVALUATE),
+    Shown(figure="loss_by_context", record="trace.json", made_by=_TRACE),
+    Shown(figure="forgetting", record="trace.json", made_by=_TRACE),
+    Shown(figure="state_norms", record="trace.parquet", made_by=_TRACE),
+    Shown(figure="gates", record="trace.parquet", made_by=_TRACE),
+    Shown(figure="gradient_through_time", record="gradients.json", made_by=_GRADIENTS),
+    Shown(figure="gradient_history", record="grads.parquet", made_by=_TRAINING),
+    Shown(figure="gradient_history", record="broken.parquet", made_by=_TRAINING, more="broken"),
+)  # fmt: skip
+
+
+def gallery() -> str:
+    """Give every figure as a section of the page: what its file says, the picture, and how it is asked for."""
+    return "\n\n".join(_section(shown) for shown in GALLERY)
+
+
+def _section(shown: Shown) -> str:
+    figure = shown.drawn()
+    alt = " ".join(figure.alt.split()).replace("[", r"\[").replace("]", r"\]")
+    parts = [f"![{alt}](_static/plots/{shown.path.name})"]
+    if shown.more:
+        parts.insert(0, "A training that went wrong:")
+    else:
+        text = figures.module(shown.figure).__doc__ or ""
+        parts = [f"(figure-{shown.figure.replace('_', '-')})=\n## {shown.figure}", text.strip(), *parts]
+        language = "python" if shown.made_by.startswith("model") else "sh"
+        made_by = f"```{language}\n{shown.made_by}\n```"
+        parts += [made_by, f"```sh\n{shown.command}\n```"]
+    return "\n\n".join(parts)
+
+
+def versions() -> dict[str, str]:
+    """What the pictures' bytes depend on, beside the records and the code."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    return {"matplotlib": mpl.__version__, "seaborn": sns.__version__}
+
+
+def main() -> None:
+    """Draw every picture."""
+    PICTURES.mkdir(exist_ok=True)
+    made = {}
+    for shown in GALLERY:
+        figures.save(shown.drawn(), shown.path)
+        made[shown.path.name] = hashlib.sha256(shown.path.read_bytes()).hexdigest()
+    MADE.write_text(json.dumps({"versions": versions(), "sha256": made}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The gallery: every figure is there, and says what its record says today."""
+
+import hashlib
+import html
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from rnneval.render import figures
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def _load():
+    import sys
+
+    spec = importlib.util.spec_from_file_location("gallery", DOCS / "_ext" / "gallery.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault("gallery", module)  # a dataclass looks its module up
+    spec.loader.exec_module(module)
+    return module
+
+
+gallery = _load()
+
+
+def test_every_figure_is_in_it():
+    assert {shown.figure for shown in gallery.GALLERY} == set(figures.names())
+
+
+@pytest.mark.parametrize("shown", gallery.GALLERY, ids=lambda shown: shown.path.stem)
+def test_a_picture_says_what_its_record_says_today(shown):
+    figure, written = shown.drawn(), shown.path.read_text(encoding="utf-8")
+    assert f"<desc>{html.escape(figure.alt)}</desc>" in written
+    assert f"<dc:title>{html.escape(figure.title, quote=False)}</dc:title>" in written
+
+
+def test_pictures_are_those_that_were_drawn_and_no_others():
+    made = json.loads(gallery.MADE.read_text())["sha256"]
+    there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in gallery.PICTURES.glob("*.svg")}
+    assert there == made
+    assert set(made) == {shown.path.name for shown in gallery.GALLERY}
+
+
+def test_records_and_pictures_are_small():
+    files = [path for folder in (gallery.RECORDS, gallery.PICTURES) for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 1_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shown", gallery.GALLERY, ids=lambda shown: shown.path.stem)
+def test_a_picture_is_drawn_again_to_the_byte(shown, tmp_path):
+    if json.loads(gallery.MADE.read_text())["versions"] != gallery.versions():
+        pytest.skip("another version of matplotlib or seaborn draws other bytes")
+    figures.save(shown.drawn(), tmp_path / "f.svg")
+    assert (tmp_path / "f.svg").read_bytes() == shown.path.read_bytes()
