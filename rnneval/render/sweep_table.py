@@ -5,7 +5,7 @@ from rich.text import Text
 
 from rnneval.render.terminal import Grid, inert, show
 from rnneval.render.words import counted
-from rnneval.sweeps.sweep import Sweep
+from rnneval.sweeps.many import Sweep
 from rnneval.sweeps.table import FILE, Row
 
 _FIRST = ("perplexity", "bits_per_char", "cross_entropy")

@@ -3,6 +3,6 @@
 The room is not called `sweep`, so that `rnneval.sweep` is the function and never the package.
 """
 
-from rnneval.sweeps.sweep import Sweep, sweep
+from rnneval.sweeps.many import Sweep, sweep
 
 __all__ = ["Sweep", "sweep"]

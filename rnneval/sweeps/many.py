@@ -40,6 +40,7 @@ _OPTIONS = {
     "streams",
     "tolerance",
     "seed",
+    "kernel",
     "fit_on",
     "states",
     "check",

@@ -1,0 +1,172 @@
+"""A folder becomes a table: what is measured, what is kept, what a bad file costs. The models and the answer in float64
+are those of the shelf; tasks run in this process, but for the kill tests."""
+
+import pickle
+import shutil
+import zipfile
+from contextlib import nullcontext
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import rnneval
+from rnneval.cli.main import run
+from rnneval.errors import RecordError, TextError, UsageError
+from rnneval.recordfile import read_run
+from rnneval.sweeps import many
+from rnneval.sweeps.pool import Done, WorkerDiedError
+from rnneval.sweeps.table import record_paths
+from tests.sweeps.pools import Shuffled
+
+
+@pytest.fixture
+def folder(shelf, tmp_path):
+    """Two good checkpoints, two bad ones, and things that are none."""
+    root = tmp_path / "checkpoints"
+    (root / "lstm").mkdir(parents=True)
+    shutil.copy(shelf / "flat.keras", root / "ckpt_10.keras")
+    shutil.copy(shelf / "flat.h5", root / "ckpt_9.h5")
+    (root / "lstm" / "epoch_3.keras").touch()
+    (root / "step5.h5").write_bytes(pickle.dumps({}))
+    shutil.copy(shelf / "vocab.json", root)
+    return root
+
+
+@pytest.fixture
+def sweep(folder, shelf, tmp_path):
+    """Sweep the folder in this process; gives the sweep and how many checkpoints were measured."""
+
+    def sweep(**options):
+        pool = Shuffled(2, seed=1)
+        options = {"check": False, "states": False, **options}
+        result = rnneval.sweep(
+            folder, shelf.text, out=tmp_path / "out", pool_of=lambda *_: nullcontext(pool), **options
+        )
+        return result, len(pool.ran)
+
+    return sweep
+
+
+def test_a_row_and_a_record_a_checkpoint(sweep, shelf, tmp_path):
+    result, measured = sweep()
+    assert (measured, result.kept) == (4, 0)
+    frame = result.frame
+    assert frame["path"].tolist() == ["ckpt_9.h5", "ckpt_10.keras", "lstm/epoch_3.keras", "step5.h5"]
+    assert frame["status"].tolist() == ["ok", "ok", "failed", "failed"]
+    assert frame["rule"].tolist()[2:] == ["checkpoint", "checkpoint"]
+    assert frame["error"].tolist()[2].startswith("an empty file; Keras leaves one where saving failed")
+    assert frame["error"].tolist()[3].startswith("a pickle: reading one runs code")
+    assert frame["epoch"].fillna(-1).tolist() == [9, 10, 3, -1]
+    assert frame["step"].fillna(-1).tolist() == [-1, -1, -1, 5]
+    assert frame["run"].tolist() == ["", "", "lstm", ""]
+    for _, row in frame[:2].iterrows():
+        record = read_run(tmp_path / "out" / row["record"])
+        assert row["total_nats"] == pytest.approx(shelf.total_nats, rel=1e-6)  # by the loop in float64
+        assert (row["sha256"], row["total_nats"]) == (record.checkpoint.sha256, record.total_nats)
+        assert row["perplexity"] == record.scores["perplexity"].value
+    assert pq.read_schema(tmp_path / "out" / "sweep.parquet").metadata[b"rnneval.schema"] == b"rnneval.sweep/1"
+    assert [path.name.split("-")[0] for path in record_paths(tmp_path / "out")] == ["ckpt_9.h5", "ckpt_10.keras"]
+
+
+def other_bytes(path):
+    """The same model in a file of another content."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
+    first, _ = sweep()
+    before = (tmp_path / "out" / "sweep.parquet").read_bytes()
+    again, measured = sweep()
+    assert (measured, again.kept) == (2, 2)  # what failed is tried again
+    pd.testing.assert_frame_equal(again.frame, first.frame)
+    assert (tmp_path / "out" / "sweep.parquet").read_bytes() == before
+    for change in (
+        lambda: other_bytes(folder / "ckpt_10.keras"),
+        lambda: (tmp_path / "out" / first.rows[0].record).write_text("{"),  # a record that is not whole
+        lambda: shutil.copy(shelf / "flat.keras", folder / "ckpt_11.keras"),  # a new one
+    ):
+        change()
+        result, measured = sweep()
+        assert measured == 3
+        assert result.frame["status"].tolist().count("failed") == 2, result.frame["error"].tolist()
+    result, measured = sweep(part=":200")  # another text
+    assert (measured, result.kept) == (5, 0)
+    assert sweep()[0].kept == 3  # the records of the first one are still there
+
+
+def test_a_record_that_is_worth_nothing_here_is_made_again(sweep, monkeypatch):
+    sweep()
+    monkeypatch.setattr(many, "EVALUATION", 2)
+    assert sweep()[1] == 4
+
+
+def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path):
+    class Deadly(Shuffled):
+        def run(self, waiting):
+            for task in list(waiting):
+                yield Done(key=task.key, error=WorkerDiedError("…"))
+
+    result = rnneval.sweep(folder, shelf.text, out=tmp_path / "out", pool_of=lambda *_: nullcontext(Deadly(1, 0)))
+    assert {row.rule for row in result.rows} == {"worker-died"}
+    assert "more memory than it may (--memory), or its content crashes a parser" in result.rows[0].error
+    with pytest.raises(RecordError, match="4 checkpoints all failed"):
+        record_paths(tmp_path / "out")
+
+
+def test_a_model_that_leaks_is_not_valid_and_failed(shelf, tmp_path):
+    import keras
+
+    (tmp_path / "leaky").mkdir()
+    shutil.copy(shelf / "vocab.json", tmp_path / "leaky")
+    layers = [keras.layers.Embedding(10, 4), keras.layers.Bidirectional(keras.layers.GRU(3, return_sequences=True))]
+    keras.Sequential([keras.Input((None,)), *layers, keras.layers.Dense(10)]).save(tmp_path / "leaky" / "bi.keras")
+    result = rnneval.sweep(
+        tmp_path / "leaky",
+        shelf.text,
+        out=tmp_path / "out",
+        pool_of=lambda *_: nullcontext(Shuffled(1, 0)),
+        states=False,
+    )
+    assert result.failed == result.rows  # refused or not valid: in no case a number to compare
+
+
+def test_usage(folder, shelf, tmp_path):
+    for options, error, said in (
+        ({"folder": tmp_path / "nowhere"}, UsageError, "no such folder"),
+        ({"text": tmp_path / "nowhere.txt"}, TextError, "no such file"),
+        ({"state": "reset"}, UsageError, "--state reset needs --segment"),
+        ({"streams": 0}, UsageError, "not a number of rows"),
+        ({"colour": "red"}, UsageError, "colour: not an option of sweep"),
+        ({"out": shelf.text}, RecordError, "cannot be made"),
+        ({"opening": {"vocabulary": tmp_path / "nowhere.json"}}, UsageError, "cannot be read"),
+    ):
+        arguments = {"folder": folder, "text": shelf.text, "out": tmp_path / "out", **options}
+        with pytest.raises(error, match=said):
+            rnneval.sweep(**arguments)
+        assert not list(tmp_path.glob("out/**/*.json"))
+
+
+def test_the_command(folder, shelf, monkeypatch, capsys, refused):
+    monkeypatch.setattr(many, "_dask", lambda *_: nullcontext(Shuffled(1, 0)))
+    out = folder.parent / "out"
+    arguments = ["sweep", str(folder), str(shelf.text), "--out", str(out), "--no-check", "--no-states"]
+    assert run(arguments) == 1
+    printed = capsys.readouterr().out
+    assert "failed: checkpoint" in printed
+    assert "4 checkpoints, 2 failed" in printed
+    for name in ("lstm/epoch_3.keras", "step5.h5"):
+        (folder / name).unlink()
+    assert run([*arguments, "--format", "json"]) == 0
+    assert '"path": "ckpt_9.h5", "run": "", "epoch": 9' in capsys.readouterr().out
+    assert run([*arguments, "--strict", "--quiet"]) == 1  # too little text for an interval: a warning
+    assert capsys.readouterr() == ("", "")
+    assert run(["compare", str(out), "--format", "json"]) == 0
+    assert capsys.readouterr().out.count('"name": ') == 2
+    assert "no sweep.parquet in it" in refused("compare", folder)
+    assert "--expect-sha256 is for one checkpoint" in refused(*arguments, "--expect-sha256", "0" * 64)
+    assert "--memory is for processes" in refused("evaluate", shelf / "flat.keras", shelf.text, "--memory", "2GB")
