@@ -3,6 +3,10 @@
 Names are resolved on first use (PEP 562), so that `import rnneval` brings nothing heavy.
 """
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -31,13 +35,33 @@ _MODULES = {"plot": "rnneval.render.plot"}
 __all__ = ["__version__", *_HOMES, *_MODULES, *_ROOMS]  # noqa: PLE0604 - strings all
 
 
+@contextmanager
+def without_current_folder() -> Iterator[None]:
+    """Keep the current folder from being imported while the block runs: what lies beside a checkpoint is no module.
+
+    A notebook and `python -m` put it first of all places, so that a `keras_hub/` or `h5py.py` beside the model would
+    stand in for the package of that name.
+    """
+    here = os.path.realpath(".")
+    removed = [(at, place) for at, place in enumerate(sys.path) if os.path.realpath(place or ".") == here]
+    removed = [(at, place) for at, place in removed if not place.endswith(("site-packages", "dist-packages"))]
+    for at, _ in reversed(removed):
+        del sys.path[at]
+    try:
+        yield
+    finally:
+        for at, place in removed:
+            sys.path.insert(at, place)
+
+
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return import_module(_MODULES[name])
-    if name in _ROOMS:
-        return import_module(f"rnneval.{name}")
+    with without_current_folder():
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        if name in _MODULES:
+            return import_module(_MODULES[name])
+        if name in _ROOMS:
+            return import_module(f"rnneval.{name}")
     raise AttributeError(f"module 'rnneval' has no attribute {name!r}")
 
 

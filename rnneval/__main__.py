@@ -1,7 +1,7 @@
 """`python -m rnneval` and the `rnneval` command."""
 
+import os
 import sys
-from pathlib import Path
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
 
 def _leave_current_folder() -> None:
     """Undo `python -m`'s first entry: what lies beside a checkpoint must not stand in for a module (keras_hub.py)."""
-    if sys.path and sys.path[0] in {"", str(Path.cwd())}:
+    if sys.path and sys.path[0] in {"", os.path.realpath(".")}:
         del sys.path[0]
 
 

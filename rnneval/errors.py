@@ -8,6 +8,11 @@ as it is and exits with 2. Anything else that is raised is a defect of rnneval.
 class RnnevalError(Exception):
     """The base of all errors that are meant for a person."""
 
+    def __init__(self, message: str = "", *, rule: str | None = None) -> None:
+        super().__init__(message)
+        self.rule = rule
+        """The rule by which a file was refused, such as `zip-traversal`; `rnneval explain` has its text."""
+
 
 class CheckpointError(RnnevalError):
     """A checkpoint, a builder or a model cannot be used as it is."""

@@ -23,7 +23,13 @@ from rnneval.cli.main import rnneval_command
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PLACE = re.compile(r"^<!-- from code: (?P<name>[a-z ]+) -->$", re.MULTILINE)
-_KINDS = {"metrics": "metric", "baselines": "baseline", "rules": "rule", "lint rules": "lint rule"}
+_KINDS = {
+    "metrics": "metric",
+    "baselines": "baseline",
+    "rules": "rule",
+    "lint rules": "lint rule",
+    "loading rules": "loading rule",
+}
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 

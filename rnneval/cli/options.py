@@ -27,6 +27,12 @@ class CheckpointOptions:
     window: int | None
     weight_map: str | None
 
+    def look(self, checkpoint: str) -> None:
+        """Refuse what can be refused before TensorFlow is imported."""
+        from rnneval.files import look
+
+        look(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
+
     def open(self, checkpoint: str) -> "RecurrentLM":
         """Open it for evaluation; see `rnneval.open`."""
         from rnneval.models import open as open_checkpoint

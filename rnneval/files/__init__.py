@@ -4,5 +4,6 @@ A checkpoint is hostile input: what it is, is decided by its bytes and not by it
 """
 
 from rnneval.files.identify import Artefact, identify
+from rnneval.files.look import look, require_builder
 
-__all__ = ["Artefact", "identify"]
+__all__ = ["Artefact", "identify", "look", "require_builder"]

@@ -1,27 +1,209 @@
-"""What an HDF5 file holds, without reading its numbers."""
+"""The structure of an HDF5 file, told without following a link and without reading a number."""
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 
-from rnneval.errors import CheckpointError
+from rnneval.files.head import failure_of
+from rnneval.files.rules import require_allowed
+
+_ENOUGH_OBJECTS, _ENOUGH_DEPTH = 100_001, 65
+_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
+BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""Whatever h5py makes of broken names, types and links."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What stands where an object belongs."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Array:
+    """A dataset, by its declaration."""
+
+    name: str
+    shape: tuple[int, ...]
+    declared: int
+    """Bytes of the whole or of one chunk, whichever is more."""
+    stored: int
+    kind: str
+    """NumPy's letter of its type, or `bfloat16`; "" where NumPy has none."""
+    type: str
+    filters: tuple[str, ...]
+    external: str
+    """The name of the other file that holds it; "" where none does."""
+    virtual: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """An attribute, by its declaration."""
+
+    name: str
+    elements: int
+    size: int
+    kind: str
+    """NumPy's letter of its type, or `text` for one of any length."""
+    type: str
+
+
+@dataclass(kw_only=True, eq=False)
+class Hdf5:
+    """What an HDF5 file says of itself."""
+
+    size: int
+    objects: int = 0
+    depth: int = 0
+    """Both are counted no further than where they are too many."""
+    arrays: list[Array] = field(default_factory=list)
+    attributes: list[Attribute] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    root_attributes: frozenset[str] = frozenset()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every array by its path in the file."""
+        return {array.name: array.shape for array in self.arrays}
+
+
+def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
+    """Read the structure and hold it against the rules; `shown` is the file to name, where `path` is a part of it.
+
+    Raises:
+        CheckpointError: it is damaged, locked, or breaks a rule.
+    """
+    facts = None
+    try:
+        with h5py.File(path, "r") as file:
+            facts = _facts(file, path.stat().st_size)
+    except BROKEN as error:
+        require_allowed("failure", failure_of(error, "HDF5 file"), shown or path)
+    assert facts is not None  # noqa: S101 - else it was refused
+    require_allowed("hdf5", facts, shown or path)
+    return facts
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
     """Give the shape of every dataset by its path in the file.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the file is damaged, or breaks a rule.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
+    return checked_hdf5(path).shapes
 
-    def visit(name: str, thing: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(thing, h5py.Dataset):
-            shapes[name] = tuple(thing.shape)
 
+def _facts(file: h5py.File, size: int) -> Hdf5:
+    facts = Hdf5(size=size, root_attributes=frozenset(file.attrs))
+    seen = {h5py.h5o.get_info(file.id).addr: "/"}
+    waiting: list[tuple[str, h5py.Group, int]] = [("", file, 0)]
+    facts.attributes += _attributes("", file)
+    while waiting:
+        path, group, depth = waiting.pop()
+        facts.depth = max(facts.depth, depth)
+        for name in group:
+            facts.objects += 1
+            if facts.objects >= _ENOUGH_OBJECTS or depth >= _ENOUGH_DEPTH:
+                return facts
+            inner = _object(f"{path}{name}", group, name, seen, facts)
+            if isinstance(inner, h5py.Group):
+                waiting.append((f"{path}{name}/", inner, depth + 1))
+    return facts
+
+
+def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts: Hdf5) -> Any:
+    """Note what stands under a name; give it where it is a group to look into."""
+    link = group.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        facts.links.append(Link(name=path, kind=_kind_of(link)))
+        return None
+    thing = group[name]
+    address = h5py.h5o.get_info(thing.id).addr
+    if address in seen:
+        facts.links.append(Link(name=path, kind=f"another name of {seen[address]}"))
+        return None
+    seen[address] = path
+    if isinstance(thing, h5py.Datatype):
+        facts.arrays.append(_named_type(path))
+        return None
+    facts.attributes += _attributes(f"{path}@", thing)
+    if isinstance(thing, h5py.Dataset):
+        facts.arrays.append(_array(path, thing))
+        return None
+    return thing
+
+
+def _kind_of(link: Any) -> str:
+    if isinstance(link, h5py.ExternalLink):
+        return f"a link into another file ({link.filename[:60]!r})"
+    if isinstance(link, h5py.SoftLink):
+        return f"a soft link to {link.path[:60]!r}"
+    return "a link of a kind of its own"
+
+
+def _named_type(path: str) -> Array:
+    return Array(
+        name=path, shape=(), declared=0, stored=0, kind="", type="a named type", filters=(), external="", virtual=False
+    )
+
+
+def _array(path: str, dataset: h5py.Dataset) -> Array:
+    made = dataset.id.get_create_plist()
+    kind, said, itemsize = _type(dataset.id.get_type(), dataset)
+    chunk = math.prod(made.get_chunk()) if made.get_layout() == h5py.h5d.CHUNKED else 0
+    filters = [made.get_filter(number)[0] for number in range(made.get_nfilters())]
+    external = made.get_external(0)[0].decode(errors="replace") if made.get_external_count() else ""
+    return Array(
+        name=path,
+        shape=tuple(dataset.shape or ()),
+        declared=max(math.prod(dataset.shape or ()), chunk) * itemsize,
+        stored=0 if external else dataset.id.get_storage_size(),
+        kind=kind,
+        type=said,
+        filters=tuple(_FILTERS.get(number, f"filter {number}") for number in filters),
+        external=external,
+        virtual=made.get_layout() == h5py.h5d.VIRTUAL,
+    )
+
+
+def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, int]:
+    """NumPy's letter, words for a person, bytes of one value."""
+    if isinstance(stored, h5py.h5t.TypeVlenID) or (
+        isinstance(stored, h5py.h5t.TypeStringID) and stored.is_variable_str()
+    ):
+        text = isinstance(stored, h5py.h5t.TypeStringID)
+        return ("text" if text else "O"), ("texts" if text else "lists") + " of any length", stored.get_size()
     try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except (OSError, RuntimeError, ValueError, LookupError) as error:
-        raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
-    return shapes
+        found = stored.dtype
+    except (TypeError, ValueError, NotImplementedError):
+        return "", "a type that NumPy does not know", stored.get_size()
+    opaque = found.kind == "V" and found.names is None and found.itemsize == 2
+    if opaque and dataset is not None and _says_bfloat16(dataset):
+        return "bfloat16", "bfloat16", 2
+    if h5py.check_dtype(ref=found) is not None or found.kind == "O":
+        return "O", "references", stored.get_size()
+    return found.kind, str(found)[:60], stored.get_size()
+
+
+def _says_bfloat16(dataset: h5py.Dataset) -> bool:
+    """Keras keeps the name of the type beside the bytes; an attribute that is no short text is not read."""
+    if "dtype" not in dataset.attrs:
+        return False
+    attribute = h5py.h5a.open(dataset.id, b"dtype")
+    return bool(attribute.shape == () and attribute.get_storage_size() <= 64 and dataset.attrs["dtype"] == "bfloat16")
+
+
+def _attributes(owner: str, thing: Any) -> Iterator[Attribute]:
+    for number in range(h5py.h5a.get_num_attrs(thing.id)):
+        attribute = h5py.h5a.open(thing.id, index=number)
+        kind, said, itemsize = _type(attribute.get_type())
+        elements = math.prod(attribute.shape or ())
+        name = f"{owner}{attribute.name.decode(errors='replace')}"
+        yield Attribute(name=name, elements=elements, size=elements * itemsize, kind=kind, type=said)

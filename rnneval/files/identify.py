@@ -1,19 +1,29 @@
-"""What a checkpoint is, told by its bytes; and in words, what it is when it is none."""
+"""What a checkpoint is, told by its bytes; what it may not be is refused before anything is made of it."""
 
 import hashlib
+import json
 import zipfile
-import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
 
 import h5py
 
 from rnneval.errors import CheckpointError
+from rnneval.files.bundle import read_bundle
+from rnneval.files.config import as_bytes, checked_config
+from rnneval.files.folder import parts_of, state_of
+from rnneval.files.hdf5 import BROKEN, Hdf5, checked_hdf5
+from rnneval.files.head import Head, failure_of, read_head
+from rnneval.files.rules import refused, require_allowed
+from rnneval.files.zips import damaged_members, read_zip
 
 FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
-_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+WEIGHTS = "model.weights.h5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,50 +53,66 @@ class Artefact:
         return whole.hexdigest()
 
 
-def identify(path: Path) -> Artefact:
-    """Tell what a checkpoint is.
+def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
+    """Tell what a checkpoint is, and hold it against the rules.
+
+    Args:
+        path: A file, a folder, or the prefix of a TensorFlow checkpoint.
+        custom: Names of classes and functions that the user's own code brings; None where it is not imported yet, and
+            the rules on names are left for later.
 
     Raises:
-        CheckpointError: there is none, it cannot be read, it is damaged, or it is something else; the message says
-            what it looks like and what can be given instead.
+        CheckpointError: there is none, it cannot be read, it is damaged, it is something else, or it breaks a rule; the
+            message says which, what was seen and what can be done.
     """
+    require_allowed("head", Head(path=path, exists=path.exists(), size=1, start=_ZIP), path)
     try:
         if path.is_dir():
             return _folder(path)
         if path.is_file():
-            return _file(path)
+            return _file(path, custom)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+        require_allowed("failure", failure_of(error, "file"), path)
+        raise
     if Path(f"{path}.index").is_file():
         return _tensorflow(path)
-    what = "neither a file nor a folder" if path.exists() else "no such file or folder"
+    if path.is_symlink():
+        what = "a link that leads nowhere"
+    else:
+        what = "neither a file nor a folder" if path.exists() else "no such file or folder"
     raise CheckpointError(f"{path}: {what}; a checkpoint is {FORMATS}")
 
 
 def _folder(path: Path) -> Artefact:
+    children = sorted(path.iterdir())
     if (path / "saved_model.pb").is_file():
-        if not (path / "variables" / "variables.index").is_file():
-            raise CheckpointError(f"{path}: a SavedModel without variables/variables.index: the folder is not whole")
-        variables = _tensorflow(path / "variables" / "variables")
-        return Artefact(path=path, format="saved-model", files=(path / "saved_model.pb", *variables.files))
-    if (path / "config.json").is_file() and (path / "model.weights.h5").is_file():
-        raise CheckpointError(f"{path}: an unzipped .keras file; its parts could be exchanged: give the .keras file")
+        return _saved_model(path)
+    require_allowed("folder", parts_of(path, [path / "checkpoint"], named=state_of(path)), path)
+    names = tuple(child.name for child in children)
+    require_allowed("folder", parts_of(path, [child for child in children if child.suffix in {".json", ".h5"}]), path)
     prefixes = sorted(index.with_suffix("") for index in path.glob("*.index"))
-    if not prefixes:
-        held = ", ".join(sorted(child.name for child in path.iterdir())[:5]) or "nothing"
-        raise CheckpointError(f"{path}: a folder without a checkpoint (it holds {held}); a checkpoint is {FORMATS}")
-    return _tensorflow(_latest(path, prefixes))
+    if prefixes:
+        return _tensorflow(_latest(path, prefixes))
+    if any(".tempstate" in name or name.endswith("_temp") for name in names):
+        raise refused("interrupted-save", path, f"temporary files of a checkpoint alone ({', '.join(names[:3])})")
+    held = ", ".join(names[:5]) or "nothing"
+    raise CheckpointError(f"{path}: a folder without a checkpoint (it holds {held}); a checkpoint is {FORMATS}")
+
+
+def _saved_model(path: Path) -> Artefact:
+    program = path / "saved_model.pb"
+    require_allowed("folder", parts_of(path, [program, path / "variables"]), path)
+    if not (path / "variables" / "variables.index").is_file():
+        raise _incomplete(path, "a SavedModel without variables/variables.index: the folder is not whole")
+    variables = _tensorflow(path / "variables" / "variables")
+    return Artefact(path=path, format="saved-model", files=(program, *variables.files))
 
 
 def _latest(folder: Path, prefixes: list[Path]) -> Path:
     """The checkpoint that the folder's `checkpoint` file names; without it, the only one there is."""
-    state = folder / "checkpoint"
-    if state.is_file():
-        for line in state.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            named = folder / Path(value.strip().strip('"')).name
-            if key == "model_checkpoint_path" and named in prefixes:
-                return named
+    named = folder / Path(state_of(folder)).name
+    if named in prefixes:
+        return named
     if len(prefixes) == 1:
         return prefixes[0]
     names = ", ".join(prefix.name for prefix in prefixes)
@@ -97,92 +123,113 @@ def _tensorflow(prefix: Path) -> Artefact:
     index = Path(f"{prefix}.index")
     data = sorted(prefix.parent.glob(f"{_escaped(prefix.name)}.data-*-of-*"))
     if not index.is_file():
-        raise CheckpointError(f"{prefix}: {index.name} is missing beside its data: the checkpoint is not whole")
+        raise _incomplete(prefix, f"{index.name} is missing beside its data: the checkpoint is not whole")
     if not data:
-        raise CheckpointError(
-            f"{prefix}: {prefix.name}.data-… is missing beside {index.name}: the checkpoint is not whole"
+        raise _incomplete(prefix, f"{prefix.name}.data-… is missing beside {index.name}: the checkpoint is not whole")
+    count = data[0].name.rpartition("-of-")[2]
+    if not count.isdecimal() or len(data) != int(count):
+        raise _incomplete(
+            prefix, f"{len(data)} of {count.lstrip('0') or 0} data files are there: the checkpoint is not whole"
         )
-    count = int(data[0].name.rpartition("-of-")[2])
-    if len(data) != count:
-        raise CheckpointError(f"{prefix}: {len(data)} of {count} data files are there: the checkpoint is not whole")
+    require_allowed("folder", parts_of(prefix.parent, [index, *data]), prefix)
+    try:
+        bundle = read_bundle(index, tuple(data))
+    except OSError as error:
+        require_allowed("failure", failure_of(error, "TensorFlow checkpoint"), prefix)
+        raise
+    require_allowed("bundle", bundle, prefix)
     return Artefact(path=prefix, format="tf-checkpoint", files=(index, *data))
+
+
+def _incomplete(path: Path, said: str) -> CheckpointError:
+    return refused("damaged-file", path, said)
 
 
 def _escaped(name: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
-def _file(path: Path) -> Artefact:
+def _file(path: Path, custom: Collection[str] | None) -> Artefact:
     if path.suffix == ".index":
         return _tensorflow(path.with_suffix(""))
     if ".data-" in path.name and "-of-" in path.name:
         return _tensorflow(path.with_name(path.name.rpartition(".data-")[0]))
-    with path.open("rb") as file:
-        head = file.read(512)
-    if head.startswith(_ZIP):
-        return _keras(path)
-    if head.startswith(_HDF5):
-        return _hdf5(path)
-    raise CheckpointError(f"{path}: {_looks_like(head)}; a checkpoint is {FORMATS}")
+    head = read_head(path)
+    require_allowed("head", head, path)
+    return _keras(path, custom) if head.start.startswith(_ZIP) else _hdf5(path, custom)
 
 
-def _looks_like(head: bytes) -> str:
-    if not head:
-        return (
-            "an empty file; Keras leaves one where saving failed, as it does for a subclassed model without get_config"
-        )
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer and not the file itself: run git lfs pull"
-    if head.startswith(_PICKLES):
-        return "a pickle: reading one runs code, so it is never read"
-    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-        return "an HTML page: the download gave a page about the file instead of the file"
+def _keras(path: Path, custom: Collection[str] | None) -> Artefact:
+    with path.open("rb") as file, checked_keras(path, file) as (archive, _, facts):
+        keras_config(path, archive, facts, custom)
+        return Artefact(path=path, format="keras", files=(path,))
+
+
+@contextmanager
+def checked_keras(path: Path, file: BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
+    """Hold a `.keras` file that is open against the rules: its structure, its checksums, its weights.
+
+    Yields:
+        The archive, its weights unpacked into a private file, and their structure.
+
+    Raises:
+        CheckpointError: it is damaged or breaks a rule.
+    """
+    with TemporaryDirectory(prefix="rnneval-") as folder:
+        weights = Path(folder) / WEIGHTS
+        try:
+            require_allowed("zip", read_zip(file), path)
+            archive = zipfile.ZipFile(file)
+            with weights.open("wb") as unpacked:
+                damaged = damaged_members(archive, {WEIGHTS: unpacked})
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
+            require_allowed("failure", failure_of(error, ".keras file"), path)
+            raise
+        require_allowed("zip-content", damaged, path)
+        with archive:
+            yield archive, weights, checked_hdf5(weights, shown=path)
+
+
+def keras_config(
+    path: Path, archive: zipfile.ZipFile, facts: Hdf5, custom: Collection[str] | None
+) -> tuple[str, dict[str, Any]]:
+    """Give version and configuration of a `.keras` file, the latter held against the rules."""
+    version = _version(archive.read("metadata.json") if "metadata.json" in archive.namelist() else b"{}")
+    shapes = facts.shapes.values()
+    text = archive.read("config.json")
+    return version, checked_config(path, text, version=version, shapes=shapes, custom=custom)
+
+
+def _version(metadata: bytes) -> str:
     try:
-        head.decode("utf-8", errors="strict")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:
-            return f"neither a zip nor an HDF5 file (it begins with {head[:4].hex(' ')})"
-    return "a text file"
+        return str(json.loads(metadata).get("keras_version", ""))
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
-def _keras(path: Path) -> Artefact:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_members(path, archive)
-            damaged = archive.testzip()  # Keras does not look at the checksums: a flipped bit would be another model
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError, zlib.error) as error:
-        raise CheckpointError(f"{path}: a damaged or truncated .keras file ({error}): copy or save it again") from error
-    if damaged is not None:
-        raise CheckpointError(f"{path}: {damaged} does not match its checksum: the file is damaged, copy it again")
-    return Artefact(path=path, format="keras", files=(path,))
-
-
-def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
-    names = archive.namelist()
-    missing = {"config.json", "model.weights.h5"} - set(names)
-    if missing:
-        raise CheckpointError(f"{path}: a zip file without {' and '.join(sorted(missing))}: not a .keras file")
-    known = {"config.json", "metadata.json", "model.weights.h5"}
-    for name in names:
-        inside = name in known or name.startswith("assets/")
-        if not inside or ".." in name.split("/") or "\\" in name or names.count(name) > 1:
-            raise CheckpointError(f"{path}: member {name!r} does not belong into a .keras file: refused")
-
-
-def _hdf5(path: Path) -> Artefact:
+def hdf5_config(
+    path: Path, facts: Hdf5, custom: Collection[str] | None, *, shown: Path | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Give version and configuration of an `.h5` file, the latter held against the rules."""
     try:
         with h5py.File(path, "r") as file:
-            attributes, groups = set(file.attrs), set(file)
-    except (OSError, RuntimeError, ValueError, LookupError) as error:  # whatever h5py makes of broken names and links
-        raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
-    if "model_config" in attributes:
+            version, text = file.attrs.get("keras_version", ""), as_bytes(file.attrs["model_config"])
+    except BROKEN as error:
+        require_allowed("failure", failure_of(error, "HDF5 file"), shown or path)
+        raise
+    version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    shapes = facts.shapes.values()
+    return version, checked_config(shown or path, text, version=version, shapes=shapes, custom=custom)
+
+
+def _hdf5(path: Path, custom: Collection[str] | None) -> Artefact:
+    facts = checked_hdf5(path)
+    if "model_config" in facts.root_attributes:
+        hdf5_config(path, facts, custom)
         return Artefact(path=path, format="keras-h5", files=(path,))
-    if not groups:
-        raise CheckpointError(
-            f"{path}: an HDF5 file that holds nothing: Keras leaves one where saving failed, as it does for a "
-            "subclassed model: save its weights (model.save_weights('name.weights.h5')) and give --builder"
-        )
-    if attributes & {"layer_names", "layer_names0"}:
+    if not facts.objects:
+        raise refused("interrupted-save", path, "an HDF5 file that holds nothing: Keras leaves one where saving failed")
+    if facts.root_attributes & {"layer_names", "layer_names0"}:
         return Artefact(path=path, format="keras2-weights-h5", files=(path,))
     return Artefact(path=path, format="weights-h5", files=(path,))
 

@@ -118,7 +118,7 @@ def rewritten_layer(layer: Config, at: Rewriting) -> Config:
     if name.rpartition(">")[2] in at.custom or name in at.custom:
         return _users(name, config, at)
     if name not in SETTINGS:
-        raise CheckpointError(_unknown_class(name, config, at))
+        raise CheckpointError(_unknown_class(name, config, at), rule="config-class")
     return _entry(name.removeprefix("CuDNN"), _settings(name, config, at))
 
 
@@ -140,12 +140,10 @@ def _unknown_class(name: str, config: Config, at: Rewriting) -> str:
     where = f"layer {config['name']} of class {name}" if config.get("name") else f"class {name or '?'}"
     if name in {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}:
         what = "an operation of TensorFlow in the graph, which Keras 3 has no layer for"
-    elif name in {"Lambda", "TFSMLayer"}:
-        what = "which runs code out of the file: refused"
     else:
         what = "which is no layer that is opened from files of Keras 2"
     return (
-        f"{at.path}: {where}: {what}: save the weights alone (model.save_weights('name.h5')), and give the code that "
+        f"{at.path}: refused by rule config-class: {where}: {what}: save the weights alone (model.save_weights('name.h5')), and give the code that "
         "makes the model, --builder FILE.py:NAME; or, for a layer of your own, name the module that has it"
     )
 
@@ -212,7 +210,9 @@ def _activation(value: Any, at: Rewriting) -> Any:
         return _function(name if name in at.custom else plain)
     if name not in _ACTIVATIONS:
         raise CheckpointError(
-            f"{at.path}: the activation {name} is not one of Keras: name the module that has it, --builder FILE.py:NAME"
+            f"{at.path}: refused by rule config-function: the activation {name} is not one of Keras: name the module "
+            "that has it, --builder FILE.py:NAME",
+            rule="config-function",
         )
     if name == "hard_sigmoid":
         at.note("hard_sigmoid is Keras 2's (0.2 x + 0.5), not that of Keras 3 (x / 6 + 0.5)")

@@ -17,8 +17,10 @@ _ROLES = frozenset(
 )
 
 
-def load_keras2_weights(model: Any, path: Path) -> tuple[str, ...]:
+def load_keras2_weights(model: Any, path: Path, *, shown: Path | None = None) -> tuple[str, ...]:
     """Load the weights of a file of Keras 2 (weights alone or a whole model) into a built model.
+
+    `shown` is the file to name in messages, where `path` is a copy of it.
 
     Layers meet by name where the names are the same, else in their order, as in Keras 2.
 
@@ -29,7 +31,8 @@ def load_keras2_weights(model: Any, path: Path) -> tuple[str, ...]:
         CheckpointError: a weight of the model is not in the file, one of the file is not in the model, or shapes or
             kinds differ.
     """
-    stored = read_layers(path)
+    stored = read_layers(path, shown=shown)
+    path = shown or path
     layers = [layer for layer in _layers(model) if _variables(layer)]
     notes: dict[str, None] = {}
     for held, layer in _pairs(path, stored, layers, notes):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.files.identify import Artefact, identify
+from rnneval.files import Artefact, identify, require_builder
+from rnneval.files.look import WHOLE, require_sha256
 from rnneval.models.builder import build, takes_vocabulary
 from rnneval.models.custom import custom_objects
 from rnneval.models.lm import RecurrentLM, eagerly
@@ -21,7 +22,6 @@ from rnneval.models.wrap import call_once, wrap
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
-_WHOLE = ("keras", "keras-h5")
 AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
 
 
@@ -101,11 +101,7 @@ def load_model(
 
 
 def _origin(artefact: Artefact, expected: str | None) -> Checkpoint:
-    sha256 = artefact.sha256
-    if expected is not None and sha256 != expected.lower():
-        raise CheckpointError(
-            f"{artefact.path}: its SHA-256 is {sha256}, not {expected}: another file, or a damaged one"
-        )
+    sha256 = require_sha256(artefact, expected)
     return Checkpoint(
         path=str(artefact.path), sha256=sha256, format=artefact.format, contract=1, parameters=0, dtype="", layers=()
     )
@@ -124,13 +120,7 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
 
 
 def _builder(artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | None) -> Builder | None:
-    weights_only = artefact.format not in _WHOLE
-    if weights_only and spec is None:
-        what = "a SavedModel, whose graph is never run" if artefact.format == "saved-model" else "weights and no model"
-        raise UsageError(
-            f"{artefact.path} holds {what}: give the code that makes the model, --builder FILE.py:NAME, as in: "
-            f"rnneval evaluate {artefact.path} TEXT --builder train.py:MyModel"
-        )
+    require_builder(artefact, has_builder=spec is not None)
     return None if spec is None else Builder(spec=spec, arguments=arguments or {})
 
 
@@ -141,7 +131,7 @@ def _model(
     window: int | None,
     mapped: Mapping[str, Any] | None,
 ) -> Whole:
-    if artefact.format in _WHOLE:
+    if artefact.format in WHOLE:
         whole = load_whole(artefact, custom_objects(builder.spec) if builder is not None else {})
         half = in_float32(whole.model)
         found = from_ids(whole.model)

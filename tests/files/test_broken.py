@@ -13,29 +13,46 @@ import pytest
 from rnneval.errors import CheckpointError
 from rnneval.files import identify
 
-KINDS = "a checkpoint is a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
+MISSING = "a checkpoint is a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 FOREIGN = {
-    "empty": (b"", "an empty file; Keras leaves one where saving failed, as it does for a subclassed model"),
-    "text": ("words, größer\n".encode(), "a text file"),
-    "pickle 2": (pickle.dumps({"a": 1}, 2), "a pickle: reading one runs code, so it is never read"),
-    "pickle 5": (pickle.dumps([1], 5), "a pickle: reading one runs code, so it is never read"),
-    "LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a Git LFS pointer.*run git lfs pull"),
-    "HTML": (b"\n<!DOCTYPE html><html>", "an HTML page: the download gave a page about the file instead of the file"),
-    "bytes": (bytes([200, 201, 202, 203] * 100), r"neither a zip nor an HDF5 file \(it begins with c8 c9 ca cb\)"),
+    "empty": (
+        b"",
+        "an empty file; Keras leaves one where saving failed, as it does for a subclassed model",
+        "interrupted-save",
+    ),
+    "text": ("words, größer\n".encode(), "a text file", "no-checkpoint"),
+    "pickle 2": (pickle.dumps({"a": 1}, 2), "a pickle: reading one runs code, so it is never read", "pickle"),
+    "pickle 5": (pickle.dumps([1], 5), "a pickle: reading one runs code, so it is never read", "pickle"),
+    "LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
+        "a Git LFS pointer.*run git lfs pull",
+        "no-checkpoint",
+    ),
+    "HTML": (
+        b"\n<!DOCTYPE html><html>",
+        "an HTML page: the download gave a page about the file instead of the file",
+        "no-checkpoint",
+    ),
+    "bytes": (
+        bytes([200, 201, 202, 203] * 100),
+        r"neither a zip nor an HDF5 file \(it begins with c8 c9 ca cb\)",
+        "no-checkpoint",
+    ),
 }
 
 
 @pytest.mark.parametrize("ending", ["model.keras", "model.h5", "model"])
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_what_it_is_instead_is_told_by_its_bytes(tmp_path, kind, ending):
-    content, said = FOREIGN[kind]
+    content, said, rule = FOREIGN[kind]
     (tmp_path / ending).write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"{ending}: {said}.*; {KINDS}$"):
+    with pytest.raises(CheckpointError, match=f"{ending}: refused by rule {rule}: {said}") as caught:
         identify(tmp_path / ending)
+    assert caught.value.rule == rule
 
 
 def test_missing(refused, tmp_path):
-    assert refused("open", tmp_path / "no.keras") == f"{tmp_path}/no.keras: no such file or folder; {KINDS}"
+    assert refused("open", tmp_path / "no.keras") == f"{tmp_path}/no.keras: no such file or folder; {MISSING}"
 
 
 def test_neither_a_file_nor_a_folder(tmp_path):
@@ -47,7 +64,9 @@ def test_neither_a_file_nor_a_folder(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_unreadable(tmp_path):
     (tmp_path / "m.keras").touch(mode=0o000)
-    with pytest.raises(CheckpointError, match=r"m\.keras: cannot be read: Permission denied"):
+    with pytest.raises(
+        CheckpointError, match=r"m\.keras: refused by rule unreadable-file: cannot be read: Permission denied"
+    ):
         identify(tmp_path / "m.keras")
 
 
@@ -63,37 +82,50 @@ def test_truncated_files(refused, shelf, tmp_path, name, share):
     cut.write_bytes(whole[: int(len(whole) * share)])
     said = refused("open", cut, "--builder", f"{shelf / 'model.py'}:flat")
     kind = ".keras file" if name.endswith("keras") else "HDF5 file"
-    assert said.startswith(f"{cut}: a damaged or truncated {kind} (")
+    assert said.startswith(f"{cut}: refused by rule damaged-file: a damaged or truncated {kind} (")
     assert said.endswith("): copy or save it again")
 
 
-@pytest.mark.parametrize("part", ["c.index", "c.data-00000-of-00001"])
-def test_truncated_tensorflow_checkpoints(refused, shelf, tmp_path, part):
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [("c.index", "its index is cut"), ("c.data-00000-of-00001", "lies outside of its data file: it is cut")],
+)
+def test_truncated_tensorflow_checkpoints(refused, shelf, tmp_path, part, why):
     folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
     whole = (folder / part).read_bytes()
     (folder / part).write_bytes(whole[: len(whole) // 2])
     said = refused("open", folder, *shelf.builder, "--vocab", shelf / "vocab.json")
-    assert said.startswith(f"{folder}/c: a damaged or truncated TensorFlow checkpoint: ")
+    assert said.startswith(f"{folder}/c: refused by rule bundle-layout: ")
+    assert why in said
 
 
 def test_a_flipped_byte_of_a_tensorflow_checkpoint(refused, shelf, tmp_path):
     folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
     flip(folder / "c.data-00000-of-00001", 300)
     said = refused("open", folder, *shelf.builder, "--vocab", shelf / "vocab.json")
-    assert "a damaged or truncated TensorFlow checkpoint" in said
+    assert f"{folder}/c: refused by rule bundle-checksum: " in said
 
 
 def test_a_tensorflow_checkpoint_without_a_part(shelf, tmp_path):
     folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
     (folder / "c.index").rename(folder / "kept")
-    with pytest.raises(CheckpointError, match=r"c: c\.index is missing beside its data: the checkpoint is not whole"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"c: refused by rule damaged-file: c\.index is missing beside its data: the checkpoint is not whole",
+    ):
         identify(folder / "c.data-00000-of-00001")
     (folder / "kept").rename(folder / "c.index")
     (folder / "c.data-00000-of-00001").rename(folder / "c.data-00000-of-00002")
-    with pytest.raises(CheckpointError, match="c: 1 of 2 data files are there: the checkpoint is not whole"):
+    with pytest.raises(
+        CheckpointError,
+        match="c: refused by rule damaged-file: 1 of 2 data files are there: the checkpoint is not whole",
+    ):
         identify(folder)
     (folder / "c.data-00000-of-00002").unlink()
-    with pytest.raises(CheckpointError, match=r"c: c\.data-… is missing beside c\.index: the checkpoint is not whole"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"c: refused by rule damaged-file: c\.data-… is missing beside c\.index: the checkpoint is not whole",
+    ):
         identify(folder / "c")
 
 
@@ -104,12 +136,14 @@ def test_folders(refused, tmp_path):
     saved = tmp_path / "saved"
     saved.mkdir()
     (saved / "saved_model.pb").touch()
-    assert refused("open", saved).startswith(f"{saved}: a SavedModel without variables/variables.index")
+    assert refused("open", saved).startswith(
+        f"{saved}: refused by rule damaged-file: a SavedModel without variables/variables.index"
+    )
     unzipped = tmp_path / "unzipped"
     unzipped.mkdir()
     (unzipped / "config.json").touch()
     (unzipped / "model.weights.h5").touch()
-    assert f"{unzipped}: an unzipped .keras file" in refused("open", unzipped)
+    assert f"{unzipped}: refused by rule folder-unzipped: an unzipped .keras file" in refused("open", unzipped)
 
 
 def flip(path, at):
@@ -136,11 +170,19 @@ def test_a_copied_zip_still_opens(shelf, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside.txt", "assets/../../outside.txt", "/abs.txt", "evil.py", "a\\b", "assets\\x"]
+    ("name", "rule"),
+    [
+        ("../outside.txt", "zip-traversal"),
+        ("assets/../../outside.txt", "zip-traversal"),
+        ("/abs.txt", "zip-traversal"),
+        ("a\\b", "zip-traversal"),
+        ("assets\\x", "zip-traversal"),
+        ("evil.py", "zip-members"),
+    ],
 )
-def test_a_member_that_does_not_belong_there(refused, shelf, tmp_path, name):
+def test_a_member_that_does_not_belong_there(refused, shelf, tmp_path, name, rule):
     path = zipped(tmp_path / "m.keras", [*stored(shelf).items(), (name, b"x")])
-    assert refused("open", path).endswith(f"member {name!r} does not belong into a .keras file: refused")
+    assert refused("open", path).startswith(f"{path}: refused by rule {rule}: member {name!r} ")
     assert sorted(tmp_path.iterdir()) == [path]
 
 
@@ -148,13 +190,13 @@ def test_a_member_that_does_not_belong_there(refused, shelf, tmp_path, name):
 def test_a_member_that_comes_twice(refused, shelf, tmp_path):
     held = stored(shelf)
     path = zipped(tmp_path / "m.keras", [*held.items(), ("config.json", held["config.json"])])
-    assert refused("open", path).endswith("member 'config.json' does not belong into a .keras file: refused")
+    assert "refused by rule zip-duplicate: member 'config.json' comes 2 times" in refused("open", path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
 def test_a_member_that_is_missing(refused, shelf, tmp_path, name):
     path = zipped(tmp_path / "m.keras", [(n, c) for n, c in stored(shelf).items() if n != name])
-    assert refused("open", path) == f"{path}: a zip file without {name}: not a .keras file"
+    assert f"{path}: refused by rule zip-members: a zip file without {name}: not a .keras file" in refused("open", path)
 
 
 def test_any_flipped_byte_under_a_checksum_is_found(shelf, tmp_path):
@@ -198,9 +240,12 @@ def hub(config):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda_layer, "holds a Lambda layer, which runs code out of the file: refused. Save the weights alone"),
-        (foreign_class, "mycode.layers.Mine"),
-        (hub, "keras_hub.layers.Mine"),
+        (
+            lambda_layer,
+            "rule config-code: holds a Lambda layer, which runs code out of the file: save the weights alone",
+        ),
+        (foreign_class, "rule config-class: asks for mycode.layers.Mine"),
+        (hub, "rule config-class: asks for keras_hub.layers.Mine"),
     ],
 )
 def test_a_configuration_that_asks_for_code(refused, shelf, tmp_path, edit, said):
@@ -213,7 +258,7 @@ def test_a_lambda_in_h5(refused, shelf, tmp_path):
         config = json.loads(file.attrs["model_config"])
         lambda_layer(config)
         file.attrs["model_config"] = json.dumps(config)
-    assert "holds a Lambda layer, which runs code out of the file: refused" in refused("open", path)
+    assert "rule config-code: holds a Lambda layer, which runs code out of the file" in refused("open", path)
 
 
 def test_a_real_lambda_layer(refused, tmp_path):

@@ -47,6 +47,8 @@ def command(
     FILE.py runs it. Exit code: 0 pass, 1 fail, 3 no verdict.
     """
     with chatter_held():
+        if not _names_code(what) and not what.endswith(".py"):
+            opening.look(what)
         from rnneval.engine.wiring import check
 
         wiring = check(_model(what, opening), declare=declare, seed=seed)

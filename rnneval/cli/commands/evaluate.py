@@ -67,6 +67,7 @@ def command(
     require_place(out, losses)
     require(jobs is not None or scheduler is not None or memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
+        opening.look(checkpoint)
         from rnneval.engine import evaluate
 
         with _reader(checkpoint, opening, jobs, scheduler, memory) as reader:

@@ -25,6 +25,7 @@ _FOLDERS = {
     "wiring/lint/rules": "lint rule",
     "metrics/inside/findings": "rule",
     "render/figures": "figure",
+    "files/rules": "loading rule",
 }
 _WIDTH = 100
 

@@ -53,6 +53,7 @@ def command(
     """
     thresholds = parse_thresholds(threshold)
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
+        opening.look(checkpoint)
         from rnneval.engine.inside.gradients import gradients
 
         record = gradients(

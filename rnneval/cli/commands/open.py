@@ -22,6 +22,7 @@ def command(
     """Show what a CHECKPOINT is: format, state contract, layers, vocabulary, all that is assumed. Evaluates nothing."""
     require_place(out)
     with chatter_held():
+        opening.look(checkpoint)
         from rnneval.models.describe import opened
 
         record = opened(opening.open(checkpoint))

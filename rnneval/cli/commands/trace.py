@@ -71,6 +71,7 @@ def command(
     """
     thresholds = parse_thresholds(threshold)
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
+        opening.look(checkpoint)
         from rnneval.engine.inside.trace import trace
 
         run = trace(

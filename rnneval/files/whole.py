@@ -1,0 +1,92 @@
+"""A whole model as data: its configuration, held against the rules, and a private copy that holds nothing else.
+
+What Keras opens is never the file itself: between the look and the load it could be exchanged, and what training left
+in it need not be read.
+"""
+
+import json
+import math
+import shutil
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import h5py
+
+from rnneval.files.config import is_keras2
+from rnneval.files.hdf5 import Hdf5, checked_hdf5
+from rnneval.files.identify import WEIGHTS, Artefact, checked_keras, hdf5_config, keras_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A whole model that breaks no rule."""
+
+    path: Path
+    """The private copy, which Keras may open."""
+    weights: Path
+    """The HDF5 file with its weights: the copy itself, or a part of it."""
+    config: dict[str, Any]
+    version: str
+    """Of the Keras that wrote it; "" where the file does not say."""
+    stored_numbers: int
+    """How many numbers are stored, weights of optimizers included."""
+
+    @property
+    def keras2(self) -> bool:
+        """Whether Keras 2 wrote it."""
+        return is_keras2(self.version)
+
+
+@contextmanager
+def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[Model]:
+    """Copy a `.keras` or `.h5` model, hold the copy against the rules, and give it as long as the block runs.
+
+    Args:
+        artefact: The file.
+        custom: Names of classes and functions that the user's own code brings.
+
+    Raises:
+        CheckpointError: it breaks a rule.
+    """
+    with TemporaryDirectory(prefix="rnneval-") as folder:
+        if artefact.format == "keras":
+            yield _keras(artefact.path, Path(folder), custom)
+        else:
+            yield _hdf5(artefact.path, Path(folder), custom)
+
+
+def _keras(path: Path, folder: Path, custom: Collection[str]) -> Model:
+    copy, weights = folder / "model.keras", folder / WEIGHTS
+    with path.open("rb") as file, checked_keras(path, file) as (archive, unpacked, facts):
+        version, config = keras_config(path, archive, facts, custom)
+        shutil.move(unpacked, weights)
+        with zipfile.ZipFile(copy, "w") as written:
+            written.writestr("metadata.json", json.dumps({"keras_version": version}))
+            written.writestr("config.json", json.dumps(config))
+            written.write(weights, WEIGHTS)
+            for name in archive.namelist():
+                if name.startswith("assets/") and not name.endswith("/"):
+                    written.writestr(name, archive.read(name))
+    return _model(copy, weights, config, version, facts)
+
+
+def _hdf5(path: Path, folder: Path, custom: Collection[str]) -> Model:
+    copy = folder / "model.h5"
+    shutil.copyfile(path, copy)
+    facts = checked_hdf5(copy, shown=path)
+    version, config = hdf5_config(copy, facts, custom, shown=path)
+    with h5py.File(copy, "r+") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        if "training_config" in file.attrs:
+            del file.attrs["training_config"]
+    return _model(copy, copy, config, version, facts)
+
+
+def _model(path: Path, weights: Path, config: dict[str, Any], version: str, facts: Hdf5) -> Model:
+    stored = sum(math.prod(shape) for shape in facts.shapes.values())
+    return Model(path=path, weights=weights, config=config, version=version, stored_numbers=stored)
