@@ -143,8 +143,9 @@ def _unknown_class(name: str, config: Config, at: Rewriting) -> str:
     else:
         what = "which is no layer that is opened from files of Keras 2"
     return (
-        f"{at.path}: refused by rule config-class: {where}: {what}: save the weights alone (model.save_weights('name.h5')), and give the code that "
-        "makes the model, --builder FILE.py:NAME; or, for a layer of your own, name the module that has it"
+        f"{at.path}: refused by rule config-class: {where}: {what}: save the weights alone "
+        "(model.save_weights('name.h5')), and give the code that makes the model, "
+        "--builder FILE.py:NAME; or, for a layer of your own, name the module that has it"
     )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 import sys
@@ -49,7 +50,7 @@ def read(path: str | os.PathLike[str]) -> Content:
     if is_sentencepiece(raw):
         return _of_pieces(SentencePiece(raw, name))
     if _is_pickle(raw, name):
-        raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"))
+        raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"), rule="pickle")
     text = _text(raw, name)
     plain = _json(text, name)
     return Content(tokens=_lines(text, name)) if plain is None else _content(plain, name)
@@ -83,17 +84,21 @@ def _about_pickle(name: str, what: str, load: str) -> str:
         f"v = v.tolist() if hasattr(v, 'tolist') else v; "
         f"json.dump(v if isinstance(v, dict) else list(v), open({target!r}, 'w'), default=int)"
     )
-    return f'{name}: {what}, which runs code when opened: if you trust it, turn it into JSON: python -c "{code}"'
+    advice = f'if you trust it, turn it into JSON: python -c "{code}"'
+    return f"{name}: refused by rule pickle: {what}, which runs code when opened: {advice}"
 
 
 def _array(raw: bytes, name: str) -> list[str]:
     try:
         with warnings.catch_warnings(action="error"):
+            _require_held(raw, name)
             found = np.load(io.BytesIO(raw), allow_pickle=False)
+    except VocabularyError:
+        raise
     except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
         if "pickle" in str(error).lower():
-            load = "numpy.load({path!r}, allow_pickle=True)"
-            raise VocabularyError(_about_pickle(name, "is an array of objects, a pickle", load)) from error
+            said = _about_pickle(name, "is an array of objects, a pickle", "numpy.load({path!r}, allow_pickle=True)")
+            raise VocabularyError(said, rule="pickle") from error
         why = " ".join(str(error).split()) or type(error).__name__
         raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
     if found.dtype.kind != "U" or found.ndim != 1:
@@ -106,6 +111,21 @@ def _array(raw: bytes, name: str) -> list[str]:
         raise VocabularyError(f"{name}: holds {codes.max():#x}, which is no character: a damaged file, save it again")
     tokens: list[str] = found.tolist()
     return tokens
+
+
+def _require_held(raw: bytes, name: str) -> None:
+    """Refuse an array that declares more than the file holds: NumPy would take the memory first."""
+    file = io.BytesIO(raw)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(file)
+    declared = math.prod(shape) * kind.itemsize
+    if not kind.hasobject and declared > len(raw):
+        raise VocabularyError(
+            f"{name}: refused by rule vocabulary-array: declares {declared:,} bytes and holds {len(raw):,}: "
+            "save it again",
+            rule="vocabulary-array",
+        )
 
 
 def _text(raw: bytes, name: str) -> str:

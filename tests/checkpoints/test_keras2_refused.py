@@ -178,7 +178,7 @@ def test_a_weight_that_is_declared_and_not_held(tmp_path):
     with h5py.File(path, "a") as file:
         del file["model_weights/dense/dense/kernel:0"]
         file.create_dataset("model_weights/dense/dense/kernel:0", (10**6, 10**4), "float32", chunks=True)
-    with pytest.raises(CheckpointError, match="rule hdf5-bomb: .* declares 40,000,000,000 bytes and holds 0"):
+    with pytest.raises(CheckpointError, match=r"rule hdf5-bomb: .* declares 40,000,000,000 bytes and holds 0"):
         rnneval.open(path)
 
 

@@ -1,0 +1,118 @@
+"""No hostile file has its way: its canary stays silent, one line names the rule, TensorFlow is not there yet."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnneval.files.rules import all_rules
+from tests.hostile.corpus import all_cases, build
+
+CASES = all_cases()
+ROOT = Path(__file__).resolve().parents[2]
+MOST_MB = 1000
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def worked(names, folder, **more):
+    """Build the cases and open them in one process; give what came of each."""
+    built, listeners = [], []
+    for name in names:
+        model, canary = build(name, folder / name)
+        number = None
+        if canary.listener is not None:
+            number = canary.listener.fileno()
+            listeners.append(canary.listener)
+        built.append({"name": name, "folder": str(folder / name), "model": str(model), "listener": number})
+    (folder / "list.json").write_text(json.dumps(built))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hostile.worker", folder / "list.json"],
+        capture_output=True, text=True, env=environment(), cwd=ROOT, timeout=580, check=False,
+        pass_fds=[listener.fileno() for listener in listeners], **more,
+    )  # fmt: skip
+    for listener in listeners:
+        listener.close()
+    found = {result["name"]: result for result in map(json.loads, done.stdout.splitlines())}
+    assert set(found) == set(names), done.stderr[-2000:]
+    return found
+
+
+def require_silent(name, result):
+    rule = CASES[name].rule
+    assert result["fired"] == "", result
+    assert result["peak_mb"] < MOST_MB, result
+    if not rule:
+        assert result["code"] == 0, result
+        return
+    assert result["code"] == 2, result
+    lines = result["said"].splitlines()
+    assert len(lines) == 1, result
+    assert f"refused by rule {rule}: " in lines[0], result
+    assert lines[0].startswith("rnneval: error: ")
+    if not CASES[name].after_tensorflow:
+        assert not result["tensorflow"], result
+
+
+@pytest.fixture(scope="session")
+def early(tmp_path_factory):
+    names = [name for name, case in CASES.items() if not case.after_tensorflow]
+    return worked(names, tmp_path_factory.mktemp("early"))
+
+
+@pytest.fixture(scope="session")
+def late(tmp_path_factory):
+    names = [name for name, case in CASES.items() if case.after_tensorflow]
+    return worked(names, tmp_path_factory.mktemp("late"))
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.after_tensorflow])
+def test_refused_before_tensorflow_is_imported(early, name):
+    require_silent(name, early[name])
+    assert early[name]["seconds"] < 5  # the promise of two seconds is held to on a quiet machine, below
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.after_tensorflow])
+def test_silent_where_tensorflow_is_needed(late, name):
+    require_silent(name, late[name])
+
+
+def test_there_are_enough_of_them_and_every_rule_has_one():
+    assert len(CASES) >= 45
+    told = {rule.NAME for rule in all_rules()}
+    elsewhere = {  # by hand in tests/files, since they need no trap: what the bytes say, and what opening says
+        "remote-path", "interrupted-save", "no-checkpoint", "unreadable-file", "locked-file", "damaged-file",
+    }  # fmt: skip
+    assert {case.rule for case in CASES.values()} - {""} == told - elsewhere
+
+
+def test_the_routes_of_all_the_known_cves_are_there():
+    wanted = (
+        """2024-3660 2025-1550 2025-8747 2025-9905 2025-9906 2025-12058 2026-0897 2026-1669 2026-12480 2026-12481"""
+    )
+    assert {f"CVE-{number}" for number in wanted.split()} <= {cve for case in CASES.values() for cve in case.routes}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_time_and_memory_in_a_process_of_its_own(name, tmp_path):
+    """Under 2 s where TensorFlow is not needed, else 15 s; under 1 GB."""
+    model, canary = build(name, tmp_path)
+    command = [sys.executable, "-m", "rnneval", *CASES[name].command(model)]
+    timed = ["/usr/bin/env", "time", "-f", "%e %M", "-o", str(tmp_path / "cost"), *command]
+    here = model if model.is_dir() else model.parent
+    more = {"pass_fds": [canary.listener.fileno()]} if canary.listener else {}
+    done = subprocess.run(timed, capture_output=True, text=True, env=environment(), cwd=here, check=False, **more)
+    seconds, kilobytes = map(float, (tmp_path / "cost").read_text().split()[-2:])
+    rule = CASES[name].rule
+    assert canary.fired() == ""
+    assert done.returncode == (2 if rule else 0), done.stderr
+    assert re.search(f"refused by rule {rule}: ", done.stderr) or not rule
+    assert seconds < (15 if CASES[name].after_tensorflow else 2)
+    assert kilobytes < 1e6
