@@ -71,7 +71,7 @@ class TraceWatch(StateWatch):
     """Looks at slots and gates at every `stride`-th position, beside the sums of every position."""
 
     def __init__(self, text: EncodedText, stride: int, anchors: Anchors | None = None) -> None:
-        super().__init__(text)
+        super().__init__(text, every=1)
         self.stride, self._anchors = stride, anchors
         self.cells: dict[str, tuple[GatedCell, ...]] = {}
         self.columns: list[Column] = []
@@ -161,6 +161,11 @@ class TraceWatch(StateWatch):
         offset = seen.first - (row.first - 1)
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
         self._table.put(seen.first, seen.table)
+
+    @property
+    def most_lines(self) -> int:
+        """How many lines there are at the most."""
+        return -(-self._tokens // self.stride)
 
     def lines(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Give positions `(n,)` and their lines `(n, columns)`, in the order of the text."""

@@ -4,16 +4,24 @@ Definitions, so that numbers compare (positions are the tokens that are read; th
 and not read):
 
 - `norm_mean`, `norm_max`: of ‖h_t‖₂ over positions. `rms`: √(Σ h² / (positions · units)).
-- `mean`, `lowest`, `highest`: over positions and units.
-- `saturated`: share of position × unit with |h| > 0.97, for states bounded by tanh; for the c of an LSTM, |tanh c| >
-  0.97. Absent where a slot is not known to be bounded.
-- `dead`: share of units whose variance over the whole text is below 1e-6.
-- `duplicated`: share of units that have a twin, |r| > 0.999, among the units that are not dead.
-- `participation_ratio`: (Σλ)² / Σλ² of the covariance, as is `duplicated` from every 16th position (rarer in texts
-  above a million tokens), since a covariance at every step costs a third of the recurrence itself.
-- `speed`: mean of ‖h_t − h_{t−1}‖₂; the state before a document's first token is the initial one.
+- `lowest`, `highest`: over positions and units.
 - `drift`: how much the norm grows over the longest document, as a share of its mean: the least-squares slope of ‖h_t‖
   on the tokens since the document began, times that document's length, divided by `norm_mean`.
+
+Over every k-th position of the text, where k is `every` (1 in texts below 32,768 tokens and in `rnneval trace`; else
+the power of two that leaves at least 16,384 positions, 16 at the most), since these take most of the time:
+
+- `mean`: over positions and units.
+- `saturated`: share of position × unit with |h| > 0.97, for states bounded by tanh; for the c of an LSTM, |tanh c| >
+  0.97. Absent where a slot is not known to be bounded.
+- `dead`: share of units whose variance over the text is below 1e-6.
+- `speed`: mean of ‖h_t − h_{t−1}‖₂; the state before a document's first token is the initial one.
+
+Over every 16th position (rarer in texts above a million tokens), since a covariance at every step costs a third of the
+recurrence itself:
+
+- `duplicated`: share of units that have a twin, |r| > 0.999, among the units that are not dead.
+- `participation_ratio`: (Σλ)² / Σλ² of the covariance.
 """
 
 from dataclasses import dataclass
@@ -27,6 +35,7 @@ from rnneval.records.run import StateSummary
 
 SATURATED = 0.97
 DEAD = 1e-6
+_SAMPLED = SCALARS.index("sampled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +43,7 @@ class Collected:
     """All that is known of one slot over a text."""
 
     additive: Doubles
-    """`(8 + 2 units,)`, see `sums`."""
+    """`(9 + 2 units,)`, see `sums`."""
     peaks: Doubles
     """`(3,)`."""
     shift: Floats
@@ -42,20 +51,22 @@ class Collected:
     covariance: Covariance
     longest: int
     """Positions of the longest document."""
+    every: int
+    """How far apart the positions are that `saturated`, `dead`, `mean` and `speed` are made of."""
     bounded: bool
     """Whether `saturated` means something."""
 
 
 def variances(collected: Collected) -> Doubles:
     """Give each unit's variance over all positions, `(units,)`."""
-    n, sums, squares = collected.additive[0], *_units(collected)
+    n, sums, squares = collected.additive[_SAMPLED], *_units(collected)
     variance: Doubles = np.maximum(squares / n - (sums / n) ** 2, 0.0)
     return variance
 
 
 def means(collected: Collected) -> Doubles:
     """Give each unit's mean over all positions, `(units,)`."""
-    mean: Doubles = collected.shift + _units(collected)[0] / collected.additive[0]
+    mean: Doubles = collected.shift + _units(collected)[0] / collected.additive[_SAMPLED]
     return mean
 
 
@@ -68,8 +79,8 @@ def summary(collected: Collected) -> StateSummary | None:
     """Give the summary; None where nothing was seen, or a state was not finite."""
     scalar = dict(zip(SCALARS, collected.additive.tolist(), strict=False))
     peak = dict(zip(PEAKS, collected.peaks.tolist(), strict=True))
-    n, units = scalar["positions"], len(collected.shift)
-    if not n > 0 or not np.isfinite(collected.additive).all() or not np.isfinite(collected.peaks).all():
+    n, sampled, units = scalar["positions"], scalar["sampled"], len(collected.shift)
+    if not sampled > 0 or not np.isfinite(collected.additive).all() or not np.isfinite(collected.peaks).all():
         return None
     matrix, still = collected.covariance.matrix(), dead(variances(collected))
     norm = scalar["norm"] / n
@@ -80,12 +91,13 @@ def summary(collected: Collected) -> StateSummary | None:
         mean=float(means(collected).mean()),
         lowest=-peak["minus_lowest"],
         highest=peak["highest"],
-        saturated=scalar["saturated"] / (n * units) if collected.bounded else None,
+        saturated=scalar["saturated"] / (sampled * units) if collected.bounded else None,
         dead=float(still.mean()),
         duplicated=float(twins(matrix, ~still).mean()),
         participation_ratio=participation_ratio(matrix),
-        speed=scalar["speed"] / n,
+        speed=scalar["speed"] / sampled,
         drift=_drift(scalar, collected.longest) / norm if norm > 0 else 0.0,
+        every=collected.every,
     )
 
 

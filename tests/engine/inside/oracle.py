@@ -35,12 +35,13 @@ def ids_of(path: Path, letters: str) -> Any:
     return np.array([letters.index(c) for c in path.read_text()])
 
 
-def summary_of(key: str, course: dict[str, Any], longest: int) -> dict[str, float]:
+def summary_of(key: str, course: dict[str, Any], longest: int, every: int = 1) -> dict[str, float]:
     """Each number of a state summary from its definition; covariances from every 16th position."""
     h = course["h"]
+    some = course["at"] % every == 0
     norm = np.linalg.norm(h, axis=1)
     bound = np.abs(np.tanh(h)) if key.endswith(".c") else np.abs(h)
-    variance = h.var(axis=0)
+    variance = h[some].var(axis=0)
     sample = h[course["at"] % 16 == 0]
     eigenvalues = np.linalg.eigvalsh(np.cov(sample.T, bias=True).reshape(h.shape[1], -1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -50,13 +51,13 @@ def summary_of(key: str, course: dict[str, Any], longest: int) -> dict[str, floa
         "norm_mean": norm.mean(),
         "norm_max": norm.max(),
         "rms": np.sqrt((h**2).mean()),
-        "mean": h.mean(),
+        "mean": h[some].mean(),
         "lowest": h.min(),
         "highest": h.max(),
-        "saturated": (bound > 0.97).mean(),
+        "saturated": (bound[some] > 0.97).mean(),
         "dead": (variance < 1e-6).mean(),
         "duplicated": ((r > 0.999).any(axis=1) & (variance >= 1e-6)).mean(),
         "participation_ratio": eigenvalues.sum() ** 2 / (eigenvalues**2).sum(),
-        "speed": np.linalg.norm(h - course["before"], axis=1).mean(),
+        "speed": np.linalg.norm(h - course["before"], axis=1)[some].mean(),
         "drift": np.polyfit(course["t"], norm, 1)[0] * (longest - 2) / norm.mean(),
     }

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.engine.inside import states
+from rnneval.engine.inside.trace import trace
 from tests.engine.inside.oracle import courses, ids_of, summary_of
 from tests.engine.small import LETTERS, letters, stacked
 
@@ -36,6 +38,22 @@ def test_each_statistic_agrees_with_a_float64_loop(model_of, tmp_path, name, str
     assert list(run.states) == list(seen)
     for key, course in seen.items():
         assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
+
+
+def test_long_texts_are_summed_up_at_fewer_positions_and_the_record_says_so(model_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(states, "_ENOUGH", 300)
+    small, text = model_of("LSTM 7-5"), tmp_path / "documents.txt"
+    rng = np.random.default_rng(3)
+    text.write_text("\n\n".join("".join(rng.choice(list("abcdefg "), n)) for n in (290, 601, 99, 510)))
+    ids, starts = ids_of(text, LETTERS), [0, 292, 895, 996]
+    assert len(ids) == 1_506
+    run = rnneval.evaluate(small.lm, text, documents="blank-line", streams=4, segment=16, check=False)
+    assert {summary.every for summary in run.states.values()} == {4}  # 1,506 ≥ 2 · 2 · 300, and not 2 · 4 · 300
+    for key, course in courses(small, ids, starts).items():
+        assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 603, every=4))
+    traced = trace(small.lm, text, documents="blank-line", check=False)
+    for key, course in courses(small, ids, starts).items():
+        assert_summary(msgspec.to_builtins(traced.states[key]), summary_of(key, course, 603))
 
 
 def test_a_model_that_does_not_forget_is_summed_up_after_its_repair(tmp_path):
