@@ -222,20 +222,21 @@ _MEASURE = (
 
 def measure_options(command: F) -> F:
     """Add the options of every command that measures a model on a text; they arrive as one argument, `measuring`."""
-    return _grouped(command, _MEASURE, MeasureOptions, "measuring")
+    return grouped(command, _MEASURE, MeasureOptions, "measuring")
 
 
 def checkpoint_options(command: F) -> F:
     """Add the options of every command that opens a checkpoint; they arrive as one argument, `opening`."""
-    return _grouped(command, _CHECKPOINT, CheckpointOptions, "opening")
+    return grouped(command, _CHECKPOINT, CheckpointOptions, "opening")
 
 
 def text_options(command: F) -> F:
     """Add the options of every command that reads a text; they arrive as one argument, `reading`."""
-    return _grouped(command, _TEXT, TextChoices, "reading")
+    return grouped(command, _TEXT, TextChoices, "reading")
 
 
-def _grouped(command: F, options: Sequence[Callable[[Any], Any]], value: type, argument: str) -> F:
+def grouped(command: F, options: Sequence[Callable[[Any], Any]], value: type, argument: str) -> F:
+    """Add options that arrive as one argument, a value whose fields are named as they are."""
     names = [item.name for item in fields(value)]
 
     def gathered(**given: Any) -> Any:

@@ -4,10 +4,19 @@ import sys
 
 import click
 
-from rnneval.cli.commands.trace import parse_thresholds
-from rnneval.cli.options import CheckpointOptions, TextChoices, checkpoint_options, output_options, text_options
+from rnneval.cli.inside_options import InsideChoices, inside_options
+from rnneval.cli.options import (
+    CheckpointOptions,
+    TextChoices,
+    checkpoint_options,
+    output_options,
+    require_place,
+    text_options,
+)
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.recordfile import encode, write
+
+EXIT_NOT_VALID = 1
 
 
 @click.command(
@@ -25,10 +34,7 @@ from rnneval.recordfile import encode, write
 @click.option("--segments", default=32, show_default=True, metavar="N", help="How many, evenly spread over the text.")
 @click.option("--lags", default=200, show_default=True, metavar="N", help="How far back through time to look.")
 @click.option("--anchors", default=64, show_default=True, metavar="N", help="For how many tokens.")
-@click.option("--threshold", multiple=True, metavar="RULE=VALUE", help="Another threshold of a finding; see explain.")
-@click.option("--streams", default="auto", show_default=True, metavar="N|auto", help="Rows side by side.")
-@click.option("--tolerance", default=1e-5, show_default=True, help="When two states count as equal.")
-@click.option("--seed", default=0, show_default=True, help="Where segments and anchors are.")
+@inside_options
 def command(
     *,
     checkpoint: str,
@@ -40,18 +46,17 @@ def command(
     segments: int,
     lags: int,
     anchors: int,
-    threshold: tuple[str, ...],
-    streams: str,
-    tolerance: float,
-    seed: int,
+    looking: InsideChoices,
     opening: CheckpointOptions,
     reading: TextChoices,
 ) -> int:
     """Measure gradients of the loss on TEXT: by layer and variable, and back through time.
 
     Each segment begins with the state that the text before it leaves behind. What the rules find comes as warnings.
+    The wiring is looked at first, as evaluate does it: exit code 1 where it leaks.
     """
-    thresholds = parse_thresholds(threshold)
+    require_place(out)
+    how = looking.as_arguments()
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.look(checkpoint)
         from rnneval.engine.inside.gradients import gradients
@@ -64,10 +69,7 @@ def command(
             segments=segments,
             lags=lags,
             anchors=anchors,
-            thresholds=thresholds,
-            streams=int(streams) if streams.isdecimal() else streams,
-            tolerance=tolerance,
-            seed=seed,
+            **how,
             progress=progress,
             command=["rnneval", *sys.argv[1:]],
         )
@@ -79,4 +81,4 @@ def command(
         from rnneval.render.inside_table import print_gradients
 
         print_gradients(record)
-    return 0
+    return EXIT_NOT_VALID if any(warning.code == "leak" for warning in record.warnings) else 0

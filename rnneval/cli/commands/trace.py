@@ -4,15 +4,18 @@ import sys
 
 import click
 
+from rnneval.cli.inside_options import InsideChoices, inside_options
 from rnneval.cli.options import (
     CheckpointOptions,
     TextChoices,
     checkpoint_options,
-    require,
+    require_place,
     text_options,
 )
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.recordfile import encode, write
+
+EXIT_NOT_VALID = 1
 
 
 @click.command(
@@ -42,10 +45,7 @@ from rnneval.recordfile import encode, write
 @click.option(
     "--truncation", type=click.IntRange(min=1), metavar="N", help="Tokens of a training segment, if you know."
 )
-@click.option("--threshold", multiple=True, metavar="RULE=VALUE", help="Another threshold of a finding; see explain.")
-@click.option("--streams", default="auto", show_default=True, metavar="N|auto", help="Rows side by side.")
-@click.option("--tolerance", default=1e-5, show_default=True, help="When two states count as equal.")
-@click.option("--seed", default=0, show_default=True, help="Which row is audited, and where anchors are.")
+@inside_options
 def command(
     *,
     checkpoint: str,
@@ -58,18 +58,17 @@ def command(
     context: bool,
     lyapunov: bool,
     truncation: int | None,
-    threshold: tuple[str, ...],
-    streams: str,
-    tolerance: float,
-    seed: int,
+    looking: InsideChoices,
     opening: CheckpointOptions,
     reading: TextChoices,
 ) -> int:
     """Look at the state of every layer of a saved model along TEXT: norms, saturation, gates, memory.
 
-    The state is carried through each document, exactly. What the rules find comes as warnings.
+    The state is carried through each document, exactly. What the rules find comes as warnings. The wiring is looked at
+    first, as evaluate does it: exit code 1 where it leaks.
     """
-    thresholds = parse_thresholds(threshold)
+    require_place(out, record)
+    how = looking.as_arguments()
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
         opening.look(checkpoint)
         from rnneval.engine.inside.trace import trace
@@ -83,10 +82,7 @@ def command(
             context=context,
             lyapunov=lyapunov,
             truncation=truncation,
-            thresholds=thresholds,
-            streams=int(streams) if streams.isdecimal() else streams,
-            tolerance=tolerance,
-            seed=seed,
+            **how,
             progress=progress,
             command=["rnneval", *sys.argv[1:]],
         )
@@ -98,21 +94,4 @@ def command(
         from rnneval.render.inside_table import print_trace
 
         print_trace(run)
-    return 0
-
-
-def parse_thresholds(given: tuple[str, ...]) -> dict[str, float]:
-    """Read `RULE=VALUE`.
-
-    Raises:
-        UsageError: not of this form, or not a number.
-    """
-    found = {}
-    for item in given:
-        name, equals, value = item.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            require(False, f"--threshold {item!r}: give RULE=NUMBER, such as dead-units=0.1")
-        require(equals, f"--threshold {item!r}: give RULE=NUMBER, such as dead-units=0.1")
-    return found
+    return 0 if run.valid else EXIT_NOT_VALID

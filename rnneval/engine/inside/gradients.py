@@ -1,6 +1,6 @@
 """`rnneval.gradients`: gradients on held-out text, by variable and back through time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from rnneval._version import __version__
 from rnneval.engine.inside.anchors import Anchors, AnchorWatch, Place, spread
 from rnneval.engine.inside.backwards import through_time, variable_gradients
-from rnneval.engine.measure import Measured, measure
-from rnneval.engine.options import StateOptions, Streaming
-from rnneval.engine.record import Reading, run_record
+from rnneval.engine.inside.reading import held_out, request
+from rnneval.engine.soundness import Soundness
 from rnneval.engine.stitch import TOLERANCE, Progress
-from rnneval.errors import CheckpointError, TextError, UsageError, VocabularyError
+from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.metrics.inside import findings
-from rnneval.models.lm import RecurrentLM, require_carried
+from rnneval.models.lm import RecurrentLM
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
-from rnneval.text import EncodedText, Paths, TextOptions, encode
+from rnneval.text import EncodedText, Paths
 
 SEGMENT = 64
 
@@ -72,8 +71,11 @@ def gradients(
     unknown: str = "error",
     tokens: str | None = None,
     streams: int | str = "auto",
+    kernel: str = "auto",
     tolerance: float = TOLERANCE,
     seed: int = 0,
+    check: bool = True,
+    declare: Iterable[str] = (),
     progress: Progress | None = None,
     command: Sequence[str] = (),
 ) -> Gradients:
@@ -94,8 +96,11 @@ def gradients(
         unknown: See there.
         tokens: See there.
         streams: See there.
+        kernel: See there.
         tolerance: See there.
         seed: Where segments and anchors are.
+        check: Whether to look at the wiring first, as `rnneval.evaluate` does; what it finds becomes a warning.
+        declare: What the author means on purpose, for the check.
         progress: Called with tokens read and tokens in all.
         command: What to record as the command that repeats it.
 
@@ -103,23 +108,31 @@ def gradients(
         UsageError, TextError, VocabularyError: as `rnneval.evaluate`.
         CheckpointError: the model's start cannot be given as a state, so that no segment can begin in the middle.
     """
-    require_carried(lm, "follow gradients through")
-    if lm.vocabulary is None:
-        raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
-    findings.require_known(thresholds or {})
-    options = TextOptions(
-        part=part, normalize=normalize, newlines=newlines, documents=documents, unknown=unknown, tokens=tokens
-    )
-    how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress)
     wanted = Reach(truncation=truncation, segments=segments, lags=lags, anchors=anchors)
-    with encode(text, lm.vocabulary, options) as encoded:
-        looking = _Looking(lm, encoded, wanted, seed)
-        measured = measure(lm, encoded, StateOptions(), how, watch=looking.watch)
-        run = run_record(lm, encoded, options, Reading(measured=measured), fitted=None, command=command)
-        record = looking.record(run, measured)
-    found = findings.find(findings.Facts(gradients=record, truncation=record.truncation), thresholds or {})
+    asked = request(
+        text,
+        thresholds=thresholds,
+        check=check,
+        declare=declare,
+        command=command,
+        part=part,
+        normalize=normalize,
+        newlines=newlines,
+        documents=documents,
+        unknown=unknown,
+        tokens=tokens,
+        streams=streams,
+        kernel=kernel,
+        tolerance=tolerance,
+        seed=seed,
+        progress=progress,
+    )
+    with held_out(lm, "follow gradients through", asked) as held:
+        looking = _Looking(lm, held.text, wanted, seed)
+        record = looking.record(held.record(held.measure(looking.watch)), held.sound)
+    found = findings.find(findings.Facts(gradients=record, truncation=record.truncation), asked.thresholds)
     return msgspec.structs.replace(record, findings=found)
 
 
@@ -137,7 +150,7 @@ class _Looking:
         self._seen = Anchors(targets=targets)
         self.watch = AnchorWatch(anchors=self._seen)
 
-    def record(self, run: Run, measured: Measured) -> Gradients:
+    def record(self, run: Run, sound: Soundness) -> Gradients:
         """Look, and put together the record."""
         reach = self._reach
         loss, variables, nothing = variable_gradients(
@@ -159,9 +172,12 @@ class _Looking:
             lags=reach.lags,
             through_time=courses,
             findings=(),
-            warnings=tuple(
-                Warning(code="no-gradient", message=f"no gradient of {name}: {why}")
-                for name, why in {**nothing, **missing}.items()
+            warnings=(
+                *sound.warnings,
+                *(
+                    Warning(code="no-gradient", message=f"no gradient of {name}: {why}")
+                    for name, why in {**nothing, **missing}.items()
+                ),
             ),
         )
 

@@ -1,7 +1,7 @@
 """`rnneval.trace`: what happens inside a model along a text, as a table and as a run record."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,18 +10,17 @@ import numpy as np
 from rnneval.engine.inside.anchors import Anchors, spread
 from rnneval.engine.inside.context import ANCHORS, context_curve, fitting_lengths
 from rnneval.engine.inside.lyapunov import ROWS, SETTLING, STEPS, exponents
+from rnneval.engine.inside.reading import held_out, request
 from rnneval.engine.inside.samples import sampling
 from rnneval.engine.inside.table import write_trace
 from rnneval.engine.inside.tracing import TraceWatch
-from rnneval.engine.measure import Measured, measure
-from rnneval.engine.options import StateOptions, Streaming
-from rnneval.engine.record import Reading, run_record
+from rnneval.engine.measure import Measured
 from rnneval.engine.stitch import TOLERANCE, Progress
-from rnneval.errors import UsageError, VocabularyError
+from rnneval.errors import UsageError
 from rnneval.metrics.inside import findings
-from rnneval.models.lm import RecurrentLM, require_carried
+from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
-from rnneval.text import EncodedText, Paths, TextOptions, encode
+from rnneval.text import EncodedText, Paths
 
 _SEGMENT = 64
 
@@ -43,8 +42,11 @@ def trace(
     unknown: str = "error",
     tokens: str | None = None,
     streams: int | str = "auto",
+    kernel: str = "auto",
     tolerance: float = TOLERANCE,
     seed: int = 0,
+    check: bool = True,
+    declare: Iterable[str] = (),
     progress: Progress | None = None,
     command: Sequence[str] = (),
 ) -> Run:
@@ -66,8 +68,12 @@ def trace(
         unknown: See there.
         tokens: See there.
         streams: See there.
+        kernel: See there.
         tolerance: See there.
         seed: Which row is audited, and where anchors are.
+        check: Whether to look at the wiring first, as `rnneval.evaluate` does: a model that gives a layer another one's
+            state, or none, has states that mean something else, and the record says so.
+        declare: What the author means on purpose, for the check.
         progress: Called with tokens scored and tokens in all.
         command: What to record as the command that repeats it.
 
@@ -81,27 +87,33 @@ def trace(
     """
     if stride is not None and stride < 1:
         raise UsageError(f"--stride {stride} is not a number of tokens: give at least 1")
-    require_carried(lm, "trace")
-    if lm.vocabulary is None:
-        raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
-    findings.require_known(thresholds or {})
-    options = TextOptions(
-        part=part, normalize=normalize, newlines=newlines, documents=documents, unknown=unknown, tokens=tokens
+    asked = request(
+        text,
+        thresholds=thresholds,
+        check=check,
+        declare=declare,
+        command=command,
+        part=part,
+        normalize=normalize,
+        newlines=newlines,
+        documents=documents,
+        unknown=unknown,
+        tokens=tokens,
+        streams=streams,
+        kernel=kernel,
+        tolerance=tolerance,
+        seed=seed,
+        progress=progress,
     )
-    how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress)
-    with encode(text, lm.vocabulary, options) as encoded:
-        looking = _Looking(
-            lm, encoded, stride or sampling(encoded.tokens), context=context, lyapunov=lyapunov, seed=seed
-        )
-        measured = measure(lm, encoded, StateOptions(), how, watch=looking.watch)
-        states = looking.watch.finish()
-        run = run_record(lm, encoded, options, Reading(measured=measured, states=states), fitted=None, command=command)
+    with held_out(lm, "trace", asked) as held:
+        every = stride or sampling(held.text.tokens)
+        looking = _Looking(lm, held.text, every, context=context, lyapunov=lyapunov, seed=seed)
+        measured = held.measure(looking.watch)
+        run = held.record(measured, looking.watch.finish())
         run = msgspec.structs.replace(run, **looking.more(measured))
         if out is not None:
-            described = {"rnneval.signature": run.signature, "rnneval.text": encoded.sha256}
-            described |= {"rnneval.checkpoint": lm.checkpoint.sha256, "rnneval.stride": str(looking.watch.stride)}
-            write_trace(out, looking.watch, described)
-    found = findings.find(findings.Facts(run=run, truncation=truncation), thresholds or {})
+            write_trace(out, looking.watch, run)
+    found = findings.find(findings.Facts(run=run, truncation=truncation), asked.thresholds)
     warnings = [*run.warnings, *looking.warnings, *(Warning(code=item.rule, message=item.message) for item in found)]
     return msgspec.structs.replace(run, warnings=tuple(warnings))
 

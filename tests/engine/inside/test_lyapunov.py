@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -94,6 +95,11 @@ def test_each_layer_agrees_with_a_float64_loop(model_of, name):
 
 def test_a_positive_exponent_is_a_finding(model_of, tmp_path):
     small = model_of("GRU 8")
-    run = trace(small.lm, letters(tmp_path, 700), lyapunov=True)
+    run = trace(small.lm, letters(tmp_path, 700), lyapunov=True, out=tmp_path / "t.parquet", check=False)
+    table = pd.read_parquet(tmp_path / "t.parquet")
+    written = table[table.statistic == "lyapunov"].set_index("layer")
+    assert {layer: exponent.value for layer, exponent in run.lyapunov.items()} == written["value"].to_dict()
+    for layer, exponent in run.lyapunov.items():
+        assert written["high"][layer] - written["low"][layer] == pytest.approx(4 * exponent.standard_error)
     assert "unstable-state" not in {f.rule for f in find(Facts(run=run), {})}
     assert "unstable-state" in {f.rule for f in find(Facts(run=run), {"unstable-state": -9.0})}

@@ -1,5 +1,7 @@
 """Traces, gates, time constants and histograms against a float64 loop; the tidy table; what cannot be had is said."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -8,12 +10,15 @@ import pytest
 import tensorflow as tf
 
 import rnneval
+from rnneval.engine.inside.gradients import gradients
 from rnneval.engine.inside.trace import trace
 from rnneval.errors import UsageError
 from rnneval.text import Vocabulary
 from tests.engine.inside.oracle import courses, ids_of
-from tests.engine.small import LETTERS, letters
-from tests.oracles import sigmoid
+from tests.engine.small import LETTERS, Small, letters
+from tests.engine.test_evaluate import Questions
+from tests.oracles import sigmoid, stack_of
+from tests.wiring.corpus import wrong_between_layers
 
 LENGTH = 700
 
@@ -38,7 +43,7 @@ def gates_of(small, ids):
 @pytest.mark.parametrize("name", ["LSTM 7-5", "GRU 8", pytest.param("GRU reset before 7-5", marks=pytest.mark.grid)])
 def test_the_table_agrees_with_a_float64_loop(model_of, tmp_path, name):
     small, text, stride = model_of(name), letters(tmp_path, LENGTH), 3
-    run = trace(small.lm, text, out=tmp_path / "t.parquet", stride=stride, streams=3)
+    run = trace(small.lm, text, out=tmp_path / "t.parquet", stride=stride, streams=3, check=False)
     table = pd.read_parquet(tmp_path / "t.parquet")
     series = table[table.position.notna()].set_index(["layer", "slot", "statistic", "position"])["value"].sort_index()
     ids = ids_of(text, LETTERS)
@@ -61,6 +66,11 @@ def test_the_table_agrees_with_a_float64_loop(model_of, tmp_path, name):
         units = table[(table.layer == layer) & (table.slot == slot)].set_index("statistic")["value"]
         np.testing.assert_allclose(units["unit_mean"], course["h"].mean(0), atol=1e-5)
         np.testing.assert_allclose(units["unit_variance"], course["h"].var(0), rtol=1e-4, atol=1e-7)
+        norms = np.split(expected["norm"], np.arange(8, len(at), 8))  # 234 lines: the fewest in a stretch, 8
+        bands = table[(table.layer == layer) & (table.slot == slot) & (table.statistic == "norm_band")]
+        assert bands["position"].tolist() == at[::8].tolist()
+        for column, share in (("low", 5), ("value", 50), ("high", 95)):
+            np.testing.assert_allclose(bands[column], [np.percentile(part, share) for part in norms], atol=1e-5)
     nats = small.oracle.losses(ids)[at]
     np.testing.assert_allclose(series["", "", "nats"], nats, atol=1e-5)
     assert_gates(run, table, {key: gate[at] for key, gate in gates_of(small, ids).items()})
@@ -75,7 +85,7 @@ def assert_gates(run, table, gates):
         histogram = of_gate[of_gate.statistic == "histogram"]
         counted, _ = np.histogram(values, np.append(histogram["low"], histogram["high"].iloc[-1]))
         assert np.abs(histogram["value"].to_numpy() - counted).sum() <= 4  # a value within rounding of an edge
-        for share in (5, 50, 95):
+        for share in (5, 25, 50, 75, 95):
             found = of_gate[of_gate.statistic == f"p{share:02}"]["value"].item()
             assert found == pytest.approx(np.percentile(values, share), abs=1.5 / 80)
         if gate in {"update", "forget"}:
@@ -86,13 +96,42 @@ def assert_gates(run, table, gates):
 
 def test_the_file_says_what_it_is(model_of, tmp_path):
     small, text = model_of("GRU 8"), letters(tmp_path, 300)
-    run = trace(small.lm, text, out=tmp_path / "t.parquet")
+    run = trace(small.lm, text, out=tmp_path / "t.parquet", check=False)
     metadata = pq.read_schema(tmp_path / "t.parquet").metadata
     assert metadata[b"rnneval.schema"] == b"rnneval.trace/1"
     assert metadata[b"rnneval.signature"].decode() == run.signature
     assert metadata[b"rnneval.text"].decode() == run.text.sha256
+    assert metadata[b"rnneval.version"].decode() == rnneval.__version__
+    assert metadata[b"rnneval.stride"] == b"16"
     with pytest.raises(UsageError, match="stride"):
         trace(small.lm, text, stride=0)
+
+
+def test_states_and_gates_of_a_stack_of_cells(tmp_path):
+    keras.utils.set_random_seed(2)
+    width, cells = len(LETTERS), [keras.layers.LSTMCell(4), keras.layers.GRUCell(3)]
+    layer = keras.layers.RNN(cells, return_sequences=True, name="pile")
+    model = keras.Sequential([keras.layers.Embedding(width, 4), layer, keras.layers.Dense(width)])
+    model(tf.ones((1, 1), tf.int32))
+    lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+    text = letters(tmp_path, 300)
+    run = trace(lm, text, stride=1, check=False)
+    alone = Small(
+        lm=SimpleNamespace(layers=[SimpleNamespace(name="0"), SimpleNamespace(name="1")]),
+        oracle=stack_of(model.layers[0], cells, model.layers[-1]),
+    )
+    ids = ids_of(text, LETTERS)
+    norms = {key: np.linalg.norm(course["h"], axis=1).mean() for key, course in courses(alone, ids).items()}
+    assert [state.norm_mean for state in run.states.values()] == pytest.approx(
+        [norms["0.h"], norms["0.c"], norms["1.h"]], rel=1e-5
+    )
+    expected = gates_of(alone, ids)
+    assert len(run.gates) == len(expected) == 5
+    for (cell, gate), values in expected.items():
+        found = run.gates[f"pile.cells[{cell}].{gate}"]
+        assert found.mean == pytest.approx(values.mean(), rel=1e-5)
+        if gate in {"forget", "update"}:
+            assert found.time_constant == pytest.approx(np.median(-1 / np.log(values).mean(axis=0)), rel=1e-5)
 
 
 class Leaky(keras.layers.Layer):
@@ -122,7 +161,7 @@ def test_a_custom_cell_gives_what_can_be_had_and_says_what_cannot(tmp_path):
     model(tf.ones((1, 1), tf.int32))
     lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
     text = letters(tmp_path, 300)
-    run = trace(lm, text)
+    run = trace(lm, text, check=False)
     x = model.layers[0](ids_of(text, LETTERS)[None, :-1]).numpy()[0].astype(float)
     kernel, bias = (part.numpy().astype(float) for part in layer.cell.dense.weights)
     slow, fast, seen = np.zeros(5), np.zeros(5), []
@@ -139,7 +178,7 @@ def test_a_custom_cell_gives_what_can_be_had_and_says_what_cannot(tmp_path):
 
 def test_the_context_curve_is_the_loss_of_tokens_after_so_much_context(model_of, tmp_path):
     small, text = model_of("GRU 8"), letters(tmp_path, 420)
-    curve = trace(small.lm, text, context=True).context
+    curve = trace(small.lm, text, context=True, out=tmp_path / "t.parquet", check=False).context
     ids = ids_of(text, LETTERS)
     assert curve.lengths == (1, 2, 5, 10, 20, 50, 100, 200)
     tokens = np.arange(200, 420)  # fewer places than anchors: all of them
@@ -148,3 +187,37 @@ def test_the_context_curve_is_the_loss_of_tokens_after_so_much_context(model_of,
         expected = [small.oracle.losses(ids[t - length : t + 1])[-1] for t in tokens]
         assert nats == pytest.approx(np.mean(expected), abs=1e-5)
     assert curve.whole == pytest.approx(small.oracle.losses(ids)[199:].mean(), abs=1e-5)
+    table = pd.read_parquet(tmp_path / "t.parquet")
+    written = table[table.statistic == "context"]
+    assert written["lag"].tolist() == list(curve.lengths)
+    assert written["value"].tolist() == list(curve.nats)
+    np.testing.assert_allclose(written["high"] - written["value"], 2 * np.array(curve.extra_error), atol=1e-12)
+    assert table[table.statistic == "context_whole"]["value"].tolist() == [curve.whole]
+
+
+def test_what_the_wiring_check_finds_stands_beside_the_states(tmp_path):
+    model = wrong_between_layers.Exchanged()
+    model(tf.ones((2, 3), tf.int32))
+    vocabulary = Vocabulary.from_tokens([chr(97 + k) for k in range(rnneval.wrap(model).width)])
+    lm = rnneval.wrap(model, vocabulary=vocabulary)
+    text = tmp_path / "t.txt"
+    text.write_text("".join(vocabulary.tokens) * 20)
+    found, evaluated = trace(lm, text), rnneval.evaluate(lm, text)
+    assert (found.wiring.verdict, evaluated.wiring.verdict) == ("fail", "fail")
+    assert found.valid == evaluated.valid
+    warned = [warning for warning in evaluated.warnings if warning.code in {"wiring", "leak"}]
+    assert warned
+    assert set(warned) <= set(found.warnings)
+    assert set(warned) <= set(gradients(lm, text, truncation=10, segments=2, lags=10, anchors=2).warnings)
+    assert trace(lm, text, check=False).wiring is None
+
+
+def test_a_leaking_model_is_traced_as_it_is_evaluated(tmp_path):
+    keras.utils.set_random_seed(1)
+    model = Questions()  # layer 2 starts from the last state of layer 1
+    lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+    text = letters(tmp_path, 400)
+    found, evaluated = trace(lm, text), rnneval.evaluate(lm, text)
+    assert not found.valid
+    assert "leak" in {warning.code for warning in found.warnings}
+    assert found.total_nats == evaluated.total_nats
