@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval._version import __version__
+from rnneval.callbacks import fits
 from rnneval.callbacks.parts import Parts
 from rnneval.callbacks.watched_optimizer import STATISTICS, Lines, WatchedOptimizer
 
@@ -68,19 +69,22 @@ class GradientNorms(keras.callbacks.Callback):
     # Keras calls these.
 
     def set_model(self, model: Any) -> None:
-        """Begin to look: the training function that is made next goes through the watched optimizer."""
+        """Take part in the fit that begins."""
         super().set_model(model)
         self.close()
-        self._watched = WatchedOptimizer(model, model.optimizer)
-        model.train_function = None
+        fits.enter(model, self)
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Collect after every call of the training function, before any callback sees its logs."""
-        function = self.model.train_function
+    def begins(self, function: Any) -> Any:
+        """Watch the optimizer inside of each call of the training function, and collect before any callback sees logs.
+
+        Outside of these calls the optimizer is as its author left it, whatever ends the training.
+        """
+        watched = self._watched = WatchedOptimizer(self.model, self.model.optimizer)
 
         def collecting(iterator: Any) -> Any:
             try:
-                found = function(iterator)
+                with watched.watching():
+                    found = function(iterator)
             except (StopIteration, tf.errors.OutOfRangeError):  # the end of an epoch
                 raise
             except BaseException:
@@ -89,7 +93,11 @@ class GradientNorms(keras.callbacks.Callback):
             numbers = self.collect()
             return found | numbers if isinstance(found, dict) and self._in_logs else found
 
-        self.model.train_function = collecting
+        return collecting
+
+    def leaves(self) -> None:
+        """Write what is left: the fit has ended, or was broken off and another one begins."""
+        self.close()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Write what is left, and put everything back."""
@@ -102,7 +110,8 @@ class GradientNorms(keras.callbacks.Callback):
         """Look at an optimizer while the block runs; a `tf.function` that was traced before is not seen."""
         self._watched = WatchedOptimizer(model, model.optimizer if optimizer is None else optimizer)
         try:
-            yield self
+            with self._watched.watching():
+                yield self
         finally:
             self.close()
 
@@ -121,23 +130,22 @@ class GradientNorms(keras.callbacks.Callback):
         return self._logs(lines)
 
     def close(self) -> None:
-        """Write what is left and put the optimizer's own `apply` back; may be called twice."""
+        """Write what is left; may be called twice."""
         if self._watched is None:
             return
         self.collect()
         self._write()
-        self._before += self._watched._fetched
-        self._watched.close()
+        self._before += self._watched.fetched
         self._watched = None
 
     def __del__(self) -> None:
-        """A training that raised somewhere else ends here."""
+        """A training that was broken off, and whose model nobody used again, ends here."""
         if getattr(self, "_watched", None) is not None:
             self.close()
 
     def _end(self) -> None:
+        fits.leave(self.model, self)
         self.close()
-        self.model.train_function = None  # it was traced with the watched optimizer
 
     def _write(self) -> None:
         if not self._waiting or self._watched is None:
@@ -146,6 +154,7 @@ class GradientNorms(keras.callbacks.Callback):
         values = np.concatenate([lines.values for lines in self._waiting])
         self._waiting = []
         columns, numbers = _tidy([(c.layer, c.variable) for c in self._watched.columns], values)
+        self._parts.describe(self._watched.described())
         self._parts.write(steps, columns, numbers)
 
     def _look(self, lines: Lines) -> None:

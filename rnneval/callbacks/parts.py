@@ -44,8 +44,13 @@ class Parts:
         self.folder = Path(folder)
         self._next = _make(self.folder, existing)
         fields: list[Any] = [(index, pa.int64()), ("layer", _WORD), ("variable", _WORD), ("statistic", _WORD)]
-        metadata = {key.encode(): value.encode() for key, value in described.items()}
-        self._schema = pa.schema([*fields, ("value", pa.float64())], metadata=metadata)
+        self._schema = pa.schema([*fields, ("value", pa.float64())])
+        self.describe(described)
+
+    def describe(self, more: Mapping[str, str]) -> None:
+        """Say more in the metadata of the parts that are written from now on."""
+        metadata = {key.encode(): value.encode() for key, value in more.items()}
+        self._schema = self._schema.with_metadata({**(self._schema.metadata or {}), **metadata})
 
     def write(self, index: NDArray[np.int64], columns: list[tuple[str, str, str]], values: NDArray[np.float64]) -> None:
         """Write one part: values `(n, columns)` at steps `(n,)`, one row a finite number."""

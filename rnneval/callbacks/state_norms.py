@@ -1,7 +1,7 @@
 """`rnneval.StateNorms`: held-out loss and the states of every layer, after each epoch of a training."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,14 +9,18 @@ import msgspec
 import numpy as np
 
 from rnneval._version import __version__
+from rnneval.callbacks import fits
 from rnneval.callbacks.parts import Parts
 from rnneval.engine import evaluate
-from rnneval.errors import VocabularyError
+from rnneval.errors import TextError, VocabularyError
 from rnneval.models import wrap
+from rnneval.models.lm import RecurrentLM
+from rnneval.models.lookups import is_lookup, vocabulary_inside, vocabulary_of
 from rnneval.records.run import Run
 from rnneval.text import Paths, Vocabulary
 
 SCHEMA = "rnneval.state-history/1"
+_LOGS = "_get_metrics_result_or_logs"
 _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
 
 
@@ -28,6 +32,9 @@ class StateNorms(keras.callbacks.Callback):
     or not there. In `logs` stand `heldout_cross_entropy`, `heldout_perplexity`, … and `LAYER.SLOT/norm_mean`, …,
     wherever this callback stands in the list. The wiring is not checked at each epoch: see `rnneval.check`.
 
+    A vocabulary need not be given where the model holds one (a StringLookup or TextVectorization layer as wide as its
+    output).
+
     Example:
         `model.fit(…, callbacks=[rnneval.StateNorms("states.parquet", "held_out.txt", vocabulary=tokens)])`
     """
@@ -37,7 +44,7 @@ class StateNorms(keras.callbacks.Callback):
         path: str | os.PathLike[str],
         text: Paths,
         *,
-        vocabulary: Vocabulary | list[str] | None = None,
+        vocabulary: Any = None,
         existing: str = "refuse",
         logs: bool = True,
         **reading: Any,
@@ -47,40 +54,58 @@ class StateNorms(keras.callbacks.Callback):
         Args:
             path: The folder to be made.
             text: Held-out text: one or more files.
-            vocabulary: What the ids mean: the tokens in the order of their ids, or a `rnneval.text.Vocabulary`.
+            vocabulary: What the ids mean: the tokens in the order of their ids, a map token → id, a vocabulary file, a
+                StringLookup or TextVectorization layer, what `rnneval.open` gave, or a `rnneval.text.Vocabulary`. By
+                default the model's own.
             existing: What becomes of a history that is there: `refuse`, `replace` or `append`.
             logs: Whether to put the numbers into `logs`, too.
             reading: How to read the text, as `rnneval.evaluate` takes it: `part`, `documents`, `streams`, …
 
         Raises:
-            VocabularyError: there is no vocabulary.
+            VocabularyError: it is none (when a fit begins: none was given, and the model holds none).
+            TextError: `text` is no path.
             RecordError: the folder cannot be made, or holds a history already.
         """
         super().__init__()
-        if vocabulary is None:
-            raise VocabularyError("StateNorms needs vocabulary=: the tokens of the model in the order of their ids")
-        if not isinstance(vocabulary, Vocabulary):
-            vocabulary = Vocabulary.from_tokens(list(vocabulary))
-        self._vocabulary = vocabulary
+        self._given = None if vocabulary is None else vocabulary_from(vocabulary)
+        self._vocabulary = self._given
+        _require_paths(text)
         self._text, self._reading, self._in_logs = text, reading, logs
         self._parts = Parts(path, "epoch", {"rnneval.schema": SCHEMA, "rnneval.version": __version__}, existing)
         self._due: int | None = None
         self.runs: list[Run] = []
         """The run record of every epoch."""
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Stand where the logs of an epoch are made, so that every callback sees ours."""
+    def set_model(self, model: Any) -> None:
+        """Take part in the fit that begins."""
+        super().set_model(model)
+        self._due = None  # an epoch of a fit that was broken off
+        fits.enter(model, self)
+
+    def begins(self, function: Any) -> Any:
+        """Find the vocabulary, and stand where the logs of an epoch are made, so that every callback sees ours.
+
+        Keras has no public place between the last step of an epoch and the first callback that hears of its end, where
+        the number of steps is not known; without the one taken here, callbacks before this one do not see its numbers.
+        """
+        self._vocabulary = self._given or _of_model(self.model)
         own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
-        original = getattr(self.model, "_get_metrics_result_or_logs", None)
+        original = getattr(self.model, _LOGS, None)
         if original is None or not self._in_logs:
-            return
+            return function
 
         def with_ours(found: Any) -> Any:
             result = original(found)
             numbers = self._measure()
             return {**result, **numbers} if numbers and isinstance(result, dict) else result
 
-        own["_get_metrics_result_or_logs"] = with_ours
+        own[_LOGS] = with_ours
+        return function
+
+    def leaves(self) -> None:
+        """Leave the model as it was: the fit has ended, or was broken off and another one begins."""
+        own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
+        own.pop(_LOGS, None)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Remember that this epoch is to be measured."""
@@ -94,8 +119,8 @@ class StateNorms(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Leave the model as it was."""
-        own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
-        own.pop("_get_metrics_result_or_logs", None)
+        fits.leave(self.model, self)
+        self.leaves()
 
     def _measure(self) -> dict[str, float]:
         """Evaluate, once an epoch: the first to ask is the epoch itself, later ones are its validation."""
@@ -106,8 +131,47 @@ class StateNorms(keras.callbacks.Callback):
         run = evaluate(lm, self._text, check=False, **self._reading)
         self.runs.append(run)
         numbers = _numbers(run)
+        self._parts.describe({"rnneval.signature": run.signature, "rnneval.text": run.text.sha256})
         self._parts.write(np.array([epoch]), list(numbers), np.array([list(numbers.values())]))
         return {_log_name(*key): value for key, value in numbers.items()}
+
+
+def vocabulary_from(given: Any) -> Vocabulary:
+    """Make a vocabulary of whatever people have at hand.
+
+    Raises:
+        VocabularyError: it is none.
+    """
+    if isinstance(given, RecurrentLM):
+        if given.vocabulary is None:
+            raise VocabularyError(given.why_no_vocabulary or "vocabulary: the model has no vocabulary: give its tokens")
+        return given.vocabulary
+    if isinstance(given, Vocabulary):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return Vocabulary.from_file(given)
+    if is_lookup(given):
+        return vocabulary_of(given)
+    return Vocabulary.from_tokens(given)
+
+
+def _of_model(model: Any) -> Vocabulary:
+    found = vocabulary_inside(model, wrap(model).width)
+    if found is None:
+        raise VocabularyError(
+            "StateNorms: the model holds no vocabulary (a StringLookup or TextVectorization layer as wide as its "
+            "output): give vocabulary=, the tokens in the order of their ids or the name of a vocabulary file"
+        )
+    return found
+
+
+def _require_paths(text: Any) -> None:
+    paths = [text] if isinstance(text, (str, os.PathLike)) else text
+    if not isinstance(paths, Sequence) or not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        raise TextError(
+            f"StateNorms: text is a {type(text).__name__}: give the name of a file of held-out text, or several; ids "
+            "will not do, since characters and words are counted, too"
+        )
 
 
 Key = tuple[str, str, str]
@@ -118,7 +182,9 @@ def _numbers(run: Run) -> dict[Key, float]:
     found: dict[Key, float] = {("", "", name): run.scores[name].value for name in _SCORES if name in run.scores}
     for name, state in (run.states or {}).items():
         layer, _, slot = name.rpartition(".")
-        found |= {(layer, slot, statistic): float(value) for statistic, value in msgspec.to_builtins(state).items()}
+        plain = msgspec.to_builtins(state)
+        plain.pop("every", None)  # how it was measured, and no figure of the state
+        found |= {(layer, slot, statistic): float(value) for statistic, value in plain.items()}
     return found
 
 

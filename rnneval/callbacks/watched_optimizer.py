@@ -1,12 +1,15 @@
 """Norms of what an optimizer is given and of what it does, worked out inside the graph of the training step.
 
-`optimizer.apply` is replaced on the instance while somebody looks: whatever the training step is (Keras' own, a
-`train_step` of the author's, a custom loop, compiled by XLA or not), it goes through there. The numbers of each step go
-into one line of a ring of lines, a variable on the device, and are fetched when there is time: so many steps may run in
-one call (`steps_per_execution`), and nothing waits for the host inside of one.
+`optimizer.apply` is replaced on the instance inside of a block, and at no other time: whatever the training step is
+(Keras' own, a `train_step` of the author's, a custom loop, compiled by XLA or not), it goes through there. The numbers
+of each step go into one line of a ring of lines, a variable on the device, and are fetched when there is time: so many
+steps may run in one call (`steps_per_execution`), and nothing waits for the host inside of one.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,7 @@ from rnneval.models.passages import overridden
 from rnneval.models.variables import Column, columns_of
 
 STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "not_finite")
+_SETTINGS = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
 _RING = 256
 
 
@@ -35,7 +39,7 @@ class Lines:
 
 
 class WatchedOptimizer:
-    """The optimizer of a model while it is watched; `close` puts its own `apply` back."""
+    """The optimizer of a model, watched inside of a block, in which the training step is traced or run."""
 
     def __init__(self, model: Any, optimizer: Any, ring: int = _RING) -> None:
         self._model, self._optimizer, self._ring = model, optimizer, ring
@@ -43,21 +47,28 @@ class WatchedOptimizer:
         self._places: dict[int, int] = {}
         self._lines: Any = None
         self._count: Any = None
-        self._fetched = 0
-        self._opened: Any = overridden(optimizer, "apply", self._apply_beside(optimizer.apply))
-        self._opened.__enter__()
+        self.fetched = 0
+        """Steps that were fetched so far."""
 
-    def close(self) -> None:
-        """Put the optimizer's own `apply` back."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.__exit__(None, None, None)
+    def watching(self) -> AbstractContextManager[None]:
+        """Look at what passes through the optimizer's `apply` while the block runs."""
+        return overridden(self._optimizer, "apply", self._apply_beside(self._optimizer.apply))
+
+    def described(self) -> dict[str, str]:
+        """What a history is of: the optimizer and how it clips, and a hash of the variables' names and shapes."""
+        inner, _ = _unwrapped(self._optimizer)
+        settings = {"name": type(inner).__name__} | {name: getattr(inner, name, None) for name in _SETTINGS}
+        layout = [(column.layer, column.variable, *map(int, column.tensor.shape)) for column in self.columns]
+        return {
+            "rnneval.optimizer": json.dumps({name: value for name, value in settings.items() if value is not None}),
+            "rnneval.layout": hashlib.sha256(json.dumps(layout).encode()).hexdigest(),
+        }
 
     def fetch(self) -> Lines:
         """Give the steps since the last time, in their order."""
         count = 0 if self._count is None else int(self._count.numpy())
-        first = max(self._fetched, count - self._ring)
-        steps, lost, self._fetched = np.arange(first, count), first - self._fetched, count
+        first = max(self.fetched, count - self._ring)
+        steps, lost, self.fetched = np.arange(first, count), first - self.fetched, count
         values = np.zeros((0, len(self.columns), len(STATISTICS)))
         if len(steps):
             values = tf.gather(self._lines, steps % self._ring).numpy().astype(np.float64)

@@ -30,7 +30,7 @@ def from_ids(model: Any) -> FromIds:
     standardize = getattr(lookup, "_standardize", None)
     if standardize is not None:
         notes.append(f"it standardizes its text ({standardize}), which is not done here: give text in that form")
-    return FromIds(model=_after(lookup, model), vocabulary=_of(lookup), notes=tuple(notes))
+    return FromIds(model=_after(lookup, model), vocabulary=vocabulary_of(lookup), notes=tuple(notes))
 
 
 def _after(lookup: Any, model: Any) -> Any:
@@ -50,9 +50,10 @@ def vocabulary_inside(model: Any, width: int) -> Vocabulary | None:
     """Give the vocabulary of a lookup layer that the model holds and that is as long as its output is wide."""
     fitting = [layer for layer in sublayers(model) if is_lookup(layer) and len(layer.get_vocabulary()) == width]
     fitting.sort(key=lambda layer: bool(getattr(layer, "invert", False)))  # one that makes ids, rather than text
-    return _of(fitting[0]) if fitting else None
+    return vocabulary_of(fitting[0]) if fitting else None
 
 
-def _of(lookup: Any) -> Vocabulary:
+def vocabulary_of(lookup: Any) -> Vocabulary:
+    """Give the vocabulary of a StringLookup or TextVectorization layer."""
     tokens = [str(token) for token in lookup.get_vocabulary()]
     return Vocabulary.from_tokens(tokens, source=f"{type(lookup).__name__} layer {lookup.name}")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -100,6 +101,18 @@ def test_accumulated_gradients_are_clipped_where_the_step_is(tmp_path):
     assert (moved[[2, 4, 6, 8]] > 0).all()
 
 
+def test_a_part_says_how_the_optimizer_clips(tmp_path):
+    import json
+
+    import pyarrow.parquet as pq
+
+    trained(compiled(), [GradientNorms(tmp_path / "h")], epochs=1)
+    metadata = pq.read_schema(tmp_path / "h" / "part-000000.parquet").metadata
+    assert metadata[b"rnneval.schema"] == b"rnneval.gradient-history/1"
+    assert json.loads(metadata[b"rnneval.optimizer"]) == {"name": "Adam", "global_clipnorm": 0.1}
+    assert len(metadata[b"rnneval.layout"]) == 64
+
+
 def test_a_loss_scale_is_taken_out(tmp_path):
     plain = compiled(optimizer=keras.optimizers.SGD(0.1, clipvalue=0.01))
     scaled = compiled(optimizer=OPTIMIZERS["scaled"](), auto_scale_loss=True)
@@ -147,6 +160,72 @@ def test_a_training_that_raises_is_left_as_it_was(tmp_path):
         trained(model, [GradientNorms(tmp_path / "h")])
     assert "apply" not in vars(model.optimizer)
     assert model.train_function is None
+
+
+class Stops(keras.callbacks.Callback):
+    """Ends a training between two steps, as an interrupt does, before others hear that it ended."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("another callback")])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_training_that_is_broken_off_leaves_the_optimizer_alone(error, first, tmp_path):
+    model, norms = compiled(), GradientNorms(tmp_path / "h")
+    callbacks = [norms, Stops(error)] if first else [Stops(error), norms]
+    with pytest.raises(type(error)):
+        trained(model, callbacks)
+    assert "apply" not in vars(model.optimizer)
+    trained(model, epochs=1)  # without it: nothing is looked at or written any more, and what was left is
+    assert set(pd.read_parquet(tmp_path / "h")["step"]) == {1, 2, 3}
+    assert "make_train_function" not in vars(model)
+    assert not {"collecting", "with_ours"} & {getattr(model.train_function, "__name__", "")}
+    trained(model, [norms], epochs=1)
+    assert set(pd.read_parquet(tmp_path / "h")["step"]) == set(range(1, 8))
+
+
+def test_a_training_that_was_broken_off_goes_on_as_it_would_without(tmp_path):
+    models = [compiled(), compiled()]
+    for model, callbacks in zip(models, ([], [GradientNorms(tmp_path / "h")]), strict=True):
+        with pytest.raises(KeyboardInterrupt):
+            trained(model, [*callbacks, Stops(KeyboardInterrupt())])
+        trained(model, epochs=1)
+        x, y = data()
+        model.train_on_batch(x[:8], y[:8])
+    for a, b in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_layer_that_is_frozen_in_between_is_seen_no_more(tmp_path):
+    class Freezes(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.get_layer("embedding").trainable = False
+                self.model.make_train_function(force=True)
+
+    model = compiled(optimizer=keras.optimizers.SGD(0.1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras tells of gradients that are not there any more
+        trained(model, [GradientNorms(tmp_path / "h"), Freezes()])
+    table = pd.read_parquet(tmp_path / "h")
+    assert set(table["step"]) == set(range(1, 9))
+    of_embedding = table[(table.layer == "embedding") & (table.variable == "embeddings")]
+    assert set(of_embedding["step"]) == {1, 2, 3, 4}
+
+
+def test_a_model_can_be_saved_while_it_is_watched(tmp_path):
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras")
+    model = compiled()
+    trained(model, [GradientNorms(tmp_path / "h"), checkpoint])
+    saved = keras.models.load_model(tmp_path / "m.keras")
+    for a, b in zip(model.get_weights(), saved.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_second_training_goes_on_counting(tmp_path):

@@ -1,14 +1,20 @@
 """StateNorms: every epoch's numbers are those of an evaluation of the same weights."""
 
+import json
+
 import keras
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 import rnneval
-from rnneval.callbacks import StateNorms
-from rnneval.errors import VocabularyError
+from rnneval.callbacks import GradientNorms, StateNorms
+from rnneval.callbacks.state_norms import vocabulary_from
+from rnneval.errors import TextError, VocabularyError
 from rnneval.text import Vocabulary
-from tests.callbacks.small import compiled, trained
+from tests.callbacks.small import WIDTH, compiled, data, loss, trained
 from tests.engine.small import LETTERS, letters
 
 
@@ -26,12 +32,16 @@ def test_each_epoch_is_an_evaluation(tmp_path):
     assert table[1, "", "", "perplexity"] == pytest.approx(after.scores["perplexity"].value, rel=1e-5)
     assert done.history["heldout_perplexity"][1] == pytest.approx(after.scores["perplexity"].value, rel=1e-5)
     assert {"loss", "heldout_cross_entropy", "lstm.h/norm_mean"} <= set(pd.read_csv(tmp_path / "log.csv").columns)
+    metadata = pq.read_schema(tmp_path / "s" / "part-000001.parquet").metadata
+    assert metadata[b"rnneval.schema"] == b"rnneval.state-history/1"
+    assert (metadata[b"rnneval.signature"].decode(), metadata[b"rnneval.text"].decode()) == (
+        after.signature,
+        after.text.sha256,
+    )
     assert "_get_metrics_result_or_logs" not in vars(model)
 
 
 def test_validation_is_not_taken_for_an_epoch(tmp_path):
-    from tests.callbacks.small import data
-
     x, y = data()
     states = StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS))
     model = compiled()
@@ -39,6 +49,126 @@ def test_validation_is_not_taken_for_an_epoch(tmp_path):
     assert len(states.runs) == 2
 
 
-def test_a_vocabulary_is_needed(tmp_path):
+class Reads(keras.Model):
+    """The tutorial's model with its vocabulary inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.ids_from_chars = keras.layers.StringLookup(vocabulary=list(LETTERS[:-1]), mask_token=None)
+        self.embedding = keras.layers.Embedding(WIDTH, 5)
+        self.gru = keras.layers.GRU(6, return_sequences=True)
+        self.dense = keras.layers.Dense(WIDTH)
+
+    def build(self, shape):
+        self.ids_from_chars.build(shape)  # it is not called, and Keras warns of a layer that is not built
+
+    def call(self, ids):
+        return self.dense(self.gru(self.embedding(ids)))
+
+
+def test_the_model_is_asked_for_its_vocabulary(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = Reads()
+    model.compile(loss=loss(), optimizer="sgd")
+    text = tmp_path / "t.txt"
+    text.write_text((LETTERS[:-1] * 40)[:300])
+    own = StateNorms(tmp_path / "own", text)
+    given = StateNorms(tmp_path / "given", text, vocabulary=["[UNK]", *LETTERS[:-1]])
+    trained(model, [own, given], epochs=1)
+    assert own.runs[0].vocabulary.source == "StringLookup layer string_lookup"
+    assert own.runs[0].total_nats == given.runs[0].total_nats
+
+
+def test_a_vocabulary_in_every_form(tmp_path):
+    (tmp_path / "v.json").write_text(json.dumps(list(LETTERS)))
+    expected = Vocabulary.from_tokens(list(LETTERS))
+    lookup = keras.layers.StringLookup(vocabulary=list(LETTERS), mask_token=None)
+    for given in (
+        list(LETTERS),
+        {token: k for k, token in enumerate(LETTERS)},
+        expected,
+        str(tmp_path / "v.json"),
+        tmp_path / "v.json",
+        rnneval.wrap(compiled(), vocabulary=expected),
+    ):
+        assert vocabulary_from(given).tokens == expected.tokens
+    assert vocabulary_from(lookup).tokens == ("[UNK]", *LETTERS)
+    with pytest.raises(VocabularyError, match="no vocabulary"):
+        vocabulary_from(rnneval.wrap(compiled()))
+
+
+def test_what_is_missing_is_said_at_once(tmp_path):
+    with pytest.raises(TextError, match="ndarray"):
+        StateNorms(tmp_path / "s", np.arange(9))
+    model = compiled()
     with pytest.raises(VocabularyError, match="vocabulary="):
-        StateNorms(tmp_path / "s", tmp_path / "t.txt")
+        trained(model, [StateNorms(tmp_path / "s", letters(tmp_path, 300))])
+    trained(model, epochs=1)
+    assert "make_train_function" not in vars(model)
+
+
+def test_a_fit_that_is_broken_off_leaves_no_measure_behind(tmp_path):
+    class Stops(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    model, states = compiled(), StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS))
+    norms = GradientNorms(tmp_path / "h")
+    with pytest.raises(KeyboardInterrupt):
+        trained(model, [states, norms, Stops()])
+    trained(model, epochs=1)
+    assert not states.runs
+    assert not {"_get_metrics_result_or_logs", "make_train_function"} & set(vars(model))
+    trained(model, [states, norms], epochs=1)
+    assert len(states.runs) == 1
+
+
+def test_a_stateful_model_trains_as_it_would_without(tmp_path):
+    def made():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential(
+            [
+                keras.Input((10,), batch_size=8, dtype="int32"),
+                keras.layers.Embedding(WIDTH, 5),
+                keras.layers.GRU(6, return_sequences=True, stateful=True),
+                keras.layers.Dense(WIDTH),
+            ]
+        )
+        model.compile(loss=loss(), optimizer="adam")
+        return model
+
+    plain, watched = made(), made()
+    trained(plain)
+    trained(watched, [StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS))])
+    for a, b in zip(plain.get_weights(), watched.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class Hears(keras.callbacks.Callback):
+    """What TensorBoard and every other logger is given at the end of an epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.heard.append(set(logs))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_callbacks_on_either_side_hear_the_numbers(known, tmp_path):
+    x, y = data()
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+    batches = batches if known else batches.filter(lambda *_: True)  # of a length that nobody knows
+    before, after = Hears(), Hears()
+    ours = [
+        GradientNorms(tmp_path / "h"),
+        StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS)),
+    ]
+    csv = [keras.callbacks.CSVLogger(tmp_path / f"{place}.csv") for place in ("before", "after")]
+    compiled().fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=[before, csv[0], *ours, after, csv[1]])
+    assert before.heard == after.heard
+    wanted = {"loss", "grad_norm", "grad_norm/lstm", "heldout_perplexity", "lstm.c/norm_mean"}
+    assert all(wanted <= heard for heard in before.heard)
+    for place in ("before", "after"):
+        assert wanted <= set(pd.read_csv(tmp_path / f"{place}.csv").columns)
