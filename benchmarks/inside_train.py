@@ -3,7 +3,7 @@
     python benchmarks/inside_train.py FOLDER [gru lstm broken] --text tinyshakespeare.txt --seconds 180
 
 Each is trained on the first 90 % of the text for so many seconds; written are MODEL.keras, MODEL-history (the gradient
-history) and vocab.json.
+history) and vocab.json. Where a gradient is not finite, the steps up to there are printed.
 """
 
 import argparse
@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import pandas as pd
 
 from rnneval.callbacks import GradientNorms
 
@@ -64,6 +65,14 @@ def segments(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[order], y[order]
 
 
+def around(history: Path, step: int) -> str:
+    """The model's own rows of the steps before one, and of it, as a table."""
+    table = pd.read_parquet(history)
+    table = table[(table["layer"] == "") & table["step"].between(step - 4, step)]
+    wide = table.pivot_table(index="step", columns="statistic", values="value")
+    return str(wide[["grad_norm", "weight_norm", "update_ratio", "not_finite"]].to_string())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -84,6 +93,8 @@ def main() -> None:
         began = time.monotonic()
         done = model.fit(x, y, batch_size=ROWS, epochs=20, shuffle=False, verbose=0, callbacks=[norms, Clock(seconds)])
         model.save(given.folder / f"{name}.keras")
+        if norms.first_not_finite is not None:
+            print(around(given.folder / f"{name}-history", norms.first_not_finite[0]))
         print(name, f"{time.monotonic() - began:.0f} s", done.history, norms.first_not_finite, flush=True)
 
 
