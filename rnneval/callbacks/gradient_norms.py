@@ -141,7 +141,8 @@ class GradientNorms(keras.callbacks.Callback):
     def __del__(self) -> None:
         """A training that was broken off, and whose model nobody used again, ends here."""
         if getattr(self, "_watched", None) is not None:
-            self.close()
+            with tf.init_scope():  # it may be collected while somebody makes a graph
+                self.close()
 
     def _end(self) -> None:
         fits.leave(self.model, self)

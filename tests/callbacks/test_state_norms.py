@@ -155,6 +155,7 @@ class Hears(keras.callbacks.Callback):
         self.heard.append(set(logs))
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras on data of a length that it did not know
 @pytest.mark.parametrize("known", [True, False])
 def test_callbacks_on_either_side_hear_the_numbers(known, tmp_path):
     x, y = data()
