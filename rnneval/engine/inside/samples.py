@@ -11,6 +11,8 @@ from rnneval.errors import TextError
 
 EVERY = 16
 MOST = 1 << 16
+ENOUGH = 1 << 12
+"""Samples of a covariance at the most: the products and the memory of more are much of a summary's cost."""
 _CHUNK = 2048
 _MEMORY = 64 << 20  # bytes that may stand in memory
 
@@ -26,6 +28,19 @@ def sampling(tokens: int) -> int:
     """
     every = EVERY
     while tokens > every * MOST:
+        every *= 2
+    return every
+
+
+def covariance_sampling(tokens: int) -> int:
+    """How far apart samples for a covariance are: 16 tokens, and twice that as often as leaves at most 4,096 of them.
+
+    Example:
+        >>> covariance_sampling(65_536), covariance_sampling(111_540), covariance_sampling(10_000_000)
+        (16, 32, 4096)
+    """
+    every = EVERY
+    while tokens > every * ENOUGH:
         every *= 2
     return every
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.engine.inside.courses import UnitCourse, courses_of
-from rnneval.engine.inside.samples import EVERY, Samples, sampling
+from rnneval.engine.inside.samples import EVERY, Samples, covariance_sampling
 from rnneval.engine.inside.slots import SlotOf, slots_of
 from rnneval.engine.runner import Boundary
 from rnneval.engine.watch import Watched
@@ -25,7 +25,7 @@ from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
 
-_ENOUGH = 1 << 14
+_ENOUGH = 1 << 13
 _ONCE = (-1, -1)  # the stretch of all that is read but once
 
 
@@ -66,11 +66,11 @@ def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDA
 
 
 def summing(tokens: int) -> int:
-    """How far apart the positions are of sums that take most of the time: as far as leaves 16,384, at most 16.
+    """How far apart the positions are of sums that take most of the time: as far as leaves 8,192, at most 16.
 
     Example:
-        >>> summing(32_767), summing(111_540), summing(10_000_000)
-        (1, 4, 16)
+        >>> summing(16_383), summing(111_540), summing(10_000_000)
+        (1, 8, 16)
     """
     every = 1
     while every < EVERY and tokens >= 2 * every * _ENOUGH:
@@ -94,7 +94,7 @@ class StateWatch:
         self._starts, self._stops, self._tokens = text.document_starts, text.document_stops, text.tokens
         self.slots: dict[str, SlotOf] = {}
         self.missing: dict[str, str] = {}
-        self._every = sampling(text.tokens)
+        self._every = covariance_sampling(text.tokens)
         self._shifts: dict[str, sums.Floats] = {}
         self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._samples: Samples | None = None

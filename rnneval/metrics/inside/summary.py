@@ -8,8 +8,8 @@ and not read):
 - `drift`: how much the norm grows over the longest document, as a share of its mean: the least-squares slope of ‖h_t‖
   on the tokens since the document began, times that document's length, divided by `norm_mean`.
 
-Over every k-th position of the text, where k is `every` (1 in texts below 32,768 tokens and in `rnneval trace`; else
-the power of two that leaves at least 16,384 positions, 16 at the most), since these take most of the time:
+Over every k-th position of the text, where k is `every` (1 in texts below 16,384 tokens and in `rnneval trace`; else
+the power of two that leaves at least 8,192 positions, 16 at the most), since these take most of the time:
 
 - `mean`: over positions and units.
 - `saturated`: share of position × unit with |h| > 0.97, for states bounded by tanh; for the c of an LSTM, |tanh c| >
@@ -17,8 +17,8 @@ the power of two that leaves at least 16,384 positions, 16 at the most), since t
 - `dead`: share of units whose variance over the text is below 1e-6.
 - `speed`: mean of ‖h_t − h_{t−1}‖₂; the state before a document's first token is the initial one.
 
-Over every 16th position (rarer in texts above a million tokens), since a covariance at every step costs a third of the
-recurrence itself:
+Over every 16th position (rarer in texts above 65,536 tokens: 4,096 positions at the most), since a covariance at every
+step costs a third of the recurrence itself:
 
 - `duplicated`: share of units that have a twin, |r| > 0.999, among the units that are not dead.
 - `participation_ratio`: (Σλ)² / Σλ² of the covariance.
