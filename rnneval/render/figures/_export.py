@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 from rnneval.errors import UsageError
 from rnneval.recordfile import whole_file
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import DARK, LIGHT, plain
-from rnneval.render.words import visible
+from rnneval.render.figures._style import DARK, LIGHT, fill
 
 _NARROWEST = 520
 _LOCK = threading.RLock()
@@ -141,16 +140,7 @@ def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, title
 def _title(canvas: Any, text: str, ink: str) -> None:
     """Put the title over the whole width, in as many lines as it needs."""
     shown = canvas.suptitle("", x=0.1 / canvas.get_figwidth(), ha="left", fontsize=11, fontweight="bold", color=ink)
-    room = (canvas.get_figwidth() - 0.2) * canvas.dpi
-    lines = [""]
-    for word in visible(text).split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        shown.set_text(plain(longer))
-        if lines[-1] and shown.get_window_extent().width > room:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    shown.set_text(plain("\n".join(lines)))
+    fill(shown, text, (canvas.get_figwidth() - 0.2) * canvas.dpi)
 
 
 def _rgb(color: str) -> tuple[float, float, float]:

@@ -83,11 +83,14 @@ def luminance(rgb: Sequence[float]) -> float:
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
-def finish(ax: Any, look: Look, *, title: str, x: str = "", y: str = "", grid: str = "y") -> Any:
-    """Frame what was drawn: title above, units on the axes, a quiet grid, no box; give the Axes back."""
+def finish(ax: Any, look: Look, *, title: str, x: str = "", y: str = "", grid: str = "y", raised: bool = False) -> Any:
+    """Frame what was drawn: title above, units on the axes, a quiet grid, no box; give the Axes back.
+
+    `raised` leaves room below the title, for a legend.
+    """
     import seaborn as sns
 
-    ax.set_title(plain(title), loc="left", color=look.ink, fontsize="medium", fontweight="bold")
+    head(ax, look, title, raised=raised)
     ax.set_xlabel(plain(x), color=look.ink, fontsize="small")
     ax.set_ylabel(plain(y), color=look.ink, fontsize="small")
     ax.tick_params(which="both", color=look.muted, labelcolor=look.ink, labelsize="small", length=3)
@@ -99,6 +102,25 @@ def finish(ax: Any, look: Look, *, title: str, x: str = "", y: str = "", grid: s
         spine.set_color(look.muted)
     sns.despine(ax=ax)
     return ax
+
+
+def head(ax: Any, look: Look, title: str, *, raised: bool = False) -> None:
+    """Put a title above the Axes, in as many lines as it needs."""
+    shown = ax.set_title("", loc="left", color=look.ink, fontsize="medium", fontweight="bold", pad=26 if raised else 6)
+    fill(shown, title, ax.get_window_extent().width)
+
+
+def fill(shown: Any, text: str, room: float) -> None:
+    """Give an artist its text, broken between words where it would be wider than `room` dots."""
+    lines = [""]
+    for word in visible(text).split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        shown.set_text(plain(longer))
+        if lines[-1] and shown.get_window_extent().width > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    shown.set_text(plain("\n".join(lines)))
 
 
 def legend(ax: Any, look: Look, **options: Any) -> Any:

@@ -202,7 +202,7 @@ def draw(data: Forest, *, ax: Any = None) -> Any:
     for place, row in enumerate(data.rows):
         _draw_row(ax, look, place, row)
     _limits(ax, data)
-    finish(ax, look, title=data.title, x=data.axis, grid="x")
+    finish(ax, look, raised=True, title=data.title, x=data.axis, grid="x")
     ax.set_yticks(range(len(data.rows)), [plain(label(row.name, 24)) for row in data.rows])
     ax.tick_params(axis="y", length=0)
     _note(ax, look, data)

@@ -89,7 +89,7 @@ def draw(data: Lengths, *, ax: Any = None) -> Any:
         ax.set_xlim(0, max(longest, 1) * 1.08)
         counting(ax.xaxis)
     ax.set_ylim(len(data.names) - 0.4, -0.6)
-    finish(ax, look, title=title_of(data), x=f"tokens{_without(data).replace('.', '')}", grid="x")
+    finish(ax, look, raised=True, title=title_of(data), x=f"tokens{_without(data).replace('.', '')}", grid="x")
     ax.set_yticks(range(len(data.names)), [plain(label(name)) for name in data.names])
     ax.tick_params(axis="y", length=0)
     legend(ax, look, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)

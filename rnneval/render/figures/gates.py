@@ -115,7 +115,9 @@ def draw(data: Gates, *, ax: Any = None) -> Any:
         _draw_hill(ax, look, count - 1 - place, hill, size=row_size(ax, count))
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.08, count)
-    finish(ax, look, title=title_of(data), x=f"activation (0 closed, 1 open){_rest(data, count)}", grid="x")
+    finish(
+        ax, look, raised=True, title=title_of(data), x=f"activation (0 closed, 1 open){_rest(data, count)}", grid="x"
+    )
     ax.set_yticks([count - 1 - k + 0.35 for k in range(count)], [plain(label(hill.name)) for hill in hills])
     ax.tick_params(axis="y", length=0, labelsize=row_size(ax, count))
     for x, text in ((1.03, f"< {LOW}"), (1.15, f"> {HIGH}")):

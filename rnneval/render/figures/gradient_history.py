@@ -161,7 +161,7 @@ def draw(data: History, *, ax: Any = None) -> Any:
         ends.append(_whole(ax, look, data.whole))
     first = min((line.steps[0] for line in (*data.layers, data.whole) if len(line.steps)), default=1)
     ax.set_xlim(first - 0.5, data.last + 0.5)
-    finish(ax, look, title=title_of(data), x=f"training step{_zeros(data)}", y="gradient norm ‖g‖₂")
+    finish(ax, look, raised=True, title=title_of(data), x=f"training step{_zeros(data)}", y="gradient norm ‖g‖₂")
     counting(ax.xaxis)
     _marks(ax, look, data)
     if not ends:

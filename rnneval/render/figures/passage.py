@@ -18,7 +18,7 @@ import numpy as np
 
 from rnneval.errors import UsageError
 from rnneval.render.figures._sources import LOSSES, Table
-from rnneval.render.figures._style import Doubles, Look, begin, label, number, plain
+from rnneval.render.figures._style import Doubles, Look, begin, head, label, number, plain
 from rnneval.render.words import visible
 
 KINDS = (LOSSES,)
@@ -216,7 +216,7 @@ def draw(data: Passage, *, ax: Any = None) -> Any:
     rows = len(data.lines)
     ax.set_xlim(0, COLUMNS)
     ax.set_ylim(rows + 2.2, 0)
-    ax.set_title(plain(title_of(data)), loc="left", color=look.ink, fontsize="medium", fontweight="bold")
+    head(ax, look, title_of(data))
     ax.set_axis_off()
     size = _fitted(ax, rows + 2.2)
     colors = _colors(look)

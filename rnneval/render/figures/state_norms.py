@@ -1,8 +1,8 @@
 """How large the state is along the text: one lane a layer and slot, with quantile bands.
 
-The line is the median of ‖state‖₂ over neighbouring positions, the darker band holds half of them, the lighter one 90
-%; a short trace is drawn as it is. Each lane has its own scale, from 0 to the number at its end. A lane that climbs
-is a state that grows with the text; one that lies at its top is saturated.
+The line is the median of ‖state‖₂ over neighbouring positions, the darker band holds half of them and the
+lighter one 90 %; a short trace is drawn as it is. Each lane has its own scale, from 0 to the number at its end. A lane
+that climbs is a state that grows with the text.
 """
 
 from dataclasses import dataclass
@@ -120,7 +120,9 @@ def draw(data: Norms, *, ax: Any = None) -> Any:
     ax.set_ylim(-0.08, count)
     ax.set_xlim(0, max(data.end, 1))
     n = max(band.pooled for band in pooled)
-    finish(ax, look, title=title_of(data), x="position in the text (tokens)", y="state norm ‖s‖₂", grid="x")
+    finish(
+        ax, look, raised=True, title=title_of(data), x="position in the text (tokens)", y="state norm ‖s‖₂", grid="x"
+    )
     counting(ax.xaxis)
     if count < len(data.lanes):
         ax.set_ylabel(f"the {count} norms that change most", color=look.ink, fontsize="small")

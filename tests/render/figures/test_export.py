@@ -191,3 +191,20 @@ from matplotlib import _pylab_helpers
 assert not _pylab_helpers.Gcf.figs
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_title_is_no_wider_than_its_axes(ax):
+    figure = figures.figure_of(made.wiring({f"a_long_name_{k}": "a_long_name_0" for k in range(4)}))
+    figure.draw(ax=ax)
+    title = ax._left_title
+    assert "\n" in title.get_text()
+    assert title.get_text().replace("\n", " ") == figure.title
+    assert title.get_window_extent().width <= ax.bbox.width
+
+
+@pytest.mark.parametrize("name", ["state_norms", "forgetting", "comparison", "gradient_history"])
+def test_the_legend_lies_below_the_title(ax, name):
+    figures.figure_of(every("gru")[name], name).draw(ax=ax)
+    ax.figure.draw_without_rendering()
+    title, legend = ax._left_title.get_window_extent(), ax.get_legend().get_window_extent()
+    assert title.y0 >= legend.y1

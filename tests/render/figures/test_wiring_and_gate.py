@@ -12,7 +12,7 @@ from tests.render.figures import made
 def drawn(name, source, ax):
     figure = figures.figure_of(source, name)
     assert figure.draw(ax=ax) is ax
-    assert ax.get_title(loc="left").replace(r"\$", "$") == figure.title
+    assert ax.get_title(loc="left").replace("\n", " ") == figure.title
     return figure
 
 
@@ -39,6 +39,7 @@ def test_wrong_and_right_differ_by_more_than_colour(ax):
     drawn("flow_matrix", made.wiring({"a": "a", "b": "a"}), ax)
     markers = {line.get_gid(): line.get_marker() for line in ax.lines}
     assert markers == {"carried": "o", "crossed": "x"}
+    assert marks(ax, "crossed") == [(0, 1)]  # from a, into b
 
 
 @pytest.mark.parametrize(("layers", "title"), [(1, "The layer gets"), (4, "Each of the 4 layers gets")])
