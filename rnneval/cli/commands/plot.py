@@ -18,7 +18,7 @@ _IN_A_FOLDER = "png"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Reading:
+class Reading:
     """The text of a passage, and where to look."""
 
     text: tuple[str, ...]
@@ -67,7 +67,7 @@ def command(
     from rnneval.render.figures import save
 
     require(listing or out is not None, "--out is needed: FILE.png, .svg or .pdf (or --list, to name the figures)")
-    reading = _Reading(text=text, part=part, at=at)
+    reading = Reading(text=text, part=part, at=at)
     sources = [(path, _loaded(path, reading)) for path in records]
     if listing:
         click.echo("\n".join(_listed(sources)))
@@ -154,17 +154,17 @@ def _require_text(sources: Sequence[tuple[str, Any]], name: str | None) -> None:
         )
 
 
-def _loaded(path: str, reading: _Reading) -> Any:
+def _loaded(path: str, reading: Reading) -> Any:
     """Read a record or a table; losses get their text."""
     from rnneval.render.figures import LOSSES, Table, load
 
     source = load(path)
     if not (isinstance(source, Table) and source.schema == LOSSES and reading.text):
         return source
-    return replace(source, text=_scored_text(source.metadata.get("rnneval.text"), reading), at=reading.at)
+    return replace(source, text=scored_text(source.metadata.get("rnneval.text"), reading), at=reading.at)
 
 
-def _scored_text(sha256: str | None, reading: _Reading) -> str:
+def scored_text(sha256: str | None, reading: Reading) -> str:
     """Read the text in the one way that gives the hash of the text that was scored.
 
     Raises:

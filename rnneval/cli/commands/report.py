@@ -1,6 +1,7 @@
 """`rnneval report RECORD…`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ _ENDINGS = (".json", ".parquet")
 @click.command("report", epilog="Example: rnneval report run.json wiring.json gate.json --out report.html")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
 @click.option("--out", metavar="FILE.html", help="Write the page there, whole or not at all.")
+@click.option(
+    "--text", multiple=True, metavar="TEXT", help="The text that losses are of: shows a passage, coloured by surprise."
+)
 @click.option("--title", metavar="TEXT", help="Of the page. [default: the model's name]")
 @click.option(
     "--format",
@@ -29,7 +33,15 @@ _ENDINGS = (".json", ".parquet")
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing.")
 @click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn here
-def command(*, records: tuple[str, ...], out: str | None, title: str | None, form: str, quiet: bool) -> int:
+def command(
+    *,
+    records: tuple[str, ...],
+    out: str | None,
+    text: tuple[str, ...],
+    title: str | None,
+    form: str,
+    quiet: bool,
+) -> int:
     """Make one self-contained HTML page of any mix of records.
 
     RECORD is what another command wrote (run, wiring, gate, compare, gradients, open; JSON), a table (trace, losses, a
@@ -40,6 +52,8 @@ def command(*, records: tuple[str, ...], out: str | None, title: str | None, for
     from rnneval.render.report import page_of
 
     given = [each for record in records for each in _given(Path(record))]
+    if text:
+        given = _with_text(given, text)
     page = page_of(given, title)
     if out is not None:
         _write(out, page, given)
@@ -87,6 +101,24 @@ def _read(path: Path) -> "Given":
     from rnneval.render.report import Given
 
     return Given(name=str(path), record=_ranking(path) or load(path))
+
+
+def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
+    """Give losses the text that they are of; which part of it was scored, the run of the same text says."""
+    from rnneval.cli.commands.plot import Reading, scored_text
+    from rnneval.records import Run
+    from rnneval.render.figures import LOSSES, Table
+    from rnneval.render.report import Given
+
+    parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
+    losses = [each for each in given if isinstance(each.record, Table) and each.record.schema == LOSSES]
+    require(losses, "--text is of losses (evaluate --losses), and none of these records is a table of them")
+    found = {}
+    for each in losses:
+        sha256 = each.record.metadata.get("rnneval.text")
+        reading = Reading(text=text, part=parts.get(sha256 or ""), at=None)
+        found[each.name] = Given(name=each.name, record=replace(each.record, text=scored_text(sha256, reading)))
+    return [found.get(each.name, each) for each in given]
 
 
 def _ranking(path: Path) -> Any:

@@ -82,9 +82,10 @@ def _loss(run: Run) -> float:
 
 def _overview_row(model: Subject, run: Run) -> tuple[Cell, ...]:
     def score(name: str) -> Cell:
-        return Cell(text=figure(run.scores[name].value) if name in run.scores else "–")
+        # What a run that is not valid scored would be read as a score, whatever stands beside it.
+        return Cell(text=figure(run.scores[name].value) if name in run.scores and run.valid else "–")
 
-    bounds = interval(run.scores["perplexity"]) if "perplexity" in run.scores else None
+    bounds = interval(run.scores["perplexity"]) if "perplexity" in run.scores and run.valid else None
     return (
         Cell(text=model.name, code=True),
         Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail"),
@@ -103,7 +104,7 @@ def _part(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
     large = tuple(_figure(run, name) for name in _LARGE if name in run.scores)
     if large and run.valid:
         blocks.append(Figures(items=large))
-    if model.scored[0] is run:
+    if run.valid and model.scored[0] is run:
         blocks += pictures(*model.given, only=OF_NUMBERS)
     scores = (_scores(run),) if run.scores else ()
     blocks += scores if alone or not scores else (Fold(title="All scores, and what they say", blocks=scores),)
