@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import sync_playwright
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "_static" / "report.png"
-SCREEN, PHONE = (1120, 800), (360, 700)
+SCREEN, PHONE = (1120, 880), (360, 740)
 MARGIN, COLOURS = 28, 256
 
 
