@@ -252,12 +252,29 @@ def figures() -> str:
     return str(gallery.gallery())
 
 
+def mutations() -> str:
+    """What came of damaged files, a row a kind, from the benchmark's own file."""
+    found = json.loads((ROOT / "benchmarks" / "mutations.json").read_text(encoding="utf-8"))
+    kinds = {**found["checkpoints"]["formats"], **found["plain"]["kinds"]}
+    fine = ("refused", "another", "unchanged")
+    rows = [
+        (name, *(counts.get(each, 0) for each in fine), sum(counts.get(each, 0) for each in _FAULTS))
+        for name, counts in kinds.items()
+    ]
+    rows.append(("all", *map(sum, zip(*(row[1:] for row in rows), strict=True))))
+    lines = [f"| {name} | {sum(counts):,} | {' | '.join(f'{count:,}' for count in counts)} |" for name, *counts in rows]
+    head = ["| file | tried | refused | another | the same | faults |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    return "\n".join([*head, *lines])
+
+
+_FAULTS = ("fault", "hang", "crash", "canary", "accepted")
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "commands": commands,
     "schemas": schemas,
     "records": records,
     "figures": figures,
+    "mutations": mutations,
     "other pages": other_pages,
     "unreleased": unreleased,
 }

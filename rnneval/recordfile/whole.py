@@ -59,8 +59,6 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             _settle(temporary, target)
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and _descriptor(target) == 1:
-            raise  # `--out /dev/stdout | head`: as with anything else that is printed
         raise RecordError(
             f"{os.fspath(path)}: cannot be written: {reason_of(error)}; what was there is unchanged"
         ) from error
@@ -157,9 +155,16 @@ def _settle(temporary: Path, target: Path) -> None:
 
 def _pour(temporary: Path, target: Path) -> None:
     number = _descriptor(target)
-    if number is not None:
-        sys.stdout.flush()  # what was printed before comes before
-    with temporary.open("rb") as source, open(target if number is None else os.dup(number), "wb") as sink:  # noqa: PTH123
+    if number is None:
+        _copy(temporary, target)
+        return
+    sys.stdout.flush()  # what was printed before comes before
+    with suppress(BrokenPipeError):  # `--out /dev/stdout | head`: as with anything else that is printed
+        _copy(temporary, os.dup(number))
+
+
+def _copy(temporary: Path, target: Path | int) -> None:
+    with temporary.open("rb") as source, open(target, "wb") as sink:  # noqa: PTH123
         shutil.copyfileobj(source, sink)
 
 

@@ -43,6 +43,14 @@ def test_a_gate_that_fails_does_not_pass_because_nobody_reads_its_table(records,
     process.stderr.close()
 
 
+def test_a_gate_that_passes_passes_where_nobody_reads_its_record(records):
+    arguments = ("gate", "base.json", "--baseline", "base.json", "--out", "/dev/stdout")
+    process = rnneval(records, *arguments, stdout=subprocess.PIPE)
+    process.stdout.close()
+    assert (process.wait(timeout=60), process.stderr.read()) == (0, b"")
+    process.stderr.close()
+
+
 def test_what_is_written_to_a_file_does_not_depend_on_the_reader(records):
     process = rnneval(records, *FAILING, "--format", "json", "--out", "verdict.json", stdout=subprocess.PIPE)
     process.stdout.close()
