@@ -1,5 +1,6 @@
 """Options that several commands share, as decorators, and the values that they become."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -277,13 +278,15 @@ def require_place(*paths: str | None) -> None:
     """Refuse a file to write that cannot be, before the work and not after it.
 
     Raises:
-        RecordError: it is a folder, or its folder is not there.
+        RecordError: it is a folder, its folder is not there, or it may not be written.
     """
     for path in filter(None, paths):
         if Path(path).is_dir():
             raise RecordError(f"{path}: cannot be written: it is a folder: name a file in it")
         if not Path(path).absolute().parent.is_dir():
             raise RecordError(f"{path}: cannot be written: its folder is not there: make it first")
+        if not os.access(path if os.path.lexists(path) else Path(path).absolute().parent, os.W_OK):
+            raise RecordError(f"{path}: cannot be written: Permission denied")
 
 
 def require(condition: object, message: str) -> None:

@@ -134,3 +134,15 @@ def test_names_out_of_records_are_shown_and_kept(records, capsys):
     assert read(records / "hostile.json") == hostile
     assert run(["compare", str(records / "hostile.json"), str(records / "base.json"), "--blocks", "0"]) == 0
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+@pytest.mark.parametrize("command", [["evaluate", "no.keras", "no.txt"], ["check", "no.keras"], ["open", "no.keras"]])
+def test_where_nothing_can_be_written_is_known_before_the_work(refused, tmp_path, monkeypatch, command):
+    """The checkpoint is not even looked for."""
+    assert "its folder is not there" in refused(*command, "--out", tmp_path / "no" / "out.json")
+    assert "it is a folder" in refused(*command, "--out", tmp_path)
+    (tmp_path / "kept.json").write_text("old")
+    monkeypatch.setattr(os, "access", lambda _, how: how != os.W_OK)
+    assert "cannot be written: Permission denied" in refused(*command, "--out", tmp_path / "new.json")
+    assert "cannot be written: Permission denied" in refused(*command, "--out", tmp_path / "kept.json")
+    assert (tmp_path / "kept.json").read_text() == "old"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require
+from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require, require_place
 from rnneval.cli.terminal import chatter_held
 from rnneval.recordfile import encode, write
 
@@ -46,6 +46,7 @@ def command(
     CHECKPOINT is a saved model; FILE.py:BUILDER (or package.module:BUILDER) is your own code that makes one: importing
     FILE.py runs it. Exit code: 0 pass, 1 fail, 3 no verdict.
     """
+    require_place(out)
     with chatter_held():
         if not _names_code(what) and not what.endswith(".py"):
             opening.look(what)
