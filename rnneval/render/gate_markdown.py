@@ -8,7 +8,8 @@ from rnneval.render.gate_words import HEADINGS, about, headline, line, method
 from rnneval.render.words import shortened, visible
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~&$!"})
-_NUMBER = re.compile(r"(\d+)[.)]")
+_BULLET = re.compile(r"[-+](\s|$)|--+\s*$|=")
+_NUMBER = re.compile(r"(\d+)[.)](\s|$)")
 _LONGEST = 2000
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
 
@@ -36,7 +37,7 @@ def escaped(text: str) -> str:
     harmless = shortened(visible(text), _LONGEST).translate(_SPECIAL)
     bare = harmless.lstrip()
     number = _NUMBER.match(bare)
-    if bare.startswith(("-", "+", "=")):
+    if _BULLET.match(bare):
         bare = f"\\{bare}"
     elif number:
         bare = f"{number[1]}\\{bare[len(number[1]) :]}"
