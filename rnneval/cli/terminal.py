@@ -59,6 +59,13 @@ def say(message: str) -> None:
         click.echo(one_line(message), err=True)
 
 
+def tell(text: str) -> None:
+    """Print lines on standard output, each harmless, whatever stands in it."""
+    from rnneval.render.words import not_a_command, visible
+
+    click.echo("\n".join(not_a_command(visible(line)) for line in text.split("\n")))
+
+
 class _Terminal(io.TextIOWrapper):
     """A text file for `sys.stderr` that goes to the terminal, until it is left.
 

@@ -44,9 +44,9 @@ def read_table(path: str | os.PathLike[str]) -> Any:
     import pyarrow as pa
 
     place = Path(path)
-    files = sorted(place.glob("[!._]*.parquet")) if place.is_dir() else [place]
+    files = sorted(place.glob("part-*.parquet")) if place.is_dir() else [place]
     if not files:
-        raise RecordError(f"{place}: a folder without a .parquet file: a history is a folder of whole parts")
+        raise RecordError(f"{place}: not a Parquet table, and no history: there is no part-….parquet in this folder")
     parts = [_file(file) for file in files]
     for file, part in zip(files, parts, strict=True):
         if part.schema.names != parts[0].schema.names:
@@ -81,7 +81,9 @@ def _file(path: Path) -> Any:
             f"{path}: a damaged or truncated Parquet file ({_said(error)}): copy it again, or make it again"
         ) from error
     if _SCHEMA not in (table.schema.metadata or {}):
-        raise RecordError(f"{path}: a Parquet table that rnneval did not write: its metadata name no rnneval.schema")
+        raise RecordError(
+            f"{path}: a Parquet table of schema 'unknown', none that rnneval wrote: its metadata name no rnneval.schema"
+        )
     return table
 
 

@@ -1,5 +1,6 @@
 """Where a command prints: pipes that nobody reads, full disks, other encodings, and none at all."""
 
+import ast
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rnneval.cli import outlet
+from rnneval.cli import main, outlet
 from rnneval.errors import RecordError
 from rnneval.recordfile import read, write
 from tests.gates.synthetic import ar_losses, make_run
@@ -146,3 +147,16 @@ def test_where_nothing_can_be_written_is_known_before_the_work(refused, tmp_path
     assert "cannot be written: Permission denied" in refused(*command, "--out", tmp_path / "new.json")
     assert "cannot be written: Permission denied" in refused(*command, "--out", tmp_path / "kept.json")
     assert (tmp_path / "kept.json").read_text() == "old"
+
+
+def test_no_command_prints_a_name_but_through_what_makes_it_harmless():
+    """`click.echo` is for what a renderer made whole (`nl=False`), and for texts of our own; else `say` and `tell`."""
+    folder = Path(main.__file__).parent / "commands"
+    printed = {
+        f"{path.name}: {ast.unparse(call)}"
+        for path in folder.glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "click.echo"
+        if not any(keyword.arg == "nl" for keyword in call.keywords) and path.name not in {"demo.py", "explain.py"}
+    }
+    assert printed == set()

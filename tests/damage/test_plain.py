@@ -51,10 +51,10 @@ def test_a_number_that_rnneval_never_writes_is_refused(tmp_path, number):
 
 def test_tables_of_others_and_folders_without_any(tmp_path):
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "theirs.parquet")
-    with pytest.raises(RecordError, match="a Parquet table that rnneval did not write"):
+    with pytest.raises(RecordError, match="none that rnneval wrote"):
         read_table(tmp_path / "theirs.parquet")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RecordError, match=r"a folder without a \.parquet file"):
+    with pytest.raises(RecordError, match=r"not a Parquet table, and no history"):
         read_table(tmp_path / "empty")
     with pytest.raises(RecordError, match="cannot be read: no such file"):
         read_table(tmp_path / "none.parquet")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnneval.cli.options import require, require_place
+from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ def command(
     reading = Reading(text=text, part=part, at=at)
     sources = [(path, _loaded(path, reading)) for path in records]
     if listing:
-        click.echo("\n".join(_listed(sources)))
+        tell("\n".join(_listed(sources)))
         return 0
     for place, picture in list(_chosen(sources, Path(str(out)), figure)):
         save(picture, place, size, dark=dark)
         if not quiet:
-            click.echo(f"{place}: {_visible(picture.title)}")
+            tell(f"{place}: {_visible(picture.title)}")
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnneval.cli.options import require, require_place
+from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def command(
     if form == "json":
         click.echo(_encoded(page), nl=False)
     elif not quiet:
-        click.echo(_summary(page, str(out)))
+        tell(_summary(page, str(out)))
     return 0
 
 
@@ -79,7 +80,7 @@ def _given(path: Path) -> "Iterator[Given]":
         raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
     for each in inside:
         if each not in found:
-            click.echo(f"rnneval: {each}: passed over: it does not say that it is a record of rnneval", err=True)
+            say(f"rnneval: {each}: passed over: it does not say that it is a record of rnneval")
     yield from map(_read, found)
 
 

@@ -92,10 +92,10 @@ def command(
 def _show(result: "Sweep", form: str) -> None:
     """Print the rows as a table or as JSON."""
     if form == "json":
-        import json
+        from rnneval.recordfile import json_text
 
         rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-        click.echo(json.dumps(rows, allow_nan=False, ensure_ascii=False))
+        click.echo(json_text(rows), nl=False)
         return
     from rnneval.render.sweep_table import print_sweep
 
