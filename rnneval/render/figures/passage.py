@@ -216,9 +216,9 @@ def draw(data: Passage, *, ax: Any = None) -> Any:
     rows = len(data.lines)
     ax.set_xlim(0, COLUMNS)
     ax.set_ylim(rows + 2.2, 0)
-    head(ax, look, title_of(data))
     ax.set_axis_off()
     size = _fitted(ax, rows + 2.2)
+    head(ax, look, title_of(data))
     colors = _colors(look)
     for row, line in enumerate(data.lines):
         _grounds(ax, look, colors, row, line)

@@ -67,6 +67,7 @@ def test_wide_characters_take_two_columns():
     data, lines = shown(made.losses(text, np.ones(len(text) - 1)))
     assert max(sum(cell.width for cell in line) for line in data.lines) <= passage.COLUMNS
     assert "".join(lines) == text
+    assert {len(line) for line in lines[:-1]} == {35}  # words of 35 characters: 70 columns
 
 
 def test_line_ends_tabs_and_control_characters_are_shown_as_marks():
