@@ -131,7 +131,7 @@ def test_what_was_there_stays_where_it_cannot_be_written(tmp_path):
 def test_nothing_global_changes_and_a_users_style_stays_out(tmp_path):
     figure = figures.figure_of(made.run())
     plain = figures.svg(figure)
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path", "xtick.direction": "in"}):
         before = dict(mpl.rcParams)
         assert figures.svg(figure) == plain
         assert dict(mpl.rcParams) == before
