@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from tests.damage.opening import FINE, opener
 Counts = dict[str, Counter[str]]
 
 
-def of_checkpoints(count: int, first: int) -> dict[str, Any]:
-    """Open `count` mutants of each format."""
+def of_checkpoints(count: int, first: int) -> Iterator[dict[str, Any]]:
+    """Open `count` mutants of each format; give what is known after each."""
     by_subject: Counts = defaultdict(Counter)
     by_kind: Counts = defaultdict(Counter)
     faults = []
@@ -43,8 +44,7 @@ def of_checkpoints(count: int, first: int) -> dict[str, Any]:
                     faults.append([subject.name, seed, found.what, found.outcome, found.said])
                     print(*faults[-1])
             print(subject.name, dict(by_subject[subject.name]), f"{time.perf_counter() - begun:.0f} s", flush=True)
-        memory = worker.memory
-    return {"formats": by_subject, "changes": by_kind, "faults": faults, "largest_memory_kb": memory}
+            yield {"formats": by_subject, "changes": by_kind, "faults": faults, "largest_memory_kb": worker.memory}
 
 
 def of_plain(count: int, first: int) -> dict[str, Any]:
@@ -71,13 +71,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    found = {
-        "plain": of_plain(given.plain, given.first),
-        "checkpoints": of_checkpoints(given.checkpoints, given.first) if given.checkpoints else {},
-    }
-    if given.out:
-        given.out.write_text(json.dumps(found, indent=1) + "\n")
+    found: dict[str, Any] = {"plain": {}, "checkpoints": {}}
+    if given.plain:
+        found["plain"] = of_plain(given.plain, given.first)
+    if given.checkpoints:
+        for found["checkpoints"] in of_checkpoints(given.checkpoints, given.first):
+            save(found, given.out)  # a long run: what is done is kept
+    save(found, given.out)
     return int(any(part.get("faults") for part in found.values()))
+
+
+def save(found: dict[str, Any], out: Path | None) -> None:
+    if out is not None:
+        out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ def figures() -> str:
 def mutations() -> str:
     """What came of damaged files, a row a kind, from the benchmark's own file."""
     found = json.loads((ROOT / "benchmarks" / "mutations.json").read_text(encoding="utf-8"))
-    kinds = {**found["checkpoints"].get("formats", {}), **found["plain"]["kinds"]}
+    kinds = {**found["checkpoints"].get("formats", {}), **found["plain"].get("kinds", {})}
     fine = ("refused", "another", "unchanged")
     rows = [
         (name, *(counts.get(each, 0) for each in fine), sum(counts.get(each, 0) for each in _FAULTS))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,14 @@ class Opener:
         if line:
             answer: dict[str, Any] = json.loads(line)
             return {**answer, "outcome": "hang"} if answer.get("said", "").startswith("TooLongError") else answer
-        ended = process.poll()
+        with suppress(subprocess.TimeoutExpired):
+            return {"outcome": "crash", "said": f"the process ended with {process.wait(timeout=1)}"}
         self.close()
-        return {"outcome": "hang" if ended is None else "crash", "said": f"the process ended with {ended}"}
+        return {"outcome": "hang", "said": f"no answer within {_PATIENCE} seconds"}
 
     def _running(self) -> subprocess.Popen[str]:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.damage.worker", str(self._folder)],

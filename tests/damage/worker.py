@@ -98,8 +98,10 @@ def _fingerprint(path: str, options: dict[str, Any]) -> str:
     lm = rnneval.open(path, **options)
     whole = hashlib.sha256()
     for weight in lm.model.weights:
-        whole.update(f"{weight.path} {weight.dtype}".encode() + np.asarray(weight).tobytes())
-    whole.update(repr([lm.layers, lm.width, lm.vocabulary and (lm.vocabulary.tokens, lm.vocabulary.first_id)]).encode())
+        # Not by name: Keras counts on (dense_7) where a builder names nothing.
+        whole.update(f"{weight.shape} {weight.dtype}".encode() + np.asarray(weight).tobytes())
+    layers = [(layer.kind, layer.units, layer.slots) for layer in lm.layers]
+    whole.update(repr([layers, lm.width, lm.vocabulary and (lm.vocabulary.tokens, lm.vocabulary.first_id)]).encode())
     ids = np.array([[1, 2, 3]], np.int32)
     if lm.checkpoint.contract != 5:
         logits, _ = lm.step(ids, lm.initial_state(1))
