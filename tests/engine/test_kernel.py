@@ -33,6 +33,15 @@ def test_a_tie_goes_to_the_lower_id_as_in_argmax():
     assert rank.numpy().tolist() == [[2, 0, 1, 3]]
 
 
+def test_a_word_that_a_model_rules_out_counts_for_nothing():
+    """A logit of −∞, and two of them: neither is before the target."""
+    logits = tf.constant([[[-np.inf, 1.0, -np.inf, 0.0, 1.0]] * 2])
+    loss, confidence, rank = scored(logits, tf.constant([[3, 4]]))
+    np.testing.assert_allclose(loss, [[np.log(1 + 2 * np.e), np.log(2 + np.exp(-1))]], rtol=1e-6)
+    np.testing.assert_allclose(confidence, [[1 / (2 + np.exp(-1))] * 2], rtol=1e-6)
+    assert rank.numpy().tolist() == [[2, 1]]
+
+
 def test_states_of_any_shape_become_vectors_and_come_back():
     class Stacked(keras.Model):
         """One tensor (layers, batch, units) and a list beside it."""
