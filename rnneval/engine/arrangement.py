@@ -17,8 +17,9 @@ from rnneval.models.hoisted import Hoisting, why_own
 from rnneval.models.lm import RecurrentLM
 
 KERNELS = ("auto", "hoisted", "layers")
-_ROWS_A_PART = 64
-"""Rows below which a part's products are too narrow to be worth another part."""
+_ROWS_A_PART = ((256, 32), (700, 64), (None, 128))
+"""Units of the widest layer, and the fewest rows of a part: the products of wide layers want many rows."""
+_MOST_PARTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +28,15 @@ class Arrangement:
 
     parts: int = 1
     """Into how many parts rows are divided at the most, which run at the same time."""
+    rows_a_part: int = 1
+    """Fewer rows than that stay together."""
     hoisting: Hoisting | None = None
     """Which loops are hoisted; None: every layer runs its own."""
 
     def divided(self, *tensors: Any) -> Iterator[tuple[Any, ...]]:
-        """Divide tensors of the same rows; few rows stay together."""
+        """Divide tensors of the same rows."""
         rows = tensors[0].shape[0]
-        parts = max(1, min(self.parts, rows // _ROWS_A_PART))
+        parts = max(1, min(self.parts, rows // self.rows_a_part))
         sizes = [rows * (k + 1) // parts - rows * k // parts for k in range(parts)]
         yield from zip(*(tf.split(tensor, sizes) if parts > 1 else [tensor] for tensor in tensors), strict=True)
 
@@ -71,11 +74,26 @@ def arranged(lm: RecurrentLM, kernel: str) -> Arrangement:
     Where TensorFlow sees a GPU, `auto` leaves Keras' layers their cuDNN loops.
     """
     gpu = bool(tf.config.list_logical_devices("GPU"))
-    if kernel == "layers" or (kernel == "auto" and gpu) or all(why_own(unit) for unit in lm.units):
-        return PLAIN if kernel == "layers" or gpu else Arrangement(parts=_abreast())
-    return Arrangement(parts=1 if gpu else _abreast(), hoisting=Hoisting(model=lm.model, units=lm.units))
+    if kernel == "layers" or (kernel == "auto" and gpu):
+        return PLAIN
+    some = any(why_own(unit) is None for unit in lm.units)
+    return Arrangement(
+        parts=1 if gpu else _abreast(),
+        rows_a_part=rows_a_part(max((unit.units for unit in lm.units), default=1)),
+        hoisting=Hoisting(model=lm.model, units=lm.units) if some else None,
+    )
+
+
+def rows_a_part(units: int) -> int:
+    """Give the fewest rows that are worth a part of their own.
+
+    Example:
+        >>> [rows_a_part(units) for units in (128, 650, 1024)]
+        [32, 64, 128]
+    """
+    return next(rows for most, rows in _ROWS_A_PART if most is None or units <= most)
 
 
 def _abreast() -> int:
     """As many parts as there are cores: a small model's operations are too short to be shared by two."""
-    return max(1, min(4, os.cpu_count() or 1))
+    return max(1, min(_MOST_PARTS, os.cpu_count() or 1))

@@ -1,4 +1,4 @@
-"""Whatever kernel runs, and however rows are divided: the same losses, the same states, and the record says what ran."""
+"""Whatever kernel runs, and however rows are divided: the same losses and states, and the record says what ran."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from tests.oracles import stack_of
 @pytest.fixture
 def narrow_parts(monkeypatch):
     """Rows are divided however few they are."""
-    monkeypatch.setattr(arrangement, "_ROWS_A_PART", 2)
+    monkeypatch.setattr(arrangement, "_ROWS_A_PART", ((None, 2),))
     monkeypatch.setattr(arrangement.os, "cpu_count", lambda: 3)
 
 
@@ -44,12 +44,11 @@ def test_a_hoisted_run_repeats_to_the_last_digit(model_of, tmp_path, narrow_part
     assert first.run.states == second.run.states
 
 
-def test_parts_hold_every_row_once_in_order(monkeypatch):
-    monkeypatch.setattr(arrangement, "_ROWS_A_PART", 2)
+def test_parts_hold_every_row_once_in_order():
     rows = tf.range(7)
-    parts = [part.numpy().tolist() for (part,) in Arrangement(parts=3).divided(rows)]
+    parts = [part.numpy().tolist() for (part,) in Arrangement(parts=3, rows_a_part=2).divided(rows)]
     assert parts == [[0, 1], [2, 3], [4, 5, 6]]
-    assert [part.numpy().tolist() for (part,) in Arrangement(parts=3).divided(rows[:3])] == [[0, 1, 2]]
+    assert [part.numpy().tolist() for (part,) in Arrangement(parts=3, rows_a_part=2).divided(rows[:3])] == [[0, 1, 2]]
 
 
 def test_who_could_not_be_hoisted_stands_in_the_record(tmp_path):
@@ -63,7 +62,7 @@ def test_who_could_not_be_hoisted_stands_in_the_record(tmp_path):
 
 
 def test_where_there_is_a_gpu_keras_layers_keep_their_cudnn_loops(model_of, monkeypatch):
-    monkeypatch.setattr(arrangement.tf.config, "list_logical_devices", lambda kind: ["a GPU"])
+    monkeypatch.setattr(arrangement.tf.config, "list_logical_devices", lambda _: ["a GPU"])
     lm = model_of("GRU 7-5").lm
     assert arranged(lm, "auto") == arrangement.PLAIN
     assert arranged(lm, "hoisted").hoisting is not None
