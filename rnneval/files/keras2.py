@@ -7,6 +7,7 @@ from typing import Any
 from rnneval.errors import CheckpointError
 from rnneval.files.keras2_layers import Config, Rewriting, rewritten_layer
 from rnneval.files.keras2_nodes import rewritten_nodes, rewritten_reference
+from rnneval.files.keras2_operations import OPERATION, arguments_of
 
 _GRAPHS = ("Functional", "Model")
 _MOST_LAYERS = 10_000
@@ -120,6 +121,17 @@ def _connected(layer: Config, sequentials: Collection[str], at: Rewriting) -> Co
         where=f"{at.path}: {name}",
         sequentials=sequentials,
     )
+    if entry["class_name"] == OPERATION:
+        function = entry["config"]["function"]
+        nodes = [
+            {
+                **node,
+                "kwargs": arguments_of(
+                    function, node["kwargs"], f"{at.path}: refused by rule config-function: layer {name}"
+                ),
+            }
+            for node in nodes
+        ]
     return {**entry, "name": name, "inbound_nodes": nodes}
 
 

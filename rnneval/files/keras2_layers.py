@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnneval.errors import CheckpointError
+from rnneval.files.keras2_operations import OPERATION, operation_of
 
 Config = dict[str, Any]
 
@@ -117,9 +118,20 @@ def rewritten_layer(layer: Config, at: Rewriting) -> Config:
     _look_at_dtype(config.get("dtype"), at)
     if name.rpartition(">")[2] in at.custom or name in at.custom:
         return _users(name, config, at)
+    if name == "TFOpLambda":
+        return _operation(config, at)
     if name not in SETTINGS:
         raise CheckpointError(_unknown_class(name, config, at), rule="config-class")
     return _entry(name.removeprefix("CuDNN"), _settings(name, config, at))
+
+
+def _operation(config: Config, at: Rewriting) -> Config:
+    """An operation of TensorFlow between layers, computed by Keras 3's own."""
+    where = f"{at.path}: refused by rule config-function: layer {config.get('name', '?')}"
+    function = operation_of(config, where)
+    at.note(f"the operation tf.{function} in the graph is computed by Keras 3's own")
+    kept = {"name": str(config.get("name", function)), "function": function}
+    return {"module": None, "class_name": OPERATION, "config": kept, "registered_name": OPERATION}
 
 
 def _entry(name: str, config: Config) -> Config:
@@ -138,7 +150,7 @@ def _users(name: str, config: Config, at: Rewriting) -> Config:
 
 def _unknown_class(name: str, config: Config, at: Rewriting) -> str:
     where = f"layer {config['name']} of class {name}" if config.get("name") else f"class {name or '?'}"
-    if name in {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}:
+    if name in {"SlicingOpLambda", "TensorFlowOpLayer"}:
         what = "an operation of TensorFlow in the graph, which Keras 3 has no layer for"
     else:
         what = "which is no layer that is opened from files of Keras 2"

@@ -171,10 +171,16 @@ class RewiredDrive:
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Call the model with each unit's part of the leaves as its initial state."""
-        with _not_stateful(self.units), passages(self.units, self._given(leaves)) as seen:
-            output = self.model(ids, training=False) if self.takes_training else self.model(ids)
+        with _not_stateful(self.units):
+            if not getattr(self.model, "built", True):
+                self._run(ids)  # Keras builds a subclassed model by running it once more, which is no passage
+            with passages(self.units, self._given(leaves)) as seen:
+                output = self._run(ids)
         self.order = self._order(seen)
         return Called(output, tuple(leaf for passage in seen for leaf in passage.state_out))
+
+    def _run(self, ids: Any) -> Any:
+        return self.model(ids, training=False) if self.takes_training else self.model(ids)
 
     def _given(self, leaves: Sequence[Any] | None) -> dict[Unit, list[Any]]:
         if leaves is None:

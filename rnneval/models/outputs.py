@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnneval.errors import CheckpointError
 from rnneval.models.drives import numbers_of
+from rnneval.models.inputs import IDS, Inputs
 from rnneval.models.layers import sublayers
 from rnneval.models.passages import overridden
 
@@ -20,6 +22,21 @@ def are_probabilities(output: Any) -> bool:
     """Tell whether every row of `(batch, time, V)` outputs is a distribution: none negative, sums of one."""
     values = numbers_of(output).astype(np.float64)
     return bool((values >= 0).all() and (np.abs(values.sum(axis=-1) - 1) < _SUM_TOLERANCE).all())
+
+
+def require_tokens_out(model: Any, inputs: Inputs, width: int) -> None:
+    """Refuse what predicts something else than the next token: too few numbers for the ids that go in.
+
+    Raises:
+        CheckpointError: one output, or an embedding of more than twice as many ids as there are outputs.
+    """
+    sizes = [layer.input_dim for layer in sublayers(model) if isinstance(layer, keras.layers.Embedding)]
+    known = min(sizes, default=width) if inputs.kind == IDS else width
+    if width < 2 or known > 2 * width:
+        raise CheckpointError(
+            f"it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a classifier "
+            "or a tagger, and no model of the next token, which gives one for each id"
+        )
 
 
 def final_softmax(model: Any, probabilities: Any, call: Callable[[], Any]) -> Any | None:

@@ -12,8 +12,10 @@ from rnneval.errors import CheckpointError
 from rnneval.files import Artefact
 from rnneval.files.keras2 import rewrite
 from rnneval.files.keras2_layers import HARD_SIGMOID
+from rnneval.files.keras2_operations import OPERATION
 from rnneval.files.whole import Model, private_model
 from rnneval.models.allocation import allocation_limited
+from rnneval.models.keras2_operations import Keras2Operation
 from rnneval.models.keras2_weights import load_keras2_weights
 from rnneval.models.lm import eagerly
 from rnneval.models.weights import load_hdf5
@@ -63,7 +65,7 @@ def nothing_beside(custom: Mapping[str, Any]) -> AbstractContextManager[None]:
 
 def _keras2(artefact: Artefact, stored: Model, custom: Mapping[str, Any]) -> Whole:
     rewritten = rewrite(stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom))
-    known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid}
+    known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid, OPERATION: Keras2Operation}
     model = keras.saving.deserialize_keras_object(rewritten.config, custom_objects=known, safe_mode=True)
     if not model.built:
         call_once(model)

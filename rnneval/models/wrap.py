@@ -13,7 +13,7 @@ from rnneval.errors import CheckpointError
 from rnneval.models.drives import Called, Drive, RewiredDrive, SubclassedDrive, numbers_of
 from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
-from rnneval.models.outputs import are_probabilities, final_softmax, linear
+from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
 from rnneval.models.passages import passages
 from rnneval.models.recognise import Recognised, recognise
 from rnneval.models.start import Start, find_start
@@ -67,6 +67,7 @@ def wrap(
         found = recognise(model, vocabulary_width=known, window=window)
         first = _first_call(found.drive, model)
         check_finite(model)
+        require_tokens_out(model, found.inputs, int(first.output.shape[-1]))
         origin = _Origin(vocabulary=vocabulary, checkpoint=checkpoint, notes=notes)
         return _proved(model, found, int(first.output.shape[-1]), origin)
 
@@ -92,7 +93,7 @@ def _first_call(drive: Drive, model: Any) -> Called:
     except Exception as error:
         raise CheckpointError(
             f"{type(model).__name__} could not be called on int32 ids of shape {_PROBE}: "
-            f"{type(error).__name__}: {brief(error)}"
+            f"{type(error).__name__}: {brief(error)}{_about_rows(model)}"
         ) from error
     shape = tuple(first.output.shape)
     if len(shape) != 3 or shape[:2] != _PROBE:
@@ -101,6 +102,13 @@ def _first_call(drive: Drive, model: Any) -> Called:
             f"({_PROBE[0]}, {_PROBE[1]}, V) are needed, one prediction a token"
         )
     return first
+
+
+def _about_rows(model: Any) -> str:
+    """What to do where a model reads rows and nothing tells how long they are."""
+    if any(isinstance(layer, keras.layers.Embedding) for layer in sublayers(model)):
+        return ""
+    return "; it has no Embedding: if it reads one-hot rows, give the vocabulary (--vocab FILE), whose size is theirs"
 
 
 def brief(error: Exception) -> str:

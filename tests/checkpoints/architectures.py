@@ -150,6 +150,21 @@ def hard(k: Any) -> Any:
     return _stack(k, kl.Embedding(V, 5), kl.LSTM(4, **options), kl.GRU(3, **options))
 
 
+def operations(k: Any) -> Any:
+    """Operations of TensorFlow between the layers, a temperature at the end; Keras 3 has operations of its own."""
+    kl = k.layers
+    if k.__version__.startswith("2."):
+        import tensorflow as tf
+
+        one_hot, cast, tanh = tf.one_hot, tf.cast, tf.tanh
+    else:
+        one_hot, cast, tanh = k.ops.one_hot, k.ops.cast, k.ops.tanh
+    ids = kl.Input((None,))
+    x = kl.LSTM(4, return_sequences=True)(one_hot(cast(ids, "int32"), V))
+    y = kl.GRU(4, return_sequences=True)(x)
+    return k.Model(ids, kl.Dense(V)((x + y) * 0.5 - tanh(y) * x) / 0.7)
+
+
 def window(k: Any) -> Any:
     kl = k.layers
     return _stack(k, kl.Embedding(V, 5), kl.LSTM(4), head=kl.Dense(V, activation="softmax"), shape=(N,))
@@ -216,6 +231,7 @@ WHAT = {
     "fixed_length": What(4, "one-hot"),
     "masked": What(4),
     "hard": What(4),
+    "operations": What(4),
     "window": What(5),
     "window_one_hot": What(5, "one-hot"),
     "window_scaled": What(5, "scaled"),

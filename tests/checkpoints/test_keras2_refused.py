@@ -50,11 +50,13 @@ def opened(tmp_path, config, weights=None, version="2.4.0", **named):
 
 NESTED = {"class_name": "__lambda__", "config": {"value": "code"}}
 LAMBDA = by_hand.layer("Lambda", "twice", function=["4wEA"])
-OPERATION = by_hand.layer("TFOpLambda", "tf.math.multiply", function="math.multiply")
+OPERATION = by_hand.layer("TFOpLambda", "tf.io.read_file", function="io.read_file")
+SLICE = by_hand.layer("SlicingOpLambda", "tf.__operators__.getitem", function="__operators__.getitem")
 SPARSE = by_hand.layer("InputLayer", "in", batch_input_shape=[None, None], sparse=True)
 REFUSED = {
     "a Lambda": (chain(LAMBDA), "rule config-code: holds a Lambda layer, which runs code"),
-    "an operation": (chain(OPERATION), "an operation of TensorFlow"),
+    "an operation": (chain(OPERATION), r"read_file: an operation of TensorFlow, tf\.io\.read_file, which is none"),
+    "a slice": (chain(SLICE), "an operation of TensorFlow in the graph, which Keras 3 has no layer for"),
     "an unknown layer": (
         chain(by_hand.layer("Doubled", "twice")),
         "layer twice of class Doubled.*name the module that has it",

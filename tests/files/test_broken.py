@@ -13,6 +13,8 @@ import pytest
 from rnneval.errors import CheckpointError
 from rnneval.files import identify
 
+# The first node of a graph with the name a_long_name, as protoc writes it.
+FROZEN = b"\n\x16\n\x0ba_long_name\x12\x05Const\x20\x00" * 20
 MISSING = "a checkpoint is a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 FOREIGN = {
     "empty": (
@@ -31,6 +33,16 @@ FOREIGN = {
     "HTML": (
         b"\n<!DOCTYPE html><html>",
         "an HTML page: the download gave a page about the file instead of the file",
+        "no-checkpoint",
+    ),
+    "a frozen graph": (
+        FROZEN,
+        r"a frozen graph of TensorFlow \(GraphDef\).*give the checkpoint it was frozen from",
+        "no-checkpoint",
+    ),
+    "a graph": (
+        b"\x08\x01\x12\xff\x01",
+        r"the graph of a SavedModel \(saved_model.pb\): give its folder",
         "no-checkpoint",
     ),
     "bytes": (

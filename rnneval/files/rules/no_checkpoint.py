@@ -1,7 +1,8 @@
 """What the bytes are is no checkpoint.
 
 ## What it refuses
-A Git LFS pointer, an HTML page, a text file, other bytes: told by the first bytes, not by the ending.
+A Git LFS pointer, an HTML page, a text file, a frozen graph (`.pb`), other bytes: told by the first bytes,
+not by the ending.
 
 ## Why
 A wrong download is the most common of broken checkpoints, and its name says nothing.
@@ -12,6 +13,7 @@ Fetch the file itself: `git lfs pull`, or the download link instead of the page 
 
 from collections.abc import Iterator
 
+from rnneval.files.graphs import graph_in
 from rnneval.files.head import Head
 
 NAME, ABOUT, ORDER = "no-checkpoint", "head", 40
@@ -29,6 +31,10 @@ def _looks_like(start: bytes) -> str:
         return "a Git LFS pointer and not the file itself: run git lfs pull"
     if start.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         return "an HTML page: the download gave a page about the file instead of the file"
+    return graph_in(start) or _text_or_bytes(start)
+
+
+def _text_or_bytes(start: bytes) -> str:
     try:
         start.decode("utf-8", errors="strict")
     except UnicodeDecodeError as error:

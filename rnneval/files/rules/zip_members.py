@@ -24,6 +24,8 @@ _KNOWN = {*_NEEDED, "metadata.json"}
 def find(archive: Zip) -> Iterator[str]:
     """Those that are missing first: then it is another kind of zip."""
     names = {member.name for member in archive.members}
+    if names and all(name.endswith(".npy") for name in names):
+        yield "a NumPy archive (.npz): arrays, and nothing that says of which model"
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         yield f"a zip file without {' and '.join(missing)}: not a .keras file"
