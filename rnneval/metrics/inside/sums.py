@@ -79,8 +79,9 @@ def row_sums(course: Course, where: Where, shift: Floats, limit: float | None) -
     offsets = -where.first % where.every
     seen = _Seen(rows, np.tile(shift, (-(-time // where.every), 1)), time)
     for block, count in _blocks(where.counts, offsets, units):
+        seen.look(block, course.states[block, :count])
+    for block, count in _blocks(where.counts, offsets, -(-units // where.every)):
         part = Course(states=course.states[block, :count], before=course.before[block])
-        seen.look(block, part)
         seen.look_closer(block, part, slice(int(offsets[block.start]), count, where.every), limit)
     return Sums(np.concatenate([seen.scalars(where), seen.units], axis=1), seen.peaks())
 
@@ -116,9 +117,8 @@ class _Seen:
         self._work = np.empty(max(_BLOCK, places * units), np.float32)
         self._beyond = np.empty(self._work.shape, np.bool_)
 
-    def look(self, block: slice, part: Course) -> None:
+    def look(self, block: slice, x: Floats) -> None:
         """Go over all states `(rows, count, units)` of one block."""
-        x = part.states
         self._norm2[block, : x.shape[1]] = _dot(x, x)
         self._lowest[block] = x.min(axis=(1, 2))
         self._highest[block] = x.max(axis=(1, 2))
@@ -128,6 +128,8 @@ class _Seen:
         x = part.states[:, places]
         if not x.size:
             return
+        if x.size > self._work.size:
+            self._work, self._beyond = np.empty(x.size, np.float32), np.empty(x.size, np.bool_)
         work = self._work[: x.size].reshape(x.shape)
         count, units = x.shape[1:]
         self._sampled[block] = count
