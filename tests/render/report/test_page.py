@@ -178,6 +178,16 @@ def test_a_folder_of_runs_is_a_table_best_first_and_the_rest_folds():
     assert page.title == "40 models"
 
 
+def test_a_run_that_is_not_valid_stands_last_and_without_a_score():
+    leaking = make_run([0.1] * 128, checkpoint="leaking.keras", valid=False)
+    first, *_ = inside(section(page_of(given(leaking=leaking, good=good_run())), "numbers").blocks, Table)
+    assert [row[:3] for row in texts(first)] == [
+        ["good.keras", "yes", texts(first)[0][2]],
+        ["leaking.keras", "no", "–"],
+    ]
+    assert texts(first)[1][3:6] == ["–", "–", "–"]
+
+
 def test_baselines_stand_in_the_order_of_what_they_cost():
     run = make_run([1.0] * 128, baselines={"uniform": 4.0, "unigram": 3.0})
     (rows,) = [texts(t) for t in inside(section(page_of(given(run=run)), "baselines").blocks, Table)]
