@@ -40,7 +40,11 @@ def measured(lm: Any, text: Path, part: str, unknown: str, how: dict[str, Any]) 
     wall, cpu = time.perf_counter(), time.process_time()
     run = rnneval.evaluate(lm, text, part=part, unknown=unknown, states=False, check=False, **options)
     found = {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    return found | {"tokens": run.tokens.scored, "mean": run.total_nats / run.tokens.scored}
+    return found | {
+        "tokens": run.tokens.scored,
+        "mean": run.total_nats / run.tokens.scored,
+        "device": run.timing.device,
+    }
 
 
 def case(name: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -68,6 +72,7 @@ def case(name: str, given: argparse.Namespace) -> dict[str, Any]:
             "rate": statistics.median(r[label]["tokens"] / (r[label]["seconds"] - starts[label]) for r in rounds),
             "cpu_us_a_token": statistics.median(1e6 * r[label]["cpu"] / r[label]["tokens"] for r in rounds),
             "mean": rounds[0][label]["mean"],
+            "device": rounds[0][label]["device"],
         }
         for label in choices
     }

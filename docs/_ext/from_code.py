@@ -252,6 +252,13 @@ def figures() -> str:
     return str(gallery.gallery())
 
 
+def speed(name: str) -> str:
+    """A table of the page of speed; its file lies beside this one."""
+    sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
+    made: Any = import_module("speed_tables")
+    return str(made.tables()[name]())
+
+
 def mutations() -> str:
     """What came of damaged files, a row a kind, from the benchmark's own file."""
     found = json.loads((ROOT / "benchmarks" / "mutations.json").read_text(encoding="utf-8"))
@@ -268,6 +275,7 @@ def mutations() -> str:
 
 
 _FAULTS = ("fault", "hang", "crash", "canary", "accepted")
+_SPEED = ("speed ratios", "speed rates", "speed exactness", "speed kernels", "speed scaling", "speed commands")
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "commands": commands,
@@ -275,6 +283,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "records": records,
     "figures": figures,
     "mutations": mutations,
+    **{name: partial(speed, name) for name in _SPEED},
     "other pages": other_pages,
     "unreleased": unreleased,
 }
