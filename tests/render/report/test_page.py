@@ -137,6 +137,12 @@ def test_a_finding_has_its_place_what_to_write_and_the_rules_own_text():
     assert found.about.startswith("## What it finds")
 
 
+def test_what_is_wired_wrong_stands_before_what_is_right():
+    right = wrong_wiring(verdict="pass", findings=())
+    parts = section(page_of(given(right=right, wrong=wrong_wiring())), "wiring").blocks
+    assert [part.title for part in parts] == ["wrong.json", "right.json"]
+
+
 def test_many_findings_fold():
     findings = wrong_wiring().findings * 9
     blocks = section(page_of(given(wiring=wrong_wiring(findings=findings))), "wiring").blocks

@@ -35,12 +35,17 @@ def section(given: Sequence[Given]) -> Section | None:
     parts += [part for number, model in enumerate(subjects(given)) for part in _evaluated(number, model)]
     if not parts:
         return None
+    parts.sort(key=_is_right)  # what is wrong first, else as given
     return Section(
         anchor="wiring",
         title="Wiring",
         lead="Each recurrent layer has a state of its own, and must get it back at the next piece of text.",
         blocks=tuple(parts),
     )
+
+
+def _is_right(part: Part) -> bool:
+    return not any(isinstance(block, Notice) and block.kind == "fail" for block in part.blocks)
 
 
 def _checked(number: int, given: Given, wiring: Wiring) -> Part:
