@@ -35,6 +35,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "identity": ("input",),
 }
 _HARMLESS = {"name"}
+_WIDEST = 1 << 20
 _DTYPES = {"float16": "float32", "float32": "float32", "float64": "float32", "int32": "int32", "int64": "int32"}
 
 
@@ -67,11 +68,16 @@ def arguments_of(function: str, named: Mapping[str, Any], where: str) -> dict[st
     for key, value in named.items():
         if key in _HARMLESS or value is None:
             continue
-        if key not in ARGUMENTS[function][1:] or not _is_plain(value):
+        if key not in ARGUMENTS[function][1:] or not _is_plain(value) or (key == "depth" and not _is_width(value)):
             called = f"tf.{function} is called with {key}={str(value)[:60]}"
             raise CheckpointError(f"{where}: {called}, which is not known", rule="config-function")
         found[key] = _DTYPES.get(str(value), value) if key == "dtype" else value
     return found
+
+
+def _is_width(value: Any) -> bool:
+    """Whether one-hot rows may be so long; more would be memory that no weight of the file asks for."""
+    return isinstance(value, int) and 0 < value <= _WIDEST
 
 
 def _is_plain(value: Any) -> bool:

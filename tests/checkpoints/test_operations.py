@@ -52,3 +52,6 @@ def test_what_is_not_known_is_not_dropped():
     for odd in ({"scale": 2}, {"y": {"class_name": "Lambda"}}, {"y": [1, 2]}):
         with pytest.raises(CheckpointError, match="which is not known"):
             arguments_of("math.add", odd, "m.h5")
+    for depth in (10**9, 0, 4.0, "4"):
+        with pytest.raises(CheckpointError, match=r"tf\.one_hot is called with depth="):
+            arguments_of("one_hot", {"depth": depth}, "m.h5")
