@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("text", type=Path)
-    parser.add_argument("--part", default="60%:")
+    parser.add_argument("--part", default="80%:")
     parser.add_argument("--out", type=Path, default=Path("sweep_exact.json"))
     given = parser.parse_args()
     options = {"part": given.part, "check": False, "states": False}

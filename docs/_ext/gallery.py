@@ -62,6 +62,10 @@ GALLERY = (
     Shown(figure="flow_matrix", record="wiring.json", made_by="rnneval check train.py:MyModel --out wiring.json"),
     Shown(figure="loss_over_text", record="run.json", made_by=_EVALUATE),
     Shown(
+        figure="learning_curve", record="sweep.parquet",
+        made_by="rnneval sweep training_checkpoints/ held_out.txt --vocab vocab.json --out results/",
+    ),
+    Shown(
         figure="passage", record="losses.parquet", text="passage.txt",
         made_by="rnneval evaluate model.keras passage.txt --losses losses.parquet",
     ),

@@ -12,12 +12,14 @@ from rnneval.records._base import Shown
 
 TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
+SWEEP = "rnneval.sweep/1"
 # A frame that comes without a file's metadata is told by its columns.
 _COLUMNS = {
     TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},
     LOSSES: {"token", "document", "byte_start", "byte_end", "nats"},
     GRADIENT_HISTORY: {"step", "layer", "variable", "statistic", "value"},
     STATE_HISTORY: {"epoch", "layer", "variable", "statistic", "value"},
+    SWEEP: {"path", "run", "epoch", "step", "status"},
 }
 
 
@@ -90,6 +92,6 @@ def _table(place: Path) -> Table:
     if schema not in _COLUMNS or not _COLUMNS[schema] <= set(found.column_names):
         raise RecordError(
             f"{place}: a Parquet table of schema {schema or 'unknown'!r}, known are {', '.join(_COLUMNS)}: is it "
-            "one of rnneval trace, evaluate --losses, GradientNorms or StateNorms?"
+            "one of rnneval trace, evaluate --losses, sweep, GradientNorms or StateNorms?"
         )
     return Table(schema=schema, frame=found.to_pandas(), metadata=metadata)

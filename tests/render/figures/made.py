@@ -140,3 +140,17 @@ def losses(text, bits, *, first=1, at=None):
         }
     )
     return Table(schema="rnneval.losses/1", frame=frame, text=text, at=at)
+
+
+def sweep(runs, *, across="epoch", failed=0, name="bits_per_char"):
+    """The table of a sweep: for each run, scores at 1, 2, 3 …, with an interval of ± 0.1; and some that failed."""
+    rows = [
+        {
+            "path": f"{run}/ckpt_{at}.keras", "run": run, "epoch": None, "step": None, "status": "ok", across: at,
+            name: score, f"{name}_low": score - 0.1, f"{name}_high": score + 0.1,
+        }
+        for run, scores in runs.items()
+        for at, score in enumerate(scores, start=1)
+    ]  # fmt: skip
+    rows += [{"path": f"bad_{k}.h5", "run": "", "epoch": None, "step": None, "status": "failed"} for k in range(failed)]
+    return Table(schema="rnneval.sweep/1", frame=pd.DataFrame(rows))
