@@ -1,4 +1,4 @@
-"""The model of the benchmarks of long texts: GRU 64, trained for some seconds on the first 100,000 characters of a text.
+"""The model of the benchmarks of long texts: GRU 64, trained for some seconds on the first 100,000 characters.
 
 python benchmarks/sweep_model.py TEXT FOLDER
 """
