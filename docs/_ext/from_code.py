@@ -67,6 +67,23 @@ def demoted(text: str) -> str:
     return "".join([*pieces, re.sub(r"(?m)^#", "##", text[end:])])
 
 
+def hostile_files() -> str:
+    """The table of hostile files, as `tests/hostile/show_canaries.py` wrote it."""
+    found = json.loads((ROOT / "docs" / "hostile.json").read_text(encoding="utf-8"))
+    head = ["| file | refused by | route of | its trap springs by | seen |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        f"| {_cell(row['about'])} | {_rule(row['rule'])} | {', '.join(row['routes'])} "
+        f"| {_cell(row['by'] or 'nothing')} | {_cell(row['fired'] or row['why'])} |"
+        for row in found["cases"]
+    ]
+    used = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return "\n".join([f"With {used}:", "", *head, *rows])
+
+
+def _rule(name: str) -> str:
+    return f"[{name}](loading-rule-{name})" if name else "opens; nothing happens"
+
+
 def commands() -> str:
     """Every command with its example, its arguments and its options."""
     # With the settings of the real thing: a command remembers the first help option that it is asked for.
@@ -279,6 +296,7 @@ _SPEED = ("speed ratios", "speed rates", "speed exactness", "speed kernels", "sp
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "commands": commands,
+    "hostile files": hostile_files,
     "schemas": schemas,
     "records": records,
     "figures": figures,

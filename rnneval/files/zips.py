@@ -78,9 +78,10 @@ def _end(file: BinaryIO, size: int) -> tuple[int, int, int, str]:
     last = file.read()
     if len(last) < _END.size or not last.startswith(b"PK\x05\x06"):
         file.seek(max(0, size - _END.size - (1 << 16)))
-        if b"PK\x05\x06" in file.read():
+        tail = file.read()
+        if 0 <= tail.rfind(b"PK\x05\x06") <= len(tail) - _END.size:
             return 0, 0, 0, "there are bytes after its end, or a comment"
-        raise zipfile.BadZipFile("its end is missing")
+        raise zipfile.BadZipFile("its end is missing or cut")
     _, disk, of_disk, here, entries, directory, _, comment = _END.unpack(last)
     if disk or of_disk or here != entries or comment:
         return 0, 0, 0, "it is a part of several, or has a comment"

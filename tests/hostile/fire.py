@@ -167,7 +167,7 @@ def h5py_read(model: Path) -> None:
             if isinstance(group[name], h5py.Group):
                 visit(group[name])
             else:
-                group[name][()] += 1
+                _ = group[name][()]
 
     visit(h5_of(model))
 
@@ -271,7 +271,7 @@ def main() -> None:
         try:
             ROUTES[found.fires](model)
         except BaseException as error:
-            said.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
+            said.append(f"{type(error).__name__}: {' '.join(str(error).split())[-400:]}")
 
     thread = threading.Thread(target=fire, daemon=True)
     thread.start()

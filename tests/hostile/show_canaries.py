@@ -1,7 +1,7 @@
 """Show that each canary fires once, with an old release or with the plain call that a rule forbids.
 
     python -m venv old && old/bin/pip install 'tensorflow-cpu==2.18.*' 'keras==3.8.0' 'tf_keras==2.18.*' google-crc32c
-    python -m tests.hostile.show_canaries old/bin/python
+    python -m tests.hostile.show_canaries old/bin/python [NAME …]
 
 Writes docs/hostile.json, which docs/security.md shows. Each case is built and fired in a process of its own.
 """
@@ -25,10 +25,13 @@ def main() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     versions = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, env=environment, check=True)
     named = dict(zip(("keras", "tensorflow", "h5py"), versions.stdout.split(), strict=True))
-    rows = [row(case, python, environment) for case in all_cases().values()]
-    (ROOT / "docs" / "hostile.json").write_text(
-        json.dumps({"versions": named, "cases": rows}, indent=1, ensure_ascii=False) + "\n"
-    )
+    out = ROOT / "docs" / "hostile.json"
+    before = {found["name"]: found for found in json.loads(out.read_text())["cases"]} if sys.argv[2:] else {}
+    rows = [
+        before[name] if sys.argv[2:] and name not in sys.argv[2:] else row(case, python, environment)
+        for name, case in all_cases().items()
+    ]
+    out.write_text(json.dumps({"versions": named, "cases": rows}, indent=1, ensure_ascii=False) + "\n")
     silent = [found["name"] for found in rows if not found["fired"] and not found["why"]]
     sys.stdout.write(f"{sum(bool(found['fired']) for found in rows)} of {len(rows)} fired; unexplained: {silent}\n")
 

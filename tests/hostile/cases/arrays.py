@@ -130,15 +130,19 @@ def huge_shape_in_h5(folder: Path, canary: Canary) -> Path:
 
 @case("hdf5-bomb", "h5py")
 def huge_chunk(folder: Path, canary: Canary) -> Path:
-    """A weight of four numbers in one packed chunk that says it has 800 MB."""
+    """A weight of four numbers in one packed chunk of 800 MB."""
 
     def edit(file: h5py.File) -> None:
         del file[KERNEL]
         dataset = file.create_dataset(
             KERNEL, (4,), "float32", maxshape=(None,), chunks=(200 << 20,), compression="gzip"
         )
-        packer = zlib.compressobj()
-        packed = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(8)), packer.flush()])
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)) * 800 + packer.flush()
+        check = 1
+        for _ in range(800):
+            check = zlib.adler32(bytes(1 << 20), check)
+        packed = b"\x78\x9c" + packed + check.to_bytes(4, "big")
         dataset.id.write_direct_chunk((0,), packed)
 
     return keras_file(folder / "m.keras", stored=weights(edit))

@@ -54,6 +54,7 @@ def lambda_in_h5(folder: Path, canary: Canary) -> Path:
         layer("InputLayer", batch_shape=[None, 1], dtype="float32", name="in"),
         layer("Lambda", function=bytecode(canary.code), arguments={}, name="twice"),
     ]
+    layers = [{key: made[key] for key in ("class_name", "config")} for made in layers]  # the legacy form, as in .h5
     config = {"class_name": "Sequential", "config": {"name": "s", "layers": layers}}
     return h5_file(folder / "m.h5", config, "3.8.0")
 
@@ -77,7 +78,11 @@ def lambda_inside_of_a_wrapper(folder: Path, canary: Canary) -> Path:
     return keras_file(folder / "m.keras", with_layers(layer("TimeDistributed", layer=inner)))
 
 
-@case("config-code", "keras, safe mode off", "CVE-2024-3660")
+@case(
+    "config-code",
+    "none: Keras 3 takes activations from its own list by name, and makes no function there",
+    "CVE-2024-3660",
+)
 def bytecode_as_an_activation(folder: Path, canary: Canary) -> Path:
     """Marshalled bytecode where a Dense layer has its activation."""
     function = {"class_name": "__lambda__", "config": {"value": list(bytecode(canary.code)["config"].values())}}
@@ -87,7 +92,7 @@ def bytecode_as_an_activation(folder: Path, canary: Canary) -> Path:
 @case("config-code", "keras", "CVE-2025-1550")
 def function_of_any_module(folder: Path, canary: Canary) -> Path:
     """A function of a module that the file names, called with a path out of the file."""
-    return keras_file(folder / "m.keras", functional(calling(named("pathlib", "Path.touch"), str(canary.file))))
+    return keras_file(folder / "m.keras", functional(calling(named("os", "makedirs"), str(canary.file))))
 
 
 @case("config-class", "keras, in the folder", "CVE-2025-1550")
@@ -125,11 +130,15 @@ def function_as_an_activation(folder: Path, canary: Canary) -> Path:
 
 @case("config-code", "keras", "CVE-2025-9906")
 def safe_mode_switched_off(folder: Path, canary: Canary) -> Path:
-    """The file calls `keras.models.load_model` with safe mode off on a second file, which has bytecode."""
+    """The file switches safe mode off by a function of Keras, and loads a second one, which has bytecode."""
     (folder / "second").mkdir()
     second = lambda_in_keras(folder / "second", canary)
-    called = calling(named("keras.models", "load_model"), str(second), safe_mode=False, compile=False)
-    return keras_file(folder / "m.keras", functional(called))
+    off = calling(
+        named("keras.src.backend.common.global_state", "set_global_attribute"), "safe_mode_saving", value=False
+    )
+    load = calling(named("keras.models", "load_model"), str(second), safe_mode=False, compile=False)
+    load["name"] = load["config"]["name"] = "loads"
+    return keras_file(folder / "m.keras", functional(off, load))
 
 
 @case("config-class", "none: it needs a program that has registered a class of its own, whose name the file knows")
@@ -189,14 +198,14 @@ def nested_a_hundred_thousand_times(folder: Path, canary: Canary) -> Path:
 
 @case("config-size", "json.loads")
 def millions_of_values(folder: Path, canary: Canary) -> Path:
-    """Five million empty objects in 15 MB."""
-    return keras_file(folder / "m.keras", b'{"a":[' + b"{}," * 5_000_000 + b"{}]}")
+    """Over two million objects in 16 MB."""
+    return keras_file(folder / "m.keras", b'{"a":[' + b'{"":0},' * 2_300_000 + b"{}]}")
 
 
 @case("config-allocation", "keras")
 def a_billion_units(folder: Path, canary: Canary) -> Path:
     """`Dense(1_000_000_000)`, which Keras allocates before it looks at the weights."""
-    return keras_file(folder / "m.keras", with_layers(layer("Dense", units=1_000_000_000)))
+    return keras_file(folder / "m.keras", with_layers(layer("Dense", units=1_000_000_000, name="huge")))
 
 
 @case("config-allocation", "keras")

@@ -1,0 +1,146 @@
+"""Truncated, empty, locked, unreadable and half-saved files are told apart; hashes are of what they say."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import h5py
+import pytest
+
+from rnneval.errors import CheckpointError
+from rnneval.files import identify, look
+from tests.hostile.plain import keras_file, members
+
+
+def rule_of(path):
+    with pytest.raises(CheckpointError) as caught:
+        identify(path)
+    assert f"refused by rule {caught.value.rule}: " in str(caught.value)
+    return caught.value.rule
+
+
+def test_a_good_file_is_none_of_them(tmp_path):
+    assert identify(keras_file(tmp_path / "m.keras"), custom=()).format == "keras"
+
+
+def test_empty(tmp_path):
+    (tmp_path / "m.keras").touch()
+    assert rule_of(tmp_path / "m.keras") == "interrupted-save"
+
+
+def test_hdf5_that_holds_nothing(tmp_path):
+    h5py.File(tmp_path / "m.h5", "w").close()
+    assert rule_of(tmp_path / "m.h5") == "interrupted-save"
+
+
+def test_a_save_that_was_killed_before_the_weights(tmp_path):
+    """Keras writes metadata and configuration first; the directory comes at the very end."""
+    with zipfile.ZipFile(tmp_path / "whole", "w") as archive:
+        for name in ("metadata.json", "config.json"):
+            archive.writestr(name, members()[name])
+        end = archive.start_dir
+    (tmp_path / "m.keras").write_bytes((tmp_path / "whole").read_bytes()[:end])
+    assert rule_of(tmp_path / "m.keras") == "interrupted-save"
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999])
+def test_a_copy_that_stopped_early(tmp_path, share):
+    whole = keras_file(tmp_path / "whole").read_bytes()
+    (tmp_path / "m.keras").write_bytes(whole[: int(len(whole) * share)])
+    assert rule_of(tmp_path / "m.keras") == "damaged-file"
+
+
+def test_temporary_files_of_a_checkpoint(tmp_path):
+    (tmp_path / "c.data-00000-of-00001.tempstate123").touch()
+    assert rule_of(tmp_path) == "interrupted-save"
+
+
+def test_locked_by_a_process_that_writes(tmp_path):
+    path = tmp_path / "m.weights.h5"
+    holds = f"import h5py, sys; f = h5py.File({str(path)!r}, 'w'); f['a'] = [1.0]; print('open', flush=True); input()"
+    other = subprocess.Popen([sys.executable, "-c", holds], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "open\n"
+    try:
+        assert rule_of(path) == "locked-file"
+    finally:
+        other.communicate("\n")
+    assert identify(path).format == "weights-h5"
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "c.index"])
+def test_unreadable(tmp_path, monkeypatch, name):
+    """As the system says it; root may read everything, so that the system's answer is put in."""
+    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "c.data-00000-of-00001").write_bytes(b"x")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("rnneval.files.identify.read_head", refuse)
+    monkeypatch.setattr("rnneval.files.identify.read_bundle", refuse)
+    assert rule_of(tmp_path / name) == "unreadable-file"
+
+
+def test_a_link_that_leads_nowhere(tmp_path):
+    (tmp_path / "m.keras").symlink_to(tmp_path / "gone")
+    with pytest.raises(CheckpointError, match="a link that leads nowhere"):
+        identify(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("address", ["https://example.org/m.keras", "gs://bucket/m.keras", "hf://a/b"])
+def test_addresses(refused, address):
+    assert refused("open", address).partition(": refused by rule ")[2].startswith("remote-path: an address (")
+
+
+def test_the_hash_of_a_file(tmp_path):
+    path = keras_file(tmp_path / "m.keras")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert look(path, has_builder=False, expect_sha256=digest.upper()).sha256 == digest
+    with pytest.raises(CheckpointError, match=f"its SHA-256 is {digest}, not {'0' * 64}: another file"):
+        look(path, has_builder=False, expect_sha256="0" * 64)
+
+
+def test_the_hash_of_several_files_says_of_what(shelf, tmp_path):
+    folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
+    names = sorted(p.name for p in folder.iterdir() if p.name.startswith("c."))
+    lines = b"".join(
+        name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).hexdigest().encode() + b"\n"
+        for name in names
+    )
+    digest = hashlib.sha256(lines).hexdigest()
+    look(folder, has_builder=True, expect_sha256=digest)
+    with pytest.raises(
+        CheckpointError, match=r"SHA-256 \(of the lines NAME, a zero byte, .* for c\.data.*, c\.index\)"
+    ):
+        look(folder, has_builder=True, expect_sha256="0")
+
+
+def test_every_flipped_byte_of_a_tensorflow_checkpoint_is_found_before_tensorflow(shelf, tmp_path):
+    """All of the index but its padding, and all data that a tensor covers, stand under a checksum."""
+    folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
+    missed = {}
+    for name in ("c.index", "c.data-00000-of-00001"):
+        path, whole = folder / name, (folder / name).read_bytes()
+        places = range(0, len(whole), max(1, len(whole) // 400))
+        for at in places:
+            flipped = bytearray(whole)
+            flipped[at] ^= 0x40
+            path.write_bytes(flipped)
+            try:
+                identify(folder)
+                missed.setdefault(name, []).append(at - len(whole))
+            except CheckpointError:
+                pass
+        path.write_bytes(whole)
+    assert set(missed) <= {"c.index"}
+    assert all(-48 <= at < -8 for at in missed.get("c.index", [])), missed  # the footer's padding, which nobody reads
+    assert identify(folder).format == "tf-checkpoint"
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "c.data-00000-of-00001")
+    (tmp_path / "c.index").write_bytes(b"x")
+    assert rule_of(tmp_path) == "folder-link"
