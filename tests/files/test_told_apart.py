@@ -79,8 +79,8 @@ def test_unreadable(tmp_path, monkeypatch, name):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("rnneval.files.identify.read_head", refuse)
-    monkeypatch.setattr("rnneval.files.identify.read_bundle", refuse)
+    for reader in ("read_head", "read_bundle"):
+        monkeypatch.setattr(sys.modules[identify.__module__], reader, refuse)
     assert rule_of(tmp_path / name) == "unreadable-file"
 
 

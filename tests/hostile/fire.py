@@ -57,8 +57,7 @@ def from_config(model: Path) -> None:
 
     with zipfile.ZipFile(model) as archive:
         config = json.loads(archive.read("config.json"))["config"]["layers"][-1]
-    package.config.enable_unsafe_deserialization()  # what releases before 3.15 took for granted outside of a scope
-    package.layers.deserialize(config)(np.zeros((1, 1), "float32"))
+    package.layers.Lambda.from_config(config["config"])(np.zeros((1, 1), "float32"))
 
 
 def tf_keras(model: Path) -> None:
@@ -234,7 +233,7 @@ ROUTES: dict[str, Callable[[Path], Any]] = {
     "keras, safe mode off": keras_unsafe,
     "keras, in the folder": keras_here,
     "keras, called": keras_called,
-    "keras.layers.deserialize": from_config,
+    "Lambda.from_config": from_config,
     "tf_keras": tf_keras,
     "pickle": unpickled,
     "pickle of the member": unpickled_member,

@@ -38,16 +38,18 @@ def plain_config() -> dict[str, Any]:
     }
 
 
-def functional(*added: dict[str, Any]) -> dict[str, Any]:
-    """A functional model: an input that is its own output, and layers that are called on the way."""
-    tensor = {
-        "class_name": "__keras_tensor__",
-        "config": {"shape": [None, 1], "dtype": "float32", "keras_history": ["in", 0, 0]},
-    }
+def tensor(of: str) -> dict[str, Any]:
+    """What a layer gives, as the configuration of a functional model refers to it."""
+    held = {"shape": [None, 1], "dtype": "float32", "keras_history": [of, 0, 0]}
+    return {"class_name": "__keras_tensor__", "config": held}
+
+
+def functional(*added: dict[str, Any], through: str = "in") -> dict[str, Any]:
+    """A functional model of an input and a Dense layer that reads `through`, and layers that are called on the way."""
     begin = layer("InputLayer", batch_shape=[None, 1], dtype="float32", sparse=False, name="in")
     dense = layer("Dense", units=1, name="dense")
     inside = [{**begin, "name": "in", "inbound_nodes": []}, *added]
-    inside.append({**dense, "name": "dense", "inbound_nodes": [{"args": [tensor], "kwargs": {}}]})
+    inside.append({**dense, "name": "dense", "inbound_nodes": [{"args": [tensor(through)], "kwargs": {}}]})
     config = {
         "name": "f", "trainable": True, "layers": inside,
         "input_layers": [["in", 0, 0]], "output_layers": [["dense", 0, 0]],

@@ -29,7 +29,7 @@ def lambda_in_keras(folder: Path, canary: Canary) -> Path:
     return keras_file(folder / "m.keras", with_layers(layer("Lambda", function=bytecode(canary.code), arguments={})))
 
 
-@case("config-code", "keras.layers.deserialize", "CVE-2026-12481")
+@case("config-code", "Lambda.from_config", "CVE-2026-12481")
 def lambda_outside_of_safe_mode(folder: Path, canary: Canary) -> Path:
     """The same layer, made by `from_config` outside of any safe mode."""
     return lambda_in_keras(folder, canary)
@@ -172,7 +172,14 @@ def saved_model_as_a_layer(folder: Path, canary: Canary) -> Path:
 
     writing_saved_model(canary.folder / "graph", canary)
     made = layer("TFSMLayer", filepath=str(canary.folder / "graph"), call_endpoint="serve", call_training_endpoint=None)
-    return keras_file(folder / "m.keras", with_layers(made))
+    called = {**made, "name": "tfsmlayer", "inbound_nodes": [{"args": [plain.tensor("in")], "kwargs": {}}]}
+
+    def edit(file: h5py.File) -> None:
+        for name, values in (("0", [[1.0]]), ("1", [0.0])):
+            del file[f"layers/dense/vars/{name}"]
+            file[f"layers/dense/vars/{name}"] = values
+
+    return keras_file(folder / "m.keras", functional(called, through="tfsmlayer"), plain.weights(edit))
 
 
 @case("config-code", "pickle of the member", "CVE-2024-3660")
