@@ -10,8 +10,8 @@ import keras
 
 from rnneval.files.rules import refused
 
-_HARMLESS = 1 << 24
-"""Numbers; 64 MB, for what no file stores: random generators, states."""
+_HARMLESS = 1 << 22
+"""Numbers; 16 MB, for what no file stores: random generators, states."""
 
 
 @contextmanager
