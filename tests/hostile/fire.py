@@ -278,7 +278,7 @@ def main() -> None:
     seen = canary.fired()
     if not seen and thread.is_alive():
         seen = "it never ended"
-    if not seen and any(one.startswith(("MemoryError", "RecursionError")) for one in said):
+    if not seen and any(one.startswith(("MemoryError", "RecursionError", "ResourceExhaustedError")) for one in said):
         seen = said[0].partition(":")[0]
     sys.stdout.write("\n" + json.dumps({"fired": seen, "said": said[0] if said else ""}) + "\n")
     sys.stdout.flush()

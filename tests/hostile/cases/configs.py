@@ -205,8 +205,8 @@ def nested_a_hundred_thousand_times(folder: Path, canary: Canary) -> Path:
 
 @case("config-size", "json.loads")
 def millions_of_values(folder: Path, canary: Canary) -> Path:
-    """Over two million objects in 16 MB."""
-    return keras_file(folder / "m.keras", b'{"a":[' + b'{"":0},' * 2_300_000 + b"{}]}")
+    """Over four million objects in 16 MB."""
+    return keras_file(folder / "m.keras", b'{"a":[' + b'{"":{}},' * 2_070_000 + b"{}]}")
 
 
 @case("config-allocation", "keras")
