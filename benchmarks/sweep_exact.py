@@ -69,7 +69,7 @@ def main() -> None:
             log: list[dict] = []
             progress = None if what is None else struck(signal.Signals[what], log)
             began = time.monotonic()
-            with workers_reading(str(given.checkpoint), Opening.of(), Workers(jobs=count)) as reader:
+            with workers_reading(str(given.checkpoint), Opening.of(), Workers(jobs=count), chunk=1 << 14) as reader:
                 run = rnneval.evaluate(lm, given.text, reader=reader, losses=losses, progress=progress, **options)
             nats = pd.read_parquet(losses)["nats"].to_numpy()
             seen.append((nats, run.blocks))

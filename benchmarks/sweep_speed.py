@@ -51,7 +51,7 @@ def main() -> None:
             overhead(pool, 0, 2 * count)
             found = {"start_seconds": time.perf_counter() - began}
             found["milliseconds_a_task"] = 1e3 * overhead(pool, 0, TASKS)
-            found["milliseconds_a_task_of_32768_tokens"] = 1e3 * overhead(pool, 1 << 15, TASKS)
+            found["milliseconds_a_task_of_131072_tokens"] = 1e3 * overhead(pool, 1 << 17, TASKS)
             found["milliseconds_a_task_of_1048576_tokens"] = 1e3 * overhead(pool, 1 << 20, 10)
             reader = reader_over(pool, str(given.checkpoint), Opening.of())
             runs = [rnneval.evaluate(lm, given.text, reader=reader, **options) for _ in range(1 + ROUNDS)]

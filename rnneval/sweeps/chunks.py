@@ -6,7 +6,7 @@ import numpy as np
 
 from rnneval.engine.plan import Ints, Spans, cut_spans
 
-_SHORTEST, _LONGEST = 1 << 15, 1 << 20
+_SHORTEST, _LONGEST = 1 << 17, 1 << 20
 _CHUNKS = 16
 
 
@@ -46,12 +46,12 @@ class Chunk:
 def automatic_length(predictions: int) -> int:
     """Choose how long a chunk is at the most, in predictions.
 
-    A chunk is long enough to be read in many rows, and to be worth the way to a worker; from a million on it is not
+    A chunk is long enough to be read in many rows, without which a step costs more a token; from a million on it is not
     lengthened any more, so that a lost worker costs little.
 
     Example:
         >>> [automatic_length(n) for n in (1_000, 1_000_000, 10_000_000, 10**9)]
-        [32768, 32768, 524288, 1048576]
+        [131072, 131072, 524288, 1048576]
     """
     share = max(1, predictions // _CHUNKS)
     return max(_SHORTEST, min(_LONGEST, 1 << (share.bit_length() - 1)))
