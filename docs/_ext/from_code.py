@@ -77,7 +77,8 @@ def hostile_files() -> str:
         for row in found["cases"]
     ]
     used = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    return "\n".join([f"With {used}:", "", *head, *rows])
+    sprang = sum(bool(row["fired"]) for row in found["cases"])
+    return "\n".join([f"{sprang} of {len(rows)} traps sprang, with {used}:", "", *head, *rows])
 
 
 def _rule(name: str) -> str:

@@ -49,8 +49,9 @@ def read_table(raw: bytes) -> Iterator[Entry]:
     if len(raw) < _FOOTER or int.from_bytes(raw[-8:], "little") != _MAGIC:
         raise ValueError("its index is cut, or is no table")
     footer = raw[-_FOOTER:]
-    _, at = _handle(footer, 0)
+    about, at = _handle(footer, 0)
     index, _ = _handle(footer, at)
+    _block(raw, about)  # TensorFlow keeps nothing in it; damage in it is damage of the file all the same
     for entry in _entries(_block(raw, index)):
         place, _ = _handle(entry.value, 0)
         yield from _entries(_block(raw, place))

@@ -99,6 +99,16 @@ def test_the_routes_of_all_the_known_cves_are_there():
     assert {f"CVE-{number}" for number in wanted.split()} <= {cve for case in CASES.values() for cve in case.routes}
 
 
+def test_the_table_of_the_docs_is_of_these_files_and_every_trap_sprang_or_says_why_not():
+    rows = {row["name"]: row for row in json.loads((ROOT / "docs" / "hostile.json").read_text())["cases"]}
+    assert set(rows) == set(CASES)
+    assert [name for name, row in rows.items() if not (row["fired"] or row["why"])] == []
+    assert [name for name, row in rows.items() if row["rule"] != CASES[name].rule] == []
+    assert all(
+        rows[name]["by"] == case.fires or case.fires == f"none: {rows[name]['why']}" for name, case in CASES.items()
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_time_and_memory_in_a_process_of_its_own(name, tmp_path):
