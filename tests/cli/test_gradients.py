@@ -27,3 +27,13 @@ def test_what_is_refused(shelf, refused):
     given = ("gradients", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json")
     assert "--lags 0" in refused(*given, "--lags", "0")
     assert "there is no such rule" in refused(*given, "--threshold", "vanishing=3")
+
+
+def test_a_text_that_has_room_for_its_first_place_alone(shelf, tmp_path):
+    """Of 96 tokens, 64 to the next boundary, 10 back and 20 forth: the first place that is left is the second token."""
+    out = tmp_path / "gradients.json"
+    arguments = ["gradients", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--out", out]
+    arguments += ["--part", ":100", "--segments", "90", "--anchors", "90", "--lags", "20", "--truncation", "10"]
+    assert run([*map(str, arguments), "--quiet"]) == 0
+    found = recordfile.read(out)
+    assert (found.text.characters, found.segments) == (100, 100 - 1 - 64 - 1 - 10)

@@ -1,50 +1,64 @@
 """`rnneval demo`."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.commands.evaluate import show
 from rnneval.cli.terminal import chatter_held, progress_bar
-from rnneval.recordfile import write
 
 if TYPE_CHECKING:
-    from rnneval.demo.first import Written
-    from rnneval.records import Run
+    from rnneval.demo.files import Files
 
 
 @click.command("demo", epilog="Example: rnneval demo --out rnneval-demo")
 @click.option("--out", default="rnneval-demo", show_default=True, metavar="FOLDER", help="Where its files go.")
 @click.option("--seed", default=0, show_default=True, help="Of the training.")
+@click.option("--quick", is_flag=True, help="Train for a few seconds only: the models are bad, the page is whole.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--quiet", "-q", is_flag=True, help="No progress and no table.")
-def command(*, out: str, seed: int, form: str, quiet: bool) -> None:
-    """Train a small two-layer GRU for under a minute on text that every Python has, and evaluate the saved file."""
+@click.option("--quiet", "-q", is_flag=True, help="No progress; with the table, nothing but the page's place.")
+def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None:
+    """Train three small models, one of them wired wrong, and look at them with every tool there is.
+
+    The text is one that every Python has. All files stay in FOLDER; the page to open is FOLDER/report.html.
+    """
     with chatter_held():
-        run, files = _run(Path(out), seed, quiet=quiet)
-    write(run, files.record)
-    if form == "json" or not quiet:
-        show(run, form)
-    if form == "table" and not quiet:
-        _say(run, files)
+        files, lines = _run(Path(out), seed, quick=quick, quiet=quiet)
+    if form == "json":
+        _print_json(files, lines)
+    elif quiet:
+        click.echo(files.page)
+    else:
+        _say(files, lines)
 
 
-def _run(folder: Path, seed: int, *, quiet: bool) -> "tuple[Run, Written]":
+def _run(folder: Path, seed: int, *, quick: bool, quiet: bool) -> "tuple[Files, tuple[str, ...]]":
     with progress_bar("starting TensorFlow", quiet=quiet):
-        from rnneval.demo import first
-        from rnneval.demo.training import Recipe
-    files = first.files_in(folder)
-    with progress_bar("training", quiet=quiet, unit="steps") as progress:
-        first.train_and_save(files, Recipe(seed=seed), progress)
-    with progress_bar("evaluating", quiet=quiet) as progress:
-        return first.evaluate_saved(files, progress), files
+        from rnneval.demo import lessons, steps, text, training
+        from rnneval.demo.files import prepare
+    recipe = training.recipe_for(seed=seed, quick=quick)
+    files = prepare(folder, text.topics_text())
+    for step in steps.steps(files, recipe):
+        with progress_bar(step.doing, quiet=quiet, unit=step.unit) as progress:
+            step.run(progress)
+    return files, lessons.lessons(files)
 
 
-def _say(run: "Run", files: "Written") -> None:
-    click.echo("\nwritten:")
-    for path in (files.text, files.vocabulary, files.checkpoint, files.record):
-        click.echo(f"  {path}  {path.stat().st_size:,} bytes")
-    click.echo("\nthe same again, from the saved file:")
-    click.echo(f"  {shlex.join(run.command)}")
+def _say(files: "Files", lines: tuple[str, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1))
+    for number, line in enumerate(lines, 1):
+        table.add_row(f"{number}.", Text(line))
+    console = Console()
+    console.print(table)
+    console.print(Text(f"\nThe page: {files.page.resolve().as_uri()}"), soft_wrap=True)
+
+
+def _print_json(files: "Files", lines: tuple[str, ...]) -> None:
+    import json
+
+    records = [str(path) for path in files.records()]
+    click.echo(json.dumps({"page": str(files.page), "records": records, "learnt": list(lines)}, indent=2))

@@ -44,9 +44,9 @@ class Reach:
         Raises:
             TextError: there is no room at all.
         """
-        room = longest - SEGMENT - 2
+        room = longest - SEGMENT - 3
         if room < 2:
-            raise TextError(f"no document has more than {longest} tokens: gradients need at least {SEGMENT + 4}")
+            raise TextError(f"no document has more than {longest} tokens: gradients need at least {SEGMENT + 5}")
         return Reach(
             truncation=min(self.truncation, room),
             segments=self.segments,
@@ -144,8 +144,9 @@ class _Looking:
         starts, stops = text.document_starts, text.document_stops
         self._reach = wanted.fitting(int((stops - starts).max()))
         room = SEGMENT + 1 + np.array([self._reach.truncation, self._reach.lags + 1])
-        self._segments = spread(starts, stops, int(room[0]), self._reach.segments, seed)
-        self._anchors = spread(starts, stops, int(room[1]), self._reach.anchors, seed)
+        # A document's first position is no place to begin: no segment ends there.
+        self._segments = spread(starts + 1, stops, int(room[0]), self._reach.segments, seed)
+        self._anchors = spread(starts + 1, stops, int(room[1]), self._reach.anchors, seed)
         targets = np.unique(np.concatenate([self._segments, self._anchors]))
         self._seen = Anchors(targets=targets)
         self.watch = AnchorWatch(anchors=self._seen)

@@ -128,12 +128,12 @@ class _Looking:
         starts, stops = text.document_starts, text.document_stops
         longest = int((stops - starts).max())
         self._lengths = fitting_lengths(longest) if context else ()
-        self._steps = min(STEPS + SETTLING, (longest - _SEGMENT - 2) // 50 * 50) if lyapunov else 0
+        self._steps = min(STEPS + SETTLING, (longest - _SEGMENT - 3) // 50 * 50) if lyapunov else 0
         room = max(self._lengths, default=0)
         tokens = spread(starts, stops, room, ANCHORS, seed) + room if room else np.zeros(0, np.int64)
         targets = np.zeros(0, np.int64)
         if self._steps > SETTLING and lm.mixable:
-            targets = spread(starts, stops, self._steps + _SEGMENT + 1, ROWS, seed)
+            targets = spread(starts + 1, stops, self._steps + _SEGMENT + 1, ROWS, seed)
         self._anchors = Anchors(targets=targets, tokens=tokens)
         self.watch = TraceWatch(text, stride, self._anchors)
         self._asked = {"context": context, "lyapunov": lyapunov}

@@ -1,0 +1,102 @@
+"""The files of the demo: all in one folder, each as a user's own would be."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnneval.errors import UsageError
+
+ONE, WRONG, RIGHT = "one-layer", "wrong-stack", "right-stack"
+BUILDERS = {ONE: "OneLayer", WRONG: "WrongStack", RIGHT: "RightStack"}
+"""The models by name, and the class in `models.py` that makes each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where everything is."""
+
+    folder: Path
+
+    @property
+    def text(self) -> Path:
+        """The whole text."""
+        return self.folder / "topics.txt"
+
+    @property
+    def vocabulary(self) -> Path:
+        """Its characters, in the order of their ids."""
+        return self.folder / "vocab.json"
+
+    @property
+    def source(self) -> Path:
+        """The code of the models."""
+        return self.folder / "models.py"
+
+    @property
+    def comparison(self) -> Path:
+        """The gate's record: the right stack against one layer."""
+        return self.folder / "gate.json"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / "report.html"
+
+    def weights(self, name: str) -> Path:
+        """A model's weights: all that can be saved of a subclassed model."""
+        return self.folder / f"{name}.weights.h5"
+
+    def history(self, name: str) -> Path:
+        """The gradients of its training."""
+        return self.folder / f"{name}.training.parquet"
+
+    def wiring(self, name: str) -> Path:
+        """What the check said of it."""
+        return self.folder / f"{name}.wiring.json"
+
+    def run(self, name: str) -> Path:
+        """What was measured of it."""
+        return self.folder / f"{name}.run.json"
+
+    def states(self, name: str) -> Path:
+        """Its states along the held-out text."""
+        return self.folder / f"{name}.states.parquet"
+
+    def inside(self, name: str) -> Path:
+        """What was seen inside along it."""
+        return self.folder / f"{name}.inside.json"
+
+    def gradients(self, name: str) -> Path:
+        """The gradients of its loss on the held-out text."""
+        return self.folder / f"{name}.gradients.json"
+
+    def builder(self, name: str) -> str:
+        """Name the code that makes a model, as `--builder` takes it."""
+        return f"{self.source}:{BUILDERS[name]}"
+
+    def records(self) -> Iterator[Path]:
+        """Give every file that a report can show, in the order of the demo."""
+        for name in BUILDERS:
+            of_one = (self.wiring, self.run, self.inside, self.states, self.gradients, self.history)
+            yield from (path for place in of_one if (path := place(name)).exists())
+        if self.comparison.exists():
+            yield self.comparison
+
+
+def prepare(folder: Path, text: str) -> Files:
+    """Make the folder, and write what is there before a model is: text, vocabulary and code.
+
+    Raises:
+        UsageError: the folder or a file in it cannot be written.
+    """
+    files = Files(folder=folder)
+    source = Path(__file__).with_name("models.py").read_text(encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.text.write_text(text, encoding="utf-8", newline="")
+        files.vocabulary.write_text(json.dumps(sorted(set(text))), encoding="utf-8")
+        files.source.write_text(source, encoding="utf-8", newline="")
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made: {error.strerror or error}: give another --out FOLDER") from error
+    return files

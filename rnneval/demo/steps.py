@@ -1,0 +1,134 @@
+"""What the demo does, step by step: each reads the files of those before it and writes its own, as its command would.
+
+So any step can be done again by hand: its record holds the command.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from rnneval.demo import models
+from rnneval.demo.files import BUILDERS, ONE, RIGHT, Files
+from rnneval.demo.training import Progress, Recipe, train
+from rnneval.engine import evaluate
+from rnneval.engine.inside.gradients import gradients
+from rnneval.engine.inside.trace import trace
+from rnneval.engine.wiring import check
+from rnneval.gates.sides import Named
+from rnneval.gates.verdicts import judge
+from rnneval.models import RecurrentLM
+from rnneval.models import open as open_checkpoint
+from rnneval.models.builder import build
+from rnneval.recordfile import read, write
+from rnneval.records import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One thing that the demo does."""
+
+    doing: str
+    unit: str
+    run: Callable[[Progress | None], None]
+
+
+def steps(files: Files, recipe: Recipe) -> Iterator[Step]:
+    """Give the steps in their order."""
+    doing = _Doing(files, recipe)
+    for name in BUILDERS:
+        yield Step(doing=f"training {name}", unit="steps", run=partial(doing.training, name))
+    for name in BUILDERS:
+        yield Step(doing=f"checking {name}", unit="", run=partial(doing.checking, name))
+        yield Step(doing=f"evaluating {name}", unit="tokens", run=partial(doing.evaluating, name))
+    yield Step(doing=f"tracing {RIGHT}", unit="tokens", run=partial(doing.tracing, RIGHT))
+    yield Step(doing=f"gradients of {RIGHT}", unit="tokens", run=partial(doing.gradients, RIGHT))
+    yield Step(doing=f"comparing {RIGHT} with {ONE}", unit="", run=partial(doing.judging, RIGHT, ONE))
+
+
+class _Doing:
+    def __init__(self, files: Files, recipe: Recipe) -> None:
+        self._files, self._recipe, self._part = files, recipe, f"{recipe.trained}%:"
+        self._characters: list[str] = json.loads(files.vocabulary.read_text(encoding="utf-8"))
+
+    def training(self, name: str, told: Progress | None) -> None:
+        """Train on the first part of the text, and save the weights."""
+        text = self._files.text.read_text(encoding="utf-8")
+        number = {character: index for index, character in enumerate(self._characters)}
+        ids = np.array([number[character] for character in text[: len(text) * self._recipe.trained // 100]], np.int32)
+        make = getattr(models, BUILDERS[name])
+        history = self._files.history(name)
+        model = train(make, ids, len(self._characters), self._recipe, history=history, progress=told)
+        model.save_weights(self._files.weights(name))
+
+    def checking(self, name: str, _: Progress | None) -> None:
+        """Ask whether each layer's state goes back to the same layer; no training is needed for that."""
+        arguments = self._recipe.builder_arguments(len(self._characters))
+        write(check(build(self._files.builder(name), arguments, None)), self._files.wiring(name))
+
+    def evaluating(self, name: str, told: Progress | None) -> None:
+        """Measure the saved weights on the rest of the text."""
+        out = self._files.run(name)
+        command = self._command("evaluate", name, "--out", str(out))
+        write(evaluate(self._open(name), self._files.text, part=self._part, progress=told, command=command), out)
+
+    def tracing(self, name: str, told: Progress | None) -> None:
+        """Look at the states along the same text, and at the loss by length of context."""
+        out, record = self._files.states(name), self._files.inside(name)
+        command = self._command("trace", name, "--context", "--truncation", str(self._recipe.segment))
+        command = [*command, "--out", str(out), "--record", str(record)]
+        run = trace(
+            self._open(name),
+            self._files.text,
+            part=self._part,
+            out=out,
+            context=True,
+            truncation=self._recipe.segment,
+            progress=told,
+            command=command,
+        )
+        write(run, record)
+
+    def gradients(self, name: str, told: Progress | None) -> None:
+        """Look at the gradients of the loss, by layer and back through time."""
+        out = self._files.gradients(name)
+        command = self._command("gradients", name, "--truncation", str(self._recipe.segment), "--out", str(out))
+        found = gradients(
+            self._open(name),
+            self._files.text,
+            part=self._part,
+            truncation=self._recipe.segment,
+            progress=told,
+            command=command,
+        )
+        write(found, out)
+
+    def judging(self, name: str, baseline: str, _: Progress | None) -> None:
+        """Ask whether the second layer helped."""
+        candidate, base = (Named(name=each, record=self._measured(each)) for each in (name, baseline))
+        write(judge([candidate], [base]), self._files.comparison)
+
+    def _measured(self, name: str) -> Run:
+        run = read(self._files.run(name))
+        assert isinstance(run, Run)  # noqa: S101 - this class has just written it
+        return run
+
+    def _open(self, name: str) -> RecurrentLM:
+        """Open the saved file as a stranger would, with the code that the folder holds."""
+        arguments = self._recipe.builder_arguments(len(self._characters))
+        return open_checkpoint(
+            self._files.weights(name), builder=self._files.builder(name), builder_arguments=arguments
+        )
+
+    def _command(self, verb: str, name: str, *options: str) -> list[str]:
+        files, recipe = self._files, self._recipe
+        arguments = [
+            word
+            for key, value in recipe.builder_arguments(len(self._characters)).items()
+            if key != "vocab_size"
+            for word in ("--builder-arg", f"{key}={value}")
+        ]
+        opened = [str(files.weights(name)), str(files.text), "--part", self._part, "--builder", files.builder(name)]
+        return ["rnneval", verb, *opened, *arguments, *options]
