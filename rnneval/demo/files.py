@@ -76,8 +76,8 @@ class Files:
         return f"{self.source}:{BUILDERS[name]}"
 
     def records(self) -> Iterator[Path]:
-        """Give every file that a report can show, in the order of the demo."""
-        for name in BUILDERS:
+        """Give every file that a report can show, what is wrong first."""
+        for name in (WRONG, RIGHT, ONE):
             of_one = (self.wiring, self.run, self.inside, self.states, self.gradients, self.history)
             yield from (path for place in of_one if (path := place(name)).exists())
         if self.comparison.exists():

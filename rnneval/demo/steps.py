@@ -22,8 +22,10 @@ from rnneval.gates.verdicts import judge
 from rnneval.models import RecurrentLM
 from rnneval.models import open as open_checkpoint
 from rnneval.models.builder import build
-from rnneval.recordfile import read, write
+from rnneval.recordfile import read, write, write_text
 from rnneval.records import Run
+from rnneval.render.figures import load
+from rnneval.render.report import Given, draw, html_of, page_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ def steps(files: Files, recipe: Recipe) -> Iterator[Step]:
     yield Step(doing=f"tracing {RIGHT}", unit="tokens", run=partial(doing.tracing, RIGHT))
     yield Step(doing=f"gradients of {RIGHT}", unit="tokens", run=partial(doing.gradients, RIGHT))
     yield Step(doing=f"comparing {RIGHT} with {ONE}", unit="", run=partial(doing.judging, RIGHT, ONE))
+    yield Step(doing="writing the page", unit="", run=doing.reporting)
 
 
 class _Doing:
@@ -109,6 +112,12 @@ class _Doing:
         """Ask whether the second layer helped."""
         candidate, base = (Named(name=each, record=self._measured(each)) for each in (name, baseline))
         write(judge([candidate], [base]), self._files.comparison)
+
+    def reporting(self, _: Progress | None) -> None:
+        """Put everything on one page."""
+        given = [Given(name=path.name, record=load(path)) for path in self._files.records()]
+        page = page_of(given, "One layer, a wrong stack and a right one")
+        write_text(html_of(page, draw(page, given)), self._files.page)
 
     def _measured(self, name: str) -> Run:
         run = read(self._files.run(name))

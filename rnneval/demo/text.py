@@ -1,4 +1,10 @@
-"""English text that every Python has: the topics of its own help, 0.5 MB, in the order of their names."""
+"""English text that every Python has: the topics of its own help, 0.5 MB, in the order of their names.
+
+`python -m rnneval.demo.text FILE` writes it.
+"""
+
+import sys
+from pathlib import Path
 
 
 def topics_text() -> str:
@@ -12,3 +18,7 @@ def topics_text() -> str:
     from pydoc_data.topics import topics
 
     return "\n".join(topics[name].strip() + "\n" for name in sorted(topics))
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(topics_text(), encoding="utf-8", newline="")

@@ -59,6 +59,14 @@ def test_the_wrong_stack_fails_with_its_line_and_the_others_pass(done):
     assert valid == {"one-layer": True, "wrong-stack": False, "right-stack": True}
 
 
+def test_the_page_tells_of_all_three(done):
+    page = (done / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert all(f"{name}.weights.h5" in page for name in BUILDERS)
+    assert page.count("<img") >= 10
+    assert "The state is wired wrong" in page.partition("<h2")[0]
+
+
 def test_a_records_command_gives_its_numbers_again(done, capsys):
     first = record(done, "right-stack.run.json")
     assert run([*first.command[1:], "--quiet"]) == 0
