@@ -64,7 +64,8 @@ def test_the_page_tells_of_all_three(done):
     assert page.startswith("<!doctype html>")
     assert all(f"{name}.weights.h5" in page for name in BUILDERS)
     assert page.count("<img") >= 10
-    assert "The state is wired wrong" in page.partition("<h2")[0]
+    verdict = page.partition('id="verdict"')[2].partition("</section>")[0]
+    assert "The state is wired wrong" in verdict
 
 
 def test_a_records_command_gives_its_numbers_again(done, capsys):
