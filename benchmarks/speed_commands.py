@@ -1,6 +1,6 @@
 """How long the commands without TensorFlow take, beside `python -c pass`; and check beside evaluate.
 
-    python benchmarks/speed_commands.py --out speed_commands.json
+    PYTHONPATH=. python benchmarks/speed_commands.py --out speed_commands.json
 
 Every command is a process of its own, in turn, so many rounds; what is shown is the median of the clock. The records of
 gate and report are made on the spot, from a small model. `lint` reads ten lines (start-up), and rnneval itself.

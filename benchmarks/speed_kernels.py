@@ -1,6 +1,6 @@
 """Which kernel, how many parts, rows and tokens a step? What the table in rnneval/engine/arrangement.py rests on.
 
-    python benchmarks/speed_kernels.py --models MODELS --data DATA --out speed_kernels.json [--rounds 5] [NAMES…]
+    PYTHONPATH=. python benchmarks/speed_kernels.py --models MODELS --data DATA --out speed_kernels.json
 
 One process; the arrangements of a case take turns in each round, and each is a whole exact evaluation without start-up
 (the longer text less 300 characters). Seconds of the clock and of the processor are kept: a busy machine changes the

@@ -1,6 +1,6 @@
 """Time and peak memory of an exact evaluation against the length of the text, rows, vocabulary and depth.
 
-    python benchmarks/speed_scaling.py --out speed_scaling.json [--longest 10_000_000] [--rounds 3]
+    PYTHONPATH=. python benchmarks/speed_scaling.py --out speed_scaling.json [--longest 10_000_000] [--rounds 3]
 
 Models with random weights that forget, random text made on the spot. Each point is a process of its own, and points
 take turns. Memory is what a run holds that has read a hundred thousand tokens, and its peak from there on (Linux). A

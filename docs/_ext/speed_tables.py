@@ -25,7 +25,9 @@ def _from(name: str, made: Callable[[Any], str]) -> str:
     """Read a benchmark's file; where it was not run yet, say so."""
     path = BENCHMARKS / name
     if not path.exists():
-        return f"*Not measured in this version: `python benchmarks/{path.stem}.py --out benchmarks/{name}`.*"
+        return (
+            f"*Not measured in this version: `PYTHONPATH=. python benchmarks/{path.stem}.py --out benchmarks/{name}`.*"
+        )
     return made(json.loads(path.read_text(encoding="utf-8")))
 
 
