@@ -46,7 +46,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("text", type=Path)
-    parser.add_argument("--part", default="80%:")
+    parser.add_argument("--part", default="95%:")
+    parser.add_argument("--chunk", type=int, default=1 << 12)
     parser.add_argument("--out", type=Path, default=Path("sweep_exact.json"))
     given = parser.parse_args()
     options = {"part": given.part, "check": False, "states": False}
@@ -69,7 +70,7 @@ def main() -> None:
             log: list[dict] = []
             progress = None if what is None else struck(signal.Signals[what], log)
             began = time.monotonic()
-            with workers_reading(str(given.checkpoint), Opening.of(), Workers(jobs=count), chunk=1 << 14) as reader:
+            with workers_reading(str(given.checkpoint), Opening.of(), Workers(jobs=count), chunk=given.chunk) as reader:
                 run = rnneval.evaluate(lm, given.text, reader=reader, losses=losses, progress=progress, **options)
             nats = pd.read_parquet(losses)["nats"].to_numpy()
             seen.append((nats, run.blocks))

@@ -7,7 +7,7 @@ import numpy as np
 from rnneval.engine.plan import Ints, Spans, cut_spans
 
 _SHORTEST, _LONGEST = 1 << 17, 1 << 20
-_CHUNKS = 16
+_CHUNKS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def automatic_length(predictions: int) -> int:
 
     Example:
         >>> [automatic_length(n) for n in (1_000, 1_000_000, 10_000_000, 10**9)]
-        [131072, 131072, 524288, 1048576]
+        [131072, 131072, 131072, 1048576]
     """
     share = max(1, predictions // _CHUNKS)
     return max(_SHORTEST, min(_LONGEST, 1 << (share.bit_length() - 1)))
