@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rnneval.gates.ranking import Ranking
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
+from rnneval.records.run import WiringSummary
 
 if TYPE_CHECKING:
     from rnneval.render.figures import Figure
@@ -72,6 +73,12 @@ def of_kind(given: Iterable[Given], kind: type[R]) -> list[tuple[Given, R]]:
 def wirings(given: Iterable[Given]) -> list[tuple[Given, Wiring]]:
     """Give what `rnneval check` wrote."""
     return of_kind(given, Wiring)
+
+
+def is_told(summary: WiringSummary, given: Iterable[Given]) -> bool:
+    """Whether a wiring record says the same as a run does of its model: then it, which says more, is enough."""
+    told = [(wiring.verdict, wiring.reason, wiring.findings) for _, wiring in wirings(given)]
+    return (summary.verdict, summary.reason, summary.findings) in told
 
 
 def gates(given: Iterable[Given]) -> list[tuple[Given, Gate]]:

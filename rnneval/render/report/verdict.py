@@ -8,7 +8,7 @@ from rnneval.records import Gate, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
 from rnneval.render.report.blocks import Claim, Kind
-from rnneval.render.report.given import Given, Subject, gates, subjects, wirings
+from rnneval.render.report.given import Given, Subject, gates, is_told, subjects, wirings
 from rnneval.render.report.words import KINDS, first_sentence, tokens_of
 
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
@@ -34,7 +34,7 @@ def _of_wirings(given: Sequence[Given], models: Sequence[Subject]) -> Iterator[C
         yield _wiring(each.name, wiring)
     for model in models:
         for run in model.scored:
-            if run.wiring is not None and run.wiring.verdict != "pass":
+            if run.wiring is not None and run.wiring.verdict != "pass" and not is_told(run.wiring, given):
                 yield _wiring(model.name, run.wiring)
 
 

@@ -82,6 +82,24 @@ def test_a_run_that_is_not_valid_is_never_called_good():
     assert any("one token at a time" in notice.text for notice in inside(section(page, "wiring").blocks, Notice))
 
 
+def test_a_wiring_that_is_told_by_its_own_record_is_not_told_again_by_the_run():
+    wiring = wrong_wiring()
+    summary = WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings)
+    run = msgspec.structs.replace(good_run(), wiring=summary)
+    alone, both = page_of(given(run=run)), page_of(given(run=run, wiring=wiring))
+    assert [len(inside(section(page, "wiring").blocks, Found)) for page in (alone, both)] == [1, 1]
+    assert [sum("wired wrong" in claim.sentence for claim in page.claims) for page in (alone, both)] == [1, 1]
+    other = msgspec.structs.replace(run, wiring=msgspec.structs.replace(summary, reason="another"))
+    assert len(inside(section(page_of(given(run=other, wiring=wiring)), "wiring").blocks, Found)) == 2
+
+
+def test_of_a_wiring_that_is_right_the_tables_are_folded():
+    for verdict, folded in (("pass", True), ("fail", False)):
+        wiring = wrong_wiring(verdict=verdict)
+        (part,) = section(page_of(given(wiring=wiring)), "wiring").blocks
+        assert any(isinstance(block, Fold) for block in part.blocks) is folded
+
+
 @pytest.mark.parametrize(
     ("candidate", "kind", "start"),
     [

@@ -6,7 +6,7 @@ from rnneval.records.run import Run
 from rnneval.records.wiring import Finding, Oracle, Slot, Wiring
 from rnneval.render.report.anchors import anchor
 from rnneval.render.report.blocks import Block, Cell, Fold, Found, Notice, Part, Section, Table
-from rnneval.render.report.given import Given, Subject, subjects, wirings
+from rnneval.render.report.given import Given, Subject, is_told, subjects, wirings
 from rnneval.render.report.pictures import pictures
 from rnneval.render.report.words import KINDS, place_of, rule_text
 from rnneval.render.wiring_table import runs_of_calls
@@ -32,7 +32,7 @@ _ORACLES = {
 def section(given: Sequence[Given]) -> Section | None:
     """Every wiring that was checked, by itself or before an evaluation."""
     parts = [_checked(number, each, wiring) for number, (each, wiring) in enumerate(wirings(given))]
-    parts += [part for number, model in enumerate(subjects(given)) for part in _evaluated(number, model)]
+    parts += [part for number, model in enumerate(subjects(given)) for part in _evaluated(number, model, given)]
     if not parts:
         return None
     parts.sort(key=_is_right)  # what is wrong first, else as given
@@ -52,25 +52,28 @@ def _checked(number: int, given: Given, wiring: Wiring) -> Part:
     blocks: list[Block] = [Notice(kind=KINDS[wiring.verdict], title=_SAID[wiring.verdict], text=wiring.reason)]
     blocks += pictures(given)
     blocks += findings(wiring.findings)
-    if wiring.flow:
-        blocks.append(_matrix(wiring))
-    if wiring.oracles:
-        blocks.append(_oracles(wiring.oracles))
+    tables = [*([_matrix(wiring)] if wiring.flow else []), *([_oracles(wiring.oracles)] if wiring.oracles else [])]
+    if tables and wiring.verdict == "pass":
+        blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tuple(tables)))
+    else:
+        blocks += tables
     return Part(anchor=anchor("wiring", number), title=given.name, blocks=tuple(blocks))
 
 
-def _evaluated(which: int, model: Subject) -> Iterator[Part]:
-    """What a run says of its model's wiring; said once where all runs of it say the same."""
+def _evaluated(which: int, model: Subject, given: Sequence[Given]) -> Iterator[Part]:
+    """What a run says of its model's wiring; said once where all runs of it, or a wiring record, say the same."""
     seen = {run.wiring: run for run in model.scored if run.wiring is not None}
     for number, (wiring, run) in enumerate(seen.items()):
-        title = f"{model.name}, before it was evaluated"
+        title = f"{model.name}, when it was evaluated"
         said = Notice(
             kind=KINDS.get(wiring.verdict, "unsure"),
             title=_SAID.get(wiring.verdict, wiring.verdict),
             text=wiring.reason,
         )
-        blocks = (said, *findings(wiring.findings), *_token_by_token(run))
-        yield Part(anchor=anchor("wiring", "run", which, number), title=title, blocks=blocks)
+        known = () if is_told(wiring, given) else (said, *findings(wiring.findings))
+        blocks = (*known, *_token_by_token(run))
+        if blocks:
+            yield Part(anchor=anchor("wiring", "run", which, number), title=title, blocks=blocks)
 
 
 def _token_by_token(run: Run) -> Iterator[Notice]:
