@@ -135,8 +135,9 @@ def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
 
 
 def _entrant(side: Side, metric: str, problem: str | None) -> _Entrant:
-    score = side.runs[0].scores.get(metric)
-    return _Entrant(name=side.name, run=side.runs[0], value=score.value if score else None, problem=problem)
+    run = side.runs[0]
+    score = run.scores.get(metric) if run.valid else None  # what a leaking model scores is no value of the metric
+    return _Entrant(name=side.name, run=run, value=score.value if score else None, problem=problem)
 
 
 def _apart(side: Side, group: Side, metric: str) -> str | None:
@@ -162,7 +163,8 @@ def _fellows(side: Side, sides: Sequence[Side], metric: str) -> int:
 def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance) -> Row:
     run = entrant.run
     against = _against(entrant, best, allowance) if best and entrant.problem is None else _Against()
-    wiring = f"wiring fails: {run.wiring.reason}" if run.wiring and run.wiring.verdict == "fail" else None
+    fails = run.valid and run.wiring and run.wiring.verdict == "fail"  # else the problem says it already
+    wiring = f"wiring fails: {run.wiring.reason}" if fails and run.wiring else None
     return Row(
         name=entrant.name,
         value=entrant.value,

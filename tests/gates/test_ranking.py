@@ -1,9 +1,11 @@
+import msgspec
 import numpy as np
 import pytest
 import scipy.stats
 
 from rnneval.errors import UsageError
 from rnneval.gates import compare
+from rnneval.records.run import WiringSummary
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
 LOSSES = ar_losses(128, seed=1)
@@ -111,3 +113,11 @@ def test_fewer_than_two_runs_are_refused(runs, message):
 def test_nothing_that_compares_still_gives_a_table():
     ranking = compare([make_run(LOSSES, valid=False, checkpoint=name) for name in "ab"])
     assert all(row.difference is None for row in ranking.rows)
+
+
+def test_what_a_run_that_is_not_valid_scored_is_no_value_and_its_wiring_is_told_once():
+    wiring = WiringSummary(verdict="fail", reason="future-leak", findings=())
+    leaking = msgspec.structs.replace(make_run(LOSSES - 1, valid=False, checkpoint="leaking"), wiring=wiring)
+    row = compare([BEST, MIDDLE, leaking]).rows[-1]
+    assert (row.name, row.value, row.difference) == ("leaking", None, None)
+    assert [mark.partition(":")[0] for mark in row.marks] == ["not valid"]

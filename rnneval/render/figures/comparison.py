@@ -125,24 +125,24 @@ def _of_ranking(ranking: Ranking) -> Forest | None:
     known = [row for row in ranking.rows if row.difference is not None]
     if len(known) < 2:
         return None
-    names = _short([row.name for row in known])
+    short = dict(zip(ranking.rows, _short([row.name for row in ranking.rows]), strict=True))
     worse = measures()[ranking.metric].worse
     rows = []
-    for name, row in zip(names, known, strict=True):
+    for row in known:
         difference = row.difference or 0.0
         bounds = None if row.low is None or row.high is None else (row.low, row.high)
         says = number(ranking.metric, difference) if difference else "best"
         if bounds and bounds != (0.0, 0.0):
             says += f" [{number(ranking.metric, bounds[0])}, {number(ranking.metric, bounds[1])}]"
         low, high = bounds or (None, None)
-        rows.append(Row(name=name, middle=difference, low=low, high=high, verdict="", says=says))
+        rows.append(Row(name=short[row], middle=difference, low=low, high=high, verdict="", says=says))
     side = "right" if worse > 0 else "left"
     return Forest(
         rows=tuple(rows),
         title=_ranking_title(ranking, rows),
         axis=f"difference of {ranking.metric.replace('_', ' ')} to the best ({ranking.unit}; {side}: worse)",
         margin=None,
-        left_out=tuple(row.name for row in ranking.rows if row.difference is None),
+        left_out=tuple(short[row] for row in ranking.rows if row.difference is None),
     )
 
 

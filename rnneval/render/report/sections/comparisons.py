@@ -89,7 +89,9 @@ def _ranking(number: int, given: Given, ranking: Ranking) -> Part:
     blocks: list[Block] = [*pictures(given, only=("comparison",)), _runs(ranking)]
     blocks += [Notice(kind="unsure", title=row.name, text=mark) for row in ranking.rows for mark in row.marks]
     blocks += _changes(ranking)
-    blocks += [Notice(kind="unsure", title="Take care", text=warning) for warning in ranking.warnings]
+    told = tuple(row.name for row in ranking.rows if row.marks)
+    more = [warning for warning in ranking.warnings if not warning.startswith(told)]
+    blocks += [Notice(kind="unsure", title="Take care", text=warning) for warning in more]
     title = f"{len(ranking.rows)} runs, by {ranking.metric}"
     return Part(anchor=anchor("compare", number), title=title, blocks=tuple(blocks))
 
