@@ -23,14 +23,22 @@ class Predicted(NamedTuple):
     rank: NDArray[np.int32]
 
 
+class Part(NamedTuple):
+    """What a watch saw of neighbouring rows."""
+
+    rows: int
+    seen: Any
+    """Its tensors, as arrays."""
+
+
 class Stepped(NamedTuple):
     """What one step gave."""
 
     predicted: Predicted
     states: Vectors
     """`(rows, D)`."""
-    inside: Any = ()
-    """What a watch saw, as arrays."""
+    inside: tuple[Part, ...] = ()
+    """What a watch saw."""
 
 
 class Kernel:
@@ -57,22 +65,27 @@ class Kernel:
             CheckpointError: the model's own code cannot be traced into a graph, or fails in it.
         """
         try:
-            *predicted, after, inside = self._run(tf.constant(ids), tf.constant(targets), tf.constant(states))
+            (*predicted, after), inside = self._run(tf.constant(ids), tf.constant(targets), tf.constant(states))
         except Exception as error:
             raise CheckpointError(
                 f"{type(self._lm.model).__name__} raised {type(error).__name__} on ids of shape {ids.shape} when it "
                 f"was run as a graph: {brief(error)}"
             ) from error
         nats, confidence, rank = (part.numpy() for part in predicted)
-        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), after.numpy(), _arrays(inside))
+        seen = tuple(Part(len(part[0]), _arrays(part[1])) for part in inside)
+        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), after.numpy(), seen)
 
     def _graph(self, ids: Any, targets: Any, states: Any) -> Any:
-        """Nothing passes between the parts of the rows, so TensorFlow runs them at the same time."""
+        """Nothing passes between the parts of the rows, so TensorFlow runs them at the same time.
+
+        What a watch sees is much, and is not joined: that would be a copy of all of it.
+        """
         divided = list(self._arrangement.divided(ids, targets, states))
-        if len(divided) == 1:
-            return self._part(*divided[0])
-        parts = [self._part_of(*part) for part in divided]
-        return tf.nest.map_structure(lambda *rows: tf.concat(rows, axis=0), *parts)
+        run = self._part if len(divided) == 1 else self._part_of
+        parts = [run(*part) for part in divided]
+        inside = [(part[0], seen) for (*_, seen), part in zip(parts, divided, strict=True)]
+        columns = zip(*(part[:-1] for part in parts), strict=True)
+        return [rows[0] if len(rows) == 1 else tf.concat(rows, axis=0) for rows in columns], inside
 
     def _part(self, ids: Any, targets: Any, states: Any) -> Any:
         with self._arrangement.running():
@@ -97,7 +110,8 @@ class WholeStateKernel:
         *predicted, after, inside = self._run(tf.constant(ids), tf.constant(targets), self._state)
         self._state = after
         nats, confidence, rank = (part.numpy() for part in predicted)
-        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), np.ones_like(states), _arrays(inside))
+        seen = (Part(len(ids), _arrays(inside)),)
+        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), np.ones_like(states), seen)
 
     def _graph(self, ids: Any, targets: Any, state: Any) -> Any:
         logits, after, inside = self._step(self._lm, ids, state)

@@ -124,7 +124,12 @@ class Runner:
     def _looked_at(self, stepped: Stepped, jobs: list[Job], counts: list[int]) -> list[Any]:
         if self._watch is None:
             return [None] * len(jobs)
-        return self._watch.rows(stepped.inside, [job.at for job in jobs], counts)
+        first, seen, start = [job.at for job in jobs], [], 0
+        for part in stepped.inside:
+            some = slice(start, start := start + part.rows)
+            if counts[some]:
+                seen += self._watch.rows(part.seen, first[some], counts[some])
+        return seen
 
     def _tokens(self, jobs: list[Job], counts: list[int], shape: Shape) -> NDArray[np.int32]:
         """Inputs and targets in one array `(rows, segment + 1)`; what is missing repeats an id and is not counted."""

@@ -19,7 +19,7 @@ class Watched(NamedTuple):
     logits: Any
     state: tuple[Any, ...]
     inside: Any
-    """Any nest of tensors whose first axis is the rows; () for nothing."""
+    """Any nest of tensors; () for nothing."""
 
 
 class Watch(Protocol):
@@ -33,10 +33,10 @@ class Watch(Protocol):
         ...
 
     def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
-        """Make of the step's arrays what is kept of each row.
+        """Make of the step's arrays what is kept of each row; the rows come in the parts that `step` saw.
 
         Args:
-            inside: As `step` gave it, as arrays; there may be more rows in it than jobs.
+            inside: As `step` gave it, as arrays; there may be more rows in it than positions are given.
             first: Position in the text of each row's first input token.
             counts: How many of its positions count.
         """

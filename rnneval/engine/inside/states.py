@@ -6,6 +6,7 @@ a row's head is read again, and what is seen then takes the place of what was se
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
 
-_ENOUGH = 1 << 13
+_ENOUGH = 1 << 12
 _ONCE = (-1, -1)  # the stretch of all that is read but once
 
 
@@ -52,6 +53,12 @@ class States:
     """How far apart the samples were of which covariances are made."""
 
 
+def course_in(inside: Any, key: str) -> tuple[Any, Any]:
+    """Give a slot's states `(rows, time, units)` and those before, out of what a watch of states saw."""
+    states, before = inside[key]
+    return states.transpose(1, 0, 2), before
+
+
 def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give (row, time) of all positions of some rows that are multiples of `every`, row by row.
 
@@ -66,10 +73,10 @@ def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDA
 
 
 def summing(tokens: int) -> int:
-    """How far apart the positions are of sums that take most of the time: as far as leaves 8,192, at most 16.
+    """How far apart the positions are of sums that take most of the time: as far as leaves 4,096, at most 16.
 
     Example:
-        >>> summing(16_383), summing(111_540), summing(10_000_000)
+        >>> summing(8_191), summing(50_000), summing(10_000_000)
         (1, 8, 16)
     """
     every = 1
@@ -100,14 +107,17 @@ class StateWatch:
         self._samples: Samples | None = None
 
     def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
-        """Run the model in a graph; beside, each slot's states `(rows, time, units)` and the one before."""
+        """Run the model in a graph; beside, each slot's states `(time, rows, units)` and the one before.
+
+        Time comes first, as in the loop that made them: the transpose undoes the loop's own, and neither is run.
+        """
         with courses_of(lm.units) as seen:
             logits, after = lm.step(ids, state)
         inside: dict[str, Any] = {}
         for unit, course in seen.courses(ids.shape[1]).items():
             for slot, states, before in zip(slots_of(unit), course.states, course.before, strict=True):
                 self.slots[slot.key] = slot
-                inside[slot.key] = (states, before)
+                inside[slot.key] = (tf.transpose(states, [1, 0, 2]), before)
             inside |= self._also(unit, course)
         self.missing |= seen.missing
         return Watched(logits, after, inside)
@@ -121,7 +131,7 @@ class StateWatch:
         at = np.asarray(first, np.int64)
         since = at - self._starts[np.searchsorted(self._starts, at, side="right") - 1]
         where = sums.Where(first=at, counts=np.asarray(counts, np.int64), since=since, every=self._closer)
-        found = [self._slot_sums(key, inside[key], where) for key in self.slots]
+        found = [self._slot_sums(key, course_in(inside, key), where) for key in self.slots]
         additive = np.concatenate([part.additive for part in found] or [np.zeros((len(counts), 0))], axis=1)
         peaks = np.concatenate([part.peaks for part in found] or [np.zeros((len(counts), 0))], axis=1)
         samples = self._sampled(inside, first, counts)
@@ -137,9 +147,10 @@ class StateWatch:
     def _sampled(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[NDArray[np.float32]]:
         """Take the samples of each row, `(n, D)`: all slots side by side."""
         row, time = places(first, counts, self._every)
-        parts = [np.asarray(inside[key][0][row, time], np.float32) for key in self.slots]
+        parts = [np.asarray(course_in(inside, key)[0][row, time], np.float32) for key in self.slots]
         all_of = np.concatenate(parts, axis=1) if parts else np.zeros((len(row), 0), np.float32)
-        return np.split(all_of, np.searchsorted(row, np.arange(1, len(counts))))
+        bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
+        return [all_of[start:stop] for start, stop in pairwise(bounds)]
 
     def put(self, row: Boundary, stretch: int | None) -> None:
         """Add a segment to its stretch; the first segment of a stretch begins it anew."""

@@ -13,7 +13,7 @@ from rnneval.engine.inside.courses import UnitCourse
 from rnneval.engine.inside.gated import GatedCell, gated_cells, why_no_gates
 from rnneval.engine.inside.samples import Samples
 from rnneval.engine.inside.slots import SlotOf
-from rnneval.engine.inside.states import Row, StateWatch, places
+from rnneval.engine.inside.states import Row, StateWatch, course_in, places
 from rnneval.engine.runner import Boundary
 from rnneval.metrics.inside import gates, histogram, sums
 from rnneval.metrics.inside.covariance import Covariance
@@ -104,7 +104,7 @@ class TraceWatch(StateWatch):
         row, t = place[:, 0], place[:, 1]
         found = {}
         for key in self.slots:
-            states, before = inside[key]
+            states, before = course_in(inside, key)
             earlier = np.where((t == 0)[:, None], before[row], states[row, np.maximum(t - 1, 0)])
             found[key] = (states[row, t].astype(np.float32), earlier.astype(np.float32))
         return found

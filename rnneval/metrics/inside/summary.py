@@ -9,7 +9,7 @@ and not read):
   on the tokens since the document began, times that document's length, divided by `norm_mean`.
 
 Over every k-th position of the text, where k is `every` (1 in texts below 16,384 tokens and in `rnneval trace`; else
-the power of two that leaves at least 8,192 positions, 16 at the most), since these take most of the time:
+the power of two that leaves at least 4,096 positions, 16 at the most), since these take most of the time:
 
 - `mean`: over positions and units.
 - `saturated`: share of position × unit with |h| > 0.97, for states bounded by tanh; for the c of an LSTM, |tanh c| >

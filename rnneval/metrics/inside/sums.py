@@ -11,7 +11,9 @@ LeVeque: Algorithms for computing the sample variance. The American Statistician
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,8 @@ Doubles = NDArray[np.float64]
 
 SCALARS = ("positions", "norm", "square", "t", "tt", "t_norm", "sampled", "speed", "saturated")
 PEAKS = ("norm", "minus_lowest", "highest")
-_BLOCK = 1 << 16  # numbers that stay in a core's cache while all passes go over them
+_BLOCK = 1 << 16  # numbers that stay in a core's own cache while all passes go over them
+_CACHED = 1 << 20  # numbers that stay in the cache of all cores
 
 
 class Sums(NamedTuple):
@@ -36,7 +39,7 @@ class Course:
     """One slot's states over a segment."""
 
     states: Floats
-    """After each token, `(rows, time, units)`."""
+    """After each token, `(rows, time, units)`, in whatever order they lie in memory."""
     before: Floats
     """Before the first one, `(rows, units)`."""
 
@@ -65,6 +68,25 @@ class Where:
     every: int = 1
     """What is not summed over every position is summed over the multiples of this."""
 
+    @cached_property
+    def longest(self) -> int:
+        """The most positions of a row."""
+        return int(self.counts.max(initial=0))
+
+    @cached_property
+    def t(self) -> Doubles:
+        """Tokens since the document began, `(rows, longest)`; zero at positions that do not count."""
+        time = np.arange(self.longest)
+        return np.where(time < self.counts[:, None], self.since[:, None] + time, 0).astype(np.float64)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Where the multiples of `every` are in each row, `(rows, n)`; −1 behind the last one of a row with fewer."""
+        offsets = -self.first % self.every
+        most = -(-int((self.counts - offsets).max(initial=0)) // self.every)
+        at = offsets[:, None] + self.every * np.arange(most)
+        return np.where(at < self.counts[:, None], at, -1)
+
 
 def row_sums(course: Course, where: Where, shift: Floats, limit: float | None) -> Sums:
     """Sum each row's positions.
@@ -75,102 +97,95 @@ def row_sums(course: Course, where: Where, shift: Floats, limit: float | None) -
         shift: `(units,)`, the same in every call of a run.
         limit: A unit is saturated where |h| is above this; None where it has no bound.
     """
-    rows, time, units = course.states.shape
-    offsets = -where.first % where.every
-    seen = _Seen(rows, np.tile(shift, (-(-time // where.every), 1)), time)
-    for block, count in _blocks(where.counts, offsets, units):
-        seen.look(block, course.states[block, :count])
-    for block, count in _blocks(where.counts, offsets, -(-units // where.every)):
-        part = Course(states=course.states[block, :count], before=course.before[block])
-        seen.look_closer(block, part, slice(int(offsets[block.start]), count, where.every), limit)
+    rows, _, units = course.states.shape
+    seen = _Seen(rows, where.longest, units)
+    for alike, count in _of_one_length(where.counts):
+        for stretch in _stretches(count, (alike.stop - alike.start) * units):
+            seen.look(alike, stretch, course.states[alike, stretch])
+    places = where.places
+    most = max(1, _BLOCK // max(1, places.shape[1] * units))
+    for start in range(0, rows if places.size else 0, most):
+        seen.look_closer(slice(start, start + most), course, places[start : start + most], shift, limit)
     return Sums(np.concatenate([seen.scalars(where), seen.units], axis=1), seen.peaks())
 
 
-def _blocks(counts: NDArray[np.int64], offsets: NDArray[np.int64], units: int) -> Iterator[tuple[slice, int]]:
-    """Neighbouring rows of one length and offset, as many as the cache holds."""
-    start = 0
-    while start < len(counts):
-        count = int(counts[start])
-        most = start + max(1, _BLOCK // max(1, count * units))
-        stop = start + 1
-        while stop < min(most, len(counts)) and counts[stop] == count and offsets[stop] == offsets[start]:
-            stop += 1
-        if count:
-            yield slice(start, stop), count
-        start = stop
+def _of_one_length(counts: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
+    """Neighbouring rows of one length: all of them, but where a document or a span ends."""
+    ends = np.flatnonzero(np.diff(counts)) + 1
+    for start, stop in pairwise([0, *ends.tolist(), len(counts)]):
+        if start < stop and counts[start]:
+            yield slice(start, stop), int(counts[start])
+
+
+def _stretches(count: int, numbers: int) -> Iterator[slice]:
+    """Times in stretches of about as many numbers as the cache holds; each begins with passes that pay from 16 on."""
+    most = max(16, _CACHED // max(1, numbers))
+    for start in range(0, count, most):
+        yield slice(start, min(count, start + most))
 
 
 class _Seen:
     """What was seen of some rows: all that goes over units is done block by block, the rest once."""
 
-    def __init__(self, rows: int, shift: Floats, time: int) -> None:
-        """Begin with nothing; the shift is `(places, units)`, since one long loop is faster than many short ones."""
-        places, units = shift.shape
-        self._shift = shift
+    def __init__(self, rows: int, time: int, units: int) -> None:
         self._norm2 = np.zeros((rows, time), np.float32)
-        self._speed2 = np.zeros((rows, places), np.float32)
+        self._speed = np.zeros(rows)
         self._sampled = np.zeros(rows)
         self._saturated = np.zeros(rows)
-        self._lowest = np.full(rows, np.inf)
-        self._highest = np.full(rows, -np.inf)
+        self._lowest = np.full((rows, units), np.inf, np.float32)
+        self._highest = np.full((rows, units), -np.inf, np.float32)
         self.units = np.zeros((rows, 2 * units))
-        self._work = np.empty(max(_BLOCK, places * units), np.float32)
-        self._beyond = np.empty(self._work.shape, np.bool_)
 
-    def look(self, block: slice, x: Floats) -> None:
-        """Go over all states `(rows, count, units)` of one block."""
-        self._norm2[block, : x.shape[1]] = _dot(x, x)
-        self._lowest[block] = x.min(axis=(1, 2))
-        self._highest[block] = x.max(axis=(1, 2))
+    def look(self, rows: slice, stretch: slice, x: Floats) -> None:
+        """Go over all states `(rows, times, units)` of a stretch; extremes by unit, which is one long loop a step."""
+        self._norm2[rows, stretch] = _dot(x, x)
+        low, high = self._lowest[rows], self._highest[rows]
+        np.minimum(low, x.min(axis=1), out=low)
+        np.maximum(high, x.max(axis=1), out=high)
 
-    def look_closer(self, block: slice, part: Course, places: slice, limit: float | None) -> None:
-        """Go over the states of one block at some places."""
-        x = part.states[:, places]
-        if not x.size:
-            return
-        if x.size > self._work.size:
-            self._work, self._beyond = np.empty(x.size, np.float32), np.empty(x.size, np.bool_)
-        work = self._work[: x.size].reshape(x.shape)
-        count, units = x.shape[1:]
-        self._sampled[block] = count
-        _differences(part, places, work)
-        self._speed2[block, :count] = _dot(work, work)
+    def look_closer(
+        self, block: slice, course: Course, places: NDArray[np.int64], shift: Floats, limit: float | None
+    ) -> None:
+        """Go over the states of one block at some places `(rows, n)`."""
+        row = np.arange(block.start, block.start + len(places))[:, None]
+        missing = places < 0 if (places < 0).any() else None
+        self._sampled[block] = np.count_nonzero(places >= 0, axis=1)
+        x, work = course.states[row, places], course.states[row, places - 1]
+        begins, at = np.nonzero(places == 0)
+        work[begins, at] = course.before[row[begins, 0]]
+        np.subtract(x, work, out=work)
+        _clear(work, missing)
+        self._speed[block] = np.sqrt(_dot(work, work), dtype=np.float64).sum(axis=1)
         if limit is not None:
-            self._count(block, np.abs(x, out=work), limit)
-        np.subtract(x, self._shift[:count], out=work)
-        self.units[block, :units] = work.sum(axis=1)
-        np.multiply(work, work, out=work)
-        self.units[block, units:] = work.sum(axis=1)
-
-    def _count(self, block: slice, size: Floats, limit: float) -> None:
-        beyond = np.greater(size, np.float32(limit), out=self._beyond[: size.size].reshape(size.shape))
-        self._saturated[block] = [np.count_nonzero(row) for row in beyond]
+            beyond = np.abs(x, out=work) > np.float32(limit)
+            _clear(beyond, missing)
+            self._saturated[block] = [np.count_nonzero(one) for one in beyond]
+        np.subtract(x, np.broadcast_to(shift, x.shape[1:]), out=x)
+        _clear(x, missing)
+        units = x.shape[2]
+        one = np.ones((1, x.shape[1]), np.float32)
+        self.units[block, :units] = (one @ x)[:, 0]  # as a product: half the time of a sum over a middle axis
+        self.units[block, units:] = (one @ np.multiply(x, x, out=x))[:, 0]
 
     def scalars(self, where: Where) -> Doubles:
         """Give the additive numbers that are not by unit, `(rows, 9)`; positions that do not count are zero."""
-        norm, speed = np.sqrt(self._norm2, dtype=np.float64), np.sqrt(self._speed2, dtype=np.float64)
-        time = np.arange(norm.shape[1])
-        t = (where.since[:, None] + time) * (time < where.counts[:, None])
+        norm = np.sqrt(self._norm2, dtype=np.float64)
         columns = [where.counts, norm.sum(1), (norm**2).sum(1)]
-        columns += [t.sum(1), (t.astype(np.float64) ** 2).sum(1), (t * norm).sum(1)]
-        columns += [self._sampled, speed.sum(1), self._saturated]
+        columns += [where.t.sum(1), (where.t**2).sum(1), (where.t * norm).sum(1)]
+        columns += [self._sampled, self._speed, self._saturated]
         return np.stack(columns, axis=1).astype(np.float64)
 
     def peaks(self) -> Doubles:
         """Give the largest ‖h‖, −h and h of each row, `(rows, 3)`."""
         norm = np.sqrt(self._norm2.max(axis=1, initial=0.0), dtype=np.float64)
-        return np.stack([norm, -self._lowest, self._highest], axis=1)
+        low, high = self._lowest.min(axis=1), self._highest.max(axis=1)
+        return np.stack([norm, -low.astype(np.float64), high.astype(np.float64)], axis=1)
 
 
-def _differences(part: Course, places: slice, out: Floats) -> None:
-    """What each state at the places is more than the one before it, into `out` `(rows, places, units)`."""
-    x, first = part.states, places.start
-    if first:
-        np.subtract(x[:, places], x[:, first - 1 : places.stop - 1 : places.step], out=out)
-        return
-    np.subtract(x[:, 0], part.before, out=out[:, 0])
-    following = x[:, places.step :: places.step]
-    np.subtract(following, x[:, places.step - 1 :: places.step][:, : following.shape[1]], out=out[:, 1:])
+def _clear(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> None:
+    """Let what is at places that are none count for nothing."""
+    if missing is not None:
+        values[missing] = 0
 
 
 def _dot(a: Floats, b: Floats) -> Floats:
