@@ -91,7 +91,7 @@ def test_where_keras_3_on_tensorflow_cannot_run_it_is_said_before_anything_is_lo
 def test_legacy_keras_that_is_off_is_none(monkeypatch, value):
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", value)
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    _require.require_tensorflow()
+    assert _require.require_tensorflow() is None  # and nothing is raised
 
 
 def test_tensorflow_that_is_missing(monkeypatch):
