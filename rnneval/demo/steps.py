@@ -80,14 +80,15 @@ class _Doing:
     def tracing(self, name: str, told: Progress | None) -> None:
         """Look at the states along the same text, and at the loss by length of context."""
         out, record = self._files.states(name), self._files.inside(name)
-        command = self._command("trace", name, "--context", "--truncation", str(self._recipe.segment))
+        wanted = ["--context"] if self._recipe.context else []
+        command = self._command("trace", name, *wanted, "--truncation", str(self._recipe.segment))
         command = [*command, "--out", str(out), "--record", str(record)]
         run = trace(
             self._open(name),
             self._files.text,
             part=self._part,
             out=out,
-            context=True,
+            context=self._recipe.context,
             truncation=self._recipe.segment,
             progress=told,
             command=command,
@@ -97,12 +98,14 @@ class _Doing:
     def gradients(self, name: str, told: Progress | None) -> None:
         """Look at the gradients of the loss, by layer and back through time."""
         out = self._files.gradients(name)
-        command = self._command("gradients", name, "--truncation", str(self._recipe.segment), "--out", str(out))
+        reach = ["--truncation", str(self._recipe.segment), "--anchors", str(self._recipe.anchors)]
+        command = self._command("gradients", name, *reach, "--out", str(out))
         found = gradients(
             self._open(name),
             self._files.text,
             part=self._part,
             truncation=self._recipe.segment,
+            anchors=self._recipe.anchors,
             progress=told,
             command=command,
         )
