@@ -25,14 +25,16 @@ from tests.damage.opening import FINE, opener
 Counts = dict[str, Counter[str]]
 
 
-def of_checkpoints(count: int, first: int) -> Iterator[dict[str, Any]]:
-    """Open `count` mutants of each format; give what is known after each."""
+def of_checkpoints(count: int, first: int, only: list[str]) -> Iterator[dict[str, Any]]:
+    """Open `count` mutants of each format, or of those named; give what is known after each."""
     by_subject: Counts = defaultdict(Counter)
     by_kind: Counts = defaultdict(Counter)
     faults = []
     folder = Path(tempfile.mkdtemp(prefix="rnneval-shelf-"))
     with opener(folder) as worker:
         for subject in checkpoints.subjects(folder).values():
+            if only and subject.name not in only:
+                continue
             files = subject.files(folder)
             begun = time.perf_counter()
             for seed in range(first, first + count):
@@ -68,6 +70,7 @@ def main() -> int:
     parser.add_argument("--checkpoints", type=int, default=250, help="mutants of each format")
     parser.add_argument("--plain", type=int, default=100, help="mutants of each record, table and vocabulary")
     parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--only", action="append", default=[], metavar="FORMAT", help="this format of checkpoints")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -75,7 +78,7 @@ def main() -> int:
     if given.plain:
         found["plain"] = of_plain(given.plain, given.first)
     if given.checkpoints:
-        for found["checkpoints"] in of_checkpoints(given.checkpoints, given.first):
+        for found["checkpoints"] in of_checkpoints(given.checkpoints, given.first, given.only):
             save(found, given.out)  # a long run: what is done is kept
     save(found, given.out)
     return int(any(part.get("faults") for part in found.values()))

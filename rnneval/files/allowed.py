@@ -125,7 +125,8 @@ _OBJECTS = frozenset(
     ]
 )
 # Operations that Keras makes layers of where tensors are added, sliced and so on; none whose result has a size from the
-# configuration (Tile, Full, Arange …), none that takes a function (Map, Scan, WhileLoop …).
+# configuration (Tile, Full, Arange …) but OneHot, whose size is held against the weights; none that takes a function
+# (Map, Scan, WhileLoop …).
 _OPERATIONS = frozenset(
     [
         "Absolute",
@@ -186,6 +187,7 @@ _OPERATIONS = frozenset(
         "Norm",
         "Normalize",
         "NotEqual",
+        "OneHot",
         "OnesLike",
         "Power",
         "Prod",

@@ -109,13 +109,16 @@ def _saved_model(path: Path) -> Artefact:
 
 
 def _latest(folder: Path, prefixes: list[Path]) -> Path:
-    """The checkpoint that the folder's `checkpoint` file names; without it, the only one there is."""
-    named = folder / Path(state_of(folder)).name
-    if named in prefixes:
-        return named
+    """The checkpoint that the folder's `checkpoint` file names; without such a file, the only one there is."""
+    named, names = Path(state_of(folder)).name, ", ".join(prefix.name for prefix in prefixes)
+    if folder / named in prefixes:
+        return folder / named
+    if named:
+        raise _incomplete(
+            folder, f"its file checkpoint names {named[:80]}, which is not there ({names} is): to take another, name it"
+        )
     if len(prefixes) == 1:
         return prefixes[0]
-    names = ", ".join(prefix.name for prefix in prefixes)
     raise CheckpointError(f"{folder}: holds {len(prefixes)} checkpoints ({names}): give one, such as {prefixes[-1]}")
 
 

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError
-from rnneval.models.layers import Unit
+from rnneval.models.layers import Unit, sublayers
 from rnneval.models.passages import Passage, overridden, passages
 
 STATE_NAMES = (
@@ -174,7 +174,7 @@ class RewiredDrive:
         with _not_stateful(self.units):
             if not getattr(self.model, "built", True):
                 self._run(ids)  # Keras builds a subclassed model by running it once more, which is no passage
-            with passages(self.units, self._given(leaves)) as seen:
+            with _one_token_is_a_row(self.model), passages(self.units, self._given(leaves)) as seen:
                 output = self._run(ids)
         self.order = self._order(seen)
         return Called(output, tuple(leaf for passage in seen for leaf in passage.state_out))
@@ -241,6 +241,27 @@ def _not_stateful(units: Sequence[Unit]) -> Iterator[None]:
             if getattr(unit.layer, "stateful", False):
                 stack.enter_context(overridden(unit.layer, "stateful", value=False))
         yield
+
+
+@contextmanager
+def _one_token_is_a_row(model: Any) -> Iterator[None]:
+    """Keep the time axis of one-hot rows where there is one token: CategoryEncoding drops an axis of length one."""
+    with ExitStack() as stack:
+        for layer in sublayers(model):
+            if isinstance(layer, keras.layers.CategoryEncoding) and layer.output_mode == "one_hot":
+                stack.enter_context(overridden(layer, "call", _rows_of(layer)))
+        yield
+
+
+def _rows_of(layer: Any) -> Callable[[Any], Any]:
+    original = layer.call
+
+    def call(inputs: Any) -> Any:
+        if len(inputs.shape) != 2:
+            return original(inputs)
+        return keras.ops.one_hot(inputs, layer.num_tokens, dtype=layer.dtype)
+
+    return call
 
 
 def _present(leaves: Sequence[Any]) -> list[Any]:

@@ -93,13 +93,30 @@ class RecurrentLM:
         """Read ids, int32 `(batch, time ≥ 1)`, from a state; give logits `(batch, time, V)` and the new state.
 
         The state is the flattened leaves of what the model itself returned (or of `initial_state`).
+
+        Raises:
+            UsageError: an id is negative or not below V, which a lookup would answer with some row all the same; looked
+                at unless ids is a tensor, whose values may not be there yet.
         """
+        if not tf.is_tensor(ids):
+            _require_ids(np.asarray(ids), self.width)
         ids = tf.convert_to_tensor(ids, tf.int32)
         with linear(self.softmax):
             output, leaves = self.drive(ids, tuple(state) or None)
         if self.output_kind == "probabilities":
             output = tf.math.log(tf.cast(output, tf.float64))
         return Step(output, leaves)
+
+
+def _require_ids(ids: Any, width: int) -> None:
+    outside = np.argwhere((ids < 0) | (ids >= width))
+    if len(outside):
+        first = tuple(outside[0])
+        where = ", ".join(map(str, first))
+        raise UsageError(
+            f"{len(outside):,} ids that the model does not have, the first {ids[first]} at ({where}): its ids run "
+            f"from 0 to {width - 1:,}"
+        )
 
 
 def require_carried(lm: RecurrentLM, what: str) -> None:

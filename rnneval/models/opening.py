@@ -17,7 +17,7 @@ from rnneval.models.lookups import from_ids, vocabulary_inside
 from rnneval.models.precision import in_float32
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
-from rnneval.models.whole import Whole, load_whole
+from rnneval.models.whole import Whole, load_whole, nothing_beside
 from rnneval.models.wrap import call_once, wrap
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
@@ -67,16 +67,17 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed.
     """
-    artefact = identify(Path(path))
-    origin = _origin(artefact, expect_sha256)
-    given = _vocabulary(vocabulary, vocabulary_from)
-    read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map))
-    given = given if given is not None else read.vocabulary
-    try:
-        lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=window, notes=read.notes)
-    except CheckpointError as error:
-        raise CheckpointError(f"{artefact.path}: {error}") from error
-    return lm if given is not None else _with_vocabulary(lm, artefact)
+    with nothing_beside(builder):  # what the model's layers and a tokenizer need is imported when they are made
+        artefact = identify(Path(path))
+        origin = _origin(artefact, expect_sha256)
+        given = _vocabulary(vocabulary, vocabulary_from)
+        read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map))
+        given = given if given is not None else read.vocabulary
+        try:
+            lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=window, notes=read.notes)
+        except CheckpointError as error:
+            raise CheckpointError(f"{artefact.path}: {error}") from error
+        return lm if given is not None else _with_vocabulary(lm, artefact)
 
 
 def load_model(
@@ -94,10 +95,11 @@ def load_model(
 
     Takes what `open` takes, and refuses the same files.
     """
-    artefact = identify(Path(path))
-    _origin(artefact, expect_sha256)
-    given = _vocabulary(vocabulary, vocabulary_from)
-    return _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map)).model
+    with nothing_beside(builder):
+        artefact = identify(Path(path))
+        _origin(artefact, expect_sha256)
+        given = _vocabulary(vocabulary, vocabulary_from)
+        return _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map)).model
 
 
 def _origin(artefact: Artefact, expected: str | None) -> Checkpoint:

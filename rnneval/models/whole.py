@@ -58,9 +58,9 @@ def load_whole(artefact: Artefact, custom: Mapping[str, Any]) -> Whole:
             ) from error
 
 
-def nothing_beside(custom: Mapping[str, Any]) -> AbstractContextManager[None]:
+def nothing_beside(own_code: object) -> AbstractContextManager[None]:
     """Keep the current folder from being imported, unless the user's own code takes part, which may need it."""
-    return nullcontext() if custom else without_current_folder()
+    return nullcontext() if own_code else without_current_folder()
 
 
 def _keras2(artefact: Artefact, stored: Model, custom: Mapping[str, Any]) -> Whole:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, RnnevalError
 from rnneval.models.drives import Called, Drive, RewiredDrive, SubclassedDrive, numbers_of
 from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
@@ -69,7 +69,15 @@ def wrap(
         check_finite(model)
         require_tokens_out(model, found.inputs, int(first.output.shape[-1]))
         origin = _Origin(vocabulary=vocabulary, checkpoint=checkpoint, notes=notes)
-        return _proved(model, found, int(first.output.shape[-1]), origin)
+        try:
+            return _proved(model, found, int(first.output.shape[-1]), origin)
+        except RnnevalError:
+            raise
+        except Exception as error:  # a model is other people's code: it may fail at one length and not at another
+            raise CheckpointError(
+                f"{type(model).__name__} can be called on ids of shape {_PROBE} and not on all others, such as "
+                f"{(_PROBE[0], 1)}: {type(error).__name__}: {brief(error)}"
+            ) from error
 
 
 def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> None:

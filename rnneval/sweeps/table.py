@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import whole_file
+from rnneval.recordfile import read_table as checked_table
+from rnneval.recordfile import table_written
 from rnneval.records import Run
 from rnneval.sweeps.names import place_of
 
@@ -81,14 +82,13 @@ def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: 
         RecordError: it cannot be written.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     columns = [row.columns() for row in rows]
     metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SCHEMA, **described}.items()}
     schema = pa.schema([(name, _type(name)) for name in _names(rows)], metadata=metadata)
     path = Path(folder) / FILE
-    with whole_file(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(columns, schema=schema), temporary)
+    with table_written(path, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(columns, schema=schema))
     return path
 
 
@@ -109,20 +109,14 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the table of a sweep's folder, a dictionary a row.
 
     Raises:
-        RecordError: there is none, or it is not a table of a sweep.
+        RecordError: there is none, it is damaged, or it is not a table of a sweep.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = Path(folder) / FILE
     if not path.is_file():
         raise RecordError(
             f"{os.fspath(folder)}: no {FILE} in it: give the --out folder of a finished rnneval sweep, or records"
         )
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise RecordError(f"{path}: not a whole Parquet file: {error}") from error
+    table = checked_table(path)
     if (table.schema.metadata or {}).get(b"rnneval.schema") != SCHEMA.encode():
         raise RecordError(f"{path}: not a table of rnneval sweep (schema {SCHEMA}): run the sweep again")
     rows: list[dict[str, Any]] = table.to_pylist()

@@ -29,13 +29,13 @@ class _Looked:
 
 
 def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
-    """Name the files that may hold the vocabulary of a checkpoint, by their names alone, sorted.
+    """Name the files that may hold the vocabulary of a checkpoint, by their names alone, sorted; no links out of it.
 
     Looked at are the folder that holds the checkpoint and, where the checkpoint is a folder, that too:
     `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy,
     `spm`, `spiece`, `sentencepiece`, `tokenizer` as .model.
     """
-    return _named(Path(checkpoint), _READABLE)[:_MOST]
+    return [candidate for candidate in _named(Path(checkpoint), _READABLE) if not _leads_out(candidate)][:_MOST]
 
 
 def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
@@ -55,7 +55,7 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
-    raise VocabularyError(_about_none(path, width, looked.refused + _pickles(path)))
+    raise VocabularyError(_about_none(path, width, looked.refused + _links(path) + _pickles(path)))
 
 
 def _whole(fitting: list[Vocabulary]) -> list[Vocabulary]:
@@ -79,6 +79,11 @@ def _named(checkpoint: Path, endings: tuple[str, ...]) -> list[Path]:
     return [entry for entry in found if _NAMES.search(entry.stem) and entry.is_file()]
 
 
+def _leads_out(candidate: Path) -> bool:
+    """Whether a file is a link out of its folder: a checkpoint does not choose which file of yours is read."""
+    return not candidate.resolve().is_relative_to(candidate.parent.resolve())
+
+
 def _look(candidates: list[Path], width: int) -> _Looked:
     looked = _Looked(fitting=[], refused=[])
     for candidate in candidates:
@@ -89,10 +94,21 @@ def _look(candidates: list[Path], width: int) -> _Looked:
     return looked
 
 
+def _links(checkpoint: Path) -> list[str]:
+    """Say of each link out of the folder that it was not read."""
+    return [
+        f"{candidate} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
+        for candidate in _named(checkpoint, (*_READABLE, *_PICKLES))
+        if _leads_out(candidate)
+    ]
+
+
 def _pickles(checkpoint: Path) -> list[str]:
     """Say of each pickle how to turn it into JSON."""
     refusals = []
     for pickle in _named(checkpoint, _PICKLES):
+        if _leads_out(pickle):
+            continue
         try:
             Vocabulary.from_file(pickle)
         except VocabularyError as error:

@@ -64,8 +64,6 @@ def formats_of(name: str, *, keras2: bool) -> tuple[str, ...]:
         return weights
     if keras2:
         return (*WHOLE, *weights, "tf-ckpt", "saved-model") if name in EVERYWHERE else WHOLE
-    if name == "operations":  # `OneHot` is not on the list of what a file of Keras 3 may ask for
-        return ()
     return (*WHOLE, *weights) if name in EVERYWHERE[:3] else ("keras",)
 
 

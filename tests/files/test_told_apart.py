@@ -58,6 +58,29 @@ def test_temporary_files_of_a_checkpoint(tmp_path):
     assert rule_of(tmp_path) == "interrupted-save"
 
 
+def test_a_state_file_that_names_a_checkpoint_which_is_not_there(shelf, tmp_path):
+    """TensorFlow's latest_checkpoint gives None here, and restoring None does nothing without a word."""
+    folder = shutil.copytree(shelf / "ckpt_saved", tmp_path / "ckpt")
+    assert identify(folder).path == folder / "ckpt-1"
+    (folder / "checkpoint").write_text('model_checkpoint_path: "/home/me/run/ckpt-9"\n')
+    with pytest.raises(
+        CheckpointError, match=r"damaged-file: its file checkpoint names ckpt-9, .* not there \(ckpt-1 is"
+    ):
+        identify(folder)
+    assert identify(folder / "ckpt-1").path == folder / "ckpt-1"
+    for part in folder.glob("ckpt-1.*"):
+        part.unlink()
+    with pytest.raises(CheckpointError, match=r"ckpt: a folder without a checkpoint \(it holds checkpoint\)"):
+        identify(folder)
+
+
+def test_a_state_file_that_says_nothing(shelf, tmp_path):
+    folder = shutil.copytree(shelf / "ckpt_saved", tmp_path / "ckpt")
+    for nothing in ("", "\0\xff", "model_checkpoint_path:", "all_model_checkpoint_paths: 'x'"):
+        (folder / "checkpoint").write_text(nothing)
+        assert identify(folder).path == folder / "ckpt-1"  # the only one there is
+
+
 def test_locked_by_a_process_that_writes(tmp_path):
     path = tmp_path / "m.weights.h5"
     holds = f"import h5py, sys; f = h5py.File({str(path)!r}, 'w'); f['a'] = [1.0]; print('open', flush=True); input()"

@@ -198,7 +198,9 @@ def exchanged(model: Path) -> None:
 
 def opened_as_named(model: Path) -> None:
     state = model / "checkpoint"
-    if state.exists():
+    if model.is_file():
+        (model.parent / "vocab.json").read_bytes()
+    elif state.exists():
         named = state.read_text().split('"')[1]
         (model / f"{named}.index").read_bytes()
     else:
@@ -220,6 +222,12 @@ def tensorflow_called(model: Path) -> None:
     import tensorflow as tf
 
     tf.saved_model.load(str(model)).serve(tf.zeros([1, 1]))
+
+
+def tensorflow_loaded(model: Path) -> None:
+    import tensorflow as tf
+
+    tf.saved_model.load(str(model))
 
 
 def imported_here(model: Path) -> None:
@@ -253,6 +261,7 @@ ROUTES: dict[str, Callable[[Path], Any]] = {
     "opened and waited for": waited,
     "tensorflow": tensorflow,
     "tensorflow, called": tensorflow_called,
+    "tensorflow, loaded": tensorflow_loaded,
     "imported in the folder": imported_here,
 }
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import rnneval
+from rnneval.errors import UsageError
 from tests.models.driving import IDS, assert_driven_as, carried
 from tests.models.zoo import SINGLE, WIDTH, Body, oracle_of, oracle_of_sequential, sequential, settled
 from tests.oracles import nats
@@ -92,3 +93,16 @@ def test_a_softmax_inside_the_model_is_no_final_one():
     lm = rnneval.wrap(model)
     assert lm.softmax.name == "out"
     np.testing.assert_allclose(tf.nn.softmax(lm.step(IDS, lm.initial_state(2)).logits), model(IDS), atol=1e-6)
+
+
+@pytest.mark.parametrize(("ids", "said"), [
+    ([[1, -1]], r"1 ids that the model does not have, the first -1 at \(0, 1\): its ids run from 0 to 6"),
+    ([[0, 6], [7, 8]], r"2 ids that the model does not have, the first 7 at \(1, 0\)"),
+])  # fmt: skip
+def test_ids_that_the_model_does_not_have_are_refused_before_it_sees_them(ids, said):
+    """Keras reads the last row for -1, and under XLA the nearest one for V."""
+    lm = rnneval.wrap(sequential())
+    with pytest.raises(UsageError, match=said):
+        lm.step(ids, lm.initial_state(len(ids)))
+    with pytest.raises(UsageError, match=said):
+        lm.step(np.array(ids), lm.initial_state(len(ids)))

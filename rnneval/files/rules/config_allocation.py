@@ -29,6 +29,8 @@ _SIZES = {
     "key_dim",
     "value_dim",
     "num_heads",
+    "num_classes",
+    "num_tokens",
     "n",
     "batch size",
     "cells",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval import without_current_folder
 from rnneval.errors import RnnevalError, UsageError, VocabularyError
 from rnneval.text.units import Ints
 
@@ -86,13 +87,14 @@ class Subword(ABC):
 
 
 def library(module: str, name: str) -> Any:
-    """Import a library that not everyone has.
+    """Import a library that not everyone has, and never one that lies beside the tokenizer.
 
     Raises:
         UsageError: it is not installed.
     """
     try:
-        return importlib.import_module(module)
+        with without_current_folder():
+            return importlib.import_module(module)
     except ImportError as error:
         raise UsageError(
             f"{name}: a tokenizer of word pieces needs the package {module}: pip install 'rnneval[subword]'"

@@ -1,7 +1,9 @@
 """Checkpoints of several files, and SavedModels."""
 
+import importlib
 import os
 import struct
+import sys
 from pathlib import Path
 
 import google_crc32c
@@ -140,3 +142,57 @@ def writing_saved_model(folder: Path, canary: Canary) -> Path:
 def saved_model_that_writes(folder: Path, canary: Canary) -> Path:
     """A SavedModel with a file-writing operation."""
     return writing_saved_model(folder, canary)
+
+
+@case(
+    "", "tensorflow, loaded", "CVE-2026-1462",
+    needs_tensorflow=True, after_tensorflow=True, arguments=("open", "{file}", "--builder", "{folder}/mine.py:Mine"),
+)  # fmt: skip
+def saved_model_that_writes_while_it_is_loaded(folder: Path, canary: Canary) -> Path:
+    """A SavedModel that writes a file while TensorFlow loads it, with a builder: its weights open, no graph runs."""
+    import tensorflow as tf
+
+    class Written(tf.saved_model.experimental.TrackableResource):
+        def _create_resource(self):
+            return tf.raw_ops.MutableHashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="written")
+
+        def _initialize(self):
+            tf.io.write_file(str(canary.file), "x")
+
+    (folder.parent / "mine.py").write_text(_MINE)
+    sys.path.insert(0, str(folder.parent))
+    try:
+        model = importlib.import_module("mine").Mine()
+    finally:
+        sys.path.remove(str(folder.parent))
+        sys.modules.pop("mine", None)
+    model(tf.ones((1, 2), tf.int32))
+    saved = tf.Module()
+    saved.model, saved.written = model, Written()
+    saved.written.resource_handle  # noqa: B018 - makes it
+    saved.serve = tf.function(lambda ids: (saved.written.resource_handle, model(ids))[1], input_signature=[_ids()])
+    tf.saved_model.save(saved, str(folder))
+    canary.file.unlink(missing_ok=True)  # saving ran it, too
+    return folder
+
+
+def _ids():
+    import tensorflow as tf
+
+    return tf.TensorSpec([None, None], tf.int32)
+
+
+_MINE = """
+import keras
+
+class Mine(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(7, 5)
+        self.gru = keras.layers.GRU(4, return_sequences=True, return_state=True)
+        self.dense = keras.layers.Dense(7)
+
+    def call(self, ids, states=None, return_state=False):
+        x, states = self.gru(self.embedding(ids), initial_state=states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+"""

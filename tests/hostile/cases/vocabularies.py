@@ -67,3 +67,20 @@ def modules_beside_the_model(folder: Path, canary: Canary) -> Path:
     for name in ("tensorflow", "keras_hub", "h5py", "json", "jax", "optree", "ml_dtypes", "scipy"):
         (folder / f"{name}.py").write_text(canary.code)
     return keras_file(folder / "m.keras")
+
+
+@case("", "opened as named", after_tensorflow=True)
+def vocabulary_that_is_a_link(folder: Path, canary: Canary) -> Path:
+    """A vocab.json that is a link to a file of yours, beside a good model: it opens, and the file is not read."""
+    (folder / "vocab.json").symlink_to(canary.secret(b'["s", "e", "c", "r", "t"]'))
+    return keras_file(folder / "m.keras")
+
+
+@case("", "imported in the folder", after_tensorflow=True)
+def library_of_a_tokenizer_beside_it(folder: Path, canary: Canary) -> Path:
+    """A tokenizer.json beside a good model, and files called like the libraries that read it: none is imported."""
+    (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}}')
+    (folder / "spm.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
+    for name in ("keras_hub", "tokenizers", "sentencepiece"):
+        (folder / f"{name}.py").write_text(canary.code)
+    return keras_file(folder / "m.keras")

@@ -1,0 +1,51 @@
+"""Vocabularies beside a checkpoint: no link out of the folder is followed."""
+
+import json
+
+import pytest
+
+from rnneval.errors import VocabularyError
+from rnneval.text.find import find_vocabulary, siblings
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "yours").mkdir()
+    (tmp_path / "yours" / "secret").write_text(json.dumps(list("abc")))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "m.keras").touch()
+    return tmp_path / "model"
+
+
+def test_a_link_within_the_folder_is_followed(folder):
+    (folder / "tokens").write_text(json.dumps(list("abc")))
+    (folder / "vocab.json").symlink_to("tokens")
+    assert find_vocabulary(folder / "m.keras", 3).tokens == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "vocab.txt", "vocab.pkl"])
+@pytest.mark.parametrize("target", ["absolute", "relative", "over a folder"])
+def test_a_link_out_of_the_folder_is_said_and_not_read(folder, name, target):
+    secret = folder.parent / "yours" / "secret"
+    if target == "over a folder":
+        (folder / "in").symlink_to(folder.parent / "yours")
+    place = {"absolute": secret, "relative": "../yours/secret", "over a folder": "in/secret"}[target]
+    (folder / name).symlink_to(place)
+    secret.chmod(0)
+    with pytest.raises(
+        VocabularyError, match=f"{name} is a link out of its folder and is not followed: give it by --vocab"
+    ):
+        find_vocabulary(folder / "m.keras", 3)
+    assert siblings(folder / "m.keras") == []
+
+
+def test_a_link_does_not_stand_in_the_way_of_a_file(folder):
+    (folder / "vocab.json").symlink_to(folder.parent / "yours" / "secret")
+    (folder / "char2idx.json").write_text(json.dumps({"x": 0, "y": 1, "z": 2}))
+    assert find_vocabulary(folder / "m.keras", 3).tokens == ("x", "y", "z")
+
+
+def test_the_folder_itself_may_be_reached_by_a_link(folder, tmp_path):
+    (folder / "vocab.json").write_text(json.dumps(list("abc")))
+    (tmp_path / "here").symlink_to(folder)
+    assert find_vocabulary(tmp_path / "here" / "m.keras", 3).size == 3
