@@ -8,10 +8,13 @@ import sys
 import zipfile
 
 import h5py
+import numpy as np
 import pytest
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, VocabularyError
 from rnneval.files import identify, look
+from rnneval.text import Vocabulary
+from tests.hostile.cases.folders import checkpoint
 from tests.hostile.plain import keras_file, members
 
 
@@ -161,6 +164,33 @@ def test_every_flipped_byte_of_a_tensorflow_checkpoint_is_found_before_tensorflo
     assert set(missed) <= {"c.index"}
     assert all(-48 <= at < -8 for at in missed.get("c.index", [])), missed  # the footer's padding, which nobody reads
     assert identify(folder).format == "tf-checkpoint"
+
+
+@pytest.mark.parametrize(("size", "rule"), [((1 << 27) + 1, "graph-never-run"), (1 << 27, None)])
+def test_a_graph_larger_than_any_model_is_not_read(tmp_path, size, rule):
+    (tmp_path / "variables").mkdir()
+    checkpoint(tmp_path / "variables", name="variables")
+    with (tmp_path / "saved_model.pb").open("wb") as file:
+        file.truncate(size)  # a hole: no byte of it is on the disk
+    if rule is None:
+        assert look(tmp_path, has_builder=True).format == "saved-model"
+        return
+    with pytest.raises(
+        CheckpointError, match=r"saved_model\.pb has 134,217,729 bytes; up to 134,217,728 are read"
+    ) as caught:
+        look(tmp_path, has_builder=True)
+    assert caught.value.rule == rule
+
+
+def test_a_vocabulary_that_declares_more_than_it_holds(tmp_path):
+    """NumPy would take a gigabyte for these hundred bytes."""
+    with (tmp_path / "vocab.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<U1", "fortran_order": False, "shape": (1 << 28,)})
+    with pytest.raises(
+        VocabularyError, match="refused by rule vocabulary-array: declares 1,073,741,824 bytes"
+    ) as caught:
+        Vocabulary.from_file(tmp_path / "vocab.npy")
+    assert caught.value.rule == "vocabulary-array"
 
 
 def test_pipes_are_not_waited_for(tmp_path):
