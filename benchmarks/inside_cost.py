@@ -1,6 +1,6 @@
 """What looking inside costs: the state summary in an evaluation, and GradientNorms in a step of training.
 
-    python benchmarks/inside_cost.py --out inside_cost.json [--text TEXT] [--rounds 5]
+    python benchmarks/inside_cost.py --out inside_cost.json [--text TEXT] [--rounds 5] [--only "GRU 128"]
 
 Both are measured in pairs, with and without in turn in one process, and given as the median over rounds of the ratio of
 CPU seconds (a busy machine changes these less than it does the clock) and of the clock.
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--text", type=Path, default=Path(os.environ.get("RNNEVAL_DATA", ".")) / "tinyshakespeare.txt")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="measure what has this in its name")
     given = parser.parse_args()
     found: dict[str, object] = {}
     for kind, units, part in (
@@ -120,10 +121,12 @@ def main() -> None:
         ("GRU", (128,), "90%:"),
     ):
         name = f"states, {kind} {' × '.join(map(str, units))}"
-        found[name] = states(kind, units, given.text, part, given.rounds)
-        print(name, found[name], flush=True)
-    found["GradientNorms, GRU 1024"] = gradients(1024, given.rounds)
-    print(found["GradientNorms, GRU 1024"])
+        if given.only in name:
+            found[name] = states(kind, units, given.text, part, given.rounds)
+            print(name, found[name], flush=True)
+    if given.only in (name := "GradientNorms, GRU 1024"):
+        found[name] = gradients(1024, given.rounds)
+        print(name, found[name])
     given.out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 

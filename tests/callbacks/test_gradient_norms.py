@@ -99,6 +99,11 @@ def test_accumulated_gradients_are_clipped_where_the_step_is(tmp_path):
     moved = of_model[of_model.statistic == "update_ratio"].set_index("step")["value"]
     assert (moved[[1, 3, 5, 7]] == 0).all()
     assert (moved[[2, 4, 6, 8]] > 0).all()
+    weights = of_model[of_model.statistic == "weight_norm"].set_index("step")["value"]
+    clipped = of_model[of_model.statistic == "grad_norm_clipped"].set_index("step")["value"]
+    np.testing.assert_allclose((moved * weights)[clipped.index], 0.1 * clipped, rtol=1e-4)  # plain SGD moves by that
+    of_variables = table[(table.variable != "") & (table.statistic == "grad_norm_clipped")]["value"]
+    assert of_variables.max() == pytest.approx(0.05, rel=1e-5)
 
 
 def test_a_part_says_how_the_optimizer_clips(tmp_path):
@@ -132,12 +137,15 @@ def test_logs_hold_the_numbers_whatever_the_place_in_the_list(tmp_path):
     assert wanted <= set(pd.read_csv(tmp_path / "log.csv").columns)
 
 
-def test_the_first_step_that_is_not_finite_is_named(tmp_path):
-    class Poison(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 2:
-                self.model.get_layer("lstm").cell.bias.assign(np.full(24, np.nan))
+class Poison(keras.callbacks.Callback):
+    """Spoils a weight after the third step of an epoch."""
 
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            self.model.get_layer("lstm").cell.bias.assign(np.full(24, np.nan))
+
+
+def test_the_first_step_that_is_not_finite_is_named(tmp_path):
     norms = GradientNorms(tmp_path / "h")
     trained(compiled(), [norms, Poison()], epochs=1)
     assert norms.first_not_finite == (4, "embedding.embeddings")
@@ -147,6 +155,14 @@ def test_the_first_step_that_is_not_finite_is_named(tmp_path):
     assert np.isfinite(table["value"]).all()
     assert (table[(table.statistic == "not_finite") & (table.step < 4)]["value"] == 0).all()
     assert [f.rule for f in find(Facts(history=seen), {})] == ["exploding-gradients"]
+
+
+def test_the_first_step_that_is_not_finite_is_counted_from_the_first_training(tmp_path):
+    model, norms = compiled(), GradientNorms(tmp_path / "h")
+    trained(model, [norms], epochs=1)
+    trained(model, [norms, Poison()], epochs=1)
+    assert norms.first_not_finite == (8, "embedding.embeddings")
+    assert history(tmp_path / "h").first_not_finite == 8
 
 
 def test_a_training_that_raises_is_left_as_it_was(tmp_path):
