@@ -186,8 +186,9 @@ class StateSummary(Value, frozen=True, kw_only=True):
     speed: float
     drift: float
     """Growth of the norm over the longest document, as a share of its mean."""
-    every: Count = 1
-    """How far apart the positions are that `mean`, `saturated`, `dead` and `speed` are made of."""
+    every: Count | None = None
+    """How far apart the positions are that `mean`, `saturated`, `dead` and `speed` are made of, where not every one is
+    looked at."""
 
 
 class GateSummary(Value, frozen=True, kw_only=True):

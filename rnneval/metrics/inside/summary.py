@@ -97,7 +97,7 @@ def summary(collected: Collected) -> StateSummary | None:
         participation_ratio=participation_ratio(matrix),
         speed=scalar["speed"] / sampled,
         drift=_drift(scalar, collected.longest) / norm if norm > 0 else 0.0,
-        every=collected.every,
+        every=collected.every if collected.every > 1 else None,
     )
 
 
