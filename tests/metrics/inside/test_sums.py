@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rnneval.metrics.inside import sums as module
 from rnneval.metrics.inside.covariance import Covariance, participation_ratio, twins
 from rnneval.metrics.inside.sums import PEAKS, SCALARS, Course, Where, row_sums, shift_of
 
@@ -32,6 +33,22 @@ def test_row_sums_are_those_of_each_row_alone(units, every):
         if n:
             np.testing.assert_allclose(sums.peaks[row], [norm.max(), -h.min(), h.max()], rtol=1e-6)
     assert sums.peaks.shape == (9, len(PEAKS))
+
+
+def test_neither_stretches_nor_the_order_in_memory_change_a_sum(monkeypatch):
+    states = np.random.default_rng(5).normal(size=(5, 40, 7)).astype("f4")
+    for row, at in enumerate((0, 17, 39, 20, 8)):  # the extremes of each row in another stretch
+        states[row, at] = (9 + row, -20 - row, *states[row, at, 2:])
+    where = Where(first=np.arange(5), counts=np.full(5, 40), since=np.zeros(5, int), every=3)
+    course = Course(states=states, before=states[:, 0])
+    whole = row_sums(course, where, shift_of(course), 0.97)
+    monkeypatch.setattr(module, "_CACHED", 1)
+    monkeypatch.setattr(module, "_BLOCK", 1)
+    turned = Course(states=np.ascontiguousarray(states.transpose(1, 0, 2)).transpose(1, 0, 2), before=states[:, 0])
+    parts = row_sums(turned, where, shift_of(course), 0.97)
+    np.testing.assert_allclose(parts.additive, whole.additive, rtol=1e-6, atol=1e-5)
+    np.testing.assert_array_equal(parts.peaks, whole.peaks)
+    np.testing.assert_array_equal(parts.peaks[:, 1:], [(20 + row, 9 + row) for row in range(5)])
 
 
 def test_the_variance_of_a_unit_that_hardly_moves_is_not_lost():
