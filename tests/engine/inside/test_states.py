@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.engine import arrangement
 from rnneval.engine.inside import states
 from rnneval.engine.inside.trace import trace
 from tests.engine.inside.oracle import courses, ids_of, summary_of
@@ -37,6 +38,21 @@ def test_each_statistic_agrees_with_a_float64_loop(model_of, tmp_path, name, str
     seen = courses(small, ids_of(text, LETTERS))
     assert list(run.states) == list(seen)
     for key, course in seen.items():
+        assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
+
+
+def test_rows_that_run_in_parts_are_each_in_their_place(model_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(arrangement, "rows_a_part", lambda _: 2)
+    monkeypatch.setattr(arrangement, "_abreast", lambda: 3)
+    divided = []
+    rows_of = states.StateWatch.rows
+    monkeypatch.setattr(
+        states.StateWatch, "rows", lambda self, *given: divided.append(len(given[1])) or rows_of(self, *given)
+    )
+    small, text = model_of("LSTM 7-5"), letters(tmp_path, 1_500)
+    run = rnneval.evaluate(small.lm, text, streams=7, check=False, segment=32)
+    assert divided[:3] == [2, 2, 3]
+    for key, course in courses(small, ids_of(text, LETTERS)).items():
         assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
 
 
