@@ -66,7 +66,7 @@ def evaluate(
         seed: Which row is audited.
         fit_on: Text on which baselines that learn are fitted (unigram).
         losses: Where to write one row a scored token, as Parquet.
-        states: Whether to sum up the states of every layer: up to a tenth of the time.
+        states: Whether to sum up the states of every layer: about a tenth of the time.
         check: Whether to look at the wiring first; a leak makes the run not valid.
         declare: What the author means on purpose, for the check: `causal=false`, `stateless=LAYER`, …
         progress: Called with tokens scored and tokens in all.
