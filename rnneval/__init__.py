@@ -25,7 +25,7 @@ _HOMES = {
     "lint": "rnneval.wiring.lint",
     "open": "rnneval.models",
     "read": "rnneval.recordfile",
-    "sweep": "rnneval.sweeps",
+    "sweep": "rnneval.sweeps.many",
     "trace": "rnneval.engine.inside.trace",
     "wrap": "rnneval.models",
 }

@@ -37,7 +37,7 @@ class Answer:
     record: str | None = None
     error: str = ""
     kind: str = ""
-    """The class of the error."""
+    """The rule by which the file was refused, else the class of the error."""
 
 
 def measure_one(order: Order) -> Answer:
@@ -46,7 +46,7 @@ def measure_one(order: Order) -> Answer:
         try:
             return Answer(record=encode(_measured(order)))
         except RnnevalError as error:
-            return Answer(error=str(error), kind=type(error).__name__)
+            return Answer(error=str(error), kind=error.rule or type(error).__name__)
         except MemoryError:
             return Answer(error="out of memory", kind="MemoryError")
         except Exception as error:

@@ -10,7 +10,7 @@ value, `NAME_low` and `NAME_high`. What is not there is null.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rnneval.errors import RecordError
@@ -22,7 +22,8 @@ from rnneval.sweeps.names import place_of
 SCHEMA = "rnneval.sweep/1"
 FILE = "sweep.parquet"
 RECORDS = "records"
-OK, NOT_VALID, FAILED = "ok", "not-valid", "failed"
+OK, NOT_VALID, FAILED = _STATUSES = "ok", "not-valid", "failed"
+_SCORES = ("bits_per_char", "cross_entropy")
 _WORDS = (
     "path", "run", "epoch", "step", "status", "rule", "error", "sha256", "format", "parameters", "record", "signature",
     "text_sha256", "vocabulary_sha256", "tokens", "total_nats", "seconds", "tokens_per_second", "warnings",
@@ -120,17 +121,48 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     if (table.schema.metadata or {}).get(b"rnneval.schema") != SCHEMA.encode():
         raise RecordError(f"{path}: not a table of rnneval sweep (schema {SCHEMA}): run the sweep again")
     rows: list[dict[str, Any]] = table.to_pylist()
+    if not all(map(_sound, rows)):
+        raise RecordError(f"{path}: rows that no sweep writes (path, status or record): run the sweep again")
     return rows
 
 
-def record_paths(folder: str | os.PathLike[str]) -> list[Path]:
-    """Give the run records of a sweep in the order of its table: of what failed there is none.
+def _sound(row: Mapping[str, Any]) -> bool:
+    """Whether a row names a checkpoint, a known status, and a record that lies among the others."""
+    record, status = row.get("record"), row.get("status")
+    inside = isinstance(record, str) and PurePosixPath(record).parts == (RECORDS, PurePosixPath(record).name)
+    whole = inside if status in {OK, NOT_VALID} else record is None and status == FAILED
+    return whole and isinstance(row.get("path"), str)
+
+
+def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Give the run records of a sweep by checkpoint, in the order of its table: of what failed there is none.
 
     Raises:
         RecordError: as `read_table`, or no checkpoint of the sweep has a record.
     """
     rows = read_table(folder)
-    found = [Path(folder) / row["record"] for row in rows if row.get("record") is not None]
+    found = {row["path"]: Path(folder) / row["record"] for row in rows if row.get("record") is not None}
     if not found:
         raise RecordError(f"{os.fspath(folder)}: a sweep whose {len(rows)} checkpoints all failed: no record to read")
     return found
+
+
+def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Order rows of the table by bits a character (else nats a token); then what is not valid, then what failed.
+
+    Example:
+        >>> good = [{"status": "ok", "cross_entropy": nats} for nats in (2.0, 1.5)]
+        >>> [row.get("cross_entropy") for row in best_first([{"status": "failed"}, *good])]
+        [1.5, 2.0, None]
+    """
+    score = next((name for name in _SCORES if any(row.get(name) is not None for row in rows)), _SCORES[0])
+    return sorted(rows, key=lambda row: _place(row, row.get(score)))
+
+
+def _place(row: Mapping[str, Any], score: float | None) -> tuple[int, float]:
+    known = score is not None and score == score  # noqa: PLR0124 - a missing one is NaN in pandas
+    status = row["status"]
+    return (
+        _STATUSES.index(status) if status in _STATUSES else len(_STATUSES),
+        score if known and score is not None else float("inf"),
+    )

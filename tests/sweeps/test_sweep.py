@@ -1,23 +1,36 @@
 """A folder becomes a table: what is measured, what is kept, what a bad file costs. The models and the answer in float64
-are those of the shelf; tasks run in this process, but for the kill tests."""
+are those of the shelf; tasks run in this process, but for the kill tests. What is kept does not depend on what is
+measured: where that is the question, records are made of numbers."""
 
+import json
 import pickle
 import shutil
 import zipfile
+from collections import deque
 from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec import structs
 
 import rnneval
 from rnneval.cli.main import run
-from rnneval.errors import RecordError, TextError, UsageError
-from rnneval.recordfile import read_run
+from rnneval.errors import CheckpointError, RecordError, TextError, UsageError
+from rnneval.files.identify import identify
+from rnneval.recordfile import encode, read_run
+from rnneval.records.run import Warning as RunWarning
 from rnneval.sweeps import many
+from rnneval.sweeps.measuring import Answer
 from rnneval.sweeps.pool import Done, WorkerDiedError
-from rnneval.sweeps.table import record_paths
+from rnneval.sweeps.table import records_of
+from tests.gates.synthetic import ar_losses, make_run
 from tests.sweeps.pools import Shuffled
+
+LOSSES = ar_losses(128)
 
 
 @pytest.fixture
@@ -33,12 +46,34 @@ def folder(shelf, tmp_path):
     return root
 
 
+class Quick(Shuffled):
+    """Looks at every file for real, and gives a good one a record as its own: of `.h5` files a worse one."""
+
+    def __init__(self):
+        super().__init__(2, seed=1)
+
+    def run(self, waiting):
+        tasks = deque(replace(task, call=self._measure) for task in waiting)
+        waiting.clear()
+        yield from super().run(tasks)
+
+    def _measure(self, order):
+        try:
+            identify(Path(order.path))
+        except CheckpointError as error:
+            return Answer(error=str(error), kind=error.rule)
+        record = make_run(LOSSES + 0.25 * order.path.endswith(".h5"))
+        checkpoint = structs.replace(record.checkpoint, path=order.shown, sha256=order.sha256)
+        warnings = (RunWarning(code="no-interval", message="a text without intervals"),)
+        return Answer(record=encode(structs.replace(record, checkpoint=checkpoint, warnings=warnings)))
+
+
 @pytest.fixture
 def sweep(folder, shelf, tmp_path):
     """Sweep the folder in this process; gives the sweep and how many checkpoints were measured."""
 
-    def sweep(**options):
-        pool = Shuffled(2, seed=1)
+    def sweep(*, real=False, **options):
+        pool = Shuffled(2, seed=1) if real else Quick()
         options = {"check": False, "states": False, **options}
         result = rnneval.sweep(
             folder, shelf.text, out=tmp_path / "out", pool_of=lambda *_: nullcontext(pool), **options
@@ -49,12 +84,12 @@ def sweep(folder, shelf, tmp_path):
 
 
 def test_a_row_and_a_record_a_checkpoint(sweep, shelf, tmp_path):
-    result, measured = sweep()
+    result, measured = sweep(real=True)
     assert (measured, result.kept) == (4, 0)
     frame = result.frame
     assert frame["path"].tolist() == ["ckpt_9.h5", "ckpt_10.keras", "lstm/epoch_3.keras", "step5.h5"]
     assert frame["status"].tolist() == ["ok", "ok", "failed", "failed"]
-    assert frame["rule"].tolist()[2:] == ["checkpoint", "checkpoint"]
+    assert frame["rule"].tolist()[2:] == ["interrupted-save", "pickle"]
     assert "an empty file; Keras leaves one where saving failed" in frame["error"].tolist()[2]
     assert "a pickle: reading one runs code" in frame["error"].tolist()[3]
     assert frame["epoch"].fillna(-1).tolist() == [9, 10, 3, -1]
@@ -66,7 +101,9 @@ def test_a_row_and_a_record_a_checkpoint(sweep, shelf, tmp_path):
         assert (row["sha256"], row["total_nats"]) == (record.checkpoint.sha256, record.total_nats)
         assert row["perplexity"] == record.scores["perplexity"].value
     assert pq.read_schema(tmp_path / "out" / "sweep.parquet").metadata[b"rnneval.schema"] == b"rnneval.sweep/1"
-    assert [path.name.split("-")[0] for path in record_paths(tmp_path / "out")] == ["ckpt_9.h5", "ckpt_10.keras"]
+    records = records_of(tmp_path / "out")
+    assert list(records) == ["ckpt_9.h5", "ckpt_10.keras"]
+    assert [path.name.split("-")[0] for path in records.values()] == list(records)
 
 
 def other_bytes(path):
@@ -115,7 +152,7 @@ def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path):
     assert {row.rule for row in result.rows} == {"worker-died"}
     assert "more memory than it may (--memory), or its content crashes a parser" in result.rows[0].error
     with pytest.raises(RecordError, match="4 checkpoints all failed"):
-        record_paths(tmp_path / "out")
+        records_of(tmp_path / "out")
 
 
 def test_a_model_that_leaks_is_not_valid_and_failed(shelf, tmp_path):
@@ -152,21 +189,55 @@ def test_usage(folder, shelf, tmp_path):
 
 
 def test_the_command(folder, shelf, monkeypatch, capsys, refused):
-    monkeypatch.setattr(many, "_dask", lambda *_: nullcontext(Shuffled(1, 0)))
+    monkeypatch.setattr(many, "_dask", lambda *_: nullcontext(Quick()))
     out = folder.parent / "out"
     arguments = ["sweep", str(folder), str(shelf.text), "--out", str(out), "--no-check", "--no-states"]
     assert run(arguments) == 1
     printed = capsys.readouterr().out
-    assert "failed: checkpoint" in printed
+    assert "failed: interrupted-save" in printed
     assert "4 checkpoints, 2 failed" in printed
     for name in ("lstm/epoch_3.keras", "step5.h5"):
         (folder / name).unlink()
     assert run([*arguments, "--format", "json"]) == 0
     assert '"path": "ckpt_9.h5", "run": "", "epoch": 9' in capsys.readouterr().out
-    assert run([*arguments, "--strict", "--quiet"]) == 1  # too little text for an interval: a warning
+    assert run([*arguments, "--strict", "--quiet"]) == 1  # every record has a warning
     assert capsys.readouterr() == ("", "")
-    assert run(["compare", str(out), "--format", "json"]) == 0
-    assert capsys.readouterr().out.count('"name": ') == 2
-    assert "no sweep.parquet in it" in refused("compare", folder)
     assert "--expect-sha256 is for one checkpoint" in refused(*arguments, "--expect-sha256", "0" * 64)
     assert "--memory is for processes" in refused("evaluate", shelf / "flat.keras", shelf.text, "--memory", "2GB")
+
+
+def test_the_folder_is_taken_by_compare_report_and_plot(sweep, folder, tmp_path, capsys, refused):
+    first, _ = sweep()
+    out = str(tmp_path / "out")
+    assert run(["compare", out, "--format", "json"]) == 0
+    ranked = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in ranked["rows"]] == ["ckpt_10.keras", "ckpt_9.h5"]
+    assert run(["report", out, "--format", "json"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    best = next(row.record for row in first.rows if row.name == "ckpt_10.keras")
+    assert page["records"] == [f"{out}/sweep.parquet", f"{out}/{best}"]
+    assert [part["anchor"] for part in page["sections"]][:2] == ["checkpoints", "numbers"]
+    assert run(["plot", out, "--out", str(tmp_path / "curve.svg")]) == 0
+    assert "ckpt_10.keras is best, at epoch 10" in capsys.readouterr().out
+    assert "no sweep.parquet in it" in refused("compare", folder)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"record": "records/../../run.json"},
+        {"record": "/etc/hostname"},
+        {"record": None},
+        {"status": "good"},
+        {"path": None},
+    ],
+)
+def test_a_table_that_no_sweep_wrote_is_refused(sweep, tmp_path, refused, wrong):
+    sweep()
+    path = tmp_path / "out" / "sweep.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[1] |= wrong
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    for command in (["compare", path.parent], ["report", path.parent, "--format", "json"]):
+        assert "rows that no sweep writes" in refused(*command)

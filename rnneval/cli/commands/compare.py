@@ -1,5 +1,6 @@
 """`rnneval compare RECORD RECORD…`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,10 +51,9 @@ def command(
     """
     from rnneval.gates.ranking import rank
 
-    records = _expanded(records)
-    runs = _read(records)
-    scored = _scored_text(text, records[-1]) if text else None
-    ranking = rank(runs, metric=metric, blocks=blocks, text=scored)
+    places = _places(records)
+    scored = _scored_text(text, places[-1].path) if text else None
+    ranking = rank(_read(places), metric=metric, blocks=blocks, text=scored)
     encoded = _encoded(ranking)
     if out is not None:
         _write(out, encoded)
@@ -66,21 +66,34 @@ def command(
     return 0
 
 
-def _expanded(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Put the records of a sweep in the place of its folder."""
-    if not any(Path(path).is_dir() for path in paths):
-        return paths
-    from rnneval.sweeps.table import record_paths
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a record lies, and what its run is called."""
 
-    found = ([str(record) for record in record_paths(path)] if Path(path).is_dir() else [path] for path in paths)
-    return tuple(record for records in found for record in records)
+    name: str
+    path: str
 
 
-def _read(paths: tuple[str, ...]) -> "list[Named]":
+def _places(paths: tuple[str, ...]) -> list[_Place]:
+    """Find the records; the folder of a sweep stands for its checkpoints, each called by its path in the swept one."""
+    folders = [path for path in paths if Path(path).is_dir()]
+    found: list[_Place] = []
+    for path in paths:
+        if path not in folders:
+            found.append(_Place(name=path, path=path))
+            continue
+        from rnneval.sweeps.table import records_of
+
+        inside = "" if len(folders) == 1 else f"{path.rstrip('/')}/"
+        found += [_Place(name=inside + name, path=str(record)) for name, record in records_of(path).items()]
+    return found
+
+
+def _read(places: list[_Place]) -> "list[Named]":
     from rnneval.gates.sides import Named
     from rnneval.recordfile import read_run
 
-    return [Named(name=path, record=read_run(path)) for path in paths]
+    return [Named(name=place.name, record=read_run(place.path)) for place in places]
 
 
 def _scored_text(paths: tuple[str, ...], record: str) -> str:

@@ -46,7 +46,7 @@ def command(
     """Make one self-contained HTML page of any mix of records.
 
     RECORD is what another command wrote (run, wiring, gate, compare, gradients, open; JSON), a table (trace, losses, a
-    history; Parquet), or a folder of them. The page loads nothing and runs nothing.
+    history; Parquet), the folder of a sweep, or one of records. The page loads nothing and runs nothing.
     """
     require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
     require_place(out)
@@ -66,13 +66,16 @@ def command(
 
 
 def _given(path: Path) -> "Iterator[Given]":
-    """Read a record; a folder stands for all that lie in it, but for a history, which is one table.
+    """Read a record; a folder stands for all that lie in it, but for a history, which is one table, and a sweep.
 
     A folder may hold other JSON (a vocabulary, settings): what does not say that it is a record is passed over, and
     named on standard error. What says so and is broken is refused there, too.
     """
     if not path.is_dir() or _is_history(path):
         yield _read(path)
+        return
+    if _is_sweep(path):
+        yield from _of_sweep(path)
         return
     inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
     found = [each for each in inside if each.suffix != ".json" or _says_record(each)]
@@ -86,6 +89,21 @@ def _given(path: Path) -> "Iterator[Given]":
 
 def _is_history(path: Path) -> bool:
     return path.is_dir() and any(path.glob("part-*.parquet"))
+
+
+def _is_sweep(path: Path) -> bool:
+    from rnneval.sweeps.table import FILE
+
+    return (path / FILE).is_file()
+
+
+def _of_sweep(path: Path) -> "Iterator[Given]":
+    """Give the table of a sweep, and the record of its best checkpoint; what else lies there is passed over."""
+    from rnneval.sweeps.table import FILE, OK, best_first, read_table
+
+    yield _read(path / FILE)
+    best = best_first(read_table(path))[:1]
+    yield from (_read(path / row["record"]) for row in best if row["status"] == OK)
 
 
 def _says_record(path: Path) -> bool:

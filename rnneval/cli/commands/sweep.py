@@ -17,7 +17,7 @@ from rnneval.cli.options import (
 from rnneval.cli.terminal import chatter_held, progress_bar
 
 if TYPE_CHECKING:
-    from rnneval.sweeps import Sweep
+    from rnneval.sweeps.many import Sweep
 
 EXIT_FAILED = 1
 
@@ -69,7 +69,7 @@ def command(
     require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
     how = {name: value for name, value in opening.unread().items() if name != "expect_sha256"}
     with chatter_held(), progress_bar("sweeping", quiet=quiet, unit="checkpoints") as progress:
-        from rnneval.sweeps import sweep
+        from rnneval.sweeps.many import sweep
 
         result = sweep(
             folder,

@@ -9,10 +9,11 @@ from typing import Any
 from rnneval.errors import RecordError, UsageError
 from rnneval.recordfile import Record, read, read_table
 from rnneval.records._base import Shown
+from rnneval.sweeps import table as sweeps
 
 TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
-SWEEP = "rnneval.sweep/1"
+SWEEP = sweeps.SCHEMA
 # A frame that comes without a file's metadata is told by its columns.
 _COLUMNS = {
     TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},
@@ -41,12 +42,14 @@ Source = Record | Table
 
 
 def load(path: str | os.PathLike[str]) -> Source:
-    """Read a record (JSON), or a table (Parquet: one file, or a history's folder).
+    """Read a record (JSON), or a table (Parquet: one file, a history's folder, or the folder of a sweep's results).
 
     Raises:
         RecordError: it is missing, unreadable, or not one of rnneval's.
     """
     place = Path(path)
+    if (place / sweeps.FILE).is_file():
+        place = place / sweeps.FILE
     return _table(place) if place.is_dir() or place.suffix == ".parquet" else read(place)
 
 

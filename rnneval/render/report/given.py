@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rnneval.gates.ranking import Ranking
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
+from rnneval.sweeps.table import SCHEMA
 
 if TYPE_CHECKING:
     from rnneval.render.figures import Figure
@@ -31,6 +32,12 @@ class Given:
         from rnneval.render.figures import figures_of
 
         return tuple(figures_of(self.record))
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of a table: its rows, what is missing as None."""
+        frame = self.record.frame
+        return list(frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
     @property
     def label(self) -> str:
@@ -89,6 +96,11 @@ def gates(given: Iterable[Given]) -> list[tuple[Given, Gate]]:
 def rankings(given: Iterable[Given]) -> list[tuple[Given, Ranking]]:
     """Give what `rnneval compare` wrote."""
     return of_kind(given, Ranking)
+
+
+def sweeps(given: Iterable[Given]) -> list[Given]:
+    """Give the tables of sweeps."""
+    return [each for each in given if getattr(each.record, "schema", None) == SCHEMA]
 
 
 def subjects(given: Sequence[Given]) -> tuple[Subject, ...]:

@@ -8,8 +8,9 @@ from types import ModuleType
 from rnneval._version import __version__
 from rnneval.render.report import sections
 from rnneval.render.report.blocks import Page
-from rnneval.render.report.given import Given, subjects
+from rnneval.render.report.given import Given, subjects, sweeps
 from rnneval.render.report.verdict import claims_of
+from rnneval.render.words import counted
 
 _NAMED = 3
 
@@ -42,6 +43,8 @@ def all_sections() -> tuple[ModuleType, ...]:
 
 
 def _title(given: Sequence[Given]) -> str:
+    if found := sweeps(given):
+        return counted(sum(len(each.record.frame) for each in found), "checkpoint")
     names = [model.name for model in subjects(given)] or [each.label for each in given]
     if len(names) > _NAMED:
         return f"{len(names)} models"

@@ -8,16 +8,19 @@ from rnneval.records import Gate, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
 from rnneval.render.report.blocks import Claim, Kind
-from rnneval.render.report.given import Given, Subject, gates, is_told, subjects, wirings
+from rnneval.render.report.given import Given, Subject, gates, is_told, subjects, sweeps, wirings
 from rnneval.render.report.words import KINDS, first_sentence, tokens_of
+from rnneval.render.words import counted
+from rnneval.sweeps.table import OK, best_first
 
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
+_NAMED = 3
 
 
 def claims_of(given: Sequence[Given]) -> tuple[Claim, ...]:
     """Give every claim, the worst first; wiring before numbers, numbers before comparisons."""
     models = subjects(given)
-    found = [*_of_wirings(given, models), *_of_models(models), *_of_gates(given)]
+    found = [*_of_wirings(given, models), *_of_sweeps(given), *_of_models(models), *_of_gates(given)]
     if not found:
         found.append(Claim(kind="note", sentence=_nothing_judged(given), anchor="made"))
     return tuple(sorted(found, key=lambda claim: _ORDER.index(claim.kind)))
@@ -83,6 +86,19 @@ def _how_good(run: Run) -> str:
         return f"a prediction costs it {run.scores['cross_entropy'].value:.3g} nats"
     choices = f"it hesitates as between {run.scores['perplexity'].value:.3g} equally likely {tokens_of(run)}"
     return f"{choices} each time; guessing would be {run.vocabulary.size:,}"
+
+
+def _of_sweeps(given: Sequence[Given]) -> Iterator[Claim]:
+    for each in sweeps(given):
+        rows = best_first(each.rows)
+        without = [str(row["path"]) for row in rows if row["status"] != OK]
+        if without:
+            named = f"{', '.join(without[:_NAMED])}{', …' if len(without) > _NAMED else ''}"
+            sentence = f"{len(without)} of {counted(len(rows), 'checkpoint')} failed or are not valid: {named}."
+            yield Claim(kind="fail", sentence=sentence, anchor="checkpoints")
+        for curve in each.figures:
+            sentence = f"Of {counted(len(rows), 'checkpoint')}, {curve.title}."
+            yield Claim(kind="pass", sentence=sentence, anchor="checkpoints")
 
 
 def _of_gates(given: Sequence[Given]) -> Iterator[Claim]:

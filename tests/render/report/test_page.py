@@ -263,7 +263,7 @@ def test_anchors_are_distinct_and_verdicts_lead_somewhere():
 
 def test_the_sections_are_the_files_of_the_folder_in_their_order():
     names = [module.__name__.rpartition(".")[2] for module in all_sections()]
-    assert names == ["wiring", "numbers", "baselines", "inside", "comparisons", "warnings", "made"]
+    assert names == ["wiring", "checkpoints", "numbers", "baselines", "inside", "comparisons", "warnings", "made"]
 
 
 def test_sections_are_pure(monkeypatch):

@@ -7,7 +7,7 @@ from rnneval.records.gradients import Gradients
 from rnneval.records.run import ContextCurve, Run
 from rnneval.render.report.anchors import anchor
 from rnneval.render.report.blocks import Block, Cell, Fold, Found, Part, Section, Table
-from rnneval.render.report.given import Given, Subject, checkpoint_hash, subjects
+from rnneval.render.report.given import Given, Subject, checkpoint_hash, subjects, sweeps
 from rnneval.render.report.pictures import OF_BASELINES, OF_NUMBERS, is_table, pictures
 from rnneval.render.report.words import KINDS, rule_text
 from rnneval.render.run_table import figure
@@ -20,8 +20,11 @@ _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 def section(given: Sequence[Given]) -> Section | None:
     """A part for each model, and one for each table that belongs to none of them."""
     parts = [_of_model(number, model) for number, model in enumerate(subjects(given))]
+    told = sweeps(given)
     parts += [
-        _of_table(number, each) for number, each in enumerate(given) if is_table(each) and not checkpoint_hash(each)
+        _of_table(number, each)
+        for number, each in enumerate(given)
+        if is_table(each) and not checkpoint_hash(each) and each not in told
     ]
     shown = tuple(part for part in parts if part.blocks)
     if not shown:

@@ -19,7 +19,7 @@ from rnneval.render.report.blocks import (
     Section,
     Table,
 )
-from rnneval.render.report.given import Given, Subject, subjects
+from rnneval.render.report.given import Given, Subject, subjects, sweeps
 from rnneval.render.report.pictures import OF_NUMBERS, pictures
 from rnneval.render.report.words import interval, meaning, tokens_of
 from rnneval.render.run_table import describe, figure
@@ -46,7 +46,8 @@ def section(given: Sequence[Given]) -> Section | None:
     found = [(model, run) for model in subjects(given) for run in model.scored]
     if not found:
         return None
-    parts = [_part(number, model, run, alone=len(found) == 1) for number, (model, run) in enumerate(found)]
+    alone = len(found) == 1 and not sweeps(given)
+    parts = [_part(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
     blocks: list[Block] = list(_overview(found)) if len(found) > 1 else []
     if len(found) > _WHOLE_RUNS:
         blocks += [Fold(title=part.title, blocks=part.blocks) for part in parts]
