@@ -5,6 +5,7 @@ The oracle is the evaluation by one row in one process, whose own oracle is a fl
 
 import json
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,6 +104,20 @@ def test_a_state_that_is_reset(saved, text):
     np.testing.assert_allclose(nats, expected, atol=1e-5)
     assert other.signature == run.signature
     assert "state:reset-900" in run.signature
+
+
+def test_a_window_model(text, tmp_path):
+    """Its state is the last five ids: chunks but the first are mended by these, and the first tokens stay unscored."""
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Embedding(len(LETTERS), 4), keras.layers.GRU(3), keras.layers.Dense(len(LETTERS))]
+    keras.Sequential([keras.Input((6,)), *layers]).save(tmp_path / "window.keras")
+    (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
+    run, expected = alone(tmp_path / "window.keras", text)
+    other, nats, ran = spread(tmp_path / "window.keras", text, streams=3)
+    assert "state:window-6" in other.signature
+    assert (other.signature, other.tokens) == (run.signature, run.tokens)
+    np.testing.assert_allclose(nats, expected, atol=1e-5)
+    assert ran.count("read_chunk") == other.streams.chunks > 4
 
 
 def test_that_states_are_not_summed_up_is_said(saved, text):
