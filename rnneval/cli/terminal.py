@@ -116,9 +116,14 @@ def _bar(what: str, unit: str) -> Iterator[Progress]:
 
         def show(done: int, total: int) -> None:
             rate = bar.tasks[task].speed
-            bar.update(task, completed=done, total=total, speed=f"{rate:,.0f} {unit}/s" if rate else "")
+            bar.update(task, completed=done, total=total, speed=f"{_rate(rate)} {unit}/s" if rate else "")
 
         yield show
+
+
+def _rate(each_second: float) -> str:
+    """Write a speed: whole numbers, but where these would say 0 checkpoints a second."""
+    return f"{each_second:,.0f}" if each_second >= 10 else f"{each_second:.2g}"
 
 
 def silence_warnings() -> None:

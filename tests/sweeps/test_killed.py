@@ -1,4 +1,4 @@
-"""The whole command in processes of its own: a checkpoint that kills whoever opens it, and a sweep that is killed."""
+"""The whole command in processes of its own: a deadly checkpoint, a sweep that is killed, a reading interrupted."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 import pandas as pd
+import psutil
 import pytest
 
 from tests.shelf import code_of
@@ -81,3 +82,47 @@ def test_killed_and_resumed_with_a_checkpoint_that_kills_its_reader(begin, tmp_p
     assert rows["deadly.keras"]["rule"] == "worker-died"
     assert len({rows[f"ckpt_{k}.keras"]["total_nats"] for k in (1, 2, 3)}) == 1
     assert pd.read_parquet(tmp_path / "out" / "sweep.parquet")["path"].tolist() == list(rows)
+
+
+def living(session):
+    """Processes of a session that are more than a name."""
+    found = [process for process in psutil.process_iter(["status"]) if process.info["status"] != psutil.STATUS_ZOMBIE]
+    return [process for process in found if sid_of(process.pid) == session]
+
+
+def sid_of(pid):
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+@pytest.fixture
+def interruptible():
+    """A shell that starts tests in the background has them ignore SIGINT, and what they start would ignore it, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_ends_every_worker_and_leaves_no_file(shelf, tmp_path):
+    """As a terminal does it: the signal reaches all processes of the group at once."""
+    text, out = tmp_path / "long.txt", tmp_path / "out"
+    text.write_text("abcd efgh\n" * 1_000_000)
+    out.mkdir()
+    arguments = ["evaluate", shelf / "flat.keras", text, "--jobs", "2", "--no-check", "--no-states"]
+    arguments += ["--out", out / "run.json", "--losses", out / "losses.parquet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rnneval", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())}, start_new_session=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and len(living(process.pid)) < 4:  # the command, what watches the workers, two workers
+        time.sleep(0.1)
+    time.sleep(5)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, said = process.communicate(timeout=120)
+    assert (process.returncode, printed, said.strip()) == (130, "", "rnneval: interrupted")
+    assert list(out.iterdir()) == []
+    assert living(process.pid) == []
