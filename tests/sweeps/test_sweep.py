@@ -133,6 +133,7 @@ def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
         assert result.frame["status"].tolist().count("failed") == 2, result.frame["error"].tolist()
     result, measured = sweep(part=":200")  # another text
     assert (measured, result.kept) == (5, 0)
+    assert sweep(state="reset", segment=50)[1] == 5  # the same text, read in another way
     assert sweep()[0].kept == 3  # the records of the first one are still there
 
 
