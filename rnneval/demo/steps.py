@@ -23,7 +23,7 @@ from rnneval.models import RecurrentLM
 from rnneval.models import open as open_checkpoint
 from rnneval.models.builder import build
 from rnneval.recordfile import read, write, write_text
-from rnneval.records import Run
+from rnneval.records import Run, Wiring
 from rnneval.render.figures import load
 from rnneval.render.report import Given, draw, html_of, page_of
 
@@ -73,14 +73,16 @@ class _Doing:
 
     def evaluating(self, name: str, told: Progress | None) -> None:
         """Measure the saved weights on the rest of the text."""
-        out = self._files.run(name)
-        command = self._command("evaluate", name, "--out", str(out))
-        write(evaluate(self._open(name), self._files.text, part=self._part, progress=told, command=command), out)
+        out, wiring = self._files.run(name), read(self._files.wiring(name))
+        known = isinstance(wiring, Wiring) and wiring.verdict == "pass"  # then it need not be checked again
+        command = self._command("evaluate", name, *(["--no-check"] if known else []), "--out", str(out))
+        lm, text = self._open(name), self._files.text
+        write(evaluate(lm, text, part=self._part, check=not known, progress=told, command=command), out)
 
     def tracing(self, name: str, told: Progress | None) -> None:
         """Look at the states along the same text, and at the loss by length of context."""
         out, record = self._files.states(name), self._files.inside(name)
-        wanted = ["--context"] if self._recipe.context else []
+        wanted = ["--no-check", *(["--context"] if self._recipe.context else [])]  # it has been checked by now
         command = self._command("trace", name, *wanted, "--truncation", str(self._recipe.segment))
         command = [*command, "--out", str(out), "--record", str(record)]
         run = trace(
@@ -88,6 +90,7 @@ class _Doing:
             self._files.text,
             part=self._part,
             out=out,
+            check=False,
             context=self._recipe.context,
             truncation=self._recipe.segment,
             progress=told,
@@ -98,14 +101,19 @@ class _Doing:
     def gradients(self, name: str, told: Progress | None) -> None:
         """Look at the gradients of the loss, by layer and back through time."""
         out = self._files.gradients(name)
-        reach = ["--truncation", str(self._recipe.segment), "--anchors", str(self._recipe.anchors)]
+        recipe = self._recipe
+        reach = ["--truncation", str(recipe.segment), "--lags", str(recipe.lags), "--anchors", str(recipe.anchors)]
+        reach += ["--segments", str(recipe.segments), "--no-check"]
         command = self._command("gradients", name, *reach, "--out", str(out))
         found = gradients(
             self._open(name),
             self._files.text,
             part=self._part,
-            truncation=self._recipe.segment,
-            anchors=self._recipe.anchors,
+            check=False,
+            truncation=recipe.segment,
+            lags=recipe.lags,
+            segments=recipe.segments,
+            anchors=recipe.anchors,
             progress=told,
             command=command,
         )

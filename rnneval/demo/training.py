@@ -30,6 +30,10 @@ class Recipe:
     """Whether to look at the loss by length of context."""
     anchors: int = 64
     """For how many tokens the gradient is followed back through time."""
+    lags: int = 200
+    """How far back."""
+    segments: int = 32
+    """Over how many segments the gradients of the weights are averaged."""
     learning_rate: float = 4e-3
     seed: int = 0
 
@@ -40,7 +44,11 @@ class Recipe:
 
 def recipe_for(*, seed: int, quick: bool) -> Recipe:
     """Give the demo's recipe; quick, it trains for seconds only."""
-    return Recipe(seed=seed, steps=40, rows=16, trained=95, context=False, anchors=16) if quick else Recipe(seed=seed)
+    return (
+        Recipe(seed=seed, steps=12, rows=16, trained=99, context=False, anchors=16, lags=64, segments=8)
+        if quick
+        else Recipe(seed=seed)
+    )
 
 
 def train(
