@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rnneval.cli.options import F, grouped, require
+from rnneval.cli.options import KERNEL, WIRING_FIRST, F, grouped, require, rows_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class InsideChoices:
         """
         return {
             "thresholds": parse_thresholds(self.threshold),
-            "streams": int(self.streams) if self.streams.isdecimal() else self.streams,
+            "streams": rows_of(self.streams),
             "kernel": self.kernel,
             "tolerance": self.tolerance,
             "seed": self.seed,
@@ -43,22 +43,10 @@ _INSIDE = (
         "--threshold", multiple=True, metavar="RULE=VALUE", help="Another threshold of a finding; see explain."
     ),
     click.option("--streams", default="auto", show_default=True, metavar="N|auto", help="Rows side by side."),
-    click.option(
-        "--kernel",
-        type=click.Choice(["auto", "hoisted", "layers"]),
-        default="auto",
-        show_default=True,
-        help="What runs the recurrent layers; layers: the model's own code.",
-    ),
+    KERNEL,
     click.option("--tolerance", default=1e-5, show_default=True, help="When two states count as equal."),
     click.option("--seed", default=0, show_default=True, help="Which row is audited, and where is looked closer."),
-    click.option("--no-check", is_flag=True, help="Do not look at the wiring first."),
-    click.option(
-        "--declare",
-        multiple=True,
-        metavar="causal=false|stateless=LAYER|…",
-        help="What you mean on purpose, for the check.",
-    ),
+    *WIRING_FIRST,
 )
 
 

@@ -63,6 +63,10 @@ class CheckpointOptions:
             "weight_map": self.weight_map,
         }
 
+    def for_workers(self) -> dict[str, Any]:
+        """Give them for processes that open a checkpoint whose hash is known: it need not be expected again."""
+        return {name: value for name, value in self.unread().items() if name != "expect_sha256"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextChoices:
@@ -102,7 +106,7 @@ class MeasureOptions:
             "state": self.state,
             "segment": self.segment,
             "pad": self.pad,
-            "streams": int(self.streams) if self.streams.isdecimal() else self.streams,
+            "streams": rows_of(self.streams),
             "kernel": self.kernel,
             "tolerance": self.tolerance,
             "seed": self.seed,
@@ -111,6 +115,11 @@ class MeasureOptions:
             "check": not self.no_check,
             "declare": self.declare,
         }
+
+
+def rows_of(streams: str) -> int | str:
+    """Read `--streams`: a number of rows; what else it may be is the engine's to say."""
+    return int(streams) if streams.isdecimal() else streams
 
 
 _CHECKPOINT = (
@@ -183,6 +192,23 @@ _TEXT = (
     ),
 )
 
+# Of every command that runs a model along a text.
+KERNEL = click.option(
+    "--kernel",
+    type=click.Choice(["auto", "hoisted", "layers"]),
+    default="auto",
+    show_default=True,
+    help="What runs the recurrent layers; layers: the model's own code, slower.",
+)
+WIRING_FIRST = (
+    click.option("--no-check", is_flag=True, help="Do not look at the wiring first."),
+    click.option(
+        "--declare",
+        multiple=True,
+        metavar="causal=false|stateless=LAYER|…",
+        help="What you mean on purpose, for the check.",
+    ),
+)
 _MEASURE = (
     click.option(
         "--state",
@@ -198,26 +224,14 @@ _MEASURE = (
     click.option(
         "--streams", default="auto", show_default=True, metavar="N|auto", help="Rows side by side; changes no result."
     ),
-    click.option(
-        "--kernel",
-        type=click.Choice(["auto", "hoisted", "layers"]),
-        default="auto",
-        show_default=True,
-        help="What runs the recurrent layers; layers: the model's own code, slower.",
-    ),
+    KERNEL,
     click.option(
         "--tolerance", default=1e-5, show_default=True, help="When two states count as equal; 0: to the last digit."
     ),
     click.option("--seed", default=0, show_default=True, help="Which row is audited."),
     click.option("--fit-on", multiple=True, metavar="TEXT", help="Training text, on which baselines are fitted."),
     click.option("--no-states", is_flag=True, help="Do not sum up the states of the layers."),
-    click.option("--no-check", is_flag=True, help="Do not look at the wiring first."),
-    click.option(
-        "--declare",
-        multiple=True,
-        metavar="causal=false|stateless=LAYER|…",
-        help="What you mean on purpose, for the check.",
-    ),
+    *WIRING_FIRST,
 )
 
 

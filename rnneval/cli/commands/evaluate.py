@@ -98,9 +98,8 @@ def _reader(
     from rnneval.sweeps.opening import Opening
     from rnneval.sweeps.spread import workers_reading
 
-    how = {name: value for name, value in opening.unread().items() if name != "expect_sha256"}
     workers = Workers(jobs=jobs, scheduler=scheduler, memory=memory)
-    return workers_reading(checkpoint, Opening.of(**how), workers)
+    return workers_reading(checkpoint, Opening.of(**opening.for_workers()), workers)
 
 
 def show(run: "Run", form: str) -> None:

@@ -67,7 +67,6 @@ def command(
     What was finished before is not done again. A file that cannot be measured is a row that says why.
     """
     require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
-    how = {name: value for name, value in opening.unread().items() if name != "expect_sha256"}
     with chatter_held(), progress_bar("sweeping", quiet=quiet, unit="checkpoints") as progress:
         from rnneval.sweeps.many import sweep
 
@@ -78,7 +77,7 @@ def command(
             jobs=jobs,
             scheduler=scheduler,
             memory=memory,
-            opening=how,
+            opening=opening.for_workers(),
             progress=progress,
             command=["rnneval", *sys.argv[1:]],
             **reading.as_arguments(),
