@@ -266,6 +266,14 @@ def grouped(command: F, options: Sequence[Callable[[Any], Any]], value: type, ar
     return wrapped  # type: ignore[no-any-return]
 
 
+def format_option(*formats: str) -> Callable[[F], F]:
+    """Add --format; the first is the default."""
+    choice = click.Choice(formats)
+    return click.option(
+        "--format", "form", type=choice, default=formats[0], show_default=True, help="Of what is printed."
+    )
+
+
 def output_options(*formats: str) -> Callable[[F], F]:
     """Add --format (the first is the default), --out and --quiet."""
 
@@ -273,14 +281,7 @@ def output_options(*formats: str) -> Callable[[F], F]:
         for option in (
             click.option("--quiet", "-q", is_flag=True, help="No progress and no table."),
             click.option("--out", metavar="FILE", help="Also write the record there, whole or not at all."),
-            click.option(
-                "--format",
-                "form",
-                type=click.Choice(formats),
-                default=formats[0],
-                show_default=True,
-                help="Of what is printed.",
-            ),
+            format_option(*formats),
         ):
             command = option(command)
         return command

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli.options import format_option
+
 if TYPE_CHECKING:
     from rnneval.gates import Named, Ranking
 
@@ -24,14 +26,7 @@ if TYPE_CHECKING:
     help="How many blocks to name in which the last record differs most from the first.",
 )
 @click.option("--text", multiple=True, metavar="TEXT", help="The text that was scored: shows those blocks in it.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Of what is printed.",
-)
+@format_option("table", "json")
 @click.option("--out", metavar="FILE", help="Also write it there as JSON, whole or not at all.")
 @click.option("--quiet", "-q", is_flag=True, help="No table.")
 def command(

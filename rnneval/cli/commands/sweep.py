@@ -10,6 +10,7 @@ from rnneval.cli.options import (
     MeasureOptions,
     TextChoices,
     checkpoint_options,
+    format_option,
     measure_options,
     require,
     text_options,
@@ -29,14 +30,7 @@ EXIT_FAILED = 1
 @click.argument("folder")
 @click.argument("text", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="FOLDER", help="Where the table and the records go; made if need be.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Of what is printed.",
-)
+@format_option("table", "json")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no table.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes on this machine. [default: one a core]"

@@ -9,6 +9,7 @@ from rnneval.cli.options import (
     CheckpointOptions,
     TextChoices,
     checkpoint_options,
+    format_option,
     require_place,
     text_options,
 )
@@ -24,14 +25,7 @@ EXIT_NOT_VALID = 1
 )
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Of what is printed.",
-)
+@format_option("table", "json")
 @click.option("--out", metavar="FILE.parquet", help="Write every slot and gate at the stride there, tidy.")
 @click.option("--record", metavar="RUN.json", help="Write the run record there.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no table.")
