@@ -17,7 +17,7 @@ from rnneval.models.hoisted import Hoisting, why_own
 from rnneval.models.lm import RecurrentLM
 
 KERNELS = ("auto", "hoisted", "layers")
-_ROWS_A_PART = ((256, 32), (700, 64), (None, 128))
+_ROWS_A_PART = ((700, 32), (None, 64))
 """Units of the widest layer, and the fewest rows of a part: the products of wide layers want many rows."""
 _MOST_PARTS = 4
 
@@ -89,7 +89,7 @@ def rows_a_part(units: int) -> int:
 
     Example:
         >>> [rows_a_part(units) for units in (128, 650, 1024)]
-        [32, 64, 128]
+        [32, 32, 64]
     """
     return next(rows for most, rows in _ROWS_A_PART if most is None or units <= most)
 

@@ -7,11 +7,11 @@ import numpy as np
 from rnneval.engine.states import Vectors
 
 _BYTES = 32 << 20
-_FEWEST, _MOST = 8, 16  # so many first boundaries of each row are kept at least and at most, whatever a state weighs
+_FEWEST, _MOST = 8, 32  # so many first boundaries of each row are kept at least and at most, whatever a state weighs
 
 
 class Boundaries:
-    """The first boundaries of each span, and beyond them pairs of neighbours at every power of two.
+    """The first boundaries of each span, and beyond them pairs of neighbours at every 2ⁿ and 3 · 2ⁿ.
 
     Memory is bounded: what is kept grows with the logarithm of a span's length only. A row that agrees at a boundary
     which is not kept is found out at the next pair, so that it repeats more and is right all the same.
@@ -50,13 +50,15 @@ class Boundaries:
         before = boundary - 1
         if self.keeps(before):
             return before
-        power = 1 << (before.bit_length() - 1)  # between pairs: the second of the pair at the power of two below
-        return max(self._first, power + 1)
+        return max(self._first, _mark(before) + 1)  # between pairs: the second of the pair below
 
     def keeps(self, boundary: int) -> bool:
         """Whether the state at a boundary is kept."""
-        return boundary <= self._first or _is_power(boundary) or _is_power(boundary - 1)
+        return boundary <= self._first or boundary - _mark(boundary) <= 1
 
 
-def _is_power(number: int) -> bool:
-    return number > 0 and number & (number - 1) == 0
+def _mark(boundary: int) -> int:
+    """Give the last 2ⁿ or 3 · 2ⁿ up to a boundary of at least 1."""
+    power = 1 << (boundary.bit_length() - 1)
+    half_more = power + power // 2
+    return half_more if boundary >= half_more else power

@@ -116,7 +116,7 @@ def _read_alone(
     watch: Watch | None,
 ) -> Read:
     spans = stateful.spans(text)
-    shape = shape_for(spans, lm.width, rows=how.rows(lm, spans), segment=stateful.step)
+    shape = shape_for(spans, lm.width, rows=how.rows(lm, spans.predictions), segment=stateful.step)
     stitch = stitch_of(spans, shape, seed=how.seed) if stateful.state == "carry" else Stitch(spans=spans, audited=None)
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     arrangement = arranged(lm, how.kernel)

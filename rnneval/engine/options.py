@@ -77,8 +77,12 @@ class Streaming:
         if not 0 <= self.tolerance <= 1:
             raise UsageError(f"--tolerance {self.tolerance} is not allowed: give 0 for equality, or up to 1")
 
-    def rows(self, lm: RecurrentLM, spans: Spans) -> int:
+    def rows(self, lm: RecurrentLM, predictions: int) -> int:
         """Rows side by side: one where the model's rows cannot start at different times."""
         if not lm.mixable:
             return 1
-        return automatic_rows(spans.predictions) if isinstance(self.streams, str) else self.streams
+        if isinstance(self.streams, int):
+            return self.streams
+        return automatic_rows(
+            predictions, memory_cells=any(slot.split(".")[-1] == "c" for unit in lm.units for slot in unit.slots)
+        )

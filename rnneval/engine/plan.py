@@ -91,18 +91,21 @@ def cut_spans(spans: Spans, length: int) -> Spans:
     return Spans(starts=starts, stops=stops, previous=np.where(within > 0, np.arange(len(starts)) - 1, -1))
 
 
-def automatic_rows(predictions: int) -> int:
+def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
     """Choose how many rows a text of so many predictions is read in.
 
-    More rows make each step cheaper a token, and repeat more tokens (rows × forgetting length). With the cost
-    (N + 300 B)(1 + 30 / B), whose 300 tokens and 30 rows were measured on models of 128 to 1,024 units, the best B is
-    √(N / 10); the power of two below it, at most 256.
+    More rows make each step cheaper a token, and repeat more tokens (rows × forgetting length). The cost is
+    (N + F · B)(1 + b / B), so the best B is √(N · b / F); the power of two below it, at most 256. Measured on models of
+    128 to 1,024 units (docs/speed.md): GRUs forget within F = 300 tokens and a row costs b = 30 rows' overhead; LSTMs,
+    which have memory cells, within 300 to 1,300, and their steps gain little from more rows: F = 600, b = 10.
 
     Example:
         >>> [automatic_rows(n) for n in (100, 5_000, 111_539, 1_000_000, 10**8)]
         [1, 16, 64, 256, 256]
+        >>> [automatic_rows(n, memory_cells=True) for n in (5_000, 111_539, 1_000_000, 10**8)]
+        [8, 32, 128, 256]
     """
-    best = max(1, isqrt(predictions // 10))
+    best = max(1, isqrt(predictions // (60 if memory_cells else 10)))
     rows = min(_MOST_ROWS, 1 << (best.bit_length() - 1))
     return max(1, min(rows, predictions // _SHORTEST_ROW))
 
@@ -132,9 +135,10 @@ def stitch_of(spans: Spans, shape: Shape, *, seed: int) -> Stitch:
     """Divide the spans over the rows: whoever is longer than its share is cut, at the ends of segments.
 
     One span, chosen by the seed, is cut in half, and its second half is audited: by the time that the halves have been
-    read, side by side, the other rows are half done, so that the second reading rides along with them.
+    read, side by side, the other rows are half done, so that the second reading rides along with them. One row is left
+    free for the other half.
     """
-    share = -(-spans.predictions // shape.rows)
+    share = -(-spans.predictions // max(1, shape.rows - 1))
     cut = cut_spans(spans, max(1, -(-share // shape.segment)) * shape.segment)
     if (cut.previous < 0).all():
         return Stitch(spans=cut, audited=None)

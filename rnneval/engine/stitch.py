@@ -27,6 +27,7 @@ _SIDE_BY_SIDE = 3
 _TELLING = 4  # boundaries: a shorter span that does not agree may only have been too short
 _NUDGE = 1e-6
 _FRAGILE = 100
+_NUDGED = 8  # spans: on one of them alone a change may happen to die out
 
 Progress = Callable[[int, int], None]
 """Called with the tokens scored so far and in all."""
@@ -100,7 +101,7 @@ class Stitching:
             self.result.passes += 1
             self._repair(stale)
         never = [span for span, tokens in self.result.forgetting.items() if tokens is None]
-        self.result.fragile = bool(never) and self._is_fragile(never[0])
+        self.result.fragile = self._is_fragile(never[:_NUDGED])
         return self.result
 
     def _first_pass(self, progress: Progress | None) -> None:
@@ -213,24 +214,28 @@ class Stitching:
         if job.boundary >= _TELLING:
             self.result.forgetting.setdefault(job.span, None)
 
-    def _is_fragile(self, span: int) -> bool:
-        """Read a span that never agreed from its start and from one changed by 1e-6, and see whether that grows."""
-        start = self._before(span)
-        noise = np.random.default_rng(0).standard_normal(len(start)) * _NUDGE * (1 + np.abs(start))
-        nudged = (start + noise).astype(start.dtype)
-        grown = scaled_difference(self._end(span, nudged), self._end(span, start))
-        return grown > _FRAGILE * scaled_difference(nudged, start)
+    def _is_fragile(self, spans: list[int]) -> bool:
+        """Read spans that never agreed from their start and from one changed by 1e-6, and see whether that grows."""
+        starts = [self._before(span) for span in spans]
+        noise = np.random.default_rng(0)
+        nudges = [noise.standard_normal(len(start)) * _NUDGE * (1 + np.abs(start)) for start in starts]
+        nudged = [(start + nudge).astype(start.dtype) for start, nudge in zip(starts, nudges, strict=True)]
+        ends, moved = self._ends(spans, starts), self._ends(spans, nudged)
+        return any(
+            scaled_difference(far, end) > _FRAGILE * scaled_difference(near, start)
+            for far, end, near, start in zip(moved, ends, nudged, starts, strict=True)
+        )
 
-    def _end(self, span: int, state: Vectors) -> Vectors:
-        """The state at the end of a span that is read from a given one."""
-        job = self._job(span, state)
+    def _ends(self, spans: list[int], starts: list[Vectors]) -> list[Vectors]:
+        """The state at the end of each span that is read from a given one."""
+        jobs = [self._job(span, start) for span, start in zip(spans, starts, strict=True)]
 
         def at_boundary(rows: list[Boundary]) -> list[bool]:
-            self.result.tokens_rerun += len(rows[0].predicted.nats)
-            return [True]
+            self.result.tokens_rerun += sum(len(row.predicted.nats) for row in rows)
+            return [True] * len(rows)
 
-        self._runner.run(deque([job]), at_boundary)
-        return job.state.copy()
+        self._runner.run(deque(jobs), at_boundary)
+        return [job.state.copy() for job in jobs]
 
 
 class Audit:

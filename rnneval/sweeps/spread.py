@@ -20,7 +20,7 @@ from rnneval.engine.kernel import Predicted
 from rnneval.engine.measure import Read, Reader, Shared
 from rnneval.engine.observations import Observations
 from rnneval.engine.options import StateOptions, Streaming
-from rnneval.engine.plan import automatic_rows, shape_for
+from rnneval.engine.plan import shape_for
 from rnneval.engine.states import Vectors
 from rnneval.engine.stitch import Stitched
 from rnneval.errors import CheckpointError, UsageError
@@ -68,7 +68,7 @@ def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | N
             raise UsageError("this model's state cannot be taken from one process to another: leave out --jobs")
         spans = stateful.spans(text)
         length = chunk or automatic_length(spans.predictions)
-        rows = automatic_rows(min(length, spans.predictions)) if isinstance(how.streams, str) else how.streams
+        rows = how.rows(lm, min(length, spans.predictions))
         shape = shape_for(spans, lm.width, rows=rows, segment=stateful.step)
         order = Order(
             path=path, sha256=lm.checkpoint.sha256, opening=opening, hashes=hashes, version=rnneval.__version__,

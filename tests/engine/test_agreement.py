@@ -60,12 +60,12 @@ def test_what_is_lost_in_both_runs_agrees():
     assert loss_difference(predicted(np.nan), predicted(1.0)) == np.inf
 
 
-def test_boundaries_keep_the_first_ones_and_pairs_at_powers_of_two():
+def test_boundaries_keep_the_first_ones_and_pairs_beyond_them():
     large = np.zeros(4)
     kept = Boundaries([7], large, weight=2**30)
     for boundary in range(1, 40):
         kept.put(7, boundary, large + boundary)
-    assert [b for b in range(1, 40) if kept.get(7, b) is not None] == [*range(1, 10), 16, 17, 32, 33]
+    assert [b for b in range(1, 40) if kept.get(7, b) is not None] == [*range(1, 10), 12, 13, 16, 17, 24, 25, 32, 33]
     assert (kept.get(7, 33) == 33).all()
     assert kept.get(8, 1) is None
 

@@ -79,6 +79,19 @@ def test_stitched_spans(text, rows, segment, seed):
         assert spans.previous[stitch.audited] >= 0
 
 
+@pytest.mark.parametrize("length", [20_000, 99_999, 10**6])
+def test_all_spans_of_one_document_have_a_row_from_the_start(length):
+    """Else the halves that are audited would be read after the others, and the second reading alone after them."""
+    shape = Shape(rows=32, segment=64)
+    stitch = stitch_of(carried_spans(Texts((length,))), shape, seed=0)
+    assert stitch.audited is not None
+    assert shape.rows - 3 <= len(stitch.spans) <= shape.rows
+
+
+def test_models_with_memory_cells_are_read_in_fewer_rows():
+    assert automatic_rows(10**6, memory_cells=True) == 128
+
+
 @pytest.mark.parametrize(
     ("predictions", "rows"), [(1, 1), (255, 1), (1_000, 3), (111_539, 64), (10**6, 256), (10**8, 256)]
 )

@@ -50,7 +50,7 @@ def test_rows_that_run_in_parts_are_each_in_their_place(model_of, tmp_path, monk
         states.StateWatch, "rows", lambda self, *given: divided.append(len(given[1])) or rows_of(self, *given)
     )
     small, text = model_of("LSTM 7-5"), letters(tmp_path, 1_500)
-    run = rnneval.evaluate(small.lm, text, streams=7, check=False, segment=32)
+    run = rnneval.evaluate(small.lm, text, streams=8, check=False, segment=32)
     assert divided[:3] == [2, 2, 3]
     for key, course in courses(small, ids_of(text, LETTERS)).items():
         assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
