@@ -24,7 +24,7 @@ Doubles = NDArray[np.float64]
 SCALARS = ("positions", "norm", "square", "t", "tt", "t_norm", "sampled", "speed", "saturated")
 PEAKS = ("norm", "minus_lowest", "highest")
 _BLOCK = 1 << 16  # numbers that stay in a core's own cache while all passes go over them
-_CACHED = 1 << 20  # numbers that stay in the cache of all cores
+_CACHED = 1 << 20
 
 
 class Sums(NamedTuple):
@@ -80,6 +80,19 @@ class Where:
         return np.where(time < self.counts[:, None], self.since[:, None] + time, 0).astype(np.float64)
 
     @cached_property
+    def of_positions(self) -> Doubles:
+        """What is known without any state, `(rows, 4)`: positions, Σt, Σt², and how many multiples of `every`."""
+        t, near = self.t, np.count_nonzero(self.places >= 0, axis=1)
+        return np.stack([self.counts, t.sum(1), (t**2).sum(1), near], axis=1).astype(np.float64)
+
+    @cached_property
+    def alike(self) -> list[tuple[slice, int]]:
+        """Neighbouring rows of one length, and that length: all of them, but where a document or a span ends."""
+        ends = np.flatnonzero(np.diff(self.counts)) + 1
+        bounds = pairwise([0, *ends.tolist(), len(self.counts)])
+        return [(slice(*both), int(self.counts[both[0]])) for both in bounds if both[0] < both[1]]
+
+    @cached_property
     def places(self) -> NDArray[np.int64]:
         """Where the multiples of `every` are in each row, `(rows, n)`; −1 behind the last one of a row with fewer."""
         offsets = -self.first % self.every
@@ -97,24 +110,31 @@ def row_sums(course: Course, where: Where, shift: Floats, limit: float | None) -
         shift: `(units,)`, the same in every call of a run.
         limit: A unit is saturated where |h| is above this; None where it has no bound.
     """
-    rows, _, units = course.states.shape
-    seen = _Seen(rows, where.longest, units)
-    for alike, count in _of_one_length(where.counts):
+    norm2, peaks = _everywhere(course.states, where)
+    norm = np.sqrt(norm2, dtype=np.float64)
+    near = _near(course, where, shift, limit)
+    positions, t, tt, sampled = where.of_positions.T
+    scalars = (positions, norm.sum(1), norm2.sum(1, dtype=np.float64), t, tt, _dot(where.t, norm), sampled)
+    additive = np.concatenate([np.stack(scalars, axis=1), near], axis=1)
+    return Sums(additive, np.concatenate([norm.max(axis=1, initial=0.0)[:, None], peaks], axis=1))
+
+
+def _everywhere(states: Floats, where: Where) -> tuple[Floats, Doubles]:
+    """Go over all states: ‖h‖² `(rows, longest)`, zero where nothing counts, and −h and h at most, `(rows, 2)`.
+
+    Stretch by stretch, so that what three passes go over stays in the cache. Extremes are taken by unit first, which
+    is one long loop a step.
+    """
+    rows, _, units = states.shape
+    norm2 = np.zeros((rows, where.longest), np.float32)
+    peaks = np.full((rows, 2), -np.inf)
+    for alike, count in where.alike:
         for stretch in _stretches(count, (alike.stop - alike.start) * units):
-            seen.look(alike, stretch, course.states[alike, stretch])
-    places = where.places
-    most = max(1, _BLOCK // max(1, places.shape[1] * units))
-    for start in range(0, rows if places.size else 0, most):
-        seen.look_closer(slice(start, start + most), course, places[start : start + most], shift, limit)
-    return Sums(np.concatenate([seen.scalars(where), seen.units], axis=1), seen.peaks())
-
-
-def _of_one_length(counts: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
-    """Neighbouring rows of one length: all of them, but where a document or a span ends."""
-    ends = np.flatnonzero(np.diff(counts)) + 1
-    for start, stop in pairwise([0, *ends.tolist(), len(counts)]):
-        if start < stop and counts[start]:
-            yield slice(start, stop), int(counts[start])
+            x, some = states[alike, stretch], peaks[alike]
+            norm2[alike, stretch] = _dot(x, x)
+            np.maximum(some[:, 0], -x.min(axis=1).min(axis=1), out=some[:, 0])
+            np.maximum(some[:, 1], x.max(axis=1).max(axis=1), out=some[:, 1])
+    return norm2, peaks
 
 
 def _stretches(count: int, numbers: int) -> Iterator[slice]:
@@ -124,62 +144,40 @@ def _stretches(count: int, numbers: int) -> Iterator[slice]:
         yield slice(start, min(count, start + most))
 
 
-class _Seen:
-    """What was seen of some rows: all that goes over units is done block by block, the rest once."""
+def _near(course: Course, where: Where, shift: Floats, limit: float | None) -> Doubles:
+    """What is summed at the multiples of `every`, a row each: speed, saturated, and by unit Σ(h − s) and Σ(h − s)²."""
+    places, (rows, _, units) = where.places, course.states.shape
+    most = max(1, _BLOCK // max(1, places.shape[1] * units))
+    if not places.size:
+        return np.zeros((rows, 2 + 2 * units))
+    blocks = [slice(start, start + most) for start in range(0, rows, most)]
+    found = [_near_block(course, block, places[block], shift, limit) for block in blocks]
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def __init__(self, rows: int, time: int, units: int) -> None:
-        self._norm2 = np.zeros((rows, time), np.float32)
-        self._speed = np.zeros(rows)
-        self._sampled = np.zeros(rows)
-        self._saturated = np.zeros(rows)
-        self._lowest = np.full((rows, units), np.inf, np.float32)
-        self._highest = np.full((rows, units), -np.inf, np.float32)
-        self.units = np.zeros((rows, 2 * units))
 
-    def look(self, rows: slice, stretch: slice, x: Floats) -> None:
-        """Go over all states `(rows, times, units)` of a stretch; extremes by unit, which is one long loop a step."""
-        self._norm2[rows, stretch] = _dot(x, x)
-        low, high = self._lowest[rows], self._highest[rows]
-        np.minimum(low, x.min(axis=1), out=low)
-        np.maximum(high, x.max(axis=1), out=high)
-
-    def look_closer(
-        self, block: slice, course: Course, places: NDArray[np.int64], shift: Floats, limit: float | None
-    ) -> None:
-        """Go over the states of one block at some places `(rows, n)`."""
-        row = np.arange(block.start, block.start + len(places))[:, None]
-        missing = places < 0 if (places < 0).any() else None
-        self._sampled[block] = np.count_nonzero(places >= 0, axis=1)
-        x, work = course.states[row, places], course.states[row, places - 1]
-        begins, at = np.nonzero(places == 0)
-        work[begins, at] = course.before[row[begins, 0]]
-        np.subtract(x, work, out=work)
-        _clear(work, missing)
-        self._speed[block] = np.sqrt(_dot(work, work), dtype=np.float64).sum(axis=1)
-        if limit is not None:
-            beyond = np.abs(x, out=work) > np.float32(limit)
-            _clear(beyond, missing)
-            self._saturated[block] = [np.count_nonzero(one) for one in beyond]
-        np.subtract(x, np.broadcast_to(shift, x.shape[1:]), out=x)
-        _clear(x, missing)
-        units = x.shape[2]
-        one = np.ones((1, x.shape[1]), np.float32)
-        self.units[block, :units] = (one @ x)[:, 0]  # as a product: half the time of a sum over a middle axis
-        self.units[block, units:] = (one @ np.multiply(x, x, out=x))[:, 0]
-
-    def scalars(self, where: Where) -> Doubles:
-        """Give the additive numbers that are not by unit, `(rows, 9)`; positions that do not count are zero."""
-        norm = np.sqrt(self._norm2, dtype=np.float64)
-        columns = [where.counts, norm.sum(1), (norm**2).sum(1)]
-        columns += [where.t.sum(1), (where.t**2).sum(1), (where.t * norm).sum(1)]
-        columns += [self._sampled, self._speed, self._saturated]
-        return np.stack(columns, axis=1).astype(np.float64)
-
-    def peaks(self) -> Doubles:
-        """Give the largest ‖h‖, −h and h of each row, `(rows, 3)`."""
-        norm = np.sqrt(self._norm2.max(axis=1, initial=0.0), dtype=np.float64)
-        low, high = self._lowest.min(axis=1), self._highest.max(axis=1)
-        return np.stack([norm, -low.astype(np.float64), high.astype(np.float64)], axis=1)
+def _near_block(course: Course, block: slice, places: NDArray[np.int64], shift: Floats, limit: float | None) -> Doubles:
+    """The same of one block of rows, at its places `(rows, n)`."""
+    row = np.arange(block.start, block.start + len(places))[:, None]
+    missing = places < 0
+    if not missing.any():
+        missing = None
+    x, work = course.states[row, places], course.states[row, places - 1]
+    begins, at = np.nonzero(places == 0)
+    work[begins, at] = course.before[row[begins, 0]]
+    np.subtract(x, work, out=work)
+    _clear(work, missing)
+    units, one = x.shape[2], np.ones((1, x.shape[1]), np.float32)
+    found = np.zeros((len(x), 2 + 2 * units))
+    found[:, 0] = np.sqrt(_dot(work, work), dtype=np.float64).sum(axis=1)
+    if limit is not None:
+        beyond = np.abs(x, out=work) > np.float32(limit)
+        _clear(beyond, missing)
+        found[:, 1] = beyond.reshape(len(x), -1).view(np.uint8).sum(axis=1, dtype=np.uint32)
+    np.subtract(x, shift, out=x)
+    _clear(x, missing)
+    found[:, 2 : 2 + units] = (one @ x)[:, 0]  # as a product: half the time of a sum over a middle axis
+    found[:, 2 + units :] = (one @ np.multiply(x, x, out=x))[:, 0]
+    return found
 
 
 def _clear(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> None:
@@ -188,8 +186,8 @@ def _clear(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> None:
         values[missing] = 0
 
 
-def _dot(a: Floats, b: Floats) -> Floats:
+def _dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Σ a·b over the last axis."""
     dot = getattr(np, "vecdot", None)  # since NumPy 2.0; twice as fast
-    product: Floats = dot(a, b) if dot is not None else np.einsum("rtu,rtu->rt", a, b)
+    product: NDArray[Any] = dot(a, b) if dot is not None else np.einsum("...u,...u->...", a, b)
     return product
