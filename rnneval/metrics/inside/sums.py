@@ -158,9 +158,7 @@ def _near(course: Course, where: Where, shift: Floats, limit: float | None) -> D
 def _near_block(course: Course, block: slice, places: NDArray[np.int64], shift: Floats, limit: float | None) -> Doubles:
     """The same of one block of rows, at its places `(rows, n)`."""
     row = np.arange(block.start, block.start + len(places))[:, None]
-    missing = places < 0
-    if not missing.any():
-        missing = None
+    missing = places < 0 if (places < 0).any() else None
     x, work = course.states[row, places], course.states[row, places - 1]
     begins, at = np.nonzero(places == 0)
     work[begins, at] = course.before[row[begins, 0]]
