@@ -5,7 +5,9 @@ on the state is no bound on the loss. So rows agree only at two boundaries in a 
 grow, and with losses that agree too.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from rnneval.engine.states import Vectors
 
 LOSS_TOLERANCE = 1e-5
 """Nats, for each token of the last segment."""
+_NOISE = 1e-7  # of float32: where equality is asked for, it is what is waited for
 _GROWING = 3
 """Boundaries of growth in a row after which a row runs to its end."""
 
@@ -56,6 +59,25 @@ def scaled_difference(state: Vectors, kept: Vectors) -> float:
     with np.errstate(invalid="ignore", over="ignore"):
         differences = np.abs(state - kept) / (1 + np.abs(kept))
     return _largest(differences, both_lost=~np.isfinite(state) & ~np.isfinite(kept))
+
+
+def segments_to_go(differences: Mapping[int, float], tolerance: float) -> float:
+    """Give the segments until a difference is below the tolerance, at the rate at which it last fell.
+
+    The rate is that of the second half of the boundaries: slow units are what is left then. Infinite where it does not
+    fall; 0 where there is nothing to go by.
+
+    Example:
+        >>> segments_to_go({1: 1.0, 2: 0.1, 3: 0.05, 4: 0.01}, 1e-4)
+        4.0
+    """
+    if len(differences) < 2:
+        return 0.0
+    last, half = max(differences), min(differences, key=lambda boundary: abs(2 * boundary - max(differences)))
+    if not 0 < differences[last] < differences[half] < inf:
+        return inf if differences[last] else 0.0
+    rate = log(differences[half] / differences[last]) / (last - half)
+    return max(0.0, round(log(differences[last] / max(tolerance, _NOISE)) / rate, 6))
 
 
 def losses_agree(predicted: Predicted, before: Predicted, tolerance: float) -> bool:

@@ -15,7 +15,9 @@ from rnneval.engine.states import Packing, Vectors
 from rnneval.engine.watch import Watch
 from rnneval.models.lm import RecurrentLM
 
-_FEW = 4  # rows below which a narrower step is compiled: one row left over must not cost what all of them do
+_WIDTHS = (1, 4, 16, 64)
+"""A run that begins with so few jobs, or has 4 left, is not made in steps of all rows: these are compiled too."""
+_FEW = 4
 
 _AHEAD = 8  # steps for which a row reads ids at once
 
@@ -91,6 +93,7 @@ class Runner:
         self._kernels: dict[Shape, Kernel | WholeStateKernel] = {}
         self._packing = Packing.of(lm) if lm.mixable else None
         self._watch, self._arrangement = watch, arrangement
+        self._width = shape.rows
 
     def start(self) -> Vectors:
         """Give the model's initial state, `(D,)`."""
@@ -102,8 +105,10 @@ class Runner:
     def run(self, waiting: deque[Job], on_boundary: OnBoundary) -> None:
         """Read every job's span, or as much of it as `on_boundary` wants, which may also add jobs to those waiting."""
         active: list[Job] = []
+        width = next((width for width in _WIDTHS if width >= len(waiting)), self.shape.rows)
+        self._width = min(width, self.shape.rows)
         while True:
-            while waiting and len(active) < self.shape.rows:
+            while waiting and len(active) < self._width:
                 active.append(waiting.popleft())
             if not active:
                 return
@@ -140,7 +145,7 @@ class Runner:
         return both
 
     def _kernel(self, jobs: int, longest: int) -> Kernel | WholeStateKernel:
-        rows = self.shape.rows if jobs > _FEW else min(_FEW, self.shape.rows)
+        rows = self._width if jobs > _FEW else min(_FEW, self._width)
         shape = Shape(rows=rows, segment=self.shape.segment if self._padded else longest)
         if shape not in self._kernels:
             self._kernels[shape] = (

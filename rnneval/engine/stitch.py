@@ -5,6 +5,9 @@ have gone on from the one before is read again from where that one ended, but on
 kept: from there on the kept results stand. A span that ends without agreeing has another last state, so the one after
 it is read again too, until nothing changes. After k passes the first k + 1 spans of a document are right, so this ends
 whatever the model does; a model that forgets needs one pass.
+
+Where rows are shorter than the model's memory, passes over all spans at once pay as long as each leaves little of what
+it repairs. A model that does not forget has its spans read one after another instead, each once, with one row.
 """
 
 from collections import deque
@@ -13,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnneval.engine.agreement import Course, loss_difference, scaled_difference
+from rnneval.engine.agreement import Course, loss_difference, scaled_difference, segments_to_go
 from rnneval.engine.boundaries import Boundaries
 from rnneval.engine.observations import Observations
 from rnneval.engine.plan import Stitch
@@ -22,8 +25,11 @@ from rnneval.engine.states import Vectors
 from rnneval.engine.watch import Watch
 
 TOLERANCE = 1e-5
-_SIDE_BY_SIDE = 3
-"""Passes in which every span is repaired at once; after them, only spans whose predecessor is settled are."""
+_PASSES = 4
+"""So many passes over all spans at once cost less than one span after another. A model that needs more has only those
+spans read whose predecessor is settled."""
+_LEFT = 0.05
+"""The share of the difference at the ends of spans that a pass may leave for that: four times less is 1e-5."""
 _TELLING = 4  # boundaries: a shorter span that does not agree may only have been too short
 _NUDGE = 1e-6
 _FRAGILE = 100
@@ -92,6 +98,10 @@ class Stitching:
         """The latest last state of each span that another goes on from."""
         self._read_from: dict[int, Vectors] = {}
         """The state, out of `_last`, from which each repaired span was last read."""
+        self._at_once = True
+        """Whether all spans that are not settled are repaired in one pass."""
+        self._difference = 1.0
+        """At the ends of spans, between the last two passes; at first that of a carried state and the initial one."""
         self.result = Stitched(tolerance=tolerance)
 
     def run(self, progress: Progress | None = None) -> Stitched:
@@ -101,7 +111,7 @@ class Stitching:
             self.result.passes += 1
             self._repair(stale)
         never = [span for span, tokens in self.result.forgetting.items() if tokens is None]
-        self.result.fragile = self._is_fragile(never[:_NUDGED])
+        self.result.fragile = self._is_fragile(never[: min(_NUDGED, self._runner.shape.rows)])
         return self.result
 
     def _first_pass(self, progress: Progress | None) -> None:
@@ -157,13 +167,9 @@ class Stitching:
             edges.last = job.state.copy()
 
     def _stale(self) -> list[int]:
-        """Spans that were not read from the last state of the one before.
-
-        At first all of them at once; a model that does not forget would have them all read again and again, so after
-        some passes only those whose predecessor is settled.
-        """
+        """Spans that were not read from the last state of the one before: all of them, or those it is settled for."""
         stale = [int(span) for span in self._repaired if self._read_from.get(int(span)) is not self._before(int(span))]
-        if self.result.passes <= _SIDE_BY_SIDE:
+        if self._at_once:
             return stale
         unsettled = set(stale)
         return [span for span in stale if int(self._spans.previous[span]) not in unsettled]
@@ -181,7 +187,20 @@ class Stitching:
         def at_boundary(rows: list[Boundary]) -> list[bool]:
             return [self._repaired_further(row, courses[row.job.span]) for row in rows]
 
+        ends = {span: self._last[span] for span in spans if self._goes_on[span]}
         self._runner.run(deque(self._job(span, state) for span, state in starts.items()), at_boundary)
+        self._learn([scaled_difference(self._last[span], end) for span, end in ends.items()])
+
+    def _learn(self, differences: list[float]) -> None:
+        """See what a pass left of the difference at the ends of those spans whose last state is new."""
+        left = float(np.median([d for d in differences if d > 0] or [0.0]))
+        self._at_once = self._at_once and left <= _LEFT * self._difference
+        self._difference = left
+
+    def expect(self, segments: float) -> None:
+        """Take how many segments a repaired span will need, from the one that was audited."""
+        longest = int(self._spans.lengths.max()) / self._runner.shape.segment
+        self._at_once = segments <= _PASSES * longest
 
     def _repaired_further(self, row: Boundary, course: Course) -> bool:
         """Take one more segment of a repaired span; True while it has to go on."""
@@ -220,10 +239,10 @@ class Stitching:
         noise = np.random.default_rng(0)
         nudges = [noise.standard_normal(len(start)) * _NUDGE * (1 + np.abs(start)) for start in starts]
         nudged = [(start + nudge).astype(start.dtype) for start, nudge in zip(starts, nudges, strict=True)]
-        ends, moved = self._ends(spans, starts), self._ends(spans, nudged)
+        ends = self._ends([*spans, *spans], [*starts, *nudged])  # side by side
         return any(
             scaled_difference(far, end) > _FRAGILE * scaled_difference(near, start)
-            for far, end, near, start in zip(moved, ends, nudged, starts, strict=True)
+            for far, end, near, start in zip(ends[len(spans) :], ends, nudged, starts, strict=False)
         )
 
     def _ends(self, spans: list[int], starts: list[Vectors]) -> list[Vectors]:
@@ -253,7 +272,8 @@ class Audit:
         self._to_come = set() if self._span is None else {self._span, int(stitching._spans.previous[self._span])}
         self._job: Job | None = None
         self._losses: list[float] = []
-        self._differences: list[float] = []
+        self._differences: dict[int, float] = {}
+        """By boundary."""
 
     def begin_if_ready(self, job: Job) -> None:
         """Queue the second reading once both first readings are done."""
@@ -274,7 +294,7 @@ class Audit:
         if self._course.settled:
             self._losses.append(loss_difference(row.predicted, self._of._seen.get(row.first, row.job.at + 1)))
         if kept is not None:
-            self._differences.append(scaled_difference(row.job.state, kept))
+            self._differences[row.job.boundary] = scaled_difference(row.job.state, kept)
         settled = self._course.settled
         self._of._compare(row, self._course)
         if self._course.settled and not settled:
@@ -291,6 +311,8 @@ class Audit:
         else:
             self._of._never(self._job)
             self._of._keep(self._job)
-        floor = max(self._differences[len(self._differences) // 2 :], default=0.0)
+            self._of.expect(segments_to_go(self._differences, result.tolerance))
+        values = list(self._differences.values())
+        floor = max(values[len(values) // 2 :], default=0.0)
         if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
             result.tolerance = 2 * floor

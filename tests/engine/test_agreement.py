@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnneval.engine.agreement import Course, loss_difference, scaled_difference
+from rnneval.engine.agreement import Course, loss_difference, scaled_difference, segments_to_go
 from rnneval.engine.boundaries import Boundaries
 from rnneval.engine.kernel import Predicted
 
@@ -52,6 +52,25 @@ def test_tolerance_zero_wants_equality():
 def test_differences_are_in_units_of_the_state():
     assert scaled_difference(np.array([100.0, 0.0]), np.array([99.0, 0.5])) == pytest.approx(0.5 / 1.5)
     assert scaled_difference(np.array([np.nan]), np.array([0.0])) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("differences", "tolerance", "segments"),
+    [
+        ({}, 1e-5, 0),
+        ({1: 0.5}, 1e-5, 0),
+        ({1: 0.5, 2: 0.5}, 1e-5, np.inf),
+        ({1: 0.1, 2: 0.5}, 1e-5, np.inf),
+        ({1: 0.1, 2: 0.0}, 1e-5, 0),
+        ({1: np.inf, 2: 0.5}, 1e-5, np.inf),
+        ({4: 1e-2, 8: 1e-3}, 1e-5, 8),
+        ({1: 1.0, 4: 1e-2, 8: 1e-3}, 1e-5, 8),  # the first half says nothing of slow units
+        ({4: 1e-2, 8: 1e-3}, 0, 16),
+        ({4: 1e-2, 8: 1e-6}, 1e-5, 0),
+    ],
+)
+def test_segments_to_go(differences, tolerance, segments):
+    assert segments_to_go(differences, tolerance) == pytest.approx(segments)
 
 
 def test_what_is_lost_in_both_runs_agrees():

@@ -147,6 +147,14 @@ def test_an_identity_recurrence_never_forgets_and_is_right_all_the_same(tmp_path
     assert rows.run.streams.passes > 2
 
 
+def test_what_does_not_forget_is_read_again_once_and_not_once_a_pass(tmp_path):
+    """The audit says so, and no pass over all spans is tried; the test for chaos reads 8 of 32 spans twice."""
+    small, text = linear(np.eye(4), scale=0.02), letters(tmp_path, 20_000)
+    run = evaluated(small, text, streams=32).run
+    assert run.streams.passes > 28
+    assert run.streams.tokens_rerun < 1.6 * run.tokens.scored
+
+
 def test_a_counter_in_exact_arithmetic(tmp_path):
     """Each token adds one: the state is the position, exact in float32, and every row starts wrong by thousands."""
     small = linear(np.eye(1), scale=1e-4)
