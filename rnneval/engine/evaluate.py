@@ -59,7 +59,7 @@ def evaluate(
         state: `carry` from the first token of a document to its last, or `reset` every `segment` tokens.
         segment: Tokens of a row in one step; with `carry` it changes no result.
         pad: For a window model: score the tokens before the first whole window too, after ids 0.
-        streams: Rows side by side; changes no valid result. `auto` chooses from the length of the text.
+        streams: Rows side by side; changes no valid result. `auto` chooses from the length of the text and the layers.
         kernel: What runs the recurrent layers: `layers`, the model's own code; `hoisted`, the same formulas with all
             that does not depend on the state taken out of the loop over time; `auto` chooses from sizes.
         tolerance: When two states count as equal, as |Δ| / (1 + |s|) in every unit; 0 asks for equality.

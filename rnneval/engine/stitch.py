@@ -29,7 +29,7 @@ _PASSES = 4
 """So many passes over all spans at once cost less than one span after another. A model that needs more has only those
 spans read whose predecessor is settled."""
 _LEFT = 0.05
-"""The share of the difference at the ends of spans that a pass may leave for that: four times less is 1e-5."""
+"""The share of the difference at the ends of spans that a pass may leave for that: after four, 1e-5 is left."""
 _TELLING = 4  # boundaries: a shorter span that does not agree may only have been too short
 _NUDGE = 1e-6
 _FRAGILE = 100
