@@ -1,6 +1,6 @@
 """Rows side by side: spans are read segment by segment, and whoever ends makes room for the next."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -18,6 +18,9 @@ from rnneval.models.lm import RecurrentLM
 _WIDTHS = (1, 4, 16, 64)
 """A run that begins with so few jobs, or has 4 left, is not made in steps of all rows: these are compiled too."""
 _FEW = 4
+_WORTH_COMPILING = (
+    4  # steps: fewer are made in wider ones that are there, since compiling costs as much as some of those
+)
 
 _AHEAD = 8  # steps for which a row reads ids at once
 
@@ -94,6 +97,12 @@ class Runner:
         self._packing = Packing.of(lm) if lm.mixable else None
         self._watch, self._arrangement = watch, arrangement
         self._width = shape.rows
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a reading: in which shapes its steps are made depends on nothing that was read before."""
+        self._asked: Counter[Shape] = Counter()
+        self._used: set[Shape] = set()
 
     def start(self) -> Vectors:
         """Give the model's initial state, `(D,)`."""
@@ -146,7 +155,7 @@ class Runner:
 
     def _kernel(self, jobs: int, longest: int) -> Kernel | WholeStateKernel:
         rows = self._width if jobs > _FEW else min(_FEW, self._width)
-        shape = Shape(rows=rows, segment=self.shape.segment if self._padded else longest)
+        shape = self._worth(Shape(rows=rows, segment=self.shape.segment if self._padded else longest))
         if shape not in self._kernels:
             self._kernels[shape] = (
                 WholeStateKernel(self._lm, shape, self._watch)
@@ -154,6 +163,15 @@ class Runner:
                 else Kernel(self._lm, self._packing, shape, self._watch, self._arrangement)
             )
         return self._kernels[shape]
+
+    def _worth(self, wanted: Shape) -> Shape:
+        """Give the shape that was wanted, or at first a wider one that this reading has used already."""
+        self._asked[wanted] += 1
+        wider = [shape for shape in self._used if shape.segment == wanted.segment and shape.rows > wanted.rows]
+        if wider and wanted not in self._used and self._asked[wanted] <= _WORTH_COMPILING:
+            return min(wider, key=lambda shape: shape.rows)
+        self._used.add(wanted)
+        return wanted
 
 
 def _advanced(job: Job, stepped: Stepped, row: int, count: int, inside: Any) -> Boundary:

@@ -217,6 +217,7 @@ def _ready(order: Order) -> _Ready:
         arrangement = replace(arranged(lm, order.kernel), parts=1)
         runner = Runner(lm, text, order.shape, padded=order.padded, arrangement=arrangement)
         _READY[order.key] = _Ready(lm=lm, runner=runner, text=text, arrangement=arrangement, threads=threads)
+    _READY[order.key].runner.begin()
     return _READY[order.key]
 
 

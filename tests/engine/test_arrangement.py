@@ -8,9 +8,12 @@ import tensorflow as tf
 import rnneval
 from rnneval.engine import arrangement
 from rnneval.engine.arrangement import Arrangement, arranged
+from rnneval.engine.plan import Shape
+from rnneval.engine.runner import Runner
 from rnneval.errors import UsageError
 from rnneval.text import Vocabulary
 from tests.engine.small import LETTERS, evaluated, letters
+from tests.engine.test_streams import stacked
 from tests.oracles import stack_of
 
 
@@ -89,3 +92,15 @@ def test_a_large_vocabulary_is_the_float64_loop(tmp_path, width):
     expected = stack_of(model.layers[0], [layer], dense).losses(ids)
     assert run.total_nats == pytest.approx(expected.sum(), rel=1e-6)
     assert run.streams.count * run.streams.segment * width <= 2**25
+
+
+def test_a_narrow_step_is_compiled_once_it_is_worth_it_and_a_reading_forgets_the_last_ones():
+    """What is compiled already must not decide, or a worker's digits would depend on what it had read before."""
+    runner = Runner(stacked("GRU", (3,), scale=1.0).lm, None, Shape(rows=32, segment=8))
+    wide, narrow = Shape(rows=32, segment=8), Shape(rows=4, segment=8)
+    assert runner._worth(narrow) == narrow  # nothing wider was used
+    runner.begin()
+    for _ in range(2):
+        assert runner._worth(wide) == wide
+        assert [runner._worth(narrow) for _ in range(6)] == [wide] * 4 + [narrow] * 2
+        runner.begin()
