@@ -8,7 +8,8 @@ Each contender is a process of its own, and only one works at a time. A round ru
 from round to round; the ratios are taken within a round, and what is shown is their median and spread. From each
 time is taken what the same contender needs for the first 300 characters, which is start-up. rnneval reads the text
 whole, repairs included, without the summary of states and without the wiring check. The time of the others grows with
-the length alone, so they read a part of the text and are scaled: one row reads 20,000 characters, many rows 200,000.
+the length alone, so they read a part of the text and are scaled: one row reads 20,000 characters (100,000 of the
+smallest models, which are through with less in a second), many rows 200,000.
 PyTorch and ONNX Runtime are run with one row (exact) and with 64 and 256 rows (not exact, like Keras with 64). A case
 that stands in the file is not run again.
 """
@@ -28,6 +29,7 @@ from typing import Any
 from speed_models import CASES
 
 ONE_ROW, MANY_ROWS, START = 20_000, 200_000, 300
+SMALL = 128  # units in all
 LENGTHS = (100_000, 1_000_000)
 
 
@@ -51,11 +53,12 @@ class Contender:
         return self.rival == "rnneval" or self.rows == 1
 
 
-def contenders(scale: float) -> list[Contender]:
-    """All of them; a scale below one is for trying the script."""
+def contenders(name: str, scale: float) -> list[Contender]:
+    """All of them, for one case; a scale below one is for trying the script."""
+    one_row = 5 * ONE_ROW if sum(CASES[name].units) <= SMALL else ONE_ROW
     ours = [Contender(rival="rnneval", characters=int(n * scale)) for n in LENGTHS]
     theirs = [
-        Contender(rival=rival, rows=rows, characters=int(scale * (ONE_ROW if rows == 1 else MANY_ROWS)))
+        Contender(rival=rival, rows=rows, characters=int(scale * (one_row if rows == 1 else MANY_ROWS)))
         for rival, choices in (("keras", (1, 64)), ("torch", (1, 64, 256)), ("onnx", (1, 64, 256)))
         for rows in choices
     ]
@@ -158,7 +161,7 @@ def flops_a_token(name: str, width: int) -> float:
 
 def rounds_of(name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Measure one case."""
-    everyone = contenders(given.scale)
+    everyone = contenders(name, given.scale)
     with tempfile.TemporaryDirectory() as folder:
         arena = Arena(name, given, Path(folder))
         everyone = [one for one in everyone if one.rival in arena.rivals]
