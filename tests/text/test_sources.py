@@ -49,7 +49,7 @@ def test_what_cannot_be_opened(tmp_path):
         read(tmp_path / "none.txt")
     with pytest.raises(TextError, match=r"is a folder, a text file is needed: name its files, such as .*\*\.txt"):
         read(str(tmp_path))
-    with pytest.raises(TextError, match="cannot be read: .*embedded null"):
+    with pytest.raises(TextError, match=r"cannot be read: .*embedded null"):
         read("a\0b")
     with pytest.raises(UsageError, match="no text was given: name at least one UTF-8 file"):
         Sources([])
