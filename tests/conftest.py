@@ -1,6 +1,7 @@
 """What all tests share: TensorFlow kept quiet, and a shelf of small models in every format, made once."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ def data_folder() -> Path:
     if folder is None:
         pytest.skip("RNNEVAL_DATA names no folder of texts")
     return Path(folder)
+
+
+@pytest.fixture
+def interruptible():
+    """A shell that starts tests in the background has them ignore SIGINT, and what they start would ignore it, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,4 @@ class Streaming:
             return 1
         if isinstance(self.streams, int):
             return self.streams
-        return automatic_rows(
-            predictions, memory_cells=any(slot.split(".")[-1] == "c" for unit in lm.units for slot in unit.slots)
-        )
+        return automatic_rows(predictions, memory_cells=any(unit.has_memory_cells for unit in lm.units))

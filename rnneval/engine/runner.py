@@ -18,9 +18,8 @@ from rnneval.models.lm import RecurrentLM
 _WIDTHS = (1, 4, 16, 64)
 """A run that begins with so few jobs, or has 4 left, is not made in steps of all rows: these are compiled too."""
 _FEW = 4
-_WORTH_COMPILING = (
-    4  # steps: fewer are made in wider ones that are there, since compiling costs as much as some of those
-)
+_WORTH_COMPILING = 4
+"""Steps: fewer are made in wider ones that were used already, since compiling costs as much as some of those."""
 
 _AHEAD = 8  # steps for which a row reads ids at once
 
@@ -96,7 +95,6 @@ class Runner:
         self._kernels: dict[Shape, Kernel | WholeStateKernel] = {}
         self._packing = Packing.of(lm) if lm.mixable else None
         self._watch, self._arrangement = watch, arrangement
-        self._width = shape.rows
         self.begin()
 
     def begin(self) -> None:
@@ -115,18 +113,18 @@ class Runner:
         """Read every job's span, or as much of it as `on_boundary` wants, which may also add jobs to those waiting."""
         active: list[Job] = []
         width = next((width for width in _WIDTHS if width >= len(waiting)), self.shape.rows)
-        self._width = min(width, self.shape.rows)
+        width = min(width, self.shape.rows)
         while True:
-            while waiting and len(active) < self._width:
+            while waiting and len(active) < width:
                 active.append(waiting.popleft())
             if not active:
                 return
-            go_on = on_boundary(self._step(active))
+            go_on = on_boundary(self._step(active, width))
             active = [job for job, wanted in zip(active, go_on, strict=True) if wanted and job.at < job.stop]
 
-    def _step(self, jobs: list[Job]) -> list[Boundary]:
+    def _step(self, jobs: list[Job], width: int) -> list[Boundary]:
         counts = [min(self.shape.segment, job.stop - job.at) for job in jobs]
-        kernel = self._kernel(len(jobs), max(counts))
+        kernel = self._kernel(len(jobs), max(counts), width)
         both = self._tokens(jobs, counts, kernel.shape)
         states = np.zeros((kernel.shape.rows, len(jobs[0].state)), jobs[0].state.dtype)
         states[: len(jobs)] = [job.state for job in jobs]
@@ -153,8 +151,8 @@ class Runner:
             both[row, count + 1 :] = both[row, count]
         return both
 
-    def _kernel(self, jobs: int, longest: int) -> Kernel | WholeStateKernel:
-        rows = self._width if jobs > _FEW else min(_FEW, self._width)
+    def _kernel(self, jobs: int, longest: int, width: int) -> Kernel | WholeStateKernel:
+        rows = width if jobs > _FEW else min(_FEW, width)
         shape = self._worth(Shape(rows=rows, segment=self.shape.segment if self._padded else longest))
         if shape not in self._kernels:
             self._kernels[shape] = (

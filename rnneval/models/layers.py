@@ -41,6 +41,11 @@ class Unit:
         return slot_names(self.layer.cell if self.is_layer else self.layer)
 
     @property
+    def has_memory_cells(self) -> bool:
+        """Whether it keeps a c beside its h, as an LSTM does; of stacked cells, whether one of them does."""
+        return any(slot.rsplit(".", 1)[-1] == "c" for slot in self.slots)
+
+    @property
     def units(self) -> int:
         """The width of the first part of its state."""
         sizes = keras.tree.flatten(_state_size(self.layer.cell if self.is_layer else self.layer))

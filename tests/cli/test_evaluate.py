@@ -215,14 +215,6 @@ def test_what_cannot_be_written_is_said_before_the_work(refused, shelf, tmp_path
     assert said.startswith(f"{tmp_path / out}: cannot be written: it")  # it is a folder, its folder …
 
 
-@pytest.fixture
-def interruptible():
-    """A shell that starts tests in the background has them ignore SIGINT, and Python then leaves it so."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_the_old_record_and_130(shelf, tmp_path, monkeypatch, capsys):
     from contextlib import nullcontext

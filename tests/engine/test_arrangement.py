@@ -12,8 +12,7 @@ from rnneval.engine.plan import Shape
 from rnneval.engine.runner import Runner
 from rnneval.errors import UsageError
 from rnneval.text import Vocabulary
-from tests.engine.small import LETTERS, evaluated, letters
-from tests.engine.test_streams import stacked
+from tests.engine.small import LETTERS, evaluated, letters, stacked
 from tests.oracles import stack_of
 
 

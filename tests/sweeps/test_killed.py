@@ -97,14 +97,6 @@ def sid_of(pid):
         return None
 
 
-@pytest.fixture
-def interruptible():
-    """A shell that starts tests in the background has them ignore SIGINT, and what they start would ignore it, too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_every_worker_and_leaves_no_file(shelf, tmp_path):
     """As a terminal does it: the signal reaches all processes of the group at once."""
