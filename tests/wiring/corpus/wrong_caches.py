@@ -87,9 +87,9 @@ def warm_start_from_half_the_last_state():
 class MutableDefault(Parts):
     """The dict of the default argument lives as long as the class."""
 
-    def __call__(self, ids, states=None, memory={}):  # noqa: B006 - the fault
-        logits, new = self.read(ids, states or memory.get(id(self)) or (None, None))
-        memory[id(self)] = new
+    def __call__(self, ids, states=None, seen={}):  # noqa: B006 - the fault
+        logits, new = self.read(ids, states or seen.get(id(self)) or (None, None))
+        seen[id(self)] = new
         return logits, new
 
 
