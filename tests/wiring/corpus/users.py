@@ -625,6 +625,12 @@ class MultiplicativeLSTMCell(layers.Layer):
         self.wmh = layers.Dense(units, use_bias=False)
         self.gates = layers.Dense(4 * units)
 
+    def build(self, input_shape):
+        width = self.output_size
+        self.wmx.build(input_shape)
+        self.wmh.build((None, width))
+        self.gates.build((None, input_shape[-1] + width))
+
     def call(self, inputs, states, training=False):
         h, c = states
         m = self.wmx(inputs) * self.wmh(h)

@@ -160,9 +160,11 @@ class WeightNoise(layers.Layer):
         return tf.matmul(x, tf.broadcast_to(kernel, [tf.shape(x)[0], *kernel.shape]))
 
 
-class Bayesian(OneGRU):
+class Bayesian(keras.Model):
     def __init__(self):
         super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
         self.dense = WeightNoise(V)
 
     def call(self, inputs, state=None, return_state=False):

@@ -119,6 +119,7 @@ class LooksAhead(TwoGRU):
     def __init__(self):
         super().__init__()
         self.helper = layers.GRU(U, return_sequences=True, go_backwards=True)
+        self.helper.build((None, None, U))
 
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else self.begin(inputs)
