@@ -213,8 +213,11 @@ class Exponent(Value, frozen=True, kw_only=True):
 
     value: float
     standard_error: float
+    """From the spread over the text and from what two tangents still differ by."""
     steps: Count
     """Tokens that it was averaged over."""
+    settling: Count | None = None
+    """Tokens that each row walked before those, until its tangents agreed; absent in records of version 0.1.0.dev0."""
 
 
 class ContextCurve(Value, frozen=True, kw_only=True):
