@@ -5,8 +5,9 @@
     rnneval.plot.loss_over_text("run.json")
     rnneval.plot.flow_matrix(rnneval.check(model), ax=axes[0])
 
-A source is a record, the path of one, a table of `rnneval trace` (Parquet) or the DataFrame that pandas made of it; the
-names are those of `rnneval plot --figure`. Nothing is shown, saved or set globally.
+A source is a record, the path of one, a table of `rnneval trace` (Parquet) or its pandas DataFrame; the names are those
+of `rnneval plot --figure`. Nothing is shown, saved or set globally. `passage` is text: it is returned as `rich` text,
+which notebooks show and `rich.print` prints.
 """
 
 from typing import Any, Protocol
@@ -15,9 +16,9 @@ from rnneval.render import figures
 
 
 class Plot(Protocol):
-    """What each name is."""
+    """Type of each function."""
 
-    def __call__(self, source: Any, ax: Any = None, **options: Any) -> Any:
+    def __call__(self, source: Any, ax: Any = None) -> Any:
         """Draw on `ax`, by default the current Axes, and return it."""
 
 
@@ -25,12 +26,11 @@ def __getattr__(name: str) -> Plot:
     if name not in figures.names():
         raise AttributeError(f"there is no figure {name!r}: rnneval.plot has {', '.join(figures.names())}")
 
-    def plot(source: Any, ax: Any = None, **options: Any) -> Any:
-        return figures.plot(name, source, ax=ax, **options)
+    def plot(source: Any, ax: Any = None) -> Any:
+        return figures.plot(name, source, ax=ax)
 
-    module = figures.module(name)
     plot.__name__ = plot.__qualname__ = name
-    plot.__doc__ = module.__doc__
+    plot.__doc__ = figures.module(name).__doc__
     return plot
 
 

@@ -41,8 +41,8 @@ def stored(table, path):
         ("a.json", "1.20 nats a token; hardest near"),
         ("wiring.json", "gru gets gru_2's state; gru_2 gets gru's state"),
         ("gate.json", "Perplexity changed by +2.02 %"),
-        ("trace.parquet", "State norms of 1 slot"),
-        ("history", "Gradients kept their size"),
+        ("trace.parquet", "Norms of 1 state"),
+        ("history", "Gradient norms stayed even"),
     ],
 )
 def test_the_default_figure_of_each_kind(files, capsys, record, said):
@@ -60,11 +60,11 @@ def test_the_ending_gives_the_format(files, ending, magic):
 
 
 def test_a_passage_finds_the_reading_of_the_text_by_its_hash(files, capsys):
-    assert run(["plot", "losses.parquet", "--text", "text.txt", "--part", "6:", "--out", "f.svg"]) == 0
-    assert "The most surprising passage cost 7." in capsys.readouterr().out
+    assert run(["plot", "losses.parquet", "--text", "text.txt", "--part", "6:", "--out", "f.html"]) == 0
+    assert "The most surprising excerpt has 7." in capsys.readouterr().out
     (files / "text.txt").write_text(TEXT.replace("\n", "\r\n"), newline="")
-    assert run(["plot", "losses.parquet", "--text", "text.txt", "--at", "0", "--out", "f.svg"]) == 0
-    assert "This passage cost" in capsys.readouterr().out
+    assert run(["plot", "losses.parquet", "--text", "text.txt", "--at", "0", "--out", "f.html"]) == 0
+    assert "This excerpt has" in capsys.readouterr().out
 
 
 def test_several_records_go_to_a_folder(files, capsys):
@@ -77,7 +77,7 @@ def test_several_records_go_to_a_folder(files, capsys):
 
 def test_several_runs_make_one_comparison(files, capsys):
     assert run(["plot", "a.json", "b.json", "--figure", "comparison", "--out", "f.png"]) == 0
-    assert capsys.readouterr().out == "f.png: a.keras is best by perplexity, and surely so on this text\n"
+    assert capsys.readouterr().out == "f.png: a.keras is best by perplexity, a significant difference on this text\n"
 
 
 def test_all_figures_of_a_record(files):
@@ -89,8 +89,8 @@ def test_figures_are_listed(files, capsys):
     assert run(["plot", "trace.parquet", "losses.parquet", "--list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "trace.parquet:",
-        "state_norms  State norms of 1 slot",
-        "gates        gru.update stands fully open 30 % of the time and shut 10 %",
+        "state_norms  Norms of 1 state",
+        "gates        gru.update is open 30 % of the time and closed 10 %",
         "losses.parquet:",
         "passage: give the text (--text)",
     ]
@@ -107,7 +107,7 @@ def test_figures_are_listed(files, capsys):
         (["a.json", "--figure", "nope", "--out", "f.png"], "no figure is named 'nope': there are baselines"),
         (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure baselines"),
         (["a.json", "--figure", "all", "--out", "f.png"], "f.png: several pictures, and one file: give a folder"),
-        (["losses.parquet", "--out", "f.png"], "losses.parquet: losses say which bytes, not what stands there"),
+        (["losses.parquet", "--out", "f.png"], "losses.parquet: losses have positions and no text"),
         (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
         (["none.json", "--out", "f.png"], "none.json: cannot be read"),
         (["text.txt", "--out", "f.png"], "text.txt: not a whole JSON file"),

@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from rnneval.render.figures import Figure
 
 _ALL = "all"
-_IN_A_FOLDER = "png"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The text of a passage, and where to look."""
+    """Text of a passage, its part that was scored, and the byte to show."""
 
     text: tuple[str, ...]
     part: str | None
@@ -29,23 +28,32 @@ class Reading:
 
 @click.command("plot", epilog="Example: rnneval plot run.json --out loss.png")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@click.option("--out", metavar="FILE|FOLDER", help="Where to: PNG, SVG or PDF by the ending; of several, a folder.")
 @click.option(
-    "--figure", metavar="NAME|all", help="Which figure; all: each that there is. [default: the record's first]"
+    "--out", metavar="FILE|FOLDER", help="File to write: PNG, SVG or PDF by its ending; of several, a folder."
+)
+@click.option(
+    "--figure",
+    metavar="NAME|all",
+    help="Figure to draw; all: every figure of the record. [default: the record's first]",
 )
 @click.option(
     "--size",
     type=click.Choice(["page", "slide"]),
     default="page",
     show_default=True,
-    help="page: 6.5 inches wide; slide: 1920 × 1080 dots, with text as large as a slide needs.",
+    help="page: 6.5 inches wide; slide: 1920 × 1080 dots, with larger text.",
 )
-@click.option("--dark", is_flag=True, help="On a dark background.")
-@click.option("--text", multiple=True, metavar="TEXT", help="For a passage: the text that the losses are of.")
+@click.option("--dark", is_flag=True, help="Draw on a dark background.")
+@click.option("--text", multiple=True, metavar="TEXT", help="For a passage: the scored text.")
 @click.option("--part", metavar="SLICE", help="For a passage: the part that was scored, as in evaluate.")
-@click.option("--at", type=click.IntRange(min=0), metavar="BYTE", help="For a passage: where. [default: the hardest]")
-@click.option("--list", "listing", is_flag=True, help="Draw nothing: name the figures that each record can give.")
-@click.option("--quiet", "-q", is_flag=True, help="Do not say what was drawn.")
+@click.option(
+    "--at",
+    type=click.IntRange(min=0),
+    metavar="BYTE",
+    help="For a passage: the byte to show. [default: the most surprising]",
+)
+@click.option("--list", "listing", is_flag=True, help="List the figures of each record, and draw nothing.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not print what was drawn.")
 @click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn by lot
 def command(
     *,
@@ -63,17 +71,20 @@ def command(
     """Draw a figure of each RECORD: a JSON record, a Parquet table, or the folder of a history.
 
     Several records make a picture each, in the folder --out; a figure of several runs (comparison, forgetting,
-    baselines) is one picture where --figure names it and --out is a file.
+    baselines) is one picture if --figure names it and --out is a file. A passage (of losses) is coloured text: it is
+    printed, or written as HTML.
     """
     from rnneval.render.figures import save
 
-    require(listing or out is not None, "--out is needed: FILE.png, .svg or .pdf (or --list, to name the figures)")
     reading = Reading(text=text, part=part, at=at)
     sources = [(path, _loaded(path, reading)) for path in records]
     if listing:
         tell("\n".join(_listed(sources)))
         return 0
-    for place, picture in list(_chosen(sources, Path(str(out)), figure)):
+    if out is None:
+        _print(sources, figure)
+        return 0
+    for place, picture in list(_chosen(sources, Path(out), figure)):
         save(picture, place, size, dark=dark)
         if not quiet:
             tell(f"{place}: {_visible(picture.title)}")
@@ -86,8 +97,22 @@ def _visible(text: str) -> str:
     return visible(text)
 
 
+def _print(sources: Sequence[tuple[str, Any]], name: str | None) -> None:
+    """Print figures that are text; every other figure needs --out."""
+    from rnneval.render.figures import figure_of
+    from rnneval.render.terminal import show
+
+    _require_text(sources, name)
+    found = [figure_of(source, name if name != _ALL else None) for _, source in sources]
+    needed = "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)"
+    require(all(figure.text is not None for figure in found), needed)
+    for figure in found:
+        tell(_visible(figure.title))
+        show(figure.draw())
+
+
 def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
-    """Each record's figures with what they show; without the text, a passage is named all the same."""
+    """List the figures of each record with their titles; a passage is listed even without the text."""
     from rnneval.render.figures import figures_of
 
     for path, source in sources:
@@ -101,7 +126,7 @@ def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _chosen(sources: Sequence[tuple[str, Any]], out: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
-    """Give every picture and its place."""
+    """Yield every figure and the file that it is written to."""
     from rnneval.render.figures import ENDINGS, ending_of, figure_of, together
 
     to_a_file = out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
@@ -138,7 +163,7 @@ def _in_folder(sources: Sequence[tuple[str, Any]], folder: Path, name: str | Non
     for stem, figure in pictures:
         taken[stem] = taken.get(stem, 0) + 1
         number = f"-{taken[stem]}" if taken[stem] > 1 else ""
-        yield folder / f"{stem}{number}.{_IN_A_FOLDER}", figure
+        yield folder / f"{stem}{number}.{'png' if figure.html is None else 'html'}", figure
 
 
 def _wants_text(source: Any) -> bool:
@@ -151,12 +176,12 @@ def _require_text(sources: Sequence[tuple[str, Any]], name: str | None) -> None:
     for path, source in sources:
         require(
             name not in (None, "passage") or not _wants_text(source),
-            f"{path}: losses say which bytes, not what stands there: give the text that was scored (--text, --part)",
+            f"{path}: losses have positions and no text: give the text that was scored (--text, --part)",
         )
 
 
 def _loaded(path: str, reading: Reading) -> Any:
-    """Read a record or a table; losses get their text."""
+    """Read a record or a table, and add the text to losses."""
     from rnneval.render.figures import LOSSES, Table, load
 
     source = load(path)
@@ -166,10 +191,10 @@ def _loaded(path: str, reading: Reading) -> Any:
 
 
 def scored_text(sha256: str | None, reading: Reading) -> str:
-    """Read the text in the one way that gives the hash of the text that was scored.
+    """Read the text with the normalization that gives the hash of the scored text.
 
     Raises:
-        UsageError: none does.
+        UsageError: no normalization does.
     """
     import hashlib
     from itertools import product

@@ -1,15 +1,20 @@
 """Figures, one file each, found by being here.
 
-A figure's file has a docstring that says what is seen and how to read it, `KINDS` (the schemas that it is made from),
-`ORDER` (the first that a record can give is its default), `data_of(source)`, which gives the values to draw or `None`
-where this record has none, `title_of(data)`, `alt_of(data)`, `HEIGHT` or `height_of(data)` (on a page,
-as a share of the width), and `draw(data, *, ax=None)`. seaborn
-and matplotlib are imported when something is drawn, and not before: to list figures, and to say what they show, costs
-nothing.
+The file of a figure holds
+
+- a docstring: the first paragraph says what the figure shows, the second how to read it;
+- `KINDS`, the schemas of the records or tables that it is made from;
+- `ORDER`; the figure with the lowest is the default of a record;
+- `figure(source)`, which returns a `Figure`, or `None` if this source cannot give it;
+- `TOGETHER = True` if `figure(*sources)` makes one picture of several records.
+
+`figure` is cheap: it takes the numbers, and makes title and text alternative. pandas, seaborn and matplotlib are
+imported in functions, so that listing the figures of a record does not load matplotlib.
 """
 
 import pkgutil
-from functools import cache, partial
+from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -27,18 +32,27 @@ __all__ = [
 
 @cache
 def all_figures() -> tuple[ModuleType, ...]:
-    """Every figure's module, in the order of `ORDER`."""
-    found = [import_module(f"{__name__}.{name}") for name in names()]
-    return tuple(sorted(found, key=lambda module: (module.ORDER, module.__name__)))
+    """Return the module of every figure, in the order of `ORDER`."""
+    return tuple(sorted(map(module, names()), key=lambda module: (module.ORDER, module.__name__)))
 
 
 def names() -> tuple[str, ...]:
-    """Name every figure, without importing one."""
+    """Return the name of every figure, without importing one."""
     return tuple(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
+def together() -> tuple[str, ...]:
+    """Return the names of the figures that make one picture of several runs."""
+    return tuple(name for name in names() if getattr(module(name), "TOGETHER", False))
+
+
+def module(name: str) -> ModuleType:
+    """Return the module of a figure."""
+    return import_module(f"{__name__}.{name}")
+
+
 def figures_of(source: Any) -> list[Figure]:
-    """Give every figure that a record, a table, or several of them together can give; the default comes first.
+    """Return every figure that a record, a table, or several of them together can give; the default comes first.
 
     Args:
         source: A record, a `Table`, a path of either, a DataFrame of a table, or a sequence of them.
@@ -48,13 +62,18 @@ def figures_of(source: Any) -> list[Figure]:
         UsageError: nothing that rnneval writes.
     """
     given = source_of(source)
-    kinds = {kind_of(each) for each in (given if isinstance(given, list) else [given])}
-    taken = [(module, module.data_of(given)) for module in all_figures() if kinds <= set(module.KINDS)]
-    return [_figure(module, data) for module, data in taken if data is not None]
+    sources = given if isinstance(given, list) else [given]
+    kinds = {kind_of(each) for each in sources}
+    found = []
+    for each in all_figures():
+        if kinds <= set(each.KINDS) and (len(sources) == 1 or getattr(each, "TOGETHER", False)):
+            figure = each.figure(*sources)
+            found += [] if figure is None else [replace(figure, name=each.__name__.rpartition(".")[2])]
+    return found
 
 
 def figure_of(source: Any, name: str | None = None) -> Figure:
-    """Give one figure: the named one, else the default.
+    """Return one figure: the named one, else the default.
 
     Raises:
         UsageError: no such figure, or this record cannot give it; the message names those that it can.
@@ -63,38 +82,19 @@ def figure_of(source: Any, name: str | None = None) -> Figure:
         raise UsageError(f"no figure is named {name!r}: there are {', '.join(names())}")
     given = source_of(source)
     found = figures_of(given)
-    chosen = [figure for figure in found if name is None or figure.name == name]
-    if chosen:
-        return chosen[0]
-    what = ", ".join(sorted({kind_of(each) for each in (given if isinstance(given, list) else [given])}))
+    for figure in found:
+        if name in (None, figure.name):
+            return figure
+    kinds = ", ".join(sorted({kind_of(each) for each in (given if isinstance(given, list) else [given])}))
+    wanted = f"no figure {name} in it" if name else "no figure in it"
     can = f"it gives {', '.join(figure.name for figure in found)}" if found else "it gives none"
-    raise UsageError(f"{what}: no figure {name or ''} in it; {can}".replace("figure  in", "figure in"))
+    raise UsageError(f"{kinds}: {wanted}; {can}")
 
 
 def plot(name: str, source: Any, ax: Any = None) -> Any:
-    """Draw one figure on `ax` (by default the current Axes), and return the Axes.
+    """Draw one figure on `ax`, by default the current Axes, and return the Axes (of `passage`, its text).
 
     Raises:
         RecordError, UsageError: as `figure_of`.
     """
     return figure_of(source, name).draw(ax=ax)
-
-
-def together() -> tuple[str, ...]:
-    """Name the figures that several runs make one picture of."""
-    return tuple(name for name in names() if getattr(module(name), "TOGETHER", False))
-
-
-def module(name: str) -> ModuleType:
-    """Give the file of a figure."""
-    return import_module(f"{__name__}.{name}")
-
-
-def _figure(module: ModuleType, data: Any) -> Figure:
-    return Figure(
-        name=module.__name__.rpartition(".")[2],
-        title=module.title_of(data),
-        alt=module.alt_of(data),
-        height=module.height_of(data) if hasattr(module, "height_of") else module.HEIGHT,
-        draw=partial(module.draw, data),
-    )

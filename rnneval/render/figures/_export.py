@@ -1,8 +1,8 @@
 """Figures as files and as SVG text: off screen, without pyplot's global state, the same bytes every time.
 
-matplotlib keeps its settings in one global place, and some (fonts in SVG, the salt of its ids) are read from there
-when a picture is written. A lock is held meanwhile, so that threads do not see each other's; a user's own style does
-not get in.
+matplotlib keeps its settings in one global place, and reads some of them (fonts in SVG, the salt of its ids) when a
+picture is written. A lock is held meanwhile, so that threads do not see each other's settings. A user's own style has
+no effect.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import html
 import io
 import os
 import re
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,24 +17,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnneval.errors import UsageError
-from rnneval.recordfile import whole_file
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import DARK, LIGHT, fill
+from rnneval.recordfile import whole_file, write_text
+from rnneval.render.figures._base import LOCK, Figure
+from rnneval.render.figures._style import DARK, LIGHT, Look, fill
+from rnneval.render.words import visible
 
 _NARROWEST = 520
-_LOCK = threading.RLock()
-ENDINGS = ("png", "svg", "pdf")
-# What stands in an SVG is text, shown in the reader's own font; DejaVu, by which it was laid out, is as wide as any.
+ENDINGS = ("png", "svg", "pdf", "html")
+# Text in an SVG stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-_MONO = "'DejaVu Sans Mono', ui-monospace, Menlo, 'Liberation Mono', 'Courier New', monospace"
 
 
 class Size(NamedTuple):
-    """Of a picture: inches, and dots an inch where it has dots."""
+    """Size of a picture in inches, and its dots an inch."""
 
     width: float
     height: float | None
-    """`None`: as high as the figure asks for."""
+    """`None`: the height of the figure."""
     dpi: int
 
 
@@ -44,7 +42,7 @@ SIZES = {"page": Size(6.5, None, 300), "slide": Size(6.4, 3.6, 300)}
 
 
 def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool = True) -> str:
-    """Give the figure as an SVG element to put into a page: no XML head, ids of its own, title and text alternative.
+    """Return the figure as an SVG element for a page: no XML head, unique ids, with title and text alternative.
 
     Args:
         figure: From `figures_of`.
@@ -53,6 +51,8 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
         dark: Whether it stands on a dark page; the background is transparent.
         titled: Whether the title is drawn above the picture.
     """
+    if figure.text is not None:
+        raise UsageError(f"the figure {figure.name} is text: it has no SVG")
     with _settings(figure.name):
         canvas = _drawn(figure, Size(max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
         written = io.StringIO()
@@ -61,7 +61,7 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
 
 
 def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
-    """Write the figure to a file, PNG, SVG or PDF by its ending, whole or not at all.
+    """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text.
 
     Raises:
         UsageError: another ending, or another size.
@@ -70,6 +70,12 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
     form = ending_of(path)
     if size not in SIZES:
         raise UsageError(f"--size {size} is not known: give {' or '.join(SIZES)}")
+    if (form == "html") != (figure.html is not None):
+        allowed = ".png, .svg or .pdf" if figure.html is None else ".html, or printed without --out"
+        raise UsageError(f"{os.fspath(path)}: the figure {figure.name} is written to {allowed}")
+    if figure.html is not None:
+        write_text(_page(figure, figure.html(), dark=dark), path)
+        return
     dates = {"png": ("Software",), "svg": ("Date", "Creator"), "pdf": ("CreationDate", "Creator", "Producer")}[form]
     metadata: dict[str, str | None] = {"Title": figure.title, **dict.fromkeys(dates)}
     with _settings(figure.name), whole_file(path) as temporary:
@@ -80,15 +86,15 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:
-    """Give the format that the ending of a path asks for.
+    """Return the format that the ending of a path asks for.
 
     Raises:
-        UsageError: it is none of PNG, SVG, PDF.
+        UsageError: it is none of PNG, SVG, PDF and (for a figure that is text) HTML.
     """
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in ENDINGS:
         seen = f"ends in .{ending}" if ending else "has no ending"
-        raise UsageError(f"{os.fspath(path)}: {seen}: a figure is written to .png, .svg or .pdf")
+        raise UsageError(f"{os.fspath(path)}: {seen}: a figure is written to .png, .svg or .pdf, a passage to .html")
     return ending
 
 
@@ -109,7 +115,7 @@ def _settings(salt: str) -> Iterator[None]:
         "axes.linewidth": 0.7,
     }
     theirs = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
-    with _LOCK, mpl.rc_context(), warnings.catch_warnings():
+    with LOCK, mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=".*deprecat", category=mpl.MatplotlibDeprecationWarning)
         mpl.rcParams.update(theirs | ours)
@@ -119,6 +125,7 @@ def _settings(salt: str) -> Iterator[None]:
 def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, titled: bool = True) -> Any:
     """Draw on a matplotlib Figure of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure as Canvas
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -128,29 +135,39 @@ def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, title
     FigureCanvasAgg(canvas)
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
     ax = canvas.add_subplot()
-    ax.set_facecolor((*_rgb(look.paper), 0.0 if clear else 1.0))
-    if titled:
-        _title(canvas, figure.title, look.ink)
+    ax.set_facecolor((*to_rgb(look.paper), 0.0 if clear else 1.0))
+    if titled:  # over the whole width, in as many lines as it needs
+        x = 0.1 / canvas.get_figwidth()
+        shown = canvas.suptitle("", x=x, ha="left", fontsize=11, fontweight="bold", color=look.ink)
+        fill(shown, figure.title, (canvas.get_figwidth() - 0.2) * canvas.dpi)
     canvas.draw_without_rendering()  # what is drawn next may ask how large the Axes are
     figure.draw(ax=ax)
     ax.set_title("", loc="left")
     return canvas
 
 
-def _title(canvas: Any, text: str, ink: str) -> None:
-    """Put the title over the whole width, in as many lines as it needs."""
-    shown = canvas.suptitle("", x=0.1 / canvas.get_figwidth(), ha="left", fontsize=11, fontweight="bold", color=ink)
-    fill(shown, text, (canvas.get_figwidth() - 0.2) * canvas.dpi)
+def _page(figure: Figure, element: str, *, dark: bool) -> str:
+    """Return a whole HTML page with one element; without `dark` it follows the reader's setting."""
+    from rnneval.render.figures.passage import CSS
 
+    def colors(look: Look) -> str:
+        hot = " ".join(str(part) for part in bytes.fromhex(look.hot[1:]))
+        return f":root {{ --hot: {hot}; background: {look.paper}; color: {look.ink}; }}"
 
-def _rgb(color: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(color)
+    css = colors(DARK if dark else LIGHT) + (
+        "" if dark else f"\n@media (prefers-color-scheme: dark) {{ {colors(DARK)} }}"
+    )
+    title = html.escape(visible(figure.title))
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<style>\n{css}\nbody {{ max-width: 48rem; margin: 2rem auto; font-family: {_SANS}; }}\n{CSS}</style>\n"
+        f"</head>\n<body>\n<h1>{title}</h1>\n{element}\n</body>\n</html>\n"
+    )
 
 
 def _element(written: str, figure: Figure, width: float) -> str:
-    """Make an element of a whole SVG file: ids that no other picture of the page has, and what it shows in words."""
+    """Make an element of a whole SVG file: with ids that no other picture of the page has, title and description."""
     body = _with_fonts(written[written.index("<svg") :])
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     prefix = f"{figure.name}-{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
@@ -166,17 +183,17 @@ def _element(written: str, figure: Figure, width: float) -> str:
 
 
 def _needed_ids(svg: str) -> str:
-    """Keep the ids that something refers to: the others are names of matplotlib's, or of layers out of a file."""
+    """Remove ids that nothing refers to: they are matplotlib's names, or names of layers out of a file."""
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", svg)
 
 
 def _file(written: str, figure: Figure) -> str:
-    """Give an SVG file its fonts and its text alternative."""
+    """Add fonts and the text alternative to an SVG file."""
     head, _, rest = _needed_ids(_with_fonts(written)).partition("<metadata>")
     return f"{head}<desc>{html.escape(figure.alt)}</desc>\n <metadata>{rest}"
 
 
 def _with_fonts(written: str) -> str:
-    """Let the reader's own fonts be used."""
-    return written.replace("'DejaVu Sans Mono'", _MONO).replace("'DejaVu Sans'", _SANS)
+    """Replace the font of the layout by the reader's own fonts."""
+    return written.replace("'DejaVu Sans'", _SANS)

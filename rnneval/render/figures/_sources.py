@@ -1,4 +1,4 @@
-"""What figures are made from: a record, or one of the tidy tables of trace, losses and histories."""
+"""Sources of figures: a record, or one of the tidy tables of trace, losses, histories and sweeps."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from rnneval.sweeps import table as sweeps
 TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
 SWEEP = sweeps.SCHEMA
-# A frame that comes without a file's metadata is told by its columns.
+# A frame without a file's metadata is recognized by its columns.
 _COLUMNS = {
     TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},
     LOSSES: {"token", "document", "byte_start", "byte_end", "nats"},
@@ -33,9 +33,9 @@ class Table:
     """A pandas DataFrame."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
-    """Of losses: the text that was scored, as it was scored."""
+    """The scored text as it was scored; only for losses."""
     at: int | None = None
-    """Of losses: the byte of the text that is looked at."""
+    """Byte of the text to show; only for losses."""
 
 
 Source = Record | Table
@@ -54,9 +54,9 @@ def load(path: str | os.PathLike[str]) -> Source:
 
 
 def source_of(given: Any) -> Any:
-    """Give what a plotting function was handed as a source: a path is read, a frame is told by its columns.
+    """Return the source that an argument of a plotting function stands for; several of them become a list.
 
-    Several of them become a list.
+    A path is read, a frame is recognized by its columns.
 
     Raises:
         RecordError: as `load`.
@@ -67,20 +67,20 @@ def source_of(given: Any) -> Any:
     if isinstance(given, Shown | Table):
         return given
     if hasattr(given, "columns") and hasattr(given, "groupby"):
-        return Table(schema=_told(given.columns), frame=given)
+        return Table(schema=_schema_of(given.columns), frame=given)
     if isinstance(given, Sequence) and given:
         return [source_of(each) for each in given]
     raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
 
 
 def kind_of(source: Any) -> str:
-    """Name the schema of a source."""
+    """Return the schema of a source."""
     if isinstance(source, Table):
         return source.schema
     return str(getattr(type(source), "__struct_config__").tag)  # noqa: B009 - msgspec's own name
 
 
-def _told(columns: Any) -> str:
+def _schema_of(columns: Any) -> str:
     there = set(columns)
     for schema, needed in _COLUMNS.items():
         if needed <= there:

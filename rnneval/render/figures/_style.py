@@ -1,43 +1,78 @@
-"""How all figures look: colours that colour-blind people tell apart, on light and on dark, and what frames a plot.
+"""Colours, theme, numbers and names of all figures, and the parts that several figures draw.
 
-A figure draws on Axes that may be a user's own. Nothing global is changed, so every artist is told its colour; which of
-the two looks is used is told by the background that is there.
+A figure draws on Axes that may belong to a user. Nothing global is changed: text and legends take their colours from a
+theme that is set while a figure draws (`Figure.draw`), and the axes are framed afterwards. The background of the Axes
+decides between the light and the dark look.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.records.run import Run
 from rnneval.render.words import visible
 
+T = TypeVar("T")
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Colours of one background."""
+    """Colours for one background."""
 
     paper: str
     ink: str
     muted: str
     grid: str
     palette: tuple[str, ...]
-    """Told apart under all kinds of colour blindness, and at least 3:1 against the paper: a test computes both."""
-    heat: tuple[str, ...]
-    """From little to much: monotone in luminance, and ink is legible on all of it."""
+    """Distinct under all kinds of colour blindness, and at least 3:1 against the paper: a test computes both."""
+    hot: str
+    """Ground of the most surprising text: ink is legible on every mixture of it with the paper."""
 
     @property
     def good(self) -> str:
-        """What is as it should be; never by colour alone."""
+        """Colour of what is right; never the only sign of it."""
         return self.palette[0]
 
     @property
     def bad(self) -> str:
-        """What is not."""
+        """Colour of what is wrong; never the only sign of it."""
         return self.palette[1]
+
+    def heated(self, share: float) -> str:
+        """Mix the paper with `hot`: 0 is the paper, 1 is `hot`.
+
+        Example:
+            >>> LIGHT.heated(0.0), LIGHT.heated(0.5), LIGHT.heated(1.0)
+            ('#ffffff', '#f4b898', '#ea7231')
+        """
+        cold, hot = (bytes.fromhex(color[1:]) for color in (self.paper, self.hot))
+        return f"#{bytes(round(a + (b - a) * share) for a, b in zip(cold, hot, strict=True)).hex()}"
+
+    def theme(self) -> dict[str, Any]:
+        """Return seaborn's style in these colours, as matplotlib settings for the artists that a figure adds."""
+        import seaborn as sns
+
+        colors = {
+            "axes.edgecolor": self.muted,
+            "axes.labelcolor": self.ink,
+            "grid.color": self.grid,
+            "text.color": self.ink,
+            "xtick.color": self.muted,
+            "ytick.color": self.muted,
+        }
+        legend = {
+            "legend.fontsize": "small",
+            "legend.frameon": False,
+            "legend.handlelength": 2.6,
+            "legend.labelcolor": self.ink,
+            "legend.title_fontsize": "small",
+        }
+        style = sns.axes_style("ticks", rc=colors)
+        return {key: value for key, value in style.items() if not key.startswith(("font.", "figure."))} | legend
 
 
 LIGHT = Look(
@@ -46,7 +81,7 @@ LIGHT = Look(
     muted="#5a6069",
     grid="#dfe2e6",
     palette=("#0072b2", "#d55e00", "#009e73", "#882255", "#999933", "#332288"),
-    heat=("#ffffff", "#fdebd3", "#fcc98f", "#f5a05a", "#ea7231"),
+    hot="#ea7231",
 )
 DARK = Look(
     paper="#16181d",
@@ -54,26 +89,31 @@ DARK = Look(
     muted="#a6adb8",
     grid="#343942",
     palette=("#56b4e9", "#e69f00", "#00b58a", "#f0e442", "#cc79a7", "#ffffff"),
-    heat=("#16181d", "#33221b", "#5a2f16", "#82400f", "#a8500c"),
+    hot="#a8500c",
 )
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
-_SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-MARKERS = ("o", "s", "^", "D", "v", "P")
+_DASHES = ("", (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_PERCENTS = (0, 5, 25, 50, 75, 95, 100)
+_PLACES: dict[str, dict[str, Any]] = {
+    "above": {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2},
+    "below": {"loc": "upper center", "bbox_to_anchor": (0.48, -0.2), "columnspacing": 1.4},
+    "beside": {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02), "borderaxespad": 0.0},
+    "inside": {"loc": "upper left"},
+}
 
 
-def begin(ax: Any = None) -> tuple[Any, Look]:
-    """Give the Axes to draw on, the current ones where none are given, and the look that suits their background."""
-    if ax is None:
-        import matplotlib.pyplot as plt
+# Axes
 
-        ax = plt.gca()
+
+def look_of(ax: Any) -> Look:
+    """Return the look that suits the background of the Axes."""
     from matplotlib.colors import to_rgb
 
-    return ax, LIGHT if luminance(to_rgb(ax.get_facecolor())) > 0.2 else DARK
+    return LIGHT if luminance(to_rgb(ax.get_facecolor())) > 0.2 else DARK
 
 
 def luminance(rgb: Sequence[float]) -> float:
-    """Relative luminance (WCAG 2) of an sRGB colour.
+    """Return the relative luminance (WCAG 2) of an sRGB colour.
 
     Example:
         >>> round(luminance((1.0, 1.0, 1.0)), 6), luminance((0.0, 0.0, 0.0))
@@ -83,17 +123,17 @@ def luminance(rgb: Sequence[float]) -> float:
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
-def finish(ax: Any, look: Look, *, title: str, x: str = "", y: str = "", grid: str = "y", raised: bool = False) -> Any:
-    """Frame what was drawn: title above, units on the axes, a quiet grid, no box; give the Axes back.
-
-    `raised` leaves room below the title, for a legend.
-    """
+def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None:
+    """Add the title, the axis labels and a quiet grid to drawn Axes; an empty label leaves the present one."""
     import seaborn as sns
 
-    head(ax, look, title, raised=raised)
-    ax.set_xlabel(plain(x), color=look.ink, fontsize="small")
-    ax.set_ylabel(plain(y), color=look.ink, fontsize="small")
-    ax.tick_params(which="both", color=look.muted, labelcolor=look.ink, labelsize="small", length=3)
+    above = ax.get_legend() is not None and ax.get_legend().get_gid() == "above"
+    pad = 26 if above else 6
+    shown = ax.set_title("", loc="left", color=look.ink, fontsize="medium", fontweight="bold", pad=pad)
+    fill(shown, title, ax.get_window_extent().width)
+    ax.set_xlabel(plain(x or ax.get_xlabel()), color=look.ink, fontsize="small")
+    ax.set_ylabel(plain(y or ax.get_ylabel()), color=look.ink, fontsize="small")
+    ax.tick_params(which="both", color=look.muted, labelcolor=look.ink)
     ax.set_axisbelow(True)
     ax.grid(visible=False)
     if grid:
@@ -101,17 +141,10 @@ def finish(ax: Any, look: Look, *, title: str, x: str = "", y: str = "", grid: s
     for spine in ax.spines.values():
         spine.set_color(look.muted)
     sns.despine(ax=ax)
-    return ax
-
-
-def head(ax: Any, look: Look, title: str, *, raised: bool = False) -> None:
-    """Put a title above the Axes, in as many lines as it needs."""
-    shown = ax.set_title("", loc="left", color=look.ink, fontsize="medium", fontweight="bold", pad=26 if raised else 6)
-    fill(shown, title, ax.get_window_extent().width)
 
 
 def fill(shown: Any, text: str, room: float) -> None:
-    """Give an artist its text, broken between words where it would be wider than `room` dots."""
+    """Set the text of an artist, broken between words where it would be wider than `room` dots."""
     lines = [""]
     for word in visible(text).split(" "):
         longer = f"{lines[-1]} {word}".strip()
@@ -123,26 +156,151 @@ def fill(shown: Any, text: str, room: float) -> None:
     shown.set_text(plain("\n".join(lines)))
 
 
-def legend(ax: Any, look: Look, **options: Any) -> Any:
-    """Give the Axes a legend without a frame, in the colours of the look."""
-    shown = ax.legend(
-        **{"frameon": False, "fontsize": "small", "labelcolor": look.ink, "handlelength": 2.6, "loc": "best"} | options
-    )
-    if shown.get_title() is not None:
-        shown.get_title().set_color(look.ink)
-        shown.get_title().set_fontsize("small")
-    return shown
+def legend(ax: Any, place: str, **options: Any) -> None:
+    """Add a legend `above`, `below`, `beside` or `inside` the Axes, unless it would be empty."""
+    if options.get("handles") or ax.get_legend_handles_labels()[0]:
+        ax.legend(**_PLACES[place] | options).set_gid(place)
 
 
-def halo(look: Look) -> list[Any]:
-    """A rim in the colour of the paper, so that a label reads well over lines."""
-    from matplotlib.patheffects import withStroke
+def counting(axis: Any) -> None:
+    """Let an axis count: whole numbers, with separators for thousands."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    return [withStroke(linewidth=2.5, foreground=look.paper)]
+    axis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,.0f}"))
+
+
+def rows(ax: Any, names: Sequence[str]) -> None:
+    """Name rows at y = 0, 1, …; the first is on top."""
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_yticks(range(len(names)), [plain(label(name)) for name in names])
+    ax.tick_params(axis="y", length=0)
+
+
+def lanes(ax: Any, every: Sequence[T], key: Callable[[T], float], name: Callable[[T], str]) -> tuple[list[T], float]:
+    """Choose the lanes that fit on the Axes, name them, and return them from the top down, with their font size.
+
+    The lanes with the largest `key` are chosen and stay in their order. The lane at place k of n is drawn upwards from
+    y = n − 1 − k.
+    """
+    points = float(ax.get_window_extent().height / ax.figure.dpi * 72)
+    order = sorted(range(len(every)), key=lambda k: -key(every[k]))
+    chosen = [every[k] for k in sorted(order[: max(int(points / 7.5), 1)])]
+    count = len(chosen)
+    size = min(8.5, max(4.5, 0.78 * points / count))
+    ax.set_ylim(-0.08, count)
+    ax.set_yticks([count - 1 - k + 0.4 for k in range(count)], [plain(label(name(lane))) for lane in chosen])
+    ax.tick_params(axis="y", length=0, labelsize=size)
+    return chosen, size
+
+
+# Series
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bands:
+    """A long series in bins of neighbours: no value is skipped, each counts in the quantiles of its bin."""
+
+    x: Doubles
+    """Middle of each bin."""
+    quantiles: dict[int, Doubles]
+    """By per cent."""
+    pooled: int
+    """Values in a bin; 1 for a series that was not pooled."""
+
+
+def bands(x: Doubles, values: Doubles, most: int = 160) -> Bands:
+    """Pool neighbours into at most `most` bins, with quantiles of each; a short series stays as it is.
+
+    Example:
+        >>> pooled = bands(np.arange(6.0), np.array([1.0, 3, 5, 7, 9, 11]), most=2)
+        >>> pooled.x.tolist(), pooled.quantiles[50].tolist(), pooled.pooled
+        ([1.0, 4.0], [3.0, 9.0], 3)
+    """
+    import pandas as pd
+
+    pooled = max(-(-len(x) // most), 1)
+    bins = np.arange(len(x)) // pooled
+    table = pd.Series(values).groupby(bins).quantile(np.divide(_PERCENTS, 100)).unstack()  # noqa: PD010 - a Series
+    middles = pd.Series(x).groupby(bins).mean().to_numpy()
+    columns = table.to_numpy().reshape(-1, len(_PERCENTS)).T
+    return Bands(x=np.asarray(middles, np.float64), quantiles=dict(zip(_PERCENTS, columns, strict=True)), pooled=pooled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """Colour, dashes and marker of one of several series: never told apart by colour alone."""
+
+    color: str
+    dashes: Any
+    marker: str
+
+
+def styles(count: int, look: Look) -> list[Style]:
+    """Return a style for each series; more series than colours repeat the colours with other dashes and markers."""
+    n = len(look.palette)
+    return [
+        Style(color=look.palette[i % n], dashes=_DASHES[(i + i // n) % n], marker=_MARKERS[(i + i // n) % n])
+        for i in range(count)
+    ]
+
+
+def lines(ax: Any, look: Look, frame: Any, *, x: str, y: str, by: str, marked: bool, **options: Any) -> list[Any]:
+    """Draw a line for each value of the column `by`, in order of appearance, and return the lines of matplotlib."""
+    import seaborn as sns
+
+    names = list(dict.fromkeys(frame[by]))
+    chosen = dict(zip(names, styles(len(names), look), strict=True))
+    before = len(ax.lines)
+    sns.lineplot(
+        frame, x=x, y=y, hue=by, hue_order=names, palette={name: style.color for name, style in chosen.items()},
+        style=by, style_order=names, dashes={name: style.dashes for name, style in chosen.items()},
+        markers={name: style.marker for name, style in chosen.items()} if marked else False, markeredgewidth=0,
+        estimator=None, errorbar=None, legend=False, ax=ax, **options,
+    )  # fmt: skip
+    drawn = list(ax.lines[before:])
+    for line, name in zip(drawn, names, strict=True):
+        line.set_gid(name)
+    return drawn
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Move places apart until neighbours are at least `gap` away from one another, with the least squared movement.
+
+    Example:
+        >>> spread([0.0, 0.1, 5.0], 1.0)
+        [-0.45, 0.55, 5.0]
+    """
+    from scipy.optimize import isotonic_regression
+
+    wanted = np.asarray(places, np.float64)
+    order, offsets = np.argsort(wanted, kind="stable"), gap * np.arange(len(wanted))
+    found = np.empty(len(wanted))
+    if len(wanted):
+        found[order] = isotonic_regression(wanted[order] - offsets).x + offsets
+    return [round(float(place), 12) for place in found]
+
+
+def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]]) -> None:
+    """Name lines at the right edge, at the height where each ends: (y, name, colour).
+
+    Heights are shares of the Axes, so that any scale will do. Labels are moved apart, so that none lies on another.
+    """
+    size = "x-small" if len(ends) > 8 else "small"
+    to_axes = ax.transData + ax.transAxes.inverted()
+    middle = sum(ax.get_xlim()) / 2
+    heights = [min(max(float(to_axes.transform((middle, y))[1]), 0.0), 1.0) for y, _, _ in ends]
+    points = ax.get_window_extent().height / ax.figure.dpi * 72
+    gap = min(11.0 / points, 1.0 / max(len(ends), 1))
+    for (_, name, color), height in zip(ends, spread(heights, gap), strict=True):
+        ax.text(1.012, height, plain(label(name, 18)), color=color, fontsize=size, va="center", transform=ax.transAxes)
+
+
+# Words
 
 
 def plain(text: str) -> str:
-    r"""Let matplotlib take a text as it is: no formula between dollar signs, no control characters.
+    r"""Escape a text for matplotlib: no formula between dollar signs, no control characters.
 
     Example:
         >>> plain("$x$")
@@ -152,7 +310,7 @@ def plain(text: str) -> str:
 
 
 def label(name: str, most: int = 24) -> str:
-    """Give a name out of a file in one short line; the middle of a long one is left out.
+    """Return a name out of a file as one short line; the middle of a long name is left out.
 
     Example:
         >>> label("gru_1.h"), label("a_very_long_name_of_a_layer.h", most=15)
@@ -165,35 +323,27 @@ def label(name: str, most: int = 24) -> str:
 
 
 def in_legend(name: str) -> str:
-    """Give a name as a legend takes it: matplotlib leaves those that begin with an underscore out."""
+    """Return a name as a legend accepts it: matplotlib leaves out names that begin with an underscore."""
     return plain(f" {name}" if name.startswith("_") else name)
 
 
-def counting(axis: Any) -> None:
-    """Let an axis count: whole numbers, with their thousands marked."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+def file_name(path: str) -> str:
+    r"""Return the last part of a path of any system.
 
-    axis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,.0f}"))
-
-
-def points_high(ax: Any) -> float:
-    """How high the Axes are, in points."""
-    return float(ax.get_window_extent().height / ax.figure.dpi * 72)
+    Example:
+        >>> file_name("runs\\a.keras"), file_name("runs/saved/")
+        ('a.keras', 'saved')
+    """
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
-def most_rows(ax: Any, least: float = 7.5) -> int:
-    """How many rows fit below one another and can still be read."""
-    return max(int(points_high(ax) / least), 1)
-
-
-def row_size(ax: Any, count: int) -> float:
-    """A size of letters, in points, at which the names of so many rows do not touch."""
-    return min(8.5, max(4.5, 0.78 * points_high(ax) / count))
+def model_name(run: Run) -> str:
+    """Return the file name of the model that a run evaluated."""
+    return file_name(run.checkpoint.path) or "model in memory"
 
 
 def number(value: float) -> str:
-    """Give a number with three significant digits, without an exponent where it can be read without one.
+    """Return a number with three significant digits, without an exponent unless it is very small or large.
 
     Example:
         >>> number(1.8034), number(12345.6), number(0.00123), number(2.4e-13), number(-0.5), number(192.0)
@@ -209,18 +359,8 @@ def number(value: float) -> str:
     return text.replace("-", "−") if text.startswith("-") else text
 
 
-def whole(value: float) -> str:
-    """Give a count, such as of tokens.
-
-    Example:
-        >>> whole(1024.0)
-        '1,024'
-    """
-    return f"{value:,.0f}"
-
-
 def percent(share: float) -> str:
-    """Give a share in per cent.
+    """Return a share in per cent.
 
     Example:
         >>> percent(0.366), percent(0.0041), percent(0.0), percent(0.00001)
@@ -229,98 +369,3 @@ def percent(share: float) -> str:
     if 0 < share < 0.001:
         return "< 0.1 %"
     return f"{share:.0%}".replace("%", " %") if share >= 0.1 or share == 0 else f"{share:.1%}".replace("%", " %")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Style:
-    """How one of several series is drawn: never told apart by colour alone."""
-
-    color: Any
-    dashes: Any
-    marker: str
-
-
-def styles(count: int, look: Look) -> list[Style]:
-    """Give a style a series; of more than there are colours, the same colours come with other dashes and markers."""
-    n = len(look.palette)
-    return [
-        Style(color=look.palette[i % n], dashes=DASHES[(i + i // n) % n], marker=MARKERS[(i + i // n) % n])
-        for i in range(count)
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bands:
-    """A long series in bins of neighbours: nothing is skipped, every value counts in its bin's quantiles."""
-
-    x: Doubles
-    """Middle of each bin."""
-    quantiles: dict[int, Doubles]
-    """By per cent."""
-    pooled: int
-    """Values in a bin; 1 where each stands for itself."""
-
-
-def bands(x: Doubles, values: Doubles, most: int = 160) -> Bands:
-    """Pool neighbours into at most `most` bins, with quantiles of each; a short series stays as it is.
-
-    Example:
-        >>> pooled = bands(np.arange(6.0), np.array([1.0, 3, 5, 7, 9, 11]), most=2)
-        >>> pooled.x.tolist(), pooled.quantiles[50].tolist(), pooled.pooled
-        ([1.0, 4.0], [3.0, 9.0], 3)
-    """
-    pooled = -(-len(x) // most) if len(x) > most else 1
-    starts = range(0, len(x), pooled)
-    parts = [slice(start, start + pooled) for start in starts]
-    table = np.array([np.quantile(values[part], _SHARES) for part in parts]).reshape(-1, len(_SHARES))
-    middles = np.array([float(np.mean(x[part])) for part in parts])
-    return Bands(x=middles, quantiles=dict(zip((0, 5, 25, 50, 75, 95, 100), table.T, strict=True)), pooled=pooled)
-
-
-def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Push places apart until neighbours are `gap` away from one another, each as near to its own as can be.
-
-    Example:
-        >>> spread([0.0, 0.1, 5.0], 1.0)
-        [-0.45, 0.55, 5.0]
-    """
-    order = sorted(range(len(places)), key=lambda k: places[k])
-    groups: list[list[float]] = []  # sum of (place − offset), count
-    for rank in order:
-        groups.append([places[rank], 1.0])
-        while len(groups) > 1 and _center(groups[-1], gap, -1) - _center(groups[-2], gap, 1) < gap - 1e-12:
-            last, before = groups.pop(), groups.pop()
-            groups.append([before[0] + last[0], before[1] + last[1]])
-    found = [0.0] * len(places)
-    for rank, place in zip(order, _places(groups, gap), strict=True):
-        found[rank] = place
-    return found
-
-
-def _center(group: list[float], gap: float, side: int) -> float:
-    return group[0] / group[1] + side * (group[1] - 1) / 2 * gap
-
-
-def _places(groups: Sequence[list[float]], gap: float) -> Iterator[float]:
-    for total, count in groups:
-        for k in range(int(count)):
-            yield round(total / count + (k - (count - 1) / 2) * gap, 12)
-
-
-def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]], size: str = "small") -> None:
-    """Name lines at the right edge, at their height where there is room: (y, name, colour) each.
-
-    Heights are taken in shares of the Axes, so that any scale will do; labels are pushed apart, never over one another.
-    """
-    from matplotlib.transforms import blended_transform_factory
-
-    to_axes = ax.transData + ax.transAxes.inverted()
-    middle = sum(ax.get_xlim()) / 2
-    heights = [min(max(float(to_axes.transform((middle, y))[1]), 0.0), 1.0) for y, _, _ in ends]
-    high = ax.get_window_extent().height / ax.figure.dpi * 72  # points
-    gap = min(11.0 / high, 1.0 / max(len(ends), 1))
-    for (_, name, color), height in zip(ends, spread(heights, gap), strict=True):
-        ax.text(
-            1.012, height, plain(name), color=color, fontsize=size, va="center", ha="left",
-            transform=blended_transform_factory(ax.transAxes, ax.transAxes),
-        )  # fmt: skip

@@ -1,15 +1,17 @@
-"""Where the model stands between knowing nothing and what it knows: its loss beside that of models without a network.
+"""The loss of the model between those of baselines: models without a network, fitted to the same text.
 
-`uniform` takes every token for equally likely, `unigram` knows how often each occurs. The bar of a model is its 95 %
-interval. Several runs stand below one another; they are held against the same baselines only where those agree.
+`uniform` takes every token for equally likely, `unigram` knows how often each occurs. Shorter bars are better; the line
+at the end of a model's bar is its 95 % interval. Several runs stand below one another; only runs with the same
+baselines are shown.
 """
 
 import math
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rnneval.records.run import Run
-from rnneval.render.figures._style import begin, finish, label, number, plain
+from rnneval.render.figures._base import Figure
+from rnneval.render.figures._style import Look, label, model_name, number, rows
 from rnneval.render.words import counted
 
 KINDS = ("rnneval.run/1",)
@@ -17,84 +19,62 @@ ORDER = 70
 TOGETHER = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """One row."""
+def figure(*runs: Run) -> Figure | None:
+    """Compare the loss of each run with the baselines of the first, from the worst to the best."""
+    import pandas as pd
 
-    name: str
-    nats: float
-    low: float | None
-    high: float | None
-    model: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ladder:
-    """What is drawn, from the worst to the best."""
-
-    places: tuple[Place, ...]
-    without: int
-    """Runs that have no loss, or other baselines."""
-
-
-def data_of(source: Any) -> Ladder | None:
-    """Take the loss of each run and the baselines of the first."""
-    runs: list[Run] = source if isinstance(source, list) else [source]
     base = {name: value for name, value in runs[0].baselines.items() if math.isfinite(value)}
     kept = [run for run in runs if "cross_entropy" in run.scores and run.valid and run.baselines == runs[0].baselines]
     if not base or not kept:
         return None
-    places = [Place(name=name, nats=value, low=None, high=None, model=False) for name, value in base.items()]
-    for run in kept:
-        score = run.scores["cross_entropy"]
-        name = run.checkpoint.path.replace("\\", "/").rstrip("/").rpartition("/")[2] or "model in memory"
-        places.append(Place(name=name, nats=score.value, low=score.low, high=score.high, model=True))
-    return Ladder(places=tuple(sorted(places, key=lambda place: -place.nats)), without=len(runs) - len(kept))
+    scores = [(model_name(run), run.scores["cross_entropy"]) for run in kept]
+    frame = pd.DataFrame(
+        [{"name": name, "nats": nats, "low": nats, "high": nats, "kind": "baseline"} for name, nats in base.items()]
+        + [
+            {"name": name, "nats": score.value, "low": score.low, "high": score.high, "kind": "model"}
+            for name, score in scores
+        ]
+    ).sort_values("nats", ascending=False, kind="stable", ignore_index=True)
+    title = _title(frame)
+    without = len(runs) - len(kept)
+    note = f" {counted(without, 'run')} not comparable, not shown." if without else ""
+    losses = ", ".join(f"{label(name)} {number(nats)}" for name, nats in zip(frame["name"], frame["nats"], strict=True))
+    return Figure(
+        title=title,
+        alt=f"{title}. Loss in nats a token: {losses}.{note}",
+        height=min(0.2 + 0.06 * len(frame), 1.0),
+        x=f"loss (nats a token; less is better){note}",
+        grid="x",
+        paint=partial(_paint, frame),
+        chapter="baselines",
+    )
 
 
-def title_of(data: Ladder) -> str:
-    """Say how far the best model is from the best baseline."""
-    model = min((place for place in data.places if place.model), key=lambda place: place.nats)
-    base = min((place for place in data.places if not place.model), key=lambda place: place.nats)
-    gain = base.nats - model.nats
-    name = label(model.name)
+def _title(frame: Any) -> str:
+    """Compare the best model with the best baseline."""
+    model = frame[frame["kind"] == "model"].iloc[-1]
+    base = frame[frame["kind"] == "baseline"].iloc[-1]
+    gain = base["nats"] - model["nats"]
     if gain <= 0:
-        against = f"{number(model.nats)} against {number(base.nats)} nats a token"
-        return f"{name} is no better than {label(base.name)}: {against}"
-    return f"{name} is {number(gain)} nats a token better than {label(base.name)}"
+        against = f"{number(model['nats'])} against {number(base['nats'])} nats a token"
+        return f"{label(model['name'])} is no better than {label(base['name'])}: {against}"
+    return f"{label(model['name'])} is {number(gain)} nats a token better than {label(base['name'])}"
 
 
-def alt_of(data: Ladder) -> str:
-    """Say every loss."""
-    rows = [f"{label(place.name)} {number(place.nats)}" for place in data.places]
-    return f"{title_of(data)}. Loss in nats a token: {', '.join(rows)}.{_without(data)}"
+def _paint(frame: Any, ax: Any, look: Look) -> None:
+    import seaborn as sns
 
-
-def _without(data: Ladder) -> str:
-    return f" {counted(data.without, 'run')} not comparable, not shown." if data.without else ""
-
-
-def height_of(data: Ladder) -> float:
-    """A line a row."""
-    return min(0.2 + 0.06 * len(data.places), 1.0)
-
-
-def draw(data: Ladder, *, ax: Any = None) -> Any:
-    """Draw a row a model and baseline on `ax`, the worst on top; give the Axes."""
-    ax, look = begin(ax)
-    for row, place in enumerate(data.places):
-        color, marker = (look.good, "o") if place.model else (look.muted, "s")
-        ax.plot([0, place.nats], [row, row], color=look.grid, linewidth=2, zorder=1)
-        if place.low is not None and place.high is not None:
-            ax.plot([place.low, place.high], [row, row], color=color, linewidth=4, alpha=0.5, zorder=2)
-        ax.plot([place.nats], [row], marker, color=color, markersize=8, zorder=3, gid=place.name)
+    colors = {"model": look.good, "baseline": look.muted}
+    places = list(frame.index)  # rows and not names, since two runs may have the same name
+    sns.barplot(
+        x=frame["nats"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1, alpha=0.75, width=0.62,
+        errorbar=None, legend=False, ax=ax,
+    )  # fmt: skip
+    low, high = frame["low"].fillna(frame["nats"]), frame["high"].fillna(frame["nats"])
+    ax.hlines(places, low, high, color=look.ink, linewidth=2.2, gid="interval")
+    for place, nats, end in zip(places, frame["nats"], high, strict=True):
         ax.annotate(
-            number(place.nats), (max(place.high or 0, place.nats), row), (9, 0), textcoords="offset points",
-            va="center", fontsize="small", color=look.ink,
-        )  # fmt: skip
-    ax.set_xlim(0, max(max(place.high or 0, place.nats) for place in data.places) * 1.12)
-    ax.set_ylim(len(data.places) - 0.4, -0.6)
-    finish(ax, look, title=title_of(data), x=f"loss (nats a token; less is better){_without(data)}", grid="x")
-    ax.set_yticks(range(len(data.places)), [plain(label(place.name)) for place in data.places])
-    ax.tick_params(axis="y", length=0)
-    return ax
+            number(nats), (max(nats, end), place), (7, 0), textcoords="offset points", va="center", fontsize="small"
+        )
+    ax.set_xlim(0, max(high.max(), frame["nats"].max()) * 1.12)
+    rows(ax, frame["name"])

@@ -1,23 +1,26 @@
-"""What changed, how surely, and how much was allowed: a forest plot.
+"""Differences, their uncertainty and what was allowed: a forest plot.
 
 Of a gate record, a row is a metric; to the right is worse. The dot is the difference, the bar its bounds (one-sided
-95 % each), and the line at 1 is what is allowed: every row is measured by its own allowance, so that metrics of
-different units stand on one axis; the numbers at the right are in each metric's own unit. A bar wholly beyond the
-line fails, one wholly before it passes, and one across it is no verdict. Of several run records, a row is a run, and
-the difference is that to the best one with its two-sided 95 % interval.
+95 % each), and the line at 1 is the allowance: every row is measured by its own allowance, so that metrics of different
+units share one axis; the numbers at the right are in each metric's own unit. A bar wholly beyond the line fails, one
+wholly before it passes, and one across it is inconclusive. Of several run records, a row is a run, and the difference
+is that to the best one with its two-sided 95 % interval.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rnneval.gates.ranking import Ranking, rank
 from rnneval.gates.scales import measures
 from rnneval.gates.sides import named
-from rnneval.gates.words import amount, number
+from rnneval.gates.words import amount
+from rnneval.gates.words import number as in_unit
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
-from rnneval.render.figures._style import Look, begin, finish, label, legend, plain
-from rnneval.render.words import counted
+from rnneval.render.figures._base import Figure
+from rnneval.render.figures._style import Look, file_name, label, legend, plain, rows
+from rnneval.render.words import counted, listed
 
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
 ORDER = 10
@@ -26,236 +29,165 @@ _MARKS = {"pass": ("o", "good"), "fail": ("X", "bad"), "inconclusive": ("D", "mu
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One difference, on the axis of the picture."""
+class _Row:
+    """One difference on the axis of the picture."""
 
     name: str
     middle: float
-    low: float | None
-    high: float | None
-    verdict: str
+    bounds: tuple[float, float] | None
+    verdict: str = ""
     says: str
-    """The difference, its bounds and what is allowed, in the metric's own unit."""
+    """The difference, its bounds and its allowance, in the metric's own unit."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Forest:
-    """What is drawn."""
-
-    rows: tuple[Row, ...]
-    title: str
-    axis: str
-    margin: float | None
-    """Where what is allowed ends."""
-    left_out: tuple[str, ...]
-    """Comparisons without a difference, and limits."""
+def figure(*sources: Any) -> Figure | None:
+    """Draw the comparisons of a gate, a ranking, or several runs, which are ranked first."""
+    if len(sources) > 1:
+        return _of_ranking(rank(named(list(sources), "run"), blocks=0)) if _all_runs(sources) else None
+    if isinstance(sources[0], Gate):
+        return _of_gate(sources[0])
+    return _of_ranking(sources[0]) if isinstance(sources[0], Ranking) else None
 
 
-def data_of(source: Any) -> Forest | None:
-    """Take the comparisons that have a difference; of several runs, rank them first."""
-    if isinstance(source, Gate):
-        return _of_gate(source)
-    if isinstance(source, Ranking):
-        return _of_ranking(source)
-    if isinstance(source, list) and len(source) > 1 and all(isinstance(each, Run) for each in source):
-        return _of_ranking(rank(named(source, "run"), blocks=0))
-    return None
+def _all_runs(sources: tuple[Any, ...]) -> bool:
+    return all(isinstance(each, Run) for each in sources)
 
 
-def _of_gate(gate: Gate) -> Forest | None:
-    known = [each for each in gate.comparisons if each.difference is not None and each.metric in measures()]
-    rows = [(each, row) for each in known if (row := _row(each, several=_several(gate))) is not None]
-    if not rows:
+def _of_gate(gate: Gate) -> Figure | None:
+    several = len({each.candidate for each in gate.comparisons if each.baseline != "limit"}) > 1
+    found = [(each, _row(each, several=several)) for each in gate.comparisons]
+    shown = [(each, row) for each, row in found if row is not None]
+    if not shown:
         return None
-    shown = [each for each, _ in rows]
-    return Forest(
-        rows=tuple(row for _, row in rows),
-        title=_gate_title(gate, shown),
+    return _forest(
+        [row for _, row in shown],
+        title=_gate_title(gate, [each for each, _ in shown]),
         axis="difference as a share of what is allowed (right: worse)",
         margin=1.0,
-        left_out=tuple(each.metric for each in gate.comparisons if each not in shown),
+        left_out=[each.metric for each, row in found if row is None],
     )
 
 
-def _several(gate: Gate) -> bool:
-    return len({each.candidate for each in gate.comparisons if each.baseline != "limit"}) > 1
-
-
-def _row(each: Comparison, *, several: bool) -> Row | None:
-    """Measure a difference by its allowance; one of 0 (nothing may be lost) has no such scale."""
-    if not each.allowed or each.difference is None:
+def _row(each: Comparison, *, several: bool) -> _Row | None:
+    """Measure a difference by its allowance; an allowance of 0 (nothing may be lost) gives no such scale."""
+    if each.difference is None or not each.allowed or each.metric not in measures():
         return None
-    worse = measures()[each.metric].worse
-    scale = worse / abs(each.allowed)
-    ends = sorted(end * scale for end in (each.low, each.high) if end is not None)
-    bounds = f" [{number(each.metric, each.low)}, {number(each.metric, each.high)}]" if len(ends) == 2 else ""  # type: ignore[arg-type]
+    scale = measures()[each.metric].worse / abs(each.allowed)
+    says, bounds = in_unit(each.metric, each.difference), None
+    if each.low is not None and each.high is not None:
+        low, high = sorted((each.low * scale, each.high * scale))
+        bounds = (low, high)
+        says += f" [{in_unit(each.metric, each.low)}, {in_unit(each.metric, each.high)}]"
     name = each.metric.replace("_", " ")
-    allowed = f"allowed {amount(each.metric, each.unit, each.allowed)}"
-    return Row(
-        name=f"{name}, {_file(each.candidate)}" if several else name,
+    return _Row(
+        name=f"{name}, {file_name(each.candidate)}" if several else name,
         middle=each.difference * scale,
-        low=ends[0] if len(ends) == 2 else None,
-        high=ends[1] if len(ends) == 2 else None,
+        bounds=bounds,
         verdict=each.verdict,
-        says=f"{number(each.metric, each.difference)}{bounds}\n{allowed}",
+        says=f"{says}\nallowed {amount(each.metric, each.unit, each.allowed)}",
     )
 
 
 def _gate_title(gate: Gate, shown: list[Comparison]) -> str:
+    """State the first failure, else the first inconclusive comparison, else the verdict."""
     for verdict in ("fail", "inconclusive"):
         for each in shown:
-            if each.verdict == verdict:
-                return _sentence(each)
+            if each.verdict != verdict:
+                continue
+            name = each.metric.replace("_", " ")
+            if verdict == "inconclusive":
+                return f"Too little text to say whether {name} got worse by more than what is allowed"
+            change = amount(each.metric, each.unit, each.difference or 0.0)
+            allowed = amount(each.metric, each.unit, each.allowed or 0.0)
+            return f"{name.capitalize()} changed by {change}, and {allowed} is allowed"
     if gate.verdict == "pass":
         return "Nothing is worse by more than what is allowed"
     return f"{gate.verdict.capitalize()}: {gate.reason.partition(' (')[0]}"
 
 
-def _sentence(each: Comparison) -> str:
-    assert each.difference is not None  # noqa: S101 - asked for before
-    assert each.allowed is not None  # noqa: S101 - asked for before
-    name = each.metric.replace("_", " ")
-    if each.verdict == "inconclusive":
-        return f"Too little text to say whether {name} got worse by more than what is allowed"
-    change = amount(each.metric, each.unit, each.difference)
-    return f"{name.capitalize()} changed by {change}, and {amount(each.metric, each.unit, each.allowed)} is allowed"
-
-
-def _of_ranking(ranking: Ranking) -> Forest | None:
-    known = [row for row in ranking.rows if row.difference is not None]
-    if len(known) < 2:
-        return None
-    short = dict(zip(ranking.rows, _short([row.name for row in ranking.rows]), strict=True))
-    worse = measures()[ranking.metric].worse
-    rows = []
-    for row in known:
-        difference = row.difference or 0.0
+def _of_ranking(ranking: Ranking) -> Figure | None:
+    files = [file_name(row.name) for row in ranking.rows]
+    short = files if len(set(files)) == len(files) else [row.name for row in ranking.rows]
+    shown = []
+    for name, row in zip(short, ranking.rows, strict=True):
+        if row.difference is None:
+            continue
+        says = in_unit(ranking.metric, row.difference) if row.difference else "best"
         bounds = None if row.low is None or row.high is None else (row.low, row.high)
-        says = number(ranking.metric, difference) if difference else "best"
         if bounds and bounds != (0.0, 0.0):
-            says += f" [{number(ranking.metric, bounds[0])}, {number(ranking.metric, bounds[1])}]"
-        low, high = bounds or (None, None)
-        rows.append(Row(name=short[row], middle=difference, low=low, high=high, verdict="", says=says))
-    side = "right" if worse > 0 else "left"
-    return Forest(
-        rows=tuple(rows),
-        title=_ranking_title(ranking, rows),
-        axis=f"difference of {ranking.metric.replace('_', ' ')} to the best ({ranking.unit}; {side}: worse)",
+            says += f" [{in_unit(ranking.metric, bounds[0])}, {in_unit(ranking.metric, bounds[1])}]"
+        shown.append(_Row(name=name, middle=row.difference, bounds=bounds, says=says))
+    if len(shown) < 2:
+        return None
+    side = "right" if measures()[ranking.metric].worse > 0 else "left"
+    metric = ranking.metric.replace("_", " ")
+    return _forest(
+        shown,
+        title=_ranking_title(metric, *shown[:2]),
+        axis=f"difference of {metric} to the best ({ranking.unit}; {side}: worse)",
         margin=None,
-        left_out=tuple(short[row] for row in ranking.rows if row.difference is None),
+        left_out=[name for name, row in zip(short, ranking.rows, strict=True) if row.difference is None],
     )
 
 
-def _ranking_title(ranking: Ranking, rows: list[Row]) -> str:
-    name = ranking.metric.replace("_", " ")
-    second = rows[1]
-    apart = second.low is not None and second.high is not None and second.low * second.high > 0
-    if second.middle == 0 and second.low == 0:
-        return f"{label(rows[0].name)} and {label(second.name)} are the same by {name}"
-    if apart:
-        return f"{label(rows[0].name)} is best by {name}, and surely so on this text"
-    return f"{label(rows[0].name)} is best by {name}, but {label(second.name)} may be as good"
+def _ranking_title(metric: str, first: _Row, second: _Row) -> str:
+    low, high = second.bounds or (0.0, 1.0)
+    if second.middle == 0 and low == 0:
+        return f"{label(first.name)} and {label(second.name)} are the same by {metric}"
+    if second.bounds and low * high > 0:
+        return f"{label(first.name)} is best by {metric}, a significant difference on this text"
+    return f"{label(first.name)} is best by {metric}, but {label(second.name)} may be as good"
 
 
-def _file(path: str) -> str:
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
-def _short(paths: list[str]) -> list[str]:
-    """File names where they tell the runs apart, else the whole paths."""
-    files = [_file(path) for path in paths]
-    return files if len(set(files)) == len(files) else paths
-
-
-def title_of(data: Forest) -> str:
-    """Say what the verdict rests on."""
-    return data.title
-
-
-def alt_of(data: Forest) -> str:
-    """Say every row."""
-    rows = [
+def _forest(shown: list[_Row], *, title: str, axis: str, margin: float | None, left_out: list[str]) -> Figure:
+    said = [
         f"{label(row.name, 40)} {row.says.replace(chr(10), ', ')}" + (f" ({row.verdict})" if row.verdict else "")
-        for row in data.rows
+        for row in shown
     ]
-    return f"{data.title}. Forest plot of {counted(len(rows), 'difference')}: {'; '.join(rows)}.{_left_out(data)}"
+    names = [label(name) for name in left_out]
+    rest = f" Not drawn, since they have no difference or no allowance: {', '.join(names)}." if names else ""
+    return Figure(
+        title=title,
+        alt=f"{title}. Forest plot of {counted(len(shown), 'difference')}: {'; '.join(said)}.{rest}",
+        height=min(0.3 + 0.075 * len(shown), 1.2),
+        x=f"{axis}\nnot drawn: {listed(names, 3)}" if names else axis,
+        grid="x",
+        paint=partial(_paint, shown, margin),
+    )
 
 
-def _left_out(data: Forest) -> str:
-    if not data.left_out:
-        return ""
-    return f" Not drawn, since no difference with an allowance is there: {', '.join(label(n) for n in data.left_out)}."
-
-
-def height_of(data: Forest) -> float:
-    """A line a row."""
-    return min(0.3 + 0.075 * len(data.rows), 1.2)
-
-
-def draw(data: Forest, *, ax: Any = None) -> Any:
-    """Draw a row a difference on `ax`, the first on top; give the Axes."""
-    ax, look = begin(ax)
-    if data.margin is not None:
-        ax.axvspan(-1e6, data.margin, color=look.good, alpha=0.09, linewidth=0, zorder=0)
-        ax.axvline(data.margin, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
-    ax.axvline(0, color=look.ink, linewidth=0.9, label="no change")
-    for place, row in enumerate(data.rows):
-        _draw_row(ax, look, place, row)
-    _limits(ax, data)
-    finish(ax, look, raised=True, title=data.title, x=data.axis, grid="x")
-    ax.set_yticks(range(len(data.rows)), [plain(label(row.name, 24)) for row in data.rows])
-    ax.tick_params(axis="y", length=0)
-    _note(ax, look, data)
-    _legend(ax, look, data)
-    return ax
-
-
-def _draw_row(ax: Any, look: Look, place: int, row: Row) -> None:
-    marker, role = _MARKS.get(row.verdict, ("D", "muted"))
-    color = getattr(look, role)
-    if row.low is not None and row.high is not None:
-        ax.plot([row.low, row.high], [place, place], color=color, linewidth=2.4, solid_capstyle="butt")
-        ax.plot([row.low, row.high], [place, place], "|", color=color, markersize=9, markeredgewidth=1.8)
-    ax.plot(
-        [row.middle], [place], marker=marker, color=color, linestyle="none", markersize=8, gid=row.name,
-        markerfacecolor=look.paper if marker == "D" else color,
-    )  # fmt: skip
-    ax.text(
-        1.02, place, plain(row.says), transform=ax.get_yaxis_transform(), va="center", fontsize="x-small",
-        color=look.ink, linespacing=1.4,
-    )  # fmt: skip
-
-
-def _limits(ax: Any, data: Forest) -> None:
-    ends = [0.0 if data.margin is None else data.margin, 0.0]
-    for row in data.rows:
-        ends += [row.middle, *(end for end in (row.low, row.high) if end is not None)]
-    low, high = min(ends), max(ends)
-    room = 0.08 * ((high - low) or 1.0)
-    ax.set_xlim(low - room, high + room)
-    ax.set_ylim(len(data.rows) - 0.4, -0.6)
-    ax.locator_params(axis="x", nbins=6)
-
-
-def _note(ax: Any, look: Look, data: Forest) -> None:
-    if data.left_out:
-        text = f"not drawn: {', '.join(label(name) for name in data.left_out[:3])}"
-        more = len(data.left_out) - 3
-        text += f" and {more} more" if more > 0 else ""
-        ax.set_xlabel(f"{ax.get_xlabel()}\n{plain(text)}", color=look.ink, fontsize="small")
-
-
-def _legend(ax: Any, look: Look, data: Forest) -> None:
+def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None:
     from matplotlib.lines import Line2D
 
-    handles, names = ax.get_legend_handles_labels()
-    for verdict in dict.fromkeys(row.verdict for row in data.rows if row.verdict):
+    ends = [0.0, margin or 0.0]
+    if margin is not None:
+        ax.axvspan(-1e6, margin, color=look.good, alpha=0.09, linewidth=0, zorder=0)
+        ax.axvline(margin, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
+    ax.axvline(0, color=look.ink, linewidth=0.9, label="no change")
+    for place, row in enumerate(shown):
+        marker, role = _MARKS.get(row.verdict, ("D", "muted"))
+        color = getattr(look, role)
+        if row.bounds:
+            ax.plot(row.bounds, [place, place], color=color, linewidth=2.4, solid_capstyle="butt")
+            ax.plot(row.bounds, [place, place], "|", color=color, markersize=9, markeredgewidth=1.8)
+        ax.plot(row.middle, place, gid=row.name, **_mark(marker, color, look))
+        ax.text(
+            1.02, place, plain(row.says), transform=ax.get_yaxis_transform(), va="center", fontsize="x-small",
+            linespacing=1.4,
+        )  # fmt: skip
+        ends += [row.middle, *(row.bounds or ())]
+    room = 0.08 * ((max(ends) - min(ends)) or 1.0)
+    ax.set_xlim(min(ends) - room, max(ends) + room)
+    ax.locator_params(axis="x", nbins=6)
+    rows(ax, [row.name for row in shown])
+    handles = ax.get_legend_handles_labels()[0]
+    for verdict in dict.fromkeys(row.verdict for row in shown if row.verdict):
         marker, role = _MARKS.get(verdict, ("D", "muted"))
         color = getattr(look, role)
-        face = look.paper if marker == "D" else color
-        handles.append(Line2D([], [], marker=marker, color=color, linewidth=2.4, markersize=8, markerfacecolor=face))
-        names.append(verdict)
-    legend(
-        ax, look, handles=handles, labels=names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=5,
-        borderaxespad=0.2, columnspacing=1.2,
-    )  # fmt: skip
+        handles.append(Line2D([], [], label=plain(verdict), **_mark(marker, color, look) | {"linestyle": "-"}))
+    legend(ax, "above", handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=5, columnspacing=1.2)
+
+
+def _mark(marker: str, color: str, look: Look) -> dict[str, Any]:
+    face = look.paper if marker == "D" else color
+    return {"marker": marker, "color": color, "markerfacecolor": face, "markersize": 8, "linestyle": "none"}

@@ -19,6 +19,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
+from rnneval.render.figures.passage import CSS
 from rnneval.render.report.blocks import Block, Kind, Page
 from rnneval.render.report.pictures import Drawn
 from rnneval.render.words import shortened, visible
@@ -36,10 +37,10 @@ def html_of(page: Page, drawn: Mapping[str, Drawn]) -> str:
         page: What to say.
         drawn: Its figures, by the keys of its `Picture`s; where one is missing, its text stands in its place.
     """
-    style = _file("style.css")
+    style = _file("style.css") + CSS
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return _template().render(page=page, drawn=drawn, style=Markup(style), policy=policy)  # noqa: S704 - our own file
+    return _template().render(page=page, drawn=drawn, style=Markup(style), policy=policy)  # noqa: S704 - our own files
 
 
 @cache

@@ -1,58 +1,56 @@
-"""The figures of a record as blocks of the page, and as images in both looks."""
+"""Figures of records as blocks of the page, and as images in both looks."""
 
 import inspect
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
-from rnneval.render.figures import Figure, Table
+from markupsafe import Markup
+
+from rnneval.render.figures import Figure, Table, module
 from rnneval.render.report.blocks import Block, Fact, Fold, Page, Part, Picture
 from rnneval.render.report.compact import compact
 from rnneval.render.report.given import Given, together
 
 WIDTH = 500
-"""CSS pixels a figure is drawn at: no more than a column has, so that on a phone, where it shrinks, it can be read."""
-
-
-OF_NUMBERS = frozenset({"calibration", "loss_over_text", "passage"})
-OF_BASELINES = frozenset({"baselines"})
+"""Width of figures in CSS pixels: not wider than a column, so that they stay legible on a phone, where they shrink."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A figure in both looks, as SVG."""
+    """A figure as SVG in both looks, or as an element of the page."""
 
-    light: str
-    dark: str
-    width: int
-    height: int
+    light: str = ""
+    dark: str = ""
+    width: int = 0
+    height: int = 0
+    html: Markup | None = None
 
 
 def is_table(given: Given) -> bool:
-    """Whether it is a tidy table: a trace, losses, a history."""
+    """Return true for a tidy table: a trace, losses, a history."""
     return isinstance(given.record, Table)
 
 
 def facts_of_table(given: Given) -> list[Fact]:
-    """Say what a table's own metadata say of it."""
+    """Return the metadata of a table, and its number of rows."""
     said = {key.removeprefix("rnneval."): value for key, value in given.record.metadata.items() if "rnneval." in key}
     rows = [Fact(name=key.replace("_", " "), text=value, code=True) for key, value in said.items()]
     return [*rows, Fact(name="rows", text=f"{len(given.record.frame):,}")]
 
 
-def pictures(*given: Given, only: Collection[str] = (), without: Collection[str] = ()) -> tuple[Picture, ...]:
-    """Give a block a figure; where two records can give the same figure, the first does.
+def pictures(*given: Given, only: Collection[str] = (), chapter: str | None = None) -> tuple[Picture, ...]:
+    """Return a block for each figure; if two records can give the same figure, the first does.
 
     Args:
         given: Records of one model.
-        only: The names of the figures that are wanted; by default all.
-        without: The names of those that are not.
+        only: Names of the wanted figures; by default all.
+        chapter: Chapter of the wanted figures (`Figure.chapter`); by default all.
     """
     found: dict[str, Picture] = {}
     for each in given:
         for figure in each.figures:
-            if (not only or figure.name in only) and figure.name not in without:
+            if (not only or figure.name in only) and chapter in (None, figure.chapter):
                 found.setdefault(figure.name, _picture(each, figure))
     return tuple(found.values())
 
@@ -75,6 +73,8 @@ def _pictures_in(blocks: Sequence[Block]) -> Iterator[Picture]:
 def _drawn(figure: Figure) -> Drawn:
     from rnneval.render.figures import svg
 
+    if figure.html is not None:
+        return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
     light, dark = (compact(svg(figure, width=WIDTH, dark=dark, titled=False)) for dark in (False, True))
     return Drawn(light=light, dark=dark, width=WIDTH, height=round(WIDTH * _ratio(light)))
 
@@ -100,7 +100,7 @@ def _key(given: Given, figure: Figure) -> str:
 
 
 def _reading(name: str) -> str:
-    """Give how to read it: the second paragraph of the figure's own text."""
-    text = inspect.cleandoc(import_module(f"rnneval.render.figures.{name}").__doc__ or "")
+    """Return how to read a figure: the second paragraph of its docstring."""
+    text = inspect.cleandoc(module(name).__doc__ or "")
     paragraphs: Sequence[str] = [" ".join(part.split()) for part in text.split("\n\n")]
     return paragraphs[1] if len(paragraphs) > 1 else paragraphs[0]

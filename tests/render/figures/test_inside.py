@@ -41,8 +41,8 @@ def test_a_long_trace_is_pooled_into_quantile_bands(ax):
     [
         (np.linspace(1, 3, 100), "The norm of a.h grows by 81 % along the text"),
         (np.linspace(3, 1, 100), "The norm of a.h shrinks by 81 % along the text"),
-        (np.ones(100), "The state's norm stays at its level along the text"),
-        ([1.0, 2.0], "State norms of 1 slot"),
+        (np.ones(100), "The state norm stays level along the text"),
+        ([1.0, 2.0], "Norms of 1 state"),
     ],
 )
 def test_titles_of_norms(norms, title):
@@ -61,7 +61,7 @@ def test_gates_are_histograms_with_their_saturation(ax):
     assert values.tolist() == pytest.approx([1.86, 1.43, 1.0, 1.43])
     assert edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert baseline == 1
-    assert figure.title == "a.update stands fully shut 64 % of the time"
+    assert figure.title == "a.update is closed 64 % of the time"
     assert [text.get_text() for text in ax.texts] == ["64 %", "8.0 %", "0 %", "0 %", "< 0.03", "> 0.97"]
     assert ax.texts[0].get_fontweight() == "bold"
     spans = [(patch.get_x(), patch.get_width()) for patch in ax.patches[:2]]
@@ -72,8 +72,8 @@ def test_gates_are_histograms_with_their_saturation(ax):
 @pytest.mark.parametrize(
     ("low", "high", "title"),
     [
-        (0.05, 0.1, "No gate is stuck: at most 15 % of the time (a.update)"),
-        (0.1, 0.4, "a.update stands fully open 40 % of the time and shut 10 %"),
+        (0.05, 0.1, "No gate is saturated more than 15 % of the time (a.update)"),
+        (0.1, 0.4, "a.update is open 40 % of the time and closed 10 %"),
     ],
 )
 def test_titles_of_gates(low, high, title):
@@ -86,7 +86,7 @@ def test_rows_that_would_not_be_readable_are_left_out_and_counted(ax):
     shown = [text.get_text() for text in ax.get_yticklabels()]
     assert shown == [f"l{k}.update" for k in range(60 - len(shown), 60)]
     assert len(shown) < 60
-    assert f"{60 - len(shown)} gates that are stuck less not shown" in ax.get_xlabel()
+    assert f"{60 - len(shown)} less saturated gates not shown" in ax.get_xlabel()
 
 
 def test_gradients_a_layer_on_a_logarithmic_axis(ax):
@@ -109,7 +109,7 @@ def test_the_first_step_that_is_not_finite(ax):
     figure = figures.figure_of(made.history({"a": [1.0, 114.0]}, bad=(3, "a")))
     figure.draw(ax=ax)
     assert line(ax, "first_bad").get_xdata() == [3, 3]
-    assert figure.title == "From step 3 on gradients are not finite; the step before, the norm was 114"
+    assert figure.title == "Gradients are not finite from step 3 on; the norm of the step before was 114"
     assert "First not finite at step 3, in a." in figure.alt
 
 
@@ -118,7 +118,7 @@ def test_a_jump_is_named_and_marked_where_it_was(ax):
     norms[777] = 50.0
     figure = figures.figure_of(made.history({"a": norms}))
     figure.draw(ax=ax)
-    assert figure.title == "The gradient jumped to 50.0 at step 778, 100 times its median"
+    assert figure.title == "The gradient norm jumped to 50.0 at step 778, 100 times its median"
     peak = next(each for each in ax.lines if each.get_label() == "largest, 50.0")
     assert (peak.get_xdata()[0], peak.get_ydata()[0]) == (778, 50.0)
     assert max(band.get_paths()[0].vertices[:, 1].max() for band in ax.collections) == 50.0
@@ -157,7 +157,7 @@ def test_a_truncation_out_of_sight_is_pointed_at(ax):
 def test_a_gradient_that_stays():
     figure = figures.figure_of(made.gradients({"a.h": 0.999}, lags=50))
     assert figure.title == "In a.h the gradient still acts 50 tokens back"
-    assert "a.h not within what was looked at" in figure.alt
+    assert "a.h not within the measured lags" in figure.alt
 
 
 def test_lines_differ_by_more_than_colour(ax):

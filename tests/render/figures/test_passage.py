@@ -1,98 +1,152 @@
-"""A passage coloured by surprise: which characters, which colours, where it begins."""
+"""A passage coloured by surprise: which characters, which levels, where it begins, and what is shown of it."""
+
+import io
+import re
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+import rnneval
 from rnneval.errors import UsageError
 from rnneval.render import figures
 from rnneval.render.figures import passage
 from tests.render.figures import made
 
+NOTE = re.compile(r"Bytes ([\d,]+) to ([\d,]+);")
+
 
 def shown(source):
-    data = passage.data_of(source)
-    return data, ["".join(cell.text for cell in line) for line in data.lines]
+    """The figure, the bytes that it shows, its text, and the style of each character of it."""
+    figure = passage.figure(source)
+    text = figure.draw()
+    start, stop = (int(place.replace(",", "")) for place in NOTE.search(text.plain).groups())
+    excerpt = text.plain.partition("\n\nsurprise in bits:")[0]
+    looks = [""] * len(text.plain)
+    for span in text.spans:
+        looks[span.start : span.end] = [span.style] * (span.end - span.start)
+    return figure, (start, stop), excerpt, looks[: len(excerpt)]
+
+
+def levels(figure):
+    """Class and text of each element of the excerpt."""
+    excerpt = figure.html().partition("</p>")[0].partition('class="excerpt">')[2]
+    return re.findall(r'<span class="(\w+)">([^<]*)</span>|([^<]+)', excerpt)
 
 
 def test_every_character_has_its_own_surprise():
-    data, lines = shown(made.losses("ab cd", [1.0, 2.0, 3.0, 4.0]))
-    assert lines == ["ab cd"]
-    bits = [cell.bits for cell in data.lines[0]]
-    assert np.isnan(bits[0])
-    assert bits[1:] == pytest.approx([1, 2, 3, 4])
-    assert (data.mean, data.whole) == (pytest.approx(2.5), True)
-    assert data.peak == ("d", pytest.approx(4.0))
-    assert passage.title_of(data) == "The text cost 2.50 bits a token"
+    figure, place, text, _ = shown(made.losses("ab cd", [1.0, 2.5, 8.0, 40.0]))
+    assert text == "ab cd"
+    assert levels(figure) == [
+        ("none", "a", ""), ("s1", "b", ""), ("s2", " ", ""), ("s8", "c", ""), ("s12", "d", ""),
+    ]  # fmt: skip
+    assert place == (0, 5)
+    assert figure.title == "The text has 12.9 bits a token"
+    assert "the largest surprise is 40.0 bits at 'd'" in figure.alt
+    assert "The text: ab cd" in figure.alt
 
 
 def test_a_token_of_several_characters_gives_all_of_them_its_surprise():
     source = made.losses("aé", [0.0], first=1)
-    frame = source.frame.assign(byte_start=0, byte_end=3, nats=np.log(2) * 6)
-    data = passage.data_of(figures.Table(schema=source.schema, frame=frame, text="aé"))
-    assert [cell.bits for cell in data.lines[0]] == pytest.approx([6, 6])
+    frame = source.frame.assign(byte_start=0, byte_end=3, nats=np.log(2) * 6.5)
+    figure = passage.figure(figures.Table(schema=source.schema, frame=frame, text="aé"))
+    assert levels(figure) == [("s6", "aé", "")]
+
+
+def test_more_surprise_has_more_colour_and_8_bits_are_underlined():
+    _, _, _, looks = shown(made.losses("abcde", [0.0, 6.0, 8.0, 12.0]))
+    light = figures._style.LIGHT
+    assert looks == [
+        "dim", "", f"{light.ink} on {light.heated(0.5)}", f"{light.ink} on {light.heated(8 / 12)} underline",
+        f"{light.ink} on {light.heated(1.0)} underline",
+    ]  # fmt: skip
+    shares = [
+        float(share) / 100 for share in re.findall(r"\.s\d+ \{ background: rgb\(var\(--hot\) / (\d+)%", passage.CSS)
+    ]
+    assert shares == pytest.approx([bits / 12 for bits in range(1, 13)], abs=0.005)
+    assert re.findall(r"\.s(\d+) \{[^}]*underline", passage.CSS) == ["8", "9", "10", "11", "12"]
 
 
 def test_the_most_surprising_stretch_is_chosen():
     text = "calm words here " * 400
     bits = np.full(len(text) - 1, 1.0)
     bits[3200:3400] = 9.0
-    data, lines = shown(made.losses(text, bits))
-    assert data.start <= 3201
-    assert data.stop >= 3400
-    assert text[data.start - 1] == " "  # at the beginning of a word
-    assert lines[0].split()[0] in ("calm", "words", "here")
-    assert passage.title_of(data).startswith("The most surprising passage cost ")
+    figure, (start, stop), excerpt, _ = shown(made.losses(text, bits))
+    assert start <= 3201
+    assert stop >= 3400
+    assert text[start - 1] == " "  # at the beginning of a word
+    assert excerpt == text[start:stop]
+    assert figure.title.startswith("The most surprising excerpt has ")
 
 
 def test_the_place_that_is_asked_for_is_inside():
     text = "one two three four " * 300
     for at in (0, 1234, len(text) - 1):
-        data, _ = shown(made.losses(text, np.ones(len(text) - 1), at=at))
-        assert data.start <= at < data.stop
-    assert passage.title_of(data).startswith("This passage cost ")
+        figure, (start, stop), _, _ = shown(made.losses(text, np.ones(len(text) - 1), at=at))
+        assert start <= at < stop
+    assert figure.title.startswith("This excerpt has ")
     with pytest.raises(UsageError, match=r"--at 99999: the text has 5,700 bytes"):
         shown(made.losses(text, np.ones(len(text) - 1), at=99_999))
 
 
-def test_lines_wrap_at_words_and_never_beyond_the_width():
-    text = "word " * 100 + "x" * 300
-    _, lines = shown(made.losses(text, np.ones(len(text) - 1)))
-    assert all(len(line.rstrip()) <= passage.COLUMNS for line in lines)
-    assert all(line.startswith("word") for line in lines[:6])
-    assert "".join(lines).startswith("word " * 100)
+@pytest.mark.parametrize("text", ["日本語" * 400, "é" * 900, "ab\n" * 900])
+def test_an_excerpt_never_begins_or_ends_within_a_character_and_is_not_endless(text):
+    _, (start, stop), excerpt, _ = shown(made.losses(text, np.ones(len(text) - 1), at=901))
+    assert text.encode()[start:stop].decode() == excerpt.replace("↵", "")
+    assert start <= 901 < stop
+    assert len(text.encode()[start:stop].decode()) <= passage.LENGTH
+    assert excerpt.count("\n") <= passage.LINES
 
 
-def test_wide_characters_take_two_columns():
-    text = "日本語" * 40
-    data, lines = shown(made.losses(text, np.ones(len(text) - 1)))
-    assert max(sum(cell.width for cell in line) for line in data.lines) <= passage.COLUMNS
-    assert "".join(lines) == text
-    assert {len(line) for line in lines[:-1]} == {35}  # words of 35 characters: 70 columns
+def test_line_ends_tabs_and_control_characters_are_shown_as_signs():
+    _, _, excerpt, _ = shown(made.losses("a\tb\x1b\nc\u202ed", np.ones(7)))
+    assert excerpt == "a→b·↵\nc·d"
 
 
-def test_line_ends_tabs_and_control_characters_are_shown_as_marks():
-    _, lines = shown(made.losses("a\tb\x1b\nc", np.ones(5)))
-    assert lines == ["a→b·↵", "c"]
+def test_hostile_text_is_shown_and_nothing_else(tmp_path):
+    figure = figures.figure_of(made.losses(made.HOSTILE + " <b>&amp; 日本 $x$", 3.0))
+    figures.save(figure, tmp_path / "f.html")
+    page = (tmp_path / "f.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "&lt;/text&gt;&lt;script&gt;" in page
+    assert "&lt;b&gt;&amp;amp; 日本 $x$" in page
+    assert "\x1b" not in page + figure.draw().plain + figure.title
+    assert "default-src 'none'" in page
 
 
-def test_what_is_drawn(ax):
-    figure = figures.figure_of(made.losses("abcd", [0.0, 6.0, 12.0]))
-    figure.draw(ax=ax)
-    letters = [text.get_text() for text in ax.texts]
-    assert letters[0] == "abcd"
-    marked = [line.get_xdata() for line in ax.lines if line.get_gid() == "marked"]
-    assert [list(x) for x in marked] == [[3.1, 3.9]]
-    grounds = {patch.get_x(): patch.get_facecolor() for patch in ax.patches if patch.get_y() == 0.06}
-    assert sorted(grounds) == [0, 2, 3]  # the unscored one's rim, 6 bits, 12 bits; 0 bits have no ground
-    assert sum(grounds[3][:3]) < sum(grounds[2][:3])  # on white, darker is more
-    assert {"surprise in bits:", "0", "4", "8", "12 or more", "8 bits or more"} <= set(letters)
-    assert "The text: abcd" in figure.alt
+def test_the_page_follows_the_reader_or_is_dark(tmp_path):
+    figure = figures.figure_of(made.losses("abc", np.ones(2)))
+    for dark, first in ((False, "#ffffff"), (True, "#16181d")):
+        figures.save(figure, tmp_path / "f.html", dark=dark)
+        page = (tmp_path / "f.html").read_text()
+        assert re.search(r"background: (#\w+)", page)[1] == first
+        assert ("prefers-color-scheme: dark" in page) is not dark
+
+
+def test_it_is_text_and_no_picture(tmp_path):
+    figure = figures.figure_of(made.losses("abc", np.ones(2)))
+    with pytest.raises(UsageError, match=r"f\.png: the figure passage is written to \.html, or printed without --out"):
+        figures.save(figure, tmp_path / "f.png")
+    with pytest.raises(UsageError, match="the figure passage is text: it has no SVG"):
+        figures.svg(figure)
+    with pytest.raises(UsageError, match=r"f\.html: the figure loss_over_text is written to \.png, \.svg or \.pdf"):
+        figures.save(figures.figure_of(made.run()), tmp_path / "f.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_notebook_and_a_terminal_show_its_colours():
+    text = rnneval.plot.passage(made.losses("abc", [12.0, 1.0]))
+    assert "text/html" in text._repr_mimebundle_(include=[], exclude=[])
+    file = io.StringIO()
+    Console(file=file, force_terminal=True, color_system="truecolor", width=80).print(text)
+    assert "48;2;234;114;49m" in file.getvalue()  # LIGHT.hot behind the 12 bits
 
 
 def test_losses_of_a_longer_text_are_refused():
     source = made.losses("abcdef", np.ones(5))
     with pytest.raises(UsageError, match="the losses reach to byte 6, the text has 3"):
-        passage.data_of(figures.Table(schema=source.schema, frame=source.frame, text="abc"))
+        passage.figure(figures.Table(schema=source.schema, frame=source.frame, text="abc"))
 
 
 def test_without_the_text_there_is_no_passage():

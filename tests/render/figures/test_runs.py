@@ -89,12 +89,12 @@ def test_the_context_curve(ax):
     run = msgspec.structs.replace(made.run(median=192.0), context=made.curve())
     figure = figures.figure_of(run, "loss_by_context")
     figure.draw(ax=ax)
-    assert figure.title == "100 tokens of context are as good as all of it"
+    assert figure.title == "100 tokens of context are as good as the full context"
     assert ax.get_xscale() == "log"
     curve = ax.containers[0].lines[0]
     assert curve.get_xdata().tolist() == [1, 10, 100, 1000]
     assert curve.get_ydata().tolist() == [2.6, 2.0, 1.805, 1.80]
-    assert lines(ax)["all context, 1.80"].get_ydata()[0] == 1.80
+    assert lines(ax)["full context, 1.80"].get_ydata()[0] == 1.80
     assert lines(ax)["state forgets its start: 192 (median)"].get_xdata()[0] == 192
     assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "10", "100", "1,000"]
     assert ax.get_xlabel() == "context (tokens, logarithmic)"
@@ -103,9 +103,9 @@ def test_the_context_curve(ax):
 @pytest.mark.parametrize(
     ("nats", "title"),
     [
-        ((1.80, 1.80, 1.80, 1.80), "1 token of context is as good as all of it"),
-        ((2.0, 1.80, 2.0, 1.80), "1,000 tokens of context are as good as all of it"),
-        ((2.0, 1.9, 1.9, 1.82), "With 1,000 tokens of context the loss is still above that with all of it"),
+        ((1.80, 1.80, 1.80, 1.80), "1 token of context is as good as the full context"),
+        ((2.0, 1.80, 2.0, 1.80), "1,000 tokens of context are as good as the full context"),
+        ((2.0, 1.9, 1.9, 1.82), "With 1,000 tokens of context the loss is still above the loss with full context"),
     ],
 )
 def test_how_much_context_is_enough(nats, title):
@@ -152,18 +152,18 @@ def test_the_reliability_diagram(ax):
     assert sizes[1] / sizes[0] == pytest.approx(3.0)
     stem = ax.collections[0].get_segments()[1]
     assert stem[:, 1].tolist() == pytest.approx([23 / 30, 23 / 30 - 0.1])
-    assert lines(ax)["as sure as right"].get_xydata().tolist() == [[0, 0], [1, 1]]
-    assert figure.title == "The model is more sure than it is right, by 7.50 percentage points on average"
+    assert lines(ax)["perfectly calibrated"].get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert figure.title == "The model is overconfident by 7.50 percentage points on average"
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 1), (0, 1))
-    assert "77 % sure: 67 % right (30 tokens)" in figure.alt
+    assert "confidence 77 %, accuracy 67 % (30 tokens)" in figure.alt
 
 
 @pytest.mark.parametrize(
     ("bins", "start"),
     [
-        ({5: (100, 5.0)}, "The model is less sure than it is right, by 5.00 percentage"),
-        ({5: (100, 0.5)}, "The model is as sure as it is right, to within 0.50 percentage"),
-        ({5: (100, 5.0), 9: (100, -5.0)}, "Confidence is off by 5.00 percentage points on average, both ways"),
+        ({5: (100, 5.0)}, "The model is underconfident by 5.00 percentage"),
+        ({5: (100, 0.5)}, "The model is perfectly calibrated to within 0.50 percentage"),
+        ({5: (100, 5.0), 9: (100, -5.0)}, "Confidence is off by 5.00 percentage points on average, in both directions"),
     ],
 )
 def test_titles_of_calibration(bins, start):

@@ -72,9 +72,11 @@ def test_everything_stands_out_from_the_paper(look):
 
 @pytest.mark.parametrize("look", [LIGHT, DARK], ids=["light", "dark"])
 def test_heat_is_monotone_and_ink_is_legible_on_all_of_it(look):
-    steps = [luminance(to_rgb(color)) for color in look.heat]
+    heat = [look.heated(step / 12) for step in range(13)]
+    steps = [luminance(to_rgb(color)) for color in heat]
     assert steps in (sorted(steps), sorted(steps, reverse=True))
-    assert all(contrast(look.ink, color) >= 4.5 for color in look.heat)
+    assert len(set(steps)) == 13
+    assert all(contrast(look.ink, color) >= 4.5 for color in heat)
 
 
 @pytest.mark.parametrize(("places", "found"), [([], []), ([3.0], [3.0]), ([5, 5, 5], [4, 5, 6]), ([9, 0], [9, 0])])

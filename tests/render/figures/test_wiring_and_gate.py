@@ -17,8 +17,10 @@ def drawn(name, source, ax):
 
 
 def marks(ax, gid):
-    """Where the marks of one kind are: (column, row)."""
-    return sorted((line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_gid() == gid)
+    """Where the marks of one kind are: (column, row), from the top left; the cell (0, 0) reaches from 0 to 1."""
+    places = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_gid() == gid]
+    assert all(abs(x % 1 - 0.5) < 0.01 and 0.2 <= y % 1 <= 0.5 for x, y in places)  # above the middle: calls below
+    return sorted((int(x), int(y)) for x, y in places)
 
 
 def test_the_matrix_of_crossed_layers(ax):
@@ -30,7 +32,7 @@ def test_the_matrix_of_crossed_layers(ax):
     assert [text.get_text() for text in ax.get_xticklabels()] == ["a.h", "b.h", "c.h"]
     assert {text.get_text() for text in ax.texts} == {"1–3"}
     rims = [patch for patch in ax.patches if patch.get_gid() == "diagonal"]
-    assert [patch.get_xy() for patch in rims] == [(k - 0.46, k - 0.46) for k in range(3)]
+    assert [patch.get_xy() for patch in rims] == [(k + 0.04, k + 0.04) for k in range(3)]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("state came from", "state went into")
     assert "a.h from b.h (crossed, calls 1–3)" in figure.alt
 
@@ -56,7 +58,7 @@ def test_of_many_slots_those_out_of_order_are_shown_and_the_rest_is_counted(ax):
     figure = drawn("flow_matrix", source, ax)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["l0.h", "l3.h"]
     assert "18 more in order" in {text.get_text() for text in ax.get_legend().get_texts()}
-    assert "18 further slots" in figure.alt
+    assert "18 further states" in figure.alt
 
 
 def test_a_difference_is_measured_by_what_is_allowed_and_worse_is_right(ax):
@@ -120,14 +122,18 @@ def test_runs_stand_at_their_difference_to_the_best(ax):
     middles = {line.get_gid(): line.get_xdata()[0] for line in ax.lines if line.get_gid()}
     assert middles["b.keras"] == 0
     assert middles["a.keras"] == pytest.approx(0.3)
-    assert figure.title == "b.keras is best by perplexity, and surely so on this text"
+    assert figure.title == "b.keras is best by perplexity, a significant difference on this text"
 
 
 def test_models_stand_between_the_baselines(ax):
     run = made.run(np.full(4, 1.5), baselines={"uniform": 4.0, "unigram": 3.0})
     figure = drawn("baselines", run, ax)
-    places = [(line.get_gid(), line.get_xdata()[0]) for line in ax.lines if line.get_gid()]
-    assert places == [("uniform", 4.0), ("unigram", 3.0), ("model.keras", 1.5)]
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    bars = {round(patch.get_y() + patch.get_height() / 2): patch.get_width() for patch in ax.patches}
+    assert [(name, bars[k]) for k, name in enumerate(names)] == [
+        ("uniform", 4.0), ("unigram", 3.0), ("model.keras", 1.5),
+    ]  # fmt: skip
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the worst is on top
     assert figure.title == "model.keras is 1.50 nats a token better than unigram"
     assert ax.get_xlim()[0] == 0
 

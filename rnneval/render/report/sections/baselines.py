@@ -6,7 +6,7 @@ from math import exp, log
 from rnneval.records.run import Run
 from rnneval.render.report.blocks import Cell, Picture, Section, Table
 from rnneval.render.report.given import Given, Subject, subjects, together
-from rnneval.render.report.pictures import OF_BASELINES, pictures
+from rnneval.render.report.pictures import pictures
 from rnneval.render.run_table import figure
 
 ORDER = 30
@@ -38,7 +38,7 @@ def _pictures(given: Sequence[Given]) -> tuple[Picture, ...]:
     """Models that compare stand in one picture; a model that is alone has its own."""
     side_by_side = together(given)
     alone = [each for each in given if isinstance(each.record, Run)] if not side_by_side else []
-    return tuple(picture for each in (*side_by_side, *alone[:1]) for picture in pictures(each, only=OF_BASELINES))
+    return tuple(picture for each in (*side_by_side, *alone[:1]) for picture in pictures(each, chapter="baselines"))
 
 
 def _table(group: Sequence[tuple[Subject, Run]]) -> Table:

@@ -8,7 +8,7 @@ from rnneval.records.run import ContextCurve, Run
 from rnneval.render.report.anchors import anchor
 from rnneval.render.report.blocks import Block, Cell, Fold, Found, Part, Section, Table
 from rnneval.render.report.given import Given, Subject, checkpoint_hash, subjects, sweeps
-from rnneval.render.report.pictures import OF_BASELINES, OF_NUMBERS, is_table, pictures
+from rnneval.render.report.pictures import is_table, pictures
 from rnneval.render.report.words import KINDS, rule_text
 from rnneval.render.run_table import figure
 
@@ -43,7 +43,7 @@ def _of_model(number: int, model: Subject) -> Part:
     blocks: list[Block] = [*_findings(model)]
     # The fullest run first: of two that can give the same figure it shows more.
     ordered = sorted(model.given, key=lambda each: each.record is not fullest)
-    blocks += pictures(*ordered, without=OF_NUMBERS | OF_BASELINES)
+    blocks += pictures(*ordered, chapter="inside")
     if fullest is not None and (states := _states(fullest)) is not None:
         blocks.append(states)
     tables = [table for make in _TABLES if fullest and (table := make(fullest)) is not None]

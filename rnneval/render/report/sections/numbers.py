@@ -20,7 +20,7 @@ from rnneval.render.report.blocks import (
     Table,
 )
 from rnneval.render.report.given import Given, Subject, subjects, sweeps
-from rnneval.render.report.pictures import OF_NUMBERS, pictures
+from rnneval.render.report.pictures import pictures
 from rnneval.render.report.words import interval, meaning, tokens_of
 from rnneval.render.run_table import describe, figure
 from rnneval.render.words import counted
@@ -106,7 +106,7 @@ def _part(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
     if large and run.valid:
         blocks.append(Figures(items=large))
     if run.valid and model.scored[0] is run:
-        blocks += pictures(*model.given, only=OF_NUMBERS)
+        blocks += pictures(*model.given, chapter="numbers")
     scores = (_scores(run),) if run.scores else ()
     blocks += scores if alone or not scores else (Fold(title="All scores, and what they say", blocks=scores),)
     blocks += _accounting(run)
