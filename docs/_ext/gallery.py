@@ -1,4 +1,4 @@
-"""The gallery of figures: which record of `docs/records` each is drawn from, and how that is asked for.
+"""The gallery of figures: which record of `docs/records` each is drawn from, and the commands for it.
 
     python docs/_ext/gallery.py
 
@@ -17,6 +17,8 @@ DOCS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(DOCS.parent)] if str(DOCS.parent) not in sys.path else []
 
 from rnneval.render import figures  # noqa: E402 - the checkout's, found by the line above
+from rnneval.render.figures import passage  # noqa: E402
+from rnneval.render.figures._style import DARK, LIGHT  # noqa: E402
 
 RECORDS, PICTURES = DOCS / "records", DOCS / "_static" / "plots"
 MADE = PICTURES / "made.json"
@@ -36,11 +38,11 @@ class Shown:
 
     @property
     def path(self) -> Path:
-        """Where the picture lies."""
+        """File of the picture."""
         return PICTURES / f"{self.figure}{self.more and '-' + self.more}.svg"
 
     def drawn(self) -> figures.Figure:
-        """Give the figure, not drawn yet."""
+        """Return the figure, not drawn yet."""
         source: Any = figures.load(RECORDS / self.record)
         if self.text:
             source = replace(source, text=(RECORDS / self.text).read_bytes().decode())
@@ -48,9 +50,10 @@ class Shown:
 
     @property
     def command(self) -> str:
-        """What draws it."""
+        """Command that draws it."""
         text = f" --text {self.text}" if self.text else ""
-        return f"rnneval plot {self.record}{text} --figure {self.figure} --out {self.figure}.svg"
+        ending = "html" if self.text else "svg"
+        return f"rnneval plot {self.record}{text} --figure {self.figure} --out {self.figure}.{ending}"
 
 
 _EVALUATE = "rnneval evaluate model.keras held_out.txt --out run.json"
@@ -81,16 +84,19 @@ GALLERY = (
     Shown(figure="gradient_history", record="broken.parquet", made_by=_TRAINING, more="broken"),
 )  # fmt: skip
 
+DRAWN = [shown for shown in GALLERY if not shown.text]
+"""Figures that are pictures; the others are text and stand in the page."""
+
 
 def gallery() -> str:
-    """Give every figure as a section of the page: what its file says, the picture, and how it is asked for."""
+    """Return a section for each figure: the docstring of its file, the picture, and the commands."""
     return "\n\n".join(_section(shown) for shown in GALLERY)
 
 
 def _section(shown: Shown) -> str:
     figure = shown.drawn()
     alt = " ".join(figure.alt.split()).replace("[", r"\[").replace("]", r"\]")
-    parts = [f"![{alt}](_static/plots/{shown.path.name})"]
+    parts = [_coloured(figure) if figure.html else f"![{alt}](_static/plots/{shown.path.name})"]
     if shown.more:
         parts.insert(0, "A training that went wrong:")
     else:
@@ -102,8 +108,19 @@ def _section(shown: Shown) -> str:
     return "\n\n".join(parts)
 
 
+def _coloured(figure: figures.Figure) -> str:
+    """Return a figure that is text as HTML, in the light and the dark colours of the theme."""
+    light, dark = (" ".join(str(part) for part in bytes.fromhex(look.hot[1:])) for look in (LIGHT, DARK))
+    colors = (
+        f".surprise {{ --hot: {light}; }}\nbody[data-theme=dark] .surprise {{ --hot: {dark}; }}\n"
+        f"@media (prefers-color-scheme: dark) {{ body[data-theme=auto] .surprise {{ --hot: {dark}; }} }}"
+    )
+    assert figure.html is not None  # noqa: S101 - asked before
+    return f"<style>\n{passage.CSS}{colors}\n</style>\n\n{figure.html()}"
+
+
 def versions() -> dict[str, str]:
-    """What the pictures' bytes depend on, beside the records and the code."""
+    """Return the versions that the bytes of the pictures depend on, beside the records and the code."""
     import matplotlib as mpl
     import seaborn as sns
 
@@ -114,7 +131,7 @@ def main() -> None:
     """Draw every picture."""
     PICTURES.mkdir(exist_ok=True)
     made = {}
-    for shown in GALLERY:
+    for shown in DRAWN:
         figures.save(shown.drawn(), shown.path)
         made[shown.path.name] = hashlib.sha256(shown.path.read_bytes()).hexdigest()
     MADE.write_text(json.dumps({"versions": versions(), "sha256": made}, indent=2) + "\n", encoding="utf-8")

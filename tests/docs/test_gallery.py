@@ -30,18 +30,28 @@ def test_every_figure_is_in_it():
     assert {shown.figure for shown in gallery.GALLERY} == set(figures.names())
 
 
-@pytest.mark.parametrize("shown", gallery.GALLERY, ids=lambda shown: shown.path.stem)
+@pytest.mark.parametrize("shown", gallery.DRAWN, ids=lambda shown: shown.path.stem)
 def test_a_picture_says_what_its_record_says_today(shown):
     figure, written = shown.drawn(), shown.path.read_text(encoding="utf-8")
     assert f"<desc>{html.escape(figure.alt)}</desc>" in written
     assert f"<dc:title>{html.escape(figure.title, quote=False)}</dc:title>" in written
 
 
+def test_a_passage_stands_in_the_page_as_text_in_the_colours_of_its_theme():
+    (shown,) = [shown for shown in gallery.GALLERY if shown not in gallery.DRAWN]
+    section = gallery.gallery().partition(f"## {shown.figure}")[2].partition("\n## ")[0]
+    assert shown.figure == "passage"
+    assert shown.drawn().html() in section
+    assert "\n\n" not in shown.drawn().html()  # a blank line would end the element in Markdown
+    assert "body[data-theme=dark] .surprise { --hot: 168 80 12; }" in section
+    assert shown.command.endswith("--out passage.html")
+
+
 def test_pictures_are_those_that_were_drawn_and_no_others():
     made = json.loads(gallery.MADE.read_text())["sha256"]
     there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in gallery.PICTURES.glob("*.svg")}
     assert there == made
-    assert set(made) == {shown.path.name for shown in gallery.GALLERY}
+    assert set(made) == {shown.path.name for shown in gallery.DRAWN}
 
 
 def test_records_and_pictures_are_small():
@@ -50,7 +60,7 @@ def test_records_and_pictures_are_small():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shown", gallery.GALLERY, ids=lambda shown: shown.path.stem)
+@pytest.mark.parametrize("shown", gallery.DRAWN, ids=lambda shown: shown.path.stem)
 def test_a_picture_is_drawn_again_to_the_byte(shown, tmp_path):
     if json.loads(gallery.MADE.read_text())["versions"] != gallery.versions():
         pytest.skip("another version of matplotlib or seaborn draws other bytes")

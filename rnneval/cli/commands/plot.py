@@ -10,6 +10,7 @@ import click
 from rnneval.cli.options import require, require_place
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
+from rnneval.render.words import visible
 
 if TYPE_CHECKING:
     from rnneval.render.figures import Figure
@@ -75,40 +76,22 @@ def command(
     printed, or written as HTML.
     """
     from rnneval.render.figures import save
+    from rnneval.render.terminal import show
 
     reading = Reading(text=text, part=part, at=at)
     sources = [(path, _loaded(path, reading)) for path in records]
     if listing:
         tell("\n".join(_listed(sources)))
         return 0
-    if out is None:
-        _print(sources, figure)
-        return 0
-    for place, picture in list(_chosen(sources, Path(out), figure)):
-        save(picture, place, size, dark=dark)
-        if not quiet:
-            tell(f"{place}: {_visible(picture.title)}")
+    for place, picture in list(_chosen(sources, Path(out) if out else None, figure)):
+        if place is None:
+            tell(visible(picture.title))
+            show(picture.draw())
+        else:
+            save(picture, place, size, dark=dark)
+            if not quiet:
+                tell(f"{place}: {visible(picture.title)}")
     return 0
-
-
-def _visible(text: str) -> str:
-    from rnneval.render.words import visible
-
-    return visible(text)
-
-
-def _print(sources: Sequence[tuple[str, Any]], name: str | None) -> None:
-    """Print figures that are text; every other figure needs --out."""
-    from rnneval.render.figures import figure_of
-    from rnneval.render.terminal import show
-
-    _require_text(sources, name)
-    found = [figure_of(source, name if name != _ALL else None) for _, source in sources]
-    needed = "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)"
-    require(all(figure.text is not None for figure in found), needed)
-    for figure in found:
-        tell(_visible(figure.title))
-        show(figure.draw())
 
 
 def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
@@ -120,36 +103,47 @@ def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
         if len(sources) > 1:
             yield f"{path}:"
         width = max((len(figure.name) for figure in found), default=0)
-        yield from (f"{figure.name:<{width}}  {_visible(figure.title)}" for figure in found)
+        yield from (f"{figure.name:<{width}}  {visible(figure.title)}" for figure in found)
         if not found:
             yield "none" if not _wants_text(source) else "passage: give the text (--text)"
 
 
-def _chosen(sources: Sequence[tuple[str, Any]], out: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
-    """Yield every figure and the file that it is written to."""
-    from rnneval.render.figures import ENDINGS, ending_of, figure_of, together
+def _chosen(
+    sources: Sequence[tuple[str, Any]], out: Path | None, name: str | None
+) -> Iterator[tuple[Path | None, "Figure"]]:
+    """Yield every figure and the file that it is written to; None: it is text and is printed."""
+    from rnneval.render.figures import ending_of, figure_of, together
 
-    to_a_file = out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
-    _require_text(sources, name)
-    if name == _ALL or (len(sources) > 1 and not to_a_file):
-        yield from _in_folder(sources, out, name)
-        return
-    if len(sources) > 1:
+    for path, source in sources:
+        needs_text = name in (None, "passage") and _wants_text(source)
         require(
-            name in together(),
-            f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}",
+            not needs_text, f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
         )
-    ending_of(out)
-    require_place(str(out))
-    only = sources[0][1] if len(sources) == 1 else [source for _, source in sources]
-    yield out, figure_of(only, name)
+    if out is None:
+        figures = [figure_of(source, name) for _, source in sources if name != _ALL]
+        printed = figures and all(figure.text is not None for figure in figures)
+        require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
+        yield from ((None, figure) for figure in figures)
+    elif name == _ALL or (len(sources) > 1 and not _is_file(out)):
+        yield from _in_folder(sources, out, name)
+    else:
+        message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
+        require(len(sources) == 1 or name in together(), message)
+        ending_of(out)
+        require_place(str(out))
+        yield out, figure_of(sources[0][1] if len(sources) == 1 else [source for _, source in sources], name)
+
+
+def _is_file(out: Path) -> bool:
+    from rnneval.render.figures import ENDINGS
+
+    return out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
 
 
 def _in_folder(sources: Sequence[tuple[str, Any]], folder: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
-    from rnneval.render.figures import ENDINGS, figure_of, figures_of
+    from rnneval.render.figures import figure_of, figures_of
 
-    one = folder.suffix.lower().removeprefix(".") in ENDINGS and not folder.is_dir()
-    require(not one, f"{folder}: several pictures, and one file: give a folder")
+    require(not _is_file(folder), f"{folder}: several pictures, and one file: give a folder")
     pictures = []
     for path, source in sources:
         found = figures_of(source) if name == _ALL else [figure_of(source, name)]
@@ -170,14 +164,6 @@ def _wants_text(source: Any) -> bool:
     from rnneval.render.figures import LOSSES, Table
 
     return isinstance(source, Table) and source.schema == LOSSES and source.text is None
-
-
-def _require_text(sources: Sequence[tuple[str, Any]], name: str | None) -> None:
-    for path, source in sources:
-        require(
-            name not in (None, "passage") or not _wants_text(source),
-            f"{path}: losses have positions and no text: give the text that was scored (--text, --part)",
-        )
 
 
 def _loaded(path: str, reading: Reading) -> Any:

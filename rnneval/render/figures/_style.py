@@ -107,24 +107,13 @@ _PLACES: dict[str, dict[str, Any]] = {
 
 def look_of(ax: Any) -> Look:
     """Return the look that suits the background of the Axes."""
-    from matplotlib.colors import to_rgb
+    from seaborn.utils import relative_luminance
 
-    return LIGHT if luminance(to_rgb(ax.get_facecolor())) > 0.2 else DARK
-
-
-def luminance(rgb: Sequence[float]) -> float:
-    """Return the relative luminance (WCAG 2) of an sRGB colour.
-
-    Example:
-        >>> round(luminance((1.0, 1.0, 1.0)), 6), luminance((0.0, 0.0, 0.0))
-        (1.0, 0.0)
-    """
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
-    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    return LIGHT if relative_luminance(ax.get_facecolor()) > 0.2 else DARK
 
 
 def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None:
-    """Add the title, the axis labels and a quiet grid to drawn Axes; an empty label leaves the present one."""
+    """Add title, axis labels and a quiet grid to drawn Axes; an empty label leaves the present one."""
     import seaborn as sns
 
     above = ax.get_legend() is not None and ax.get_legend().get_gid() == "above"
@@ -140,7 +129,7 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
         ax.grid(visible=True, axis=grid, color=look.grid, linewidth=0.7)
     for spine in ax.spines.values():
         spine.set_color(look.muted)
-    sns.despine(ax=ax)
+    sns.despine(ax=ax, left=not grid, bottom=not grid)
 
 
 def fill(shown: Any, text: str, room: float) -> None:
@@ -197,24 +186,16 @@ def lanes(ax: Any, every: Sequence[T], key: Callable[[T], float], name: Callable
 # Series
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bands:
-    """A long series in bins of neighbours: no value is skipped, each counts in the quantiles of its bin."""
+def bands(x: Doubles, values: Doubles, most: int = 160) -> tuple[Any, int]:
+    """Pool neighbours into at most `most` bins: no value is skipped, each counts in the quantiles of its bin.
 
-    x: Doubles
-    """Middle of each bin."""
-    quantiles: dict[int, Doubles]
-    """By per cent."""
-    pooled: int
-    """Values in a bin; 1 for a series that was not pooled."""
-
-
-def bands(x: Doubles, values: Doubles, most: int = 160) -> Bands:
-    """Pool neighbours into at most `most` bins, with quantiles of each; a short series stays as it is.
+    Returns:
+        A DataFrame with a row for each bin: its middle `x`, and its quantiles 0, 5, 25, 50, 75, 95 and 100 by per cent;
+        and how many values are in a bin: 1 for a short series, which stays as it is.
 
     Example:
-        >>> pooled = bands(np.arange(6.0), np.array([1.0, 3, 5, 7, 9, 11]), most=2)
-        >>> pooled.x.tolist(), pooled.quantiles[50].tolist(), pooled.pooled
+        >>> table, pooled = bands(np.arange(6.0), np.array([1.0, 3, 5, 7, 9, 11]), most=2)
+        >>> table["x"].tolist(), table[50].tolist(), pooled
         ([1.0, 4.0], [3.0, 9.0], 3)
     """
     import pandas as pd
@@ -222,46 +203,28 @@ def bands(x: Doubles, values: Doubles, most: int = 160) -> Bands:
     pooled = max(-(-len(x) // most), 1)
     bins = np.arange(len(x)) // pooled
     table = pd.Series(values).groupby(bins).quantile(np.divide(_PERCENTS, 100)).unstack()  # noqa: PD010 - a Series
-    middles = pd.Series(x).groupby(bins).mean().to_numpy()
-    columns = table.to_numpy().reshape(-1, len(_PERCENTS)).T
-    return Bands(x=np.asarray(middles, np.float64), quantiles=dict(zip(_PERCENTS, columns, strict=True)), pooled=pooled)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Style:
-    """Colour, dashes and marker of one of several series: never told apart by colour alone."""
-
-    color: str
-    dashes: Any
-    marker: str
-
-
-def styles(count: int, look: Look) -> list[Style]:
-    """Return a style for each series; more series than colours repeat the colours with other dashes and markers."""
-    n = len(look.palette)
-    return [
-        Style(color=look.palette[i % n], dashes=_DASHES[(i + i // n) % n], marker=_MARKERS[(i + i // n) % n])
-        for i in range(count)
-    ]
+    return table.set_axis(_PERCENTS, axis=1).assign(x=pd.Series(x).groupby(bins).mean()), pooled
 
 
 def lines(ax: Any, look: Look, frame: Any, *, x: str, y: str, by: str, marked: bool, **options: Any) -> list[Any]:
-    """Draw a line for each value of the column `by`, in order of appearance, and return the lines of matplotlib."""
+    """Draw a line for each value of the column `by`, in order of appearance, and return the lines of matplotlib.
+
+    They differ in colour, dashes and marker; more lines than colours repeat the colours with other dashes and markers.
+    """
     import seaborn as sns
 
-    names = list(dict.fromkeys(frame[by]))
-    chosen = dict(zip(names, styles(len(names), look), strict=True))
+    names, n = list(dict.fromkeys(frame[by])), len(look.palette)
+    chosen = {name: (i % n, (i + i // n) % n) for i, name in enumerate(names)}
     before = len(ax.lines)
     sns.lineplot(
-        frame, x=x, y=y, hue=by, hue_order=names, palette={name: style.color for name, style in chosen.items()},
-        style=by, style_order=names, dashes={name: style.dashes for name, style in chosen.items()},
-        markers={name: style.marker for name, style in chosen.items()} if marked else False, markeredgewidth=0,
+        frame, x=x, y=y, hue=by, hue_order=names, palette={name: look.palette[k] for name, (k, _) in chosen.items()},
+        style=by, style_order=names, dashes={name: _DASHES[k] for name, (_, k) in chosen.items()},
+        markers={name: _MARKERS[k] for name, (_, k) in chosen.items()} if marked else False, markeredgewidth=0,
         estimator=None, errorbar=None, legend=False, ax=ax, **options,
     )  # fmt: skip
-    drawn = list(ax.lines[before:])
-    for line, name in zip(drawn, names, strict=True):
+    for line, name in zip(ax.lines[before:], names, strict=True):
         line.set_gid(name)
-    return drawn
+    return list(ax.lines[before:])
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

@@ -27,14 +27,14 @@ def figure(*runs: Run) -> Figure | None:
     kept = [run for run in runs if "cross_entropy" in run.scores and run.valid and run.baselines == runs[0].baselines]
     if not base or not kept:
         return None
-    scores = [(model_name(run), run.scores["cross_entropy"]) for run in kept]
-    frame = pd.DataFrame(
-        [{"name": name, "nats": nats, "low": nats, "high": nats, "kind": "baseline"} for name, nats in base.items()]
-        + [
-            {"name": name, "nats": score.value, "low": score.low, "high": score.high, "kind": "model"}
-            for name, score in scores
-        ]
-    ).sort_values("nats", ascending=False, kind="stable", ignore_index=True)
+    table: list[tuple[str, float, float | None, float | None, str]]
+    table = [(name, nats, nats, nats, "baseline") for name, nats in base.items()]
+    for run in kept:
+        score = run.scores["cross_entropy"]
+        table.append((model_name(run), score.value, score.low, score.high, "model"))
+    frame = pd.DataFrame(table, columns=["name", "nats", "low", "high", "kind"])
+    frame = frame.fillna({"low": frame["nats"], "high": frame["nats"]})  # no interval
+    frame = frame.sort_values("nats", ascending=False, kind="stable", ignore_index=True)
     title = _title(frame)
     without = len(runs) - len(kept)
     note = f" {counted(without, 'run')} not comparable, not shown." if without else ""
@@ -68,13 +68,11 @@ def _paint(frame: Any, ax: Any, look: Look) -> None:
     places = list(frame.index)  # rows and not names, since two runs may have the same name
     sns.barplot(
         x=frame["nats"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1, alpha=0.75, width=0.62,
-        errorbar=None, legend=False, ax=ax,
+        linewidth=0, errorbar=None, legend=False, ax=ax,
     )  # fmt: skip
-    low, high = frame["low"].fillna(frame["nats"]), frame["high"].fillna(frame["nats"])
-    ax.hlines(places, low, high, color=look.ink, linewidth=2.2, gid="interval")
-    for place, nats, end in zip(places, frame["nats"], high, strict=True):
-        ax.annotate(
-            number(nats), (max(nats, end), place), (7, 0), textcoords="offset points", va="center", fontsize="small"
-        )
-    ax.set_xlim(0, max(high.max(), frame["nats"].max()) * 1.12)
+    ax.hlines(places, frame["low"], frame["high"], color=look.ink, linewidth=2.2, gid="interval")
+    ends = frame[["nats", "high"]].max(axis=1)
+    for place, nats, end in zip(places, frame["nats"], ends, strict=True):
+        ax.annotate(number(nats), (end, place), (7, 0), textcoords="offset points", va="center", fontsize="small")
+    ax.set_xlim(0, ends.max() * 1.12)
     rows(ax, frame["name"])

@@ -5,7 +5,7 @@ state's own value. A round mark there is a state that was carried correctly; a c
 does not belong there. The small numbers are the calls (segments) in which it was seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, in_legend, label, legend, plain
+from rnneval.render.wiring_table import runs_of_calls
 from rnneval.render.words import counted
 
 KINDS = ("rnneval.wiring/1",)
@@ -47,7 +48,7 @@ def figure(wiring: Wiring) -> Figure | None:
     columns: list[Slot | str] = [*shown, *words]
     hidden = len(slots) - len(shown)
     title = _title(wiring, flow)
-    said = "; ".join(f"{_name(e.into)} from {_name(e.source)} ({e.kind}, calls {_calls(e.calls)})" for e in flow)
+    said = "; ".join(f"{_name(e.into)} from {_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow)
     rest = f" {counted(hidden, 'further state')} in order and not shown." if hidden else ""
     wide = max(len(_name(column)) for column in columns) > 12
     return Figure(
@@ -119,7 +120,7 @@ def _mark(ax: Any, look: Look, place: tuple[float, float], entry: Flow, points: 
     if points > 26:
         place = (place[0], place[1] - 6 / points)
         ax.annotate(
-            _calls(entry.calls), place, (0, -size / 2 - 3), textcoords="offset points", ha="center", va="top",
+            runs_of_calls(entry.calls), place, (0, -size / 2 - 3), textcoords="offset points", ha="center", va="top",
             fontsize="x-small",
         )  # fmt: skip
     ax.plot(*place, gid=entry.kind, **_style(entry.kind, look) | {"markersize": size})
@@ -149,17 +150,3 @@ def _legend(ax: Any, look: Look, kinds: dict[str, None], *, numbered: bool, hidd
 
 def _name(end: Slot | str) -> str:
     return end if isinstance(end, str) else f"{label(end.layer, 20)}.{end.slot}"
-
-
-def _calls(calls: Sequence[int]) -> str:
-    """Shorten runs of calls: 0, 1–3."""
-    return ", ".join(_runs(calls))
-
-
-def _runs(calls: Sequence[int]) -> Iterator[str]:
-    start = None
-    for place, call in enumerate(calls):
-        start = call if start is None else start
-        if place + 1 == len(calls) or calls[place + 1] != call + 1:
-            yield f"{start}" if start == call else f"{start}–{call}"
-            start = None

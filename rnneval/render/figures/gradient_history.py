@@ -32,7 +32,7 @@ def figure(table: Table) -> Figure | None:
     whole = norms[norms["layer"] == ""]
     clipped = _clipped(frame[frame["layer"] == ""])
     first = int(broken["step"].min()) if len(broken) else None
-    peak = whole.loc[whole["value"].idxmax()] if first is None and len(whole) > 2 else None
+    peak = whole.iloc[whole["value"].argmax()] if first is None and len(whole) > 2 else None
     if peak is not None and not peak["value"] > 10 * whole["value"].median():
         peak = None
     title = _title(whole["value"], len(clipped), first, peak)
@@ -81,25 +81,20 @@ def _title(norms: Any, clipped: int, first: int | None, peak: Any) -> str:
 def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first: int | None, peak: Any, last: int) -> None:
     import pandas as pd
 
-    pooled = {
-        layer: bands(part["step"].to_numpy(np.float64), part["value"].to_numpy(np.float64))
-        for layer, part in norms.groupby("layer", sort=False)
-    }
-    whole = pooled.pop("", None)
-    ends = []
-    few = max((len(band.x) for band in pooled.values()), default=0) <= 12
-    if pooled:
-        tidy = pd.concat(
-            pd.DataFrame({"layer": layer, "step": band.x, "norm": band.quantiles[50]}) for layer, band in pooled.items()
-        )
-        drawn = lines(ax, look, tidy, x="step", y="norm", by="layer", marked=few, linewidth=1.4, markersize=5)
+    tables, ends = {}, []
+    for layer, part in norms.groupby("layer", sort=False):
+        steps, values = part[["step", "value"]].to_numpy(np.float64).T
+        tables[layer] = bands(steps, values)[0].assign(layer=layer)
+    whole = tables.pop("", None)
+    few = max(map(len, tables.values()), default=0) <= 12
+    if tables:
+        medians = pd.concat(tables.values()).rename(columns={50: "norm"})
+        drawn = lines(ax, look, medians, x="x", y="norm", by="layer", marked=few, linewidth=1.4, markersize=5)
         ends = [(line.get_ydata()[-1], line.get_gid(), line.get_color()) for line in drawn]
     if whole is not None:
-        low, median, high = (whole.quantiles[p] for p in (0, 50, 100))
-        if whole.pooled > 1:
-            ax.fill_between(whole.x, low, high, color=look.ink, alpha=0.13, linewidth=0)
-        ax.plot(whole.x, median, color=look.ink, linewidth=2.2, marker="." if few else None, gid="")
-        ends.append((median[-1], "whole model", look.ink))
+        ax.fill_between(whole["x"], whole[0], whole[100], color=look.ink, alpha=0.13, linewidth=0)
+        ax.plot(whole["x"], whole[50], color=look.ink, linewidth=2.2, marker="." if few else None, gid="")
+        ends.append((whole[50].iloc[-1], "whole model", look.ink))
     ax.set_yscale("log")
     ax.set_xlim(float(norms["step"].min() if len(norms) else 1) - 0.5, last + 0.5)
     counting(ax.xaxis)

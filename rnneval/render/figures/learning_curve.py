@@ -23,6 +23,8 @@ _SCORES = {"bits_per_char": "bits per character", "cross_entropy": "nats a token
 
 def figure(table: Table) -> Figure | None:
     """Take the scores of all valid checkpoints; return None if there is none."""
+    import pandas as pd
+
     frame = table.frame
     score = next((name for name in _SCORES if name in frame and frame[name].notna().any()), None)
     if score is None:
@@ -31,16 +33,11 @@ def figure(table: Table) -> Figure | None:
     if valid.empty:
         return None
     across = next((name for name in ("step", "epoch") if valid[name].notna().any()), "checkpoint")
-    placed = valid.assign(checkpoint=np.arange(1, len(valid) + 1)).dropna(subset=across)
     names = {across: "x", score: "score", f"{score}_low": "low", f"{score}_high": "high"}
+    placed = valid.assign(checkpoint=np.arange(1, len(valid) + 1)).dropna(subset=across)
     curves = placed[["path", "run", *names]].rename(columns=names)
-    curves = curves.assign(
-        run=curves["run"].astype(str), **{name: curves[name].astype(float) for name in names.values()}
-    )
-    curves = curves.sort_values("x", kind="stable")
-    curves = curves.iloc[
-        np.argsort(curves["run"].map({run: k for k, run in enumerate(placed["run"].unique())}), kind="stable")
-    ]
+    curves = curves.astype({"path": str, "run": str} | dict.fromkeys(names.values(), float))
+    curves = pd.concat(part.sort_values("x", kind="stable") for _, part in curves.groupby("run", sort=False))
     failed, aside = len(frame) - len(valid), len(valid) - len(placed)
     notes = [f"{counted(failed, 'checkpoint')} failed or not valid"] * bool(failed)
     notes += [f"{counted(aside, 'checkpoint')} without a number in the name"] * bool(aside)
@@ -63,23 +60,33 @@ def figure(table: Table) -> Figure | None:
 
 def _title(curves: Any, across: str, unit: str) -> str:
     """State which checkpoint is best, and where a single run ended if that is worse."""
-    best = curves.loc[curves["score"].idxmin()]
+    best = curves.iloc[curves["score"].argmin()]
     where = "" if across == "checkpoint" else f", at {across} {best['x']:,.0f}"
     title = f"{label(str(best['path']))} is best{where}: {number(best['score'])} {unit}"
     last = curves["score"].iloc[-1]
-    if curves["run"].nunique() == 1 and last > 1.01 * best["score"]:
+    if len(set(curves["run"])) == 1 and last > 1.01 * best["score"]:
         return f"{title}, {number(last)} at the end"
     return title
 
 
 def _paint(curves: Any, ax: Any, look: Look) -> None:
-    drawn = lines(ax, look, curves, x="x", y="score", by="run", marked=len(curves) <= 80, linewidth=1.6, markersize=4.5)
+    drawn = lines(
+        ax,
+        look,
+        curves,
+        x="x",
+        y="score",
+        by="run",
+        marked=curves["run"].value_counts().max() <= 40,
+        linewidth=1.6,
+        markersize=4.5,
+    )
     ends = []
     for line, (run, part) in zip(drawn, curves.groupby("run", sort=False), strict=True):
         if part["low"].notna().any():
             ax.fill_between(part["x"], part["low"], part["high"], color=line.get_color(), alpha=0.15, linewidth=0)
         ends.append((part["score"].iloc[-1], run or "this folder", line.get_color()))
-    best = curves.loc[curves["score"].idxmin()]
+    best = curves.iloc[curves["score"].argmin()]
     ax.plot(
         best["x"], best["score"], "o", markersize=11, markerfacecolor="none", markeredgecolor=look.ink,
         markeredgewidth=1.6, label="best", clip_on=False, gid="best",

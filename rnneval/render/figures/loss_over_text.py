@@ -101,12 +101,10 @@ def _paint(
         x = blocks["middle"] / unit
         ax.plot(x, blocks["mean"], ".", color=look.good, markersize=dots, alpha=alpha, label="a block")
     else:
-        pooled = bands(blocks["middle"].to_numpy() / unit, blocks["mean"].to_numpy())
+        pooled, _ = bands(blocks["middle"].to_numpy() / unit, blocks["mean"].to_numpy())
         for low, high, alpha in ((5, 95, 0.18), (25, 75, 0.3)):
-            ax.fill_between(
-                pooled.x, pooled.quantiles[low], pooled.quantiles[high], color=look.good, alpha=alpha, linewidth=0,
-                label=f"{high - low} % of blocks",
-            )  # fmt: skip
+            label = f"{high - low} % of blocks"
+            ax.fill_between(pooled["x"], pooled[low], pooled[high], color=look.good, alpha=alpha, lw=0, label=label)
     if score is not None and score.low is not None and score.high is not None:
         label = "95 % interval of the mean"
         ax.axhspan(score.low, score.high, color=look.ink, alpha=0.12, linewidth=0, label=label)

@@ -58,7 +58,7 @@ def figure(table: Table) -> Figure | None:
     inside = tokens[(tokens["byte_start"] >= start) & (tokens["byte_start"] < stop)]
     if inside.empty:
         return None
-    mean, peak = inside["bits"].mean(), inside.loc[inside["bits"].idxmax()]
+    mean, peak = inside["bits"].mean(), inside.iloc[inside["bits"].argmax()]
     word = label(repr(text[int(peak["byte_start"]) : int(peak["byte_end"])].decode(errors="replace")))
     runs = list(_runs(shown, _surprise(tokens, start, stop)))
     name = "This excerpt" if table.at is not None else "The most surprising excerpt"
@@ -115,7 +115,7 @@ def _runs(text: str, bits: Doubles) -> Iterator[tuple[str, str]]:
 
 
 def _style(bits: float) -> str:
-    return "none" if math.isnan(bits) else f"s{min(int(max(bits, 0.0)), TOP)}"
+    return "none" if math.isnan(bits) else f"s{int(min(max(bits, 0.0), TOP))}"
 
 
 def _shown(character: str) -> str:

@@ -79,15 +79,15 @@ def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
     shown, size = lanes(ax, states, key=lambda state: abs(state.change), name=lambda state: state.name)
     count, pooled = len(shown), 1
     for base, state in zip(reversed(range(count)), shown, strict=True):
-        band, top = bands(state.positions, state.norms), max(float(state.norms.max()), 1e-12)
-        at = {percent: base + 0.84 * values / top for percent, values in band.quantiles.items()}
+        (table, size_of_bin), top = bands(state.positions, state.norms), max(float(state.norms.max()), 1e-12)
+        at = base + 0.84 * table / top
         ax.axhline(base, color=look.muted, linewidth=0.7)
-        if band.pooled > 1:
-            pooled = max(pooled, band.pooled)
-            ax.fill_between(band.x, at[5], at[95], color=look.good, alpha=0.22, linewidth=0)
-            ax.fill_between(band.x, at[25], at[75], color=look.good, alpha=0.4, linewidth=0)
-        marker = "o" if len(band.x) < 3 else None
-        ax.plot(band.x, at[50], color=look.good, linewidth=1.3, marker=marker, markersize=5, gid=state.name)
+        if size_of_bin > 1:
+            pooled = max(pooled, size_of_bin)
+            ax.fill_between(table["x"], at[5], at[95], color=look.good, alpha=0.22, linewidth=0)
+            ax.fill_between(table["x"], at[25], at[75], color=look.good, alpha=0.4, linewidth=0)
+        marker = "o" if len(table) < 3 else None
+        ax.plot(table["x"], at[50], color=look.good, linewidth=1.3, marker=marker, markersize=5, gid=state.name)
         for y, text in ((base + 0.84, number(top)), (base, "0")) if count <= 6 else ((base + 0.6, number(top)),):
             ax.annotate(
                 text, (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center",
