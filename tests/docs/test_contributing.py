@@ -1,4 +1,4 @@
-"""The metric and the rule of "in ten minutes" are real: they are taken out of the page and used."""
+"""The metric, the rule and the figure of the recipes are real: they are taken out of the page and used."""
 
 import ast
 import doctest
@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from rnneval.metrics import Totals
+from rnneval.render.figures import loss_over_text
 from rnneval.wiring.lint import check
 from rnneval.wiring.lint import rules as lint_rules
+from tests.render.figures import made
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
 MODEL = """
@@ -61,3 +63,22 @@ def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(check, "all_rules", lambda: (module,))
     found = check.check_bytes("model.py", MODEL.encode())
     assert [(finding.line, finding.code) for finding in found] == [(8, "RNN099")]
+
+
+def test_the_figure_is_one(tmp_path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    module = _taken("rnneval/render/figures", tmp_path)
+    # Two documents of 512 bytes; the first byte of the text has no prediction.
+    run = made.run((1.0, 2.0, 4.0, 4.0), document=[0, 0, 1, 1])
+    figure = module.figure(run)
+    canvas = Figure()
+    FigureCanvasAgg(canvas)
+    ax = figure.draw(canvas.add_subplot())
+    assert ax.lines[0].get_xdata().tolist() == [0, 1]
+    assert np.allclose(ax.lines[0].get_ydata(), [(255 + 512) / 511, 4.0])
+    assert figure.title == ax.get_title(loc="left") == "Document 1 is the hardest: 4.00 nats a token"
+    assert figure.alt.endswith("Losses of the documents in order: 1.50, 4.00.")
+    assert module.figure(made.run()) is None
+    assert module.KINDS[0] in loss_over_text.KINDS

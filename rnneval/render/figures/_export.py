@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.recordfile import whole_file, write_text
@@ -28,17 +28,8 @@ ENDINGS = ("png", "svg", "pdf", "html")
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 
-class Size(NamedTuple):
-    """Size of a picture in inches, and its dots an inch."""
-
-    width: float
-    height: float | None
-    """`None`: the height of the figure."""
-    dpi: int
-
-
-# A slide is drawn small with many dots: 1920 × 1080, and its text is as large as on a slide.
-SIZES = {"page": Size(6.5, None, 300), "slide": Size(6.4, 3.6, 300)}
+# Inches, and dots an inch; None: as high as the figure. A slide has 1920 × 1080 dots, and larger text than a page.
+SIZES: dict[str, tuple[float, float | None, int]] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
 
 
 def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool = True) -> str:
@@ -54,7 +45,7 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
     if figure.text is not None:
         raise UsageError(f"the figure {figure.name} is text: it has no SVG")
     with _settings(figure.name):
-        canvas = _drawn(figure, Size(max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
+        canvas = _drawn(figure, (max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
         written = io.StringIO()
         canvas.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return _element(written.getvalue(), figure, width)
@@ -80,7 +71,7 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
     metadata: dict[str, str | None] = {"Title": figure.title, **dict.fromkeys(dates)}
     with _settings(figure.name), whole_file(path) as temporary:
         canvas = _drawn(figure, SIZES[size], dark=dark)
-        canvas.savefig(temporary, format=form, dpi=SIZES[size].dpi, metadata=metadata)
+        canvas.savefig(temporary, format=form, dpi=SIZES[size][2], metadata=metadata)
         if form == "svg":
             temporary.write_text(_file(temporary.read_text(encoding="utf-8"), figure), encoding="utf-8")
 
@@ -122,7 +113,9 @@ def _settings(salt: str) -> Iterator[None]:
         yield
 
 
-def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, titled: bool = True) -> Any:
+def _drawn(
+    figure: Figure, size: tuple[float, float | None, int], *, dark: bool, clear: bool = False, titled: bool = True
+) -> Any:
     """Draw on a matplotlib Figure of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import to_rgb
@@ -130,8 +123,10 @@ def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, title
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     look = DARK if dark else LIGHT
-    height = size.height or size.width * figure.height
-    canvas = Canvas(figsize=(size.width, height), dpi=size.dpi, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    width, height, dpi = size
+    canvas = Canvas(
+        figsize=(width, height or width * figure.height), dpi=dpi, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    )
     FigureCanvasAgg(canvas)
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
     ax = canvas.add_subplot()
@@ -154,9 +149,7 @@ def _page(figure: Figure, element: str, *, dark: bool) -> str:
         hot = " ".join(str(part) for part in bytes.fromhex(look.hot[1:]))
         return f":root {{ --hot: {hot}; background: {look.paper}; color: {look.ink}; }}"
 
-    css = colors(DARK if dark else LIGHT) + (
-        "" if dark else f"\n@media (prefers-color-scheme: dark) {{ {colors(DARK)} }}"
-    )
+    css = colors(DARK) if dark else f"{colors(LIGHT)}\n@media (prefers-color-scheme: dark) {{ {colors(DARK)} }}"
     title = html.escape(visible(figure.title))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'

@@ -43,14 +43,11 @@ class _Row:
 def figure(*sources: Any) -> Figure | None:
     """Draw the comparisons of a gate, a ranking, or several runs, which are ranked first."""
     if len(sources) > 1:
-        return _of_ranking(rank(named(list(sources), "run"), blocks=0)) if _all_runs(sources) else None
+        runs = [each for each in sources if isinstance(each, Run)]
+        return _of_ranking(rank(named(runs, "run"), blocks=0)) if len(runs) == len(sources) else None
     if isinstance(sources[0], Gate):
         return _of_gate(sources[0])
     return _of_ranking(sources[0]) if isinstance(sources[0], Ranking) else None
-
-
-def _all_runs(sources: tuple[Any, ...]) -> bool:
-    return all(isinstance(each, Run) for each in sources)
 
 
 def _of_gate(gate: Gate) -> Figure | None:
@@ -90,16 +87,15 @@ def _row(each: Comparison, *, several: bool) -> _Row | None:
 
 def _gate_title(gate: Gate, shown: list[Comparison]) -> str:
     """State the first failure, else the first inconclusive comparison, else the verdict."""
-    for verdict in ("fail", "inconclusive"):
-        for each in shown:
-            if each.verdict != verdict:
-                continue
-            name = each.metric.replace("_", " ")
-            if verdict == "inconclusive":
-                return f"Too little text to say whether {name} got worse by more than what is allowed"
-            change = amount(each.metric, each.unit, each.difference or 0.0)
-            allowed = amount(each.metric, each.unit, each.allowed or 0.0)
-            return f"{name.capitalize()} changed by {change}, and {allowed} is allowed"
+    decisive = sorted(
+        (each for each in shown if each.verdict in ("fail", "inconclusive")), key=lambda each: each.verdict != "fail"
+    )
+    for each in decisive[:1]:
+        name = each.metric.replace("_", " ")
+        if each.verdict == "inconclusive":
+            return f"Too little text to say whether {name} got worse by more than what is allowed"
+        change, allowed = (amount(each.metric, each.unit, value or 0.0) for value in (each.difference, each.allowed))
+        return f"{name.capitalize()} changed by {change}, and {allowed} is allowed"
     if gate.verdict == "pass":
         return "Nothing is worse by more than what is allowed"
     return f"{gate.verdict.capitalize()}: {gate.reason.partition(' (')[0]}"
@@ -107,16 +103,18 @@ def _gate_title(gate: Gate, shown: list[Comparison]) -> str:
 
 def _of_ranking(ranking: Ranking) -> Figure | None:
     files = [file_name(row.name) for row in ranking.rows]
-    short = files if len(set(files)) == len(files) else [row.name for row in ranking.rows]
+    short = dict(
+        zip(ranking.rows, files if len(set(files)) == len(files) else [row.name for row in ranking.rows], strict=True)
+    )
     shown = []
-    for name, row in zip(short, ranking.rows, strict=True):
+    for row in ranking.rows:
         if row.difference is None:
             continue
         says = in_unit(ranking.metric, row.difference) if row.difference else "best"
         bounds = None if row.low is None or row.high is None else (row.low, row.high)
         if bounds and bounds != (0.0, 0.0):
             says += f" [{in_unit(ranking.metric, bounds[0])}, {in_unit(ranking.metric, bounds[1])}]"
-        shown.append(_Row(name=name, middle=row.difference, bounds=bounds, says=says))
+        shown.append(_Row(name=short[row], middle=row.difference, bounds=bounds, says=says))
     if len(shown) < 2:
         return None
     side = "right" if measures()[ranking.metric].worse > 0 else "left"
@@ -126,7 +124,7 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
         title=_ranking_title(metric, *shown[:2]),
         axis=f"difference of {metric} to the best ({ranking.unit}; {side}: worse)",
         margin=None,
-        left_out=[name for name, row in zip(short, ranking.rows, strict=True) if row.difference is None],
+        left_out=[short[row] for row in ranking.rows if row.difference is None],
     )
 
 
@@ -165,12 +163,11 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
         ax.axvline(margin, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
     ax.axvline(0, color=look.ink, linewidth=0.9, label="no change")
     for place, row in enumerate(shown):
-        marker, role = _MARKS.get(row.verdict, ("D", "muted"))
-        color = getattr(look, role)
+        mark = _mark(row.verdict, look)
         if row.bounds:
-            ax.plot(row.bounds, [place, place], color=color, linewidth=2.4, solid_capstyle="butt")
-            ax.plot(row.bounds, [place, place], "|", color=color, markersize=9, markeredgewidth=1.8)
-        ax.plot(row.middle, place, gid=row.name, **_mark(marker, color, look))
+            ax.plot(row.bounds, [place, place], color=mark["color"], linewidth=2.4, solid_capstyle="butt")
+            ax.plot(row.bounds, [place, place], "|", color=mark["color"], markersize=9, markeredgewidth=1.8)
+        ax.plot(row.middle, place, gid=row.name, **mark)
         ax.text(
             1.02, place, plain(row.says), transform=ax.get_yaxis_transform(), va="center", fontsize="x-small",
             linespacing=1.4,
@@ -182,12 +179,12 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
     rows(ax, [row.name for row in shown])
     handles = ax.get_legend_handles_labels()[0]
     for verdict in dict.fromkeys(row.verdict for row in shown if row.verdict):
-        marker, role = _MARKS.get(verdict, ("D", "muted"))
-        color = getattr(look, role)
-        handles.append(Line2D([], [], label=plain(verdict), **_mark(marker, color, look) | {"linestyle": "-"}))
+        handles.append(Line2D([], [], label=plain(verdict), **_mark(verdict, look) | {"linestyle": "-"}))
     legend(ax, "above", handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=5, columnspacing=1.2)
 
 
-def _mark(marker: str, color: str, look: Look) -> dict[str, Any]:
+def _mark(verdict: str, look: Look) -> dict[str, Any]:
+    marker, role = _MARKS.get(verdict, ("D", "muted"))
+    color = getattr(look, role)
     face = look.paper if marker == "D" else color
     return {"marker": marker, "color": color, "markerfacecolor": face, "markersize": 8, "linestyle": "none"}

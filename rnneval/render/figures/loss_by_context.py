@@ -1,4 +1,4 @@
-"""How much context the model uses: the loss when the state is reset k tokens before the scored token.
+"""Loss by context: the loss when the state is reset k tokens before the scored token.
 
 The same tokens are scored with 1, 2, 5, … tokens of context; the dashed line is their loss with the full context. Where
 the curve meets the line, more context does not help. The bars are one standard error of the difference to the line. If

@@ -67,15 +67,12 @@ def figure(run: Run) -> Figure | None:
     )
 
 
-def _running(blocks: Any) -> Doubles:
+def _running(blocks: Any) -> Any:
     """Return the mean of the blocks within a window around each, of the same document, weighted by tokens."""
     half = max(len(blocks) // _WINDOW // 2, 1)
-    sums = (
-        blocks.groupby("document", sort=False)[["nats", "tokens"]]
-        .rolling(2 * half + 1, center=True, min_periods=1)
-        .sum()
-    )
-    return np.asarray(sums["nats"] / sums["tokens"], np.float64)
+    documents = blocks.groupby("document")[["nats", "tokens"]]
+    sums = documents.rolling(2 * half + 1, center=True, min_periods=1).sum().droplevel("document")
+    return sums["nats"] / sums["tokens"]
 
 
 def _interval(score: Score | None) -> str:
