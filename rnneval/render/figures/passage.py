@@ -158,7 +158,7 @@ def _span(run: tuple[str, str]) -> str:
 
 
 CSS = (
-    ".surprise .excerpt { white-space: pre-wrap; overflow-wrap: anywhere; font-family: monospace; line-height: 1.5; }\n"
+    ".surprise .excerpt { white-space: pre-wrap; overflow-wrap: anywhere; font: 1rem/1.5 monospace; }\n"
     ".surprise .none { opacity: 0.7; }\n.surprise span { print-color-adjust: exact; }\n"
     + "".join(
         f".surprise .s{bits} {{ background: rgb(var(--hot) / {bits / TOP:.0%});"

@@ -7,6 +7,7 @@ import re
 from itertools import pairwise
 
 import msgspec
+import numpy as np
 import pytest
 
 from rnneval.recordfile import encode
@@ -14,6 +15,7 @@ from rnneval.records.run import Warning as RunWarning
 from rnneval.render.report import draw, html_of, page_of
 from rnneval.render.report.html import ticks
 from rnneval.render.report.pictures import Drawn
+from tests.render.figures import made
 from tests.render.reading import Reader
 from tests.render.report.making import all_kinds, given, good_run, wrong_wiring
 
@@ -166,6 +168,21 @@ def test_an_svg_reaches_the_page_as_data_and_back():
 def test_where_a_figure_is_not_drawn_its_words_stand_instead(page):
     alt = given(w=wrong_wiring())[0].figures[0].alt
     assert alt in Reader(page).said
+
+
+def test_a_passage_is_coloured_text_in_the_page_and_no_picture():
+    records = given(losses=made.losses("calm <b>&\u202ewords", np.arange(14) + 0.5))
+    page = whole(records)
+    element = page.partition('<div class="surprise">')[2].partition("</div>")[0]
+    assert Reader(page).open == []
+    assert "Bytes 0 to 17" in element
+    assert re.findall(r'class="s(\d+)"', element.partition("</p>")[0]) == [str(k) for k in range(1, 13)]
+    assert "&lt;" in element
+    assert not {"<b>", "\u202e"} & {found for found in ("<b>", "\u202e") if found in page}
+    assert Reader(page).all("img") == []
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    assert ".surprise .s12 { background: rgb(var(--hot) / 100%)" in style
+    assert style.count("--hot: ") == 3  # light, dark by the reader's system, dark by choice
 
 
 def test_backticks_are_code_and_nothing_else_is():
