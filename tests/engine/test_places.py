@@ -219,8 +219,9 @@ def test_each_place_has_its_exponent():
     ids = np.random.default_rng(3).integers(0, V, 400).astype("i4")
     text = type("Text", (), {"ids": staticmethod(lambda start, stop: ids[start:stop])})
     start = np.concatenate([np.asarray(leaf)[0] for leaf in lm.initial_state(1)]).astype("f4")
-    found, missing = exponents(lm, text, [Place(at=0, state=start)], 200, 50)
-    assert not missing
+    seen = exponents(lm, text, [Place(at=0, state=start)], 200)
+    found = seen.found
+    assert not seen.missing
     assert set(found) == {"shared", "shared#2", "stack"}
     assert found["shared"].value != found["shared#2"].value
 
