@@ -10,6 +10,7 @@ from rnneval.records.wiring import Finding
 from rnneval.wiring.correction import corrected
 from rnneval.wiring.facts import Event, Facts, Source, UnitFact
 from rnneval.wiring.flows import Kind, classify
+from rnneval.wiring.places import by_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,8 @@ class Evidence:
 
 
 def evidence(facts: Facts) -> Evidence:
-    """Classify what was seen."""
+    """Classify what was seen, by layer and place."""
+    facts = by_place(facts)
     return Evidence(facts=facts, kinds=classify(facts))
 
 
@@ -154,7 +156,7 @@ def finding(rule: ModuleType, seen: str, group: Group | None = None, severity: S
 def _help(rule: ModuleType, group: Group | None) -> str:
     line = None
     if group is not None and getattr(rule, "CORRECTS", False):
-        line = corrected(group.event.code, group.into.path, group.into.slots)
+        line = corrected(group.event.code, group.into.path, group.into.slots, group.into.place)
     general = _paragraph(rule, "What to write instead")
     return f"write `{line}`, and return that state too: {general[0].lower()}{general[1:]}" if line else general
 

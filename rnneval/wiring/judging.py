@@ -11,7 +11,7 @@ from rnneval.wiring.verdict import judge
 def wiring_of(facts: Facts) -> Wiring:
     """Judge what was seen."""
     seen = evidence(facts)
-    found = findings(seen)
+    facts, found = seen.facts, findings(seen)
     verdict, reason = judge(seen, found)
     return Wiring(
         verdict=verdict,
