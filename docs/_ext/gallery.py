@@ -110,10 +110,13 @@ def _section(shown: Shown) -> str:
 
 def _coloured(figure: figures.Figure) -> str:
     """Return a figure that is text as HTML, in the light and the dark colours of the theme."""
-    light, dark = (" ".join(str(part) for part in bytes.fromhex(look.hot[1:])) for look in (LIGHT, DARK))
+    light, dark = (
+        f"{{ --hot: {' '.join(str(part) for part in bytes.fromhex(look.hot[1:]))}; color: {look.ink}; }}"
+        for look in (LIGHT, DARK)
+    )
     colors = (
-        f".surprise {{ --hot: {light}; }}\nbody[data-theme=dark] .surprise {{ --hot: {dark}; }}\n"
-        f"@media (prefers-color-scheme: dark) {{ body[data-theme=auto] .surprise {{ --hot: {dark}; }} }}"
+        f".surprise {light}\nbody[data-theme=dark] .surprise {dark}\n"
+        f"@media (prefers-color-scheme: dark) {{ body[data-theme=auto] .surprise {dark} }}"
     )
     assert figure.html is not None  # noqa: S101 - asked before
     return f"<style>\n{passage.CSS}{colors}\n</style>\n\n{figure.html()}"

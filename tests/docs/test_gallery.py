@@ -43,7 +43,7 @@ def test_a_passage_stands_in_the_page_as_text_in_the_colours_of_its_theme():
     assert shown.figure == "passage"
     assert shown.drawn().html() in section
     assert "\n\n" not in shown.drawn().html()  # a blank line would end the element in Markdown
-    assert "body[data-theme=dark] .surprise { --hot: 168 80 12; }" in section
+    assert "body[data-theme=dark] .surprise { --hot: 168 80 12; color: #eceff3; }" in section
     assert shown.command.endswith("--out passage.html")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.records.run import Run
-from rnneval.render.words import visible
+from rnneval.render.words import shortened, visible
 
 T = TypeVar("T")
 Doubles = NDArray[np.float64]
@@ -279,10 +279,7 @@ def label(name: str, most: int = 24) -> str:
         >>> label("gru_1.h"), label("a_very_long_name_of_a_layer.h", most=15)
         ('gru_1.h', 'a_very_…layer.h')
     """
-    shown = visible(name)
-    if len(shown) > most:
-        shown = f"{shown[: most // 2]}…{shown[-(most - most // 2 - 1) :]}"
-    return shown
+    return shortened(visible(name), most)
 
 
 def in_legend(name: str) -> str:
