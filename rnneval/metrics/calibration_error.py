@@ -89,4 +89,4 @@ def bin_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.searchsorted(inner, confidence, side="left").astype(np.int64)
 
 
-METRIC = Metric(name="calibration_error", unit="share", order=90, tally=tally, finish=finish)
+METRIC = Metric(name="calibration_error", unit="share", order=90, tally=tally, finish=finish, biased_upwards=True)
