@@ -3,9 +3,9 @@
     python benchmarks/gate_assumptions.py
 
 Prints the tables of "Where the 5 % does not hold" in docs/statistics.md: misses in % of the lower bound, the upper
-bound and the two-sided 95 % interval. The formulas are written out here once more, independently of rnneval.gates, so that
-100,000 trials take seconds (a standard error of 0.07 points at 5 %); tests/gates/test_coverage.py holds the built code
-to the same figures.
+bound and the two-sided 95 % interval. The formulas are written out here once more, independently of rnneval.gates, so
+that 100,000 trials take seconds (a standard error of 0.07 points at 5 %); tests/gates/test_coverage.py holds the built
+code to the same figures.
 """
 
 from __future__ import annotations

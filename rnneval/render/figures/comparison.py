@@ -4,7 +4,7 @@ Of a gate record, a row is a metric; to the right is worse. The dot is the diffe
 95 % each), and the line at 1 is what is allowed: every row is measured by its own allowance, so that metrics of
 different units stand on one axis; the numbers at the right are in each metric's own unit. A bar wholly beyond the
 line fails, one wholly before it passes, and one across it is no verdict. Of several run records, a row is a run, and
-the difference is that to the best one with its two-sided 95 % interval.
+the difference is that to the best one; the intervals of all pairs of runs hold together with 95 %.
 """
 
 from dataclasses import dataclass
