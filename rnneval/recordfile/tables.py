@@ -41,6 +41,8 @@ MOST_BYTES = 1 << 29
 _MOST_CHUNK_BYTES = 1 << 24
 """Compressed bytes of one column of one row group. Snappy expands them by at most a factor of 22."""
 _MOST_FOOTER_BYTES = 1 << 20
+_MOST_DISTINCT = 4096
+"""Different layers, slots, variables or statistics: figures and pages have a line or more for each."""
 _PLAIN_WORD_BYTES = 100
 """Memory that a text cell takes as a Python string."""
 _CODECS = ("SNAPPY", "UNCOMPRESSED")
@@ -222,6 +224,10 @@ def _require_values(path: Path, table: Any, schema: str) -> None:
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
             raise ValueError("a number in it is not finite, which rnneval never writes")
+        if schema != "rnneval.sweep/1" and pa.types.is_dictionary(column.type):
+            distinct = max((len(chunk.dictionary) for chunk in column.unify_dictionaries().chunks), default=0)
+            if distinct > _MOST_DISTINCT:
+                raise _too_large(path, f"column {name!r} has {distinct:,} different texts", f"{_MOST_DISTINCT:,}")
         if column.null_count and name not in optional:
             raise RecordError(
                 f"{path}: column {name!r} lacks {column.null_count:,} of {len(column):,} values, and may lack none: "

@@ -148,3 +148,18 @@ def test_spans_out_of_order_are_refused_in_time_that_does_not_grow_with_their_pr
         frame = losses(2, byte_start=np.full(2, start), byte_end=np.full(2, stop)).to_pandas()
         with pytest.raises(UsageError, match=r"not in the order of a text|the losses reach to byte"):
             figures_of(Table(schema="rnneval.losses/1", frame=frame, text=text))
+
+
+@pytest.mark.parametrize(("layers", "read"), [(4_096, True), (4_097, False)])
+def test_a_history_of_more_layers_than_a_page_can_show(tmp_path, layers, read):
+    names = pa.array([f"gru{number}" for number in range(layers)]).dictionary_encode()
+    columns = {"step": np.arange(layers), "layer": names, "variable": names, "statistic": names}
+    table = pa.table({**columns, "value": np.ones(layers)})
+    path = written(
+        table.replace_schema_metadata({"rnneval.schema": "rnneval.gradient-history/1"}), tmp_path / "h.parquet"
+    )
+    if read:
+        assert read_table(path).num_rows == layers
+    else:
+        with pytest.raises(RecordError, match="column 'layer' has 4,097 different texts, at most 4,096 are allowed"):
+            read_table(path)
