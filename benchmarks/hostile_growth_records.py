@@ -71,7 +71,8 @@ def trace_layers(folder: Path, size: int, rng: random.Random) -> list[str]:
     repeated = pa.DictionaryArray.from_arrays(np.zeros(size, np.int32), pa.array(["h"]))
     norm = pa.DictionaryArray.from_arrays(np.zeros(size, np.int32), pa.array(["norm"]))
     whole = pa.nulls(size, pa.int64())
-    columns = {"position": np.zeros(size, np.int64), "unit": whole, "lag": whole, "layer": names, "slot": repeated, "statistic": norm,
+    columns = {"position": np.zeros(size, np.int64), "unit": whole, "lag": whole, "layer": names, "slot": repeated,
+               "statistic": norm,
                "value": np.full(size, rng.random()),
                "low": whole.cast(pa.float64()), "high": whole.cast(pa.float64())}  # fmt: skip
     _table(folder / "t.parquet", "rnneval.trace/1", columns, size)

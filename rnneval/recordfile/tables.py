@@ -43,6 +43,8 @@ _MOST_CHUNK_BYTES = 1 << 24
 _MOST_FOOTER_BYTES = 1 << 20
 _MOST_DISTINCT = 4096
 """Different layers, slots, variables or statistics: figures and pages have a line or more for each."""
+_MOST_CHECKPOINTS = 1 << 15
+"""Rows of a sweep: a page has a line for each."""
 _PLAIN_WORD_BYTES = 100
 """Memory that a text cell takes as a Python string."""
 _CODECS = ("SNAPPY", "UNCOMPRESSED")
@@ -111,6 +113,8 @@ def _file(path: Path, room: int) -> Any:
         schema = metadata.get(_SCHEMA, b"").decode()
         _require_types(path, stored, schema)
         _require_bounded(path, footer, stored, room)
+        if schema == "rnneval.sweep/1" and footer.num_rows > _MOST_CHECKPOINTS:
+            raise _too_large(path, f"a sweep of {footer.num_rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
         # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
         words = [field.name for field in stored if not _fits(field.type, float)]
         with pq.ParquetFile(path, metadata=footer, page_checksum_verification=True, read_dictionary=words) as file:
