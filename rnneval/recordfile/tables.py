@@ -112,9 +112,7 @@ def _file(path: Path, room: int) -> Any:
         metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
         schema = metadata.get(_SCHEMA, b"").decode()
         _require_types(path, stored, schema)
-        _require_bounded(path, footer, stored, room)
-        if schema == "rnneval.sweep/1" and footer.num_rows > _MOST_CHECKPOINTS:
-            raise _too_large(path, f"a sweep of {footer.num_rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
+        _require_bounded(path, footer, stored, schema, room)
         # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
         words = [field.name for field in stored if not _fits(field.type, float)]
         with pq.ParquetFile(path, metadata=footer, page_checksum_verification=True, read_dictionary=words) as file:
@@ -143,13 +141,15 @@ def _require_small_footer(path: Path) -> None:
         raise _too_large(path, f"its footer takes {footer:,} bytes", f"{_MOST_FOOTER_BYTES:,} bytes")
 
 
-def _require_bounded(path: Path, footer: Any, stored: Any, room: int) -> None:
+def _require_bounded(path: Path, footer: Any, stored: Any, schema: str, room: int) -> None:
     """Refuse by what the footer declares: rows and columns in memory, and what one column may decompress to."""
     row_bytes = sum(_PLAIN_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     rows = sum(group.num_rows for group in groups)
     if any(group.num_rows < 0 for group in groups) or rows != footer.num_rows:
         raise ValueError(f"it declares {footer.num_rows:,} rows, its row groups {rows:,}")
+    if schema == "rnneval.sweep/1" and rows > _MOST_CHECKPOINTS:
+        raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
     if rows * row_bytes > room:
         raise _too_large(
             path,
