@@ -1,7 +1,6 @@
 """The structure of an HDF5 file, told without following a link and without reading a number."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from rnneval.files.head import failure_of
 from rnneval.files.rules import require_allowed
 
 _ENOUGH_OBJECTS, _ENOUGH_DEPTH = 100_001, 65
+MOST_ATTRIBUTES = 256
+"""Of one object. Keras writes up to five, and more only where a list of names is divided into parts of 64 kB."""
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """Whatever h5py makes of broken names, types and links."""
@@ -65,6 +66,8 @@ class Hdf5:
     """Both are counted no further than where they are too many."""
     arrays: list[Array] = field(default_factory=list)
     attributes: list[Attribute] = field(default_factory=list)
+    crowded: dict[str, int] = field(default_factory=dict)
+    """The objects with too many attributes to read, and how many they have."""
     links: list[Link] = field(default_factory=list)
     root_attributes: frozenset[str] = frozenset()
 
@@ -101,16 +104,19 @@ def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _facts(file: h5py.File, size: int) -> Hdf5:
-    facts = Hdf5(size=size, root_attributes=frozenset(file.attrs))
+    facts = Hdf5(size=size)
     seen = {h5py.h5o.get_info(file.id).addr: "/"}
     waiting: list[tuple[str, h5py.Group, int]] = [("", file, 0)]
-    facts.attributes += _attributes("", file)
+    _note_attributes("", file, facts)
+    if not facts.crowded:
+        facts.root_attributes = frozenset(file.attrs)
     while waiting:
         path, group, depth = waiting.pop()
         facts.depth = max(facts.depth, depth)
         for name in group:
             facts.objects += 1
-            if facts.objects >= _ENOUGH_OBJECTS or depth >= _ENOUGH_DEPTH:
+            too_many = facts.objects >= _ENOUGH_OBJECTS or len(facts.attributes) > _ENOUGH_OBJECTS
+            if too_many or depth >= _ENOUGH_DEPTH or facts.crowded:
                 return facts
             inner = _object(f"{path}{name}", group, name, seen, facts)
             if isinstance(inner, h5py.Group):
@@ -133,7 +139,7 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
     if isinstance(thing, h5py.Datatype):
         facts.arrays.append(_named_type(path))
         return None
-    facts.attributes += _attributes(f"{path}@", thing)
+    _note_attributes(f"{path}@", thing, facts)
     if isinstance(thing, h5py.Dataset):
         facts.arrays.append(_array(path, thing))
         return None
@@ -200,10 +206,15 @@ def _says_bfloat16(dataset: h5py.Dataset) -> bool:
     return bool(attribute.shape == () and attribute.get_storage_size() <= 64 and dataset.attrs["dtype"] == "bfloat16")
 
 
-def _attributes(owner: str, thing: Any) -> Iterator[Attribute]:
-    for number in range(h5py.h5a.get_num_attrs(thing.id)):
+def _note_attributes(owner: str, thing: Any, facts: Hdf5) -> None:
+    """Note the attributes of an object; HDF5 finds each by reading all, so that they are counted before."""
+    count = h5py.h5a.get_num_attrs(thing.id)
+    if count > MOST_ATTRIBUTES:
+        facts.crowded[owner.removesuffix("@") or "/"] = count
+        return
+    for number in range(count):
         attribute = h5py.h5a.open(thing.id, index=number)
         kind, said, itemsize = _type(attribute.get_type())
         elements = math.prod(attribute.shape or ())
         name = f"{owner}{attribute.name.decode(errors='replace')}"
-        yield Attribute(name=name, elements=elements, size=elements * itemsize, kind=kind, type=said)
+        facts.attributes.append(Attribute(name=name, elements=elements, size=elements * itemsize, kind=kind, type=said))

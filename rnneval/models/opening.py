@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.files import Artefact, identify, require_builder
+from rnneval.files import Artefact, private_copy, require_builder
 from rnneval.files.look import WHOLE, require_sha256
 from rnneval.models.builder import build, takes_vocabulary
 from rnneval.models.custom import custom_objects
@@ -67,8 +67,8 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed.
     """
-    with nothing_beside(builder):  # what the model's layers and a tokenizer need is imported when they are made
-        artefact = identify(Path(path))
+    # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
+    with nothing_beside(builder), private_copy(Path(path)) as artefact:
         origin = _origin(artefact, expect_sha256)
         given = _vocabulary(vocabulary, vocabulary_from)
         read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map))
@@ -95,8 +95,7 @@ def load_model(
 
     Takes what `open` takes, and refuses the same files.
     """
-    with nothing_beside(builder):
-        artefact = identify(Path(path))
+    with nothing_beside(builder), private_copy(Path(path)) as artefact:
         _origin(artefact, expect_sha256)
         given = _vocabulary(vocabulary, vocabulary_from)
         return _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map)).model
