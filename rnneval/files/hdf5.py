@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 
 from rnneval.files.head import failure_of
-from rnneval.files.rules import require_allowed
+from rnneval.files.rules import refused, require_allowed
 
 _ENOUGH_OBJECTS, _ENOUGH_DEPTH = 100_001, 65
 MOST_ATTRIBUTES = 256
@@ -83,15 +83,36 @@ def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
     Raises:
         CheckpointError: it is damaged, locked, or breaks a rule.
     """
-    facts = None
+    facts, beyond = None, 0
     try:
         with h5py.File(path, "r") as file:
             facts = _facts(file, path.stat().st_size)
+            beyond = facts.size - _end(path)
     except BROKEN as error:
         require_allowed("failure", failure_of(error, "HDF5 file"), shown or path)
     assert facts is not None  # noqa: S101 - else it was refused
+    if beyond:
+        said = f"it has {beyond:,} bytes after the end of its HDF5 part, such as another file that was appended"
+        raise refused("damaged-file", shown or path, said)
     require_allowed("hdf5", facts, shown or path)
     return facts
+
+
+def _end(path: Path) -> int:
+    """Return the end of the file by its own superblock; HDF5 ignores what follows, other programs may read it.
+
+    (HDF5 File Format Specification, II.A: the addresses follow 24 bytes in version 0, 28 in 1, 12 from version 2 on.)
+
+    Raises:
+        ValueError: the superblock is not at the start, or its addresses are not of 8 bytes.
+    """
+    with path.open("rb") as file:
+        start = file.read(64).ljust(64, b"\0")
+    version = start[8]
+    addresses, width = {0: (24, 13), 1: (28, 13)}.get(version, (12, 9))
+    if not start.startswith(b"\x89HDF\r\n\x1a\n") or start[width] != 8:
+        raise ValueError("its superblock is not at its start, or has addresses of another size than 8 bytes")
+    return int.from_bytes(start[addresses + 16 : addresses + 24], "little")
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
@@ -190,6 +211,8 @@ def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, i
         found = stored.dtype
     except (TypeError, ValueError, NotImplementedError):
         return "", "a type that NumPy does not know", stored.get_size()
+    if isinstance(stored, h5py.h5t.TypeEnumID) and found.kind != "b":
+        return "", "an enumeration", stored.get_size()
     opaque = found.kind == "V" and found.names is None and found.itemsize == 2
     if opaque and dataset is not None and _says_bfloat16(dataset):
         return "bfloat16", "bfloat16", 2

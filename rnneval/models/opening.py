@@ -22,6 +22,7 @@ from rnneval.models.wrap import call_once, wrap
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
+_LARGEST_MAP = 1 << 24
 AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
 
 
@@ -150,9 +151,12 @@ def _model(
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if given is None or isinstance(given, Mapping):
         return given
+    path = Path(given)
+    if path.exists() and not (path.is_file() and path.stat().st_size <= _LARGEST_MAP):
+        raise UsageError(f"--weight-map {given}: a regular file of up to {_LARGEST_MAP:,} bytes is needed")
     try:
-        read = json.loads(Path(given).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--weight-map {given}: cannot be read: {error}") from error
     if not isinstance(read, dict):
         raise UsageError(f"--weight-map {given}: holds a {type(read).__name__}: a JSON map of names is needed")

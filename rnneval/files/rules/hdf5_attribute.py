@@ -1,11 +1,12 @@
 """An attribute of the HDF5 file is too large, or is no text and no number.
 
 ## What it refuses
-Over 256 attributes of one object, over 100,000 in all, over 16 MB in one attribute, references and other types; lists of texts that could become more
-than 64 MB.
+Over 256 attributes of one object, over 100,000 in all, over 16 MB in one attribute, references and other types; lists
+of texts that could become more than 64 MB.
 
 ## Why
-HDF5 finds an attribute by reading all of its object: thousands of them take minutes. Attributes are read whole, before anything is known about them. A list of texts may name one long text a million times.
+HDF5 finds an attribute by reading all of its object: thousands of them take minutes. Attributes are read whole, before
+anything is known about them. A list of texts may name one long text a million times.
 
 ## What to do
 Do not trust the file.
