@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.files import Artefact, identify, require_builder
+from rnneval.files import Artefact, private_copy, require_builder
 from rnneval.files.look import WHOLE, require_sha256
 from rnneval.models.builder import build, takes_vocabulary
 from rnneval.models.custom import custom_objects
@@ -22,6 +22,7 @@ from rnneval.models.wrap import call_once, wrap
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
+_LARGEST_MAP = 1 << 24
 AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
 
 
@@ -67,8 +68,8 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed.
     """
-    with nothing_beside(builder):  # what the model's layers and a tokenizer need is imported when they are made
-        artefact = identify(Path(path))
+    # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
+    with nothing_beside(builder), private_copy(Path(path)) as artefact:
         origin = _origin(artefact, expect_sha256)
         given = _vocabulary(vocabulary, vocabulary_from)
         read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map))
@@ -95,8 +96,7 @@ def load_model(
 
     Takes what `open` takes, and refuses the same files.
     """
-    with nothing_beside(builder):
-        artefact = identify(Path(path))
+    with nothing_beside(builder), private_copy(Path(path)) as artefact:
         _origin(artefact, expect_sha256)
         given = _vocabulary(vocabulary, vocabulary_from)
         return _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map)).model
@@ -151,9 +151,12 @@ def _model(
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if given is None or isinstance(given, Mapping):
         return given
+    path = Path(given)
+    if path.exists() and not (path.is_file() and path.stat().st_size <= _LARGEST_MAP):
+        raise UsageError(f"--weight-map {given}: a regular file of up to {_LARGEST_MAP:,} bytes is needed")
     try:
-        read = json.loads(Path(given).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--weight-map {given}: cannot be read: {error}") from error
     if not isinstance(read, dict):
         raise UsageError(f"--weight-map {given}: holds a {type(read).__name__}: a JSON map of names is needed")
