@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rnneval.files.look import WHOLE, require_sha256
 from rnneval.models.builder import build, takes_vocabulary
 from rnneval.models.custom import custom_objects
 from rnneval.models.lm import RecurrentLM, eagerly
-from rnneval.models.lookups import from_ids, vocabulary_inside
+from rnneval.models.lookups import AnyVocabulary, as_vocabulary, from_ids, vocabulary_inside
 from rnneval.models.precision import in_float32
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
@@ -23,7 +23,6 @@ from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
 _LARGEST_MAP = 1 << 24
-AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +53,9 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
             for a whole model, a module with the layers of its author's own that the file asks for. Importing it runs
             it: it is the only code that runs.
         builder_arguments: What to call it with, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
-        vocabulary: A Vocabulary, a file, the tokens in the order of their ids, or a map from token to id. Without it,
-            it is looked for inside the model and beside the checkpoint.
+        vocabulary: A Vocabulary, a file, the tokens in the order of their ids, a map from token to id, or a
+            StringLookup or TextVectorization layer. Without it, it is looked for inside the model and beside the
+            checkpoint.
         vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
         expect_sha256: Refuse a checkpoint with another hash.
         window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
@@ -114,11 +114,7 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
         raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
     if texts is not None:
         return Vocabulary.from_text(texts, TextOptions())
-    if given is None or isinstance(given, Vocabulary):
-        return given
-    if isinstance(given, (str, os.PathLike)):
-        return Vocabulary.from_file(given)
-    return Vocabulary.from_tokens(given)
+    return None if given is None else as_vocabulary(given)
 
 
 def _builder(artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | None) -> Builder | None:

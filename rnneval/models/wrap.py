@@ -13,6 +13,7 @@ from rnneval.errors import CheckpointError, RnnevalError
 from rnneval.models.drives import Called, Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, numbers_of
 from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
+from rnneval.models.lookups import AnyVocabulary, as_vocabulary
 from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
 from rnneval.models.passages import by_place, passages
 from rnneval.models.recognise import Recognised, recognise
@@ -43,7 +44,7 @@ class _Output:
 def wrap(
     model: Any,
     *,
-    vocabulary: Vocabulary | None = None,
+    vocabulary: AnyVocabulary | None = None,
     checkpoint: Checkpoint | None = None,
     window: int | None = None,
     notes: tuple[str, ...] = (),
@@ -53,22 +54,24 @@ def wrap(
     Args:
         model: A Keras model (or another callable object with recurrent layers): one that takes and returns its states,
             or a Sequential or functional one from ids to logits.
-        vocabulary: What its ids mean; needed to evaluate it.
+        vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, a StringLookup or
+            TextVectorization layer, or a vocabulary file. It is needed to evaluate the model.
         checkpoint: Where it came from, if from a file.
         window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
         notes: What was assumed before, a sentence each.
 
     Raises:
         CheckpointError: the model cannot be driven with a carried state; the message says why.
-        VocabularyError: the vocabulary does not fit the width of the model's output.
+        VocabularyError: the vocabulary is not a one-to-one map, or does not fit the width of the model's output.
     """
+    tokens = None if vocabulary is None else as_vocabulary(vocabulary)
     with eagerly():
-        known = None if vocabulary is None else vocabulary.first_id + vocabulary.size
+        known = None if tokens is None else tokens.first_id + tokens.size
         found = recognise(model, vocabulary_width=known, window=window)
         first = _first_call(found.drive, model)
         check_finite(model)
         require_tokens_out(model, found.inputs, int(first.output.shape[-1]))
-        origin = _Origin(vocabulary=vocabulary, checkpoint=checkpoint, notes=notes)
+        origin = _Origin(vocabulary=tokens, checkpoint=checkpoint, notes=notes)
         try:
             return _proved(model, found, int(first.output.shape[-1]), origin)
         except RnnevalError:
