@@ -96,6 +96,7 @@ class MeasureOptions:
     tolerance: float
     seed: int
     fit_on: tuple[str, ...]
+    fit_part: str | None
     no_states: bool
     no_check: bool
     declare: tuple[str, ...]
@@ -111,6 +112,7 @@ class MeasureOptions:
             "tolerance": self.tolerance,
             "seed": self.seed,
             "fit_on": self.fit_on or None,
+            "fit_part": self.fit_part,
             "states": not self.no_states,
             "check": not self.no_check,
             "declare": self.declare,
@@ -230,6 +232,9 @@ _MEASURE = (
     ),
     click.option("--seed", default=0, show_default=True, help="Which row is audited."),
     click.option("--fit-on", multiple=True, metavar="TEXT", help="Training text, on which baselines are fitted."),
+    click.option(
+        "--fit-part", metavar="SLICE", help="Part of the --fit-on text, as in --part; not what is scored: :90%"
+    ),
     click.option("--no-states", is_flag=True, help="Do not sum up the states of the layers."),
     *WIRING_FIRST,
 )

@@ -63,6 +63,8 @@ class Config:
     """Every text with its key; the tokens of a vocabulary are none."""
     numbers: tuple[tuple[str, int], ...]
     """Every whole number with its key."""
+    layers: tuple[tuple[str, int], ...]
+    """The class of every model, those inside of others too, and how many layers it has."""
     sized_layers: int
     """Entries with units or filters, each of which has at least one weight."""
     custom: Collection[str] | None
@@ -134,6 +136,7 @@ def asked_for(
         classes=tuple(asked for _, item in items if isinstance(item, dict) for asked in _asked(item)),
         words=tuple((key, item) for key, item in items if isinstance(item, str)),
         numbers=tuple((key, item) for key, item in items if isinstance(item, int) and not isinstance(item, bool)),
+        layers=tuple(counted for _, item in items if isinstance(item, dict) for counted in _layers(item)),
         sized_layers=sum(isinstance(item, dict) and any(key in item for key in _SIZED) for _, item in items),
         custom=custom,
         keras2=keras2,
@@ -168,6 +171,13 @@ def _asked(item: dict[str, Any]) -> Iterator[Asked]:
     if name in {"__numpy__", "__tensor__"} and isinstance(inner, dict) and inner.get("dtype") not in _NUMBERS:
         name = f"{name} of {str(inner.get('dtype'))[:40]}"  # a type with a length would be allocated
     yield Asked(module=module, name=name, registered=registered)
+
+
+def _layers(item: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    inner = item.get("config")
+    held = inner.get("layers") if isinstance(inner, dict) else inner
+    if isinstance(held, list):
+        yield _word(item.get("class_name")), len(held)
 
 
 def _word(value: Any) -> str:

@@ -1,7 +1,6 @@
 """The structure of an HDF5 file, told without following a link and without reading a number."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,11 @@ from typing import Any
 import h5py
 
 from rnneval.files.head import failure_of
-from rnneval.files.rules import require_allowed
+from rnneval.files.rules import refused, require_allowed
 
 _ENOUGH_OBJECTS, _ENOUGH_DEPTH = 100_001, 65
+MOST_ATTRIBUTES = 256
+"""Of one object. Keras writes up to five, and more only where a list of names is divided into parts of 64 kB."""
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """Whatever h5py makes of broken names, types and links."""
@@ -65,6 +66,8 @@ class Hdf5:
     """Both are counted no further than where they are too many."""
     arrays: list[Array] = field(default_factory=list)
     attributes: list[Attribute] = field(default_factory=list)
+    crowded: dict[str, int] = field(default_factory=dict)
+    """The objects with too many attributes to read, and how many they have."""
     links: list[Link] = field(default_factory=list)
     root_attributes: frozenset[str] = frozenset()
 
@@ -80,15 +83,36 @@ def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
     Raises:
         CheckpointError: it is damaged, locked, or breaks a rule.
     """
-    facts = None
+    facts, beyond = None, 0
     try:
         with h5py.File(path, "r") as file:
             facts = _facts(file, path.stat().st_size)
+            beyond = facts.size - _end(path)
     except BROKEN as error:
         require_allowed("failure", failure_of(error, "HDF5 file"), shown or path)
     assert facts is not None  # noqa: S101 - else it was refused
+    if beyond:
+        said = f"it has {beyond:,} bytes after the end of its HDF5 part, such as another file that was appended"
+        raise refused("damaged-file", shown or path, said)
     require_allowed("hdf5", facts, shown or path)
     return facts
+
+
+def _end(path: Path) -> int:
+    """Return the end of the file by its own superblock; HDF5 ignores what follows, other programs may read it.
+
+    (HDF5 File Format Specification, II.A: the addresses follow 24 bytes in version 0, 28 in 1, 12 from version 2 on.)
+
+    Raises:
+        ValueError: the superblock is not at the start, or its addresses are not of 8 bytes.
+    """
+    with path.open("rb") as file:
+        start = file.read(64).ljust(64, b"\0")
+    version = start[8]
+    addresses, width = {0: (24, 13), 1: (28, 13)}.get(version, (12, 9))
+    if not start.startswith(b"\x89HDF\r\n\x1a\n") or start[width] != 8:
+        raise ValueError("its superblock is not at its start, or has addresses of another size than 8 bytes")
+    return int.from_bytes(start[addresses + 16 : addresses + 24], "little")
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
@@ -101,16 +125,19 @@ def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _facts(file: h5py.File, size: int) -> Hdf5:
-    facts = Hdf5(size=size, root_attributes=frozenset(file.attrs))
+    facts = Hdf5(size=size)
     seen = {h5py.h5o.get_info(file.id).addr: "/"}
     waiting: list[tuple[str, h5py.Group, int]] = [("", file, 0)]
-    facts.attributes += _attributes("", file)
+    _note_attributes("", file, facts)
+    if not facts.crowded:
+        facts.root_attributes = frozenset(file.attrs)
     while waiting:
         path, group, depth = waiting.pop()
         facts.depth = max(facts.depth, depth)
         for name in group:
             facts.objects += 1
-            if facts.objects >= _ENOUGH_OBJECTS or depth >= _ENOUGH_DEPTH:
+            too_many = facts.objects >= _ENOUGH_OBJECTS or len(facts.attributes) > _ENOUGH_OBJECTS
+            if too_many or depth >= _ENOUGH_DEPTH or facts.crowded:
                 return facts
             inner = _object(f"{path}{name}", group, name, seen, facts)
             if isinstance(inner, h5py.Group):
@@ -133,7 +160,7 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
     if isinstance(thing, h5py.Datatype):
         facts.arrays.append(_named_type(path))
         return None
-    facts.attributes += _attributes(f"{path}@", thing)
+    _note_attributes(f"{path}@", thing, facts)
     if isinstance(thing, h5py.Dataset):
         facts.arrays.append(_array(path, thing))
         return None
@@ -184,6 +211,8 @@ def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, i
         found = stored.dtype
     except (TypeError, ValueError, NotImplementedError):
         return "", "a type that NumPy does not know", stored.get_size()
+    if isinstance(stored, h5py.h5t.TypeEnumID) and found.kind != "b":
+        return "", "an enumeration", stored.get_size()
     opaque = found.kind == "V" and found.names is None and found.itemsize == 2
     if opaque and dataset is not None and _says_bfloat16(dataset):
         return "bfloat16", "bfloat16", 2
@@ -200,10 +229,15 @@ def _says_bfloat16(dataset: h5py.Dataset) -> bool:
     return bool(attribute.shape == () and attribute.get_storage_size() <= 64 and dataset.attrs["dtype"] == "bfloat16")
 
 
-def _attributes(owner: str, thing: Any) -> Iterator[Attribute]:
-    for number in range(h5py.h5a.get_num_attrs(thing.id)):
+def _note_attributes(owner: str, thing: Any, facts: Hdf5) -> None:
+    """Note the attributes of an object; HDF5 finds each by reading all, so that they are counted before."""
+    count = h5py.h5a.get_num_attrs(thing.id)
+    if count > MOST_ATTRIBUTES:
+        facts.crowded[owner.removesuffix("@") or "/"] = count
+        return
+    for number in range(count):
         attribute = h5py.h5a.open(thing.id, index=number)
         kind, said, itemsize = _type(attribute.get_type())
         elements = math.prod(attribute.shape or ())
         name = f"{owner}{attribute.name.decode(errors='replace')}"
-        yield Attribute(name=name, elements=elements, size=elements * itemsize, kind=kind, type=said)
+        facts.attributes.append(Attribute(name=name, elements=elements, size=elements * itemsize, kind=kind, type=said))

@@ -1,11 +1,15 @@
-"""What a checkpoint is, told by its bytes; what it may not be is refused before anything is made of it."""
+"""The format of a checkpoint by its bytes, the rules on its content, and a private copy of it that nobody exchanges."""
 
+import errno
 import hashlib
 import json
+import os
+import stat
+import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
@@ -24,6 +28,8 @@ from rnneval.files.zips import damaged_members, read_zip
 FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 _ZIP = b"PK\x03\x04"
 WEIGHTS = "model.weights.h5"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +37,23 @@ class Artefact:
     """A checkpoint on disk whose format is known."""
 
     path: Path
-    """As given; for a TensorFlow checkpoint its prefix, without `.index`."""
+    """As given; for a TensorFlow checkpoint its prefix, without `.index`. It is the name in records and messages."""
     format: str
     """`keras`, `keras-h5`, `weights-h5`, `keras2-weights-h5`, `tf-checkpoint` or `saved-model`."""
     files: tuple[Path, ...]
-    """Every file that holds a part of it."""
+    """Every file that holds a part of it, where it is read."""
+    copied: Path | None = None
+    """The path of the private copy; None if the checkpoint is read at `path`."""
+
+    @property
+    def place(self) -> Path:
+        """The path to read: of the private copy if there is one."""
+        return self.copied or self.path
 
     @property
     def weights(self) -> Path:
-        """Where its weights are: the prefix of a SavedModel's checkpoint, else itself."""
-        return self.path / "variables" / "variables" if self.format == "saved-model" else self.path
+        """The path of the weights to read: the prefix of a SavedModel's checkpoint, else `place`."""
+        return self.place / "variables" / "variables" if self.format == "saved-model" else self.place
 
     @property
     def sha256(self) -> str:
@@ -54,7 +67,7 @@ class Artefact:
 
 
 def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
-    """Tell what a checkpoint is, and hold it against the rules.
+    """Return the format and the files of a checkpoint that breaks no rule.
 
     Args:
         path: A file, a folder, or the prefix of a TensorFlow checkpoint.
@@ -65,12 +78,87 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
         CheckpointError: there is none, it cannot be read, it is damaged, it is something else, or it breaks a rule; the
             message says which, what was seen and what can be done.
     """
+    return _examined(_located(path), custom)
+
+
+@contextmanager
+def private_copy(path: Path) -> Iterator[Artefact]:
+    """Copy a checkpoint into a folder of this user's own and identify the copy, which is removed after the block.
+
+    What is hashed, held against the rules and loaded are then the same bytes, even if another process replaces or
+    overwrites the checkpoint in the meantime.
+
+    Raises:
+        CheckpointError: as `identify`; there is no room for the copy.
+    """
+    found = _located(path)
+    root = found.path if found.format == "saved-model" else found.path.parent
+    with private_folder(path) as folder:
+        files = tuple(_copy(file, folder / file.relative_to(root), found.path) for file in found.files)
+        copied = folder if found.format == "saved-model" else folder / found.path.name
+        yield _examined(replace(found, files=files, copied=copied), None)
+
+
+@contextmanager
+def private_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that only this user may enter, for parts of the checkpoint `path`; remove it after the block.
+
+    Raises:
+        CheckpointError: the disk is full.
+    """
+    try:
+        with TemporaryDirectory(prefix="rnneval-") as name:
+            yield Path(name)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise CheckpointError(
+            f"{path}: no room for a private copy in {tempfile.gettempdir()} ({os.strerror(error.errno)}): free space "
+            "there, up to three times the size of the checkpoint, or name another folder in TMPDIR"
+        ) from error
+
+
+def _copy(source: Path, copy: Path, shown: Path) -> Path:
+    """Copy the bytes that a regular file has now, by one descriptor, unless another process has locked it."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(source, os.O_RDONLY | os.O_NONBLOCK), "rb") as file, copy.open("xb") as made:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CheckpointError(f"{shown}: {source.name} is no regular file; a checkpoint is {FORMATS}")
+            _require_unlocked(file)
+            left = status.st_size  # what another process appends from now on is no part of it
+            while left and (piece := file.read(min(left, 1 << 20))):
+                made.write(piece)
+                left -= len(piece)
+    except OSError as error:
+        if error.errno not in _FULL:
+            require_allowed("failure", failure_of(error, "file"), shown)
+        raise
+    return copy
+
+
+def _require_unlocked(file: BinaryIO) -> None:
+    """Raise BlockingIOError if another process writes the file: HDF5 locks it, and its copy would not be locked."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except ImportError:  # Windows, where a file that is being written cannot be opened in the first place
+        return
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _located(path: Path) -> Artefact:
+    """Return the files of a checkpoint by names and first bytes; the format of a single file is left open ("")."""
     require_allowed("head", Head(path=path, exists=path.exists(), size=1, start=_ZIP), path)
     try:
         if path.is_dir():
             return _folder(path)
         if path.is_file():
-            return _file(path, custom)
+            return _file(path)
     except OSError as error:
         require_allowed("failure", failure_of(error, "file"), path)
         raise
@@ -81,6 +169,24 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
     else:
         what = "neither a file nor a folder" if path.exists() else "no such file or folder"
     raise CheckpointError(f"{path}: {what}; a checkpoint is {FORMATS}")
+
+
+def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
+    """Hold the content of a located checkpoint against the rules, and return it with its format."""
+    try:
+        if found.format:
+            index, *data = found.files[found.format == "saved-model" :]
+            require_allowed("bundle", read_bundle(index, tuple(data)), found.path)
+            return found
+        with found.place.open("rb") as file:
+            if file.read(len(_ZIP)) != _ZIP:
+                return replace(found, format=_hdf5(found, custom))
+            with checked_keras(found.path, file) as (archive, _, facts):
+                keras_config(found.path, archive, facts, custom)
+            return replace(found, format="keras")
+    except OSError as error:
+        require_allowed("failure", failure_of(error, "TensorFlow checkpoint" if found.format else "file"), found.path)
+        raise
 
 
 def _folder(path: Path) -> Artefact:
@@ -135,12 +241,6 @@ def _tensorflow(prefix: Path) -> Artefact:
             prefix, f"{len(data)} of {count.lstrip('0') or 0} data files are there: the checkpoint is not whole"
         )
     require_allowed("folder", parts_of(prefix.parent, [index, *data]), prefix)
-    try:
-        bundle = read_bundle(index, tuple(data))
-    except OSError as error:
-        require_allowed("failure", failure_of(error, "TensorFlow checkpoint"), prefix)
-        raise
-    require_allowed("bundle", bundle, prefix)
     return Artefact(path=prefix, format="tf-checkpoint", files=(index, *data))
 
 
@@ -152,20 +252,13 @@ def _escaped(name: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
-def _file(path: Path, custom: Collection[str] | None) -> Artefact:
+def _file(path: Path) -> Artefact:
     if path.suffix == ".index":
         return _tensorflow(path.with_suffix(""))
     if ".data-" in path.name and "-of-" in path.name:
         return _tensorflow(path.with_name(path.name.rpartition(".data-")[0]))
-    head = read_head(path)
-    require_allowed("head", head, path)
-    return _keras(path, custom) if head.start.startswith(_ZIP) else _hdf5(path, custom)
-
-
-def _keras(path: Path, custom: Collection[str] | None) -> Artefact:
-    with path.open("rb") as file, checked_keras(path, file) as (archive, _, facts):
-        keras_config(path, archive, facts, custom)
-        return Artefact(path=path, format="keras", files=(path,))
+    require_allowed("head", read_head(path), path)
+    return Artefact(path=path, format="", files=(path,))
 
 
 @contextmanager
@@ -178,15 +271,16 @@ def checked_keras(path: Path, file: BinaryIO) -> Iterator[tuple[zipfile.ZipFile,
     Raises:
         CheckpointError: it is damaged or breaks a rule.
     """
-    with TemporaryDirectory(prefix="rnneval-") as folder:
-        weights = Path(folder) / WEIGHTS
+    with private_folder(path) as folder:
+        weights = folder / WEIGHTS
         try:
             require_allowed("zip", read_zip(file), path)
             archive = zipfile.ZipFile(file)
             with weights.open("wb") as unpacked:
                 damaged = damaged_members(archive, {WEIGHTS: unpacked})
         except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
-            require_allowed("failure", failure_of(error, ".keras file"), path)
+            if not (isinstance(error, OSError) and error.errno in _FULL):
+                require_allowed("failure", failure_of(error, ".keras file"), path)
             raise
         require_allowed("zip-content", damaged, path)
         with archive:
@@ -225,16 +319,15 @@ def hdf5_config(
     return version, checked_config(shown or path, text, version=version, shapes=shapes, custom=custom)
 
 
-def _hdf5(path: Path, custom: Collection[str] | None) -> Artefact:
-    facts = checked_hdf5(path)
+def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
+    facts = checked_hdf5(found.place, shown=found.path)
     if "model_config" in facts.root_attributes:
-        hdf5_config(path, facts, custom)
-        return Artefact(path=path, format="keras-h5", files=(path,))
+        hdf5_config(found.place, facts, custom, shown=found.path)
+        return "keras-h5"
     if not facts.objects:
-        raise refused("interrupted-save", path, "an HDF5 file that holds nothing: Keras leaves one where saving failed")
-    if facts.root_attributes & {"layer_names", "layer_names0"}:
-        return Artefact(path=path, format="keras2-weights-h5", files=(path,))
-    return Artefact(path=path, format="weights-h5", files=(path,))
+        said = "an HDF5 file that holds nothing: Keras leaves one where saving failed"
+        raise refused("interrupted-save", found.path, said)
+    return "keras2-weights-h5" if facts.root_attributes & {"layer_names", "layer_names0"} else "weights-h5"
 
 
 def _sha256(path: Path) -> str:

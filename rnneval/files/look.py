@@ -27,7 +27,7 @@ def look(path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str 
 def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
     """Refuse weights without the code of their model."""
     if artefact.format == "saved-model":
-        size = (artefact.path / "saved_model.pb").stat().st_size
+        size = (artefact.place / "saved_model.pb").stat().st_size
         require_allowed("graph", Graph(size=size, has_builder=has_builder), artefact.path)
     if artefact.format not in WHOLE and not has_builder:
         raise UsageError(

@@ -12,14 +12,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
 
 from rnneval.files.config import is_keras2
 from rnneval.files.hdf5 import Hdf5, checked_hdf5
-from rnneval.files.identify import WEIGHTS, Artefact, checked_keras, hdf5_config, keras_config
+from rnneval.files.identify import WEIGHTS, Artefact, checked_keras, hdf5_config, keras_config, private_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +52,13 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
     Raises:
         CheckpointError: it breaks a rule.
     """
-    with TemporaryDirectory(prefix="rnneval-") as folder:
-        if artefact.format == "keras":
-            yield _keras(artefact.path, Path(folder), custom)
-        else:
-            yield _hdf5(artefact.path, Path(folder), custom)
+    with private_folder(artefact.path) as folder:
+        yield (_keras if artefact.format == "keras" else _hdf5)(artefact, folder, custom)
 
 
-def _keras(path: Path, folder: Path, custom: Collection[str]) -> Model:
-    copy, weights = folder / "model.keras", folder / WEIGHTS
-    with path.open("rb") as file, checked_keras(path, file) as (archive, unpacked, facts):
+def _keras(artefact: Artefact, folder: Path, custom: Collection[str]) -> Model:
+    copy, weights, path = folder / "model.keras", folder / WEIGHTS, artefact.path
+    with artefact.place.open("rb") as file, checked_keras(path, file) as (archive, unpacked, facts):
         version, config = keras_config(path, archive, facts, custom)
         shutil.move(unpacked, weights)
         with zipfile.ZipFile(copy, "w") as written:
@@ -75,11 +71,11 @@ def _keras(path: Path, folder: Path, custom: Collection[str]) -> Model:
     return _model(copy, weights, config, version, facts)
 
 
-def _hdf5(path: Path, folder: Path, custom: Collection[str]) -> Model:
+def _hdf5(artefact: Artefact, folder: Path, custom: Collection[str]) -> Model:
     copy = folder / "model.h5"
-    shutil.copyfile(path, copy)
-    facts = checked_hdf5(copy, shown=path)
-    version, config = hdf5_config(copy, facts, custom, shown=path)
+    shutil.copyfile(artefact.place, copy)
+    facts = checked_hdf5(copy, shown=artefact.path)
+    version, config = hdf5_config(copy, facts, custom, shown=artefact.path)
     with h5py.File(copy, "r+") as file:
         file.attrs["model_config"] = json.dumps(config)
         if "training_config" in file.attrs:

@@ -2,18 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.files import Artefact, identify, require_builder
+from rnneval.files import Artefact, private_copy, require_builder
 from rnneval.files.look import WHOLE, require_sha256
 from rnneval.models.builder import build, takes_vocabulary
 from rnneval.models.custom import custom_objects
 from rnneval.models.lm import RecurrentLM, eagerly
-from rnneval.models.lookups import from_ids, vocabulary_inside
+from rnneval.models.lookups import AnyVocabulary, as_vocabulary, from_ids, vocabulary_inside
 from rnneval.models.precision import in_float32
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
@@ -22,7 +22,7 @@ from rnneval.models.wrap import call_once, wrap
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
-AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
+_LARGEST_MAP = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,9 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
             for a whole model, a module with the layers of its author's own that the file asks for. Importing it runs
             it: it is the only code that runs.
         builder_arguments: What to call it with, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
-        vocabulary: A Vocabulary, a file, the tokens in the order of their ids, or a map from token to id. Without it,
-            it is looked for inside the model and beside the checkpoint.
+        vocabulary: A Vocabulary, a file, the tokens in the order of their ids, a map from token to id, or a
+            StringLookup or TextVectorization layer. Without it, it is looked for inside the model and beside the
+            checkpoint.
         vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
         expect_sha256: Refuse a checkpoint with another hash.
         window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
@@ -67,8 +68,8 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed.
     """
-    with nothing_beside(builder):  # what the model's layers and a tokenizer need is imported when they are made
-        artefact = identify(Path(path))
+    # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
+    with nothing_beside(builder), private_copy(Path(path)) as artefact:
         origin = _origin(artefact, expect_sha256)
         given = _vocabulary(vocabulary, vocabulary_from)
         read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map))
@@ -95,8 +96,7 @@ def load_model(
 
     Takes what `open` takes, and refuses the same files.
     """
-    with nothing_beside(builder):
-        artefact = identify(Path(path))
+    with nothing_beside(builder), private_copy(Path(path)) as artefact:
         _origin(artefact, expect_sha256)
         given = _vocabulary(vocabulary, vocabulary_from)
         return _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map)).model
@@ -114,11 +114,7 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
         raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
     if texts is not None:
         return Vocabulary.from_text(texts, TextOptions())
-    if given is None or isinstance(given, Vocabulary):
-        return given
-    if isinstance(given, (str, os.PathLike)):
-        return Vocabulary.from_file(given)
-    return Vocabulary.from_tokens(given)
+    return None if given is None else as_vocabulary(given)
 
 
 def _builder(artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | None) -> Builder | None:
@@ -151,9 +147,12 @@ def _model(
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if given is None or isinstance(given, Mapping):
         return given
+    path = Path(given)
+    if path.exists() and not (path.is_file() and path.stat().st_size <= _LARGEST_MAP):
+        raise UsageError(f"--weight-map {given}: a regular file of up to {_LARGEST_MAP:,} bytes is needed")
     try:
-        read = json.loads(Path(given).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--weight-map {given}: cannot be read: {error}") from error
     if not isinstance(read, dict):
         raise UsageError(f"--weight-map {given}: holds a {type(read).__name__}: a JSON map of names is needed")

@@ -1,6 +1,5 @@
 """The vocabulary that a SavedModel holds: string constants of its graph, read as data. No graph is loaded or run."""
 
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -27,7 +26,7 @@ def stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
     """
     sizes = _sizes(artefact)
     fitting: dict[str, Vocabulary] = {}
-    for tokens in _tables(artefact.path / "saved_model.pb"):
+    for tokens in _tables(artefact):
         whole = tokens if len(tokens) in sizes else [_UNKNOWN, *tokens] if len(tokens) + 1 in sizes else None
         if whole is not None and len(set(whole)) == len(whole):
             found = Vocabulary.from_tokens(whole, source=f"a lookup table of the SavedModel {artefact.path}")
@@ -50,16 +49,17 @@ def _sizes(artefact: Artefact) -> set[int]:
         ) from error
 
 
-def _tables(path: Path) -> list[list[str]]:
+def _tables(artefact: Artefact) -> list[list[str]]:
     """The rows of strings among the constants of the graph itself; its functions hold the names of weights only."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
     from tensorflow.core.protobuf import saved_model_pb2
 
-    if path.stat().st_size > _LARGEST:
+    path, program = artefact.path / "saved_model.pb", artefact.place / "saved_model.pb"
+    if program.stat().st_size > _LARGEST:
         raise CheckpointError(f"{path}: larger than {_LARGEST:,} bytes: refused")
     model = saved_model_pb2.SavedModel()
     try:
-        model.ParseFromString(path.read_bytes())
+        model.ParseFromString(program.read_bytes())
     except DecodeError as error:
         raise CheckpointError(f"{path}: damaged or truncated ({error}): copy or save it again") from error
     nodes = [node for graph in model.meta_graphs for node in graph.graph_def.node if node.op == "Const"]

@@ -39,11 +39,11 @@ def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | Non
             or the file is damaged.
     """
     if artefact.format == "weights-h5":
-        load_hdf5(model, artefact.path)
+        load_hdf5(model, artefact.place, shown=artefact.path)
         return ()
     if artefact.format == "keras2-weights-h5":
-        return load_keras2_weights(model, artefact.path)
-    return _load_tensorflow(model, artefact.weights, mapped)
+        return load_keras2_weights(model, artefact.place, shown=artefact.path)
+    return _load_tensorflow(model, artefact, mapped)
 
 
 def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
@@ -108,14 +108,15 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _load_tensorflow(model: Any, prefix: Path, mapped: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Walk the checkpoint's object graph and the model side by side, by attribute names, and assign what meets.
 
     `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
     optimizer; the graph that is stored with them has every path.
     """
+    prefix = artefact.path
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
+        reader = tf.train.load_checkpoint(str(artefact.weights))
         if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
             return load_tf1_weights(model, reader, prefix, mapped)
         graph = _ObjectGraph(reader)

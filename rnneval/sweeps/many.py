@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
 from rnneval.sweeps.table import FAILED, NOT_VALID, RECORDS, Row, write_table
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
-from rnneval.text.sources import Sources
+from rnneval.text.sources import Sources, refuse_overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,7 @@ _OPTIONS = {
     "seed",
     "kernel",
     "fit_on",
+    "fit_part",
     "states",
     "check",
     "declare",
@@ -186,7 +187,7 @@ def _plan(
     texts = _texts(text)
     fitted = _texts(options.get("fit_on") or ())
     _require_known(options)
-    final = _final_sha256(texts, options)
+    final = _final_sha256(texts, fitted, options)
     hashes = file_hashes((*texts, *fitted, *opening.files))
     plain = {**options, "fit_on": fitted or None, "declare": tuple(options.get("declare", ()))}
     common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
@@ -240,11 +241,18 @@ def _require_known(options: Mapping[str, Any]) -> None:
         raise UsageError(f"--streams {streams!r} is not a number of rows: give auto or at least 1")
 
 
-def _final_sha256(texts: Sequence[str], options: Mapping[str, Any]) -> str:
-    chosen = {name: options[name] for name in _TEXT_OPTIONS if name in options}
-    whole = sha256()
-    for piece in final_text(Sources(list(texts)), TextOptions(**chosen)):
+def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Hash the final text, of which nothing may be in the text that baselines are fitted on."""
+    chosen = TextOptions(**{name: options[name] for name in _TEXT_OPTIONS if name in options})
+    whole, scored = sha256(), Sources(texts)
+    for piece in final_text(scored, chosen):
         whole.update(piece.text.encode())
+    if fitted:
+        fit = Sources(fitted)
+        options_of_fit = replace(chosen, part=options.get("fit_part"), part_option="--fit-part")
+        for _ in final_text(fit, options_of_fit):
+            pass
+        refuse_overlap(fit.taken(options_of_fit.sliced), scored.taken(chosen.sliced))
     return whole.hexdigest()
 
 
@@ -304,7 +312,10 @@ def _why_not_valid(run: Run) -> str:
 
 
 def _message(run: Run) -> str:
-    return next((warning.message for warning in run.warnings if warning.code in {"leak", "not-finite"}), "not valid")
+    return next(
+        (warning.message for warning in run.warnings if warning.code in {"leak", "not-finite", "not-repeatable"}),
+        "not valid",
+    )
 
 
 def _of_error(error: BaseException) -> Answer:

@@ -166,7 +166,7 @@ class RnnevalGate:
         return os.path.relpath(path, self._config.rootpath)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """List the baselines that were written."""
     written = sorted(
         {

@@ -4,7 +4,7 @@ import codecs
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from rnneval.errors import TextError, UsageError
 from rnneval.records import run
+from rnneval.text.part import Part
 
 CHUNK_BYTES = 1 << 20
 """Read at a time: what bounds the memory, whatever the length of the text."""
@@ -31,6 +32,15 @@ _LONGEST_MAGIC = max(map(len, _MAGICS))
 
 
 @dataclass(frozen=True, kw_only=True)
+class TakenFile:
+    """A file of a text, and which of its characters belong to the text (all of them without `--part`)."""
+
+    path: str
+    sha256: str
+    characters: range
+
+
+@dataclass(frozen=True, kw_only=True)
 class Characters:
     """A run of characters of one file, decoded; `file` counts the files from 0."""
 
@@ -46,6 +56,7 @@ class Sources:
         self.files: list[run.TextFile] = []
         """One a file that was read to its end, with the hash of its raw bytes."""
         self.warnings: list[run.Warning] = []
+        self._lengths: list[int] = []
 
     @property
     def name(self) -> str:
@@ -60,10 +71,22 @@ class Sources:
             TextError: a file is missing, a folder, unreadable, not UTF-8, or something else than text.
         """
         for number, path in enumerate(self.paths):
-            digest = hashlib.sha256()
+            digest, characters = hashlib.sha256(), 0
             for text in self._texts(path, digest):
+                characters += len(text)
                 yield Characters(text=text, file=number)
             self.files.append(run.TextFile(path=path, sha256=digest.hexdigest()))
+            self._lengths.append(characters)
+
+    def taken(self, part: Part | None) -> tuple[TakenFile, ...]:
+        """Return the files that were read, each with the characters of it that lie in the part."""
+        wanted, place = range(sum(self._lengths)) if part is None else part.resolve(sum(self._lengths)), 0
+        found = []
+        for file, length in zip(self.files, self._lengths, strict=True):
+            inside = range(length)[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+            found.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
+            place += length
+        return tuple(found)
 
     def count(self) -> int:
         """Count the characters of all files by their first bytes; what is not UTF-8 is left to `read` to refuse.
@@ -98,6 +121,23 @@ class Sources:
             if number == 0 and raw.startswith(codecs.BOM_UTF8):
                 characters -= 1
         return characters
+
+
+def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
+    """Refuse a baseline that is fitted on characters that are scored, in the same file or a copy of it.
+
+    Raises:
+        UsageError: names the file and the characters.
+    """
+    for file in fitted:
+        for other in scored:
+            start = max(file.characters.start, other.characters.start)
+            stop = min(file.characters.stop, other.characters.stop)
+            if file.sha256 == other.sha256 and start < stop:
+                raise UsageError(
+                    f"--fit-on {file.path}: characters {start:,} to {stop - 1:,} are scored too, so the baseline would "
+                    "know the held-out text: give another text, or another part of it (--fit-part, such as :90%)"
+                )
 
 
 def _as_list(paths: Paths) -> list[str]:

@@ -83,6 +83,8 @@ class Arrival:
     """Whether it was drawn at random, with no state in it."""
     born: int | None = None
     """The call in which a tensor that comes from no state was made; None for a variable."""
+    outputs: frozenset[int] = frozenset()
+    """The events of whose outputs it was made, where it comes from no state."""
     unknown: str = ""
     """Why its sources could not be seen; empty where they were."""
 
@@ -97,6 +99,15 @@ class Trace:
     """Why a trace that was there could not be compared; empty where all were."""
     trap: str = ""
     """The function that would freeze the weights if it were called before the model is built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """Where in the model a test of behaviour was seen to fail."""
+
+    layer: str | None = None
+    file: str | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +137,10 @@ class Facts:
     tokens: int = 2
     """How many tokens each call read."""
     oracles: dict[str, Oracle] = field(default_factory=dict)
+    spots: dict[str, Spot] = field(default_factory=dict)
+    """By oracle: where it fails, as far as it can be told."""
+    variants: "tuple[Variant, ...]" = ()
+    """What was seen otherwise than in the evaluation of a batch."""
     trace: Trace = Trace()
     declared: Declarations = Declarations()
     failure: str = ""
@@ -141,3 +156,13 @@ class Facts:
         """The name of a slot, such as `gru.h`."""
         unit = self.units[self.events[event].unit]
         return f"{unit.name}.{unit.slots[slot]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What was seen of the same model in another setting."""
+
+    when: str
+    """The setting: `with training=True`, `for a batch of one row`."""
+    runs: tuple[Facts, ...]
+    """Several where random numbers are drawn: a fault is what all of them show."""

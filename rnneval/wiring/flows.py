@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnneval.records.wiring import Flow, Slot
-from rnneval.wiring.facts import Arrival, Event, Facts, Source
+from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact
 
 SEEN_RIGHT = ("carried", "carried-transformed", "handoff", "initial", "declared", "uncarried")
 """Kinds that speak for the wiring, or at least not against it."""
@@ -59,8 +59,14 @@ def _kind_of_sources(facts: Facts, arrival: Arrival, own: set[Source], passes: P
     if others:
         return _kind_of_others(facts, arrival, others, mine, passes)
     if mine - same_slot:
-        return "mixed" if same_slot else "swapped"
+        return "mixed" if same_slot else _kind_of_other_slots(facts.units[event.unit], arrival, mine)
     return _kind_of_own(arrival, same_slot, own)
+
+
+def _kind_of_other_slots(unit: UnitFact, arrival: Arrival, mine: frozenset[Source]) -> str:
+    """Stacked cells of one layer are crossed like layers; the parts of one cell are swapped."""
+    cells = {unit.slots[slot].rpartition(".")[0] for slot in (arrival.slot, *(s.slot for s in mine))}
+    return "swapped" if len(cells) == 1 else "crossed"
 
 
 def _kind_of_own(arrival: Arrival, same_slot: frozenset[Source], own: set[Source]) -> str:
@@ -174,7 +180,7 @@ def _origins(facts: Facts, item: Kind) -> list[tuple[int, int] | str]:
     if item.kind == "unknown":
         return ["unknown"]
     if not item.arrival.sources:
-        return ["random" if item.arrival.random else "initial"]
+        return ["random" if item.arrival.random else "outputs" if item.arrival.outputs else "initial"]
     return sorted({(facts.events[s.event].unit, s.slot) for s in item.arrival.sources})
 
 

@@ -200,6 +200,11 @@ def _refuse_as_baseline(candidates: "list[Named]") -> None:
 def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
     from rnneval.recordfile import encode, write_texts
 
+    for path in baselines:
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{path}: its folder cannot be made: {error.strerror or error}") from error
     write_texts({path: encode(each.record) for each, path in zip(candidates, baselines, strict=True)})
 
 

@@ -78,7 +78,7 @@ def _given(path: Path) -> "Iterator[Given]":
         yield from _of_sweep(path)
         return
     inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
-    found = [each for each in inside if each.suffix != ".json" or _says_record(each)]
+    found = [each for each in inside if each.suffix != ".json" or _begins_with(each, '"rnneval.')]
     if not found:
         raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
     for each in inside:
@@ -106,11 +106,11 @@ def _of_sweep(path: Path) -> "Iterator[Given]":
     yield from (_read(path / row["record"]) for row in best if row["status"] == OK)
 
 
-def _says_record(path: Path) -> bool:
-    """Whether a JSON file names a schema of ours; only its beginning is looked at."""
+def _begins_with(path: Path, word: str) -> bool:
+    """Whether a word stands at the beginning of a file, where records name their schema."""
     try:
         with path.open("rb") as file:
-            return b'"rnneval.' in file.read(200)
+            return word.encode() in file.read(200)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -142,16 +142,12 @@ def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
 
 def _ranking(path: Path) -> Any:
     """Read what `rnneval compare` wrote: it is no record of its own, but shows well; None for all else."""
-    import msgspec
-
     from rnneval.gates.ranking import Ranking
+    from rnneval.recordfile import read_as
 
-    if path.suffix != ".json" or not path.is_file():
-        return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Ranking)
-    except (OSError, ValueError):
-        return None
+    schema = "rnneval.compare/1"
+    is_ranking = path.suffix == ".json" and path.is_file() and _begins_with(path, f'"{schema}"')
+    return read_as(path, schema, Ranking) if is_ranking else None
 
 
 def _write(out: str, page: "Page", given: "list[Given]") -> None:

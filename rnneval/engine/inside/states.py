@@ -201,7 +201,7 @@ class StateWatch:
         kept = list(self._kept.values())
         if not kept:
             return np.zeros(0), np.zeros(0)
-        return np.sum([part for part, _ in kept], axis=0), np.max([part for _, part in kept], axis=0)
+        return np.sum([part for part, _ in kept], axis=0), np.stack([part for _, part in kept]).max(axis=0)
 
     def _covariances(self) -> list[Covariance]:
         """One a slot, from the samples of positions that were read: the last token of a document is not."""

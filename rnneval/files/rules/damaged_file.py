@@ -1,11 +1,12 @@
 """The file is broken: truncated, or its structure makes no sense.
 
 ## What it refuses
-A `.keras` file without its end, HDF5 that is shorter than it says or cannot be read, a checkpoint of TensorFlow with a
-part missing or cut.
+A `.keras` file without its end, HDF5 that is shorter or longer than it says or cannot be read, a checkpoint of
+TensorFlow with a part missing or cut.
 
 ## Why
-A copy that stopped early opens in places and not in others; weights that are not there would be guessed.
+A copy that stopped early opens in places and not in others; weights that are not there would be guessed. A file with
+another one appended is two models to two programs.
 
 ## What to do
 Copy it again and compare sizes, or `--expect-sha256`.

@@ -1,11 +1,12 @@
 """An attribute of the HDF5 file is too large, or is no text and no number.
 
 ## What it refuses
-Over 16 MB in one attribute, over 100,000 in all, references and other types; lists of texts that could become more
-than 64 MB.
+Over 256 attributes of one object, over 100,000 in all, over 16 MB in one attribute, references and other types; lists
+of texts that could become more than 64 MB.
 
 ## Why
-Attributes are read whole, before anything is known about them. A list of texts may name one long text a million times.
+HDF5 finds an attribute by reading all of its object: thousands of them take minutes. Attributes are read whole, before
+anything is known about them. A list of texts may name one long text a million times.
 
 ## What to do
 Do not trust the file.
@@ -16,7 +17,7 @@ Do not trust the file.
 
 from collections.abc import Iterator
 
-from rnneval.files.hdf5 import Hdf5
+from rnneval.files.hdf5 import MOST_ATTRIBUTES, Hdf5
 
 NAME, ABOUT, ORDER = "hdf5-attribute", "hdf5", 370
 ADVICE = "no Keras writes this: do not trust the file"
@@ -26,6 +27,8 @@ _MOST_BYTES, _MOST_READ, _MOST = 1 << 24, 1 << 26, 100_000
 
 def find(file: Hdf5) -> Iterator[str]:
     """What a text of any length could hold at most is what the arrays leave of the file."""
+    for name, count in file.crowded.items():
+        yield f"{name} has {count:,} attributes; up to {MOST_ATTRIBUTES} are read"
     if len(file.attributes) > _MOST:
         yield f"holds more than {_MOST:,} attributes"
     left = max(0, file.size - sum(array.stored for array in file.arrays))

@@ -4,7 +4,7 @@ Of a gate record, a row is a metric; to the right is worse. The dot is the diffe
 95 % each), and the line at 1 is the allowance: every row is measured by its own allowance, so that metrics of different
 units share one axis; the numbers at the right are in each metric's own unit. A bar wholly beyond the line fails, one
 wholly before it passes, and one across it is inconclusive. Of several run records, a row is a run, and the difference
-is that to the best one with its two-sided 95 % interval.
+is that to the best one; the intervals of all pairs of runs hold together with 95 %.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from rnneval.gates.ranking import Ranking, rank
-from rnneval.gates.scales import measures
 from rnneval.gates.sides import named
 from rnneval.gates.words import amount
 from rnneval.gates.words import number as in_unit
+from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure
@@ -67,9 +67,9 @@ def _of_gate(gate: Gate) -> Figure | None:
 
 def _row(each: Comparison, *, several: bool) -> _Row | None:
     """Measure a difference by its allowance; an allowance of 0 (nothing may be lost) gives no such scale."""
-    if each.difference is None or not each.allowed or each.metric not in measures():
+    if each.difference is None or not each.allowed or each.metric not in by_name():
         return None
-    scale = measures()[each.metric].worse / abs(each.allowed)
+    scale = by_name()[each.metric].worse / abs(each.allowed)
     says, bounds = in_unit(each.metric, each.difference), None
     if each.low is not None and each.high is not None:
         low, high = sorted((each.low * scale, each.high * scale))
@@ -117,7 +117,7 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
         shown.append(_Row(name=short[row], middle=row.difference, bounds=bounds, says=says))
     if len(shown) < 2:
         return None
-    side = "right" if measures()[ranking.metric].worse > 0 else "left"
+    side = "right" if by_name()[ranking.metric].worse > 0 else "left"
     metric = ranking.metric.replace("_", " ")
     return _forest(
         shown,

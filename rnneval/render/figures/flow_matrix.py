@@ -77,7 +77,7 @@ def _title(wiring: Wiring, flow: Sequence[Flow]) -> str:
 
 def _said(entry: Flow) -> str:
     into = label(entry.into.layer)
-    source = entry.source if isinstance(entry.source, str) else label(entry.source.layer)
+    source = label(entry.source if isinstance(entry.source, str) else entry.source.layer)
     says = _SAYS.get(entry.kind)  # an unknown kind comes out of a file: it is no format string
     return says.format(into=into, source=source) if says else f"{into}: {label(entry.kind)}"
 
@@ -149,4 +149,4 @@ def _legend(ax: Any, look: Look, kinds: dict[str, None], *, numbered: bool, hidd
 
 
 def _name(end: Slot | str) -> str:
-    return end if isinstance(end, str) else f"{label(end.layer, 20)}.{end.slot}"
+    return label(end) if isinstance(end, str) else f"{label(end.layer, 20)}.{label(end.slot)}"

@@ -44,10 +44,12 @@ def figure(table: Table) -> Figure | None:
         return None
     text, tokens = table.text.encode(), table.frame.sort_values("byte_start")
     tokens = tokens.assign(bits=tokens["nats"] / math.log(2))
-    if tokens["byte_end"].max() > len(text):
+    starts, stops = tokens["byte_start"].to_numpy(np.int64), tokens["byte_end"].to_numpy(np.int64)
+    if starts[0] < 0 or (stops < starts).any() or (np.diff(stops) < 0).any():
+        raise UsageError("the losses' byte ranges are not in the order of a text: make them with evaluate --losses")
+    if stops[-1] > len(text):
         raise UsageError(
-            f"the losses reach to byte {tokens['byte_end'].max():,}, the text has {len(text):,}: give the text that "
-            "was scored"
+            f"the losses reach to byte {stops[-1]:,}, the text has {len(text):,}: give the text that was scored"
         )
     if table.at is not None and table.at >= len(text):
         raise UsageError(f"--at {table.at}: the text has {len(text):,} bytes")
@@ -101,11 +103,10 @@ def _start(text: bytes, tokens: Any, at: int | None) -> int:
 
 def _surprise(tokens: Any, start: int, stop: int) -> Doubles:
     """Return the surprise of each byte from `start` to `stop` in bits, NaN without a prediction; `(bytes,)`."""
-    bits = np.full(stop - start, np.nan)
-    near = tokens[(tokens["byte_end"] > start) & (tokens["byte_start"] < stop)]
-    for token in near.itertuples():
-        bits[max(token.byte_start - start, 0) : token.byte_end - start] = token.bits
-    return bits
+    place = np.arange(start, stop)
+    starts, stops, bits = (tokens[name].to_numpy() for name in ("byte_start", "byte_end", "bits"))
+    token = np.searchsorted(starts, place, side="right") - 1  # the last that begins there or before
+    return np.where((token >= 0) & (place < stops[token]), bits[token], np.nan)
 
 
 def _runs(text: str, bits: Doubles) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,8 @@ from rnneval.text.subword.base import Encoded, Offsets, Subword, digits, library
 _LARGEST = 1 << 21
 """Tokens; the largest vocabularies in use have a quarter of a million."""
 _DEEPEST = 20
+_MOST_STEPS, _MOST_GROWTH = 100, 16
+"""Steps that prepare a text, and how many characters they may make of one; known tokenizers have up to 20, and 2."""
 _SET_ASIDE = ("truncation", "padding", "post_processor", "version")
 """Nothing is cut off, filled up or put around a text."""
 _READING = ("normalizer", "pre_tokenizer")
@@ -102,6 +104,30 @@ def _refuse_odd(plain: Mapping[str, Any], name: str) -> None:
     for key in (*_READING, "decoder"):
         if _depth(plain.get(key)) > _DEEPEST:
             raise VocabularyError(f"{name}: its {key} is more than {_DEEPEST} levels deep: no library writes that")
+    _refuse_growth([part for key in _READING for part in _walk(plain.get(key))], name)
+
+
+def _refuse_growth(steps: list[dict[str, Any]], name: str) -> None:
+    """Refuse steps that multiply the text: ten times in each of six steps are a million times."""
+    growth = 1.0
+    for step in steps:
+        if step.get("type") == "Replace":
+            growth *= max(1.0, len(str(step.get("content"))) / _shortest_match(step.get("pattern")))
+        elif step.get("type") == "ByteLevel":
+            growth *= 2  # a character beyond ASCII becomes several, which are beyond ASCII themselves
+        elif step.get("type") == "Prepend" and len(str(step.get("prepend"))) > _MOST_GROWTH:
+            raise VocabularyError(f"{name}: puts more than {_MOST_GROWTH} characters before a text: not trusted")
+    if len(steps) > _MOST_STEPS or not growth <= _MOST_GROWTH:
+        raise VocabularyError(
+            f"{name}: prepares a text in {len(steps):,} steps that make up to {growth:.3g} characters of one; up to "
+            f"{_MOST_STEPS} steps and {_MOST_GROWTH} characters are allowed: give another tokenizer"
+        )
+
+
+def _shortest_match(pattern: object) -> int:
+    """Return the fewest characters that a pattern replaces, at least 1; a regular expression may replace one."""
+    literal = pattern.get("String") if isinstance(pattern, dict) else None
+    return max(1, len(literal)) if isinstance(literal, str) else 1
 
 
 def _depth(value: object) -> int:

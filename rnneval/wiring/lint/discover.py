@@ -73,29 +73,37 @@ def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> lis
 
 
 def _walk(top: str, settings: Settings) -> Iterator[str]:
-    ignored = _above(top)
-    yield from _folder(top, ignored, settings)
+    """Yield the files below a folder in the order of their names; folders may be nested deeper than Python's stack."""
+    waiting = [(top, True, _above(top))]
+    while waiting:
+        path, is_folder, ignored = waiting.pop()
+        if not is_folder:
+            yield os.path.normpath(path)
+            continue
+        own = _read_ignore(path)
+        ignored = (*ignored, own) if own else ignored
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
+        except OSError:
+            yield path  # it is reported as a file that cannot be read
+            continue
+        waiting += [
+            (entry.path, entry.is_dir(follow_symlinks=False), ignored)
+            for entry in entries
+            if _is_wanted(entry, ignored, settings)
+        ]
 
 
-def _folder(folder: str, ignored: tuple[_Ignored, ...], settings: Settings) -> Iterator[str]:
-    own = _read_ignore(folder)
-    ignored = (*ignored, own) if own else ignored
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        is_folder = entry.is_dir(follow_symlinks=False)
-        if (is_folder and entry.name in _NEVER) or (not is_folder and not entry.name.endswith(ENDINGS)):
-            continue
-        if _is_ignored(entry.path, is_folder, ignored) or any(
-            settings.covers(line, entry.path) for line in settings.exclude
-        ):
-            continue
-        if is_folder:
-            yield from _folder(entry.path, ignored, settings)
-        elif entry.is_file():
-            yield os.path.normpath(entry.path)
+def _is_wanted(entry: os.DirEntry[str], ignored: tuple[_Ignored, ...], settings: Settings) -> bool:
+    """Whether an entry of a folder is a folder to search or a file to read."""
+    is_folder = entry.is_dir(follow_symlinks=False)
+    if (is_folder and entry.name in _NEVER) or (not is_folder and not entry.name.endswith(ENDINGS)):
+        return False
+    if _is_ignored(entry.path, is_folder, ignored) or any(
+        settings.covers(line, entry.path) for line in settings.exclude
+    ):
+        return False
+    return is_folder or Path(entry).is_file()  # of a link to itself, the entry's own is_file raises an error
 
 
 def _is_ignored(path: str, is_folder: bool, ignored: tuple[_Ignored, ...]) -> bool:

@@ -143,14 +143,14 @@ def test_rules_by_beginning_name_and_commas() -> None:
 
 def test_unreadable_files_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, "a.py", "b.py")
-    read = Path.read_bytes
+    read = Path.open
 
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, *arguments: object, **named: object) -> object:
         if self.name == "a.py":
             raise PermissionError(13, "Permission denied")
-        return read(self)
+        return read(self, *arguments, **named)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert [finding.code for finding in lint(tmp_path)] == ["RNN000", "RNN001"]
 
 

@@ -1,0 +1,193 @@
+"""A checkpoint that another process exchanges: the hash, the rules and the weights are of the same bytes."""
+
+import errno
+import hashlib
+import importlib
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.errors import CheckpointError
+from rnneval.files import identify, private_copy
+from rnneval.models import opening
+from tests.hostile.plain import keras_file, plain_config, weights
+
+identifying = importlib.import_module("rnneval.files.identify")  # the package has a function of that name
+
+
+def other_weights(file):
+    for name in ("layers/dense/vars/0", "layers/gru/cell/vars/0"):
+        file[name][...] = file[name][...] + 1
+
+
+def whole_h5(source, path):
+    """The same model as one `.h5` file, written by Keras."""
+    import keras
+
+    keras.models.load_model(source, compile=False).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory, shelf):
+    """By format: a checkpoint A, another one B with other weights, and how to open them."""
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp("pairs")
+    first, second = keras_file(folder / "a.keras"), keras_file(folder / "b.keras", stored=weights(other_weights))
+    found = {"keras": (first, second, {})}
+    found["h5"] = (whole_h5(first, folder / "a.h5"), whole_h5(second, folder / "b.h5"), {})
+    builder = {"builder": f"{shelf / 'model.py'}:MyModel", "vocabulary": shelf / "vocab.json"}
+    found["weights-h5"] = (
+        shelf / "my.weights.h5",
+        shutil.copy(shelf / "my.weights.h5", folder / "b.weights.h5"),
+        builder,
+    )
+    with h5py.File(folder / "b.weights.h5", "r+") as file:
+        file["gru/cell/vars/0"][...] = file["gru/cell/vars/0"][...] + 1
+    model = rnneval.open(shelf / "my.weights.h5", **builder).model
+    for name, kept in (("a", 0.0), ("b", 1.0)):
+        model.set_weights([value + kept for value in model.get_weights()])
+        tf.train.Checkpoint(model=model).write(str(folder / f"tf-{name}" / "c"))
+        program = tf.Module()
+        program.model = model
+        tf.saved_model.save(program, str(folder / f"saved-{name}"))
+    found["tf-checkpoint"] = (folder / "tf-a", folder / "tf-b", builder)
+    found["saved-model"] = (folder / "saved-a", folder / "saved-b", builder)
+    return found
+
+
+def copy_to(source, place):
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, place)
+
+
+def renamed(source, place):
+    """Put the other checkpoint in the place by renaming."""
+    fresh = place.with_name(f"fresh-{place.name}")
+    copy_to(source, fresh)
+    if place.is_dir():
+        place.rename(place.with_name(f"old-{place.name}"))
+    fresh.rename(place)
+
+
+def overwritten(source, place):
+    """Write the other checkpoint's bytes into the very same files."""
+    for file in [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]:
+        with (place / file.relative_to(source)).open("r+b") as target:
+            target.write(file.read_bytes())
+            target.truncate()
+
+
+def numbers(lm):
+    return np.concatenate([np.ravel(value) for value in lm.model.get_weights()])
+
+
+@pytest.mark.parametrize("exchange", [renamed, overwritten])
+@pytest.mark.parametrize("name", ["keras", "h5", "weights-h5", "tf-checkpoint", "saved-model"])
+def test_what_was_hashed_is_what_is_loaded(pairs, name, exchange, tmp_path, monkeypatch):
+    """The exchange happens after the hash was compared and before anything is loaded."""
+    first, second, options = pairs[name]
+    place = tmp_path / (first.name if first.is_file() else "model")
+    copy_to(first, place)
+    sha256 = identify(first).sha256
+    assert identify(place).sha256 == sha256 != identify(second).sha256
+    compare = opening.require_sha256
+
+    def then_exchanged(artefact, expected):
+        found = compare(artefact, expected)
+        exchange(second, place)
+        return found
+
+    monkeypatch.setattr(opening, "require_sha256", then_exchanged)
+    lm = rnneval.open(place, expect_sha256=sha256, **options)
+    monkeypatch.undo()
+    assert identify(place).sha256 == identify(second).sha256  # the exchange took place
+    assert lm.checkpoint.sha256 == sha256
+    assert lm.checkpoint.path == str(identify(place).path)
+    assert np.array_equal(numbers(lm), numbers(rnneval.open(first, **options)))
+    assert not np.array_equal(numbers(lm), numbers(rnneval.open(second, **options)))
+
+
+def test_a_file_that_changes_all_the_time(pairs, tmp_path):
+    """Whichever was opened, the hash in the record is of the weights that were loaded."""
+    first, second, _ = pairs["keras"]
+    place, done = tmp_path / "m.keras", threading.Event()
+    copy_to(first, place)
+    wanted = {identify(path).sha256: numbers(rnneval.open(path)) for path in (first, second)}
+
+    def change():
+        while not done.is_set():
+            for source in (second, first):
+                renamed(source, place)
+
+    other = threading.Thread(target=change)
+    other.start()
+    try:
+        for _ in range(8):
+            lm = rnneval.open(place)
+            assert np.array_equal(numbers(lm), wanted[lm.checkpoint.sha256])
+    finally:
+        done.set()
+        other.join()
+
+
+def test_the_private_copy_is_private_and_is_removed(pairs, tmp_path, monkeypatch):
+    modes, compare = [], opening.require_sha256
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def looked_at(artefact, expected):
+        modes.append(artefact.place.parent.stat().st_mode & 0o777)
+        assert artefact.place.is_relative_to(tmp_path)
+        return compare(artefact, expected)
+
+    monkeypatch.setattr(opening, "require_sha256", looked_at)
+    rnneval.open(pairs["keras"][0])
+    with pytest.raises(CheckpointError, match="its SHA-256 is"):
+        rnneval.open(pairs["keras"][0], expect_sha256="0" * 64)
+    assert modes == [0o700, 0o700]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["keras", "tf-checkpoint"])
+def test_no_room_for_the_copy_is_one_line(pairs, name, tmp_path, monkeypatch):
+    """Of a full disk, the system call that writes says so; the folder is removed all the same."""
+    path, _, options = pairs[name]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened = Path.open
+
+    def full(self, mode="r", *more, **named):
+        if mode == "xb":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opened(self, mode, *more, **named)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(
+        CheckpointError, match=r"no room for a private copy in .* name another folder in TMPDIR$"
+    ) as said:
+        rnneval.open(path, **options)
+    assert "\n" not in str(said.value)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_that_are_appended_while_it_is_copied_are_no_part_of_it(tmp_path, monkeypatch):
+    """A file that grows without end is copied to the size that it had."""
+    path = keras_file(tmp_path / "m.keras", config=plain_config())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    unlocked = identifying._require_unlocked
+
+    def then_grown(file):
+        unlocked(file)
+        with path.open("ab") as end:
+            end.write(b"more")
+
+    monkeypatch.setattr(identifying, "_require_unlocked", then_grown)
+    with private_copy(path) as artefact:
+        assert artefact.sha256 == sha256

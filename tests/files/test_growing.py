@@ -1,0 +1,185 @@
+"""What grows in a hostile file is counted before it is read, and what does not belong there is refused."""
+
+import io
+import json
+import time
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.errors import CheckpointError, UsageError, VocabularyError
+from rnneval.files import identify
+from tests.hostile.plain import functional, keras_file, layer, tensor, weights, with_layers
+
+
+def refused_in_a_second(path):
+    begun = time.process_time()
+    with pytest.raises(CheckpointError) as caught:
+        identify(path, custom=())
+    assert time.process_time() - begun < 1
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def with_attributes(count, where="layers"):
+    def edit(file):
+        for number in range(count):
+            file[where].attrs[str(number)] = 0.5
+
+    return edit
+
+
+@pytest.mark.parametrize("where", ["/", "layers", "layers/dense/vars/0"])
+def test_attributes_of_one_object_are_counted(tmp_path, where):
+    path = keras_file(tmp_path / "m.keras", stored=weights(with_attributes(257, where)))
+    error = refused_in_a_second(path)
+    assert error.rule == "hdf5-attribute"
+    assert "has 257 attributes; up to 256 are read" in str(error)
+    few = keras_file(tmp_path / "few.keras", stored=weights(with_attributes(256, where)))
+    assert identify(few, custom=()).format == "keras"
+
+
+def test_thousands_of_attributes_take_no_time(tmp_path):
+    path = keras_file(tmp_path / "m.keras", stored=weights(with_attributes(4000)))
+    assert refused_in_a_second(path).rule == "hdf5-attribute"
+
+
+def dropouts(count):
+    return [layer("Dropout", rate=0.1, name=f"d{number}") for number in range(count)]
+
+
+def test_the_layers_of_a_sequential_model_are_counted(tmp_path):
+    """The plain model has four."""
+    error = refused_in_a_second(keras_file(tmp_path / "m.keras", config=with_layers(*dropouts(97))))
+    assert error.rule == "config-allocation"
+    assert "a Sequential model of 101 layers; up to 100 are built" in str(error)
+    assert identify(keras_file(tmp_path / "few.keras", config=with_layers(*dropouts(96))), custom=())
+
+
+def test_the_layers_of_a_functional_model_are_counted(tmp_path):
+    """It has two of its own."""
+
+    def chain(count):
+        made = []
+        for number, held in enumerate(dropouts(count)):
+            before = tensor(f"d{number - 1}" if number else "in")
+            made.append({**held, "name": f"d{number}", "inbound_nodes": [{"args": [before], "kwargs": {}}]})
+        return functional(*made, through=f"d{count - 1}")
+
+    error = refused_in_a_second(keras_file(tmp_path / "m.keras", config=chain(249)))
+    assert (error.rule, "it has 251 layers; up to 250 are built" in str(error)) == ("config-allocation", True)
+    assert identify(keras_file(tmp_path / "few.keras", config=chain(248)), custom=()).format == "keras"
+
+
+def test_a_hundred_thousand_layers(tmp_path):
+    assert refused_in_a_second(keras_file(tmp_path / "m.keras", config=with_layers(*dropouts(20_000))))
+
+
+def test_a_zip_behind_hdf5_is_refused(tmp_path):
+    """To a program that reads zips the file is another model."""
+    behind = io.BytesIO()
+    with zipfile.ZipFile(behind, "w") as archive:
+        archive.writestr("config.json", "{}")
+    path = tmp_path / "m.weights.h5"
+    path.write_bytes(weights())
+    assert identify(path).format == "weights-h5"
+    path.write_bytes(weights() + behind.getvalue())
+    error = refused_in_a_second(path)
+    assert error.rule == "damaged-file"
+    assert f"it has {len(behind.getvalue())} bytes after the end of its HDF5 part" in str(error)
+    inside = keras_file(tmp_path / "m.keras", stored=weights() + behind.getvalue())
+    assert refused_in_a_second(inside).rule == "damaged-file"
+
+
+@pytest.mark.parametrize("version", ["earliest", "latest", "v108", "v110"])
+def test_the_end_of_hdf5_is_known_in_every_version_of_the_superblock(tmp_path, version):
+    path = tmp_path / "m.weights.h5"
+    with h5py.File(path, "w", libver=version) as file:
+        file["layers/dense/vars/0"] = np.ones((3, 4), np.float32)
+    assert identify(path).format == "weights-h5"
+    with path.open("ab") as file:
+        file.write(b"x")
+    assert "has 1 bytes after the end" in str(refused_in_a_second(path))
+
+
+def test_a_sparse_file_of_five_gigabytes(tmp_path):
+    path = tmp_path / "m.weights.h5"
+    path.write_bytes(weights())
+    with path.open("r+b") as file:
+        file.truncate(5 << 30)
+    assert refused_in_a_second(path).rule == "damaged-file"
+
+
+@pytest.mark.parametrize(
+    "kind", [np.dtype(bool), h5py.enum_dtype({"a": 0, "b": 1}, basetype="i4")], ids=["boolean", "enumeration"]
+)
+def test_weights_are_no_booleans_and_no_enumerations(tmp_path, kind):
+    def edit(file):
+        del file["layers/dense/vars/1"]
+        file["layers/dense/vars"].create_dataset("1", data=np.ones(7, "i1").astype(kind), dtype=kind)
+
+    assert refused_in_a_second(keras_file(tmp_path / "m.keras", stored=weights(edit))).rule == "hdf5-type"
+
+
+def test_a_weight_map_is_a_regular_file_of_some_size(shelf, tmp_path):
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    for given, said in (("/dev/zero", "a regular file of up to"), (deep, "cannot be read")):
+        with pytest.raises(UsageError, match=f"--weight-map {given}: {said}"):
+            rnneval.open(
+                shelf / "my.weights.h5", builder=f"{shelf / 'model.py'}:MyModel", vocabulary=shelf / "vocab.json",
+                weight_map=given,
+            )  # fmt: skip
+
+
+def tokenizer(*steps):
+    return {
+        "version": "1.0", "added_tokens": [], "normalizer": {"type": "Sequence", "normalizers": list(steps)},
+        "pre_tokenizer": None, "post_processor": None, "decoder": None,
+        "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"},
+    }  # fmt: skip
+
+
+def replace_step(pattern, content):
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [replace_step({"String": "a"}, "a" * 10)] * 6,
+        [replace_step({"Regex": "a+"}, "a" * 17)],
+        [replace_step({"String": ""}, "a" * 17)],
+        [replace_step({"String": "aa"}, "a" * 20), replace_step({"String": "aa"}, "a" * 20)],
+        [{"type": "ByteLevel"}] * 5,
+        [{"type": "Prepend", "prepend": "a" * 17}],
+        [{"type": "Lowercase"}] * 100,
+    ],
+)
+def test_steps_of_a_tokenizer_that_multiply_the_text_are_refused(tmp_path, steps):
+    pytest.importorskip("tokenizers")
+    from rnneval.text import Vocabulary
+
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(tokenizer(*steps)))
+    begun = time.process_time()
+    with pytest.raises(VocabularyError, match=r"of one; up to|puts more than") as caught:
+        Vocabulary.from_file(path)
+    assert "\n" not in str(caught.value)
+    assert time.process_time() - begun < 1
+
+
+def test_steps_of_known_tokenizers_are_read(tmp_path):
+    """Those of Llama 2 (SentencePiece's space) and of ALBERT."""
+    pytest.importorskip("tokenizers")
+    from rnneval.text import Vocabulary
+
+    llama = [{"type": "Prepend", "prepend": "▁"}, replace_step({"String": " "}, "▁")]
+    albert = [replace_step({"String": "``"}, '"'), replace_step({"String": "''"}, '"'), {"type": "Lowercase"}]
+    for steps in (llama, albert):
+        path = tmp_path / "tokenizer.json"
+        path.write_text(json.dumps(tokenizer(*steps)))
+        assert Vocabulary.from_file(path).size == 2
