@@ -28,17 +28,17 @@ def figure(*runs: Run) -> Figure | None:
     if not base or not kept:
         return None
     table: list[tuple[str, float, float | None, float | None, str]]
-    table = [(name, nats, nats, nats, "baseline") for name, nats in base.items()]
+    table = [(label(name), nats, nats, nats, "baseline") for name, nats in base.items()]
     for run in kept:
         score = run.scores["cross_entropy"]
-        table.append((model_name(run), score.value, score.low, score.high, "model"))
+        table.append((label(model_name(run)), score.value, score.low, score.high, "model"))
     frame = pd.DataFrame(table, columns=["name", "nats", "low", "high", "kind"])
     frame = frame.fillna({"low": frame["nats"], "high": frame["nats"]})  # no interval
     frame = frame.sort_values("nats", ascending=False, kind="stable", ignore_index=True)
     title = _title(frame)
     without = len(runs) - len(kept)
     note = f" {counted(without, 'run')} not comparable, not shown." if without else ""
-    losses = ", ".join(f"{label(name)} {number(nats)}" for name, nats in zip(frame["name"], frame["nats"], strict=True))
+    losses = ", ".join(f"{name} {number(nats)}" for name, nats in zip(frame["name"], frame["nats"], strict=True))
     return Figure(
         title=title,
         alt=f"{title}. Loss in nats a token: {losses}.{note}",
@@ -57,8 +57,8 @@ def _title(frame: Any) -> str:
     gain = base["nats"] - model["nats"]
     if gain <= 0:
         against = f"{number(model['nats'])} against {number(base['nats'])} nats a token"
-        return f"{label(model['name'])} is no better than {label(base['name'])}: {against}"
-    return f"{label(model['name'])} is {number(gain)} nats a token better than {label(base['name'])}"
+        return f"{model['name']} is no better than {base['name']}: {against}"
+    return f"{model['name']} is {number(gain)} nats a token better than {base['name']}"
 
 
 def _paint(frame: Any, ax: Any, look: Look) -> None:

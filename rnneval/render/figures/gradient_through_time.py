@@ -15,7 +15,7 @@ import numpy as np
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, in_legend, label, legend, lines, number
-from rnneval.render.words import counted
+from rnneval.render.words import counted, visible
 
 KINDS = ("rnneval.gradients/1",)
 ORDER = 10
@@ -69,7 +69,7 @@ def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Lo
     last = _last_lag(states, truncation)
     table = pd.concat(
         pd.DataFrame({"lag": range(len(state.median)), "median": state.median, "low": state.low, "high": state.high})
-        .assign(state=name)
+        .assign(state=visible(name))
         .iloc[state.base : last + 1]
         for name, state in states.items()
     )
@@ -80,7 +80,7 @@ def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Lo
         line.set_markevery([0 if hidden else max(int(state.gone or 0) - state.base, 0)])
         line.set_label(in_legend(f"{label(name, 20)}: {'never' if state.gone is None else state.gone}"))
         if len(states) <= 2:
-            part = table[table["state"] == name]
+            part = table[table["state"] == visible(name)]
             low = part["low"].clip(_FLOOR / 10)
             ax.fill_between(part["lag"], low, part["high"], color=line.get_color(), alpha=0.14, linewidth=0)
     ax.set_yscale("log")
