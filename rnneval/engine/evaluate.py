@@ -14,7 +14,8 @@ from rnneval.engine.record import Reading, run_record
 from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundness_of
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import VocabularyError
-from rnneval.models.lm import RecurrentLM
+from rnneval.models.lm import RecurrentLM, inputs_of
+from rnneval.recordfile.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
 
@@ -89,6 +90,7 @@ def evaluate(
     how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress, kernel=kernel)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
+    require_apart(named("losses", losses), [*inputs_of(lm, text), *named("fit_on", fit_on)])
     whole = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     sound = soundness_of(lm, declare, seed=seed) if check and whole else UNCHECKED
     fitted = None if fit_on is None else _counts(lm, fit_on, replace(options, part=None))

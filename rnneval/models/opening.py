@@ -19,9 +19,11 @@ from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
 from rnneval.models.whole import Whole, load_whole, nothing_beside
 from rnneval.models.wrap import call_once, wrap
+from rnneval.recordfile.paths import read_regular
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
+_MOST_MAP_BYTES = 1 << 24
 AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
 
 
@@ -152,9 +154,10 @@ def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[st
     if given is None or isinstance(given, Mapping):
         return given
     try:
-        read = json.loads(Path(given).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--weight-map {given}: cannot be read: {error}") from error
+        read = json.loads(read_regular(given, _MOST_MAP_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--weight-map {given}: cannot be read: {why}: a JSON map of names is needed") from error
     if not isinstance(read, dict):
         raise UsageError(f"--weight-map {given}: holds a {type(read).__name__}: a JSON map of names is needed")
     return read

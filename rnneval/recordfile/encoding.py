@@ -5,12 +5,12 @@ import os
 import re
 from collections.abc import Iterator
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from rnneval.errors import RecordError
+from rnneval.recordfile.paths import read_regular
 from rnneval.recordfile.sound import check_sound
 from rnneval.recordfile.whole import reason_of, write_text
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
@@ -24,6 +24,9 @@ CLASSES: dict[str, type[Record]] = {
     "rnneval.opened/1": Opened,
     "rnneval.gradients/1": Gradients,
 }
+
+MOST_BYTES = 1 << 26
+"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
 
 
 def encode(record: Stored) -> str:
@@ -89,7 +92,7 @@ def read(path: str | os.PathLike[str]) -> Record:
     """
     where = os.fspath(path)
     try:
-        text = Path(path).read_bytes()
+        text = read_regular(path, MOST_BYTES)
     except (OSError, ValueError) as error:
         raise RecordError(f"{where}: cannot be read: {reason_of(error)}") from error
     record = decode(text, where)

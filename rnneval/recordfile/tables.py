@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import RecordError
+from rnneval.recordfile.paths import open_regular
 from rnneval.recordfile.whole import whole_file
 
 _SCHEMA = b"rnneval.schema"
@@ -68,7 +69,7 @@ def _file(path: Path) -> Any:
 
     try:
         # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with open_regular(path) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
             table = file.read(use_threads=False)
         table.validate(full=True)
         described(table)
