@@ -119,8 +119,8 @@ def test_patterns_are_those_of_git(tmp_path: Path) -> None:
     subprocess.run([str(shutil.which("git")), "init", "-q", str(tmp_path)], check=True)
     for _ in range(60):
         pattern = "/".join(
-            drawn.choice(["**", "a", "*b", "?", "[ab]*", "[!a]b", "a*c*", r"\*", "[^b]"])
-            for _ in range(drawn.randint(1, 4))
+            drawn.choice(["**", "a", "*b", "?", "[ab]*", "[!a]b", "a*c*", "[^b]"])
+            for _ in range(drawn.choice([1, 2, 3, 4]))
         )
         pattern = drawn.choice(["", "/"]) + pattern
         names = ["".join(drawn.choice("abc*") for _ in range(drawn.randint(1, 3))) for _ in range(60)]
