@@ -14,7 +14,8 @@ from rnneval.engine.record import Reading, run_record
 from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundness_of
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError, VocabularyError
-from rnneval.models.lm import RecurrentLM
+from rnneval.models.lm import RecurrentLM, inputs_of
+from rnneval.recordfile.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
 from rnneval.text.sources import refuse_overlap
@@ -95,6 +96,7 @@ def evaluate(
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
     if fit_part is not None and fit_on is None:
         raise UsageError(f"--fit-part {fit_part} is a part of the text that --fit-on names: give --fit-on TEXT")
+    require_apart(named("losses", losses), [*inputs_of(lm, text), *named("fit_on", fit_on)])
     whole = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     sound = soundness_of(lm, declare, seed=seed) if check and whole else UNCHECKED
     with encode(text, lm.vocabulary, options) as encoded:

@@ -13,9 +13,10 @@ from rnneval.models.drives import Drive
 from rnneval.models.layers import Unit
 from rnneval.models.outputs import linear
 from rnneval.models.start import Start, find_start
+from rnneval.recordfile.paths import Named, named, named_checkpoint
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot
-from rnneval.text import Vocabulary
+from rnneval.text import Paths, Vocabulary
 
 State = tuple[Any, ...]
 """Flat parts of a state, tensors; `()` stands for `states=None` where no leaves can."""
@@ -120,6 +121,12 @@ def _require_ids(ids: Any, width: int) -> None:
             f"{len(outside):,} ids that the model does not have, the first {ids[first]} at ({where}): its ids run "
             f"from 0 to {width - 1:,}"
         )
+
+
+def inputs_of(lm: RecurrentLM, text: Paths) -> list[Named]:
+    """Return the files that a model and a text come from, which no output may replace."""
+    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
+    return [*checkpoint, *named("the text", text)]
 
 
 def require_carried(lm: RecurrentLM, what: str) -> None:

@@ -19,10 +19,11 @@ from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
 from rnneval.models.whole import Whole, load_whole, nothing_beside
 from rnneval.models.wrap import call_once, wrap
+from rnneval.recordfile.paths import read_regular
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
-_LARGEST_MAP = 1 << 24
+_MOST_MAP_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +148,11 @@ def _model(
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if given is None or isinstance(given, Mapping):
         return given
-    path = Path(given)
-    if path.exists() and not (path.is_file() and path.stat().st_size <= _LARGEST_MAP):
-        raise UsageError(f"--weight-map {given}: a regular file of up to {_LARGEST_MAP:,} bytes is needed")
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(read_regular(given, _MOST_MAP_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"--weight-map {given}: cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--weight-map {given}: cannot be read: {why}: a JSON map of names is needed") from error
     if not isinstance(read, dict):
         raise UsageError(f"--weight-map {given}: holds a {type(read).__name__}: a JSON map of names is needed")
     return read

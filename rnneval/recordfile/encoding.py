@@ -5,12 +5,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from math import inf, isfinite
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from rnneval.errors import RecordError
+from rnneval.recordfile.paths import open_regular
 from rnneval.recordfile.sound import check_sound
 from rnneval.recordfile.whole import reason_of, write_text
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
@@ -25,6 +25,9 @@ CLASSES: dict[str, type[Record]] = {
     "rnneval.opened/1": Opened,
     "rnneval.gradients/1": Gradients,
 }
+
+MOST_BYTES = 1 << 26
+"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
 
 
 def encode(record: Stored) -> str:
@@ -101,7 +104,7 @@ def read_as(path: str | os.PathLike[str], schema: str, kind: type[T]) -> T:
 
 def _bytes(where: str) -> bytes:
     try:
-        with Path(where).open("rb") as file:
+        with open_regular(where) as file:
             return file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise RecordError(f"{where}: cannot be read: {reason_of(error)}") from error

@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rnneval.errors import RecordError
-from rnneval.recordfile.whole import whole_file
+from rnneval.recordfile.paths import open_regular
+from rnneval.recordfile.whole import reason_of, whole_file
 
 _HISTORY = {"layer": str, "variable": str, "statistic": str, "value": float}
 TABLES: Mapping[str, Mapping[str, type]] = {
@@ -106,37 +107,41 @@ def _file(path: Path, room: int) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        _require_small_footer(path)
-        footer = pq.read_metadata(path)
-        stored = footer.schema.to_arrow_schema()
-        metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
-        schema = metadata.get(_SCHEMA, b"").decode()
-        _require_types(path, stored, schema)
-        _require_bounded(path, footer, stored, schema, room)
-        # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
-        words = [field.name for field in stored if not _fits(field.type, float)]
-        with pq.ParquetFile(path, metadata=footer, page_checksum_verification=True, read_dictionary=words) as file:
-            table = _read_groups(path, file, room)
+        opened = open_regular(path)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
+    try:
+        with opened:
+            _require_small_footer(path, opened)
+            footer = pq.read_metadata(opened)
+            stored = footer.schema.to_arrow_schema()
+            metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
+            schema = metadata.get(_SCHEMA, b"").decode()
+            _require_types(path, stored, schema)
+            _require_bounded(path, footer, stored, schema, room)
+            # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
+            words = [field.name for field in stored if not _fits(field.type, float)]
+            reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
+            with pq.ParquetFile(opened, **reading) as file:
+                table = _read_groups(path, file, room)
         table.validate(full=True)
         _require_values(path, table, schema)
         types = pa.schema([(field.name, field.type) for field in stored], metadata=metadata)
         return table.cast(types).replace_schema_metadata(metadata)
     except RecordError:
         raise
-    except FileNotFoundError as error:
-        raise RecordError(f"{path}: cannot be read: no such file") from error
     except Exception as error:  # pyarrow, and the types that other packages register with it, raise errors of any kind
         raise RecordError(
             f"{path}: a damaged or truncated Parquet file ({_said(error)}): copy it again, or make it again"
         ) from error
 
 
-def _require_small_footer(path: Path) -> None:
+def _require_small_footer(path: Path, file: BinaryIO) -> None:
     """Refuse a footer that is larger than any of rnneval's: pyarrow builds objects from all of it."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - 8, 0))
-        footer = int.from_bytes(file.read(4), "little")
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 8, 0))
+    footer = int.from_bytes(file.read(4), "little")
+    file.seek(0)
     if _MOST_FOOTER_BYTES < footer <= size:
         raise _too_large(path, f"its footer takes {footer:,} bytes", f"{_MOST_FOOTER_BYTES:,} bytes")
 

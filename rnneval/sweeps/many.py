@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import rnneval
 from rnneval.errors import RecordError, UsageError
 from rnneval.recordfile import decode, read_run, write
+from rnneval.recordfile.paths import named, require_apart
 from rnneval.records import Run
 from rnneval.sweeps.cluster import Workers, connected
 from rnneval.sweeps.find import Candidate, find_checkpoints
@@ -21,7 +22,7 @@ from rnneval.sweeps.names import record_name
 from rnneval.sweeps.needs import require_dask
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
 from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
-from rnneval.sweeps.table import FAILED, NOT_VALID, RECORDS, Row, write_table
+from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, write_table
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
 from rnneval.text.sources import Sources, refuse_overlap
@@ -135,6 +136,16 @@ def sweep(
         require_dask()
     found = find_checkpoints(folder, out=out)
     plan = _plan(found.candidates, text, Opening.of(**(opening or {})), options, tuple(command))
+    own = [FILE, *(planned.record for planned in plan)]
+    one = plan[0].order  # all read the same texts
+    require_apart(
+        named("out", [Path(out) / name for name in own]),
+        [
+            *named("folder", *(candidate.files for candidate in found.candidates)),
+            *named("the text", one.texts, options.get("fit_on")),
+            *named("opening", one.opening.files),
+        ],
+    )
     store = _Store.at(Path(out))
     rows = {order.name: row for order in plan if (row := store.finished(order)) is not None}
     left = [order for order in plan if order.name not in rows]

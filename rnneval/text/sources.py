@@ -11,11 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from rnneval.errors import TextError, UsageError
+from rnneval.recordfile.paths import open_regular
 from rnneval.records import run
 from rnneval.text.part import Part
 
 CHUNK_BYTES = 1 << 20
 """Read at a time: what bounds the memory, whatever the length of the text."""
+
+MOST_STREAMED_BYTES = 1 << 28
+"""Of a text from a pipe, which may have no end and would fill the disk of temporary files."""
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -168,10 +172,17 @@ def _raw_chunks(path: str) -> Iterator[bytes]:
     """Read a file in chunks; the first holds at least as much as the longest magic number (or the whole file)."""
     _status(path)
     try:
-        with Path(path).open("rb") as file:
-            raw = file.read(CHUNK_BYTES)
+        with open_regular(path, stream=True) as file:
+            streamed = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            raw, place = file.read(CHUNK_BYTES), 0
             _refuse_magic(raw[:_LONGEST_MAGIC], path)
             while raw:
+                place += len(raw)
+                if streamed and place > MOST_STREAMED_BYTES:
+                    raise TextError(
+                        f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: write "
+                        "the text to a file first"
+                    )
                 yield raw
                 raw = file.read(CHUNK_BYTES)
     except OSError as error:

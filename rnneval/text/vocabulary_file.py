@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rnneval.errors import VocabularyError
+from rnneval.recordfile.paths import open_regular
 from rnneval.text.subword.base import Subword
 from rnneval.text.subword.huggingface import HuggingFace, is_huggingface
 from rnneval.text.subword.sentencepiece import SentencePiece, is_sentencepiece
@@ -59,7 +61,7 @@ def read(path: str | os.PathLike[str]) -> Content:
 
 def _bytes(name: str) -> bytes:
     try:
-        with Path(name).open("rb") as file:
+        with open_regular(name) as file:
             raw = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
@@ -85,7 +87,7 @@ def _about_pickle(name: str, what: str, load: str) -> str:
         f"v = v.tolist() if hasattr(v, 'tolist') else v; "
         f"json.dump(v if isinstance(v, dict) else list(v), open({target!r}, 'w'), default=int)"
     )
-    advice = f'if you trust it, turn it into JSON: python -c "{code}"'
+    advice = f"if you trust it, turn it into JSON: python -c {shlex.quote(code)}"
     return f"{name}: refused by rule pickle: {what}, which runs code when opened: {advice}"
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import require, require_place
+from rnneval.cli.options import require, require_places
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
+from rnneval.recordfile.paths import named, named_records
 from rnneval.render.words import visible
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def command(
     if listing:
         tell("\n".join(_listed(sources)))
         return 0
-    for place, picture in list(_chosen(sources, Path(out) if out else None, figure)):
+    pictures = list(_chosen(sources, Path(out) if out else None, figure))
+    places = named("--out", [place for place, _ in pictures if place is not None])
+    require_places(places, [*named_records("RECORD", records), *named("--text", text)])
+    for place, picture in pictures:
         if place is None:
             tell(visible(picture.title))
             show(picture.draw())
@@ -130,7 +134,6 @@ def _chosen(
         message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
         require(len(sources) == 1 or name in together(), message)
         ending_of(out)
-        require_place(str(out))
         yield out, figure_of(sources[0][1] if len(sources) == 1 else [source for _, source in sources], name)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import require, require_place
+from rnneval.cli.options import require, require_places
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
+from rnneval.recordfile.paths import named, named_records, open_regular
 
 if TYPE_CHECKING:
     from rnneval.render.report import Given, Page
@@ -49,7 +50,7 @@ def command(
     history; Parquet), the folder of a sweep, or one of records. The page loads nothing and runs nothing.
     """
     require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
-    require_place(out)
+    require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
     from rnneval.render.report import page_of
 
     given = [each for record in records for each in _given(Path(record))]
@@ -109,7 +110,7 @@ def _of_sweep(path: Path) -> "Iterator[Given]":
 def _begins_with(path: Path, word: str) -> bool:
     """Whether a word stands at the beginning of a file, where records name their schema."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return word.encode() in file.read(200)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error

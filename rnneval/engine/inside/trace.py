@@ -18,7 +18,8 @@ from rnneval.engine.measure import Measured
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError
 from rnneval.metrics.inside import findings
-from rnneval.models.lm import RecurrentLM
+from rnneval.models.lm import RecurrentLM, inputs_of
+from rnneval.recordfile.paths import named, require_apart
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
 from rnneval.text import EncodedText, Paths
 
@@ -105,6 +106,7 @@ def trace(
         seed=seed,
         progress=progress,
     )
+    require_apart(named("out", out), inputs_of(lm, text))
     with held_out(lm, "trace", asked) as held:
         every = stride or sampling(held.text.tokens)
         looking = _Looking(lm, held.text, every, context=context, lyapunov=lyapunov, seed=seed)

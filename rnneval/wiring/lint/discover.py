@@ -1,14 +1,17 @@
 """Which files are read: what is named, and what lies in named folders and is not ignored."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnneval.errors import UsageError
+from rnneval.recordfile.paths import read_regular
 from rnneval.wiring.lint.patterns import matches
 from rnneval.wiring.lint.settings import Settings
 
+_MOST_IGNORE_BYTES = 1 << 17
 ENDINGS = (".py", ".pyi", ".ipynb")
 _NEVER = frozenset(
     [
@@ -56,15 +59,17 @@ def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> lis
     """Give the files to read, each once, in a fixed order.
 
     Raises:
-        UsageError: a path does not exist.
+        UsageError: a path does not exist or is no regular file, or a .gitignore is larger than any real one.
     """
     found: dict[str, None] = {}
     for given in paths:
         path = os.fspath(given)
         if Path(path).is_dir():
             found |= dict.fromkeys(_walk(path, settings))
-        elif Path(path).exists():
+        elif Path(path).is_file():
             found[path] = None
+        elif Path(path).exists():
+            raise UsageError(f"{path}: is no regular file: give Python files, notebooks or folders")
         else:
             raise UsageError(
                 f"{path}: no such file or folder: give Python files, notebooks or folders, or - for standard input"
@@ -129,10 +134,15 @@ def _above(top: str) -> tuple[_Ignored, ...]:
 
 
 def _read_ignore(folder: str) -> _Ignored | None:
+    file = Path(folder, ".gitignore")
     try:
-        text = Path(folder, ".gitignore").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+        if not file.is_file():
+            return None
+        text = read_regular(file, _MOST_IGNORE_BYTES).decode("utf-8", errors="replace")
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            return None  # what may not be read ignores nothing
+        raise UsageError(f"{file}: {error.strerror}: name the files to lint, or shorten it") from error
     lines = (line.rstrip("\r\n").rstrip(" ") for line in text.split("\n"))
     kept = tuple(
         line.removeprefix("\\") if line.startswith("\\#") else line
