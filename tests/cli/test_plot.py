@@ -67,6 +67,23 @@ def test_a_passage_finds_the_reading_of_the_text_by_its_hash(files, capsys):
     assert "This excerpt has" in capsys.readouterr().out
 
 
+def test_a_passage_is_printed_or_written_as_a_page(files, capsys, refused):
+    given = ["losses.parquet", "--text", "text.txt", "--part", "6:"]
+    assert run(["plot", *given]) == 0
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title.startswith("The most surprising excerpt has 7.")
+    assert "To be, or not to be, that is the question.↵" in lines
+    assert any(line.startswith("surprise in bits:") for line in lines)
+    assert run(["plot", *given, "--figure", "all", "--out", "pictures", "-q"]) == 0
+    assert [path.name for path in (files / "pictures").iterdir()] == ["losses-passage.html"]
+    assert 'class="surprise"' in (files / "pictures" / "losses-passage.html").read_text(encoding="utf-8")
+    said = refused("plot", *given, "--out", "f.png")
+    assert said.startswith("f.png: the figure passage is written to .html, or printed without --out")
+    assert refused("plot", "losses.parquet", "a.json").startswith("losses.parquet: losses have positions and no text")
+    assert refused("plot", *given, "a.json").startswith("--out is needed")
+    assert not list(files.glob("f*.png"))
+
+
 def test_several_records_go_to_a_folder(files, capsys):
     assert run(["plot", "a.json", "b.json", "wiring.json", "--out", "pictures"]) == 0
     assert sorted(path.name for path in (files / "pictures").iterdir()) == [
