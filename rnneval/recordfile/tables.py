@@ -108,6 +108,8 @@ def _file(path: Path, room: int) -> Any:
 
     try:
         opened = open_regular(path)
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: cannot be read: no such file") from error
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
     try:
