@@ -89,6 +89,15 @@ class Trace:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spot:
+    """Where in the model a test of behaviour was seen to fail."""
+
+    layer: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Declarations:
     """What the author means on purpose: see `rnneval.wiring.declarations`."""
 
@@ -115,6 +124,10 @@ class Facts:
     tokens: int = 2
     """How many tokens each call read."""
     oracles: dict[str, Oracle] = field(default_factory=dict)
+    spots: dict[str, Spot] = field(default_factory=dict)
+    """By oracle: where it fails, as far as it can be told."""
+    variants: "tuple[Variant, ...]" = ()
+    """What was seen otherwise than in the evaluation of a batch."""
     trace: Trace = Trace()
     declared: Declarations = Declarations()
     failure: str = ""
@@ -130,3 +143,13 @@ class Facts:
         """The name of a slot, such as `gru.h`."""
         unit = self.units[self.events[event].unit]
         return f"{unit.name}.{unit.slots[slot]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What was seen of the same model in another setting."""
+
+    when: str
+    """The setting: `with training=True`, `for a batch of one row`."""
+    runs: tuple[Facts, ...]
+    """Several where random numbers are drawn: a fault is what all of them show."""

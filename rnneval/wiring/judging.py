@@ -1,17 +1,19 @@
 """From facts to the record: classify, run the rules, give the verdict. Pure, and without TensorFlow."""
 
-from rnneval.records.wiring import WiredLayer, Wiring
+import msgspec
+
+from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.wiring.evidence import evidence
 from rnneval.wiring.facts import Facts
 from rnneval.wiring.flows import fold
-from rnneval.wiring.rules import findings
+from rnneval.wiring.rules import SEVERITIES, findings
 from rnneval.wiring.verdict import judge
 
 
 def wiring_of(facts: Facts) -> Wiring:
     """Judge what was seen."""
     seen = evidence(facts)
-    found = findings(seen)
+    found = _with_variants(facts, findings(seen))
     verdict, reason = judge(seen, found)
     return Wiring(
         verdict=verdict,
@@ -24,3 +26,25 @@ def wiring_of(facts: Facts) -> Wiring:
         calls=facts.calls,
         wired_by=facts.wired_by,
     )
+
+
+def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Add the faults that show in another setting only, each with its setting; errors stay first."""
+    known = {_key(finding) for finding in found}
+    more: list[Finding] = []
+    for variant in facts.variants:
+        first, *others = (_faults(run) for run in variant.runs)
+        everywhere = [{_key(finding) for finding in run} for run in others]
+        for finding in first:
+            if _key(finding) not in known and all(_key(finding) in run for run in everywhere):
+                more.append(msgspec.structs.replace(finding, message=f"Only {variant.when}: {finding.message}"))
+    return tuple(sorted([*more, *found], key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def _faults(facts: Facts) -> list[Finding]:
+    """The errors of a setting; noise belongs to training, and that of one row was seen in the batch."""
+    return [f for f in findings(evidence(facts)) if f.severity == "error" and f.rule != "noisy-state"]
+
+
+def _key(finding: Finding) -> tuple[str | None, ...]:
+    return finding.rule, finding.layer, finding.source_layer
