@@ -167,7 +167,7 @@ class RewiredDrive:
     contract: int = 4
     takes_training: bool = True
     order: tuple[Unit, ...] = field(default=(), init=False)
-    """The units in the order in which they run, learned at the first call."""
+    """The units, each at each of its places, in the order in which they run: learned at the first call."""
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Call the model with each unit's part of the leaves as its initial state."""
@@ -176,7 +176,7 @@ class RewiredDrive:
                 self._run(ids)  # Keras builds a subclassed model by running it once more, which is no passage
             with _one_token_is_a_row(self.model), passages(self.units, self._given(leaves)) as seen:
                 output = self._run(ids)
-        self.order = self._order(seen)
+        self.order = self._order(seen, ids.shape[1])
         return Called(output, tuple(leaf for passage in seen for leaf in passage.state_out))
 
     def _run(self, ids: Any) -> Any:
@@ -188,15 +188,19 @@ class RewiredDrive:
         rest = iter(leaves)
         return {unit: [next(rest) for _ in unit.slots] for unit in self.order}
 
-    def _order(self, seen: list[Passage]) -> tuple[Unit, ...]:
-        order = tuple(passage.unit for passage in seen)
-        twice = next((unit for index, unit in enumerate(order) if unit in order[:index]), None)
-        if twice is not None:
-            raise CheckpointError(
-                f"layer {twice.name} runs twice in one call, so it has no single state to carry: such a model cannot "
-                "be evaluated with a carried state"
-            )
-        return order
+    def _order(self, seen: list[Passage], tokens: int | None) -> tuple[Unit, ...]:
+        for name, again in ((passage.unit.name, passage) for passage in seen if passage.turn > 1):
+            if getattr(again.unit.layer, "stateful", False):
+                raise CheckpointError(
+                    f"layer {name} is stateful and runs twice in one call, so its one variable is the state of two "
+                    "places: call it with initial_state, and give call(ids, states=None, return_state=False)"
+                )
+            if tokens != again.steps:
+                raise CheckpointError(
+                    f"layer {name} runs again in one call over {again.steps} of {tokens} tokens, and the model takes "
+                    "no states: give it call(ids, states=None, return_state=False) so that its state can be carried"
+                )
+        return tuple(passage.unit.at(passage.turn) for passage in seen)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -54,7 +54,7 @@ class RecurrentLM:
     width: int
     """V, the number of logits."""
     layers: tuple[Layer, ...]
-    """The recurrent layers in the order in which they run."""
+    """The recurrent layers, each at each of its places in a call, in the order in which they run."""
     slots: tuple[Slot | None, ...]
     """Which layer and slot each leaf of the state goes into, where known."""
     batch_axes: tuple[int | None, ...]
@@ -69,6 +69,7 @@ class RecurrentLM:
     checkpoint: Checkpoint
     drive: Drive = field(repr=False)
     units: tuple[Unit, ...] = field(repr=False)
+    """The recurrent layers, each at each of its places in a call."""
     softmax: Any = field(default=None, repr=False)
     """The layer whose softmax is left out."""
     mixable: bool = field(default=True, repr=False)

@@ -14,7 +14,7 @@ from rnneval.models.drives import Called, Drive, RewiredDrive, SubclassedDrive, 
 from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
 from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
-from rnneval.models.passages import passages
+from rnneval.models.passages import by_place, passages
 from rnneval.models.recognise import Recognised, recognise
 from rnneval.models.start import Start, find_start
 from rnneval.models.windows import WindowDrive
@@ -133,7 +133,8 @@ def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> Recur
         mixable = all(axis is not None for axis in start.batch_axes) and _starts_alike(drive, ids, start)
         if isinstance(drive, RewiredDrive):
             _prove_rewiring(drive, ids, start)
-    layers = _layers(drive, units, start)
+    order = drive.order if isinstance(drive, RewiredDrive) else _order_seen(drive, units, start)
+    layers = _layers(order)
     vocabulary = origin.vocabulary
     return RecurrentLM(
         model=model,
@@ -148,7 +149,7 @@ def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> Recur
         vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
         checkpoint=_described(model, drive, layers, origin.checkpoint),
         drive=drive,
-        units=units,
+        units=tuple(dict.fromkeys([*units, *order])),
         softmax=output.softmax,
         mixable=mixable,
         window=found.window,
@@ -221,9 +222,8 @@ def _contract_said(drive: Drive) -> str:
     }[drive.contract]
 
 
-def _layers(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Layer, ...]:
-    """The layers in the order in which they run; what never ran is not part of the model that is evaluated."""
-    order = drive.order if isinstance(drive, RewiredDrive) else _order_seen(drive, units, start)
+def _layers(order: tuple[Unit, ...]) -> tuple[Layer, ...]:
+    """Describe the layers, each at each of its places, in the order in which they run; none that never runs."""
     return tuple(
         Layer(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots) for unit in order
     )
@@ -231,8 +231,8 @@ def _layers(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Layer,
 
 def _order_seen(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Unit, ...]:
     with passages(units) as seen:
-        drive(tf.ones((_PROBE[0], 1), tf.int32), start.leaves or None)
-    return tuple(dict.fromkeys(passage.unit for passage in seen))
+        drive(tf.ones(_PROBE, tf.int32), start.leaves or None)
+    return by_place(seen, _PROBE[1])
 
 
 def _described(model: Any, drive: Drive, layers: tuple[Layer, ...], given: Checkpoint | None) -> Checkpoint:

@@ -10,6 +10,7 @@ from rnneval.records.wiring import Finding
 from rnneval.wiring.correction import corrected
 from rnneval.wiring.facts import Event, Facts, Source, Spot, UnitFact
 from rnneval.wiring.flows import Kind, classify
+from rnneval.wiring.places import by_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +64,25 @@ class Evidence:
         spot = self.only_unit()
         if spot is not None:
             return f"{spot.layer} is the only recurrent layer"
-        several = len({event.unit for event in self.facts.events})
+        several = len(self._layers())
         if several:
             return f"any of {several} recurrent layers may be meant: see the other findings"
         return "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
 
+    def _layers(self) -> set[str]:
+        return {self.facts.units[event.unit].path for event in self.facts.events}
+
     def only_unit(self) -> Spot | None:
         """The place of the model's recurrent layer or cell, where it has one only."""
         events = self.facts.events
-        if not events or {event.unit for event in events} != {0}:
+        if len(self._layers()) != 1:
             return None
         return Spot(layer=self.facts.units[0].name, file=events[0].file, line=events[0].line)
 
 
 def evidence(facts: Facts) -> Evidence:
-    """Classify what was seen."""
+    """Classify what was seen, by layer and place."""
+    facts = by_place(facts)
     return Evidence(facts=facts, kinds=classify(facts))
 
 
@@ -139,6 +144,17 @@ class Group:
     def slots(self) -> str:
         """The slots that were reached, such as `lstm.h, lstm.c`."""
         return ", ".join(sorted({self.facts.slot(item.arrival.event, item.arrival.slot) for item in self.items}))
+
+    def begins(self) -> str:
+        """What begins anew, and from what, in words."""
+        part = self.slots if set(self.slots.split(", ")) != self._every_slot() else self.into.name
+        made = {self.facts.name(event) for item in self.items for event in item.arrival.outputs}
+        if not made:
+            return f"{part} begins anew"
+        return f"{part} gets what was an output of {', '.join(sorted(made))}, and not the last state"
+
+    def _every_slot(self) -> set[str]:
+        return {f"{self.into.name}.{slot}" for slot in self.into.slots}
 
     @property
     def calls(self) -> str:
@@ -205,7 +221,7 @@ def finding(
 def _help(rule: ModuleType, group: Group | None) -> str:
     line = None
     if group is not None and getattr(rule, "CORRECTS", False):
-        line = corrected(group.event.code, group.into.path, group.into.slots)
+        line = corrected(group.event.code, group.into.path, group.into.slots, group.into.place)
     general = _paragraph(rule, "What to write instead")
     return f"write `{line}`, and return that state too: {general[0].lower()}{general[1:]}" if line else general
 

@@ -22,6 +22,17 @@ class UnitFact:
     stateful: bool = False
     twin: int | None = None
     """The other direction of the same Bidirectional."""
+    layer: str = ""
+    """The layer's own name, where `name` is that of one of its places, such as `gru#2`."""
+    place: int = 1
+    """Which of its places in a call this is: see `rnneval.wiring.places`."""
+    reused: bool = False
+    """Whether the layer reads, in one call, what it gave itself in that call."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it may be called in a declaration."""
+        return frozenset({self.name, self.path, self.layer or self.name})
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -72,6 +83,8 @@ class Arrival:
     """Whether it was drawn at random, with no state in it."""
     born: int | None = None
     """The call in which a tensor that comes from no state was made; None for a variable."""
+    outputs: frozenset[int] = frozenset()
+    """The events of whose outputs it was made, where it comes from no state."""
     unknown: str = ""
     """Why its sources could not be seen; empty where they were."""
 

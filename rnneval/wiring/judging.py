@@ -4,7 +4,7 @@ import msgspec
 
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.wiring.evidence import evidence
-from rnneval.wiring.facts import Facts
+from rnneval.wiring.facts import Facts, Variant
 from rnneval.wiring.flows import fold
 from rnneval.wiring.rules import SEVERITIES, findings
 from rnneval.wiring.verdict import judge
@@ -13,7 +13,7 @@ from rnneval.wiring.verdict import judge
 def wiring_of(facts: Facts) -> Wiring:
     """Judge what was seen."""
     seen = evidence(facts)
-    found = _with_variants(facts, findings(seen))
+    facts, found = seen.facts, _with_variants(seen.facts, findings(seen))
     verdict, reason = judge(seen, found)
     return Wiring(
         verdict=verdict,
@@ -31,14 +31,20 @@ def wiring_of(facts: Facts) -> Wiring:
 def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Add the faults that show in another setting only, each with its setting; errors stay first."""
     known = {_key(finding) for finding in found}
-    more: list[Finding] = []
-    for variant in facts.variants:
-        first, *others = (_faults(run) for run in variant.runs)
-        everywhere = [{_key(finding) for finding in run} for run in others]
-        for finding in first:
-            if _key(finding) not in known and all(_key(finding) in run for run in everywhere):
-                more.append(msgspec.structs.replace(finding, message=f"Only {variant.when}: {finding.message}"))
+    more = [
+        msgspec.structs.replace(finding, message=f"Only {variant.when}: {finding.message}")
+        for variant in facts.variants
+        for finding in _everywhere(variant)
+        if _key(finding) not in known
+    ]
     return tuple(sorted([*more, *found], key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def _everywhere(variant: Variant) -> list[Finding]:
+    """The faults that every run of a setting shows."""
+    first, *others = (_faults(run) for run in variant.runs)
+    keys = [{_key(finding) for finding in run} for run in others]
+    return [finding for finding in first if all(_key(finding) in run for run in keys)]
 
 
 def _faults(facts: Facts) -> list[Finding]:

@@ -207,7 +207,7 @@ class StateWatch:
         """One a slot, from the samples of positions that were read: the last token of a document is not."""
         units = [slot.units for slot in self.slots.values()]
         found = [Covariance(n, _gram) for n in units]
-        if self._samples is None:
+        if self._samples is None or not found:
             return found
         for positions, vectors in self._samples.chunks(self._tokens):
             read = vectors[~np.isin(positions, self._stops - 1)]

@@ -73,7 +73,7 @@ def provenance(
         gives_states=any(item.leaves for item in recording.items if isinstance(item, Returned)),
         wired_by="rnneval" if ready.call.contract_4 else "author",
         calls=recording.calls,
-        tokens=TOKENS,
+        tokens=ready.call.time or TOKENS,
         declared=declared,
         failure=recording.failure,
         provenance="tape" if listen else "values and intervention",
@@ -168,7 +168,7 @@ def _oracles(ready: Ready, facts: Facts, seed: int) -> dict[str, Oracle]:
 def _without_a_door(ready: Ready, facts: Facts, subject: Subject, found: dict[str, Oracle]) -> dict[str, Oracle]:
     """A stateless graph: what is carried is carried by rnneval, so that is what chunk and used are asked of."""
     stateless = facts.declared.stateless
-    if facts.units and all({unit.name, unit.path} & stateless for unit in facts.units):
+    if facts.units and all(unit.names & stateless for unit in facts.units):
         return {name: oracle for name, oracle in found.items() if name not in ("chunk", "used")}
     from rnneval.models.wrap import wrap
 

@@ -102,7 +102,7 @@ def _leftover(ready: Ready, seed: int) -> Spot | None:
         ready.leave_behind(before, training=training)
         return _taped(lambda: ready.read(pieces))
 
-    pairs = ((pieces, others), ([], pieces))
+    pairs: list[tuple[Any, Any]] = [(pieces, others), ([], pieces)]
     spot = next(filter(None, (_first_difference(ready, second(a), second(b)) for a, b in pairs)), None)
     if spot is None and ready.trains:
         spot = _first_difference(ready, second([]), second(pieces, training=True))

@@ -105,7 +105,9 @@ def _arrival(passage: Passage, slot: int, walk: Walk, recording: Recording, call
     sources = frozenset(source for source in every if not source.incoming)
     if not sources or _is_constant(tensor, trail):
         initial = min((calls[source.event] for source in every), default=None) if not sources else None
-        return Arrival(event=passage.event, slot=slot, random=trail.random, born=_born(trail, passage, initial))
+        made = frozenset(origin for origin in trail.origins if isinstance(origin, int)) if not sources else frozenset()
+        born = _born(trail, passage, initial)
+        return Arrival(event=passage.event, slot=slot, random=trail.random, born=born, outputs=made)
     planes = [emissions.emitted(plane) for plane in trail.planes]
     labelled = np.any([plane >= 0 for plane in planes], axis=0) if planes else None
     return Arrival(
