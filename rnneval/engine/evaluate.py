@@ -74,7 +74,8 @@ def evaluate(
         reader: Who reads the text in the place of this process: see `rnneval.sweeps.spread.workers_reading`.
 
     Returns:
-        The run record; `valid` is False where the wiring leaks the future or the batch, or a loss is not finite.
+        The run record; `valid` is False where the wiring leaks the future or the batch, where the model draws
+        random numbers with training=False, or where a loss is not finite.
 
     Raises:
         UsageError: an option's value is not known.

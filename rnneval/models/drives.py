@@ -166,6 +166,8 @@ class RewiredDrive:
     units: tuple[Unit, ...]
     contract: int = 4
     takes_training: bool = True
+    training: bool | None = False
+    """None leaves each layer of a graph as its author called it."""
     order: tuple[Unit, ...] = field(default=(), init=False)
     """The units, each at each of its places, in the order in which they run: learned at the first call."""
 
@@ -180,7 +182,7 @@ class RewiredDrive:
         return Called(output, tuple(leaf for passage in seen for leaf in passage.state_out))
 
     def _run(self, ids: Any) -> Any:
-        return self.model(ids, training=False) if self.takes_training else self.model(ids)
+        return self.model(ids, training=self.training) if self.takes_training else self.model(ids)
 
     def _given(self, leaves: Sequence[Any] | None) -> dict[Unit, list[Any]]:
         if leaves is None:
@@ -213,6 +215,8 @@ class FunctionalStatesDrive:
 
     model: Any
     contract: int = 2
+    training: bool | None = False
+    """None leaves each layer of a graph as its author called it."""
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Call the model; its own start is zeros, since a state input has no default."""
@@ -222,7 +226,9 @@ class FunctionalStatesDrive:
         if leaves is None:
             leaves = [tf.zeros([tf.shape(ids)[0], *inp.shape[1:]], inp.dtype) for inp in states]
         given = [*leaves[:place], ids, *leaves[place:]]
-        outputs = keras.tree.flatten(self.model(keras.tree.pack_sequence_as(self.model.input, given), training=False))
+        outputs = keras.tree.flatten(
+            self.model(keras.tree.pack_sequence_as(self.model.input, given), training=self.training)
+        )
         output = outputs.pop(_place_of(self.model.outputs, lambda out: len(out.shape) == 3))
         return Called(output, tuple(outputs))
 

@@ -74,6 +74,8 @@ class RecurrentLM:
     """The layer whose softmax is left out."""
     mixable: bool = field(default=True, repr=False)
     """Whether leaves can stand for `states=None`, so that rows of one batch may start at different times."""
+    repeatable: bool = field(default=True, repr=False)
+    """Whether the same ids give the same logits; a run of a model that draws random numbers is not valid."""
     window: int | None = None
     """N of a window model, which predicts from the last N tokens; None where a state is carried."""
     _starts: dict[int, Start] = field(default_factory=dict, init=False, repr=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError, RnnevalError
-from rnneval.models.drives import Called, Drive, RewiredDrive, SubclassedDrive, numbers_of
+from rnneval.models.drives import Called, Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, numbers_of
 from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
 from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
@@ -128,10 +128,11 @@ def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> Recur
     drive, units = found.drive, found.units
     ids = _probe_ids(model, width)
     output = _output_of(model, drive, ids)
+    repeatable = _repeats(drive, ids)
     with linear(output.softmax):
         start = find_start(drive, units, _PROBE[0])
         mixable = all(axis is not None for axis in start.batch_axes) and _starts_alike(drive, ids, start)
-        if isinstance(drive, RewiredDrive):
+        if isinstance(drive, RewiredDrive) and _repeats_as_driven(drive, ids):
             _prove_rewiring(drive, ids, start)
     order = drive.order if isinstance(drive, RewiredDrive) else _order_seen(drive, units, start)
     layers = _layers(order)
@@ -145,13 +146,14 @@ def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> Recur
         batch_axes=start.batch_axes,
         input_kind=found.inputs.kind,
         output_kind=output.kind,
-        assumptions=(*origin.notes, *_assumptions(found, output, mixable=mixable)),
+        assumptions=(*origin.notes, *_assumptions(found, output, mixable=mixable), *_noise(repeatable=repeatable)),
         vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
         checkpoint=_described(model, drive, layers, origin.checkpoint),
         drive=drive,
         units=tuple(dict.fromkeys([*units, *order])),
         softmax=output.softmax,
         mixable=mixable,
+        repeatable=repeatable,
         window=found.window,
     )
 
@@ -184,6 +186,25 @@ def _output_of(model: Any, drive: Drive, ids: Any) -> _Output:
 
 def _starts_alike(drive: Drive, ids: Any, start: Start) -> bool:
     return bool(start.leaves) and _difference(drive(ids, None).output, drive(ids, start.leaves).output) <= _TOLERANCE
+
+
+def _repeats(drive: Drive, ids: Any) -> bool:
+    """Whether the same ids give the same output, each layer of a graph called as its author wrote it."""
+    graph = isinstance(drive, (RewiredDrive, FunctionalStatesDrive))
+    return _repeats_as_driven(replace(drive, training=None) if graph else drive, ids)
+
+
+def _repeats_as_driven(drive: Drive, ids: Any) -> bool:
+    return _difference(drive(ids, None).output, drive(ids, None).output) <= _TOLERANCE
+
+
+def _noise(*, repeatable: bool) -> tuple[str, ...]:
+    always = (
+        "the same ids give different outputs, with training=False too (dropout that is always on, or a state that is "
+        "left over): no run can be repeated, so none is valid; a graph's dropout is left out, as Keras' predict leaves "
+        "it out: see rnneval check"
+    )
+    return () if repeatable else (always,)
 
 
 def _prove_rewiring(drive: RewiredDrive, ids: Any, start: Start) -> None:

@@ -304,7 +304,10 @@ def _why_not_valid(run: Run) -> str:
 
 
 def _message(run: Run) -> str:
-    return next((warning.message for warning in run.warnings if warning.code in {"leak", "not-finite"}), "not valid")
+    return next(
+        (warning.message for warning in run.warnings if warning.code in {"leak", "not-finite", "not-repeatable"}),
+        "not valid",
+    )
 
 
 def _of_error(error: BaseException) -> Answer:
