@@ -112,9 +112,7 @@ def run_record(
 
 
 def _repeat_warnings(lm: RecurrentLM) -> list[Warning]:
-    message = (
-        "the same ids give different logits with training=False, so the same text gives other losses in another run"
-    )
+    message = "the same ids give different logits with training=False: another run of the same text gives other losses"
     return [] if lm.repeatable else [Warning(code="not-repeatable", message=message)]
 
 

@@ -190,8 +190,9 @@ def _starts_alike(drive: Drive, ids: Any, start: Start) -> bool:
 
 def _repeats(drive: Drive, ids: Any) -> bool:
     """Whether the same ids give the same output, each layer of a graph called as its author wrote it."""
-    graph = isinstance(drive, (RewiredDrive, FunctionalStatesDrive))
-    return _repeats_as_driven(replace(drive, training=None) if graph else drive, ids)
+    if isinstance(drive, (RewiredDrive, FunctionalStatesDrive)):
+        drive = replace(drive, training=None)
+    return _repeats_as_driven(drive, ids)
 
 
 def _repeats_as_driven(drive: Drive, ids: Any) -> bool:

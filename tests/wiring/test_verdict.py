@@ -35,7 +35,10 @@ def test_an_error_fails_even_where_something_else_could_not_be_seen():
         (replace(stack(), units=(), events=(), arrivals=()), "no recurrent layer or cell ran"),
         (arriving(stack(), 1, unknown="went through While"), "went through While"),
         (oracle(stack(), "chunk", "inconclusive"), "oracle chunk"),
-        (oracle(stack(), "repeat", "fail"), "different logits for the same calls"),
+        (
+            arriving(oracle(stack(), "repeat", "fail"), 0, from_call=0, random=True),
+            "different logits for the same calls",
+        ),
         (Facts(failure="the model raises in call 2: ValueError"), "the model raises in call 2"),
     ],
 )

@@ -43,6 +43,8 @@ class Subject:
     """Pieces of one document, pieces of the next → the logits of the next; None where no document can be begun."""
     run_training: Callable[..., Logits] | None = None
     """`run` with training=True; None where the model cannot be called so."""
+    why_not_training: str = ""
+    """What the model raises with training=True."""
 
 
 def run_oracles(subject: Subject) -> dict[str, Oracle]:
@@ -211,7 +213,8 @@ def _training(subject: Subject, ids: NDArray[np.int32], evaluated: Logits) -> di
     """Looking ahead with training=True, where neither noise nor means over the batch look the same."""
     run = subject.run_training
     if run is None:
-        return {}
+        why = subject.why_not_training
+        return {"training": _cannot(subject, f"the model raises with training=True: {why}")} if why else {}
     apart = replace(subject, run=partial(run, seeds=True))
 
     def test() -> Oracle:

@@ -114,6 +114,7 @@ class Ready:
         return Subject(
             run=self.run,
             run_after=self.run_after if self.begins_anew else None,
+            why_not_training=self.why_not_training,
             run_training=self.in_training.run if self.trains else None,
             batch=self.batch,
             single=self.takes_one_row,

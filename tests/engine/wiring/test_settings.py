@@ -32,6 +32,7 @@ def error_of(build, rule):
     return finding, line
 
 
+@pytest.mark.filterwarnings("ignore:.build.. was called on layer")  # a layer that training alone uses is built late
 @pytest.mark.parametrize(
     ("build", "rule", "layer", "code"),
     [
@@ -121,7 +122,7 @@ KEPT = None
 
 def test_what_functions_and_classes_keep_is_put_back():
     class Model:
-        shared = {"a": 1}
+        shared = {"a": 1}  # noqa: RUF012 - the place of the state
         last = None
 
         def __call__(self, given=[]):  # noqa: B006 - the place of the state
@@ -139,6 +140,20 @@ def test_what_functions_and_classes_keep_is_put_back():
     snapshot.restore()
     assert (KEPT, Model.last, Model.shared, counted) == (None, None, {"a": 1}, {"calls": 0})
     assert model() == [1]
+
+
+def test_a_training_loop_that_cannot_be_followed_is_said_and_no_alarm():
+    class Needs(right_training.TwoGRU):
+        def call(self, inputs, states=None, return_state=False, training=False):
+            if training:
+                raise ValueError("labels are needed")
+            x, state = self.gru1(self.embedding(inputs), initial_state=states)
+            return (self.dense(x), state) if return_state else self.dense(x)
+
+    wiring = check(Needs())
+    assert wiring.verdict == "pass"
+    assert wiring.oracles["training"].verdict == "inconclusive"
+    assert "labels are needed" in wiring.oracles["training"].detail
 
 
 def test_open_says_that_dropout_is_always_on_and_no_run_is_valid(tmp_path):
