@@ -22,6 +22,7 @@ from tests.wiring.corpus import (
 )
 
 layers = keras.layers
+pytestmark = pytest.mark.filterwarnings("ignore:.*was called on layer")  # one of training is built late
 
 
 def error_of(build, rule):
@@ -32,7 +33,6 @@ def error_of(build, rule):
     return finding, line
 
 
-@pytest.mark.filterwarnings("ignore:.build.. was called on layer")  # a layer that training alone uses is built late
 @pytest.mark.parametrize(
     ("build", "rule", "layer", "code"),
     [
