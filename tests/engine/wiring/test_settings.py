@@ -2,6 +2,7 @@
 
 import inspect
 import linecache
+import re
 
 import keras
 import pytest
@@ -52,7 +53,8 @@ def error_of(build, rule):
 )
 def test_a_fault_is_named_with_layer_and_line(build, rule, layer, code):
     finding, line = error_of(build, rule)
-    assert finding.layer == layer
+    automatic = re.compile(r"_\d+$")  # a layer that only a closure holds has Keras' own name
+    assert (finding.layer and automatic.sub("", finding.layer)) == layer
     assert code in line
 
 
