@@ -11,6 +11,7 @@ import rnneval
 from rnneval.engine.wiring import check
 from rnneval.engine.wiring.calling import reset_of
 from rnneval.engine.wiring.snapshot import Snapshot
+from rnneval.text import Vocabulary
 from tests.wiring.corpus import (
     right_caches,
     right_elsewhere,
@@ -158,7 +159,7 @@ def test_a_training_loop_that_cannot_be_followed_is_said_and_no_alarm():
     assert "labels are needed" in wiring.oracles["training"].detail
 
 
-def test_open_says_that_dropout_is_always_on_and_no_run_is_valid(tmp_path):
+def test_open_says_that_dropout_is_always_on():
     lm = rnneval.wrap(wrong_noise.graph_with_dropout_on_the_embedding())
     assert not lm.repeatable
     assert "no run can be repeated" in lm.assumptions[-1]
@@ -168,3 +169,17 @@ def test_open_says_that_dropout_is_always_on_and_no_run_is_valid(tmp_path):
     ]))  # fmt: skip
     assert right.repeatable
     assert not any("repeated" in said for said in right.assumptions)
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+@pytest.mark.parametrize(
+    "build", [wrong_noise.graph_with_dropout_on_the_embedding, wrong_noise.dropout_of_tensorflow_on_the_outputs]
+)
+def test_a_run_of_a_model_that_draws_is_not_valid(tmp_path, build, looked_at):
+    text = tmp_path / "text.txt"
+    text.write_text("abcdefghij" * 6, encoding="utf-8")
+    lm = rnneval.wrap(build(), vocabulary=Vocabulary.from_tokens(list("abcdefghijk")))
+    run = rnneval.evaluate(lm, text, check=looked_at, states=False)
+    assert not run.valid
+    assert "not-repeatable" in {warning.code for warning in run.warnings}
+    assert (run.wiring is not None) == looked_at
