@@ -28,7 +28,8 @@ def test_the_answers_stack_exits_with_0_and_json_is_the_record(capsys):
     record = json.loads(capsys.readouterr().out)
     assert (record["schema"], record["verdict"], record["wired_by"]) == ("rnneval.wiring/1", "pass", "author")
     assert {"layer": "gru1", "slot": "h"} in [flow["from"] for flow in record["flow"]]
-    assert set(record["oracles"]) == {"chunk", "causal", "batch", "used", "repeat"}
+    oracles = {"chunk", "causal", "batch", "used", "repeat", "alone", "fresh", "training"}
+    assert {name: found["verdict"] for name, found in record["oracles"].items()} == dict.fromkeys(oracles, "pass")
 
 
 def test_a_class_is_a_builder_and_gets_its_arguments(capsys):
