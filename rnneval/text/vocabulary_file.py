@@ -123,13 +123,13 @@ def _require_held(raw: bytes, name: str) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read(file)
     declared = math.prod(shape) * kind.itemsize
-    _require_few("tokens", math.prod(shape), MOST_TOKENS, name)
     if not kind.hasobject and declared > len(raw):
         raise VocabularyError(
             f"{name}: refused by rule vocabulary-array: declares {declared:,} bytes and holds {len(raw):,}: "
             "save it again",
             rule="vocabulary-array",
         )
+    _require_few("tokens", math.prod(shape), MOST_TOKENS, name)
 
 
 def _require_few(what: str, seen: int, allowed: int, name: str) -> None:

@@ -127,7 +127,7 @@ def test_weights_are_no_booleans_and_no_enumerations(tmp_path, kind):
 def test_a_weight_map_is_a_regular_file_of_some_size(shelf, tmp_path):
     deep = tmp_path / "deep.json"
     deep.write_text("[" * 100_000)
-    for given, said in (("/dev/zero", "a regular file of up to"), (deep, "cannot be read")):
+    for given, said in (("/dev/zero", "cannot be read: it is a device"), (deep, "cannot be read")):
         with pytest.raises(UsageError, match=f"--weight-map {given}: {said}"):
             rnneval.open(
                 shelf / "my.weights.h5", builder=f"{shelf / 'model.py'}:MyModel", vocabulary=shelf / "vocab.json",

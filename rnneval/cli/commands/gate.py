@@ -11,7 +11,7 @@ import click
 from rnneval.cli.options import require_places
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile.paths import named
+from rnneval.recordfile.paths import named, require_apart
 
 if TYPE_CHECKING:
     from rnneval.gates import Named
@@ -108,11 +108,12 @@ def command(
     from rnneval.gates.verdicts import judge
 
     outputs = [*named("--out", out), *named(_SUMMARY, (os.environ.get(_SUMMARY) or None) if form == "github" else None)]
-    kept = named("--baseline", baseline)  # --update replaces them on purpose
-    inputs = named("RECORD", records)
-    require_places([*kept, *outputs] if update else outputs, inputs if update else [*inputs, *kept])
-    if update:
+    inputs, kept = named("RECORD", records), named("--baseline", baseline)
+    if update:  # replaces the baselines on purpose, and makes the folders that are missing
+        require_places([*outputs, *(each for each in kept if Path(each.path).absolute().parent.exists())], inputs)
+        require_apart([*kept, *outputs], inputs)
         return _update(records, baseline, allow, require, form=form, out=out, quiet=quiet)
+    require_places(outputs, [*inputs, *kept])
     verdict = judge(_read(records), _read_baselines(records, baseline), allow=_allowed(allow), require=require)
     _deliver(verdict, form=form, out=out, quiet=quiet, strict=strict)
     return exit_code(verdict, strict=strict)
