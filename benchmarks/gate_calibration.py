@@ -24,8 +24,8 @@ import gate_models
 import gate_series as series
 import numpy as np
 from gate_series import BLOCK, Floats, Sample
+from scipy.special import stdtrit
 
-from rnneval.gates import student
 from rnneval.gates.clusters import Clusters, TooLittleTextError, batches, clusters_of
 from rnneval.gates.jackknife import Estimate, jackknife, ratio
 from rnneval.gates.noninferiority import LEVEL, Tested
@@ -59,7 +59,7 @@ def missed(found: list[Estimate], truth: float) -> dict[str, float]:
 def missed_by_tokens(sample: Sample) -> dict[str, float]:
     """The same for a t-test on single tokens."""
     t = (sample.token_mean - sample.truth) / sample.token_se
-    one, two = (student.quantile(p, sample.tokens - 1) for p in (0.95, 0.975))
+    one, two = (stdtrit(sample.tokens - 1, p) for p in (0.95, 0.975))
     return _rates(t > one, t < -one, np.abs(t) > two)
 
 
@@ -88,7 +88,7 @@ def verdicts(sample: Sample) -> dict:
     rates = {str(distance): _verdict_rates(found, distance * ALLOWED - sample.truth) for distance in DISTANCES}
     spread = float(np.std([each.value for each in found]))
     df = found[0].df
-    reach = (student.quantile(0.95, df) + student.quantile(0.80, df)) * spread
+    reach = (stdtrit(df, 0.95) + stdtrit(df, 0.80)) * spread
     worse, better = (_verdict_rates(found, ALLOWED + away - sample.truth) for away in (reach, -reach))
     return {
         "se_over_allowed": round(spread / ALLOWED, 2),

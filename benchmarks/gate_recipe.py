@@ -20,8 +20,8 @@ from pathlib import Path
 import gate_models
 import numpy as np
 from gate_series import BLOCK, Floats
+from scipy.special import stdtrit
 
-from rnneval.gates import student
 from rnneval.gates.allowance import allowances
 from rnneval.gates.clusters import batches
 from rnneval.gates.noninferiority import Tested, assess
@@ -58,8 +58,8 @@ def tested(baseline: Sequence[Floats], candidate: Sequence[Floats]) -> Tested:
 def misses(found: Sequence[Tested], truth: float = 0.0) -> dict[str, float]:
     """Share in % of two-sided 95 % intervals that leave out the truth: the text's error alone, and both."""
     away = np.array([abs(each.value - truth) for each in found])
-    text = np.array([student.quantile(0.975, 7.0) * each.se_text for each in found])
-    both = np.array([student.quantile(0.975, each.df) * each.se for each in found])
+    text = np.array([stdtrit(7.0, 0.975) * each.se_text for each in found])
+    both = np.array([stdtrit(each.df, 0.975) * each.se for each in found])
     return {
         "text_only": round(100 * float(np.mean(away > text)), 1),
         "two_levels": round(100 * float(np.mean(away > both)), 1),

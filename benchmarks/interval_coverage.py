@@ -18,8 +18,8 @@ import numpy as np
 from gate_calibration import estimates
 from gate_series import Sample
 
-from rnneval.gates.intervals import two_sided
-from rnneval.gates.scales import measures
+from rnneval.gates.intervals import bounds_of
+from rnneval.metrics import by_name
 
 LONG = 391  # blocks of 256: 100,000 tokens
 SHORT = 39
@@ -28,7 +28,7 @@ SHORT = 39
 def misses(sample: Sample) -> dict[str, float]:
     """How often the interval of the cross-entropy leaves out the true mean, in per cent."""
     found, _ = estimates(sample)
-    bounds = [two_sided(measures()["cross_entropy"], each) for each in found]
+    bounds = [bounds_of(by_name()["cross_entropy"], each) for each in found]
     out = [bound is None or not bound.low <= sample.truth <= bound.high for bound in bounds]
     return {"missed": round(100 * float(np.mean(out)), 2), "trials": len(out)}
 

@@ -35,7 +35,9 @@ def judge(case: Case, seed: int) -> dict[str, Any]:
     """What the check says of one model."""
     began = time.perf_counter()
     wiring = check(case.build(), declare=case.declare, seed=seed)
-    errors = [finding.rule for finding in wiring.findings if finding.severity == "error"]
+    faults = [finding for finding in wiring.findings if finding.severity == "error"]
+    errors = [finding.rule for finding in faults]
+    named = next((finding for finding in faults if finding.rule == case.rule), None)
     return {
         "name": case.name,
         "seed": seed,
@@ -46,6 +48,9 @@ def judge(case: Case, seed: int) -> dict[str, Any]:
         "verdict": wiring.verdict,
         "reason": wiring.reason,
         "rules": list(dict.fromkeys(errors)),
+        "layer": named and named.layer,
+        "line": named and named.line,
+        "message": named and named.message,
         "oracles": [name for name, oracle in wiring.oracles.items() if oracle.verdict == "fail"],
         "seconds": round(time.perf_counter() - began, 2),
     }
@@ -94,6 +99,10 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "wrong_runs": len(wrong),
         "missed": sorted({r["name"] for r in wrong if r["verdict"] != "fail"}),
         "named_by_another_rule": sorted({r["name"] for r in wrong if r["rule"] not in r["rules"]}),
+        "no_layer": sorted({r["name"] for r in wrong if r["rule"] in r["rules"] and not r["layer"]}),
+        "no_layer_nor_line": {
+            r["name"]: r["message"] for r in wrong if r["rule"] in r["rules"] and not r["layer"] and not r["line"]
+        },
         "named_share": round(sum(r["rule"] in r["rules"] for r in wrong) / max(len(wrong), 1), 4),
         "seconds_median": sorted(r["seconds"] for r in rows)[len(rows) // 2] if rows else 0,
     }

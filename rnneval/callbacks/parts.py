@@ -7,7 +7,7 @@ finite number is left out; that it was not finite is itself a statistic.
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.recordfile import table_written
+from rnneval.recordfile.paths import Named, named, require_apart
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")
@@ -26,7 +27,12 @@ class Parts:
     """Writes a history part by part."""
 
     def __init__(
-        self, folder: str | os.PathLike[str], index: str, described: Mapping[str, str], existing: str = "refuse"
+        self,
+        folder: str | os.PathLike[str],
+        index: str,
+        described: Mapping[str, str],
+        existing: str = "refuse",
+        inputs: Sequence[Named] = (),
     ) -> None:
         """Make the folder.
 
@@ -35,13 +41,16 @@ class Parts:
             index: Name of the first column: `step` or `epoch`.
             described: What stands in every part's own metadata.
             existing: What becomes of a history that is there: `refuse`, `replace` or `append`.
+            inputs: Files that are read while the history is written.
 
         Raises:
             RecordError: the folder cannot be made, or holds a history already.
+            UsageError: a part to be replaced is an input.
         """
         if existing not in EXISTING:
             raise UsageError(f"existing={existing!r} is not known: give {', '.join(EXISTING)}")
         self.folder = Path(folder)
+        require_apart(named("path", folder, self.folder.glob("part-*.parquet")), inputs)
         self._next = _make(self.folder, existing)
         fields: list[Any] = [(index, pa.int64()), ("layer", _WORD), ("variable", _WORD), ("statistic", _WORD)]
         self._schema = pa.schema([*fields, ("value", pa.float64())])
@@ -59,7 +68,10 @@ class Parts:
             return
         words = [_words([entry[k] for entry in columns], column) for k in range(3)]
         table = pa.table([pa.array(index[row]), *words, pa.array(values[row, column])], schema=self._schema)
-        with table_written(self.folder / f"part-{self._next:06}.parquet", self._schema) as writer:
+        place = self.folder / f"part-{self._next:06}.parquet"
+        if place.exists():
+            raise RecordError(f"{place}: is of another history: give each callback and each run its own folder")
+        with table_written(place, self._schema) as writer:
             writer.write_table(table)
         self._next += 1
 

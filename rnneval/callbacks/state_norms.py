@@ -16,6 +16,7 @@ from rnneval.errors import TextError, VocabularyError
 from rnneval.models import wrap
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.lookups import is_lookup, vocabulary_inside, vocabulary_of
+from rnneval.recordfile.paths import named
 from rnneval.records.run import Run
 from rnneval.text import Paths, Vocabulary
 
@@ -71,7 +72,10 @@ class StateNorms(keras.callbacks.Callback):
         self._vocabulary = self._given
         _require_paths(text)
         self._text, self._reading, self._in_logs = text, reading, logs
-        self._parts = Parts(path, "epoch", {"rnneval.schema": SCHEMA, "rnneval.version": __version__}, existing)
+        given = vocabulary if isinstance(vocabulary, str | os.PathLike) else None
+        inputs = [*named("text", text), *named("vocabulary", given)]
+        described = {"rnneval.schema": SCHEMA, "rnneval.version": __version__}
+        self._parts = Parts(path, "epoch", described, existing, inputs)
         self._due: int | None = None
         self.runs: list[Run] = []
         """The run record of every epoch."""

@@ -38,12 +38,16 @@ class Commands(click.Group):
 
 @click.command(
     cls=Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: rnneval evaluate model.keras held_out.txt --part 90%:",
 )
 @click.version_option(rnneval.__version__, prog_name="rnneval")
-def rnneval_command() -> None:
+@click.pass_context
+def rnneval_command(ctx: click.Context) -> None:
     """Evaluate recurrent language models: wiring, held-out perplexity, and whether a change helped."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def run(arguments: list[str]) -> int:
@@ -64,9 +68,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(error: Exception) -> int:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.format_message())
-        return 0
     if os.environ.get("RNNEVAL_DEBUG"):
         traceback.print_exception(error)
     say(f"rnneval: error: {_message(error)}")

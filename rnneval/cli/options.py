@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rnneval.errors import RecordError, UsageError
+from rnneval.recordfile.paths import Named, named, named_checkpoint, require_apart
 
 if TYPE_CHECKING:
     from rnneval.models import RecurrentLM
@@ -33,6 +34,22 @@ class CheckpointOptions:
         from rnneval.files import look
 
         look(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
+
+    def inputs(self, checkpoint: str | None) -> list[Named]:
+        """Return every file that opening the checkpoint reads, a vocabulary beside it included."""
+        code = (self.builder or "").rpartition(":")[0]
+        found = [
+            *named("--builder", code if code.endswith(".py") else None),
+            *named("--vocab", self.vocab),
+            *named("--vocab-from", self.vocab_from),
+            *named("--weight-map", self.weight_map),
+        ]
+        if checkpoint is not None:
+            from rnneval.text import siblings
+
+            found += named_checkpoint("CHECKPOINT", checkpoint)
+            found += [] if self.vocab or self.vocab_from else named("the vocabulary", siblings(checkpoint))
+        return found
 
     def open(self, checkpoint: str) -> "RecurrentLM":
         """Open it for evaluation; see `rnneval.open`."""
@@ -96,6 +113,7 @@ class MeasureOptions:
     tolerance: float
     seed: int
     fit_on: tuple[str, ...]
+    fit_part: str | None
     no_states: bool
     no_check: bool
     declare: tuple[str, ...]
@@ -111,6 +129,7 @@ class MeasureOptions:
             "tolerance": self.tolerance,
             "seed": self.seed,
             "fit_on": self.fit_on or None,
+            "fit_part": self.fit_part,
             "states": not self.no_states,
             "check": not self.no_check,
             "declare": self.declare,
@@ -230,6 +249,9 @@ _MEASURE = (
     ),
     click.option("--seed", default=0, show_default=True, help="Which row is audited."),
     click.option("--fit-on", multiple=True, metavar="TEXT", help="Training text, on which baselines are fitted."),
+    click.option(
+        "--fit-part", metavar="SLICE", help="Part of the --fit-on text, as in --part; not what is scored: :90%"
+    ),
     click.option("--no-states", is_flag=True, help="Do not sum up the states of the layers."),
     *WIRING_FIRST,
 )
@@ -289,19 +311,21 @@ def output_options(*formats: str) -> Callable[[F], F]:
     return add
 
 
-def require_place(*paths: str | None) -> None:
-    """Refuse a file to write that cannot be, before the work and not after it.
+def require_places(outputs: Sequence[Named], inputs: Sequence[Named]) -> None:
+    """Refuse a file to write that cannot be written, or that a command also reads, before the work and not after it.
 
     Raises:
-        RecordError: it is a folder, its folder is not there, or it may not be written.
+        RecordError: it is a folder, its folder does not exist, or it may not be written.
+        UsageError: it is the same file as an input or as another output.
     """
-    for path in filter(None, paths):
+    for path in (output.path for output in outputs):
         if Path(path).is_dir():
             raise RecordError(f"{path}: cannot be written: it is a folder: name a file in it")
         if not Path(path).absolute().parent.is_dir():
             raise RecordError(f"{path}: cannot be written: its folder is not there: make it first")
         if not os.access(path if os.path.lexists(path) else Path(path).absolute().parent, os.W_OK):
             raise RecordError(f"{path}: cannot be written: Permission denied")
+    require_apart(outputs, inputs)
 
 
 def require(condition: object, message: str) -> None:

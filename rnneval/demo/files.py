@@ -88,15 +88,18 @@ def prepare(folder: Path, text: str) -> Files:
     """Make the folder, and write what is there before a model is: text, vocabulary and code.
 
     Raises:
-        UsageError: the folder or a file in it cannot be written.
+        UsageError: the folder or a file in it cannot be written, or holds files that are not of a demo.
     """
     files = Files(folder=folder)
     source = Path(__file__).with_name("models.py").read_text(encoding="utf-8")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        ours = files.source.is_file() and files.source.read_bytes() == source.encode()
+        if not ours and any(folder.iterdir()):
+            raise UsageError(f"{folder}: holds other files, which a demo could replace: give another --out FOLDER")
+        files.source.write_text(source, encoding="utf-8", newline="")  # first: it says that the folder is ours
         files.text.write_text(text, encoding="utf-8", newline="")
         files.vocabulary.write_text(json.dumps(sorted(set(text))), encoding="utf-8")
-        files.source.write_text(source, encoding="utf-8", newline="")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be made: {error.strerror or error}: give another --out FOLDER") from error
     return files

@@ -33,6 +33,8 @@ class Course:
     agreed: int = 0
     """Boundaries in a row that agreed."""
     growing: int = 0
+    met: int | None = None
+    """Tokens read by the first boundary since which the states alone have agreed; None while they differ."""
 
     @property
     def settled(self) -> bool:
@@ -44,9 +46,13 @@ class Course:
         """Whether the difference only grows: the row runs to its end, and is not compared any more."""
         return self.growing >= _GROWING
 
-    def look(self, state: Vectors, kept: Vectors, predicted: Predicted, before: Predicted) -> None:
-        """Compare states `(D,)` and losses `(n,)` at the end of a segment."""
+    def look(self, state: Vectors, kept: Vectors, predicted: Predicted, before: Predicted, tokens: int = 0) -> None:
+        """Compare states `(D,)` and losses `(n,)` at the end of a segment, `tokens` after the start of the row."""
         difference = scaled_difference(state, kept)
+        if not difference <= self.tolerance:
+            self.met = None
+        elif self.met is None:
+            self.met = tokens
         near = difference <= self.tolerance and losses_agree(predicted, before, self.tolerance)
         not_growing = difference <= max(self.difference, self.tolerance / 4)
         self.agreed = self.agreed + 1 if near and (not_growing or self.agreed == 0) else 0

@@ -13,10 +13,12 @@ from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.record import Reading, run_record
 from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundness_of
 from rnneval.engine.stitch import TOLERANCE, Progress
-from rnneval.errors import VocabularyError
-from rnneval.models.lm import RecurrentLM
+from rnneval.errors import UsageError, VocabularyError
+from rnneval.models.lm import RecurrentLM, inputs_of
+from rnneval.recordfile.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
+from rnneval.text.sources import refuse_overlap
 
 
 def evaluate(
@@ -37,6 +39,7 @@ def evaluate(
     tolerance: float = TOLERANCE,
     seed: int = 0,
     fit_on: Paths | None = None,
+    fit_part: str | None = None,
     losses: str | os.PathLike[str] | None = None,
     states: bool = True,
     check: bool = True,
@@ -65,6 +68,7 @@ def evaluate(
         tolerance: When two states count as equal, as |Δ| / (1 + |s|) in every unit; 0 asks for equality.
         seed: Which row is audited.
         fit_on: Text on which baselines that learn are fitted (unigram).
+        fit_part: Which characters of it, as `part`; by default all. They may not overlap those that are scored.
         losses: Where to write one row a scored token, as Parquet.
         states: Whether to sum up the states of every layer: about a tenth of the time.
         check: Whether to look at the wiring first; a leak makes the run not valid.
@@ -74,10 +78,11 @@ def evaluate(
         reader: Who reads the text in the place of this process: see `rnneval.sweeps.spread.workers_reading`.
 
     Returns:
-        The run record; `valid` is False where the wiring leaks the future or the batch, or a loss is not finite.
+        The run record; `valid` is False where the wiring leaks the future or the batch, where the model draws
+        random numbers with training=False, or where a loss is not finite.
 
     Raises:
-        UsageError: an option's value is not known.
+        UsageError: an option's value is not known, or a baseline would be fitted on text that is scored.
         TextError: the text is missing, empty, not UTF-8, or has characters that the vocabulary lacks.
         VocabularyError: the model has no vocabulary.
         CheckpointError: the model gives a token the probability 0, or raises.
@@ -89,10 +94,14 @@ def evaluate(
     how = Streaming(streams=streams, tolerance=tolerance, seed=seed, progress=progress, kernel=kernel)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
+    if fit_part is not None and fit_on is None:
+        raise UsageError(f"--fit-part {fit_part} is a part of the text that --fit-on names: give --fit-on TEXT")
+    require_apart(named("losses", losses), [*inputs_of(lm, text), *named("fit_on", fit_on)])
     whole = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     sound = soundness_of(lm, declare, seed=seed) if check and whole else UNCHECKED
-    fitted = None if fit_on is None else _counts(lm, fit_on, replace(options, part=None))
     with encode(text, lm.vocabulary, options) as encoded:
+        fit_options = replace(options, part=fit_part, part_option="--fit-part")
+        fitted = None if fit_on is None else _counts(lm, fit_on, fit_options, encoded)
         if sound.leaks:
             # What such a model gives depends on how the text is divided, and on what stands behind its end.
             how = replace(how, streams=1, padded=False)
@@ -121,11 +130,12 @@ def _token_by_token(lm: RecurrentLM, text: EncodedText, sound: Soundness, how: S
     return measure(lm, text, single, replace(how, streams=streams)).total_nats
 
 
-def _counts(lm: RecurrentLM, paths: Paths, options: TextOptions) -> NDArray[np.int64]:
-    """How often each id occurs in a text, `(V,)`."""
+def _counts(lm: RecurrentLM, paths: Paths, options: TextOptions, scored: EncodedText) -> NDArray[np.int64]:
+    """Count how often each id occurs in a text, `(V,)`; nothing of it may be scored."""
     assert lm.vocabulary is not None  # noqa: S101 - looked at by the caller
     counts = np.zeros(lm.width, np.int64)
     with encode(paths, lm.vocabulary, options) as encoded:
+        refuse_overlap(encoded.taken, scored.taken)
         for start in range(0, encoded.tokens, 1 << 16):
             piece = encoded.read(start, min(start + (1 << 16), encoded.tokens))
             counts += np.bincount(piece.ids, minlength=lm.width)

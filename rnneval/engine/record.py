@@ -77,7 +77,7 @@ def run_record(
         created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         command=tuple(command),
         signature=f"{text.signature_part}|bos:none|{measured.state_signature}|defs:{_DEFINITIONS}",
-        valid=collected.not_finite is None and not sound.leaks,
+        valid=collected.not_finite is None and not sound.leaks and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=Vocabulary(size=lm.vocabulary.size, sha256=lm.vocabulary.sha256, source=lm.vocabulary.source),
         input=Input(kind=lm.input_kind),
@@ -101,6 +101,7 @@ def run_record(
         timing=_timing(measured),
         warnings=(
             *sound.warnings,
+            *_repeat_warnings(lm),
             *text.warnings,
             *intervals.warnings,
             *_warnings(collected, found, base),
@@ -108,6 +109,11 @@ def run_record(
             *_state_warnings(reading.states),
         ),
     )
+
+
+def _repeat_warnings(lm: RecurrentLM) -> list[Warning]:
+    message = "the same ids give different logits with training=False: another run of the same text gives other losses"
+    return [] if lm.repeatable else [Warning(code="not-repeatable", message=message)]
 
 
 def _state_warnings(states: States | None) -> list[Warning]:

@@ -52,7 +52,10 @@ class Stitched:
     audited_loss_difference: float | None = None
     """On the audited span, after it had agreed; None where none was audited, or it never agreed."""
     forgetting: dict[int, int | None] = field(default_factory=dict)
-    """By span: tokens until its first repair agreed, to within a segment; None where it ended without."""
+    """By span: tokens after which the states of both readings were seen to agree; None where it ended without.
+
+    An upper bound: states are compared at the boundaries that are kept alone, the first ones a segment apart.
+    """
     fragile: bool = False
     """A change of 1e-6 in the state grew: the one-stream number itself depends on rounding."""
 
@@ -219,12 +222,13 @@ class Stitching:
         self.result.tokens_rerun += len(predicted.nats)
         kept = self._kept.get(job.span, job.boundary)
         if kept is not None and not course.hopeless and not course.settled:
-            course.look(job.state, kept, predicted, self._seen.get(first, first + len(predicted.nats)))
+            before = self._seen.get(first, first + len(predicted.nats))
+            course.look(job.state, kept, predicted, before, job.at - int(self._spans.starts[job.span]))
         self._put(row)
 
     def _agreed(self, job: Job, course: Course) -> None:
         """The kept results stand from here on: the last state too, so that the next span need not be read again."""
-        self.result.forgetting.setdefault(job.span, (job.boundary - 1) * self._runner.shape.segment)
+        self.result.forgetting.setdefault(job.span, course.met)
         largest = max(self.result.largest_state_difference or 0.0, course.difference)
         self.result.largest_state_difference = largest
 

@@ -1,6 +1,7 @@
 """The first look at a checkpoint, before TensorFlow is imported: what can be refused by now is."""
 
 import os
+import shlex
 from pathlib import Path
 
 from rnneval.errors import CheckpointError, UsageError
@@ -32,7 +33,7 @@ def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
     if artefact.format not in WHOLE and not has_builder:
         raise UsageError(
             f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME, "
-            f"as in: rnneval evaluate {artefact.path} TEXT --builder train.py:MyModel"
+            f"as in: rnneval evaluate {shlex.quote(str(artefact.path))} TEXT --builder train.py:MyModel"
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rnneval.errors import UsageError
-from rnneval.gates.scales import Measure, measures
+from rnneval.metrics import Metric, by_name
 
 DEFAULT = {"perplexity": "+1%"}
 _AMOUNT = re.compile(r"^(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<percent>\s*%)?$")
@@ -17,7 +17,7 @@ _AMOUNT = re.compile(r"^(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<per
 class Allowance:
     """By how much one metric may get worse."""
 
-    measured: Measure
+    measured: Metric
     amount: float
     """In nats on a logarithmic scale; else in the metric's unit, or a share where it is relative."""
     relative: bool
@@ -37,7 +37,7 @@ def allowances(allow: Mapping[str, str | float] | None) -> tuple[Allowance, ...]
     Raises:
         UsageError: a metric that does not exist, or an amount that cannot be read.
     """
-    known = measures()
+    known = by_name()
     chosen = DEFAULT if allow is None else allow
     return tuple(_allowance(known, metric, str(amount)) for metric, amount in chosen.items())
 
@@ -62,7 +62,7 @@ def parse_allow(given: Sequence[str]) -> dict[str, str]:
     return amounts
 
 
-def _allowance(known: Mapping[str, Measure], metric: str, amount: str) -> Allowance:
+def _allowance(known: Mapping[str, Metric], metric: str, amount: str) -> Allowance:
     if metric not in known:
         close = difflib.get_close_matches(metric, known, 1)
         meant = f"did you mean {close[0]}? " if close else ""
@@ -74,7 +74,7 @@ def _allowance(known: Mapping[str, Measure], metric: str, amount: str) -> Allowa
     return _scaled(known[metric], number, percent=bool(match["percent"]), text=amount)
 
 
-def _scaled(measured: Measure, number: float, *, percent: bool, text: str) -> Allowance:
+def _scaled(measured: Metric, number: float, *, percent: bool, text: str) -> Allowance:
     if not measured.logarithmic:
         amount = number / 100 if percent else number
         return Allowance(measured=measured, amount=amount, relative=percent, text=text)

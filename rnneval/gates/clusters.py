@@ -1,9 +1,9 @@
 """Clusters: the pieces of a text that count as one observation each.
 
 Losses of neighbouring tokens are correlated, and they drift with scene, speaker and article, with no end to the range
-of it: blocks taken as independent give standard errors that are up to six times too small. So whole documents are one
-observation each where there are enough of them; else the text is cut into a few long batches, which outlast most of
-the drift (measured in docs/statistics.md).
+of it: blocks taken as independent give standard errors that are up to six times too small. So each document is one
+observation. A text of a single document is cut into a few long batches, which outlast most of the drift (measured in
+docs/statistics.md). Several documents that are too few for an interval are not cut: there is no interval.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-ENOUGH_DOCUMENTS = 8.0
-"""Effective number of documents from which each is a cluster of its own."""
+ENOUGH_DOCUMENTS = 7.0
+"""Effective number of documents that an interval needs: eight whose lengths differ by a third or so have it.
+
+With normal means of documents the stated 5 % holds from 5 on, and is too cautious below (docs/statistics.md). Skewed
+means ask for more, the more the fewer documents there are.
+"""
 BATCHES = 8
 """Batches of a contiguous text: t on so few groups stays valid whatever their variances (Bakirov and Székely 2005)."""
 FLOOR_BLOCKS = 128
 """Blocks without which a batch does not hold two lengths of the drift, and there is no interval (32 kB)."""
 DRIFT_BATCHES = 16
 DRIFT_LIMIT = 1.5
-"""Ratio of standard errors, 16 batches to blocks; a stationary series stays below 1.37 in 99 of 100 texts."""
+"""Ratio of standard errors, 16 batches to blocks; a stationary series stays below 1.43 in 99 of 100 texts."""
 
 Columns = NDArray[np.float64]
 """Sums of a block, one row a quantity: `(quantities, blocks)`."""
@@ -84,9 +88,9 @@ def effective_number(units: NDArray[np.float64]) -> float:
 
 
 def clusters_of(document: NDArray[np.intp], units: NDArray[np.float64], block_bytes: int = 256) -> Clusters:
-    """Choose the clusters: whole documents where their effective number is at least 8, else 8 batches.
+    """Choose the clusters: whole documents, or 8 batches of a text that is a single document.
 
-    A document is never cut into clusters: parts of one counted as independent miss the truth in 21 to 36 % of texts
+    Several documents are never cut: parts of documents counted as independent miss the truth in 21 to 36 % of texts
     where 5 % is claimed.
 
     Args:
@@ -95,15 +99,15 @@ def clusters_of(document: NDArray[np.intp], units: NDArray[np.float64], block_by
         block_bytes: The nominal size of a block, for the method's name.
 
     Raises:
-        TooLittleTextError: fewer than 8 documents, effectively, and fewer than 128 blocks.
+        TooLittleTextError: several documents with an effective number below 7, or one of fewer than 128 blocks.
     """
     labels = np.unique(document, return_inverse=True)[1].astype(np.intp).reshape(-1)
     of_documents = np.bincount(labels, weights=units).astype(np.float64)
     number = effective_number(of_documents) if units.size else 0.0
     if number >= ENOUGH_DOCUMENTS:
         return Clusters(kind="documents", labels=labels, units=of_documents, block_bytes=block_bytes)
-    if units.size < FLOOR_BLOCKS:
-        raise TooLittleTextError(_too_little(units.size, of_documents.size, number, block_bytes))
+    if of_documents.size > 1 or units.size < FLOOR_BLOCKS:
+        raise TooLittleTextError(_too_little(units.size, of_documents, block_bytes))
     return batches(units, BATCHES, block_bytes)
 
 
@@ -127,13 +131,18 @@ def block_size(total_bytes: int) -> int:
     return size
 
 
-def _too_little(blocks: int, documents: int, number: float, block_bytes: int) -> str:
+def _too_little(blocks: int, of_documents: NDArray[np.float64], block_bytes: int) -> str:
     kilobytes = FLOOR_BLOCKS * block_bytes // 1024
-    effectively = "" if documents < ENOUGH_DOCUMENTS else f", by their lengths worth {number:.1f}"
+    count = of_documents.size
+    seen = f"{blocks} {_plural('block', blocks)} of {block_bytes} bytes in {count} {_plural('document', count)}"
+    passage = f"{FLOOR_BLOCKS} blocks ({kilobytes} kB)"
+    if count < 2:
+        return f"{seen}: too little text for an interval; needed are {passage}, or 8 documents of like length"
+    largest = 100 * of_documents.max() / of_documents.sum()
     return (
-        f"{blocks} {_plural('block', blocks)} of {block_bytes} bytes in {documents} "
-        f"{_plural('document', documents)}{effectively}: too little text for an interval; needed are "
-        f"{FLOOR_BLOCKS} blocks ({kilobytes} kB) or {ENOUGH_DOCUMENTS:.0f} documents of like length"
+        f"{seen}, the largest with {largest:.0f} % of the text, worth {effective_number(of_documents):.1f} of equal "
+        f"length: too few documents for an interval, and they are not cut into parts; needed is a worth of "
+        f"{ENOUGH_DOCUMENTS:.0f} (8 documents of like length), or one passage (--documents one) of {passage}"
     )
 
 

@@ -1,5 +1,6 @@
 """One metric of two sides: comparable, finite, valid, enough text, and then the test."""
 
+import math
 from dataclasses import dataclass
 from itertools import chain
 
@@ -18,10 +19,9 @@ from rnneval.gates.noninferiority import (
     values_of,
 )
 from rnneval.gates.pairing import Paired, is_lossy, pair
-from rnneval.gates.scales import Measure
 from rnneval.gates.sides import Sides
 from rnneval.gates.words import reason_of
-from rnneval.metrics import UnavailableError
+from rnneval.metrics import Metric, UnavailableError
 from rnneval.records.gate import Comparison, Verdict
 
 ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")
@@ -33,7 +33,6 @@ class Result:
     """One comparison, and what it was made of: the verdict on it waits for the other metrics (Holm)."""
 
     comparison: Comparison
-    hypothesis: str
     allowance: Allowance
     tested: Tested | None = None
     paired: Paired | None = None
@@ -118,7 +117,6 @@ def _tested(allowance: Allowance, sides: Sides, paired: Paired) -> Result:
         return _without_test(allowance, sides, "inconclusive", too_little, paired)
     return Result(
         comparison=_comparison(allowance, sides, paired, clusters, tested),
-        hypothesis=allowance.measured.hypothesis,
         allowance=allowance,
         tested=tested,
         paired=paired,
@@ -137,7 +135,7 @@ def _comparison(
         candidate=sides.candidate.name,
         baseline_value=means[0],
         candidate_value=means[1],
-        unit=measured.unit,
+        unit=measured.difference_unit,
         difference=tested.value,
         low=tested.low,
         high=tested.high,
@@ -159,7 +157,7 @@ def _comparison(
     )
 
 
-def _cross_check(measured: Measure, paired: Paired, clusters: Clusters | None) -> float | None:
+def _cross_check(measured: Metric, paired: Paired, clusters: Clusters | None) -> float | None:
     """Give the bootstrap's error where blocks have an order and the metric is a mean loss."""
     if clusters is None or clusters.kind == "documents" or measured.name not in ("perplexity", "cross_entropy"):
         return None
@@ -181,7 +179,7 @@ def _without_test(
         candidate=sides.candidate.name,
         baseline_value=means[0],
         candidate_value=means[1],
-        unit=measured.unit,
+        unit=measured.difference_unit,
         difference=values.difference if values else None,
         verdict=verdict,
         reason=reason,
@@ -189,16 +187,21 @@ def _without_test(
         blocks=paired.units.size if paired else None,
         about=sides.about,
     )
-    return Result(comparison=comparison, hypothesis=measured.hypothesis, allowance=allowance, paired=paired)
+    return Result(comparison=comparison, allowance=allowance, paired=paired)
 
 
-def _means(values: Values, allowance: Allowance) -> tuple[float, float]:
-    back = allowance.measured.back
-    return back(sum(values.baseline) / len(values.baseline)), back(sum(values.candidate) / len(values.candidate))
+def _means(values: Values, allowance: Allowance) -> tuple[float | None, float | None]:
+    """Return the metric of both sides, for display alone: None if it is larger than any float."""
+    baseline, candidate = (
+        allowance.measured.back(sum(side) / len(side)) for side in (values.baseline, values.candidate)
+    )
+    return baseline if math.isfinite(baseline) else None, candidate if math.isfinite(candidate) else None
 
 
 def _method(sides: Sides, clusters: Clusters | None) -> str:
     text = clusters.method if clusters else "none"
     if not sides.several:
         return text
-    return f"{text}, and {len(sides.baseline.runs)} + {len(sides.candidate.runs)} runs"
+    counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
+    lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
+    return f"{text}, and {counts[0]} + {counts[1]} runs{lent}"

@@ -1,6 +1,7 @@
 """The intervals of a run's own scores: how far they would move on other text like it.
 
-Two-sided 95 %, by t on few clusters with a jackknife error; see `clusters` and docs/statistics.md.
+Two-sided 95 %, by t on few clusters with a jackknife error; see `clusters` and docs/statistics.md. A score that small
+samples make too large, such as the calibration error, has an upper 95 % bound alone.
 """
 
 from collections.abc import Mapping
@@ -10,16 +11,17 @@ import numpy as np
 
 from rnneval.gates.clusters import Clusters, Columns, TooLittleTextError, block_size, clusters_of
 from rnneval.gates.jackknife import Estimate, drifts, jackknife, ratio
-from rnneval.gates.scales import NATS, UNITS, Measure, columns_of, measures, statistic_of
-from rnneval.metrics import UnavailableError
+from rnneval.gates.scales import NATS, UNITS, columns_of, statistic_of
+from rnneval.metrics import Metric, UnavailableError, all_metrics
 from rnneval.records.run import Blocks, Interval, Warning  # noqa: A004 - the record's own word
 
 _UPPER, _LOWER = 0.975, 0.025
+_UPPER_ALONE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """A two-sided 95 % interval of one score, in the score's unit."""
+    """A 95 % interval of one score, in the score's unit."""
 
     low: float
     high: float
@@ -54,7 +56,7 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
         return ScoreIntervals(bounds={}, interval=None, warnings=(_no_interval(str(reason)),))
     bounds = {
         measured.name: interval
-        for measured in measures().values()
+        for measured in all_metrics()
         if (interval := _bounds(measured, names, columns, clusters, lossless)) is not None
     }
     return ScoreIntervals(
@@ -67,21 +69,25 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
 
 
 def _bounds(
-    measured: Measure, names: tuple[str, ...], columns: Columns, clusters: Clusters, lossless: bool
+    measured: Metric, names: tuple[str, ...], columns: Columns, clusters: Clusters, lossless: bool
 ) -> Bounds | None:
     try:
         estimate = jackknife(statistic_of(measured, names, lossless=lossless), columns, clusters)
     except UnavailableError:
         return None
-    return two_sided(measured, estimate)
+    return bounds_of(measured, estimate)
 
 
-def two_sided(measured: Measure, estimate: Estimate) -> Bounds | None:
-    """Give the two-sided 95 % interval in the metric's unit; None where an end of it is not a finite number.
+def bounds_of(measured: Metric, estimate: Estimate) -> Bounds | None:
+    """Return the two-sided 95 % interval in the metric's unit; None if an end of it is not a finite number.
 
-    A share lies between 0 and 1, and so does what is said of it.
+    The interval of a metric that is biased upwards goes from 0 to the upper 95 % bound. The interval of a share is cut
+    off at 0 and 1.
     """
-    low, high = measured.back(estimate.bound(_LOWER)), measured.back(estimate.bound(_UPPER))
+    if measured.biased_upwards:
+        low, high = 0.0, measured.back(estimate.bound(_UPPER_ALONE))
+    else:
+        low, high = measured.back(estimate.bound(_LOWER)), measured.back(estimate.bound(_UPPER))
     if measured.unit == "share":
         low, high = max(low, 0.0), min(high, 1.0)
     return Bounds(low=low, high=high) if np.isfinite([low, high]).all() else None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from rnneval.gates import student
 from rnneval.gates.clusters import DRIFT_BATCHES, DRIFT_LIMIT, Clusters, Columns, Statistic, batches
 
 
@@ -25,7 +25,7 @@ class Estimate:
 
     def bound(self, p: float) -> float:
         """Give the value that lies above the truth with probability `p`: 0.95 for `high`, 0.05 for `low`."""
-        return self.value + student.quantile(p, self.df) * self.se if self.se else self.value
+        return self.value + float(stdtrit(self.df, p)) * self.se if self.se else self.value
 
 
 def ratio(columns: Columns) -> NDArray[np.float64]:

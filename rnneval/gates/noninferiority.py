@@ -1,21 +1,24 @@
 """The paired test of one metric: how much worse is the candidate, and is that beyond what is allowed?
 
-δ and its error come from the jackknife over clusters of the text. With several runs a side the spread between runs is
-added, by Satterthwaite, and the answer is about the recipe, not about the checkpoints.
+The difference and its error come from the jackknife over clusters of the text. With several runs a side the spread
+between the runs of each side is added (Welch), with Satterthwaite's degrees of freedom, and the answer is about the
+recipe, not about the checkpoints.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
 
-from rnneval.gates import student
 from rnneval.gates.allowance import Allowance
 from rnneval.gates.clusters import Clusters, Columns, Statistic
-from rnneval.gates.jackknife import Estimate, jackknife
+from rnneval.gates.jackknife import jackknife
 from rnneval.gates.pairing import Paired, Side
-from rnneval.gates.scales import NATS, UNITS, Measure, statistic_of
+from rnneval.gates.scales import NATS, UNITS, statistic_of
+from rnneval.metrics import Metric
 
 LEVEL = 0.05
 POWER = 0.80
@@ -56,7 +59,7 @@ class Tested:
 
     def bound(self, p: float) -> float:
         """Give the value that lies above the truth with probability `p`."""
-        return self.value + student.quantile(p, self.df) * self.se if self.se else self.value
+        return self.value + float(stdtrit(self.df, p)) * self.se if self.se else self.value
 
     @property
     def low(self) -> float:
@@ -78,14 +81,14 @@ class Tested:
         """Probability of a difference as bad as this, if the truth is what is allowed."""
         if not self.se:  # nothing to divide by: the difference is what it is
             return 0.0 if self.beyond > 0 else 1.0
-        return student.probability(-self.beyond / self.se, self.df)
+        return float(stdtr(self.df, -self.beyond / self.se))
 
     @property
     def p_within(self) -> float:
         """Probability of a difference as good as this, if the truth is what is allowed."""
         if not self.se:
             return 1.0 if self.beyond > 0 else 0.0
-        return student.probability(self.beyond / self.se, self.df)
+        return float(stdtr(self.df, self.beyond / self.se))
 
     @property
     def mdd(self) -> float:
@@ -108,7 +111,7 @@ class Tested:
 
     @property
     def _reach(self) -> float:
-        return student.quantile(1 - LEVEL, self.df) + student.quantile(POWER, self.df)
+        return float(stdtrit(self.df, 1 - LEVEL) + stdtrit(self.df, POWER))
 
 
 def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
@@ -119,16 +122,16 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
     """
     values = values_of(allowance.measured, paired)
     text = jackknife(_statistic(allowance, paired), _stacked(paired), clusters)
-    runs = _error_of_runs(values, allowance.factor)
-    se = float(np.hypot(text.se, runs.se))
+    runs = _variances_of_runs(values, allowance.factor)
+    se_runs = math.sqrt(sum(term.variance for term in runs))
     return Tested(
         worse=allowance.measured.worse,
         value=text.value + _shift(allowance, values),
         allowed=_allowed(allowance, values),
-        se=se,
-        df=_satterthwaite(text, runs, se),
+        se=math.hypot(text.se, se_runs),
+        df=_satterthwaite([_Variance(variance=text.se**2, df=text.df), *runs]),
         se_text=text.se,
-        se_runs=runs.se,
+        se_runs=se_runs,
     )
 
 
@@ -150,7 +153,7 @@ def assess_same(allowance: Allowance, paired: Paired) -> Tested:
     )
 
 
-def values_of(measured: Measure, paired: Paired) -> Values:
+def values_of(measured: Metric, paired: Paired) -> Values:
     """Give the metric of every run over the common text.
 
     Raises:
@@ -169,9 +172,18 @@ def loss_differences(paired: Paired) -> Columns:
 
 
 def same_model(paired: Paired) -> bool:
-    """Tell whether the runs differ by no more than float rounding does."""
-    differences, units = loss_differences(paired)
-    return bool(np.abs(differences).sum() <= FLOAT_NOISE * units.sum())
+    """Return whether each run of one side has a run on the other with the same losses, up to float rounding.
+
+    Means over runs do not suffice: runs at ±0.5 and at ±0.3 nats have the same means and are different models.
+    """
+    nats = [
+        np.array(sorted((columns[UNITS + side.sum_names.index(NATS)] for columns in side.columns), key=np.sum))
+        for side in (paired.baseline, paired.candidate)
+    ]
+    if len(nats[0]) != len(nats[1]):
+        return False
+    differences = np.abs(nats[1] - nats[0]).sum(axis=1)
+    return bool((differences <= FLOAT_NOISE * paired.units.sum()).all())
 
 
 def _shift(allowance: Allowance, values: Values) -> float:
@@ -185,30 +197,38 @@ def _allowed(allowance: Allowance, values: Values) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _RunsError:
-    se: float
+class _Variance:
+    """A term of the variance of the difference, with the degrees of freedom of its estimate."""
+
+    variance: float
     df: float
 
 
-def _error_of_runs(values: Values, factor: float) -> _RunsError:
-    """Give the error of both means from the spread between runs: s²(1/k_A + 1/k_B), s² pooled over both sides."""
-    sides = (values.baseline, values.candidate)
-    df = sum(len(side) - 1 for side in sides)
-    if df == 0:
-        return _RunsError(se=0.0, df=0.0)
-    squares = sum(float(np.square(np.array(side) - np.mean(side)).sum()) for side in sides)
-    scale = factor**2 / len(values.baseline) + 1 / len(values.candidate)
-    return _RunsError(se=float(np.sqrt(squares / df * scale)), df=df)
+def _variances_of_runs(values: Values, factor: float) -> list[_Variance]:
+    """Return the variances of both sides' means from the spread between their runs, s²/k each (Welch 1947).
+
+    A side of a single run has no spread of its own: it is taken to be that of the other side.
+    """
+    scaled = ((values.baseline, factor**2), (values.candidate, 1.0))
+    several = [(np.var(runs, ddof=1), weight, len(runs)) for runs, weight in scaled if len(runs) > 1]
+    if len(several) == 1:
+        ((spread, _, count),) = several
+        total = sum(weight / len(runs) for runs, weight in scaled)
+        return [_Variance(variance=float(spread * total), df=count - 1)]
+    return [_Variance(variance=float(spread * weight / count), df=count - 1) for spread, weight, count in several]
 
 
-def _satterthwaite(text: Estimate, runs: _RunsError, se: float) -> float:
-    """Give the degrees of freedom of a sum of two variances (Satterthwaite 1946)."""
-    if not runs.se or not se:
-        return text.df
-    return se**4 / (text.se**4 / text.df + runs.se**4 / runs.df)
+def _satterthwaite(terms: Sequence[_Variance]) -> float:
+    """Return the degrees of freedom of a sum of estimated variances (Satterthwaite 1946)."""
+    present = [term for term in terms if term.variance > 0]
+    if len(present) < 2:  # exactly those of the only term, without rounding
+        return (present or list(terms))[0].df
+    largest = max(term.variance for term in present)
+    shares = [(term.variance / largest, term.df) for term in present]
+    return float(sum(share for share, _ in shares) ** 2 / sum(share**2 / df for share, df in shares))
 
 
-def _values(measured: Measure, side: Side) -> tuple[float, ...]:
+def _values(measured: Metric, side: Side) -> tuple[float, ...]:
     statistic = statistic_of(measured, side.sum_names, lossless=side.lossless)
     return tuple(float(statistic(columns.sum(axis=1, keepdims=True))[0]) for columns in side.columns)
 

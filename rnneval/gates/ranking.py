@@ -1,5 +1,6 @@
 """Compare any number of runs: who is best by a metric, how far behind the others are, and where the text decides it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,14 +11,14 @@ from rnneval.gates.cautions import of_runs
 from rnneval.gates.clusters import TooLittleTextError, clusters_of
 from rnneval.gates.comparable import fields_of
 from rnneval.gates.comparing import ACROSS_TOKENS, not_comparable, not_valid, pair_sides
-from rnneval.gates.noninferiority import assess, assess_same, same_model, values_of
+from rnneval.gates.noninferiority import LEVEL, assess, assess_same, same_model, values_of
+from rnneval.gates.pairing import is_lossy
+from rnneval.gates.scales import columns_of, statistic_of
 from rnneval.gates.sides import Named, Side, Sides, named
-from rnneval.metrics import UnavailableError
+from rnneval.metrics import Metric, UnavailableError
 from rnneval.recordfile.sound import check_sound
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
-
-_LOWER, _UPPER = 0.025, 0.975
 
 
 class Row(Value, frozen=True, kw_only=True):
@@ -29,7 +30,11 @@ class Row(Value, frozen=True, kw_only=True):
     difference: float | None = None
     """To the best: nats a token for perplexity, else in the metric's unit; paired, over the text that both scored."""
     low: float | None = None
-    """Two-sided 95 % interval of the difference."""
+    """Two-sided interval of the difference.
+
+    All intervals of a ranking hold together with 95 %: the best run is chosen by the same text, so each pair of runs
+    is tested at 5 % divided by the number of pairs (Bonferroni).
+    """
     high: float | None = None
     method: str | None = None
     claim: str | None = None
@@ -61,6 +66,8 @@ class _Entrant:
     name: str
     run: Run
     value: float | None
+    scaled: float
+    """The metric on its scale of comparison, on which the runs are sorted; NaN for a run with a problem."""
     problem: str | None
     """Why it does not compare with the rest."""
 
@@ -98,11 +105,13 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
     allowance = allowances({metric or default_metric([side.runs[0] for side in sides]): "0%"})[0]
     entrants = _entrants(sides, allowance)
     best = entrants[0] if entrants[0].problem is None else None
+    sound = sum(entrant.problem is None for entrant in entrants)
+    pairs = sound * (sound - 1) // 2
     ends = Sides(baseline=sides[0], candidate=sides[-1])
     return Ranking(
         metric=allowance.measured.name,
-        unit=allowance.measured.unit,
-        rows=tuple(_row(entrant, best, allowance) for entrant in entrants),
+        unit=allowance.measured.difference_unit,
+        rows=tuple(_row(entrant, best, allowance, pairs) for entrant in entrants),
         about=ends.about,
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
@@ -120,24 +129,36 @@ def default_metric(runs: Sequence[Run]) -> str:
 def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
     """Sort by the metric, best first; what does not compare with the largest group that does comes last."""
     metric, worse = allowance.measured.name, allowance.measured.worse
-    alone = [_alone(side, metric) for side in sides]
+    alone = [_alone(side, allowance.measured) for side in sides]
     fit = [side for side, problem in zip(sides, alone, strict=True) if problem is None]
     group = max(fit, key=lambda side: _fellows(side, fit, metric), default=None)
     entrants = [
-        _entrant(side, metric, problem or (_apart(side, group, metric) if group else None))
+        _entrant(side, allowance.measured, problem or (_apart(side, group, metric) if group else None))
         for side, problem in zip(sides, alone, strict=True)
     ]
     sound = [each for each in entrants if each.problem is None]
     return [
-        *sorted(sound, key=lambda each: worse * (each.value or 0.0)),
+        *sorted(sound, key=lambda each: worse * each.scaled),
         *(each for each in entrants if each.problem is not None),
     ]
 
 
-def _entrant(side: Side, metric: str, problem: str | None) -> _Entrant:
+def _entrant(side: Side, metric: Metric, problem: str | None) -> _Entrant:
     run = side.runs[0]
-    score = run.scores.get(metric) if run.valid else None  # what a leaking model scores is no value of the metric
-    return _Entrant(name=side.name, run=run, value=score.value if score else None, problem=problem)
+    score = run.scores.get(metric.name) if run.valid else None  # what a leaking model scores is no value of the metric
+    scaled = math.nan if problem else _scaled(run, metric)
+    return _Entrant(name=side.name, run=run, value=score.value if score else None, scaled=scaled, problem=problem)
+
+
+def _scaled(run: Run, metric: Metric) -> float:
+    """Return the metric of a run on its scale of comparison.
+
+    Raises:
+        UnavailableError: it cannot be computed from the run's sums.
+    """
+    names = tuple(sorted(run.blocks.sums))
+    columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
+    return float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0])
 
 
 def _apart(side: Side, group: Side, metric: str) -> str | None:
@@ -146,23 +167,27 @@ def _apart(side: Side, group: Side, metric: str) -> str | None:
     return f"not comparable: {difference.field}: {difference.reason}" if difference else None
 
 
-def _alone(side: Side, metric: str) -> str | None:
-    """Say why a run has no place in any ranking by this metric."""
+def _alone(side: Side, metric: Metric) -> str | None:
+    """Return why a run has no place in any ranking by this metric."""
     run = side.runs[0]
     if run.total_nats is None:
         return "not finite: a loss is not a number"
     if invalid := not_valid(Sides(baseline=side, candidate=side)):
         return f"not valid: {invalid.reason}"
-    return None if metric in run.scores else f"no {metric} in the record"
+    try:
+        _scaled(run, metric)
+    except UnavailableError as reason:
+        return f"no {metric.name}: {reason}"
+    return None
 
 
 def _fellows(side: Side, sides: Sequence[Side], metric: str) -> int:
     return sum(not_comparable(metric, Sides(baseline=side, candidate=other)) is None for other in sides)
 
 
-def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance) -> Row:
+def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: int) -> Row:
     run = entrant.run
-    against = _against(entrant, best, allowance) if best and entrant.problem is None else _Against()
+    against = _against(entrant, best, allowance, pairs) if best and entrant.problem is None else _Against()
     fails = run.valid and run.wiring and run.wiring.verdict == "fail"  # else the problem says it already
     wiring = f"wiring fails: {run.wiring.reason}" if fails and run.wiring else None
     return Row(
@@ -191,7 +216,7 @@ class _Against:
     mark: str | None = None
 
 
-def _against(entrant: _Entrant, best: _Entrant, allowance: Allowance) -> _Against:
+def _against(entrant: _Entrant, best: _Entrant, allowance: Allowance, pairs: int) -> _Against:
     if entrant is best:
         return _Against(difference=0.0)
     paired = pair_sides(Sides(baseline=best.side, candidate=entrant.side))
@@ -210,9 +235,11 @@ def _against(entrant: _Entrant, best: _Entrant, allowance: Allowance) -> _Agains
     tested = assess(allowance, paired, clusters)
     return _Against(
         difference=tested.value,
-        low=tested.bound(_LOWER),
-        high=tested.bound(_UPPER),
-        method=clusters.method,
+        low=tested.bound(LEVEL / 2 / pairs),
+        high=tested.bound(1 - LEVEL / 2 / pairs),
+        method=clusters.method
+        if pairs == 1
+        else f"{clusters.method}, 95 % for all {pairs} pairs together (Bonferroni)",
         claim=clusters.claim,
     )
 

@@ -79,9 +79,10 @@ def _after_holm(results: Sequence[Result]) -> Iterator[Comparison]:
     """Turn results into verdicts: a pass needs no correction, a fail is tested at Holm's level."""
     tested = {result.comparison.metric: result.tested for result in results if result.tested is not None}
     claims = [
-        holm.Claim(name=result.comparison.metric, hypothesis=result.hypothesis, p=result.tested.p_worse)
+        holm.Claim(name=metric.name, hypothesis=metric.hypothesis or metric.name, p=result.tested.p_worse)
         for result in results
         if result.tested is not None
+        for metric in (result.allowance.measured,)
     ]
     levels = holm.levels(claims, LEVEL)
     for result in results:

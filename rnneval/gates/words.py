@@ -5,7 +5,10 @@ import math
 from rnneval.gates.clusters import Clusters
 from rnneval.gates.noninferiority import LEVEL, Tested
 from rnneval.gates.pairing import Paired
-from rnneval.gates.scales import Measure, is_logarithmic
+from rnneval.metrics import Metric, by_name
+
+_LARGEST_IN_PER_CENT = 20.0
+"""Nats; a larger difference, of a model that diverged, is shown in nats: e to the power of it says nothing."""
 
 
 def amount(metric: str, unit: str, value: float) -> str:
@@ -14,27 +17,39 @@ def amount(metric: str, unit: str, value: float) -> str:
     >>> amount("perplexity", "nats a token", math.log(1.01)), amount("accuracy", "share", -0.0123)
     ('+1 %', '-0.0123 share')
     """
-    if value == 0:
-        return "0"
-    return number(metric, value) if is_logarithmic(metric) else f"{number(metric, value)} {unit}"
+    return number(metric, value) if value == 0 or in_per_cent(metric) else f"{number(metric, value)} {unit}"
 
 
 def number(metric: str, value: float) -> str:
-    """Write a difference without its unit, but for per cent.
+    """Write a difference without its unit, except for per cent and for differences too large for it.
 
     >>> number("perplexity", math.log(1.01)), number("accuracy", -0.0123), number("accuracy", 0.0)
     ('+1 %', '-0.0123', '0')
+    >>> number("perplexity", 905.9)
+    '+905.9 nats'
     """
     if value == 0:
         return "0"
-    return f"{100 * math.expm1(min(value, 700.0)):+.3g} %" if is_logarithmic(metric) else f"{value:+.3g}"
+    if not in_per_cent(metric):
+        return f"{value:+.3g}"
+    return f"{100 * math.expm1(value):+.3g} %" if value < _LARGEST_IN_PER_CENT else f"{value:+.4g} nats"
 
 
-def reason_of(measured: Measure, tested: Tested, paired: Paired, clusters: Clusters | None, level: float) -> str:
+def in_per_cent(metric: str) -> bool:
+    """Return whether differences of a metric are shown in per cent; false for a limit or an unknown metric.
+
+    >>> in_per_cent("perplexity"), in_per_cent("accuracy"), in_per_cent("perplexity<=5.3")
+    (True, False, False)
+    """
+    known = by_name().get(metric)
+    return known is not None and known.logarithmic
+
+
+def reason_of(measured: Metric, tested: Tested, paired: Paired, clusters: Clusters | None, level: float) -> str:
     """Say why a verdict is what it is."""
 
     def say(value: float) -> str:
-        return amount(measured.name, measured.unit, value)
+        return amount(measured.name, measured.difference_unit, value)
 
     seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, allowed {say(tested.allowed)}"
     if not tested.se:
@@ -81,6 +96,8 @@ def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
             return "the spread between runs is the larger part of the error: give more runs a side"
         return "it lies so near to what is allowed that no text of a practical size settles it"
     if clusters is not None and clusters.kind == "documents":
-        return f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many) would settle it"
-    size = kilobytes(times * float((paired.end - paired.start).sum()))
-    return f"about {size} of text ({times:.1f} times as much) would settle it"
+        needed = f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many)"
+    else:
+        size = kilobytes(times * float((paired.end - paired.start).sum()))
+        needed = f"about {size} of text ({times:.1f} times as much)"
+    return f"{needed} would settle it in 4 of 5 cases, if the difference is what it seems"

@@ -26,6 +26,7 @@ __all__ = [
     "Totals",
     "UnavailableError",
     "all_metrics",
+    "by_name",
     "docs",
     "finish",
     "names",
@@ -48,6 +49,11 @@ def all_metrics() -> "tuple[Metric, ...]":
         if not module.ispkg and not module.name.startswith("_")
     ]
     return tuple(sorted(found, key=lambda metric: (metric.order, metric.name)))
+
+
+def by_name() -> "dict[str, Metric]":
+    """Return every metric by its name, in the order of `all_metrics`."""
+    return {metric.name: metric for metric in all_metrics()}
 
 
 def names() -> tuple[str, ...]:

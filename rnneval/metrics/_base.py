@@ -7,6 +7,7 @@ or machines and finishing once gives the score of the whole, and finishing witho
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,50 @@ class Metric:
     """The score; raises `UnavailableError` where it cannot be had."""
     order: int = 1000
     """Place in lists: lower first, equal ones by name."""
+    higher_is_better: bool = False
+    log: Callable[[Totals], float] | None = None
+    """Natural logarithm of the score, computed without the score, which may be larger than any float.
+
+    If given, two values are compared by their logarithms: allowances and differences are shown in per cent.
+    """
+    log_unit: str = ""
+    """Unit of `log`, such as `nats a token`."""
+    hypothesis: str = ""
+    """Name shared by metrics that are functions of the same sum: Holm's correction counts them once."""
+    biased_upwards: bool = False
+    """Whether the score of a small sample is too large on average; its interval is then one-sided."""
+
+    @property
+    def worse(self) -> Literal[1, -1]:
+        """+1 if a larger value is worse, -1 if a smaller one is."""
+        return -1 if self.higher_is_better else 1
+
+    @property
+    def difference_unit(self) -> str:
+        """Unit of a difference on the scale of comparison."""
+        return self.log_unit or self.unit
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether two values are compared by their logarithms."""
+        return self.log is not None
+
+    def forward(self, totals: Totals) -> float:
+        """Return the score on the scale of comparison: its logarithm, or the score itself.
+
+        Raises:
+            UnavailableError: the score cannot be computed from these sums.
+        """
+        return self.finish(totals) if self.log is None else self.log(totals)
+
+    def back(self, value: float) -> float:
+        """Return the score that stands for a value on the scale of comparison; infinity above the largest float."""
+        if self.log is None:
+            return value
+        try:
+            return math.exp(value)
+        except OverflowError:
+            return math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

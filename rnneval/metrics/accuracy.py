@@ -59,4 +59,4 @@ def finish(totals: Totals) -> float:
     return per(totals.total("top1"), totals.tokens, "token")
 
 
-METRIC = Metric(name="accuracy", unit="share", order=70, tally=tally, finish=finish)
+METRIC = Metric(name="accuracy", unit="share", order=70, tally=tally, finish=finish, higher_is_better=True)

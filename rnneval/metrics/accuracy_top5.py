@@ -56,4 +56,4 @@ def finish(totals: Totals) -> float:
     return per(totals.total("top5"), totals.tokens, "token")
 
 
-METRIC = Metric(name="accuracy_top5", unit="share", order=80, tally=tally, finish=finish)
+METRIC = Metric(name="accuracy_top5", unit="share", order=80, tally=tally, finish=finish, higher_is_better=True)

@@ -60,4 +60,4 @@ def finish(totals: Totals) -> float:
     return per(totals.total("nats"), totals.bytes, "byte") / log(2)
 
 
-METRIC = Metric(name="bits_per_byte", unit="bits a byte", order=40, tally=tally_nats, finish=finish)
+METRIC = Metric(name="bits_per_byte", unit="bits a byte", order=40, tally=tally_nats, finish=finish, hypothesis="loss")

@@ -65,4 +65,6 @@ def finish(totals: Totals) -> float:
     return per(totals.total("nats"), totals.characters, "character") / log(2)
 
 
-METRIC = Metric(name="bits_per_char", unit="bits a character", order=30, tally=tally_nats, finish=finish)
+METRIC = Metric(
+    name="bits_per_char", unit="bits a character", order=30, tally=tally_nats, finish=finish, hypothesis="loss"
+)

@@ -34,7 +34,7 @@ been fitted (Guo et al. 2017, table 1); fitting a temperature does not change `a
 - It is not a proper score: always predicting the token frequencies is well calibrated and useless. Read it beside the
   cross-entropy.
 - Few tokens make it too large (noise in a bin does not cancel out), too few bins too small (errors within a bin do).
-  Compare on the same text. For the same reason its intervals lean.
+  Compare on the same text. For the same reason its interval goes from 0 to the upper 95 % bound alone.
 - It looks at the first choice only; the probabilities of all others may be wrong.
 
 ## References
@@ -89,4 +89,4 @@ def bin_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.searchsorted(inner, confidence, side="left").astype(np.int64)
 
 
-METRIC = Metric(name="calibration_error", unit="share", order=90, tally=tally, finish=finish)
+METRIC = Metric(name="calibration_error", unit="share", order=90, tally=tally, finish=finish, biased_upwards=True)

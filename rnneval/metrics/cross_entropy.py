@@ -57,4 +57,4 @@ def finish(totals: Totals) -> float:
     return per(totals.total("nats"), totals.tokens, "token")
 
 
-METRIC = Metric(name="cross_entropy", unit="nats a token", order=10, tally=tally_nats, finish=finish)
+METRIC = Metric(name="cross_entropy", unit="nats a token", order=10, tally=tally_nats, finish=finish, hypothesis="loss")

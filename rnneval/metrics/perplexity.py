@@ -48,13 +48,31 @@ ends of lines counted as words: AWD-LSTM has 57.3 on Penn Treebank and 65.8 on W
 from rnneval.metrics._base import Metric, Totals, exponential, per, tally_nats
 
 
+def log(totals: Totals) -> float:
+    """Return the mean loss of a token in nats: the logarithm of the perplexity.
+
+    Raises:
+        UnavailableError: no token was scored, or a loss is not finite.
+    """
+    return per(totals.total("nats"), totals.tokens, "token")
+
+
 def finish(totals: Totals) -> float:
-    """Give the perplexity of a token.
+    """Return the perplexity of a token.
 
     Raises:
         UnavailableError: no token was scored, a loss is not finite, or the result is larger than any float.
     """
-    return exponential(per(totals.total("nats"), totals.tokens, "token"))
+    return exponential(log(totals))
 
 
-METRIC = Metric(name="perplexity", unit="tokens", order=20, tally=tally_nats, finish=finish)
+METRIC = Metric(
+    name="perplexity",
+    unit="tokens",
+    order=20,
+    tally=tally_nats,
+    finish=finish,
+    log=log,
+    log_unit="nats a token",
+    hypothesis="loss",
+)

@@ -50,13 +50,31 @@ with the white space after it has 5.5 characters, so 1.2 bits a character are a 
 from rnneval.metrics._base import Metric, Totals, exponential, per, tally_nats
 
 
+def log(totals: Totals) -> float:
+    """Return the mean loss of a word in nats: the logarithm of the perplexity of a word.
+
+    Raises:
+        UnavailableError: no word was scored, or a loss is not finite.
+    """
+    return per(totals.total("nats"), totals.words, "word")
+
+
 def finish(totals: Totals) -> float:
-    """Give the perplexity of a word.
+    """Return the perplexity of a word.
 
     Raises:
         UnavailableError: no word was scored, a loss is not finite, or the result is larger than any float.
     """
-    return exponential(per(totals.total("nats"), totals.words, "word"))
+    return exponential(log(totals))
 
 
-METRIC = Metric(name="word_perplexity", unit="words", order=50, tally=tally_nats, finish=finish)
+METRIC = Metric(
+    name="word_perplexity",
+    unit="words",
+    order=50,
+    tally=tally_nats,
+    finish=finish,
+    log=log,
+    log_unit="nats a word",
+    hypothesis="loss",
+)

@@ -56,14 +56,32 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
     return {**tally_nats(tokens), "newlines": tokens.newlines.astype(np.float64)}
 
 
+def log(totals: Totals) -> float:
+    """Return the mean loss of a word or end of line in nats.
+
+    Raises:
+        UnavailableError: neither was scored, or a loss is not finite.
+    """
+    words = totals.words + totals.total("newlines")
+    return per(totals.total("nats"), words, "word or end of line")
+
+
 def finish(totals: Totals) -> float:
-    """Give the perplexity of a word or end of line.
+    """Return the perplexity of a word or end of line.
 
     Raises:
         UnavailableError: neither was scored, a loss is not finite, or the result is larger than any float.
     """
-    words = totals.words + totals.total("newlines")
-    return exponential(per(totals.total("nats"), words, "word or end of line"))
+    return exponential(log(totals))
 
 
-METRIC = Metric(name="word_perplexity_eos", unit="words and ends of lines", order=60, tally=tally, finish=finish)
+METRIC = Metric(
+    name="word_perplexity_eos",
+    unit="words and ends of lines",
+    order=60,
+    tally=tally,
+    finish=finish,
+    log=log,
+    log_unit="nats a word",
+    hypothesis="loss",
+)

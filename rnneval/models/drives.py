@@ -166,8 +166,10 @@ class RewiredDrive:
     units: tuple[Unit, ...]
     contract: int = 4
     takes_training: bool = True
+    training: bool | None = False
+    """None leaves each layer of a graph as its author called it."""
     order: tuple[Unit, ...] = field(default=(), init=False)
-    """The units in the order in which they run, learned at the first call."""
+    """The units, each at each of its places, in the order in which they run: learned at the first call."""
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Call the model with each unit's part of the leaves as its initial state."""
@@ -176,11 +178,11 @@ class RewiredDrive:
                 self._run(ids)  # Keras builds a subclassed model by running it once more, which is no passage
             with _one_token_is_a_row(self.model), passages(self.units, self._given(leaves)) as seen:
                 output = self._run(ids)
-        self.order = self._order(seen)
+        self.order = self._order(seen, ids.shape[1])
         return Called(output, tuple(leaf for passage in seen for leaf in passage.state_out))
 
     def _run(self, ids: Any) -> Any:
-        return self.model(ids, training=False) if self.takes_training else self.model(ids)
+        return self.model(ids, training=self.training) if self.takes_training else self.model(ids)
 
     def _given(self, leaves: Sequence[Any] | None) -> dict[Unit, list[Any]]:
         if leaves is None:
@@ -188,15 +190,19 @@ class RewiredDrive:
         rest = iter(leaves)
         return {unit: [next(rest) for _ in unit.slots] for unit in self.order}
 
-    def _order(self, seen: list[Passage]) -> tuple[Unit, ...]:
-        order = tuple(passage.unit for passage in seen)
-        twice = next((unit for index, unit in enumerate(order) if unit in order[:index]), None)
-        if twice is not None:
-            raise CheckpointError(
-                f"layer {twice.name} runs twice in one call, so it has no single state to carry: such a model cannot "
-                "be evaluated with a carried state"
-            )
-        return order
+    def _order(self, seen: list[Passage], tokens: int | None) -> tuple[Unit, ...]:
+        for name, again in ((passage.unit.name, passage) for passage in seen if passage.turn > 1):
+            if getattr(again.unit.layer, "stateful", False):
+                raise CheckpointError(
+                    f"layer {name} is stateful and runs twice in one call, so its one variable is the state of two "
+                    "places: call it with initial_state, and give call(ids, states=None, return_state=False)"
+                )
+            if tokens != again.steps:
+                raise CheckpointError(
+                    f"layer {name} runs again in one call over {again.steps} of {tokens} tokens, and the model takes "
+                    "no states: give it call(ids, states=None, return_state=False) so that its state can be carried"
+                )
+        return tuple(passage.unit.at(passage.turn) for passage in seen)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -209,6 +215,8 @@ class FunctionalStatesDrive:
 
     model: Any
     contract: int = 2
+    training: bool | None = False
+    """None leaves each layer of a graph as its author called it."""
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Call the model; its own start is zeros, since a state input has no default."""
@@ -218,7 +226,9 @@ class FunctionalStatesDrive:
         if leaves is None:
             leaves = [tf.zeros([tf.shape(ids)[0], *inp.shape[1:]], inp.dtype) for inp in states]
         given = [*leaves[:place], ids, *leaves[place:]]
-        outputs = keras.tree.flatten(self.model(keras.tree.pack_sequence_as(self.model.input, given), training=False))
+        outputs = keras.tree.flatten(
+            self.model(keras.tree.pack_sequence_as(self.model.input, given), training=self.training)
+        )
         output = outputs.pop(_place_of(self.model.outputs, lambda out: len(out.shape) == 3))
         return Called(output, tuple(outputs))
 

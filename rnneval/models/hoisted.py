@@ -58,7 +58,7 @@ class Hoisting:
         with ExitStack() as stack:
             for embedding in self._embeddings:
                 stack.enter_context(overridden(embedding, "call", looked_up.watching(embedding)))
-            for unit in self.units:
+            for unit in (unit for unit in self.units if unit.place == 1):
                 reason = why_own(unit)
                 if reason is None:
                     loop = HoistedLoop(self, unit, looked_up)

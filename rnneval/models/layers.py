@@ -6,10 +6,12 @@ A *unit* is a recurrent layer, or a cell that is called outside of one. Its path
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+
+from rnneval.wiring.places import place_name
 
 # What every Keras layer or model carries for its own ends: never an attribute of the author's.
 OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
@@ -18,12 +20,24 @@ _SLOTS = {"LSTM": ("h", "c"), "LSTMCell": ("h", "c")}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Unit:
-    """One recurrent layer or free cell; equal only to itself."""
+    """One recurrent layer or free cell, at one of its places in a call; equal only to itself."""
 
     layer: Any
     """The Keras object."""
     path: str
     name: str
+    place: int = 1
+    """Which of its places: a layer that reads two streams has a state at each of its two (`rnneval.wiring.places`)."""
+    _others: dict[int, "Unit"] = field(default_factory=dict, init=False, repr=False)
+
+    def at(self, place: int) -> "Unit":
+        """Return the same layer at another place, named `gru#2`; always the same object."""
+        if place == self.place:
+            return self
+        if place not in self._others:
+            name = place_name(self.name, place)
+            self._others[place] = Unit(layer=self.layer, path=self.path, name=name, place=place)
+        return self._others[place]
 
     @property
     def kind(self) -> str:

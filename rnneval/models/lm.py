@@ -13,9 +13,10 @@ from rnneval.models.drives import Drive
 from rnneval.models.layers import Unit
 from rnneval.models.outputs import linear
 from rnneval.models.start import Start, find_start
+from rnneval.recordfile.paths import Named, named, named_checkpoint
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot
-from rnneval.text import Vocabulary
+from rnneval.text import Paths, Vocabulary
 
 State = tuple[Any, ...]
 """Flat parts of a state, tensors; `()` stands for `states=None` where no leaves can."""
@@ -54,7 +55,7 @@ class RecurrentLM:
     width: int
     """V, the number of logits."""
     layers: tuple[Layer, ...]
-    """The recurrent layers in the order in which they run."""
+    """The recurrent layers, each at each of its places in a call, in the order in which they run."""
     slots: tuple[Slot | None, ...]
     """Which layer and slot each leaf of the state goes into, where known."""
     batch_axes: tuple[int | None, ...]
@@ -69,10 +70,13 @@ class RecurrentLM:
     checkpoint: Checkpoint
     drive: Drive = field(repr=False)
     units: tuple[Unit, ...] = field(repr=False)
+    """The recurrent layers, each at each of its places in a call."""
     softmax: Any = field(default=None, repr=False)
     """The layer whose softmax is left out."""
     mixable: bool = field(default=True, repr=False)
     """Whether leaves can stand for `states=None`, so that rows of one batch may start at different times."""
+    repeatable: bool = field(default=True, repr=False)
+    """Whether the same ids give the same logits; a run of a model that draws random numbers is not valid."""
     window: int | None = None
     """N of a window model, which predicts from the last N tokens; None where a state is carried."""
     _starts: dict[int, Start] = field(default_factory=dict, init=False, repr=False)
@@ -117,6 +121,12 @@ def _require_ids(ids: Any, width: int) -> None:
             f"{len(outside):,} ids that the model does not have, the first {ids[first]} at ({where}): its ids run "
             f"from 0 to {width - 1:,}"
         )
+
+
+def inputs_of(lm: RecurrentLM, text: Paths) -> list[Named]:
+    """Return the files that a model and a text come from, which no output may replace."""
+    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
+    return [*checkpoint, *named("the text", text)]
 
 
 def require_carried(lm: RecurrentLM, what: str) -> None:

@@ -1,12 +1,16 @@
 """Layers that turn text into ids inside the model: they hold the vocabulary, and are left out of what is driven."""
 
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import keras
 
 from rnneval.models.layers import is_graph, sublayers
 from rnneval.text import Vocabulary
+
+AnyVocabulary: TypeAlias = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int] | keras.layers.Layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,20 @@ def vocabulary_inside(model: Any, width: int) -> Vocabulary | None:
 
 
 def vocabulary_of(lookup: Any) -> Vocabulary:
-    """Give the vocabulary of a StringLookup or TextVectorization layer."""
+    """Return the vocabulary of a StringLookup or TextVectorization layer, whose ids are fixed by the layer."""
     tokens = [str(token) for token in lookup.get_vocabulary()]
-    return Vocabulary.from_tokens(tokens, source=f"{type(lookup).__name__} layer {lookup.name}")
+    source = f"{type(lookup).__name__} layer {lookup.name}"
+    return replace(Vocabulary.from_tokens(tokens, source=source), fixed_ids=True)
+
+
+def as_vocabulary(given: AnyVocabulary) -> Vocabulary:
+    """Return the vocabulary of a file, a list in the order of ids, a map or a lookup layer.
+
+    Raises:
+        VocabularyError: it is none of these, or not a one-to-one map.
+    """
+    if isinstance(given, Vocabulary):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return Vocabulary.from_file(given)
+    return vocabulary_of(given) if is_lookup(given) else Vocabulary.from_tokens(given)

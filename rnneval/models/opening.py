@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,17 @@ from rnneval.files.look import WHOLE, require_sha256
 from rnneval.models.builder import build, takes_vocabulary
 from rnneval.models.custom import custom_objects
 from rnneval.models.lm import RecurrentLM, eagerly
-from rnneval.models.lookups import from_ids, vocabulary_inside
+from rnneval.models.lookups import AnyVocabulary, as_vocabulary, from_ids, vocabulary_inside
 from rnneval.models.precision import in_float32
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
 from rnneval.models.whole import Whole, load_whole, nothing_beside
 from rnneval.models.wrap import call_once, wrap
+from rnneval.recordfile.paths import read_regular
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 
-_LARGEST_MAP = 1 << 24
-AnyVocabulary = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int]
+_MOST_MAP_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +54,9 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
             for a whole model, a module with the layers of its author's own that the file asks for. Importing it runs
             it: it is the only code that runs.
         builder_arguments: What to call it with, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
-        vocabulary: A Vocabulary, a file, the tokens in the order of their ids, or a map from token to id. Without it,
-            it is looked for inside the model and beside the checkpoint.
+        vocabulary: A Vocabulary, a file, the tokens in the order of their ids, a map from token to id, or a
+            StringLookup or TextVectorization layer. Without it, it is looked for inside the model and beside the
+            checkpoint.
         vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
         expect_sha256: Refuse a checkpoint with another hash.
         window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
@@ -114,11 +115,7 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
         raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
     if texts is not None:
         return Vocabulary.from_text(texts, TextOptions())
-    if given is None or isinstance(given, Vocabulary):
-        return given
-    if isinstance(given, (str, os.PathLike)):
-        return Vocabulary.from_file(given)
-    return Vocabulary.from_tokens(given)
+    return None if given is None else as_vocabulary(given)
 
 
 def _builder(artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | None) -> Builder | None:
@@ -151,13 +148,11 @@ def _model(
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if given is None or isinstance(given, Mapping):
         return given
-    path = Path(given)
-    if path.exists() and not (path.is_file() and path.stat().st_size <= _LARGEST_MAP):
-        raise UsageError(f"--weight-map {given}: a regular file of up to {_LARGEST_MAP:,} bytes is needed")
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(read_regular(given, _MOST_MAP_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"--weight-map {given}: cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--weight-map {given}: cannot be read: {why}: a JSON map of names is needed") from error
     if not isinstance(read, dict):
         raise UsageError(f"--weight-map {given}: holds a {type(read).__name__}: a JSON map of names is needed")
     return read

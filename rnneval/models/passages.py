@@ -5,7 +5,7 @@ argument, a variable of a stateful layer, or the layer's own default) and `call`
 is put into the instance's `__dict__`, past Keras' attribute tracking, and taken out again whatever happens.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from rnneval.models.layers import Unit
+from rnneval.wiring.places import places_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,19 +21,43 @@ class Passage:
     """One run of a unit over a segment (a layer) or a step (a cell); tensors of shape `(batch, units)`."""
 
     unit: Unit
+    turn: int
+    """Which of the unit's runs in the block it is, from 1."""
+    steps: int | None
+    """How many tokens it read, where the shape says so."""
     state_in: tuple[Any, ...]
     state_out: tuple[Any, ...]
+
+    def gives_to(self, later: "Passage") -> bool:
+        """Return whether a later passage begins with a state that this one gave."""
+        return any(given is taken for given in self.state_out for taken in later.state_in)
 
 
 @contextmanager
 def passages(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | None = None) -> Iterator[list[Passage]]:
-    """List what passes through the units while the block runs; a unit in `given` gets that state instead of its own."""
+    """List what passes through the units while the block runs.
+
+    Args:
+        units: Recurrent layers and free cells.
+        given: The state that a unit gets instead of its own; `unit.at(k)` stands for its k-th run in the block.
+    """
     seen: list[Passage] = []
-    given = given or {}
     with ExitStack() as stack:
         for unit in units:
-            stack.enter_context(_hooked(unit, given.get(unit), seen.append))
+            if unit.place == 1:
+                stack.enter_context(_hooked(unit, given or {}, seen))
         yield seen
+
+
+def by_place(seen: Sequence[Passage], tokens: int) -> tuple[Unit, ...]:
+    """Return the units that ran in a call over so many tokens, each place of each once, in the order of first runs."""
+    found: dict[int, Unit] = {}
+    for unit in dict.fromkeys(passage.unit for passage in seen):
+        own = [k for k, passage in enumerate(seen) if passage.unit is unit]
+        steps = [seen[k].steps or tokens for k in own]
+        places = places_of(steps, tokens, lambda a, b, own=own: seen[own[a]].gives_to(seen[own[b]]))  # type: ignore[misc]
+        found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
+    return tuple(dict.fromkeys(found[k] for k in sorted(found)))
 
 
 @contextmanager
@@ -51,24 +76,31 @@ def overridden(layer: Any, attribute: str, value: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _hooked(unit: Unit, given: Sequence[Any] | None, see: Callable[[Passage], None]) -> Iterator[None]:
+def _hooked(unit: Unit, given: Mapping[Unit, Sequence[Any]], seen: list[Passage]) -> Iterator[None]:
     attribute = "inner_loop" if unit.is_layer else "call"
     original = getattr(unit.layer, attribute)
+    turn = 0
+
+    def run(steps: int | None, inputs: Any, states: Any, *rest: Any, **options: Any) -> tuple[Any, Any]:
+        """Run the unit with the state that is given for this turn, or with its own."""
+        nonlocal turn
+        turn += 1
+        own = given.get(unit.at(turn))
+        state = states if own is None else keras.tree.pack_sequence_as(states, list(own))
+        found = original(inputs, state, *rest, **options)
+        into, out = _leaves(state), _leaves(found[-1])
+        seen.append(Passage(unit=unit, turn=turn, steps=steps, state_in=into, state_out=out))
+        return found, into if own is not None else None
 
     def inner_loop(sequences: Any, initial_state: Any, *rest: Any, **options: Any) -> Any:
-        state = _replaced(initial_state, given)
-        last, outputs, new = original(sequences, state, *rest, **options)
-        see(Passage(unit=unit, state_in=_leaves(state), state_out=_leaves(new)))
+        (last, outputs, new), replaced = run(sequences.shape[1], sequences, initial_state, *rest, **options)
         mask = options.get("mask", rest[0] if rest else None)
-        if given is not None and mask is not None and _outputs_its_state(unit.layer):
-            outputs = _as_before(outputs, mask, _leaves(state)[0])
+        if replaced is not None and mask is not None and _outputs_its_state(unit.layer):
+            outputs = _as_before(outputs, mask, replaced[0])
         return last, outputs, new
 
     def call(inputs: Any, states: Any, *rest: Any, **options: Any) -> Any:
-        state = _replaced(states, given)
-        output, new = original(inputs, state, *rest, **options)
-        see(Passage(unit=unit, state_in=_leaves(state), state_out=_leaves(new)))
-        return output, new
+        return run(1, inputs, states, *rest, **options)[0]
 
     with overridden(unit.layer, attribute, inner_loop if unit.is_layer else call):
         yield
@@ -86,10 +118,6 @@ def _as_before(outputs: Any, mask: Any, state: Any) -> Any:
     """
     begun = keras.ops.cumsum(keras.ops.cast(mask, "int32"), axis=1) > 0  # (batch, time)
     return keras.ops.where(begun[..., None], outputs, state[:, None, :])
-
-
-def _replaced(state: Any, given: Sequence[Any] | None) -> Any:
-    return state if given is None else keras.tree.pack_sequence_as(state, list(given))
 
 
 def _leaves(state: Any) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ def find_start(drive: Drive, units: Sequence[Unit], batch: int) -> Start:
     marked = _distinct_like(returned)
     with passages(units) as when_marked:
         drive(ids, marked)
-    arrivals = _Arrivals(_first(at_start), _first(when_marked))
+    arrivals = _Arrivals(at_start, when_marked)
     leaves = tuple(arrivals.leaf(numbers_of(mark)) for mark in marked)
     slots = tuple(arrivals.slot(numbers_of(mark)) for mark in marked)
     wider = drive(tf.ones((batch + 1, 1), tf.int32), None).leaves
@@ -51,17 +51,18 @@ class _Arrivals:
     """Where each distinct number arrived, and what arrives there at the model's own start."""
 
     def __init__(self, at_start: Sequence[Passage], when_marked: Sequence[Passage]) -> None:
-        starts = {(p.unit, k): numbers_of(leaf) for p in at_start for k, leaf in enumerate(p.state_in)}
+        starts = {(p.unit, p.turn, k): numbers_of(leaf) for p in at_start for k, leaf in enumerate(p.state_in)}
         arrived: list[NDArray[Any]] = []
         began: list[NDArray[Any]] = []
         self._slots: list[Slot] = []
         for passage in when_marked:
             for k, leaf in enumerate(passage.state_in):
-                values, start = numbers_of(leaf), starts.get((passage.unit, k))
+                values, start = numbers_of(leaf), starts.get((passage.unit, passage.turn, k))
                 if start is not None and start.shape == values.shape:
                     arrived.append(values.ravel())
                     began.append(start.ravel())
-                    self._slots.append(Slot(layer=passage.unit.name, slot=passage.unit.slots[k]))
+                    place = passage.unit.at(passage.turn)  # one token was read: each run is a place
+                    self._slots.append(Slot(layer=place.name, slot=place.slots[k]))
         self._origin = np.repeat(np.arange(len(arrived)), [len(values) for values in arrived])
         self._began = np.concatenate([*began, np.zeros(0, np.float32)])
         values = np.concatenate([*arrived, np.zeros(0, np.float32)])
@@ -98,12 +99,6 @@ def _distinct_like(leaves: Sequence[Any]) -> Leaves:
         tf.cast(tf.reshape(part, tf.shape(leaf)), leaf.dtype) if leaf.dtype.is_floating else leaf
         for leaf, part in zip(leaves, parts, strict=True)
     )
-
-
-def _first(seen: Sequence[Passage]) -> list[Passage]:
-    """The first passage of each unit: the one that gets the state of the call."""
-    units: set[Unit] = set()
-    return [passage for passage in seen if not (passage.unit in units or units.add(passage.unit))]  # type: ignore[func-returns-value]
 
 
 def _grown_axis(leaf: Any, wider: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError, RnnevalError
-from rnneval.models.drives import Called, Drive, RewiredDrive, SubclassedDrive, numbers_of
+from rnneval.models.drives import Called, Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, numbers_of
 from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
+from rnneval.models.lookups import AnyVocabulary, as_vocabulary
 from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
-from rnneval.models.passages import passages
+from rnneval.models.passages import by_place, passages
 from rnneval.models.recognise import Recognised, recognise
 from rnneval.models.start import Start, find_start
 from rnneval.models.windows import WindowDrive
@@ -43,7 +44,7 @@ class _Output:
 def wrap(
     model: Any,
     *,
-    vocabulary: Vocabulary | None = None,
+    vocabulary: AnyVocabulary | None = None,
     checkpoint: Checkpoint | None = None,
     window: int | None = None,
     notes: tuple[str, ...] = (),
@@ -53,22 +54,24 @@ def wrap(
     Args:
         model: A Keras model (or another callable object with recurrent layers): one that takes and returns its states,
             or a Sequential or functional one from ids to logits.
-        vocabulary: What its ids mean; needed to evaluate it.
+        vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, a StringLookup or
+            TextVectorization layer, or a vocabulary file. It is needed to evaluate the model.
         checkpoint: Where it came from, if from a file.
         window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
         notes: What was assumed before, a sentence each.
 
     Raises:
         CheckpointError: the model cannot be driven with a carried state; the message says why.
-        VocabularyError: the vocabulary does not fit the width of the model's output.
+        VocabularyError: the vocabulary is not a one-to-one map, or does not fit the width of the model's output.
     """
+    tokens = None if vocabulary is None else as_vocabulary(vocabulary)
     with eagerly():
-        known = None if vocabulary is None else vocabulary.first_id + vocabulary.size
+        known = None if tokens is None else tokens.first_id + tokens.size
         found = recognise(model, vocabulary_width=known, window=window)
         first = _first_call(found.drive, model)
         check_finite(model)
         require_tokens_out(model, found.inputs, int(first.output.shape[-1]))
-        origin = _Origin(vocabulary=vocabulary, checkpoint=checkpoint, notes=notes)
+        origin = _Origin(vocabulary=tokens, checkpoint=checkpoint, notes=notes)
         try:
             return _proved(model, found, int(first.output.shape[-1]), origin)
         except RnnevalError:
@@ -128,12 +131,14 @@ def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> Recur
     drive, units = found.drive, found.units
     ids = _probe_ids(model, width)
     output = _output_of(model, drive, ids)
+    repeatable = _repeats(drive, ids)
     with linear(output.softmax):
         start = find_start(drive, units, _PROBE[0])
         mixable = all(axis is not None for axis in start.batch_axes) and _starts_alike(drive, ids, start)
-        if isinstance(drive, RewiredDrive):
+        if isinstance(drive, RewiredDrive) and _repeats_as_driven(drive, ids):
             _prove_rewiring(drive, ids, start)
-    layers = _layers(drive, units, start)
+    order = drive.order if isinstance(drive, RewiredDrive) else _order_seen(drive, units, start)
+    layers = _layers(order)
     vocabulary = origin.vocabulary
     return RecurrentLM(
         model=model,
@@ -144,13 +149,14 @@ def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> Recur
         batch_axes=start.batch_axes,
         input_kind=found.inputs.kind,
         output_kind=output.kind,
-        assumptions=(*origin.notes, *_assumptions(found, output, mixable=mixable)),
+        assumptions=(*origin.notes, *_assumptions(found, output, mixable=mixable), *_noise(repeatable=repeatable)),
         vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
         checkpoint=_described(model, drive, layers, origin.checkpoint),
         drive=drive,
-        units=units,
+        units=tuple(dict.fromkeys([*units, *order])),
         softmax=output.softmax,
         mixable=mixable,
+        repeatable=repeatable,
         window=found.window,
     )
 
@@ -183,6 +189,26 @@ def _output_of(model: Any, drive: Drive, ids: Any) -> _Output:
 
 def _starts_alike(drive: Drive, ids: Any, start: Start) -> bool:
     return bool(start.leaves) and _difference(drive(ids, None).output, drive(ids, start.leaves).output) <= _TOLERANCE
+
+
+def _repeats(drive: Drive, ids: Any) -> bool:
+    """Whether the same ids give the same output, each layer of a graph called as its author wrote it."""
+    if isinstance(drive, (RewiredDrive, FunctionalStatesDrive)):
+        drive = replace(drive, training=None)
+    return _repeats_as_driven(drive, ids)
+
+
+def _repeats_as_driven(drive: Drive, ids: Any) -> bool:
+    return _difference(drive(ids, None).output, drive(ids, None).output) <= _TOLERANCE
+
+
+def _noise(*, repeatable: bool) -> tuple[str, ...]:
+    always = (
+        "the same ids give different outputs, with training=False too (dropout that is always on, or a state that is "
+        "left over): no run can be repeated, so none is valid; a graph's dropout is left out, as Keras' predict leaves "
+        "it out: see rnneval check"
+    )
+    return () if repeatable else (always,)
 
 
 def _prove_rewiring(drive: RewiredDrive, ids: Any, start: Start) -> None:
@@ -221,9 +247,8 @@ def _contract_said(drive: Drive) -> str:
     }[drive.contract]
 
 
-def _layers(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Layer, ...]:
-    """The layers in the order in which they run; what never ran is not part of the model that is evaluated."""
-    order = drive.order if isinstance(drive, RewiredDrive) else _order_seen(drive, units, start)
+def _layers(order: tuple[Unit, ...]) -> tuple[Layer, ...]:
+    """Describe the layers, each at each of its places, in the order in which they run; none that never runs."""
     return tuple(
         Layer(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots) for unit in order
     )
@@ -231,8 +256,8 @@ def _layers(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Layer,
 
 def _order_seen(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Unit, ...]:
     with passages(units) as seen:
-        drive(tf.ones((_PROBE[0], 1), tf.int32), start.leaves or None)
-    return tuple(dict.fromkeys(passage.unit for passage in seen))
+        drive(tf.ones(_PROBE, tf.int32), start.leaves or None)
+    return by_place(seen, _PROBE[1])
 
 
 def _described(model: Any, drive: Drive, layers: tuple[Layer, ...], given: Checkpoint | None) -> Checkpoint:

@@ -1,6 +1,6 @@
 """Records ↔ JSON, tables ↔ Parquet; every file that rnneval writes is written whole or not at all."""
 
-from rnneval.recordfile.encoding import Record, decode, encode, json_text, read, read_run, write
+from rnneval.recordfile.encoding import Record, decode, encode, json_text, read, read_as, read_run, write
 from rnneval.recordfile.schema import json_schema, schema_names
 from rnneval.recordfile.tables import read_table, table_written
 from rnneval.recordfile.whole import whole_file, write_text, write_texts
@@ -12,6 +12,7 @@ __all__ = [
     "json_schema",
     "json_text",
     "read",
+    "read_as",
     "read_run",
     "read_table",
     "schema_names",

@@ -3,19 +3,20 @@
 import json
 import os
 import re
-from collections.abc import Iterator
-from math import isfinite
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from math import inf, isfinite
+from typing import Any, TypeVar
 
 import msgspec
 
 from rnneval.errors import RecordError
+from rnneval.recordfile.paths import open_regular
 from rnneval.recordfile.sound import check_sound
 from rnneval.recordfile.whole import reason_of, write_text
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records._base import Stored
 
+T = TypeVar("T")
 Record = Run | Wiring | Gate | Opened | Gradients
 CLASSES: dict[str, type[Record]] = {
     "rnneval.run/1": Run,
@@ -24,6 +25,9 @@ CLASSES: dict[str, type[Record]] = {
     "rnneval.opened/1": Opened,
     "rnneval.gradients/1": Gradients,
 }
+
+MOST_BYTES = 1 << 26
+"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
 
 
 def encode(record: Stored) -> str:
@@ -55,6 +59,9 @@ def json_text(plain: Any, indent: int | None = None) -> str:
     return _BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
 
 
+MOST_BYTES = 1 << 26
+"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
+_MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
@@ -66,35 +73,54 @@ def decode(text: str | bytes, where: str = "the record") -> Record:
         where: What to call it in an error, such as its path.
 
     Raises:
-        RecordError: not JSON, another schema, or keys and values that the schema does not allow.
+        RecordError: not JSON, too large, another schema, or keys and values that the schema does not allow.
     """
-    plain = _plain(text, where)
-    schema = plain.get("schema")
-    if not isinstance(schema, str) or schema not in CLASSES:
-        raise RecordError(f"{where}: {_about_schema(schema)}")
-    try:
-        return msgspec.convert(plain, CLASSES[schema])
-    except msgspec.ValidationError as error:
-        raise RecordError(
-            f"{where}: not a valid {schema} record: {error}; a record is written by rnneval alone: make it again"
-        ) from error
+    found: Record = _decode(text, where, CLASSES)
+    return found
 
 
 def read(path: str | os.PathLike[str]) -> Record:
     """Read a record from a JSON file.
 
     Raises:
-        RecordError: the file is missing, unreadable, truncated, not a record of a known schema, or holds numbers that
-            contradict each other (`rnneval.recordfile.sound`).
+        RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds
+            numbers that contradict each other (`rnneval.recordfile.sound`).
     """
     where = os.fspath(path)
-    try:
-        text = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{where}: cannot be read: {reason_of(error)}") from error
-    record = decode(text, where)
+    record = decode(_bytes(where), where)
     check_sound(where, record)
     return record
+
+
+def read_as(path: str | os.PathLike[str], schema: str, kind: type[T]) -> T:
+    """Read a value that is written as a record is, but that `read` does not know, such as a comparison.
+
+    Raises:
+        RecordError: as `read`.
+    """
+    found: T = _decode(_bytes(os.fspath(path)), os.fspath(path), {schema: kind})
+    return found
+
+
+def _bytes(where: str) -> bytes:
+    try:
+        with open_regular(where) as file:
+            return file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{where}: cannot be read: {reason_of(error)}") from error
+
+
+def _decode(text: str | bytes, where: str, known: Mapping[str, type[Any]]) -> Any:
+    plain = _plain(text, where)
+    schema = plain.get("schema")
+    if not isinstance(schema, str) or schema not in known:
+        raise RecordError(f"{where}: {_about_schema(schema)}")
+    try:
+        return msgspec.convert(plain, known[schema])
+    except msgspec.ValidationError as error:
+        raise RecordError(
+            f"{where}: not a valid {schema} record: {error}; a record is written by rnneval alone: make it again"
+        ) from error
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
@@ -122,16 +148,53 @@ def write(record: Stored, path: str | os.PathLike[str]) -> None:
 
 
 def _plain(text: str | bytes, where: str) -> dict[str, Any]:
+    """Parse JSON of a bounded size, in which no key stands twice, no value is null and every number is finite."""
+    _require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
     try:
-        plain = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-        absent = next(_nulls(plain, ""), None)
+        plain = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
+        place, unfit = next(_unfit(plain, ""), ("", 0.0))
+        if unfit:
+            json.loads(text, parse_float=_finite)  # once more, and slower, to name the number as it is written
+    except _TwiceError as error:
+        raise RecordError(f"{where}: {error}: a record says each thing once; make it again") from error
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: not a whole JSON file ({error}): a record is one JSON object") from error
     if not isinstance(plain, dict):
         raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
-    if absent is not None:
-        raise RecordError(f"{where}: null at {absent}: what cannot be had is absent from a record, never null")
+    if unfit is None:
+        raise RecordError(f"{where}: null at {place}: what cannot be had is absent from a record, never null")
     return plain
+
+
+def _require_small(text: bytes, where: str) -> None:
+    """Refuse what would take much memory as Python objects: by its size, its strings, its lists and objects."""
+    seen = {
+        "quotation marks": (text.count(b'"'), _MOST_QUOTES),
+        "lists and objects": (text.count(b"[") + text.count(b"{"), _MOST_CONTAINERS),
+    }
+    if len(text) > MOST_BYTES:
+        raise RecordError(
+            f"{where}: more than {MOST_BYTES:,} bytes, the most that a record may have: evaluate fewer documents or a "
+            "--part of the text"
+        )
+    for what, (count, allowed) in seen.items():
+        if count > allowed:
+            raise RecordError(
+                f"{where}: {count:,} {what}, a record may have {allowed:,}: evaluate fewer documents or a --part of "
+                "the text"
+            )
+
+
+class _TwiceError(ValueError):
+    """A key stands twice in one JSON object."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+    return found
 
 
 def _refuse_constant(name: str) -> float:
@@ -143,15 +206,21 @@ def _finite(digits: str) -> float:
     return number if isfinite(number) else _refuse_constant(digits)
 
 
-def _nulls(value: Any, place: str) -> Iterator[str]:
-    if value is None:
-        yield place.lstrip(".")
+def _unfit(value: Any, place: str) -> Iterator[tuple[str, float | None]]:
+    """Yield where a null or an infinite number stands, and which it is."""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        yield place.lstrip("."), value
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _nulls(inner, f"{place}.{key}")
-    elif isinstance(value, list):
+            yield from _unfit(inner, f"{place}.{key}")
+    elif isinstance(value, list) and not _all_finite(value):
         for index, inner in enumerate(value):
-            yield from _nulls(inner, f"{place}[{index}]")
+            yield from _unfit(inner, f"{place}[{index}]")
+
+
+def _all_finite(values: list[Any]) -> bool:
+    """Whether a list holds finite numbers alone; without a step of Python for each, since blocks are many."""
+    return set(map(type, values)) <= {int, float} and inf not in values and -inf not in values
 
 
 def _about_schema(schema: object) -> str:

@@ -121,7 +121,11 @@ class Interval(Value, frozen=True, kw_only=True):
 
 
 class Forgetting(Value, frozen=True, kw_only=True):
-    """After how many tokens two rows that started differently have the same state."""
+    """Tokens after which two rows that started differently were seen to have the same state.
+
+    Upper bounds: the states are compared at the ends of segments, so up to `segment` tokens may be too many; beyond the
+    first boundaries of a row, of which 8 to 32 are kept, up to a third of the length.
+    """
 
     median: float
     p95: float
@@ -213,8 +217,11 @@ class Exponent(Value, frozen=True, kw_only=True):
 
     value: float
     standard_error: float
+    """From the spread over the text and from what two tangents still differ by."""
     steps: Count
     """Tokens that it was averaged over."""
+    settling: Count | None = None
+    """Tokens that each row walked before those, until its tangents agreed; absent in records of version 0.1.0.dev0."""
 
 
 class ContextCurve(Value, frozen=True, kw_only=True):

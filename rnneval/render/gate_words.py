@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from rnneval.gates.scales import is_logarithmic
-from rnneval.gates.words import number, scope
+from rnneval.gates.words import in_per_cent, number, scope
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison
 
@@ -44,7 +43,7 @@ def line(comparison: Comparison) -> Line:
 
     is_limit = comparison.baseline == "limit"
     bounded = comparison.low is not None
-    unit = "" if is_limit or is_logarithmic(comparison.metric) else f" ({comparison.unit})"
+    unit = "" if is_limit or in_per_cent(comparison.metric) else f" ({comparison.unit})"
     return Line(
         metric=f"{comparison.metric}{unit}",
         baseline=_value(comparison.baseline_value),

@@ -42,8 +42,17 @@ def trace_table(run: Run) -> RenderableType:
         ]
         parts.append(_table(("gate", "mean", "below 0.03", "above 0.97", "time constant (tokens)"), rows))
     if run.lyapunov:
-        exponents = [(k, f"{e.value:+.4g}", f"{e.standard_error:.2g}", f"{e.steps:,}") for k, e in run.lyapunov.items()]
-        parts.append(_table(("Lyapunov exponent", "nats a token", "± s. e.", "steps"), exponents))
+        exponents = [
+            (
+                k,
+                f"{e.value:+.4g}",
+                f"{e.standard_error:.2g}",
+                f"{e.steps:,}",
+                "" if e.settling is None else f"{e.settling:,}",
+            )
+            for k, e in run.lyapunov.items()
+        ]
+        parts.append(_table(("Lyapunov exponent", "nats a token", "± s. e.", "steps", "settling"), exponents))
     if run.context:
         parts.append(_context(run))
     parts.append(_facts(run))

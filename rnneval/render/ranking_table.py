@@ -4,8 +4,7 @@ from rich.console import Group, RenderableType
 
 from rnneval.gates.blocks import BlockChange
 from rnneval.gates.ranking import Ranking, Row
-from rnneval.gates.scales import is_logarithmic
-from rnneval.gates.words import number
+from rnneval.gates.words import in_per_cent, number
 from rnneval.render.terminal import Grid, inert, show
 
 _EXCERPT = 60
@@ -56,7 +55,7 @@ def _cells(row: Row, ranking: Ranking) -> tuple[str, ...]:
 
 def _methods(ranking: Ranking) -> str:
     said = dict.fromkeys(f"{row.method} ({row.claim})" for row in ranking.rows if row.method and row.claim)
-    unit = "" if is_logarithmic(ranking.metric) else f"differences in {ranking.unit}; "
+    unit = "" if in_per_cent(ranking.metric) else f"differences in {ranking.unit}; "
     return f"{unit}intervals: {'; '.join(said)}; other seeds were not tested" if said else ""
 
 

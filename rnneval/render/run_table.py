@@ -92,7 +92,7 @@ def _fact_rows(run: Run) -> list[tuple[str, str]]:
     forgetting = run.streams.forgetting_length
     if forgetting is not None:
         lengths = f"median {forgetting.median:.0f}, 95 % within {forgetting.p95:.0f}, longest {forgetting.max:.0f}"
-        rows.append(("forgets in", f"{lengths} tokens (to within {run.streams.segment})"))
+        rows.append(("forgets in", f"{lengths} tokens (upper bounds: compared every {run.streams.segment})"))
     if run.wiring:
         rows.append(("wiring", f"{run.wiring.verdict}: {run.wiring.reason}"))
     if run.token_by_token:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import rnneval
 from rnneval.errors import RecordError, UsageError
 from rnneval.recordfile import decode, read_run, write
+from rnneval.recordfile.paths import named, require_apart
 from rnneval.records import Run
 from rnneval.sweeps.cluster import Workers, connected
 from rnneval.sweeps.find import Candidate, find_checkpoints
@@ -21,10 +22,10 @@ from rnneval.sweeps.names import record_name
 from rnneval.sweeps.needs import require_dask
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
 from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
-from rnneval.sweeps.table import FAILED, NOT_VALID, RECORDS, Row, write_table
+from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, write_table
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
-from rnneval.text.sources import Sources
+from rnneval.text.sources import Sources, refuse_overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,7 @@ _OPTIONS = {
     "seed",
     "kernel",
     "fit_on",
+    "fit_part",
     "states",
     "check",
     "declare",
@@ -134,6 +136,16 @@ def sweep(
         require_dask()
     found = find_checkpoints(folder, out=out)
     plan = _plan(found.candidates, text, Opening.of(**(opening or {})), options, tuple(command))
+    own = [FILE, *(planned.record for planned in plan)]
+    one = plan[0].order  # all read the same texts
+    require_apart(
+        named("out", [Path(out) / name for name in own]),
+        [
+            *named("folder", *(candidate.files for candidate in found.candidates)),
+            *named("the text", one.texts, options.get("fit_on")),
+            *named("opening", one.opening.files),
+        ],
+    )
     store = _Store.at(Path(out))
     rows = {order.name: row for order in plan if (row := store.finished(order)) is not None}
     left = [order for order in plan if order.name not in rows]
@@ -186,7 +198,7 @@ def _plan(
     texts = _texts(text)
     fitted = _texts(options.get("fit_on") or ())
     _require_known(options)
-    final = _final_sha256(texts, options)
+    final = _final_sha256(texts, fitted, options)
     hashes = file_hashes((*texts, *fitted, *opening.files))
     plain = {**options, "fit_on": fitted or None, "declare": tuple(options.get("declare", ()))}
     common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
@@ -240,11 +252,18 @@ def _require_known(options: Mapping[str, Any]) -> None:
         raise UsageError(f"--streams {streams!r} is not a number of rows: give auto or at least 1")
 
 
-def _final_sha256(texts: Sequence[str], options: Mapping[str, Any]) -> str:
-    chosen = {name: options[name] for name in _TEXT_OPTIONS if name in options}
-    whole = sha256()
-    for piece in final_text(Sources(list(texts)), TextOptions(**chosen)):
+def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Hash the final text, of which nothing may be in the text that baselines are fitted on."""
+    chosen = TextOptions(**{name: options[name] for name in _TEXT_OPTIONS if name in options})
+    whole, scored = sha256(), Sources(texts)
+    for piece in final_text(scored, chosen):
         whole.update(piece.text.encode())
+    if fitted:
+        fit = Sources(fitted)
+        options_of_fit = replace(chosen, part=options.get("fit_part"), part_option="--fit-part")
+        for _ in final_text(fit, options_of_fit):
+            pass
+        refuse_overlap(fit.taken(options_of_fit.sliced), scored.taken(chosen.sliced))
     return whole.hexdigest()
 
 
@@ -304,7 +323,10 @@ def _why_not_valid(run: Run) -> str:
 
 
 def _message(run: Run) -> str:
-    return next((warning.message for warning in run.warnings if warning.code in {"leak", "not-finite"}), "not valid")
+    return next(
+        (warning.message for warning in run.warnings if warning.code in {"leak", "not-finite", "not-repeatable"}),
+        "not valid",
+    )
 
 
 def _of_error(error: BaseException) -> Answer:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.errors import UsageError
+from rnneval.recordfile.paths import open_regular
 
 if TYPE_CHECKING:
     from rnneval.models import RecurrentLM
@@ -144,7 +145,7 @@ def _machine() -> str:
 
 def _hash(path: str) -> str:
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -10,6 +10,7 @@ the rest when the fixture is called (a test holds it to 20 ms).
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -124,7 +125,7 @@ class RnnevalGate:
             self._write(runs, paths)
             return None
         if missing:
-            line = f'pytest "{self._node.nodeid}" --rnneval-create'
+            line = f"pytest {shlex.quote(self._node.nodeid)} --rnneval-create"
             pytest.fail(f"rnneval: {missing[0]}: no such baseline; to make it of this run: {line}", pytrace=False)
         baselines = [Named(name=self._shown(path), record=read_run(path)) for path in paths]
         return judge(candidates, baselines, allow=allow, require=require)
@@ -166,7 +167,7 @@ class RnnevalGate:
         return os.path.relpath(path, self._config.rootpath)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """List the baselines that were written."""
     written = sorted(
         {

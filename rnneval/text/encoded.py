@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rnneval.records import run
 from rnneval.text.blocks import BlockCuts
 from rnneval.text.layout import PLAIN, text_of_words
+from rnneval.text.sources import TakenFile
 from rnneval.text.spool import Spans, Spool
 from rnneval.text.tokenise import EOS
 from rnneval.text.units import Bools, Ints
@@ -69,6 +70,8 @@ class EncodedText:
     token_kind: str
     """`char`, `byte`, `word`, `word+eos` where line feeds are tokens, or `subword-` and 8 digits of the tokenizer."""
     files: tuple[run.TextFile, ...]
+    taken: tuple[TakenFile, ...]
+    """The same files, each with its characters that are part of the text."""
     sha256: str
     """Of the final text in UTF-8, documents end to end."""
     characters: int

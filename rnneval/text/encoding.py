@@ -94,6 +94,7 @@ class _Encoder:
             layout=self._layout(),
             token_kind=kind,
             files=tuple(self._sources.files),
+            taken=self._sources.taken(self._options.sliced),
             sha256=totals.digest.hexdigest(),
             characters=totals.characters,
             bytes=totals.bytes,

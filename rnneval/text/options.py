@@ -26,6 +26,8 @@ class TextOptions:
 
     part: str | None = None
     """Python's slice rules on characters, or per cents rounded down: `90%:`, `:1000`, `-10%:`."""
+    part_option: str = "--part"
+    """The option that gave `part`, for messages."""
     normalize: str = "none"
     """`none`, `lower` (`str.lower`) or `nfc` (Unicode normalisation form C)."""
     newlines: str = "keep"
@@ -42,10 +44,14 @@ class TextOptions:
             value = getattr(self, name)
             if value not in allowed and not (name == "tokens" and value is None):
                 raise UsageError(f"--{name} {value!r} is not known: give one of {', '.join(allowed)}")
-        if self.part is not None:
-            Part.parse(self.part)
+        _ = self.sliced
         if not self.unknown:
             raise UsageError("--unknown is empty: give error, skip, or a token of the vocabulary such as '<unk>'")
+
+    @property
+    def sliced(self) -> Part | None:
+        """The part as a slice; None for the whole text."""
+        return None if self.part is None else Part.parse(self.part, self.part_option)
 
     def signature_part(self, token_kind: str) -> str:
         """Give what two numbers must share, as far as the text is concerned; `token_kind` such as `word+eos`."""

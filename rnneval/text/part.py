@@ -20,8 +20,8 @@ class Part:
     stop: str | None
 
     @classmethod
-    def parse(cls, spec: str) -> "Part":
-        """Read a slice such as `90%:`.
+    def parse(cls, spec: str, option: str = "--part") -> "Part":
+        """Read a slice such as `90%:`, which the option gave.
 
         Raises:
             UsageError: anything but START:STOP with whole numbers or per cents.
@@ -29,7 +29,7 @@ class Part:
         match = _SPEC.fullmatch(spec.strip())
         if match is None:
             raise UsageError(
-                f"--part {spec!r} is not a slice: give START:STOP in characters or per cent, "
+                f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
                 "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
             )
         return cls(start=match["start"], stop=match["stop"])

@@ -141,6 +141,6 @@ def _about_nothing(sources: Sources, options: TextOptions) -> str:
     if options.part is None or not sources.count():
         return f"{sources.name}: the text is empty, at least 2 tokens are needed"
     return (
-        f"{sources.name}: --part {options.part} of {sources.count():,} characters is empty: "
+        f"{sources.name}: {options.part_option} {options.part} of {sources.count():,} characters is empty: "
         "give a part that holds at least 2 tokens"
     )

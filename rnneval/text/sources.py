@@ -4,17 +4,22 @@ import codecs
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rnneval.errors import TextError, UsageError
+from rnneval.recordfile.paths import open_regular
 from rnneval.records import run
+from rnneval.text.part import Part
 
 CHUNK_BYTES = 1 << 20
 """Read at a time: what bounds the memory, whatever the length of the text."""
+
+MOST_STREAMED_BYTES = 1 << 28
+"""Of a text from a pipe, which may have no end and would fill the disk of temporary files."""
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -28,6 +33,15 @@ _MAGICS = {
     b"\x89HDF": "is an HDF5 file: give the checkpoint first, then text files",
 }
 _LONGEST_MAGIC = max(map(len, _MAGICS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenFile:
+    """A file of a text, and which of its characters belong to the text (all of them without `--part`)."""
+
+    path: str
+    sha256: str
+    characters: range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +60,7 @@ class Sources:
         self.files: list[run.TextFile] = []
         """One a file that was read to its end, with the hash of its raw bytes."""
         self.warnings: list[run.Warning] = []
+        self._lengths: list[int] = []
 
     @property
     def name(self) -> str:
@@ -60,10 +75,22 @@ class Sources:
             TextError: a file is missing, a folder, unreadable, not UTF-8, or something else than text.
         """
         for number, path in enumerate(self.paths):
-            digest = hashlib.sha256()
+            digest, characters = hashlib.sha256(), 0
             for text in self._texts(path, digest):
+                characters += len(text)
                 yield Characters(text=text, file=number)
             self.files.append(run.TextFile(path=path, sha256=digest.hexdigest()))
+            self._lengths.append(characters)
+
+    def taken(self, part: Part | None) -> tuple[TakenFile, ...]:
+        """Return the files that were read, each with the characters of it that lie in the part."""
+        wanted, place = range(sum(self._lengths)) if part is None else part.resolve(sum(self._lengths)), 0
+        found = []
+        for file, length in zip(self.files, self._lengths, strict=True):
+            inside = range(length)[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+            found.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
+            place += length
+        return tuple(found)
 
     def count(self) -> int:
         """Count the characters of all files by their first bytes; what is not UTF-8 is left to `read` to refuse.
@@ -100,6 +127,23 @@ class Sources:
         return characters
 
 
+def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
+    """Refuse a baseline that is fitted on characters that are scored, in the same file or a copy of it.
+
+    Raises:
+        UsageError: names the file and the characters.
+    """
+    for file in fitted:
+        for other in scored:
+            start = max(file.characters.start, other.characters.start)
+            stop = min(file.characters.stop, other.characters.stop)
+            if file.sha256 == other.sha256 and start < stop:
+                raise UsageError(
+                    f"--fit-on {file.path}: characters {start:,} to {stop - 1:,} are scored too, so the baseline would "
+                    "know the held-out text: give another text, or another part of it (--fit-part, such as :90%)"
+                )
+
+
 def _as_list(paths: Paths) -> list[str]:
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not several:
@@ -128,10 +172,17 @@ def _raw_chunks(path: str) -> Iterator[bytes]:
     """Read a file in chunks; the first holds at least as much as the longest magic number (or the whole file)."""
     _status(path)
     try:
-        with Path(path).open("rb") as file:
-            raw = file.read(CHUNK_BYTES)
+        with open_regular(path, stream=True) as file:
+            streamed = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            raw, place = file.read(CHUNK_BYTES), 0
             _refuse_magic(raw[:_LONGEST_MAGIC], path)
             while raw:
+                place += len(raw)
+                if streamed and place > MOST_STREAMED_BYTES:
+                    raise TextError(
+                        f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: write "
+                        "the text to a file first"
+                    )
                 yield raw
                 raw = file.read(CHUNK_BYTES)
     except OSError as error:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -175,6 +176,11 @@ def _ordered(given: object, source: str) -> _Ordered:
         raise VocabularyError(
             f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of "
             "their ids, or a map from token to id"
+        )
+    if isinstance(given, AbstractSet):
+        raise VocabularyError(
+            f"the vocabulary ({source}) is a {type(given).__name__}, which has no order: give a list of tokens in the "
+            "order of their ids, such as sorted(set(text))"
         )
     tokens = list(given)
     if not tokens:

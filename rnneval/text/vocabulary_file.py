@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,13 +16,15 @@ from typing import Any
 import numpy as np
 
 from rnneval.errors import VocabularyError
+from rnneval.recordfile.paths import open_regular
 from rnneval.text.subword.base import Subword
 from rnneval.text.subword.huggingface import HuggingFace, is_huggingface
 from rnneval.text.subword.sentencepiece import SentencePiece, is_sentencepiece
 
 _NPY = b"\x93NUMPY"
-_LARGEST = 1 << 28
+_LARGEST = 1 << 26
 """Bytes; no vocabulary is larger."""
+MOST_TOKENS = 1 << 20
 _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
 
 
@@ -58,7 +61,7 @@ def read(path: str | os.PathLike[str]) -> Content:
 
 def _bytes(name: str) -> bytes:
     try:
-        with Path(name).open("rb") as file:
+        with open_regular(name) as file:
             raw = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
@@ -84,7 +87,7 @@ def _about_pickle(name: str, what: str, load: str) -> str:
         f"v = v.tolist() if hasattr(v, 'tolist') else v; "
         f"json.dump(v if isinstance(v, dict) else list(v), open({target!r}, 'w'), default=int)"
     )
-    advice = f'if you trust it, turn it into JSON: python -c "{code}"'
+    advice = f"if you trust it, turn it into JSON: python -c {shlex.quote(code)}"
     return f"{name}: refused by rule pickle: {what}, which runs code when opened: {advice}"
 
 
@@ -120,11 +123,19 @@ def _require_held(raw: bytes, name: str) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read(file)
     declared = math.prod(shape) * kind.itemsize
+    _require_few("tokens", math.prod(shape), MOST_TOKENS, name)
     if not kind.hasobject and declared > len(raw):
         raise VocabularyError(
             f"{name}: refused by rule vocabulary-array: declares {declared:,} bytes and holds {len(raw):,}: "
             "save it again",
             rule="vocabulary-array",
+        )
+
+
+def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
+    if seen > allowed:
+        raise VocabularyError(
+            f"{name}: {seen:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
         )
 
 
@@ -143,6 +154,8 @@ def _json(text: str, name: str) -> Any:
     if Path(name).suffix != ".json" and not text.lstrip().startswith(("{", "[", '"')):
         return None
     try:
+        _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
+        _require_few("quotation marks", text.count('"'), 1 << 23, name)
         plain = _parsed(text, name)
         if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
             plain = _parsed(plain, name)
@@ -199,6 +212,7 @@ def _of_pieces(subword: Subword) -> Content:
 
 def _lines(text: str, name: str) -> list[str]:
     r"""Split one token a line; a line feed stands there as itself (two empty lines) or as \n."""
+    _require_few("lines", text.count("\n"), MOST_TOKENS, name)
     lines = re.split("\r?\n", text)
     if lines[-1] == "":
         lines.pop()

@@ -8,13 +8,14 @@ import re
 from collections.abc import Sequence
 
 
-def corrected(code: str, path: str, slots: Sequence[str]) -> str | None:
+def corrected(code: str, path: str, slots: Sequence[str], place: int = 1) -> str | None:
     """Rewrite the statement so that the unit takes and gives its own state; None where that cannot be said.
 
     Args:
         code: One statement.
         path: How the author reaches the unit, such as `gru_2` or `enc.rnn`.
         slots: The names of the parts of its state.
+        place: Which of its places in the call it is: each has a state of its own.
 
     Example:
         >>> corrected("x, states = self.gru_2(x, initial_state=states)", "gru_2", ["h"])
@@ -23,7 +24,7 @@ def corrected(code: str, path: str, slots: Sequence[str]) -> str | None:
     statement = _statement(code)
     if statement is None or not _calls(statement.value, path):
         return None
-    names = _names(path, slots)
+    names = _names(path if place == 1 else f"{path}_{place}", slots)
     call = statement.value
     target = statement.targets[0]
     assert isinstance(call, ast.Call)  # noqa: S101 - _calls says so; mypy cannot see it

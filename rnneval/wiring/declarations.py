@@ -44,7 +44,7 @@ def require_known(declared: Declarations, units: Sequence[UnitFact]) -> None:
     Raises:
         UsageError: names the layers that there are.
     """
-    known = {unit.name for unit in units} | {unit.path for unit in units}
+    known = frozenset[str]().union(*(unit.names for unit in units))
     unknown = sorted((declared.stateless | declared.shared | declared.mixed) - known)
     if unknown:
         there_are = ", ".join(sorted({unit.name for unit in units})) or "none"

@@ -8,8 +8,9 @@ from typing import Literal
 
 from rnneval.records.wiring import Finding
 from rnneval.wiring.correction import corrected
-from rnneval.wiring.facts import Event, Facts, Source, UnitFact
+from rnneval.wiring.facts import Event, Facts, Source, Spot, UnitFact
 from rnneval.wiring.flows import Kind, classify
+from rnneval.wiring.places import by_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,48 @@ class Evidence:
         """Whether any arrival is of one of these kinds."""
         return any(item.kind in kinds for item in self.kinds)
 
+    def has_faults(self) -> bool:
+        """Whether any slot was seen to be wired wrong."""
+        from rnneval.wiring.flows import SEEN_RIGHT
+
+        return any(item.kind not in (*SEEN_RIGHT, "unknown") for item in self.kinds)
+
+    def failed(self, oracle: str) -> bool:
+        """Whether a test of behaviour failed."""
+        found = self.facts.oracles.get(oracle)
+        return found is not None and found.verdict == "fail"
+
+    def place_of(self, oracle: str) -> str:
+        """Where a test of behaviour fails, in words."""
+        spot = self.facts.spots.get(oracle)
+        if spot is None:
+            return "no layer can be named, since the two runs of the test could not be compared op by op"
+        return f"it comes in at {spot.layer or f'line {spot.line}, outside of any layer'}"
+
+    def only_place(self) -> str:
+        """The one recurrent layer to look at, in words, or why none is named."""
+        spot = self.only_unit()
+        if spot is not None:
+            return f"{spot.layer} is the only recurrent layer"
+        several = len(self._layers())
+        if several:
+            return f"any of {several} recurrent layers may be meant: see the other findings"
+        return "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
+
+    def _layers(self) -> set[str]:
+        return {self.facts.units[event.unit].path for event in self.facts.events}
+
+    def only_unit(self) -> Spot | None:
+        """The place of the model's recurrent layer or cell, where it has one only."""
+        events = self.facts.events
+        if len(self._layers()) != 1:
+            return None
+        return Spot(layer=self.facts.units[0].name, file=events[0].file, line=events[0].line)
+
 
 def evidence(facts: Facts) -> Evidence:
-    """Classify what was seen."""
+    """Classify what was seen, by layer and place."""
+    facts = by_place(facts)
     return Evidence(facts=facts, kinds=classify(facts))
 
 
@@ -105,6 +145,17 @@ class Group:
         """The slots that were reached, such as `lstm.h, lstm.c`."""
         return ", ".join(sorted({self.facts.slot(item.arrival.event, item.arrival.slot) for item in self.items}))
 
+    def begins(self) -> str:
+        """What begins anew, and from what, in words."""
+        part = self.slots if set(self.slots.split(", ")) != self._every_slot() else self.into.name
+        made = {self.facts.name(event) for item in self.items for event in item.arrival.outputs}
+        if not made:
+            return f"{part} begins anew"
+        return f"{part} gets what was an output of {', '.join(sorted(made))}, and not the last state"
+
+    def _every_slot(self) -> set[str]:
+        return {f"{self.into.name}.{slot}" for slot in self.into.slots}
+
     @property
     def calls(self) -> str:
         """In which calls it was seen: `call 1`, `calls 1 to 3`, `calls 0 and 2`."""
@@ -135,17 +186,33 @@ def _givers(facts: Facts, item: Kind) -> list[int | None]:
 Severity = Literal["error", "warning", "info"]
 
 
-def finding(rule: ModuleType, seen: str, group: Group | None = None, severity: Severity | None = None) -> Finding:
-    """Put a finding together: what was seen, why it matters and what to write instead, from the rule's own text."""
+def finding(
+    rule: ModuleType,
+    seen: str,
+    group: Group | None = None,
+    *,
+    severity: Severity | None = None,
+    at: Spot | None = None,
+) -> Finding:
+    """Put a finding together: what was seen, why it matters and what to write instead, from the rule's own text.
+
+    Args:
+        rule: The rule's module.
+        seen: What was seen, without a full stop.
+        group: The arrivals that it is about; they say layer and line.
+        severity: Another one than the rule's own.
+        at: Where it was seen, in place of `group`.
+    """
     why = _paragraph(rule, "Why it is wrong")
-    event = group.event if group else None
+    if group is not None:
+        at = Spot(layer=group.into.name, file=group.event.file, line=group.event.line)
     return Finding(
         rule=rule.NAME,
         severity=severity or rule.SEVERITY,
-        layer=group.into.name if group else None,
+        layer=at.layer if at else None,
         source_layer=group.source.name if group and group.source else None,
-        file=event.file if event else None,
-        line=event.line if event else None,
+        file=at.file if at else None,
+        line=at.line if at else None,
         message=f"{seen}. {why}",
         help=_help(rule, group),
     )
@@ -154,7 +221,7 @@ def finding(rule: ModuleType, seen: str, group: Group | None = None, severity: S
 def _help(rule: ModuleType, group: Group | None) -> str:
     line = None
     if group is not None and getattr(rule, "CORRECTS", False):
-        line = corrected(group.event.code, group.into.path, group.into.slots)
+        line = corrected(group.event.code, group.into.path, group.into.slots, group.into.place)
     general = _paragraph(rule, "What to write instead")
     return f"write `{line}`, and return that state too: {general[0].lower()}{general[1:]}" if line else general
 

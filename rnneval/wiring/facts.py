@@ -22,6 +22,17 @@ class UnitFact:
     stateful: bool = False
     twin: int | None = None
     """The other direction of the same Bidirectional."""
+    layer: str = ""
+    """The layer's own name, where `name` is that of one of its places, such as `gru#2`."""
+    place: int = 1
+    """Which of its places in a call this is: see `rnneval.wiring.places`."""
+    reused: bool = False
+    """Whether the layer reads, in one call, what it gave itself in that call."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it may be called in a declaration."""
+        return frozenset({self.name, self.path, self.layer or self.name})
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -72,6 +83,8 @@ class Arrival:
     """Whether it was drawn at random, with no state in it."""
     born: int | None = None
     """The call in which a tensor that comes from no state was made; None for a variable."""
+    outputs: frozenset[int] = frozenset()
+    """The events of whose outputs it was made, where it comes from no state."""
     unknown: str = ""
     """Why its sources could not be seen; empty where they were."""
 
@@ -86,6 +99,15 @@ class Trace:
     """Why a trace that was there could not be compared; empty where all were."""
     trap: str = ""
     """The function that would freeze the weights if it were called before the model is built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """Where in the model a test of behaviour was seen to fail."""
+
+    layer: str | None = None
+    file: str | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +137,10 @@ class Facts:
     tokens: int = 2
     """How many tokens each call read."""
     oracles: dict[str, Oracle] = field(default_factory=dict)
+    spots: dict[str, Spot] = field(default_factory=dict)
+    """By oracle: where it fails, as far as it can be told."""
+    variants: "tuple[Variant, ...]" = ()
+    """What was seen otherwise than in the evaluation of a batch."""
     trace: Trace = Trace()
     declared: Declarations = Declarations()
     failure: str = ""
@@ -130,3 +156,13 @@ class Facts:
         """The name of a slot, such as `gru.h`."""
         unit = self.units[self.events[event].unit]
         return f"{unit.name}.{unit.slots[slot]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What was seen of the same model in another setting."""
+
+    when: str
+    """The setting: `with training=True`, `for a batch of one row`."""
+    runs: tuple[Facts, ...]
+    """Several where random numbers are drawn: a fault is what all of them show."""

@@ -1,11 +1,10 @@
 """From arrivals to the entries of the flow matrix: each slot that went into a unit gets a kind."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from rnneval.records.wiring import Flow, Slot
-from rnneval.wiring.facts import Arrival, Event, Facts, Source
+from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact
 
 SEEN_RIGHT = ("carried", "carried-transformed", "handoff", "initial", "declared", "uncarried")
 """Kinds that speak for the wiring, or at least not against it."""
@@ -22,7 +21,7 @@ class Kind:
 
 
 def classify(facts: Facts) -> tuple[Kind, ...]:
-    """Give every arrival its kind: see the table in docs, wiring."""
+    """Return the kind of every arrival, where each place of a layer is a unit (`by_place`): see docs, wiring."""
     passes = Passes(facts)
     return tuple(_kind(facts, arrival, passes) for arrival in facts.arrivals)
 
@@ -31,66 +30,20 @@ class Passes:
     """Which events of a unit come before which: looked up often, so worked out once."""
 
     def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self._of_unit: dict[int, list[int]] = {}
+        self._before: dict[int, int | None] = {}
+        last: dict[int, int] = {}
         for index, event in enumerate(facts.events):
-            self._of_unit.setdefault(event.unit, []).append(index)
-        self.shared = frozenset(_reused(facts, self._of_unit))
+            self._before[index] = last.get(event.unit)
+            last[event.unit] = index
 
-    def before(self, event: int) -> tuple[int, ...]:
-        """The events whose state an event may carry on: the unit's last one.
-
-        A unit that is reused within a call has one state for each of its places in the call, or one for all: both
-        are taken, since the reuse itself is judged by another rule.
-        """
-        unit = self._facts.events[event].unit
-        mine = self._of_unit[unit]
-        at = mine.index(event)
-        found = set(mine[max(at - 1, 0) : at])
-        if unit in self.shared:
-            call = self._facts.events[event].call
-            turn = sum(1 for other in mine[:at] if self._facts.events[other].call == call)
-            found |= set([other for other in mine if self._facts.events[other].call == call - 1][turn : turn + 1])
-        return tuple(sorted(found))
-
-    def is_first(self, event: int) -> bool:
-        """Whether the unit ran here for the first time."""
-        return self._of_unit[self._facts.events[event].unit][0] == event
-
-
-def reused_units(facts: Facts) -> tuple[int, ...]:
-    """The units that read, in one call, what they themselves gave in that call, other than token by token."""
-    return tuple(sorted(Passes(facts).shared))
-
-
-def _reused(facts: Facts, of_unit: dict[int, list[int]]) -> Iterator[int]:
-    for unit, mine in of_unit.items():
-        for call in {facts.events[event].call for event in mine}:
-            within = [event for event in mine if facts.events[event].call == call]
-            if _stacked(facts, within):
-                yield unit
-                break
-
-
-def _stacked(facts: Facts, within: list[int]) -> bool:
-    """Whether these events of one unit in one call are layers of a stack, and not the steps of a loop over tokens."""
-    fed_back = any(
-        earlier in facts.events[later].descends for at, later in enumerate(within) for earlier in within[:at]
-    )
-    by_token = len(within) <= facts.tokens and all(facts.events[event].steps == 1 for event in within)
-    return fed_back and not (by_token and _chained(facts, within))
-
-
-def _chained(facts: Facts, within: list[int]) -> bool:
-    return all(
-        any(a.event == later and any(s.event == earlier for s in a.sources) for a in facts.arrivals)
-        for earlier, later in pairwise(within)
-    )
+    def before(self, event: int) -> int | None:
+        """Return the event whose state an event may carry on, the unit's last one; None where it is the first."""
+        return self._before[event]
 
 
 def _kind(facts: Facts, arrival: Arrival, passes: Passes) -> Kind:
     before = passes.before(arrival.event)
-    own = {Source(event, arrival.slot) for event in before}
+    own = set() if before is None else {Source(before, arrival.slot)}
     kind = _kind_of_nothing(facts, arrival) if not arrival.sources else _kind_of_sources(facts, arrival, own, passes)
     foreign = tuple(sorted(arrival.sources - own)) if kind not in SEEN_RIGHT else ()
     return Kind(arrival=arrival, kind=kind, foreign=foreign)
@@ -106,8 +59,14 @@ def _kind_of_sources(facts: Facts, arrival: Arrival, own: set[Source], passes: P
     if others:
         return _kind_of_others(facts, arrival, others, mine, passes)
     if mine - same_slot:
-        return "mixed" if same_slot else "swapped"
+        return "mixed" if same_slot else _kind_of_other_slots(facts.units[event.unit], arrival, mine)
     return _kind_of_own(arrival, same_slot, own)
+
+
+def _kind_of_other_slots(unit: UnitFact, arrival: Arrival, mine: frozenset[Source]) -> str:
+    """Stacked cells of one layer are crossed like layers; the parts of one cell are swapped."""
+    cells = {unit.slots[slot].rpartition(".")[0] for slot in (arrival.slot, *(s.slot for s in mine))}
+    return "swapped" if len(cells) == 1 else "crossed"
 
 
 def _kind_of_own(arrival: Arrival, same_slot: frozenset[Source], own: set[Source]) -> str:
@@ -148,7 +107,7 @@ def _is_handoff(facts: Facts, event: int, others: set[Source], passes: Passes) -
     givers = [facts.events[s.event] for s in others]
     anew = facts.wired_by == "rnneval" or _declared(facts, event, facts.declared.stateless)
     return (
-        (anew or passes.is_first(event))
+        (anew or passes.before(event) is None)
         and not any(s.event in receiver.descends for s in others)
         and not any(giver.reads & receiver.reads for giver in givers)
     )
@@ -195,8 +154,7 @@ def _reads_its_own_text(facts: Facts, event: Event) -> bool:
 
 
 def _declared(facts: Facts, event: int, names: Iterable[str]) -> bool:
-    unit = facts.units[facts.events[event].unit]
-    return unit.name in names or unit.path in names
+    return not facts.units[facts.events[event].unit].names.isdisjoint(names)
 
 
 def fold(facts: Facts, kinds: Iterable[Kind]) -> tuple[Flow, ...]:
@@ -222,7 +180,7 @@ def _origins(facts: Facts, item: Kind) -> list[tuple[int, int] | str]:
     if item.kind == "unknown":
         return ["unknown"]
     if not item.arrival.sources:
-        return ["random" if item.arrival.random else "initial"]
+        return ["random" if item.arrival.random else "outputs" if item.arrival.outputs else "initial"]
     return sorted({(facts.events[s.event].unit, s.slot) for s in item.arrival.sources})
 
 

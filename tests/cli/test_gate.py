@@ -26,6 +26,7 @@ def records(tmp_path, monkeypatch):
         "good": make_run(LOSSES + NOISE, checkpoint="good"),
         "bad": make_run(LOSSES + 0.1 + NOISE, checkpoint="bad"),
         "unsure": make_run(LOSSES + 0.00995 + NOISE, checkpoint="unsure"),
+        "diverged": make_run(LOSSES + 904.4 + NOISE, checkpoint="diverged"),
         "other": make_run(LOSSES, content="other", checkpoint="other"),
         "invalid": make_run(LOSSES, valid=False, checkpoint="invalid"),
         "nan": make_run([*LOSSES[:-1], np.nan], checkpoint="nan"),
@@ -43,6 +44,7 @@ def records(tmp_path, monkeypatch):
         ("base", 0, 0),
         ("bad", 1, 1),
         ("nan", 1, 1),
+        ("diverged", 1, 1),
         ("unsure", 3, 1),
         ("other", 3, 3),
         ("invalid", 3, 3),
@@ -213,7 +215,7 @@ def test_a_limit_that_does_not_hold_keeps_the_baseline(records):
 
 def test_all_baselines_or_none(records, capsys):
     before = (records / "base.json").read_bytes()
-    refused(["gate", "good.json", "bad.json", "--baseline", "base.json", "no/folder.json", "--update"], capsys)
+    refused(["gate", "good.json", "bad.json", "--baseline", "base.json", "base.json/folder.json", "--update"], capsys)
     assert (records / "base.json").read_bytes() == before
     refused(["gate", "good.json", "bad.json", "--baseline", "base.json", "--update"], capsys)
     assert run(["gate", "good.json", "bad.json", "--baseline", "base.json", "two.json", "--update"]) == 0
@@ -232,11 +234,31 @@ def test_an_update_that_cannot_be_written_leaves_the_old_file_and_no_other(recor
     assert sorted(path.name for path in records.iterdir()) == names
 
 
+def test_update_makes_the_folder_of_a_first_baseline(records, capsys):
+    assert run(["gate", "good.json", "--baseline", "baselines/models/char.json", "--update"]) == 0
+    assert read_run("baselines/models/char.json") == read_run("good.json")
+    assert run(["gate", "good.json", "--baseline", "baselines/models/char.json"]) == 0
+    capsys.readouterr()
+    refused(["gate", "good.json", "--baseline", "base.json/char.json", "--update"], capsys)
+
+
+def test_a_diverged_candidate_fails_in_words_that_name_the_difference_in_nats(records, capsys):
+    assert run(["gate", "diverged.json", "--baseline", "base.json", "--format", "json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert found["verdict"] == "fail"
+    assert found["difference"] == pytest.approx(904.4, abs=0.01)
+    assert found.get("candidate_value") is None
+    assert "+904.4 nats" in found["reason"]
+    for form in ("table", "junit", "github", "markdown"):
+        assert run(["gate", "diverged.json", "--baseline", "base.json", "--format", form]) == 1
+        assert "904.4 nats" in capsys.readouterr().out
+
+
 def test_from_start_to_verdict_without_anything_heavy(records):
     script = (
         "import sys; from rnneval.cli.main import run; "
         "code = run(['gate', 'bad.json', '--baseline', 'base.json']); "
-        "heavy = {'tensorflow', 'keras', 'pandas', 'scipy', 'matplotlib', 'pyarrow'}; "
+        "heavy = {'tensorflow', 'keras', 'pandas', 'scipy.stats', 'matplotlib', 'pyarrow'}; "
         "print(sorted(heavy & set(sys.modules)), code)"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=_path())

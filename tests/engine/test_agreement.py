@@ -32,6 +32,13 @@ def test_a_difference_that_grows_within_the_tolerance_does_not_settle():
     assert looked(1e-8, 2e-8) == [False, True]  # the noise of float32 is not growth
 
 
+def test_forgetting_goes_by_the_state_alone():
+    course = Course(tolerance=1e-5)
+    for tokens, difference, loss in ((16, 1e-6, 0), (32, 1e-2, 0), (48, 1e-6, 1e-3), (64, 1e-7, 0), (80, 1e-7, 0)):
+        course.look(np.array([difference]), np.zeros(1), predicted(1.0 + loss), predicted(1.0), tokens)
+    assert (course.settled, course.met) == (True, 48)
+
+
 def test_losses_must_agree_too():
     assert looked(1e-7, 1e-7, loss=1e-3) == [False, False]
 

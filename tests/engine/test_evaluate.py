@@ -101,6 +101,53 @@ def test_baselines_are_fitted_on_the_text_given(model_of, tmp_path):
     assert run.baselines["unigram"] == pytest.approx(expected)
 
 
+def test_one_file_serves_for_fitting_and_for_scoring(model_of, tmp_path):
+    """A unigram of the first 600 characters, counted here, scored on the rest."""
+    path = letters(tmp_path, 1_000)
+    text = path.read_text()
+    run = rnneval.evaluate(model_of("GRU 8").lm, path, part="60%:", fit_on=path, fit_part=":60%", check=False)
+    counts = Counter(text[:600])
+    expected = -np.mean([math.log((counts[c] + 1) / (600 + 9)) for c in text[601:]])
+    assert run.baselines["unigram"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("part", "fit_part", "said"),
+    [
+        (None, None, "characters 0 to 399 are scored too"),
+        ("60%:", None, "characters 240 to 399 are scored too"),
+        ("60%:", ":61%", "characters 240 to 243 are scored too"),
+        (":-100", "299:", "characters 299 to 299 are scored too"),
+    ],
+)
+def test_a_baseline_is_not_fitted_on_what_is_scored(model_of, tmp_path, part, fit_part, said):
+    path = letters(tmp_path, 400)
+    copy = tmp_path / "copy.txt"
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(UsageError, match=rf"--fit-on .*copy.txt: {said}.*--fit-part"):
+        rnneval.evaluate(model_of("GRU 8").lm, path, part=part, fit_on=copy, fit_part=fit_part, check=False)
+
+
+def test_parts_count_through_all_files(model_of, tmp_path):
+    """The last tenth of two files of 400 characters begins at character 320 of the second."""
+    first, second = letters(tmp_path, 400), letters(tmp_path, 401, seed=1)
+    lm = model_of("GRU 8").lm
+    with pytest.raises(UsageError, match=r"characters 320 to 400 are scored too"):
+        rnneval.evaluate(lm, [first, second], part="90%:", fit_on=second, check=False)
+    run = rnneval.evaluate(lm, [first, second], part="90%:", fit_on=[first, second], fit_part=":720", check=False)
+    assert "unigram" in run.baselines
+
+
+def test_a_part_of_no_text_is_refused(model_of, tmp_path):
+    path, lm = letters(tmp_path, 400), model_of("GRU 8").lm
+    with pytest.raises(UsageError, match=r"--fit-part :60% is a part of the text that --fit-on names"):
+        rnneval.evaluate(lm, path, fit_part=":60%", check=False)
+    with pytest.raises(UsageError, match=r"--fit-part '60' is not a slice"):
+        rnneval.evaluate(lm, path, part="60%:", fit_on=path, fit_part="60", check=False)
+    with pytest.raises(TextError, match=r"--fit-part 1:1 of 400 characters is empty"):
+        rnneval.evaluate(lm, path, part="60%:", fit_on=path, fit_part="1:1", check=False)
+
+
 class Questions(keras.Model):
     """The question's model: layer 2 starts from layer 1's last state."""
 

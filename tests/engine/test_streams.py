@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import rnneval
+from rnneval.engine.stitch import Stitching
 from rnneval.text import Vocabulary
 from tests.engine.conftest import MODELS
 from tests.engine.small import LETTERS, Small, codes, evaluated, letters, sentences, stacked
@@ -99,6 +100,29 @@ def test_what_is_told_of_the_streams(model_of, tmp_path):
     assert streams.audited_loss_difference < 1e-5
     forgetting = streams.forgetting_length
     assert 0 < forgetting.median <= forgetting.p95 <= forgetting.max < 500
+
+
+@pytest.mark.parametrize("segment", [16, 64])
+def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(model_of, tmp_path, monkeypatch, segment):
+    small, text = model_of("GRU 7-5"), letters(tmp_path, 4_000)
+    found = []
+    run = Stitching.run
+    monkeypatch.setattr(Stitching, "run", lambda self, *given: found.append((self, run(self, *given))) or found[-1][1])
+    shown = evaluated(small, text, streams=8, segment=segment).run.streams.forgetting_length
+    (stitching, result) = found[0]
+    ids = [LETTERS.index(c) for c in text.read_text()]
+    truth = {}
+    for span in result.forgetting:
+        start = int(stitching._spans.starts[span])
+        carried, fresh = small.oracle.run(ids[:start])[1], small.oracle.start()
+        for count, token in enumerate(ids[start : start + 300], 1):
+            carried, fresh = (small.oracle.run([token], states)[1] for states in (carried, fresh))
+            pairs = [(c, f) for a, b in zip(carried, fresh, strict=True) for c, f in zip(a, b, strict=True)]
+            if max(float(np.max(np.abs(c - f) / (1 + np.abs(f)))) for c, f in pairs) > 1e-5:
+                truth[span] = count + 1  # the first count of tokens after which they agree for good
+    assert len(truth) >= 7
+    assert all(truth[span] - 1 <= tokens < truth[span] + segment for span, tokens in result.forgetting.items())
+    assert shown.max == max(result.forgetting.values())
 
 
 def test_the_seed_chooses_who_is_audited_and_nothing_else(model_of, tmp_path):

@@ -17,8 +17,8 @@ def test_one_giant_document_among_many_does_not_count_as_many():
     document = np.arange(200)
     units = np.ones(200)
     units[0] = 10_000.0  # effective number (10199)² / (10⁸ + 199) = 1.04
-    clusters = clusters_of(document, units)
-    assert clusters.kind == "batches"
+    with pytest.raises(TooLittleTextError, match=r"in 200 documents, the largest with 98 % of the text, worth 1\.0"):
+        clusters_of(document, units)
     assert effective_number(units) == pytest.approx(10_199**2 / (10_000**2 + 199))
 
 

@@ -5,9 +5,9 @@ import pytest
 import scipy.stats
 
 from rnneval.gates import score_intervals
-from rnneval.gates.intervals import two_sided
+from rnneval.gates.intervals import bounds_of
 from rnneval.gates.jackknife import Estimate
-from rnneval.gates.scales import measures
+from rnneval.metrics import by_name
 from tests.gates.synthetic import ar_losses, make_run
 
 
@@ -70,7 +70,7 @@ def test_a_slow_wave_is_called_drift():
 
 def test_the_interval_of_a_share_stays_between_0_and_1():
     """One right prediction in a thousand, all in one batch: the t interval alone would begin below 0."""
-    measured = measures()["accuracy"]
+    measured = by_name()["accuracy"]
     for value, ends in ((0.001, (0.0, 0.001 + 2.365 * 0.001)), (0.999, (0.999 - 2.365 * 0.001, 1.0))):
-        bounds = two_sided(measured, Estimate(value=value, se=0.001, df=7.0, without=np.array([])))
+        bounds = bounds_of(measured, Estimate(value=value, se=0.001, df=7.0, without=np.array([])))
         assert (bounds.low, bounds.high) == pytest.approx(ends, abs=1e-5)

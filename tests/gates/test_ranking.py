@@ -68,6 +68,14 @@ def test_a_run_that_is_not_finite_comes_last():
     assert ranking.rows[-1].value is None
 
 
+def test_a_run_that_diverged_but_is_finite_is_compared_in_nats():
+    ranking = compare([make_run(LOSSES + 905, checkpoint="far"), MIDDLE, make_run(LOSSES + 800, checkpoint="near")])
+    assert [row.name for row in ranking.rows] == ["middle", "near", "far"]
+    assert ranking.rows[2].value is None
+    assert ranking.rows[2].difference == pytest.approx(905)
+    assert ranking.rows[2].marks == ()
+
+
 def test_other_tokens_are_compared_by_bits():
     halves = make_run(LOSSES * 2, tokens=[128] * 128, signature=SIGNATURE.replace("char", "word"), checkpoint="words")
     ranking = compare([MIDDLE, halves])

@@ -1,15 +1,20 @@
 """Every verdict, from records whose answer is known."""
 
 import math
+import sys
 
+import msgspec
 import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rnneval.metrics
 from rnneval.errors import UsageError
 from rnneval.gates import gate
+from rnneval.metrics import all_metrics
+from rnneval.render.gate_words import line
 from tests.gates.synthetic import ar_losses, make_run
 
 BASE = ar_losses(256, seed=1)
@@ -104,6 +109,18 @@ def test_a_candidate_that_is_not_finite_fails_and_such_a_baseline_does_not_compa
     assert "not finite" in one(broken).reason
     assert one(BASELINE, broken).verdict == "not comparable"
     assert "total_nats" in one(BASELINE, broken).reason
+
+
+@pytest.mark.parametrize("metric", ["perplexity", "word_perplexity", "word_perplexity_eos"])
+@pytest.mark.parametrize("nats", [130.0, 709.5, 905.9, 1e6])
+def test_a_candidate_that_diverged_but_is_finite_fails_in_nats(metric, nats):
+    found = one(make_run(noisy(nats)), allow={metric: "+1%"})
+    assert found.verdict == "fail"
+    per_word = {"perplexity": "tokens", "word_perplexity": "words", "word_perplexity_eos": "words"}[metric]
+    tokens, units = sum(BASELINE.blocks.tokens), sum(getattr(BASELINE.blocks, per_word))
+    units += 256 if metric == "word_perplexity_eos" else 0  # one line feed a block
+    assert found.difference == pytest.approx(nats * tokens / units, rel=1e-3)
+    assert one(make_run(noisy(nats - 5)), make_run(noisy(nats)), allow={metric: "+1%"}).verdict == "pass"
 
 
 def test_less_is_worse_for_an_accuracy():
@@ -284,3 +301,72 @@ def test_a_failing_wiring_is_warned_of():
 def test_what_cannot_be_read_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
         gate(BASELINE, **options)
+
+
+PLANTED = '''"""Share of tokens among the ten most probable; higher is better."""
+from rnneval.metrics._base import Metric, per
+
+METRIC = Metric(
+    name="{name}", unit="{unit}", {more}
+    tally=lambda tokens: {{"{name}": (tokens.rank < 10).astype(float)}},
+    finish=lambda totals: per(totals.total("{name}"), totals.tokens, "token"),
+)
+'''
+
+
+@pytest.fixture
+def plant(tmp_path, monkeypatch):
+    """Add a metric's file to the package's folder of metrics."""
+    monkeypatch.setattr(rnneval.metrics, "__path__", [*rnneval.metrics.__path__, str(tmp_path)])
+
+    def planted(name, unit, more):
+        (tmp_path / f"{name}.py").write_text(PLANTED.format(name=name, unit=unit, more=more))
+        all_metrics.cache_clear()
+
+    yield planted
+    all_metrics.cache_clear()
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(f"rnneval.metrics.{path.stem}", None)
+
+
+def with_sum(run, name, share):
+    """The same run with another sum in its blocks."""
+    wave = 0.001 * np.sin(np.arange(len(run.blocks.tokens)))
+    sums = {**run.blocks.sums, name: ((share + wave) * np.array(run.blocks.tokens)).tolist()}
+    return msgspec.structs.replace(run, blocks=msgspec.structs.replace(run.blocks, sums=sums))
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.87, "fail"), (0.93, "pass")])
+def test_a_planted_metric_is_gated_the_right_way_round(plant, share, verdict):
+    plant("accuracy_top10", "share", "higher_is_better=True,")
+    found = one(
+        with_sum(make_run(noisy(0.0)), "accuracy_top10", share),
+        with_sum(BASELINE, "accuracy_top10", 0.9),
+        allow={"accuracy_top10": "0.01"},
+    )
+    assert (found.verdict, found.allowed) == (verdict, -0.01)
+    assert line(found).metric == "accuracy_top10 (share)"
+
+
+def test_a_planted_metric_with_a_logarithm_takes_and_shows_per_cent(plant):
+    log = "log=lambda totals: __import__('math').log(totals.total('zz_odds') / totals.tokens), log_unit='nats a bet',"
+    plant("zz_odds", "odds", log)
+    found = one(
+        with_sum(make_run(noisy(0.0)), "zz_odds", 2.0), with_sum(BASELINE, "zz_odds", 1.0), allow={"zz_odds": "+1%"}
+    )
+    assert (found.verdict, found.unit) == ("fail", "nats a bet")
+    assert found.difference == pytest.approx(math.log(2), rel=1e-4)
+    assert line(found).difference == "+100 %"
+
+
+def test_metrics_of_one_hypothesis_count_once_and_a_planted_one_is_its_own(plant):
+    plant("accuracy_top10", "share", "higher_is_better=True,")
+    hypotheses = {metric.name: metric.hypothesis for metric in all_metrics()}
+    losses = {name for name, hypothesis in hypotheses.items() if hypothesis == "loss"}
+    assert losses == {
+        "cross_entropy", "perplexity", "bits_per_char", "bits_per_byte", "word_perplexity", "word_perplexity_eos",
+    }  # fmt: skip
+    worse = with_sum(make_run(noisy(0.05)), "accuracy_top10", 0.5)
+    allow = {"perplexity": "+1%", "accuracy_top10": "0.01"}
+    both = gate(worse, baseline=with_sum(BASELINE, "accuracy_top10", 0.9), allow=allow)
+    assert sorted(each.level for each in both.comparisons) == [0.025, 0.05]

@@ -127,8 +127,9 @@ def attention():
 
 
 def twice():
-    gru = L.GRU(6, return_sequences=True, name="again")
-    return graph(gru, gru)
+    gru = L.GRU(6, return_sequences=True, stateful=True, name="again")
+    ids = keras.Input(batch_shape=(2, None), dtype="int32")
+    return keras.Model(ids, L.Dense(WIDTH)(gru(gru(L.Embedding(WIDTH, 6)(ids)))))
 
 
 def mixed_by_an_operation():
@@ -150,7 +151,7 @@ REFUSED = {
         "pool.*AveragePooling1D",
     ),
     "backwards": (lambda: graph(L.GRU(4, go_backwards=True, **GRU)), "gru.*more than one position"),
-    "used twice": (twice, "layer again runs twice"),
+    "stateful and used twice": (twice, "layer again is stateful and runs twice"),
     "an operation": (mixed_by_an_operation, "carrying the state of gru.*difference .*more than one position"),
     "a window": (lambda: graph(L.GRU(4, name="last")), "layer last has return_sequences=False: a window model"),
     "a window below": (

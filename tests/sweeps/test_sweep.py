@@ -180,6 +180,7 @@ def test_usage(folder, shelf, tmp_path):
         ({"state": "reset"}, UsageError, "--state reset needs --segment"),
         ({"streams": 0}, UsageError, "not a number of rows"),
         ({"colour": "red"}, UsageError, "colour: not an option of sweep"),
+        ({"fit_on": shelf.text}, UsageError, "--fit-on .* are scored too"),
         ({"out": shelf.text}, RecordError, "cannot be made"),
         ({"opening": {"vocabulary": tmp_path / "nowhere.json"}}, UsageError, "cannot be read"),
     ):

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import pickle
+import shlex
 import subprocess
 import sys
 
@@ -189,7 +190,7 @@ def test_a_pickle_is_not_opened_and_the_line_that_turns_it_into_json_works(tmp_p
         with pytest.raises(VocabularyError, match="which runs code when opened: if you trust it") as refusal:
             Vocabulary.from_file(tmp_path / name)
         assert "\n" not in str(refusal.value)
-        lines.append(str(refusal.value).split('python -c "')[1].removesuffix('"'))
+        lines += shlex.split(str(refusal.value).partition("python -c ")[2])
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
     for name in names:
         assert Vocabulary.from_file((tmp_path / name).with_suffix(".json")).ids == {"a": 0, "b": 1}

@@ -8,7 +8,7 @@ import pytest
 
 from rnneval.wiring import rules
 from rnneval.wiring.evidence import evidence
-from rnneval.wiring.facts import Declarations, Source, Trace
+from rnneval.wiring.facts import Declarations, Source, Trace, Variant
 from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 
 NAMES = [rule.NAME for rule in rules.all_rules()]
@@ -62,14 +62,19 @@ FIRES = {
     "random-state": [(arriving(stack(), 1, sources=frozenset(), random=True, born=lambda call: call), "error")],
     "noisy-state": [(arriving(stack(), 0, noisy=True), "error")],
     "shared-layer": [(REUSED, "error")],
-    "future-leak": [(oracle(stack(), "causal", "fail"), "error")],
-    "batch-leak": [(oracle(stack(), "batch", "fail"), "error")],
+    "future-leak": [
+        (oracle(stack(), "causal", "fail"), "error"),
+        (oracle(stack(), "training", "fail"), "error"),
+    ],
+    "batch-leak": [(oracle(stack(), "batch", "fail"), "error"), (oracle(stack(), "alone", "fail"), "error")],
     "chunk-variance": [
         (oracle(stack(), "chunk", "fail"), "error"),
         (oracle(arriving(stack(), 0, transformed=True), "chunk", "fail"), "warning"),
         (oracle(declaring(DROPPED, stateless=frozenset({"gru_2"})), "chunk", "fail"), "warning"),
     ],
     "unused-state": [(oracle(stack(), "used", "fail"), "error")],
+    "always-random": [(oracle(stack(), "repeat", "fail"), "error")],
+    "leftover-state": [(oracle(stack(), "fresh", "fail"), "error")],
     "frozen-trace": [
         (replace(stack(), trace=Trace(difference=0.5)), "error"),
         (replace(stack(), trace=Trace(difference=float("nan"))), "error"),
@@ -94,7 +99,17 @@ SILENT = {
     "noisy-state": [stack()],
     "shared-layer": [stack(), BY_TOKEN, declaring(REUSED, shared=frozenset({"gru"}))],
     "future-leak": [stack(), declaring(oracle(stack(), "causal", "fail"), causal=False)],
-    "batch-leak": [stack(), oracle(stack(), "batch", "inconclusive")],
+    "batch-leak": [
+        stack(),
+        oracle(stack(), "batch", "inconclusive"),
+        oracle(replace(stack(), variants=(Variant(when="for a batch of one row", runs=(FRESH,)),)), "alone", "fail"),
+    ],
+    "always-random": [
+        stack(),
+        oracle(oracle(stack(), "fresh", "fail"), "repeat", "fail"),
+        oracle(arriving(stack(), 0, noisy=True), "repeat", "fail"),
+    ],
+    "leftover-state": [stack(), oracle(stack(), "fresh", "inconclusive")],
     "chunk-variance": [stack()],
     "unused-state": [stack()],
     "frozen-trace": [stack(), replace(stack(), trace=Trace(difference=1e-7))],
@@ -122,6 +137,7 @@ def test_the_names_are_those_of_the_design():
         "shared-state", "crossed-state", "swapped-slots", "mixed-state", "misplaced-state", "stale-state",
         "ignored-state", "dropped-state", "uncarried-state", "random-state", "noisy-state", "shared-layer",
         "future-leak", "batch-leak", "chunk-variance", "unused-state", "frozen-trace",
+        "always-random", "leftover-state",
     }  # fmt: skip
     assert set(NAMES) == designed
 

@@ -8,9 +8,9 @@ from rnneval.errors import UsageError
 from rnneval.recordfile import decode, encode
 from rnneval.wiring.correction import corrected
 from rnneval.wiring.declarations import parse_declarations, require_known
-from rnneval.wiring.facts import Facts, Source
+from rnneval.wiring.facts import Facts, Source, Variant
 from rnneval.wiring.judging import wiring_of
-from tests.wiring.made_up import arriving, event, oracle, stack
+from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 
 
 def test_everything_carried_and_clean_passes():
@@ -35,7 +35,10 @@ def test_an_error_fails_even_where_something_else_could_not_be_seen():
         (replace(stack(), units=(), events=(), arrivals=()), "no recurrent layer or cell ran"),
         (arriving(stack(), 1, unknown="went through While"), "went through While"),
         (oracle(stack(), "chunk", "inconclusive"), "oracle chunk"),
-        (oracle(stack(), "repeat", "fail"), "different logits for the same calls"),
+        (
+            arriving(oracle(stack(), "repeat", "fail"), 0, from_call=0, random=True),
+            "different logits for the same calls",
+        ),
         (Facts(failure="the model raises in call 2: ValueError"), "the model raises in call 2"),
     ],
 )
@@ -84,3 +87,61 @@ def test_declarations_are_read_and_refused():
 )
 def test_a_corrected_line_is_given_where_the_call_is_plain(code, path, slots, line):
     assert corrected(code, path, list(slots)) == line
+
+
+def in_training(*runs):
+    return replace(stack(), variants=(Variant(when="with training=True", runs=runs),))
+
+
+def test_a_fault_of_training_alone_is_told_with_its_setting():
+    crossed = arriving(stack(), 0, sources=lambda call: frozenset({Source(event(1, call - 1), 0)}))
+    wiring = wiring_of(in_training(crossed, crossed, crossed))
+    assert (wiring.verdict, wiring.reason) == ("fail", "crossed-state")
+    assert wiring.findings[0].message.startswith("Only with training=True: gru gets back the state of gru_2")
+    # Seen in evaluation too: told once, without the setting.
+    both = wiring_of(replace(crossed, variants=in_training(crossed).variants))
+    assert [f.message.startswith("Only") for f in both.findings if f.rule == "crossed-state"] == [False]
+
+
+def test_what_random_numbers_do_once_in_training_is_no_fault():
+    forgot = arriving(stack(), 1, sources=frozenset(), born=lambda call: call)
+    noisy = arriving(stack(), 0, noisy=True)
+    assert wiring_of(in_training(forgot, stack(), forgot)).verdict == "pass"
+    assert wiring_of(in_training(forgot, forgot, forgot)).verdict == "fail"
+    assert wiring_of(in_training(noisy, noisy, noisy)).verdict == "pass"
+
+
+def test_the_cells_of_one_layer_are_crossed_and_the_parts_of_one_cell_swapped():
+    unit = replace(lstm().units[0], slots=("cells[0].h", "cells[1].h"))
+    exchanged = arriving(lstm(), 0, slot=0, sources=lambda call: frozenset({Source(call - 1, 1)}))
+    assert [f.rule for f in wiring_of(exchanged).findings] == ["swapped-slots"]
+    (finding,) = wiring_of(replace(exchanged, units=(unit,))).findings
+    assert finding.rule == "crossed-state"
+    assert "another cell of the same layer (lstm.cells[0].h ← lstm.cells[1].h" in finding.message
+
+
+def test_a_state_made_of_outputs_does_not_come_from_the_initial_state():
+    facts = arriving(
+        stack(), 1, sources=frozenset(), born=lambda call: call, outputs=lambda call: frozenset({event(1, call - 1)})
+    )
+    wiring = wiring_of(facts)
+    assert {flow.source for flow in wiring.flow if flow.kind == "fresh"} == {"outputs"}
+    assert "gets what was an output of gru_2, and not the last state" in wiring.findings[0].message
+
+
+def test_an_lstm_that_loses_its_c_is_told_about_its_c():
+    lost = arriving(lstm(), 0, slot=1, sources=frozenset(), born=lambda call: call)
+    lost = replace(lost, returned=tuple(frozenset({Source(call, 0)}) for call in range(4)))
+    (finding,) = wiring_of(lost).findings
+    assert finding.rule == "dropped-state"
+    assert finding.message.startswith("lstm.c begins anew, and its last state is not among what is handed on")
+    assert "gru_2" not in finding.help
+    assert "stack" not in finding.message
+
+
+def test_the_only_recurrent_layer_is_named_by_a_test_of_behaviour():
+    (finding,) = wiring_of(oracle(lstm(), "chunk", "fail")).findings
+    assert (finding.layer, finding.file, finding.line) == ("lstm", None, None)
+    (finding,) = wiring_of(oracle(stack(), "chunk", "fail")).findings
+    assert finding.layer is None
+    assert "any of 2 recurrent layers may be meant" in finding.message

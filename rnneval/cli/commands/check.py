@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require, require_place
+from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require, require_places
 from rnneval.cli.terminal import chatter_held
 from rnneval.recordfile import encode, write
+from rnneval.recordfile.paths import named
 
 if TYPE_CHECKING:
     from rnneval.records import Wiring
@@ -46,7 +47,9 @@ def command(
     CHECKPOINT is a saved model; FILE.py:BUILDER (or package.module:BUILDER) is your own code that makes one: importing
     FILE.py runs it. Exit code: 0 pass, 1 fail, 3 no verdict.
     """
-    require_place(out)
+    code = what.rpartition(":")[0] if _names_code(what) else None
+    inputs = [*named("BUILDER", code), *opening.inputs(None if code else what)]
+    require_places(named("--out", out), inputs)
     with chatter_held():
         if not _names_code(what) and not what.endswith(".py"):
             opening.look(what)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import format_option
+from rnneval.cli.options import format_option, require_places
+from rnneval.recordfile.paths import named
 
 if TYPE_CHECKING:
     from rnneval.gates import Named, Ranking
@@ -47,6 +48,8 @@ def command(
     from rnneval.gates.ranking import rank
 
     places = _places(records)
+    read = named("RECORD", records, [place.path for place in places])
+    require_places(named("--out", out), [*read, *named("--text", text)])
     scored = _scored_text(text, places[-1].path) if text else None
     ranking = rank(_read(places), metric=metric, blocks=blocks, text=scored)
     encoded = _encoded(ranking)

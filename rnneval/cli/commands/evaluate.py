@@ -14,11 +14,12 @@ from rnneval.cli.options import (
     measure_options,
     output_options,
     require,
-    require_place,
+    require_places,
     text_options,
 )
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.recordfile import encode, write
+from rnneval.recordfile.paths import named
 
 if TYPE_CHECKING:
     from rnneval.engine.measure import Reader
@@ -64,7 +65,8 @@ def command(
 
     The state is carried through each document. The number comes with a signature that says what it is.
     """
-    require_place(out, losses)
+    inputs = [*opening.inputs(checkpoint), *named("TEXT", text), *named("--fit-on", measuring.fit_on)]
+    require_places([*named("--out", out), *named("--losses", losses)], inputs)
     require(jobs is not None or scheduler is not None or memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
         opening.look(checkpoint)

@@ -1,14 +1,17 @@
 """`rnneval gate RECORD… --baseline BASE…`."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli.options import require_places
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
+from rnneval.recordfile.paths import named
 
 if TYPE_CHECKING:
     from rnneval.gates import Named
@@ -104,6 +107,10 @@ def command(
     """
     from rnneval.gates.verdicts import judge
 
+    outputs = [*named("--out", out), *named(_SUMMARY, (os.environ.get(_SUMMARY) or None) if form == "github" else None)]
+    kept = named("--baseline", baseline)  # --update replaces them on purpose
+    inputs = named("RECORD", records)
+    require_places([*kept, *outputs] if update else outputs, inputs if update else [*inputs, *kept])
     if update:
         return _update(records, baseline, allow, require, form=form, out=out, quiet=quiet)
     verdict = judge(_read(records), _read_baselines(records, baseline), allow=_allowed(allow), require=require)
@@ -138,7 +145,7 @@ def _read(paths: tuple[str, ...]) -> "list[Named]":
 def _read_baselines(records: tuple[str, ...], baselines: tuple[str, ...]) -> "list[Named]":
     for path in baselines:
         if not os.path.lexists(path):
-            pairs = f"{' '.join(records)} --baseline {' '.join(baselines)}"
+            pairs = f"{shlex.join(records)} --baseline {shlex.join(baselines)}"
             raise RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
     return _read(baselines)
 
@@ -200,6 +207,11 @@ def _refuse_as_baseline(candidates: "list[Named]") -> None:
 def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
     from rnneval.recordfile import encode, write_texts
 
+    for path in baselines:
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{path}: its folder cannot be made: {error.strerror or error}") from error
     write_texts({path: encode(each.record) for each, path in zip(candidates, baselines, strict=True)})
 
 

@@ -10,11 +10,12 @@ from rnneval.cli.options import (
     TextChoices,
     checkpoint_options,
     output_options,
-    require_place,
+    require_places,
     text_options,
 )
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.recordfile import encode, write
+from rnneval.recordfile.paths import named
 
 EXIT_NOT_VALID = 1
 
@@ -55,7 +56,7 @@ def command(
     Each segment begins with the state that the text before it leaves behind. What the rules find comes as warnings.
     The wiring is looked at first, as evaluate does it: exit code 1 where it leaks.
     """
-    require_place(out)
+    require_places(named("--out", out), [*opening.inputs(checkpoint), *named("TEXT", text)])
     how = looking.as_arguments()
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.look(checkpoint)

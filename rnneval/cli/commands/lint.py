@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import output_options
+from rnneval.cli.options import output_options, require_places
 from rnneval.cli.terminal import say
+from rnneval.recordfile.paths import Named, named
 
 if TYPE_CHECKING:
     from rnneval.wiring.lint.finding import LintFinding
@@ -45,10 +47,16 @@ def command(
     folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
     pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
     """
+    from rnneval.wiring.lint.discover import discover
+    from rnneval.wiring.lint.run import cores, lint_files
     from rnneval.wiring.lint.settings import read_settings
 
     settings = read_settings().replaced(select, ignore)
-    findings, count = _found(paths or (".",), settings, stdin_filename, jobs)
+    files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
+    require_places(named("--out", out), _read_for(files, settings) if out is not None else [])
+    streamed = _from_standard_input(settings, stdin_filename) if STANDARD_INPUT in paths else ()
+    findings = (*streamed, *lint_files(files, settings, jobs or cores()))
+    count = len(files) + (STANDARD_INPUT in paths)
     text = _rendered(form, findings)
     if out is not None:
         _write(text, out)
@@ -67,21 +75,17 @@ def exit_code(findings: "Sequence[LintFinding]", *, strict: bool) -> int:
     return int(any(strict or finding.severity == "error" for finding in findings))
 
 
-def _found(
-    paths: tuple[str, ...], settings: "Settings", name: str | None, jobs: int | None
-) -> "tuple[tuple[LintFinding, ...], int]":
-    from rnneval.wiring.lint.discover import discover
-    from rnneval.wiring.lint.run import cores, lint_files, wanted
+def _read_for(files: "Sequence[str]", settings: "Settings") -> list[Named]:
+    """Return the source files and what decides which of them are linted."""
+    ignoring = {str(Path(file).with_name(".gitignore")) for file in files}
+    return [*named("PATH", files), *named("the settings", settings.root / "pyproject.toml"), *named("PATH", ignoring)]
 
-    found: tuple[LintFinding, ...] = ()
-    count = 0
-    if STANDARD_INPUT in paths:
-        from rnneval.wiring.lint.check import check_bytes
 
-        content = sys.stdin.buffer.read()
-        found, count = wanted(check_bytes(name or STANDARD_INPUT, content), settings), 1
-    files = discover([path for path in paths if path != STANDARD_INPUT], settings)
-    return (*found, *lint_files(files, settings, jobs or cores())), count + len(files)
+def _from_standard_input(settings: "Settings", name: str | None) -> "tuple[LintFinding, ...]":
+    from rnneval.wiring.lint.check import check_bytes
+    from rnneval.wiring.lint.run import wanted
+
+    return wanted(check_bytes(name or STANDARD_INPUT, sys.stdin.buffer.read()), settings)
 
 
 def _rendered(form: str, findings: "Sequence[LintFinding]") -> str:

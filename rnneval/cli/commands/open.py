@@ -2,9 +2,10 @@
 
 import click
 
-from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require_place
+from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require_places
 from rnneval.cli.terminal import chatter_held
 from rnneval.recordfile import encode, write
+from rnneval.recordfile.paths import named
 
 
 @click.command("open", epilog="Example: rnneval open ckpt --builder train.py:build_model --builder-arg rnn_units=1024")
@@ -20,7 +21,7 @@ def command(
     opening: CheckpointOptions,
 ) -> None:
     """Show what a CHECKPOINT is: format, state contract, layers, vocabulary, all that is assumed. Evaluates nothing."""
-    require_place(out)
+    require_places(named("--out", out), opening.inputs(checkpoint))
     with chatter_held():
         opening.look(checkpoint)
         from rnneval.models.describe import opened

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import require, require_place
+from rnneval.cli.options import require, require_places
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
+from rnneval.recordfile.paths import named, named_records
 
 if TYPE_CHECKING:
     from rnneval.render.figures import Figure
@@ -73,7 +74,10 @@ def command(
     if listing:
         tell("\n".join(_listed(sources)))
         return 0
-    for place, picture in list(_chosen(sources, Path(str(out)), figure)):
+    pictures = list(_chosen(sources, Path(str(out)), figure))
+    places = named("--out", [place for place, _ in pictures])
+    require_places(places, [*named_records("RECORD", records), *named("--text", text)])
+    for place, picture in pictures:
         save(picture, place, size, dark=dark)
         if not quiet:
             tell(f"{place}: {_visible(picture.title)}")
@@ -115,7 +119,6 @@ def _chosen(sources: Sequence[tuple[str, Any]], out: Path, name: str | None) -> 
             f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}",
         )
     ending_of(out)
-    require_place(str(out))
     only = sources[0][1] if len(sources) == 1 else [source for _, source in sources]
     yield out, figure_of(only, name)
 

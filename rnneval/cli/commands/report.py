@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import require, require_place
+from rnneval.cli.options import require, require_places
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
+from rnneval.recordfile.paths import named, named_records, open_regular
 
 if TYPE_CHECKING:
     from rnneval.render.report import Given, Page
@@ -49,7 +50,7 @@ def command(
     history; Parquet), the folder of a sweep, or one of records. The page loads nothing and runs nothing.
     """
     require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
-    require_place(out)
+    require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
     from rnneval.render.report import page_of
 
     given = [each for record in records for each in _given(Path(record))]
@@ -78,7 +79,7 @@ def _given(path: Path) -> "Iterator[Given]":
         yield from _of_sweep(path)
         return
     inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
-    found = [each for each in inside if each.suffix != ".json" or _says_record(each)]
+    found = [each for each in inside if each.suffix != ".json" or _begins_with(each, '"rnneval.')]
     if not found:
         raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
     for each in inside:
@@ -106,11 +107,11 @@ def _of_sweep(path: Path) -> "Iterator[Given]":
     yield from (_read(path / row["record"]) for row in best if row["status"] == OK)
 
 
-def _says_record(path: Path) -> bool:
-    """Whether a JSON file names a schema of ours; only its beginning is looked at."""
+def _begins_with(path: Path, word: str) -> bool:
+    """Whether a word stands at the beginning of a file, where records name their schema."""
     try:
-        with path.open("rb") as file:
-            return b'"rnneval.' in file.read(200)
+        with open_regular(path) as file:
+            return word.encode() in file.read(200)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -142,16 +143,12 @@ def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
 
 def _ranking(path: Path) -> Any:
     """Read what `rnneval compare` wrote: it is no record of its own, but shows well; None for all else."""
-    import msgspec
-
     from rnneval.gates.ranking import Ranking
+    from rnneval.recordfile import read_as
 
-    if path.suffix != ".json" or not path.is_file():
-        return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Ranking)
-    except (OSError, ValueError):
-        return None
+    schema = "rnneval.compare/1"
+    is_ranking = path.suffix == ".json" and path.is_file() and _begins_with(path, f'"{schema}"')
+    return read_as(path, schema, Ranking) if is_ranking else None
 
 
 def _write(out: str, page: "Page", given: "list[Given]") -> None:

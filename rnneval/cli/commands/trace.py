@@ -10,11 +10,12 @@ from rnneval.cli.options import (
     TextChoices,
     checkpoint_options,
     format_option,
-    require_place,
+    require_places,
     text_options,
 )
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.recordfile import encode, write
+from rnneval.recordfile.paths import named
 
 EXIT_NOT_VALID = 1
 
@@ -61,7 +62,8 @@ def command(
     The state is carried through each document, exactly. What the rules find comes as warnings. The wiring is looked at
     first, as evaluate does it: exit code 1 where it leaks.
     """
-    require_place(out, record)
+    outputs = [*named("--out", out), *named("--record", record)]
+    require_places(outputs, [*opening.inputs(checkpoint), *named("TEXT", text)])
     how = looking.as_arguments()
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
         opening.look(checkpoint)

@@ -142,13 +142,12 @@ class _Backwards:
             with courses_of(self._units, nudges) as seen:
                 logits, _ = self._lm.step(ids, self._packing.unpack(state))
             loss = scored(logits[:, -1:], target[:, None])[0]  # rows are independent: each row's own gradient
-        reached = {course.unit for course in seen.runs}
         self.missing |= seen.missing
         gradients = tape.gradient(loss, list(nudges.values()), unconnected_gradients=tf.UnconnectedGradients.ZERO)
         found: dict[str, Any] = {}
         for unit, gradient in zip(nudges, gradients, strict=True):
             parts = tf.split(gradient, list(slot_sizes(unit)), axis=-1)
-            if unit in reached:
+            if unit in seen.nudged:
                 found |= {slot.key: tf.norm(part, axis=-1) for slot, part in zip(slots_of(unit), parts, strict=True)}
         return found
 

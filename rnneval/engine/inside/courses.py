@@ -9,6 +9,7 @@ the gradient with respect to them is ∂loss/∂h_t and ∂loss/∂c_t for every
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ import tensorflow as tf
 from rnneval.models.hoisted import HoistedLoop
 from rnneval.models.layers import Unit
 from rnneval.models.passages import overridden
+from rnneval.wiring.places import places_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +32,8 @@ class UnitCourse:
     """Each slot before the first step, `(batch, units)`."""
     states: tuple[Any, ...]
     """Each slot after every step, `(batch, time, units)`."""
+    after: tuple[Any, ...] = ()
+    """Each slot as it was handed back, `(batch, units)`."""
 
 
 @dataclass(kw_only=True)
@@ -38,18 +42,27 @@ class Seen:
 
     runs: list[UnitCourse] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
+    nudged: set[Unit] = field(default_factory=set)
+    """The units to whose states something was added, each at its place."""
 
     def courses(self, time: int | None) -> dict[Unit, UnitCourse]:
-        """Give one course a unit: a unit that its author calls step by step is joined along time."""
+        """Return one course for each place of each unit: where its author calls it step by step, joined along time."""
         found: dict[Unit, UnitCourse] = {}
-        for unit in dict.fromkeys(run.unit for run in self.runs):
-            runs = [run for run in self.runs if run.unit is unit]
+        for unit, runs in self._by_place(time):
             reason = _unreachable(runs) or _not_once(runs, time)
             if reason:
                 self.missing[unit.name] = reason
             else:
                 found[unit] = runs[0] if len(runs) == 1 else _joined(runs)
         return found
+
+    def _by_place(self, time: int | None) -> Iterator[tuple[Unit, list[UnitCourse]]]:
+        for unit in dict.fromkeys(run.unit for run in self.runs):
+            runs = [run for run in self.runs if run.unit is unit]
+            steps = [run.states[0].shape[1] or time or 1 for run in runs]
+            places = places_of(steps, time or sum(steps), partial(_links, runs))
+            for place in dict.fromkeys(places):
+                yield unit.at(place), [run for run, own in zip(runs, places, strict=True) if own == place]
 
 
 @contextmanager
@@ -58,13 +71,14 @@ def courses_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) 
 
     Args:
         units: Recurrent layers and free cells.
-        nudges: For some layers, what is added to their states: `(batch, time, all units of all slots)`.
+        nudges: For some layers, what is added to their states: `(batch, time, all units of all slots)`; a layer with
+            several places has one for each.
     """
     seen = Seen()
     with ExitStack() as stack:
-        for unit in units:
+        for unit in (unit for unit in units if unit.place == 1):
             hook = _layer_hook if unit.is_layer else _cell_hook
-            stack.enter_context(hook(unit, (nudges or {}).get(unit), seen))
+            stack.enter_context(hook(unit, nudges or {}, seen))
         yield seen
 
 
@@ -118,12 +132,16 @@ def _added(flat: Sequence[Any], nudge: Any) -> list[Any]:
 
 
 @contextmanager
-def _layer_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
+def _layer_hook(unit: Unit, nudges: Mapping[Unit, Any], seen: Seen) -> Iterator[None]:
     layer = unit.layer
-    original = layer.inner_loop
+    original, turn = layer.inner_loop, 0
 
     def inner_loop(sequences: Any, initial_state: Any, mask: Any = None, training: bool = False) -> Any:
-        reason = _not_plain(initial_state)
+        nonlocal turn
+        turn += 1
+        place = unit.at(turn) if nudges else unit
+        nudge = nudges.get(place)
+        reason = _not_plain(initial_state) or _no_nudge(nudge, sequences, wanted=unit in nudges)
         if reason:
             seen.missing[unit.name] = reason
             return original(sequences, initial_state, mask, training)
@@ -131,7 +149,11 @@ def _layer_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
             looped = original.loop(sequences, initial_state, mask, training=training, courses=True)
             if looped is not None:  # its states are there anyway
                 before = tuple(keras.tree.flatten(initial_state))
-                seen.runs.append(UnitCourse(unit=unit, inputs=sequences, before=before, states=looped.courses))
+                seen.runs.append(
+                    UnitCourse(
+                        unit=unit, inputs=sequences, before=before, states=looped.courses, after=tuple(looped.new)
+                    )
+                )
                 return looped.last, looped.outputs, looped.new
         probe = _ProbeCell(layer, training=training, inputs=int(sequences.shape[-1]), nudged=nudge is not None)
         fed = sequences if nudge is None else tf.concat([sequences, tf.cast(nudge, sequences.dtype)], axis=-1)
@@ -144,7 +166,10 @@ def _layer_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
         before = tuple(keras.tree.flatten(initial_state))
         slots = zip(parts[probe.states_at :], before, strict=True)
         states = tuple(_unmasked(part, mask, first) for part, first in slots)
-        seen.runs.append(UnitCourse(unit=unit, inputs=sequences, before=before, states=states))
+        after = tuple(keras.tree.flatten(new))
+        seen.runs.append(UnitCourse(unit=unit, inputs=sequences, before=before, states=states, after=after))
+        if nudge is not None:
+            seen.nudged.add(place)
         return probe.apart(last)[probe.output_at], parts[probe.output_at], new
 
     with overridden(layer, "inner_loop", inner_loop):
@@ -152,17 +177,17 @@ def _layer_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
 
 
 @contextmanager
-def _cell_hook(unit: Unit, nudge: Any, seen: Seen) -> Iterator[None]:
+def _cell_hook(unit: Unit, nudges: Mapping[Unit, Any], seen: Seen) -> Iterator[None]:
     original = unit.layer.call
 
     def call(inputs: Any, states: Any, *rest: Any, **options: Any) -> Any:
         output, new = original(inputs, states, *rest, **options)
-        after = tuple(state[:, None] for state in keras.tree.flatten(new))
-        before = tuple(keras.tree.flatten(states))
-        seen.runs.append(UnitCourse(unit=unit, inputs=inputs[:, None], before=before, states=after))
+        before, after = tuple(keras.tree.flatten(states)), tuple(keras.tree.flatten(new))
+        states_after = tuple(state[:, None] for state in after)
+        seen.runs.append(UnitCourse(unit=unit, inputs=inputs[:, None], before=before, states=states_after, after=after))
         return output, new
 
-    if nudge is not None:
+    if unit in nudges:
         seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
     with overridden(unit.layer, "call", call):
         yield
@@ -182,6 +207,17 @@ def _not_plain(state: Any) -> str | None:
     leaves = keras.tree.flatten(state)
     odd = [leaf for leaf in leaves if len(leaf.shape) != 2 or not tf.as_dtype(leaf.dtype).is_floating]
     return f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}" if odd else None
+
+
+def _no_nudge(nudge: Any, sequences: Any, *, wanted: bool) -> str | None:
+    """Return why nothing can be added to the states of one run; None where it can, or where it is not wanted."""
+    if wanted and (nudge is None or sequences.shape[1] != nudge.shape[1]):
+        return "it is called step by step: nothing can be added to its state"
+    return None
+
+
+def _links(runs: Sequence[UnitCourse], earlier: int, later: int) -> bool:
+    return any(given is taken for given in runs[earlier].after for taken in runs[later].before)
 
 
 def _unreachable(runs: Sequence[UnitCourse]) -> str | None:

@@ -1,16 +1,21 @@
 """The largest Lyapunov exponent of each layer along a text: does a small change of the state grow or die out?
 
-One tangent vector a layer and row is carried along by the Jacobian of the layer's own step (h and c together) and
-renormalised at every token; the mean of the logarithms of its growth is the exponent (G. Benettin, L. Galgani,
-A. Giorgilli, J.-M. Strelcyn: Lyapunov characteristic exponents for smooth dynamical systems. Meccanica 15, 1980). The
-layers below are fixed, so a layer's exponent is the *conditional* one of its own block (L. Pecora, T. Carroll:
-Synchronization in chaotic systems. Physical Review Letters 64, 1990); the Jacobian of a stack is block-triangular, so
-the exponent of the stack is the largest of its layers'. The first steps, in which the vector turns into the direction
-that grows most, are left out; the standard error is that of the means of blocks. For a linear layer the exponent tends
-to the logarithm of the spectral radius of its recurrent matrix.
+Tangent vectors of a layer's state (h and c together) are carried along by the Jacobian of the layer's own step and
+renormalised at every token. The mean logarithm of their growth is the exponent (G. Benettin, L. Galgani, A. Giorgilli,
+J.-M. Strelcyn: Lyapunov characteristic exponents for smooth dynamical systems. Meccanica 15, 1980). The layers below
+are fixed, so a layer's exponent is the *conditional* one of its own block (L. Pecora, T. Carroll: Synchronization in
+chaotic systems. Physical Review Letters 64, 1990). The Jacobian of a stack is block-triangular, so the exponent of the
+stack is the largest of its layers'. For a linear layer the exponent tends to the logarithm of the spectral radius of
+its recurrent matrix.
+
+A tangent vector needs time to turn into the direction that grows most: about 1 / (λ₁ − λ₂) tokens, which is thousands
+where the two largest exponents are close. Each row therefore carries two tangents that begin in independent random
+directions. The rows walk on until the two agree, and only the last `STEPS` tokens are averaged. What the two still
+differ by, as a root mean square over rows, is part of the error.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -26,67 +31,107 @@ from rnneval.models.layers import Unit
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import Exponent
 
-ROWS, STEPS, SETTLING = 8, 1_000, 100
-"""Rows, tokens a row, and how many of them are left out at first."""
+ROWS, STEPS = 8, 1_000
+"""Rows, and tokens of each row that are averaged."""
+SETTLING, MOST_SETTLING = 100, 8_000
+"""Fewest and most tokens of a row that are walked before those."""
 _SEGMENT = 50
-_BLOCK = 50
+_FURTHER = 500
+"""Tokens walked before the tangents are compared again."""
+_SETTLED = 0.25
+"""The tangents have settled where their difference is at most this share of the spread over the text."""
+_ROUNDING = 1e-6
+"""Differences of growth below this are rounding of float32, in nats a token."""
+_CLUSTERS = 8
 _TINY = 1e-30
 Doubles = NDArray[np.float64]
 
 
-def exponents(
-    lm: RecurrentLM, text: Ids, places: Sequence[Place], steps: int, settling: int = SETTLING
-) -> tuple[dict[str, Exponent], dict[str, str]]:
-    """Give the exponent of each layer and of `stack`, and of whom there is none, with the reason.
+@dataclass(frozen=True, kw_only=True)
+class Exponents:
+    """Exponents by layer and of `stack`, with the reasons why others are missing."""
+
+    found: Mapping[str, Exponent]
+    missing: Mapping[str, str]
+    unsettled: Mapping[str, float]
+    """Layers whose two tangents still differ at the end of the walk, with the difference in nats a token."""
+
+
+def exponents(lm: RecurrentLM, text: Ids, places: Sequence[Place], steps: int) -> Exponents:
+    """Estimate the largest Lyapunov exponent of each layer and of the stack.
 
     Args:
         lm: The model.
         text: Where the ids are.
-        places: Where to begin, one a row, each with `steps` tokens after it.
-        steps: Tokens a row, a multiple of 50.
-        settling: How many of them are left out at first.
+        places: Starting points, one a row, each with `steps` tokens after it.
+        steps: The most tokens to walk in each row: a multiple of 50, more than `SETTLING`.
     """
-    growth, missing = _Walk(lm).growth(text, places, steps)
-    found = {}
-    for name, logs in growth.items():
-        kept = logs[:, settling:]
-        if (kept <= np.log(_TINY) / 2).any() or not np.isfinite(kept).all():
-            missing[name] = "a change of its state is gone after one step, or is not finite"
-        else:
-            found[name] = _exponent(kept)
+    walk = _Walk(lm, text, places)
+    measured = min(STEPS, steps - SETTLING)
+    walk.on(SETTLING + measured)
+    while True:
+        found, missing, unsettled = {}, dict(walk.missing), {}
+        for name, logs in walk.growth(measured).items():
+            if (logs <= np.log(_TINY) / 2).any() or not np.isfinite(logs).all():
+                missing[name] = "a change of its state is gone after one step, or is not finite"
+                continue
+            spread, difference = _errors(logs)
+            if not difference <= max(_SETTLED * spread, _ROUNDING):
+                unsettled[name] = difference
+            found[name] = Exponent(
+                value=float(logs.mean()),
+                standard_error=float(np.hypot(spread, difference)),
+                steps=logs.shape[1] * measured,
+                settling=walk.walked - measured,
+            )
+        if not unsettled or walk.walked >= steps:
+            break
+        walk.on(min(_FURTHER, steps - walk.walked))
     if found and not missing:
         found["stack"] = max(found.values(), key=lambda exponent: exponent.value)
-    return found, missing
+    return Exponents(found=found, missing=missing, unsettled=unsettled)
 
 
-def _exponent(logs: Doubles) -> Exponent:
-    """Mean growth a token, `(rows, steps)`, and its standard error from blocks."""
-    length = logs.shape[1] // _BLOCK * _BLOCK
-    blocks = logs[:, logs.shape[1] - length :].reshape(-1, _BLOCK).mean(axis=1) if length else logs.mean(axis=1)
-    error = float(blocks.std(ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else 0.0
-    return Exponent(value=float(logs.mean()), standard_error=error, steps=logs.size)
+def _errors(logs: Doubles) -> tuple[float, float]:
+    """Return the error from the spread over the text, and that of tangents that have not settled.
+
+    `logs` holds the growth of both tangents, `(2, rows, steps)`. The spread is that of row means; where there are
+    fewer than 8 rows, each is cut into equal blocks, so that there are at least 8 clusters.
+    """
+    blocks = -(-_CLUSTERS // logs.shape[1])
+    along = logs.mean(axis=0)[:, logs.shape[2] % blocks :]
+    means = along.reshape(along.shape[0] * blocks, -1).mean(axis=1)
+    spread = float(means.std(ddof=1) / np.sqrt(len(means)))
+    apart = logs[0].mean(axis=1) - logs[1].mean(axis=1)
+    return spread, float(np.sqrt(np.mean(apart**2)))
 
 
 class _Walk:
-    """Rows of a model and, beside each layer, a tangent vector."""
+    """Rows of a model and, beside each layer, two tangent vectors a row."""
 
-    def __init__(self, lm: RecurrentLM) -> None:
-        self._lm, self._packing = lm, Packing.of(lm)
+    def __init__(self, lm: RecurrentLM, text: Ids, places: Sequence[Place]) -> None:
+        self._lm, self._packing, self._text, self._places = lm, Packing.of(lm), text, places
         self._units = tuple(unit for unit in lm.units if unit.is_layer)
-        self._missing = {unit.name: "a cell called by hand" for unit in lm.units if not unit.is_layer}
+        self.missing = {unit.name: "a cell called by hand" for unit in lm.units if not unit.is_layer}
         self._run = tf.function(self._graph, autograph=False)
+        self._state: Any = tf.constant(np.stack([place.state for place in places]))
+        self._vectors: dict[str, Any] = {}
+        self._logs: dict[str, list[Doubles]] = {}
+        self.walked = 0
 
-    def growth(self, text: Ids, places: Sequence[Place], steps: int) -> tuple[Mapping[str, Doubles], dict[str, str]]:
-        """Give ln of each layer's growth at every step, `(rows, steps)`."""
-        state = tf.constant(np.stack([place.state for place in places]))
-        ids = np.stack([text.ids(place.at, place.at + steps) for place in places])
-        vectors: dict[str, Any] = {}
-        logs: dict[str, list[Doubles]] = {}
-        for start in range(0, steps, _SEGMENT):
-            state, vectors, grown = self._run(tf.constant(ids[:, start : start + _SEGMENT]), state, vectors)
+    def on(self, steps: int) -> None:
+        """Walk further."""
+        for start in range(self.walked, self.walked + steps, _SEGMENT):
+            ids = np.stack([self._text.ids(place.at + start, place.at + start + _SEGMENT) for place in self._places])
+            self._state, self._vectors, grown = self._run(tf.constant(ids), self._state, self._vectors)
             for name, log in grown.items():
-                logs.setdefault(name, []).append(log.numpy().astype(np.float64))
-        return {name: np.concatenate(parts, axis=1) for name, parts in logs.items()}, self._missing
+                self._logs.setdefault(name, []).append(log.numpy().astype(np.float64))
+        self.walked += steps
+
+    def growth(self, steps: int) -> dict[str, Doubles]:
+        """Return ln of each layer's growth at the last `steps` tokens, `(2, rows, steps)`."""
+        kept = {name: np.concatenate(logs, axis=1)[:, -steps:] for name, logs in self._logs.items()}
+        return {name: logs.reshape(2, len(self._places), steps) for name, logs in kept.items()}
 
     def _graph(self, ids: Any, state: Any, vectors: Mapping[str, Any]) -> Any:
         with courses_of(self._units) as seen:
@@ -99,30 +144,30 @@ class _Walk:
             ]
             vector = vectors.get(unit.name)
             turned[unit.name], grown[unit.name] = _carried(
-                unit, course, before, _any(before) if vector is None else vector
+                unit, course, before, _directions(before) if vector is None else vector
             )
-        self._missing |= seen.missing
+        self.missing |= seen.missing
         return self._packing.pack(after), turned, grown
 
 
-def _any(before: Sequence[Any]) -> Any:
-    """A direction to begin with: the same in every run."""
-    rows, size = before[0].shape[0], sum(int(part.shape[-1]) for part in before)
+def _directions(before: Sequence[Any]) -> Any:
+    """Return two independent unit vectors a row, `(2 · rows, D)`: the same in every run."""
+    rows, size = 2 * before[0].shape[0], sum(int(part.shape[-1]) for part in before)
     start = np.random.default_rng(0).standard_normal((rows, size))
     return tf.constant(start / np.linalg.norm(start, axis=1, keepdims=True), before[0].dtype)
 
 
 def _carried(unit: Unit, course: UnitCourse, before: Sequence[Any], vector: Any) -> tuple[Any, Any]:
-    """Carry tangent vectors `(rows, D)` along a segment; ln of the growth at each step, `(rows, time)`."""
+    """Carry tangents `(2 · rows, D)` along a segment; return them and ln of their growth, `(2 · rows, time)`."""
     cell, steps = unit.layer.cell, int(course.inputs.shape[1])
     sizes = [int(part.shape[-1]) for part in before]
     form = _form_of(cell)
     logs = tf.TensorArray(vector.dtype, steps)
 
     def body(t: Any, v: Any, written: Any) -> Any:
-        here = [part[:, t] for part in before]
+        here = [tf.tile(part[:, t], [2, 1]) for part in before]
         with tf.autodiff.ForwardAccumulator(here, tf.split(v, sizes, axis=1)) as forward:
-            _, new = cell(course.inputs[:, t], keras.tree.pack_sequence_as(form, here))
+            _, new = cell(tf.tile(course.inputs[:, t], [2, 1]), keras.tree.pack_sequence_as(form, here))
         parts = [forward.jvp(part, tf.UnconnectedGradients.ZERO) for part in keras.tree.flatten(new)]
         moved = tf.concat(parts, axis=1)
         norm = tf.maximum(tf.norm(moved, axis=1), _TINY)

@@ -201,13 +201,13 @@ class StateWatch:
         kept = list(self._kept.values())
         if not kept:
             return np.zeros(0), np.zeros(0)
-        return np.sum([part for part, _ in kept], axis=0), np.max([part for _, part in kept], axis=0)
+        return np.sum([part for part, _ in kept], axis=0), np.stack([part for _, part in kept]).max(axis=0)
 
     def _covariances(self) -> list[Covariance]:
         """One a slot, from the samples of positions that were read: the last token of a document is not."""
         units = [slot.units for slot in self.slots.values()]
         found = [Covariance(n, _gram) for n in units]
-        if self._samples is None:
+        if self._samples is None or not found:
             return found
         for positions, vectors in self._samples.chunks(self._tokens):
             read = vectors[~np.isin(positions, self._stops - 1)]

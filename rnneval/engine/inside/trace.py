@@ -9,7 +9,7 @@ import numpy as np
 
 from rnneval.engine.inside.anchors import Anchors, spread
 from rnneval.engine.inside.context import ANCHORS, context_curve, fitting_lengths
-from rnneval.engine.inside.lyapunov import ROWS, SETTLING, STEPS, exponents
+from rnneval.engine.inside.lyapunov import MOST_SETTLING, ROWS, SETTLING, STEPS, exponents
 from rnneval.engine.inside.reading import held_out, request
 from rnneval.engine.inside.samples import sampling
 from rnneval.engine.inside.table import write_trace
@@ -18,7 +18,8 @@ from rnneval.engine.measure import Measured
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError
 from rnneval.metrics.inside import findings
-from rnneval.models.lm import RecurrentLM
+from rnneval.models.lm import RecurrentLM, inputs_of
+from rnneval.recordfile.paths import named, require_apart
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
 from rnneval.text import EncodedText, Paths
 
@@ -105,6 +106,7 @@ def trace(
         seed=seed,
         progress=progress,
     )
+    require_apart(named("out", out), inputs_of(lm, text))
     with held_out(lm, "trace", asked) as held:
         every = stride or sampling(held.text.tokens)
         looking = _Looking(lm, held.text, every, context=context, lyapunov=lyapunov, seed=seed)
@@ -128,7 +130,7 @@ class _Looking:
         starts, stops = text.document_starts, text.document_stops
         longest = int((stops - starts).max())
         self._lengths = fitting_lengths(longest) if context else ()
-        self._steps = min(STEPS + SETTLING, (longest - _SEGMENT - 3) // 50 * 50) if lyapunov else 0
+        self._steps = _steps_to_walk(longest) if lyapunov else 0
         room = max(self._lengths, default=0)
         tokens = spread(starts, stops, room, ANCHORS, seed) + room if room else np.zeros(0, np.int64)
         targets = np.zeros(0, np.int64)
@@ -161,10 +163,25 @@ class _Looking:
                 "no-lyapunov", f"no Lyapunov exponent: no document is longer than {SETTLING + 2 * _SEGMENT} tokens"
             )
             return None
-        found, missing = exponents(self._lm, self._text, places, self._steps)
-        for name, reason in missing.items():
+        seen = exponents(self._lm, self._text, places, self._steps)
+        for name, reason in seen.missing.items():
             self._warn("no-lyapunov", f"no Lyapunov exponent of {name}: {reason}")
-        return found or None
+        for name, difference in seen.unsettled.items():
+            self._warn(
+                "unsettled-lyapunov",
+                f"{name}: two tangents still differ by {difference:.2g} nats a token after {self._steps:,} tokens; "
+                "the exponent may be off by as much, which its error includes",
+            )
+        return seen.found or None
 
     def _warn(self, code: str, message: str) -> None:
         self.warnings.append(Warning(code=code, message=message))
+
+
+def _steps_to_walk(longest: int) -> int:
+    """Return how far the rows may walk: at most half of the longest document, so that their places are spread out.
+
+    A document too short for that is walked to its end.
+    """
+    there = longest - _SEGMENT - 3
+    return min(STEPS + MOST_SETTLING, max(longest // 2, min(STEPS + SETTLING, there))) // 50 * 50

@@ -14,6 +14,7 @@ from rnneval.records.wiring import Wiring
 from rnneval.wiring.declarations import parse_declarations, require_known
 from rnneval.wiring.facts import Facts
 from rnneval.wiring.judging import wiring_of
+from rnneval.wiring.places import by_place
 
 __all__ = ["check"]
 
@@ -44,7 +45,7 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
         return wiring_of(Facts(declared=declared, failure=_WINDOW))
     facts = gather(inner, declared, vocab_size=vocab_size or width, seed=seed)
     if facts.units:
-        require_known(declared, facts.units)
+        require_known(declared, by_place(facts).units)
     return wiring_of(facts)
 
 

@@ -8,7 +8,7 @@ The names of arguments are read by the same code.
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,11 @@ from rnneval.models.layers import is_graph, sublayers
 _PLAIN = ("training", "mask", "return_sequences", "self")
 _LOGITS = ("logits", "outputs", "output", "predictions", "y", "x")
 _OLD_STYLE = re.compile(r"^(h|c|s|hx|cx|state|carry|prev|past|mem|hid)")
+
+_RESET = re.compile(
+    r"(reset|clear|forget|begin|start|new)(_all|_rnn|_my|_own|_new)?"
+    r"(_(hidden_)?(state|states|memory|memories|cache|caches|hidden|carry|context|document|text|session|sequence))?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +48,17 @@ class Call:
     """The only batch size that it takes, where it takes one only."""
     time: int | None = None
     contract_4: bool = False
+    training: bool = False
+    """Whether it is called as a training loop calls it."""
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Read ids, one array for each of the model's texts, from a state (None for the model's own start)."""
         raise NotImplementedError
+
+    @property
+    def takes_training(self) -> bool:
+        """Whether the model can be called with training=True."""
+        return True
 
     @property
     def texts(self) -> int:
@@ -72,13 +84,18 @@ class SignatureCall(Call):
         """How many arrays of ids it reads."""
         return 2 if self.paired == "texts" else 1 + len(self.more_texts)
 
+    @property
+    def takes_training(self) -> bool:
+        """Whether `call` has an argument `training`."""
+        return "training" in self.options
+
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call it, and divide what it returns into logits and state."""
         positional, named = self._arguments(ids, state)
         return divided(call_model(self.model, positional, named), ids[0])
 
     def _arguments(self, ids: Sequence[Any], state: Any) -> tuple[list[Any], dict[str, Any]]:
-        named: dict[str, Any] = dict(self.options)
+        named: dict[str, Any] = dict(self.options) | ({"training": self.training} if self.takes_training else {})
         if self.paired == "state":
             return [(ids[0], state)], named
         positional: list[Any] = [tuple(ids) if self.paired == "texts" else ids[0]]
@@ -130,7 +147,8 @@ class GraphCall(Call):
         # The call below the outermost check: a graph whose Input fixes the length still runs on another one.
         fits = self.time is None or int(ids[0].shape[1]) == self.time
         target = self.model if fits else self.model.call
-        returned = call_model(target, [given], {"training": False})
+        # Without `training`, which would override what the author set for a layer: training=True stays on as written.
+        returned = call_model(target, [given], {"training": True} if self.training else {})
         if not self.state_inputs:
             return divided(returned, ids[0]) if len(keras.tree.flatten(returned)) > 1 else Answer(logits=returned)
         return self._answer(returned)
@@ -181,7 +199,7 @@ def _graph_call(model: Any) -> GraphCall:
     states = tuple(range(len(inputs)))[len(inputs) - (outputs - 1) :] if 1 < outputs <= len(inputs) else ()
     texts = tuple(place for place in range(len(inputs)) if place not in states) or (0,)
     shape = tuple(inputs[texts[0]].shape) if inputs else (None, None)
-    recurrent = _recurrent_layers(model)
+    recurrent = recurrent_layers(model)
     return GraphCall(
         model=model,
         takes_states=bool(states),
@@ -227,7 +245,10 @@ def _parameters(model: Any) -> list[inspect.Parameter]:
 
 def _state_names(model: Any, parameters: Sequence[inspect.Parameter]) -> tuple[str, ...]:
     convention = convention_of(model)
-    parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    parameters = [
+        p for p in parameters
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and not isinstance(p.default, (dict, list))
+    ]  # fmt: skip
     found = convention.state_names if convention else ()
     if not found:
         found = tuple(p.name for p in parameters if _OLD_STYLE.match(p.name))
@@ -272,14 +293,24 @@ def _looks_like_logits(part: Any, ids: Any) -> bool:
 
 def fixed_batch(model: Any) -> int | None:
     """The batch size that a stateful layer was built for."""
-    for layer in _recurrent_layers(model):
+    for layer in recurrent_layers(model):
         leaves = keras.tree.flatten(getattr(layer, "states", None) or ()) if layer.stateful else []
         if leaves:
             return int(leaves[0].shape[0])
     return None
 
 
-def _recurrent_layers(model: Any) -> list[Any]:
+def reset_of(model: Any) -> Callable[[], Any] | None:
+    """Return the method by which the model's author begins a new document, such as `reset_state`; None without one."""
+    for name in dir(type(model)):
+        method: Callable[[], Any] | None = getattr(model, name, None) if _RESET.fullmatch(name) else None
+        if callable(method) and not any(p.default is p.empty for p in inspect.signature(method).parameters.values()):
+            return method
+    return None
+
+
+def recurrent_layers(model: Any) -> list[Any]:
+    """Return the recurrent layers of a model, at any depth."""
     return [layer for layer in sublayers(model) if isinstance(layer, keras.layers.RNN)]
 
 

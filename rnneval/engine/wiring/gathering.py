@@ -1,5 +1,6 @@
 """Gathering the facts about a model: one probing, the oracles, the traces."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from rnneval.engine.wiring import reading
 from rnneval.engine.wiring.emission import Emissions
+from rnneval.engine.wiring.locating import locate
 from rnneval.engine.wiring.names import fact_of
 from rnneval.engine.wiring.oracles import Subject, run_oracles
 from rnneval.engine.wiring.private import hook_fires
@@ -18,9 +20,10 @@ from rnneval.engine.wiring.subject import Ready, make_ready
 from rnneval.engine.wiring.traces import compare_traces, trap_of
 from rnneval.models.lm import eagerly
 from rnneval.records.wiring import Oracle
-from rnneval.wiring.facts import Arrival, Declarations, Facts, Source, UnitFact
+from rnneval.wiring.facts import Arrival, Declarations, Facts, Source, UnitFact, Variant
 
 CALLS, TOKENS = 4, 2
+_DRAWS = 3
 
 
 def gather(model: Any, declared: Declarations, *, vocab_size: int | None, seed: int, oracles: bool = True) -> Facts:
@@ -34,16 +37,30 @@ def gather(model: Any, declared: Declarations, *, vocab_size: int | None, seed: 
             return Facts(declared=declared, trace=trace, failure=f"the model cannot be called: {error}")
         try:
             facts = provenance(ready, declared, seed)
+            variants = tuple(_variants(ready, declared, seed)) if not facts.failure else ()
             found = _oracles(ready, facts, seed) if oracles else {}
+            spots = locate(ready, found, seed) if hook_fires() else {}
         finally:
             ready.snapshot.restore()
-    return replace(facts, oracles=found, trace=trace)
+    return replace(facts, oracles=found, spots=spots, variants=variants, trace=trace)
 
 
-def provenance(ready: Ready, declared: Declarations, seed: int, *, listen: bool | None = None) -> Facts:
-    """What went where, over a few calls."""
+def _variants(ready: Ready, declared: Declarations, seed: int) -> Iterator[Variant]:
+    """The wiring of one row alone, and that of training, where noise may do anything once: so it is drawn thrice."""
+    if ready.takes_one_row:
+        alone = replace(ready, batch=1)
+        yield Variant(when="for a batch of one row", runs=(provenance(alone, declared, seed),))
+    if ready.trains:
+        draws = (provenance(ready.in_training, declared, seed + draw, seeds=draw == 0) for draw in range(_DRAWS))
+        yield Variant(when="with training=True", runs=tuple(draws))
+
+
+def provenance(
+    ready: Ready, declared: Declarations, seed: int, *, listen: bool | None = None, seeds: bool = True
+) -> Facts:
+    """What went where, over a few calls; without `seeds`, Keras' random generators go on from where they are."""
     listen = hook_fires() if listen is None else listen
-    recording = run_stubbed(ready, seed, listen=listen)
+    recording = run_stubbed(ready, seed, listen=listen, seeds=seeds)
     seen = reading.by_tape(recording) if listen else reading.by_values(recording)
     seen = _completed(ready, seed, recording, seen, listen=listen)
     units, indices = _units(ready, recording)
@@ -56,16 +73,18 @@ def provenance(ready: Ready, declared: Declarations, seed: int, *, listen: bool 
         gives_states=any(item.leaves for item in recording.items if isinstance(item, Returned)),
         wired_by="rnneval" if ready.call.contract_4 else "author",
         calls=recording.calls,
-        tokens=TOKENS,
+        tokens=ready.call.time or TOKENS,
         declared=declared,
         failure=recording.failure,
         provenance="tape" if listen else "values and intervention",
     )
 
 
-def run_stubbed(ready: Ready, seed: int, *, listen: bool, altered: Source | None = None) -> Recording:
+def run_stubbed(
+    ready: Ready, seed: int, *, listen: bool, altered: Source | None = None, seeds: bool = True
+) -> Recording:
     """One stubbed run from the model's own start."""
-    ready.snapshot.restore()
+    ready.snapshot.restore(seeds=seeds)
     generator = np.random.default_rng(seed)
     time = ready.call.time or TOKENS
     ids = [generator.integers(ready.low, ready.high, (ready.batch, time), dtype=np.int32) for _ in range(CALLS)]
@@ -149,7 +168,7 @@ def _oracles(ready: Ready, facts: Facts, seed: int) -> dict[str, Oracle]:
 def _without_a_door(ready: Ready, facts: Facts, subject: Subject, found: dict[str, Oracle]) -> dict[str, Oracle]:
     """A stateless graph: what is carried is carried by rnneval, so that is what chunk and used are asked of."""
     stateless = facts.declared.stateless
-    if facts.units and all({unit.name, unit.path} & stateless for unit in facts.units):
+    if facts.units and all(unit.names & stateless for unit in facts.units):
         return {name: oracle for name, oracle in found.items() if name not in ("chunk", "used")}
     from rnneval.models.wrap import wrap
 

@@ -4,9 +4,11 @@ Differences are relative to the largest logit, so that untrained weights suffice
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,11 +16,11 @@ from rnneval.records.wiring import Oracle
 
 TOKENS = 9
 Logits = list[NDArray[np.float64]]
-Runner = Callable[[Sequence[NDArray[np.int32]]], Logits]
+Runner = Callable[..., Logits]
 """Pieces of ids `(batch, time)`, read one after the other with the state carried → the logits of each."""
 _THIRDS = (3, 6)
 _CUTS = ((1,), (3, 5, 6))  # beside the thirds, which are run anyway; a fault that begins late needs several pieces
-_ALTERED = ((0, 2), (1, 2), (2, 1), (2, 2))
+ALTERED = ((0, 2), (1, 2), (2, 1), (2, 2))
 """(call, token): which later token is altered; the last of each call, and once one in the middle."""
 
 
@@ -35,15 +37,26 @@ class Subject:
     seed: int
     whole_calls_only: str = ""
     """Why the text cannot be cut at will; empty where it can."""
+    single: bool = False
+    """Whether it may be asked for one row alone."""
+    run_after: Callable[..., Logits] | None = None
+    """Pieces of one document, pieces of the next → the logits of the next; None where no document can be begun."""
+    run_training: Callable[..., Logits] | None = None
+    """`run` with training=True; None where the model cannot be called so."""
+    why_not_training: str = ""
+    """What the model raises with training=True."""
 
 
 def run_oracles(subject: Subject) -> dict[str, Oracle]:
-    """Test chunk, causal, batch, used and repeat; what cannot be run is inconclusive, with the reason."""
-    ids = _draw(subject, TOKENS, 0)
+    """Run the tests of behaviour; what cannot be run is inconclusive, with the reason.
+
+    `alone`, `fresh` and `training` are left out where the model has nothing of the kind.
+    """
+    ids = text(subject)
     try:
-        base = subject.run(_cut(ids, _THIRDS))
+        base = subject.run(thirds(ids))
         problem = _problem(base, ids)
-        again = subject.run(_cut(ids, _THIRDS)) if not problem else base
+        again = subject.run(thirds(ids)) if not problem else base
     except Exception as error:
         problem, base, again = f"the model raises: {_brief(error)}", [], []
     if problem:
@@ -59,6 +72,9 @@ def run_oracles(subject: Subject) -> dict[str, Oracle]:
         "batch": _guarded(subject, lambda: _batch(subject, ids, base)),
         "used": _guarded(subject, lambda: _used(subject, ids, base)),
         "repeat": repeat,
+        **_alone(subject, ids, base),
+        **_fresh(subject, ids),
+        **_training(subject, ids, base),
     }
 
 
@@ -93,10 +109,8 @@ def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     if base[0].ndim < 3:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="one prediction a call, after its last token")
     worst, where = 0.0, ""
-    for call, token in _ALTERED:
-        altered = ids.copy()
-        altered[:, 3 * call + token] = _other(subject, altered[:, 3 * call + token])
-        logits = subject.run(_cut(altered, _THIRDS)[: call + 1])
+    for call, token in ALTERED:
+        logits = subject.run(later_altered(subject, ids, call, token))
         difference = _difference([base[call][:, :token]], [logits[call][:, :token]], base)
         if not difference <= worst:
             worst, where = difference, f" (token {token} of call {call} altered, tokens before it watched)"
@@ -106,9 +120,7 @@ def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     if subject.batch < 2:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="the model takes one row at a time")
-    altered = ids.copy()
-    altered[1:] = _other(subject, altered[1:])
-    logits = subject.run(_cut(altered, _THIRDS))
+    logits = subject.run(other_rows_altered(subject, ids))
     first = [array[:1] for array in base]
     return _judged(
         subject,
@@ -116,6 +128,35 @@ def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
         "row 1 altered, row 0 watched",
         "change row 0",
     )
+
+
+def text(subject: Subject) -> NDArray[np.int32]:
+    """Return the ids of the tests, `(batch, TOKENS)`."""
+    return _draw(subject, TOKENS, 0)
+
+
+def thirds(ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """Return the ids as three calls read them."""
+    return _cut(ids, _THIRDS)
+
+
+def later_altered(subject: Subject, ids: NDArray[np.int32], call: int, token: int) -> list[NDArray[np.int32]]:
+    """Return the calls up to `call`, one token of which is another."""
+    altered = ids.copy()
+    altered[:, 3 * call + token] = _other(subject, altered[:, 3 * call + token])
+    return thirds(altered)[: call + 1]
+
+
+def other_rows_altered(subject: Subject, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """Return the three calls with other ids in all rows but the first."""
+    altered = ids.copy()
+    altered[1:] = _other(subject, altered[1:])
+    return thirds(altered)
+
+
+def another_document(subject: Subject, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """Return other ids, cut in another place."""
+    return _cut(_other(subject, ids), (2,))
 
 
 def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
@@ -129,6 +170,65 @@ def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
         detail=f"two other segments before, the same one after: the logits {'differ' if used else 'are equal'}"
         f" ({difference:.2g})",
     )
+
+
+def _alone(subject: Subject, ids: NDArray[np.int32], base: Logits) -> dict[str, Oracle]:
+    """One row without the others."""
+    if not subject.single:
+        return {}
+    first = [array[:1] for array in base]
+
+    def test() -> Oracle:
+        logits = subject.run(thirds(ids[:1]))
+        if [array.shape for array in logits] != [array.shape for array in first]:
+            return _cannot(subject, "the model takes no batch of one row")
+        return _judged(subject, _difference(first, logits, base), "row 0 without the other rows", "differs")
+
+    return {"alone": _guarded(subject, test)}
+
+
+def _fresh(subject: Subject, ids: NDArray[np.int32]) -> dict[str, Oracle]:
+    """Whether a new document depends on what was read before it."""
+    run_after = subject.run_after
+    if run_after is None:
+        return {}
+
+    def test() -> Oracle:
+        pieces, others = thirds(ids), another_document(subject, ids)
+        first = run_after([], pieces)
+        begun = {"the same": run_after(pieces, pieces), "another": run_after(others, pieces)}
+        if subject.run_training is not None:
+            begun["one with training=True"] = run_after(pieces, pieces, training=True)
+        worst, where = 0.0, ""
+        for before, logits in begun.items():
+            difference = _difference(first, logits)
+            if not difference <= worst:
+                worst, where = difference, f" ({before})"
+        return _judged(subject, worst, f"a document read first, and after another document{where}", "differs")
+
+    return {"fresh": _guarded(subject, test)}
+
+
+def _training(subject: Subject, ids: NDArray[np.int32], evaluated: Logits) -> dict[str, Oracle]:
+    """Looking ahead with training=True, where neither noise nor means over the batch look the same."""
+    run = subject.run_training
+    if run is None:
+        why = subject.why_not_training
+        return {"training": _cannot(subject, f"the model raises with training=True: {why}")} if why else {}
+    apart = replace(subject, run=partial(run, seeds=True))
+
+    def test() -> Oracle:
+        base = apart.run(thirds(ids))
+        if _difference(evaluated, base) == 0:
+            return _judged(subject, 0.0, "training=True against training=False", "differ")
+        if not _difference(base, apart.run(thirds(ids))) <= subject.tolerance:
+            return _cannot(subject, "with training=True equal calls differ, so looking ahead cannot be told from noise")
+        if _batch(apart, ids, base).verdict != "pass":
+            return _cannot(subject, "with training=True rows depend on each other (means over the batch?)")
+        found = _causal(apart, ids, base)
+        return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
+
+    return {"training": _guarded(subject, test)}
 
 
 def _judged(subject: Subject, difference: float, what: str, verb: str) -> Oracle:

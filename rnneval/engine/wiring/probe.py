@@ -56,6 +56,11 @@ class Recording:
     calls: int = 0
 
     @property
+    def rows(self) -> int:
+        """How many texts were read side by side."""
+        return int(self.texts[0][1].shape[0]) if self.texts else 0
+
+    @property
     def passages(self) -> list[Passage]:
         """The events alone."""
         return [item for item in self.items if isinstance(item, Passage)]

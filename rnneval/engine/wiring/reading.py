@@ -63,7 +63,8 @@ def _read(recording: Recording, walk: Walk) -> Reading:
             walk.step(item)
         elif isinstance(item, Passage):
             calls.append(item.call)
-            arrivals += [_arrival(item, slot, walk, recording.emissions, calls) for slot in range(len(item.states))]
+            slots = range(len(item.states))
+            arrivals += [_arrival(item, slot, walk, recording, calls) for slot in slots]
             _mark_initial(item, walk, recording.emissions)
             descents.append(_descent(walk.trail(item.inputs, item.call), descents))
         else:
@@ -97,21 +98,23 @@ def _descent(
     return frozenset(events), frozenset(texts)
 
 
-def _arrival(passage: Passage, slot: int, walk: Walk, emissions: Emissions, calls: Sequence[int]) -> Arrival:
-    tensor = passage.states[slot]
+def _arrival(passage: Passage, slot: int, walk: Walk, recording: Recording, calls: Sequence[int]) -> Arrival:
+    tensor, emissions = passage.states[slot], recording.emissions
     trail = walk.trail(tensor, passage.call)
     every = walk.sources(trail)
     sources = frozenset(source for source in every if not source.incoming)
     if not sources or _is_constant(tensor, trail):
         initial = min((calls[source.event] for source in every), default=None) if not sources else None
-        return Arrival(event=passage.event, slot=slot, random=trail.random, born=_born(trail, passage, initial))
+        made = frozenset(origin for origin in trail.origins if isinstance(origin, int)) if not sources else frozenset()
+        born = _born(trail, passage, initial)
+        return Arrival(event=passage.event, slot=slot, random=trail.random, born=born, outputs=made)
     planes = [emissions.emitted(plane) for plane in trail.planes]
     labelled = np.any([plane >= 0 for plane in planes], axis=0) if planes else None
     return Arrival(
         event=passage.event,
         slot=slot,
         sources=sources,
-        in_place=all(_in_place(plane, emissions) for plane in planes),
+        in_place=all(_in_place(plane, emissions, one_row=recording.rows == 1) for plane in planes),
         placed=bool(planes),
         missing=0.0 if labelled is None or trail.pool else float(1 - labelled.mean()),
         transformed=trail.transformed and not _is_unchanged(tensor, planes, trail, emissions),
@@ -140,11 +143,13 @@ def _is_constant(tensor: Any, trail: Trail) -> bool:
     return bool(values.size > 1 and (values == values.flat[0]).all())
 
 
-def _in_place(plane: np.ndarray[Any, Any], emissions: Emissions) -> bool:
+def _in_place(plane: np.ndarray[Any, Any], emissions: Emissions, *, one_row: bool) -> bool:
+    """Whether each element sits where it sat; of one text that was repeated to several rows, any row may be taken."""
     flat = plane.ravel()
     places = np.flatnonzero(flat >= 0)
     found = emissions.offsets(flat[places])
-    return bool((found == places).all())
+    width = flat.size // len(plane) if one_row and plane.ndim > 1 else max(flat.size, int(found.max(initial=0)) + 1)
+    return bool((found % width == places % width).all())
 
 
 def _is_unchanged(tensor: Any, planes: Sequence[Any], trail: Trail, emissions: Emissions) -> bool:

@@ -1,6 +1,8 @@
 """Putting a model back as it was: variables, states of layers, and Python attributes that keep a state."""
 
 from collections.abc import Iterator
+from dis import get_instructions
+from types import CellType, FunctionType
 from typing import Any
 
 import keras
@@ -23,13 +25,15 @@ class Snapshot:
         self._lists: list[tuple[list[Any], list[Any]]] = []
         self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         self._arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        self._cells: list[tuple[CellType, Any]] = []
+        self._classes: list[tuple[type, dict[str, Any]]] = []
+        self._globals: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._seen: set[int] = set()
         self._visit(model)
 
-    def restore(self) -> None:
-        """Put everything back."""
-        for variable, value in self._variables.values():
-            variable.assign(value)
+    def restore(self, *, seeds: bool = True) -> None:
+        """Put everything back; without `seeds`, Keras' random generators go on, so that equal calls draw anew."""
+        self.restore_variables(seeds=seeds)
         for thing, attributes in self._objects:
             _put_back(vars(thing), attributes)
         for items, saved in self._lists:
@@ -41,6 +45,20 @@ class Snapshot:
                 mapping.update(content)
         for array, values in self._arrays:
             array[...] = values
+        for cell, content in self._cells:
+            cell.cell_contents = content
+        for owner, attributes in self._classes:
+            for name, value in attributes.items():
+                if vars(owner).get(name) is not value:
+                    setattr(owner, name, value)
+        for names, content in self._globals:
+            names.update(content)
+
+    def restore_variables(self, *, seeds: bool = True) -> None:
+        """Put the values of variables back, and leave attributes as they are."""
+        for variable, value in self._variables.values():
+            if seeds or getattr(variable, "name", "") != "seed_generator_state":
+                variable.assign(value)
 
     @property
     def variables(self) -> list[Any]:
@@ -59,10 +77,21 @@ class Snapshot:
             self._dicts.append((thing, dict(thing)))
         elif isinstance(thing, list):
             self._lists.append((thing, list(thing)))
+        elif isinstance(thing, FunctionType):
+            self._visit_function(thing)
+        elif isinstance(thing, type):
+            self._classes.append((thing, _class_attributes(thing)))
         elif _has_attributes(thing) and not _is_foreign(type(thing).__module__):
             self._objects.append((thing, _attributes(thing)))
         for child in _children(thing):
             self._visit(child)
+
+    def _visit_function(self, function: FunctionType) -> None:
+        """A state may be kept in what a function closes over, or in a global name that it assigns."""
+        self._cells += [(cell, cell.cell_contents) for cell in _cells(function)]
+        known = function.__globals__
+        assigned = {step.argval for step in get_instructions(function) if step.opname == "STORE_GLOBAL"}
+        self._globals.append((known, {name: known[name] for name in assigned if name in known}))
 
 
 def numbers_in(variable: Any) -> np.ndarray[Any, Any]:
@@ -87,6 +116,20 @@ def _is_built(value: Any) -> bool:
 
 def _attributes(thing: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(thing).items() if _may_change(name)}
+
+
+def _class_attributes(owner: type) -> dict[str, Any]:
+    """What a class itself keeps for all of its objects, methods and the like aside."""
+    return {
+        name: value
+        for name, value in vars(owner).items()
+        if _may_change(name) and not name.startswith("__") and not callable(value) and not hasattr(value, "__get__")
+    }
+
+
+def _cells(function: FunctionType) -> list[CellType]:
+    """The variables that a function closes over, those aside that are not assigned yet."""
+    return [cell for cell in function.__closure__ or () if not repr(cell).endswith("empty>")]
 
 
 def _may_change(name: str) -> bool:
@@ -121,9 +164,16 @@ def _children(thing: Any) -> Iterator[Any]:
         yield from thing.variables
         yield from thing._flatten_layers(include_self=False, recursive=False)
         yield from keras.tree.flatten(getattr(thing, "states", None) or ())
-    if isinstance(thing, dict):
+    if isinstance(thing, FunctionType):
+        yield from thing.__defaults__ or ()
+        yield from (cell.cell_contents for cell in _cells(thing))
+    elif isinstance(thing, type):
+        yield from _class_attributes(thing).values()
+        yield from (value for value in vars(thing).values() if isinstance(value, FunctionType))
+    elif isinstance(thing, dict):
         yield from thing.values()
     elif isinstance(thing, (list, tuple)):
         yield from thing
     elif _has_attributes(thing):
         yield from _attributes(thing).values()
+        yield from (owner for owner in type(thing).__mro__ if not _is_foreign(owner.__module__))

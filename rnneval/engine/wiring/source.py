@@ -34,19 +34,25 @@ _LIBRARY = os.sep + "site-packages" + os.sep
 
 def place_of_call() -> Place:
     """The innermost frame that is neither Keras', TensorFlow's nor ours; nowhere for a graph of layers."""
-    frame: FrameType | None = sys._getframe(1)
+    return frames_of_call(sys._getframe(1))[1]
+
+
+def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Place]:
+    """Return the frames from here out to the author's own, that one included, and its place."""
+    frames: list[FrameType] = []
     while frame is not None:
+        frames.append(frame)
         name = frame.f_code.co_filename
         if "__autograph_generated_file" in name:
             found = original_line(frame)
             if found is not None:
-                return _place(*found)
+                return frames, _place(*found)
         elif not _is_library(name):
-            return _place(name, frame.f_lineno)
+            return frames, _place(name, frame.f_lineno)
         elif name.startswith(_OURS) and frame.f_code.co_name == "call_model":
-            return _NOWHERE  # all the way out: the model is a graph, no line of the author's called the layer
+            break  # all the way out: the model is a graph, no line of the author's called the layer
         frame = frame.f_back
-    return _NOWHERE
+    return frames, _NOWHERE
 
 
 def _is_library(name: str) -> bool:

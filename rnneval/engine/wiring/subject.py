@@ -1,7 +1,7 @@
 """Making a model ready for the check: how it is called, what ids it takes, built, and as it was before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.engine.wiring.calling import Answer, Call, fixed_batch, ways_of_calling
+from rnneval.engine.wiring.calling import Answer, Call, fixed_batch, recurrent_layers, reset_of, ways_of_calling
 from rnneval.engine.wiring.names import Names, is_recurrent, names_below
 from rnneval.engine.wiring.oracles import Logits, Subject
 from rnneval.engine.wiring.probe import brief
@@ -36,6 +36,10 @@ class Ready:
     """Which of the model's texts its predictions are about."""
     half: str = ""
     """The half precision that it computes in, if it does."""
+    trains: bool = False
+    """Whether it can be called with training=True."""
+    why_not_training: str = ""
+    """What the model raises with training=True."""
 
     @property
     def text_names(self) -> list[str]:
@@ -46,11 +50,34 @@ class Ready:
     def segment(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         """One call's texts: the ids, and the same source for each of the others."""
         source = np.random.default_rng(7).integers(self.low, self.high, (self.batch, _SOURCE_TOKENS), dtype=np.int32)
-        return [ids if at == self.main else source for at in range(self.call.texts)]
+        return [ids if at == self.main else source[: len(ids)] for at in range(self.call.texts)]
 
-    def run(self, pieces: Sequence[NDArray[np.int32]]) -> Logits:
-        """Read pieces one after the other from the model's own start, the state carried."""
-        self.snapshot.restore()
+    def run(self, pieces: Sequence[NDArray[np.int32]], *, seeds: bool = False) -> Logits:
+        """Read pieces one after the other from the model's own start, the state carried.
+
+        With `seeds`, Keras' random generators are put back first: equal calls then draw the same numbers.
+        """
+        self.snapshot.restore(seeds=seeds)
+        return self.read(pieces)
+
+    def run_after(
+        self, before: Sequence[NDArray[np.int32]], pieces: Sequence[NDArray[np.int32]], *, training: bool = False
+    ) -> Logits:
+        """Read one document, then another as the model's user would begin it; return the logits of the second."""
+        self.leave_behind(before, training=training)
+        return self.read(pieces)
+
+    def leave_behind(self, document: Sequence[NDArray[np.int32]], *, training: bool = False) -> None:
+        """Read a document, and begin a new one."""
+        self.snapshot.restore(seeds=False)
+        self._begin()
+        (self.in_training if training else self).read(document)
+        if training:
+            self.snapshot.restore_variables(seeds=False)  # moving averages are learned, and no state of a document
+        self._begin()
+
+    def read(self, pieces: Sequence[NDArray[np.int32]]) -> Logits:
+        """Read pieces one after the other, the state carried, from wherever the model is."""
         state, logits = None, []
         for ids in pieces:
             answer = self.call([tf.constant(text) for text in self.segment(ids)], state)
@@ -58,10 +85,44 @@ class Ready:
             logits.append(np.asarray(tf.cast(answer.logits, tf.float64)))
         return logits
 
+    def _begin(self) -> None:
+        """Begin a new document where that takes more than a call without a state."""
+        reset = reset_of(self.model)
+        if reset is not None:
+            reset()
+        elif any(layer.stateful for layer in recurrent_layers(self.model)):
+            _reset(recurrent_layers(self.model))
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether a document can be begun: by a call without a state, by the model's own reset, or by Keras'."""
+        stateful = any(layer.stateful for layer in recurrent_layers(self.model))
+        return self.call.takes_states or stateful or reset_of(self.model) is not None
+
+    @property
+    def in_training(self) -> "Ready":
+        """The same model, called with training=True."""
+        return replace(self, call=replace(self.call, training=True))
+
+    @property
+    def takes_one_row(self) -> bool:
+        """Whether it may be asked for a batch of one row beside others."""
+        return self.call.batch is None and fixed_batch(self.model) is None and self.batch > 1
+
     def subject(self, seed: int) -> Subject:
         """The model as the oracles see it."""
-        tolerance = _HALF.get(self.half, 1e-4)
-        return Subject(run=self.run, batch=self.batch, low=self.low, high=self.high, tolerance=tolerance, seed=seed)
+        return Subject(
+            run=self.run,
+            run_after=self.run_after if self.begins_anew else None,
+            why_not_training=self.why_not_training,
+            run_training=self.in_training.run if self.trains else None,
+            batch=self.batch,
+            single=self.takes_one_row,
+            low=self.low,
+            high=self.high,
+            tolerance=_HALF.get(self.half, 1e-4),
+            seed=seed,
+        )
 
 
 def make_ready(model: Any, vocab_size: int | None) -> Ready:
@@ -83,8 +144,23 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
         before.restore()
         _reset(fresh)
         ready.snapshot = Snapshot(model)
+        _warm_training(ready)
         return ready
     raise ValueError(errors[0])
+
+
+def _warm_training(ready: Ready) -> None:
+    """Call it twice with training=True, which builds what only training uses, and put it back."""
+    if not ready.call.takes_training:
+        return
+    ids = [np.ones((ready.batch, ready.call.time or _SOURCE_TOKENS), np.int32)] * 2
+    try:
+        ready.in_training.run(ids)
+        ready.trains = True
+    except Exception as error:  # the author's code may raise anything; the check says that it was not looked at
+        ready.why_not_training = brief(error)
+    ready.snapshot.restore()
+    ready.snapshot = Snapshot(ready.model)
 
 
 def _warmed(model: Any, call: Call, vocab_size: int | None) -> Ready:

@@ -46,7 +46,7 @@ class Gated:
 def preactivations(cell: Gated, inputs: Floats, before: Floats) -> dict[str, Floats]:
     """Give what goes into each gate's sigmoid, `(n, units)`, of inputs `(n, inputs)` and h before `(n, units)`."""
     bias = np.zeros(1, cell.kernel.dtype) if cell.bias is None else cell.bias.reshape(-1, cell.kernel.shape[1]).sum(0)
-    found = {}
+    found: dict[str, Floats] = {}
     for name, place in zip(NAMES[cell.kind], _PLACES[cell.kind], strict=True):
         at = slice(place * cell.units, (place + 1) * cell.units)
         given = bias[at] if cell.bias is not None else bias

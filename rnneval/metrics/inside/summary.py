@@ -8,7 +8,7 @@ and not read):
 - `drift`: how much the norm grows over the longest document, as a share of its mean: the least-squares slope of ‖h_t‖
   on the tokens since the document began, times that document's length, divided by `norm_mean`.
 
-Over every k-th position of the text, where k is `every` (1 in texts below 16,384 tokens and in `rnneval trace`; else
+Over every k-th position of the text, where k is `every` (1 in texts below 8,192 tokens and in `rnneval trace`; else
 the power of two that leaves at least 4,096 positions, 16 at the most), since these take most of the time:
 
 - `mean`: over positions and units.

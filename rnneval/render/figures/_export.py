@@ -21,6 +21,7 @@ from rnneval.errors import UsageError
 from rnneval.recordfile import whole_file
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import DARK, LIGHT, fill
+from rnneval.render.words import visible
 
 _NARROWEST = 520
 _LOCK = threading.RLock()
@@ -57,7 +58,7 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
         canvas = _drawn(figure, Size(max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
         written = io.StringIO()
         canvas.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _element(written.getvalue(), figure, width)
+    return _element(_printable(written.getvalue()), figure, width)
 
 
 def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
@@ -71,12 +72,15 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
     if size not in SIZES:
         raise UsageError(f"--size {size} is not known: give {' or '.join(SIZES)}")
     dates = {"png": ("Software",), "svg": ("Date", "Creator"), "pdf": ("CreationDate", "Creator", "Producer")}[form]
-    metadata: dict[str, str | None] = {"Title": figure.title, **dict.fromkeys(dates)}
+    metadata: dict[str, str | None] = {"Title": visible(figure.title), **dict.fromkeys(dates)}
     with _settings(figure.name), whole_file(path) as temporary:
         canvas = _drawn(figure, SIZES[size], dark=dark)
-        canvas.savefig(temporary, format=form, dpi=SIZES[size].dpi, metadata=metadata)
         if form == "svg":
-            temporary.write_text(_file(temporary.read_text(encoding="utf-8"), figure), encoding="utf-8")
+            written = io.StringIO()
+            canvas.savefig(written, format=form, metadata=metadata)
+            temporary.write_text(_printable(_file(written.getvalue(), figure)), encoding="utf-8")
+        else:
+            canvas.savefig(temporary, format=form, dpi=SIZES[size].dpi, metadata=metadata)
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:
@@ -159,10 +163,15 @@ def _element(written: str, figure: Figure, width: float) -> str:
     head, rest = body.split(">", 1)
     head = re.sub(r' (?:width|height|version|xmlns:xlink)="[^"]*"', "", head)
     xlink = ' xmlns:xlink="http://www.w3.org/1999/xlink"' if "xlink:" in rest else ""
-    words = f'<title id="{prefix}title">{html.escape(figure.title)}</title><desc id="{prefix}desc">'
-    words += f"{html.escape(figure.alt)}</desc>"
+    words = f'<title id="{prefix}title">{html.escape(visible(figure.title))}</title><desc id="{prefix}desc">'
+    words += f"{html.escape(visible(figure.alt))}</desc>"
     about = f'role="img" aria-labelledby="{prefix}title {prefix}desc" style="width: 100%; max-width: {width:g}px"'
     return f"{head}{xlink} {about}>{words}{rest}"
+
+
+def _printable(svg: str) -> str:
+    """Show what XML or UTF-8 cannot hold as escapes: ids and titles are made of the names of layers."""
+    return "\n".join(map(visible, svg.split("\n")))
 
 
 def _needed_ids(svg: str) -> str:

@@ -97,4 +97,5 @@ def _table(place: Path) -> Table:
             f"{place}: a Parquet table of schema {schema or 'unknown'!r}, known are {', '.join(_COLUMNS)}: is it "
             "one of rnneval trace, evaluate --losses, sweep, GradientNorms or StateNorms?"
         )
-    return Table(schema=schema, frame=found.to_pandas(), metadata=metadata)
+    frame = found.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)  # no second copy in memory
+    return Table(schema=schema, frame=frame, metadata=metadata)

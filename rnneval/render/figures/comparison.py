@@ -4,16 +4,16 @@ Of a gate record, a row is a metric; to the right is worse. The dot is the diffe
 95 % each), and the line at 1 is what is allowed: every row is measured by its own allowance, so that metrics of
 different units stand on one axis; the numbers at the right are in each metric's own unit. A bar wholly beyond the
 line fails, one wholly before it passes, and one across it is no verdict. Of several run records, a row is a run, and
-the difference is that to the best one with its two-sided 95 % interval.
+the difference is that to the best one; the intervals of all pairs of runs hold together with 95 %.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from rnneval.gates.ranking import Ranking, rank
-from rnneval.gates.scales import measures
 from rnneval.gates.sides import named
 from rnneval.gates.words import amount, number
+from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._style import Look, begin, finish, label, legend, plain
@@ -63,7 +63,7 @@ def data_of(source: Any) -> Forest | None:
 
 
 def _of_gate(gate: Gate) -> Forest | None:
-    known = [each for each in gate.comparisons if each.difference is not None and each.metric in measures()]
+    known = [each for each in gate.comparisons if each.difference is not None and each.metric in by_name()]
     rows = [(each, row) for each in known if (row := _row(each, several=_several(gate))) is not None]
     if not rows:
         return None
@@ -85,7 +85,7 @@ def _row(each: Comparison, *, several: bool) -> Row | None:
     """Measure a difference by its allowance; one of 0 (nothing may be lost) has no such scale."""
     if not each.allowed or each.difference is None:
         return None
-    worse = measures()[each.metric].worse
+    worse = by_name()[each.metric].worse
     scale = worse / abs(each.allowed)
     ends = sorted(end * scale for end in (each.low, each.high) if end is not None)
     bounds = f" [{number(each.metric, each.low)}, {number(each.metric, each.high)}]" if len(ends) == 2 else ""  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ def _of_ranking(ranking: Ranking) -> Forest | None:
     if len(known) < 2:
         return None
     short = dict(zip(ranking.rows, _short([row.name for row in ranking.rows]), strict=True))
-    worse = measures()[ranking.metric].worse
+    worse = by_name()[ranking.metric].worse
     rows = []
     for row in known:
         difference = row.difference or 0.0

@@ -79,7 +79,7 @@ def title_of(data: Matrix) -> str:
 
 def _said(entry: Flow) -> str:
     into = label(entry.into.layer)
-    source = entry.source if isinstance(entry.source, str) else label(entry.source.layer)
+    source = label(entry.source if isinstance(entry.source, str) else entry.source.layer)
     if entry.kind == "swapped":
         return f"{into}'s parts of the state are swapped"
     says = _SAYS.get(entry.kind)  # a kind that is not known comes out of a file, and is no format
@@ -206,7 +206,7 @@ def _handle(kind: str, look: Look) -> dict[str, Any]:
 
 
 def _name(end: Slot | str) -> str:
-    return end if isinstance(end, str) else f"{label(end.layer, 20)}.{end.slot}"
+    return label(end) if isinstance(end, str) else f"{label(end.layer, 20)}.{label(end.slot)}"
 
 
 def _tick(end: Slot | str) -> str:

@@ -1,9 +1,9 @@
 """How long the state remembers its beginning: forgetting lengths.
 
 Two copies of a stretch of text are read, one from the carried state and one from the initial state; the forgetting
-length is the number of tokens after which the two states are the same to within the tolerance. The dot is the median
-over stretches, the diamond the length within which 95 % are, the bar at the end the longest. Several runs stand below
-one another.
+length is the number of tokens after which the two states are the same to within the tolerance. They are compared at
+the ends of segments, so each length is an upper bound. The dot is the median over stretches, the diamond the length
+within which 95 % are, the bar at the end the longest. Several runs stand below one another.
 """
 
 from dataclasses import dataclass

@@ -79,6 +79,8 @@ def data_of(source: Table) -> Passage | None:
     starts, stops = frame["byte_start"].to_numpy(np.int64), frame["byte_end"].to_numpy(np.int64)
     bits = frame["nats"].to_numpy(np.float64) / math.log(2)
     text = source.text.encode()
+    if starts[0] < 0 or (stops < starts).any() or (np.diff(stops) < 0).any():
+        raise UsageError("the losses' byte ranges are not in the order of a text: make them with evaluate --losses")
     if stops[-1] > len(text):
         raise UsageError(
             f"the losses reach to byte {stops[-1]:,}, the text has {len(text):,}: give the one that was scored"
@@ -86,9 +88,9 @@ def data_of(source: Table) -> Passage | None:
     if source.at is not None and source.at >= len(text):
         raise UsageError(f"--at {source.at}: the text has {len(text):,} bytes")
     characters, places = _characters(source.text)
-    surprise = np.full(len(text), np.nan)
-    for start, stop, value in zip(starts, stops, bits, strict=True):
-        surprise[start:stop] = value
+    place = np.arange(len(text))
+    token = np.searchsorted(starts, place, side="right") - 1  # the last that begins there or before
+    surprise = np.where((token >= 0) & (place < stops[token]), bits[token], np.nan)
     begin_at = _window(source, text, starts, stops, bits)
     first = int(np.searchsorted(places, begin_at))
     lines, last = _lines(characters[first:], surprise[places[first:]])

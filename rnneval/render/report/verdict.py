@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from rnneval.gates.scales import is_logarithmic
-from rnneval.gates.words import number
+from rnneval.gates.words import in_per_cent, number
 from rnneval.records import Gate, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
@@ -126,6 +125,6 @@ def _gate(given: Given, gate: Gate) -> str:
 def _amount(comparison: Comparison) -> str:
     if comparison.difference is None or comparison.allowed is None:
         return ""
-    unit = "" if is_logarithmic(comparison.metric) else f" {comparison.unit}"
+    unit = "" if in_per_cent(comparison.metric) else f" {comparison.unit}"
     difference, allowed = (number(comparison.metric, n) for n in (comparison.difference, comparison.allowed))
     return f": {comparison.metric} {difference}{unit}, allowed {allowed}{unit}"

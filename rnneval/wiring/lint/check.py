@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from types import ModuleType
 
-from rnneval.wiring.lint.document import Cell, Document, read_document
+from rnneval.wiring.lint.document import Cell, Document, Trouble, read_document
 from rnneval.wiring.lint.finding import LintFinding
 from rnneval.wiring.lint.flow.facts import Facts
 from rnneval.wiring.lint.flow.gather import gather
@@ -13,6 +13,10 @@ from rnneval.wiring.lint.spot import Spot, moved
 from rnneval.wiring.lint.suppress import file_silences, silenced
 
 UNREADABLE = ("invalid-source", "RNN000")
+_IN_PART = (
+    "only in part: from here on it takes more steps than one file may; calls of its own functions and repeated passes "
+    "of loops are left out: split the file"
+)
 
 
 def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
@@ -28,6 +32,10 @@ def check_document(document: Document) -> tuple[LintFinding, ...]:
             facts = gather(document.tree)
             for finding in _judged(document, facts):
                 found.setdefault(finding.order, finding)
+            for line in sorted(facts.followed_in_part)[:1]:
+                cell, within = document.place(line)
+                unfinished = _trouble(document.path, Trouble(within, 1, _IN_PART, cell.number))
+                found.setdefault(unfinished.order, unfinished)
         except RecursionError:
             found[document.path, 0, 1, 1, "RNN000"] = unreadable(document.path, "nested too deeply to be judged")
     return tuple(sorted(found.values(), key=lambda finding: finding.order))
@@ -87,30 +95,24 @@ def _unreadable(document: Document) -> Iterator[LintFinding]:
         cell = next((cell for cell in document.cells if cell.number == trouble.cell), None)
         line = trouble.line
         if cell is None or not silenced(cell.lines, line, line, "RNN000"):
-            yield LintFinding(
-                rule=UNREADABLE[0],
-                code=UNREADABLE[1],
-                severity="warning",
-                path=document.path,
-                cell=trouble.cell,
-                line=line,
-                column=trouble.column,
-                end_line=line,
-                end_column=trouble.column,
-                message=f"cannot be read: {trouble.message}",
-            )
+            yield _trouble(document.path, trouble)
 
 
 def unreadable(path: str, message: str) -> LintFinding:
-    """Say that a whole file could not be read."""
+    """Return the finding that a whole file could not be read."""
+    return _trouble(path, Trouble(1, 1, message))
+
+
+def _trouble(path: str, trouble: Trouble) -> LintFinding:
     return LintFinding(
         rule=UNREADABLE[0],
         code=UNREADABLE[1],
         severity="warning",
         path=path,
-        line=1,
-        column=1,
-        end_line=1,
-        end_column=1,
-        message=f"cannot be read: {message}",
+        cell=trouble.cell,
+        line=trouble.line,
+        column=trouble.column,
+        end_line=trouble.line,
+        end_column=trouble.column,
+        message=f"cannot be read: {trouble.message}",
     )

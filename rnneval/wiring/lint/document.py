@@ -6,11 +6,20 @@ import json
 import re
 import tokenize
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, islice
 
 _MAGIC = re.compile(r"^\s*([%!?]|[\w.]+\?{1,2}\s*$)")
-_ASSIGNED_MAGIC = re.compile(r"^(\s*[\w,\s]+=\s*)[%!].*$")
+_ASSIGNED_MAGIC = re.compile(r"^([\w,\s]++=\s*+)[%!].*$")
 _OTHER_LANGUAGE = re.compile(r"^\s*%%(?!time\b|timeit\b|capture\b|prun\b|tensorflow_version\b)")
+
+_WORD = re.compile(r"\w+|[^\w \t]")
+MOST_SOURCE_BYTES, MOST_NOTEBOOK_BYTES = 1 << 22, 1 << 26
+MOST_WORDS = 750_000
+"""Words, signs and line ends of a file's code: Python takes up to 900 bytes of memory for each."""
+_MOST_CONTAINERS, _MOST_QUOTES = 1 << 20, 1 << 22
+"""Of a notebook's JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +63,35 @@ def read_document(path: str, content: bytes) -> Document:
         if path.endswith(".ipynb"):
             return _notebook(path, content)
         return _python(path, content)
+    except _TooMuchError as error:
+        return Document(path, (), None, (Trouble(1, 1, str(error)),))
     except (RecursionError, MemoryError):
         return Document(path, (), None, (Trouble(1, 1, "nested too deeply to be read"),))
 
 
+class _TooMuchError(Exception):
+    """A file that takes more time or memory than one file may."""
+
+
+def _require(what: str, seen: int, allowed: int) -> None:
+    if seen > allowed:
+        raise _TooMuchError(f"more than {allowed:,} {what}: split the file to have it checked")
+
+
+def _require_few_words(texts: Iterable[str]) -> None:
+    words = chain.from_iterable(map(_WORD.finditer, texts))
+    _require("words, signs and line ends of code", sum(1 for _ in islice(words, MOST_WORDS + 1)), MOST_WORDS)
+
+
 def _python(path: str, content: bytes) -> Document:
+    _require("bytes of source", len(content), MOST_SOURCE_BYTES)
     try:
         encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
         text = content.decode(encoding)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         return Document(path, (), None, (Trouble(1, 1, f"not readable as text ({_short(error)})"),))
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    _require_few_words([text])
     cell = Cell(None, 0, tuple(text.split("\n")))
     tree, trouble = _parse(text, None)
     return Document(path, (cell,), tree, (trouble,) if trouble else ())
@@ -84,11 +111,16 @@ def _parse(text: str, number: int | None) -> tuple[ast.Module | None, Trouble | 
 
 def _python2(text: str) -> str:
     """Say so where the source is Python 2."""
-    old = re.search(r"^\s*print\s+[^(=\s]|^\s*except\s+[\w.]+\s*,\s*\w+\s*:|^\s*exec\s+['\"\w]", text, re.MULTILINE)
+    old = re.search(
+        r"^[ \t]*+(?:print[ \t]++[^(=\s]|except\s++[\w.]++\s*+,\s*+\w++\s*+:|exec\s++['\"\w])", text, re.MULTILINE
+    )
     return " (this looks like Python 2: only Python 3 is read)" if old else ""
 
 
 def _notebook(path: str, content: bytes) -> Document:
+    _require("bytes of a notebook", len(content), MOST_NOTEBOOK_BYTES)
+    _require("lists and objects", content.count(b"[") + content.count(b"{"), _MOST_CONTAINERS)
+    _require("quotation marks", content.count(b'"'), _MOST_QUOTES)
     try:
         found = json.loads(content.decode("utf-8-sig"))
         cells = (
@@ -97,6 +129,7 @@ def _notebook(path: str, content: bytes) -> Document:
         sources = [(number, _source(cell)) for number, cell in enumerate(cells, 1) if cell.get("cell_type") == "code"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Document(path, (), None, (Trouble(1, 1, f"not a notebook ({_short(error)})"),))
+    _require_few_words(text for _, text in sources)
     body: list[ast.stmt] = []
     kept, troubles, first = [], [], 0
     for number, text in sources:

@@ -3,9 +3,10 @@
 import gc
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
+from rnneval.recordfile.paths import open_regular
 from rnneval.wiring.lint.check import check_bytes, unreadable
+from rnneval.wiring.lint.document import MOST_NOTEBOOK_BYTES
 from rnneval.wiring.lint.finding import LintFinding
 from rnneval.wiring.lint.settings import Settings
 
@@ -45,7 +46,8 @@ def _batch(files: Sequence[str]) -> list[LintFinding]:
 def lint_file(path: str) -> tuple[LintFinding, ...]:
     """Lint one file; one that cannot be read is a finding like any other."""
     try:
-        content = Path(path).read_bytes()
+        with open_regular(path) as file:
+            content = file.read(MOST_NOTEBOOK_BYTES + 1)
     except OSError as error:
         return (unreadable(path, error.strerror or str(error)),)
     return check_bytes(path, content)

@@ -12,6 +12,10 @@ from rnneval.wiring.lint.rules import codes
 
 _LISTS = ("select", "ignore", "exclude")
 _TABLE = "per-file-ignores"
+MOST_BYTES = 1 << 18
+"""Bytes of a pyproject.toml."""
+MOST_DOTS = 1000
+"""Dots in one line: the time that `tomllib` takes for a dotted key grows with their square."""
 UNREADABLE = {"invalid-source": "RNN000", "RNN000": "RNN000"}
 
 
@@ -65,10 +69,21 @@ def read_settings(start: str | os.PathLike[str] | None = None) -> Settings:
 
 def _table(file: Path) -> dict[str, Any] | None:
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES or any(line.count(b".") > MOST_DOTS for line in content.split(b"\n")):
+            raise UsageError(
+                f"{file}: more than {MOST_BYTES:,} bytes, or {MOST_DOTS:,} dots in one line: make it smaller, or run "
+                "rnneval lint in another folder"
+            )
+        found = tomllib.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise UsageError(f"{file}: cannot be read as TOML: it is nested too deeply") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as TOML: {error}") from error
-    table = found.get("tool", {}).get("rnneval", {}).get("lint")
+    table: Any = found
+    for key in ("tool", "rnneval", "lint"):
+        table = table.get(key) if isinstance(table, dict) else None
     return table if isinstance(table, dict) else None
 
 

@@ -14,6 +14,8 @@ from types import ModuleType
 from rnneval.records.wiring import Finding
 from rnneval.wiring.evidence import Evidence
 
+SEVERITIES = ("error", "warning", "info")
+
 
 def all_rules() -> tuple[ModuleType, ...]:
     """Every rule's module, in the order of `ORDER`."""
@@ -28,7 +30,7 @@ def all_rules() -> tuple[ModuleType, ...]:
 def findings(evidence: Evidence) -> tuple[Finding, ...]:
     """Everything that the rules find: errors first, each kind in the order of the rules."""
     found = [finding for rule in all_rules() for finding in _run(rule, evidence)]
-    return tuple(sorted(found, key=lambda finding: ("error", "warning", "info").index(finding.severity)))
+    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
 def _run(rule: ModuleType, evidence: Evidence) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ docs, wiring: the oracles.
 from collections.abc import Iterator
 
 from rnneval.records.wiring import Finding
-from rnneval.wiring.evidence import Evidence, finding
+from rnneval.wiring.evidence import Evidence, Severity, finding
 from rnneval.wiring.rules import this
 
 NAME, SEVERITY, ORDER, CORRECTS = "chunk-variance", "error", 130, False
@@ -38,8 +38,9 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     oracle = facts.oracles.get("chunk")
     if oracle is None or oracle.verdict != "fail":
         return
-    seen = f"One call and several carried calls over the same text differ: {oracle.detail}"
-    yield finding(this(__name__), seen, severity="warning" if _by_design(evidence) else None)
+    seen = f"One call and several carried calls over the same text differ: {oracle.detail}; {evidence.only_place()}"
+    severity: Severity | None = "warning" if _by_design(evidence) else None
+    yield finding(this(__name__), seen, severity=severity, at=evidence.only_unit())
 
 
 def _by_design(evidence: Evidence) -> bool:

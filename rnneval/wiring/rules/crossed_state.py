@@ -42,7 +42,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     groups = list(each(evidence.groups("crossed"), same_call=False))
     pairs = {(group.unit, group.giver) for group in groups}
     for group in groups:
-        giver = group.source.name if group.source else "another unit"
+        giver = group.source.name if group.source else "another cell of the same layer"
         seen = f"{group.into.name} gets back the state of {giver} ({group.flow}; {group.calls}){_more(group, pairs)}"
         yield finding(this(__name__), seen, group)
 

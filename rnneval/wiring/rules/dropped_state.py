@@ -1,12 +1,12 @@
 """A layer's state is not handed on: it begins anew at every call.
 
 ## What it finds
-The model takes or returns states, and this layer's new state is not among them, so that the layer starts from
-constants at every call.
+The model takes or returns states, and this layer's new state, or a part of it, is not among them: the layer starts from
+constants (or from an output) at every call.
 
 ## Why it is wrong
-One layer of the stack forgets everything at every segment while the others carry on, so token-by-token generation
-runs another model than the one that was trained on long segments.
+What is not handed on is forgotten at every segment, so token-by-token generation runs another model than the one that
+was trained on long segments.
 
 ## Example
 ```python
@@ -16,7 +16,13 @@ return x, s1
 ```
 
 ## What to write instead
-Give this layer a state of its own too, and return it: `x, s2 = self.gru_2(x, initial_state=s2)`, `return x, (s1, s2)`.
+Take every part of the state that the layer returns (an LSTM's h and c), return it, and pass all of it as the layer's
+`initial_state` at the next call.
+
+```python
+x, s2 = self.gru_2(x, initial_state=s2)
+return x, (s1, s2)
+```
 
 A layer that is meant to begin anew is declared with `--declare stateless=LAYER`.
 
@@ -30,7 +36,7 @@ from rnneval.records.wiring import Finding
 from rnneval.wiring.evidence import Evidence, finding
 from rnneval.wiring.rules import this
 
-NAME, SEVERITY, ORDER, CORRECTS = "dropped-state", "error", 80, False
+NAME, SEVERITY, ORDER, CORRECTS = "dropped-state", "error", 80, True
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -39,6 +45,5 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     if not (facts.takes_states or facts.gives_states or evidence.has("carried", "carried-transformed")):
         return
     for group in evidence.groups("dropped"):
-        what = f"{group.slots}; {group.calls}"
-        seen = f"{group.into.name} begins anew, and its state is not among what is handed on ({what})"
+        seen = f"{group.begins()}, and its last state is not among what is handed on ({group.calls})"
         yield finding(this(__name__), seen, group)

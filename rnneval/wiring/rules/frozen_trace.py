@@ -42,7 +42,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     trace = evidence.facts.trace
     if trace.difference is not None and not trace.difference <= TOLERANCE:
         seen = (
-            f"Traced and eager logits differ by {trace.difference:.2g} of the largest logit after the weights changed"
+            f"Traced and eager logits differ by {trace.difference:.2g} of the largest logit after the weights changed; "
+            "no layer is named, since the trace is of the whole call"
         )
         yield finding(this(__name__), seen)
     elif trace.trap:

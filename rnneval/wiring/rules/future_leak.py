@@ -1,7 +1,8 @@
 """A prediction depends on tokens that come after it.
 
 ## What it finds
-A later token of the same segment was altered, and an earlier prediction changed (oracle *causal*).
+A later token of the same segment was altered, and an earlier prediction changed (oracle *causal*), or did so with
+training=True (oracle *training*).
 
 ## Why it is wrong
 The model is told what it is to predict: its loss is low for a reason that is gone when it generates, and a perplexity
@@ -32,7 +33,10 @@ NAME, SEVERITY, ORDER, CORRECTS = "future-leak", "error", 110, False
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
-    """The oracle *causal* failed, and looking ahead was not declared."""
-    oracle = evidence.facts.oracles.get("causal")
-    if oracle is not None and oracle.verdict == "fail" and evidence.facts.declared.causal:
-        yield finding(this(__name__), f"Predictions depend on later tokens: {oracle.detail}")
+    """The oracle *causal* or *training* failed, and looking ahead was not declared."""
+    facts = evidence.facts
+    for name in ("causal", "training"):
+        if evidence.failed(name) and facts.declared.causal:
+            seen = f"Predictions depend on later tokens: {facts.oracles[name].detail}; {evidence.place_of(name)}"
+            yield finding(this(__name__), seen, at=facts.spots.get(name))
+            return

@@ -36,7 +36,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     """Fresh state although the layer's own was handed on."""
     for group in evidence.groups("fresh"):
         why = "is stateful" if group.into.stateful else "gave its state to the caller, who gave it back"
-        seen = f"{group.into.name} {why}, and yet begins anew ({group.slots}; {group.calls})"
+        seen = f"{group.into.name} {why}, and yet {group.begins()} ({group.calls})"
         yield finding(this(__name__), seen, group)
     for group in evidence.groups("partial"):
         share = max(item.arrival.missing for item in group.items)

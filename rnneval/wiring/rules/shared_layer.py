@@ -26,26 +26,28 @@ from collections.abc import Iterator
 
 from rnneval.records.wiring import Finding
 from rnneval.wiring.evidence import Evidence, Group, finding
-from rnneval.wiring.flows import reused_units
 from rnneval.wiring.rules import this
 
 NAME, SEVERITY, ORDER, CORRECTS = "shared-layer", "error", 35, False
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
-    """Units whose second input descends from their first output."""
+    """Layers whose second input descends from their first output, at one place or at another."""
     facts = evidence.facts
-    for unit in reused_units(facts):
-        fact = facts.units[unit]
-        if {fact.name, fact.path} & facts.declared.shared:
+    for unit, fact in enumerate(facts.units):
+        if not fact.reused or fact.place > 1 or fact.names & facts.declared.shared:
             continue
-        items = [item for item in evidence.kinds if facts.events[item.arrival.event].unit == unit]
+        items = [item for item in evidence.kinds if _layer(evidence, item.arrival.event) == fact.path]
         again = [item for item in items if _reads_itself(evidence, item.arrival.event)]
         group = Group(facts=facts, unit=unit, giver=None, items=tuple(again or items))
         seen = f"{fact.name} runs more than once in one call and reads what it gave itself"
         yield finding(this(__name__), f"{seen}: one object stands for several layers", group)
 
 
+def _layer(evidence: Evidence, event: int) -> str:
+    return evidence.facts.units[evidence.facts.events[event].unit].path
+
+
 def _reads_itself(evidence: Evidence, event: int) -> bool:
-    events = evidence.facts.events
-    return any(events[other].unit == events[event].unit for other in events[event].descends)
+    mine = _layer(evidence, event)
+    return any(_layer(evidence, other) == mine for other in evidence.facts.events[event].descends)

@@ -35,4 +35,5 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     oracle = facts.oracles.get("used")
     hands_on = facts.takes_states or facts.gives_states or any(unit.stateful for unit in facts.units)
     if oracle is not None and oracle.verdict == "fail" and hands_on:
-        yield finding(this(__name__), f"The past has no effect on the predictions: {oracle.detail}")
+        seen = f"The past has no effect on the predictions: {oracle.detail}; {evidence.only_place()}"
+        yield finding(this(__name__), seen, at=evidence.only_unit())

@@ -41,11 +41,46 @@ def test_a_linear_layer_tends_to_the_log_of_its_spectral_radius():
     w[2:, :2] = w[:2, 2:] = 0  # one real eigenvalue is the largest, so that the limit is reached fast
     w[2:, 2:] *= 0.5 / max(abs(np.linalg.eigvals(w[2:, 2:])))
     lm, _ = linear(w)
-    found, missing = exponents(lm, Random(), places(6), STEPS)
-    assert not missing
-    (name,) = set(found) - {"stack"}
-    assert found[name].value == pytest.approx(np.log(0.93), abs=1e-4)
-    assert found["stack"] == found[name]
+    seen = exponents(lm, Random(), places(6), STEPS)
+    assert not seen.missing
+    assert not seen.unsettled
+    (name,) = set(seen.found) - {"stack"}
+    assert seen.found[name].value == pytest.approx(np.log(0.93), abs=1e-4)
+    assert seen.found["stack"] == seen.found[name]
+
+
+class TestTwoCloseExponents:
+    """A tangent of diag(0.999, 0.9975, …) has turned after some 700 tokens, a multiple of which must be left out."""
+
+    TRUTH = np.log(0.999)
+
+    WEIGHTS = np.diag([0.999, 0.9975, 0.5, 0.3, 0.2, 0.1])
+
+    def test_the_rows_walk_until_their_tangents_agree(self):
+        seen = exponents(linear(self.WEIGHTS)[0], Random(), places(6, rows=8), 9_000)
+        found = seen.found["stack"]
+        assert not seen.unsettled
+        assert found.settling >= 2_000
+        assert found.steps == 2 * 8 * 1_000 // 2
+        assert found.value == pytest.approx(self.TRUTH, abs=2 * found.standard_error)
+        assert found.standard_error < 5e-5
+
+    def test_where_the_text_is_too_short_the_error_says_so(self):
+        seen = exponents(linear(self.WEIGHTS)[0], Random(), places(6, rows=8), 1_100)
+        found = seen.found["stack"]
+        assert set(seen.unsettled) == set(seen.found) - {"stack"}
+        assert found.settling == 100
+        assert self.TRUTH - found.value > 1e-4, "the bias that is to be covered is there"
+        assert found.value == pytest.approx(self.TRUTH, abs=2 * found.standard_error)
+
+
+def test_a_pair_of_complex_exponents_settles_though_its_tangents_never_turn_the_same_way():
+    turn = 0.97 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    w = np.zeros((6, 6))
+    w[:2, :2], w[2:, 2:] = turn, np.diag([0.4, 0.3, 0.2, 0.1])
+    seen = exponents(linear(w)[0], Random(), places(6, rows=8), 3_100)
+    assert not seen.unsettled
+    assert seen.found["stack"].value == pytest.approx(np.log(0.97), abs=1e-5)
 
 
 class Henon(keras.layers.Layer):
@@ -65,7 +100,7 @@ def test_the_henon_map_is_chaotic_by_0_419():
     model = keras.Sequential([keras.layers.Embedding(width, 2), layer, keras.layers.Dense(width)])
     model(tf.ones((1, 1), tf.int32))
     lm = rnneval.wrap(model)
-    found, _ = exponents(lm, Random(), places(2, rows=8), 2_000)
+    found = exponents(lm, Random(), places(2, rows=8), 2_000).found
     assert found["henon"].value == pytest.approx(0.4192, abs=4 * found["henon"].standard_error + 1e-4)
     assert found["henon"].standard_error < 0.01
 
@@ -74,7 +109,7 @@ def test_the_henon_map_is_chaotic_by_0_419():
 def test_each_layer_agrees_with_a_float64_loop(model_of, name):
     small, oracle, ids = model_of(name), model_of(name).oracle, Random().ids(0, STEPS)
     size = sum(int(np.prod(leaf.shape)) for leaf in small.lm.initial_state(1))
-    found, _ = exponents(small.lm, Fixed(ids), [Place(at=0, state=np.zeros(size, "f4"))], STEPS)
+    found = exponents(small.lm, Fixed(ids), [Place(at=0, state=np.zeros(size, "f4"))], STEPS).found
     state, v, logs = oracle.start(), [None] * len(oracle.layers), [[] for _ in oracle.layers]
     for token in ids:
         x = oracle.embedding[token]
@@ -87,9 +122,10 @@ def test_each_layer_agrees_with_a_float64_loop(model_of, name):
             v[k] = turned / np.linalg.norm(turned)
             x, state[k] = layer.step(x, state[k])
     for layer, log in zip(small.lm.layers, logs, strict=True):
+        assert found[layer.name].settling == 100
         assert found[layer.name].value == pytest.approx(np.mean(log[100:]), rel=1e-4)
-        blocks = np.reshape(log[100:], (-1, 50)).mean(axis=1)
-        assert found[layer.name].standard_error == pytest.approx(blocks.std(ddof=1) / np.sqrt(len(blocks)), rel=1e-2)
+        blocks = np.reshape(log[104:], (8, -1)).mean(axis=1)  # one row is cut into eight equal blocks
+        assert found[layer.name].standard_error == pytest.approx(blocks.std(ddof=1) / np.sqrt(8), rel=1e-2)
     assert found["stack"].value == max(found[layer.name].value for layer in small.lm.layers)
 
 

@@ -102,6 +102,6 @@ class StackedCellsSwapped(keras.Model):
         return (self.dense(x), [second, first]) if return_state else self.dense(x)
 
 
-@wrong("swapped-slots")
+@wrong("crossed-state")
 def stacked_cells_swapped():
     return StackedCellsSwapped()

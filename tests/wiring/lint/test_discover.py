@@ -1,11 +1,17 @@
 """Which files are read, and what pyproject.toml chooses."""
 
 import os
+import random
+import shutil
+import subprocess
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from rnneval.errors import UsageError
+from rnneval.recordfile.paths import open_regular
 from rnneval.wiring.lint import lint
 from rnneval.wiring.lint.discover import discover
 from rnneval.wiring.lint.patterns import matches
@@ -96,6 +102,50 @@ def test_patterns(pattern: str, path: str, covered: bool) -> None:
     assert matches(pattern, path) is covered
 
 
+@pytest.mark.parametrize(
+    "pattern", ["*a" * 30, "*a" * 5000, "[" * 10000, "[a" * 5000 + "]", "**/" * 5000, "\\[" * 5000]
+)
+def test_no_pattern_takes_long(pattern: str) -> None:
+    """Thirty times `*a` never ended with an expression that backtracks."""
+    path = "/".join(["a" * 200] * 20) + "/b.py"
+    start = time.process_time()
+    matches(pattern, path)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git says what it ignores")
+def test_patterns_are_those_of_git(tmp_path: Path) -> None:
+    drawn = random.Random(1)  # noqa: S311 - drawn patterns, no secrets
+    subprocess.run([str(shutil.which("git")), "init", "-q", str(tmp_path)], check=True)
+    for _ in range(60):
+        pattern = "/".join(
+            drawn.choice(["**", "a", "*b", "?", "[ab]*", "[!a]b", "a*c*", "[^b]"])
+            for _ in range(drawn.choice([1, 2, 3, 4]))
+        )
+        pattern = drawn.choice(["", "/"]) + pattern
+        names = ["".join(drawn.choice("abc*") for _ in range(drawn.randint(1, 3))) for _ in range(60)]
+        paths = sorted({"/".join(drawn.sample(names, drawn.randint(1, 4))) for _ in range(40)})
+        (tmp_path / ".gitignore").write_text(pattern + "\n")
+        asked = [str(shutil.which("git")), "-C", str(tmp_path), "check-ignore", "--no-index", "--stdin", "-z"]
+        said = subprocess.run(asked, input="\0".join(paths), capture_output=True, text=True, check=False).stdout
+        assert [path for path in paths if matches(pattern, path)] == said.split("\0")[:-1], pattern
+
+
+def test_what_is_no_file_does_not_stop_the_search(tmp_path: Path) -> None:
+    tree(tmp_path, "a.py")
+    os.mkfifo(tmp_path / ".gitignore")
+    os.mkfifo(tmp_path / "pipe.py")
+    assert below(tmp_path) == ["a.py"]
+    with pytest.raises(UsageError, match="no regular file"):
+        discover([tmp_path / "pipe.py"], Settings())
+
+
+def test_an_enormous_gitignore_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("a\n" * (1 << 17))
+    with pytest.raises(UsageError, match="gitignore: it has 262,144 bytes, at most 131,072"):
+        below(tmp_path)
+
+
 def test_pyproject_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, "a.py", "tests/b.py", "old/c.py")
     (tmp_path / "pyproject.toml").write_text(
@@ -143,14 +193,13 @@ def test_rules_by_beginning_name_and_commas() -> None:
 
 def test_unreadable_files_are_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, "a.py", "b.py")
-    read = Path.read_bytes
 
-    def refuse(self: Path) -> bytes:
-        if self.name == "a.py":
+    def refuse(path: str) -> BinaryIO:
+        if Path(path).name == "a.py":
             raise PermissionError(13, "Permission denied")
-        return read(self)
+        return open_regular(path)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("rnneval.wiring.lint.run.open_regular", refuse)
     assert [finding.code for finding in lint(tmp_path)] == ["RNN000", "RNN001"]
 
 

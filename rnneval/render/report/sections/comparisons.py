@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from rnneval.gates.ranking import Ranking, Row, rank
-from rnneval.gates.scales import is_logarithmic
 from rnneval.gates.sides import Named
-from rnneval.gates.words import number
+from rnneval.gates.words import in_per_cent, number
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.gate_words import HEADINGS, about, line, method
@@ -99,7 +98,7 @@ def _ranking(number: int, given: Given, ranking: Ranking) -> Part:
 def _runs(ranking: Ranking) -> Table:
     methods = dict.fromkeys(f"{row.method} ({row.claim})" for row in ranking.rows if row.method and row.claim)
     said = f" Intervals: {'; '.join(methods)}; other seeds were not tested." if methods else ""
-    unit = "per cent" if is_logarithmic(ranking.metric) else ranking.unit
+    unit = "per cent" if in_per_cent(ranking.metric) else ranking.unit
     return Table(
         caption="Best first",
         head=("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s"),

@@ -58,7 +58,8 @@ def _calls_models(machine: Machine, node: ast.ClassDef) -> bool:
 
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     """Run a method or function by itself, with unknown arguments."""
-    outer = machine.frame, machine.env, machine.loops, machine.steps, machine.loop_envs, machine.loop_exits
+    outer = machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits
+    used = machine.steps - machine.started
     parameters = _parameters(node)
     own = bool(owner) and bool(parameters) and not _is_static(node)
     function = machine.begin(node, node.name, owner.name if owner else None, parameters[0] if own else None)
@@ -70,7 +71,8 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
         machine.env.names[parameters[0]] = Data()
     statements.run(machine, node.body)
     _leave(machine, function, owner, node)
-    machine.frame, machine.env, machine.loops, machine.steps, machine.loop_envs, machine.loop_exits = outer
+    machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits = outer
+    machine.started = machine.steps - used
 
 
 def _leave(machine: Machine, function: Function, owner: Class | None, node: FunctionNode) -> None:
@@ -139,8 +141,8 @@ def inline(
     if (
         frame.depth >= MOST_CALLS_DEEP
         or function in machine.running
-        or machine.tired
         or frame.function.node is function
+        or machine.gives_up()
     ):
         return None
     parameters = _parameters(function)

@@ -11,7 +11,9 @@ from rnneval.wiring.lint.flow.machine import Machine
 from rnneval.wiring.lint.flow.narrowing import narrow
 from rnneval.wiring.lint.flow.values import (
     MOST_ITEMS,
+    MOST_WEIGHT,
     NOTHING,
+    OVERFLOW,
     Const,
     Data,
     Emitted,
@@ -28,6 +30,7 @@ from rnneval.wiring.lint.flow.values import (
     blend,
     choice,
     options,
+    traced,
 )
 from rnneval.wiring.lint.flow.views import cut, data_of, is_none, mark_read, part, through, touched
 
@@ -40,6 +43,8 @@ def value_of(machine: Machine, node: ast.expr, quiet: bool = False) -> Value:
     handler = _HANDLERS.get(type(node))
     if handler is not None:
         value = handler(machine, node)
+        if getattr(value, "weight", 1) > MOST_WEIGHT:
+            value = Data(frozenset({OVERFLOW}))
         if not quiet and isinstance(node, ast.Name | ast.Attribute):
             _looked_at(machine, node, value)
         return value
@@ -138,7 +143,7 @@ def _subscript(machine: Machine, node: ast.Subscript) -> Value:
 def _step_of(held: Data, key: object, node: ast.Subscript) -> Value:
     """Give one step, or one item, of a tensor."""
     if key == -1 and held.whole_of is not None:
-        return Data(held.origins | {("cut", node.lineno)}, held.passed, last_of=held.whole_of)
+        return Data(traced(held.origins, ("cut", node.lineno)), held.passed, last_of=held.whole_of)
     return cut(held, (node.lineno, node.col_offset))
 
 
@@ -152,7 +157,7 @@ def _picked(machine: Machine, held: Value, node: ast.Subscript) -> Value:
         return through(data)
     last = any(ast.unparse(pick) == "-1" for pick in picks)
     whole = data.whole_of if last else None
-    return Data(data.origins | {("cut", node.lineno, node.col_offset)}, data.passed, last_of=whole)
+    return Data(traced(data.origins, ("cut", node.lineno, node.col_offset)), data.passed, last_of=whole)
 
 
 def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:

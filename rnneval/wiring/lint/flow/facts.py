@@ -94,6 +94,10 @@ class Facts:
     places: dict[Key, ast.AST] = field(default_factory=dict)
     survey: Survey = field(default_factory=Survey)
     by_function: dict[int, list[Event]] = field(default_factory=dict)
+    by_layer: dict[tuple[int, Key], list[Event]] = field(default_factory=dict)
+    """The same of one layer, by the function's number and the layer's key."""
+    followed_in_part: list[int] = field(default_factory=list)
+    """Lines of entry points that took more steps than they may, one for each call or loop that was left out."""
     related: dict[tuple[int, Key, Key], bool] = field(default_factory=dict)
     """Which layers stand in one stack, as far as that was asked."""
 
@@ -101,6 +105,7 @@ class Facts:
         """Keep an event."""
         self.events.append(event)
         self.by_function.setdefault(event.function, []).append(event)
+        self.by_layer.setdefault((event.function, event.layer), []).append(event)
 
     def of(self, function: Function) -> list[Event]:
         """Give the events of one function, in order."""

@@ -26,6 +26,7 @@ from rnneval.wiring.lint.flow.values import (
     blend,
     choice,
     options,
+    traced,
 )
 from rnneval.wiring.lint.flow.views import cut, data_of, mark_read, slots_of, through
 
@@ -104,7 +105,7 @@ def _result(spec: Spec, event: Event) -> Value:
     passed = frozenset(sorted(enters.passed | {number})[-MOST_ORIGINS:])
     whole = Data(enters.origins, passed, whole_of=number, grown=enters.grown)
     if spec.framework == "keras" and not spec.cell and spec.returns_sequences is False:
-        whole = Data(enters.origins | {("cut", number)}, passed, last_of=number)
+        whole = Data(traced(enters.origins, ("cut", number)), passed, last_of=number)
     count = spec.slots
     slots = tuple(Emitted(number, index) for index in range(count)) if count else ()
     if spec.cell:

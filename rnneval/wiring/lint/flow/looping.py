@@ -21,6 +21,7 @@ from rnneval.wiring.lint.flow.values import (
     Value,
     choice,
     options,
+    traced,
 )
 from rnneval.wiring.lint.flow.views import cut, data_of, part
 
@@ -98,7 +99,7 @@ class Elements:
         if any(isinstance(option, Many | Incoming) for option in options(self.value)):
             return choice(part(self.machine, option, running) for option in options(self.value))
         data = data_of(self.machine, self.value)
-        return Data(data.origins | {("item", self.node.lineno, running.turn)}, data.passed)
+        return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
 
 
 def _called(machine: Machine, node: ast.expr) -> str:
@@ -138,7 +139,7 @@ class Passes:
 
 
 def _run(machine: Machine, passes: Passes, bind: Callable[[int], None], body: Callable[[], None]) -> None:
-    deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.tired
+    deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.gives_up()
     outer, base = machine.loops, machine.env
     for turn in range(1 if deep and not passes.layers else passes.turns):
         machine.loops = (*outer, (passes.loop, turn, passes.layers))

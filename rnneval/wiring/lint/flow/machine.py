@@ -18,6 +18,8 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_CALLS_DEEP = 3
 MOST_STEPS = 40_000
 """Nodes that one entry point may evaluate; beyond, calls are no longer followed and loops run once."""
+MOST_STEPS_OF_FILE = 300_000
+"""The same for all entry points of a file together."""
 
 
 @dataclass(slots=True)
@@ -88,13 +90,17 @@ class Machine:
         self.latest: dict[Key, int] = {}
         self.graphs: list[tuple[int, Graph]] = []
         self.steps = 0
+        self.started = 0
+        """`steps` at the beginning of the entry point."""
         self.targets: tuple[str, ...] = ()
         self.running: list[ast.AST] = []
 
-    @property
-    def tired(self) -> bool:
-        """Tell whether this entry point has used up its share of work."""
-        return self.steps > MOST_STEPS
+    def gives_up(self) -> bool:
+        """Tell whether this entry point has used up its share of work, and note that something is left out for it."""
+        tired = self.steps - self.started > MOST_STEPS or self.steps > MOST_STEPS_OF_FILE
+        if tired:
+            self.facts.followed_in_part.append(getattr(self.frame.function.node, "lineno", 1))
+        return tired
 
     def key(self, node: ast.AST) -> Key:
         """Identify what is made at this place, on this pass, by this call."""
@@ -106,7 +112,7 @@ class Machine:
         function = Function(len(self.facts.functions), name, owner, node)
         self.facts.functions.append(function)
         self.frame = Frame(function, self.top, self_name, owner)
-        self.steps = 0
+        self.started = self.steps
         self.loops = ()
         return function
 

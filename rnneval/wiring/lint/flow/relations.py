@@ -28,9 +28,8 @@ def stacked(facts: Facts, one: Event, other: Event) -> bool:
     if one.function != other.function:
         return False
     if key not in facts.related:
-        events = facts.by_function.get(one.function, [])
-        ones = [event for event in events if event.layer == one.layer][:MOST_COMPARED]
-        others = [event for event in events if event.layer == other.layer][:MOST_COMPARED]
+        ones = facts.by_layer[one.function, one.layer][:MOST_COMPARED]
+        others = facts.by_layer[other.function, other.layer][:MOST_COMPARED]
         facts.related[key] = any(feeds(a, b) or feeds(b, a) for a in ones for b in others)
     return facts.related[key]
 

@@ -17,6 +17,8 @@ Path = tuple[object, ...]
 MOST_OPTIONS = 6
 MOST_ORIGINS = 40
 MOST_ITEMS = 64
+MOST_WEIGHT = 1000
+"""Values within a value: a structure of more is not followed."""
 OVERFLOW = ("more origins than are followed",)
 
 
@@ -97,28 +99,49 @@ class Initial(msgspec.Struct, frozen=True):
     slot: int | None = None
 
 
-class Many(msgspec.Struct, frozen=True):
+class _Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that holds others, and knows how many: they may be shared, so that counting them again takes forever."""
+
+    weight: int = 1
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in self._held()))
+
+    def _held(self) -> Iterable["Value"]:
+        raise NotImplementedError
+
+
+class Many(_Holder, frozen=True):
     """A list or tuple; open where a loop may have put in more of the same."""
 
     items: tuple["Value", ...] = ()
     open: bool = False
 
+    def _held(self) -> Iterable["Value"]:
+        return self.items
 
-class Table(msgspec.Struct, frozen=True):
+
+class Table(_Holder, frozen=True):
     """A dict, or something indexed that was partly overwritten."""
 
     items: tuple[tuple[object, "Value"], ...] = ()
     base: Union["Value", None] = None
+
+    def _held(self) -> Iterable["Value"]:
+        return (*(value for _, value in self.items), *(() if self.base is None else (self.base,)))
 
     def get(self, key: object) -> Union["Value", None]:
         """Give what was last stored under the key."""
         return next((value for name, value in reversed(self.items) if name == key), None)
 
 
-class Mixed(msgspec.Struct, frozen=True):
+class Mixed(_Holder, frozen=True):
     """States concatenated, as for a decoder of twice the width."""
 
     parts: tuple["Value", ...] = ()
+
+    def _held(self) -> Iterable["Value"]:
+        return self.parts
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -163,10 +186,13 @@ class Method(msgspec.Struct, frozen=True):
     name: str
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(_Holder, frozen=True):
     """One of several: where branches meet."""
 
     options: frozenset["Value"]
+
+    def _held(self) -> Iterable["Value"]:
+        return self.options
 
 
 Value = (
@@ -214,6 +240,11 @@ def choice(found: Iterable[Value]) -> Value:
     if len(kept) == 1:
         return next(iter(kept))
     return Choice(kept) if 0 < len(kept) <= MOST_OPTIONS else Data(frozenset({OVERFLOW}))
+
+
+def traced(origins: frozenset[object], another: object) -> frozenset[object]:
+    """Add an origin to a descent, or forget a descent of too many."""
+    return origins | {another} if len(origins) < MOST_ORIGINS else frozenset({OVERFLOW})
 
 
 def blend(found: Iterable[Data]) -> Data:

@@ -21,6 +21,7 @@ from rnneval.wiring.lint.flow.values import (
     blend,
     choice,
     options,
+    traced,
 )
 
 CUT = "cut"
@@ -54,7 +55,7 @@ def _inner(value: Many | Choice | Mixed | Table) -> tuple[Value, ...]:
 
 def cut(data: Data, place: object) -> Data:
     """Say that this is no longer the sequence that a layer gave: one step of it, or one step repeated."""
-    return Data(data.origins | {(CUT, place)}, data.passed, grown=data.grown)
+    return Data(traced(data.origins, (CUT, place)), data.passed, grown=data.grown)
 
 
 def through(data: Data) -> Data:

@@ -87,7 +87,7 @@ def _comes_back(returned: Many, place: Incoming) -> bool:
 
 def _new(facts: Facts, function: Function, event: Event) -> bool:
     """Tell whether any new state of this layer is looked at anywhere in the function, or was never given a name."""
-    same = [other for other in facts.of(function) if other.layer == event.layer]
+    same = facts.by_layer[function.number, event.layer]
     if any(other.read for other in same):
         return True
     numbers = {other.number for other in same}

@@ -1,0 +1,141 @@
+"""The places of a layer in one call of a model: a layer that reads two streams has a state at each of its two places.
+
+A place reads each token of a call once. So a layer that is called once over the whole segment has one place, one that
+is called twice over it has two, and a cell that is called once a token, in a loop, has one. This depends on how much
+was read, and not on where states went, so that exchanged states do not hide it. Runs of which each goes on from the
+state of the last are one place: there is one state.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from rnneval.wiring.facts import Facts, Source, UnitFact
+
+Linked = Callable[[int, int], bool]
+"""(earlier run, later run) → whether the state of the later one was made by the earlier one."""
+
+
+def place_name(name: str, place: int) -> str:
+    """Return the name of a layer at a place, counted from 1.
+
+    Example:
+        >>> place_name("gru", 1), place_name("gru", 2)
+        ('gru', 'gru#2')
+    """
+    return name if place == 1 else f"{name}#{place}"
+
+
+def places_of(steps: Sequence[int], tokens: int, linked: Linked) -> tuple[int, ...]:
+    """Return the place of each run of one layer in one call, counted from 1.
+
+    Args:
+        steps: How many tokens each run read, in the order in which they ran.
+        tokens: How many tokens the call read.
+        linked: Whether one run's state was made by another.
+
+    Example:
+        >>> places_of([5, 5], 5, lambda a, b: False)  # two streams
+        (1, 2)
+        >>> places_of([1, 1], 2, lambda a, b: True)  # a loop over the tokens
+        (1, 1)
+        >>> places_of([1, 1, 1, 1], 2, lambda a, b: b == a + 2)  # a loop over the tokens of two streams
+        (1, 2, 1, 2)
+        >>> places_of([1, 1, 1, 1], 2, lambda a, b: (a, b) in {(0, 1), (2, 3)})  # one loop after the other
+        (1, 1, 2, 2)
+    """
+    count = len(steps)
+    if all(linked(a, b) for a, b in pairwise(range(count))):
+        return (1,) * count
+    if min(steps) >= tokens:
+        return tuple(range(1, count + 1))
+    places, rest = divmod(sum(steps), tokens)
+    if rest or places < 2 or count % places:
+        return (1,) * count
+    by_turns = tuple(run % places + 1 for run in range(count))
+    in_blocks = tuple(run // (count // places) + 1 for run in range(count))
+    return max(by_turns, in_blocks, key=lambda found: sum(linked(a, b) for a, b in _neighbours(found)))
+
+
+def _neighbours(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield each two runs that follow each other at one place."""
+    for place in set(places):
+        yield from pairwise(run for run, own in enumerate(places) if own == place)
+
+
+def by_place(facts: Facts) -> Facts:
+    """Return the same facts with one unit for each place of each layer, so that every rule goes by (layer, place).
+
+    Where one call has fewer places than another, its places are the last ones: an encoder that runs in the first call
+    only goes before its decoder.
+    """
+    places = [1] * len(facts.events)
+    reused = set()
+    for unit in range(len(facts.units)):
+        calls = [_of_call(facts, unit, call) for call in sorted({e.call for e in facts.events if e.unit == unit})]
+        found = [_places(facts, within) for within in calls]
+        most = max((max(own) for own in found), default=1)
+        for within, own in zip(calls, found, strict=True):
+            if _is_stacked(facts, within, own):
+                reused.add(unit)
+            for event, place in zip(within, own, strict=True):
+                places[event] = place + most - max(own)
+    keys = sorted({(event.unit, place) for event, place in zip(facts.events, places, strict=True)})
+    new = {key: index for index, key in enumerate(keys)}
+    return replace(
+        facts,
+        units=tuple(_at(facts.units[unit], unit in reused, place, new) for unit, place in keys),
+        events=tuple(replace(e, unit=new[e.unit, place]) for e, place in zip(facts.events, places, strict=True)),
+    )
+
+
+def _at(unit: UnitFact, reused: bool, place: int, new: dict[tuple[int, int], int]) -> UnitFact:
+    twin = None if unit.twin is None else new.get((unit.twin, place))
+    return replace(
+        unit, name=place_name(unit.name, place), layer=unit.name, place=place, reused=reused or unit.reused, twin=twin
+    )
+
+
+def _of_call(facts: Facts, unit: int, call: int) -> list[int]:
+    return [index for index, event in enumerate(facts.events) if event.unit == unit and event.call == call]
+
+
+def _places(facts: Facts, within: Sequence[int]) -> tuple[int, ...]:
+    steps = [facts.events[event].steps for event in within]
+    if 1 < facts.tokens <= min(steps) and not _fed_back(facts, within):
+        return tuple(range(1, len(within) + 1))  # streams side by side, even where one begins with another's state
+    return places_of(steps, facts.tokens, _links(facts, within))
+
+
+def _links(facts: Facts, within: Sequence[int]) -> Linked:
+    sources: dict[int, set[Source]] = {}
+    for arrival in facts.arrivals:
+        sources.setdefault(arrival.event, set()).update(arrival.sources)
+    return lambda a, b: any(source.event == within[a] for source in sources.get(within[b], ()))
+
+
+def _fed_back(facts: Facts, within: Sequence[int]) -> bool:
+    """Return whether a run reads what an earlier run gave."""
+    return any(earlier in facts.events[later].descends for at, later in enumerate(within) for earlier in within[:at])
+
+
+def _is_stacked(facts: Facts, within: Sequence[int], places: Sequence[int]) -> bool:
+    """Return whether the runs of one layer in one call are layers of a stack, and not the steps of loops over tokens.
+
+    In a stack, one place reads what another gave; where there is one place, its runs are more than the steps of a loop
+    in which each goes on from the state of the last.
+    """
+    if not _fed_back(facts, within):
+        return False
+    for place in set(places):
+        own = [event for event, at in zip(within, places, strict=True) if at == place]
+        linked = _links(facts, own)
+        chained = all(linked(a, b) for a, b in pairwise(range(len(own))))
+        by_token = len(own) <= facts.tokens and all(facts.events[event].steps == 1 for event in own)
+        if len(own) > 1 and _fed_back(facts, own) and not (by_token and chained):
+            return True
+    return any(
+        earlier in facts.events[later].descends and places[before] != places[at]
+        for at, later in enumerate(within)
+        for before, earlier in enumerate(within[:at])
+    )

@@ -1,0 +1,44 @@
+"""Random numbers are drawn at every call, with training=False too.
+
+## What it finds
+The same calls were made twice, and their logits differ (oracle *repeat*), although no state is drawn at random and
+nothing is left over from the calls before.
+
+## Why it is wrong
+No figure can be had twice: a perplexity is that of one draw, and two models cannot be compared. Dropout that is meant
+for training also makes each prediction worse than the model can do.
+
+## Example
+```python
+x = tf.keras.layers.Dropout(0.3)(x, training=True)   # on at inference too
+x = tf.nn.dropout(x, rate=0.3)                       # knows no training
+```
+
+## What to write instead
+Hand `training` on: `self.dropout(x, training=training)`, or leave it out, and Keras does it.
+
+A model that draws on purpose (Monte Carlo dropout) needs a switch that is off by default; average its draws outside of
+the evaluation.
+
+## References
+Gal and Ghahramani 2016, Dropout as a Bayesian Approximation.
+"""
+
+from collections.abc import Iterator
+
+from rnneval.records.wiring import Finding
+from rnneval.wiring.evidence import Evidence, finding
+from rnneval.wiring.rules import this
+
+NAME, SEVERITY, ORDER, CORRECTS = "always-random", "error", 105, False
+
+
+def find(evidence: Evidence) -> Iterator[Finding]:
+    """The oracle *repeat* failed, for no other reason that was seen."""
+    facts = evidence.facts
+    drawn = any(item.arrival.random or item.arrival.noisy for item in evidence.kinds)
+    if not evidence.failed("repeat") or evidence.failed("fresh") or drawn:
+        return
+    detail = facts.oracles["repeat"].detail
+    seen = f"Random numbers are drawn with training=False: {detail}; {evidence.place_of('repeat')}"
+    yield finding(this(__name__), seen, at=facts.spots.get("repeat"))

@@ -1,0 +1,67 @@
+"""Records that are too large, say a thing twice, or hold what a terminal or a page must not get."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rnneval.errors import RecordError
+from rnneval.recordfile import decode
+from tests.hostile.cost import ROOT, cost, require_refused
+
+RUN = (ROOT / "docs" / "records" / "run.json").read_text(encoding="utf-8")
+LARGEST = 1 << 26
+
+
+def test_a_key_that_stands_twice_is_refused():
+    """Before: the later one won, so that a run that is not valid was valid."""
+    twice = RUN.replace('"valid":', '"valid": false, "valid":', 1)
+    assert json.loads(twice) == json.loads(RUN)
+    with pytest.raises(RecordError, match="run: the key 'valid' stands twice in one object: a record says each thing"):
+        decode(twice, "run")
+    with pytest.raises(RecordError, match="the key 'value' stands twice"):
+        decode(RUN.replace('"value":', '"value": 1, "value":', 1))
+
+
+def test_a_comparison_is_read_as_strictly(tmp_path):
+    (tmp_path / "c.json").write_text('{"schema": "rnneval.compare/1", "metric": "a", "metric": "b"}')
+    done = cost("report", "c.json", "--out", "r.html", cwd=tmp_path)
+    require_refused(done, "c.json: the key 'metric' stands twice", mb=300)
+    (tmp_path / "c.json").write_text('{"schema": "rnneval.compare/1", "metric": null}')
+    done = cost("report", "c.json", "--out", "r.html", cwd=tmp_path)
+    require_refused(done, "c.json: null at metric", mb=300)
+
+
+def test_a_record_of_a_gigabyte(tmp_path):
+    """Before: 2.9 GB of memory."""
+    with (tmp_path / "run.json").open("wb") as file:
+        file.write(RUN.encode())
+        file.truncate(1 << 30)
+    for command in (["report", "run.json", "--out", "r.html"], ["gate", "run.json", "--require", "perplexity<=9"]):
+        done = cost(*command, cwd=tmp_path)
+        require_refused(done, "run.json: more than 67,108,864 bytes, the most that a record may have", mb=400)
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        ("0.1,", "unknown field"),
+        ("999,", "unknown field"),
+        ("1,", "unknown field"),
+        ('"a",', " quotation marks, a record may have 1,048,576"),
+        ("[],", " lists and objects, a record may have 131,072"),
+        ("{},", " lists and objects, a record may have 131,072"),
+    ],
+)
+def test_the_largest_record_of_each_kind_of_value(tmp_path, unit, said):
+    """What JSON takes a byte or two for, Python may take a hundred."""
+    start = '{"schema": "rnneval.run/1", "x": ['
+    (tmp_path / "run.json").write_text(start + unit * ((LARGEST - 100) // len(unit)) + "1]}")
+    done = cost("gate", "run.json", "--require", "perplexity<=9", cwd=tmp_path)
+    require_refused(done, said, mb=1000)
+
+
+def test_text_that_takes_four_bytes_a_character(tmp_path):
+    (tmp_path / "run.json").write_text('{"schema": "' + "é" * (LARGEST // 2 - 100) + '😀"}', encoding="utf-8")
+    require_refused(cost("report", "run.json", "--out", "r.html", cwd=tmp_path), "is not one of")
+    assert Path(tmp_path / "run.json").stat().st_size < LARGEST

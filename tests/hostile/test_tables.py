@@ -1,0 +1,174 @@
+"""Parquet tables that lie, grow or hold what no table of rnneval holds: refused before they are decoded."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rnneval.callbacks.summary import history
+from rnneval.errors import RecordError, UsageError
+from rnneval.recordfile import read_table, tables
+from rnneval.render.figures import Table, figures_of, load
+from tests.hostile.cost import cost, require_refused
+
+LOSSES = {"rnneval.schema": "rnneval.losses/1"}
+ROWS = 1 << 20
+
+
+def losses(rows, **columns):
+    """A sound table of losses, with columns exchanged."""
+    place = np.arange(rows)
+    sound = {
+        "token": place, "document": place * 0, "byte_start": place, "byte_end": place + 1,
+        "id": np.zeros(rows, np.int32), "nats": np.ones(rows),
+    }  # fmt: skip
+    return pa.table({**sound, **columns}).replace_schema_metadata(LOSSES)
+
+
+def written(table, path, groups=1, group_rows=None, **options):
+    with pq.ParquetWriter(path, table.schema, write_page_checksum=True, **options) as writer:
+        for _ in range(groups):
+            writer.write_table(table, row_group_size=group_rows)
+    return path
+
+
+def test_what_is_sound_is_read(tmp_path):
+    table = read_table(written(losses(1000), tmp_path / "t.parquet"))
+    assert table.num_rows == 1000
+    assert table["byte_end"].to_pylist() == list(range(1, 1001))
+    assert table.schema.metadata == {b"rnneval.schema": b"rnneval.losses/1"}
+
+
+def test_two_megabytes_that_declare_63_million_rows(tmp_path):
+    """Before: 6 GB."""
+    repeated = losses(ROWS, **{name: np.zeros(ROWS, np.int64) for name in ("token", "byte_start", "byte_end")})
+    written(repeated, tmp_path / "t.parquet", groups=60)
+    assert (tmp_path / "t.parquet").stat().st_size < 3e6
+    for command in (["report", "t.parquet", "--out", "r.html"], ["plot", "t.parquet", "--list"]):
+        done = cost(*command, cwd=tmp_path)
+        require_refused(done, "t.parquet: 62,914,560 rows of 48 bytes, at most 536,870,912 bytes in memory", mb=300)
+
+
+def test_the_parts_of_a_history_share_one_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MOST_BYTES", 70_000)
+    words = pa.array(["gru"] * 1000).dictionary_encode()
+    table = pa.table({"step": np.arange(1000), "layer": words, "variable": words, "statistic": words})
+    table = table.append_column("value", pa.array(np.ones(1000)))
+    table = table.replace_schema_metadata({"rnneval.schema": "rnneval.gradient-history/1"})
+    for number in range(3):
+        written(table, tmp_path / f"part-{number:06}.parquet")
+    assert read_table(tmp_path / "part-000000.parquet").num_rows == 1000
+    with pytest.raises(RecordError, match=r"part-000002\.parquet: 1,000 rows .* in memory, all parts together"):
+        read_table(tmp_path)
+
+
+def test_one_long_text_in_every_row(tmp_path):
+    """A dictionary of one text of a megabyte in two columns of 30,000 rows would be 63 GB of texts."""
+    rows = 30_000
+    word = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["x" * (1 << 20)]))
+    table = pa.table({"path": word, "status": word}).replace_schema_metadata({"rnneval.schema": "rnneval.sweep/1"})
+    written(table, tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 1e6
+    done = cost("report", "t.parquet", "--out", "r.html", cwd=tmp_path)
+    require_refused(done, "t.parquet: its texts take 62,9", mb=300)
+
+
+def test_a_column_that_could_expand_too_far(tmp_path):
+    written(losses(ROWS, nats=np.random.default_rng(0).random(ROWS)), tmp_path / "z.parquet", compression="zstd")
+    with pytest.raises(RecordError, match="compressed by ZSTD, rnneval writes SNAPPY or UNCOMPRESSED"):
+        read_table(tmp_path / "z.parquet")
+    rows = 3 << 20
+    written(losses(rows, nats=np.random.default_rng(0).random(rows)), tmp_path / "t.parquet", group_rows=rows)
+    with pytest.raises(RecordError, match=r"a column of 25,\d{3},\d{3} bytes in one row group, at most 16,777,216"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_a_footer_larger_than_any_of_ours(tmp_path):
+    wide = pa.table({f"column {number}": [1.0] for number in range(20_000)}).replace_schema_metadata(LOSSES)
+    written(wide, tmp_path / "t.parquet")
+    done = cost("report", "t.parquet", "--out", "r.html", cwd=tmp_path)
+    require_refused(done, "t.parquet: its footer takes ", "at most 1,048,576 bytes", mb=200)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{}", "[]", '{"index_columns": ["gone"], "columns": []}', "[" * 100_000, "{" * 100, "null",
+        '{"index_columns": [], "column_indexes": [{"name": 1}], "columns": [{"field_name": "nats"}]}',
+        json.dumps({"index_columns": ["nats"], "columns": [{"name": "nats", "pandas_type": "datetimetz"}]}),
+    ],
+)  # fmt: skip
+def test_metadata_of_pandas_are_not_read(tmp_path, metadata):
+    """Before: KeyError, RecursionError."""
+    table = losses(50).replace_schema_metadata({**LOSSES, "pandas": metadata})
+    path = written(table, tmp_path / "t.parquet")
+    assert read_table(path).schema.metadata == {b"rnneval.schema": b"rnneval.losses/1"}
+    assert load(path).frame["nats"].tolist() == [1.0] * 50
+
+
+@pytest.mark.parametrize(
+    ("nats", "said"),
+    [
+        (pa.array(["1.0"] * 9), "column 'nats' holds string, it must hold numbers"),
+        (pa.nulls(9), "column 'nats' holds null, it must hold numbers"),
+        (pa.array([b"1"] * 9), "column 'nats' holds binary, it must hold numbers"),
+        (pa.array([[1.0]] * 9), "column 'nats' holds list<element: double>, it must hold numbers"),
+        (pa.array([True] * 9), "column 'nats' holds bool, it must hold numbers"),
+        (pa.array([{"a": 1.0}] * 9), "column 'nats' holds struct<a: double>, it must hold numbers"),
+        (pa.array([0] * 9, pa.timestamp("us")), r"column 'nats' holds timestamp\[us\], it must hold numbers"),
+        (pa.array(["1"] * 9).dictionary_encode(), "column 'nats' holds dictionary<.*>, it must hold numbers"),
+        (pa.array([1.0] * 8 + [None]), "column 'nats' lacks 1 of 9 values, and may lack none"),
+        (pa.array([1.0] * 8 + [float("nan")]), "a number in it is not finite"),
+    ],
+)
+def test_losses_that_are_no_numbers_are_refused(tmp_path, nats, said):
+    path = written(losses(9, nats=nats), tmp_path / "t.parquet")
+    with pytest.raises(RecordError, match=said):
+        read_table(path)
+
+
+def test_whole_numbers_and_words_have_their_types_too(tmp_path):
+    written(losses(9, token=np.ones(9)), tmp_path / "t.parquet")
+    with pytest.raises(RecordError, match="column 'token' holds double, it must hold whole numbers"):
+        read_table(tmp_path / "t.parquet")
+    table = pa.table({"step": [1], "layer": [1], "statistic": ["grad_norm"], "variable": [""], "value": [1.0]})
+    written(table.replace_schema_metadata({"rnneval.schema": "rnneval.gradient-history/1"}), tmp_path / "h.parquet")
+    with pytest.raises(RecordError, match="column 'layer' holds int64, it must hold text"):
+        history(tmp_path / "h.parquet")
+
+
+def test_spans_out_of_order_are_refused_in_time_that_does_not_grow_with_their_product():
+    rows = 100_000
+    text = "x" * rows
+    every = losses(rows, byte_start=np.zeros(rows, np.int64), byte_end=np.full(rows, rows)).to_pandas()
+    assert figures_of(Table(schema="rnneval.losses/1", frame=every, text=text))[0].name == "passage"
+    for start, stop in ((-1, 1), (5, 3), (0, rows + 1)):
+        frame = losses(2, byte_start=np.full(2, start), byte_end=np.full(2, stop)).to_pandas()
+        with pytest.raises(UsageError, match=r"not in the order of a text|the losses reach to byte"):
+            figures_of(Table(schema="rnneval.losses/1", frame=frame, text=text))
+
+
+def test_a_sweep_of_more_checkpoints_than_a_page_can_show(tmp_path):
+    """Before: 11 s for 100,000."""
+    rows = 32_769
+    table = pa.table({"path": ["m.keras"] * rows, "status": ["failed"] * rows})
+    path = written(table.replace_schema_metadata({"rnneval.schema": "rnneval.sweep/1"}), tmp_path / "sweep.parquet")
+    with pytest.raises(RecordError, match="a sweep of 32,769 checkpoints, at most 32,768 are allowed"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(("layers", "read"), [(4_096, True), (4_097, False)])
+def test_a_history_of_more_layers_than_a_page_can_show(tmp_path, layers, read):
+    names = pa.array([f"gru{number}" for number in range(layers)]).dictionary_encode()
+    columns = {"step": np.arange(layers), "layer": names, "variable": names, "statistic": names}
+    table = pa.table({**columns, "value": np.ones(layers)})
+    path = written(
+        table.replace_schema_metadata({"rnneval.schema": "rnneval.gradient-history/1"}), tmp_path / "h.parquet"
+    )
+    if read:
+        assert read_table(path).num_rows == layers
+    else:
+        with pytest.raises(RecordError, match="column 'layer' has 4,097 different texts, at most 4,096 are allowed"):
+            read_table(path)

@@ -1,0 +1,131 @@
+"""Right: something is kept on the object, and a fresh start is a fresh start (or can be had by a reset)."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, right
+
+layers = keras.layers
+
+
+class Parts:
+    """The layers of a model of one GRU."""
+
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+
+class ZerosKept(Parts):
+    """Zeros are made once for each size of batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.zeros = {}
+
+    def __call__(self, ids, state=None):
+        batch = int(ids.shape[0])
+        if batch not in self.zeros:
+            self.zeros[batch] = tf.zeros((batch, U))
+        x, state = self.gru(self.embedding(ids), initial_state=self.zeros[batch] if state is None else state)
+        return self.dense(x), state
+
+
+@right()
+def zeros_kept_for_each_batch_size():
+    """Only zeros are kept on the object, so that each fresh start is the same."""
+    return ZerosKept()
+
+
+class Cleared(Parts):
+    """The state passes through the object, and a fresh start clears it."""
+
+    def __init__(self):
+        super().__init__()
+        self.current = None
+
+    def __call__(self, ids, states=None):
+        self.current = states if states is not None else tf.zeros((ids.shape[0], U))
+        x, self.current = self.gru(self.embedding(ids), initial_state=self.current)
+        return self.dense(x), self.current
+
+
+@right()
+def cache_cleared_at_a_fresh_start():
+    """A call without a state puts zeros on the object before the GRU reads them."""
+    return Cleared()
+
+
+class Session(Parts):
+    """`generate` keeps a state for its own use; a call does not look at it."""
+
+    def __init__(self):
+        super().__init__()
+        self.session = None
+
+    def __call__(self, ids, state=None):
+        x, state = self.gru(self.embedding(ids), initial_state=state)
+        return self.dense(x), state
+
+    def generate(self, ids, steps):
+        for _ in range(steps):
+            logits, self.session = self(ids, self.session)
+            ids = tf.argmax(logits[:, -1:], axis=-1, output_type=tf.int32)
+        return ids
+
+
+@right()
+def session_of_the_generator_only():
+    """The kept state is read by `generate` and by no call."""
+    return Session()
+
+
+class InWeights(keras.Model):
+    """Stateful on purpose: no state is taken, and `reset_state` begins a new text."""
+
+    def __init__(self, batch=2):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.memory = self.add_weight(shape=(batch, U), initializer="zeros", trainable=False, name="memory")
+
+    def reset_state(self):
+        self.memory.assign(tf.zeros_like(self.memory))
+
+    def call(self, inputs):
+        x, new = self.gru(self.embedding(inputs), initial_state=self.memory + 0.0)
+        self.memory.assign(new)
+        return self.dense(x)
+
+
+@right()
+def memory_in_a_weight_on_purpose():
+    """The model takes no states, and goes on from its own until it is reset."""
+    return InWeights()
+
+
+class MixedStateful(keras.Model):
+    """Two stateful layers of different kinds, reset together."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.lower = layers.GRU(U, return_sequences=True, stateful=True)
+        self.upper = layers.LSTM(U, return_sequences=True, stateful=True)
+        self.dense = layers.Dense(V)
+
+    def reset_state(self):
+        self.lower.reset_state()
+        self.upper.reset_state()
+
+    def call(self, inputs, training=False):
+        x = self.lower(self.embedding(inputs), training=training)
+        return self.dense(self.upper(x, training=training))
+
+
+@right()
+def two_stateful_layers_reset_by_the_model():
+    """Both layers are stateful on purpose, and take no state from the caller."""
+    return MixedStateful()

@@ -1,0 +1,134 @@
+"""Right: what is done with training=True alone, and leaves each layer its own state."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, right
+
+layers = keras.layers
+
+
+class TwoGRU(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def begin(self, inputs):
+        return tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U))
+
+
+class Zoneout(TwoGRU):
+    """Some units keep their old value from one segment to the next."""
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        old1, old2 = states if states is not None else self.begin(inputs)
+        x, new1 = self.gru1(self.embedding(inputs), initial_state=old1)
+        x, new2 = self.gru2(x, initial_state=old2)
+        if training:
+            new1 = tf.where(tf.random.uniform(tf.shape(new1)) < 0.1, old1, new1)
+            new2 = tf.where(tf.random.uniform(tf.shape(new2)) < 0.1, old2, new2)
+        return (self.dense(x), (new1, new2)) if return_state else self.dense(x)
+
+
+@right()
+def zoneout_in_training():
+    """Each layer gets its own states, new or old, and only training draws among them."""
+    return Zoneout()
+
+
+class RandomStart(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        if states is None:
+            states = self.begin(inputs)
+            if training:
+                states = tuple(tf.random.normal(tf.shape(s), stddev=0.1) for s in states)
+        s1, s2 = states
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@right()
+def random_first_state_in_training():
+    """The first state is drawn in training only, and carried states are used as they are."""
+    return RandomStart()
+
+
+class WordDropout(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else (None, None)
+        if training:
+            inputs = tf.where(tf.random.uniform(tf.shape(inputs)) < 0.1, tf.zeros_like(inputs), inputs)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), [s1, s2]) if return_state else self.dense(x)
+
+
+@right()
+def words_dropped_in_training():
+    """Training alone replaces tokens by 0; the states are carried the same way."""
+    return WordDropout()
+
+
+class Normalised(TwoGRU):
+    def __init__(self):
+        super().__init__()
+        self.noise = layers.GaussianNoise(0.1)
+        self.norm = layers.BatchNormalization()
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else (None, None)
+        x, s1 = self.gru1(self.noise(self.embedding(inputs), training=training), initial_state=s1)
+        x, s2 = self.gru2(self.norm(x, training=training), initial_state=s2)
+        return (self.dense(x), [s1, s2]) if return_state else self.dense(x)
+
+
+@right()
+def batch_normalisation_between_layers():
+    """Training takes means over the batch by design, and evaluation uses the moving ones."""
+    return Normalised()
+
+
+class StepsInTraining(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else self.begin(inputs)
+        x = self.embedding(inputs)
+        if training:
+            outputs = []
+            for t in range(inputs.shape[1]):
+                y, s1 = self.gru1(x[:, t : t + 1], initial_state=s1)
+                y, s2 = self.gru2(y, initial_state=s2)
+                outputs.append(y)
+            x = tf.concat(outputs, axis=1)
+        else:
+            x, s1 = self.gru1(x, initial_state=s1)
+            x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@right()
+def token_by_token_in_training():
+    """Both branches run the same recurrence, one token by token and one in whole segments."""
+    return StepsInTraining()
+
+
+class SometimesReset(TwoGRU):
+    """A row's memory is erased now and then in training, so that the model learns to begin."""
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else self.begin(inputs)
+        if training:
+            keep = tf.cast(tf.random.uniform((tf.shape(inputs)[0], 1)) > 0.05, tf.float32)
+            s1, s2 = tf.clip_by_value(s1 * keep, -1.0, 1.0), tf.clip_by_value(s2 * keep, -1.0, 1.0)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@right()
+def rows_reset_now_and_then_in_training():
+    """Each layer gets its own state, times 0 or 1 for a whole row, in training only."""
+    return SometimesReset()

@@ -1,0 +1,177 @@
+"""Wrong: what one document leaves on the object leaks into the next, where a call without a state goes on from it."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, wrong
+
+layers = keras.layers
+
+
+class Parts:
+    """The layers of a model of two GRUs, the upper one above the lower."""
+
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.lower = layers.GRU(U, return_sequences=True, return_state=True)
+        self.upper = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.last = None
+
+    def read(self, ids, states):
+        x, lower = self.lower(self.embedding(ids), initial_state=states[0])
+        x, upper = self.upper(x, initial_state=states[1])
+        return self.dense(x), (lower, upper)
+
+
+class Last(Parts):
+    def __call__(self, ids, states=None):
+        logits, self.last = self.read(ids, states or self.last or (None, None))
+        return logits, self.last
+
+
+@wrong("leftover-state")
+def both_states_kept():
+    """A call without states starts from the last call's states."""
+    return Last()
+
+
+class SameBatch(Parts):
+    """The cache is used only where the batch is as large as it was, lest shapes clash."""
+
+    def __call__(self, ids, states=None):
+        if states is None:
+            fits = self.last is not None and self.last[0].shape[0] == ids.shape[0]
+            states = self.last if fits else (None, None)
+        logits, self.last = self.read(ids, states)
+        return logits, self.last
+
+
+@wrong("leftover-state")
+def states_kept_where_the_batch_fits():
+    """A call without states starts from the last call's states if the batch has as many rows."""
+    return SameBatch()
+
+
+class UpperOnly(Parts):
+    """The lower layer begins anew and the upper one does not."""
+
+    def __call__(self, ids, states=None):
+        logits, states = self.read(ids, states if states is not None else (None, self.last))
+        self.last = states[1]
+        return logits, states
+
+
+@wrong("leftover-state")
+def upper_state_kept():
+    """A call without states starts the upper layer from what the last document left."""
+    return UpperOnly()
+
+
+class WarmStart(Parts):
+    """A fresh start is half of the last state, "so that the model is warm"."""
+
+    def __call__(self, ids, states=None):
+        if states is None:
+            states = (None, None) if self.last is None else tuple(0.5 * s for s in self.last)
+        logits, self.last = self.read(ids, states)
+        return logits, self.last
+
+
+@wrong("leftover-state")
+def warm_start_from_half_the_last_state():
+    """A call without states starts from half of the last document's states."""
+    return WarmStart()
+
+
+class MutableDefault(Parts):
+    """The dict of the default argument lives as long as the class."""
+
+    def __call__(self, ids, states=None, seen={}):  # noqa: B006 - the fault
+        logits, new = self.read(ids, states or seen.get(id(self)) or (None, None))
+        seen[id(self)] = new
+        return logits, new
+
+
+@wrong("leftover-state")
+def states_kept_in_a_default_argument():
+    """A call without states starts from what an earlier call left in the default argument's dict."""
+    return MutableDefault()
+
+
+class AfterTraining(Parts):
+    """Training keeps its states for the next batch, and evaluation finds them."""
+
+    def __call__(self, ids, states=None, training=False):
+        logits, new = self.read(ids, states or self.last or (None, None))
+        if training:
+            self.last = new
+        return logits, new
+
+
+@wrong("leftover-state")
+def states_of_training_found_by_evaluation():
+    """A call without states starts from the states of the last call with training=True."""
+    return AfterTraining()
+
+
+@wrong("leftover-state")
+def states_kept_in_a_closure():
+    """A call without a state starts from what the closure kept of the last call."""
+    embedding, dense = layers.Embedding(V, E), layers.Dense(V)
+    lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+    kept = None
+
+    def model(ids, state=None):
+        nonlocal kept
+        x, *kept = lstm(embedding(ids), initial_state=kept if state is None else state)
+        return dense(x), kept
+
+    return model
+
+
+class InWeight(keras.Model):
+    """The last state is kept in a weight, and used where the caller gives none."""
+
+    def __init__(self, batch=2):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.kept = self.add_weight(shape=(batch, U), initializer="zeros", trainable=False, name="kept")
+
+    def call(self, inputs, state=None, return_state=False):
+        x, new = self.gru(self.embedding(inputs), initial_state=self.kept + 0.0 if state is None else state)
+        self.kept.assign(new)
+        return (self.dense(x), new) if return_state else self.dense(x)
+
+
+@wrong("leftover-state")
+def state_kept_in_a_weight():
+    """A call without a state starts from the state that the last call wrote into the weight."""
+    return InWeight()
+
+
+class ContextKept:
+    """The tail of the embeddings is kept for the convolution, and not cleared for a new document."""
+
+    def __init__(self):
+        self.embedding = layers.Embedding(V, E)
+        self.conv = layers.Conv1D(U, 2, padding="valid")
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+        self.tail = None
+
+    def __call__(self, ids, state=None):
+        x = self.embedding(ids)
+        fits = self.tail is not None and self.tail.shape[0] == ids.shape[0]
+        tail = self.tail if fits else tf.zeros_like(x[:, :1])
+        self.tail = x[:, -1:]
+        x, state = self.gru(self.conv(tf.concat([tail, x], axis=1)), initial_state=state)
+        return self.dense(x), state
+
+
+@wrong("leftover-state")
+def tail_of_the_last_document_kept():
+    """The GRU's state is right, but a new document's first token is convolved with the last document's end."""
+    return ContextKept()

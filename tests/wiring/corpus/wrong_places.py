@@ -1,0 +1,282 @@
+"""Wrong: one layer is called more than once in a step, and a place does not get its own state back."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, wrong
+
+layers = keras.layers
+
+
+class TwoStreams(keras.Model):
+    """One GRU on two streams; the faults are in `wired`."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        if states is None:
+            states = (tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U)))
+        a, b, states = self.wired(self.left(inputs), self.right(inputs), *states)
+        logits = self.dense(tf.concat([a, b], axis=-1))
+        return (logits, states) if return_state else logits
+
+
+class Exchanged(TwoStreams):
+    def wired(self, x, y, s1, s2):
+        a, n1 = self.gru(x, initial_state=s1)
+        b, n2 = self.gru(y, initial_state=s2)
+        return a, b, (n2, n1)
+
+
+@wrong("crossed-state")
+def two_places_exchanged():
+    """Each place continues from the state of the other."""
+    return Exchanged()
+
+
+class Chained(TwoStreams):
+    def wired(self, x, y, s1, s2):
+        a, n1 = self.gru(x, initial_state=s1)
+        b, n2 = self.gru(y, initial_state=n1)
+        return a, b, (n1, n2)
+
+
+@wrong("shared-state")
+def second_place_starts_where_the_first_ended():
+    """The second stream starts from the first stream's state at the end of the same segment."""
+    return Chained()
+
+
+class OneForBoth(TwoStreams):
+    def wired(self, x, y, s1, s2):
+        a, n1 = self.gru(x, initial_state=s1)
+        b, n2 = self.gru(y, initial_state=s1)
+        return a, b, (n1, n2)
+
+
+@wrong("crossed-state")
+def both_places_start_from_the_first_ones_state():
+    """The second stream starts from the first stream's state of the last call, and its own is not read."""
+    return OneForBoth()
+
+
+class SecondIgnored(TwoStreams):
+    def wired(self, x, y, s1, s2):
+        a, n1 = self.gru(x, initial_state=s1)
+        b, n2 = self.gru(y)
+        return a, b, (n1, n2)
+
+
+@wrong("ignored-state")
+def second_place_ignores_its_state():
+    """The second stream's state is returned and given back, and still it begins at zero."""
+    return SecondIgnored()
+
+
+class SecondStale(TwoStreams):
+    def wired(self, x, y, s1, s2):
+        a, n1 = self.gru(x, initial_state=s1)
+        b, _ = self.gru(y, initial_state=s2)
+        return a, b, (n1, s2)
+
+
+@wrong("stale-state")
+def second_place_returns_the_incoming_state():
+    """The second stream's incoming state is returned, so that it never moves on."""
+    return SecondStale()
+
+
+class Averaged(TwoStreams):
+    def wired(self, x, y, s1, s2):
+        mean = (s1 + s2) / 2
+        a, n1 = self.gru(x, initial_state=mean)
+        b, n2 = self.gru(y, initial_state=mean)
+        return a, b, (n1, n2)
+
+
+@wrong("mixed-state")
+def two_places_averaged():
+    """Both places start from the mean of their states."""
+    return Averaged()
+
+
+class SecondRolled(TwoStreams):
+    def wired(self, x, y, s1, s2):
+        a, n1 = self.gru(x, initial_state=s1)
+        b, n2 = self.gru(y, initial_state=s2)
+        return a, b, (n1, tf.roll(n2, 1, axis=0))
+
+
+@wrong("misplaced-state")
+def rows_rolled_at_the_second_place():
+    """The second stream's rows move by one between calls."""
+    return SecondRolled()
+
+
+class ThreeStreams(keras.Model):
+    """One GRU on three streams, states in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.embeddings = [layers.Embedding(V, E) for _ in range(3)]
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        states = states if states is not None else [tf.zeros((tf.shape(inputs)[0], U))] * 3
+        outs, new = [], []
+        for embedding, state in zip(self.embeddings, states, strict=False):
+            out, n = self.gru(embedding(inputs), initial_state=state)
+            outs.append(out)
+            new.append(n)
+        logits = self.dense(tf.concat(outs, axis=-1))
+        return (logits, self.handed_on(new)) if return_state else logits
+
+
+class Rotated(ThreeStreams):
+    def handed_on(self, new):
+        return [*new[1:], new[0]]
+
+
+@wrong("crossed-state")
+def three_places_rotated():
+    """The list is turned by one, so that each of the three places gets the next one's state."""
+    return Rotated()
+
+
+class LastExchanged(ThreeStreams):
+    def handed_on(self, new):
+        return [new[0], new[2], new[1]]
+
+
+@wrong("crossed-state")
+def last_two_of_three_places_exchanged():
+    """The first place is right, and the other two get each other's state."""
+    return LastExchanged()
+
+
+class ThirdDropped(keras.Model):
+    """One LSTM on three streams; the state of the third is not kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.embeddings = [layers.Embedding(V, E) for _ in range(3)]
+        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        first, second = states if states is not None else (None, None)
+        a, *first = self.lstm(self.embeddings[0](inputs), initial_state=first)
+        b, *second = self.lstm(self.embeddings[1](inputs), initial_state=second)
+        c = self.lstm(self.embeddings[2](inputs))[0]
+        logits = self.dense(tf.concat([a, b, c], axis=-1))
+        return (logits, (first, second)) if return_state else logits
+
+
+@wrong("dropped-state")
+def third_place_dropped():
+    """The third stream begins at zero in each call, and its state is not returned."""
+    return ThirdDropped()
+
+
+@wrong("crossed-state")
+def graph_exchanges_two_places():
+    """The graph's state outputs stand in another order than its state inputs."""
+    ids = keras.Input((None,), dtype="int32")
+    s1, s2 = keras.Input((U,)), keras.Input((U,))
+    gru = layers.GRU(U, return_sequences=True, return_state=True, name="shared")
+    a, n1 = gru(layers.Embedding(V, E)(ids), initial_state=s1)
+    b, n2 = gru(layers.Embedding(V, E)(ids), initial_state=s2)
+    return keras.Model([ids, s1, s2], [layers.Dense(V)(layers.concatenate([a, b])), n2, n1])
+
+
+class LSTMStreams(keras.Model):
+    """One LSTM on two streams."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
+        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        (h1, c1), (h2, c2) = states if states is not None else [[tf.zeros((tf.shape(inputs)[0], U))] * 2] * 2
+        a, h1, c1 = self.lstm(self.left(inputs), initial_state=[h1, c1])
+        b, h2, c2 = self.lstm(self.right(inputs), initial_state=[h2, c2])
+        logits = self.dense(tf.concat([a, b], axis=-1))
+        return (logits, self.handed_on(h1, c1, h2, c2)) if return_state else logits
+
+
+class CellsExchanged(LSTMStreams):
+    def handed_on(self, h1, c1, h2, c2):
+        return [[h1, c2], [h2, c1]]
+
+
+@wrong("crossed-state")
+def only_c_exchanged_between_places():
+    """Each place keeps its h, and gets the c of the other place."""
+    return CellsExchanged()
+
+
+class SecondSwapped(LSTMStreams):
+    def handed_on(self, h1, c1, h2, c2):
+        return [[h1, c1], [c2, h2]]
+
+
+@wrong("swapped-slots")
+def h_and_c_swapped_at_the_second_place():
+    """The second place's own h and c change places; the first place is right."""
+    return SecondSwapped()
+
+
+class StatefulTwice(keras.Model):
+    """A stateful layer has one state, whatever streams it reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
+        self.gru = layers.GRU(U, return_sequences=True, stateful=True)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs):
+        a = self.gru(self.left(inputs))
+        b = self.gru(self.right(inputs))
+        return self.dense(tf.concat([a, b], axis=-1))
+
+
+@wrong("shared-state")
+def stateful_layer_reads_two_streams():
+    """The second stream starts from what the first one has just left in the stateful layer."""
+    return StatefulTwice()
+
+
+class CellStreams(keras.Model):
+    """One cell on two streams in a loop; the states are returned in the wrong order."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
+        self.cell = layers.GRUCell(U)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        zeros = tf.zeros((tf.shape(inputs)[0], U))
+        a, b = states if states is not None else (zeros, zeros)
+        x, y = self.left(inputs), self.right(inputs)
+        outputs = []
+        for t in range(inputs.shape[1]):
+            p, (a,) = self.cell(x[:, t], [a])
+            q, (b,) = self.cell(y[:, t], [b])
+            outputs.append(tf.concat([p, q], axis=-1))
+        logits = self.dense(tf.stack(outputs, axis=1))
+        return (logits, (b, a)) if return_state else logits
+
+
+@wrong("crossed-state")
+def one_cell_on_two_streams_returns_them_exchanged():
+    """Within a call each stream keeps its state; between calls they change places."""
+    return CellStreams()

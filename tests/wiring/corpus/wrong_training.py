@@ -1,0 +1,190 @@
+"""Wrong with training=True alone: evaluated, these models are right."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import E, U, V, wrong
+
+layers = keras.layers
+
+
+class TwoGRU(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
+        self.dense = layers.Dense(V)
+
+    def begin(self, inputs):
+        return tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U))
+
+
+class Shares(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else self.begin(inputs)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s1 if training else s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("shared-state")
+def training_shares_the_state():
+    """In training, the second layer starts from the first layer's new state."""
+    return Shares()
+
+
+class Shuffles(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else self.begin(inputs)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        if training:
+            s1, s2 = s1[::-1], s2[::-1]
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("misplaced-state")
+def training_reverses_the_rows():
+    """In training, a row continues from the state of another row."""
+    return Shuffles()
+
+
+class Returns(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        given = states if states is not None else self.begin(inputs)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=given[0])
+        x, s2 = self.gru2(x, initial_state=given[1])
+        new = given if training else (s1, s2)
+        return (self.dense(x), new) if return_state else self.dense(x)
+
+
+@wrong("stale-state")
+def training_returns_the_incoming_states():
+    """In training, the incoming states are returned for the new ones."""
+    return Returns()
+
+
+class Forgets(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        if states is None or training:
+            states = self.begin(inputs)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=states[0])
+        x, s2 = self.gru2(x, initial_state=states[1])
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("ignored-state")
+def training_ignores_the_states():
+    """In training, the states that were returned and given back are replaced by zeros."""
+    return Forgets()
+
+
+class Drops(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else self.begin(inputs)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        if training:
+            x, _ = self.gru2(x)
+        else:
+            x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("dropped-state")
+def training_drops_the_upper_layers_state():
+    """In training, the upper layer begins at zero in each call, and its new state is thrown away."""
+    return Drops()
+
+
+class Averages(TwoGRU):
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else self.begin(inputs)
+        if training:
+            s1 = s2 = 0.5 * (s1 + s2)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("mixed-state")
+def training_averages_the_states():
+    """In training, both layers start from the mean of the two states."""
+    return Averages()
+
+
+class LooksAhead(TwoGRU):
+    """An auxiliary layer that reads backwards helps in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.helper = layers.GRU(U, return_sequences=True, go_backwards=True)
+        self.helper.build((None, None, U))
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        s1, s2 = states if states is not None else self.begin(inputs)
+        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
+        if training:
+            x = x + self.helper(x)[:, ::-1]
+        x, s2 = self.gru2(x, initial_state=s2)
+        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
+
+
+@wrong("future-leak")
+def training_reads_ahead():
+    """In training, each position also sees what a backward layer made of the later tokens."""
+    return LooksAhead()
+
+
+class Block(layers.Layer):
+    """The flag reaches this block through Keras, although the model does not hand it on."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.lstm = layers.LSTM(units, return_sequences=True, return_state=True)
+
+    def call(self, x, state=None, training=False):
+        x, h, c = self.lstm(x, initial_state=state)
+        return x, ([c, h] if training else [h, c])
+
+
+class FlagFromKeras(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.block = Block(U)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        x, states = self.block(self.embedding(inputs), states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@wrong("swapped-slots")
+def training_swaps_h_and_c_in_a_block():
+    """In training, the block returns its LSTM's c before its h."""
+    return FlagFromKeras()
+
+
+class Reversed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E)
+        self.stack = [layers.SimpleRNN(U, return_sequences=True, return_state=True) for _ in range(3)]
+        self.drop = layers.Dropout(0.2)
+        self.dense = layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        x = self.embedding(inputs)
+        states = states if states is not None else [None] * 3
+        new = []
+        for rnn, state in zip(self.stack, states, strict=True):
+            x, n = rnn(self.drop(x, training=training), initial_state=state, training=training)
+            new.insert(0 if training else len(new), n)
+        return (self.dense(x), new) if return_state else self.dense(x)
+
+
+@wrong("crossed-state")
+def training_collects_the_states_from_the_top():
+    """In training, the list of states is built from the top layer down, and read from the bottom up."""
+    return Reversed()
