@@ -1,5 +1,6 @@
 """What grows in a hostile file is counted before it is read, and what does not belong there is refused."""
 
+import base64
 import io
 import json
 import time
@@ -127,7 +128,7 @@ def test_weights_are_no_booleans_and_no_enumerations(tmp_path, kind):
 def test_a_weight_map_is_a_regular_file_of_some_size(shelf, tmp_path):
     deep = tmp_path / "deep.json"
     deep.write_text("[" * 100_000)
-    for given, said in (("/dev/zero", "a regular file of up to"), (deep, "cannot be read")):
+    for given, said in (("/dev/zero", "cannot be read: it is a device"), (deep, "cannot be read")):
         with pytest.raises(UsageError, match=f"--weight-map {given}: {said}"):
             rnneval.open(
                 shelf / "my.weights.h5", builder=f"{shelf / 'model.py'}:MyModel", vocabulary=shelf / "vocab.json",
@@ -147,6 +148,12 @@ def replace_step(pattern, content):
     return {"type": "Replace", "pattern": pattern, "content": content}
 
 
+def charsmap(text):
+    """A table of SentencePiece without a trie, one of whose entries is `text`."""
+    table = base64.b64encode(bytes(4) + b"x\0" + text.encode() + b"\0").decode()
+    return {"type": "Precompiled", "precompiled_charsmap": table}
+
+
 @pytest.mark.parametrize(
     "steps",
     [
@@ -157,6 +164,8 @@ def replace_step(pattern, content):
         [{"type": "ByteLevel"}] * 5,
         [{"type": "Prepend", "prepend": "a" * 17}],
         [{"type": "Lowercase"}] * 100,
+        [charsmap("a" * 300)],
+        [charsmap("a" * 18)] * 2,
     ],
 )
 def test_steps_of_a_tokenizer_that_multiply_the_text_are_refused(tmp_path, steps):

@@ -42,7 +42,7 @@ _SIZES = {
 _HARMLESS = 4096  # a square of this side has 64 MB
 _NO_SIZES = {"seed", "shared_object_id", "max_tokens", "max_value", "mask_value", "input_length", "vocabulary"}
 _LARGEST = 1 << 20
-_MOST_SEQUENTIAL, _MOST_LAYERS = 100, 250
+_MOST_SEQUENTIAL, _MOST_LAYERS = 1000, 5000
 
 
 def find(config: Config) -> Iterator[str]:
