@@ -4,12 +4,13 @@ import json
 import random
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from benchmarks.hostile_growth import family
-from tests.hostile.plain import functional, keras_file, layer, members, tensor, weights, with_layers
+from tests.hostile.plain import functional, keras_file, layer, members, plain_config, tensor, weights, with_layers
 
 SIZES = (10, 30, 100, 300, 1_000, 3_000, 10_000)
 
@@ -66,15 +67,25 @@ def sequential_layers(folder: Path, size: int, rng: random.Random) -> list[str]:
     return ["open", str(keras_file(folder / "m.keras", config=with_layers(*added)))]
 
 
+def chain(*added: dict[str, Any]) -> dict[str, Any]:
+    """A functional model of the layers of the plain one, with more before its last; the plain weights fit."""
+    begin, *layers, dense = plain_config()["config"]["layers"]
+    made, before = [], "in"
+    for held in (*layers, *added):
+        name = held["config"]["name"]
+        made.append({**held, "name": name, "inbound_nodes": [{"args": [tensor(before)], "kwargs": {}}]})
+        before = name
+    whole = functional(*made, through=before)
+    whole["config"]["layers"][0]["config"]["batch_shape"] = begin["config"]["batch_shape"]
+    whole["config"]["layers"][-1]["config"]["units"] = dense["config"]["units"]
+    return whole
+
+
 @family("layers", SIZES, tensorflow=True)
 def functional_layers(folder: Path, size: int, rng: random.Random) -> list[str]:
     """Dropout layers of a functional model, one after the other."""
-    made = []
-    for number in range(size):
-        before = tensor(f"d{number - 1}" if number else "in")
-        held = layer("Dropout", rate=rng.random() / 2, name=f"d{number}")
-        made.append({**held, "name": f"d{number}", "inbound_nodes": [{"args": [before], "kwargs": {}}]})
-    return ["open", str(keras_file(folder / "m.keras", config=functional(*made, through=f"d{size - 1}")))]
+    added = [layer("Dropout", rate=rng.random() / 2, name=f"d{number}") for number in range(size)]
+    return ["open", str(keras_file(folder / "m.keras", config=chain(*added)))]
 
 
 @family("levels", (*SIZES, 100_000), codes=(2,), tensorflow=True)
@@ -105,13 +116,25 @@ def sparse_hdf5(folder: Path, size: int, rng: random.Random) -> list[str]:
 def tokenizer_steps(folder: Path, size: int, rng: random.Random) -> list[str]:
     """Replace steps of a `tokenizer.json` beside the model, each of which makes two to ten characters of one."""
     step = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * rng.randrange(2, 10)}
+    return _evaluated(folder, normalizer={"type": "Sequence", "normalizers": [step] * size})
+
+
+@family("alternatives", (1, 3, 10, 30, 100, 200, 300, 1_000), codes=(0, 2), tensorflow=True)
+def tokenizer_patterns(folder: Path, size: int, rng: random.Random) -> list[str]:
+    """A pattern of a `tokenizer.json` beside the model; one of three drawn ones reads again what it has read."""
+    part = rng.choice([r"b\d?", r"b?a", r"b+", r"(?:b|\d)*b", r"[^q]*$", r"(\w+\w*)+$"])
+    split = {"type": "Split", "pattern": {"Regex": "|".join([part] * size)}, "behavior": "Isolated", "invert": False}
+    return _evaluated(folder, pre_tokenizer=split)
+
+
+def _evaluated(folder: Path, **parts: Any) -> list[str]:
+    """Write a tokenizer, a text and a model beside them; return the arguments of an evaluation."""
+    vocab = {letter: id_ for id_, letter in enumerate("abcdef?")}
     plain = {
-        "version": "1.0", "added_tokens": [], "normalizer": {"type": "Sequence", "normalizers": [step] * size},
-        "pre_tokenizer": None, "post_processor": None, "decoder": None,
-        "model": {"type": "WordLevel", "vocab": {letter: id_ for id_, letter in enumerate("abcdef?")},
-                  "unk_token": "?"},
+        "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "post_processor": None,
+        "decoder": None, "model": {"type": "BPE", "vocab": vocab, "merges": [], "unk_token": "?"},
     }  # fmt: skip
-    (folder / "tokenizer.json").write_text(json.dumps(plain))
+    (folder / "tokenizer.json").write_text(json.dumps({**plain, **parts}))
     (folder / "text.txt").write_text("a" * 10_000)
     out = ["--out", str(folder / "run.json"), "--tokens", "subword"]
     return ["evaluate", str(keras_file(folder / "m.keras")), str(folder / "text.txt"), *out]
