@@ -10,7 +10,6 @@ from rnneval.files.keras2_nodes import rewritten_nodes, rewritten_reference
 from rnneval.files.keras2_operations import OPERATION, arguments_of
 
 _GRAPHS = ("Functional", "Model")
-_MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +151,3 @@ def _takes_states(entry: Config) -> bool:
 def _require_layers(layers: Any, at: Rewriting) -> None:
     if not isinstance(layers, list) or not layers or not all(isinstance(layer, dict) for layer in layers):
         raise CheckpointError(f"{at.path}: its configuration holds no layers: the file is damaged")
-    if len(layers) > _MOST_LAYERS:
-        raise CheckpointError(
-            f"{at.path}: its configuration holds {len(layers):,} layers; up to {_MOST_LAYERS:,} are read"
-        )

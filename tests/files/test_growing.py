@@ -1,5 +1,6 @@
 """What grows in a hostile file is counted before it is read, and what does not belong there is refused."""
 
+import base64
 import io
 import json
 import time
@@ -12,7 +13,7 @@ import pytest
 import rnneval
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.files import identify
-from tests.hostile.plain import functional, keras_file, layer, tensor, weights, with_layers
+from tests.hostile.plain import functional, keras_file, layer, plain_config, tensor, weights, with_layers
 
 
 def refused_in_time(path):
@@ -53,10 +54,10 @@ def dropouts(count):
 
 def test_the_layers_of_a_sequential_model_are_counted(tmp_path):
     """The plain model has four."""
-    error = refused_in_time(keras_file(tmp_path / "m.keras", config=with_layers(*dropouts(97))))
+    error = refused_in_time(keras_file(tmp_path / "m.keras", config=with_layers(*dropouts(117))))
     assert error.rule == "config-allocation"
-    assert "a Sequential model of 101 layers; up to 100 are built" in str(error)
-    assert identify(keras_file(tmp_path / "few.keras", config=with_layers(*dropouts(96))), custom=())
+    assert "a Sequential model of 121 layers; up to 120 are built" in str(error)
+    assert identify(keras_file(tmp_path / "few.keras", config=with_layers(*dropouts(116))), custom=())
 
 
 def test_the_layers_of_a_functional_model_are_counted(tmp_path):
@@ -69,9 +70,37 @@ def test_the_layers_of_a_functional_model_are_counted(tmp_path):
             made.append({**held, "name": f"d{number}", "inbound_nodes": [{"args": [before], "kwargs": {}}]})
         return functional(*made, through=f"d{count - 1}")
 
-    error = refused_in_time(keras_file(tmp_path / "m.keras", config=chain(249)))
-    assert (error.rule, "it has 251 layers; up to 250 are built" in str(error)) == ("config-allocation", True)
-    assert identify(keras_file(tmp_path / "few.keras", config=chain(248)), custom=()).format == "keras"
+    error = refused_in_time(keras_file(tmp_path / "m.keras", config=chain(349)))
+    assert (error.rule, "it has 351 layers; up to 350 are built" in str(error)) == ("config-allocation", True)
+    assert identify(keras_file(tmp_path / "few.keras", config=chain(348)), custom=()).format == "keras"
+
+
+def test_a_residual_model_of_hundreds_of_layers_opens(tmp_path):
+    begin, *layers, dense = plain_config()["config"]["layers"]
+    made, before = [], "in"
+
+    def append(held, *inputs):
+        name = held["config"]["name"]
+        into = [tensor(name) for name in inputs]
+        made.append(
+            {**held, "name": name, "inbound_nodes": [{"args": into if len(into) < 2 else [into], "kwargs": {}}]}
+        )
+        return name
+
+    for held in layers:
+        before = append(held, before)
+    for number in range(173):
+        within = append(layer("Dropout", rate=0.1, name=f"drop{number}"), before)
+        before = append(layer("Average", name=f"average{number}"), within, before)
+    config = functional(*made, through=before)
+    config["config"]["layers"][0]["config"]["batch_shape"] = begin["config"]["batch_shape"]
+    config["config"]["layers"][-1]["config"]["units"] = dense["config"]["units"]
+    assert len(config["config"]["layers"]) == 350
+    (tmp_path / "vocab.json").write_text(json.dumps(list("abcdefg")))
+    begun = time.process_time()
+    lm = rnneval.open(keras_file(tmp_path / "m.keras", config=config), vocabulary=tmp_path / "vocab.json")
+    assert lm.width == 7
+    assert time.process_time() - begun < 15
 
 
 def test_a_hundred_thousand_layers(tmp_path):
@@ -147,6 +176,12 @@ def replace_step(pattern, content):
     return {"type": "Replace", "pattern": pattern, "content": content}
 
 
+def charsmap(text):
+    """A table of SentencePiece without a trie, one of whose entries is `text`."""
+    table = base64.b64encode(bytes(4) + b"x\0" + text.encode() + b"\0").decode()
+    return {"type": "Precompiled", "precompiled_charsmap": table}
+
+
 @pytest.mark.parametrize(
     "steps",
     [
@@ -157,6 +192,8 @@ def replace_step(pattern, content):
         [{"type": "ByteLevel"}] * 5,
         [{"type": "Prepend", "prepend": "a" * 17}],
         [{"type": "Lowercase"}] * 100,
+        [charsmap("a" * 300)],
+        [charsmap("a" * 18)] * 2,
     ],
 )
 def test_steps_of_a_tokenizer_that_multiply_the_text_are_refused(tmp_path, steps):

@@ -2,13 +2,13 @@
 
 ## What it refuses
 A size beyond 4,096 that no stored weight has; more layers with weights than stored weights; a whole model larger than
-what is stored for it. Over 100 layers in one Sequential model, over 250 in all.
+what is stored for it. Over 120 layers in one Sequential model, over 350 in all.
 
 ## Why
 Keras allocates the layers before it looks at the weights: `Dense(1_000_000_000)` takes the memory of the machine. It
-builds a Sequential model anew for each layer that is added, so that the time grows with the square of their number:
-150 layers take 4 seconds, 500 more than a minute. A stack of 24 recurrent layers, each with dropout and normalization,
-has 75.
+builds a Sequential model anew for each layer that is added, so that the time grows with the square of their number: 120
+GRU layers of 4 units took 3.6 CPU seconds, 500 Dropout layers more than a minute. The time of a functional model grows
+in proportion: 250 GRU layers took 3.5 CPU seconds, 600 layers of residual blocks 4.2.
 
 ## What to do
 Copy the file again. If it is as it was saved, it holds no weights. For a model of more layers, save the weights alone
@@ -42,7 +42,7 @@ _SIZES = {
 _HARMLESS = 4096  # a square of this side has 64 MB
 _NO_SIZES = {"seed", "shared_object_id", "max_tokens", "max_value", "mask_value", "input_length", "vocabulary"}
 _LARGEST = 1 << 20
-_MOST_SEQUENTIAL, _MOST_LAYERS = 100, 250
+_MOST_SEQUENTIAL, _MOST_LAYERS = 120, 350
 
 
 def find(config: Config) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """`tokenizer.json` of Hugging Face, run by the library `tokenizers`, which reads our own cleaned copy from memory."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,15 @@ import numpy as np
 
 from rnneval.errors import VocabularyError
 from rnneval.text.subword.base import Encoded, Offsets, Subword, digits, library, plainly
+from rnneval.text.subword.patterns import MOST_WAYS, OddPatternError, ways
 
 _LARGEST = 1 << 21
 """Tokens; the largest vocabularies in use have a quarter of a million."""
 _DEEPEST = 20
 _MOST_STEPS, _MOST_GROWTH = 100, 16
-"""Steps that prepare a text, and how many characters they may make of one; known tokenizers have up to 20, and 2."""
+"""Steps that prepare a text, and how many characters they may make of one, the work of Unicode (NFKC) not counted."""
+_MOST_OF_UNICODE = 18
+"""Characters that NFKC makes of U+FDFA, the most of all; a table of SentencePiece does the same."""
 _SET_ASIDE = ("truncation", "padding", "post_processor", "version")
 """Nothing is cut off, filled up or put around a text."""
 _READING = ("normalizer", "pre_tokenizer")
@@ -104,17 +108,22 @@ def _refuse_odd(plain: Mapping[str, Any], name: str) -> None:
     for key in (*_READING, "decoder"):
         if _depth(plain.get(key)) > _DEEPEST:
             raise VocabularyError(f"{name}: its {key} is more than {_DEEPEST} levels deep: no library writes that")
-    _refuse_growth([part for key in _READING for part in _walk(plain.get(key))], name)
+    steps = [part for key in _READING for part in _walk(plain.get(key))]
+    _refuse_growth(steps, name)
+    _refuse_patterns(steps, name)
 
 
 def _refuse_growth(steps: list[dict[str, Any]], name: str) -> None:
     """Refuse steps that multiply the text: ten times in each of six steps are a million times."""
-    growth = 1.0
+    growth, uncounted = 1.0, _MOST_OF_UNICODE
     for step in steps:
         if step.get("type") == "Replace":
             growth *= max(1.0, len(str(step.get("content"))) / _shortest_match(step.get("pattern")))
         elif step.get("type") == "ByteLevel":
             growth *= 2  # a character beyond ASCII becomes several, which are beyond ASCII themselves
+        elif step.get("type") == "Precompiled":
+            growth *= max(1.0, _longest_entry(step.get("precompiled_charsmap")) / uncounted)
+            uncounted = 1
         elif step.get("type") == "Prepend" and len(str(step.get("prepend"))) > _MOST_GROWTH:
             raise VocabularyError(f"{name}: puts more than {_MOST_GROWTH} characters before a text: not trusted")
     if len(steps) > _MOST_STEPS or not growth <= _MOST_GROWTH:
@@ -122,6 +131,35 @@ def _refuse_growth(steps: list[dict[str, Any]], name: str) -> None:
             f"{name}: prepares a text in {len(steps):,} steps that make up to {growth:.3g} characters of one; up to "
             f"{_MOST_STEPS} steps and {_MOST_GROWTH} characters are allowed: give another tokenizer"
         )
+
+
+def _refuse_patterns(steps: list[dict[str, Any]], name: str) -> None:
+    """Refuse regular expressions whose time is not known to be linear in the text."""
+    patterns = [step["pattern"].get("Regex") for step in steps if isinstance(step.get("pattern"), dict)]
+    tried = 0
+    for pattern in filter(None, patterns):
+        try:
+            tried += ways(str(pattern))
+        except OddPatternError as error:
+            raise VocabularyError(
+                f"{name}: the pattern {str(pattern)[:80]!r} is not run: {error}: write it as a known tokenizer does, "
+                "or give another tokenizer"
+            ) from error
+    if tried > MOST_WAYS:
+        raise VocabularyError(
+            f"{name}: its patterns can match in {tried:,} ways at one place; up to {MOST_WAYS} are allowed: give "
+            "another tokenizer"
+        )
+
+
+def _longest_entry(charsmap: object) -> int:
+    """Return how many characters a table of SentencePiece makes of one at most: texts with zero bytes in between."""
+    try:
+        held = base64.b64decode(charsmap if isinstance(charsmap, str) else "")
+    except ValueError:
+        return 0  # the library says that it cannot be read
+    texts = held[4 + int.from_bytes(held[:4], "little") :].decode(errors="replace")
+    return max(map(len, texts.split("\0")))
 
 
 def _shortest_match(pattern: object) -> int:
