@@ -7,7 +7,7 @@ line fails, one wholly before it passes, and one across it is no verdict. Of sev
 the difference is that to the best one; the intervals of all pairs of runs hold together with 95 %.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rnneval.gates.ranking import Ranking, rank
@@ -16,12 +16,13 @@ from rnneval.gates.words import amount, number
 from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
-from rnneval.render.figures._style import Look, begin, finish, label, legend, plain
-from rnneval.render.words import counted
+from rnneval.render.figures._style import Look, begin, finish, label, legend, most_rows, plain
+from rnneval.render.words import counted, listed
 
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
 ORDER = 10
 TOGETHER = True
+_URGENCY = {"fail": 0, "inconclusive": 1}
 _MARKS = {"pass": ("o", "good"), "fail": ("X", "bad"), "inconclusive": ("D", "muted"), "": ("o", "good")}
 
 
@@ -63,17 +64,17 @@ def data_of(source: Any) -> Forest | None:
 
 
 def _of_gate(gate: Gate) -> Forest | None:
-    known = [each for each in gate.comparisons if each.difference is not None and each.metric in by_name()]
-    rows = [(each, row) for each in known if (row := _row(each, several=_several(gate))) is not None]
+    several = _several(gate)
+    pairs = [(each, _row(each, several=several)) for each in gate.comparisons]
+    rows = tuple(row for _, row in pairs if row is not None)
     if not rows:
         return None
-    shown = [each for each, _ in rows]
     return Forest(
-        rows=tuple(row for _, row in rows),
-        title=_gate_title(gate, shown),
+        rows=rows,
+        title=_gate_title(gate, [each for each, row in pairs if row is not None]),
         axis="difference as a share of what is allowed (right: worse)",
         margin=1.0,
-        left_out=tuple(each.metric for each in gate.comparisons if each not in shown),
+        left_out=tuple(each.metric for each, row in pairs if row is None),
     )
 
 
@@ -83,7 +84,7 @@ def _several(gate: Gate) -> bool:
 
 def _row(each: Comparison, *, several: bool) -> Row | None:
     """Measure a difference by its allowance; one of 0 (nothing may be lost) has no such scale."""
-    if not each.allowed or each.difference is None:
+    if not each.allowed or each.difference is None or each.metric not in by_name():
         return None
     worse = by_name()[each.metric].worse
     scale = worse / abs(each.allowed)
@@ -193,8 +194,14 @@ def height_of(data: Forest) -> float:
 
 
 def draw(data: Forest, *, ax: Any = None) -> Any:
-    """Draw a row a difference on `ax`, the first on top; give the Axes."""
+    """Draw a row for each difference on `ax`, the first on top, as many as can be read; return the Axes.
+
+    Where there are more, those that did not pass come before the others.
+    """
     ax, look = begin(ax)
+    urgent = sorted(range(len(data.rows)), key=lambda k: _URGENCY.get(data.rows[k].verdict, 2))[: most_rows(ax)]
+    more = len(data.rows) - len(urgent)
+    data = replace(data, rows=tuple(data.rows[k] for k in sorted(urgent)))
     if data.margin is not None:
         ax.axvspan(-1e6, data.margin, color=look.good, alpha=0.09, linewidth=0, zorder=0)
         ax.axvline(data.margin, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
@@ -205,7 +212,7 @@ def draw(data: Forest, *, ax: Any = None) -> Any:
     finish(ax, look, raised=True, title=data.title, x=data.axis, grid="x")
     ax.set_yticks(range(len(data.rows)), [plain(label(row.name, 24)) for row in data.rows])
     ax.tick_params(axis="y", length=0)
-    _note(ax, look, data)
+    _note(ax, look, data, more)
     _legend(ax, look, data)
     return ax
 
@@ -237,12 +244,12 @@ def _limits(ax: Any, data: Forest) -> None:
     ax.locator_params(axis="x", nbins=6)
 
 
-def _note(ax: Any, look: Look, data: Forest) -> None:
-    if data.left_out:
-        text = f"not drawn: {', '.join(label(name) for name in data.left_out[:3])}"
-        more = len(data.left_out) - 3
-        text += f" and {more} more" if more > 0 else ""
-        ax.set_xlabel(f"{ax.get_xlabel()}\n{plain(text)}", color=look.ink, fontsize="small")
+def _note(ax: Any, look: Look, data: Forest, more: int) -> None:
+    """Say below the axis what is not drawn: comparisons without a difference, and rows for which there is no room."""
+    texts = [f"not drawn: {listed(map(label, data.left_out), most=3)}"] if data.left_out else []
+    texts += [f"no room for {counted(more, 'further row')}"] if more else []
+    if texts:
+        ax.set_xlabel("\n".join([ax.get_xlabel(), *map(plain, texts)]), color=look.ink, fontsize="small")
 
 
 def _legend(ax: Any, look: Look, data: Forest) -> None:

@@ -53,7 +53,7 @@ def data_of(source: Wiring) -> Matrix | None:
     words = dict.fromkeys(entry.source for entry in flow if isinstance(entry.source, str) and entry.kind != "initial")
     return Matrix(
         rows=tuple(shown),
-        columns=(*shown, *words),
+        columns=(*shown, *list(words)[:_MOST]),
         flow=flow,
         verdict=source.verdict,
         layers=len(source.layers),
