@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from rnneval.engine.summing import Seen
 from rnneval.metrics import ScoredTokens
-from rnneval.recordfile import table_written
+from rnneval.recordfile import require_rows, table_written
 from rnneval.text import EncodedText
 
 SCHEMA = "rnneval.losses/1"
@@ -22,6 +22,15 @@ _FIELDS: list[Any] = [
     ("id", pa.int32()),
     ("nats", pa.float64()),
 ]
+
+
+def require_losses_fit(path: str | os.PathLike[str], text: EncodedText) -> None:
+    """Refuse a text with more tokens than a table of losses may have rows.
+
+    Raises:
+        RecordError: it has.
+    """
+    require_rows(path, pa.schema(_FIELDS), text.tokens)
 
 
 class LossWriter:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnneval.engine.arrangement import arranged
 from rnneval.engine.collect import Collector
-from rnneval.engine.losses import losses_written
+from rnneval.engine.losses import losses_written, require_losses_fit
 from rnneval.engine.observations import Observations
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.plan import Shape, Stitch, shape_for, stitch_of
@@ -83,8 +83,10 @@ def measure(
 
     Raises:
         CheckpointError: the model gives probability 0 to what comes, or raises.
-        RecordError: the losses cannot be written.
+        RecordError: the losses cannot be written, or are more than `read_table` takes.
     """
+    if losses is not None:
+        require_losses_fit(losses, text)
     collected = Collector(text.blocks, lm.width)
     with Observations(np.float64 if lm.output_kind == "probabilities" else np.float32) as observations:
         began = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from rnneval.recordfile.encoding import Record, decode, encode, json_text, read, read_as, read_run, write
 from rnneval.recordfile.schema import json_schema, schema_names
-from rnneval.recordfile.tables import read_table, table_written
+from rnneval.recordfile.tables import read_table, require_rows, table_written
 from rnneval.recordfile.whole import whole_file, write_text, write_texts
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "read_as",
     "read_run",
     "read_table",
+    "require_rows",
     "schema_names",
     "table_written",
     "whole_file",

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import inf, isfinite
 from typing import Any, TypeVar
@@ -28,18 +29,21 @@ CLASSES: dict[str, type[Record]] = {
 
 MOST_BYTES = 1 << 26
 """Bytes of a record's file: about 370,000 blocks, so as many documents."""
+_MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
 
 
 def encode(record: Stored) -> str:
-    """Give the record as JSON text that reads back to an equal record.
+    """Return the record as JSON text that `read` reads back as an equal record.
 
     Raises:
-        RecordError: a number of the record is not finite.
+        RecordError: a number of the record is not finite, or the text is larger than what `read` takes.
     """
     try:
-        return json_text(msgspec.to_builtins(record))
+        text = json_text(msgspec.to_builtins(record))
     except ValueError as error:
         raise RecordError(f"a record with a number that is not finite cannot be written: {error}") from error
+    _require_small(text.encode("utf-8", "surrogatepass"), "this record cannot be written")
+    return text
 
 
 def json_text(plain: Any, indent: int | None = None) -> str:
@@ -59,9 +63,6 @@ def json_text(plain: Any, indent: int | None = None) -> str:
     return _BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
 
 
-MOST_BYTES = 1 << 26
-"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
-_MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
@@ -142,7 +143,7 @@ def write(record: Stored, path: str | os.PathLike[str]) -> None:
     """Write the record to a JSON file, whole or not at all: an older file stays until the new one is complete.
 
     Raises:
-        RecordError: the file cannot be written (the old file, if any, is untouched).
+        RecordError: as `encode`, or the file cannot be written (the old file, if any, is untouched).
     """
     write_text(encode(record), path)
 
@@ -192,8 +193,8 @@ class _TwiceError(ValueError):
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _TwiceError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _TwiceError(f"the key {twice!r} stands twice in one object")
     return found
 
 

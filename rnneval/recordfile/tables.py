@@ -61,15 +61,24 @@ def table_written(path: str | os.PathLike[str], schema: Any, **options: Any) -> 
         options: Of the writer.
 
     Raises:
-        RecordError: the file cannot be written.
+        RecordError: the file cannot be written, or is larger than what `read_table` takes.
     """
     import pyarrow.parquet as pq
 
-    with (
-        whole_file(path) as temporary,
-        pq.ParquetWriter(temporary, schema, write_page_checksum=True, **options) as writer,
-    ):
-        yield writer
+    with whole_file(path) as temporary:
+        with pq.ParquetWriter(temporary, schema, write_page_checksum=True, **options) as writer:
+            yield writer
+        with temporary.open("rb") as written:
+            _require_readable(Path(path), written, MOST_BYTES)
+
+
+def require_rows(path: str | os.PathLike[str], schema: Any, rows: int) -> None:
+    """Refuse a table of so many rows before it is made, if it is larger than what `read_table` takes.
+
+    Raises:
+        RecordError: it is.
+    """
+    _require_rows(Path(path), schema, rows, MOST_BYTES)
 
 
 def read_table(path: str | os.PathLike[str]) -> Any:
@@ -114,13 +123,10 @@ def _file(path: Path, room: int) -> Any:
         raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
     try:
         with opened:
-            _require_small_footer(path, opened)
-            footer = pq.read_metadata(opened)
-            stored = footer.schema.to_arrow_schema()
+            footer, stored = _require_readable(path, opened, room)
             metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
             schema = metadata.get(_SCHEMA, b"").decode()
             _require_types(path, stored, schema)
-            _require_bounded(path, footer, stored, schema, room)
             # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
             words = [field.name for field in stored if not _fits(field.type, float)]
             reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
@@ -138,6 +144,17 @@ def _file(path: Path, room: int) -> Any:
         ) from error
 
 
+def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
+    """Return the footer and the Arrow schema of a file, or refuse it by the sizes that the footer declares."""
+    import pyarrow.parquet as pq
+
+    _require_small_footer(path, file)
+    footer = pq.read_metadata(file)
+    stored = footer.schema.to_arrow_schema()
+    _require_bounded(path, footer, stored, room)
+    return footer, stored
+
+
 def _require_small_footer(path: Path, file: BinaryIO) -> None:
     """Refuse a footer that is larger than any of rnneval's: pyarrow builds objects from all of it."""
     size = file.seek(0, os.SEEK_END)
@@ -148,23 +165,13 @@ def _require_small_footer(path: Path, file: BinaryIO) -> None:
         raise _too_large(path, f"its footer takes {footer:,} bytes", f"{_MOST_FOOTER_BYTES:,} bytes")
 
 
-def _require_bounded(path: Path, footer: Any, stored: Any, schema: str, room: int) -> None:
+def _require_bounded(path: Path, footer: Any, stored: Any, room: int) -> None:
     """Refuse by what the footer declares: rows and columns in memory, and what one column may decompress to."""
-    row_bytes = sum(_PLAIN_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     rows = sum(group.num_rows for group in groups)
     if any(group.num_rows < 0 for group in groups) or rows != footer.num_rows:
         raise ValueError(f"it declares {footer.num_rows:,} rows, its row groups {rows:,}")
-    if schema == "rnneval.sweep/1" and rows > _MOST_CHECKPOINTS:
-        raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
-    if rows * row_bytes > room:
-        raise _too_large(
-            path,
-            f"{rows:,} rows of {row_bytes} bytes",
-            f"{room:,} bytes in memory"
-            if room == MOST_BYTES
-            else f"{MOST_BYTES:,} bytes in memory, all parts together",
-        )
+    _require_rows(path, stored, rows, room)
     for group in groups:
         for number in range(group.num_columns):
             column = group.column(number)
@@ -179,6 +186,20 @@ def _require_bounded(path: Path, footer: Any, stored: Any, schema: str, room: in
                     f"a column of {column.total_compressed_size:,} bytes in one row group",
                     f"{_MOST_CHUNK_BYTES:,} bytes",
                 )
+
+
+def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
+    row_bytes = sum(_PLAIN_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
+    if (stored.metadata or {}).get(_SCHEMA) == b"rnneval.sweep/1" and rows > _MOST_CHECKPOINTS:
+        raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
+    if rows * row_bytes > room:
+        raise _too_large(
+            path,
+            f"{rows:,} rows of {row_bytes} bytes",
+            f"{room:,} bytes in memory"
+            if room == MOST_BYTES
+            else f"{MOST_BYTES:,} bytes in memory, all parts together",
+        )
 
 
 def _read_groups(path: Path, file: Any, room: int) -> Any:
@@ -253,8 +274,7 @@ def described(table: Any) -> Mapping[str, str]:
 
 def _too_large(path: Path, seen: str, allowed: str) -> RecordError:
     return RecordError(
-        f"{path}: {seen}, at most {allowed} are allowed: take fewer rows (of losses and traces: a --part of the text), "
-        "or read the file with pandas"
+        f"{path}: {seen}, at most {allowed} are allowed: take fewer rows (of losses and traces: a --part of the text)"
     )
 
 

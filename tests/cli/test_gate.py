@@ -1,6 +1,8 @@
 """`rnneval gate` as a person or a CI job runs it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -186,6 +188,23 @@ def test_github_also_writes_the_summary_of_the_job(records, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     run(["gate", "bad.json", "--baseline", "base.json", "--format", "github"])
     assert summary.read_text().startswith("before\n## ❌ rnneval gate: fail")
+
+
+def test_a_named_pipe_as_the_summary_is_left_out(records, monkeypatch, capsys):
+    """Before: the command waited for a reader without end."""
+    os.mkfifo(records / "pipe")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(records / "pipe"))
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for a reader"))
+    signal.alarm(20)
+    try:
+        assert run(["gate", "bad.json", "--baseline", "base.json", "--format", "github"]) == 1
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    printed = capsys.readouterr()
+    assert printed.out.startswith("::error")
+    assert printed.err.count("\n") == 1
+    assert "pipe: not written: it is a named pipe" in printed.err
 
 
 def test_quiet_prints_nothing(records, capsys):

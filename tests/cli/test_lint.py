@@ -103,6 +103,19 @@ def test_standard_input() -> None:
     assert cell.stdout.startswith("a.ipynb:cell 1:16:17: RNN001 ")
 
 
+def test_an_endless_standard_input_ends(tmp_path: Path) -> None:
+    """Before: all of it was read into memory first."""
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2); from rnneval.cli.main import run\n"
+    with Path("/dev/zero").open("rb") as endless:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}raise SystemExit(run(['lint', '-', '--strict']))"],
+            stdin=endless, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("-:1:1: RNN000 ")
+    assert "more than 4,194,304 bytes of source: split the file" in done.stdout
+
+
 def test_nothing_heavy_is_imported() -> None:
     heavy = ["tensorflow", "keras", "torch", "numpy", "pandas", "scipy", "pyarrow", "h5py", "seaborn", "matplotlib"]
     code = (

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import decode
+from rnneval.recordfile import decode, encode, read, write
+from rnneval.records import Gate
 from tests.hostile.cost import ROOT, cost, require_refused
 
 RUN = (ROOT / "docs" / "records" / "run.json").read_text(encoding="utf-8")
@@ -21,6 +22,14 @@ def test_a_key_that_stands_twice_is_refused():
         decode(twice, "run")
     with pytest.raises(RecordError, match="the key 'value' stands twice"):
         decode(RUN.replace('"value":', '"value": 1, "value":', 1))
+
+
+def test_the_last_of_many_keys_stands_twice(tmp_path):
+    """Before: each key was counted among all: hours for half a million."""
+    keys = "".join(f'"{number}":1,' for number in range(500_000))
+    (tmp_path / "run.json").write_text(f'{{"schema": "rnneval.run/1", {keys}"499999":1}}')
+    done = cost("gate", "run.json", "--require", "perplexity<=9", cwd=tmp_path, seconds=60)
+    require_refused(done, "run.json: the key '499999' stands twice in one object", mb=500)
 
 
 def test_a_comparison_is_read_as_strictly(tmp_path):
@@ -65,3 +74,20 @@ def test_text_that_takes_four_bytes_a_character(tmp_path):
     (tmp_path / "run.json").write_text('{"schema": "' + "é" * (LARGEST // 2 - 100) + '😀"}', encoding="utf-8")
     require_refused(cost("report", "run.json", "--out", "r.html", cwd=tmp_path), "is not one of")
     assert Path(tmp_path / "run.json").stat().st_size < LARGEST
+
+
+def gate(reason):
+    return Gate(verdict="pass", reason=reason, comparisons=(), warnings=())
+
+
+def test_what_is_written_can_be_read_to_the_last_byte(tmp_path):
+    """Before: a record of more than 64 MB was written and could not be read."""
+    room = LARGEST - len(encode(gate("")))
+    write(gate("x" * room), tmp_path / "g.json")
+    assert (tmp_path / "g.json").stat().st_size == LARGEST
+    assert len(read(tmp_path / "g.json").reason) == room
+    for reason, said in (("x" * (room + 1), "more than 67,108,864 bytes"), ('"' * (1 << 20), "quotation marks")):
+        with pytest.raises(RecordError, match=f"this record cannot be written: .*{said}.* evaluate fewer documents"):
+            write(gate(reason), tmp_path / "g.json")
+    assert (tmp_path / "g.json").stat().st_size == LARGEST
+    assert [path.name for path in tmp_path.iterdir()] == ["g.json"]

@@ -9,7 +9,7 @@ import pytest
 
 from rnneval.callbacks.summary import history
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile import read_table, tables
+from rnneval.recordfile import read_table, require_rows, table_written, tables
 from rnneval.render.figures import Table, figures_of, load
 from tests.hostile.cost import cost, require_refused
 
@@ -172,3 +172,33 @@ def test_a_history_of_more_layers_than_a_page_can_show(tmp_path, layers, read):
     else:
         with pytest.raises(RecordError, match="column 'layer' has 4,097 different texts, at most 4,096 are allowed"):
             read_table(path)
+
+
+def test_losses_are_written_as_long_as_they_can_be_read(tmp_path):
+    """Before: a table of any length was written, which report then refused. 10 million characters have room."""
+    most = (1 << 29) // 48
+    assert most > 10_000_000
+    schema, place = losses(1).schema, tmp_path / "t.parquet"
+    require_rows(place, schema, most)
+    said = rf"t\.parquet: {most + 1:,} rows of 48 bytes, at most 536,870,912 bytes in memory .* a --part of the text"
+    with pytest.raises(RecordError, match=said):
+        require_rows(place, schema, most + 1)
+    with table_written(place, schema, use_dictionary=["document", "id"]) as writer:
+        for start in range(0, most, ROWS):
+            writer.write_table(losses(min(ROWS, most - start)), row_group_size=1 << 16)
+    done = cost("plot", "t.parquet", "--list", cwd=tmp_path)
+    assert (done.code, done.said) == (0, "")
+    assert done.mb < 1300
+    assert done.seconds < 12
+
+
+def test_a_table_that_grew_too_long_never_takes_its_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MOST_BYTES", 48 * 100)
+    place = tmp_path / "t.parquet"
+    place.write_text("old")
+    with pytest.raises(RecordError, match="101 rows of 48 bytes"), table_written(place, losses(1).schema) as writer:
+        writer.write_table(losses(101))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("t.parquet", "old")]
+    with table_written(place, losses(1).schema) as writer:
+        writer.write_table(losses(100))
+    assert read_table(place).num_rows == 100

@@ -142,6 +142,64 @@ def test_a_broken_baseline_is_one_line(suite, pytester):
     result.stdout.no_fnmatch_line("*recordfile.py*")
 
 
+HOSTILE = {
+    "nan": (lambda text: text.replace('"total_nats":', '"total_nats": NaN, "was":', 1), "NaN is not a number"),
+    "infinite": (lambda text: text.replace('"total_nats":', '"total_nats": 1e999, "was":', 1), "1e999 is not a number"),
+    "doubled": (lambda text: text.replace('"valid":', '"valid": false, "valid":', 1), "key 'valid' stands twice"),
+    "huge": (lambda text: text + " " * (1 << 26), "more than 67,108,864 bytes"),
+    "deep": (lambda _: "[" * 100_000, "not a whole JSON file"),
+    "null": (lambda text: text.replace('"valid": true', '"valid": null', 1), "null at valid"),
+    "list": (lambda _: "[1, 2]", "holds a JSON list"),
+    "empty": (lambda _: "", "not a whole JSON file"),
+    "surrogate": (lambda text: text.replace('"schema": "rnneval.run/1"', r'"schema": "\ud800"', 1), "is not one of"),
+    "escape": (lambda text: text.replace('"schema": "rnneval.run/1"', r'"schema": "\u001b[31m"', 1), "is not one of"),
+}
+
+
+def test_hostile_records_and_baselines_are_one_line_each(suite, pytester):
+    """As the run and as the baseline: a failure of one line, never an internal error, and nothing of rnneval's code."""
+    sound = (pytester.path / "base.json").read_text(encoding="utf-8")
+    for name, (spoil, _) in HOSTILE.items():
+        assert spoil(sound) != sound, name
+        for path in (pytester.path / f"h-{name}.json", pytester.path / "baselines" / f"{name}.json"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(spoil(sound), encoding="utf-8")
+    os.mkfifo(pytester.path / "h-pipe.json")
+    os.mkfifo(pytester.path / "baselines" / "pipe.json")
+    said = {**{name: said for name, (_, said) in HOSTILE.items()}, "pipe": "it is a named pipe"}
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.parametrize("name", {list(said)})
+        @pytest.mark.parametrize("side", ["run", "baseline"])
+        def test_hostile(rnneval_gate, name, side):
+            rnneval_gate(f"h-{{name}}.json" if side == "run" else "base.json", name=name)
+        """
+    )
+    result = suite()
+    result.assert_outcomes(failed=2 * len(said))
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    failed = [each for each in result.reprec.getreports("pytest_runtest_logreport") if each.failed]
+    for report in failed:
+        line, name = report.longreprtext, report.nodeid.rpartition("-")[2].rstrip("]")
+        assert line.isprintable(), line
+        assert line.startswith("rnneval: "), line
+        assert said[name] in line, line
+
+
+def test_a_name_that_no_terminal_takes_does_not_break_the_report(suite, pytester):
+    """The checkpoint's name holds half of a surrogate pair and an escape sequence: it is shown, printable."""
+    suite("--rnneval-create")
+    spoilt = json.loads((pytester.path / "bad.json").read_text(encoding="utf-8"))
+    spoilt["checkpoint"]["path"] = "\ud800\x1b[31m\u202e.keras"
+    (pytester.path / "candidate.json").write_text(json.dumps(spoilt), encoding="utf-8")
+    result = suite()
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    result.stdout.fnmatch_lines(["E       AssertionError: fail: perplexity: worse than allowed: *"])
+
+
 def test_limits_paths_names_and_several_gates_in_a_test(suite, pytester):
     pytester.makepyfile(
         """

@@ -83,10 +83,10 @@ def command(
                 command=["rnneval", *sys.argv[1:]],
                 reader=reader,
             )
+    if form == "json" or not quiet:
+        show(run, form)  # first, so that the figures are not lost where the record cannot be written
     if out is not None:
         write(run, out)
-    if form == "json" or not quiet:
-        show(run, form)
     return _exit_code(run, strict=strict)
 
 

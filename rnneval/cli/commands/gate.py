@@ -231,7 +231,13 @@ def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, stri
 
 
 def _append(summary: str, text: str) -> None:
-    """Write below what is there: other steps write to the job's summary, too."""
+    """Write below what is there: other steps write to the job's summary, too.
+
+    A named pipe is left out with a warning, since opening it would wait for its reader.
+    """
+    if Path(summary).is_fifo():
+        say(f"rnneval: warning: {_SUMMARY}={summary}: not written: it is a named pipe, a regular file is needed")
+        return
     try:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(text)

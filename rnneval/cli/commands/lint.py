@@ -83,9 +83,11 @@ def _read_for(files: "Sequence[str]", settings: "Settings") -> list[Named]:
 
 def _from_standard_input(settings: "Settings", name: str | None) -> "tuple[LintFinding, ...]":
     from rnneval.wiring.lint.check import check_bytes
+    from rnneval.wiring.lint.document import MOST_NOTEBOOK_BYTES
     from rnneval.wiring.lint.run import wanted
 
-    return wanted(check_bytes(name or STANDARD_INPUT, sys.stdin.buffer.read()), settings)
+    content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # of an endless stream, as much as shows that it is one
+    return wanted(check_bytes(name or STANDARD_INPUT, content), settings)
 
 
 def _rendered(form: str, findings: "Sequence[LintFinding]") -> str:

@@ -25,6 +25,9 @@ from rnneval.render.words import counted, listed
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
 ORDER = 10
 TOGETHER = True
+_MOST = 40
+"""Rows that can be read; where there are more, those that did not pass come before the others."""
+_URGENCY = {"fail": 0, "inconclusive": 1}
 _MARKS = {"pass": ("o", "good"), "fail": ("X", "bad"), "inconclusive": ("D", "muted"), "": ("o", "good")}
 
 
@@ -138,19 +141,23 @@ def _ranking_title(metric: str, first: _Row, second: _Row) -> str:
 
 
 def _forest(shown: list[_Row], *, title: str, axis: str, margin: float | None, left_out: list[str]) -> Figure:
+    urgent = sorted(range(len(shown)), key=lambda k: _URGENCY.get(shown[k].verdict, 2))[:_MOST]
+    drawn = [shown[k] for k in sorted(urgent)]
     said = [
         f"{label(row.name, 40)} {row.says.replace(chr(10), ', ')}" + (f" ({row.verdict})" if row.verdict else "")
-        for row in shown
+        for row in drawn
     ]
     names = [label(name) for name in left_out]
-    rest = f" Not drawn, since they have no difference or no allowance: {', '.join(names)}." if names else ""
+    notes = [f"not drawn: {listed(names, 3)}"] if names else []
+    notes += [f"no room for {counted(len(shown) - len(drawn), 'further row')}"] if len(shown) > len(drawn) else []
+    rest = f" Not drawn, since they have no difference or no allowance: {listed(names, _MOST)}." if names else ""
     return Figure(
         title=title,
         alt=f"{title}. Forest plot of {counted(len(shown), 'difference')}: {'; '.join(said)}.{rest}",
-        height=min(0.3 + 0.075 * len(shown), 1.2),
-        x=f"{axis}\nnot drawn: {listed(names, 3)}" if names else axis,
+        height=min(0.3 + 0.075 * len(drawn), 1.2),
+        x="\n".join([axis, *notes]),
         grid="x",
-        paint=partial(_paint, shown, margin),
+        paint=partial(_paint, drawn, margin),
     )
 
 

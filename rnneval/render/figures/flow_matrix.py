@@ -45,7 +45,7 @@ def figure(wiring: Wiring) -> Figure | None:
     flow = [entry for entry in wiring.flow if entry.into in shown]
     # The first call always begins with the initial state: it needs a column only where it is seen elsewhere.
     words = dict.fromkeys(entry.source for entry in flow if isinstance(entry.source, str) and entry.kind != "initial")
-    columns: list[Slot | str] = [*shown, *words]
+    columns: list[Slot | str] = [*shown, *list(words)[:_MOST]]
     hidden = len(slots) - len(shown)
     title = _title(wiring, flow)
     said = "; ".join(f"{_name(e.into)} from {_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow)

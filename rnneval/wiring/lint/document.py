@@ -6,6 +6,7 @@ import json
 import re
 import tokenize
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -52,8 +53,8 @@ class Document:
     troubles: tuple[Trouble, ...]
 
     def place(self, line: int) -> tuple[Cell, int]:
-        """Give the cell of a line of the tree, and its line within the cell."""
-        cell = next(cell for cell in reversed(self.cells) if line > cell.first or cell is self.cells[0])
+        """Return the cell of a line of the tree, and its line within the cell."""
+        cell = self.cells[max(bisect_left(self.cells, line, key=lambda cell: cell.first) - 1, 0)]
         return cell, line - cell.first
 
 

@@ -116,6 +116,17 @@ def test_what_has_no_scale_is_named_and_not_drawn(ax):
     assert "perplexity<=6, accuracy" in figure.alt
 
 
+def test_rows_without_room_are_counted_and_those_that_did_not_pass_come_first(ax):
+    """Before: a second for a hundred rows, one over the other."""
+    passed = [made.comparison(verdict="pass")] * 4_000
+    failed = made.comparison("accuracy", difference=-0.02, half=0.001, allowed=-0.005, verdict="fail", unit="share")
+    drawn("comparison", made.gate(*passed, failed), ax)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert 10 < len(names) < 100
+    assert names[-1].startswith("accuracy")
+    assert f"no room for {4_001 - len(names):,} further rows" in ax.get_xlabel().replace("\n", " ")
+
+
 def test_runs_stand_at_their_difference_to_the_best(ax):
     runs = [made.run(np.full(128, loss), checkpoint=f"{name}.keras") for name, loss in (("a", 1.5), ("b", 1.2))]
     figure = drawn("comparison", runs, ax)

@@ -115,8 +115,8 @@ def _matrix(wiring: Wiring) -> Table:
     slots = [Slot(layer=layer.name, slot=slot) for layer in wiring.layers for slot in layer.slots]
     if len(slots) > _MOST_SLOTS:
         wrong = {end for flow in wiring.flow if flow.kind not in _RIGHT for end in (flow.into, flow.source)}
-        slots = [slot for slot in slots if slot in wrong] or slots[:_MOST_SLOTS]
-    words = list(dict.fromkeys(flow.source for flow in wiring.flow if isinstance(flow.source, str)))
+        slots = ([slot for slot in slots if slot in wrong] or slots)[:_MOST_SLOTS]
+    words = list(dict.fromkeys(flow.source for flow in wiring.flow if isinstance(flow.source, str)))[:_MOST_SLOTS]
     columns: list[Slot | str] = [*slots, *words]
     return Table(
         caption="What went into each state, and where it came from",

@@ -18,7 +18,7 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_CALLS_DEEP = 3
 MOST_STEPS = 40_000
 """Nodes that one entry point may evaluate; beyond, calls are no longer followed and loops run once."""
-MOST_STEPS_OF_FILE = 300_000
+MOST_STEPS_OF_FILE = 200_000
 """The same for all entry points of a file together."""
 
 
