@@ -13,9 +13,16 @@ def main() -> None:
 
 
 def _leave_current_folder() -> None:
-    """Undo `python -m`'s first entry: what lies beside a checkpoint must not stand in for a module (keras_hub.py)."""
-    if sys.path and sys.path[0] in {"", os.path.realpath(".")}:
+    """Remove the current folder where `python -m` or a relative entry of PYTHONPATH (an empty one, too) put it.
+
+    What lies beside a checkpoint must not stand in for a module (keras_hub.py).
+    """
+    here, given = os.path.realpath("."), os.environ.get("PYTHONPATH", "")
+    if sys.path and sys.path[0] in {"", here}:
         del sys.path[0]
+    relative = [place for place in given.split(os.pathsep) if not os.path.isabs(place)]  # noqa: PTH117 - a pathlib.py may lie here
+    if given and any(os.path.realpath(place or ".") == here for place in relative):
+        sys.path[:] = [place for place in sys.path if os.path.realpath(place or ".") != here]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rnneval.errors import CheckpointError, RnnevalError
 from rnneval.files.rules import all_rules
 from tests.hostile.canary import peak_memory
 from tests.hostile.corpus import all_cases, build
@@ -82,6 +83,31 @@ def test_refused_before_tensorflow_is_imported(early, name):
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.after_tensorflow])
 def test_silent_where_tensorflow_is_needed(late, name):
     require_silent(name, late[name])
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.rule and not case.needs_tensorflow][::6])
+def test_from_python_the_same_rule_is_one_line(name, tmp_path):
+    import rnneval
+
+    model, canary = build(name, tmp_path)
+    canary.memory = 1 << 50  # this process may hold TensorFlow
+    words = CASES[name].command(model)
+    more = {"builder": words[words.index("--builder") + 1]} if "--builder" in words else {}
+    with pytest.raises(CheckpointError, match=f"refused by rule {CASES[name].rule}: ") as caught:
+        rnneval.open(model, **more)
+    assert (caught.value.rule, "\n" in str(caught.value)) == (CASES[name].rule, False)
+    assert canary.fired() == ""
+    if canary.listener:
+        canary.listener.close()
+
+
+@pytest.mark.parametrize("given", [None, 3, "m.keras", b"x", {}, [], object()])
+def test_wrap_of_what_is_no_model_is_one_line(given):
+    import rnneval
+
+    with pytest.raises(RnnevalError) as caught:
+        rnneval.wrap(given)
+    assert "\n" not in str(caught.value)
 
 
 def test_there_are_enough_of_them_and_every_rule_has_one():
