@@ -31,12 +31,15 @@ from pathlib import Path
 from typing import Any
 
 MOST_SECONDS, MOST_MB = 5.0, 1024
-KILLED_SECONDS, KILLED_MB = 30, 3072
+KILLED_SECONDS, KILLED_MB = 12, 3072
 """Limits of the child; a file that reaches them has failed."""
 NOISE_SECONDS, NOISE_MB = 0.5, 100.0
 """Below these the cost of a file says nothing about growth: start-up, caches and the pages of libraries."""
 STEEPEST = 1.3
 """Largest exponent of cost over file size that still counts as linear: the width of the measuring error."""
+
+LIBRARIES = ("seaborn", "jinja2", "pandas", "pyarrow.parquet", "scipy.special", "rnneval.cli.main", "rnneval.render")
+"""What reports, gates and linting import when they run: imported before the fork, since it is no cost of a file."""
 
 Build = Callable[[Path, int, random.Random], list[str]]
 
@@ -201,7 +204,8 @@ def main() -> int:
     wanted = [found for found in FAMILIES.values() if not given.only or found.name in given.only]
     # Families without TensorFlow first: what has been imported once stays in every later fork.
     for found in sorted(wanted, key=lambda found: found.tensorflow):
-        importlib.import_module("rnneval.models" if found.tensorflow else "rnneval.cli.main")
+        for library in (*LIBRARIES, *(("rnneval.models",) if found.tensorflow else ())):
+            importlib.import_module(library)
         held = known.setdefault(found.name, {})
         for seed in range(given.seeds):
             for size in found.sizes:

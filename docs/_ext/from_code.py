@@ -292,6 +292,21 @@ def mutations() -> str:
     return "\n".join([*head, *lines])
 
 
+def growth() -> str:
+    """Return the table of what hostile files of growing sizes cost, a row a family, from the benchmark's own file."""
+    found = json.loads((ROOT / "benchmarks" / "hostile_growth.json").read_text(encoding="utf-8"))
+    lines = ["| files | drawn | refused | largest | processor | memory |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for name, held in sorted(found.items()):
+        costs = list(held.values())
+        most = {key: max(cost[key] for cost in costs) for key in ("bytes", "seconds", "megabytes")}
+        refused = sum(cost["code"] == 2 for cost in costs)
+        lines.append(
+            f"| {name.replace('-', ' ')} | {len(costs)} | {refused} | {most['bytes'] / 1e6:,.1f} MB | "
+            f"{most['seconds']:.1f} s | {most['megabytes']:,.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
 _FAULTS = ("fault", "hang", "crash", "canary", "accepted")
 _SPEED = ("speed ratios", "speed rates", "speed exactness", "speed kernels", "speed scaling", "speed commands")
 PARTS: dict[str, Callable[[], str]] = {
@@ -302,6 +317,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "records": records,
     "figures": figures,
     "mutations": mutations,
+    "growth": growth,
     **{name: partial(speed, name) for name in _SPEED},
     "other pages": other_pages,
     "unreleased": unreleased,

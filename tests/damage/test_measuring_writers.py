@@ -1,5 +1,6 @@
 """Files that evaluate, trace, gradients and sweep write: a full disk, kill -9, two processes, more than can be read."""
 
+import errno
 import json
 import os
 import resource
@@ -117,12 +118,16 @@ def test_more_losses_than_can_be_read_are_refused_before_the_text_is(words, out,
     assert list(out.iterdir()) == []
 
 
-def test_figures_are_shown_although_their_record_cannot_be_written(words, out, capsys):
+def test_figures_are_shown_although_their_record_cannot_be_written(words, out, capsys, monkeypatch):
     """Before: an evaluation of an hour was lost with the record."""
-    (out / "r.json").mkdir()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(whole, "_settle", full)
     line = words(WRITERS["record"].replace("--quiet", "--format json"))
     assert run(line) == 2
     printed = capsys.readouterr()
     assert json.loads(printed.out)["tokens"]["scored"] == 239
     assert printed.err.count("\n") == 1
-    assert "r.json: cannot be written: it is a folder" in printed.err
+    assert "r.json: cannot be written: No space left on device" in printed.err
