@@ -3,14 +3,17 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Union
 
 import keras
 
 from rnneval.models.layers import is_graph, sublayers
 from rnneval.text import Vocabulary
 
-AnyVocabulary: TypeAlias = Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int] | keras.layers.Layer
+# The docs are built without Keras, whose stand-in is no type: hence the name in quotes, which `|` does not take.
+AnyVocabulary: TypeAlias = Union[
+    Vocabulary, str, os.PathLike[str], Sequence[str], Mapping[str, int], "keras.layers.Layer"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 
 import jsonschema
@@ -191,15 +192,17 @@ def test_options_that_cannot_be(refused, shelf, case):
     assert said in refused("evaluate", shelf / "flat.keras", *text, *more)
 
 
-def test_a_full_disk_leaves_the_old_record(refused, shelf, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_record_and_the_figures_are_shown(shelf, tmp_path, monkeypatch, capsys):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     out = tmp_path / "run.json"
     out.write_text("old")
-    said = refused("evaluate", shelf / "flat.keras", shelf.text, "--no-check", "--out", out)
-    assert said == f"{out}: cannot be written: No space left on device; what was there is unchanged"
+    assert run(["evaluate", str(shelf / "flat.keras"), str(shelf.text), "--no-check", "--out", str(out)]) == 2
+    shown, said = capsys.readouterr()
+    assert re.search(r"^cross_entropy +\d", shown, re.MULTILINE)
+    assert said == (f"rnneval: error: {out}: cannot be written: No space left on device; what was there is unchanged\n")
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     assert out.read_text() == "old"
 

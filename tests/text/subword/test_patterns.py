@@ -97,6 +97,12 @@ def test_the_check_is_linear():
     assert time.process_time() - begun < 0.5
 
 
+def seconds(split, text):
+    begun = time.thread_time()
+    split.pre_tokenize_str(text)
+    return time.thread_time() - begun
+
+
 def test_whatever_is_accepted_takes_linear_time():
     """Drawn patterns: those that are accepted are timed on texts that make others backtrack."""
     rng = random.Random(0)  # noqa: S311
@@ -130,9 +136,8 @@ def test_whatever_is_accepted_takes_linear_time():
         except Exception:  # noqa: S112 - ours, or the library's for a pattern that is none
             continue
         accepted += 1
-        begun = time.process_time()
-        split.pre_tokenize_str(text)
-        assert time.process_time() - begun < 0.1, pattern
+        # A garbage collection of a long test run takes seconds; it does not happen three times in a row.
+        assert any(seconds(split, text) < 0.1 for _ in range(3)), pattern
     assert accepted > 300
 
 
