@@ -192,7 +192,7 @@ def test_options_that_cannot_be(refused, shelf, case):
     assert said in refused("evaluate", shelf / "flat.keras", *text, *more)
 
 
-def test_a_full_disk_leaves_the_old_record_and_the_figures_are_shown(shelf, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_leaves_the_old_record(shelf, tmp_path, monkeypatch, capsys):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
