@@ -10,7 +10,7 @@ from types import ModuleType
 import click
 import pytest
 
-from rnneval import recordfile
+from rnneval import __version__, recordfile
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
 
@@ -126,3 +126,15 @@ def test_parts_are_text_or_nothing(part: Callable[[], str]) -> None:
     text = part()
     assert text == text.strip()
     assert "None" not in re.findall(r"^\| `\w+` \| `?(\w+)", text, re.MULTILINE)
+
+
+def test_the_changelog_has_one_section_a_version_and_a_date_only_where_it_is_released() -> None:
+    headings = re.findall(r"^## (\S+) \((\S+)\)$", (DOCS / "changelog.md").read_text(encoding="utf-8"), re.MULTILINE)
+    dates = dict(headings)
+    assert len(dates) == len(headings) > 0
+    version, _, in_development = __version__.partition(".dev")
+    if in_development:
+        assert dates.pop(version, "unreleased") == "unreleased"
+    else:
+        assert version in dates
+    assert [date for date in dates.values() if not re.fullmatch(r"\d{4}-\d\d-\d\d", date)] == []
