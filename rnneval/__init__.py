@@ -22,15 +22,15 @@ _HOMES = {
     "evaluate": "rnneval.engine",
     "gate": "rnneval.gates",
     "gradients": "rnneval.engine.inside.gradients",
-    "lint": "rnneval.wiring.lint",
+    "lint": "rnneval.linter",
     "open": "rnneval.models",
-    "read": "rnneval.recordfile",
+    "read": "rnneval.records",
     "sweep": "rnneval.sweeps.many",
     "trace": "rnneval.engine.inside.trace",
     "wrap": "rnneval.models",
 }
-_ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "recordfile", "records", "testing", "text")
-_MODULES = {"plot": "rnneval.render.plot"}
+_ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "records", "testing", "text")
+_MODULES = {"plot": "rnneval.render.plot", "recordfile": "rnneval.records"}
 
 __all__ = ["__version__", *_HOMES, *_MODULES, *_ROOMS]  # noqa: PLE0604 - strings all
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from rnneval.errors import RecordError
 from rnneval.metrics.inside.findings import History
-from rnneval.recordfile import read_table
+from rnneval.records import read_table
 
 _BEFORE, _AT_LEAST = 100, 3
 

@@ -22,8 +22,7 @@ from rnneval.gates.verdicts import judge
 from rnneval.models import RecurrentLM
 from rnneval.models import open as open_checkpoint
 from rnneval.models.builder import build
-from rnneval.recordfile import read, write, write_text
-from rnneval.records import Run, Wiring
+from rnneval.records import Run, Wiring, read, write, write_text
 from rnneval.render.figures import load
 from rnneval.render.report import Given, draw, html_of, page_of
 

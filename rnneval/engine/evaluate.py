@@ -15,7 +15,7 @@ from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundne
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.models.lm import RecurrentLM, inputs_of
-from rnneval.recordfile.paths import named, require_apart
+from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
 from rnneval.text.sources import refuse_overlap

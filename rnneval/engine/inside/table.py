@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from rnneval.engine.inside.tracing import TraceWatch
 from rnneval.metrics.inside import histogram
-from rnneval.recordfile import table_written
+from rnneval.records import table_written
 from rnneval.records.run import Run
 
 SCHEMA = "rnneval.trace/1"

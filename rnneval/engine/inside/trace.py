@@ -19,7 +19,7 @@ from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError
 from rnneval.metrics.inside import findings
 from rnneval.models.lm import RecurrentLM, inputs_of
-from rnneval.recordfile.paths import named, require_apart
+from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
 from rnneval.text import EncodedText, Paths
 

@@ -5,16 +5,15 @@ The docstring of a rule's file is its page: the text of `rnneval explain` and of
 pure function that yields findings.
 """
 
-import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from types import ModuleType
 
 from rnneval.errors import UsageError
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Run
 from rnneval.records.wiring import Finding
+from rnneval.registry import modules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +45,7 @@ class Facts:
 
 def all_rules() -> tuple[ModuleType, ...]:
     """Every rule's module, by name."""
-    return tuple(
-        import_module(f"{__name__}.{module.name}")
-        for module in pkgutil.iter_modules(__path__)
-        if not module.name.startswith("_")
-    )
+    return modules(__name__)
 
 
 def find(facts: Facts, thresholds: Mapping[str, float]) -> tuple[Finding, ...]:
