@@ -21,12 +21,12 @@ _HOMES = {
     "compare": "rnneval.gates",
     "evaluate": "rnneval.engine",
     "gate": "rnneval.gates",
-    "gradients": "rnneval.engine.inside.gradients",
+    "gradients": "rnneval.engine.diagnostics.gradients",
     "lint": "rnneval.linter",
     "open": "rnneval.models",
     "read": "rnneval.records",
     "sweep": "rnneval.sweeps.many",
-    "trace": "rnneval.engine.inside.trace",
+    "trace": "rnneval.engine.diagnostics.trace",
     "wrap": "rnneval.models",
 }
 _ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "records", "testing", "text")

@@ -14,8 +14,8 @@ from rnneval.demo import models
 from rnneval.demo.files import BUILDERS, ONE, RIGHT, Files
 from rnneval.demo.training import Progress, Recipe, train
 from rnneval.engine import evaluate
-from rnneval.engine.inside.gradients import gradients
-from rnneval.engine.inside.trace import trace
+from rnneval.engine.diagnostics.gradients import gradients
+from rnneval.engine.diagnostics.trace import trace
 from rnneval.engine.wiring import check
 from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge

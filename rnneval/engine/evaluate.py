@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.inside.states import States, StateWatch
+from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.measure import Reader, measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.record import Reading, run_record

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.models.drives import Drive
+from rnneval.models.adapters import Drive
 from rnneval.models.layers import Unit
 from rnneval.models.outputs import linear
 from rnneval.models.start import Start, find_start

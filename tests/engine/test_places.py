@@ -12,13 +12,13 @@ import tensorflow as tf
 import rnneval
 from rnneval import records
 from rnneval.cli.main import run as command_line
-from rnneval.engine.inside.anchors import Place
-from rnneval.engine.inside.backwards import through_time, variable_gradients
-from rnneval.engine.inside.lyapunov import exponents
-from rnneval.engine.inside.trace import trace
+from rnneval.engine.diagnostics.anchors import Place
+from rnneval.engine.diagnostics.backwards import through_time, variable_gradients
+from rnneval.engine.diagnostics.lyapunov import exponents
+from rnneval.engine.diagnostics.trace import trace
 from rnneval.errors import CheckpointError
 from rnneval.text import Vocabulary
-from tests.engine.inside.oracle import ids_of, summary_of
+from tests.engine.diagnostics.oracle import ids_of, summary_of
 from tests.engine.small import LETTERS, letters
 from tests.oracles import layer_of, nats
 

@@ -23,7 +23,7 @@ _FOLDERS = {
     "metrics/baselines": "baseline",
     "wiring/rules": "rule",
     "linter/rules": "lint rule",
-    "metrics/inside/findings": "rule",
+    "metrics/diagnostics/findings": "rule",
     "render/figures": "figure",
     "files/rules": "loading rule",
 }

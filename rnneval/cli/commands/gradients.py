@@ -60,7 +60,7 @@ def command(
     how = looking.as_arguments()
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.look(checkpoint)
-        from rnneval.engine.inside.gradients import gradients
+        from rnneval.engine.diagnostics.gradients import gradients
 
         record = gradients(
             opening.open(checkpoint),

@@ -67,7 +67,7 @@ def command(
     how = looking.as_arguments()
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
         opening.look(checkpoint)
-        from rnneval.engine.inside.trace import trace
+        from rnneval.engine.diagnostics.trace import trace
 
         run = trace(
             opening.open(checkpoint),
