@@ -1,7 +1,7 @@
 """How well `rnneval lint` judges: recall and precision, findings in foreign code, verdicts beside the checker's.
 
 `python benchmarks/lint_corpus.py snippets` prints, rule by rule, how many of the expected findings of
-tests/wiring/lint/snippets are found, and how many findings were not expected. `… checker` puts its verdict beside
+tests/linter/snippets are found, and how many findings were not expected. `… checker` puts its verdict beside
 that of `rnneval check` on every model of tests/wiring/corpus (whose verdicts its own tests hold). `… foreign FOLDER
 …` lists every finding in other people's code, to be read and judged by a person. `--out FILE.json` keeps the
 figures.
@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnneval.wiring.lint.check import check_bytes
-from rnneval.wiring.lint.discover import discover
-from rnneval.wiring.lint.finding import LintFinding
-from rnneval.wiring.lint.rules import all_rules
-from rnneval.wiring.lint.run import cores, lint_files
-from rnneval.wiring.lint.settings import Settings
+from rnneval.linter.check import check_bytes
+from rnneval.linter.discover import discover
+from rnneval.linter.finding import LintFinding
+from rnneval.linter.rules import all_rules
+from rnneval.linter.run import cores, lint_files
+from rnneval.linter.settings import Settings
 
 TOP = Path(__file__).parent.parent
 CORPUS = TOP / "tests" / "wiring" / "corpus"
@@ -45,7 +45,7 @@ def main() -> None:
 
 def snippet_figures() -> dict[str, dict[str, float]]:
     sys.path.insert(0, str(TOP))
-    from tests.wiring.lint.written import snippets
+    from tests.linter.written import snippets
 
     expected: Counter[str] = Counter()
     hit: Counter[str] = Counter()

@@ -16,10 +16,10 @@ import sysconfig
 import time
 from pathlib import Path
 
-from rnneval.wiring.lint.discover import discover
-from rnneval.wiring.lint.flow.naming import MENTIONS
-from rnneval.wiring.lint.run import lint_files
-from rnneval.wiring.lint.settings import Settings
+from rnneval.linter.discover import discover
+from rnneval.linter.flow.naming import MENTIONS
+from rnneval.linter.run import lint_files
+from rnneval.linter.settings import Settings
 
 DENSE = """
 import tensorflow as tf

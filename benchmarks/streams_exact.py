@@ -41,7 +41,7 @@ def compared(path: Path, text: Path, vocabulary: list[str], rows: int, rounds: i
         "read_again": run.streams.tokens_rerun / run.tokens.scored,
         "passes": run.streams.passes,
         "audited_loss_difference": run.streams.audited_loss_difference,
-        "forgetting": json.loads(rnneval.recordfile.encode(run))["streams"].get("forgetting_length"),
+        "forgetting": json.loads(rnneval.records.encode(run))["streams"].get("forgetting_length"),
         "speed_ratio": float(np.median(seconds[1]) / np.median(seconds[rows])),
         "seconds": {str(count): values for count, values in seconds.items()},
     }

@@ -21,16 +21,16 @@ _HOMES = {
     "compare": "rnneval.gates",
     "evaluate": "rnneval.engine",
     "gate": "rnneval.gates",
-    "gradients": "rnneval.engine.inside.gradients",
-    "lint": "rnneval.wiring.lint",
+    "gradients": "rnneval.engine.diagnostics.gradients",
+    "lint": "rnneval.linter",
     "open": "rnneval.models",
-    "read": "rnneval.recordfile",
+    "read": "rnneval.records",
     "sweep": "rnneval.sweeps.many",
-    "trace": "rnneval.engine.inside.trace",
+    "trace": "rnneval.engine.diagnostics.trace",
     "wrap": "rnneval.models",
 }
-_ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "recordfile", "records", "testing", "text")
-_MODULES = {"plot": "rnneval.render.plot"}
+_ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "records", "testing", "text")
+_MODULES = {"plot": "rnneval.render.plot", "recordfile": "rnneval.records"}
 
 __all__ = ["__version__", *_HOMES, *_MODULES, *_ROOMS]  # noqa: PLE0604 - strings all
 

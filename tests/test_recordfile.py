@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import decode, encode, json_text, read, read_run, write
-from rnneval.records import Gate
+from rnneval.records import Gate, decode, encode, json_text, read, read_run, write
 from rnneval.records.gate import Comparison
 
 COMPARISON = Comparison(

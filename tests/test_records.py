@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import Record, decode, encode, json_schema, schema_names
-from rnneval.records import Gate
+from rnneval.records import Gate, Record, decode, encode, json_schema, schema_names
 from rnneval.records._base import Value
 
 CLASSES = get_args(Record)

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import encode, read, whole_file, write, write_texts
-from rnneval.records import Gate
+from rnneval.records import Gate, encode, read, whole_file, write, write_texts
 
 GATE = Gate(verdict="pass", reason="all pass", comparisons=(), warnings=("drift",))
 
@@ -56,7 +55,7 @@ def test_nothing_is_there_after_a_first_write_that_fails(tmp_path):
 FULL_DISK = """
 import resource, sys
 from rnneval.errors import RecordError
-from rnneval.recordfile import write
+from rnneval.records import write
 from rnneval.records import Gate
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # no file may grow beyond 4 kB: EFBIG, as a full disk ENOSPC
 try:
@@ -207,7 +206,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path):
 
 STANDARD_OUTPUT = """
 import sys
-from rnneval.recordfile import write_text
+from rnneval.records import write_text
 print("before")
 write_text("{}\\n", sys.argv[1])
 print("after")

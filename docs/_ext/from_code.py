@@ -16,9 +16,9 @@ from typing import Any
 
 import click
 
-from rnneval import recordfile
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
+from rnneval.records import json_schema, schema_names
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -131,8 +131,8 @@ def _with_code(text: str) -> str:
 def schemas() -> str:
     """The JSON Schema of every record, as it is generated."""
     return "\n\n".join(
-        f"({label(name)})=\n## {name}\n\n```json\n{json.dumps(recordfile.json_schema(name), indent=2)}\n```"
-        for name in recordfile.schema_names()
+        f"({label(name)})=\n## {name}\n\n```json\n{json.dumps(json_schema(name), indent=2)}\n```"
+        for name in schema_names()
     )
 
 
@@ -144,7 +144,7 @@ def label(schema: str) -> str:
 def records() -> str:
     """Every file of `rnneval/records/` with the keys of its values: as the schemas, then what they share."""
     files = [_Module(path) for path in sorted((ROOT / "rnneval" / "records").glob("[!_]*.py"))]
-    order = recordfile.schema_names()
+    order = schema_names()
     place = {schema: number for number, schema in enumerate(order)}
     return "\n\n".join(_record(file) for file in sorted(files, key=lambda file: place.get(file.schema, len(order))))
 

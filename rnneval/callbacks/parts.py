@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile import table_written
-from rnneval.recordfile.paths import Named, named, require_apart
+from rnneval.records import table_written
+from rnneval.records.paths import Named, named, require_apart
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")

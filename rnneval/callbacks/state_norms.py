@@ -16,7 +16,7 @@ from rnneval.errors import TextError, VocabularyError
 from rnneval.models import wrap
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.lookups import is_lookup, vocabulary_inside, vocabulary_of
-from rnneval.recordfile.paths import named
+from rnneval.records.paths import named
 from rnneval.records.run import Run
 from rnneval.text import Paths, Vocabulary
 

@@ -5,8 +5,8 @@ import os
 import numpy as np
 
 from rnneval.errors import RecordError
-from rnneval.metrics.inside.findings import History
-from rnneval.recordfile import read_table
+from rnneval.metrics.diagnostics.findings import History
+from rnneval.records import read_table
 
 _BEFORE, _AT_LEAST = 100, 3
 

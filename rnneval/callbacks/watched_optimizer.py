@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.models.passages import overridden
+from rnneval.models.state_tap import overridden
 from rnneval.models.variables import Column, columns_of
 
 STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "not_finite")

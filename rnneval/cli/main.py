@@ -1,7 +1,6 @@
 """Dispatch: find the command, run it, turn every error into one line and an exit code."""
 
 import os
-import pkgutil
 import traceback
 from importlib import import_module
 
@@ -12,6 +11,7 @@ from rnneval.cli import commands
 from rnneval.cli.outlet import lasting_output
 from rnneval.cli.terminal import say
 from rnneval.errors import RnnevalError
+from rnneval.registry import names
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -25,8 +25,9 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of a person's work."""
-        names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-        return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+        return sorted(
+            names(commands.__name__), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+        )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's file."""

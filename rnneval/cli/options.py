@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile.paths import Named, named, named_checkpoint, require_apart
+from rnneval.records.paths import Named, named, named_checkpoint, require_apart
 
 if TYPE_CHECKING:
     from rnneval.models import RecurrentLM

@@ -5,8 +5,7 @@ from typing import TypeVar
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
 from rnneval.gates.words import number
-from rnneval.recordfile import read
-from rnneval.records import Gate, Gradients, Run, Wiring
+from rnneval.records import Gate, Gradients, Run, Wiring, read
 
 R = TypeVar("R", Run, Wiring, Gate, Gradients)
 

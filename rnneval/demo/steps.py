@@ -14,16 +14,15 @@ from rnneval.demo import models
 from rnneval.demo.files import BUILDERS, ONE, RIGHT, Files
 from rnneval.demo.training import Progress, Recipe, train
 from rnneval.engine import evaluate
-from rnneval.engine.inside.gradients import gradients
-from rnneval.engine.inside.trace import trace
+from rnneval.engine.diagnostics.gradients import gradients
+from rnneval.engine.diagnostics.trace import trace
 from rnneval.engine.wiring import check
 from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge
 from rnneval.models import RecurrentLM
 from rnneval.models import open as open_checkpoint
 from rnneval.models.builder import build
-from rnneval.recordfile import read, write, write_text
-from rnneval.records import Run, Wiring
+from rnneval.records import Run, Wiring, read, write, write_text
 from rnneval.render.figures import load
 from rnneval.render.report import Given, draw, html_of, page_of
 

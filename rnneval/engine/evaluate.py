@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.inside.states import States, StateWatch
+from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.measure import Reader, measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.record import Reading, run_record
@@ -15,7 +15,7 @@ from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundne
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.models.lm import RecurrentLM, inputs_of
-from rnneval.recordfile.paths import named, require_apart
+from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
 from rnneval.text.sources import refuse_overlap

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from rnneval.engine.summing import Seen
 from rnneval.metrics import ScoredTokens
-from rnneval.recordfile import require_rows, table_written
+from rnneval.records import require_rows, table_written
 from rnneval.text import EncodedText
 
 SCHEMA = "rnneval.losses/1"

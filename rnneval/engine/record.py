@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import rnneval
 from rnneval import metrics
 from rnneval.engine.collect import Collector
-from rnneval.engine.inside.states import States
+from rnneval.engine.diagnostics.states import States
 from rnneval.engine.measure import Measured
 from rnneval.engine.soundness import UNCHECKED, Soundness
 from rnneval.gates import ScoreIntervals, score_intervals

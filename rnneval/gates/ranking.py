@@ -16,9 +16,9 @@ from rnneval.gates.pairing import is_lossy
 from rnneval.gates.scales import columns_of, statistic_of
 from rnneval.gates.sides import Named, Side, Sides, named
 from rnneval.metrics import Metric, UnavailableError
-from rnneval.recordfile.sound import check_sound
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
+from rnneval.records.sound import check_sound
 
 
 class Row(Value, frozen=True, kw_only=True):

@@ -13,9 +13,9 @@ from rnneval.gates.comparing import Result, compare_on
 from rnneval.gates.noninferiority import LEVEL
 from rnneval.gates.sides import Named, Sides, named, side
 from rnneval.gates.words import scope
-from rnneval.recordfile.sound import check_sound
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison, Verdict
+from rnneval.records.sound import check_sound
 
 _GRAVEST: tuple[Verdict, ...] = ("fail", "not comparable", "inconclusive", "pass")
 

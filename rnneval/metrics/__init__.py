@@ -5,11 +5,12 @@ Importing this package imports neither NumPy nor a metric: `docs` reads source a
 """
 
 import ast
-import pkgutil
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rnneval.registry import modules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,11 +44,7 @@ def __getattr__(name: str) -> object:
 @cache
 def all_metrics() -> "tuple[Metric, ...]":
     """Import every metric of the folder; sorted by `order`, then by name."""
-    found: list[Metric] = [
-        import_module(f"{__name__}.{module.name}").METRIC
-        for module in pkgutil.iter_modules(__path__)
-        if not module.ispkg and not module.name.startswith("_")
-    ]
+    found: list[Metric] = [module.METRIC for module in modules(__name__)]
     return tuple(sorted(found, key=lambda metric: (metric.order, metric.name)))
 
 

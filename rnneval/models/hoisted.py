@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from rnneval.models.gates import Inputs, Step, has_formula, numbers_a_step, step_of
 from rnneval.models.layers import Unit, sublayers
-from rnneval.models.passages import overridden
+from rnneval.models.state_tap import overridden
 
 _TABLE = 2**25  # numbers in a table of an embedding's products at the most: 128 MB
 _LAYERS = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN, keras.layers.RNN)

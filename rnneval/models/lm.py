@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.models.drives import Drive
+from rnneval.models.adapters import Drive
 from rnneval.models.layers import Unit
 from rnneval.models.outputs import linear
 from rnneval.models.start import Start, find_start
-from rnneval.recordfile.paths import Named, named, named_checkpoint
+from rnneval.records.paths import Named, named, named_checkpoint
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot
 from rnneval.text import Paths, Vocabulary

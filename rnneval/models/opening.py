@@ -19,7 +19,7 @@ from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
 from rnneval.models.whole import Whole, load_whole, nothing_beside
 from rnneval.models.wrap import call_once, wrap
-from rnneval.recordfile.paths import read_regular
+from rnneval.records.paths import read_regular
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
 

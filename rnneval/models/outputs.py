@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError
-from rnneval.models.drives import numbers_of
+from rnneval.models.adapters import numbers_of
 from rnneval.models.inputs import IDS, Inputs
 from rnneval.models.layers import sublayers
-from rnneval.models.passages import overridden
+from rnneval.models.state_tap import overridden
 
 # Softmax rows sum to one within float32 rounding of the sum of V terms; logits do not by chance.
 _SUM_TOLERANCE = 1e-4

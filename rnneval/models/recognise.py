@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnneval.errors import CheckpointError
-from rnneval.models.drives import Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, convention_of
+from rnneval.models.adapters import Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, convention_of
 from rnneval.models.inputs import IDS, Inputs, encoded, inputs_of
 from rnneval.models.layers import Unit, is_graph, recurrent_units, sublayers
 from rnneval.models.windows import OneStepDrive, WindowDrive, predicts_once, require_recurrent, window_length

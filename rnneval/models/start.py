@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.models.drives import Drive, numbers_of
+from rnneval.models.adapters import Drive, numbers_of
 from rnneval.models.layers import Unit
-from rnneval.models.passages import Passage, passages
+from rnneval.models.state_tap import Passage, passages
 from rnneval.records.wiring import Slot
 
 Leaves = tuple[Any, ...]

@@ -8,9 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError
-from rnneval.models.drives import Called, RewiredDrive
+from rnneval.models.adapters import Called, RewiredDrive
 from rnneval.models.layers import Unit
-from rnneval.models.passages import overridden
+from rnneval.models.state_tap import overridden
 
 _NUMBERS = 1 << 23  # in the inputs of one call, so that one-hot windows of large vocabularies fit into memory
 

@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError, RnnevalError
-from rnneval.models.drives import Called, Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, numbers_of
+from rnneval.models.adapters import Called, Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, numbers_of
 from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
 from rnneval.models.lookups import AnyVocabulary, as_vocabulary
 from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
-from rnneval.models.passages import by_place, passages
 from rnneval.models.recognise import Recognised, recognise
 from rnneval.models.start import Start, find_start
+from rnneval.models.state_tap import by_place, passages
 from rnneval.models.windows import WindowDrive
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.text import Vocabulary

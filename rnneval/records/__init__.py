@@ -1,14 +1,44 @@
-"""The values that everything speaks: frozen, keyword-only, plain data.
+"""The values that results are made of, and their files: JSON for records, Parquet for tables.
 
-`Run`, `Wiring`, `Gate` and `Gradients` are written to files by `rnneval.recordfile`; their keys are the contract of the
-docs (reference, records), their JSON Schemas are generated from these classes.
+A record is frozen, keyword-only, plain data. Its keys are part of the documented contract (reference, records); the
+JSON Schemas are generated from the classes. Every file is written completely or not at all.
 """
 
 from rnneval.records import gate, run, wiring
+from rnneval.records.atomic import whole_file, write_text, write_texts
+from rnneval.records.encoding import Record, decode, encode, json_text, read, read_as, read_run, write
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import Run
+from rnneval.records.schema import json_schema, schema_names
+from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring
 
-__all__ = ["Finding", "Gate", "Gradients", "Opened", "Run", "Wiring", "gate", "run", "wiring"]
+__all__ = [
+    "Finding",
+    "Gate",
+    "Gradients",
+    "Opened",
+    "Record",
+    "Run",
+    "Wiring",
+    "decode",
+    "encode",
+    "gate",
+    "json_schema",
+    "json_text",
+    "read",
+    "read_as",
+    "read_run",
+    "read_table",
+    "require_rows",
+    "run",
+    "schema_names",
+    "table_written",
+    "whole_file",
+    "wiring",
+    "write",
+    "write_text",
+    "write_texts",
+]

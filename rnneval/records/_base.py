@@ -27,7 +27,7 @@ class Stored(Shown, frozen=True, kw_only=True):
     """A value that is a file of its own."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the record to `path`, whole or not at all; see `rnneval.recordfile.write`."""
-        from rnneval.recordfile import write  # upwards, for `run.save("run.json")` alone
+        """Write the record to `path`, whole or not at all; see `rnneval.records.write`."""
+        from rnneval.records import write  # upwards, for `run.save("run.json")` alone
 
         write(self, path)

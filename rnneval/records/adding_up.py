@@ -1,7 +1,7 @@
 """Does a record add up? A file edited by hand, pieced together or damaged must not decide anything.
 
 A record holds many numbers twice: in its blocks and in its totals, in its totals and in its scores. Here is what needs
-no metric to be looked at; `rnneval.recordfile.sound` also works the scores out again.
+no metric to be looked at; `rnneval.records.sound` also works the scores out again.
 """
 
 import math

@@ -172,7 +172,7 @@ class Blocks(Value, frozen=True, kw_only=True):
 
 
 class StateSummary(Value, frozen=True, kw_only=True):
-    """One slot of one layer's state over the text; `rnneval.metrics.inside.summary` says what each number means."""
+    """The state `h` or `c` of one layer over the text; see `rnneval.metrics.diagnostics.summary` for each number."""
 
     norm_mean: float
     norm_max: float

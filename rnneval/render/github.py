@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from rnneval.linter.finding import LintFinding
 from rnneval.render.words import visible
-from rnneval.wiring.lint.finding import LintFinding
 
 Level = Literal["error", "warning", "notice"]
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rnneval.recordfile import json_text
+from rnneval.linter.finding import LintFinding
+from rnneval.records import json_text
 from rnneval.render.words import not_a_command, visible
-from rnneval.wiring.lint.finding import LintFinding
 
 
 def lint_text(findings: Sequence[LintFinding]) -> str:

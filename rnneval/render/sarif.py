@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 from rnneval._version import __version__
-from rnneval.recordfile import json_text
+from rnneval.linter.finding import LintFinding
+from rnneval.linter.rules import all_rules
+from rnneval.records import json_text
 from rnneval.render.words import visible
-from rnneval.wiring.lint.finding import LintFinding
-from rnneval.wiring.lint.rules import all_rules
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 ROOT = "%SRCROOT%"

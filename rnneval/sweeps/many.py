@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile import decode, read_run, write
-from rnneval.recordfile.paths import named, require_apart
-from rnneval.records import Run
+from rnneval.records import Run, decode, read_run, write
+from rnneval.records.paths import named, require_apart
 from rnneval.sweeps.cluster import Workers, connected
 from rnneval.sweeps.find import Candidate, find_checkpoints
 from rnneval.sweeps.measuring import Answer, Order, measure_one

@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from rnneval.errors import RnnevalError
-from rnneval.recordfile import encode
-from rnneval.records import Run
+from rnneval.records import Run, encode
 from rnneval.sweeps.opening import ALONE, Opening, require_same_files, require_same_version
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.errors import UsageError
-from rnneval.recordfile.paths import open_regular
+from rnneval.records.paths import open_regular
 
 if TYPE_CHECKING:
     from rnneval.models import RecurrentLM

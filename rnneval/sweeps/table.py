@@ -14,9 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import read_table as checked_table
-from rnneval.recordfile import table_written
-from rnneval.records import Run
+from rnneval.records import Run, table_written
+from rnneval.records import read_table as checked_table
 from rnneval.sweeps.names import place_of
 
 SCHEMA = "rnneval.sweep/1"

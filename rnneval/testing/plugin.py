@@ -114,7 +114,7 @@ class RnnevalGate:
     ) -> "Gate | None":
         from rnneval.gates.sides import Named
         from rnneval.gates.verdicts import judge
-        from rnneval.recordfile import read_run
+        from rnneval.records import read_run
 
         paths = self._paths(name, len(runs))
         missing = [path for path in paths if not path.exists()]
@@ -133,7 +133,7 @@ class RnnevalGate:
     def _write(self, runs: "list[Run]", paths: list[Path]) -> None:
         """Write all baselines or none; a run with which nothing could be compared is refused."""
         from rnneval.errors import RecordError, UsageError
-        from rnneval.recordfile import encode, write_texts
+        from rnneval.records import encode, write_texts
 
         if not all(run.valid and run.total_nats is not None for run in runs):
             raise UsageError("this run is marked not valid or not finite: nothing could be compared with it")
@@ -185,8 +185,7 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
 
 
 def _runs(run: "AnyRun | Sequence[AnyRun]") -> "list[Run]":
-    from rnneval.recordfile import read_run
-    from rnneval.records import Run
+    from rnneval.records import Run, read_run
 
     several = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
     return [each if isinstance(each, Run) else read_run(each) for each in several]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from rnneval.errors import TextError, UsageError
-from rnneval.recordfile.paths import open_regular
 from rnneval.records import run
+from rnneval.records.paths import open_regular
 from rnneval.text.part import Part
 
 CHUNK_BYTES = 1 << 20

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rnneval.errors import VocabularyError
-from rnneval.recordfile.paths import open_regular
+from rnneval.records.paths import open_regular
 from rnneval.text.subword.base import Subword
 from rnneval.text.subword.huggingface import HuggingFace, is_huggingface
 from rnneval.text.subword.sentencepiece import SentencePiece, is_sentencepiece

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from rnneval.callbacks import GradientNorms, history
 from rnneval.errors import RecordError
-from rnneval.metrics.inside.findings import Facts, find
+from rnneval.metrics.diagnostics.findings import Facts, find
 from tests.callbacks.small import MODELS, compiled, data, loss, sequential, trained
 
 OPTIMIZERS = {

@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from rnneval.cli.main import run
-from rnneval.recordfile import read
+from rnneval.records import read
 
 ORIGIN = Path(__file__).parents[1] / "wiring" / "corpus" / "origin.py"
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from rnneval import recordfile
+from rnneval import records
 from rnneval.cli.main import run
 from rnneval.demo import models, text, training
 from rnneval.demo.files import BUILDERS
@@ -28,7 +28,7 @@ def done(tmp_path_factory):
 
 
 def record(folder, name):
-    return recordfile.read(folder / name)
+    return records.read(folder / name)
 
 
 def test_every_model_is_trained_saved_checked_and_measured(done):

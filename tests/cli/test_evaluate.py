@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from rnneval import recordfile
+from rnneval import records
 from rnneval.cli.commands import evaluate as evaluate_command
 from rnneval.cli.main import run
 from tests.shelf import LETTERS
@@ -26,7 +26,7 @@ def evaluated(shelf, tmp_path, capsys):
         code = run([str(a) for a in ("evaluate", checkpoint, text or shelf.text, "--out", out, *more)])
         captured = capsys.readouterr()
         assert captured.err == ""
-        return code, recordfile.read(out), captured.out
+        return code, records.read(out), captured.out
 
     return evaluated
 
@@ -44,20 +44,20 @@ def test_every_format_gives_the_total_of_the_float64_loop(evaluated, shelf, name
 
 
 def test_the_record_says_what_was_measured(record, shelf):
-    found = recordfile.read(record)
+    found = records.read(record)
     assert found.total_nats == pytest.approx(shelf.total_nats, rel=1e-6)
     assert found.scores["perplexity"].value == pytest.approx(np.exp(shelf.total_nats / 239), rel=1e-6)
     assert found.scores["bits_per_char"].value == pytest.approx(shelf.total_nats / 239 / np.log(2), rel=1e-6)
     assert found.baselines["uniform"] == pytest.approx(np.log(10))
     assert (found.valid, found.checkpoint.format, found.vocabulary.size) == (True, "keras", 10)
     assert found.command[:2] == ("rnneval", *found.command[1:2])
-    jsonschema.validate(json.loads(record.read_text()), recordfile.json_schema("rnneval.run/1"))
+    jsonschema.validate(json.loads(record.read_text()), records.json_schema("rnneval.run/1"))
 
 
 def test_json_is_the_record_and_nothing_else(evaluated, shelf):
     code, found, printed = evaluated(shelf / "flat.keras", "--format", "json", "--quiet", "--no-check")
     assert code == 0
-    assert recordfile.decode(printed) == found
+    assert records.decode(printed) == found
     assert printed.count("\n") == 1
 
 

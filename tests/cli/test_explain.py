@@ -32,10 +32,10 @@ def package(tmp_path, monkeypatch):
         "metrics/_base.py": '"""Not a metric."""',
         "metrics/silent.py": "",
         "wiring/rules/shared_state.py": RULE.format(code=""),
-        "wiring/lint/rules/shared_state.py": RULE.format(code='CODE = "RNN001"'),
-        "wiring/lint/rules/stale_state.py": RULE.format(code='CODE: str = "RNN007"'),
-        "wiring/lint/rules/notes.txt": "not a rule",
-        "wiring/lint/rules/__pycache__/x.py": "not a rule",
+        "linter/rules/shared_state.py": RULE.format(code='CODE = "RNN001"'),
+        "linter/rules/stale_state.py": RULE.format(code='CODE: str = "RNN007"'),
+        "linter/rules/notes.txt": "not a rule",
+        "linter/rules/__pycache__/x.py": "not a rule",
     }.items():
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,9 @@ import json
 
 import jsonschema
 
-from rnneval import recordfile
+from rnneval import records
 from rnneval.cli.main import run
-from rnneval.recordfile import json_schema
+from rnneval.records import json_schema
 
 
 def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
@@ -15,7 +15,7 @@ def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
     code = run([*map(str, arguments), "--segments", "3", "--anchors", "4", "--lags", "20", "--truncation", "10"])
     captured = capsys.readouterr()
     assert (code, captured.err) == (0, "")
-    found = recordfile.read(out)
+    found = records.read(out)
     jsonschema.validate(json.loads(out.read_text()), json_schema("rnneval.gradients/1"))
     (layer,) = found.checkpoint.layers
     assert {f"{layer.name}.{name}" for name in ("kernel", "recurrent_kernel", "bias")} <= set(found.variables)
@@ -35,5 +35,5 @@ def test_a_text_that_has_room_for_its_first_place_alone(shelf, tmp_path):
     arguments = ["gradients", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--out", out]
     arguments += ["--part", ":100", "--segments", "90", "--anchors", "90", "--lags", "20", "--truncation", "10"]
     assert run([*map(str, arguments), "--quiet"]) == 0
-    found = recordfile.read(out)
+    found = records.read(out)
     assert (found.text.characters, found.segments) == (100, 100 - 1 - 64 - 1 - 10)

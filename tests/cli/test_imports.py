@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from rnneval import recordfile
+from rnneval import records
 from rnneval.cli.main import rnneval_command
 from rnneval.errors import UsageError
 from rnneval.models import _require
@@ -135,7 +135,7 @@ def test_evaluate_prints_the_record_alone_and_imports_nothing_from_the_current_f
     )  # fmt: skip
     assert not (folder / "fired").exists(), (folder / "fired").read_text()
     assert (done.returncode, done.stderr) == (0, "")
-    found = recordfile.decode(done.stdout)
+    found = records.decode(done.stdout)
     assert found.total_nats == pytest.approx(shelf.total_nats, rel=1e-6)
     assert found.command[:2] == ("rnneval", "evaluate")
 

@@ -13,8 +13,8 @@ import pytest
 from rnneval.callbacks.parts import Parts
 from rnneval.cli.main import run
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile import write
-from rnneval.recordfile.paths import named, named_checkpoint, open_regular, read_regular, require_apart
+from rnneval.records import write
+from rnneval.records.paths import named, named_checkpoint, open_regular, read_regular, require_apart
 from rnneval.text import Vocabulary
 from rnneval.text import sources as text_sources
 from rnneval.text.sources import Sources
@@ -153,8 +153,8 @@ READ = {
     "text": "list(rnneval.text.sources.Sources([path]).read())",
     "vocabulary": "rnneval.text.Vocabulary.from_file(path)",
     "vocabulary from a text": "rnneval.text.Vocabulary.from_text([path], rnneval.text.TextOptions())",
-    "record": "rnneval.recordfile.read(path)",
-    "table": "rnneval.recordfile.read_table(path)",
+    "record": "rnneval.records.read(path)",
+    "table": "rnneval.records.read_table(path)",
     "source": "rnneval.lint(path)",
     "hash": "__import__('rnneval.sweeps.opening').sweeps.opening.file_hashes([path])",
 }
@@ -174,7 +174,7 @@ def test_what_is_no_regular_file_is_refused_by_every_reader(kind, folder):
     """In a process of its own with a limit, since the fault would be to wait or to read without an end."""
     code = (
         "import resource, sys\nresource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
-        "import rnneval, rnneval.text.sources, rnneval.recordfile\nfrom rnneval.errors import RnnevalError\n"
+        "import rnneval, rnneval.text.sources, rnneval.records\nfrom rnneval.errors import RnnevalError\n"
         f"for path in sys.argv[1:]:\n    try:\n        {READ[kind]}\n"
         "    except RnnevalError as error:\n        print(error)\n"
     )

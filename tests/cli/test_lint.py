@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rnneval.cli.main import run
-from tests.wiring.lint.written import snippets
+from tests.linter.written import snippets
 
 QUESTION = snippets("wrong")[0].source
 WARNED = next(snippet.source for snippet in snippets("wrong") if "never reset" in snippet.name)

@@ -7,7 +7,7 @@ import shutil
 import jsonschema
 import pytest
 
-from rnneval import recordfile
+from rnneval import records
 from rnneval.cli.main import run
 
 
@@ -30,9 +30,9 @@ def test_the_table(shelf, capsys):
 def test_json_is_a_record(shelf, tmp_path, capsys):
     assert run(["open", str(shelf / "flat.keras"), "--format", "json", "--out", str(tmp_path / "o.json")]) == 0
     printed = capsys.readouterr().out
-    jsonschema.validate(json.loads(printed), recordfile.json_schema("rnneval.opened/1"))
-    found = recordfile.decode(printed)
-    assert recordfile.read(tmp_path / "o.json") == found
+    jsonschema.validate(json.loads(printed), records.json_schema("rnneval.opened/1"))
+    found = records.decode(printed)
+    assert records.read(tmp_path / "o.json") == found
     assert (found.width, found.checkpoint.contract, found.vocabulary.size) == (10, 4, 10)
     assert any(said.startswith("contract 4") for said in found.assumptions)
 

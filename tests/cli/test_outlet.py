@@ -12,7 +12,7 @@ import pytest
 
 from rnneval.cli import main, outlet
 from rnneval.errors import RecordError
-from rnneval.recordfile import read, write
+from rnneval.records import read, write
 from tests.gates.synthetic import ar_losses, make_run
 
 BASE = make_run(ar_losses(128))

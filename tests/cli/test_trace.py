@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 
-from rnneval import recordfile
+from rnneval import records
 from rnneval.cli.main import run
 
 
@@ -14,7 +14,7 @@ def test_a_table_a_record_and_a_parquet_file(shelf, tmp_path, capsys):
     code = run([*map(str, arguments), "--out", str(table), "--record", str(record), "--context", "--truncation", "2"])
     captured = capsys.readouterr()
     assert (code, captured.err) == (0, "")
-    found = recordfile.read_run(record)
+    found = records.read_run(record)
     (layer,) = found.checkpoint.layers
     assert set(found.states) == {f"{layer.name}.h"}
     assert set(found.gates) == {f"{layer.name}.update", f"{layer.name}.reset"}

@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from rnneval.cli.main import run
 from rnneval.errors import RnnevalError
-from rnneval.recordfile import encode, read, read_table, table_written
-from rnneval.records import Finding, Gate, Wiring
+from rnneval.records import Finding, Gate, Wiring, encode, read, read_table, table_written
 from rnneval.text import Vocabulary
 from tests.damage.mutating import BYTES, Change, Files, Mutant, edit_json, mutant
 from tests.gates.synthetic import ar_losses, make_run

@@ -13,13 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from rnneval.recordfile import read, read_table, table_written, write
-from rnneval.records import Gate
+from rnneval.records import Gate, read, read_table, table_written, write
 
 MOMENTS = 12
 WRITERS = {
     "record": """
-from rnneval.recordfile import write
+from rnneval.records import write
 from rnneval.records import Gate
 version = 0
 while True:
@@ -29,7 +28,7 @@ while True:
 """,
     "losses": """
 import numpy as np, pyarrow as pa
-from rnneval.recordfile import table_written
+from rnneval.records import table_written
 schema = pa.schema([("token", pa.int64()), ("nats", pa.float64())], metadata={"rnneval.schema": "rnneval.losses/1"})
 version = 0
 while True:

@@ -13,7 +13,7 @@ import pytest
 
 from rnneval.cli.main import run
 from rnneval.engine import measure
-from rnneval.recordfile import read, read_table, tables, whole
+from rnneval.records import read, read_table, tables, whole
 
 EVALUATE = "evaluate {shelf}/flat.keras {shelf}/text.txt --no-check --quiet"
 WRITERS = {
@@ -27,7 +27,7 @@ WRITERS = {
 KILLED = """
 import os, signal, sys
 from rnneval.cli.main import run
-from rnneval.recordfile import whole
+from rnneval.records import whole
 whole._settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 run(sys.argv[1:])
 """

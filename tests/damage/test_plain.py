@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import read_table, table_written
+from rnneval.records import read_table, table_written
 from tests.damage.plain import outcome, subjects, written
 
 SUBJECTS = {subject.name: subject for subject in subjects()}

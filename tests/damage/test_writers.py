@@ -8,7 +8,7 @@ import pytest
 
 from rnneval.demo.files import prepare
 from rnneval.errors import UsageError
-from rnneval.recordfile import write
+from rnneval.records import write
 from tests.gates.synthetic import ar_losses, make_run
 
 WRITERS = {

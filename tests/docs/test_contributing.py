@@ -10,10 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from rnneval.linter import check
+from rnneval.linter import rules as lint_rules
 from rnneval.metrics import Totals
 from rnneval.render.figures import loss_over_text
-from rnneval.wiring.lint import check
-from rnneval.wiring.lint import rules as lint_rules
 from tests.render.figures import made
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def test_the_metric_is_one(tmp_path: Path) -> None:
 
 
 def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = _taken("rnneval/wiring/lint/rules", tmp_path)
+    module = _taken("rnneval/linter/rules", tmp_path)
     headings = re.findall(
         r"^## (.*)$", ast.get_docstring(ast.parse(Path(module.__file__ or "").read_text())) or "", re.MULTILINE
     )

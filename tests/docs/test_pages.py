@@ -10,7 +10,7 @@ from types import ModuleType
 import click
 import pytest
 
-from rnneval import __version__, recordfile
+from rnneval import __version__, records
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
 
@@ -59,16 +59,16 @@ def test_every_command_has_its_section_with_all_options(name: str) -> None:
     assert [option.opts for option in shown if f"`{max(option.opts, key=len)}`" not in section] == []
 
 
-@pytest.mark.parametrize("schema", recordfile.schema_names())
+@pytest.mark.parametrize("schema", records.schema_names())
 def test_the_json_schemas_are_the_generated_ones(schema: str) -> None:
     found = re.search(rf"^## {re.escape(schema)}\n\n```json\n(.*?)^```$", WHOLE, re.MULTILINE | re.DOTALL)
     assert found is not None
-    assert json.loads(found.group(1)) == recordfile.json_schema(schema)
+    assert json.loads(found.group(1)) == records.json_schema(schema)
 
 
-@pytest.mark.parametrize("schema", recordfile.schema_names())
+@pytest.mark.parametrize("schema", records.schema_names())
 def test_every_key_of_a_record_is_in_its_table(schema: str) -> None:
-    definitions = recordfile.json_schema(schema)["$defs"]
+    definitions = records.json_schema(schema)["$defs"]
     keys = {key for value in definitions.values() for key in value.get("properties", {})}
     rows = set(re.findall(r"^\| `(\w+)` \|", WHOLE, re.MULTILINE))
     assert keys - rows == set()

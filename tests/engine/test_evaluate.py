@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import rnneval
 from rnneval.errors import CheckpointError, TextError, UsageError, VocabularyError
-from rnneval.recordfile import encode
+from rnneval.records import encode
 from rnneval.text import Vocabulary
 from tests.engine.small import LETTERS, codes, evaluated, letters, stacked
 

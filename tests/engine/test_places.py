@@ -10,15 +10,15 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval import recordfile
+from rnneval import records
 from rnneval.cli.main import run as command_line
-from rnneval.engine.inside.anchors import Place
-from rnneval.engine.inside.backwards import through_time, variable_gradients
-from rnneval.engine.inside.lyapunov import exponents
-from rnneval.engine.inside.trace import trace
+from rnneval.engine.diagnostics.anchors import Place
+from rnneval.engine.diagnostics.backwards import through_time, variable_gradients
+from rnneval.engine.diagnostics.lyapunov import exponents
+from rnneval.engine.diagnostics.trace import trace
 from rnneval.errors import CheckpointError
 from rnneval.text import Vocabulary
-from tests.engine.inside.oracle import ids_of, summary_of
+from tests.engine.diagnostics.oracle import ids_of, summary_of
 from tests.engine.small import LETTERS, letters
 from tests.oracles import layer_of, nats
 
@@ -269,5 +269,5 @@ def test_evaluate_and_trace_run_from_the_command_line(tmp_path, capsys):
         code, (out, err) = command_line([*command, *given]), capsys.readouterr()
         assert (code, err) == (0, "")
         assert "shared#2" in out
-    record = recordfile.read_run(tmp_path / "run.json")
+    record = records.read_run(tmp_path / "run.json")
     assert list(record.states) == loop.keys

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnneval import recordfile
+from rnneval import records
 from rnneval.cli.main import run
 from tests.oracles import stack_of
 from tests.shelf import BUILDER, code_of
@@ -51,7 +51,7 @@ def test_the_held_out_tenth_of_tinyshakespeare(trained, tmp_path, capsys, name):
     )
     out = tmp_path / "run.json"
     assert run(["evaluate", f"{folder}/{name}", str(text), "--part", "90%:", "--out", str(out), *builder]) == 0
-    found = recordfile.read(out)
+    found = records.read(out)
     assert (found.text.characters, found.tokens.scored, len(losses)) == (111_540, 111_539, 111_539)
     assert found.total_nats == pytest.approx(losses.sum(), rel=1e-6)
     assert abs(found.total_nats - losses.sum()) / len(losses) < 1e-6

@@ -12,7 +12,7 @@ import xmlschema
 from markdown_it import MarkdownIt
 
 from rnneval.gates import Named, gate, judge
-from rnneval.recordfile import decode, encode
+from rnneval.records import decode, encode
 from rnneval.render.gate_github import gate_github
 from rnneval.render.gate_markdown import gate_markdown
 from rnneval.render.gate_table import plain_gate

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.wiring.lint.check import check_bytes
-from rnneval.wiring.lint.document import MOST_WORDS
-from rnneval.wiring.lint.settings import MOST_BYTES, MOST_DOTS, read_settings
+from rnneval.linter.check import check_bytes
+from rnneval.linter.document import MOST_WORDS
+from rnneval.linter.settings import MOST_BYTES, MOST_DOTS, read_settings
 from tests.hostile.cost import cost, require_refused
 
 HEAD = "import tensorflow as tf\nfrom keras.layers import GRU\ng = GRU(8, return_sequences=True, return_state=True)\n"

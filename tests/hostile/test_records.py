@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import decode, encode, read, write
-from rnneval.records import Gate
+from rnneval.records import Gate, decode, encode, read, write
 from tests.hostile.cost import ROOT, cost, require_refused
 
 RUN = (ROOT / "docs" / "records" / "run.json").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 
 from rnneval.callbacks.summary import history
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile import read_table, require_rows, table_written, tables
+from rnneval.records import read_table, require_rows, table_written, tables
 from rnneval.render.figures import Table, figures_of, load
 from tests.hostile.cost import cost, require_refused
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.models.drives import convention_of
+from rnneval.models.adapters import convention_of
 from tests.models.driving import assert_driven_as, flat_states
 from tests.models.zoo import CONTAINERS, SINGLE, WIDTH, Body, dialect, oracle_of, settled, start_of
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rnneval import render
 from rnneval.gates.ranking import rank
 from rnneval.gates.sides import Named
+from rnneval.linter.finding import LintFinding
 from rnneval.records import Finding, Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.gradients import ThroughTime, VariableGradient
@@ -39,7 +40,6 @@ from rnneval.render.sarif import lint_sarif
 from rnneval.render.terminal import as_text, show
 from rnneval.render.wiring_table import plain, wiring_table
 from rnneval.render.words import one_line, visible
-from rnneval.wiring.lint.finding import LintFinding
 from tests.gates.synthetic import ar_losses, make_run
 
 HOSTILE = (

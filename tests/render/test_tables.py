@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from rnneval import recordfile
+from rnneval import records
 from rnneval.records.run import Warning as RunWarning
 from rnneval.render.run_table import figure, run_table
 from rnneval.render.terminal import terminal
@@ -13,7 +13,7 @@ from rnneval.render.words import counted, listed, visible
 
 @pytest.fixture
 def run(record):
-    return recordfile.read(record)
+    return records.read(record)
 
 
 def shown(table, width=120):

@@ -21,7 +21,7 @@ import rnneval
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError, RecordError, TextError, UsageError
 from rnneval.files.identify import identify
-from rnneval.recordfile import encode, read_run
+from rnneval.records import encode, read_run
 from rnneval.records.run import Warning as RunWarning
 from rnneval.sweeps import many
 from rnneval.sweeps.measuring import Answer

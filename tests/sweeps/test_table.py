@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rnneval.errors import RecordError
-from rnneval.recordfile import table_written
+from rnneval.records import table_written
 from rnneval.sweeps.table import FILE, Row, read_table, write_table
 
 ROWS = [Row(name=f"ckpt_{n}.keras", sha256=f"{n:064}", error="an empty file", rule="checkpoint") for n in range(40)]

@@ -139,7 +139,7 @@ def test_a_broken_baseline_is_one_line(suite, pytester):
     result = suite()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*rnneval: *not a whole JSON file*"])
-    result.stdout.no_fnmatch_line("*recordfile.py*")
+    result.stdout.no_fnmatch_line("*records.py*")
 
 
 HOSTILE = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.recordfile import decode, encode
+from rnneval.records import decode, encode
 from rnneval.wiring.correction import corrected
 from rnneval.wiring.declarations import parse_declarations, require_known
 from rnneval.wiring.facts import Facts, Source, Variant

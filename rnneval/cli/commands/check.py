@@ -9,8 +9,8 @@ import click
 
 from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require, require_places
 from rnneval.cli.terminal import chatter_held
-from rnneval.recordfile import encode, write
-from rnneval.recordfile.paths import named
+from rnneval.records import encode, write
+from rnneval.records.paths import named
 
 if TYPE_CHECKING:
     from rnneval.records import Wiring

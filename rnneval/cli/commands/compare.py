@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnneval.cli.options import format_option, require_places
-from rnneval.recordfile.paths import named
+from rnneval.records.paths import named
 
 if TYPE_CHECKING:
     from rnneval.gates import Named, Ranking
@@ -89,7 +89,7 @@ def _places(paths: tuple[str, ...]) -> list[_Place]:
 
 def _read(places: list[_Place]) -> "list[Named]":
     from rnneval.gates.sides import Named
-    from rnneval.recordfile import read_run
+    from rnneval.records import read_run
 
     return [Named(name=place.name, record=read_run(place.path)) for place in places]
 
@@ -97,7 +97,7 @@ def _read(places: list[_Place]) -> "list[Named]":
 def _scored_text(paths: tuple[str, ...], record: str) -> str:
     """Read the text as the record of the run says that it was read."""
     from rnneval.gates.comparable import fields_of
-    from rnneval.recordfile import read_run
+    from rnneval.records import read_run
     from rnneval.text.options import TextOptions
     from rnneval.text.pieces import final_text
     from rnneval.text.sources import Sources
@@ -111,12 +111,12 @@ def _scored_text(paths: tuple[str, ...], record: str) -> str:
 def _encoded(ranking: "Ranking") -> str:
     import msgspec
 
-    from rnneval.recordfile import json_text
+    from rnneval.records import json_text
 
     return json_text(msgspec.to_builtins(ranking))
 
 
 def _write(path: str, text: str) -> None:
-    from rnneval.recordfile import write_text
+    from rnneval.records import write_text
 
     write_text(text, path)

@@ -18,8 +18,8 @@ from rnneval.cli.options import (
     text_options,
 )
 from rnneval.cli.terminal import chatter_held, progress_bar
-from rnneval.recordfile import encode, write
-from rnneval.recordfile.paths import named
+from rnneval.records import encode, write
+from rnneval.records.paths import named
 
 if TYPE_CHECKING:
     from rnneval.engine.measure import Reader

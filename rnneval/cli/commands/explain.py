@@ -22,8 +22,8 @@ _FOLDERS = {
     "metrics": "metric",
     "metrics/baselines": "baseline",
     "wiring/rules": "rule",
-    "wiring/lint/rules": "lint rule",
-    "metrics/inside/findings": "rule",
+    "linter/rules": "lint rule",
+    "metrics/diagnostics/findings": "rule",
     "render/figures": "figure",
     "files/rules": "loading rule",
 }
@@ -134,7 +134,7 @@ def _key(word: str) -> str:
 
 
 def _write(text: str, out: str) -> None:
-    from rnneval.recordfile import write_text
+    from rnneval.records import write_text
 
     write_text(text + "\n", out)
 

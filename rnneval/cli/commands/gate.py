@@ -11,7 +11,7 @@ import click
 from rnneval.cli.options import require_places
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile.paths import named, require_apart
+from rnneval.records.paths import named, require_apart
 
 if TYPE_CHECKING:
     from rnneval.gates import Named
@@ -131,8 +131,7 @@ def exit_code(gate: "Gate", *, strict: bool) -> int:
 
 def _read(paths: tuple[str, ...]) -> "list[Named]":
     from rnneval.gates.sides import Named
-    from rnneval.recordfile import read
-    from rnneval.records import Gate, Run, Wiring
+    from rnneval.records import Gate, Run, Wiring, read
 
     found = []
     for path in paths:
@@ -194,8 +193,8 @@ def _update(
 
 
 def _refuse_as_baseline(candidates: "list[Named]") -> None:
-    from rnneval.recordfile.sound import check_sound
     from rnneval.records import Run
+    from rnneval.records.sound import check_sound
 
     for each in candidates:
         if not isinstance(each.record, Run):
@@ -206,7 +205,7 @@ def _refuse_as_baseline(candidates: "list[Named]") -> None:
 
 
 def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
-    from rnneval.recordfile import encode, write_texts
+    from rnneval.records import encode, write_texts
 
     for path in baselines:
         try:
@@ -261,12 +260,12 @@ def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
         from rnneval.render.gate_markdown import gate_markdown
 
         return gate_markdown(gate)
-    from rnneval.recordfile import encode
+    from rnneval.records import encode
 
     return encode(gate)
 
 
 def _write(path: str, text: str) -> None:
-    from rnneval.recordfile import write_text
+    from rnneval.records import write_text
 
     write_text(text, path)

@@ -14,8 +14,8 @@ from rnneval.cli.options import (
     text_options,
 )
 from rnneval.cli.terminal import chatter_held, progress_bar
-from rnneval.recordfile import encode, write
-from rnneval.recordfile.paths import named
+from rnneval.records import encode, write
+from rnneval.records.paths import named
 
 EXIT_NOT_VALID = 1
 
@@ -60,7 +60,7 @@ def command(
     how = looking.as_arguments()
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.look(checkpoint)
-        from rnneval.engine.inside.gradients import gradients
+        from rnneval.engine.diagnostics.gradients import gradients
 
         record = gradients(
             opening.open(checkpoint),

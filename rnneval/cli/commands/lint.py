@@ -9,11 +9,11 @@ import click
 
 from rnneval.cli.options import output_options, require_places
 from rnneval.cli.terminal import say
-from rnneval.recordfile.paths import Named, named
+from rnneval.records.paths import Named, named
 
 if TYPE_CHECKING:
-    from rnneval.wiring.lint.finding import LintFinding
-    from rnneval.wiring.lint.settings import Settings
+    from rnneval.linter.finding import LintFinding
+    from rnneval.linter.settings import Settings
 
 STANDARD_INPUT = "-"
 
@@ -47,9 +47,9 @@ def command(
     folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
     pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
     """
-    from rnneval.wiring.lint.discover import discover
-    from rnneval.wiring.lint.run import cores, lint_files
-    from rnneval.wiring.lint.settings import read_settings
+    from rnneval.linter.discover import discover
+    from rnneval.linter.run import cores, lint_files
+    from rnneval.linter.settings import read_settings
 
     settings = read_settings().replaced(select, ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
@@ -82,9 +82,9 @@ def _read_for(files: "Sequence[str]", settings: "Settings") -> list[Named]:
 
 
 def _from_standard_input(settings: "Settings", name: str | None) -> "tuple[LintFinding, ...]":
-    from rnneval.wiring.lint.check import check_bytes
-    from rnneval.wiring.lint.document import MOST_NOTEBOOK_BYTES
-    from rnneval.wiring.lint.run import wanted
+    from rnneval.linter.check import check_bytes
+    from rnneval.linter.document import MOST_NOTEBOOK_BYTES
+    from rnneval.linter.run import wanted
 
     content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # of an endless stream, as much as shows that it is one
     return wanted(check_bytes(name or STANDARD_INPUT, content), settings)
@@ -112,6 +112,6 @@ def _summarise(findings: "Sequence[LintFinding]", count: int) -> None:
 
 
 def _write(text: str, out: str) -> None:
-    from rnneval.recordfile import write_text
+    from rnneval.records import write_text
 
     write_text(text, out)

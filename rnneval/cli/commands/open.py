@@ -4,8 +4,8 @@ import click
 
 from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require_places
 from rnneval.cli.terminal import chatter_held
-from rnneval.recordfile import encode, write
-from rnneval.recordfile.paths import named
+from rnneval.records import encode, write
+from rnneval.records.paths import named
 
 
 @click.command("open", epilog="Example: rnneval open ckpt --builder train.py:build_model --builder-arg rnn_units=1024")

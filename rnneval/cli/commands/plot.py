@@ -10,7 +10,7 @@ import click
 from rnneval.cli.options import require, require_places
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile.paths import named, named_records
+from rnneval.records.paths import named, named_records
 from rnneval.render.words import visible
 
 if TYPE_CHECKING:

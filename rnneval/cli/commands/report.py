@@ -10,7 +10,7 @@ import click
 from rnneval.cli.options import require, require_places
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
-from rnneval.recordfile.paths import named, named_records, open_regular
+from rnneval.records.paths import named, named_records, open_regular
 
 if TYPE_CHECKING:
     from rnneval.render.report import Given, Page
@@ -144,7 +144,7 @@ def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
 def _ranking(path: Path) -> Any:
     """Read what `rnneval compare` wrote: it is no record of its own, but shows well; None for all else."""
     from rnneval.gates.ranking import Ranking
-    from rnneval.recordfile import read_as
+    from rnneval.records import read_as
 
     schema = "rnneval.compare/1"
     is_ranking = path.suffix == ".json" and path.is_file() and _begins_with(path, f'"{schema}"')
@@ -152,7 +152,7 @@ def _ranking(path: Path) -> Any:
 
 
 def _write(out: str, page: "Page", given: "list[Given]") -> None:
-    from rnneval.recordfile import write_text
+    from rnneval.records import write_text
     from rnneval.render.report import draw, html_of
 
     write_text(html_of(page, draw(page, given)), out)
@@ -161,7 +161,7 @@ def _write(out: str, page: "Page", given: "list[Given]") -> None:
 def _encoded(page: "Page") -> str:
     import msgspec
 
-    from rnneval.recordfile import json_text
+    from rnneval.records import json_text
 
     return json_text(msgspec.to_builtins(page))
 

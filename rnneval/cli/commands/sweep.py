@@ -85,7 +85,7 @@ def command(
 def _show(result: "Sweep", form: str) -> None:
     """Print the rows as a table or as JSON."""
     if form == "json":
-        from rnneval.recordfile import json_text
+        from rnneval.records import json_text
 
         rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
         click.echo(json_text(rows), nl=False)

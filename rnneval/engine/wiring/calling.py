@@ -1,6 +1,6 @@
 """How a model of any kind is called for the check: one more segment, with the state exactly as it gave it back.
 
-The check must run models that are wrong, so it asks for less than `rnneval.models.drives` does: a model that takes a
+The check must run models that are wrong, so it asks for less than `rnneval.models.adapters` does: a model that takes a
 state and never returns one, that keeps it in an attribute, or that returns it in a container of its own, is called too.
 The names of arguments are read by the same code.
 """
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnneval.models.drives import convention_of
+from rnneval.models.adapters import convention_of
 from rnneval.models.layers import is_graph, sublayers
 
 _PLAIN = ("training", "mask", "return_sequences", "self")

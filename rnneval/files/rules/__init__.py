@@ -6,21 +6,19 @@ user can do, the end of the line of error) and `find(facts)`, a pure function th
 gathered once, without following, unpacking or allocating what they describe.
 """
 
-import pkgutil
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rnneval.errors import CheckpointError
+from rnneval.registry import modules
 
 
 @cache
 def all_rules() -> tuple[ModuleType, ...]:
     """Every rule's module, in the order of `ORDER`."""
-    modules = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
-    return tuple(sorted(modules, key=lambda module: (module.ORDER, module.NAME)))
+    return tuple(sorted(modules(__name__), key=lambda module: (module.ORDER, module.NAME)))
 
 
 def require_allowed(about: str, facts: Any, path: Path) -> None:

@@ -3,11 +3,10 @@
 Add `NAME.py` with a docstring (the text of `rnneval explain NAME`) and a `BASELINE`, edit nothing else.
 """
 
-import pkgutil
 from functools import cache
-from importlib import import_module
 
 from rnneval.metrics.baselines._base import Baseline, Counts
+from rnneval.registry import modules
 
 __all__ = ["Baseline", "Counts", "all_baselines", "nats_per_token"]
 
@@ -15,8 +14,7 @@ __all__ = ["Baseline", "Counts", "all_baselines", "nats_per_token"]
 @cache
 def all_baselines() -> tuple[Baseline, ...]:
     """Import every baseline of the folder, sorted by name."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-    found: list[Baseline] = [import_module(f"{__name__}.{name}").BASELINE for name in modules]
+    found: list[Baseline] = [module.BASELINE for module in modules(__name__)]
     return tuple(sorted(found, key=lambda baseline: baseline.name))
 
 

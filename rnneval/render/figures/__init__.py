@@ -12,13 +12,13 @@ The file of a figure holds
 imported in functions, so that listing the figures of a record does not load matplotlib.
 """
 
-import pkgutil
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from rnneval import registry
 from rnneval.errors import UsageError
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
@@ -38,7 +38,7 @@ def all_figures() -> tuple[ModuleType, ...]:
 
 def names() -> tuple[str, ...]:
     """Return the name of every figure, without importing one."""
-    return tuple(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return registry.names(__name__)
 
 
 def together() -> tuple[str, ...]:

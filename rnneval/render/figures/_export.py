@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import UsageError
-from rnneval.recordfile import whole_file, write_text
+from rnneval.records import whole_file, write_text
 from rnneval.render.figures._base import LOCK, Figure
 from rnneval.render.figures._style import DARK, LIGHT, Look, fill
 from rnneval.render.words import visible

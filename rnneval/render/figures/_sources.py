@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.recordfile import Record, read, read_table
+from rnneval.records import Record, read, read_table
 from rnneval.records._base import Shown
 from rnneval.sweeps import table as sweeps
 

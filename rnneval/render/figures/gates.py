@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.metrics.inside.gates import HIGH, LOW
+from rnneval.metrics.diagnostics.gates import HIGH, LOW
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._sources import TRACE, Table
 from rnneval.render.figures._style import Doubles, Look, label, lanes, percent

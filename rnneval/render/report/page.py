@@ -1,11 +1,10 @@
 """Records → page: every file of `sections/` looks at all records and gives a section, or nothing."""
 
-import pkgutil
 from collections.abc import Sequence
-from importlib import import_module
 from types import ModuleType
 
 from rnneval._version import __version__
+from rnneval.registry import modules
 from rnneval.render.report import sections
 from rnneval.render.report.blocks import Page
 from rnneval.render.report.given import Given, subjects, sweeps
@@ -34,12 +33,7 @@ def page_of(given: Sequence[Given], title: str | None = None) -> Page:
 
 def all_sections() -> tuple[ModuleType, ...]:
     """Every file of the folder, in the order of its `ORDER`."""
-    modules = [
-        import_module(f"{sections.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(sections.__path__)
-        if not module.name.startswith("_")
-    ]
-    return tuple(sorted(modules, key=lambda module: (module.ORDER, module.__name__)))
+    return tuple(sorted(modules(sections.__name__), key=lambda module: (module.ORDER, module.__name__)))
 
 
 def _title(given: Sequence[Given]) -> str:

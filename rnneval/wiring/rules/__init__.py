@@ -5,13 +5,12 @@ module has `NAME`, `SEVERITY`, `ORDER` (findings with a lower one come first), `
 given, and `find(evidence)`, a pure function that yields findings.
 """
 
-import pkgutil
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from types import ModuleType
 
 from rnneval.records.wiring import Finding
+from rnneval.registry import modules
 from rnneval.wiring.evidence import Evidence
 
 SEVERITIES = ("error", "warning", "info")
@@ -19,12 +18,7 @@ SEVERITIES = ("error", "warning", "info")
 
 def all_rules() -> tuple[ModuleType, ...]:
     """Every rule's module, in the order of `ORDER`."""
-    modules = [
-        import_module(f"{__name__}.{module.name}")
-        for module in pkgutil.iter_modules(__path__)
-        if not module.name.startswith("_")
-    ]
-    return tuple(sorted(modules, key=lambda module: (module.ORDER, module.NAME)))
+    return tuple(sorted(modules(__name__), key=lambda module: (module.ORDER, module.NAME)))
 
 
 def findings(evidence: Evidence) -> tuple[Finding, ...]:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from rnneval.recordfile import encode
+from rnneval.records import encode
 from rnneval.records.run import Warning as RunWarning
 from rnneval.render.report import draw, html_of, page_of
 from rnneval.render.report.html import ticks

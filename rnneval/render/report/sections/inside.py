@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from rnneval.metrics.inside import findings as rules
+from rnneval.metrics.diagnostics import findings as rules
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import ContextCurve, Run
 from rnneval.render.report.anchors import anchor

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnneval.metrics.inside import findings as rules
+from rnneval.metrics.diagnostics import findings as rules
 from rnneval.records import Gradients, Run
 from rnneval.render.report.blocks import Notice, Section
 from rnneval.render.report.given import Given, subjects

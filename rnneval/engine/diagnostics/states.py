@@ -1,0 +1,216 @@
+"""The summary of states that stands in every run record: collected over the exact carried stream.
+
+What was seen of a segment is small (a few numbers a unit), and is kept by stretches of segments until all is settled:
+a row's head is read again, and what is seen then takes the place of what was seen first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rnneval.engine.diagnostics.samples import EVERY, Samples, covariance_sampling
+from rnneval.engine.diagnostics.slots import SlotOf, slots_of
+from rnneval.engine.diagnostics.trajectories import UnitCourse, courses_of
+from rnneval.engine.runner import Boundary
+from rnneval.engine.watch import Watched
+from rnneval.metrics.diagnostics import sums
+from rnneval.metrics.diagnostics.covariance import Covariance
+from rnneval.metrics.diagnostics.summary import Collected, summary
+from rnneval.models.layers import Unit
+from rnneval.models.lm import RecurrentLM
+from rnneval.records.run import StateSummary
+from rnneval.text import EncodedText
+
+_ENOUGH = 1 << 12
+_ONCE = (-1, -1)  # the stretch of all that is read but once
+
+
+class Row(NamedTuple):
+    """What is kept of one row's segment: all slots end to end."""
+
+    additive: NDArray[np.float64]
+    peaks: NDArray[np.float64]
+    first: int
+    """Position of the first sample."""
+    samples: NDArray[np.float32]
+    """`(n, D)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class States:
+    """What came of it."""
+
+    summaries: Mapping[str, StateSummary]
+    """By `LAYER.SLOT`."""
+    missing: Mapping[str, str]
+    """By layer or slot: why there is no summary."""
+    every: int
+    """How far apart the samples were of which covariances are made."""
+
+
+def course_in(inside: Any, key: str) -> tuple[Any, Any]:
+    """Give a slot's states `(rows, time, units)` and those before, out of what a watch of states saw."""
+    states, before = inside[key]
+    return states.transpose(1, 0, 2), before
+
+
+def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give (row, time) of all positions of some rows that are multiples of `every`, row by row.
+
+    Example:
+        >>> [part.tolist() for part in places([0, 5], [4, 4], 3)]
+        [[0, 0, 1], [0, 3, 1]]
+    """
+    time = np.arange(max(counts, default=0))
+    wanted = ((np.asarray(first)[:, None] + time) % every == 0) & (time < np.asarray(counts)[:, None])
+    row, at = np.nonzero(wanted)
+    return row, at
+
+
+def summing(tokens: int) -> int:
+    """How far apart the positions are of sums that take most of the time: as far as leaves 4,096, at most 16.
+
+    Example:
+        >>> summing(8_191), summing(50_000), summing(10_000_000)
+        (1, 8, 16)
+    """
+    every = 1
+    while every < EVERY and tokens >= 2 * every * _ENOUGH:
+        every *= 2
+    return every
+
+
+def _gram(chunk: Any) -> Any:
+    """Xᵀ·X by TensorFlow, whose threads are there already."""
+    return tf.matmul(chunk, chunk, transpose_a=True).numpy()
+
+
+class StateWatch:
+    """A watch over the states of every layer."""
+
+    weight = 4
+
+    def __init__(self, text: EncodedText, every: int | None = None) -> None:
+        """Take a text; `every` is how far apart the positions are of sums that take most of the time."""
+        self._closer = summing(text.tokens) if every is None else every
+        self._starts, self._stops, self._tokens = text.document_starts, text.document_stops, text.tokens
+        self.slots: dict[str, SlotOf] = {}
+        self.missing: dict[str, str] = {}
+        self._every = covariance_sampling(text.tokens)
+        self._shifts: dict[str, sums.Floats] = {}
+        self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._samples: Samples | None = None
+
+    def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
+        """Run the model in a graph; beside, each slot's states `(time, rows, units)` and the one before.
+
+        Time comes first, as in the loop that made them: the transpose undoes the loop's own, and neither is run.
+        """
+        with courses_of(lm.units) as seen:
+            logits, after = lm.step(ids, state)
+        inside: dict[str, Any] = {}
+        for unit, course in seen.courses(ids.shape[1]).items():
+            for slot, states, before in zip(slots_of(unit), course.states, course.before, strict=True):
+                self.slots[slot.key] = slot
+                inside[slot.key] = (tf.transpose(states, [1, 0, 2]), before)
+            inside |= self._also(unit, course)
+        self.missing |= seen.missing
+        return Watched(logits, after, inside)
+
+    def _also(self, unit: Unit, course: UnitCourse) -> dict[str, Any]:
+        """Give more tensors, by names that are no slot's."""
+        return {}
+
+    def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Row]:
+        """Sum each slot over each row's segment, and take the samples."""
+        at = np.asarray(first, np.int64)
+        since = at - self._starts[np.searchsorted(self._starts, at, side="right") - 1]
+        where = sums.Where(first=at, counts=np.asarray(counts, np.int64), since=since, every=self._closer)
+        found = [self._slot_sums(key, course_in(inside, key), where) for key in self.slots]
+        additive = np.concatenate([part.additive for part in found] or [np.zeros((len(counts), 0))], axis=1)
+        peaks = np.concatenate([part.peaks for part in found] or [np.zeros((len(counts), 0))], axis=1)
+        samples = self._sampled(inside, first, counts)
+        return [Row(additive[row], peaks[row], at + -at % self._every, samples[row]) for row, at in enumerate(first)]
+
+    def _slot_sums(self, key: str, seen: tuple[Any, Any], where: sums.Where) -> sums.Sums:
+        (states, before), rows = seen, len(where.counts)
+        course = sums.Course(states=np.asarray(states[:rows], np.float32), before=np.asarray(before[:rows], np.float32))
+        if key not in self._shifts:
+            self._shifts[key] = sums.shift_of(course)
+        return sums.row_sums(course, where, self._shifts[key], self.slots[key].limit)
+
+    def _sampled(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[NDArray[np.float32]]:
+        """Take the samples of each row, `(n, D)`: all slots side by side."""
+        row, time = places(first, counts, self._every)
+        parts = [np.asarray(course_in(inside, key)[0][row, time], np.float32) for key in self.slots]
+        all_of = np.concatenate(parts, axis=1) if parts else np.zeros((len(row), 0), np.float32)
+        bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
+        return [all_of[start:stop] for start, stop in pairwise(bounds)]
+
+    def put(self, row: Boundary, stretch: int | None) -> None:
+        """Add a segment to its stretch; the first segment of a stretch begins it anew."""
+        seen: Row = row.inside
+        key = _ONCE if stretch is None else (row.job.span, stretch)
+        begins = stretch is not None and row.job.boundary == stretch + 1
+        if begins or key not in self._kept:
+            self._kept[key] = (seen.additive.copy(), seen.peaks.copy())
+        else:
+            additive, peaks = self._kept[key]
+            additive += seen.additive
+            np.maximum(peaks, seen.peaks, out=peaks)
+        if len(seen.samples):
+            if self._samples is None:
+                self._samples = Samples(self._every, seen.samples.shape[1], self._tokens)
+            self._samples.put(seen.first, seen.samples)
+
+    def finish(self) -> States:
+        """Add everything up, and let the samples go."""
+        found, covariances = {}, self._covariances()
+        for collected, slot in zip(self._collected(covariances), self.slots.values(), strict=True):
+            made = summary(collected)
+            if made is None:
+                self.missing[slot.key] = "a state is not a finite number"
+            else:
+                found[slot.key] = made
+        if self._samples is not None:
+            self._samples.close()
+        return States(summaries=found, missing=self.missing, every=self._every)
+
+    def _collected(self, covariances: Sequence[Covariance]) -> Iterator[Collected]:
+        widths = [sums.width(slot.units) for slot in self.slots.values()]
+        additive, peaks = self._totals()
+        parts = np.split(additive[: sum(widths)], np.cumsum(widths)[:-1]) if widths else []
+        for k, (part, slot) in enumerate(zip(parts, self.slots.values(), strict=True)):
+            yield Collected(
+                additive=part,
+                peaks=peaks[len(sums.PEAKS) * k : len(sums.PEAKS) * (k + 1)],
+                shift=self._shifts[slot.key],
+                covariance=covariances[k],
+                longest=int((self._stops - self._starts).max()) - 1,
+                bounded=slot.limit is not None,
+                every=self._closer,
+            )
+
+    def _totals(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Add up all stretches; what a watch that sees more adds stands behind the sums of the slots."""
+        kept = list(self._kept.values())
+        if not kept:
+            return np.zeros(0), np.zeros(0)
+        return np.sum([part for part, _ in kept], axis=0), np.stack([part for _, part in kept]).max(axis=0)
+
+    def _covariances(self) -> list[Covariance]:
+        """One a slot, from the samples of positions that were read: the last token of a document is not."""
+        units = [slot.units for slot in self.slots.values()]
+        found = [Covariance(n, _gram) for n in units]
+        if self._samples is None or not found:
+            return found
+        for positions, vectors in self._samples.chunks(self._tokens):
+            read = vectors[~np.isin(positions, self._stops - 1)]
+            for covariance, part in zip(found, np.split(read, np.cumsum(units)[:-1], axis=1), strict=True):
+                covariance.add(part)
+        return found

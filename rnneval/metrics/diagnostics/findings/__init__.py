@@ -1,0 +1,71 @@
+"""Rules over what was seen inside a model, one file each, found by being here.
+
+The docstring of a rule's file is its page: the text of `rnneval explain` and of a finding's help. The module has
+`NAME`, `THRESHOLD` (its default; another one is given with `--threshold NAME=VALUE`) and `find(facts, threshold)`, a
+pure function that yields findings.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+from rnneval.errors import UsageError
+from rnneval.records.gradients import Gradients
+from rnneval.records.run import Run
+from rnneval.records.wiring import Finding
+from rnneval.registry import modules
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What a history of gradients says in short."""
+
+    steps: int
+    median_norm: float
+    """Of the whole gradient's norm, over steps at which it was finite."""
+    largest_ratio: float
+    """The largest norm as a multiple of the median of the up to hundred steps before it (at least three)."""
+    largest_step: int
+    first_not_finite: int | None = None
+    """The first step with a gradient that is not finite."""
+    variable: str = ""
+    """Where that was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that rules may look at; what was not measured is None."""
+
+    run: Run | None = None
+    gradients: Gradients | None = None
+    history: History | None = None
+    truncation: int | None = None
+    """Tokens through which the model was trained back in time, where known."""
+
+
+def all_rules() -> tuple[ModuleType, ...]:
+    """Every rule's module, by name."""
+    return modules(__name__)
+
+
+def find(facts: Facts, thresholds: Mapping[str, float]) -> tuple[Finding, ...]:
+    """Everything that the rules find, in the order of their names."""
+    return tuple(found for rule in all_rules() for found in _run(rule, facts, thresholds))
+
+
+def require_known(thresholds: Mapping[str, float]) -> None:
+    """Refuse a threshold of a rule that does not exist.
+
+    Raises:
+        UsageError: names the rules that do.
+    """
+    known = {rule.NAME: rule.THRESHOLD for rule in all_rules()}
+    for name in thresholds:
+        if name not in known:
+            allowed = ", ".join(f"{rule}={value:g}" for rule, value in known.items())
+            raise UsageError(f"--threshold {name}: there is no such rule; there are (with their defaults) {allowed}")
+
+
+def _run(rule: ModuleType, facts: Facts, thresholds: Mapping[str, float]) -> Iterator[Finding]:
+    for layer, message in rule.find(facts, thresholds.get(rule.NAME, rule.THRESHOLD)):
+        yield Finding(rule=rule.NAME, severity="warning", layer=layer, message=message, help=rule.__doc__ or "")

@@ -1,0 +1,55 @@
+"""A layer above the first hardly moves or learns: the model works as if it were not there.
+
+## What it finds
+A layer that is not the first, in which the state moves by less than the threshold a token (mean ‖h_t − h_{t−1}‖ as a
+share of mean ‖h‖), or whose gradient on held-out text (root of the sum of squares over its variables) is less than the
+threshold times that of the recurrent layer with the largest one.
+
+**Default threshold:** 0.01 (`--threshold unused-layer=0.01`).
+
+## Why it matters
+It costs as much as a layer that works. A state that does not move is a constant for whatever reads it.
+
+## What to do
+Leave it out and compare with `rnneval gate`; look whether it is fed its own state (`rnneval check`).
+
+## References
+- M. Hermans, B. Schrauwen: *Training and analysing deep recurrent neural networks*. NeurIPS 2013 (what each layer of a
+  stack is used for, found by leaving it out).
+"""
+
+from collections.abc import Iterator
+
+from rnneval.metrics.diagnostics.findings import Facts
+
+NAME, THRESHOLD = "unused-layer", 0.01
+
+
+def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+    """Layers above the first that hardly move, or whose gradient is next to nothing."""
+    yield from _still(facts, threshold)
+    yield from _unmoved(facts, threshold)
+
+
+def _still(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+    run = facts.run
+    for layer in run.checkpoint.layers[1:] if run else ():
+        state = (run.states or {}).get(f"{layer.name}.{layer.slots[0]}") if run else None
+        if state is not None and not state.speed > threshold * state.norm_mean:
+            moves = f"its state moves by {state.speed:.2g} a token at a norm of {state.norm_mean:.2g}"
+            yield layer.name, f"{layer.name}: {moves}"
+
+
+def _unmoved(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+    if facts.gradients is None:
+        return
+    layers = [layer.name for layer in facts.gradients.checkpoint.layers]
+    square = dict.fromkeys(layers, 0.0)
+    for variable in facts.gradients.variables.values():
+        if variable.layer in square:
+            square[variable.layer] += variable.norm_mean**2
+    norms = {name: value**0.5 for name, value in square.items()}
+    most = max(norms.values(), default=0.0)
+    for name in layers[1:]:
+        if most > 0 and not norms[name] > threshold * most:
+            yield name, f"{name}: its gradient is {norms[name]:.2g}, that of another layer {most:.2g}"

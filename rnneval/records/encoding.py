@@ -1,0 +1,238 @@
+"""Records to JSON and back: one schema number, never a NaN, never a null, and only what adds up."""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from math import inf, isfinite
+from typing import Any, TypeVar
+
+import msgspec
+
+from rnneval.errors import RecordError
+from rnneval.records._base import Stored
+from rnneval.records.atomic import reason_of, write_text
+from rnneval.records.gate import Gate
+from rnneval.records.gradients import Gradients
+from rnneval.records.opened import Opened
+from rnneval.records.paths import open_regular
+from rnneval.records.run import Run
+from rnneval.records.sound import check_sound
+from rnneval.records.wiring import Wiring
+
+T = TypeVar("T")
+Record = Run | Wiring | Gate | Opened | Gradients
+CLASSES: dict[str, type[Record]] = {
+    "rnneval.run/1": Run,
+    "rnneval.wiring/1": Wiring,
+    "rnneval.gate/1": Gate,
+    "rnneval.opened/1": Opened,
+    "rnneval.gradients/1": Gradients,
+}
+
+MOST_BYTES = 1 << 26
+"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
+_MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
+
+
+def encode(record: Stored) -> str:
+    """Return the record as JSON text that `read` reads back as an equal record.
+
+    Raises:
+        RecordError: a number of the record is not finite, or the text is larger than what `read` takes.
+    """
+    try:
+        text = json_text(msgspec.to_builtins(record))
+    except ValueError as error:
+        raise RecordError(f"a record with a number that is not finite cannot be written: {error}") from error
+    _require_small(text.encode("utf-8", "surrogatepass"), "this record cannot be written")
+    return text
+
+
+def json_text(plain: Any, indent: int | None = None) -> str:
+    r"""Give plain data as JSON that any terminal, log and decoder takes.
+
+    Letters stay letters. What cannot be printed (control characters, what turns the direction of writing around, halves
+    of surrogate pairs from a path that is not UTF-8) is written as JSON's own escape, so that it reads back equal.
+
+    Raises:
+        ValueError: a number is not finite.
+
+    Example:
+        >>> print(json_text({"größe": "a\u202eb\x9b"}), end="")
+        {"größe": "a\u202eb\u009b"}
+    """
+    text = json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
+    return _BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
+
+
+def decode(text: str | bytes, where: str = "the record") -> Record:
+    """Read a record from JSON text.
+
+    Args:
+        text: The JSON object.
+        where: What to call it in an error, such as its path.
+
+    Raises:
+        RecordError: not JSON, too large, another schema, or keys and values that the schema does not allow.
+    """
+    found: Record = _decode(text, where, CLASSES)
+    return found
+
+
+def read(path: str | os.PathLike[str]) -> Record:
+    """Read a record from a JSON file.
+
+    Raises:
+        RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds
+            numbers that contradict each other (`rnneval.records.sound`).
+    """
+    where = os.fspath(path)
+    record = decode(_bytes(where), where)
+    check_sound(where, record)
+    return record
+
+
+def read_as(path: str | os.PathLike[str], schema: str, kind: type[T]) -> T:
+    """Read a value that is written as a record is, but that `read` does not know, such as a comparison.
+
+    Raises:
+        RecordError: as `read`.
+    """
+    found: T = _decode(_bytes(os.fspath(path)), os.fspath(path), {schema: kind})
+    return found
+
+
+def _bytes(where: str) -> bytes:
+    try:
+        with open_regular(where) as file:
+            return file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{where}: cannot be read: {reason_of(error)}") from error
+
+
+def _decode(text: str | bytes, where: str, known: Mapping[str, type[Any]]) -> Any:
+    plain = _plain(text, where)
+    schema = plain.get("schema")
+    if not isinstance(schema, str) or schema not in known:
+        raise RecordError(f"{where}: {_about_schema(schema)}")
+    try:
+        return msgspec.convert(plain, known[schema])
+    except msgspec.ValidationError as error:
+        raise RecordError(
+            f"{where}: not a valid {schema} record: {error}; a record is written by rnneval alone: make it again"
+        ) from error
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """Read a run record, and nothing else.
+
+    Raises:
+        RecordError: as `read`, or the file holds another kind of record.
+    """
+    record = read(path)
+    if not isinstance(record, Run):
+        kind = msgspec.to_builtins(record)["schema"]
+        raise RecordError(
+            f"{os.fspath(path)}: holds {kind}, a rnneval.run/1 record is needed: see rnneval evaluate --out"
+        )
+    return record
+
+
+def write(record: Stored, path: str | os.PathLike[str]) -> None:
+    """Write the record to a JSON file, whole or not at all: an older file stays until the new one is complete.
+
+    Raises:
+        RecordError: as `encode`, or the file cannot be written (the old file, if any, is untouched).
+    """
+    write_text(encode(record), path)
+
+
+def _plain(text: str | bytes, where: str) -> dict[str, Any]:
+    """Parse JSON of a bounded size, in which no key stands twice, no value is null and every number is finite."""
+    _require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
+    try:
+        plain = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
+        place, unfit = next(_unfit(plain, ""), ("", 0.0))
+        if unfit:
+            json.loads(text, parse_float=_finite)  # once more, and slower, to name the number as it is written
+    except _TwiceError as error:
+        raise RecordError(f"{where}: {error}: a record says each thing once; make it again") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{where}: not a whole JSON file ({error}): a record is one JSON object") from error
+    if not isinstance(plain, dict):
+        raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
+    if unfit is None:
+        raise RecordError(f"{where}: null at {place}: what cannot be had is absent from a record, never null")
+    return plain
+
+
+def _require_small(text: bytes, where: str) -> None:
+    """Refuse what would take much memory as Python objects: by its size, its strings, its lists and objects."""
+    seen = {
+        "quotation marks": (text.count(b'"'), _MOST_QUOTES),
+        "lists and objects": (text.count(b"[") + text.count(b"{"), _MOST_CONTAINERS),
+    }
+    if len(text) > MOST_BYTES:
+        raise RecordError(
+            f"{where}: more than {MOST_BYTES:,} bytes, the most that a record may have: evaluate fewer documents or a "
+            "--part of the text"
+        )
+    for what, (count, allowed) in seen.items():
+        if count > allowed:
+            raise RecordError(
+                f"{where}: {count:,} {what}, a record may have {allowed:,}: evaluate fewer documents or a --part of "
+                "the text"
+            )
+
+
+class _TwiceError(ValueError):
+    """A key stands twice in one JSON object."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _TwiceError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number that a record may hold")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if isfinite(number) else _refuse_constant(digits)
+
+
+def _unfit(value: Any, place: str) -> Iterator[tuple[str, float | None]]:
+    """Yield where a null or an infinite number stands, and which it is."""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        yield place.lstrip("."), value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _unfit(inner, f"{place}.{key}")
+    elif isinstance(value, list) and not _all_finite(value):
+        for index, inner in enumerate(value):
+            yield from _unfit(inner, f"{place}[{index}]")
+
+
+def _all_finite(values: list[Any]) -> bool:
+    """Whether a list holds finite numbers alone; without a step of Python for each, since blocks are many."""
+    return set(map(type, values)) <= {int, float} and inf not in values and -inf not in values
+
+
+def _about_schema(schema: object) -> str:
+    family, _, number = str(schema).partition("/")
+    if any(known.startswith(f"{family}/") for known in CLASSES) and number.isdigit():
+        return (
+            f"schema {schema} is of another version of rnneval; this one reads {family}/1: "
+            "install the version that wrote it, or make the record again"
+        )
+    return f"schema {schema!r} is not one of {', '.join(CLASSES)}: is this a record of rnneval?"

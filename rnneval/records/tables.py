@@ -1,0 +1,282 @@
+"""Parquet tables: written with a checksum on every page, and read only after their sizes and types were checked."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rnneval.errors import RecordError
+from rnneval.records.atomic import reason_of, whole_file
+from rnneval.records.paths import open_regular
+
+_HISTORY = {"layer": str, "variable": str, "statistic": str, "value": float}
+TABLES: Mapping[str, Mapping[str, type]] = {
+    "rnneval.losses/1": {
+        "token": int, "document": int, "byte_start": int, "byte_end": int, "id": int, "nats": float,
+    },
+    "rnneval.trace/1": {
+        "position": float, "unit": float, "lag": float, "layer": str, "slot": str, "statistic": str, "value": float,
+        "low": float, "high": float,
+    },
+    "rnneval.gradient-history/1": {"step": int, **_HISTORY},
+    "rnneval.state-history/1": {"epoch": int, **_HISTORY},
+    "rnneval.sweep/1": {
+        **dict.fromkeys(
+            (
+                "path", "run", "status", "rule", "error", "sha256", "format", "record", "signature", "text_sha256",
+                "vocabulary_sha256", "warnings",
+            ),
+            str,
+        ),
+    },
+}  # fmt: skip
+"""The type of each column, by schema. A column that is not listed, such as a score of a sweep, holds numbers.
+
+Whole numbers that may be missing are numbers here, since pandas writes them as floats.
+"""
+_MAY_LACK_VALUES = frozenset(("position", "unit", "lag", "low", "high"))
+_SCHEMA = b"rnneval.schema"
+MOST_BYTES = 1 << 29
+"""Bytes of a whole table in memory."""
+_MOST_CHUNK_BYTES = 1 << 24
+"""Compressed bytes of one column of one row group. Snappy expands them by at most a factor of 22."""
+_MOST_FOOTER_BYTES = 1 << 20
+_MOST_DISTINCT = 4096
+"""Different layers, slots, variables or statistics: figures and pages have a line or more for each."""
+_MOST_CHECKPOINTS = 1 << 15
+"""Rows of a sweep: a page has a line for each."""
+_PLAIN_WORD_BYTES = 100
+"""Memory that a text cell takes as a Python string."""
+_CODECS = ("SNAPPY", "UNCOMPRESSED")
+
+
+@contextmanager
+def table_written(path: str | os.PathLike[str], schema: Any, **options: Any) -> Iterator[Any]:
+    """Yield a `pyarrow.parquet.ParquetWriter` of a file that is written whole or not at all.
+
+    Args:
+        path: Where it goes.
+        schema: A `pyarrow.Schema`; its metadata say what the table was made from (`rnneval.schema`).
+        options: Of the writer.
+
+    Raises:
+        RecordError: the file cannot be written, or is larger than what `read_table` takes.
+    """
+    import pyarrow.parquet as pq
+
+    with whole_file(path) as temporary:
+        with pq.ParquetWriter(temporary, schema, write_page_checksum=True, **options) as writer:
+            yield writer
+        with temporary.open("rb") as written:
+            _require_readable(Path(path), written, MOST_BYTES)
+
+
+def require_rows(path: str | os.PathLike[str], schema: Any, rows: int) -> None:
+    """Refuse a table of so many rows before it is made, if it is larger than what `read_table` takes.
+
+    Raises:
+        RecordError: it is.
+    """
+    _require_rows(Path(path), schema, rows, MOST_BYTES)
+
+
+def read_table(path: str | os.PathLike[str]) -> Any:
+    """Read a table of rnneval as a `pyarrow.Table`: a Parquet file, or the folder of a history's parts.
+
+    The sizes that the footer declares are checked before anything is decoded, then the checksum of every page, the type
+    of every column, and that every number is finite. Metadata of other programs, such as pandas, is not read.
+
+    Raises:
+        RecordError: it is missing, unreadable, damaged, too large, or was not written by rnneval; the message names the
+            file.
+    """
+    import pyarrow as pa
+
+    place = Path(path)
+    files = sorted(place.glob("part-*.parquet")) if place.is_dir() else [place]
+    if not files:
+        raise RecordError(f"{place}: not a Parquet table, and no history: there is no part-….parquet in this folder")
+    parts: list[Any] = []
+    room = MOST_BYTES
+    for file in files:
+        parts.append(_file(file, room))
+        room -= parts[-1].nbytes
+        if parts[-1].schema.names != parts[0].schema.names:
+            raise RecordError(f"{file}: its columns are not those of {files[0].name}: another table in the same folder")
+    try:
+        return pa.concat_tables(parts).unify_dictionaries()
+    except (pa.ArrowException, ValueError) as error:
+        raise RecordError(f"{place}: its parts do not fit together ({_said(error)})") from error
+
+
+def _file(path: Path, room: int) -> Any:
+    """Read one file, which may take `room` bytes in memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        opened = open_regular(path)
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: cannot be read: no such file") from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
+    try:
+        with opened:
+            footer, stored = _require_readable(path, opened, room)
+            metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
+            schema = metadata.get(_SCHEMA, b"").decode()
+            _require_types(path, stored, schema)
+            # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
+            words = [field.name for field in stored if not _fits(field.type, float)]
+            reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
+            with pq.ParquetFile(opened, **reading) as file:
+                table = _read_groups(path, file, room)
+        table.validate(full=True)
+        _require_values(path, table, schema)
+        types = pa.schema([(field.name, field.type) for field in stored], metadata=metadata)
+        return table.cast(types).replace_schema_metadata(metadata)
+    except RecordError:
+        raise
+    except Exception as error:  # pyarrow, and the types that other packages register with it, raise errors of any kind
+        raise RecordError(
+            f"{path}: a damaged or truncated Parquet file ({_said(error)}): copy it again, or make it again"
+        ) from error
+
+
+def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
+    """Return the footer and the Arrow schema of a file, or refuse it by the sizes that the footer declares."""
+    import pyarrow.parquet as pq
+
+    _require_small_footer(path, file)
+    footer = pq.read_metadata(file)
+    stored = footer.schema.to_arrow_schema()
+    _require_bounded(path, footer, stored, room)
+    return footer, stored
+
+
+def _require_small_footer(path: Path, file: BinaryIO) -> None:
+    """Refuse a footer that is larger than any of rnneval's: pyarrow builds objects from all of it."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 8, 0))
+    footer = int.from_bytes(file.read(4), "little")
+    file.seek(0)
+    if _MOST_FOOTER_BYTES < footer <= size:
+        raise _too_large(path, f"its footer takes {footer:,} bytes", f"{_MOST_FOOTER_BYTES:,} bytes")
+
+
+def _require_bounded(path: Path, footer: Any, stored: Any, room: int) -> None:
+    """Refuse by what the footer declares: rows and columns in memory, and what one column may decompress to."""
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
+    if any(group.num_rows < 0 for group in groups) or rows != footer.num_rows:
+        raise ValueError(f"it declares {footer.num_rows:,} rows, its row groups {rows:,}")
+    _require_rows(path, stored, rows, room)
+    for group in groups:
+        for number in range(group.num_columns):
+            column = group.column(number)
+            if column.compression not in _CODECS:
+                raise RecordError(
+                    f"{path}: a column is compressed by {column.compression}, rnneval writes {' or '.join(_CODECS)}: "
+                    "make it again with rnneval"
+                )
+            if not 0 <= column.total_compressed_size <= _MOST_CHUNK_BYTES:
+                raise _too_large(
+                    path,
+                    f"a column of {column.total_compressed_size:,} bytes in one row group",
+                    f"{_MOST_CHUNK_BYTES:,} bytes",
+                )
+
+
+def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
+    row_bytes = sum(_PLAIN_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
+    if (stored.metadata or {}).get(_SCHEMA) == b"rnneval.sweep/1" and rows > _MOST_CHECKPOINTS:
+        raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
+    if rows * row_bytes > room:
+        raise _too_large(
+            path,
+            f"{rows:,} rows of {row_bytes} bytes",
+            f"{room:,} bytes in memory"
+            if room == MOST_BYTES
+            else f"{MOST_BYTES:,} bytes in memory, all parts together",
+        )
+
+
+def _read_groups(path: Path, file: Any, room: int) -> Any:
+    """Decode one row group after another, and stop where their texts take more memory than was declared."""
+    import pyarrow as pa
+
+    groups = [file.schema_arrow.empty_table()]
+    held = 0
+    for number in range(file.num_row_groups):
+        groups.append(file.read_row_group(number, use_threads=False))
+        held += groups[-1].nbytes + _text_bytes(groups[-1])
+        if held > room:
+            raise _too_large(path, f"its texts take {held:,} bytes", f"{room:,} bytes in memory")
+    return pa.concat_tables(groups)
+
+
+def _text_bytes(table: Any) -> int:
+    """Count the bytes of all texts of a table if each row held its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chunks = [chunk for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks]
+    return sum(pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0 for chunk in chunks)
+
+
+def _require_types(path: Path, stored: Any, schema: str) -> None:
+    """Refuse a table that rnneval did not write, and a column of another type than its schema says."""
+    if not schema:
+        raise RecordError(
+            f"{path}: a Parquet table of schema 'unknown', none that rnneval wrote: its metadata name no rnneval.schema"
+        )
+    for field in stored:
+        kind = TABLES.get(schema, {}).get(field.name, float)
+        if not _fits(field.type, kind):
+            wanted = {int: "whole numbers", float: "numbers", str: "text"}[kind]
+            raise RecordError(f"{path}: column {field.name!r} holds {field.type}, it must hold {wanted}: make it again")
+
+
+def _fits(stored: Any, kind: type) -> bool:
+    import pyarrow as pa
+
+    if kind is str:
+        words = stored.value_type if pa.types.is_dictionary(stored) else stored
+        return bool(pa.types.is_string(words) or pa.types.is_large_string(words))
+    return bool(pa.types.is_integer(stored) or (kind is float and pa.types.is_floating(stored)))
+
+
+def _require_values(path: Path, table: Any, schema: str) -> None:
+    """Refuse a number that is not finite, and a missing value where there must be one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    optional = table.schema.names if schema == "rnneval.sweep/1" else _MAY_LACK_VALUES
+    for name, column in zip(table.schema.names, table.columns, strict=True):
+        if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
+            raise ValueError("a number in it is not finite, which rnneval never writes")
+        if schema != "rnneval.sweep/1" and pa.types.is_dictionary(column.type):
+            distinct = max((len(chunk.dictionary) for chunk in column.unify_dictionaries().chunks), default=0)
+            if distinct > _MOST_DISTINCT:
+                raise _too_large(path, f"column {name!r} has {distinct:,} different texts", f"{_MOST_DISTINCT:,}")
+        if column.null_count and name not in optional:
+            raise RecordError(
+                f"{path}: column {name!r} lacks {column.null_count:,} of {len(column):,} values, and may lack none: "
+                "make it again"
+            )
+
+
+def described(table: Any) -> Mapping[str, str]:
+    """Return the table's own metadata: schema, signature, hashes."""
+    return {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+
+
+def _too_large(path: Path, seen: str, allowed: str) -> RecordError:
+    return RecordError(
+        f"{path}: {seen}, at most {allowed} are allowed: take fewer rows (of losses and traces: a --part of the text)"
+    )
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,59 @@
+"""Every snippet gives the findings written beside its lines, and nothing else."""
+
+from collections import Counter
+
+import pytest
+
+from rnneval.linter.check import check_bytes
+from rnneval.linter.rules import all_rules
+from tests.linter.written import Snippet, snippets
+
+WRONG, RIGHT = snippets("wrong"), snippets("right")
+
+
+@pytest.mark.parametrize("snippet", [*WRONG, *RIGHT], ids=lambda snippet: snippet.name)
+def test_findings_are_those_expected(snippet: Snippet) -> None:
+    found = check_bytes("model.py", snippet.source.encode())
+    assert tuple((finding.line, finding.code) for finding in found) == snippet.expected
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(WRONG) >= 60
+    assert len(RIGHT) >= 100
+    assert len({snippet.name for snippet in [*WRONG, *RIGHT]}) == len(WRONG) + len(RIGHT)
+    assert all(snippet.expected for snippet in WRONG)
+    assert not any(snippet.expected for snippet in RIGHT)
+
+
+def test_every_rule_has_a_snippet_that_fires() -> None:
+    fired = Counter(code for snippet in WRONG for _, code in snippet.expected)
+    assert set(fired) == {rule.CODE for rule in all_rules()}
+
+
+@pytest.mark.parametrize("snippet", [*WRONG[::7], *RIGHT[::9]], ids=lambda snippet: snippet.name)
+def test_windows_line_ends_tabs_and_deeper_indentation_change_nothing(snippet: Snippet) -> None:
+    windows = snippet.source.replace("\n", "\r\n").encode()
+    inside = "if True:\n" + "".join(f"    {line}\n" if line else "\n" for line in snippet.source.splitlines())
+    plain = [(finding.line, finding.code) for finding in check_bytes("a.py", windows)]
+    assert tuple(plain) == snippet.expected
+    deeper = [(finding.line - 1, finding.code) for finding in check_bytes("a.py", inside.encode())]
+    assert tuple(deeper) == snippet.expected
+
+
+def test_names_do_not_matter() -> None:
+    """The question's model with every name of its author exchanged."""
+    source = WRONG[0].source
+    for old, new in {
+        "states": "zustand",
+        "gru_2": "oben",
+        "gru": "unten",
+        "self": "ich",
+        "inputs": "eingabe",
+        "return_zustand": "return_state",
+        "initial_zustand": "initial_state",
+        "get_initial_state": "get_initial_state",
+    }.items():
+        source = source.replace(old, new)
+    source = source.replace("layers.GRU", "layers.GRU")
+    found = check_bytes("model.py", source.encode())
+    assert [(finding.line, finding.code) for finding in found] == list(WRONG[0].expected)
