@@ -3,7 +3,12 @@
 The lists have names and modules that are allowed. A name that a later Keras brings is refused until it is added here.
 """
 
-_LAYERS = frozenset(
+
+def _names(block: str) -> frozenset[str]:
+    return frozenset(block.split())
+
+
+_LAYERS = _names(
     """
     Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveMaxPooling1D Add AdditiveAttention
     AlphaDropout Attention Average AveragePooling1D AveragePooling2D AvgPool1D BatchNormalization Bidirectional
@@ -16,21 +21,21 @@ _LAYERS = frozenset(
     ReversibleEmbedding SeparableConv1D SimpleRNN SimpleRNNCell Softmax SpatialDropout1D SpatialDropout2D
     SpectralNormalization StackedRNNCells StringLookup Subtract TextVectorization TimeDistributed UnitNormalization
     UpSampling1D ZeroPadding1D
-    """.split()
+    """
 )
 _GRAPHS = frozenset(("Functional", "Model", "Sequential"))
-_OBJECTS = frozenset(
+_OBJECTS = _names(
     """
     Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal LecunUniform
     Ones Orthogonal OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros L1 L1L2
     L2 OrthogonalRegularizer MaxNorm MinMaxNorm NonNeg UnitNorm DTypePolicy DTypePolicyMap FloatDTypePolicy
     SeedGenerator
-    """.split()
+    """
 )
 # Operations that Keras makes layers of where tensors are added, sliced and so on. Not here: operations whose result has
 # a size from the configuration (Tile, Full, Arange …), except OneHot, whose size is compared with the weights; and
 # operations that take a function (Map, Scan, WhileLoop …).
-_OPERATIONS = frozenset(
+_OPERATIONS = _names(
     """
     Absolute Abs Add All Any Amax Amin Argmax Argmin Cast Ceil Clip Concatenate Cos Cosh Cumprod Cumsum Divide
     DivideNoNan Dot Einsum Equal Erf Exp ExpandDims Expm1 Flip Floor FloorDivide GetItem Greater GreaterEqual Less
@@ -40,12 +45,12 @@ _OPERATIONS = frozenset(
     Swapaxes Take TakeAlongAxis Tan Tanh Tensordot Transpose TrueDivide Unstack Var Where ZerosLike Relu Relu6
     Sigmoid Softplus Softsign Silu LogSigmoid LeakyRelu HardSigmoid HardSilu Elu Selu Gelu Celu Glu Softmax
     LogSoftmax RMSNorm LayerNorm
-    """.split()
+    """
 )
-_VALUES = frozenset(
+_VALUES = _names(
     """
     __keras_tensor__ __numpy__ __tensor__ __bytes__ __slice__ __ellipsis__ __tuple__ TensorShape
-    """.split()
+    """
 )
 _PLACES = {
     "": _LAYERS | _GRAPHS | _OBJECTS | _VALUES,
@@ -66,12 +71,12 @@ _PLACES = {
     "keras.src.dtype_policies": _OBJECTS,
     "keras.src.backend": frozenset(("KerasTensor",)),
 }
-_ACTIVATIONS = frozenset(
+_ACTIVATIONS = _names(
     """
     celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
     log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus
     sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
-    """.split()
+    """
 )
 _FUNCTION_PLACES = ("", "builtins", "keras.activations", "keras.src.activations", "keras.ops", "keras.src.ops")
 

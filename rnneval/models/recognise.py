@@ -1,4 +1,4 @@
-"""Which state contract a model keeps, what it takes for a token, and so which drive it is driven by."""
+"""Recognising the state contract of a model and its input, and so the way in which it is called."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from rnneval.models.inputs import IDS, Inputs, encoded, inputs_of
 from rnneval.models.layers import Unit, is_graph, recurrent_units, sublayers
 from rnneval.models.windows import OneStepDrive, WindowDrive, predicts_once, require_recurrent, window_length
 
-# Layers that look at more than one position at a time: with them, carrying the state is not the whole story.
+# Layers that look at more than one position at a time: with them, a carried state does not hold all of the past.
 _MIX_TIME = (
     "Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose", "Conv2D", "ConvLSTM1D",
     "ConvLSTM2D", "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "MaxPooling1D",
@@ -20,7 +20,7 @@ _MIX_TIME = (
 
 @dataclass(frozen=True, kw_only=True)
 class Recognised:
-    """What a model turned out to be."""
+    """Result of recognising a model."""
 
     drive: Drive
     units: tuple[Unit, ...]
@@ -37,11 +37,11 @@ def recognise(model: Any, *, vocabulary_width: int | None = None, window: int | 
 
     Args:
         model: The Keras model, or another callable object.
-        vocabulary_width: How many ids the vocabulary has, where it is known.
-        window: N of a window model whose own input does not say it.
+        vocabulary_width: The number of ids in the vocabulary, if it is known.
+        window: N of a window model whose own input does not have that length.
 
     Raises:
-        CheckpointError: it cannot be driven with a carried state; the message says why.
+        CheckpointError: it cannot be run with a carried state; the message says why.
     """
     if not callable(model):
         raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
@@ -73,7 +73,8 @@ def _graph_drive(model: Any, takes_ids: Any, units: tuple[Unit, ...], inputs: In
     length = window or window_length(model)
     if predicts_once(model) and length is not None:
         if length == 1 and any(getattr(unit.layer, "stateful", False) for unit in units):
-            return _one_step(model, takes_ids, units)
+            _refuse_mixing(model, units)
+            return OneStepDrive(model=takes_ids, units=units, contract=3, takes_training=True)
         return _windows(model, takes_ids, units, inputs, length, takes_training=True)
     return _rewired(model, takes_ids, units, takes_training=True)
 
@@ -84,11 +85,6 @@ def _windows(
     require_recurrent(model, units)
     width = inputs.width if inputs.kind != IDS else 1
     return WindowDrive(model=takes_ids, window=length, width=width, takes_training=takes_training)
-
-
-def _one_step(model: Any, takes_ids: Any, units: tuple[Unit, ...]) -> OneStepDrive:
-    _refuse_mixing(model, units)
-    return OneStepDrive(model=takes_ids, units=units, contract=3, takes_training=True)
 
 
 def _rewired(model: Any, takes_ids: Any, units: tuple[Unit, ...], *, takes_training: bool) -> RewiredDrive:

@@ -1,4 +1,4 @@
-"""A name-based checkpoint of TensorFlow 1 into the builder's model: cells by their order, the rest by name or shape."""
+"""Loading a name-based checkpoint of TensorFlow 1: cells are matched by order, other weights by name or shape."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +23,10 @@ def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, An
         model: The builder's model, built.
         reader: From `tf.train.load_checkpoint`.
         path: For messages.
-        given: Names in the model → names in the checkpoint, where they cannot be told, and `forget_bias`.
+        given: Names in the model → names in the checkpoint where they are ambiguous, and `forget_bias`.
 
     Returns:
-        What was assumed, a sentence each.
+        Assumptions, a sentence each.
 
     Raises:
         CheckpointError: a weight is left over on either side, or could go to several places; the message shows the
@@ -98,7 +98,7 @@ def _of_cell(path: Path, cell: Cell, unit: Unit, reader: Any, forget_bias: float
 def _matched(
     path: Path, variables: Sequence[Any], rest: Mapping[str, tuple[int, ...]], mapped: Mapping[str, Any]
 ) -> dict[int, str]:
-    """Give variable (by `id`) → name: as mapped, else the only name left of its shape, or of its shape and role."""
+    """Return variable (by `id`) → name: as mapped, else the only name left of its shape, or of its shape and role."""
     left = dict(rest)
     pairs: dict[int, str] = {}
     waiting = []

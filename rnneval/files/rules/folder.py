@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rnneval.files.bundle import Bundle
-from rnneval.files.folder import Folder, Graph
+from rnneval.files.path_facts import Folder, Graph
 from rnneval.files.rules import rule
 
 _MOST_GRAPH_BYTES = 1 << 27

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from rnneval.files.graphs import graph_in
-from rnneval.files.head import Failure, Head
+from rnneval.files.path_facts import Failure, Head, graph_in
 from rnneval.files.rules import rule
 
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
