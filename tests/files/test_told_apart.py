@@ -15,7 +15,7 @@ from rnneval.errors import CheckpointError, VocabularyError
 from rnneval.files import identify, preflight
 from rnneval.text import Vocabulary
 from tests.hostile.cases.folders import checkpoint
-from tests.hostile.plain import keras_file, members
+from tests.hostile.plain import keras_file, members, with_layers
 
 
 def rule_of(path):
@@ -197,3 +197,12 @@ def test_pipes_are_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "c.data-00000-of-00001")
     (tmp_path / "c.index").write_bytes(b"x")
     assert rule_of(tmp_path) == "folder-link"
+
+
+@pytest.mark.parametrize("dtype", [["float32"], {"class_name": "float32"}, None, "V1000000000"])
+def test_an_array_whose_type_is_no_name(tmp_path, dtype):
+    config = with_layers({"class_name": "__numpy__", "config": {"value": [1], "dtype": dtype}})
+    path = keras_file(tmp_path / "m.keras", config)
+    with pytest.raises(CheckpointError, match="refused by rule config-class: asks for __numpy__ of ") as caught:
+        identify(path, custom=())
+    assert caught.value.rule == "config-class"
