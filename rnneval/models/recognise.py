@@ -73,8 +73,7 @@ def _graph_drive(model: Any, takes_ids: Any, units: tuple[Unit, ...], inputs: In
     length = window or window_length(model)
     if predicts_once(model) and length is not None:
         if length == 1 and any(getattr(unit.layer, "stateful", False) for unit in units):
-            _refuse_mixing(model, units)
-            return OneStepDrive(model=takes_ids, units=units, contract=3, takes_training=True)
+            return _one_step(model, takes_ids, units)
         return _windows(model, takes_ids, units, inputs, length, takes_training=True)
     return _rewired(model, takes_ids, units, takes_training=True)
 
@@ -85,6 +84,11 @@ def _windows(
     require_recurrent(model, units)
     width = inputs.width if inputs.kind != IDS else 1
     return WindowDrive(model=takes_ids, window=length, width=width, takes_training=takes_training)
+
+
+def _one_step(model: Any, takes_ids: Any, units: tuple[Unit, ...]) -> OneStepDrive:
+    _refuse_mixing(model, units)
+    return OneStepDrive(model=takes_ids, units=units, contract=3, takes_training=True)
 
 
 def _rewired(model: Any, takes_ids: Any, units: tuple[Unit, ...], *, takes_training: bool) -> RewiredDrive:
