@@ -1,4 +1,4 @@
-"""From a Keras model to a RecurrentLM: recognise the contract, learn the state, prove that it can be carried."""
+"""Making a RecurrentLM of a Keras model: its state contract, its state, and a test that the state can be carried."""
 
 import hashlib
 import re
@@ -236,14 +236,14 @@ def _difference(a: Any, b: Any) -> float:
 
 def _contract_said(drive: Drive) -> str:
     if isinstance(drive, SubclassedDrive):
-        given = " and ".join(drive.convention.state_names)
-        return f"contract 1: call takes {given}" + (f" and {drive.convention.flag}" if drive.convention.flag else "")
+        taken = [*drive.convention.state_names, *([drive.convention.flag] if drive.convention.flag else [])]
+        return f"states argument: call takes {' and '.join(taken)}"
     if isinstance(drive, WindowDrive):
-        return f"contract 5: a window model, {drive.window} tokens in and one prediction out; the window slides by one"
+        return f"window: {drive.window} tokens in and one prediction out; the window slides by one token"
     return {
-        2: "contract 2: state inputs and outputs, in the same order; the start is zeros",
-        3: "contract 3: stateful layers; each is handed its state, and its own variables stay as they are",
-        4: "contract 4: no door for the state; each recurrent layer is handed its own (proved on a random segment)",
+        2: "state inputs: states go in and come out in the same order; the start is zeros",
+        3: "stateful layers: each is given its state, and its own variables stay as they are",
+        4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
     }[drive.contract]
 
 
