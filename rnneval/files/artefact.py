@@ -21,7 +21,7 @@ from rnneval.errors import CheckpointError, UsageError
 from rnneval.files.bundle import read_bundle
 from rnneval.files.config import as_bytes, checked_config
 from rnneval.files.hdf5 import BROKEN, Hdf5, checked_hdf5
-from rnneval.files.path_facts import Graph, Head, failure_of, parts_of, read_head, state_of
+from rnneval.files.path_facts import Head, SavedModelGraph, failure_of, parts_of, read_head, state_of
 from rnneval.files.rules import refused, require_allowed
 from rnneval.files.zips import damaged_members, read_zip
 from rnneval.records.paths import open_regular
@@ -352,7 +352,7 @@ def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
     """
     if artefact.format == "saved-model":
         size = (artefact.place / "saved_model.pb").stat().st_size
-        require_allowed("graph", Graph(size=size, has_builder=has_builder), artefact.path)
+        require_allowed("graph", SavedModelGraph(size=size, has_builder=has_builder), artefact.path)
     if artefact.format not in FULL_MODELS and not has_builder:
         raise UsageError(
             f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME, "

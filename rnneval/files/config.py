@@ -19,7 +19,7 @@ _DTYPES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class Measures:
     """Measures of a configuration before it is parsed."""
 
     size: int
@@ -66,7 +66,7 @@ def is_keras2(version: str) -> bool:
     return version.startswith(("0.", "1.", "2.")) or not version
 
 
-def measured(text: bytes) -> Text:
+def measured(text: bytes) -> Measures:
     """Count what parsing would have to build, without building it.
 
     Example:
@@ -74,7 +74,7 @@ def measured(text: bytes) -> Text:
         3
     """
     if len(text) > 1 << 24:
-        return Text(size=len(text))
+        return Measures(size=len(text))
     depth = deepest = values = 0
     for token in _TOKEN.finditer(text):
         first = text[token.start()]
@@ -86,7 +86,7 @@ def measured(text: bytes) -> Text:
         values += 1
         if values >= _ENOUGH_VALUES or deepest >= _ENOUGH_DEPTH:
             break
-    return Text(size=len(text), depth=deepest, values=values)
+    return Measures(size=len(text), depth=deepest, values=values)
 
 
 def parsed(text: bytes) -> tuple[dict[str, Any], str]:

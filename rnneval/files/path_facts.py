@@ -128,7 +128,7 @@ class Folder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graph:
+class SavedModelGraph:
     """Program of a SavedModel."""
 
     size: int

@@ -31,7 +31,7 @@ _KINDS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Tf1Cell:
     """Recurrent cell in the checkpoint."""
 
     scope: str
@@ -51,7 +51,7 @@ def is_weight(name: str, shape: tuple[int, ...]) -> bool:
     return bool(shape) and not _SLOTS.search(name)
 
 
-def cells_of(names: Mapping[str, tuple[int, ...]], path: str) -> tuple[Cell, ...]:
+def cells_of(names: Mapping[str, tuple[int, ...]], path: str) -> tuple[Tf1Cell, ...]:
     """Find the cells among the weights, the lowest first.
 
     Raises:
@@ -69,7 +69,7 @@ def cells_of(names: Mapping[str, tuple[int, ...]], path: str) -> tuple[Cell, ...
         plain = "kernel" if role in {"kernel", "weights", "matrix"} else "bias"
         found.setdefault(match["scope"], {})[f"candidate/{plain}" if part == "candidate/" else plain] = name
         kinds[match["scope"]] = next(kind for key, kind in _KINDS.items() if key in match["kind"].lower())
-    cells = [Cell(scope=scope, kind=kinds[scope], names=found[scope]) for scope in sorted(found, key=_natural)]
+    cells = [Tf1Cell(scope=scope, kind=kinds[scope], names=found[scope]) for scope in sorted(found, key=_natural)]
     for cell in cells:
         wanted = {"kernel", "bias"} | ({"candidate/kernel", "candidate/bias"} if cell.kind == "GRU" else set())
         missing = sorted(wanted - set(cell.names))
@@ -84,7 +84,7 @@ def _natural(scope: str) -> list[Any]:
 
 
 def as_keras(
-    cell: Cell, values: Mapping[str, AnyArray], inputs: int, forget_bias: float
+    cell: Tf1Cell, values: Mapping[str, AnyArray], inputs: int, forget_bias: float
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Return kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias in Keras' order."""
     kernel, bias = values[cell.names["kernel"]], values[cell.names["bias"]]

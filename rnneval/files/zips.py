@@ -58,18 +58,18 @@ def read_zip(file: BinaryIO) -> Zip:
         found = list(_disagreements(file, archive, infos))
         if archive.start_dir + directory + end != size or len(infos) != entries:
             found.append(f"its directory does not end where it says, or has not {entries:,} members")
-    return Zip(members=tuple(map(_member, infos)), disagreements=tuple(found))
-
-
-def _member(info: zipfile.ZipInfo) -> Member:
-    return Member(
-        name=info.orig_filename,
-        flags=info.flag_bits,
-        method=info.compress_type,
-        size=info.file_size,
-        stored=info.compress_size,
-        mode=info.external_attr >> 16,
+    members = tuple(
+        Member(
+            name=info.orig_filename,
+            flags=info.flag_bits,
+            method=info.compress_type,
+            size=info.file_size,
+            stored=info.compress_size,
+            mode=info.external_attr >> 16,
+        )
+        for info in infos
     )
+    return Zip(members=members, disagreements=tuple(found))
 
 
 def _end(file: BinaryIO, size: int) -> tuple[int, int, int, str]:

@@ -176,19 +176,14 @@ class _ObjectGraph:
                     queue.extend((child, held) for held in _held_by(value, name))
         return found
 
-    def _keys_below(self, node: int) -> Iterator[str]:
-        for below in (node, *self._children[node].values()):
-            key = self._keys[below]
-            if key is not None:
-                yield key
-
     def unused(self, used: set[str]) -> list[str]:
         """Return the paths of the weights below the matched object that no variable took.
 
         The states of stateful layers are not weights: they are left from the last tokens read.
         """
         states = {node for children in self._children for name, node in children.items() if name == "states"}
-        used = used | {key for node in states for key in self._keys_below(node)}
+        kept = (self._keys[below] for node in states for below in (node, *self._children[node].values()))
+        used = used | {key for key in kept if key is not None}
         queue, seen, names = [(self._root, "")], {self._root}, []
         while queue:
             node, path = queue.pop(0)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from rnneval.files.allowed import is_allowed_class, is_allowed_function
-from rnneval.files.config import Config, Text
+from rnneval.files.config import Config, Measures
 from rnneval.files.rules import rule
 
 _MOST_BYTES, _MOST_DEEP, _MOST_VALUES = 1 << 24, 100, 1_000_000
@@ -24,7 +24,7 @@ _WEIGHTS_ALONE = "save the weights alone (model.save_weights('name.weights.h5'))
 
 
 @rule(about="config-text", order=210, advice="no model is described like this: do not trust the file")
-def config_size(text: Text) -> Iterator[str]:
+def config_size(measures: Measures) -> Iterator[str]:
     """The configuration is too large, too deep or too long to be a model's.
 
     ## What it refuses
@@ -39,16 +39,16 @@ def config_size(text: Text) -> Iterator[str]:
     ## References
     - CWE-674, CWE-400.
     """
-    if text.size > _MOST_BYTES:
-        yield f"its configuration has {text.size:,} bytes; up to {_MOST_BYTES:,} are read"
-    if text.depth > _MOST_DEEP:
+    if measures.size > _MOST_BYTES:
+        yield f"its configuration has {measures.size:,} bytes; up to {_MOST_BYTES:,} are read"
+    if measures.depth > _MOST_DEEP:
         yield f"its configuration is nested more than {_MOST_DEEP} deep"
-    if text.values > _MOST_VALUES:
+    if measures.values > _MOST_VALUES:
         yield f"its configuration has more than {_MOST_VALUES:,} values"
 
 
 @rule(about="config-text", order=220, advice="the file is damaged, copy or save it again")
-def config_json(text: Text) -> Iterator[str]:
+def config_json(measures: Measures) -> Iterator[str]:
     """The configuration cannot be read as JSON.
 
     ## What it refuses
@@ -61,8 +61,8 @@ def config_json(text: Text) -> Iterator[str]:
     ## What to do
     Copy or save the file again.
     """
-    if text.problem:
-        yield f"its configuration is not JSON ({text.problem})"
+    if measures.problem:
+        yield f"its configuration is not JSON ({measures.problem})"
 
 
 @rule(about="config", order=230, advice=_WEIGHTS_ALONE)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rnneval.files.bundle import Bundle
-from rnneval.files.path_facts import Folder, Graph
+from rnneval.files.path_facts import Folder, SavedModelGraph
 from rnneval.files.rules import rule
 
 _MOST_GRAPH_BYTES = 1 << 27
@@ -98,7 +98,7 @@ def bundle_checksum(bundle: Bundle) -> Iterator[str]:
     advice="give the code that makes the model, --builder FILE.py:NAME, as in: rnneval evaluate CHECKPOINT TEXT "
     "--builder train.py:MyModel",
 )
-def graph_never_run(graph: Graph) -> Iterator[str]:
+def graph_never_run(graph: SavedModelGraph) -> Iterator[str]:
     """A SavedModel is a program, and it is never run.
 
     ## What it refuses
