@@ -96,7 +96,7 @@ def config_code(config: Config) -> Iterator[str]:
 @rule(
     about="config",
     order=240,
-    advice=f"{_WEIGHTS_ALONE}; of a whole model with layers of your own, name the module that has them",
+    advice=f"{_WEIGHTS_ALONE}; of a full model with layers of your own, name the module that has them",
 )
 def config_class(config: Config) -> Iterator[str]:
     """The configuration asks for a class that is not on the list of Keras' own layers.
@@ -199,7 +199,7 @@ def config_allocation(config: Config) -> Iterator[str]:
     """The configuration asks for larger weights than the file holds, or for more layers than a model has.
 
     ## What it refuses
-    A size beyond 4,096 that no stored weight has; more layers with weights than stored weights; a whole model larger
+    A size beyond 4,096 that no stored weight has; more layers with weights than stored weights; a full model larger
     than what is stored for it. Over 120 layers in one Sequential model, over 350 in all.
 
     ## Why

@@ -41,7 +41,7 @@ def hdf5_external(file: Hdf5) -> Iterator[str]:
     External storage: the file names another one, and HDF5 reads the numbers there.
 
     ## Why
-    Any file that you may read would become weights, which can be had back from the model.
+    Any file that you may read would become weights, and could be recovered from the model.
 
     ## What to do
     Do not trust the file.
@@ -84,7 +84,7 @@ def hdf5_filter(file: Hdf5) -> Iterator[str]:
     Filters other than gzip, shuffle and fletcher32.
 
     ## Why
-    HDF5 loads a library for a filter that it does not have, and the parsers of rare ones are the least looked at.
+    HDF5 loads a library for a filter that it does not have, and the parsers of rare filters are the least tested.
 
     ## What to do
     Save it again without compression.
@@ -103,8 +103,7 @@ def hdf5_type(file: Hdf5) -> Iterator[str]:
     """An array of the HDF5 file does not hold numbers.
 
     ## What it refuses
-    Booleans, enumerations, objects, references, strings of any length, compound and other types; types with names of
-    their own.
+    Booleans, enumerations, objects, references, strings of any length, compound and other types; named types.
 
     ## Why
     Weights are floats or integers; a boolean would count as 0 or 1 without a warning. Strings of any length and
@@ -157,8 +156,8 @@ def hdf5_attribute(file: Hdf5) -> Iterator[str]:
     lists of texts that could become more than 64 MB.
 
     ## Why
-    HDF5 finds an attribute by reading all of its object: thousands of them take minutes. Attributes are read whole,
-    before anything is known about them. A list of texts may name one long text a million times.
+    HDF5 finds an attribute by reading all of its object: thousands of them take minutes. HDF5 reads the
+    whole attribute before its size is known. A list of texts may name one long text a million times.
 
     ## What to do
     Do not trust the file.

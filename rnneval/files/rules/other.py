@@ -16,8 +16,7 @@ def remote_path(head: Head) -> Iterator[str]:
     `http://…`, `gs://…`, `hf://…` and any other address.
 
     ## Why
-    What is evaluated is a file that can be hashed; TensorFlow's own file functions would fetch from any address a path
-    names.
+    Only a file can be hashed. TensorFlow's own file functions would fetch from any address in a path.
 
     ## What to do
     Download the file, look at where it came from, and give the local path.
@@ -92,7 +91,7 @@ def no_checkpoint(head: Head) -> Iterator[str]:
     ending of the name.
 
     ## Why
-    A wrong download is the most common of broken checkpoints, and its name says nothing.
+    Most broken checkpoints are wrong downloads, and their names look right.
 
     ## What to do
     Fetch the file itself: `git lfs pull`, or the download link instead of the page about it.

@@ -18,7 +18,7 @@ _MOST_ASSETS = 1 << 28
 
 @rule(about="zip", order=110, advice="no Keras writes this: do not trust the file")
 def zip_layout(archive: Zip) -> Iterator[str]:
-    """The zip says one thing in two places, or holds bytes that belong to none of its members.
+    """The zip contradicts itself, or holds bytes that belong to none of its members.
 
     ## What it refuses
     Members whose own header differs from the directory at the end (name, method, flags, sizes, checksum), that overlap
@@ -26,8 +26,8 @@ def zip_layout(archive: Zip) -> Iterator[str]:
     is larger than any model's.
 
     ## Why
-    Two programs would read two different models out of one file: what was checked would not be what is loaded.
-    Overlapping members are how small bombs are made.
+    Two programs would read two different models out of one file, and the loaded model would not be the checked one.
+    Small zip bombs are made of overlapping members.
 
     ## What to do
     Save the model again with Keras, or unpack and zip it again if you trust it.
@@ -91,7 +91,7 @@ def zip_duplicate(archive: Zip) -> Iterator[str]:
     The same name twice, also where only capitals differ.
 
     ## Why
-    One program takes the first, another the last: what was checked would not be what is loaded.
+    One program takes the first, another the last: the loaded member would not be the checked one.
 
     ## What to do
     Do not trust the file.
@@ -161,7 +161,7 @@ def zip_bomb(archive: Zip) -> Iterator[str]:
     of metadata, 256 MB of assets, 16 GB of weights.
 
     ## Why
-    Trained weights are noise and hardly shrink; a few kilobytes that become gigabytes fill memory or disk.
+    Trained weights hardly shrink when they are packed. A few kilobytes that become gigabytes fill memory or disk.
 
     ## What to do
     Do not trust the file.
@@ -192,7 +192,7 @@ def zip_checksum(damaged: tuple[str, ...]) -> Iterator[str]:
     without a warning, as another model.
 
     ## What to do
-    Copy the file again from where it was whole.
+    Copy the file again from an undamaged place.
     """
     for name in damaged:
         yield f"{name} does not match its checksum"
