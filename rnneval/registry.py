@@ -1,10 +1,14 @@
 """Find what stands in a folder of the package, so that adding a file adds a metric, a rule or a figure.
 
 An entry is a public module of the folder: one whose name does not begin with `_`. No list of them exists elsewhere.
+The page of an entry is its docstring; of a module of rules, each function decorated with `@rule(…)` has a page.
 """
 
+import ast
 import pkgutil
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.resources.abc import Traversable
 from types import ModuleType
 
 
@@ -24,3 +28,60 @@ def names(package: str) -> tuple[str, ...]:
 def modules(package: str) -> tuple[ModuleType, ...]:
     """Import every entry of a package and return the modules in alphabetical order of their names."""
     return tuple(import_module(f"{package}.{name}") for name in names(package))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Page of a metric, a rule or a figure."""
+
+    name: str
+    kind: str
+    code: str
+    """Such as `RNN001`; "" where there is none."""
+    summary: str
+    text: str
+    """Markdown."""
+
+
+def read_entries(folder: Traversable, kind: str) -> tuple[Entry, ...]:
+    """Read the pages of a package's folder as source, without importing a module; return them in order of their names.
+
+    Args:
+        folder: The folder; one that does not exist has no pages.
+        kind: Such as `metric`. In the names of rules, `-` stands for `_`.
+    """
+    if not folder.is_dir():
+        return ()
+    found: list[Entry] = []
+    for file in folder.iterdir():
+        if not file.name.endswith(".py") or file.name.startswith("_"):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        pages: list[tuple[str, ast.Module | ast.FunctionDef]] = [
+            (node.name, node) for node in tree.body if isinstance(node, ast.FunctionDef) and _is_rule(node)
+        ]
+        for name, node in pages or [(file.name.removesuffix(".py"), tree)]:
+            text = ast.get_docstring(node) or ""
+            shown = name.replace("_", "-") if kind.endswith("rule") else name
+            summary = text.partition("\n")[0]
+            found.append(Entry(name=shown, kind=kind, code=_code(node.body), summary=summary, text=text))
+    return tuple(sorted(found, key=lambda entry: entry.name))
+
+
+def _is_rule(function: ast.FunctionDef) -> bool:
+    """Return whether the function is decorated with `@rule(…)`."""
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "rule"
+        for node in function.decorator_list
+    )
+
+
+def _code(body: list[ast.stmt]) -> str:
+    """Return the string that a module calls CODE, or ""."""
+    for node in body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="CODE")], value=ast.Constant(value=str(code))):
+                return code
+            case ast.AnnAssign(target=ast.Name(id="CODE"), value=ast.Constant(value=str(code))):
+                return code
+    return ""

@@ -31,9 +31,9 @@ class CheckpointOptions:
 
     def look(self, checkpoint: str) -> None:
         """Refuse what can be refused before TensorFlow is imported."""
-        from rnneval.files import look
+        from rnneval.files import preflight
 
-        look(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
+        preflight(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
 
     def inputs(self, checkpoint: str | None) -> list[Named]:
         """Return every file that opening the checkpoint reads, a vocabulary beside it included."""

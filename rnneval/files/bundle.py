@@ -1,20 +1,26 @@
-"""A TensorFlow checkpoint without TensorFlow: what its index says, held against its data, every checksum compared.
+"""A TensorFlow checkpoint, read without TensorFlow: its index is compared with its data, and every checksum is checked.
 
-TensorFlow itself compares the checksum of a tensor when that tensor is read; here all are, before it is imported.
-(tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/util/tensor_bundle/tensor_bundle.cc.)
+TensorFlow compares the checksum of a tensor only when it reads that tensor. Here all are compared, before TensorFlow is
+imported. (tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/util/tensor_bundle/tensor_bundle.cc.)
+
+The index is a sorted table of LevelDB: blocks and a footer. A block is entries that share prefixes of their keys, then
+one byte that says how it is packed and a CRC-32C of both, rotated and shifted so that a checksum of checksums stays
+strong ("masked"). The footer has the place of the block of blocks. (LevelDB, doc/table_format.md.) Keys are names of
+tensors, values are protocol buffers.
 """
 
 import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import google_crc32c
 
-from rnneval.files.table import ChecksumError, masked, read_table
-from rnneval.files.wire import fields, varint
-
 _MOST_INDEX = 1 << 26
+_FOOTER, _MAGIC = 48, 0xDB4775248B80FB57
+_TRAILER = 5
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _STRING = 7
 # Bytes of a value by the number of its type in TensorFlow's types.proto.
 _WIDTHS = {1: 4, 2: 8, 3: 4, 4: 1, 5: 2, 6: 1, 8: 8, 9: 8, 10: 1, 14: 2, 17: 2, 18: 16, 19: 2, 22: 4, 23: 8}
@@ -23,7 +29,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """An entry of the index."""
+    """Entry of the index."""
 
     name: str
     type: int
@@ -37,7 +43,7 @@ class Tensor:
 
 @dataclass(kw_only=True, eq=False)
 class Bundle:
-    """What a checkpoint says of itself, and where that is wrong."""
+    """Index of a checkpoint, and where it is wrong."""
 
     tensors: list[Tensor] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
@@ -45,7 +51,7 @@ class Bundle:
 
 
 def read_bundle(index: Path, data: tuple[Path, ...]) -> Bundle:
-    """Read the index and compare every checksum.
+    """Read the index of a checkpoint and compare every checksum.
 
     Raises:
         OSError: a file cannot be read.
@@ -55,11 +61,11 @@ def read_bundle(index: Path, data: tuple[Path, ...]) -> Bundle:
         bundle.disagreements.append(f"its index has {index.stat().st_size:,} bytes; up to {_MOST_INDEX:,} are read")
         return bundle
     try:
-        for entry in read_table(index.read_bytes()):
-            if not entry.key:
-                bundle.disagreements += _header_differs(entry.value, len(data))
+        for key, value in read_table(index.read_bytes()):
+            if not key:
+                bundle.disagreements += _header_differs(value, len(data))
             else:
-                bundle.tensors.append(_tensor(entry.key.decode("utf-8", errors="replace"), entry.value))
+                bundle.tensors.append(_tensor(key.decode("utf-8", errors="replace"), value))
     except ChecksumError as error:
         bundle.damaged.append(str(error))
     except (ValueError, TypeError) as error:
@@ -139,7 +145,10 @@ def _damaged(tensors: list[Tensor], data: tuple[Path, ...]) -> Iterator[str]:
 
 
 def _crc_of_texts(raw: bytes, count: int) -> int:
-    """Texts are stored as their lengths, a checksum of those, and the bytes; lengths count as four or eight bytes."""
+    """Return the checksum of texts, stored as lengths, a checksum of those and the bytes; -1 if the lengths are wrong.
+
+    In the checksum, lengths count as four or eight bytes.
+    """
     crc, at = 0, 0
     try:
         for _ in range(count):
@@ -150,3 +159,132 @@ def _crc_of_texts(raw: bytes, count: int) -> int:
     if raw[at : at + 4] != masked(crc).to_bytes(4, "little"):
         return -1
     return int(google_crc32c.extend(crc, raw[at:]))
+
+
+class ChecksumError(ValueError):
+    """Raised for a block that does not match its checksum."""
+
+
+def masked(crc: int) -> int:
+    """Rotate right by 15 bits and add a constant, as LevelDB and TensorFlow store a CRC-32C.
+
+    Example:
+        >>> hex(masked(google_crc32c.value(b"123456789")))
+        '0xc78ab0e5'
+    """
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def read_table(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield every key and value in order; the checksum of each block is compared before it is read.
+
+    Raises:
+        ChecksumError: a block does not match its checksum.
+        ValueError: it is not such a table, is compressed, or its blocks lie outside of it.
+    """
+    if len(raw) < _FOOTER or int.from_bytes(raw[-8:], "little") != _MAGIC:
+        raise ValueError("its index is cut, or is no table")
+    footer = raw[-_FOOTER:]
+    about, at = _handle(footer, 0)
+    index, _ = _handle(footer, at)
+    _block(raw, about)  # TensorFlow keeps nothing in it, but damage in it is damage of the file
+    for _, handle in _entries(_block(raw, index)):
+        place, _ = _handle(handle, 0)
+        yield from _entries(_block(raw, place))
+
+
+def _handle(raw: bytes, at: int) -> tuple[tuple[int, int], int]:
+    offset, at = varint(raw, at)
+    size, at = varint(raw, at)
+    return (offset, size), at
+
+
+def _block(raw: bytes, handle: tuple[int, int]) -> bytes:
+    start, size = handle
+    end = start + size
+    if end + _TRAILER > len(raw) - _FOOTER:
+        raise ValueError("a block of its index lies outside of it")
+    (stored,) = struct.unpack_from("<I", raw, end + 1)
+    if masked(google_crc32c.value(raw[start : end + 1])) != stored:
+        raise ChecksumError("its index")
+    if raw[end]:
+        raise ValueError("its index is compressed, as TensorFlow never writes it")
+    return raw[start:end]
+
+
+def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if len(block) < 4:
+        raise ValueError("a block of its index is empty")
+    (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
+    end = len(block) - 4 - 4 * restarts
+    if end < 0:
+        raise ValueError("a block of its index is cut")
+    at, key = 0, b""
+    while at < end:
+        shared, at = varint(block, at)
+        own, at = varint(block, at)
+        size, at = varint(block, at)
+        if shared > len(key) or at + own + size > end:
+            raise ValueError("an entry of its index is cut")
+        key = key[:shared] + block[at : at + own]
+        yield key, block[at + own : at + own + size]
+        at += own + size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """Field of a protocol buffer."""
+
+    number: int
+    value: int | bytes
+
+
+def varint(raw: bytes, at: int) -> tuple[int, int]:
+    """Return a number that is stored as seven bits a byte, and where it ends.
+
+    Raises:
+        ValueError: there is none.
+
+    Example:
+        >>> varint(bytes([0xAC, 0x02]), 0)
+        (300, 2)
+    """
+    value = 0
+    for place in range(10):
+        if at + place >= len(raw):
+            break
+        value |= (raw[at + place] & 0x7F) << (7 * place)
+        if raw[at + place] < 0x80:
+            return value, at + place + 1
+    raise ValueError("a number does not end")
+
+
+def fields(raw: bytes) -> Iterator[Field]:
+    """Yield the fields of a protocol buffer in their order.
+
+    Raises:
+        ValueError: it is cut, or has a field of an unknown kind.
+
+    Example:
+        >>> [field.value for field in fields(bytes([0x08, 0x96, 0x01, 0x12, 0x02, 0x68, 0x69]))]
+        [150, b'hi']
+    """
+    at = 0
+    while at < len(raw):
+        key, at = varint(raw, at)
+        kind = key & 7
+        if kind == _VARINT:
+            value, at = varint(raw, at)
+            yield Field(number=key >> 3, value=value)
+            continue
+        if kind == _BYTES:
+            size, at = varint(raw, at)
+        elif kind in {_FIXED64, _FIXED32}:
+            size = 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f"a field of kind {kind}")
+        if at + size > len(raw):
+            raise ValueError("a field is cut")
+        piece = raw[at : at + size]
+        yield Field(number=key >> 3, value=piece if kind == _BYTES else int.from_bytes(piece, "little"))
+        at += size

@@ -1,4 +1,4 @@
-"""The configuration of a whole saved model: measured, then read as JSON, then held against what it may ask for."""
+"""The configuration of a full model: measured, then parsed as JSON, then checked against the rules."""
 
 import json
 import re
@@ -12,41 +12,27 @@ from rnneval.files.rules import require_allowed
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|,', re.DOTALL)
 _ENOUGH_VALUES, _ENOUGH_DEPTH = 1_000_001, 101
 _SIZED = ("units", "filters")
-_NUMBERS = frozenset(
-    [
-        "bool",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "float16",
-        "float32",
-        "float64",
-        "bfloat16",
-        "string",
-    ]
-)
+_DTYPES = {
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
+    "bfloat16", "string",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
-    """The measures of a configuration before it is parsed."""
+class Measures:
+    """Measures of a configuration before it is parsed."""
 
     size: int
     depth: int = 0
     values: int = 0
-    """Both are counted no further than where they are too many."""
+    """Counting stops when depth or values are too many."""
     problem: str = ""
-    """Why it is no JSON object; known once the measures are allowed."""
+    """The reason why it is not a JSON object; known once the measures are allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One class or function that a configuration asks for."""
+    """Class or function that a configuration asks for."""
 
     module: str
     name: str
@@ -56,19 +42,19 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What a configuration asks for."""
+    """Everything that a configuration asks for."""
 
     classes: tuple[Asked, ...]
     words: tuple[tuple[str, str], ...]
-    """Every text with its key; the tokens of a vocabulary are none."""
+    """Every text with its key, except the tokens of a vocabulary."""
     numbers: tuple[tuple[str, int], ...]
     """Every whole number with its key."""
     layers: tuple[tuple[str, int], ...]
-    """The class of every model, those inside of others too, and how many layers it has."""
+    """The class of every model, also of models inside of others, and its number of layers."""
     sized_layers: int
     """Entries with units or filters, each of which has at least one weight."""
     custom: Collection[str] | None
-    """Names of classes and functions that the user's own code brings; None where that has not been imported yet."""
+    """Names of classes and functions that the user's own code brings; None if it is not imported yet."""
     keras2: bool
     largest_stored: int
     """The largest dimension of a stored weight."""
@@ -76,11 +62,11 @@ class Config:
 
 
 def is_keras2(version: str) -> bool:
-    """Tell whether this version of Keras wrote it: the name alone says nothing, and very old files have none."""
+    """Return whether a version is one of Keras 2 or 1; very old files have none."""
     return version.startswith(("0.", "1.", "2.")) or not version
 
 
-def measured(text: bytes) -> Text:
+def measured(text: bytes) -> Measures:
     """Count what parsing would have to build, without building it.
 
     Example:
@@ -88,7 +74,7 @@ def measured(text: bytes) -> Text:
         3
     """
     if len(text) > 1 << 24:
-        return Text(size=len(text))
+        return Measures(size=len(text))
     depth = deepest = values = 0
     for token in _TOKEN.finditer(text):
         first = text[token.start()]
@@ -100,14 +86,14 @@ def measured(text: bytes) -> Text:
         values += 1
         if values >= _ENOUGH_VALUES or deepest >= _ENOUGH_DEPTH:
             break
-    return Text(size=len(text), depth=deepest, values=values)
+    return Measures(size=len(text), depth=deepest, values=values)
 
 
 def parsed(text: bytes) -> tuple[dict[str, Any], str]:
-    """Parse what was measured; give the object and what is wrong with it, or "".
+    """Parse a configuration that is not too large; return the object, and what is wrong with it or "".
 
-    What training left in it (losses, metrics, optimizers) is dropped: it has no part in evaluation, and may name
-    classes of its author's own.
+    Losses, metrics and optimizers are dropped: they have no part in evaluation, and may name classes of the author's
+    own.
     """
     try:
         found = json.loads(text, object_pairs_hook=_once)
@@ -130,7 +116,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def asked_for(
     config: dict[str, Any], *, custom: Collection[str] | None, keras2: bool, shapes: Collection[tuple[int, ...]]
 ) -> Config:
-    """Gather what a configuration asks for, however deep, without recursion; `shapes` are those of the weights."""
+    """Gather everything that a configuration asks for, at any depth; `shapes` are those of the weights."""
     items = list(_items(config))
     return Config(
         classes=tuple(asked for _, item in items if isinstance(item, dict) for asked in _asked(item)),
@@ -146,7 +132,7 @@ def asked_for(
 
 
 def _items(config: Any) -> Iterator[tuple[str, Any]]:
-    """Every value with the key that it, or the list around it, has."""
+    """Yield every value with its key, or that of the list around it, without recursion."""
     stack: list[tuple[str, Any]] = [("", config)]
     while stack:
         key, item = stack.pop()
@@ -168,7 +154,7 @@ def _asked(item: dict[str, Any]) -> Iterator[Asked]:
     if name == "function":
         yield Asked(module=module, name=str(inner)[:200], registered=registered, is_function=True)
         return
-    if name in {"__numpy__", "__tensor__"} and isinstance(inner, dict) and inner.get("dtype") not in _NUMBERS:
+    if name in {"__numpy__", "__tensor__"} and isinstance(inner, dict) and str(inner.get("dtype")) not in _DTYPES:
         name = f"{name} of {str(inner.get('dtype'))[:40]}"  # a type with a length would be allocated
     yield Asked(module=module, name=name, registered=registered)
 
@@ -181,23 +167,23 @@ def _layers(item: dict[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 def _word(value: Any) -> str:
-    """A name; what is none is one that no list has."""
+    """Return a name; for a value of another type, a name that no list has."""
     return "" if value is None else value if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def checked_config(
     path: Path, text: bytes, *, version: str, shapes: Collection[tuple[int, ...]], custom: Collection[str] | None
 ) -> dict[str, Any]:
-    """Read the configuration of a whole model and hold it against the rules.
+    """Parse the configuration of a full model and check it against the rules.
 
-    That of Keras 2 is given as it is: it is rewritten, layer by known layer, before anything is made of it.
+    A configuration of Keras 2 is returned as it is: each layer is rewritten before Keras makes anything of it.
 
     Args:
         path: The file, for messages.
         text: The configuration as it is stored.
-        version: Of the Keras that wrote it.
-        shapes: Those of the weights in the file.
-        custom: Names of classes and functions that the user's own code brings; None where it is not imported yet.
+        version: The version of Keras that wrote it.
+        shapes: The shapes of the weights in the file.
+        custom: Names of classes and functions that the user's own code brings; None if it is not imported yet.
 
     Raises:
         CheckpointError: it breaks a rule.
@@ -211,5 +197,5 @@ def checked_config(
 
 
 def as_bytes(value: Any) -> bytes:
-    """Give a configuration as it is stored, in bytes."""
+    """Return the bytes of a configuration that is stored as bytes or text."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", errors="surrogatepass")

@@ -1,4 +1,4 @@
-"""The structure of an HDF5 file, told without following a link and without reading a number."""
+"""The structure of an HDF5 file, read without following a link and without reading a number."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,20 +7,20 @@ from typing import Any
 
 import h5py
 
-from rnneval.files.head import failure_of
+from rnneval.files.path_facts import failure_of
 from rnneval.files.rules import refused, require_allowed
 
 _ENOUGH_OBJECTS, _ENOUGH_DEPTH = 100_001, 65
 MOST_ATTRIBUTES = 256
-"""Of one object. Keras writes up to five, and more only where a list of names is divided into parts of 64 kB."""
+"""The most attributes of one object. Keras writes up to five, and more only if it divides a list of names."""
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
-"""Whatever h5py makes of broken names, types and links."""
+"""The errors that h5py raises for broken names, types and links."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """What stands where an object belongs."""
+    """Link in the place of an object."""
 
     name: str
     kind: str
@@ -28,46 +28,46 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """A dataset, by its declaration."""
+    """Declaration of a dataset."""
 
     name: str
     shape: tuple[int, ...]
     declared: int
-    """Bytes of the whole or of one chunk, whichever is more."""
+    """Bytes of the array or of one chunk, whichever is more."""
     stored: int
     kind: str
-    """NumPy's letter of its type, or `bfloat16`; "" where NumPy has none."""
+    """NumPy's letter for the type, or `bfloat16`; "" if NumPy has none."""
     type: str
     filters: tuple[str, ...]
     external: str
-    """The name of the other file that holds it; "" where none does."""
+    """The name of the other file that holds it; "" if none does."""
     virtual: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """An attribute, by its declaration."""
+    """Declaration of an attribute."""
 
     name: str
     elements: int
     size: int
     kind: str
-    """NumPy's letter of its type, or `text` for one of any length."""
+    """NumPy's letter for the type, or `text` for text of any length."""
     type: str
 
 
 @dataclass(kw_only=True, eq=False)
 class Hdf5:
-    """What an HDF5 file says of itself."""
+    """Structure of an HDF5 file."""
 
     size: int
     objects: int = 0
     depth: int = 0
-    """Both are counted no further than where they are too many."""
+    """Counting stops when objects or depth are too many."""
     arrays: list[Array] = field(default_factory=list)
     attributes: list[Attribute] = field(default_factory=list)
     crowded: dict[str, int] = field(default_factory=dict)
-    """The objects with too many attributes to read, and how many they have."""
+    """The objects with too many attributes to read, and the counts."""
     links: list[Link] = field(default_factory=list)
     root_attributes: frozenset[str] = frozenset()
 
@@ -78,7 +78,7 @@ class Hdf5:
 
 
 def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
-    """Read the structure and hold it against the rules; `shown` is the file to name, where `path` is a part of it.
+    """Read the structure and check it against the rules; `shown` is the file to name if `path` is a part of it.
 
     Raises:
         CheckpointError: it is damaged, locked, or breaks a rule.
@@ -116,7 +116,7 @@ def _end(path: Path) -> int:
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """Give the shape of every dataset by its path in the file.
+    """Return the shape of every dataset by its path in the file.
 
     Raises:
         CheckpointError: the file is damaged, or breaks a rule.
@@ -146,25 +146,37 @@ def _facts(file: h5py.File, size: int) -> Hdf5:
 
 
 def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts: Hdf5) -> Any:
-    """Note what stands under a name; give it where it is a group to look into."""
+    """Note the object under a name; return it if it is a group to search."""
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
         facts.links.append(Link(name=path, kind=_kind_of(link)))
         return None
-    thing = group[name]
-    address = h5py.h5o.get_info(thing.id).addr
+    found = group[name]
+    address = h5py.h5o.get_info(found.id).addr
     if address in seen:
         facts.links.append(Link(name=path, kind=f"another name of {seen[address]}"))
         return None
     seen[address] = path
-    if isinstance(thing, h5py.Datatype):
-        facts.arrays.append(_named_type(path))
+    if isinstance(found, h5py.Datatype):
+        facts.arrays.append(
+            Array(
+                name=path,
+                shape=(),
+                declared=0,
+                stored=0,
+                kind="",
+                type="a named type",
+                filters=(),
+                external="",
+                virtual=False,
+            )
+        )
         return None
-    _note_attributes(f"{path}@", thing, facts)
-    if isinstance(thing, h5py.Dataset):
-        facts.arrays.append(_array(path, thing))
+    _note_attributes(f"{path}@", found, facts)
+    if isinstance(found, h5py.Dataset):
+        facts.arrays.append(_array(path, found))
         return None
-    return thing
+    return found
 
 
 def _kind_of(link: Any) -> str:
@@ -173,12 +185,6 @@ def _kind_of(link: Any) -> str:
     if isinstance(link, h5py.SoftLink):
         return f"a soft link to {link.path[:60]!r}"
     return "a link of a kind of its own"
-
-
-def _named_type(path: str) -> Array:
-    return Array(
-        name=path, shape=(), declared=0, stored=0, kind="", type="a named type", filters=(), external="", virtual=False
-    )
 
 
 def _array(path: str, dataset: h5py.Dataset) -> Array:
@@ -201,7 +207,7 @@ def _array(path: str, dataset: h5py.Dataset) -> Array:
 
 
 def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, int]:
-    """NumPy's letter, words for a person, bytes of one value."""
+    """Return NumPy's letter, a name for messages and the bytes of one value."""
     if isinstance(stored, h5py.h5t.TypeVlenID) or (
         isinstance(stored, h5py.h5t.TypeStringID) and stored.is_variable_str()
     ):
@@ -222,21 +228,21 @@ def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, i
 
 
 def _says_bfloat16(dataset: h5py.Dataset) -> bool:
-    """Keras keeps the name of the type beside the bytes; an attribute that is no short text is not read."""
+    """Return whether the attribute in which Keras stores the type says bfloat16; a long one is not read."""
     if "dtype" not in dataset.attrs:
         return False
     attribute = h5py.h5a.open(dataset.id, b"dtype")
     return bool(attribute.shape == () and attribute.get_storage_size() <= 64 and dataset.attrs["dtype"] == "bfloat16")
 
 
-def _note_attributes(owner: str, thing: Any, facts: Hdf5) -> None:
-    """Note the attributes of an object; HDF5 finds each by reading all, so that they are counted before."""
-    count = h5py.h5a.get_num_attrs(thing.id)
+def _note_attributes(owner: str, found: Any, facts: Hdf5) -> None:
+    """Note the attributes of an object, unless they are too many: HDF5 reads all of them to find one."""
+    count = h5py.h5a.get_num_attrs(found.id)
     if count > MOST_ATTRIBUTES:
         facts.crowded[owner.removesuffix("@") or "/"] = count
         return
     for number in range(count):
-        attribute = h5py.h5a.open(thing.id, index=number)
+        attribute = h5py.h5a.open(found.id, index=number)
         kind, said, itemsize = _type(attribute.get_type())
         elements = math.prod(attribute.shape or ())
         name = f"{owner}{attribute.name.decode(errors='replace')}"

@@ -1,6 +1,6 @@
-"""The structure of a zip: what its directory says, and whether the members themselves say the same.
+"""The structure of a zip: its directory, and whether the headers of the members agree with it.
 
-Python's own reader is lenient on purpose: it takes bytes before and after, and of two headers the one that it met last.
+Python's own reader is lenient on purpose: it accepts bytes before and after, and of two headers it uses the last.
 """
 
 import struct
@@ -19,30 +19,30 @@ _LATER, _LONG = 0x8, 0xFFFFFFFF
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One entry of the directory."""
+    """Entry of the directory."""
 
     name: str
     flags: int
     method: int
     size: int
-    """Declared, unpacked."""
+    """Bytes after unpacking, as declared."""
     stored: int
-    """Packed."""
+    """Bytes in the file."""
     mode: int
-    """As Unix has it; 0 where it is unknown."""
+    """Mode of Unix; 0 if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Zip:
-    """What a zip says of itself."""
+    """Structure of a zip."""
 
     members: tuple[Member, ...]
     disagreements: tuple[str, ...]
-    """Where it says two things, or has bytes that belong to nothing."""
+    """Contradictions, and bytes that belong to no member."""
 
 
 def read_zip(file: BinaryIO) -> Zip:
-    """Read the directory and every member's own header; no content.
+    """Read the directory and the header of every member, but no content.
 
     Raises:
         zipfile.BadZipFile: it has no end, or the directory cannot be read.
@@ -58,22 +58,22 @@ def read_zip(file: BinaryIO) -> Zip:
         found = list(_disagreements(file, archive, infos))
         if archive.start_dir + directory + end != size or len(infos) != entries:
             found.append(f"its directory does not end where it says, or has not {entries:,} members")
-    return Zip(members=tuple(map(_member, infos)), disagreements=tuple(found))
-
-
-def _member(info: zipfile.ZipInfo) -> Member:
-    return Member(
-        name=info.orig_filename,
-        flags=info.flag_bits,
-        method=info.compress_type,
-        size=info.file_size,
-        stored=info.compress_size,
-        mode=info.external_attr >> 16,
+    members = tuple(
+        Member(
+            name=info.orig_filename,
+            flags=info.flag_bits,
+            method=info.compress_type,
+            size=info.file_size,
+            stored=info.compress_size,
+            mode=info.external_attr >> 16,
+        )
+        for info in infos
     )
+    return Zip(members=members, disagreements=tuple(found))
 
 
 def _end(file: BinaryIO, size: int) -> tuple[int, int, int, str]:
-    """Give entries, bytes of the directory, bytes of the end records, and what is wrong with them."""
+    """Return the number of entries, the bytes of the directory and of the end records, and what is wrong with them."""
     file.seek(max(0, size - _END.size))
     last = file.read()
     if len(last) < _END.size or not last.startswith(b"PK\x05\x06"):
@@ -131,7 +131,7 @@ def _header_differs(info: zipfile.ZipInfo, header: bytes, name: bytes, extra: by
 
 
 def _long_sizes(extra: bytes, size: int, stored: int) -> tuple[int, int]:
-    """The sizes of zip64 in the first extra field of number 1; those of the header where there is none."""
+    """Return the sizes of zip64 from the first extra field of number 1; those of the header if there is none."""
     while len(extra) >= 4:
         number, length = struct.unpack_from("<2H", extra)
         if number == 1:
@@ -144,11 +144,11 @@ def _long_sizes(extra: bytes, size: int, stored: int) -> tuple[int, int]:
 
 
 def damaged_members(archive: zipfile.ZipFile, keep: dict[str, BinaryIO]) -> tuple[str, ...]:
-    """Read every member to its end, which compares its checksum; name those that do not match.
+    """Read every member to its end, which compares its checksum; return the names of those that do not match.
 
     Args:
-        archive: Its directory has been looked at: nothing larger than declared is unpacked.
-        keep: Where to write the content of which member.
+        archive: The archive, whose directory breaks no rule: nothing larger than declared is unpacked.
+        keep: Members to write, and the files to write them to.
     """
     damaged = []
     for info in archive.infolist():

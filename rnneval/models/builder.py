@@ -24,15 +24,15 @@ def build(spec: str, arguments: Mapping[str, Any], vocabulary: Vocabulary | None
 
     Args:
         spec: `FILE.py:NAME` or `package.module:NAME`, split at the last colon. Importing it runs it.
-        arguments: What `--builder-arg` gave.
+        arguments: The arguments of `--builder-arg`.
         vocabulary: Offered as `vocabulary` (the tokens in the order of their ids) and `vocab_size`, to a callable
             whose signature takes them.
 
     Returns:
-        The model: what the callable returned, or the named object itself where it is a Keras model.
+        The model: the value that the callable returned, or the named object itself if it is a Keras model.
 
     Raises:
-        CheckpointError: it cannot be imported, found, called, or gives no model; the message says which.
+        CheckpointError: it cannot be imported, found or called, or returns no model; the message says which.
     """
     with _importable(spec):
         module, name = _module(spec)
@@ -47,7 +47,7 @@ def build(spec: str, arguments: Mapping[str, Any], vocabulary: Vocabulary | None
 
 
 def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Read `name=value` pairs whose values are Python literals; what is no literal is text.
+    """Read `name=value` pairs whose values are Python literals; a value that is not a literal is text.
 
     Example:
         >>> parse_arguments(("rnn_units=1024", "cell=lstm", "dropout=0.1", "sizes=(2, 3)"))
@@ -66,7 +66,7 @@ def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def takes_vocabulary(spec: str) -> bool:
-    """Tell whether the builder asks for `vocab_size` or `vocabulary` without a default of its own."""
+    """Return whether the builder has a parameter `vocab_size` or `vocabulary` without a default."""
     with _importable(spec):
         module, name = _module(spec)
         named = _named(module, name, spec)
@@ -76,19 +76,34 @@ def takes_vocabulary(spec: str) -> bool:
     )
 
 
-def imported(spec: str) -> ModuleType:
-    """Import the module that `spec` names, which runs it; what it names in the module need not be there.
+def custom_objects(spec: str) -> dict[str, Any]:
+    """Import the module of `spec`, which runs it, and return the objects that a full model may ask for.
+
+    These are its layers and models, by their own names and by the names under which they are registered, and its
+    functions (an activation, for example). The name in `spec` need not exist in the module.
 
     Raises:
-        CheckpointError: it cannot be imported.
+        CheckpointError: the module cannot be imported.
     """
     with _importable(spec):
-        return _module(spec)[0]
+        module, _ = _module(spec)
+    found: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, type):
+            of_keras = value.__module__.startswith(("keras.", "tensorflow."))
+            may_be_saved = not of_keras and issubclass(value, keras.layers.Layer)
+        else:
+            of_module = getattr(value, "__module__", None) == module.__name__
+            may_be_saved = callable(value) and of_module and hasattr(value, "__code__")
+        if may_be_saved:
+            found[name] = value
+            found[keras.saving.get_registered_name(value)] = value
+    return found
 
 
 @contextmanager
 def _importable(spec: str) -> Iterator[None]:
-    """Let the user's file import its neighbours, as running it would; nothing else gets that."""
+    """Let the user's file import its neighbours, as it could when run as a script; no other code may."""
     target, _, _ = spec.rpartition(":")
     folder = str(Path(target).resolve().parent) if target.endswith(".py") else str(Path.cwd())
     sys.path.insert(0, folder)
@@ -200,7 +215,7 @@ def _call(named: Any, spec: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def _where(error: BaseException, target: str) -> str:
-    """The last line of the user's own file in the traceback: where to look first."""
+    """Return the last line of the user's own file in the traceback, in parentheses; "" if there is none."""
     line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename.endswith(Path(target).name):
@@ -215,5 +230,5 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _described(thing: Any) -> str:
-    return "None" if thing is None else f"a {type(thing).__name__}"
+def _described(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"

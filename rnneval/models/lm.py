@@ -1,4 +1,4 @@
-"""RecurrentLM: the one door through which every recurrent language model is driven."""
+"""RecurrentLM: the interface through which every recurrent language model is called."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,20 +19,20 @@ from rnneval.records.wiring import Slot
 from rnneval.text import Paths, Vocabulary
 
 State = tuple[Any, ...]
-"""Flat parts of a state, tensors; `()` stands for `states=None` where no leaves can."""
+"""Leaves of a state, tensors; `()` stands for `states=None` if no leaves can."""
 
 
 class Step(NamedTuple):
-    """What one step gave."""
+    """Result of one step."""
 
     logits: Any
-    """`(batch, time, V)`, float32 (float64 log-probabilities where the model gives probabilities)."""
+    """`(batch, time, V)`, float32 (float64 log-probabilities if the model returns probabilities)."""
     state: State
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecurrentLM:
-    """A recurrent language model with its state in the open.
+    """A recurrent language model whose state is an argument and a result.
 
     Made by `rnneval.open` and `rnneval.wrap`.
 
@@ -57,16 +57,16 @@ class RecurrentLM:
     layers: tuple[Layer, ...]
     """The recurrent layers, each at each of its places in a call, in the order in which they run."""
     slots: tuple[Slot | None, ...]
-    """Which layer and slot each leaf of the state goes into, where known."""
+    """The layer and slot of each leaf of the state, where known."""
     batch_axes: tuple[int | None, ...]
     """The batch axis of each leaf."""
     input_kind: str
     output_kind: str
     assumptions: tuple[str, ...]
-    """What was assumed on opening, a sentence each."""
+    """Assumptions that were made on opening, a sentence each."""
     vocabulary: Vocabulary | None = None
     why_no_vocabulary: str = ""
-    """Where a vocabulary was looked for in vain, and what to give."""
+    """The places where no vocabulary was found, and what to give."""
     checkpoint: Checkpoint
     drive: Drive = field(repr=False)
     units: tuple[Unit, ...] = field(repr=False)
@@ -74,17 +74,17 @@ class RecurrentLM:
     softmax: Any = field(default=None, repr=False)
     """The layer whose softmax is left out."""
     mixable: bool = field(default=True, repr=False)
-    """Whether leaves can stand for `states=None`, so that rows of one batch may start at different times."""
+    """True if leaves can stand for `states=None`, so that rows of one batch may start at different times."""
     repeatable: bool = field(default=True, repr=False)
-    """Whether the same ids give the same logits; a run of a model that draws random numbers is not valid."""
+    """True if the same ids give the same logits; a run of a model that draws random numbers is not valid."""
     window: int | None = None
     """N of a window model, which predicts from the last N tokens; None where a state is carried."""
     _starts: dict[int, Start] = field(default_factory=dict, init=False, repr=False)
 
     def initial_state(self, batch: int) -> State:
-        """Give what the model gives its layers for `states=None`, as leaves with `batch` rows.
+        """Return the state that the model gives its layers for `states=None`, as leaves with `batch` rows.
 
-        `()` where the model treats None unlike any state that it returns; `step` takes it as None.
+        It is `()` if the model treats None unlike any state that it returns; `step` takes it as None.
         """
         if not self.mixable:
             return ()
@@ -94,13 +94,13 @@ class RecurrentLM:
         return self._starts[batch].leaves
 
     def step(self, ids: Any, state: Sequence[Any]) -> Step:
-        """Read ids, int32 `(batch, time ≥ 1)`, from a state; give logits `(batch, time, V)` and the new state.
+        """Read ids, int32 `(batch, time ≥ 1)`, from a state; return logits `(batch, time, V)` and the new state.
 
-        The state is the flattened leaves of what the model itself returned (or of `initial_state`).
+        The state is the flattened leaves of a state that the model returned (or of `initial_state`).
 
         Raises:
-            UsageError: an id is negative or not below V, which a lookup would answer with some row all the same; looked
-                at unless ids is a tensor, whose values may not be there yet.
+            UsageError: an id is negative or not below V, for which a lookup would return some row. The ids in a tensor
+                are not checked, since its values may not exist yet.
         """
         if not tf.is_tensor(ids):
             _require_ids(np.asarray(ids), self.width)
@@ -130,7 +130,7 @@ def inputs_of(lm: RecurrentLM, text: Paths) -> list[Named]:
 
 
 def require_carried(lm: RecurrentLM, what: str) -> None:
-    """Refuse a window model where a carried state is looked at.
+    """Refuse a window model for a command that needs a carried state.
 
     Raises:
         UsageError: the model predicts from the last N tokens alone.
@@ -178,12 +178,12 @@ def check_finite(model: Any) -> None:
 
 
 def model_variables(model: Any) -> list[Any]:
-    """Every weight of a Keras model or of another object that has `weights` or `variables`."""
+    """Return every weight of a Keras model or of another object that has `weights` or `variables`."""
     found = getattr(model, "weights", None)
     return list(found if found is not None else getattr(model, "variables", ()))
 
 
 def variable_name(variable: Any) -> str:
-    """The name to show: Keras' path without the model's own name in front."""
+    """Return Keras' path of a variable, or its name, without `:0`."""
     path = getattr(variable, "path", None) or getattr(variable, "name", "?")
     return str(path).removesuffix(":0")

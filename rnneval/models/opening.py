@@ -1,4 +1,4 @@
-"""From a file to a RecurrentLM: nothing in the file gets to run, nothing about it is silent."""
+"""Opening a checkpoint: nothing in the file is run, and every assumption is noted."""
 
 import json
 import os
@@ -9,15 +9,13 @@ from typing import Any
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.files import Artefact, private_copy, require_builder
-from rnneval.files.look import WHOLE, require_sha256
-from rnneval.models.builder import build, takes_vocabulary
-from rnneval.models.custom import custom_objects
+from rnneval.files.artefact import FULL_MODELS, require_sha256
+from rnneval.models.builder import build, custom_objects, takes_vocabulary
 from rnneval.models.lm import RecurrentLM, eagerly
+from rnneval.models.loading import Loaded, in_float32, load_full_model, nothing_beside
 from rnneval.models.lookups import AnyVocabulary, as_vocabulary, from_ids, vocabulary_inside
-from rnneval.models.precision import in_float32
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
-from rnneval.models.whole import Whole, load_whole, nothing_beside
 from rnneval.models.wrap import call_once, wrap
 from rnneval.records.paths import read_regular
 from rnneval.records.run import Checkpoint
@@ -28,7 +26,7 @@ _MOST_MAP_BYTES = 1 << 24
 
 @dataclass(frozen=True, kw_only=True)
 class Builder:
-    """The user's own code that makes the model: `FILE.py:NAME` or `package.module:NAME`, and what to call it with."""
+    """The user's own code that makes the model, `FILE.py:NAME` or `package.module:NAME`, and its arguments."""
 
     spec: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -51,25 +49,24 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
         path: A `.keras` or `.h5` file of Keras 2 or 3; or with a builder, a file of weights (`.weights.h5`, `.h5`,
             `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
         builder: `FILE.py:NAME` or `package.module:NAME`: a function or class that makes the model, or a Keras model;
-            for a whole model, a module with the layers of its author's own that the file asks for. Importing it runs
-            it: it is the only code that runs.
-        builder_arguments: What to call it with, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
+            for a full model, a module with the author's own layers that the file asks for. Importing it runs it: it
+            is the only code that runs.
+        builder_arguments: Its arguments, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
         vocabulary: A Vocabulary, a file, the tokens in the order of their ids, a map from token to id, or a
-            StringLookup or TextVectorization layer. Without it, it is looked for inside the model and beside the
-            checkpoint.
+            StringLookup or TextVectorization layer. The default is the one inside the model or beside the checkpoint.
         vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
         expect_sha256: Refuse a checkpoint with another hash.
-        window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
+        window: N, for a window model (N tokens in, one prediction out) whose input does not have that length.
         weight_map: For a name-based checkpoint of TensorFlow 1: names of weights in the model → names in the checkpoint
-            (or a JSON file of that), where they cannot be told, and `forget_bias`.
+            (or a JSON file of that) where they are ambiguous, and `forget_bias`.
 
     Raises:
-        CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
-            driven with a carried state.
+        CheckpointError: the path is not a checkpoint, or it is damaged, does not fit the builder's model, or cannot be
+            run with a carried state.
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed.
     """
-    # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
+    # Layers and tokenizers import modules when they are made: none may come from the current folder.
     with nothing_beside(builder), private_copy(Path(path)) as artefact:
         origin = _origin(artefact, expect_sha256)
         given = _vocabulary(vocabulary, vocabulary_from)
@@ -93,9 +90,9 @@ def load_model(
     window: int | None = None,
     weight_map: str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> Any:
-    """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged.
+    """Load a saved model as its author made it, even if it cannot be evaluated: its wiring can still be checked.
 
-    Takes what `open` takes, and refuses the same files.
+    The arguments are those of `open`, and the same files are refused.
     """
     with nothing_beside(builder), private_copy(Path(path)) as artefact:
         _origin(artefact, expect_sha256)
@@ -129,20 +126,20 @@ def _model(
     vocabulary: Vocabulary | None,
     window: int | None,
     mapped: Mapping[str, Any] | None,
-) -> Whole:
-    if artefact.format in WHOLE:
-        whole = load_whole(artefact, custom_objects(builder.spec) if builder is not None else {})
-        half = in_float32(whole.model)
-        found = from_ids(whole.model)
-        return Whole(model=found.model, vocabulary=found.vocabulary, notes=(*whole.notes, *half, *found.notes))
-    assert builder is not None  # noqa: S101 - looked at before
+) -> Loaded:
+    if artefact.format in FULL_MODELS:
+        full = load_full_model(artefact, custom_objects(builder.spec) if builder is not None else {})
+        half = in_float32(full.model)
+        found = from_ids(full.model)
+        return Loaded(model=found.model, vocabulary=found.vocabulary, notes=(*full.notes, *half, *found.notes))
+    assert builder is not None  # noqa: S101 - `_builder` has refused the others
     if vocabulary is None and "vocab_size" not in builder.arguments and takes_vocabulary(builder.spec):
         vocabulary = _beside(artefact)
     model = build(builder.spec, builder.arguments, vocabulary)
     with eagerly():
         call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
         notes = load_weights(model, artefact, mapped)
-    return Whole(model=model, notes=(*notes, *in_float32(model)))
+    return Loaded(model=model, notes=(*notes, *in_float32(model)))
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -159,7 +156,7 @@ def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[st
 
 
 def _beside(artefact: Artefact) -> Vocabulary | None:
-    """The one vocabulary in or beside it, for a builder that must know its size before there is a model."""
+    """Return the only vocabulary in or beside a checkpoint, for a builder that must know its size; None otherwise."""
     if artefact.format == "saved-model" and (stored := stored_vocabulary(artefact)) is not None:
         return stored
     found: dict[str, Vocabulary] = {}
@@ -173,12 +170,12 @@ def _beside(artefact: Artefact) -> Vocabulary | None:
 
 
 def _place(artefact: Artefact) -> Path:
-    """Beside what to look: a TensorFlow checkpoint is its folder, whichever of its files was named."""
+    """Return the path beside which vocabularies are searched: of a TensorFlow checkpoint its folder."""
     return artefact.path.absolute().parent if artefact.format == "tf-checkpoint" else artefact.path
 
 
 def _with_vocabulary(lm: RecurrentLM, artefact: Artefact) -> RecurrentLM:
-    """Look inside the model, then beside the checkpoint; without one, keep the reason for whoever needs one."""
+    """Find the vocabulary inside the model, then beside the checkpoint; without one, keep the reason."""
     try:
         inside = vocabulary_inside(lm.model, lm.width)
         if inside is None and artefact.format == "saved-model":

@@ -1,4 +1,4 @@
-"""Which state contract a model keeps, what it takes for a token, and so which drive it is driven by."""
+"""Recognising the state contract of a model and its input, and so the way in which it is called."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from rnneval.models.inputs import IDS, Inputs, encoded, inputs_of
 from rnneval.models.layers import Unit, is_graph, recurrent_units, sublayers
 from rnneval.models.windows import OneStepDrive, WindowDrive, predicts_once, require_recurrent, window_length
 
-# Layers that look at more than one position at a time: with them, carrying the state is not the whole story.
+# Layers that look at more than one position at a time: with them, a carried state does not hold all of the past.
 _MIX_TIME = (
     "Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose", "Conv2D", "ConvLSTM1D",
     "ConvLSTM2D", "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "MaxPooling1D",
@@ -20,7 +20,7 @@ _MIX_TIME = (
 
 @dataclass(frozen=True, kw_only=True)
 class Recognised:
-    """What a model turned out to be."""
+    """Result of recognising a model."""
 
     drive: Drive
     units: tuple[Unit, ...]
@@ -37,11 +37,11 @@ def recognise(model: Any, *, vocabulary_width: int | None = None, window: int | 
 
     Args:
         model: The Keras model, or another callable object.
-        vocabulary_width: How many ids the vocabulary has, where it is known.
-        window: N of a window model whose own input does not say it.
+        vocabulary_width: The number of ids in the vocabulary, if it is known.
+        window: N of a window model whose own input does not have that length.
 
     Raises:
-        CheckpointError: it cannot be driven with a carried state; the message says why.
+        CheckpointError: it cannot be run with a carried state; the message says why.
     """
     if not callable(model):
         raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")

@@ -1,11 +1,11 @@
-"""The vocabulary that a SavedModel holds: string constants of its graph, read as data. No graph is loaded or run."""
+"""The vocabulary in a SavedModel: string constants of its graph, read as data. No graph is loaded or run."""
 
 from typing import Any
 
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError, VocabularyError
-from rnneval.files.identify import Artefact
+from rnneval.files import Artefact
 from rnneval.text import Vocabulary
 
 _UNKNOWN = "[UNK]"
@@ -15,10 +15,10 @@ _LARGEST = 1 << 31
 def stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
     """Find the one table of tokens that is as long as some weight is wide.
 
-    StringLookup keeps id 0 for [UNK] and stores the other tokens alone, so that a table of one less fits, too.
+    StringLookup keeps id 0 for [UNK] and stores only the other tokens, so that a table of one token less fits, too.
 
     Returns:
-        The vocabulary; None where there is no such table.
+        The vocabulary; None if there is no such table.
 
     Raises:
         CheckpointError: saved_model.pb is damaged.
@@ -27,9 +27,9 @@ def stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
     sizes = _sizes(artefact)
     fitting: dict[str, Vocabulary] = {}
     for tokens in _tables(artefact):
-        whole = tokens if len(tokens) in sizes else [_UNKNOWN, *tokens] if len(tokens) + 1 in sizes else None
-        if whole is not None and len(set(whole)) == len(whole):
-            found = Vocabulary.from_tokens(whole, source=f"a lookup table of the SavedModel {artefact.path}")
+        known = tokens if len(tokens) in sizes else [_UNKNOWN, *tokens] if len(tokens) + 1 in sizes else None
+        if known is not None and len(set(known)) == len(known):
+            found = Vocabulary.from_tokens(known, source=f"a lookup table of the SavedModel {artefact.path}")
             fitting.setdefault(found.sha256, found)
     if len(fitting) > 1:
         raise VocabularyError(
@@ -39,7 +39,7 @@ def stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
 
 
 def _sizes(artefact: Artefact) -> set[int]:
-    """Every width of a weight: the vocabulary is as long as one of them."""
+    """Return every dimension of a weight: the vocabulary is as long as one of them."""
     try:
         reader: Any = tf.train.load_checkpoint(str(artefact.weights))
         return {int(size) for shape in reader.get_variable_to_shape_map().values() for size in shape}
@@ -50,7 +50,7 @@ def _sizes(artefact: Artefact) -> set[int]:
 
 
 def _tables(artefact: Artefact) -> list[list[str]]:
-    """The rows of strings among the constants of the graph itself; its functions hold the names of weights only."""
+    """Return the rows of strings among the constants of the graph; its functions have only names of weights."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
     from tensorflow.core.protobuf import saved_model_pb2
 

@@ -1,4 +1,4 @@
-"""A name-based checkpoint of TensorFlow 1 into the builder's model: cells by their order, the rest by name or shape."""
+"""Loading a name-based checkpoint of TensorFlow 1: cells are matched by order, other weights by name or shape."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnneval.errors import CheckpointError
-from rnneval.files.tf1 import Cell, as_keras, cells_of, is_weight
+from rnneval.files.tf1 import Tf1Cell, as_keras, cells_of, is_weight
 from rnneval.models.layers import Unit, recurrent_units
 from rnneval.models.lm import model_variables, variable_name
 
@@ -23,10 +23,10 @@ def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, An
         model: The builder's model, built.
         reader: From `tf.train.load_checkpoint`.
         path: For messages.
-        given: Names in the model → names in the checkpoint, where they cannot be told, and `forget_bias`.
+        given: Names in the model → names in the checkpoint where they are ambiguous, and `forget_bias`.
 
     Returns:
-        What was assumed, a sentence each.
+        Assumptions, a sentence each.
 
     Raises:
         CheckpointError: a weight is left over on either side, or could go to several places; the message shows the
@@ -53,7 +53,7 @@ def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, An
     return _said(cells, units, forget_bias, "forget_bias" in (given or {}))
 
 
-def _said(cells: Sequence[Cell], units: Sequence[Unit], forget_bias: float, given: bool) -> tuple[str, ...]:
+def _said(cells: Sequence[Tf1Cell], units: Sequence[Unit], forget_bias: float, given: bool) -> tuple[str, ...]:
     met = "; ".join(f"{cell.scope} is {unit.name}" for cell, unit in zip(cells, units, strict=False))
     said = [f"a checkpoint of TensorFlow 1: cells meet in their order ({met})"] if cells else []
     if any(cell.kind == "LSTM" for cell in cells):
@@ -64,7 +64,7 @@ def _said(cells: Sequence[Cell], units: Sequence[Unit], forget_bias: float, give
     return tuple(said)
 
 
-def _require_cells(path: Path, cells: Sequence[Cell], units: Sequence[Unit]) -> None:
+def _require_cells(path: Path, cells: Sequence[Tf1Cell], units: Sequence[Unit]) -> None:
     held = [cell.kind for cell in cells]
     own = [unit.kind.removesuffix("Cell") for unit in units]
     if held != own:
@@ -74,7 +74,7 @@ def _require_cells(path: Path, cells: Sequence[Cell], units: Sequence[Unit]) -> 
         )
 
 
-def _of_cell(path: Path, cell: Cell, unit: Unit, reader: Any, forget_bias: float) -> dict[int, Any]:
+def _of_cell(path: Path, cell: Tf1Cell, unit: Unit, reader: Any, forget_bias: float) -> dict[int, Any]:
     inner = unit.layer.cell if unit.is_layer else unit.layer
     if cell.kind == "GRU" and inner.reset_after:
         raise CheckpointError(
@@ -98,7 +98,7 @@ def _of_cell(path: Path, cell: Cell, unit: Unit, reader: Any, forget_bias: float
 def _matched(
     path: Path, variables: Sequence[Any], rest: Mapping[str, tuple[int, ...]], mapped: Mapping[str, Any]
 ) -> dict[int, str]:
-    """Give variable (by `id`) → name: as mapped, else the only name left of its shape, or of its shape and role."""
+    """Return variable (by `id`) → name: as mapped, else the only name left of its shape, or of its shape and role."""
     left = dict(rest)
     pairs: dict[int, str] = {}
     waiting = []

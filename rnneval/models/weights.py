@@ -1,4 +1,4 @@
-"""Weights into a built model: every one of the model found, every one of the file used, or an error names them."""
+"""Loading weights into a built model. Weights that are missing or left over are an error that names them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,17 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError
+from rnneval.files import Artefact
 from rnneval.files.hdf5 import shapes_of
-from rnneval.files.identify import Artefact
-from rnneval.models.keras2_tree import load_keras2_tree
-from rnneval.models.keras2_weights import load_keras2_weights
+from rnneval.models.keras2 import load_keras2_tree, load_keras2_weights
 from rnneval.models.lm import model_variables, variable_name
 from rnneval.models.tf1_weights import load_tf1_weights
 
-# State that is saved with the weights and has no part in evaluation: random generators and what the training kept.
+# State that is saved with the weights and has no part in evaluation: random generators and state of the training.
 _NO_WEIGHTS = ("seed_generator", "optimizer", "metrics", "_metrics", "compile_metrics", "loss")
 _NOT_THE_MODELS = {*_NO_WEIGHTS, "save_counter", "keras_api"}
-# What TensorFlow's reader raises for damage, beside its own errors: its C++ statuses become Python's plain ones.
+# Errors of TensorFlow's reader for a damaged file, beside its own: C++ statuses become built-in exceptions.
 _UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
 # Lists in which a weight has no name, only a place, which differs between versions of Keras: never a way to a weight.
 _BY_PLACE = {"variables", "trainable_variables", "non_trainable_variables", "weights"}
@@ -29,10 +28,10 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's into a built model.
 
-    `mapped` says which weight of a name-based checkpoint is which (see `load_tf1_weights`).
+    `mapped` has names in the model → names in a name-based checkpoint (see `load_tf1_weights`).
 
     Returns:
-        What was assumed, a sentence each.
+        Assumptions, a sentence each.
 
     Raises:
         CheckpointError: a weight of the model is not in the file, one of the file is not in the model, shapes differ,
@@ -47,9 +46,9 @@ def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | Non
 
 
 def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
-    """Compare with what the model itself would save, name by name, then let Keras load it.
+    """Compare names and shapes with a file that the model itself saves, then let Keras load the weights.
 
-    `shown` is the file to name in messages, where `path` is a part of it.
+    `shown` is the file to name in messages, if `path` is a part of it.
     """
     loaded, path = path, shown or path
     if not hasattr(model, "save_weights"):
@@ -153,7 +152,7 @@ class _ObjectGraph:
         self._root = 0
 
     def best_match(self, model: Any) -> dict[int, str]:
-        """Give variable (by `id`) → checkpoint key, of the best match: the root or one that it holds."""
+        """Return variable (by `id`) → checkpoint key, of the best match: the root or one of its children."""
         roots = [0, *(node for name, node in self._children[0].items() if name not in _NO_WEIGHTS)]
         matches = [(self._match(model, root), root) for root in roots]
         found, self._root = max(matches, key=lambda match: len(match[0]))
@@ -165,31 +164,26 @@ class _ObjectGraph:
         queue: list[tuple[int, Any]] = [(root, model)]
         seen: set[tuple[int, int]] = set()
         while queue:
-            node, thing = queue.pop(0)
-            if (node, id(thing)) in seen:
+            node, value = queue.pop(0)
+            if (node, id(value)) in seen:
                 continue
-            seen.add((node, id(thing)))
+            seen.add((node, id(value)))
             key = self._keys[node]
-            if key is not None and id(thing) in wanted:
-                found.setdefault(id(thing), key)
+            if key is not None and id(value) in wanted:
+                found.setdefault(id(value), key)
             for name, child in self._children[node].items():
                 if name not in _BY_PLACE:
-                    queue.extend((child, held) for held in _held_by(thing, name))
+                    queue.extend((child, held) for held in _held_by(value, name))
         return found
 
-    def _keys_below(self, node: int) -> Iterator[str]:
-        for below in (node, *self._children[node].values()):
-            key = self._keys[below]
-            if key is not None:
-                yield key
-
     def unused(self, used: set[str]) -> list[str]:
-        """Name the weights below the matched object that no variable took, by their paths.
+        """Return the paths of the weights below the matched object that no variable took.
 
-        The states of stateful layers are none: what they hold was read last, and they have many paths.
+        The states of stateful layers are not weights: they are left from the last tokens read.
         """
         states = {node for children in self._children for name, node in children.items() if name == "states"}
-        used = used | {key for node in states for key in self._keys_below(node)}
+        kept = (self._keys[below] for node in states for below in (node, *self._children[node].values()))
+        used = used | {key for key in kept if key is not None}
         queue, seen, names = [(self._root, "")], {self._root}, []
         while queue:
             node, path = queue.pop(0)
@@ -203,21 +197,21 @@ class _ObjectGraph:
         return names
 
 
-def _held_by(thing: Any, name: str) -> list[Any]:
-    """What the object holds under a name of the checkpoint: an attribute, or an item of a list or dict.
+def _held_by(parent: Any, name: str) -> list[Any]:
+    """Return the children of an object under a name of the checkpoint: an attribute, or an item of a list or dict.
 
     Keras 2 counts the layers of a model, all of them and those with weights.
     """
     prefix, _, number = name.rpartition("-")
     if prefix == "layer_with_weights" and number.isdigit():
-        counted = [layer for layer in getattr(thing, "layers", ()) if layer.weights]
+        counted = [layer for layer in getattr(parent, "layers", ()) if layer.weights]
         return counted[int(number) : int(number) + 1]
-    if isinstance(thing, (list, tuple)):
-        return [thing[int(name)]] if name.isdigit() and int(name) < len(thing) else []
-    if isinstance(thing, dict):
-        return [thing[name]] if name in thing else []
+    if isinstance(parent, (list, tuple)):
+        return [parent[int(name)]] if name.isdigit() and int(name) < len(parent) else []
+    if isinstance(parent, dict):
+        return [parent[name]] if name in parent else []
     try:
-        return [getattr(thing, name)] if hasattr(thing, name) else []
+        return [getattr(parent, name)] if hasattr(parent, name) else []
     except (AttributeError, ValueError):
         return []
 

@@ -1,4 +1,4 @@
-"""From a Keras model to a RecurrentLM: recognise the contract, learn the state, prove that it can be carried."""
+"""Making a RecurrentLM of a Keras model: its state contract, its state, and a test that the state can be carried."""
 
 import hashlib
 import re
@@ -52,16 +52,16 @@ def wrap(
     """Make a RecurrentLM of a model in memory: in a notebook, no file is needed.
 
     Args:
-        model: A Keras model (or another callable object with recurrent layers): one that takes and returns its states,
+        model: A Keras model, or another callable object with recurrent layers: one that takes and returns its states,
             or a Sequential or functional one from ids to logits.
         vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, a StringLookup or
             TextVectorization layer, or a vocabulary file. It is needed to evaluate the model.
-        checkpoint: Where it came from, if from a file.
-        window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
-        notes: What was assumed before, a sentence each.
+        checkpoint: The file that it came from, if any.
+        window: N, for a window model (N tokens in, one prediction out) whose input does not have that length.
+        notes: Assumptions that were made before, a sentence each.
 
     Raises:
-        CheckpointError: the model cannot be driven with a carried state; the message says why.
+        CheckpointError: the model cannot be run with a carried state; the message says why.
         VocabularyError: the vocabulary is not a one-to-one map, or does not fit the width of the model's output.
     """
     tokens = None if vocabulary is None else as_vocabulary(vocabulary)
@@ -76,7 +76,7 @@ def wrap(
             return _proved(model, found, int(first.output.shape[-1]), origin)
         except RnnevalError:
             raise
-        except Exception as error:  # a model is other people's code: it may fail at one length and not at another
+        except Exception as error:  # a model is the user's code: it may fail at one length and not at another
             raise CheckpointError(
                 f"{type(model).__name__} can be called on ids of shape {_PROBE} and not on all others, such as "
                 f"{(_PROBE[0], 1)}: {type(error).__name__}: {brief(error)}"
@@ -116,14 +116,14 @@ def _first_call(drive: Drive, model: Any) -> Called:
 
 
 def _about_rows(model: Any) -> str:
-    """What to do where a model reads rows and nothing tells how long they are."""
+    """Return advice for a model that may read one-hot rows, whose length is not known."""
     if any(isinstance(layer, keras.layers.Embedding) for layer in sublayers(model)):
         return ""
     return "; it has no Embedding: if it reads one-hot rows, give the vocabulary (--vocab FILE), whose size is theirs"
 
 
 def brief(error: Exception) -> str:
-    """The first lines of a long message, in one, without Keras' bold type."""
+    """Return the first 300 characters of a message in one line, without Keras' bold type."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]
 
 
@@ -192,7 +192,7 @@ def _starts_alike(drive: Drive, ids: Any, start: Start) -> bool:
 
 
 def _repeats(drive: Drive, ids: Any) -> bool:
-    """Whether the same ids give the same output, each layer of a graph called as its author wrote it."""
+    """Return whether the same ids give the same output, each layer of a graph called as its author wrote it."""
     if isinstance(drive, (RewiredDrive, FunctionalStatesDrive)):
         drive = replace(drive, training=None)
     return _repeats_as_driven(drive, ids)
@@ -212,7 +212,7 @@ def _noise(*, repeatable: bool) -> tuple[str, ...]:
 
 
 def _prove_rewiring(drive: RewiredDrive, ids: Any, start: Start) -> None:
-    """One call over 2T tokens equals two carried calls, and the original on the whole: else the model is refused.
+    """Refuse a model if one call over 2T tokens does not give what two carried calls give.
 
     Raises:
         CheckpointError: with the difference seen.
@@ -236,14 +236,14 @@ def _difference(a: Any, b: Any) -> float:
 
 def _contract_said(drive: Drive) -> str:
     if isinstance(drive, SubclassedDrive):
-        given = " and ".join(drive.convention.state_names)
-        return f"contract 1: call takes {given}" + (f" and {drive.convention.flag}" if drive.convention.flag else "")
+        taken = [*drive.convention.state_names, *([drive.convention.flag] if drive.convention.flag else [])]
+        return f"states argument: call takes {' and '.join(taken)}"
     if isinstance(drive, WindowDrive):
-        return f"contract 5: a window model, {drive.window} tokens in and one prediction out; the window slides by one"
+        return f"window: {drive.window} tokens in and one prediction out; the window slides by one token"
     return {
-        2: "contract 2: state inputs and outputs, in the same order; the start is zeros",
-        3: "contract 3: stateful layers; each is handed its state, and its own variables stay as they are",
-        4: "contract 4: no door for the state; each recurrent layer is handed its own (proved on a random segment)",
+        2: "state inputs: states go in and come out in the same order; the start is zeros",
+        3: "stateful layers: each is given its state, and its own variables stay as they are",
+        4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
     }[drive.contract]
 
 
@@ -274,9 +274,9 @@ def _described(model: Any, drive: Drive, layers: tuple[Layer, ...], given: Check
 
 
 def _weights_sha256(variables: list[Any]) -> str:
-    whole = hashlib.sha256()
+    found = hashlib.sha256()
     for variable in variables:
         values = np.ascontiguousarray(np.asarray(variable))
-        whole.update(f"{values.dtype.str}{values.shape}".encode())
-        whole.update(values.tobytes())
-    return whole.hexdigest()
+        found.update(f"{values.dtype.str}{values.shape}".encode())
+        found.update(values.tobytes())
+    return found.hexdigest()

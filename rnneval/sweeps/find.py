@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnneval.errors import UsageError
-from rnneval.files.identify import Artefact
+from rnneval.files import Artefact
 from rnneval.sweeps.names import natural
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"

@@ -154,5 +154,5 @@ def test_open_says_what_it_is(tmp_path, text):
     path, _ = saved(tmp_path)
     (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
     lm = rnneval.open(path)
-    assert "contract 5: a window model, 6 tokens in and one prediction out; the window slides by one" in lm.assumptions
+    assert "window: 6 tokens in and one prediction out; the window slides by one token" in lm.assumptions
     assert lm.vocabulary.size == 7

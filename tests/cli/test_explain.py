@@ -24,6 +24,34 @@ Give it back.
 '''
 
 
+RULES = '''"""Rules on zips: not a page."""
+from functools import cache
+
+from somewhere import rule
+
+
+@cache
+def helper():
+    """No page."""
+
+
+@rule(about="zip", order=2, advice="save it again")
+def zip_name(facts):
+    """Name that is too long.
+
+    ## Why
+
+    It is cut.
+    """
+    raise SystemExit("imported")
+
+
+@rule(about="zip", order=1, advice="save it again")
+def zip_link(facts):
+    """Link to another file."""
+'''
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package with one metric, and rules by running and by reading that share a name."""
@@ -31,6 +59,7 @@ def package(tmp_path, monkeypatch):
         "metrics/loss.py": '"""Loss of a token."""',
         "metrics/_base.py": '"""Not a metric."""',
         "metrics/silent.py": "",
+        "files/rules/zip.py": RULES,
         "wiring/rules/shared_state.py": RULE.format(code=""),
         "linter/rules/shared_state.py": RULE.format(code='CODE = "RNN001"'),
         "linter/rules/stale_state.py": RULE.format(code='CODE: str = "RNN007"'),
@@ -67,7 +96,15 @@ def test_a_list_line_is_name_code_and_first_line(package):
         "shared-state         State of one layer given to another.",
         "shared-state RNN001  State of one layer given to another.",
         "stale-state RNN007   State of one layer given to another.",
+        "zip-link             Link to another file.",
+        "zip-name             Name that is too long.",
     ]
+
+
+def test_a_decorated_function_is_a_page_and_its_module_is_not(package):
+    (entry,) = find("zip_name", entries())
+    assert (entry.kind, entry.code) == ("loading rule", "")
+    assert entry.text == "Name that is too long.\n\n## Why\n\nIt is cut."
 
 
 def test_a_rule_is_found_by_name_in_any_spelling_and_by_code(package):

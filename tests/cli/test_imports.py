@@ -11,10 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from rnneval import records
+from rnneval import models, records
 from rnneval.cli.main import rnneval_command
 from rnneval.errors import UsageError
-from rnneval.models import _require
 
 HEAVY = {"tensorflow", "keras", "numpy", "pandas", "scipy", "h5py", "pyarrow", "seaborn", "matplotlib", "rich"}
 NAMES = set(rnneval_command.list_commands(click.Context(rnneval_command)))
@@ -91,13 +90,13 @@ def test_where_keras_3_on_tensorflow_cannot_run_it_is_said_before_anything_is_lo
 def test_legacy_keras_that_is_off_is_none(monkeypatch, value):
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", value)
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert _require.require_tensorflow() is None  # and nothing is raised
+    assert models.require_tensorflow() is None  # and nothing is raised
 
 
 def test_tensorflow_that_is_missing(monkeypatch):
-    monkeypatch.setattr(_require, "find_spec", lambda _: None)
+    monkeypatch.setattr(models, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match="TensorFlow is not installed"):
-        _require.require_tensorflow()
+        models.require_tensorflow()
 
 
 TRAPS = (

@@ -20,7 +20,7 @@ def test_the_table(shelf, capsys):
     assert captured.err == ""
     parameters = 10 * 5 + 3 * 6 * (5 + 6 + 2) + 7 * 10
     assert f"gru (GRU 6), {parameters} parameters, weights-h5, contract 1" in shown
-    assert "contract 1: call takes states and return_state" in shown
+    assert "states argument: call takes states and return_state" in shown
     assert "inputs are integer ids" in shown
     assert "outputs are logits" in shown
     assert "10 tokens" in shown
@@ -34,7 +34,7 @@ def test_json_is_a_record(shelf, tmp_path, capsys):
     found = records.decode(printed)
     assert records.read(tmp_path / "o.json") == found
     assert (found.width, found.checkpoint.contract, found.vocabulary.size) == (10, 4, 10)
-    assert any(said.startswith("contract 4") for said in found.assumptions)
+    assert any(said.startswith("stateless graph: ") for said in found.assumptions)
 
 
 def test_a_model_without_a_vocabulary_is_shown_and_what_to_give(shelf, tmp_path, capsys):

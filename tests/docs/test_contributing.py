@@ -10,6 +10,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from rnneval.files import zips
+from rnneval.files.rules import all_rules as all_file_rules
+from rnneval.files.rules import zip as zip_rules
 from rnneval.linter import check
 from rnneval.linter import rules as lint_rules
 from rnneval.metrics import Totals
@@ -63,6 +66,20 @@ def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(check, "all_rules", lambda: (module,))
     found = check.check_bytes("model.py", MODEL.encode())
     assert [(finding.line, finding.code) for finding in found] == [(8, "RNN099")]
+
+
+def test_the_rule_about_files_is_one() -> None:
+    found = re.search(r"`rnneval/files/rules/zip\.py`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    names = dict(vars(zip_rules))
+    exec(found[1], names)  # noqa: S102 - the page's own
+    made = names["zip_assets"]
+    assert (made.name, made.about) == ("zip-assets", "zip")
+    assert made.order not in {rule.order for rule in all_file_rules()}
+    member = zips.Member(name="assets/a", flags=0, method=0, size=1, stored=1, mode=0)
+    assert list(made.find(zips.Zip(members=(member,) * 100, disagreements=()))) == []
+    seen = list(made.find(zips.Zip(members=(member,) * 101, disagreements=())))
+    assert seen == ["it has 101 assets; up to 100 are read"]
 
 
 def test_the_figure_is_one(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import importlib
 import os
 import shutil
 import tempfile
@@ -15,11 +14,9 @@ import pytest
 
 import rnneval
 from rnneval.errors import CheckpointError
-from rnneval.files import identify, private_copy
+from rnneval.files import artefact, identify, private_copy
 from rnneval.models import opening
 from tests.hostile.plain import keras_file, plain_config, weights
-
-identifying = importlib.import_module("rnneval.files.identify")  # the package has a function of that name
 
 
 def other_weights(file):
@@ -181,13 +178,13 @@ def test_bytes_that_are_appended_while_it_is_copied_are_no_part_of_it(tmp_path, 
     """A file that grows without end is copied to the size that it had."""
     path = keras_file(tmp_path / "m.keras", config=plain_config())
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    unlocked = identifying._require_unlocked
+    unlocked = artefact._require_unlocked
 
     def then_grown(file):
         unlocked(file)
         with path.open("ab") as end:
             end.write(b"more")
 
-    monkeypatch.setattr(identifying, "_require_unlocked", then_grown)
-    with private_copy(path) as artefact:
-        assert artefact.sha256 == sha256
+    monkeypatch.setattr(artefact, "_require_unlocked", then_grown)
+    with private_copy(path) as copied:
+        assert copied.sha256 == sha256

@@ -26,5 +26,5 @@ def test_every_silent_failure_has_a_proof():
 
 def test_every_rule_is_on_the_page():
     families = {"zip": "zip-…", "hdf5": "hdf5-…"}
-    named = {rule.NAME for rule in all_rules()}
+    named = {rule.name for rule in all_rules()}
     assert [name for name in named if f"{families.get(name.split('-')[0], name)}" not in PAGE] == []

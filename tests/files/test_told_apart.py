@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from rnneval.errors import CheckpointError, VocabularyError
-from rnneval.files import identify, look
+from rnneval.files import identify, preflight
 from rnneval.text import Vocabulary
 from tests.hostile.cases.folders import checkpoint
-from tests.hostile.plain import keras_file, members
+from tests.hostile.plain import keras_file, members, with_layers
 
 
 def rule_of(path):
@@ -124,9 +124,9 @@ def test_addresses(refused, address):
 def test_the_hash_of_a_file(tmp_path):
     path = keras_file(tmp_path / "m.keras")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert look(path, has_builder=False, expect_sha256=digest.upper()).sha256 == digest
+    assert preflight(path, has_builder=False, expect_sha256=digest.upper()).sha256 == digest
     with pytest.raises(CheckpointError, match=f"its SHA-256 is {digest}, not {'0' * 64}: another file"):
-        look(path, has_builder=False, expect_sha256="0" * 64)
+        preflight(path, has_builder=False, expect_sha256="0" * 64)
 
 
 def test_the_hash_of_several_files_says_of_what(shelf, tmp_path):
@@ -137,11 +137,11 @@ def test_the_hash_of_several_files_says_of_what(shelf, tmp_path):
         for name in names
     )
     digest = hashlib.sha256(lines).hexdigest()
-    look(folder, has_builder=True, expect_sha256=digest)
+    preflight(folder, has_builder=True, expect_sha256=digest)
     with pytest.raises(
         CheckpointError, match=r"SHA-256 \(of the lines NAME, a zero byte, .* for c\.data.*, c\.index\)"
     ):
-        look(folder, has_builder=True, expect_sha256="0")
+        preflight(folder, has_builder=True, expect_sha256="0")
 
 
 def test_every_flipped_byte_of_a_tensorflow_checkpoint_is_found_before_tensorflow(shelf, tmp_path):
@@ -173,12 +173,12 @@ def test_a_graph_larger_than_any_model_is_not_read(tmp_path, size, rule):
     with (tmp_path / "saved_model.pb").open("wb") as file:
         file.truncate(size)  # a hole: no byte of it is on the disk
     if rule is None:
-        assert look(tmp_path, has_builder=True).format == "saved-model"
+        assert preflight(tmp_path, has_builder=True).format == "saved-model"
         return
     with pytest.raises(
         CheckpointError, match=r"saved_model\.pb has 134,217,729 bytes; up to 134,217,728 are read"
     ) as caught:
-        look(tmp_path, has_builder=True)
+        preflight(tmp_path, has_builder=True)
     assert caught.value.rule == rule
 
 
@@ -197,3 +197,12 @@ def test_pipes_are_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "c.data-00000-of-00001")
     (tmp_path / "c.index").write_bytes(b"x")
     assert rule_of(tmp_path) == "folder-link"
+
+
+@pytest.mark.parametrize("dtype", [["float32"], {"class_name": "float32"}, None, "V1000000000"])
+def test_an_array_whose_type_is_no_name(tmp_path, dtype):
+    config = with_layers({"class_name": "__numpy__", "config": {"value": [1], "dtype": dtype}})
+    path = keras_file(tmp_path / "m.keras", config)
+    with pytest.raises(CheckpointError, match="refused by rule config-class: asks for __numpy__ of ") as caught:
+        identify(path, custom=())
+    assert caught.value.rule == "config-class"

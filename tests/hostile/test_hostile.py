@@ -112,7 +112,7 @@ def test_wrap_of_what_is_no_model_is_one_line(given):
 
 def test_there_are_enough_of_them_and_every_rule_has_one():
     assert len(CASES) >= 45
-    told = {rule.NAME for rule in all_rules()}
+    told = {rule.name for rule in all_rules()}
     elsewhere = {  # by hand in tests/files, since they need no trap: what the bytes say, and what opening says
         "remote-path", "interrupted-save", "no-checkpoint", "unreadable-file", "locked-file", "damaged-file",
     }  # fmt: skip

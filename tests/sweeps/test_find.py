@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.files.identify import identify
+from rnneval.files import identify
 from rnneval.sweeps.find import find_checkpoints
 
 

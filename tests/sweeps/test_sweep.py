@@ -20,7 +20,7 @@ from msgspec import structs
 import rnneval
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError, RecordError, TextError, UsageError
-from rnneval.files.identify import identify
+from rnneval.files import identify
 from rnneval.records import encode, read_run
 from rnneval.records.run import Warning as RunWarning
 from rnneval.sweeps import many

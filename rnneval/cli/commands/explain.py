@@ -1,21 +1,20 @@
 """`rnneval explain`: the text of a metric, a baseline, a rule or a figure.
 
-The texts are the docstrings of the files that do the work, read as source: nothing is imported, so that neither NumPy
+The texts are the docstrings of the code that does the work, read as source: nothing is imported, so that neither NumPy
 nor TensorFlow is waited for, and a rule can be explained where its packages are not installed.
 """
 
-import ast
 import difflib
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 
 import click
 
 from rnneval.errors import UsageError
+from rnneval.registry import Entry, read_entries
 
 # Folders below the package whose files are explained; a rule found both by running and by reading source has two texts.
 _FOLDERS = {
@@ -28,19 +27,6 @@ _FOLDERS = {
     "files/rules": "loading rule",
 }
 _WIDTH = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One thing that can be explained."""
-
-    name: str
-    kind: str
-    code: str
-    """Such as `RNN001`; "" where there is none."""
-    summary: str
-    text: str
-    """Markdown."""
 
 
 @click.command("explain", epilog="Example: rnneval explain perplexity")
@@ -70,7 +56,7 @@ def entries() -> tuple[Entry, ...]:
     """Read every text of the package, by kind and then by name."""
     root = files("rnneval")
     return tuple(
-        entry for folder, kind in _FOLDERS.items() for entry in _read_folder(root.joinpath(*folder.split("/")), kind)
+        entry for folder, kind in _FOLDERS.items() for entry in read_entries(root.joinpath(*folder.split("/")), kind)
     )
 
 
@@ -100,33 +86,6 @@ def pages(chosen: Sequence[Entry]) -> str:
     """Give each entry's text under its name, as one Markdown text."""
     titles = (f"# {entry.name} ({entry.kind} {entry.code}".rstrip() + ")" for entry in chosen)
     return "\n\n".join(f"{title}\n\n{entry.text}" for title, entry in zip(titles, chosen, strict=True))
-
-
-def _read_folder(folder: Traversable, kind: str) -> Iterator[Entry]:
-    if not folder.is_dir():
-        return
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py") and not file.name.startswith("_"):
-            yield _read(file, kind)
-
-
-def _read(file: Traversable, kind: str) -> Entry:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    text = ast.get_docstring(tree) or ""
-    stem = file.name.removesuffix(".py")
-    name = stem.replace("_", "-") if kind.endswith("rule") else stem
-    return Entry(name=name, kind=kind, code=_code(tree), summary=text.partition("\n")[0], text=text)
-
-
-def _code(tree: ast.Module) -> str:
-    """Give the string that the module calls CODE, or ""."""
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id="CODE")], value=ast.Constant(value=str(code))):
-                return code
-            case ast.AnnAssign(target=ast.Name(id="CODE"), value=ast.Constant(value=str(code))):
-                return code
-    return ""
 
 
 def _key(word: str) -> str:

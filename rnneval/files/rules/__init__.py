@@ -1,39 +1,70 @@
-"""The rules by which a file is refused, one file each, found by being here.
+"""Rules by which a file is refused: a module for each format, with a function for each rule.
 
-The docstring of a rule's file is its page: the text of `rnneval explain` and of the docs. The module has `NAME`,
-`ABOUT` (the facts that it looks at), `ORDER` (a file that breaks several is refused by the lowest), `ADVICE` (what the
-user can do, the end of the line of error) and `find(facts)`, a pure function that yields what was seen. Facts are
-gathered once, without following, unpacking or allocating what they describe.
+The function's docstring is the page of `rnneval explain` and of the docs. The function gets facts, which were gathered
+once without following, unpacking or allocating what they describe, and yields a sentence for each violation.
+
+Example:
+    @rule(about="zip", order=150, advice="give the file as Keras saved it")
+    def zip_members(archive: Zip) -> Iterator[str]: ...
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from rnneval.errors import CheckpointError
 from rnneval.registry import modules
 
+_Find = Callable[[Any], Iterator[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule about files."""
+
+    name: str
+    """Such as `zip-members`."""
+    about: str
+    """The facts that it looks at, such as `zip`."""
+    order: int
+    """A file that breaks several rules is refused by the one of the lowest order."""
+    advice: str
+    """What the user can do, the end of the error message."""
+    find: _Find
+    """A pure function that yields what was seen."""
+
+
+def rule(*, about: str, order: int, advice: str) -> Callable[[_Find], Rule]:
+    """Turn a function into the rule of its name, with `-` for `_`."""
+
+    def made(find: _Find) -> Rule:
+        return Rule(name=find.__name__.replace("_", "-"), about=about, order=order, advice=advice, find=find)
+
+    return made
+
 
 @cache
-def all_rules() -> tuple[ModuleType, ...]:
-    """Every rule's module, in the order of `ORDER`."""
-    return tuple(sorted(modules(__name__), key=lambda module: (module.ORDER, module.NAME)))
+def all_rules() -> tuple[Rule, ...]:
+    """Return every rule, the lowest order first."""
+    found = [value for module in modules(__name__) for value in vars(module).values() if isinstance(value, Rule)]
+    return tuple(sorted(found, key=lambda found: (found.order, found.name)))
 
 
 def require_allowed(about: str, facts: Any, path: Path) -> None:
-    """Hold facts against every rule about them.
+    """Check facts against every rule about them.
 
     Raises:
-        CheckpointError: a rule is broken; its line names the file, the rule, what was seen and what to do.
+        CheckpointError: a rule is broken; the message names the file, the rule, what was seen and what to do.
     """
-    for rule in all_rules():
-        if about == rule.ABOUT:
-            for seen in rule.find(facts):
-                raise refused(rule.NAME, path, seen)
+    for each in all_rules():
+        if about == each.about:
+            for seen in each.find(facts):
+                raise refused(each.name, path, seen)
 
 
 def refused(name: str, path: Path, seen: str) -> CheckpointError:
-    """Give the error of a rule that is broken."""
-    rule = next(rule for rule in all_rules() if name == rule.NAME)
-    return CheckpointError(f"{path}: refused by rule {name}: {seen}: {rule.ADVICE}", rule=name)
+    """Return the error of a broken rule."""
+    advice = next(each.advice for each in all_rules() if name == each.name)
+    return CheckpointError(f"{path}: refused by rule {name}: {seen}: {advice}", rule=name)

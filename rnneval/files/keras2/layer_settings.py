@@ -1,6 +1,8 @@
-"""One layer of Keras 2 in the words of Keras 3: which settings it has there, and which mean nothing any more.
+"""Rewriting the settings of one layer of Keras 2 for Keras 3.
 
-A setting that is neither known nor known to be harmless is refused: dropping it could change the numbers in silence.
+A setting that is neither known nor known to be harmless is refused: dropping it could change the numbers without a
+warning. So is an operation of TensorFlow between layers (a `TFOpLambda`) that is not on the list below. The known ones
+are computed by Keras 3's own operations (`rnneval.models.keras2`); no name is ever looked up in TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,32 +10,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnneval.errors import CheckpointError
-from rnneval.files.keras2_operations import OPERATION, operation_of
 
-Config = dict[str, Any]
+JsonObject = dict[str, Any]
 
 HARD_SIGMOID = "keras2_hard_sigmoid"
-"""0.2 x + 0.5 between 0 and 1, as Keras 2 has it; that of Keras 3 under the same name is x / 6 + 0.5."""
+"""0.2 x + 0.5 between 0 and 1, as in Keras 2; the function of the same name in Keras 3 is x / 6 + 0.5."""
+OPERATION = "keras2_operation"
+"""Our layer that stands for an operation of TensorFlow."""
 
 _EVERY = ("name", "trainable")
 _RECURRENT = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
 _CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout")
 _GATED = (*_CELL, "recurrent_activation")
 _CONV = (
-    "filters",
-    "kernel_size",
-    "strides",
-    "padding",
-    "data_format",
-    "dilation_rate",
-    "groups",
-    "activation",
-    "use_bias",
-)
+    "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups", "activation", "use_bias",
+)  # fmt: skip
 _POOL = ("pool_size", "strides", "padding", "data_format")
 _MERGE: tuple[str, ...] = ()
 
-# What each class keeps.
+# The settings that each class keeps.
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "Embedding": ("input_dim", "output_dim", "mask_zero"),
     "Dense": ("units", "activation", "use_bias"),
@@ -78,7 +73,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "ActivityRegularization": (),
 }
 
-# What no prediction depends on: how weights were made and trained, and how a layer was placed or run.
+# Settings that no prediction depends on: how weights were made and trained, and how a layer was placed or run.
 _HARMLESS = frozenset(
     (
         "batch_input_shape", "batch_shape", "input_length", "input_dtype", "dtype", "implementation", "consume_less",
@@ -90,12 +85,43 @@ _HARMLESS = frozenset(
 _ENDINGS = ("_initializer", "_regularizer", "_constraint", "_quantizer")
 _OLD_NAMES = {"LeakyReLU": {"alpha": "negative_slope"}}
 _HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
-_INNER = {"cell": "cell", "layer": "layer", "backward_layer": "backward_layer"}
+_INNER = ("cell", "layer", "backward_layer")
+_ACTIVATIONS = frozenset(
+    (
+        "linear", "tanh", "sigmoid", "relu", "relu6", "softmax", "log_softmax", "elu", "selu", "gelu", "softplus",
+        "softsign", "swish", "silu", "exponential", "mish", "leaky_relu", "hard_sigmoid",
+    )
+)  # fmt: skip
+
+# The operations that are known by their name in TensorFlow, and the parameters of the call in their order.
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "one_hot": ("indices", "depth", "on_value", "off_value", "axis", "dtype"),
+    "cast": ("x", "dtype"),
+    "math.add": ("x", "y"),
+    "__operators__.add": ("x", "y"),
+    "math.subtract": ("x", "y"),
+    "math.multiply": ("x", "y"),
+    "math.truediv": ("x", "y"),
+    "math.divide": ("x", "y"),
+    "math.negative": ("x",),
+    "math.tanh": ("x",),
+    "math.sigmoid": ("x",),
+    "math.exp": ("x",),
+    "math.square": ("x",),
+    "nn.relu": ("features",),
+    "nn.softmax": ("logits", "axis"),
+    "nn.log_softmax": ("logits", "axis"),
+    "expand_dims": ("input", "axis"),
+    "squeeze": ("input", "axis"),
+    "identity": ("input",),
+}
+_WIDEST = 1 << 20  # one-hot rows; longer ones would take memory that no weight of the file accounts for
+_DTYPES = {"float16": "float32", "float32": "float32", "float64": "float32", "int32": "int32", "int64": "int32"}
 
 
 @dataclass(kw_only=True, eq=False)
 class Rewriting:
-    """What is being rewritten, and what was noticed on the way."""
+    """A file that is being rewritten, and the notes for the user so far."""
 
     path: str
     custom: Sequence[str] = ()
@@ -103,52 +129,55 @@ class Rewriting:
     notes: dict[str, None] = field(default_factory=dict)
 
     def note(self, said: str) -> None:
-        """Keep a sentence for whoever opens the file, once."""
+        """Add a note, once."""
         self.notes[said] = None
 
 
-def rewritten_layer(layer: Config, at: Rewriting) -> Config:
-    """Give a layer's (or cell's) entry as Keras 3 reads it.
+def rewritten_layer(layer: JsonObject, at: Rewriting) -> JsonObject:
+    """Rewrite the entry of a layer or cell.
 
     Raises:
-        CheckpointError: it is of an unknown class, or has a setting that Keras 3 has not.
+        CheckpointError: it is of an unknown class, or has a setting that Keras 3 does not have.
     """
     name = str(layer.get("class_name", ""))
     config = dict(layer.get("config") or {})
-    _look_at_dtype(config.get("dtype"), at)
+    _note_dtype(config.get("dtype"), at)
     if name.rpartition(">")[2] in at.custom or name in at.custom:
-        return _users(name, config, at)
+        return _users_layer(name, config, at)
     if name == "TFOpLambda":
         return _operation(config, at)
     if name not in SETTINGS:
         raise CheckpointError(_unknown_class(name, config, at), rule="config-class")
-    return _entry(name.removeprefix("CuDNN"), _settings(name, config, at))
+    kept = _settings(name, config, at)
+    return {
+        "module": "keras.layers",
+        "class_name": name.removeprefix("CuDNN"),
+        "config": kept,
+        "registered_name": None,
+    }
 
 
-def _operation(config: Config, at: Rewriting) -> Config:
-    """An operation of TensorFlow between layers, computed by Keras 3's own."""
-    where = f"{at.path}: refused by rule config-function: layer {config.get('name', '?')}"
-    function = operation_of(config, where)
-    at.note(f"the operation tf.{function} in the graph is computed by Keras 3's own")
-    kept = {"name": str(config.get("name", function)), "function": function}
-    return {"module": None, "class_name": OPERATION, "config": kept, "registered_name": OPERATION}
+def _note_dtype(dtype: Any, at: Rewriting) -> None:
+    """Note that a layer is run in float32 where the file asks for another type."""
+    if isinstance(dtype, dict):
+        dtype = (dtype.get("config") or {}).get("name")
+    if dtype in _HALVES:
+        at.note(f"saved under the policy {dtype}: evaluated in float32")
+    if dtype == "float64":
+        at.note("saved in float64: evaluated in float32")
 
 
-def _entry(name: str, config: Config) -> Config:
-    return {"module": "keras.layers", "class_name": name, "config": config, "registered_name": None}
-
-
-def _users(name: str, config: Config, at: Rewriting) -> Config:
-    """A class of the user's own: its configuration is its own affair."""
+def _users_layer(name: str, config: JsonObject, at: Rewriting) -> JsonObject:
+    """Return the entry of a class of the user's own; only the layers inside of it are rewritten."""
     own = {key: value for key, value in config.items() if key not in {"batch_input_shape", "dtype"}}
-    for key in _INNER.keys() & own.keys():
-        if isinstance(own[key], dict):
+    for key in _INNER:
+        if isinstance(own.get(key), dict):
             own[key] = rewritten_layer(own[key], at)
     found = name if name in at.custom else name.rpartition(">")[2]
     return {"module": None, "class_name": found, "config": own, "registered_name": found}
 
 
-def _unknown_class(name: str, config: Config, at: Rewriting) -> str:
+def _unknown_class(name: str, config: JsonObject, at: Rewriting) -> str:
     where = f"layer {config['name']} of class {name}" if config.get("name") else f"class {name or '?'}"
     if name in {"SlicingOpLambda", "TensorFlowOpLayer"}:
         what = "an operation of TensorFlow in the graph, which Keras 3 has no layer for"
@@ -161,8 +190,8 @@ def _unknown_class(name: str, config: Config, at: Rewriting) -> str:
     )
 
 
-def _settings(name: str, config: Config, at: Rewriting) -> Config:
-    kept: Config = {}
+def _settings(name: str, config: JsonObject, at: Rewriting) -> JsonObject:
+    kept: JsonObject = {}
     for key, value in config.items():
         new = _OLD_NAMES.get(name, {}).get(key, key)
         if new in SETTINGS[name] or (key in _EVERY and (name, key) != ("SpatialDropout1D", "trainable")):
@@ -172,18 +201,14 @@ def _settings(name: str, config: Config, at: Rewriting) -> Config:
                 f"{at.path}: layer {config.get('name', '?')} ({name}) has the setting {key}={value!r}, which Keras 3 "
                 "does not know: give the code that makes the model, --builder FILE.py:NAME, and the weights alone"
             )
-    return kept | _defaults_of_then(name, kept)
-
-
-def _defaults_of_then(name: str, kept: Config) -> Config:
-    """What was the default when a setting did not exist yet."""
-    if name in {"GRU", "GRUCell"} and "reset_after" not in kept:
-        return {"reset_after": False}
-    if name == "CuDNNGRU":
-        return {"reset_after": True}
-    if name == "BatchNormalization" and isinstance(kept.get("axis"), (list, tuple)):
-        return {"axis": int(kept["axis"][0])}
-    return {}
+    # The defaults from before a setting existed differ from those of Keras 3.
+    if name in {"GRU", "GRUCell"}:
+        kept.setdefault("reset_after", False)
+    elif name == "CuDNNGRU":
+        kept["reset_after"] = True
+    elif name == "BatchNormalization" and isinstance(kept.get("axis"), (list, tuple)):
+        kept["axis"] = int(kept["axis"][0])
+    return kept
 
 
 def _value(key: str, value: Any, at: Rewriting) -> Any:
@@ -199,18 +224,10 @@ def _value(key: str, value: Any, at: Rewriting) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """No object hides in a number: Keras would make one of a dictionary."""
+    """Return whether a value is a number, a word or a list of them; Keras would make an object of a dictionary."""
     if isinstance(value, list):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, (bool, int, float, str))
-
-
-_ACTIVATIONS = frozenset(
-    (
-        "linear", "tanh", "sigmoid", "relu", "relu6", "softmax", "log_softmax", "elu", "selu", "gelu", "softplus",
-        "softsign", "swish", "silu", "exponential", "mish", "leaky_relu", "hard_sigmoid",
-    )
-)  # fmt: skip
 
 
 def _activation(value: Any, at: Rewriting) -> Any:
@@ -233,15 +250,52 @@ def _activation(value: Any, at: Rewriting) -> Any:
     return name
 
 
-def _function(name: str) -> Config:
+def _function(name: str) -> JsonObject:
     return {"module": None, "class_name": "function", "config": name, "registered_name": name}
 
 
-def _look_at_dtype(dtype: Any, at: Rewriting) -> None:
-    """Every layer is run in float32; where the file asks for less, that is said."""
-    if isinstance(dtype, dict):
-        dtype = (dtype.get("config") or {}).get("name")
-    if dtype in _HALVES:
-        at.note(f"saved under the policy {dtype}: evaluated in float32")
-    if dtype == "float64":
-        at.note("saved in float64: evaluated in float32")
+def _operation(config: JsonObject, at: Rewriting) -> JsonObject:
+    """Rewrite an operation of TensorFlow between layers."""
+    where = f"{at.path}: refused by rule config-function: layer {config.get('name', '?')}"
+    function = operation_of(config, where)
+    at.note(f"the operation tf.{function} in the graph is computed by Keras 3's own")
+    kept = {"name": str(config.get("name", function)), "function": function}
+    return {"module": None, "class_name": OPERATION, "config": kept, "registered_name": OPERATION}
+
+
+def operation_of(config: Mapping[str, Any], where: str) -> str:
+    """Return the known function that a `TFOpLambda` stands for.
+
+    Raises:
+        CheckpointError: the function is not known.
+    """
+    function = str(config.get("function", ""))
+    function = {"tf.one_hot": "one_hot", "math.softmax": "nn.softmax"}.get(function, function)
+    if function not in ARGUMENTS:
+        known = ", ".join(sorted(ARGUMENTS))
+        raise CheckpointError(
+            f"{where}: an operation of TensorFlow, tf.{function or '?'}, which is none of those that are known "
+            f"({known}): save the weights alone (model.save_weights('name.h5')), and give the code that makes the "
+            "model, --builder FILE.py:NAME",
+            rule="config-function",
+        )
+    return function
+
+
+def arguments_of(function: str, named: Mapping[str, Any], where: str) -> JsonObject:
+    """Return the arguments of an operation beside its first tensor.
+
+    Raises:
+        CheckpointError: the operation has no such parameter, or a value is neither a tensor nor a plain one.
+    """
+    found: JsonObject = {}
+    for key, value in named.items():
+        if key == "name" or value is None:
+            continue
+        tensor = isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
+        known = key in ARGUMENTS[function][1:] and (tensor or isinstance(value, (bool, int, float, str)))
+        if not known or (key == "depth" and not (isinstance(value, int) and 0 < value <= _WIDEST)):
+            called = f"tf.{function} is called with {key}={str(value)[:60]}"
+            raise CheckpointError(f"{where}: {called}, which is not known", rule="config-function")
+        found[key] = _DTYPES.get(str(value), value) if key == "dtype" else value
+    return found

@@ -1,10 +1,11 @@
-"""The format of a checkpoint by its bytes, the rules on its content, and a private copy of it that nobody exchanges."""
+"""Checkpoints on disk: their format, decided by their bytes, the rules on their content, and private copies of them."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
-import stat
+import shlex
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
@@ -16,19 +17,21 @@ from typing import Any, BinaryIO
 
 import h5py
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, UsageError
 from rnneval.files.bundle import read_bundle
 from rnneval.files.config import as_bytes, checked_config
-from rnneval.files.folder import parts_of, state_of
 from rnneval.files.hdf5 import BROKEN, Hdf5, checked_hdf5
-from rnneval.files.head import Head, failure_of, read_head
+from rnneval.files.path_facts import Head, SavedModelGraph, failure_of, parts_of, read_head, state_of
 from rnneval.files.rules import refused, require_allowed
 from rnneval.files.zips import damaged_members, read_zip
+from rnneval.records.paths import open_regular
 
-FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
+FULL_MODELS = ("keras", "keras-h5")
+"""The formats that hold a model and not only weights."""
+_FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 _ZIP = b"PK\x03\x04"
 WEIGHTS = "model.weights.h5"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -37,11 +40,11 @@ class Artefact:
     """A checkpoint on disk whose format is known."""
 
     path: Path
-    """As given; for a TensorFlow checkpoint its prefix, without `.index`. It is the name in records and messages."""
+    """The path as given; for a TensorFlow checkpoint its prefix, without `.index`. Records and messages show it."""
     format: str
     """`keras`, `keras-h5`, `weights-h5`, `keras2-weights-h5`, `tf-checkpoint` or `saved-model`."""
     files: tuple[Path, ...]
-    """Every file that holds a part of it, where it is read."""
+    """Every file with a part of it, where it is read."""
     copied: Path | None = None
     """The path of the private copy; None if the checkpoint is read at `path`."""
 
@@ -57,13 +60,13 @@ class Artefact:
 
     @property
     def sha256(self) -> str:
-        """Of the file; of several, over their names and contents in the order of their names."""
+        """Hash of the file; of several files, of the names and contents in the order of the names."""
         if len(self.files) == 1:
             return _sha256(self.files[0])
-        whole = hashlib.sha256()
+        names = hashlib.sha256()
         for file in sorted(self.files):
-            whole.update(f"{file.name}\0{_sha256(file)}\n".encode())
-        return whole.hexdigest()
+            names.update(f"{file.name}\0{_sha256(file)}\n".encode())
+        return names.hexdigest()
 
 
 def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
@@ -71,12 +74,12 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
 
     Args:
         path: A file, a folder, or the prefix of a TensorFlow checkpoint.
-        custom: Names of classes and functions that the user's own code brings; None where it is not imported yet, and
-            the rules on names are left for later.
+        custom: Names of classes and functions that the user's own code brings; None if it is not imported yet, and the
+            rules on names are checked later.
 
     Raises:
         CheckpointError: there is none, it cannot be read, it is damaged, it is something else, or it breaks a rule; the
-            message says which, what was seen and what can be done.
+            message says which, what was seen and what to do.
     """
     return _examined(_located(path), custom)
 
@@ -85,11 +88,11 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
 def private_copy(path: Path) -> Iterator[Artefact]:
     """Copy a checkpoint into a folder of this user's own and identify the copy, which is removed after the block.
 
-    What is hashed, held against the rules and loaded are then the same bytes, even if another process replaces or
-    overwrites the checkpoint in the meantime.
+    The bytes that are hashed, checked and loaded are then the same, even if another process replaces or overwrites the
+    checkpoint in the meantime.
 
     Raises:
-        CheckpointError: as `identify`; there is no room for the copy.
+        CheckpointError: as `identify`; or the disk has no room for the copy.
     """
     found = _located(path)
     root = found.path if found.format == "saved-model" else found.path.parent
@@ -110,7 +113,7 @@ def private_folder(path: Path) -> Iterator[Path]:
         with TemporaryDirectory(prefix="rnneval-") as name:
             yield Path(name)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _DISK_FULL:
             raise
         raise CheckpointError(
             f"{path}: no room for a private copy in {tempfile.gettempdir()} ({os.strerror(error.errno)}): free space "
@@ -122,17 +125,17 @@ def _copy(source: Path, copy: Path, shown: Path) -> Path:
     """Copy the bytes that a regular file has now, by one descriptor, unless another process has locked it."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with os.fdopen(os.open(source, os.O_RDONLY | os.O_NONBLOCK), "rb") as file, copy.open("xb") as made:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise CheckpointError(f"{shown}: {source.name} is no regular file; a checkpoint is {FORMATS}")
+        with open_regular(source) as file, copy.open("xb") as made:
             _require_unlocked(file)
-            left = status.st_size  # what another process appends from now on is no part of it
+            left = os.fstat(file.fileno()).st_size  # bytes that another process appends from now on are not copied
             while left and (piece := file.read(min(left, 1 << 20))):
                 made.write(piece)
                 left -= len(piece)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno in {errno.EINVAL, errno.EISDIR}:
+            why = f"{source.name} is not a regular file ({error.strerror})"
+            raise CheckpointError(f"{shown}: {why}; a checkpoint is {_FORMATS}") from error
+        if error.errno not in _DISK_FULL:
             require_allowed("failure", failure_of(error, "file"), shown)
         raise
     return copy
@@ -152,7 +155,7 @@ def _require_unlocked(file: BinaryIO) -> None:
 
 
 def _located(path: Path) -> Artefact:
-    """Return the files of a checkpoint by names and first bytes; the format of a single file is left open ("")."""
+    """Find the files of a checkpoint by names and first bytes; the format of a single file is not decided yet ("")."""
     require_allowed("head", Head(path=path, exists=path.exists(), size=1, start=_ZIP), path)
     try:
         if path.is_dir():
@@ -168,11 +171,11 @@ def _located(path: Path) -> Artefact:
         what = "a link that leads nowhere"
     else:
         what = "neither a file nor a folder" if path.exists() else "no such file or folder"
-    raise CheckpointError(f"{path}: {what}; a checkpoint is {FORMATS}")
+    raise CheckpointError(f"{path}: {what}; a checkpoint is {_FORMATS}")
 
 
 def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
-    """Hold the content of a located checkpoint against the rules, and return it with its format."""
+    """Check the content of a located checkpoint against the rules, and return it with its format."""
     try:
         if found.format:
             index, *data = found.files[found.format == "saved-model" :]
@@ -202,7 +205,7 @@ def _folder(path: Path) -> Artefact:
     if any(".tempstate" in name or name.endswith("_temp") for name in names):
         raise refused("interrupted-save", path, f"temporary files of a checkpoint alone ({', '.join(names[:3])})")
     held = ", ".join(names[:5]) or "nothing"
-    raise CheckpointError(f"{path}: a folder without a checkpoint (it holds {held}); a checkpoint is {FORMATS}")
+    raise CheckpointError(f"{path}: a folder without a checkpoint (it holds {held}); a checkpoint is {_FORMATS}")
 
 
 def _saved_model(path: Path) -> Artefact:
@@ -215,7 +218,7 @@ def _saved_model(path: Path) -> Artefact:
 
 
 def _latest(folder: Path, prefixes: list[Path]) -> Path:
-    """The checkpoint that the folder's `checkpoint` file names; without such a file, the only one there is."""
+    """Return the checkpoint that the folder's `checkpoint` file names; without such a file, the only one there is."""
     named, names = Path(state_of(folder)).name, ", ".join(prefix.name for prefix in prefixes)
     if folder / named in prefixes:
         return folder / named
@@ -230,7 +233,7 @@ def _latest(folder: Path, prefixes: list[Path]) -> Path:
 
 def _tensorflow(prefix: Path) -> Artefact:
     index = Path(f"{prefix}.index")
-    data = sorted(prefix.parent.glob(f"{_escaped(prefix.name)}.data-*-of-*"))
+    data = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*"))
     if not index.is_file():
         raise _incomplete(prefix, f"{index.name} is missing beside its data: the checkpoint is not whole")
     if not data:
@@ -248,10 +251,6 @@ def _incomplete(path: Path, said: str) -> CheckpointError:
     return refused("damaged-file", path, said)
 
 
-def _escaped(name: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
-
-
 def _file(path: Path) -> Artefact:
     if path.suffix == ".index":
         return _tensorflow(path.with_suffix(""))
@@ -263,7 +262,7 @@ def _file(path: Path) -> Artefact:
 
 @contextmanager
 def checked_keras(path: Path, file: BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
-    """Hold a `.keras` file that is open against the rules: its structure, its checksums, its weights.
+    """Check an open `.keras` file against the rules: its structure, its checksums, its weights.
 
     Yields:
         The archive, its weights unpacked into a private file, and their structure.
@@ -279,7 +278,7 @@ def checked_keras(path: Path, file: BinaryIO) -> Iterator[tuple[zipfile.ZipFile,
             with weights.open("wb") as unpacked:
                 damaged = damaged_members(archive, {WEIGHTS: unpacked})
         except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
-            if not (isinstance(error, OSError) and error.errno in _FULL):
+            if not (isinstance(error, OSError) and error.errno in _DISK_FULL):
                 require_allowed("failure", failure_of(error, ".keras file"), path)
             raise
         require_allowed("zip-content", damaged, path)
@@ -290,24 +289,20 @@ def checked_keras(path: Path, file: BinaryIO) -> Iterator[tuple[zipfile.ZipFile,
 def keras_config(
     path: Path, archive: zipfile.ZipFile, facts: Hdf5, custom: Collection[str] | None
 ) -> tuple[str, dict[str, Any]]:
-    """Give version and configuration of a `.keras` file, the latter held against the rules."""
-    version = _version(archive.read("metadata.json") if "metadata.json" in archive.namelist() else b"{}")
-    shapes = facts.shapes.values()
-    text = archive.read("config.json")
-    return version, checked_config(path, text, version=version, shapes=shapes, custom=custom)
-
-
-def _version(metadata: bytes) -> str:
+    """Return the version of Keras and the configuration of a `.keras` file, which is checked against the rules."""
+    metadata = archive.read("metadata.json") if "metadata.json" in archive.namelist() else b"{}"
     try:
-        return str(json.loads(metadata).get("keras_version", ""))
+        version = str(json.loads(metadata).get("keras_version", ""))
     except (ValueError, AttributeError, RecursionError):
-        return ""
+        version = ""
+    shapes, text = facts.shapes.values(), archive.read("config.json")
+    return version, checked_config(path, text, version=version, shapes=shapes, custom=custom)
 
 
 def hdf5_config(
     path: Path, facts: Hdf5, custom: Collection[str] | None, *, shown: Path | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """Give version and configuration of an `.h5` file, the latter held against the rules."""
+    """Return the version of Keras and the configuration of an `.h5` file, which is checked against the rules."""
     try:
         with h5py.File(path, "r") as file:
             version, text = file.attrs.get("keras_version", ""), as_bytes(file.attrs["model_config"])
@@ -333,3 +328,51 @@ def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def preflight(path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None) -> Artefact:
+    """Check a checkpoint against all rules that need neither TensorFlow nor the user's own code.
+
+    Raises:
+        CheckpointError: it breaks a rule, or has another hash than expected.
+        UsageError: a builder is needed.
+    """
+    artefact = identify(Path(path), custom=None if has_builder else ())
+    require_builder(artefact, has_builder=has_builder)
+    require_sha256(artefact, expect_sha256)
+    return artefact
+
+
+def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
+    """Refuse weights without the code of their model.
+
+    Raises:
+        CheckpointError: it is a SavedModel, whose graph would have to be run, or the graph is too large.
+        UsageError: a builder is needed.
+    """
+    if artefact.format == "saved-model":
+        size = (artefact.place / "saved_model.pb").stat().st_size
+        require_allowed("graph", SavedModelGraph(size=size, has_builder=has_builder), artefact.path)
+    if artefact.format not in FULL_MODELS and not has_builder:
+        raise UsageError(
+            f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME, "
+            f"as in: rnneval evaluate {shlex.quote(str(artefact.path))} TEXT --builder train.py:MyModel"
+        )
+
+
+def require_sha256(artefact: Artefact, expected: str | None) -> str:
+    """Return the hash of a checkpoint.
+
+    Raises:
+        CheckpointError: it is not the expected one.
+    """
+    sha256 = artefact.sha256
+    if expected is not None and sha256 != expected.strip().lower():
+        of = ""
+        if len(artefact.files) > 1:
+            names = ", ".join(sorted(file.name for file in artefact.files))
+            of = f" (of the lines NAME, a zero byte, SHA-256, line feed, for {names})"
+        raise CheckpointError(
+            f"{artefact.path}: its SHA-256{of} is {sha256}, not {expected}: another file, or a damaged one"
+        )
+    return sha256

@@ -1,7 +1,7 @@
-"""A whole model as data: its configuration, held against the rules, and a private copy that holds nothing else.
+"""Full models as data: a private copy with nothing but weights and a configuration that is checked against the rules.
 
-What Keras opens is never the file itself: between the look and the load it could be exchanged, and what training left
-in it need not be read.
+Keras never opens the file itself: it could be replaced between the check and the load, and the training's leftovers in
+it need not be read.
 """
 
 import json
@@ -16,14 +16,14 @@ from typing import Any
 
 import h5py
 
+from rnneval.files.artefact import WEIGHTS, Artefact, checked_keras, hdf5_config, keras_config, private_folder
 from rnneval.files.config import is_keras2
 from rnneval.files.hdf5 import Hdf5, checked_hdf5
-from rnneval.files.identify import WEIGHTS, Artefact, checked_keras, hdf5_config, keras_config, private_folder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """A whole model that breaks no rule."""
+class FullModel:
+    """A full model that breaks no rule."""
 
     path: Path
     """The private copy, which Keras may open."""
@@ -31,19 +31,19 @@ class Model:
     """The HDF5 file with its weights: the copy itself, or a part of it."""
     config: dict[str, Any]
     version: str
-    """Of the Keras that wrote it; "" where the file does not say."""
+    """The version of Keras that wrote it; "" if the file does not say."""
     stored_numbers: int
-    """How many numbers are stored, weights of optimizers included."""
+    """The count of stored numbers, weights of optimizers included."""
 
     @property
     def keras2(self) -> bool:
-        """Whether Keras 2 wrote it."""
+        """True if Keras 2 wrote it."""
         return is_keras2(self.version)
 
 
 @contextmanager
-def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[Model]:
-    """Copy a `.keras` or `.h5` model, hold the copy against the rules, and give it as long as the block runs.
+def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[FullModel]:
+    """Copy a `.keras` or `.h5` model and check the copy against the rules; it is removed after the block.
 
     Args:
         artefact: The file.
@@ -56,7 +56,7 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
         yield (_keras if artefact.format == "keras" else _hdf5)(artefact, folder, custom)
 
 
-def _keras(artefact: Artefact, folder: Path, custom: Collection[str]) -> Model:
+def _keras(artefact: Artefact, folder: Path, custom: Collection[str]) -> FullModel:
     copy, weights, path = folder / "model.keras", folder / WEIGHTS, artefact.path
     with artefact.place.open("rb") as file, checked_keras(path, file) as (archive, unpacked, facts):
         version, config = keras_config(path, archive, facts, custom)
@@ -71,7 +71,7 @@ def _keras(artefact: Artefact, folder: Path, custom: Collection[str]) -> Model:
     return _model(copy, weights, config, version, facts)
 
 
-def _hdf5(artefact: Artefact, folder: Path, custom: Collection[str]) -> Model:
+def _hdf5(artefact: Artefact, folder: Path, custom: Collection[str]) -> FullModel:
     copy = folder / "model.h5"
     shutil.copyfile(artefact.place, copy)
     facts = checked_hdf5(copy, shown=artefact.path)
@@ -83,6 +83,6 @@ def _hdf5(artefact: Artefact, folder: Path, custom: Collection[str]) -> Model:
     return _model(copy, copy, config, version, facts)
 
 
-def _model(path: Path, weights: Path, config: dict[str, Any], version: str, facts: Hdf5) -> Model:
+def _model(path: Path, weights: Path, config: dict[str, Any], version: str, facts: Hdf5) -> FullModel:
     stored = sum(math.prod(shape) for shape in facts.shapes.values())
-    return Model(path=path, weights=weights, config=config, version=version, stored_numbers=stored)
+    return FullModel(path=path, weights=weights, config=config, version=version, stored_numbers=stored)

@@ -1,4 +1,9 @@
-"""The weights of an `.h5` file of Keras 2: groups named after layers, each a list of arrays in a known order."""
+"""Weights of an `.h5` file of Keras 2: groups named after layers, each a list of arrays in a known order.
+
+A GPU may have written the layout of cuDNN's own layers (CuDNNLSTM, CuDNNGRU), which is rearranged for Keras. cuDNN has
+one matrix for each gate, with a row for each unit, where Keras has a column. It has two biases for each gate, one with
+the input and one with the state.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +17,8 @@ from numpy.typing import NDArray
 from rnneval.errors import CheckpointError
 from rnneval.files.hdf5 import checked_hdf5
 
+AnyArray = NDArray[Any]
+
 _TOP = "top_level_model_weights"
 
 
@@ -20,11 +27,11 @@ class StoredWeight:
     """One array, with the name that Keras 2 gave it, such as `gru/gru_cell/kernel:0`."""
 
     name: str
-    values: NDArray[Any]
+    values: AnyArray
 
     @property
     def role(self) -> str:
-        """What it is in its layer, such as `kernel`, `recurrent_kernel`, `bias` or `embeddings`."""
+        """Role of the array in its layer, such as `kernel`, `recurrent_kernel`, `bias` or `embeddings`."""
         return self.name.rpartition("/")[2].partition(":")[0]
 
 
@@ -55,7 +62,7 @@ def read_layers(path: Path, *, shown: Path | None = None) -> tuple[StoredLayer, 
 
 
 def _names(group: Any, attribute: str) -> Iterator[str]:
-    """Read a list of names; Keras 2 divides one above 64 kB into `layer_names0`, `layer_names1` and so on."""
+    """Yield a list of names; Keras 2 divides one above 64 kB into `layer_names0`, `layer_names1` and so on."""
     if attribute in group.attrs:
         parts = [attribute]
     else:
@@ -67,19 +74,17 @@ def _names(group: Any, attribute: str) -> Iterator[str]:
 
 def _layer(path: Path, group: Any, name: str) -> StoredLayer:
     inner = _held(path, group, name)
-    weights = tuple(_weight(path, inner, weight) for weight in _names(inner, "weight_names"))
-    return StoredLayer(name=name, weights=weights)
-
-
-def _weight(path: Path, group: Any, name: str) -> StoredWeight:
-    dataset = _held(path, group, name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise CheckpointError(f"{path}: weight {name} is no array: the file is damaged")
-    return StoredWeight(name=name, values=np.asarray(dataset[()]))
+    weights = []
+    for weight in _names(inner, "weight_names"):
+        dataset = _held(path, inner, weight)
+        if not isinstance(dataset, h5py.Dataset):
+            raise CheckpointError(f"{path}: weight {weight} is no array: the file is damaged")
+        weights.append(StoredWeight(name=weight, values=np.asarray(dataset[()])))
+    return StoredLayer(name=name, weights=tuple(weights))
 
 
 def _held(path: Path, group: Any, name: str) -> Any:
-    """Give what a group holds under a path, whose every step is a hard link: others may lead out of the file."""
+    """Return the object under a path of a group. Every step must be a hard link: others may lead out of the file."""
     for step in filter(None, name.split("/")):
         link = group.get(step, getlink=True) if isinstance(group, h5py.Group) else None
         if link is None:
@@ -88,3 +93,35 @@ def _held(path: Path, group: Any, name: str) -> Any:
             raise CheckpointError(f"{path}: {name} lies outside of the file or behind a link: refused")
         group = group[step]
     return group
+
+
+def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Return whether a stored bias is cuDNN's: twice as long as the LSTM's, or the flat form of the GRU's two rows.
+
+    Example:
+        >>> is_cudnn((32,), (16,)), is_cudnn((24,), (2, 12)), is_cudnn((16,), (16,)), is_cudnn((12,), (2, 12))
+        (True, True, False, False)
+    """
+    if len(bias_shape) != 1:
+        return False
+    lstm = len(wanted) == 1 and bias_shape[0] == 2 * wanted[0]
+    return lstm or (len(wanted) == 2 and wanted[0] == 2 and bias_shape[0] == 2 * wanted[1])
+
+
+def from_cudnn(
+    kernel: AnyArray, recurrent: AnyArray, bias: AnyArray, wanted: tuple[int, ...]
+) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Rearrange kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias.
+
+    The order of the gates is the same. `wanted` is the shape of Keras' bias: the LSTM has only the sum of the two.
+    """
+    units = recurrent.shape[0]
+    gates = recurrent.shape[1] // units
+    into = [gate.reshape(units, kernel.shape[0]).T for gate in _gates(kernel, gates)]
+    back = [gate.T for gate in _gates(recurrent, gates)]
+    pair = bias.reshape(2, -1)
+    return np.hstack(into), np.hstack(back), pair.sum(axis=0) if len(wanted) == 1 else pair
+
+
+def _gates(matrix: AnyArray, gates: int) -> list[AnyArray]:
+    return [np.ascontiguousarray(gate) for gate in np.hsplit(matrix, gates)]
