@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.metrics.state_norms import dot, state_norms
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
@@ -114,7 +116,7 @@ def row_sums(course: Course, where: Where, shift: Floats, limit: float | None) -
     norm = np.sqrt(norm2, dtype=np.float64)
     near = _near(course, where, shift, limit)
     positions, t, tt, sampled = where.of_positions.T
-    scalars = (positions, norm.sum(1), norm2.sum(1, dtype=np.float64), t, tt, _dot(where.t, norm), sampled)
+    scalars = (positions, norm.sum(1), norm2.sum(1, dtype=np.float64), t, tt, dot(where.t, norm), sampled)
     additive = np.concatenate([np.stack(scalars, axis=1), near], axis=1)
     return Sums(additive, np.concatenate([norm.max(axis=1, initial=0.0)[:, None], peaks], axis=1))
 
@@ -131,7 +133,7 @@ def _everywhere(states: Floats, where: Where) -> tuple[Floats, Doubles]:
     for alike, count in where.alike:
         for stretch in _stretches(count, (alike.stop - alike.start) * units):
             x, some = states[alike, stretch], peaks[alike]
-            norm2[alike, stretch] = _dot(x, x)
+            norm2[alike, stretch] = dot(x, x)
             np.maximum(some[:, 0], -x.min(axis=1).min(axis=1), out=some[:, 0])
             np.maximum(some[:, 1], x.max(axis=1).max(axis=1), out=some[:, 1])
     return norm2, peaks
@@ -166,7 +168,7 @@ def _near_block(course: Course, block: slice, places: NDArray[np.int64], shift: 
     _clear(work, missing)
     units, one = x.shape[2], np.ones((1, x.shape[1]), np.float32)
     found = np.zeros((len(x), 2 + 2 * units))
-    found[:, 0] = np.sqrt(_dot(work, work), dtype=np.float64).sum(axis=1)
+    found[:, 0] = state_norms(work).sum(axis=1)
     if limit is not None:
         beyond = np.abs(x, out=work) > np.float32(limit)
         _clear(beyond, missing)
@@ -182,10 +184,3 @@ def _clear(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> None:
     """Let what is at places that are none count for nothing."""
     if missing is not None:
         values[missing] = 0
-
-
-def _dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Σ a·b over the last axis."""
-    dot = getattr(np, "vecdot", None)  # since NumPy 2.0; twice as fast
-    product: NDArray[Any] = dot(a, b) if dot is not None else np.einsum("...u,...u->...", a, b)
-    return product
