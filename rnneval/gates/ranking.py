@@ -18,7 +18,7 @@ from rnneval.gates.sides import Named, Side, Sides, named
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
-from rnneval.records.sound import check_sound
+from rnneval.records.consistency import require_consistent
 
 
 class Row(Value, frozen=True, kw_only=True):
@@ -101,7 +101,7 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
             f"{len(sides)} run records of {len(records)} given: compare takes two or more of them, and no others"
         )
     for side in sides:
-        check_sound(side.name, side.runs[0])
+        require_consistent(side.name, side.runs[0])
     allowance = allowances({metric or default_metric([side.runs[0] for side in sides]): "0%"})[0]
     entrants = _entrants(sides, allowance)
     best = entrants[0] if entrants[0].problem is None else None

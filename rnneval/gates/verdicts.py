@@ -14,8 +14,8 @@ from rnneval.gates.noninferiority import LEVEL
 from rnneval.gates.sides import Named, Sides, named, side
 from rnneval.gates.words import scope
 from rnneval.records import Gate, Run
+from rnneval.records.consistency import require_consistent
 from rnneval.records.gate import Comparison, Verdict
-from rnneval.records.sound import check_sound
 
 _GRAVEST: tuple[Verdict, ...] = ("fail", "not comparable", "inconclusive", "pass")
 
@@ -64,7 +64,7 @@ def judge(
         raise UsageError("nothing to judge: no record was given")
     for each in (*candidates, *baselines):
         if isinstance(each.record, Run):
-            check_sound(each.name, each.record)
+            require_consistent(each.name, each.record)
     results: tuple[Result, ...] = ()
     warnings = tuple(of_runs((*candidates, *baselines)))
     if baselines:

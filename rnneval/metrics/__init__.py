@@ -8,7 +8,10 @@ Importing this package imports neither NumPy nor a metric: `docs` reads source a
 """
 
 import ast
+import math
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from rnneval.metrics.state_norms import state_norms as state_norms
     from rnneval.metrics.word_perplexity import word_perplexity as word_perplexity
     from rnneval.metrics.word_perplexity_eos import word_perplexity_eos as word_perplexity_eos
+    from rnneval.records.run import Run
 
 _BASE = ("Metric", "ScoredTokens", "Scores", "Totals", "UnavailableError")
 
@@ -49,6 +53,7 @@ __all__ = [
     "docs",
     "finish",
     "names",
+    "score_problems",
     "tally",
 ]
 
@@ -154,3 +159,30 @@ def finish(totals: "Totals") -> "Scores":
         except UnavailableError as reason:
             missing[metric.name] = str(reason)
     return Scores(values=values, missing=missing)
+
+
+def score_problems(run: "Run") -> Iterator[str]:
+    """Yield each score of a run record that is not the score of its sums, up to the order of adding them up.
+
+    A score whose sums are not in the record is not compared with anything.
+    """
+    from rnneval.metrics._base import Totals, UnavailableError
+
+    if run.total_nats is None or not run.tokens.scored:
+        return
+    totals = Totals(
+        tokens=run.tokens.scored,
+        characters=run.text.scored_characters,
+        bytes=run.text.scored_bytes,
+        words=run.text.scored_words,
+        lossless=True,  # a score that a lossy model cannot have is not in the record, so it is not asked for
+        sums={name: math.fsum(values) for name, values in run.blocks.sums.items()},
+    )
+    for metric in all_metrics():
+        if (score := run.scores.get(metric.name)) is None:
+            continue
+        with suppress(UnavailableError):
+            value = metric.finish(totals)
+            if not math.isclose(score.value, value, rel_tol=1e-6, abs_tol=1e-9):
+                source = "total_nats" if metric.name in ("cross_entropy", "perplexity") else "the sums of its blocks"
+                yield f"scores.{metric.name} and {source} disagree ({score.value:.9g} and {value:.9g})"

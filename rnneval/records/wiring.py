@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+import rnneval
 from rnneval.records._base import Stored, Value
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -75,7 +76,6 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     wired_by: Literal["author", "rnneval"]
 
     def __str__(self) -> str:
-        """Give verdict, flow matrix, findings and oracles as text."""
-        from rnneval.render.wiring_table import plain  # upwards: a value knows that it can be shown, not how
-
-        return plain(self)
+        """Return verdict, flow matrix, findings and oracles as text."""
+        text: str = rnneval.plain(self)
+        return text
