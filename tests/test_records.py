@@ -182,7 +182,8 @@ FRESH = {
 def test_in_a_fresh_process(name, first):
     code, file = FRESH[name]
     path = str(Path(__file__).parents[1] / "docs" / "records" / file)
-    subprocess.run([sys.executable, "-c", f"{first}\n{code.format(path=path)}"], check=True)
+    ran = subprocess.run([sys.executable, "-c", f"{first}\n{code.format(path=path)}"], check=False)
+    assert ran.returncode == 0
 
 
 @pytest.mark.parametrize("first", ["from rnneval.records import read", "import rnneval; read = rnneval.read"])

@@ -36,7 +36,7 @@ def decode(text: str | bytes, where: str = "the record") -> Record:
 
     Args:
         text: The JSON object.
-        where: What to call it in an error, such as its path.
+        where: Name of the text in an error, such as its path.
 
     Raises:
         RecordError: not JSON, too large, another schema, or keys and values that the schema does not allow.
@@ -59,7 +59,7 @@ def read(path: str | os.PathLike[str]) -> Record:
 
 
 def read_as(path: str | os.PathLike[str], schema: str, kind: type[T]) -> T:
-    """Read a value that is written as a record is, but that `read` does not know, such as a comparison.
+    """Read a value that is written as a record is, but that `read` does not accept, such as a comparison.
 
     Raises:
         RecordError: as `read`.
@@ -146,7 +146,7 @@ def _plain(text: str | bytes, where: str) -> dict[str, Any]:
         plain = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
         place, unfit = next(_unfit(plain, ""), ("", 0.0))
         if unfit:
-            json.loads(text, parse_float=_finite)  # once more, and slower, to name the number as it is written
+            json.loads(text, parse_float=_finite)  # again, and slower, to name the number as it is written
     except _TwiceError as error:
         raise RecordError(f"{where}: {error}: a record says each thing once; make it again") from error
     except (ValueError, RecursionError) as error:
@@ -180,7 +180,7 @@ def _finite(digits: str) -> float:
 
 
 def _unfit(value: Any, place: str) -> Iterator[tuple[str, float | None]]:
-    """Yield where a null or an infinite number stands, and which it is."""
+    """Yield the place of each null or infinite number, and its value."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
         yield place.lstrip("."), value
     elif isinstance(value, dict):
@@ -192,7 +192,7 @@ def _unfit(value: Any, place: str) -> Iterator[tuple[str, float | None]]:
 
 
 def _all_finite(values: list[Any]) -> bool:
-    """Whether a list holds finite numbers alone; without a step of Python for each, since blocks are many."""
+    """Return whether a list holds finite numbers alone; no Python loop, since blocks are many."""
     return set(map(type, values)) <= {int, float} and inf not in values and -inf not in values
 
 

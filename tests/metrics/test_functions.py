@@ -141,7 +141,7 @@ CHECK = "import numpy as np; assert m.perplexity([0.0]) == 1.0 and m.state_norms
     ],
 )
 def test_the_name_is_the_function_in_any_order_of_imports(imports):
-    subprocess.run([sys.executable, "-c", f"{imports}\n{CHECK}"], check=True)
+    assert subprocess.run([sys.executable, "-c", f"{imports}\n{CHECK}"], check=False).returncode == 0
 
 
 def test_functions_are_listed_and_found_without_numpy():
@@ -149,7 +149,7 @@ def test_functions_are_listed_and_found_without_numpy():
         "import sys, rnneval.metrics as m; assert {'perplexity', 'state_norms', 'Totals'} <= {*dir(m)};"
         "assert 'numpy' not in sys.modules; assert callable(m.perplexity) and 'numpy' in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_folders_of_the_package_stay_modules():

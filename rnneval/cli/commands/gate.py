@@ -151,7 +151,7 @@ def _read_baselines(records: tuple[str, ...], baselines: tuple[str, ...]) -> "li
 
 
 def _allowed(allow: tuple[str, ...]) -> Mapping[str, str] | None:
-    from rnneval.gates.allowance import parse_allow
+    from rnneval.gates.limits import parse_allow
 
     return parse_allow(allow) if allow else None
 
