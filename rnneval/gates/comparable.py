@@ -1,5 +1,6 @@
 """Comparability of runs, decided before any number is looked at: the answer names the field that differs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -50,52 +51,35 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
         candidate: The other.
         across_tokens: Whether the tokens may differ, because bits of the same bytes are compared.
     """
-    return (
-        _in_text(baseline, candidate)
-        or _in_signature(baseline, candidate, across_tokens)
-        or _in_unknowns(baseline, candidate)
-        or _in_blocks(baseline, candidate, across_tokens)
-    )
+    return next(_differences(baseline, candidate, across_tokens), None)
 
 
-def _in_text(baseline: Run, candidate: Run) -> Difference | None:
+def _differences(baseline: Run, candidate: Run, across_tokens: bool) -> Iterator[Difference]:
+    """Yield what differs in text, signature, unknown tokens and blocks."""
     ours, theirs = baseline.text, candidate.text
-    if ours.sha256 == theirs.sha256:
-        return None
-    sizes = f"{ours.bytes} bytes, {ours.sha256[:8]}…, and {theirs.bytes} bytes, {theirs.sha256[:8]}…"
-    return Difference(field="text.sha256", reason=f"other text ({sizes})")
-
-
-def _in_signature(baseline: Run, candidate: Run, across_tokens: bool) -> Difference | None:
-    ours, theirs = fields_of(baseline.signature), fields_of(candidate.signature)
-    differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    if ours.sha256 != theirs.sha256:
+        sizes = f"{ours.bytes} bytes, {ours.sha256[:8]}…, and {theirs.bytes} bytes, {theirs.sha256[:8]}…"
+        yield Difference(field="text.sha256", reason=f"other text ({sizes})")
+    parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
+    differing = [name for name in {**parts, **others} if parts.get(name) != others.get(name)]
     # Differences in tokens come last: only they are helped by --allow bits_per_char.
     for name in sorted(differing, key=lambda name: name in _OF_TOKENS):
         if not (across_tokens and name in _OF_TOKENS):
-            return Difference(
+            seen = f"{name}:{parts.get(name, 'absent')} and {name}:{others.get(name, 'absent')}"
+            yield Difference(
                 field=f"signature.{name}",
-                reason=f"{_MEANING.get(name, 'the runs were made differently')} "
-                f"({name}:{ours.get(name, 'absent')} and {name}:{theirs.get(name, 'absent')})",
+                reason=f"{_MEANING.get(name, 'the runs were made differently')} ({seen})",
                 tokens_only=name in _OF_TOKENS,
             )
-    return None
-
-
-def _in_unknowns(baseline: Run, candidate: Run) -> Difference | None:
     unknown = max(baseline.tokens.unknown, candidate.tokens.unknown)
-    if not unknown or baseline.vocabulary.sha256 == candidate.vocabulary.sha256:
-        return None
-    return Difference(
-        field="vocabulary.sha256",
-        reason=f"other vocabularies, and up to {unknown} unknown tokens that were not paid for in full",
-    )
-
-
-def _in_blocks(baseline: Run, candidate: Run, across_tokens: bool) -> Difference | None:
+    if unknown and baseline.vocabulary.sha256 != candidate.vocabulary.sha256:
+        yield Difference(
+            field="vocabulary.sha256",
+            reason=f"other vocabularies, and up to {unknown} unknown tokens that were not paid for in full",
+        )
     for name in ("bytes", "document") if across_tokens else ("bytes", "document", "tokens", "scored_bytes"):
         if getattr(baseline.blocks, name) != getattr(candidate.blocks, name):
-            return Difference(field=f"blocks.{name}", reason="the same text was cut or counted differently")
-    return None
+            yield Difference(field=f"blocks.{name}", reason="the same text was cut or counted differently")
 
 
 def not_comparable(metric: str, sides: Sides) -> Difference | None:

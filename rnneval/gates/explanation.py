@@ -16,6 +16,10 @@ from rnneval.records import Run
 
 _LARGEST_IN_PER_CENT = 20.0
 """Nats; a larger difference, of a model that diverged, is shown in nats: e to the power of it says nothing."""
+DOMINATES = 0.5
+"""Share of the squared deviations that makes blocks dominate; one block of 400 of a real text has below a tenth."""
+RARE = 0.01
+"""Share of the blocks that may dominate together; of normal deviations they have a twelfth."""
 
 
 def amount(metric: str, unit: str, value: float) -> str:
@@ -59,8 +63,12 @@ def reason_of(measured: Metric, tested: Tested, paired: Paired, clusters: Cluste
         return amount(measured.name, measured.difference_unit, value)
 
     seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, allowed {say(tested.allowed)}"
+    if not tested.se and tested.value == 0:
+        rounding = " beyond float rounding (1e-6 nats a token)" if tested.rounded else ""
+        return f"no difference in any block{rounding}, allowed {say(tested.allowed)}"
     if not tested.se:
-        return _without_error(tested, say(tested.value), say(tested.allowed))
+        within = "within" if tested.passes else "worse than"
+        return f"{within} what is allowed: {say(tested.value)} in every part of the text, allowed {say(tested.allowed)}"
     if tested.passes:
         return f"within what is allowed: {seen}"
     if tested.p_worse <= level:
@@ -88,14 +96,6 @@ def kilobytes(count: float) -> str:
     return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
 
 
-def _without_error(tested: Tested, value: str, allowed: str) -> str:
-    if tested.value == 0:
-        rounding = " beyond float rounding (1e-6 nats a token)" if tested.rounded else ""
-        return f"no difference in any block{rounding}, allowed {allowed}"
-    within = "within" if tested.passes else "worse than"
-    return f"{within} what is allowed: {value} in every part of the text, allowed {allowed}"
-
-
 def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
     times = tested.text_needed
     if times > 1000:
@@ -108,12 +108,6 @@ def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
         size = kilobytes(times * float((paired.end - paired.start).sum()))
         needed = f"about {size} of text ({times:.1f} times as much)"
     return f"{needed} would settle it in 4 of 5 cases, if the difference is what it seems"
-
-
-DOMINATES = 0.5
-"""Share of the squared deviations that makes blocks dominate; one block of 400 of a real text has below a tenth."""
-RARE = 0.01
-"""Share of the blocks that may dominate together; of normal deviations they have a twelfth."""
 
 
 def warnings_of_losses(paired: Paired, clusters: Clusters | None) -> Iterator[str]:

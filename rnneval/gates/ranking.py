@@ -77,17 +77,14 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
 
 @dataclass(frozen=True, kw_only=True)
 class _Entrant:
-    name: str
-    run: Run
-    value: float | None
-    scaled: float
-    """The metric on its scale of comparison, on which the runs are sorted; NaN for a run with a problem."""
-    problem: str | None
-    """Reason why it does not compare with the rest."""
+    """A run of the ranking."""
 
-    @property
-    def side(self) -> Side:
-        return Side(name=self.name, names=(self.name,), runs=(self.run,))
+    side: Side
+    """The side of this run alone."""
+    scaled: float = math.nan
+    """The metric on its scale of comparison, on which the runs are sorted; NaN for a run with a problem."""
+    problem: str | None = None
+    """Reason why it does not compare with the rest."""
 
 
 def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:
@@ -143,65 +140,48 @@ def default_metric(runs: Sequence[Run]) -> str:
 def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
     """Sort by the metric, best first; runs that do not compare with the largest group that does come last."""
     metric, worse = allowance.measured.name, allowance.measured.worse
-    alone = [_alone(side, allowance.measured) for side in sides]
-    fit = [side for side, problem in zip(sides, alone, strict=True) if problem is None]
 
     def difference(side: Side, other: Side) -> Difference | None:
         return not_comparable(metric, Sides(baseline=side, candidate=other))
 
+    entrants = [_entrant(side, allowance.measured) for side in sides]
+    fit = [each.side for each in entrants if each.problem is None]
     group = max(fit, key=lambda side: sum(difference(side, other) is None for other in fit), default=None)
-    entrants = []
-    for side, own_problem in zip(sides, alone, strict=True):
-        apart = None if own_problem or group is None or side is group else difference(group, side)
-        problem = own_problem or (f"not comparable: {apart.field}: {apart.reason}" if apart else None)
-        entrants.append(_entrant(side, allowance.measured, problem))
-    sound = [each for each in entrants if each.problem is None]
-    return [
-        *sorted(sound, key=lambda each: worse * each.scaled),
-        *(each for each in entrants if each.problem is not None),
-    ]
+    for i, each in enumerate(entrants):
+        if (
+            each.problem is None
+            and group is not None
+            and each.side is not group
+            and (found := difference(group, each.side))
+        ):
+            entrants[i] = _Entrant(side=each.side, problem=f"not comparable: {found.field}: {found.reason}")
+    return sorted(entrants, key=lambda each: (each.problem is not None, 0.0 if each.problem else worse * each.scaled))
 
 
-def _entrant(side: Side, metric: Metric, problem: str | None) -> _Entrant:
-    run = side.runs[0]
-    score = run.scores.get(metric.name) if run.valid else None  # what a leaking model scores is no value of the metric
-    scaled = math.nan if problem else _scaled(run, metric)
-    return _Entrant(name=side.name, run=run, value=score.value if score else None, scaled=scaled, problem=problem)
-
-
-def _scaled(run: Run, metric: Metric) -> float:
-    """Return the metric of a run on its scale of comparison.
-
-    Raises:
-        UnavailableError: it cannot be computed from the run's sums.
-    """
-    names = tuple(sorted(run.blocks.sums))
-    columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
-    return float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0])
-
-
-def _alone(side: Side, metric: Metric) -> str | None:
-    """Return why a run has no place in any ranking by this metric."""
+def _entrant(side: Side, metric: Metric) -> _Entrant:
+    """Return a run with its metric on the scale of comparison, or why it has no place in any ranking by it."""
     run = side.runs[0]
     if run.total_nats is None:
-        return "not finite: a loss is not a number"
+        return _Entrant(side=side, problem="not finite: a loss is not a number")
     if invalid := not_valid(Sides(baseline=side, candidate=side)):
-        return f"not valid: {invalid.reason}"
+        return _Entrant(side=side, problem=f"not valid: {invalid.reason}")
+    names = tuple(sorted(run.blocks.sums))
+    columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
     try:
-        _scaled(run, metric)
+        return _Entrant(side=side, scaled=float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0]))
     except UnavailableError as reason:
-        return f"no {metric.name}: {reason}"
-    return None
+        return _Entrant(side=side, problem=f"no {metric.name}: {reason}")
 
 
 def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: int) -> Row:
-    run = entrant.run
+    run = entrant.side.runs[0]
+    score = run.scores.get(allowance.measured.name) if run.valid else None  # a leaking model has no score
     against = _against(entrant, best, allowance, pairs) if best and entrant.problem is None else _Against()
     fails = run.valid and run.wiring and run.wiring.verdict == "fail"  # else the problem says it already
     wiring = f"wiring fails: {run.wiring.reason}" if fails and run.wiring else None
     return Row(
-        name=entrant.name,
-        value=entrant.value,
+        name=entrant.side.name,
+        value=score.value if score else None,
         difference=against.difference,
         low=against.low,
         high=against.high,

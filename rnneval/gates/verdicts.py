@@ -32,7 +32,7 @@ from rnneval.gates.noninferiority import (
     values_of,
 )
 from rnneval.gates.sides import Named, Paired, Sides, named, side
-from rnneval.metrics import Metric, UnavailableError
+from rnneval.metrics import UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.consistency import require_consistent
 from rnneval.records.gate import Comparison, Verdict
@@ -214,6 +214,8 @@ def _comparison(
 ) -> Comparison:
     measured = allowance.measured
     means = _means(values_of(measured, paired), allowance)
+    in_order = clusters is not None and clusters.kind == "batches"  # blocks of one text, and not of many documents
+    of_losses = measured.name in ("perplexity", "cross_entropy")
     return Comparison(
         metric=measured.name,
         baseline=sides.baseline.name,
@@ -230,7 +232,7 @@ def _comparison(
         method=_method(sides, clusters) if tested.se else "equal in every block",
         df=tested.df if tested.se else None,
         se=tested.se,
-        se_bootstrap=_cross_check(measured, paired, clusters) if tested.se else None,
+        se_bootstrap=ratio_error(loss_differences(paired)) if tested.se and in_order and of_losses else None,
         mdd=tested.mdd,
         p_worse=tested.p_worse,
         p_within=tested.p_within,
@@ -240,13 +242,6 @@ def _comparison(
         about=sides.about,
         claim=clusters.claim if clusters else "this passage",
     )
-
-
-def _cross_check(measured: Metric, paired: Paired, clusters: Clusters | None) -> float | None:
-    """Return the bootstrap's error if blocks have an order and the metric is a mean loss."""
-    if clusters is None or clusters.kind == "documents" or measured.name not in ("perplexity", "cross_entropy"):
-        return None
-    return ratio_error(loss_differences(paired))
 
 
 def _without_test(

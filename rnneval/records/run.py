@@ -35,7 +35,7 @@ class Checkpoint(Value, frozen=True, kw_only=True):
     format: str
     """`keras`, `keras-h5`, `weights-h5`, `tf-checkpoint` or `model` (given in Python)."""
     contract: Annotated[int, msgspec.Meta(ge=1, le=5)]
-    """Which of the five state contracts was recognised."""
+    """Way of passing the state: 1 states argument, 2 state inputs, 3 stateful layers, 4 stateless graph, 5 window."""
     parameters: Count
     dtype: str
     layers: tuple[Layer, ...]
