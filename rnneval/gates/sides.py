@@ -133,7 +133,7 @@ def pair(baseline: Sequence[Run], candidate: Sequence[Run], *, same_tokens: bool
 
 
 def common_pieces(document: NDArray[np.intp], surplus: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the number of each block's piece: pieces end where both sides scored the same bytes to the document's end.
+    """Return the piece of each block: a piece begins where both sides score the same bytes to the end of the document.
 
     A token that straddles the end of a block belongs to the block of its first byte, and tokenisations differ in
     where that is; the blocks on both sides of such an end make one piece. What comes before a document's first common
