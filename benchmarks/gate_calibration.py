@@ -26,8 +26,7 @@ import numpy as np
 from gate_series import BLOCK, Floats, Sample
 from scipy.special import stdtrit
 
-from rnneval.gates.clusters import Clusters, TooLittleTextError, batches, clusters_of
-from rnneval.gates.jackknife import Estimate, jackknife, ratio
+from rnneval.gates.clusters import Clusters, Estimate, TooLittleTextError, batches, clusters_of, jackknife, ratio
 from rnneval.gates.noninferiority import LEVEL, Tested
 
 ALLOWED = float(np.log(1.01))

@@ -22,20 +22,20 @@ import numpy as np
 from gate_series import BLOCK, Floats
 from scipy.special import stdtrit
 
-from rnneval.gates.allowance import allowances
 from rnneval.gates.clusters import batches
+from rnneval.gates.limits import allowances
 from rnneval.gates.noninferiority import Tested, assess
-from rnneval.gates.pairing import Paired, Side
+from rnneval.gates.sides import Paired, SideSums
 
 (PERPLEXITY,) = allowances({"perplexity": "+1%"})
 LAST_TENTH = 111_539
 
 
-def side(blocks: Sequence[Floats]) -> Side:
+def side(blocks: Sequence[Floats]) -> SideSums:
     """Runs from their nats in each block; every token is one character and one byte."""
     units = np.full(blocks[0].size, float(BLOCK))
     columns = tuple(np.array([units, units, units, units / 5, nats]) for nats in blocks)
-    return Side(columns=columns, sum_names=("nats",), lossless=True)
+    return SideSums(columns=columns, sum_names=("nats",), lossless=True)
 
 
 def tested(baseline: Sequence[Floats], candidate: Sequence[Floats]) -> Tested:

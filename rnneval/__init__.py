@@ -29,6 +29,12 @@ _HOMES = {
     "trace": "rnneval.engine.diagnostics.trace",
     "wrap": "rnneval.models",
 }
+_LATER = {
+    "fragment": "rnneval.render.notebook",
+    "plain": "rnneval.render.notebook",
+    "score_problems": "rnneval.metrics",
+}
+"""What records need of packages that come after them, and ask for here: how they are shown, and their scores."""
 _ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "records", "testing", "text")
 _MODULES = {"plot": "rnneval.render.plot", "recordfile": "rnneval.records"}
 
@@ -58,6 +64,8 @@ def __getattr__(name: str) -> Any:
     with without_current_folder():
         if name in _HOMES:
             return getattr(import_module(_HOMES[name]), name)
+        if name in _LATER:
+            return getattr(import_module(_LATER[name]), name)
         if name in _MODULES:
             return import_module(_MODULES[name])
         if name in _ROOMS:

@@ -17,9 +17,6 @@ ROOMS = (
 )  # fmt: skip
 WITH_TENSORFLOW = {"models", "engine", "callbacks", "demo"}
 HEAVY = {"tensorflow", "keras"}
-# `record.save(path)`, `print(wiring)` and what a notebook shows are in the contract of the Python API; what they need
-# is imported only when they are called (a test below).
-UPWARDS_ON_PURPOSE = {("records", "metrics"), ("records", "render")}
 AT_THE_TOP = {"pyproject.toml", "README.md", "LICENSE", "rnneval", "tests", "benchmarks", "docs"}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 800, 80
 
@@ -83,20 +80,9 @@ def test_a_room_imports_only_rooms_above_it() -> None:
         for path in FILES
         if (room := _room(path)) is not None
         for other in _rooms_imported(path, TREES[path])
-        if ROOMS.index(other) > ROOMS.index(room) and (room, other) not in UPWARDS_ON_PURPOSE
+        if ROOMS.index(other) > ROOMS.index(room)
     }
     assert upwards == set()
-
-
-def test_what_goes_upwards_on_purpose_does_so_only_when_called() -> None:
-    early = {
-        f"{_name(path)}: {name}"
-        for path in FILES
-        for node in _at_import(TREES[path])
-        for name in _imported(node, path)
-        if (_room(path), (*name.split("."), "")[1]) in UPWARDS_ON_PURPOSE
-    }
-    assert early == set()
 
 
 def test_every_file_is_in_a_room() -> None:

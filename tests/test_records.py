@@ -1,7 +1,10 @@
 """The records themselves: all that they may hold reads back equal, and their JSON Schema says what is read."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import jsonschema
@@ -166,3 +169,30 @@ def test_the_schema_rejects_what_the_reader_refuses(validators, change):
     assert validators["rnneval.gate/1"].is_valid(plain)
     assert not validators["rnneval.gate/1"].is_valid({**plain, **change})
     assert not reads(json.dumps({**plain, **change}))
+
+
+FRESH = {
+    "a notebook shows it": ("r = read({path!r}); assert '<table' in r._repr_html_()", "run.json"),
+    "print shows it": ("assert str(read({path!r})).startswith('wiring: fail')", "wiring.json"),
+}
+
+
+@pytest.mark.parametrize("name", FRESH)
+@pytest.mark.parametrize("first", ["from rnneval.records import read", "import rnneval; read = rnneval.read"])
+def test_in_a_fresh_process(name, first):
+    code, file = FRESH[name]
+    path = str(Path(__file__).parents[1] / "docs" / "records" / file)
+    ran = subprocess.run([sys.executable, "-c", f"{first}\n{code.format(path=path)}"], check=False)
+    assert ran.returncode == 0
+
+
+@pytest.mark.parametrize("first", ["from rnneval.records import read", "import rnneval; read = rnneval.read"])
+def test_a_wrong_score_is_refused_in_a_fresh_process(first, tmp_path):
+    plain = json.loads((Path(__file__).parents[1] / "docs" / "records" / "run.json").read_text(encoding="utf-8"))
+    plain["scores"]["accuracy"] = {"value": 0.001, "unit": "share"}
+    (tmp_path / "run.json").write_text(json.dumps(plain), encoding="utf-8")
+    code = f"{first}\nread({str(tmp_path / 'run.json')!r})"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "RecordError" in ran.stderr
+    assert "scores.accuracy and the sums of its blocks disagree (0.001 and " in ran.stderr

@@ -142,11 +142,10 @@ def label(schema: str) -> str:
 
 
 def records() -> str:
-    """Every file of `rnneval/records/` with the keys of its values: as the schemas, then what they share."""
-    files = [_Module(path) for path in sorted((ROOT / "rnneval" / "records").glob("[!_]*.py"))]
-    order = schema_names()
-    place = {schema: number for number, schema in enumerate(order)}
-    return "\n\n".join(_record(file) for file in sorted(files, key=lambda file: place.get(file.schema, len(order))))
+    """Every record of `rnneval/records/` with the keys of its values, in the order of the schemas."""
+    files = [_Module(path) for path in (ROOT / "rnneval" / "records").glob("[!_]*.py")]
+    of_schema = {file.schema: file for file in files}
+    return "\n\n".join(_record(of_schema[schema]) for schema in schema_names())
 
 
 class _Module:

@@ -14,6 +14,7 @@ from rnneval._version import __version__
 from rnneval.callbacks import fits
 from rnneval.callbacks.parts import Parts
 from rnneval.callbacks.watched_optimizer import STATISTICS, Lines, WatchedOptimizer
+from rnneval.metrics.gradient_norms import together
 
 SCHEMA = "rnneval.gradient-history/1"
 WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
@@ -203,9 +204,7 @@ def _group(part: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         seen = ~np.isnan(part[:, :, _WEIGHT])
-        norms = [
-            np.sqrt(np.where(seen, part[:, :, k], 0.0).__pow__(2).sum(1)) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE)
-        ]
+        norms = [together(np.where(seen, part[:, :, k], 0.0)) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE)]
         bad = np.where(seen, part[:, :, _BAD], 0.0).sum(1)
         found = [*norms[:3], norms[3] / norms[2], bad]
     return [np.where(seen.any(axis=1), numbers, np.nan) for numbers in found]

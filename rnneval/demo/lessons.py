@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
-from rnneval.gates.words import number
+from rnneval.gates.explanation import number
 from rnneval.records import Gate, Gradients, Run, Wiring, read
 
 R = TypeVar("R", Run, Wiring, Gate, Gradients)

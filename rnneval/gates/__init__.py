@@ -1,8 +1,7 @@
 """Gates: baseline × candidate → a verdict. Records in, records out; neither TensorFlow nor the disk."""
 
-from rnneval.gates.blocks import BlockChange
 from rnneval.gates.intervals import Bounds, ScoreIntervals, score_intervals
-from rnneval.gates.ranking import Ranking, Row, compare, rank
+from rnneval.gates.ranking import BlockChange, Ranking, Row, compare, rank
 from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import gate, judge
 

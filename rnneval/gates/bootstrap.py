@@ -1,4 +1,4 @@
-"""The circular block bootstrap's standard error, as a cross-check beside the jackknife's: no verdict rests on it.
+"""Standard error by the circular block bootstrap, as a cross-check of the jackknife's: no verdict rests on it.
 
 Its block length is chosen from the autocorrelations that can be seen, so it misses a slow drift: where the error by few
 clusters is much larger than this one, losses drift along the text. (As an interval by percentiles it misses the truth
@@ -19,7 +19,7 @@ Series = NDArray[np.float64]
 
 
 def block_length(series: Series) -> float:
-    """Choose the length of blocks for the circular bootstrap of a mean; 1 where there is nothing to see.
+    """Choose the length of blocks for the circular bootstrap of a mean; 1 if the series is constant or shorter than 4.
 
     As many lags count as go before the first run of K_n small autocorrelations; twice as many enter a flat-top window,
     from which the length is (2 G² / D)^⅓ n^⅓ with D = 4/3 · ĝ(0)². Numbers are those of `arch.bootstrap`.
@@ -46,7 +46,7 @@ def block_length(series: Series) -> float:
 
 
 def circular_error(series: Series, length: int) -> float:
-    """Give the standard error of the mean under the circular block bootstrap: √(l/n · mean (block mean − mean)²).
+    """Return the standard error of the mean under the circular block bootstrap: √(l/n · mean (block mean − mean)²).
 
     Two values in turn cancel in blocks of two:
 
@@ -61,14 +61,14 @@ def circular_error(series: Series, length: int) -> float:
 
 
 def ratio_error(columns: NDArray[np.float64]) -> float:
-    """Give the bootstrap's standard error of Σ first row / Σ second row, linearised, from `(2, blocks)`."""
+    """Return the bootstrap's standard error of Σ first row / Σ second row, linearised, from `(2, blocks)`."""
     total, units = columns.sum(axis=1)
     residuals = (columns[0] - total / units * columns[1]) * columns.shape[1] / units
     return circular_error(residuals, max(1, round(block_length(residuals))))
 
 
 def _first_quiet(centred: Series, covariance: Series, run: int) -> int:
-    """Give the first lag from which `run` autocorrelations are within 2 √(log₁₀ n / n); all lags if there is none."""
+    """Return the first lag from which `run` autocorrelations are within 2 √(log₁₀ n / n); all lags if there is none."""
     n, lags = centred.size, covariance.size
     squares = np.concatenate([[0.0], np.cumsum(centred**2)])
     ends = np.arange(1, lags + 1)

@@ -1,9 +1,12 @@
-"""Clusters: the pieces of a text that count as one observation each.
+"""Clusters, the pieces of a text that count as one observation each, and the jackknife over them.
 
 Losses of neighbouring tokens are correlated, and they drift with scene, speaker and article, with no end to the range
 of it: blocks taken as independent give standard errors that are up to six times too small. So each document is one
 observation. A text of a single document is cut into a few long batches, which outlast most of the drift (measured in
 docs/statistics.md). Several documents that are too few for an interval are not cut: there is no interval.
+
+A perplexity is compared by its logarithm, in nats: there +1 % is the same distance at any level, the error is
+symmetric, and no loss is too large. The file of each metric says whether it has a logarithm and which way is worse.
 """
 
 from collections.abc import Callable
@@ -12,6 +15,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from rnneval.metrics import Metric, Totals
+from rnneval.records.run import Blocks
+
+NATS = "nats"
+"""The sum that every run has: total loss."""
+UNITS = 4
+"""Rows of units, before the sums, in what `columns_of` returns."""
 
 ENOUGH_DOCUMENTS = 7.0
 """Effective number of documents that an interval needs: eight whose lengths differ by a third or so have it.
@@ -72,12 +84,12 @@ class Clusters:
 
     @property
     def claim(self) -> str:
-        """What an interval from these clusters is about."""
+        """Claim of an interval from these clusters: the text that it is about."""
         return "text like these documents" if self.kind == "documents" else "this passage"
 
 
 def effective_number(units: NDArray[np.float64]) -> float:
-    """Give (Σn)² / Σn².
+    """Return (Σn)² / Σn².
 
     >>> effective_number(np.array([10.0, 10.0, 10.0]))
     3.0
@@ -112,7 +124,7 @@ def clusters_of(document: NDArray[np.intp], units: NDArray[np.float64], block_by
 
 
 def batches(units: NDArray[np.float64], count: int, block_bytes: int = 256) -> Clusters:
-    """Cut the blocks into runs of consecutive ones, as even as `numpy.array_split` makes them: nothing is dropped."""
+    """Cut the blocks into runs of consecutive ones, as even as `numpy.array_split` makes them; no block is dropped."""
     sizes = [part.size for part in np.array_split(units, count)]
     labels = np.repeat(np.arange(count, dtype=np.intp), sizes)
     return Clusters(
@@ -124,7 +136,7 @@ def batches(units: NDArray[np.float64], count: int, block_bytes: int = 256) -> C
 
 
 def block_size(total_bytes: int) -> int:
-    """Give the nominal size of the blocks of a text: 256 bytes, doubled until at most 4,096 blocks are needed."""
+    """Return the nominal size of the blocks of a text: 256 bytes, doubled until at most 4,096 blocks are needed."""
     size = 256
     while total_bytes / size > 4096:
         size *= 2
@@ -148,3 +160,98 @@ def _too_little(blocks: int, of_documents: NDArray[np.float64], block_bytes: int
 
 def _plural(noun: str, count: int) -> str:
     return noun if count == 1 else f"{noun}s"
+
+
+def columns_of(blocks: Blocks, sum_names: tuple[str, ...]) -> Columns:
+    """Return a record's blocks as an array: the units, then the sums that are named, `(quantities, blocks)`.
+
+    Blocks without a scored token (a document of one token) are columns of zeros.
+    """
+    units = (blocks.tokens, blocks.characters, blocks.scored_bytes, blocks.words)
+    return np.array([*units, *(blocks.sums[name] for name in sum_names)], dtype=np.float64)
+
+
+def statistic_of(measured: Metric, sum_names: tuple[str, ...], *, lossless: bool) -> Statistic:
+    """Return the function from sums `(quantities, n)`, in rows as of `columns_of`, to values on the scale `(n,)`."""
+
+    def forward(tokens: float, characters: float, scored_bytes: float, words: float, *sums: float) -> float:
+        return measured.forward(
+            Totals(
+                tokens=tokens,
+                characters=characters,
+                bytes=scored_bytes,
+                words=words,
+                lossless=lossless,
+                sums=dict(zip(sum_names, sums, strict=True)),
+            )
+        )
+
+    return lambda columns: np.array([forward(*column) for column in columns.T.tolist()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A statistic of the whole text, with its error by t on few clusters."""
+
+    value: float
+    se: float
+    df: float
+    without: NDArray[np.float64]
+    """The statistic without each cluster in turn: `(clusters,)`."""
+
+    def bound(self, p: float) -> float:
+        """Return the value that lies above the truth with probability `p`: 0.95 for `high`, 0.05 for `low`."""
+        return self.value + float(stdtrit(self.df, p)) * self.se if self.se else self.value
+
+
+def ratio(columns: Columns) -> NDArray[np.float64]:
+    """Return first row / second row: the statistic of every score that is a mean over units."""
+    return np.asarray(columns[0] / columns[1])
+
+
+def jackknife(statistic: Statistic, columns: Columns, clusters: Clusters) -> Estimate:
+    """Estimate a statistic and its standard error by leaving out one cluster after the other.
+
+    SE² = (q − 1)/q · Σ (δ₍ⱼ₎ − mean δ₍·₎)², ν = q_e − 1.
+
+    Three clusters of one unit with sums 1, 2, 6: the mean is 3, its standard error √(7/3).
+
+    >>> three = Clusters(kind="documents", labels=np.arange(3), units=np.ones(3), block_bytes=256)
+    >>> estimate = jackknife(ratio, np.array([[1.0, 2.0, 6.0], [1.0, 1.0, 1.0]]), three)
+    >>> estimate.value, round(estimate.se**2, 6), estimate.df
+    (3.0, 2.333333, 2.0)
+
+    Args:
+        statistic: From sums `(quantities, n)` to values `(n,)`.
+        columns: The sums of each block: `(quantities, blocks)`.
+        clusters: Which blocks are left out together.
+    """
+    count = clusters.count
+    of_clusters = np.stack([np.bincount(clusters.labels, weights=row, minlength=count) for row in columns])
+    total = of_clusters.sum(axis=1, keepdims=True)
+    values = statistic(np.concatenate([total, total - of_clusters], axis=1))
+    without = values[1:]
+    spread = float(np.square(without - without.mean()).sum())
+    return Estimate(
+        value=float(values[0]),
+        se=float(np.sqrt((count - 1) / count * spread)),
+        df=clusters.effective - 1,
+        without=without,
+    )
+
+
+def drift(statistic: Statistic, columns: Columns, units: NDArray[np.float64]) -> float:
+    """Return the ratio of the standard error from 16 batches to that from blocks taken as independent.
+
+    Near 1 where blocks do not depend on each other; 0 where there are too few blocks to see, or no error at all.
+    """
+    if units.size < 2 * DRIFT_BATCHES:
+        return 0.0
+    alone = batches(units, units.size)
+    independent = jackknife(statistic, columns, alone).se
+    return jackknife(statistic, columns, batches(units, DRIFT_BATCHES)).se / independent if independent else 0.0
+
+
+def drifts(statistic: Statistic, columns: Columns, units: NDArray[np.float64]) -> bool:
+    """Return whether the losses drift along the text, so that an interval holds for this passage only."""
+    return drift(statistic, columns, units) > DRIFT_LIMIT

@@ -1,11 +1,16 @@
-"""May two runs be compared at all? Asked before any number is looked at; the answer names the field that differs."""
+"""Comparability of runs, decided before any number is looked at: the answer names the field that differs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
+from rnneval.gates.sides import Paired, Sides, is_lossy, pair
 from rnneval.records import Run
 
-_ACROSS_TOKENS = frozenset({"tok", "bos"})
-"""What may differ where bits of the same text are compared over the bytes that both scored."""
+ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")
+"""Metrics that compare models of other tokens on the same text."""
+_OF_TOKENS = frozenset({"tok", "bos"})
+"""Fields that may differ if bits of the same text are compared over the bytes that both scored."""
 _MEANING = {
     "tok": "other tokens",
     "norm": "the text was normalised differently",
@@ -20,13 +25,13 @@ _MEANING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Why two runs cannot be compared."""
+    """Reason why two runs cannot be compared."""
 
     field: str
     """Of the record, such as `text.sha256` or `signature.state`."""
     reason: str
     tokens_only: bool = False
-    """Whether only the tokens differ, so that bits a character of the same text still compare."""
+    """True if only the tokens differ, so that bits a character of the same text still compare."""
 
 
 def fields_of(signature: str) -> dict[str, str]:
@@ -39,64 +44,80 @@ def fields_of(signature: str) -> dict[str, str]:
 
 
 def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = False) -> Difference | None:
-    """Give the first reason why the two cannot be compared; None where they can.
+    """Return the first reason why two runs cannot be compared; None if they can.
 
     Args:
         baseline: One run.
         candidate: The other.
         across_tokens: Whether the tokens may differ, because bits of the same bytes are compared.
     """
-    return (
-        _in_text(baseline, candidate)
-        or _in_signature(baseline, candidate, across_tokens)
-        or _in_unknowns(baseline, candidate)
-        or _in_blocks(baseline, candidate, across_tokens)
-    )
+    return next(_differences(baseline, candidate, across_tokens), None)
 
 
-def invalid(name: str, run: Run) -> Difference | None:
-    """Say so where a run's numbers are no perplexity: its wiring lets the future or the batch in."""
-    if run.valid:
-        return None
-    said = f": {run.wiring.reason}" if run.wiring and run.wiring.reason else ""
-    return Difference(field="valid", reason=f"{name} is marked not valid{said}")
-
-
-def _in_text(baseline: Run, candidate: Run) -> Difference | None:
+def _differences(baseline: Run, candidate: Run, across_tokens: bool) -> Iterator[Difference]:
+    """Yield what differs in text, signature, unknown tokens and blocks."""
     ours, theirs = baseline.text, candidate.text
-    if ours.sha256 == theirs.sha256:
-        return None
-    sizes = f"{ours.bytes} bytes, {ours.sha256[:8]}…, and {theirs.bytes} bytes, {theirs.sha256[:8]}…"
-    return Difference(field="text.sha256", reason=f"other text ({sizes})")
-
-
-def _in_signature(baseline: Run, candidate: Run, across_tokens: bool) -> Difference | None:
-    ours, theirs = fields_of(baseline.signature), fields_of(candidate.signature)
-    differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-    # What no --allow can help comes first, so that nobody is sent to bits_per_char for nothing.
-    for name in sorted(differing, key=lambda name: name in _ACROSS_TOKENS):
-        if not (across_tokens and name in _ACROSS_TOKENS):
-            return Difference(
+    if ours.sha256 != theirs.sha256:
+        sizes = f"{ours.bytes} bytes, {ours.sha256[:8]}…, and {theirs.bytes} bytes, {theirs.sha256[:8]}…"
+        yield Difference(field="text.sha256", reason=f"other text ({sizes})")
+    parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
+    differing = [name for name in {**parts, **others} if parts.get(name) != others.get(name)]
+    # Differences in tokens come last: only they are helped by --allow bits_per_char.
+    for name in sorted(differing, key=lambda name: name in _OF_TOKENS):
+        if not (across_tokens and name in _OF_TOKENS):
+            seen = f"{name}:{parts.get(name, 'absent')} and {name}:{others.get(name, 'absent')}"
+            yield Difference(
                 field=f"signature.{name}",
-                reason=f"{_MEANING.get(name, 'the runs were made differently')} "
-                f"({name}:{ours.get(name, 'absent')} and {name}:{theirs.get(name, 'absent')})",
-                tokens_only=name in _ACROSS_TOKENS,
+                reason=f"{_MEANING.get(name, 'the runs were made differently')} ({seen})",
+                tokens_only=name in _OF_TOKENS,
             )
-    return None
-
-
-def _in_unknowns(baseline: Run, candidate: Run) -> Difference | None:
     unknown = max(baseline.tokens.unknown, candidate.tokens.unknown)
-    if not unknown or baseline.vocabulary.sha256 == candidate.vocabulary.sha256:
-        return None
-    return Difference(
-        field="vocabulary.sha256",
-        reason=f"other vocabularies, and up to {unknown} unknown tokens that were not paid for in full",
-    )
-
-
-def _in_blocks(baseline: Run, candidate: Run, across_tokens: bool) -> Difference | None:
+    if unknown and baseline.vocabulary.sha256 != candidate.vocabulary.sha256:
+        yield Difference(
+            field="vocabulary.sha256",
+            reason=f"other vocabularies, and up to {unknown} unknown tokens that were not paid for in full",
+        )
     for name in ("bytes", "document") if across_tokens else ("bytes", "document", "tokens", "scored_bytes"):
         if getattr(baseline.blocks, name) != getattr(candidate.blocks, name):
-            return Difference(field=f"blocks.{name}", reason="the same text was cut or counted differently")
+            yield Difference(field=f"blocks.{name}", reason="the same text was cut or counted differently")
+
+
+def not_comparable(metric: str, sides: Sides) -> Difference | None:
+    """Return the first reason why these sides cannot be compared by this metric; None if they can."""
+    baselines, candidates = sides.baseline.runs, sides.candidate.runs
+    across = metric in ACROSS_TOKENS
+    found = chain(
+        (difference_between(baselines[0], run) for run in baselines[1:]),
+        (difference_between(candidates[0], run) for run in candidates[1:]),
+        (difference_between(baselines[0], candidates[0], across_tokens=across),),
+    )
+    for difference in filter(None, found):
+        if difference.tokens_only and not across:
+            hint = "bits of the same text compare: --allow bits_per_char=+0.01"
+            return Difference(field=difference.field, reason=f"{difference.reason}; {hint}", tokens_only=True)
+        return difference
+    if any(run.total_nats is None for run in baselines):
+        return Difference(field="total_nats", reason="a loss of the baseline is not finite")
+    if across and (lossy := [run for run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]):
+        return Difference(
+            field=f"scores.{metric}",
+            reason=f"absent in {lossy[0].checkpoint.path or 'a run'}: its tokens do not give the text back (lossy)",
+        )
     return None
+
+
+def not_valid(sides: Sides) -> Difference | None:
+    """Return why a run of either side is not valid; None if all are."""
+    for side in (sides.baseline, sides.candidate):
+        for name, run in zip(side.names, side.runs, strict=True):
+            if not run.valid:
+                said = f": {run.wiring.reason}" if run.wiring and run.wiring.reason else ""
+                return Difference(field="valid", reason=f"{name} is marked not valid{said}")
+    return None
+
+
+def pair_sides(sides: Sides) -> Paired | None:
+    """Pair two sides that are comparable; None if no text was scored by both."""
+    baselines, candidates = sides.baseline.runs, sides.candidate.runs
+    same_tokens = difference_between(baselines[0], candidates[0]) is None
+    return pair(baselines, candidates, same_tokens=same_tokens)

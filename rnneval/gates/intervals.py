@@ -1,4 +1,4 @@
-"""The intervals of a run's own scores: how far they would move on other text like it.
+"""Intervals of a run's own scores: how far they would move on other text like it.
 
 Two-sided 95 %, by t on few clusters with a jackknife error; see `clusters` and docs/statistics.md. A score that small
 samples make too large, such as the calibration error, has an upper 95 % bound alone.
@@ -9,9 +9,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnneval.gates.clusters import Clusters, Columns, TooLittleTextError, block_size, clusters_of
-from rnneval.gates.jackknife import Estimate, drifts, jackknife, ratio
-from rnneval.gates.scales import NATS, UNITS, columns_of, statistic_of
+from rnneval.gates.clusters import (
+    NATS,
+    UNITS,
+    Clusters,
+    Columns,
+    Estimate,
+    TooLittleTextError,
+    block_size,
+    clusters_of,
+    columns_of,
+    drifts,
+    jackknife,
+    ratio,
+    statistic_of,
+)
 from rnneval.metrics import Metric, UnavailableError, all_metrics
 from rnneval.records.run import Blocks, Interval, Warning  # noqa: A004 - the record's own word
 
@@ -40,7 +52,7 @@ class ScoreIntervals:
 
 
 def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
-    """Give low and high of every score that can be had from the sums of the blocks.
+    """Return low and high of every score that can be computed from the sums of the blocks.
 
     Args:
         blocks: The run's blocks with their sums.
@@ -53,7 +65,8 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
     try:
         clusters = clusters_of(document, columns[0], block_size(blocks.bytes[-1] if blocks.bytes else 0))
     except TooLittleTextError as reason:
-        return ScoreIntervals(bounds={}, interval=None, warnings=(_no_interval(str(reason)),))
+        warning = Warning(code="too-little-text", message=f"no intervals: {reason}")
+        return ScoreIntervals(bounds={}, interval=None, warnings=(warning,))
     bounds = {
         measured.name: interval
         for measured in all_metrics()
@@ -106,7 +119,3 @@ def _drift_warning(names: tuple[str, ...], columns: Columns, clusters: Clusters)
             "over the text, or whole documents",
         ),
     )
-
-
-def _no_interval(reason: str) -> Warning:
-    return Warning(code="too-little-text", message=f"no intervals: {reason}")

@@ -2,22 +2,21 @@
 
 The difference and its error come from the jackknife over clusters of the text. With several runs a side the spread
 between the runs of each side is added (Welch), with Satterthwaite's degrees of freedom, and the answer is about the
-recipe, not about the checkpoints.
+recipe, not about the checkpoints. Holm's correction, on fails alone, keeps several metrics from failing one good
+candidate more often than one metric would.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from rnneval.gates.allowance import Allowance
-from rnneval.gates.clusters import Clusters, Columns, Statistic
-from rnneval.gates.jackknife import jackknife
-from rnneval.gates.pairing import Paired, Side
-from rnneval.gates.scales import NATS, UNITS, statistic_of
+from rnneval.gates.clusters import NATS, UNITS, Clusters, Columns, Statistic, jackknife, statistic_of
+from rnneval.gates.limits import Allowance
+from rnneval.gates.sides import Paired, SideSums
 from rnneval.metrics import Metric
 
 LEVEL = 0.05
@@ -55,10 +54,10 @@ class Tested:
     se_runs: float
     """The part that comes from the spread between runs of a recipe; 0 for one run a side."""
     rounded: bool = False
-    """Whether the losses do differ, but by no more than float rounding: counted as equal."""
+    """True if the losses do differ, but by no more than float rounding: counted as equal."""
 
     def bound(self, p: float) -> float:
-        """Give the value that lies above the truth with probability `p`."""
+        """Return the value that lies above the truth with probability `p`."""
         return self.value + float(stdtrit(self.df, p)) * self.se if self.se else self.value
 
     @property
@@ -73,7 +72,7 @@ class Tested:
 
     @property
     def beyond(self) -> float:
-        """How far the difference lies beyond what is allowed; below 0 where it lies within."""
+        """Distance of the difference beyond what is allowed; below 0 if it lies within."""
         return self.worse * (self.value - self.allowed)
 
     @property
@@ -97,7 +96,7 @@ class Tested:
 
     @property
     def passes(self) -> bool:
-        """Whether even the unfavourable bound lies within what is allowed."""
+        """True if even the unfavourable bound lies within what is allowed."""
         if not self.se:
             return self.beyond <= 0
         unfavourable = self.high if self.worse > 0 else self.low
@@ -105,7 +104,7 @@ class Tested:
 
     @property
     def text_needed(self) -> float:
-        """How many times this text would settle the question with 80 % power; infinite where no text can."""
+        """Multiple of this text that would settle the question with 80 % power; infinite if no text can."""
         left = (self.beyond / self._reach) ** 2 - self.se_runs**2
         return self.se_text**2 / left if left > 0 else np.inf
 
@@ -115,13 +114,14 @@ class Tested:
 
 
 def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
-    """Test one metric.
+    """Test whether the candidate is worse by one metric, beyond what is allowed.
 
     Raises:
-        UnavailableError: the metric cannot be had on one side, or without one of the clusters.
+        UnavailableError: the metric cannot be computed on one side, or without one of the clusters.
     """
     values = values_of(allowance.measured, paired)
-    text = jackknife(_statistic(allowance, paired), _stacked(paired), clusters)
+    stacked = np.concatenate([*paired.baseline.columns, *paired.candidate.columns])
+    text = jackknife(_statistic(allowance, paired), stacked, clusters)
     runs = _variances_of_runs(values, allowance.factor)
     se_runs = math.sqrt(sum(term.variance for term in runs))
     return Tested(
@@ -136,10 +136,10 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
 
 
 def assess_same(allowance: Allowance, paired: Paired) -> Tested:
-    """Give the result for two runs that are the same model: no difference, and no error of it.
+    """Return the result for two runs that are the same model: no difference, and no error of it.
 
     Raises:
-        UnavailableError: the metric cannot be had on one side.
+        UnavailableError: the metric cannot be computed on one side.
     """
     return Tested(
         worse=allowance.measured.worse,
@@ -154,16 +154,16 @@ def assess_same(allowance: Allowance, paired: Paired) -> Tested:
 
 
 def values_of(measured: Metric, paired: Paired) -> Values:
-    """Give the metric of every run over the common text.
+    """Return the metric of every run over the common text.
 
     Raises:
-        UnavailableError: it cannot be had from the sums of a run.
+        UnavailableError: it cannot be computed from the sums of a run.
     """
     return Values(baseline=_values(measured, paired.baseline), candidate=_values(measured, paired.candidate))
 
 
 def loss_differences(paired: Paired) -> Columns:
-    """Give nats of candidate − baseline and the units of each piece, `(2, pieces)`; of the means over runs."""
+    """Return nats of candidate − baseline and the units of each piece, `(2, pieces)`; of the means over runs."""
     nats = [
         np.mean([columns[UNITS + side.sum_names.index(NATS)] for columns in side.columns], axis=0)
         for side in (paired.baseline, paired.candidate)
@@ -187,7 +187,7 @@ def same_model(paired: Paired) -> bool:
 
 
 def _shift(allowance: Allowance, values: Values) -> float:
-    """What a relative allowance adds to c − f·b to make it c − b, so that low and high are those of the difference."""
+    """Return what must be added to c − f·b to make it c − b, so that low and high are those of the difference."""
     return (allowance.factor - 1) * float(np.mean(values.baseline))
 
 
@@ -228,13 +228,9 @@ def _satterthwaite(terms: Sequence[_Variance]) -> float:
     return float(sum(share for share, _ in shares) ** 2 / sum(share**2 / df for share, df in shares))
 
 
-def _values(measured: Metric, side: Side) -> tuple[float, ...]:
+def _values(measured: Metric, side: SideSums) -> tuple[float, ...]:
     statistic = statistic_of(measured, side.sum_names, lossless=side.lossless)
     return tuple(float(statistic(columns.sum(axis=1, keepdims=True))[0]) for columns in side.columns)
-
-
-def _stacked(paired: Paired) -> Columns:
-    return np.concatenate([*paired.baseline.columns, *paired.candidate.columns])
 
 
 def _statistic(allowance: Allowance, paired: Paired) -> Statistic:
@@ -248,3 +244,38 @@ def _statistic(allowance: Allowance, paired: Paired) -> Statistic:
         return np.asarray(np.mean([of_side[side](run) for run in runs], axis=0))
 
     return lambda columns: mean(columns[split:], 1) - allowance.factor * mean(columns[:split], 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A fail that is claimed, with its p-value and the hypothesis that it shares with others."""
+
+    name: str
+    hypothesis: str
+    p: float
+
+
+def holm_levels(claims: Sequence[Claim], level: float) -> Mapping[str, float]:
+    """Return the level at which each claim is tested (Holm 1979): it stands if its p is at most that.
+
+    Metrics of one hypothesis (perplexity and bits a character are functions of one total loss, so that their fails are
+    nested) count once, by the smallest p among them.
+
+    Three metrics, two of one hypothesis: the smallest p is held against 5 % / 2, the next against 5 %.
+
+    >>> loss = Claim(name="perplexity", hypothesis="loss", p=0.01)
+    >>> same_loss = Claim(name="bits_per_char", hypothesis="loss", p=0.02)
+    >>> other = Claim(name="accuracy", hypothesis="accuracy", p=0.04)
+    >>> holm_levels([loss, same_loss, other], 0.05)
+    {'perplexity': 0.025, 'bits_per_char': 0.025, 'accuracy': 0.05}
+    """
+    smallest: dict[str, float] = {}
+    for claim in claims:
+        smallest[claim.hypothesis] = min(claim.p, smallest.get(claim.hypothesis, 1.0))
+    of_hypothesis: dict[str, float] = {}
+    remaining = len(smallest)
+    for hypothesis, p in sorted(smallest.items(), key=lambda item: item[1]):
+        of_hypothesis[hypothesis] = level / remaining
+        # The first that does not stand stops the rest: they are held against the same level and are larger.
+        remaining -= p <= level / remaining
+    return {claim.name: of_hypothesis[claim.hypothesis] for claim in claims}

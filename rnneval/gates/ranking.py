@@ -1,24 +1,38 @@
-"""Compare any number of runs: who is best by a metric, how far behind the others are, and where the text decides it."""
+"""The ranking of runs: the best by a metric, the distance of the others, and the blocks that make the difference."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rnneval.errors import UsageError
-from rnneval.gates.allowance import Allowance, allowances
-from rnneval.gates.blocks import BlockChange, changes, scored_text
-from rnneval.gates.cautions import of_runs
-from rnneval.gates.clusters import TooLittleTextError, clusters_of
-from rnneval.gates.comparable import fields_of
-from rnneval.gates.comparing import ACROSS_TOKENS, not_comparable, not_valid, pair_sides
-from rnneval.gates.noninferiority import LEVEL, assess, assess_same, same_model, values_of
-from rnneval.gates.pairing import is_lossy
-from rnneval.gates.scales import columns_of, statistic_of
-from rnneval.gates.sides import Named, Side, Sides, named
+from rnneval.gates.clusters import TooLittleTextError, clusters_of, columns_of, statistic_of
+from rnneval.gates.comparable import ACROSS_TOKENS, Difference, fields_of, not_comparable, not_valid, pair_sides
+from rnneval.gates.explanation import warnings_of_runs
+from rnneval.gates.limits import Allowance, allowances
+from rnneval.gates.noninferiority import LEVEL, assess, assess_same, loss_differences, same_model, values_of
+from rnneval.gates.sides import Named, Paired, Side, Sides, is_lossy, named
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
-from rnneval.records.sound import check_sound
+from rnneval.records.consistency import require_consistent
+
+
+class BlockChange(Value, frozen=True, kw_only=True):
+    """One block whose loss changed."""
+
+    start: int
+    """In bytes of the final text."""
+    end: int
+    document: int
+    nats: float
+    """Candidate − baseline, summed over the block: below 0 where the candidate gains."""
+    units: float
+    """Tokens in the block; scored bytes where the tokens differ."""
+    text: str | None = None
+    """The text of the block, if the text was given."""
 
 
 class Row(Value, frozen=True, kw_only=True):
@@ -41,7 +55,7 @@ class Row(Value, frozen=True, kw_only=True):
     parameters: int
     tokens_per_second: float
     marks: tuple[str, ...]
-    """What is wrong with it: not valid, wiring, not comparable, too little text."""
+    """Problems of the run: not valid, wiring, not comparable, too little text."""
 
 
 class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.compare/1"):
@@ -57,23 +71,20 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     candidate: str
     """The last run given."""
     blocks: tuple[BlockChange, ...]
-    """Where the candidate's loss differs most from the baseline's, largest change first."""
+    """Blocks in which the candidate's loss differs most from the baseline's, largest change first."""
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Entrant:
-    name: str
-    run: Run
-    value: float | None
-    scaled: float
-    """The metric on its scale of comparison, on which the runs are sorted; NaN for a run with a problem."""
-    problem: str | None
-    """Why it does not compare with the rest."""
+    """A run of the ranking."""
 
-    @property
-    def side(self) -> Side:
-        return Side(name=self.name, names=(self.name,), runs=(self.run,))
+    side: Side
+    """The side of this run alone."""
+    scaled: float = math.nan
+    """The metric on its scale of comparison, on which the runs are sorted; NaN for a run with a problem."""
+    problem: str | None = None
+    """Reason why it does not compare with the rest."""
 
 
 def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:
@@ -101,7 +112,7 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
             f"{len(sides)} run records of {len(records)} given: compare takes two or more of them, and no others"
         )
     for side in sides:
-        check_sound(side.name, side.runs[0])
+        require_consistent(side.name, side.runs[0])
     allowance = allowances({metric or default_metric([side.runs[0] for side in sides]): "0%"})[0]
     entrants = _entrants(sides, allowance)
     best = entrants[0] if entrants[0].problem is None else None
@@ -116,83 +127,61 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
         blocks=_changes(ends, allowance, blocks, text),
-        warnings=tuple(of_runs(records)),
+        warnings=tuple(warnings_of_runs(records)),
     )
 
 
 def default_metric(runs: Sequence[Run]) -> str:
-    """Give perplexity, or bits a character where the runs have not all the same tokens."""
+    """Return perplexity, or bits a character if the runs have not all the same tokens."""
     tokens = {fields_of(run.signature).get("tok") for run in runs}
     return "perplexity" if len(tokens) == 1 else "bits_per_char"
 
 
 def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
-    """Sort by the metric, best first; what does not compare with the largest group that does comes last."""
+    """Sort by the metric, best first; runs that do not compare with the largest group that does come last."""
     metric, worse = allowance.measured.name, allowance.measured.worse
-    alone = [_alone(side, allowance.measured) for side in sides]
-    fit = [side for side, problem in zip(sides, alone, strict=True) if problem is None]
-    group = max(fit, key=lambda side: _fellows(side, fit, metric), default=None)
-    entrants = [
-        _entrant(side, allowance.measured, problem or (_apart(side, group, metric) if group else None))
-        for side, problem in zip(sides, alone, strict=True)
-    ]
-    sound = [each for each in entrants if each.problem is None]
-    return [
-        *sorted(sound, key=lambda each: worse * each.scaled),
-        *(each for each in entrants if each.problem is not None),
-    ]
+
+    def difference(side: Side, other: Side) -> Difference | None:
+        return not_comparable(metric, Sides(baseline=side, candidate=other))
+
+    entrants = [_entrant(side, allowance.measured) for side in sides]
+    fit = [each.side for each in entrants if each.problem is None]
+    group = max(fit, key=lambda side: sum(difference(side, other) is None for other in fit), default=None)
+    for i, each in enumerate(entrants):
+        if (
+            each.problem is None
+            and group is not None
+            and each.side is not group
+            and (found := difference(group, each.side))
+        ):
+            entrants[i] = _Entrant(side=each.side, problem=f"not comparable: {found.field}: {found.reason}")
+    return sorted(entrants, key=lambda each: (each.problem is not None, 0.0 if each.problem else worse * each.scaled))
 
 
-def _entrant(side: Side, metric: Metric, problem: str | None) -> _Entrant:
-    run = side.runs[0]
-    score = run.scores.get(metric.name) if run.valid else None  # what a leaking model scores is no value of the metric
-    scaled = math.nan if problem else _scaled(run, metric)
-    return _Entrant(name=side.name, run=run, value=score.value if score else None, scaled=scaled, problem=problem)
-
-
-def _scaled(run: Run, metric: Metric) -> float:
-    """Return the metric of a run on its scale of comparison.
-
-    Raises:
-        UnavailableError: it cannot be computed from the run's sums.
-    """
-    names = tuple(sorted(run.blocks.sums))
-    columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
-    return float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0])
-
-
-def _apart(side: Side, group: Side, metric: str) -> str | None:
-    """Say why a run does not compare with the group, given by one of it."""
-    difference = not_comparable(metric, Sides(baseline=group, candidate=side)) if side is not group else None
-    return f"not comparable: {difference.field}: {difference.reason}" if difference else None
-
-
-def _alone(side: Side, metric: Metric) -> str | None:
-    """Return why a run has no place in any ranking by this metric."""
+def _entrant(side: Side, metric: Metric) -> _Entrant:
+    """Return a run with its metric on the scale of comparison, or why it has no place in any ranking by it."""
     run = side.runs[0]
     if run.total_nats is None:
-        return "not finite: a loss is not a number"
+        return _Entrant(side=side, problem="not finite: a loss is not a number")
     if invalid := not_valid(Sides(baseline=side, candidate=side)):
-        return f"not valid: {invalid.reason}"
+        return _Entrant(side=side, problem=f"not valid: {invalid.reason}")
+    names = tuple(sorted(run.blocks.sums))
+    columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
     try:
-        _scaled(run, metric)
+        return _Entrant(side=side, scaled=float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0]))
     except UnavailableError as reason:
-        return f"no {metric.name}: {reason}"
-    return None
-
-
-def _fellows(side: Side, sides: Sequence[Side], metric: str) -> int:
-    return sum(not_comparable(metric, Sides(baseline=side, candidate=other)) is None for other in sides)
+        return _Entrant(side=side, problem=f"no {metric.name}: {reason}")
 
 
 def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: int) -> Row:
-    run = entrant.run
+    run = entrant.side.runs[0]
+    score = run.scores.get(allowance.measured.name) if run.valid else None  # a leaking model has no score
     against = _against(entrant, best, allowance, pairs) if best and entrant.problem is None else _Against()
     fails = run.valid and run.wiring and run.wiring.verdict == "fail"  # else the problem says it already
     wiring = f"wiring fails: {run.wiring.reason}" if fails and run.wiring else None
     return Row(
-        name=entrant.name,
-        value=entrant.value,
+        name=entrant.side.name,
+        value=score.value if score else None,
         difference=against.difference,
         low=against.low,
         high=against.high,
@@ -245,7 +234,7 @@ def _against(entrant: _Entrant, best: _Entrant, allowance: Allowance, pairs: int
 
 
 def _changes(ends: Sides, allowance: Allowance, count: int, text: str | None) -> tuple[BlockChange, ...]:
-    """Give the blocks with the largest change; none where the two do not compare."""
+    """Return the blocks with the largest change; none if the two do not compare."""
     found = None if text is None else scored_text(text, ends.candidate.runs[0])
     metric = allowance.measured.name if allowance.measured.name in ACROSS_TOKENS else "bits_per_char"
     finite = all(side.runs[0].total_nats is not None for side in (ends.baseline, ends.candidate))
@@ -254,3 +243,37 @@ def _changes(ends: Sides, allowance: Allowance, count: int, text: str | None) ->
         return ()
     paired = pair_sides(ends)
     return () if paired is None else changes(paired, count, found)
+
+
+def changes(paired: Paired, count: int, text: bytes | None) -> tuple[BlockChange, ...]:
+    """Return the blocks whose loss changed most, largest change first; blocks that did not change are left out."""
+    differences, units = loss_differences(paired)
+    order = np.argsort(-np.abs(differences), kind="stable")[:count]
+    return tuple(
+        BlockChange(
+            start=int(paired.start[i]),
+            end=int(paired.end[i]),
+            document=int(paired.document[i]),
+            nats=float(differences[i]),
+            units=float(units[i]),
+            # Blocks end between characters by construction; the handler is for texts whose cuts come from elsewhere.
+            text=None if text is None else text[paired.start[i] : paired.end[i]].decode(errors="replace"),
+        )
+        for i in order
+        if differences[i] != 0
+    )
+
+
+def scored_text(text: str, run: Run) -> bytes:
+    """Return the text as the bytes that block bounds count in.
+
+    Raises:
+        UsageError: it is not the text that the run scored.
+    """
+    found = text.encode()
+    if hashlib.sha256(found).hexdigest() != run.text.sha256:
+        raise UsageError(
+            f"the text given has {len(found)} bytes and another hash than the one that was scored "
+            f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
+        )
+    return found

@@ -1,23 +1,60 @@
 """The gate: baseline × candidate → pass, fail, inconclusive or not comparable, with the reason."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import msgspec
 
 from rnneval.errors import UsageError
-from rnneval.gates import figures, holm
-from rnneval.gates.allowance import allowances
-from rnneval.gates.cautions import cautions, of_runs, one_sided_runs
-from rnneval.gates.comparing import Result, compare_on
-from rnneval.gates.noninferiority import LEVEL
-from rnneval.gates.sides import Named, Sides, named, side
-from rnneval.gates.words import scope
+from rnneval.gates.bootstrap import ratio_error
+from rnneval.gates.clusters import Clusters, TooLittleTextError, clusters_of
+from rnneval.gates.comparable import not_comparable, not_valid, pair_sides
+from rnneval.gates.explanation import (
+    reason_of,
+    scope,
+    warnings_of_losses,
+    warnings_of_one_sided_runs,
+    warnings_of_runs,
+)
+from rnneval.gates.limits import Allowance, Limit, allowances, figure, is_absent, parse_limit, similar
+from rnneval.gates.noninferiority import (
+    LEVEL,
+    Claim,
+    Tested,
+    Values,
+    assess,
+    assess_same,
+    holm_levels,
+    loss_differences,
+    same_model,
+    values_of,
+)
+from rnneval.gates.sides import Named, Paired, Sides, named, side
+from rnneval.metrics import UnavailableError
 from rnneval.records import Gate, Run
+from rnneval.records.consistency import require_consistent
 from rnneval.records.gate import Comparison, Verdict
-from rnneval.records.sound import check_sound
 
 _GRAVEST: tuple[Verdict, ...] = ("fail", "not comparable", "inconclusive", "pass")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One comparison and its parts; its verdict waits for the other metrics (Holm)."""
+
+    comparison: Comparison
+    allowance: Allowance
+    tested: Tested | None = None
+    paired: Paired | None = None
+    clusters: Clusters | None = None
+
+    def reason(self, level: float) -> str:
+        """Return the reason of the verdict if a fail is tested at this level."""
+        if self.tested is None or self.paired is None:
+            return self.comparison.reason
+        return reason_of(self.allowance.measured, self.tested, self.paired, self.clusters, level)
 
 
 def gate(
@@ -49,13 +86,13 @@ def judge(
     allow: Mapping[str, str | float] | None = None,
     require: Sequence[str] = (),
 ) -> Gate:
-    """Judge named records; those of the candidates that are not runs serve `require` alone.
+    """Judge named records; candidates that are not runs are used by `require` alone.
 
     Raises:
         UsageError: nothing to judge, or an allowance or limit that cannot be read.
         RecordError: a record that does not add up.
     """
-    limits = [figures.parse_limit(text) for text in require]
+    limits = [parse_limit(text) for text in require]
     if not baselines and (allow is not None or not limits):
         raise UsageError(
             "nothing to judge: give a baseline (--baseline BASE.json) or a limit (--require 'metric<=value')"
@@ -64,30 +101,29 @@ def judge(
         raise UsageError("nothing to judge: no record was given")
     for each in (*candidates, *baselines):
         if isinstance(each.record, Run):
-            check_sound(each.name, each.record)
+            require_consistent(each.name, each.record)
     results: tuple[Result, ...] = ()
-    warnings = tuple(of_runs((*candidates, *baselines)))
+    warnings = tuple(warnings_of_runs((*candidates, *baselines)))
     if baselines:
         sides = Sides(baseline=side(baselines, "baseline"), candidate=side(candidates, "candidate"))
         results = tuple(compare_on(allowance, sides) for allowance in allowances(allow))
-        warnings += tuple(one_sided_runs(sides)) + _of_results(results)
+        of_results = (warnings_of_losses(each.paired, each.clusters) for each in results if each.paired is not None)
+        warnings += (*warnings_of_one_sided_runs(sides), *dict.fromkeys(chain.from_iterable(of_results)))
     limited = chain.from_iterable(_limited(limit, candidates) for limit in limits)
     return _overall((*_after_holm(results), *limited), warnings)
 
 
 def _after_holm(results: Sequence[Result]) -> Iterator[Comparison]:
     """Turn results into verdicts: a pass needs no correction, a fail is tested at Holm's level."""
-    tested = {result.comparison.metric: result.tested for result in results if result.tested is not None}
     claims = [
-        holm.Claim(name=metric.name, hypothesis=metric.hypothesis or metric.name, p=result.tested.p_worse)
+        Claim(name=metric.name, hypothesis=metric.hypothesis or metric.name, p=result.tested.p_worse)
         for result in results
         if result.tested is not None
         for metric in (result.allowance.measured,)
     ]
-    levels = holm.levels(claims, LEVEL)
+    levels = holm_levels(claims, LEVEL)
     for result in results:
-        comparison = result.comparison
-        found = tested.get(comparison.metric)
+        comparison, found = result.comparison, result.tested
         if found is None:
             yield comparison
             continue
@@ -96,10 +132,10 @@ def _after_holm(results: Sequence[Result]) -> Iterator[Comparison]:
         yield msgspec.structs.replace(comparison, verdict=verdict, level=level, reason=result.reason(level))
 
 
-def _limited(limit: figures.Limit, records: Sequence[Named]) -> Iterator[Comparison]:
-    """Hold every record that should have the figure against the limit; where none has it, all of them fail."""
-    seen = [(each, figures.figure(each.record, limit.figure)) for each in records]
-    kinds = {type(each.record) for each, found in seen if not figures.is_absent(found)}
+def _limited(limit: Limit, records: Sequence[Named]) -> Iterator[Comparison]:
+    """Compare every record that should have the figure with the limit; if none has it, all of them fail."""
+    seen = [(each, figure(each.record, limit.figure)) for each in records]
+    kinds = {type(each.record) for each, found in seen if not is_absent(found)}
     for each, found in seen:
         if kinds and type(each.record) not in kinds:
             continue
@@ -118,17 +154,12 @@ def _limited(limit: figures.Limit, records: Sequence[Named]) -> Iterator[Compari
         )
 
 
-def _limit_reason(limit: figures.Limit, each: Named, found: object, *, holds: bool) -> str:
-    if not figures.is_absent(found):
+def _limit_reason(limit: Limit, each: Named, found: object, *, holds: bool) -> str:
+    if not is_absent(found):
         return f"{limit.figure} is {found}, {'as' if holds else 'not as'} required: {limit.text}"
-    close = figures.similar(each.record, limit.figure)
+    close = similar(each.record, limit.figure)
     meant = f"; did you mean {close}?" if close else ""
     return f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit{meant}"
-
-
-def _of_results(results: Sequence[Result]) -> tuple[str, ...]:
-    found = (cautions(result.paired, result.clusters) for result in results if result.paired is not None)
-    return tuple(dict.fromkeys(chain.from_iterable(found)))
 
 
 def _overall(comparisons: tuple[Comparison, ...], warnings: tuple[str, ...]) -> Gate:
@@ -137,3 +168,118 @@ def _overall(comparisons: tuple[Comparison, ...], warnings: tuple[str, ...]) -> 
     about = f" ({scope(decisive.about, decisive.claim)})" if decisive.claim else ""
     reason = f"{decisive.metric}: {decisive.reason}{about}"
     return Gate(verdict=verdict, reason=reason, comparisons=comparisons, warnings=warnings)
+
+
+def compare_on(allowance: Allowance, sides: Sides) -> Result:
+    """Compare both sides by one metric."""
+    if difference := not_comparable(allowance.measured.name, sides):
+        return _without_test(allowance, sides, "not comparable", f"{difference.field}: {difference.reason}")
+    if any(run.total_nats is None for run in sides.candidate.runs):
+        return _without_test(allowance, sides, "fail", "total_nats: a loss of the candidate is not finite")
+    if difference := not_valid(sides):
+        return _without_test(allowance, sides, "not comparable", f"{difference.field}: {difference.reason}")
+    paired = pair_sides(sides)
+    if paired is None:
+        return _without_test(allowance, sides, "not comparable", "blocks.scored_bytes: no text was scored by both")
+    try:
+        return _tested(allowance, sides, paired)
+    except UnavailableError as reason:
+        name = f"scores.{allowance.measured.name}"
+        return _without_test(allowance, sides, "not comparable", f"{name}: cannot be compared: {reason}", paired)
+
+
+def _tested(allowance: Allowance, sides: Sides, paired: Paired) -> Result:
+    clusters, too_little = None, ""
+    try:
+        clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
+    except TooLittleTextError as reason:
+        too_little = str(reason)
+    if same_model(paired):
+        tested = assess_same(allowance, paired)
+    elif clusters is not None:
+        tested = assess(allowance, paired, clusters)
+    else:
+        return _without_test(allowance, sides, "inconclusive", too_little, paired)
+    return Result(
+        comparison=_comparison(allowance, sides, paired, clusters, tested),
+        allowance=allowance,
+        tested=tested,
+        paired=paired,
+        clusters=clusters,
+    )
+
+
+def _comparison(
+    allowance: Allowance, sides: Sides, paired: Paired, clusters: Clusters | None, tested: Tested
+) -> Comparison:
+    measured = allowance.measured
+    means = _means(values_of(measured, paired), allowance)
+    in_order = clusters is not None and clusters.kind == "batches"  # blocks of one text, and not of many documents
+    of_losses = measured.name in ("perplexity", "cross_entropy")
+    return Comparison(
+        metric=measured.name,
+        baseline=sides.baseline.name,
+        candidate=sides.candidate.name,
+        baseline_value=means[0],
+        candidate_value=means[1],
+        unit=measured.difference_unit,
+        difference=tested.value,
+        low=tested.low,
+        high=tested.high,
+        allowed=tested.allowed,
+        verdict="inconclusive",
+        reason="",
+        method=_method(sides, clusters) if tested.se else "equal in every block",
+        df=tested.df if tested.se else None,
+        se=tested.se,
+        se_bootstrap=ratio_error(loss_differences(paired)) if tested.se and in_order and of_losses else None,
+        mdd=tested.mdd,
+        p_worse=tested.p_worse,
+        p_within=tested.p_within,
+        blocks=paired.units.size,
+        clusters=clusters.count if clusters and tested.se else None,
+        level=LEVEL,
+        about=sides.about,
+        claim=clusters.claim if clusters else "this passage",
+    )
+
+
+def _without_test(
+    allowance: Allowance, sides: Sides, verdict: Verdict, reason: str, paired: Paired | None = None
+) -> Result:
+    """Return a verdict without an interval; the values are shown if the sides were paired."""
+    measured = allowance.measured
+    values = values_of(measured, paired) if paired is not None and verdict == "inconclusive" else None
+    means = _means(values, allowance) if values else (None, None)
+    comparison = Comparison(
+        metric=measured.name,
+        baseline=sides.baseline.name,
+        candidate=sides.candidate.name,
+        baseline_value=means[0],
+        candidate_value=means[1],
+        unit=measured.difference_unit,
+        difference=values.difference if values else None,
+        verdict=verdict,
+        reason=reason,
+        method="none",
+        blocks=paired.units.size if paired else None,
+        about=sides.about,
+    )
+    return Result(comparison=comparison, allowance=allowance, paired=paired)
+
+
+def _means(values: Values, allowance: Allowance) -> tuple[float | None, float | None]:
+    """Return the metric of both sides, for display alone: None if it is larger than any float."""
+    baseline, candidate = (
+        allowance.measured.back(sum(side) / len(side)) for side in (values.baseline, values.candidate)
+    )
+    return baseline if math.isfinite(baseline) else None, candidate if math.isfinite(candidate) else None
+
+
+def _method(sides: Sides, clusters: Clusters | None) -> str:
+    text = clusters.method if clusters else "none"
+    if not sides.several:
+        return text
+    counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
+    lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
+    return f"{text}, and {counts[0]} + {counts[1]} runs{lent}"

@@ -1,22 +1,44 @@
-"""One file a metric, found by being in this folder: add `NAME.py` with a docstring and a `METRIC`, edit nothing else.
+"""Metrics, one file each: `rnneval.metrics.perplexity(nats)` and the scores of every run record.
 
-The docstring is the text of `rnneval explain NAME` and of the docs page. A name that begins with `_` is no metric.
+Add `NAME.py` to this folder; nothing else has to be edited. Its docstring is the text of `rnneval explain NAME` and of
+the docs page. Its function `NAME`, if it has one, becomes `rnneval.metrics.NAME`. A score of runs also has a `METRIC`.
+A file whose name begins with `_` is no metric.
+
 Importing this package imports neither NumPy nor a metric: `docs` reads source alone.
 """
 
 import ast
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from rnneval.registry import modules
+from rnneval import registry
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from rnneval.metrics._base import Metric, ScoredTokens, Scores, Totals, UnavailableError
+
+    # Types alone: a metric works without a line here, but type checkers then take its name for the module.
+    from rnneval.metrics.accuracy import accuracy as accuracy
+    from rnneval.metrics.accuracy_top5 import accuracy_top5 as accuracy_top5
+    from rnneval.metrics.bits_per_byte import bits_per_byte as bits_per_byte
+    from rnneval.metrics.bits_per_char import bits_per_char as bits_per_char
+    from rnneval.metrics.calibration_error import calibration_error as calibration_error
+    from rnneval.metrics.cross_entropy import cross_entropy as cross_entropy
+    from rnneval.metrics.gradient_norms import gradient_norms as gradient_norms
+    from rnneval.metrics.perplexity import perplexity as perplexity
+    from rnneval.metrics.state_norms import state_norms as state_norms
+    from rnneval.metrics.word_perplexity import word_perplexity as word_perplexity
+    from rnneval.metrics.word_perplexity_eos import word_perplexity_eos as word_perplexity_eos
+    from rnneval.records.run import Run
 
 _BASE = ("Metric", "ScoredTokens", "Scores", "Totals", "UnavailableError")
 
@@ -31,35 +53,57 @@ __all__ = [
     "docs",
     "finish",
     "names",
+    "score_problems",
     "tally",
 ]
 
 
-def __getattr__(name: str) -> object:
+class _Package(ModuleType):
+    """Module type of this package: it keeps a metric's function where `import` would put the file of the same name.
+
+    After an import of the module `rnneval.metrics.perplexity`, Python sets the package's attribute `perplexity` to that
+    module. Here the function is set instead, so that `rnneval.metrics.perplexity(nats)` works in any order of imports.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, getattr(value, name, value) if isinstance(value, ModuleType) else value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
     if name in _BASE:
         return getattr(import_module("rnneval.metrics._base"), name)
+    if name in registry.names(__name__):
+        import_module(f"{__name__}.{name}")
+        return globals()[name]
     raise AttributeError(f"module 'rnneval.metrics' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_BASE, *registry.names(__name__)})
 
 
 @cache
 def all_metrics() -> "tuple[Metric, ...]":
-    """Import every metric of the folder; sorted by `order`, then by name."""
-    found: list[Metric] = [module.METRIC for module in modules(__name__)]
+    """Import every metric that is a score of runs; sorted by `order`, then by name."""
+    found: list[Metric] = [module.METRIC for module in registry.modules(__name__) if hasattr(module, "METRIC")]
     return tuple(sorted(found, key=lambda metric: (metric.order, metric.name)))
 
 
 def by_name() -> "dict[str, Metric]":
-    """Return every metric by its name, in the order of `all_metrics`."""
+    """Return every score of runs by its name, in the order of `all_metrics`."""
     return {metric.name: metric for metric in all_metrics()}
 
 
 def names() -> tuple[str, ...]:
-    """Name every metric, in the order of `all_metrics`."""
+    """Name every score of runs, in the order of `all_metrics`."""
     return tuple(metric.name for metric in all_metrics())
 
 
 def docs(name: str) -> str:
-    """Give a metric's text, in Markdown: meaning, formula, unit, how to read it, pitfalls, references.
+    """Return a metric's text, in Markdown: meaning, formula, unit, how to read it, pitfalls, references.
 
     Raises:
         KeyError: no metric has this name.
@@ -72,7 +116,7 @@ def docs(name: str) -> str:
 
 
 def tally(tokens: "ScoredTokens") -> "dict[str, NDArray[np.float64]]":
-    """Give every term that some metric sums, `(n,)` float64 each; a name that metrics share is there once.
+    """Return every term that some metric sums, `(n,)` float64 each; a name that metrics share is there once.
 
     The arrays may share memory with `tokens`: add them up, do not write into them.
 
@@ -93,10 +137,10 @@ def tally(tokens: "ScoredTokens") -> "dict[str, NDArray[np.float64]]":
 
 
 def finish(totals: "Totals") -> "Scores":
-    """Turn sums into scores; a score that cannot be had is missing, with the reason.
+    """Turn sums into scores; a score that cannot be computed is missing, with the reason.
 
     Raises:
-        UnavailableError: no token was scored, so that there is nothing to say at all.
+        UnavailableError: no token was scored, so that there is no score at all.
 
     >>> from rnneval.metrics import Totals
     >>> scores = finish(Totals(tokens=2, characters=2, bytes=2, words=0, lossless=True, sums={"nats": 0.0}))
@@ -115,3 +159,30 @@ def finish(totals: "Totals") -> "Scores":
         except UnavailableError as reason:
             missing[metric.name] = str(reason)
     return Scores(values=values, missing=missing)
+
+
+def score_problems(run: "Run") -> Iterator[str]:
+    """Yield each score of a run record that is not the score of its sums, up to the order of adding them up.
+
+    A score whose sums are not in the record is not compared with anything.
+    """
+    from rnneval.metrics._base import Totals, UnavailableError
+
+    if run.total_nats is None or not run.tokens.scored:
+        return
+    totals = Totals(
+        tokens=run.tokens.scored,
+        characters=run.text.scored_characters,
+        bytes=run.text.scored_bytes,
+        words=run.text.scored_words,
+        lossless=True,  # a score that a lossy model cannot have is not in the record, so it is not asked for
+        sums={name: math.fsum(values) for name, values in run.blocks.sums.items()},
+    )
+    for metric in all_metrics():
+        if (score := run.scores.get(metric.name)) is None:
+            continue
+        with suppress(UnavailableError):
+            value = metric.finish(totals)
+            if not math.isclose(score.value, value, rel_tol=1e-6, abs_tol=1e-9):
+                source = "total_nats" if metric.name in ("cross_entropy", "perplexity") else "the sums of its blocks"
+                yield f"scores.{metric.name} and {source} disagree ({score.value:.9g} and {value:.9g})"

@@ -1,4 +1,4 @@
-"""What a metric is: a pure `tally` over tokens and a pure `finish` over sums.
+"""Parts of a metric: a pure `tally` over tokens, a pure `finish` over sums, and the function that users call.
 
 The sums are sufficient statistics, kept apart from the score (as in sacrebleu): adding them up over blocks, documents
 or machines and finishing once gives the score of the whole, and finishing without a cluster gives a jackknife value.
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 class UnavailableError(ValueError):
-    """A score cannot be had; the message says why, and becomes a warning of the run."""
+    """A score cannot be computed; the message says why, and becomes a warning of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredTokens:
-    """What the engine saw of n scored tokens, in no particular order; every array has the shape `(n,)`."""
+    """Observations of n scored tokens, in no particular order; every array has the shape `(n,)`."""
 
     nats: NDArray[np.float64]
     """Loss: −ln p(token | all before it), by log-softmax of the logits."""
@@ -58,10 +58,10 @@ class Totals:
     it False: it makes bits a character a lower bound, which is another warning.
     """
     sums: Mapping[str, float]
-    """What the metrics' tallies add up to."""
+    """Sums of the metrics' tallies, by name."""
 
     def total(self, name: str) -> float:
-        """Give one sum.
+        """Return one sum.
 
         Raises:
             UnavailableError: it was not tallied, or is not finite.
@@ -79,12 +79,12 @@ class Metric:
     """One metric; its name is the key in the record and the argument of `rnneval explain`."""
 
     name: str
-    """The same as the file's."""
+    """The same as the file's, and as that of its function, if it has one."""
     unit: str
     tally: Callable[[ScoredTokens], Mapping[str, NDArray[np.float64]]]
     """Per-token terms, `(n,)` each, whose sums `finish` needs; metrics may share a name where the terms are equal."""
     finish: Callable[[Totals], float]
-    """The score; raises `UnavailableError` where it cannot be had."""
+    """The score; raises `UnavailableError` if it cannot be computed."""
     order: int = 1000
     """Place in lists: lower first, equal ones by name."""
     higher_is_better: bool = False
@@ -112,7 +112,7 @@ class Metric:
 
     @property
     def logarithmic(self) -> bool:
-        """Whether two values are compared by their logarithms."""
+        """True if two values are compared by their logarithms."""
         return self.log is not None
 
     def forward(self, totals: Totals) -> float:
@@ -135,16 +135,56 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What came of all metrics: each has a value, or a reason why it has none."""
+    """Results of all metrics: each has a value, or a reason why it has none."""
 
     values: Mapping[str, float]
     """In the order of `all_metrics`; all are finite."""
     missing: Mapping[str, str]
-    """Why not, by name."""
+    """The reason of each metric without a value, by name."""
+
+
+def score(metric: Metric, **columns: ArrayLike) -> float:
+    """Return the score of plain arrays: `finish` of the sums of `tally`, as the engine computes it from its blocks.
+
+    The function of each metric is one call of it, so that it cannot differ from what a run record holds.
+
+    Args:
+        metric: The metric.
+        columns: Fields of `ScoredTokens`, each of any shape and all of one size. `characters`, `bytes`, `words` and
+            `newlines` may also be one number each: the count of all tokens together. Fields that are not given are 0.
+
+    Raises:
+        UnavailableError: there is no token, a number is not finite, or the metric has no value for these sums.
+        ValueError: the sizes differ, or a rank or count is not a whole number of at least 0.
+    """
+    given = {name: np.asarray(values, np.float64).ravel() for name, values in columns.items()}
+    n = next(iter(given.values())).size
+    if n == 0:
+        raise UnavailableError("no token was scored: the arrays are empty")
+    counts: dict[str, NDArray[np.int64]] = {}
+    for name in ("rank", "characters", "bytes", "words", "newlines"):
+        values = given.get(name, np.zeros(n))
+        if not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all():
+            raise ValueError(f"{name} must hold whole numbers of at least 0, seen: {values}")
+        if name != "rank" and values.size == 1:  # of all tokens together: only the sum matters
+            values = np.append(values, np.zeros(n - 1))
+        counts[name] = values.astype(np.int64)
+    nothing = np.zeros(n)
+    tokens = ScoredTokens(nats=given.get("nats", nothing), confidence=given.get("confidence", nothing), **counts)
+    return metric.finish(
+        Totals(
+            tokens=n,
+            characters=float(tokens.characters.sum()),
+            bytes=float(tokens.bytes.sum()),
+            words=float(tokens.words.sum()),
+            lossless=True,
+            sums={name: float(term.sum()) for name, term in metric.tally(tokens).items()},
+        )
+    )
 
 
 def tally_nats(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Give each token's loss in nats, `(n,)`: all that the metrics made of the total loss need."""
+    """Return each token's loss in nats, `(n,)`: the term of every metric that is a function of the total loss."""
     return {"nats": np.asarray(tokens.nats, dtype=np.float64)}
 
 
@@ -163,7 +203,7 @@ def per(total: float, count: float, unit: str) -> float:
 
 
 def exponential(mean_nats: float) -> float:
-    """Give e to the power of a mean loss.
+    """Return e to the power of a mean loss.
 
     Raises:
         UnavailableError: the result is larger than any float (a mean above 709 nats).

@@ -13,9 +13,8 @@ so a model that predicts all alike is right only where the text holds id 0.
 
 Three of four tokens were the model's first choice:
 
-    >>> from rnneval.metrics import Totals
-    >>> from rnneval.metrics.accuracy import finish
-    >>> finish(Totals(tokens=4, characters=4, bytes=4, words=1, lossless=True, sums={"top1": 3}))
+    >>> from rnneval.metrics import accuracy
+    >>> accuracy([0, 2, 0, 0])
     0.75
 
 ## How to read it
@@ -37,13 +36,32 @@ token: in tinyshakespeare the space, 15 % of the characters.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from rnneval.metrics._base import Metric, ScoredTokens, Totals, per
+from rnneval.metrics._base import Metric, ScoredTokens, Totals, per, score
+
+
+def accuracy(rank: ArrayLike) -> float:
+    """Return the share of tokens whose rank is 0.
+
+    Args:
+        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape. Give a token
+            whose prediction is not a number no rank: leave it out, and say so.
+
+    Raises:
+        UnavailableError: `rank` is empty.
+        ValueError: a rank is NaN, below 0 or not a whole number.
+
+    Source: Manning and others 2008, section 8.3. By hand, one of two tokens was the first choice:
+
+    >>> accuracy([0, 1])
+    0.5
+    """
+    return score(METRIC, rank=rank)
 
 
 def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Give 1 where the token was the first choice, else 0, `(n,)`; NaN where the prediction is not a number.
+    """Return 1 for a token that was the first choice, else 0, `(n,)`; NaN if the prediction is not a number.
 
     Without the NaN, logits of NaN would count as right: nothing is larger than they are, so the rank is 0.
     """
@@ -51,7 +69,7 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 
 
 def finish(totals: Totals) -> float:
-    """Give the share of right first choices.
+    """Return the share of right first choices from sums over tokens.
 
     Raises:
         UnavailableError: no token was scored, or a prediction is not a number.

@@ -12,9 +12,8 @@ The rank counts the tokens predicted before the right one (of equally probable o
 
 Four tokens, whose ranks are 0, 4, 5 and 30: two are among the first five.
 
-    >>> from rnneval.metrics import Totals
-    >>> from rnneval.metrics.accuracy_top5 import finish
-    >>> finish(Totals(tokens=4, characters=4, bytes=4, words=1, lossless=True, sums={"top5": 2}))
+    >>> from rnneval.metrics import accuracy_top5
+    >>> accuracy_top5([0, 4, 5, 30])
     0.5
 
 ## How to read it
@@ -35,20 +34,39 @@ tokens. With a vocabulary of five or fewer it is always 1.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from rnneval.metrics._base import Metric, ScoredTokens, Totals, per
+from rnneval.metrics._base import Metric, ScoredTokens, Totals, per, score
 
 CHOICES = 5
 
 
+def accuracy_top5(rank: ArrayLike) -> float:
+    """Return the share of tokens whose rank is below 5.
+
+    Args:
+        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape. Give a token
+            whose prediction is not a number no rank: leave it out, and say so.
+
+    Raises:
+        UnavailableError: `rank` is empty.
+        ValueError: a rank is NaN, below 0 or not a whole number.
+
+    Source: Russakovsky and others 2015, section 4.1. By hand, one of four tokens is among the first five:
+
+    >>> accuracy_top5([[0, 9], [9, 9]])
+    0.25
+    """
+    return score(METRIC, rank=rank)
+
+
 def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Give 1 where the token was among the first five, else 0, `(n,)`; NaN where the prediction is not a number."""
+    """Return 1 for a token among the first five, else 0, `(n,)`; NaN if the prediction is not a number."""
     return {"top5": np.where(np.isnan(tokens.nats), np.nan, tokens.rank < CHOICES)}
 
 
 def finish(totals: Totals) -> float:
-    """Give the share of tokens among the first five choices.
+    """Return the share of tokens among the first five choices from sums over tokens.
 
     Raises:
         UnavailableError: no token was scored, or a prediction is not a number.

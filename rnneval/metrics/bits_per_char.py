@@ -1,4 +1,4 @@
-"""How many bits a character of the text costs when it is coded with the model's predictions; lower is better.
+"""Bits per character: the cost of coding the text with the model's predictions; lower is better.
 
 ## Formula
 
@@ -13,11 +13,9 @@ model the scored tokens, for a word model the characters of the words and of the
 
 One token of four characters, predicted with probability 1/16, costs 4 bits, so 1 bit a character:
 
-    >>> from math import log
-    >>> from rnneval.metrics import Totals
-    >>> from rnneval.metrics.bits_per_char import finish
-    >>> word = Totals(tokens=1, characters=4, bytes=4, words=1, lossless=True, sums={"nats": log(16)})
-    >>> round(finish(word), 12)
+    >>> import numpy as np
+    >>> from rnneval.metrics import bits_per_char
+    >>> round(bits_per_char(-np.log([1 / 16]), characters=4), 12)
     1.0
 
 ## How to read it
@@ -51,11 +49,34 @@ letter (Shannon 1951, 26 letters and the space), about 1.3 by betting (Cover & K
 
 from math import log
 
-from rnneval.metrics._base import Metric, Totals, UnavailableError, per, tally_nats
+from numpy.typing import ArrayLike
+
+from rnneval.metrics._base import Metric, Totals, UnavailableError, per, score, tally_nats
+
+
+def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
+    """Return the bits a character: Σ nats / (ln 2 · characters).
+
+    Args:
+        nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
+        characters: Unicode code points that each token stands for, in the shape of `nats`, or of all tokens together.
+            The tokens must give the text back, or the result is not about the text.
+
+    Raises:
+        UnavailableError: `nats` is empty, there is no character, or a loss is not finite.
+        ValueError: a count is not a whole number of at least 0, or `characters` has another size than `nats`.
+
+    Source: Shannon 1951. By hand, one bit and three bits for two characters:
+
+    >>> import numpy as np
+    >>> round(bits_per_char(-np.log([1 / 2, 1 / 8]), characters=[1, 1]), 12)
+    2.0
+    """
+    return score(METRIC, nats=nats, characters=characters)
 
 
 def finish(totals: Totals) -> float:
-    """Give the bits a character.
+    """Return the bits a character from sums over tokens.
 
     Raises:
         UnavailableError: the tokens do not give the text back, no character was scored, or a loss is not finite.

@@ -1,4 +1,4 @@
-"""How far the model's confidence in its first choice is from how often that choice is right; lower is better.
+"""Distance of the model's confidence in its first choice from how often that choice is right; lower is better.
 
 ## Formula
 
@@ -17,10 +17,8 @@ equation 3). The second form shows that one signed sum a bin is enough; those ar
 Four tokens with confidence 0.75, of which two are right: accuracy 0.5 in their bin, a gap of 0.25. The signed sum of
 that bin is 2 − 4 · 0.75 = −1, and 1 / 4 = 0.25:
 
-    >>> from rnneval.metrics import Totals
-    >>> from rnneval.metrics.calibration_error import NAMES, finish
-    >>> sums = {name: 0.0 for name in NAMES} | {"calibration_gap_11": -1.0}
-    >>> finish(Totals(tokens=4, characters=4, bytes=4, words=1, lossless=True, sums=sums))
+    >>> from rnneval.metrics import calibration_error
+    >>> calibration_error([0.75, 0.75, 0.75, 0.75], rank=[0, 1, 0, 2])
     0.25
 
 ## How to read it
@@ -47,17 +45,36 @@ been fitted (Guo et al. 2017, table 1); fitting a temperature does not change `a
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from rnneval.metrics._base import Metric, ScoredTokens, Totals, per
+from rnneval.metrics._base import Metric, ScoredTokens, Totals, per, score
 
 BINS = 15
 NAMES = tuple(f"calibration_gap_{index:02}" for index in range(BINS))
 COUNTS = tuple(f"calibration_count_{index:02}" for index in range(BINS))
 
 
+def calibration_error(confidence: ArrayLike, rank: ArrayLike) -> float:
+    """Return the expected calibration error over 15 bins: Σ_b |Σ_{i in b} (correct_i − confidence_i)| / N.
+
+    Args:
+        confidence: Largest probability of each prediction; any shape.
+        rank: How many tokens were predicted before the right one, in the shape of `confidence`: 0 is correct.
+
+    Raises:
+        UnavailableError: the arrays are empty, or a confidence is not finite.
+        ValueError: a rank is NaN, below 0 or not a whole number, or the sizes differ.
+
+    Source: Guo and others 2017, equation 3. By hand, a right and a wrong token in two bins, (0.25 + 0.5) / 2:
+
+    >>> calibration_error([0.75, 0.5], rank=[0, 1])
+    0.375
+    """
+    return score(METRIC, confidence=confidence, rank=rank)
+
+
 def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Give correct − confidence in the token's own bin and 0 in the others, `(n,)` a bin; NaN as `confidence` is.
+    """Return correct − confidence in the token's own bin and 0 in the others, `(n,)` a bin; NaN as `confidence` is.
 
     And 1 in the token's own bin, as a count.
     """
@@ -68,7 +85,7 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 
 
 def finish(totals: Totals) -> float:
-    """Give the weighted mean gap between confidence and accuracy.
+    """Return the weighted mean gap between confidence and accuracy from sums over tokens.
 
     Raises:
         UnavailableError: no token was scored, or a confidence is not a number.
@@ -77,7 +94,7 @@ def finish(totals: Totals) -> float:
 
 
 def bin_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Give the bin of each confidence, `(n,)`: b holds (b/15, (b+1)/15].
+    """Return the bin of each confidence, `(n,)`: b holds (b/15, (b+1)/15].
 
     Compared with the edges and not multiplied by 15, which would round some of them up. What rounding puts at or below
     0 or above 1 goes to the outer bins.

@@ -1,4 +1,4 @@
-"""Between how many equally likely tokens the model is as undecided as on this text; lower is better.
+"""Perplexity of a token: the number of equally likely tokens between which the model is undecided; lower is better.
 
 ## Formula
 
@@ -12,11 +12,9 @@ N counts the scored tokens. It is the geometric mean of 1 / p(xᵢ | x₁ … x�
 
 Four tokens, each predicted with probability 1/2, is tossing a coin:
 
-    >>> from math import log
-    >>> from rnneval.metrics import Totals
-    >>> from rnneval.metrics.perplexity import finish
-    >>> coin = Totals(tokens=4, characters=4, bytes=4, words=1, lossless=True, sums={"nats": 4 * log(2)})
-    >>> finish(coin)
+    >>> import numpy as np
+    >>> from rnneval.metrics import perplexity
+    >>> perplexity(-np.log([1 / 2, 1 / 2, 1 / 2, 1 / 2]))
     2.0
 
 ## How to read it
@@ -45,7 +43,27 @@ ends of lines counted as words: AWD-LSTM has 57.3 on Penn Treebank and 65.8 on W
 - S. Merity, N. S. Keskar, R. Socher: *Regularizing and optimizing LSTM language models*. ICLR 2018.
 """
 
-from rnneval.metrics._base import Metric, Totals, exponential, per, tally_nats
+from numpy.typing import ArrayLike
+
+from rnneval.metrics._base import Metric, Totals, exponential, per, score, tally_nats
+
+
+def perplexity(nats: ArrayLike) -> float:
+    """Return the perplexity of a token: exp(Σ nats / N).
+
+    Args:
+        nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
+
+    Raises:
+        UnavailableError: `nats` is empty, a loss is not finite, or the result is larger than any float.
+
+    Source: Jelinek and others 1977. By hand, with the probabilities 1/2 and 1/8, the geometric mean of 2 and 8:
+
+    >>> import numpy as np
+    >>> round(perplexity(-np.log([1 / 2, 1 / 8])), 12)
+    4.0
+    """
+    return score(METRIC, nats=nats)
 
 
 def log(totals: Totals) -> float:

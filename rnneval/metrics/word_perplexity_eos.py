@@ -13,12 +13,9 @@ better.
 
 Three words and one end of line that cost 8 bits together:
 
-    >>> from math import log
-    >>> from rnneval.metrics import Totals
-    >>> from rnneval.metrics.word_perplexity_eos import finish
-    >>> line = Totals(tokens=4, characters=12, bytes=12, words=3, lossless=True,
-    ...               sums={"nats": 8 * log(2), "newlines": 1})
-    >>> round(finish(line), 12)
+    >>> import numpy as np
+    >>> from rnneval.metrics import word_perplexity_eos
+    >>> round(word_perplexity_eos(np.full(4, 2 * np.log(2)), words=3, newlines=1), 12)
     4.0
 
 ## How to read it
@@ -46,13 +43,36 @@ Test perplexities on Penn Treebank and WikiText-2: AWD-LSTM 57.3 and 65.8 (Merit
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from rnneval.metrics._base import Metric, ScoredTokens, Totals, exponential, per, tally_nats
+from rnneval.metrics._base import Metric, ScoredTokens, Totals, exponential, per, score, tally_nats
+
+
+def word_perplexity_eos(nats: ArrayLike, *, words: ArrayLike, newlines: ArrayLike) -> float:
+    """Return the perplexity of a word or end of line: exp(Σ nats / (words + newlines)).
+
+    Args:
+        nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
+        words: Words that begin in each token, in the shape of `nats`, or of all tokens together: maximal runs of
+            characters that are not white space.
+        newlines: Line feeds in each token, or of all together.
+
+    Raises:
+        UnavailableError: `nats` is empty, there is neither word nor line feed, a loss is not finite, or the result is
+            larger than any float.
+        ValueError: a count is not a whole number of at least 0, or has another size than `nats`.
+
+    Source: Mikolov and others 2010. By hand, "a b <eos>" at 1, 2 and 3 bits: 6 bits for three units, 2² each:
+
+    >>> import numpy as np
+    >>> round(word_perplexity_eos(-np.log([1 / 2, 1 / 4, 1 / 8]), words=[1, 1, 0], newlines=[0, 0, 1]), 12)
+    4.0
+    """
+    return score(METRIC, nats=nats, words=words, newlines=newlines)
 
 
 def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Give each token's loss and line feeds, `(n,)` each."""
+    """Return each token's loss and line feeds, `(n,)` each."""
     return {**tally_nats(tokens), "newlines": tokens.newlines.astype(np.float64)}
 
 

@@ -1,17 +1,26 @@
-"""The values that results are made of, and their files: JSON for records, Parquet for tables.
+"""Records, the values that results are made of, and their files: JSON for records, Parquet for tables.
 
 A record is frozen, keyword-only, plain data. Its keys are part of the documented contract (reference, records); the
 JSON Schemas are generated from the classes. Every file is written completely or not at all.
 """
 
 from rnneval.records import gate, run, wiring
+from rnneval.records._base import encode, json_text
 from rnneval.records.atomic import whole_file, write_text, write_texts
-from rnneval.records.encoding import Record, decode, encode, json_text, read, read_as, read_run, write
+from rnneval.records.encoding import (
+    Record,
+    decode,
+    json_schema,
+    read,
+    read_as,
+    read_run,
+    schema_names,
+    write,
+)
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import Run
-from rnneval.records.schema import json_schema, schema_names
 from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring
 

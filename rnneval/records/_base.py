@@ -1,8 +1,20 @@
-"""What all records have in common."""
+"""Base classes of records, and their JSON text: never a NaN, never a null."""
 
+import json
 import os
+import re
+from typing import Any
 
 import msgspec
+
+import rnneval
+from rnneval.errors import RecordError
+from rnneval.records.atomic import write_text
+
+MOST_BYTES = 1 << 26
+"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
+_MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -18,16 +30,67 @@ class Shown(Value, frozen=True, kw_only=True):
     """A value that a notebook shows as the table that the terminal prints."""
 
     def _repr_html_(self) -> str:
-        from rnneval.render.notebook import fragment  # upwards: a value knows that it can be shown, not how
-
-        return fragment(self)
+        html: str = rnneval.fragment(self)
+        return html
 
 
 class Stored(Shown, frozen=True, kw_only=True):
     """A value that is a file of its own."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the record to `path`, whole or not at all; see `rnneval.records.write`."""
-        from rnneval.records import write  # upwards, for `run.save("run.json")` alone
+        """Write the record to a JSON file, completely or not at all; see `rnneval.records.write`."""
+        write_text(encode(self), path)
 
-        write(self, path)
+
+def encode(record: Stored) -> str:
+    """Return the record as JSON text that `read` reads back as an equal record.
+
+    Raises:
+        RecordError: a number of the record is not finite, or the text is larger than what `read` takes.
+    """
+    try:
+        text = json_text(msgspec.to_builtins(record))
+    except ValueError as error:
+        raise RecordError(f"a record with a number that is not finite cannot be written: {error}") from error
+    require_small(text.encode("utf-8", "surrogatepass"), "this record cannot be written")
+    return text
+
+
+def json_text(plain: Any, indent: int | None = None) -> str:
+    r"""Return plain data as JSON that any terminal, log and decoder takes.
+
+    Letters stay letters. What cannot be printed (control characters, marks that turn the direction of writing, halves
+    of surrogate pairs from a path that is not UTF-8) is written as JSON's own escape, so that it reads back equal.
+
+    Raises:
+        ValueError: a number is not finite.
+
+    Example:
+        >>> print(json_text({"größe": "a\u202eb\x9b"}), end="")
+        {"größe": "a\u202eb\u009b"}
+    """
+    text = json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
+    return _BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+
+
+def require_small(text: bytes, where: str) -> None:
+    """Refuse a text that would take much memory as Python objects: by its size, its strings, its lists and objects.
+
+    Raises:
+        RecordError: it is too large; the message begins with `where`.
+    """
+    seen = {
+        "quotation marks": (text.count(b'"'), _MOST_QUOTES),
+        "lists and objects": (text.count(b"[") + text.count(b"{"), _MOST_CONTAINERS),
+    }
+    if len(text) > MOST_BYTES:
+        raise RecordError(
+            f"{where}: more than {MOST_BYTES:,} bytes, the most that a record may have: evaluate fewer documents or a "
+            "--part of the text"
+        )
+    for what, (count, allowed) in seen.items():
+        if count > allowed:
+            raise RecordError(
+                f"{where}: {count:,} {what}, a record may have {allowed:,}: evaluate fewer documents or a --part of "
+                "the text"
+            )

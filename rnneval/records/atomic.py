@@ -1,4 +1,4 @@
-"""Files, written whole or not at all: whatever happens meanwhile, the old file stays or the new one is there."""
+"""Atomic writing of files: whatever happens meanwhile, the old file stays or the new one is complete."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from rnneval.errors import RecordError
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
-    """Write a text to a file in UTF-8, whole or not at all.
+    """Write a text to a file in UTF-8, completely or not at all.
 
     Raises:
         RecordError: the file cannot be written (the old file, if any, is untouched).
@@ -32,19 +32,19 @@ def write_texts(texts: Mapping[str, str]) -> None:
     with ExitStack() as stack:
         for path, text in texts.items():
             temporary = stack.enter_context(whole_file(path))
-            # Of what rnneval writes, only a path in a text of somebody else's could hold half of a surrogate pair.
+            # Half of a surrogate pair can come only from a path in a text that rnneval did not make.
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving without an error it is synced and takes `path`'s place.
+    """Yield a temporary path beside `path`; on leaving without an error it is synced and takes `path`'s place.
 
-    The temporary file lies in the same folder, so that the rename is atomic; whatever ends the block early, an
-    interrupt included, removes it, and where the process was killed, the next one that writes the same file does. The
-    old file's permissions and owner are kept, and one that may not be written is not replaced. A symbolic link stays,
-    and what it points to is replaced. What is neither a file nor a folder, such as a pipe, /dev/null, or /dev/stdout
-    even where that is a file, is not replaced but gets the finished content.
+    The temporary file lies in the same folder, so that the rename is atomic. It is removed if the block ends early, by
+    an interrupt too; after a kill, the next process that writes the same file removes it. The old file's permissions
+    and owner are kept, and a file without write permission is not replaced. A symbolic link stays, and its target is
+    replaced. A path that is neither a file nor a folder, such as a pipe, /dev/null, or /dev/stdout even if that is a
+    file, is not replaced: the finished content is copied into it.
 
     Raises:
         RecordError: the folder does not exist, the disk is full, or the file cannot be written for another reason.
@@ -72,17 +72,12 @@ _STALE_SECONDS = 60
 
 
 def reason_of(error: Exception) -> str:
-    """Give what the system says, without its number and path."""
+    """Return the system's message of an error, without its number and path."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _descriptor(target: Path) -> int | None:
-    """Give the number of the open file that the path stands for, if it stands for one."""
-    return _DESCRIPTORS.get(os.fspath(target))
-
-
 def _behind_link(path: Path) -> Path:
-    """Give the file, there already or not, that a symbolic link stands for, else the path itself."""
+    """Return the target of a symbolic link, whether it exists or not, else the path itself."""
     if not path.is_symlink() or _is_special(path):
         return path
     target = Path(os.path.realpath(path))
@@ -92,9 +87,9 @@ def _behind_link(path: Path) -> Path:
 
 
 def _create_beside(target: Path) -> Path:
-    """Create an empty file that no other writer has, with the permissions of the old file, or of an ordinary one.
+    """Create an empty file that no other writer has, with the permissions of an ordinary file.
 
-    The kernel applies the umask: asking for it from Python means changing it for all threads.
+    The kernel applies the umask: to ask for it from Python means to change it for all threads.
     """
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
@@ -110,7 +105,7 @@ def _create_beside(target: Path) -> Path:
 
 @contextmanager
 def _locked(temporary: Path) -> Iterator[None]:
-    """Hold a lock on the file, which the kernel gives back even where the process is killed."""
+    """Hold a lock on the file, which the kernel releases even if the process is killed."""
     with temporary.open("rb") as file:
         _lock(file.fileno())
         yield
@@ -121,13 +116,13 @@ def _lock(descriptor: int) -> bool:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # another system, another file system, or somebody has it
+    except (ImportError, OSError):  # another system, another file system, or another process has it
         return False
     return True
 
 
 def _remove_stale(folder: Path, start: str) -> None:
-    """Remove what killed writers of this file left behind: nobody holds its lock, and it has not just been made."""
+    """Remove temporary files of killed writers: their lock is free, and they have not just been made."""
     with suppress(OSError):
         for left in folder.iterdir():
             if left.name.startswith(start) and left.suffix == ".part" and _is_stale(left):
@@ -141,20 +136,25 @@ def _is_stale(left: Path) -> bool:
 
 
 def _settle(temporary: Path, target: Path) -> None:
-    """Bring the data to the disk and put it in its place."""
+    """Sync the data to the disk and put it in its place."""
     if _is_special(target):
-        _pour(temporary, target)
+        _copy_into(temporary, target)
         return
     with temporary.open("rb+") as file:
-        _like_the_old(file.fileno(), target)
+        _copy_permissions(file.fileno(), target)
         os.fsync(file.fileno())
     temporary.replace(target)
-    with suppress(OSError):  # it is there; that it will be after a loss of power, not every file system can promise
-        _sync_folder(target.parent)
+    with suppress(OSError):  # not every file system can promise that the new name survives a loss of power
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
-def _pour(temporary: Path, target: Path) -> None:
-    number = _descriptor(target)
+def _copy_into(temporary: Path, target: Path) -> None:
+    """Copy the finished content into a device, a pipe, a socket or an open file."""
+    number = _DESCRIPTORS.get(os.fspath(target))
     if number is None:
         _copy(temporary, target)
         return
@@ -168,8 +168,8 @@ def _copy(temporary: Path, target: Path | int) -> None:
         shutil.copyfileobj(source, sink)
 
 
-def _like_the_old(descriptor: int, target: Path) -> None:
-    """Give the new file the permissions of the one that it replaces, and its owner where we may."""
+def _copy_permissions(descriptor: int, target: Path) -> None:
+    """Set the permissions of the file that is replaced, and its owner if that is allowed."""
     with suppress(FileNotFoundError):
         old = target.stat()
         with suppress(OSError):
@@ -177,14 +177,6 @@ def _like_the_old(descriptor: int, target: Path) -> None:
         os.fchmod(descriptor, old.st_mode & 0o777)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _is_special(target: Path) -> bool:
-    """Whether this is a device, a pipe, a socket or a file that is open already."""
-    return _descriptor(target) is not None or (target.exists() and not target.is_file() and not target.is_dir())
+    """Return whether this is a device, a pipe, a socket or a file that is open already."""
+    return os.fspath(target) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())

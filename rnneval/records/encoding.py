@@ -1,8 +1,7 @@
-"""Records to JSON and back: one schema number, never a NaN, never a null, and only what adds up."""
+"""Records from JSON, by their schema numbers: only what is whole, finite, known and consistent."""
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import inf, isfinite
@@ -11,14 +10,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from rnneval.errors import RecordError
-from rnneval.records._base import Stored
-from rnneval.records.atomic import reason_of, write_text
+from rnneval.records._base import MOST_BYTES, Stored, require_small
+from rnneval.records.atomic import reason_of
+from rnneval.records.consistency import require_consistent
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.paths import open_regular
 from rnneval.records.run import Run
-from rnneval.records.sound import check_sound
 from rnneval.records.wiring import Wiring
 
 T = TypeVar("T")
@@ -31,51 +30,13 @@ CLASSES: dict[str, type[Record]] = {
     "rnneval.gradients/1": Gradients,
 }
 
-MOST_BYTES = 1 << 26
-"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
-_MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
-
-
-def encode(record: Stored) -> str:
-    """Return the record as JSON text that `read` reads back as an equal record.
-
-    Raises:
-        RecordError: a number of the record is not finite, or the text is larger than what `read` takes.
-    """
-    try:
-        text = json_text(msgspec.to_builtins(record))
-    except ValueError as error:
-        raise RecordError(f"a record with a number that is not finite cannot be written: {error}") from error
-    _require_small(text.encode("utf-8", "surrogatepass"), "this record cannot be written")
-    return text
-
-
-def json_text(plain: Any, indent: int | None = None) -> str:
-    r"""Give plain data as JSON that any terminal, log and decoder takes.
-
-    Letters stay letters. What cannot be printed (control characters, what turns the direction of writing around, halves
-    of surrogate pairs from a path that is not UTF-8) is written as JSON's own escape, so that it reads back equal.
-
-    Raises:
-        ValueError: a number is not finite.
-
-    Example:
-        >>> print(json_text({"größe": "a\u202eb\x9b"}), end="")
-        {"größe": "a\u202eb\u009b"}
-    """
-    text = json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
-    return _BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
-
-
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
-
 
 def decode(text: str | bytes, where: str = "the record") -> Record:
     """Read a record from JSON text.
 
     Args:
         text: The JSON object.
-        where: What to call it in an error, such as its path.
+        where: Name of the text in an error, such as its path.
 
     Raises:
         RecordError: not JSON, too large, another schema, or keys and values that the schema does not allow.
@@ -89,16 +50,16 @@ def read(path: str | os.PathLike[str]) -> Record:
 
     Raises:
         RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds
-            numbers that contradict each other (`rnneval.records.sound`).
+            numbers that contradict each other (`rnneval.records.consistency`).
     """
     where = os.fspath(path)
     record = decode(_bytes(where), where)
-    check_sound(where, record)
+    require_consistent(where, record)
     return record
 
 
 def read_as(path: str | os.PathLike[str], schema: str, kind: type[T]) -> T:
-    """Read a value that is written as a record is, but that `read` does not know, such as a comparison.
+    """Read a value that is written as a record is, but that `read` does not accept, such as a comparison.
 
     Raises:
         RecordError: as `read`.
@@ -144,22 +105,48 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 
 def write(record: Stored, path: str | os.PathLike[str]) -> None:
-    """Write the record to a JSON file, whole or not at all: an older file stays until the new one is complete.
+    """Write the record to a JSON file, completely or not at all: an older file stays until the new one is complete.
 
     Raises:
         RecordError: as `encode`, or the file cannot be written (the old file, if any, is untouched).
     """
-    write_text(encode(record), path)
+    record.save(path)
+
+
+def json_schema(schema: str) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a record, generated from its class, by its name such as `rnneval.run/1`."""
+    generated = msgspec.json.schema(CLASSES[schema])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": schema, **_without_null(generated)}
+
+
+def schema_names() -> tuple[str, ...]:
+    """Name every schema that can be read."""
+    return tuple(CLASSES)
+
+
+def _without_null(schema: Any) -> Any:
+    """Drop null for a key that may be absent, which msgspec allows and a record does not."""
+    if isinstance(schema, dict):
+        schema = {
+            key: _without_null(value) for key, value in schema.items() if not (key == "default" and value is None)
+        }
+        if "anyOf" in schema:
+            choices = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
+            if len(choices) == 1:
+                return {**{key: value for key, value in schema.items() if key != "anyOf"}, **choices[0]}
+            schema["anyOf"] = choices
+        return schema
+    return [_without_null(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def _plain(text: str | bytes, where: str) -> dict[str, Any]:
     """Parse JSON of a bounded size, in which no key stands twice, no value is null and every number is finite."""
-    _require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
+    require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
     try:
         plain = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
         place, unfit = next(_unfit(plain, ""), ("", 0.0))
         if unfit:
-            json.loads(text, parse_float=_finite)  # once more, and slower, to name the number as it is written
+            json.loads(text, parse_float=_finite)  # again, and slower, to name the number as it is written
     except _TwiceError as error:
         raise RecordError(f"{where}: {error}: a record says each thing once; make it again") from error
     except (ValueError, RecursionError) as error:
@@ -169,25 +156,6 @@ def _plain(text: str | bytes, where: str) -> dict[str, Any]:
     if unfit is None:
         raise RecordError(f"{where}: null at {place}: what cannot be had is absent from a record, never null")
     return plain
-
-
-def _require_small(text: bytes, where: str) -> None:
-    """Refuse what would take much memory as Python objects: by its size, its strings, its lists and objects."""
-    seen = {
-        "quotation marks": (text.count(b'"'), _MOST_QUOTES),
-        "lists and objects": (text.count(b"[") + text.count(b"{"), _MOST_CONTAINERS),
-    }
-    if len(text) > MOST_BYTES:
-        raise RecordError(
-            f"{where}: more than {MOST_BYTES:,} bytes, the most that a record may have: evaluate fewer documents or a "
-            "--part of the text"
-        )
-    for what, (count, allowed) in seen.items():
-        if count > allowed:
-            raise RecordError(
-                f"{where}: {count:,} {what}, a record may have {allowed:,}: evaluate fewer documents or a --part of "
-                "the text"
-            )
 
 
 class _TwiceError(ValueError):
@@ -212,7 +180,7 @@ def _finite(digits: str) -> float:
 
 
 def _unfit(value: Any, place: str) -> Iterator[tuple[str, float | None]]:
-    """Yield where a null or an infinite number stands, and which it is."""
+    """Yield the place of each null or infinite number, and its value."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
         yield place.lstrip("."), value
     elif isinstance(value, dict):
@@ -224,7 +192,7 @@ def _unfit(value: Any, place: str) -> Iterator[tuple[str, float | None]]:
 
 
 def _all_finite(values: list[Any]) -> bool:
-    """Whether a list holds finite numbers alone; without a step of Python for each, since blocks are many."""
+    """Return whether a list holds finite numbers alone; no Python loop, since blocks are many."""
     return set(map(type, values)) <= {int, float} and inf not in values and -inf not in values
 
 

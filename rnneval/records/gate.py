@@ -16,7 +16,7 @@ class Comparison(Value, frozen=True, kw_only=True):
     metric: str
     """The metric, or the limit as it was given: `states.gru.h.saturated<=0.2`."""
     baseline: str
-    """The record's name (several are runs of one recipe), or `limit`."""
+    """Name of the record (several are runs of one recipe), or `limit`."""
     candidate: str
     baseline_value: float | None = None
     """The metric itself, in its unit, over the text that both scored; the mean over several runs (on a logarithmic
@@ -56,7 +56,7 @@ class Comparison(Value, frozen=True, kw_only=True):
 
 
 class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gate/1"):
-    """The verdict, and the comparisons that it rests on."""
+    """The verdict, and the comparisons behind it."""
 
     verdict: Verdict
     reason: str

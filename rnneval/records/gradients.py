@@ -20,7 +20,7 @@ class VariableGradient(Value, frozen=True, kw_only=True):
 
 
 class ThroughTime(Value, frozen=True, kw_only=True):
-    """How the gradient of one token's loss falls off backwards in time, in one slot of one layer.
+    """Decay of the gradient of one token's loss backwards in time, in one state of one layer.
 
     Over anchors, the ratio ‖∂loss_T/∂s_{T−k}‖ / ‖∂loss_T/∂s_{T−base}‖ of the total derivatives.
     """
@@ -32,11 +32,11 @@ class ThroughTime(Value, frozen=True, kw_only=True):
     high: tuple[float, ...]
     """The 95th."""
     base: Count
-    """The first lag at which the slot acts on the loss: 0; for the c of an LSTM 1, since it acts through the next h."""
+    """First lag at which the state acts on the loss: 0; for the c of an LSTM 1, since it acts through the next h."""
     decay: float
     """Factor a token: the geometric mean of the median's steps up to the lag at which 99 % is gone."""
     gone: Count | None = None
-    """The first lag after which the median stays under 0.01; absent where it does not within the lags looked at."""
+    """The first lag after which the median stays under 0.01; absent if it does not within the lags measured."""
 
 
 class Gradients(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gradients/1"):
@@ -51,15 +51,15 @@ class Gradients(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnne
     truncation: Count
     """Tokens of a segment: how far a gradient of `variables` reaches back."""
     segments: Count
-    """How many segments `variables` are made of, evenly spread over the text, each from its carried state."""
+    """Number of segments behind `variables`, evenly spread over the text, each from its carried state."""
     loss: float
     """Mean nats a token of these segments."""
     variables: dict[str, VariableGradient]
     """By `LAYER.VARIABLE`."""
     anchors: Count
-    """How many tokens `through_time` is made of."""
+    """Number of tokens behind `through_time`."""
     lags: Count
-    """How far back it was looked."""
+    """Largest number of tokens back."""
     through_time: dict[str, ThroughTime]
     """By `LAYER.SLOT`."""
     findings: tuple[Finding, ...]

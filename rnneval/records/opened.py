@@ -1,4 +1,4 @@
-"""What `rnneval open` recognised of a checkpoint. Schema `rnneval.opened/1`."""
+"""The opened record: what `rnneval open` recognised of a checkpoint. Schema `rnneval.opened/1`."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from rnneval.records.run import Checkpoint, Input, Output, Vocabulary
 
 
 class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.opened/1"):
-    """A checkpoint that could be opened, and everything that was assumed of it."""
+    """A checkpoint that could be opened, and all assumptions about it."""
 
     checkpoint: Checkpoint
     input: Input
@@ -18,5 +18,5 @@ class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """V, the number of logits."""
     vocabulary: Vocabulary | None = None
     why_no_vocabulary: str | None = None
-    """Where one was looked for in vain, and what to give."""
+    """Places that were searched in vain, and what to give."""
     assumptions: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Files that a user names: only regular files are read, and no output replaces an input."""
+"""Paths that a user names: only regular files are read, and no output replaces an input."""
 
 import errno
 import os
@@ -81,7 +81,7 @@ class Named:
 
 
 def named(option: str, *paths: AnyPath | Iterable[AnyPath] | None) -> list[Named]:
-    """Return the paths of one option; None, and what is no path, has none.
+    """Return the paths of one option; None has none.
 
     >>> [each.path for each in named("TEXT", ("a.txt", "b.txt"), None)]
     ['a.txt', 'b.txt']
@@ -118,7 +118,7 @@ def named_records(option: str, paths: Iterable[str]) -> list[Named]:
 
 
 def require_apart(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> None:
-    """Refuse an output that is the same file as an input or as another output, under whatever name.
+    """Refuse an output that is the same file as an input or as another output, under any name.
 
     Files are compared by device and inode, so that hard and symbolic links are seen through. A file that does not exist
     yet is its folder and its name. Devices and pipes are compared with nothing.
@@ -152,7 +152,7 @@ def _keys(path: str) -> Iterator[tuple[int, int, str]]:
         while not place.exists() and place != place.parent:
             place, rest = place.parent, f"{place.name}/{rest}"
         status = place.stat()
-    except (OSError, ValueError):  # a path that cannot be is refused where it is opened
+    except (OSError, ValueError):  # an impossible path is refused where it is opened
         return
     if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
         yield status.st_dev, status.st_ino, rest

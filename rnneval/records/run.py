@@ -26,16 +26,16 @@ class Layer(Value, frozen=True, kw_only=True):
 
 
 class Checkpoint(Value, frozen=True, kw_only=True):
-    """Where the weights came from."""
+    """The file or model that the weights came from."""
 
     path: str
-    """As given; "" for a model that was handed over in Python."""
+    """As given; "" for a model that was given in Python."""
     sha256: Sha256
-    """Of the file, or of a folder's relative paths and contents; of the weights for a model handed over."""
+    """Of the file, or of a folder's relative paths and contents; of the weights for a model given in Python."""
     format: str
-    """`keras`, `keras-h5`, `weights-h5`, `tf-checkpoint` or `model` (handed over in Python)."""
+    """`keras`, `keras-h5`, `weights-h5`, `tf-checkpoint` or `model` (given in Python)."""
     contract: Annotated[int, msgspec.Meta(ge=1, le=5)]
-    """Which of the five state contracts was recognised."""
+    """Way of passing the state: 1 states argument, 2 state inputs, 3 stateful layers, 4 stateless graph, 5 window."""
     parameters: Count
     dtype: str
     layers: tuple[Layer, ...]
@@ -48,18 +48,18 @@ class Vocabulary(Value, frozen=True, kw_only=True):
     sha256: Sha256
     """Of the tokens in the order of their ids."""
     source: str
-    """Where it was found, in words: a path, `the text …`, `StringLookup layer …`, `given`."""
+    """Its origin in words: a path, `the text …`, `StringLookup layer …`, `given`."""
 
 
 class Input(Value, frozen=True, kw_only=True):
-    """What the model takes."""
+    """Input of the model."""
 
     kind: str
     """`ids`, `one-hot` or `scaled-ids`."""
 
 
 class Output(Value, frozen=True, kw_only=True):
-    """What the model gives."""
+    """Output of the model."""
 
     kind: str
     """`logits`, `probabilities-as-logits` (final softmax replaced by linear) or `probabilities`."""
@@ -111,7 +111,7 @@ class Score(Value, frozen=True, kw_only=True):
 
 
 class Interval(Value, frozen=True, kw_only=True):
-    """How `low` and `high` of the scores were made, and what they claim."""
+    """Method of `low` and `high` of the scores, and their claim."""
 
     method: str
     clusters: Count
@@ -133,7 +133,7 @@ class Forgetting(Value, frozen=True, kw_only=True):
 
 
 class Streams(Value, frozen=True, kw_only=True):
-    """How the tokens were divided over rows, and what exactness was audited."""
+    """Division of the tokens over rows, and the audited exactness."""
 
     count: Count
     """Rows side by side."""
@@ -150,14 +150,14 @@ class Streams(Value, frozen=True, kw_only=True):
     workers: Count | None = None
     """Processes that read the text; absent where one did."""
     chunks: Count | None = None
-    """Stretches of the text that were tasks of their own: by sizes alone, whatever the number of workers."""
+    """Spans of the text that were tasks of their own: by sizes alone, whatever the number of workers."""
 
 
 class Blocks(Value, frozen=True, kw_only=True):
     """The text in blocks of at least 256 bytes, cut where every tokenisation can be cut; one entry a block."""
 
     bytes: tuple[Count, ...]
-    """Where each block ends, in bytes of the final text."""
+    """End of each block, in bytes of the final text."""
     document: tuple[Count, ...]
     scored_bytes: tuple[Count, ...]
     tokens: tuple[Count, ...]
@@ -168,7 +168,7 @@ class Blocks(Value, frozen=True, kw_only=True):
     """Scored words."""
     unknown: tuple[Count, ...]
     sums: dict[str, tuple[float, ...]]
-    """What each metric's `tally` adds up: `nats`, `top1`, …"""
+    """Sums of each metric's `tally`: `nats`, `top1`, …"""
 
 
 class StateSummary(Value, frozen=True, kw_only=True):
@@ -181,7 +181,7 @@ class StateSummary(Value, frozen=True, kw_only=True):
     lowest: float
     highest: float
     saturated: float | None = None
-    """Share of position × unit; absent where the slot is not known to be bounded."""
+    """Share of position × unit; absent if the state is not known to be bounded."""
     dead: float
     """Share of units."""
     duplicated: float
@@ -191,8 +191,7 @@ class StateSummary(Value, frozen=True, kw_only=True):
     drift: float
     """Growth of the norm over the longest document, as a share of its mean."""
     every: Count | None = None
-    """How far apart the positions are that `mean`, `saturated`, `dead` and `speed` are made of, where not every one is
-    looked at."""
+    """Distance between the positions behind `mean`, `saturated`, `dead` and `speed`, unless every position is used."""
 
 
 class GateSummary(Value, frozen=True, kw_only=True):
@@ -206,7 +205,7 @@ class GateSummary(Value, frozen=True, kw_only=True):
     time_constant: float | None = None
     """Median over units, in tokens; of forget and update gates alone."""
     every: Count
-    """How far apart the positions are at which it was worked out, in tokens."""
+    """Distance between the positions at which it was computed, in tokens."""
 
 
 class Exponent(Value, frozen=True, kw_only=True):
@@ -217,7 +216,7 @@ class Exponent(Value, frozen=True, kw_only=True):
 
     value: float
     standard_error: float
-    """From the spread over the text and from what two tangents still differ by."""
+    """From the spread over the text and from the remaining difference of two tangents."""
     steps: Count
     """Tokens that it was averaged over."""
     settling: Count | None = None
@@ -239,7 +238,7 @@ class ContextCurve(Value, frozen=True, kw_only=True):
 
 
 class WiringSummary(Value, frozen=True, kw_only=True):
-    """What `rnneval check` said of the model before it was evaluated."""
+    """Result of `rnneval check` on the model before it was evaluated."""
 
     verdict: str
     reason: str
@@ -247,14 +246,14 @@ class WiringSummary(Value, frozen=True, kw_only=True):
 
 
 class TokenByToken(Value, frozen=True, kw_only=True):
-    """The same text once more with one token a step: what a leaking model is really worth."""
+    """The same text once more with one token a step: the loss with the leak removed."""
 
     segment: Count
     total_nats: float
 
 
 class Timing(Value, frozen=True, kw_only=True):
-    """How long the scored pass took, without start-up."""
+    """Duration of the scored pass, without start-up."""
 
     seconds: float
     tokens_per_second: float
@@ -277,9 +276,9 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     created: str
     """ISO 8601 with the offset from UTC."""
     command: tuple[str, ...]
-    """What repeats it; empty where it was made from Python."""
+    """Command that repeats it; empty if it was made from Python."""
     signature: str
-    """What two numbers must share to be compared."""
+    """Conditions that two numbers must share to be compared."""
     valid: bool
     checkpoint: Checkpoint
     vocabulary: Vocabulary
@@ -288,7 +287,7 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     text: Text
     tokens: Tokens
     total_nats: float | None = None
-    """Float64 sum of the scored tokens' losses; absent where one is not finite."""
+    """Float64 sum of the scored tokens' losses; absent if one is not finite."""
     scores: dict[str, Score]
     interval: Interval | None = None
     baselines: dict[str, float]

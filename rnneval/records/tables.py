@@ -53,12 +53,12 @@ _CODECS = ("SNAPPY", "UNCOMPRESSED")
 
 @contextmanager
 def table_written(path: str | os.PathLike[str], schema: Any, **options: Any) -> Iterator[Any]:
-    """Yield a `pyarrow.parquet.ParquetWriter` of a file that is written whole or not at all.
+    """Yield a `pyarrow.parquet.ParquetWriter` of a file that is written completely or not at all.
 
     Args:
-        path: Where it goes.
-        schema: A `pyarrow.Schema`; its metadata say what the table was made from (`rnneval.schema`).
-        options: Of the writer.
+        path: The file.
+        schema: A `pyarrow.Schema`; its metadata hold the table's schema and sources (`rnneval.schema`).
+        options: Options of the writer.
 
     Raises:
         RecordError: the file cannot be written, or is larger than what `read_table` takes.
@@ -203,7 +203,7 @@ def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
 
 
 def _read_groups(path: Path, file: Any, room: int) -> Any:
-    """Decode one row group after another, and stop where their texts take more memory than was declared."""
+    """Decode one row group after another, and stop if their texts take more memory than was declared."""
     import pyarrow as pa
 
     groups = [file.schema_arrow.empty_table()]

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+import rnneval
 from rnneval.records._base import Stored, Value
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Finding(Value, frozen=True, kw_only=True):
-    """One fault, where it is, and what to write instead."""
+    """One fault, its place, and what to write instead."""
 
     rule: str
     severity: Literal["error", "warning", "info"]
@@ -32,22 +33,22 @@ class WiredLayer(Value, frozen=True, kw_only=True):
 
 
 class Slot(Value, frozen=True, kw_only=True):
-    """One part of one layer's state."""
+    """One state of one layer, such as `h` or `c`."""
 
     layer: str
     slot: str
 
 
 class Flow(Value, frozen=True, kw_only=True):
-    """One entry of the flow matrix: what went into a slot, and where it came from."""
+    """One entry of the flow matrix: a state that was given to a layer, and its origin."""
 
     into: Slot
     source: Slot | str = msgspec.field(name="from")
-    """A slot, or a word: `initial`, `unknown`, …"""
+    """A layer's state, or a word: `initial`, `unknown`, …"""
     kind: str
     """`carried`, `carried-transformed`, `crossed`, `swapped`, `mixed`, `misplaced`, `stale`, `fresh`, `dropped`, …"""
     calls: tuple[Count, ...]
-    """In which of the segments it was seen."""
+    """Segments in which it was seen."""
 
 
 class Oracle(Value, frozen=True, kw_only=True):
@@ -60,7 +61,7 @@ class Oracle(Value, frozen=True, kw_only=True):
 
 
 class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.wiring/1"):
-    """What was seen of the wiring, and the verdict."""
+    """Observed wiring, and the verdict."""
 
     verdict: Literal["pass", "fail", "inconclusive"]
     reason: str
@@ -71,11 +72,10 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     declared: tuple[str, ...]
     """The declarations that the verdict rests on, as given to `--declare`."""
     calls: Count
-    """How many segments were run."""
+    """Number of segments that were run."""
     wired_by: Literal["author", "rnneval"]
 
     def __str__(self) -> str:
-        """Give verdict, flow matrix, findings and oracles as text."""
-        from rnneval.render.wiring_table import plain  # upwards: a value knows that it can be shown, not how
-
-        return plain(self)
+        """Return verdict, flow matrix, findings and oracles as text."""
+        text: str = rnneval.plain(self)
+        return text

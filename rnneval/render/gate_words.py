@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rnneval.gates.words import in_per_cent, number, scope
+from rnneval.gates.explanation import in_per_cent, number, scope
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison
 

@@ -22,7 +22,9 @@ from rnneval.render.inside_table import gradients_table, trace_table
 from rnneval.render.open_table import opened_table
 from rnneval.render.ranking_table import ranking_table
 from rnneval.render.run_table import run_table
-from rnneval.render.wiring_table import wiring_table
+from rnneval.render.wiring_table import plain, wiring_table
+
+__all__ = ["as_html", "fragment", "plain"]
 
 _CLASSES = frozenset({"bold", "dim", "green", "red", "yellow", "magenta", "cyan"})
 

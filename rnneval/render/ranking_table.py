@@ -2,9 +2,8 @@
 
 from rich.console import Group, RenderableType
 
-from rnneval.gates.blocks import BlockChange
-from rnneval.gates.ranking import Ranking, Row
-from rnneval.gates.words import in_per_cent, number
+from rnneval.gates.explanation import in_per_cent, number
+from rnneval.gates.ranking import BlockChange, Ranking, Row
 from rnneval.render.terminal import Grid, inert, show
 
 _EXCERPT = 60

@@ -8,9 +8,8 @@ import scipy.stats
 from scipy.special import stdtrit
 
 from rnneval.gates import compare, gate
-from rnneval.gates.clusters import TooLittleTextError, batches, clusters_of
+from rnneval.gates.clusters import Estimate, TooLittleTextError, batches, clusters_of, jackknife, ratio
 from rnneval.gates.intervals import bounds_of
-from rnneval.gates.jackknife import Estimate, jackknife, ratio
 from rnneval.gates.noninferiority import Values, _satterthwaite, _Variance, _variances_of_runs
 from rnneval.metrics import by_name
 from tests.gates.synthetic import ar_losses, make_run

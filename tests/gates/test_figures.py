@@ -4,7 +4,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.gates import Named, gate, judge
-from rnneval.gates.figures import figure, is_absent, parse_limit
+from rnneval.gates.limits import figure, is_absent, parse_limit
 from rnneval.records import Wiring
 from tests.gates.synthetic import ar_losses, make_run
 

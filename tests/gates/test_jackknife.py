@@ -4,8 +4,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnneval.gates.clusters import batches, clusters_of
-from rnneval.gates.jackknife import drift, jackknife, ratio
+from rnneval.gates.clusters import batches, clusters_of, drift, jackknife, ratio
 
 
 def estimate(differences, units, clusters):

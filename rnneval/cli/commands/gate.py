@@ -151,7 +151,7 @@ def _read_baselines(records: tuple[str, ...], baselines: tuple[str, ...]) -> "li
 
 
 def _allowed(allow: tuple[str, ...]) -> Mapping[str, str] | None:
-    from rnneval.gates.allowance import parse_allow
+    from rnneval.gates.limits import parse_allow
 
     return parse_allow(allow) if allow else None
 
@@ -194,12 +194,12 @@ def _update(
 
 def _refuse_as_baseline(candidates: "list[Named]") -> None:
     from rnneval.records import Run
-    from rnneval.records.sound import check_sound
+    from rnneval.records.consistency import require_consistent
 
     for each in candidates:
         if not isinstance(each.record, Run):
             raise UsageError(f"{each.name}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
-        check_sound(each.name, each.record)
+        require_consistent(each.name, each.record)
         if not each.record.valid or each.record.total_nats is None:
             raise UsageError(f"{each.name}: is marked not valid or not finite: nothing could be compared with it")
 

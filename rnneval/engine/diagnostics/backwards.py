@@ -19,6 +19,7 @@ from rnneval.engine.diagnostics.trajectories import courses_of, slot_sizes
 from rnneval.engine.kernel import scored
 from rnneval.engine.runner import Ids
 from rnneval.engine.states import Packing
+from rnneval.metrics import gradient_norms
 from rnneval.models.layers import Unit
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.variables import columns_of
@@ -43,7 +44,7 @@ def variable_gradients(
             np.zeros(mean.shape) if g is None else g.numpy().astype(np.float64)
             for g, mean in zip(found, means, strict=True)
         ]
-        norms.append([float(np.linalg.norm(array)) for array in arrays])
+        norms.append(list(gradient_norms(arrays).variables.values()))
         means = [mean + array / len(places) for mean, array in zip(means, arrays, strict=True)]
     table, variables, missing = np.array(norms), {}, {}
     for k, column in enumerate(columns):

@@ -19,8 +19,7 @@ from rnneval.engine.diagnostics.trajectories import UnitCourse, courses_of
 from rnneval.engine.runner import Boundary
 from rnneval.engine.watch import Watched
 from rnneval.metrics.diagnostics import sums
-from rnneval.metrics.diagnostics.covariance import Covariance
-from rnneval.metrics.diagnostics.summary import Collected, summary
+from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.layers import Unit
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import StateSummary
@@ -139,7 +138,9 @@ class StateWatch:
 
     def _slot_sums(self, key: str, seen: tuple[Any, Any], where: sums.Where) -> sums.Sums:
         (states, before), rows = seen, len(where.counts)
-        course = sums.Course(states=np.asarray(states[:rows], np.float32), before=np.asarray(before[:rows], np.float32))
+        course = sums.Trajectory(
+            states=np.asarray(states[:rows], np.float32), before=np.asarray(before[:rows], np.float32)
+        )
         if key not in self._shifts:
             self._shifts[key] = sums.shift_of(course)
         return sums.row_sums(course, where, self._shifts[key], self.slots[key].limit)

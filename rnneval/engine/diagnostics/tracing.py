@@ -16,8 +16,7 @@ from rnneval.engine.diagnostics.states import Row, StateWatch, course_in, places
 from rnneval.engine.diagnostics.trajectories import UnitCourse
 from rnneval.engine.runner import Boundary
 from rnneval.metrics.diagnostics import gates, histogram, sums
-from rnneval.metrics.diagnostics.covariance import Covariance
-from rnneval.metrics.diagnostics.summary import SATURATED, means, variances
+from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
 from rnneval.models.layers import Unit
 from rnneval.records.run import GateSummary
 from rnneval.text import EncodedText

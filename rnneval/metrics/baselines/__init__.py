@@ -1,14 +1,53 @@
-"""One file a baseline, found by being in this folder: what a model must beat to have learnt anything.
+"""Baselines, one file each: what a model must beat to have learnt anything.
 
-Add `NAME.py` with a docstring (the text of `rnneval explain NAME`) and a `BASELINE`, edit nothing else.
+A baseline is a pure function of the number of times each id occurs in the scored and in the fitted text. Add `NAME.py`
+with a docstring (the text of `rnneval explain NAME`) and a `BASELINE` to this folder; nothing else has to be edited.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
-from rnneval.metrics.baselines._base import Baseline, Counts
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.metrics._base import UnavailableError
 from rnneval.registry import modules
 
 __all__ = ["Baseline", "Counts", "all_baselines", "nats_per_token"]
+
+Counts = NDArray[np.int64]
+"""How often each id occurs, `(V,)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A model that needs no network; its name is the key in the record and the argument of `rnneval explain`."""
+
+    name: str
+    """The same as the file's."""
+    needs_fit: bool
+    """Whether it learns from `fit_counts`, so that it exists only with `--fit-on`."""
+    nats_per_token: Callable[[Counts, Counts | None], float]
+    """Mean loss from `scored_counts` and `fit_counts`; raises `UnavailableError` if there is none."""
+
+
+def checked(scored_counts: Counts, fit_counts: Counts | None) -> None:
+    """Refuse counts that no text has.
+
+    Raises:
+        UnavailableError: no token was scored.
+        ValueError: the counts have not one shape `(V,)`, or one is below 0 (a defect of the caller).
+    """
+    for counts in (scored_counts, fit_counts):
+        if counts is None:
+            continue
+        if counts.ndim != 1 or counts.shape != scored_counts.shape or (counts < 0).any():
+            raise ValueError(
+                f"counts must be at least 0, of one shape (V,); seen {counts.shape} and {scored_counts.shape}"
+            )
+    if not scored_counts.sum() > 0:
+        raise UnavailableError("no token was scored")
 
 
 @cache
@@ -19,11 +58,11 @@ def all_baselines() -> tuple[Baseline, ...]:
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None = None) -> dict[str, float]:
-    """Give each baseline's mean loss on the scored tokens, in nats a token.
+    """Return each baseline's mean loss on the scored tokens, in nats a token.
 
     Args:
-        scored_counts: How often each id is among the scored tokens, `(V,)`.
-        fit_counts: The same of the text given to `--fit-on`, `(V,)`; without it, baselines that learn are left out.
+        scored_counts: Number of times each id is among the scored tokens, `(V,)`.
+        fit_counts: The same in the text given to `--fit-on`, `(V,)`; without it, baselines that learn are left out.
 
     Raises:
         UnavailableError: no token was scored.

@@ -31,14 +31,14 @@ characters it is 4.174 nats, 6.022 bits.
 
 from math import log
 
-from rnneval.metrics.baselines._base import Baseline, Counts, checked
+from rnneval.metrics.baselines import Baseline, Counts, checked
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None) -> float:
-    """Give ln V for counts of the shape `(V,)`.
+    """Return ln V for counts of the shape `(V,)`.
 
     Raises:
-        UnavailableError: nothing was scored.
+        UnavailableError: no token was scored.
     """
     checked(scored_counts, fit_counts)
     return log(len(scored_counts))

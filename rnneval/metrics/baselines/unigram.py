@@ -41,14 +41,14 @@ tenth of tinyshakespeare, fitted on the rest, it is 3.347 nats = 4.83 bits a cha
 import numpy as np
 
 from rnneval.metrics._base import UnavailableError
-from rnneval.metrics.baselines._base import Baseline, Counts, checked
+from rnneval.metrics.baselines import Baseline, Counts, checked
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None) -> float:
-    """Give the mean loss of add-one smoothed frequencies; both counts have the shape `(V,)`.
+    """Return the mean loss of add-one smoothed frequencies; both counts have the shape `(V,)`.
 
     Raises:
-        UnavailableError: nothing was scored, or there is no text to learn from.
+        UnavailableError: no token was scored, or there is no text to learn from.
     """
     checked(scored_counts, fit_counts)
     if fit_counts is None or not fit_counts.sum() > 0:

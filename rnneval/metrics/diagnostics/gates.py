@@ -1,9 +1,9 @@
-"""Gates and their time constants, recomputed from a cell's weights at the positions that are looked at.
+"""Gates and their time constants, recomputed from a cell's weights at sampled positions.
 
 A gate is saturated below 0.03 or above 0.97. A unit's *time constant* is −1 / mean(ln f) tokens over the text, f being
 the forget gate of an LSTM and, in Keras' convention h_t = z · h_{t−1} + (1 − z) · h̃_t, the update gate z of a GRU:
-the geometric mean of what is kept a step, as the time after which 1/e is left (C. Tallec, Y. Ollivier: Can recurrent
-neural networks warp time? ICLR 2018, section 2). It is capped at a million tokens.
+the geometric mean of the share kept in a step, as the time after which 1/e is left (C. Tallec, Y. Ollivier: Can
+recurrent neural networks warp time? ICLR 2018, section 2). It is capped at a million tokens.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 LOW, HIGH = 0.03, 0.97
 MOST = 1e6
-"""Tokens: the largest time constant that is given."""
+"""Tokens: the largest time constant that is reported."""
 
 Floats = NDArray[np.floating]
 
 NAMES = {"GRU": ("update", "reset"), "LSTM": ("input", "forget", "output")}
 KEEPS = {"GRU": "update", "LSTM": "forget"}
-"""Which gate says what share of the state is kept."""
+"""Gate that is the share of the state that is kept."""
 _PLACES = {"GRU": (0, 1), "LSTM": (0, 1, 3)}  # Keras' order: z, r, h; i, f, c, o
 _PARTS = {"GRU": 3, "LSTM": 4}
 
@@ -44,7 +44,7 @@ class Gated:
 
 
 def preactivations(cell: Gated, inputs: Floats, before: Floats) -> dict[str, Floats]:
-    """Give what goes into each gate's sigmoid, `(n, units)`, of inputs `(n, inputs)` and h before `(n, units)`."""
+    """Return the argument of each gate's sigmoid, `(n, units)`, from inputs `(n, inputs)` and h before `(n, units)`."""
     bias = np.zeros(1, cell.kernel.dtype) if cell.bias is None else cell.bias.reshape(-1, cell.kernel.shape[1]).sum(0)
     found: dict[str, Floats] = {}
     for name, place in zip(NAMES[cell.kind], _PLACES[cell.kind], strict=True):
@@ -55,19 +55,19 @@ def preactivations(cell: Gated, inputs: Floats, before: Floats) -> dict[str, Flo
 
 
 def sigmoid(a: Floats) -> Floats:
-    """1 / (1 + e^−a), without overflow."""
+    """Return 1 / (1 + e^−a), without overflow."""
     half: Floats = 0.5 * np.tanh(0.5 * a) + 0.5
     return half
 
 
 def log_sigmoid(a: Floats) -> Floats:
-    """ln(1 / (1 + e^−a)), exact where the gate is shut."""
+    """Return ln(1 / (1 + e^−a)), exact if the gate is closed."""
     logarithm: Floats = -np.logaddexp(np.zeros(1, a.dtype), -a)
     return logarithm
 
 
 def time_constants(mean_log_kept: Floats) -> NDArray[np.float64]:
-    """Give −1 / mean(ln f) of each unit, at most a million tokens.
+    """Return −1 / mean(ln f) of each unit, at most a million tokens.
 
     Example:
         >>> time_constants(np.log([0.5, 0.9, 1.0])).round(3).tolist()

@@ -1,4 +1,4 @@
-"""Histograms that add up, and percentiles right to within one bin."""
+"""Histograms whose counts add up, and percentiles right to within one bin."""
 
 import math
 
@@ -11,12 +11,12 @@ BINS = 80
 
 
 def edges_within(low: float, high: float) -> Edges:
-    """Equal bins between two bounds that no value passes, but for rounding: what does falls into the outer ones."""
+    """Return equal bins between two bounds; values beyond them by rounding fall into the outer bins."""
     return np.linspace(low, high, BINS + 1)
 
 
 def edges_without_bounds() -> Edges:
-    """Bins for values of any size: fine around zero and wider outwards (equal in asinh), up to ±1000."""
+    """Return bins for values of any size: fine around zero and wider outwards (equal in asinh), up to ±1000."""
     reach = math.asinh(1_000.0)
     return np.sinh(np.linspace(-reach, reach, BINS + 1))
 
@@ -28,7 +28,7 @@ def counts(values: NDArray[np.floating], edges: Edges) -> NDArray[np.float64]:
 
 
 def percentile(counted: NDArray[np.float64], edges: Edges, share: float) -> float:
-    """Give the middle of the bin in which the share of all values is reached.
+    """Return the middle of the bin in which a share of all values is reached.
 
     Example:
         >>> percentile(np.array([1.0, 2.0, 1.0]), np.array([0.0, 1.0, 2.0, 3.0]), 0.5)

@@ -1,7 +1,6 @@
-"""From sums to the summary of one slot of one layer's state over a text.
+"""The summary of one state of one layer over a text, from its sums and its covariance.
 
-Definitions, so that numbers compare (positions are the tokens that are read; the last token of a document is predicted
-and not read):
+Definitions (positions are the tokens that are read; the last token of a document is predicted and not read):
 
 - `norm_mean`, `norm_max`: of ‖h_t‖₂ over positions. `rms`: √(Σ h² / (positions · units)).
 - `lowest`, `highest`: over positions and units.
@@ -13,34 +12,111 @@ the power of two that leaves at least 4,096 positions, 16 at the most), since th
 
 - `mean`: over positions and units.
 - `saturated`: share of position × unit with |h| > 0.97, for states bounded by tanh; for the c of an LSTM, |tanh c| >
-  0.97. Absent where a slot is not known to be bounded.
+  0.97. Absent if the state is not known to be bounded.
 - `dead`: share of units whose variance over the text is below 1e-6.
 - `speed`: mean of ‖h_t − h_{t−1}‖₂; the state before a document's first token is the initial one.
 
 Over every 16th position (rarer in texts above 65,536 tokens: 4,096 positions at the most), since a covariance at every
 step costs a third of the recurrence itself:
 
-- `duplicated`: share of units that have a twin, |r| > 0.999, among the units that are not dead.
-- `participation_ratio`: (Σλ)² / Σλ² of the covariance.
+- `duplicated`: share of units that have a twin among the units that are not dead: another unit whose correlation with
+  it is beyond |r| > 0.999.
+- `participation_ratio`: (Σλ)² / Σλ² of the eigenvalues λ of the covariance: the number of directions in use, from 1 to
+  the number of units (all alike). It needs no eigenvalues: Σλ is the trace, and Σλ² the sum of all squared entries. Not
+  the same as the effective rank of O. Roy and M. Vetterli (EUSIPCO 2007), which is the exponential of an entropy.
+  Source: P. Gao et al.: A theory of multineuronal dimensionality, dynamics and measurement. bioRxiv 214262, 2017,
+  equation 5.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.metrics.diagnostics.covariance import Covariance, participation_ratio, twins
 from rnneval.metrics.diagnostics.sums import PEAKS, SCALARS, Doubles, Floats
 from rnneval.records.run import StateSummary
 
 SATURATED = 0.97
 DEAD = 1e-6
+TWIN = 0.999
+"""|r| above which two units count as one."""
 _SAMPLED = SCALARS.index("sampled")
+
+
+class Covariance:
+    """A covariance over samples that come in chunks, merged as Chan, Golub and LeVeque (1983) merge variances."""
+
+    def __init__(self, units: int, gram: Callable[[Any], Any] | None = None) -> None:
+        """Start without samples.
+
+        Args:
+            units: Number of units.
+            gram: Function that returns Xᵀ·X of `(n, units)`. By default NumPy's, whose threads wait actively while
+                other threads work.
+        """
+        self._gram = gram or (lambda chunk: chunk.T @ chunk)
+        self.samples = 0
+        self._mean = np.zeros(units)
+        self._products = np.zeros((units, units))
+
+    def add(self, chunk: NDArray[np.floating]) -> None:
+        """Add samples `(n, units)`."""
+        if not len(chunk):
+            return
+        near = chunk.mean(axis=0)  # in the chunk's own precision; its error is corrected below
+        centred = chunk - near
+        off = centred.sum(axis=0, dtype=np.float64) / len(chunk)
+        mean = near.astype(np.float64) + off
+        total = self.samples + len(chunk)
+        moved = mean - self._mean
+        self._products += self._gram(centred)
+        self._products -= np.outer(off, off) * len(chunk)
+        self._products += np.outer(moved, moved) * (self.samples * len(chunk) / total)
+        self._mean += moved * (len(chunk) / total)
+        self.samples = total
+
+    def matrix(self) -> Doubles:
+        """Return the covariance `(units, units)`, divided by the number of samples."""
+        return self._products / max(1, self.samples)
+
+
+def participation_ratio(covariance: Doubles) -> float:
+    """Return (Σλ)² / Σλ² of the eigenvalues of a covariance; 0 if no unit varies.
+
+    Example:
+        >>> participation_ratio(np.eye(5)), participation_ratio(np.ones((5, 5)))
+        (5.0, 1.0)
+    """
+    scale = float(np.abs(covariance).max(initial=0.0))
+    if not scale > 0:
+        return 0.0
+    scaled = covariance / scale
+    return float(np.trace(scaled) ** 2 / (scaled**2).sum())
+
+
+def twins(covariance: Doubles, alive: NDArray[np.bool_], threshold: float = TWIN) -> NDArray[np.bool_]:
+    """Return which units have a twin, `(units,)`: another unit with |r| above the threshold; dead units have none.
+
+    Example:
+        >>> twins(np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]]), np.array([True, True, True])).tolist()
+        [True, True, False]
+    """
+    variance = np.diag(covariance)
+    usable = alive & (variance > 0)
+    found = np.zeros(len(variance), np.bool_)
+    at = np.flatnonzero(usable)
+    for rows in np.array_split(at, max(1, len(at) // 256)):  # a few rows at a time: no second matrix of all units
+        r = np.abs(covariance[np.ix_(rows, at)]) / np.sqrt(np.outer(variance[rows], variance[at]))
+        r[rows[:, None] == at[None, :]] = 0.0
+        found[rows] = (r > threshold).any(axis=1)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """All that is known of one slot over a text."""
+    """Sums, peaks and covariance of one state over a text."""
 
     additive: Doubles
     """`(9 + 2 units,)`, see `sums`."""
@@ -52,31 +128,31 @@ class Collected:
     longest: int
     """Positions of the longest document."""
     every: int
-    """How far apart the positions are that `saturated`, `dead`, `mean` and `speed` are made of."""
+    """Distance between the positions from which `saturated`, `dead`, `mean` and `speed` are computed."""
     bounded: bool
-    """Whether `saturated` means something."""
+    """True if the state is bounded, so that `saturated` has a meaning."""
 
 
 def variances(collected: Collected) -> Doubles:
-    """Give each unit's variance over all positions, `(units,)`."""
+    """Return each unit's variance over all positions, `(units,)`."""
     n, sums, squares = collected.additive[_SAMPLED], *_units(collected)
     variance: Doubles = np.maximum(squares / n - (sums / n) ** 2, 0.0)
     return variance
 
 
 def means(collected: Collected) -> Doubles:
-    """Give each unit's mean over all positions, `(units,)`."""
+    """Return each unit's mean over all positions, `(units,)`."""
     mean: Doubles = collected.shift + _units(collected)[0] / collected.additive[_SAMPLED]
     return mean
 
 
 def dead(variance: Doubles) -> NDArray[np.bool_]:
-    """Tell which units do not move."""
+    """Return which units do not move, `(units,)`."""
     return variance < DEAD
 
 
 def summary(collected: Collected) -> StateSummary | None:
-    """Give the summary; None where nothing was seen, or a state was not finite."""
+    """Return the summary; None if no position was seen, or a state was not finite."""
     scalar = dict(zip(SCALARS, collected.additive.tolist(), strict=False))
     peak = dict(zip(PEAKS, collected.peaks.tolist(), strict=True))
     n, sampled, units = scalar["positions"], scalar["sampled"], len(collected.shift)
@@ -108,7 +184,7 @@ def _units(collected: Collected) -> tuple[Doubles, Doubles]:
 
 
 def _drift(scalar: dict[str, float], longest: int) -> float:
-    """Least-squares slope of the norm on t, times the length of the longest document."""
+    """Return the least-squares slope of the norm on t, times the length of the longest document."""
     n = scalar["positions"]
     spread = scalar["tt"] - scalar["t"] ** 2 / n
     if not spread > 0:

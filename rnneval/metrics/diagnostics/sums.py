@@ -1,15 +1,14 @@
-"""Sums over a segment of a state's course, a row each: what every summary of states is made of.
+"""Sums over a segment of a state's trajectory, one for each row, from which every summary of states is computed.
 
-Additive are, for each row: how many positions, Σ‖h‖, Σ‖h‖², and Σt, Σt², Σt‖h‖ for the drift (t: tokens since the
-document began). Peaks are merged by their maximum: ‖h‖, −h, h. These see every position.
+Additive are, for each row: the number of positions, Σ‖h‖, Σ‖h‖², and Σt, Σt², Σt‖h‖ for the drift (t: tokens since the
+document began). Peaks are merged by their maximum: ‖h‖, −h, h. These take every position.
 
-What costs more passes over the units sees every k-th position of the text: how many these are, Σ‖h_t − h_{t−1}‖, how
-many units were saturated, and for each unit Σ(h − s) and Σ(h − s)², where the shift s is one number a unit for the
-whole run, so that the variance of a unit that hardly moves is not lost in rounding (T. F. Chan, G. H. Golub, R. J.
-LeVeque: Algorithms for computing the sample variance. The American Statistician 37, 1983).
+Sums that cost more passes over the units take every k-th position of the text: the number of these positions,
+Σ‖h_t − h_{t−1}‖, the number of saturated units, and for each unit Σ(h − s) and Σ(h − s)². The shift s is one number a
+unit for the whole run, so that the variance of a unit that hardly moves is not lost in rounding (T. F. Chan, G. H.
+Golub, R. J. LeVeque: Algorithms for computing the sample variance. The American Statistician 37, 1983).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -17,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rnneval.metrics.state_norms import dot, state_norms
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -28,49 +29,49 @@ _CACHED = 1 << 20
 
 
 class Sums(NamedTuple):
-    """Of some rows: additive `(rows, 9 + 2 units)` and peaks `(rows, 3)`."""
+    """Sums of some rows: additive `(rows, 9 + 2 units)` and peaks `(rows, 3)`."""
 
     additive: Doubles
     peaks: Doubles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
-    """One slot's states over a segment."""
+class Trajectory:
+    """One state of a layer over a segment."""
 
     states: Floats
-    """After each token, `(rows, time, units)`, in whatever order they lie in memory."""
+    """After each token, `(rows, time, units)`, in any order in memory."""
     before: Floats
     """Before the first one, `(rows, units)`."""
 
 
 def width(units: int) -> int:
-    """How many additive numbers a row of so many units has."""
+    """Return the number of additive numbers in a row of so many units."""
     return len(SCALARS) + 2 * units
 
 
-def shift_of(course: Course) -> Floats:
-    """Choose the shift, `(units,)`: each unit's mean over the first segment seen; any numbers near it would do."""
-    mean: Floats = course.states[0].mean(axis=0, dtype=np.float64).astype(np.float32)
+def shift_of(trajectory: Trajectory) -> Floats:
+    """Return the shift, `(units,)`: each unit's mean over the first segment; any numbers near it would do."""
+    mean: Floats = trajectory.states[0].mean(axis=0, dtype=np.float64).astype(np.float32)
     return np.where(np.isfinite(mean), mean, np.float32(0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """Where the rows of a segment are in the text; arrays of shape `(rows,)`."""
+    """Positions of the rows of a segment in the text; arrays of shape `(rows,)`."""
 
     first: NDArray[np.int64]
-    """The position in the text of each row's first state."""
+    """Position in the text of each row's first state."""
     counts: NDArray[np.int64]
-    """How many of its positions count."""
+    """Number of its positions that count."""
     since: NDArray[np.int64]
     """Tokens since the document began at its first position."""
     every: int = 1
-    """What is not summed over every position is summed over the multiples of this."""
+    """Sums that do not cover every position cover the multiples of this."""
 
     @cached_property
     def longest(self) -> int:
-        """The most positions of a row."""
+        """Largest number of positions of a row."""
         return int(self.counts.max(initial=0))
 
     @cached_property
@@ -81,92 +82,89 @@ class Where:
 
     @cached_property
     def of_positions(self) -> Doubles:
-        """What is known without any state, `(rows, 4)`: positions, Σt, Σt², and how many multiples of `every`."""
+        """Sums that need no state, `(rows, 4)`: positions, Σt, Σt², and the number of multiples of `every`."""
         t, near = self.t, np.count_nonzero(self.places >= 0, axis=1)
         return np.stack([self.counts, t.sum(1), (t**2).sum(1), near], axis=1).astype(np.float64)
 
     @cached_property
     def alike(self) -> list[tuple[slice, int]]:
-        """Neighbouring rows of one length, and that length: all of them, but where a document or a span ends."""
+        """Neighbouring rows of one length, and that length: all rows, unless a document or a span ends."""
         ends = np.flatnonzero(np.diff(self.counts)) + 1
         bounds = pairwise([0, *ends.tolist(), len(self.counts)])
         return [(slice(*both), int(self.counts[both[0]])) for both in bounds if both[0] < both[1]]
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """Where the multiples of `every` are in each row, `(rows, n)`; −1 behind the last one of a row with fewer."""
+        """Times of the multiples of `every` in each row, `(rows, n)`; −1 behind the last one of a row with fewer."""
         offsets = -self.first % self.every
         most = -(-int((self.counts - offsets).max(initial=0)) // self.every)
         at = offsets[:, None] + self.every * np.arange(most)
         return np.where(at < self.counts[:, None], at, -1)
 
 
-def row_sums(course: Course, where: Where, shift: Floats, limit: float | None) -> Sums:
-    """Sum each row's positions.
+def row_sums(trajectory: Trajectory, where: Where, shift: Floats, limit: float | None) -> Sums:
+    """Return the sums over each row's positions.
 
     Args:
-        course: The states.
-        where: Which of them count.
+        trajectory: The states.
+        where: Their positions.
         shift: `(units,)`, the same in every call of a run.
         limit: A unit is saturated where |h| is above this; None where it has no bound.
     """
-    norm2, peaks = _everywhere(course.states, where)
+    norm2, peaks = _everywhere(trajectory.states, where)
     norm = np.sqrt(norm2, dtype=np.float64)
-    near = _near(course, where, shift, limit)
+    near = _near(trajectory, where, shift, limit)
     positions, t, tt, sampled = where.of_positions.T
-    scalars = (positions, norm.sum(1), norm2.sum(1, dtype=np.float64), t, tt, _dot(where.t, norm), sampled)
+    scalars = (positions, norm.sum(1), norm2.sum(1, dtype=np.float64), t, tt, dot(where.t, norm), sampled)
     additive = np.concatenate([np.stack(scalars, axis=1), near], axis=1)
     return Sums(additive, np.concatenate([norm.max(axis=1, initial=0.0)[:, None], peaks], axis=1))
 
 
 def _everywhere(states: Floats, where: Where) -> tuple[Floats, Doubles]:
-    """Go over all states: ‖h‖² `(rows, longest)`, zero where nothing counts, and −h and h at most, `(rows, 2)`.
+    """Return ‖h‖² of all states, `(rows, longest)`, zero at positions that do not count, and the largest −h and h.
 
-    Stretch by stretch, so that what three passes go over stays in the cache. Extremes are taken by unit first, which
-    is one long loop a step.
+    The peaks have the shape `(rows, 2)`. Times are taken in groups that stay in the cache for all three passes.
+    Extremes are taken by unit first, which is one long loop a step.
     """
     rows, _, units = states.shape
     norm2 = np.zeros((rows, where.longest), np.float32)
     peaks = np.full((rows, 2), -np.inf)
     for alike, count in where.alike:
-        for stretch in _stretches(count, (alike.stop - alike.start) * units):
-            x, some = states[alike, stretch], peaks[alike]
-            norm2[alike, stretch] = _dot(x, x)
+        times = max(16, _CACHED // max(1, (alike.stop - alike.start) * units))  # each group pays from 16 on
+        for start in range(0, count, times):
+            group = slice(start, min(count, start + times))
+            x, some = states[alike, group], peaks[alike]
+            norm2[alike, group] = dot(x, x)
             np.maximum(some[:, 0], -x.min(axis=1).min(axis=1), out=some[:, 0])
             np.maximum(some[:, 1], x.max(axis=1).max(axis=1), out=some[:, 1])
     return norm2, peaks
 
 
-def _stretches(count: int, numbers: int) -> Iterator[slice]:
-    """Times in stretches of about as many numbers as the cache holds; each begins with passes that pay from 16 on."""
-    most = max(16, _CACHED // max(1, numbers))
-    for start in range(0, count, most):
-        yield slice(start, min(count, start + most))
-
-
-def _near(course: Course, where: Where, shift: Floats, limit: float | None) -> Doubles:
-    """What is summed at the multiples of `every`, a row each: speed, saturated, and by unit Σ(h − s) and Σ(h − s)²."""
-    places, (rows, _, units) = where.places, course.states.shape
+def _near(trajectory: Trajectory, where: Where, shift: Floats, limit: float | None) -> Doubles:
+    """Return the sums at the multiples of `every` of each row: speed, saturated, and by unit Σ(h − s) and Σ(h − s)²."""
+    places, (rows, _, units) = where.places, trajectory.states.shape
     most = max(1, _BLOCK // max(1, places.shape[1] * units))
     if not places.size:
         return np.zeros((rows, 2 + 2 * units))
     blocks = [slice(start, start + most) for start in range(0, rows, most)]
-    found = [_near_block(course, block, places[block], shift, limit) for block in blocks]
+    found = [_near_block(trajectory, block, places[block], shift, limit) for block in blocks]
     return found[0] if len(found) == 1 else np.concatenate(found)
 
 
-def _near_block(course: Course, block: slice, places: NDArray[np.int64], shift: Floats, limit: float | None) -> Doubles:
-    """The same of one block of rows, at its places `(rows, n)`."""
+def _near_block(
+    trajectory: Trajectory, block: slice, places: NDArray[np.int64], shift: Floats, limit: float | None
+) -> Doubles:
+    """Return the same of one block of rows, at its places `(rows, n)`."""
     row = np.arange(block.start, block.start + len(places))[:, None]
     missing = places < 0 if (places < 0).any() else None
-    x, work = course.states[row, places], course.states[row, places - 1]
+    x, work = trajectory.states[row, places], trajectory.states[row, places - 1]
     begins, at = np.nonzero(places == 0)
-    work[begins, at] = course.before[row[begins, 0]]
+    work[begins, at] = trajectory.before[row[begins, 0]]
     np.subtract(x, work, out=work)
     _clear(work, missing)
     units, one = x.shape[2], np.ones((1, x.shape[1]), np.float32)
     found = np.zeros((len(x), 2 + 2 * units))
-    found[:, 0] = np.sqrt(_dot(work, work), dtype=np.float64).sum(axis=1)
+    found[:, 0] = state_norms(work).sum(axis=1)
     if limit is not None:
         beyond = np.abs(x, out=work) > np.float32(limit)
         _clear(beyond, missing)
@@ -179,13 +177,6 @@ def _near_block(course: Course, block: slice, places: NDArray[np.int64], shift: 
 
 
 def _clear(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> None:
-    """Let what is at places that are none count for nothing."""
+    """Set values at missing places to 0."""
     if missing is not None:
         values[missing] = 0
-
-
-def _dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Σ a·b over the last axis."""
-    dot = getattr(np, "vecdot", None)  # since NumPy 2.0; twice as fast
-    product: NDArray[Any] = dot(a, b) if dot is not None else np.einsum("...u,...u->...", a, b)
-    return product

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from rnneval.gates.explanation import amount
+from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.ranking import Ranking, rank
 from rnneval.gates.sides import named
-from rnneval.gates.words import amount
-from rnneval.gates.words import number as in_unit
 from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from rnneval.gates.words import in_per_cent, number
+from rnneval.gates.explanation import in_per_cent, number
 from rnneval.records import Gate, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary

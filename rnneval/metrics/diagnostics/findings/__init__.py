@@ -1,11 +1,11 @@
-"""Rules over what was seen inside a model, one file each, found by being here.
+"""Rules over the diagnostics of a model, one file each, found by being in this folder.
 
 The docstring of a rule's file is its page: the text of `rnneval explain` and of a finding's help. The module has
 `NAME`, `THRESHOLD` (its default; another one is given with `--threshold NAME=VALUE`) and `find(facts, threshold)`, a
 pure function that yields findings.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -18,23 +18,23 @@ from rnneval.registry import modules
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """What a history of gradients says in short."""
+    """Summary of a history of gradients."""
 
     steps: int
     median_norm: float
-    """Of the whole gradient's norm, over steps at which it was finite."""
+    """Median of the whole gradient's norm over the steps at which it was finite."""
     largest_ratio: float
     """The largest norm as a multiple of the median of the up to hundred steps before it (at least three)."""
     largest_step: int
     first_not_finite: int | None = None
     """The first step with a gradient that is not finite."""
     variable: str = ""
-    """Where that was."""
+    """Variable of that step, as `LAYER.VARIABLE`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that rules may look at; what was not measured is None."""
+    """Input of the rules; parts that were not measured are None."""
 
     run: Run | None = None
     gradients: Gradients | None = None
@@ -44,13 +44,17 @@ class Facts:
 
 
 def all_rules() -> tuple[ModuleType, ...]:
-    """Every rule's module, by name."""
+    """Return the module of every rule, by name."""
     return modules(__name__)
 
 
 def find(facts: Facts, thresholds: Mapping[str, float]) -> tuple[Finding, ...]:
-    """Everything that the rules find, in the order of their names."""
-    return tuple(found for rule in all_rules() for found in _run(rule, facts, thresholds))
+    """Return all findings, in the order of the names of rules."""
+    return tuple(
+        Finding(rule=rule.NAME, severity="warning", layer=layer, message=message, help=rule.__doc__ or "")
+        for rule in all_rules()
+        for layer, message in rule.find(facts, thresholds.get(rule.NAME, rule.THRESHOLD))
+    )
 
 
 def require_known(thresholds: Mapping[str, float]) -> None:
@@ -64,8 +68,3 @@ def require_known(thresholds: Mapping[str, float]) -> None:
         if name not in known:
             allowed = ", ".join(f"{rule}={value:g}" for rule, value in known.items())
             raise UsageError(f"--threshold {name}: there is no such rule; there are (with their defaults) {allowed}")
-
-
-def _run(rule: ModuleType, facts: Facts, thresholds: Mapping[str, float]) -> Iterator[Finding]:
-    for layer, message in rule.find(facts, thresholds.get(rule.NAME, rule.THRESHOLD)):
-        yield Finding(rule=rule.NAME, severity="warning", layer=layer, message=message, help=rule.__doc__ or "")

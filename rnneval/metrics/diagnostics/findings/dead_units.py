@@ -1,13 +1,13 @@
-"""Units that never move: their part of the layer is paid for and does nothing.
+"""Units that never move: their part of the layer costs time and does nothing.
 
 ## What it finds
-A slot in which the share of units with a variance below 1e-6 over the whole text is above the threshold.
+A state in which the share of units with a variance below 1e-6 over the whole text is above the threshold.
 
 **Default threshold:** 0.05 (`--threshold dead-units=0.05`).
 
 ## Why it matters
 A dead unit is a constant, which the bias of the next layer has already. Many of them mean that the layer is larger than
-what it does needs, or that it died in training (a learning rate too high, a bound reached).
+its task needs, or that it died in training (a learning rate too high, a bound reached).
 
 ## What to do
 Fewer units; or, if they died in training, a lower learning rate and clipping: see the history of `GradientNorms`.
@@ -25,7 +25,7 @@ NAME, THRESHOLD = "dead-units", 0.05
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Slots with too many units that do not move."""
+    """Yield states with too many units that do not move."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not state.dead <= threshold:
             yield key.rpartition(".")[0], f"{key}: {state.dead:.0%} of the units never move"

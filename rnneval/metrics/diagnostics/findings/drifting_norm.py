@@ -1,14 +1,14 @@
 """The state's norm goes on growing or shrinking along the text: the model leaves the states that it was trained on.
 
 ## What it finds
-A slot whose fitted norm changes over the longest document by more than the threshold, as a share of its mean.
+A state whose fitted norm changes over the longest document by more than the threshold, as a share of its mean.
 
 **Default threshold:** 0.5 (`--threshold drifting-norm=0.5`).
 
 ## Why it matters
 A model that is trained on segments of a hundred tokens from a zero state has never seen the states that a long carried
 stream reaches. A norm that drifts (an LSTM's c that counts, a linear unit with an eigenvalue of 1) makes the loss of
-late tokens a loss in unknown country.
+late tokens a loss in states that training never reached.
 
 ## What to do
 Train with the state carried from segment to segment (`stateful=True` and batches in the order of the text); bound the
@@ -27,7 +27,7 @@ NAME, THRESHOLD = "drifting-norm", 0.5
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Slots whose norm drifts."""
+    """Yield states whose norm drifts."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not abs(state.drift) <= threshold:
             yield key.rpartition(".")[0], f"{key}: the norm changes by {state.drift:+.0%} of its mean along the text"

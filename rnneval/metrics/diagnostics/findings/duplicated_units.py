@@ -1,13 +1,13 @@
-"""Units that say the same: a smaller layer could say it too.
+"""Units with the same state: a smaller layer could hold the same information.
 
 ## What it finds
-A slot in which the share of units that have a twin (|r| > 0.999 over the text) is above the threshold.
+A state in which the share of units that have a twin (|r| > 0.999 over the text) is above the threshold.
 
 **Default threshold:** 0.05 (`--threshold duplicated-units=0.05`).
 
 ## Why it matters
-Two units whose states are linear functions of each other add nothing for whoever reads them. They come from symmetric
-initial weights (constants) or from a layer that is larger than its task.
+Two units whose states are linear functions of each other add nothing for the layers that read them. They come from
+symmetric initial weights (constants) or from a layer that is larger than its task.
 
 ## What to do
 Random initial weights; fewer units; compare a smaller layer with `rnneval gate`.
@@ -25,7 +25,7 @@ NAME, THRESHOLD = "duplicated-units", 0.05
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Slots with too many twins."""
+    """Yield states with too many twins."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not state.duplicated <= threshold:
             yield key.rpartition(".")[0], f"{key}: {state.duplicated:.0%} of the units have a twin (|r| > 0.999)"

@@ -1,7 +1,7 @@
-"""The gradient grows back through time, or jumped in training: one step can undo all that was learnt.
+"""The gradient grows back through time, or jumped in training: one step can undo what was learnt.
 
 ## What it finds
-In `rnneval gradients`: a slot in which the median of ‖∂loss_T/∂s_{T−k}‖, as a multiple of that at the first lag, is
+In `rnneval gradients`: a state in which the median of ‖∂loss_T/∂s_{T−k}‖, as a multiple of that at the first lag, is
 above the threshold at some lag k. In a training history: a step whose gradient norm is above the threshold as a
 multiple of the median of the hundred steps before it, or a gradient that is not finite.
 
@@ -27,7 +27,7 @@ NAME, THRESHOLD = "exploding-gradients", 100.0
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Growth back through time, jumps in training, gradients that are not finite."""
+    """Yield growth back through time, jumps in training, and gradients that are not finite."""
     for key, course in facts.gradients.through_time.items() if facts.gradients else ():
         most = max(course.median)
         if not most <= threshold:

@@ -1,7 +1,7 @@
-"""Most of a layer's state, or of a gate, sits at its bound: it can hardly be changed any more.
+"""Most of a layer's state, or of a gate, is at its bound: it can hardly change any more.
 
 ## What it finds
-A slot whose share of saturated position × unit (|h| > 0.97; for the c of an LSTM |tanh c| > 0.97) is above the
+A state whose share of saturated position × unit (|h| > 0.97; for the c of an LSTM |tanh c| > 0.97) is above the
 threshold, or a gate whose share below 0.03 or above 0.97 is, and which therefore hardly moves.
 
 **Default threshold:** 0.5 (`--threshold saturated-layer=0.5`); for gates the mean of it and 1.
@@ -26,7 +26,7 @@ NAME, THRESHOLD = "saturated-layer", 0.5
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Slots and gates at their bounds."""
+    """Yield states and gates at their bounds."""
     run = facts.run
     for key, state in (run.states or {}).items() if run else ():
         if state.saturated is not None and not state.saturated <= threshold:

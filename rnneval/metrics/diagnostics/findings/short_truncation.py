@@ -1,15 +1,15 @@
-"""The model was trained through fewer tokens than its memory is long: what it could use it cannot learn.
+"""The model was trained through fewer tokens than its memory is long: it cannot learn what it could use.
 
 ## What it finds
-Where the truncation of training is known (`--truncation N`): in `rnneval gradients`, a slot whose gradient reaches
-further back than that (99 % is gone later, or not at all within the lags that were looked at); in `rnneval trace
+If the truncation of training is known (`--truncation N`): in `rnneval gradients`, a state whose gradient reaches
+further back than that (99 % is gone later, or not at all within the lags that were measured); in `rnneval trace
 --context`, a context of the truncation's length whose loss is more than the threshold above that of the whole context.
 
 **Default threshold:** 0.01 nats a token (`--threshold short-truncation=0.01`).
 
 ## Why it matters
-Truncated back-propagation gives no gradient beyond the segment: dependencies that the state does carry further are
-learnt by luck alone.
+Truncated back-propagation gives no gradient beyond the segment: the model learns longer dependencies
+by chance alone, although the state does carry them.
 
 ## What to do
 Longer segments in training, at the same number of tokens a batch; carry the state from one segment to the next.
@@ -28,7 +28,7 @@ NAME, THRESHOLD = "short-truncation", 0.01
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Gradients and contexts that reach further than training did."""
+    """Yield gradients and contexts that reach further than training did."""
     length = facts.truncation
     if length is None:
         return

@@ -27,7 +27,7 @@ NAME, THRESHOLD = "unstable-state", 0.0
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Layers with a positive exponent."""
+    """Yield layers with a positive exponent."""
     for name, exponent in (facts.run.lyapunov or {}).items() if facts.run else ():
         if name != "stack" and not exponent.value - 2 * exponent.standard_error <= threshold:
             yield (

@@ -8,7 +8,7 @@ threshold times that of the recurrent layer with the largest one.
 **Default threshold:** 0.01 (`--threshold unused-layer=0.01`).
 
 ## Why it matters
-It costs as much as a layer that works. A state that does not move is a constant for whatever reads it.
+It costs as much as a layer that works. A state that does not move is a constant for the layers that read it.
 
 ## What to do
 Leave it out and compare with `rnneval gate`; look whether it is fed its own state (`rnneval check`).
@@ -21,12 +21,13 @@ Leave it out and compare with `rnneval gate`; look whether it is fed its own sta
 from collections.abc import Iterator
 
 from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.gradient_norms import together
 
 NAME, THRESHOLD = "unused-layer", 0.01
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Layers above the first that hardly move, or whose gradient is next to nothing."""
+    """Yield layers above the first that hardly move, or whose gradient is almost 0."""
     yield from _still(facts, threshold)
     yield from _unmoved(facts, threshold)
 
@@ -44,11 +45,8 @@ def _unmoved(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]
     if facts.gradients is None:
         return
     layers = [layer.name for layer in facts.gradients.checkpoint.layers]
-    square = dict.fromkeys(layers, 0.0)
-    for variable in facts.gradients.variables.values():
-        if variable.layer in square:
-            square[variable.layer] += variable.norm_mean**2
-    norms = {name: value**0.5 for name, value in square.items()}
+    variables = facts.gradients.variables.values()
+    norms = {name: float(together([v.norm_mean for v in variables if v.layer == name])) for name in layers}
     most = max(norms.values(), default=0.0)
     for name in layers[1:]:
         if most > 0 and not norms[name] > threshold * most:

@@ -1,7 +1,7 @@
-"""The gradient is gone after a few tokens: nothing can be learnt from what lies further back.
+"""The gradient vanishes after a few tokens: the model cannot learn from tokens further back.
 
 ## What it finds
-In `rnneval gradients`: a slot in which 99 % of the gradient of a token's loss is gone (the median over anchors stays
+In `rnneval gradients`: a state in which 99 % of the gradient of a token's loss is gone (the median over anchors stays
 under 0.01 of its size at the first lag) after fewer tokens than the threshold.
 
 **Default threshold:** 5 tokens (`--threshold vanishing-gradients=5`).
@@ -28,7 +28,7 @@ NAME, THRESHOLD = "vanishing-gradients", 5.0
 
 
 def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    """Slots whose gradient is gone too soon."""
+    """Yield states whose gradient vanishes too soon."""
     for key, course in facts.gradients.through_time.items() if facts.gradients else ():
         if course.gone is not None and not course.gone >= threshold:
             yield key.rpartition(".")[0], f"{key}: 99 % of the gradient is gone after {course.gone} tokens"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
+from rnneval.gates.explanation import in_per_cent, number
 from rnneval.gates.ranking import Ranking, Row, rank
 from rnneval.gates.sides import Named
-from rnneval.gates.words import in_per_cent, number
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.gate_words import HEADINGS, about, line, method

@@ -1,20 +1,98 @@
-"""Figures of records by name, and limits on them: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`.
+"""Allowances and limits: how much a metric may get worse (`--allow`), and conditions on figures (`--require`).
 
-What is absent, is not a number or is NaN never satisfies a limit.
+A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`. A figure that is
+absent, is not a number or is NaN satisfies no limit.
 """
 
 import difflib
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from rnneval.errors import UsageError
+from rnneval.metrics import Metric, by_name
 from rnneval.records import Gate, Run, Wiring
+
+DEFAULT = {"perplexity": "+1%"}
+_AMOUNT = re.compile(r"^(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<percent>\s*%)?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """By how much one metric may get worse."""
+
+    measured: Metric
+    amount: float
+    """In nats on a logarithmic scale; else in the metric's unit, or a share where it is relative."""
+    relative: bool
+    """True for a share of the baseline's own value, whose error then counts, too."""
+    text: str
+    """As it was given, such as `+1%`."""
+
+    @property
+    def factor(self) -> float:
+        """Factor of the baseline in the difference."""
+        return 1 + self.measured.worse * self.amount if self.relative else 1.0
+
+
+def allowances(allow: Mapping[str, str | float] | None) -> tuple[Allowance, ...]:
+    """Read how much each metric may get worse; the default is `perplexity=+1%`.
+
+    Raises:
+        UsageError: a metric that does not exist, or an amount that cannot be read.
+    """
+    known = by_name()
+    chosen = DEFAULT if allow is None else allow
+    return tuple(_allowance(known, metric, str(amount)) for metric, amount in chosen.items())
+
+
+def parse_allow(given: Sequence[str]) -> dict[str, str]:
+    """Read `METRIC=AMOUNT` of the command line and return the amounts by metric.
+
+    Raises:
+        UsageError: there is no `=`, or a metric comes twice.
+
+    >>> parse_allow(["perplexity=+1%", "accuracy=0.01"])
+    {'perplexity': '+1%', 'accuracy': '0.01'}
+    """
+    amounts: dict[str, str] = {}
+    for text in given:
+        metric, equals, amount = (part.strip() for part in text.partition("="))
+        if not equals or not metric:
+            raise UsageError(f"--allow {text!r}: written as METRIC=+1% or METRIC=+0.01, such as perplexity=+1%")
+        if metric in amounts:
+            raise UsageError(f"--allow {text!r}: {metric}={amounts[metric]} was given, too; give each metric once")
+        amounts[metric] = amount
+    return amounts
+
+
+def _allowance(known: Mapping[str, Metric], metric: str, amount: str) -> Allowance:
+    if metric not in known:
+        close = difflib.get_close_matches(metric, known, 1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise UsageError(f"--allow {metric}: no such metric; {meant}There are: {', '.join(known)}")
+    match = _AMOUNT.match(amount)
+    number = float(match["number"]) if match else math.nan
+    if match is None or not math.isfinite(number):
+        raise UsageError(f"--allow {metric}={amount}: the amount is a number or per cent, such as +1% or +0.01")
+    return _scaled(known[metric], number, percent=bool(match["percent"]), text=amount)
+
+
+def _scaled(measured: Metric, number: float, *, percent: bool, text: str) -> Allowance:
+    if not measured.logarithmic:
+        amount = number / 100 if percent else number
+        return Allowance(measured=measured, amount=amount, relative=percent, text=text)
+    if not percent:
+        raise UsageError(f"--allow {measured.name}={text}: a perplexity takes per cent, such as {measured.name}=+1%")
+    if not number > -100:
+        raise UsageError(f"--allow {measured.name}={text}: nothing gets better by 100 per cent or more")
+    return Allowance(measured=measured, amount=math.log1p(number / 100), relative=False, text=text)
+
 
 _LIMIT = re.compile(r"^\s*(?P<figure>.+?)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>[^<>=!]+?)\s*$")
 _PART = re.compile(r'"([^"]*)"|([^."]+)')
@@ -31,7 +109,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What one figure must satisfy."""
+    """Condition on one figure of a record."""
 
     figure: str
     sign: str
@@ -39,7 +117,7 @@ class Limit:
     text: str
 
     def holds(self, seen: object) -> bool:
-        """Tell whether a figure satisfies the limit; false for anything that is not of the limit's kind."""
+        """Return whether a figure satisfies the limit; false for anything that is not of the limit's kind."""
         if isinstance(self.value, float):
             number = isinstance(seen, int | float) and not isinstance(seen, bool) and not math.isnan(seen)
             return number and _SIGNS[self.sign](seen, self.value)
@@ -64,7 +142,7 @@ def parse_limit(text: str) -> Limit:
 
 
 def figure(record: Run | Wiring | Gate, name: str) -> object:
-    """Look a figure up by its path in the record; `perplexity` is short for `scores.perplexity.value`.
+    """Return a figure by its path in the record; `perplexity` is short for `scores.perplexity.value`.
 
     A key that holds dots may be quoted. `blocks.largest_nats_per_token` is the mean loss in the worst block.
 
@@ -83,12 +161,12 @@ def figure(record: Run | Wiring | Gate, name: str) -> object:
 
 
 def is_absent(found: object) -> bool:
-    """Tell whether `figure` found nothing."""
+    """Return whether `figure` found nothing."""
     return found is _ABSENT
 
 
 def similar(record: Run | Wiring | Gate, name: str) -> str | None:
-    """Give the name of a figure of the record that is close to a name that it lacks."""
+    """Return the name of a figure of the record that is close to a name that it lacks."""
     names = [*_plain(record).get("scores", {}), *_names(_plain(record), "")]
     return next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
 
@@ -102,7 +180,7 @@ def _plain(record: Run | Wiring | Gate) -> dict[str, Any]:
 
 
 def _resolve(value: Any, parts: list[str]) -> Any:
-    """Walk down; a key of the record may itself hold dots (`gru.h`), so parts are joined as far as it takes."""
+    """Return what stands at a path; a key may itself hold dots (`gru.h`), so parts are joined until one fits."""
     if not parts:
         return value
     if isinstance(value, list | tuple) and parts[0].isdigit() and int(parts[0]) < len(value):

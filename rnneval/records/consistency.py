@@ -1,39 +1,61 @@
-"""Does a record add up? A file edited by hand, pieced together or damaged must not decide anything.
+"""Consistency of records: a file edited by hand, pieced together or damaged must not decide anything.
 
-A record holds many numbers twice: in its blocks and in its totals, in its totals and in its scores. Here is what needs
-no metric to be looked at; `rnneval.records.sound` also works the scores out again.
+A record holds many numbers twice: in its blocks and in its totals, in its totals and in its scores. The scores are
+computed again by the metrics, which come after records in the order of packages: `rnneval.score_problems` finds them.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
+from itertools import chain
 
+import rnneval
+from rnneval.errors import RecordError
 from rnneval.records._base import Stored
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
+from rnneval.records.opened import Opened
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 
 RELATIVE = 1e-6
 """By how much sums may differ that were added up in another order."""
 _GRAVEST = ("fail", "not comparable", "inconclusive", "pass")
+_COMMANDS: dict[type[Stored], str] = {
+    Run: "evaluate",
+    Wiring: "check",
+    Gate: "gate",
+    Opened: "open",
+    Gradients: "gradients",
+}
+
+
+def require_consistent(name: str, record: Stored) -> None:
+    """Refuse a record whose numbers contradict each other: of a run, its blocks, totals and scores.
+
+    Raises:
+        RecordError: the message names the first pair that disagrees.
+    """
+    of_scores: Iterator[str] = rnneval.score_problems(record) if isinstance(record, Run) else iter(())
+    for problem in chain(problems(record), of_scores):
+        raise RecordError(
+            f"{name}: {problem}: the record does not add up, so it was changed after rnneval wrote it; "
+            f"make it again with rnneval {_COMMANDS[type(record)]}"
+        )
 
 
 def problems(record: Stored) -> Iterator[str]:
-    """Say what disagrees in a record; nothing where it adds up."""
+    """Yield each contradiction within a record, except for the scores of a run, which take a metric to compute."""
     if isinstance(record, Run):
-        yield from _of_run(record)
+        for look in (_shapes, _totals, _counts, _bounds, _states, _context, _signature):
+            yield from look(record)
     elif isinstance(record, Gate):
         yield from _of_gate(record)
     elif isinstance(record, Wiring):
-        yield from _of_wiring(record)
+        failed = any(finding.severity == "error" for finding in record.findings)
+        if failed != (record.verdict == "fail"):
+            yield f"verdict is {record.verdict} and its findings have {'an' if failed else 'no'} error"
     elif isinstance(record, Gradients):
         yield from _of_gradients(record)
-
-
-def _of_run(run: Run) -> Iterator[str]:
-    """Say what disagrees in a run record."""
-    for look in (_shapes, _totals, _counts, _bounds, _states, _context, _signature):
-        yield from look(run)
 
 
 def _shapes(run: Run) -> Iterator[str]:
@@ -113,12 +135,12 @@ def _states(run: Run) -> Iterator[str]:
             yield f"states.{key}: norm_mean is above norm_max"
         if not state.lowest <= state.highest:
             yield f"states.{key}: lowest is above highest"
-        yield from _shares(f"states.{key}", state, ("saturated", "dead", "duplicated"))
+        yield from _shares(f"states.{key}", state, "saturated", "dead", "duplicated")
     for key, gate in (run.gates or {}).items():
-        yield from _shares(f"gates.{key}", gate, ("mean", "saturated_low", "saturated_high"))
+        yield from _shares(f"gates.{key}", gate, "mean", "saturated_low", "saturated_high")
 
 
-def _shares(place: str, holder: object, names: Iterable[str]) -> Iterator[str]:
+def _shares(place: str, holder: object, *names: str) -> Iterator[str]:
     for name in names:
         share = getattr(holder, name)
         if share is not None and not -RELATIVE <= share <= 1 + RELATIVE:
@@ -145,18 +167,8 @@ def _of_gate(gate: Gate) -> Iterator[str]:
         low, difference, high = comparison.low, comparison.difference, comparison.high
         if low is not None and high is not None and not low <= high:
             yield f"{comparison.metric}: low is above high"
-        if None not in (low, difference, high) and not _within(low, difference, high):
+        if low is not None and difference is not None and high is not None and not low <= difference <= high:
             yield f"{comparison.metric}: the difference lies outside of its own interval"
-
-
-def _within(low: float | None, value: float | None, high: float | None) -> bool:
-    return low is None or value is None or high is None or low <= value <= high
-
-
-def _of_wiring(wiring: Wiring) -> Iterator[str]:
-    failed = any(finding.severity == "error" for finding in wiring.findings)
-    if failed != (wiring.verdict == "fail"):
-        yield f"verdict is {wiring.verdict} and its findings have {'an' if failed else 'no'} error"
 
 
 def _of_gradients(record: Gradients) -> Iterator[str]:
@@ -167,12 +179,8 @@ def _of_gradients(record: Gradients) -> Iterator[str]:
         sizes = {len(course.median), len(course.low), len(course.high)}
         if len(sizes) > 1:
             yield f"through_time.{key}: median, low and high have different numbers of entries"
-        elif not _ordered(course.low, course.median, course.high):
+        elif any(not low <= mid <= high for low, mid, high in zip(course.low, course.median, course.high, strict=True)):
             yield f"through_time.{key}: low, median and high are not in order"
-
-
-def _ordered(low: Sequence[float], middle: Sequence[float], high: Sequence[float]) -> bool:
-    return all(a <= b <= c for a, b, c in zip(low, middle, high, strict=True))
 
 
 def _unequal(pairs: dict[str, tuple[int, int]]) -> Iterator[str]:

@@ -1,0 +1,178 @@
+"""Explanation of verdicts: amounts in a reader's unit, reasons in one sentence, and warnings.
+
+Warnings tell of drift, of blocks that decide alone, of text left out and of faulty wiring.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from rnneval.gates.clusters import Clusters, drifts, jackknife, ratio
+from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
+from rnneval.gates.sides import Named, Paired, Sides
+from rnneval.metrics import Metric, by_name
+from rnneval.records import Run
+
+_LARGEST_IN_PER_CENT = 20.0
+"""Nats; a larger difference, of a model that diverged, is shown in nats: e to the power of it says nothing."""
+DOMINATES = 0.5
+"""Share of the squared deviations that makes blocks dominate; one block of 400 of a real text has below a tenth."""
+RARE = 0.01
+"""Share of the blocks that may dominate together; of normal deviations they have a twelfth."""
+
+
+def amount(metric: str, unit: str, value: float) -> str:
+    """Write a difference: per cent for a perplexity, else in its unit.
+
+    >>> amount("perplexity", "nats a token", math.log(1.01)), amount("accuracy", "share", -0.0123)
+    ('+1 %', '-0.0123 share')
+    """
+    return number(metric, value) if value == 0 or in_per_cent(metric) else f"{number(metric, value)} {unit}"
+
+
+def number(metric: str, value: float) -> str:
+    """Write a difference without its unit, except for per cent and for differences too large for it.
+
+    >>> number("perplexity", math.log(1.01)), number("accuracy", -0.0123), number("accuracy", 0.0)
+    ('+1 %', '-0.0123', '0')
+    >>> number("perplexity", 905.9)
+    '+905.9 nats'
+    """
+    if value == 0:
+        return "0"
+    if not in_per_cent(metric):
+        return f"{value:+.3g}"
+    return f"{100 * math.expm1(value):+.3g} %" if value < _LARGEST_IN_PER_CENT else f"{value:+.4g} nats"
+
+
+def in_per_cent(metric: str) -> bool:
+    """Return whether differences of a metric are shown in per cent; false for a limit or an unknown metric.
+
+    >>> in_per_cent("perplexity"), in_per_cent("accuracy"), in_per_cent("perplexity<=5.3")
+    (True, False, False)
+    """
+    known = by_name().get(metric)
+    return known is not None and known.logarithmic
+
+
+def reason_of(measured: Metric, tested: Tested, paired: Paired, clusters: Clusters | None, level: float) -> str:
+    """Return the reason of a verdict in one sentence."""
+
+    def say(value: float) -> str:
+        return amount(measured.name, measured.difference_unit, value)
+
+    seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, allowed {say(tested.allowed)}"
+    if not tested.se and tested.value == 0:
+        rounding = " beyond float rounding (1e-6 nats a token)" if tested.rounded else ""
+        return f"no difference in any block{rounding}, allowed {say(tested.allowed)}"
+    if not tested.se:
+        within = "within" if tested.passes else "worse than"
+        return f"{within} what is allowed: {say(tested.value)} in every part of the text, allowed {say(tested.allowed)}"
+    if tested.passes:
+        return f"within what is allowed: {seen}"
+    if tested.p_worse <= level:
+        return f"worse than allowed: {seen}"
+    if tested.p_worse <= LEVEL:
+        return (
+            f"{seen}: worse than allowed on its own, but not at the level {level:.3g} where several metrics are asked"
+        )
+    found = f"this text finds what lies {say(tested.mdd)} beyond it in 4 of 5 cases"
+    return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired, clusters)}"
+
+
+def scope(about: str, claim: str) -> str:
+    """Return the scope of a verdict in words."""
+    seeds = "; other seeds were not tested" if about == "these checkpoints" else ""
+    return f"about {about} on {claim}{seeds}"
+
+
+def kilobytes(count: float) -> str:
+    """Write a size of text.
+
+    >>> kilobytes(335_400), kilobytes(2_400_000)
+    ('335 kB', '2.4 MB')
+    """
+    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
+
+
+def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
+    times = tested.text_needed
+    if times > 1000:
+        if tested.se_runs > tested.se_text:
+            return "the spread between runs is the larger part of the error: give more runs a side"
+        return "it lies so near to what is allowed that no text of a practical size settles it"
+    if clusters is not None and clusters.kind == "documents":
+        needed = f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many)"
+    else:
+        size = kilobytes(times * float((paired.end - paired.start).sum()))
+        needed = f"about {size} of text ({times:.1f} times as much)"
+    return f"{needed} would settle it in 4 of 5 cases, if the difference is what it seems"
+
+
+def warnings_of_losses(paired: Paired, clusters: Clusters | None) -> Iterator[str]:
+    """Warn of text left out, drift, a document that is too large, and blocks that dominate."""
+    if paired.left_out > 0:
+        yield (
+            f"{100 * paired.left_out:.2g} % of the scored text was left out: only one side scored it "
+            "(the beginning of each document)"
+        )
+    if clusters is None or same_model(paired):
+        return
+    differences = loss_differences(paired)
+    if clusters.kind == "batches" and drifts(ratio, differences, paired.units):
+        yield (
+            "losses drift along this text: the verdict holds for this passage; hold out pieces from all over the "
+            "text, or whole documents"
+        )
+    if clusters.kind == "documents" and clusters.largest_share > 2 / clusters.effective:
+        yield (
+            f"the largest of {clusters.count} documents holds {100 * clusters.largest_share:.0f} % of the text: "
+            "with documents so unequal the stated 5 % can be 13 %; an equal excerpt of every document keeps it"
+        )
+    yield from _dominating(paired, clusters)
+
+
+def warnings_of_runs(records: Sequence[Named]) -> Iterator[str]:
+    """Warn of runs whose wiring fails."""
+    for each in records:
+        run = each.record
+        if isinstance(run, Run) and run.wiring is not None and run.wiring.verdict == "fail":
+            yield f"{each.name}: its wiring fails: {run.wiring.reason}"
+
+
+def warnings_of_one_sided_runs(sides: Sides) -> Iterator[str]:
+    """Warn if the spread between runs was seen on one side only."""
+    baselines, candidates = len(sides.baseline.runs), len(sides.candidate.runs)
+    if (baselines > 1) != (candidates > 1):
+        one, several = ("baseline", "candidate") if baselines == 1 else ("candidate", "baseline")
+        yield (
+            f"one run of the {one}: its spread over seeds is taken to be that of the {several}'s runs; where the "
+            "two recipes spread differently the stated 5 % does not hold; give two or more runs a side"
+        )
+
+
+def _dominating(paired: Paired, clusters: Clusters) -> Iterator[str]:
+    """Warn if up to 1 % of the blocks hold more than half of the squared deviations from the mean.
+
+    These are the block that deviates most and those that deviate at least half as much.
+    """
+    differences = loss_differences(paired)
+    mean = float(ratio(differences.sum(axis=1, keepdims=True))[0])
+    squared = np.square(differences[0] - mean * differences[1])
+    order = np.argsort(-squared, kind="stable")[: max(1, int(RARE * squared.size))]
+    few, worst = order[squared[order] > squared.max() / 4], order[0]
+    if not squared[few].sum() > DOMINATES * squared.sum():
+        return
+    place = f"bytes {paired.start[worst]} to {paired.end[worst]}"
+    alone = float(ratio(np.delete(differences, few, axis=1).sum(axis=1, keepdims=True))[0])
+    seen = f"the loss differs by {mean:+.4g} nats with {'it' if few.size == 1 else 'them'}, by {alone:+.4g} without"
+    if few.size == 1:
+        without = jackknife(ratio, differences, clusters).without[clusters.labels[worst]]
+        seen = f"one block dominates ({place}): {seen} it, by {without:+.4g} without its cluster"
+    else:
+        seen = f"{few.size} of {squared.size} blocks dominate (the largest: {place}): {seen} them"
+    yield (
+        f"{seen}; where such blocks are rare the stated 5 % does not hold, since another text has more or fewer of "
+        "them; look at the text there, or set a limit: --require 'blocks.largest_nats_per_token<=…'"
+    )

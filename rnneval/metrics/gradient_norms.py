@@ -1,0 +1,108 @@
+"""L2 norms of gradients: of each variable, of each layer and of the whole model.
+
+## Formula
+
+    gradient_norms = ‖g_v‖₂ = √(Σ g_vi²)        of a layer or the model: √(Σ_v ‖g_v‖₂²)
+
+g_vi is number i of the gradient of the loss with respect to variable v. The norm of several variables together is the
+norm of all their numbers, end to end: the root of the sum of their squared norms, not the sum of their norms.
+
+**Unit:** that of the loss per unit of the weights (nats a token, where the loss is).
+
+## By hand
+
+A kernel with the gradient (3, 4) and a bias with 12: norms 5 and 12, together √(25 + 144):
+
+    >>> from rnneval.metrics import gradient_norms
+    >>> norms = gradient_norms({"gru.kernel": [3.0, 4.0], "gru.bias": [12.0]})
+    >>> norms.variables, norms.layers, norms.total
+    ({'gru.kernel': 5.0, 'gru.bias': 12.0}, {'gru': 13.0}, 13.0)
+
+## How to read it
+
+It is a diagnosis and no score, so neither direction is better. The total is the *global norm* that `global_clipnorm`
+of a Keras optimizer compares with its limit; `clipnorm` compares each variable's. Look at the ratio between layers and
+at jumps along the training, not at the number itself, which changes with loss, batch and parametrisation. A layer
+whose norm is a small part of that of others hardly learns (finding `unused-layer`).
+
+`rnneval.GradientNorms` writes these norms at every step of a training, `rnneval gradients` on held-out text.
+
+## Pitfalls
+
+- The norm of a mean gradient is not the mean of norms: it is smaller where batches pull in different directions.
+- Take the gradient before clipping, and divide out a loss scale (mixed precision), or the norms mean something else.
+- Variables differ in size: a large embedding has a large norm without large numbers.
+- The gradient of an embedding comes as slices, in which an id may occur twice: add them up first
+  (`tf.convert_to_tensor`).
+
+## References
+
+- R. Pascanu, T. Mikolov, Y. Bengio: *On the difficulty of training recurrent neural networks*. ICML 2013, section 3.2
+  (clipping by the norm).
+- I. Sutskever, O. Vinyals, Q. V. Le: *Sequence to sequence learning with neural networks*. NeurIPS 2014, section 3.4.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norms:
+    """L2 norms of the gradients of one step."""
+
+    variables: Mapping[str, float]
+    """By variable, in the order given."""
+    layers: Mapping[str, float]
+    """By layer, in the order of first appearance."""
+    total: float
+    """Norm of all gradients together (the global norm)."""
+
+
+def gradient_norms(gradients: Mapping[str, ArrayLike | None] | Iterable[ArrayLike | None]) -> Norms:
+    """Return the L2 norm of each gradient, of each layer's gradients and of all together.
+
+    Numbers are converted to float64 first. A gradient that holds NaN or infinity makes the norms that it is part of NaN
+    or infinite.
+
+    Args:
+        gradients: Arrays of any shape by the name of their variable, such as `gru.kernel` or a Keras path
+            (`gru/gru_cell/kernel`); what stands before the last `.` or `/` names the layer, and a name without either
+            belongs to none. Or arrays alone, which are named "0", "1", … None, which TensorFlow returns for a variable
+            that does not act on the loss, counts as 0.
+
+    Raises:
+        ValueError: there is no gradient.
+
+    Source: Pascanu, Mikolov and Bengio 2013, section 3.2. By hand, √(3² + 4²):
+
+    >>> gradient_norms([np.array([3.0, 0.0]), None, np.array([[4.0]])]).total
+    5.0
+    """
+    named = gradients if isinstance(gradients, Mapping) else {str(i): each for i, each in enumerate(gradients)}
+    if not named:
+        raise ValueError("there is no gradient: give at least one array")
+    variables = {
+        name: 0.0 if gradient is None else float(np.linalg.norm(np.asarray(gradient, np.float64)))
+        for name, gradient in named.items()
+    }
+    of_layers: dict[str, list[float]] = {}
+    for name, norm in variables.items():
+        if (end := max(name.rfind("."), name.rfind("/"))) >= 0:
+            of_layers.setdefault(name[:end], []).append(norm)
+    return Norms(
+        variables=variables,
+        layers={layer: float(together(norms)) for layer, norms in of_layers.items()},
+        total=float(together(list(variables.values()))),
+    )
+
+
+def together(norms: ArrayLike) -> NDArray[np.float64]:
+    """Return the norm of several gradients together from their norms: √(Σ norm²) over the last axis.
+
+    >>> together([[3.0, 4.0], [5.0, 12.0]]).tolist()
+    [5.0, 13.0]
+    """
+    return np.asarray(np.sqrt(np.square(np.asarray(norms, np.float64)).sum(axis=-1)))

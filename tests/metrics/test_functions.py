@@ -1,0 +1,160 @@
+"""Metrics as functions of plain arrays: by hand, equal to the scores of a run, and importable in any order."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import rnneval.metrics
+from rnneval.metrics import UnavailableError, all_metrics, names
+
+NATS = [math.log(2), math.log(8), 0.0]
+TEXT = {"confidence": [0.5, 0.25, 1.0], "rank": [0, 7, 0], "words": [1, 0, 1], "newlines": [0, 1, 0]}
+COUNTS = {"characters": [1, 2, 3], "bytes": [1, 4, 3]}
+CALLS = {
+    "cross_entropy": {"nats": NATS},
+    "perplexity": {"nats": NATS},
+    "bits_per_char": {"nats": NATS, "characters": COUNTS["characters"]},
+    "bits_per_byte": {"nats": NATS, "bytes": COUNTS["bytes"]},
+    "word_perplexity": {"nats": NATS, "words": TEXT["words"]},
+    "word_perplexity_eos": {"nats": NATS, "words": TEXT["words"], "newlines": TEXT["newlines"]},
+    "accuracy": {"rank": TEXT["rank"]},
+    "accuracy_top5": {"rank": TEXT["rank"]},
+    "calibration_error": {"confidence": TEXT["confidence"], "rank": TEXT["rank"]},
+}
+BY_HAND = {
+    "cross_entropy": math.log(16) / 3,
+    "perplexity": 16 ** (1 / 3),
+    "bits_per_char": 4 / 6,
+    "bits_per_byte": 4 / 8,
+    "word_perplexity": 4.0,
+    "word_perplexity_eos": 16 ** (1 / 3),
+    "accuracy": 2 / 3,
+    "accuracy_top5": 2 / 3,
+    "calibration_error": (0.5 + 0.25 + 0.0) / 3,
+}
+
+
+def call(name, **changed):
+    return getattr(rnneval.metrics, name)(**{**CALLS[name], **changed})
+
+
+def test_every_score_of_runs_has_a_function():
+    assert set(CALLS) == set(names())
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_by_hand(name):
+    assert call(name) == pytest.approx(BY_HAND[name], rel=1e-14)
+    assert isinstance(call(name), float)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_function_is_the_score_of_a_run(name, scored, added_up):
+    metric = next(metric for metric in all_metrics() if metric.name == name)
+    assert call(name) == metric.finish(added_up(scored(NATS, **TEXT, **COUNTS)))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_any_shape_and_type_of_number(name):
+    columns = {key: np.array(values).reshape(3, 1) for key, values in CALLS[name].items()}
+    assert call(name, **columns) == call(name)
+    floats = {key: np.array(values, np.float64) for key, values in CALLS[name].items()}
+    assert call(name, **floats) == call(name)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_tokens_raise(name):
+    with pytest.raises(UnavailableError, match="no token was scored"):
+        call(name, **{column: [] for column in CALLS[name]})
+
+
+@pytest.mark.parametrize(("name", "column"), [(name, column) for name in CALLS for column in CALLS[name]])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_raises(name, column, bad):
+    broken = [*CALLS[name][column][:2], bad]
+    with pytest.raises(ValueError, match=r"not finite|whole numbers"):
+        call(name, **{column: broken})
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [(name, column) for name in CALLS for column in CALLS[name] if column not in ("nats", "confidence")],
+)
+@pytest.mark.parametrize("bad", [-1, 0.5])
+def test_counts_and_ranks_are_whole_and_not_negative(name, column, bad):
+    with pytest.raises(ValueError, match=f"{column} must hold whole numbers of at least 0"):
+        call(name, **{column: [*CALLS[name][column][:2], bad]})
+
+
+def test_a_count_may_be_given_for_all_tokens_together():
+    assert call("bits_per_char", characters=6) == call("bits_per_char")
+    assert call("bits_per_byte", bytes=8) == call("bits_per_byte")
+    assert call("word_perplexity", words=2) == call("word_perplexity")
+    assert call("word_perplexity_eos", words=2, newlines=1) == call("word_perplexity_eos")
+
+
+@pytest.mark.parametrize(("name", "column"), [("bits_per_char", "characters"), ("calibration_error", "rank")])
+def test_other_sizes_are_refused(name, column):
+    with pytest.raises(ValueError, match="one shape"):
+        call(name, **{column: [1, 1]})
+    if column == "rank":  # a rank is of one token, never of all together
+        with pytest.raises(ValueError, match="one shape"):
+            call(name, **{column: 0})
+
+
+def test_nothing_to_divide_by_raises():
+    with pytest.raises(UnavailableError, match="no character was scored"):
+        call("bits_per_char", characters=0)
+    with pytest.raises(UnavailableError, match="no word or end of line was scored"):
+        call("word_perplexity_eos", words=0, newlines=0)
+
+
+def test_a_perplexity_larger_than_any_float_raises():
+    with pytest.raises(UnavailableError, match="larger than any float"):
+        call("perplexity", nats=[710.0])
+
+
+def test_float32_losses_are_summed_in_float64():
+    # 2^24 + 1 is no float32: in that precision the sum stays at 2^24.
+    assert call("cross_entropy", nats=np.array([16_777_216.0, 1.0], np.float32)) == 16_777_217 / 2
+
+
+CHECK = "import numpy as np; assert m.perplexity([0.0]) == 1.0 and m.state_norms([[3.0, 4.0]]).tolist() == [5.0]"
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import rnneval.metrics as m",
+        "import rnneval; m = rnneval.metrics",
+        "import rnneval.metrics.perplexity, rnneval.metrics.state_norms; m = rnneval.metrics",
+        "from rnneval.metrics.perplexity import METRIC; import rnneval.metrics as m; m.all_metrics()",
+        "import rnneval.metrics as m; m.all_metrics()",
+        "import rnneval.metrics as m; m.perplexity; from rnneval.metrics.perplexity import METRIC",
+        "import rnneval.metrics as m; import rnneval.metrics.perplexity; from rnneval.metrics import perplexity; "
+        "m.state_norms; assert perplexity is m.perplexity and perplexity([0.0]) == 1.0",
+        "import importlib, rnneval.metrics as m; module = importlib.import_module('rnneval.metrics.perplexity'); "
+        "assert module.METRIC.name == 'perplexity' and m.perplexity is module.perplexity",
+    ],
+)
+def test_the_name_is_the_function_in_any_order_of_imports(imports):
+    assert subprocess.run([sys.executable, "-c", f"{imports}\n{CHECK}"], check=False).returncode == 0
+
+
+def test_functions_are_listed_and_found_without_numpy():
+    code = (
+        "import sys, rnneval.metrics as m; assert {'perplexity', 'state_norms', 'Totals'} <= {*dir(m)};"
+        "assert 'numpy' not in sys.modules; assert callable(m.perplexity) and 'numpy' in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_folders_of_the_package_stay_modules():
+    import rnneval.metrics.baselines
+    import rnneval.metrics.diagnostics
+
+    assert rnneval.metrics.baselines.nats_per_token
+    assert rnneval.metrics.diagnostics.__name__ == "rnneval.metrics.diagnostics"
