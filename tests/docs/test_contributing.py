@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from rnneval.linter import check
-from rnneval.linter import rules as lint_rules
 from rnneval.metrics import Totals
 from rnneval.render.figures import loss_over_text
 from tests.render.figures import made
@@ -53,13 +52,12 @@ def test_the_metric_is_one(tmp_path: Path) -> None:
 
 
 def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = _taken("rnneval/linter/rules", tmp_path)
+    module = _taken("rnneval/wiring/faults", tmp_path)
     headings = re.findall(
         r"^## (.*)$", ast.get_docstring(ast.parse(Path(module.__file__ or "").read_text())) or "", re.MULTILINE
     )
     assert headings[0] == "What it finds"
     assert headings[-1] == "References"
-    monkeypatch.setattr(lint_rules, "all_rules", lambda: (module,))
     monkeypatch.setattr(check, "all_rules", lambda: (module,))
     found = check.check_bytes("model.py", MODEL.encode())
     assert [(finding.line, finding.code) for finding in found] == [(8, "RNN099")]

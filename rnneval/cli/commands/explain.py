@@ -17,12 +17,11 @@ import click
 
 from rnneval.errors import UsageError
 
-# Folders below the package whose files are explained; a rule found both by running and by reading source has two texts.
+# Folders below the package whose files are explained.
 _FOLDERS = {
     "metrics": "metric",
     "metrics/baselines": "baseline",
-    "wiring/rules": "rule",
-    "linter/rules": "lint rule",
+    "wiring/faults": "rule",
     "metrics/diagnostics/findings": "rule",
     "render/figures": "figure",
     "files/rules": "loading rule",
@@ -113,6 +112,9 @@ def _read_folder(folder: Traversable, kind: str) -> Iterator[Entry]:
 def _read(file: Traversable, kind: str) -> Entry:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     text = ast.get_docstring(tree) or ""
+    finders = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} & {"find", "find_in_source"}
+    if finders == {"find_in_source"}:
+        kind = "lint rule"  # a fault that only reading source can find
     stem = file.name.removesuffix(".py")
     name = stem.replace("_", "-") if kind.endswith("rule") else stem
     return Entry(name=name, kind=kind, code=_code(tree), summary=text.partition("\n")[0], text=text)
