@@ -1,4 +1,4 @@
-"""What finders and the linter report: a match in the tree of a file, and a finding with file, line and column."""
+"""The reports of finders and of the linter: a match in the tree of a file, a finding with file, line and column."""
 
 import ast
 import re

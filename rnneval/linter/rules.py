@@ -44,17 +44,21 @@ def chosen(rules: Sequence[str], where: str) -> frozenset[str]:
         UsageError: there is no such rule; the message names the place `where` it was asked for.
     """
     found: set[str] = set()
-    known = {**codes(), UNREADABLE[0]: UNREADABLE[1], UNREADABLE[1]: UNREADABLE[1]}
-    for word in (word.strip() for item in rules for word in item.split(",")):
-        matching = {code for name, code in known.items() if name == word} or {
-            code for code in known.values() if word.upper().startswith("RNN") and code.startswith(word.upper())
-        }
-        if word and not matching:
+    words = [word.strip() for item in rules for word in item.split(",")]
+    for word in filter(None, words):
+        known = {**codes(), UNREADABLE[0]: UNREADABLE[1], UNREADABLE[1]: UNREADABLE[1]}
+        begins = word.upper().startswith("RNN")
+        matching = (
+            {known[word]}
+            if word in known
+            else {code for code in known.values() if begins and code.startswith(word.upper())}
+        )
+        if not matching:
             names = ", ".join(sorted(name for name in known if not name.startswith("RNN")))
             raise UsageError(
                 f"{where}: no rule is called {word!r}: there are RNN000 to {max(known.values())}, or {names}"
             )
-        found |= matching if word else set()
+        found |= matching
     return frozenset(found)
 
 

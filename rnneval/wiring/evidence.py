@@ -284,7 +284,7 @@ class Group:
 
     @property
     def flow(self) -> str:
-        """Where each state came from, such as `gru_2.h ← gru.h`."""
+        """Each state and its source, such as `gru_2.h ← gru.h`."""
         pairs = set()
         for item in self.items:
             into = self.facts.slot(item.arrival.event, item.arrival.slot)

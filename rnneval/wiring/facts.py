@@ -107,7 +107,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Spot:
-    """Where in the model a test of behaviour was seen to fail."""
+    """The place in the model where a test of behaviour was seen to fail."""
 
     layer: str | None = None
     file: str | None = None
@@ -116,7 +116,7 @@ class Spot:
 
 @dataclass(frozen=True, kw_only=True)
 class Declarations:
-    """What the author means on purpose: `--declare causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
+    """Wiring that the author means on purpose: `--declare causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
 
     Right and wrong bidirectional models are the same code; only what their author means separates them. So these are
     inputs of the check, and are printed with its verdict.

@@ -282,7 +282,7 @@ def _layer(machine: Machine, node: ast.Call, layer: Layer, arguments: Arguments)
 
 
 def _sequence_and_state(machine: Machine, layer: Layer, arguments: Arguments) -> tuple[Data | None, Value | None]:
-    """Tell the sequence from the state among the arguments."""
+    """Return the sequence and the state among the arguments."""
     first = arguments.get(0, "inputs", "sequences", "sequence", "input", "x")
     if first is None:
         return (machine.blend(arguments.all) if arguments.all else None), None

@@ -71,7 +71,7 @@ class Elements:
 
     @property
     def open(self) -> bool:
-        """Whether there may be more elements than are known."""
+        """True if there may be more elements than are known."""
         if self.inner:
             return any(inner.open for inner in self.inner)
         return isinstance(self.value, Many) and self.value.open

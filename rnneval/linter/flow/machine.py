@@ -122,7 +122,7 @@ class Env:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a method carries its state: the parameter that takes it, and where in the returned tuple it comes back."""
+    """The way a method carries its state: the parameter that takes it, and its place in the returned tuple."""
 
     parameter: str
     position: int

@@ -10,13 +10,13 @@ is smaller than it looks, and no test of its behaviour can tell.
 
 ## Example
 ```python
-self.layers_ = [tf.keras.layers.GRU(units)] * 3  # three names for one layer
+self.layers_ = [tf.keras.layers.GRU(units, return_sequences=True)] * 3  # three names for one layer
 for layer in self.layers_:
     x = layer(x)  # RNN007
 ```
 
 ## What to write instead
-Make one object for each layer: `[tf.keras.layers.GRU(units) for _ in range(3)]`.
+Make one object for each layer: `[tf.keras.layers.GRU(units, return_sequences=True) for _ in range(3)]`.
 
 ```python
 x, s1 = self.gru1(x, initial_state=s1)

@@ -1,4 +1,4 @@
-"""Of several stateful layers only some are ever reset.
+"""Only some of several stateful layers are ever reset.
 
 ## What it finds
 A class or model with two or more stateful layers, of which one is reset by itself (`self.gru2.reset_states()`,
