@@ -87,19 +87,13 @@ def _is_wanted(entry: os.DirEntry[str], ignored: tuple[_Ignored, ...], settings:
     is_folder = entry.is_dir(follow_symlinks=False)
     if (is_folder and entry.name in _NEVER) or (not is_folder and not entry.name.endswith(ENDINGS)):
         return False
-    if _is_ignored(entry.path, is_folder, ignored) or any(
-        settings.covers(line, entry.path) for line in settings.exclude
-    ):
+    # The nearest .gitignore that has a line for the entry decides.
+    verdicts = (file.says(entry.path, is_folder) for file in reversed(ignored))
+    if next((verdict for verdict in verdicts if verdict is not None), False):
+        return False
+    if any(settings.covers(line, entry.path) for line in settings.exclude):
         return False
     return is_folder or Path(entry).is_file()  # of a link to itself, the entry's own is_file raises an error
-
-
-def _is_ignored(path: str, is_folder: bool, ignored: tuple[_Ignored, ...]) -> bool:
-    for file in reversed(ignored):
-        said = file.says(path, is_folder)
-        if said is not None:
-            return said
-    return False
 
 
 def _above(top: str) -> tuple[_Ignored, ...]:

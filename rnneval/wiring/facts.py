@@ -116,10 +116,11 @@ class Spot:
 
 @dataclass(frozen=True, kw_only=True)
 class Declarations:
-    """Wiring that the author means on purpose: `--declare causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
+    """Wiring that the author means on purpose.
 
-    Right and wrong bidirectional models are the same code; only what their author means separates them. So these are
-    inputs of the check, and are printed with its verdict.
+    The declarations are `--declare causal=false`, `stateless=LAYER`, `shared=LAYER` and `mixed=LAYER`. Right and wrong
+    bidirectional models are the same code; only what their author means separates them. So declarations are inputs of
+    the check, and are printed with its verdict.
     """
 
     causal: bool = True

@@ -125,8 +125,9 @@ def _one_of(callee: Choice) -> Value:
     return Layer(("one of", *(layer.key for layer in layers)), spec)
 
 
-def _agreed(said: Iterable[T]) -> T | None:
-    found = set(said)
+def _agreed(values: Iterable[T]) -> T | None:
+    """Return the value on which all layers agree; None if they do not."""
+    found = set(values)
     return found.pop() if len(found) == 1 else None
 
 

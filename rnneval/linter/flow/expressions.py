@@ -319,9 +319,9 @@ def _about_none(machine: Machine, node: ast.expr) -> tuple[Names, Names]:
         name, held = key, machine.attribute(node.attr)
     else:
         return {}, {}
-    told = is_none(held)
-    if told is not None:
-        return ({}, None) if told else (None, {})
+    none = is_none(held)
+    if none is not None:
+        return ({}, None) if none else (None, {})
     rest = [option for option in options(held) if option != NONE]
     some = {name: rest[0]} if len(rest) == 1 and len(options(held)) > 1 else {}
     return {name: NONE}, some

@@ -39,6 +39,7 @@ from rnneval.linter.flow.values import (
     Value,
     blend,
     choice,
+    held,
     index_of,
     join,
     options,
@@ -326,7 +327,7 @@ class Machine:
         if isinstance(value, Incoming):
             return Data(frozenset({("incoming", value.carrier, value.path[:1])}))
         if depth and isinstance(value, Holder):
-            inner = tuple(value.held())
+            inner = tuple(held(value))
             mixed = blend(self.data_of(item, depth - 1) for item in inner) if inner else NOTHING
             return Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, Many) and value.open else mixed
         return NOTHING
@@ -400,7 +401,7 @@ class Machine:
         if isinstance(value, Emitted):
             self.facts.events[value.event].read = True
         elif isinstance(value, Many | Choice):
-            for item in value.held():
+            for item in held(value):
                 self.mark_read(item)
 
 

@@ -1,6 +1,6 @@
 """The names that the interpreter knows: recurrent layers, and what well-known functions and methods do to states.
 
-Imports are followed; the usual aliases are believed if nothing is imported. Functions are told by their last name.
+Imports are followed; the usual aliases are believed if nothing is imported. Functions are known by their last name.
 """
 
 import re

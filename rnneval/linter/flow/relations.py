@@ -159,11 +159,11 @@ class Stateful:
 
 def models(facts: Facts) -> list[Stateful]:
     """Find the variables that hold models with stateful layers, each with its `fit` calls."""
-    said: dict[int, set[bool | None]] = {}
+    stateful: dict[int, set[bool | None]] = {}
     for key, spec in facts.specs.items():
-        said.setdefault(id(facts.places[key]), set()).add(spec.stateful)
+        stateful.setdefault(id(facts.places[key]), set()).add(spec.stateful)
     every = {id(node) for node in facts.places.values()}
-    layers = {node for node in every if said.get(node) == {True}}  # constructors that always make stateful layers
+    layers = {node for node in every if stateful.get(node) == {True}}  # constructors that always make stateful layers
     if not layers:
         return []
     makers = {node.name for node in facts.tree.body if isinstance(node, _SCOPES) and _inside(node, layers)}

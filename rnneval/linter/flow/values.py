@@ -105,11 +105,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in self.held()))
-
-    def held(self) -> Iterable["Value"]:
-        """Return the values that it holds."""
-        raise NotImplementedError
+        msgspec.structs.force_setattr(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in held(self)))
 
 
 class Many(Holder, frozen=True):
@@ -118,20 +114,12 @@ class Many(Holder, frozen=True):
     items: tuple["Value", ...] = ()
     open: bool = False
 
-    def held(self) -> Iterable["Value"]:
-        """Return the items."""
-        return self.items
-
 
 class Table(Holder, frozen=True):
     """A dict, or something indexed that was partly overwritten."""
 
     items: tuple[tuple[object, "Value"], ...] = ()
     base: Union["Value", None] = None
-
-    def held(self) -> Iterable["Value"]:
-        """Return the items, then what was there before."""
-        return (*(value for _, value in self.items), *(() if self.base is None else (self.base,)))
 
     def get(self, key: object) -> Union["Value", None]:
         """Return what was last stored under the key."""
@@ -143,19 +131,11 @@ class Mixed(Holder, frozen=True):
 
     parts: tuple["Value", ...] = ()
 
-    def held(self) -> Iterable["Value"]:
-        """Return the states."""
-        return self.parts
-
 
 class Choice(Holder, frozen=True):
     """One of several: where branches meet."""
 
     options: frozenset["Value"]
-
-    def held(self) -> Iterable["Value"]:
-        """Return the options."""
-        return self.options
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -207,6 +187,20 @@ Value = (
 
 NOTHING = Data()
 NONE = Const(None)
+
+
+def held(value: Holder) -> Iterable[Value]:
+    """Return the values that a value holds."""
+    match value:
+        case Many():
+            return value.items
+        case Choice():
+            return value.options
+        case Mixed():
+            return value.parts
+        case Table():
+            return (*(item for _, item in value.items), *(() if value.base is None else (value.base,)))
+    return ()
 
 
 def options(value: Value) -> tuple[Value, ...]:
@@ -271,7 +265,7 @@ def leaves(value: Value, depth: int = 5) -> Iterator[Value]:
     if depth == 0:
         return
     if isinstance(value, Holder):
-        for item in value.held():
+        for item in held(value):
             yield from leaves(item, depth - 1)
     else:
         yield value
@@ -292,10 +286,10 @@ def is_state(value: Value) -> bool:
 
 def is_none(value: Value) -> bool | None:
     """Return whether the value is None; None if that is not known."""
-    told = {
+    found = {
         True if option == NONE else None if isinstance(option, Data | Incoming) else False for option in options(value)
     }
-    return told.pop() if len(told) == 1 else None
+    return found.pop() if len(found) == 1 else None
 
 
 def index_of(key: object) -> object:

@@ -5,7 +5,7 @@ A later token of the same segment was altered, and an earlier prediction changed
 training=True (oracle *training*).
 
 ## Why it is wrong
-The model is told what it is to predict: its loss is low for a reason that is gone when it generates, and a perplexity
+The model sees what it is to predict: its loss is low for a reason that is gone when it generates, and a perplexity
 computed from it is not one.
 
 ## Example

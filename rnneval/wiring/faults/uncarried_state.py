@@ -5,7 +5,7 @@ The layer was declared stateless, reads a text of its own at every call (an enco
 neither takes nor returns states.
 
 ## Why it is wrong
-It need not be wrong: it is said because the results of such a model depend on how the text is cut into segments.
+It need not be wrong: it is reported because the results of such a model depend on how the text is cut into segments.
 
 ## Example
 ```python
