@@ -123,14 +123,14 @@ def judge(evidence: Evidence, findings: Sequence[Finding]) -> Verdict:
     if doubts:
         return Verdict("inconclusive", "; ".join(doubts))
     facts = evidence.facts
-    slots = len({(facts.events[item.arrival.event].unit, item.arrival.slot) for item in evidence.kinds})
-    noun = "slot" if slots == 1 else "slots"
+    states = len({(facts.events[item.arrival.event].unit, item.arrival.slot) for item in evidence.kinds})
+    noun = "state" if states == 1 else "states"
     if facts.wired_by == "rnneval":
         return Verdict(
-            "pass", f"no state crosses between layers in the author's graph; rnneval carries the {slots} {noun}"
+            "pass", f"no state crosses between layers in the author's graph; rnneval carries the {states} {noun}"
         )
     return Verdict(
-        "pass", f"{slots} {noun} seen carried into the same layer over {facts.calls} calls, and the behaviour agrees"
+        "pass", f"{states} {noun} seen carried into the same layer over {facts.calls} calls, and the behaviour agrees"
     )
 
 
