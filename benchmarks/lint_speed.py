@@ -16,9 +16,9 @@ import sysconfig
 import time
 from pathlib import Path
 
+from rnneval.linter.check import lint_files
 from rnneval.linter.discover import discover
-from rnneval.linter.flow.naming import MENTIONS
-from rnneval.linter.run import lint_files
+from rnneval.linter.flow.names import MENTIONS
 from rnneval.linter.settings import Settings
 
 DENSE = """

@@ -60,11 +60,20 @@ def read_entries(folder: Traversable, kind: str) -> tuple[Entry, ...]:
         pages: list[tuple[str, ast.Module | ast.FunctionDef]] = [
             (node.name, node) for node in tree.body if isinstance(node, ast.FunctionDef) and _is_rule(node)
         ]
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        of_source_alone = "find_in_source" in functions and "find" not in functions
         for name, node in pages or [(file.name.removesuffix(".py"), tree)]:
             text = ast.get_docstring(node) or ""
             shown = name.replace("_", "-") if kind.endswith("rule") else name
-            summary = text.partition("\n")[0]
-            found.append(Entry(name=shown, kind=kind, code=_code(node.body), summary=summary, text=text))
+            found.append(
+                Entry(
+                    name=shown,
+                    kind="lint rule" if of_source_alone else kind,
+                    code=_code(node.body),
+                    summary=text.partition("\n")[0],
+                    text=text,
+                )
+            )
     return tuple(sorted(found, key=lambda entry: entry.name))
 
 

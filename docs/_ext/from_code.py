@@ -52,10 +52,20 @@ def explained(kind: str) -> str:
 
 
 def section(entry: Entry) -> str:
-    """One text, with a label that pages can link to, such as `lint-rule-shared-state`."""
-    label = f"{entry.kind} {entry.name}".replace(" ", "-").replace("_", "-")
+    """One text, with a label that pages can link to, such as `rule-shared-state`."""
     title = f"{entry.name} ({entry.code})" if entry.code else entry.name
-    return f"({label})=\n## {title}\n\n{demoted(entry.text)}"
+    return f"({_label(entry)})=\n## {title}\n\n{demoted(entry.text)}"
+
+
+def _label(entry: Entry) -> str:
+    return f"{entry.kind} {entry.name}".replace(" ", "-").replace("_", "-")
+
+
+def lint_codes() -> str:
+    """The codes of the linter, each with a link to its page: among the rules of `check`, or of lint alone."""
+    coded = sorted((entry for entry in entries() if entry.code), key=lambda entry: entry.code)
+    rows = [f"| {entry.code} | [{entry.name}]({_label(entry)}) | {_cell(entry.summary)} |" for entry in coded]
+    return "\n".join(["| code | page | fault |", "| --- | --- | --- |", *rows])
 
 
 def demoted(text: str) -> str:
@@ -325,6 +335,7 @@ _FAULTS = ("fault", "hang", "crash", "canary", "accepted")
 _SPEED = ("speed ratios", "speed rates", "speed exactness", "speed kernels", "speed scaling", "speed commands")
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
+    "lint codes": lint_codes,
     "commands": commands,
     "hostile files": hostile_files,
     "schemas": schemas,

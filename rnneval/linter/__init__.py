@@ -1,7 +1,7 @@
-"""The same invariant, found by reading source: nothing is imported, run or built.
+"""The linter: faults of state wiring found by reading source, without importing, running or building anything.
 
-`lint` is the way in from Python; `rnneval lint` the one from the command line. `flow` gathers the facts of a file
-once, `rules` are pure functions of facts, one file each.
+`lint` is its Python function and `rnneval lint` its command. `flow` interprets a file once and gathers its facts; the
+finders in `rnneval/wiring/faults` are pure functions of these facts.
 """
 
 import os
@@ -19,13 +19,13 @@ def lint(
     ignore: Iterable[str] = (),
     jobs: int = 1,
 ) -> tuple[LintFinding, ...]:
-    """Look for wrong state wiring in Python files, notebooks and folders of them.
+    """Find wrong state wiring in Python files, notebooks and folders of them.
 
     Args:
         paths: One path or several; folders are searched, and .gitignore is honoured.
         select: Codes or names of the rules to look for; all where empty. Replaces what pyproject.toml selects.
         ignore: Codes or names of rules to leave out, beside those that pyproject.toml leaves out.
-        jobs: How many processes to use.
+        jobs: Number of processes.
 
     Returns:
         Every finding, in the order of the files and of their lines.
@@ -33,8 +33,8 @@ def lint(
     Raises:
         UsageError: a path does not exist, or a rule.
     """
+    from rnneval.linter.check import lint_files
     from rnneval.linter.discover import discover
-    from rnneval.linter.run import lint_files
     from rnneval.linter.settings import read_settings
 
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)

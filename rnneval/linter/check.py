@@ -1,109 +1,100 @@
-"""One document in, its findings out."""
+"""Linting: one document, one file or many files in, their findings out."""
 
-from collections.abc import Iterator
+import ast
+import gc
+import os
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
-from rnneval.linter.document import Cell, Document, Trouble, read_document
-from rnneval.linter.finding import LintFinding
+from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Cell, Document, Trouble, read_document
+from rnneval.linter.finding import LintFinding, Match, with_cells
 from rnneval.linter.flow.facts import Facts
-from rnneval.linter.flow.gather import gather
-from rnneval.linter.flow.naming import MENTIONS
-from rnneval.linter.rules import all_rules
-from rnneval.linter.spot import Spot, moved
-from rnneval.linter.suppress import file_silences, silenced
+from rnneval.linter.flow.names import MENTIONS
+from rnneval.linter.flow.statements import gather
+from rnneval.linter.rules import UNREADABLE, all_rules, file_silences, silenced
+from rnneval.linter.settings import Settings
+from rnneval.records.paths import open_regular
 
-UNREADABLE = ("invalid-source", "RNN000")
+BATCH = 24
+"""Files handed to a process at once; fewer than two batches are not worth a second process."""
 _IN_PART = (
     "only in part: from here on it takes more steps than one file may; calls of its own functions and repeated passes "
     "of loops are left out: split the file"
 )
 
 
+def lint_files(files: Sequence[str], settings: Settings, jobs: int = 1) -> tuple[LintFinding, ...]:
+    """Lint files in several processes; findings come in the order of the files, whatever the number of processes."""
+    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    if jobs > 1 and len(batches) > 1 and hasattr(os, "fork"):
+        import multiprocessing
+
+        with multiprocessing.get_context("fork").Pool(min(jobs, len(batches))) as pool:
+            found = [finding for batch in pool.imap(_batch, batches) for finding in batch]
+    else:
+        found = [finding for batch in batches for finding in _batch(batch)]
+    return wanted(found, settings)
+
+
+def wanted(found: Sequence[LintFinding], settings: Settings) -> tuple[LintFinding, ...]:
+    """Keep the findings that the settings ask for."""
+    return tuple(finding for finding in found if settings.wants(finding.code, finding.path))
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _batch(files: Sequence[str]) -> list[LintFinding]:
+    # Trees are large and hold no cycles: looking for cycles in them takes a quarter of the time.
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        return [finding for file in files for finding in _lint_file(file)]
+    finally:
+        if running:
+            gc.enable()
+
+
+def _lint_file(path: str) -> tuple[LintFinding, ...]:
+    """Lint one file; that it cannot be read is a finding like any other."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(MOST_NOTEBOOK_BYTES + 1)
+    except OSError as error:
+        return (_unreadable(path, Trouble(1, 1, error.strerror or str(error))),)
+    return check_bytes(path, content)
+
+
 def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
-    """Lint one file's bytes: every finding that no comment silences, in the order of the file."""
-    return check_document(read_document(path, content))
-
-
-def check_document(document: Document) -> tuple[LintFinding, ...]:
-    """Lint one file that has been read."""
-    found = {finding.order: finding for finding in _unreadable(document)}
+    """Lint one file's bytes: return every finding that no comment silences, in the order of the file."""
+    document = read_document(path, content)
+    found = {finding.order: finding for finding in _troubles(document)}
     if document.tree is not None and any(MENTIONS.search(line) for cell in document.cells for line in cell.lines):
         try:
             facts = gather(document.tree)
-            for finding in _judged(document, facts):
+            for finding in _matches(document, facts):
                 found.setdefault(finding.order, finding)
             for line in sorted(facts.followed_in_part)[:1]:
                 cell, within = document.place(line)
-                unfinished = _trouble(document.path, Trouble(within, 1, _IN_PART, cell.number))
+                unfinished = _unreadable(path, Trouble(within, 1, _IN_PART, cell.number))
                 found.setdefault(unfinished.order, unfinished)
         except RecursionError:
-            found[document.path, 0, 1, 1, "RNN000"] = unreadable(document.path, "nested too deeply to be judged")
+            trouble = Trouble(1, 1, "nested too deeply to be judged")
+            found[path, 0, 1, 1, UNREADABLE[1]] = _unreadable(path, trouble)
     return tuple(sorted(found.values(), key=lambda finding: finding.order))
 
 
-def _judged(document: Document, facts: Facts) -> Iterator[LintFinding]:
-    quiet = [file_silences(cell.lines) for cell in document.cells]
-    for rule in all_rules():
-        if any(codes is None or rule.CODE in codes for codes in quiet):
-            continue
-        for spot in rule.find(facts):
-            cell, line = document.place(getattr(spot.node, "lineno", 1))
-            last = line + (getattr(spot.node, "end_lineno", 0) or 0) - getattr(spot.node, "lineno", 0)
-            if not silenced(cell.lines, line, last, rule.CODE):
-                yield _finding(document, rule, spot, cell, line)
-
-
-def _finding(document: Document, rule: ModuleType, spot: Spot, cell: Cell, line: int) -> LintFinding:
-    node = spot.node
-    start = getattr(node, "lineno", 1)
-    return LintFinding(
-        rule=rule.NAME,
-        code=rule.CODE,
-        severity=rule.SEVERITY,
-        path=document.path,
-        cell=cell.number,
-        line=line,
-        column=_column(cell, line, getattr(node, "col_offset", 0)),
-        end_line=line + (getattr(node, "end_lineno", start) or start) - start,
-        end_column=_column(
-            cell, line + (getattr(node, "end_lineno", start) or start) - start, getattr(node, "end_col_offset", 0) or 0
-        ),
-        message=_said(document, spot, cell),
-        suggestion=spot.suggestion,
-    )
-
-
-def _said(document: Document, spot: Spot, cell: Cell) -> str:
-    if cell.number is None:
-        return spot.message
-
-    def place(line: int) -> str:
-        other, within = document.place(line)
-        return f"line {within}" if other is cell else f"cell {other.number}, line {within}"
-
-    return moved(spot.message, place)
-
-
-def _column(cell: Cell, line: int, offset: int) -> int:
-    """Count characters from 1, where Python counts bytes from 0."""
-    text = cell.lines[line - 1] if 0 < line <= len(cell.lines) else ""
-    return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1
-
-
-def _unreadable(document: Document) -> Iterator[LintFinding]:
+def _troubles(document: Document) -> Iterator[LintFinding]:
     for trouble in document.troubles:
         cell = next((cell for cell in document.cells if cell.number == trouble.cell), None)
-        line = trouble.line
-        if cell is None or not silenced(cell.lines, line, line, "RNN000"):
-            yield _trouble(document.path, trouble)
+        if cell is None or not silenced(cell.lines, trouble.line, trouble.line, UNREADABLE[1]):
+            yield _unreadable(document.path, trouble)
 
 
-def unreadable(path: str, message: str) -> LintFinding:
-    """Return the finding that a whole file could not be read."""
-    return _trouble(path, Trouble(1, 1, message))
-
-
-def _trouble(path: str, trouble: Trouble) -> LintFinding:
+def _unreadable(path: str, trouble: Trouble) -> LintFinding:
     return LintFinding(
         rule=UNREADABLE[0],
         code=UNREADABLE[1],
@@ -116,3 +107,48 @@ def _trouble(path: str, trouble: Trouble) -> LintFinding:
         end_column=trouble.column,
         message=f"cannot be read: {trouble.message}",
     )
+
+
+def _matches(document: Document, facts: Facts) -> Iterator[LintFinding]:
+    """Run every rule and yield what no comment silences."""
+    quiet = [file_silences(cell.lines) for cell in document.cells]
+    for rule in all_rules():
+        if any(codes is None or rule.CODE in codes for codes in quiet):
+            continue
+        for match in rule.find_in_source(facts):
+            finding, cell = _finding(document, rule, match)
+            if not silenced(cell.lines, finding.line, finding.end_line, rule.CODE):
+                yield finding
+
+
+def _finding(document: Document, rule: ModuleType, match: Match) -> tuple[LintFinding, Cell]:
+    """Return the finding of a match, and the cell that it is in."""
+    node: ast.AST = match.node
+    start = getattr(node, "lineno", 1)
+    cell, line = document.place(start)
+    last = line + (getattr(node, "end_lineno", start) or start) - start
+
+    def place(number: int) -> str:
+        other, within = document.place(number)
+        return f"line {within}" if other is cell else f"cell {other.number}, line {within}"
+
+    finding = LintFinding(
+        rule=rule.NAME,
+        code=rule.CODE,
+        severity=rule.SEVERITY,
+        path=document.path,
+        cell=cell.number,
+        line=line,
+        column=_column(cell, line, getattr(node, "col_offset", 0)),
+        end_line=last,
+        end_column=_column(cell, last, getattr(node, "end_col_offset", 0) or 0),
+        message=match.message if cell.number is None else with_cells(match.message, place),
+        suggestion=match.suggestion,
+    )
+    return finding, cell
+
+
+def _column(cell: Cell, line: int, offset: int) -> int:
+    """Count characters from 1, where Python counts bytes from 0."""
+    text = cell.lines[line - 1] if 0 < line <= len(cell.lines) else ""
+    return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1

@@ -1,4 +1,4 @@
-"""Which files are read: what is named, and what lies in named folders and is not ignored."""
+"""Discovery of the files to lint: those that are named, and those in named folders that are not ignored."""
 
 import errno
 import os
@@ -13,27 +13,10 @@ from rnneval.records.paths import read_regular
 
 _MOST_IGNORE_BYTES = 1 << 17
 ENDINGS = (".py", ".pyi", ".ipynb")
-_NEVER = frozenset(
-    [
-        "__pycache__",
-        ".git",
-        ".hg",
-        ".svn",
-        ".venv",
-        "venv",
-        ".tox",
-        ".nox",
-        ".eggs",
-        ".mypy_cache",
-        ".ruff_cache",
-        ".pytest_cache",
-        ".ipynb_checkpoints",
-        "node_modules",
-        "__pypackages__",
-        ".direnv",
-        ".pixi",
-    ]
-)
+_NEVER = frozenset({
+    "__pycache__", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".eggs", ".mypy_cache", ".ruff_cache",
+    ".pytest_cache", ".ipynb_checkpoints", "node_modules", "__pypackages__", ".direnv", ".pixi",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +27,7 @@ class _Ignored:
     lines: tuple[str, ...]
 
     def says(self, path: str, is_folder: bool) -> bool | None:
-        """Give True for ignored, False for kept in spite of all, None where no line speaks of it."""
+        """Return True for ignored, False for explicitly kept, None if no line matches."""
         inside = os.path.relpath(path, self.folder).replace(os.sep, "/")
         verdict = None
         for line in self.lines:
@@ -56,7 +39,7 @@ class _Ignored:
 
 
 def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> list[str]:
-    """Give the files to read, each once, in a fixed order.
+    """Return the files to read, each once, in a fixed order.
 
     Raises:
         UsageError: a path does not exist or is no regular file, or a .gitignore is larger than any real one.
@@ -100,23 +83,17 @@ def _walk(top: str, settings: Settings) -> Iterator[str]:
 
 
 def _is_wanted(entry: os.DirEntry[str], ignored: tuple[_Ignored, ...], settings: Settings) -> bool:
-    """Whether an entry of a folder is a folder to search or a file to read."""
+    """Return whether an entry of a folder is a folder to search or a file to read."""
     is_folder = entry.is_dir(follow_symlinks=False)
     if (is_folder and entry.name in _NEVER) or (not is_folder and not entry.name.endswith(ENDINGS)):
         return False
-    if _is_ignored(entry.path, is_folder, ignored) or any(
-        settings.covers(line, entry.path) for line in settings.exclude
-    ):
+    # The nearest .gitignore that has a line for the entry decides.
+    verdicts = (file.says(entry.path, is_folder) for file in reversed(ignored))
+    if next((verdict for verdict in verdicts if verdict is not None), False):
+        return False
+    if any(settings.covers(line, entry.path) for line in settings.exclude):
         return False
     return is_folder or Path(entry).is_file()  # of a link to itself, the entry's own is_file raises an error
-
-
-def _is_ignored(path: str, is_folder: bool, ignored: tuple[_Ignored, ...]) -> bool:
-    for file in reversed(ignored):
-        said = file.says(path, is_folder)
-        if said is not None:
-            return said
-    return False
 
 
 def _above(top: str) -> tuple[_Ignored, ...]:

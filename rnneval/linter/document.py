@@ -1,4 +1,4 @@
-"""Files into sources: Python as it is, a notebook as its code cells one below the other."""
+"""Reading of files into trees: Python as it is, a notebook as its code cells one below the other."""
 
 import ast
 import io
@@ -39,7 +39,7 @@ class Cell:
 
     number: int | None
     first: int
-    """How many lines of other cells lie before it."""
+    """Number of lines of other cells before it."""
     lines: tuple[str, ...]
 
 
@@ -59,7 +59,7 @@ class Document:
 
 
 def read_document(path: str, content: bytes) -> Document:
-    """Read a file's bytes; never raises for what they hold."""
+    """Read a file's bytes; whatever they hold, no error is raised."""
     try:
         if path.endswith(".ipynb"):
             return _notebook(path, content)
@@ -111,7 +111,7 @@ def _parse(text: str, number: int | None) -> tuple[ast.Module | None, Trouble | 
 
 
 def _python2(text: str) -> str:
-    """Say so where the source is Python 2."""
+    """Return a hint if the source looks like Python 2."""
     old = re.search(
         r"^[ \t]*+(?:print[ \t]++[^(=\s]|except\s++[\w.]++\s*+,\s*+\w++\s*+:|exec\s++['\"\w])", text, re.MULTILINE
     )
@@ -152,7 +152,7 @@ def _source(cell: dict[str, object]) -> str:
 
 
 def _without_magics(text: str) -> list[str]:
-    """Blank out what IPython understands and Python does not, keeping every line in its place."""
+    """Blank out the commands of IPython, keeping every line in its place."""
     lines = text.split("\n")
     first = next((line for line in lines if line.strip()), "")
     if _OTHER_LANGUAGE.match(first):

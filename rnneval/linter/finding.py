@@ -1,12 +1,36 @@
-"""What the linter says: one fault at one place of one file."""
+"""The reports of finders and of the linter: a match in the tree of a file, a finding with file, line and column."""
 
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A fault at a node of the tree, as a finder yields it."""
+
+    node: ast.AST
+    message: str
+    suggestion: str | None = None
+    """Source that may replace the node: only where it is certain."""
+
+
+def line_of(node: ast.AST) -> str:
+    """Refer to another place of the file in a message."""
+    return f"(line {getattr(node, 'lineno', 1)})"
+
+
+def with_cells(message: str, place: Callable[[int], str]) -> str:
+    """Replace the lines that a message refers to: in a notebook, lines count within cells."""
+    return re.sub(r"\(line (\d+)\)", lambda found: f"({place(int(found.group(1)))})", message)
+
+
 class LintFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One fault in one file: the keys of `rnneval lint --format json`."""
+    """A fault in a file: the keys of `rnneval lint --format json`."""
 
     rule: str
     code: str
@@ -20,9 +44,9 @@ class LintFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     end_column: int
     message: str
     suggestion: str | None = None
-    """Source that may take the place of what lies between the two positions: only where it is certain."""
+    """Source that may replace the text between the two positions: only where it is certain."""
 
     @property
     def order(self) -> tuple[str, int, int, int, str]:
-        """Sort by place."""
+        """Sort key: by place."""
         return self.path, self.cell or 0, self.line, self.column, self.code

@@ -1,14 +1,14 @@
-"""What a project chooses: `[tool.rnneval.lint]` of pyproject.toml, and the options that take its place."""
+"""The settings of a project: `[tool.rnneval.lint]` of pyproject.toml, and the options that replace it."""
 
 import os
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.linter.patterns import matches
-from rnneval.linter.rules import codes
+from rnneval.linter.rules import chosen
 
 _LISTS = ("select", "ignore", "exclude")
 _TABLE = "per-file-ignores"
@@ -16,12 +16,11 @@ MOST_BYTES = 1 << 18
 """Bytes of a pyproject.toml."""
 MOST_DOTS = 1000
 """Dots in one line: the time that `tomllib` takes for a dotted key grows with their square."""
-UNREADABLE = {"invalid-source": "RNN000", "RNN000": "RNN000"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Which rules are asked for, where."""
+    """The rules that are asked for, and the files in which they are."""
 
     select: frozenset[str] | None = None
     """Codes; None for all."""
@@ -33,28 +32,27 @@ class Settings:
     """Patterns are relative to this folder."""
 
     def wants(self, code: str, path: str) -> bool:
-        """Tell whether a finding of this code in this file is asked for."""
+        """Return whether a finding of this code in this file is asked for."""
         if code in self.ignore or (self.select is not None and code not in self.select):
             return False
         return not any(code in ignored and self.covers(pattern, path) for pattern, ignored in self.per_file)
 
     def covers(self, pattern: str, path: str) -> bool:
-        """Tell whether a pattern of the settings covers a file."""
-        return matches(pattern, _relative(path, self.root))
+        """Return whether a pattern of the settings covers a file."""
+        whole, top = Path(os.path.normpath(Path(path).absolute())), self.root.absolute()
+        return matches(pattern, (whole.relative_to(top) if whole.is_relative_to(top) else whole).as_posix())
 
     def replaced(self, select: tuple[str, ...], ignore: tuple[str, ...]) -> "Settings":
-        """Let options take the place of the project's choice of rules: `select` replaces, `ignore` adds."""
-        return Settings(
+        """Return the settings with the rules that options choose: `select` replaces, `ignore` adds."""
+        return replace(
+            self,
             select=chosen(select, "--select") if select else self.select,
             ignore=self.ignore | chosen(ignore, "--ignore"),
-            per_file=self.per_file,
-            exclude=self.exclude,
-            root=self.root,
         )
 
 
 def read_settings(start: str | os.PathLike[str] | None = None) -> Settings:
-    """Read the nearest pyproject.toml above a folder that has `[tool.rnneval.lint]`; all rules where there is none.
+    """Read the nearest pyproject.toml above a folder that has `[tool.rnneval.lint]`; without one, ask for all rules.
 
     Raises:
         UsageError: the table has a key or a rule that does not exist, or the file is not TOML.
@@ -110,30 +108,3 @@ def _strings(value: object, where: str) -> tuple[str, ...]:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise UsageError(f'{where} is a list of strings, such as ["RNN001"]; it is {value!r}')
-
-
-def chosen(rules: tuple[str, ...], where: str) -> frozenset[str]:
-    """Give the codes of rules written as codes, beginnings of codes, or names, separated by commas.
-
-    Raises:
-        UsageError: there is no such rule.
-    """
-    found: set[str] = set()
-    for word in (word.strip() for item in rules for word in item.split(",")):
-        known = {**codes(), **UNREADABLE}
-        matching = {code for name, code in known.items() if name == word} or {
-            code for code in known.values() if word.upper().startswith("RNN") and code.startswith(word.upper())
-        }
-        if word and not matching:
-            names = ", ".join(sorted(name for name in known if not name.startswith("RNN")))
-            raise UsageError(
-                f"{where}: no rule is called {word!r}: there are RNN000 to {max(known.values())}, or {names}"
-            )
-        found |= matching if word else set()
-    return frozenset(found)
-
-
-def _relative(path: str, root: Path) -> str:
-    """Write a path below a folder as that folder sees it."""
-    whole, top = Path(os.path.normpath(Path(path).absolute())), root.absolute()
-    return (whole.relative_to(top) if whole.is_relative_to(top) else whole).as_posix()

@@ -1,1 +1,1 @@
-"""The invariant that a layer's state goes back into the same layer: rules and verdicts, without TensorFlow."""
+"""The invariant that a layer's state goes back into the same layer: facts, faults and verdicts, without TensorFlow."""

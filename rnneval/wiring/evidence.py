@@ -1,16 +1,158 @@
-"""What a rule looks at, and what it makes of it: facts with their kinds, and findings in the words of one house."""
+"""The evidence that finders look at: the facts of one probing, each arrival with its kind, grouped by layer.
 
-import re
-from collections.abc import Iterator
+`classify` gives each state that went into a unit a kind (carried, crossed, stale, …; docs, wiring lists them), and
+`fold` makes the entries of the flow matrix out of them. `Evidence` and `Group` answer the questions of the finders.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Literal
 
-from rnneval.records.wiring import Finding
-from rnneval.wiring.correction import corrected
-from rnneval.wiring.facts import Event, Facts, Source, Spot, UnitFact
-from rnneval.wiring.flows import Kind, classify
+from rnneval.records.wiring import Flow, Slot
+from rnneval.wiring.facts import Arrival, Event, Facts, Source, Spot, UnitFact
 from rnneval.wiring.places import by_place
+
+SEEN_RIGHT = ("carried", "carried-transformed", "handoff", "initial", "declared", "uncarried")
+"""Kinds that speak for the wiring, or at least not against it."""
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """An arrival with its kind."""
+
+    arrival: Arrival
+    kind: str
+    foreign: tuple[Source, ...] = ()
+    """The sources that do not belong there."""
+
+
+def classify(facts: Facts) -> tuple[Kind, ...]:
+    """Return the kind of every arrival, where each place of a layer is a unit (`by_place`)."""
+    before: dict[int, int | None] = {}
+    last: dict[int, int] = {}
+    for index, event in enumerate(facts.events):
+        before[index] = last.get(event.unit)
+        last[event.unit] = index
+    return tuple(_kind(facts, arrival, before[arrival.event]) for arrival in facts.arrivals)
+
+
+def _kind(facts: Facts, arrival: Arrival, before: int | None) -> Kind:
+    """Return an arrival's kind; `before` is the unit's last event, whose state this one may carry on."""
+    own = frozenset[Source]() if before is None else frozenset({Source(before, arrival.slot)})
+    if arrival.unknown:
+        kind = "unknown"
+    elif arrival.sources:
+        kind = _kind_of_sources(facts, arrival, own)
+    else:
+        kind = _kind_of_nothing(facts, arrival)
+    foreign = tuple(sorted(arrival.sources - own)) if kind not in SEEN_RIGHT else ()
+    return Kind(arrival=arrival, kind=kind, foreign=foreign)
+
+
+def _kind_of_sources(facts: Facts, arrival: Arrival, own: frozenset[Source]) -> str:
+    """Return the kind of an arrival that holds states."""
+    event = facts.events[arrival.event]
+    others = frozenset(s for s in arrival.sources if facts.events[s.event].unit != event.unit)
+    mine = arrival.sources - others
+    same_slot = frozenset(s for s in mine if s.slot == arrival.slot)
+    if others:
+        return _kind_of_others(facts, arrival, others, is_first=not own)
+    if mine - same_slot:
+        # Stacked cells of one layer are crossed like layers; the parts of one cell are swapped.
+        slots = facts.units[event.unit].slots
+        cells = {slots[slot].rpartition(".")[0] for slot in (arrival.slot, *(s.slot for s in mine))}
+        return "mixed" if same_slot else "swapped" if len(cells) == 1 else "crossed"
+    if not (same_slot & own):
+        return "stale"
+    if not arrival.in_place:
+        return "misplaced"
+    if arrival.missing:
+        return "partial"
+    return "carried-transformed" if arrival.transformed or same_slot - own else "carried"
+
+
+def _kind_of_others(facts: Facts, arrival: Arrival, others: frozenset[Source], *, is_first: bool) -> str:
+    """Return the kind of an arrival that holds states of other units."""
+    event = facts.events[arrival.event]
+    mixed = bool(arrival.sources - others)
+    if _is_declared(facts, event, facts.declared.mixed):
+        return "declared"
+    # An encoder gives its last state to a decoder: they read different texts, and it happens once. In a graph that
+    # carries nothing, and in a layer declared stateless, every call is the first.
+    anew = is_first or facts.wired_by == "rnneval" or _is_declared(facts, event, facts.declared.stateless)
+    apart = not any(s.event in event.descends or facts.events[s.event].reads & event.reads for s in others)
+    if anew and apart and not mixed:
+        return "handoff"
+    if mixed:
+        return "mixed"
+    twin = facts.units[event.unit].twin
+    return "swapped" if twin is not None and {facts.events[s.event].unit for s in others} == {twin} else "crossed"
+
+
+def _kind_of_nothing(facts: Facts, arrival: Arrival) -> str:
+    """Return the kind of an arrival that holds no state."""
+    event = facts.events[arrival.event]
+    if event.call == 0:
+        return "initial"
+    if _is_declared(facts, event, facts.declared.stateless):
+        return "declared"
+    made_before = arrival.born is not None and arrival.born < event.call
+    if arrival.random and not made_before:
+        return "random"
+    if facts.wired_by == "rnneval" or _reads_its_own_text(facts, event):
+        return "uncarried"
+    if made_before:
+        return "stale"
+    last = facts.returned[event.call - 1] if event.call <= len(facts.returned) else frozenset()
+    given_back = facts.units[event.unit].stateful or any(
+        facts.events[s.event].unit == event.unit and s.slot == arrival.slot for s in last
+    )
+    return "fresh" if given_back else "dropped"
+
+
+def _reads_its_own_text(facts: Facts, event: Event) -> bool:
+    """Return whether this is an encoder that reads its own source at every call: it begins anew by right."""
+    others = any(other.unit != event.unit and "ids" in other.reads for other in facts.events)
+    given = any(
+        facts.events[source.event].unit == event.unit
+        for arrival in facts.arrivals
+        if facts.events[arrival.event].unit != event.unit
+        for source in arrival.sources
+    )
+    return others and given and "ids" not in event.reads
+
+
+def _is_declared(facts: Facts, event: Event, names: Iterable[str]) -> bool:
+    return not facts.units[event.unit].names.isdisjoint(names)
+
+
+def fold(facts: Facts, kinds: Iterable[Kind]) -> tuple[Flow, ...]:
+    """Fold the events of all calls into the entries of the flow matrix."""
+    calls: dict[tuple[int, int, tuple[int, int] | str, str], set[int]] = {}
+    for item in kinds:
+        event, arrival = facts.events[item.arrival.event], item.arrival
+        states = {(facts.events[s.event].unit, s.slot) for s in arrival.sources}
+        sources: list[tuple[int, int] | str] = [*sorted(states)]
+        if item.kind == "unknown":
+            sources = ["unknown"]
+        elif not sources:
+            sources = ["random" if arrival.random else "outputs" if arrival.outputs else "initial"]
+        for source in sources:
+            calls.setdefault((event.unit, arrival.slot, source, item.kind), set()).add(event.call)
+
+    def named(unit: int, slot: int) -> Slot:
+        return Slot(layer=facts.units[unit].name, slot=facts.units[unit].slots[slot])
+
+    return tuple(
+        Flow(
+            into=named(unit, slot),
+            source=source if isinstance(source, str) else named(*source),
+            kind=kind,
+            calls=tuple(sorted(seen)),
+        )
+        for (unit, slot, source, kind), seen in calls.items()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,46 +163,62 @@ class Evidence:
     kinds: tuple[Kind, ...]
 
     def groups(self, *kinds: str) -> "tuple[Group, ...]":
-        """Arrivals of these kinds, those of one unit and one foreign unit together, in the order in which they ran."""
+        """Return arrivals of these kinds, grouped by the unit and the foreign unit, in the order in which they ran."""
         found: dict[tuple[int, int | None], list[Kind]] = {}
         for item in self.kinds:
             if item.kind in kinds:
-                for giver in _givers(self.facts, item):
-                    found.setdefault((self.facts.events[item.arrival.event].unit, giver), []).append(item)
-        return tuple(
-            Group(facts=self.facts, unit=key[0], giver=key[1], items=tuple(items)) for key, items in found.items()
-        )
+                unit = self.facts.events[item.arrival.event].unit
+                others = {self.facts.events[s.event].unit for s in item.foreign} - {unit}
+                givers: list[int | None] = [*sorted(others)] if others else [None]
+                for giver in givers:
+                    found.setdefault((unit, giver), []).append(item)
+        return tuple(self.group(unit, items, giver) for (unit, giver), items in found.items())
+
+    def groups_within(self, *kinds: str, same_call: bool) -> "list[Group]":
+        """Return the groups of arrivals whose foreign state comes from the same call, or else from earlier ones."""
+        found = []
+        for group in self.groups(*kinds):
+            items = [item for item in group.items if group.is_of_one_call(item) is same_call]
+            if items:
+                found.append(self.group(group.unit, items, group.giver))
+        return found
+
+    def group(self, unit: int, items: Iterable[Kind], giver: int | None = None) -> "Group":
+        """Return arrivals at one unit as a group."""
+        return Group(facts=self.facts, unit=unit, giver=giver, items=tuple(items))
+
+    def variants(self, when: str) -> "Iterator[Evidence]":
+        """Yield the evidence of every run in another setting, named by a part of its description."""
+        for variant in self.facts.variants:
+            if when in variant.when:
+                yield from map(evidence, variant.runs)
 
     def all_seen(self) -> bool:
-        """Whether there are recurrent layers or cells, and each slot was seen to be right."""
-        from rnneval.wiring.flows import SEEN_RIGHT
-
+        """Return whether there are recurrent layers or cells, and each state was seen to be right."""
         return bool(self.kinds) and all(item.kind in SEEN_RIGHT for item in self.kinds)
 
     def has(self, *kinds: str) -> bool:
-        """Whether any arrival is of one of these kinds."""
+        """Return whether any arrival is of one of these kinds."""
         return any(item.kind in kinds for item in self.kinds)
 
     def has_faults(self) -> bool:
-        """Whether any slot was seen to be wired wrong."""
-        from rnneval.wiring.flows import SEEN_RIGHT
-
+        """Return whether any state was seen to be wired wrong."""
         return any(item.kind not in (*SEEN_RIGHT, "unknown") for item in self.kinds)
 
     def failed(self, oracle: str) -> bool:
-        """Whether a test of behaviour failed."""
+        """Return whether a test of behaviour failed."""
         found = self.facts.oracles.get(oracle)
         return found is not None and found.verdict == "fail"
 
     def place_of(self, oracle: str) -> str:
-        """Where a test of behaviour fails, in words."""
+        """Describe where a test of behaviour fails."""
         spot = self.facts.spots.get(oracle)
         if spot is None:
             return "no layer can be named, since the two runs of the test could not be compared op by op"
         return f"it comes in at {spot.layer or f'line {spot.line}, outside of any layer'}"
 
     def only_place(self) -> str:
-        """The one recurrent layer to look at, in words, or why none is named."""
+        """Describe the one recurrent layer to look at, or why none is named."""
         spot = self.only_unit()
         if spot is not None:
             return f"{spot.layer} is the only recurrent layer"
@@ -69,26 +227,34 @@ class Evidence:
             return f"any of {several} recurrent layers may be meant: see the other findings"
         return "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
 
+    def only_unit(self) -> Spot | None:
+        """Return the place of the model's recurrent layer or cell; None if it has several, or none."""
+        if len(self._layers()) != 1:
+            return None
+        first = self.facts.events[0]
+        return Spot(layer=self.facts.units[0].name, file=first.file, line=first.line)
+
     def _layers(self) -> set[str]:
         return {self.facts.units[event.unit].path for event in self.facts.events}
 
-    def only_unit(self) -> Spot | None:
-        """The place of the model's recurrent layer or cell, where it has one only."""
-        events = self.facts.events
-        if len(self._layers()) != 1:
-            return None
-        return Spot(layer=self.facts.units[0].name, file=events[0].file, line=events[0].line)
+    def detection(
+        self, seen: str, group: "Group | None" = None, *, severity: Severity | None = None, at: Spot | None = None
+    ) -> "Detection":
+        """Return what a finder yields: see the fields of `Detection`; the place is that of the group, or `at`."""
+        if group is not None:
+            at = Spot(layer=group.into.name, file=group.event.file, line=group.event.line)
+        return Detection(seen=seen, group=group, severity=severity, at=at or Spot())
 
 
 def evidence(facts: Facts) -> Evidence:
-    """Classify what was seen, by layer and place."""
+    """Classify the facts, by layer and place."""
     facts = by_place(facts)
     return Evidence(facts=facts, kinds=classify(facts))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Arrivals at one unit, from one other unit where there is one: the stuff of one finding."""
+    """Arrivals at one unit, from one other unit if there is one: the subject of one finding."""
 
     facts: Facts
     unit: int
@@ -110,55 +276,43 @@ class Group:
         """The first event at which it was seen."""
         return self.facts.events[self.items[0].arrival.event]
 
-    def within(self, *, same_call: bool) -> "Group | None":
-        """The part whose foreign state comes from the same call (or from an earlier one); None where there is none."""
-        items = tuple(item for item in self.items if self._in_call(item) is same_call)
-        return Group(facts=self.facts, unit=self.unit, giver=self.giver, items=items) if items else None
-
-    def _in_call(self, item: Kind) -> bool:
+    def is_of_one_call(self, item: Kind) -> bool:
+        """Return whether the foreign state of an arrival was made in the same call."""
         call = self.facts.events[item.arrival.event].call
-        return any(
-            self.facts.events[s.event].call == call
-            for s in item.foreign
-            if self.facts.events[s.event].unit == self.giver
-        )
+        givers = (self.facts.events[source.event] for source in item.foreign)
+        return any(giver.call == call for giver in givers if giver.unit == self.giver)
 
     @property
     def flow(self) -> str:
-        """What went where, such as `gru_2.h ← gru.h`."""
-        pairs = {
-            f"{self.facts.slot(item.arrival.event, item.arrival.slot)} ← {given}"
-            for item in self.items
-            for given in self._given(item)
-        }
+        """Each state and its source, such as `gru_2.h ← gru.h`."""
+        pairs = set()
+        for item in self.items:
+            into = self.facts.slot(item.arrival.event, item.arrival.slot)
+            given = {
+                self.facts.slot(s.event, s.slot)
+                for s in item.foreign
+                if self.giver is None or self.facts.events[s.event].unit == self.giver
+            }
+            pairs |= {f"{into} ← {source}" for source in given or {"nothing"}}
         return ", ".join(sorted(pairs))
-
-    def _given(self, item: Kind) -> set[str]:
-        named = {
-            self.facts.slot(s.event, s.slot) for s in item.foreign
-            if self.giver is None or self.facts.events[s.event].unit == self.giver
-        }  # fmt: skip
-        return named or {"nothing"}
 
     @property
     def slots(self) -> str:
-        """The slots that were reached, such as `lstm.h, lstm.c`."""
+        """The states that were reached, such as `lstm.h, lstm.c`."""
         return ", ".join(sorted({self.facts.slot(item.arrival.event, item.arrival.slot) for item in self.items}))
 
     def begins(self) -> str:
-        """What begins anew, and from what, in words."""
-        part = self.slots if set(self.slots.split(", ")) != self._every_slot() else self.into.name
+        """Describe which state begins anew, and from what."""
+        every = {f"{self.into.name}.{slot}" for slot in self.into.slots}
+        part = self.slots if set(self.slots.split(", ")) != every else self.into.name
         made = {self.facts.name(event) for item in self.items for event in item.arrival.outputs}
         if not made:
             return f"{part} begins anew"
         return f"{part} gets what was an output of {', '.join(sorted(made))}, and not the last state"
 
-    def _every_slot(self) -> set[str]:
-        return {f"{self.into.name}.{slot}" for slot in self.into.slots}
-
     @property
     def calls(self) -> str:
-        """In which calls it was seen: `call 1`, `calls 1 to 3`, `calls 0 and 2`."""
+        """The calls in which it was seen: `call 1`, `calls 1 to 3`, `calls 0 and 2`."""
         seen = sorted({self.facts.events[item.arrival.event].call for item in self.items})
         if len(seen) == 1:
             return f"call {seen[0]}"
@@ -167,75 +321,20 @@ class Group:
         return f"calls {', '.join(map(str, seen[:-1]))} and {seen[-1]}"
 
     def is_returned(self) -> bool:
-        """Whether the unit's own new state was among what the calls before returned."""
+        """Return whether the unit's own new state was among what the calls before returned."""
         calls = {self.facts.events[item.arrival.event].call - 1 for item in self.items}
         returned = [self.facts.returned[call] for call in calls if 0 <= call < len(self.facts.returned)]
-        return any(_of(self.facts, s, self.unit) for states in returned for s in states)
+        return any(self.facts.events[s.event].unit == self.unit for states in returned for s in states)
 
 
-def _of(facts: Facts, source: Source, unit: int) -> bool:
-    return facts.events[source.event].unit == unit
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """A fault that a finder saw in a model that ran, still without the text of its page."""
 
-
-def _givers(facts: Facts, item: Kind) -> list[int | None]:
-    unit = facts.events[item.arrival.event].unit
-    givers = sorted({facts.events[s.event].unit for s in item.foreign} - {unit})
-    return [*givers] if givers else [None]
-
-
-Severity = Literal["error", "warning", "info"]
-
-
-def finding(
-    rule: ModuleType,
-    seen: str,
-    group: Group | None = None,
-    *,
-    severity: Severity | None = None,
-    at: Spot | None = None,
-) -> Finding:
-    """Put a finding together: what was seen, why it matters and what to write instead, from the rule's own text.
-
-    Args:
-        rule: The rule's module.
-        seen: What was seen, without a full stop.
-        group: The arrivals that it is about; they say layer and line.
-        severity: Another one than the rule's own.
-        at: Where it was seen, in place of `group`.
-    """
-    why = _paragraph(rule, "Why it is wrong")
-    if group is not None:
-        at = Spot(layer=group.into.name, file=group.event.file, line=group.event.line)
-    return Finding(
-        rule=rule.NAME,
-        severity=severity or rule.SEVERITY,
-        layer=at.layer if at else None,
-        source_layer=group.source.name if group and group.source else None,
-        file=at.file if at else None,
-        line=at.line if at else None,
-        message=f"{seen}. {why}",
-        help=_help(rule, group),
-    )
-
-
-def _help(rule: ModuleType, group: Group | None) -> str:
-    line = None
-    if group is not None and getattr(rule, "CORRECTS", False):
-        line = corrected(group.event.code, group.into.path, group.into.slots, group.into.place)
-    general = _paragraph(rule, "What to write instead")
-    return f"write `{line}`, and return that state too: {general[0].lower()}{general[1:]}" if line else general
-
-
-def _paragraph(rule: ModuleType, title: str) -> str:
-    """The first paragraph of a section of the rule's text, in one line."""
-    text = rule.__doc__ or ""
-    match = re.search(rf"^## {re.escape(title)}\n+(.+?)(?:\n\n|\n```|\Z)", text, re.MULTILINE | re.DOTALL)
-    return " ".join(match.group(1).split()) if match else ""
-
-
-def each(groups: "tuple[Group, ...]", *, same_call: bool) -> Iterator[Group]:
-    """The parts of the groups that are of the same call, or of earlier ones."""
-    for group in groups:
-        part = group.within(same_call=same_call)
-        if part is not None:
-            yield part
+    seen: str
+    """What was seen, without a full stop."""
+    group: Group | None
+    """The arrivals that it is about."""
+    severity: Severity | None
+    """Another one than the page's; None for the page's."""
+    at: Spot

@@ -1,13 +1,17 @@
-"""What one probing of a model gathered: plain frozen values, no TensorFlow object, the input of every rule.
+"""The facts that one probing of a model gathered: frozen values without TensorFlow objects, the input of every finder.
 
-A *unit* is a recurrent layer, or a cell called outside of one. An *event* is one passage through a unit; events are
-numbered in the order in which they ran. An *arrival* is one slot of the state that went into an event.
+A *unit* is a recurrent layer, or a cell called outside of one. An *event* is one run of a unit; events are numbered in
+the order in which they ran. An *arrival* is one part of the state (an LSTM's h, say) that went into an event.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rnneval.errors import UsageError
 from rnneval.records.wiring import Oracle
+
+_OF_A_LAYER = ("stateless", "shared", "mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +35,13 @@ class UnitFact:
 
     @property
     def names(self) -> frozenset[str]:
-        """What it may be called in a declaration."""
+        """The names that a declaration may use for it."""
         return frozenset({self.name, self.path, self.layer or self.name})
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Source:
-    """What one event gave as one slot of its new state."""
+    """One part of the new state that one event gave."""
 
     event: int
     slot: int
@@ -47,12 +51,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One passage through a unit."""
+    """One run of a unit."""
 
     unit: int
     call: int
     steps: int
-    """How many tokens it read: 1 for a cell."""
+    """Number of tokens that it read: 1 for a cell."""
     file: str | None = None
     line: int | None = None
     code: str = ""
@@ -65,7 +69,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """One slot of the state that went into one event."""
+    """One part of the state that went into one event."""
 
     event: int
     slot: int
@@ -91,7 +95,7 @@ class Arrival:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What a `tf.function` was found to do with the weights: see the rule `frozen-trace`."""
+    """The comparison of a `tf.function` with eager execution: see the fault `frozen-trace`."""
 
     difference: float | None = None
     """Between traced and eager logits after the weights changed, where a trace was there to compare."""
@@ -103,7 +107,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Spot:
-    """Where in the model a test of behaviour was seen to fail."""
+    """The place in the model where a test of behaviour was seen to fail."""
 
     layer: str | None = None
     file: str | None = None
@@ -112,7 +116,12 @@ class Spot:
 
 @dataclass(frozen=True, kw_only=True)
 class Declarations:
-    """What the author means on purpose: see `rnneval.wiring.declarations`."""
+    """Wiring that the author means on purpose.
+
+    The declarations are `--declare causal=false`, `stateless=LAYER`, `shared=LAYER` and `mixed=LAYER`. Right and wrong
+    bidirectional models are the same code; only what their author means separates them. So declarations are inputs of
+    the check, and are printed with its verdict.
+    """
 
     causal: bool = True
     stateless: frozenset[str] = frozenset()
@@ -123,24 +132,24 @@ class Declarations:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that the rules may look at."""
+    """Everything that the finders may look at."""
 
     units: tuple[UnitFact, ...] = ()
     events: tuple[Event, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     returned: tuple[frozenset[Source], ...] = ()
-    """For each call, what was found among the states that it returned."""
+    """For each call, the sources that were found among the states that it returned."""
     takes_states: bool = False
     gives_states: bool = False
     wired_by: Literal["author", "rnneval"] = "author"
     calls: int = 0
     tokens: int = 2
-    """How many tokens each call read."""
+    """Number of tokens that each call read."""
     oracles: dict[str, Oracle] = field(default_factory=dict)
     spots: dict[str, Spot] = field(default_factory=dict)
-    """By oracle: where it fails, as far as it can be told."""
+    """By oracle: the place where it fails, if known."""
     variants: "tuple[Variant, ...]" = ()
-    """What was seen otherwise than in the evaluation of a batch."""
+    """The same model in other settings than the evaluation of a batch."""
     trace: Trace = Trace()
     declared: Declarations = Declarations()
     failure: str = ""
@@ -149,20 +158,61 @@ class Facts:
     """How the sources were found: `tape`, or `values and intervention` where TensorFlow's op callbacks are missing."""
 
     def name(self, event: int) -> str:
-        """The name of the unit of an event."""
+        """Return the name of the unit of an event."""
         return self.units[self.events[event].unit].name
 
     def slot(self, event: int, slot: int) -> str:
-        """The name of a slot, such as `gru.h`."""
+        """Return the name of a part of a state, such as `gru.h`."""
         unit = self.units[self.events[event].unit]
         return f"{unit.name}.{unit.slots[slot]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What was seen of the same model in another setting."""
+    """The facts of the same model in another setting."""
 
     when: str
     """The setting: `with training=True`, `for a batch of one row`."""
     runs: tuple[Facts, ...]
     """Several where random numbers are drawn: a fault is what all of them show."""
+
+
+def parse_declarations(given: Iterable[str]) -> Declarations:
+    """Parse declarations, each `KEY=VALUE`.
+
+    Raises:
+        UsageError: a key or value that is not allowed.
+
+    Example:
+        >>> parse_declarations(["causal=false", "stateless=encoder"]).stateless
+        frozenset({'encoder'})
+    """
+    given = tuple(given)
+    names: dict[str, set[str]] = {key: set() for key in _OF_A_LAYER}
+    causal = True
+    for declaration in given:
+        key, separator, value = (part.strip() for part in declaration.partition("="))
+        if key in names and value:
+            names[key].add(value)
+        elif key == "causal" and value.lower() in {"true", "false"}:
+            causal = value.lower() == "true"
+        else:
+            what = declaration if separator else f"{declaration} (there is no = in it)"
+            allowed = ", ".join(["causal=false", *(f"{key}=LAYER" for key in _OF_A_LAYER)])
+            raise UsageError(f"--declare {what}: allowed are {allowed}")
+    return Declarations(causal=causal, given=given, **{key: frozenset(value) for key, value in names.items()})
+
+
+def require_known(declared: Declarations, units: Sequence[UnitFact]) -> None:
+    """Refuse a declaration about a layer that the model does not have: it would be believed to hold.
+
+    Raises:
+        UsageError: names the layers that there are.
+    """
+    known = frozenset[str]().union(*(unit.names for unit in units))
+    unknown = sorted((declared.stateless | declared.shared | declared.mixed) - known)
+    if unknown:
+        there_are = ", ".join(sorted({unit.name for unit in units})) or "none"
+        raise UsageError(
+            f"--declare: the model has no layer {', '.join(unknown)}; its recurrent layers are: {there_are}"
+        )

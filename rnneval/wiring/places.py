@@ -64,7 +64,7 @@ def _neighbours(places: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def by_place(facts: Facts) -> Facts:
-    """Return the same facts with one unit for each place of each layer, so that every rule goes by (layer, place).
+    """Return the same facts with one unit for each place of each layer, so that every finder goes by (layer, place).
 
     Where one call has fewer places than another, its places are the last ones: an encoder that runs in the first call
     only goes before its decoder.
@@ -72,14 +72,18 @@ def by_place(facts: Facts) -> Facts:
     places = [1] * len(facts.events)
     reused = set()
     for unit in range(len(facts.units)):
-        calls = [_of_call(facts, unit, call) for call in sorted({e.call for e in facts.events if e.unit == unit})]
+        by_call: dict[int, list[int]] = {}
+        for index, event in enumerate(facts.events):
+            if event.unit == unit:
+                by_call.setdefault(event.call, []).append(index)
+        calls = [by_call[call] for call in sorted(by_call)]
         found = [_places(facts, within) for within in calls]
         most = max((max(own) for own in found), default=1)
         for within, own in zip(calls, found, strict=True):
             if _is_stacked(facts, within, own):
                 reused.add(unit)
-            for event, place in zip(within, own, strict=True):
-                places[event] = place + most - max(own)
+            for run, place in zip(within, own, strict=True):
+                places[run] = place + most - max(own)
     keys = sorted({(event.unit, place) for event, place in zip(facts.events, places, strict=True)})
     new = {key: index for index, key in enumerate(keys)}
     return replace(
@@ -94,10 +98,6 @@ def _at(unit: UnitFact, reused: bool, place: int, new: dict[tuple[int, int], int
     return replace(
         unit, name=place_name(unit.name, place), layer=unit.name, place=place, reused=reused or unit.reused, twin=twin
     )
-
-
-def _of_call(facts: Facts, unit: int, call: int) -> list[int]:
-    return [index for index, event in enumerate(facts.events) if event.unit == unit and event.call == call]
 
 
 def _places(facts: Facts, within: Sequence[int]) -> tuple[int, ...]:

@@ -50,7 +50,7 @@ def test_a_saved_model_is_checked_too(tmp_path, capsys):
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((None,), dtype="int32"), *layers]).save(path)
     assert run(["check", str(path)]) == 0
-    assert "rnneval carries the 1 slot" in capsys.readouterr().out
+    assert "rnneval carries the 1 state" in capsys.readouterr().out
 
 
 def test_a_saved_model_that_cannot_be_evaluated_is_judged_all_the_same(tmp_path, capsys):

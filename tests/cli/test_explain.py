@@ -22,6 +22,7 @@ Give it back.
 
 {code}
 '''
+FIND, FIND_IN_SOURCE = "\ndef find(evidence): ...", "\ndef find_in_source(facts): ..."
 
 
 RULES = '''"""Rules on zips: not a page."""
@@ -54,17 +55,17 @@ def zip_link(facts):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package with one metric, and rules by running and by reading that share a name."""
+    """A package with one metric, and rules that run a model, read its source, or do both."""
     for file, text in {
         "metrics/loss.py": '"""Loss of a token."""',
         "metrics/_base.py": '"""Not a metric."""',
         "metrics/silent.py": "",
         "files/rules/zip.py": RULES,
-        "wiring/rules/shared_state.py": RULE.format(code=""),
-        "linter/rules/shared_state.py": RULE.format(code='CODE = "RNN001"'),
-        "linter/rules/stale_state.py": RULE.format(code='CODE: str = "RNN007"'),
-        "linter/rules/notes.txt": "not a rule",
-        "linter/rules/__pycache__/x.py": "not a rule",
+        "wiring/faults/noisy_state.py": RULE.format(code=FIND),
+        "wiring/faults/shared_state.py": RULE.format(code=f'CODE = "RNN001"{FIND}{FIND_IN_SOURCE}'),
+        "wiring/faults/stale_state.py": RULE.format(code=f'CODE: str = "RNN007"{FIND_IN_SOURCE}'),
+        "wiring/faults/notes.txt": "not a rule",
+        "wiring/faults/__pycache__/x.py": "not a rule",
     }.items():
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +94,7 @@ def test_a_list_line_is_name_code_and_first_line(package):
     assert listing(entries()).splitlines() == [
         "loss                 Loss of a token.",
         "silent",
-        "shared-state         State of one layer given to another.",
+        "noisy-state          State of one layer given to another.",
         "shared-state RNN001  State of one layer given to another.",
         "stale-state RNN007   State of one layer given to another.",
         "zip-link             Link to another file.",
@@ -113,22 +114,25 @@ def test_a_rule_is_found_by_name_in_any_spelling_and_by_code(package):
         assert [entry.code for entry in find(name, known)] == ["RNN007"]
 
 
-def test_a_rule_that_runs_and_reads_shows_both_texts(package):
-    text = pages(find("shared-state", entries()))
-    assert text.count("# shared-state (rule)\n\nState of one layer given to another.") == 1
-    assert text.count("# shared-state (lint rule RNN001)\n\nState of one layer given to another.") == 1
+def test_a_rule_that_runs_and_reads_has_one_page(package):
+    for name in ("shared-state", "RNN001"):
+        text = pages(find(name, entries()))
+        assert text.count("# shared-state (rule RNN001)\n\nState of one layer given to another.") == 1
+        assert text.count("State of one layer given to another.") == 1
+    assert "# noisy-state (rule)" in pages(find("noisy-state", entries()))
+    assert "# stale-state (lint rule RNN007)" in pages(find("stale-state", entries()))
 
 
 def test_folders_that_are_empty_or_missing_are_no_error(tmp_path, monkeypatch):
     monkeypatch.setattr(explain, "files", lambda _: tmp_path)
     assert entries() == ()
-    (tmp_path / "wiring" / "rules").mkdir(parents=True)
+    (tmp_path / "wiring" / "faults").mkdir(parents=True)
     assert entries() == ()
     assert listing(()) == ""
 
 
 def test_nothing_is_imported(package, tmp_path):
-    (tmp_path / "wiring/rules/loud.py").write_text('"""Loud."""\nraise SystemExit("imported")', encoding="utf-8")
+    (tmp_path / "wiring/faults/loud.py").write_text('"""Loud."""\nraise SystemExit("imported")', encoding="utf-8")
     assert find("loud", entries())[0].text == "Loud."
 
 

@@ -14,7 +14,6 @@ from rnneval.files import zips
 from rnneval.files.rules import all_rules as all_file_rules
 from rnneval.files.rules import zip as zip_rules
 from rnneval.linter import check
-from rnneval.linter import rules as lint_rules
 from rnneval.metrics import Totals, UnavailableError
 from rnneval.render.figures import loss_over_text
 from tests.render.figures import made
@@ -60,13 +59,12 @@ def test_the_metric_is_one(tmp_path: Path) -> None:
 
 
 def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = _taken("rnneval/linter/rules", tmp_path)
+    module = _taken("rnneval/wiring/faults", tmp_path)
     headings = re.findall(
         r"^## (.*)$", ast.get_docstring(ast.parse(Path(module.__file__ or "").read_text())) or "", re.MULTILINE
     )
     assert headings[0] == "What it finds"
     assert headings[-1] == "References"
-    monkeypatch.setattr(lint_rules, "all_rules", lambda: (module,))
     monkeypatch.setattr(check, "all_rules", lambda: (module,))
     found = check.check_bytes("model.py", MODEL.encode())
     assert [(finding.line, finding.code) for finding in found] == [(8, "RNN099")]

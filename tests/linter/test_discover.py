@@ -14,7 +14,8 @@ from rnneval.errors import UsageError
 from rnneval.linter import lint
 from rnneval.linter.discover import discover
 from rnneval.linter.patterns import matches
-from rnneval.linter.settings import Settings, chosen, read_settings
+from rnneval.linter.rules import chosen
+from rnneval.linter.settings import Settings, read_settings
 from rnneval.records.paths import open_regular
 from tests.linter.written import snippets
 
@@ -199,7 +200,7 @@ def test_unreadable_files_are_findings(tmp_path: Path, monkeypatch: pytest.Monke
             raise PermissionError(13, "Permission denied")
         return open_regular(path)
 
-    monkeypatch.setattr("rnneval.linter.run.open_regular", refuse)
+    monkeypatch.setattr("rnneval.linter.check.open_regular", refuse)
     assert [finding.code for finding in lint(tmp_path)] == ["RNN000", "RNN001"]
 
 

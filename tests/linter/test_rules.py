@@ -1,13 +1,12 @@
-"""What every rule owes: a code, a name, a severity, a text with all of its parts."""
+"""The duties of every rule: a code, a name, a severity, a page with all of its parts."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from rnneval.linter import rules as lint_rules
 from rnneval.linter.rules import all_rules, codes
-from rnneval.wiring import rules as dynamic
+from rnneval.wiring.judging import all_faults
 
 PARTS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "When it is silent", "References")
 STABLE = {
@@ -48,10 +47,9 @@ def test_warnings_are_those_on_resetting_and_shuffling() -> None:
 
 
 def test_faults_that_both_checkers_know_have_one_name() -> None:
-    known = {path.stem for path in Path(dynamic.__path__[0]).glob("[a-z]*.py")}
-    own = {path.stem for path in Path(lint_rules.__path__[0]).glob("[a-z]*.py")}
-    assert {"shared_state", "crossed_state", "swapped_slots", "stale_state"} <= own & known
-    assert {"ignored_state", "dropped_state", "shared_layer"} <= own & known
+    both = {Path(str(rule.__file__)).stem for rule in set(all_rules()) & set(all_faults())}
+    assert {"shared_state", "crossed_state", "swapped_slots", "stale_state"} <= both
+    assert {"ignored_state", "dropped_state", "shared_layer"} <= both
 
 
 def test_rules_are_found_by_code_and_by_name() -> None:

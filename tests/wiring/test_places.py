@@ -6,8 +6,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.wiring.correction import corrected
-from rnneval.wiring.declarations import parse_declarations, require_known
-from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact
+from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
 from rnneval.wiring.judging import wiring_of
 from rnneval.wiring.places import by_place, places_of
 

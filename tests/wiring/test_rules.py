@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from rnneval.wiring import rules
+from rnneval.wiring import judging
 from rnneval.wiring.evidence import evidence
 from rnneval.wiring.facts import Declarations, Source, Trace, Variant
 from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 
-NAMES = [rule.NAME for rule in rules.all_rules()]
-SECTIONS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "References")
+NAMES = [rule.NAME for rule in judging.all_faults()]
+SECTIONS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "When it is silent", "References")
 
 
 def found(facts):
-    return {(f.rule, f.severity) for f in rules.findings(evidence(facts))}
+    return {(f.rule, f.severity) for f in judging.findings(evidence(facts))}
 
 
 def of(*sources):
@@ -142,16 +142,17 @@ def test_the_names_are_those_of_the_design():
     assert set(NAMES) == designed
 
 
-@pytest.mark.parametrize("rule", rules.all_rules(), ids=NAMES)
+@pytest.mark.parametrize("rule", judging.all_faults(), ids=NAMES)
 def test_a_rules_file_is_its_page(rule):
     assert Path(rule.__file__).stem == rule.NAME.replace("-", "_")
-    assert re.findall(r"^## (.+)$", rule.__doc__, re.MULTILINE) == list(SECTIONS)
+    parts = [part for part in SECTIONS if part != "When it is silent" or hasattr(rule, "find_in_source")]
+    assert re.findall(r"^## (.+)$", rule.__doc__, re.MULTILINE) == parts
     assert "```python\n" in rule.__doc__
 
 
 def test_shared_state_comes_first_and_then_crossed_state():
     both = arriving(SHARED, 0, sources=of((1, 1)))
-    first, second = rules.findings(evidence(oracle(oracle(both, "causal", "fail"), "chunk", "fail")))[:2]
+    first, second = judging.findings(evidence(oracle(oracle(both, "causal", "fail"), "chunk", "fail")))[:2]
     assert (first.rule, first.layer, first.source_layer, first.file, first.line) == (
         "shared-state", "gru_2", "gru", "model.py", 11,
     )  # fmt: skip
@@ -161,7 +162,7 @@ def test_shared_state_comes_first_and_then_crossed_state():
 def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_write():
     code = "x, states = self.gru_2(x, initial_state=states)"
     facts = replace(SHARED, events=tuple(replace(e, code=code if e.unit else "") for e in SHARED.events))
-    (finding,) = (f for f in rules.findings(evidence(facts)) if f.rule == "shared-state")
+    (finding,) = (f for f in judging.findings(evidence(facts)) if f.rule == "shared-state")
     assert "gru_2.h ← gru.h; calls 0 to 3" in finding.message
     assert "sees the future" in finding.message
     assert "`x, gru_2_state = self.gru_2(x, initial_state=gru_2_state)`" in finding.help
@@ -169,8 +170,8 @@ def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_write():
 
 def test_more_is_said_of_a_state_that_is_exchanged_or_not_returned():
     exchanged = arriving(CROSSED, 1, sources=of((0, 1)))
-    messages = [f.message for f in rules.findings(evidence(exchanged))]
+    messages = [f.message for f in judging.findings(evidence(exchanged))]
     assert all("the two states are exchanged" in message for message in messages)
     not_returned = replace(CROSSED, returned=tuple(frozenset({Source(event(1, call), 0)}) for call in range(4)))
-    (finding,) = rules.findings(evidence(not_returned))
+    (finding,) = judging.findings(evidence(not_returned))
     assert "the new state of gru is not among what is returned" in finding.message

@@ -7,8 +7,7 @@ import pytest
 from rnneval.errors import UsageError
 from rnneval.records import decode, encode
 from rnneval.wiring.correction import corrected
-from rnneval.wiring.declarations import parse_declarations, require_known
-from rnneval.wiring.facts import Facts, Source, Variant
+from rnneval.wiring.facts import Facts, Source, Variant, parse_declarations, require_known
 from rnneval.wiring.judging import wiring_of
 from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 

@@ -16,12 +16,11 @@ import click
 from rnneval.errors import UsageError
 from rnneval.registry import Entry, read_entries
 
-# Folders below the package whose files are explained; a rule found both by running and by reading source has two texts.
+# Folders below the package whose files are explained.
 _FOLDERS = {
     "metrics": "metric",
     "metrics/baselines": "baseline",
-    "wiring/rules": "rule",
-    "linter/rules": "lint rule",
+    "wiring/faults": "rule",
     "metrics/diagnostics/findings": "rule",
     "render/figures": "figure",
     "files/rules": "loading rule",

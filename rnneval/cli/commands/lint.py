@@ -47,8 +47,8 @@ def command(
     folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
     pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
     """
+    from rnneval.linter.check import cores, lint_files
     from rnneval.linter.discover import discover
-    from rnneval.linter.run import cores, lint_files
     from rnneval.linter.settings import read_settings
 
     settings = read_settings().replaced(select, ignore)
@@ -82,9 +82,8 @@ def _read_for(files: "Sequence[str]", settings: "Settings") -> list[Named]:
 
 
 def _from_standard_input(settings: "Settings", name: str | None) -> "tuple[LintFinding, ...]":
-    from rnneval.linter.check import check_bytes
+    from rnneval.linter.check import check_bytes, wanted
     from rnneval.linter.document import MOST_NOTEBOOK_BYTES
-    from rnneval.linter.run import wanted
 
     content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # of an endless stream, as much as shows that it is one
     return wanted(check_bytes(name or STANDARD_INPUT, content), settings)

@@ -11,8 +11,7 @@ from rnneval.engine.wiring.gathering import gather
 from rnneval.models.layers import is_graph
 from rnneval.models.windows import predicts_once
 from rnneval.records.wiring import Wiring
-from rnneval.wiring.declarations import parse_declarations, require_known
-from rnneval.wiring.facts import Facts
+from rnneval.wiring.facts import Facts, parse_declarations, require_known
 from rnneval.wiring.judging import wiring_of
 from rnneval.wiring.places import by_place
 

@@ -1,7 +1,6 @@
-"""What happens to states in a file: a small abstract interpreter that gathers facts once, for all rules.
+"""An abstract interpreter that gathers the facts of a file once, for all rules. Nothing is imported or executed.
 
-`values` are what a variable may hold, `naming` knows which names are recurrent layers, `machine` keeps scopes,
-`statements`, `expressions`, `calling` and `looping` run the code, `layercall` runs a recurrent layer, `carry` pairs
-what a function takes in with what it leaves for its next call. Nothing of the file that is read is imported or
-executed.
+From the bottom up: `values` are what a variable may hold, `names` what is known by name, `facts` what rules are given
+and `relations` what they ask. `machine` holds the state of the interpreter; `assignment`, `looping`, `calls`,
+`expressions` and `statements` run the code, and `statements.gather` is the way in.
 """

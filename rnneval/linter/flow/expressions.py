@@ -1,19 +1,16 @@
-"""Expressions: each is given the value it may have."""
+"""Expressions: the value of each, and what a test shows about a name."""
 
 import ast
 from collections.abc import Callable
 from typing import Any
 
-from rnneval.linter.flow import calling, looping
-from rnneval.linter.flow.env import Env
-from rnneval.linter.flow.facts import Repeated
-from rnneval.linter.flow.machine import Machine
-from rnneval.linter.flow.narrowing import narrow
+from rnneval.linter.flow.calls import call
+from rnneval.linter.flow.looping import comprehend
+from rnneval.linter.flow.machine import Env, Machine
 from rnneval.linter.flow.values import (
     MOST_ITEMS,
-    MOST_WEIGHT,
+    NONE,
     NOTHING,
-    OVERFLOW,
     Const,
     Data,
     Emitted,
@@ -29,35 +26,16 @@ from rnneval.linter.flow.values import (
     Value,
     blend,
     choice,
+    cut,
+    is_none,
     options,
+    through,
     traced,
 )
-from rnneval.linter.flow.views import cut, data_of, is_none, mark_read, part, through, touched
 
-ELLIPSIS = "..."
-
-
-def value_of(machine: Machine, node: ast.expr, quiet: bool = False) -> Value:
-    """Evaluate an expression; quiet where looking at a state or a parameter does not count as a use of it."""
-    machine.steps += 1
-    handler = _HANDLERS.get(type(node))
-    if handler is not None:
-        value = handler(machine, node)
-        if getattr(value, "weight", 1) > MOST_WEIGHT:
-            value = Data(frozenset({OVERFLOW}))
-        if not quiet and isinstance(node, ast.Name | ast.Attribute):
-            _looked_at(machine, node, value)
-        return value
-    return _anything(machine, node)
-
-
-def _looked_at(machine: Machine, node: ast.expr, value: Value) -> None:
-    mark_read(machine, value)
-    frame = machine.frame
-    name = node.id if isinstance(node, ast.Name) else ""
-    own = frame.depth == 0 and name in frame.function.parameters
-    if own and any(isinstance(option, Incoming) and option.carrier == name for option in options(value)):
-        frame.function.reads.add(name)
+UNKNOWN_BOUND = "..."
+Names = dict[str, Value] | None
+"""Names with what they hold; None if the branch cannot be taken."""
 
 
 def _name(machine: Machine, node: ast.Name) -> Value:
@@ -69,16 +47,17 @@ def _constant(_machine: Machine, node: ast.Constant) -> Value:
 
 
 def _attribute(machine: Machine, node: ast.Attribute) -> Value:
-    if isinstance(node.value, ast.Name) and node.value.id == machine.frame.self_name:
+    key = machine.attribute_name(node)
+    if key is not None:
         owner = machine.frame.owner
-        if owner and machine.env.get(f"self.{node.attr}") is None and machine.method(owner, node.attr):
+        if owner and machine.env.get(key) is None and machine.method(owner, node.attr):
             return Method(Object(owner, ("self",)), node.attr)
         return machine.attribute(node.attr)
-    return attribute_of(machine, value_of(machine, node.value, quiet=True), node.attr)
+    return _attribute_of(machine, machine.value_of(node.value, quiet=True), node.attr)
 
 
-def attribute_of(machine: Machine, held: Value, name: str) -> Value:
-    """Give `held.name`."""
+def _attribute_of(machine: Machine, held: Value, name: str) -> Value:
+    """Return `held.name`."""
     if isinstance(held, Known):
         return Known(f"{held.name}.{name}")
     if isinstance(held, Layer) and name in ("states", "state") and held.key in machine.latest:
@@ -94,66 +73,60 @@ def attribute_of(machine: Machine, held: Value, name: str) -> Value:
     return Method(held, name)
 
 
-def _call(machine: Machine, node: ast.Call) -> Value:
-    return calling.call(machine, node)
-
-
 def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> Value:
     items: list[Value] = []
     is_open = False
     for element in node.elts[: MOST_ITEMS + 1]:
         if isinstance(element, ast.Starred):
-            inner = value_of(machine, element.value)
+            inner = machine.value_of(element.value)
             if isinstance(inner, Many):
                 items += inner.items
                 is_open = is_open or inner.open
             else:
-                items.append(inner if isinstance(inner, Incoming) else data_of(machine, inner))
+                items.append(inner if isinstance(inner, Incoming) else machine.data_of(inner))
                 is_open = True
         else:
-            items.append(value_of(machine, element))
+            items.append(machine.value_of(element))
     return Many(tuple(items[:MOST_ITEMS]), is_open or len(node.elts) > MOST_ITEMS)
 
 
 def _dict(machine: Machine, node: ast.Dict) -> Value:
     pairs = []
     for key, value in zip(node.keys, node.values, strict=True):
-        held = value_of(machine, value)
+        held = machine.value_of(value)
         if key is not None:
-            pairs.append((key_of(machine, key), held))
+            pairs.append((machine.key_of(key), held))
     return Table(tuple(pairs[-MOST_ITEMS:]))
 
 
 def _subscript(machine: Machine, node: ast.Subscript) -> Value:
-    held = value_of(machine, node.value)
+    held = machine.value_of(node.value)
     if isinstance(node.slice, ast.Slice):
         return _sliced(machine, held, node.slice)
     if isinstance(node.slice, ast.Tuple):
-        for element in node.slice.elts:
-            value_of(machine, element)
-        return _picked(machine, held, node)
-    key = key_of(machine, node.slice)
+        return _picked(machine, held, node, node.slice.elts)
+    key = machine.key_of(node.slice)
+    place = node.lineno, node.col_offset
     if isinstance(held, Data | Initial) and key is None:
         # table[token]: what comes out descends from the token as well.
-        index = data_of(machine, value_of(machine, node.slice, quiet=True))
-        return cut(blend((data_of(machine, held), index)), (node.lineno, node.col_offset))
-    return _step_of(held, key, node) if isinstance(held, Data) else part(machine, held, key)
-
-
-def _step_of(held: Data, key: object, node: ast.Subscript) -> Value:
-    """Give one step, or one item, of a tensor."""
+        index = machine.data_of(machine.value_of(node.slice, quiet=True))
+        return cut(blend((machine.data_of(held), index)), place)
+    if not isinstance(held, Data):
+        return machine.part(held, key)
     if key == -1 and held.whole_of is not None:
         return Data(traced(held.origins, ("cut", node.lineno)), held.passed, last_of=held.whole_of)
-    return cut(held, (node.lineno, node.col_offset))
+    return cut(held, place)
 
 
-def _picked(machine: Machine, held: Value, node: ast.Subscript) -> Value:
-    """Give `x[:, -1]` and the like: a place in a tensor."""
-    data = data_of(machine, held)
-    if isinstance(held, Emitted | Incoming) and not isinstance(held, Data):
-        return touched(machine, held) if isinstance(held, Emitted) else data
-    picks = [element for element in node.slice.elts if not isinstance(element, ast.Slice)]  # type: ignore[attr-defined]
-    if not picks or all(isinstance(pick, ast.Constant) and pick.value in (None, ...) for pick in picks):
+def _picked(machine: Machine, held: Value, node: ast.Subscript, elements: list[ast.expr]) -> Value:
+    """Return `x[:, -1]` and the like: a place in a tensor."""
+    for element in elements:
+        machine.value_of(element)
+    data = machine.data_of(held)
+    if isinstance(held, Emitted | Incoming):
+        return machine.touched(held) if isinstance(held, Emitted) else data
+    picks = [element for element in elements if not isinstance(element, ast.Slice)]
+    if all(isinstance(pick, ast.Constant) and pick.value in (None, ...) for pick in picks):
         return through(data)
     last = any(ast.unparse(pick) == "-1" for pick in picks)
     whole = data.whole_of if last else None
@@ -161,53 +134,35 @@ def _picked(machine: Machine, held: Value, node: ast.Subscript) -> Value:
 
 
 def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:
+    """Return `x[low:high]`."""
     low, high = (_bound(machine, bound) for bound in (node.lower, node.upper))
-    if isinstance(held, Many) and not held.open and node.step is None and ELLIPSIS not in (low, high):
-        return Many(held.items[low:high])  # type: ignore[index]
-    if (
-        isinstance(held, Many)
-        and held.open
-        and node.step is None
-        and isinstance(low, int)
-        and 0 < low < 8
-        and high is None
-    ):
-        # layers[1:] of a list of unknown length: still distinct layers, counted from there.
-        return Many((part(machine, held, low), part(machine, held, low + 1)), True)
+    if isinstance(held, Many) and node.step is None:
+        if not held.open and not isinstance(low, str) and not isinstance(high, str):
+            return Many(held.items[low:high])
+        if held.open and isinstance(low, int) and 0 < low < 8 and high is None:
+            # layers[1:] of a list of unknown length: still distinct layers, counted from there.
+            return Many((machine.part(held, low), machine.part(held, low + 1)), True)
     if isinstance(held, Incoming) and not held.sliced and node.step is None:
-        if (isinstance(low, int) and low < 0) or low == ELLIPSIS:
+        if isinstance(low, str) or (low or 0) < 0:
             return Incoming(held.carrier, (*held.path, ("slice", ast.unparse(node))))
         stop = high if isinstance(high, int) and high >= 0 else None
-        return Incoming(held.carrier, held.path, low or 0, stop, True)  # type: ignore[arg-type]
-    if isinstance(held, Many | Table):
-        return through(data_of(machine, held))
-    return touched(machine, held) if isinstance(held, Emitted) else through(data_of(machine, held))
+        return Incoming(held.carrier, held.path, low or 0, stop, True)
+    return machine.touched(held) if isinstance(held, Emitted) else through(machine.data_of(held))
 
 
 def _bound(machine: Machine, node: ast.expr | None) -> int | str | None:
     if node is None:
         return None
-    key = key_of(machine, node)
-    return key if isinstance(key, int) and not isinstance(key, bool) else ELLIPSIS
-
-
-def key_of(machine: Machine, node: ast.expr) -> object:
-    """Give the literal or running number that an index is; None where it cannot be told."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        inner = node.operand.value
-        return -inner if isinstance(inner, int) else None
-    value = value_of(machine, node)
-    if isinstance(value, Const):
-        return value.value
-    return value if isinstance(value, Step) else None
+    key = machine.key_of(node)
+    return key if isinstance(key, int) and not isinstance(key, bool) else UNKNOWN_BOUND
 
 
 def _binary(machine: Machine, node: ast.BinOp) -> Value:
-    left, right = value_of(machine, node.left), value_of(machine, node.right)
+    left, right = machine.value_of(node.left), machine.value_of(node.right)
     if isinstance(node.op, ast.Mult):
         for many, count in ((left, right), (right, left)):
             if isinstance(many, Many):
-                return _repeated(machine, node, many, count)
+                return _repeated(machine, many, count)
     if isinstance(node.op, ast.Add) and isinstance(left, Many) and isinstance(right, Many):
         return Many((*left.items, *right.items)[:MOST_ITEMS], left.open or right.open)
     if isinstance(node.op, ast.Add) and isinstance(left, Many) and isinstance(right, Incoming | Emitted):
@@ -219,12 +174,12 @@ def _binary(machine: Machine, node: ast.BinOp) -> Value:
 
 
 def _arithmetic(machine: Machine, node: ast.BinOp, left: Value, right: Value) -> Value:
-    """A mask times a state is still that state; a sum of two states is neither."""
+    """Compute with tensors: a mask times a state is still that state; a sum of two states is neither."""
     if isinstance(node.op, ast.Mult | ast.Div):
         for state, other in ((left, right), (right, left)):
             if isinstance(state, Emitted | Initial) and not isinstance(other, Emitted):
-                return touched(machine, state)
-    pieces = (data_of(machine, left), data_of(machine, right))
+                return machine.touched(state)
+    pieces = (machine.data_of(left), machine.data_of(right))
     mixed = blend(pieces)
     whole = next((piece.whole_of for piece in pieces if piece.whole_of is not None), None)
     if isinstance(node.op, ast.Add) and whole is not None and mixed.origins == pieces[0].origins | pieces[1].origins:
@@ -232,23 +187,23 @@ def _arithmetic(machine: Machine, node: ast.BinOp, left: Value, right: Value) ->
     return mixed
 
 
-def _repeated(machine: Machine, node: ast.BinOp, many: Many, count: Value) -> Value:
+def _repeated(machine: Machine, many: Many, count: Value) -> Value:
+    """Return `[item] * count`, and keep which layers stand in it several times."""
     for item in many.items:
         for option in options(item):
-            if isinstance(option, Layer) and not (isinstance(count, Const) and count.value == 1):
-                machine.facts.repeated.append(Repeated(node, option.key, option.spec))
+            if isinstance(option, Layer) and count != Const(1):
+                machine.facts.repeated.add(option.key)
     if isinstance(count, Const) and isinstance(count.value, int) and 0 <= count.value * len(many.items) <= MOST_ITEMS:
         return Many(many.items * count.value, many.open)
     return Many(many.items * 2 if len(many.items) < MOST_ITEMS // 2 else many.items, True)
 
 
 def _either(machine: Machine, node: ast.BoolOp) -> Value:
-    """`states or (a, b)`: the first unless it is known to be nothing."""
+    """Return `states or (a, b)`: the first unless it is known to be nothing."""
     found: list[Value] = []
     for index, operand in enumerate(node.values):
-        value = value_of(machine, operand)
-        last = index == len(node.values) - 1
-        keep = last or isinstance(node.op, ast.And)
+        value = machine.value_of(operand)
+        keep = index == len(node.values) - 1 or isinstance(node.op, ast.And)
         found += [option for option in options(value) if keep or is_none(option) is not True]
         if isinstance(node.op, ast.Or) and is_none(value) is False and not isinstance(value, Const):
             break
@@ -256,59 +211,54 @@ def _either(machine: Machine, node: ast.BoolOp) -> Value:
 
 
 def _conditional(machine: Machine, node: ast.IfExp) -> Value:
-    value_of(machine, node.test, quiet=True)
+    machine.value_of(node.test, quiet=True)
     found: list[Value] = []
     base = machine.env
     for known, branch in zip(narrow(machine, node.test), (node.body, node.orelse), strict=True):
         if known is not None:
             machine.env = Env(base)
             machine.env.names.update(known)
-            found += options(value_of(machine, branch))
+            found += options(machine.value_of(branch))
     machine.env = base
     return choice(found) if found else NOTHING
 
 
 def _comprehension(machine: Machine, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> Value:
-    return looping.comprehend(machine, node.generators, node.elt)
+    return comprehend(machine, node.generators, node.elt)
 
 
 def _dict_comprehension(machine: Machine, node: ast.DictComp) -> Value:
-    looping.comprehend(machine, node.generators, node.value)
+    comprehend(machine, node.generators, node.value)
     return NOTHING
 
 
 def _walrus(machine: Machine, node: ast.NamedExpr) -> Value:
-    value = value_of(machine, node.value)
+    value = machine.value_of(node.value)
     machine.env.names[node.target.id] = value
     return value
 
 
-def _inner(machine: Machine, node: ast.Await | ast.Starred | ast.YieldFrom) -> Value:
-    return value_of(machine, node.value)
+def _inner(machine: Machine, node: ast.Await | ast.Starred) -> Value:
+    return machine.value_of(node.value)
 
 
 def _nothing(_machine: Machine, _node: ast.expr) -> Value:
     return NOTHING
 
 
-def _anything(machine: Machine, node: ast.expr) -> Value:
-    inner = [value_of(machine, child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-    return through(blend(data_of(machine, value) for value in inner)) if inner else NOTHING
-
-
 def _compare(machine: Machine, node: ast.Compare) -> Value:
     quiet = len(node.comparators) == 1 and isinstance(node.comparators[0], ast.Constant)
-    value_of(machine, node.left, quiet=quiet)
+    machine.value_of(node.left, quiet=quiet)
     for other in node.comparators:
-        value_of(machine, other)
+        machine.value_of(other)
     return NOTHING
 
 
-_HANDLERS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
+EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.Name: _name,
     ast.Constant: _constant,
     ast.Attribute: _attribute,
-    ast.Call: _call,
+    ast.Call: call,
     ast.Tuple: _sequence,
     ast.List: _sequence,
     ast.Dict: _dict,
@@ -327,3 +277,51 @@ _HANDLERS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.Lambda: _nothing,
     ast.JoinedStr: _nothing,
 }
+
+
+def narrow(machine: Machine, test: ast.expr) -> tuple[Names, Names]:
+    """Return what is known of names when a test holds, and when it does not: in `if states is None`, it is None."""
+    match test:
+        case ast.UnaryOp(op=ast.Not()):
+            when_true, when_false = narrow(machine, test.operand)
+            return when_false, when_true
+        case ast.Compare(ops=[ast.Is() | ast.Eq()], comparators=[ast.Constant(value=None)]):
+            return _about_none(machine, test.left)
+        case ast.Compare(ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
+            when_none, when_some = _about_none(machine, test.left)
+            return when_some, when_none
+        case ast.BoolOp():
+            return _about_several(machine, test)
+        case ast.Constant():
+            return ({}, None) if test.value else (None, {})
+        case _:
+            # Falsy is not None only: an empty list may come in too, but then there is nothing to carry either.
+            when_none, when_some = _about_none(machine, test)
+            return when_some, (when_none if when_none is not None else {})
+
+
+def _about_several(machine: Machine, test: ast.BoolOp) -> tuple[Names, Names]:
+    together: dict[str, Value] = {}
+    for value in test.values:
+        when_true, when_false = narrow(machine, value)
+        known = when_true if isinstance(test.op, ast.And) else when_false
+        if known is None:
+            return (None, {}) if isinstance(test.op, ast.And) else ({}, None)
+        together |= known
+    return (together, {}) if isinstance(test.op, ast.And) else ({}, together)
+
+
+def _about_none(machine: Machine, node: ast.expr) -> tuple[Names, Names]:
+    """Return what is known where a name is None, and where it is not."""
+    if isinstance(node, ast.Name):
+        name, held = node.id, machine.lookup(node.id)
+    elif isinstance(node, ast.Attribute) and (key := machine.attribute_name(node)):
+        name, held = key, machine.attribute(node.attr)
+    else:
+        return {}, {}
+    none = is_none(held)
+    if none is not None:
+        return ({}, None) if none else (None, {})
+    rest = [option for option in options(held) if option != NONE]
+    some = {name: rest[0]} if len(rest) == 1 and len(options(held)) > 1 else {}
+    return {name: NONE}, some

@@ -1,28 +1,37 @@
-"""What rules are given: events, functions, and what was seen of stateful models. Plain, read only."""
+"""The facts of a file that finders are given: what one walk over the tree sees, and what the interpreter adds.
+
+An *event* is one call of a recurrent layer, or of a model that takes a state in and gives it back.
+"""
 
 import ast
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from rnneval.linter.flow.survey import Survey
-from rnneval.linter.flow.values import Data, Key, Path, Spec, Value
+from rnneval.linter.flow.names import RESETS
+from rnneval.linter.flow.values import Data, Key, Spec, Value
+
+_STEPPED = ("return_state", "initial_state")
+_LEAVES = frozenset({"ctx", "op", "ops", "id", "attr", "n", "s", "kind", "type_comment"})
 
 
 @dataclass(slots=True)
 class Event:
-    """One passage through a recurrent layer."""
+    """One call of a recurrent layer."""
 
     number: int
     layer: Key
     name: str
-    """What the source calls the layer."""
+    """The layer's name in the source."""
     spec: Spec
     node: ast.Call
     enters: Data
     """Descent of the sequence that goes in."""
     state: Value | None
-    """What was given as the state; None where nothing was."""
+    """The value given as the state; None if there is none."""
     slots: tuple[tuple[Value, ...], ...]
-    """The same, slot by slot, once for every way the code may have taken."""
+    """The same, part by part, once for every path that the code may have taken."""
     turns: tuple[tuple[int, int, bool], ...]
     """The loops around it: number of the loop, pass, and whether it runs over layers."""
     function: int
@@ -36,8 +45,8 @@ class Carried:
 
     carrier: str
     left: Value
-    how: str
-    """`returned`, `renamed` or `attribute`."""
+    returned: bool
+    """Whether it is returned; else it is an attribute."""
 
 
 @dataclass(slots=True)
@@ -54,15 +63,15 @@ class Function:
     reads: set[str] = field(default_factory=set)
     """Parameters that were looked at for more than `is None`."""
     overwritten: dict[str, list[Value]] = field(default_factory=dict)
-    """What was assigned to parameters."""
-    changed: dict[str, list[tuple[ast.AST, Value]]] = field(default_factory=dict)
-    """What was put into parameters (`states[0] = …`, `states.append(…)`)."""
+    """Values that were assigned to parameters."""
+    changed: dict[str, list[Value]] = field(default_factory=dict)
+    """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
     resets: list[tuple[ast.Call, Key]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Unpacking:
-    """A layer's result, spread over a number of names."""
+    """A layer's result, unpacked into a number of names."""
 
     node: ast.AST
     targets: int
@@ -71,31 +80,23 @@ class Unpacking:
     nested: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """`[layer] * n`: n times the same object."""
-
-    node: ast.AST
-    layer: Key
-    spec: Spec
-
-
 @dataclass(slots=True)
 class Facts:
     """All that is known of a file."""
 
     tree: ast.Module
+    survey: "Survey"
     events: list[Event] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
     unpackings: list[Unpacking] = field(default_factory=list)
-    repeated: list[Repeated] = field(default_factory=list)
-    names: dict[Key, str] = field(default_factory=dict)
+    repeated: set[Key] = field(default_factory=set)
+    """Layers that stand several times in a list: `[layer] * n`."""
     specs: dict[Key, Spec] = field(default_factory=dict)
     places: dict[Key, ast.AST] = field(default_factory=dict)
-    survey: Survey = field(default_factory=Survey)
+    """The constructors of layers."""
     by_function: dict[int, list[Event]] = field(default_factory=dict)
     by_layer: dict[tuple[int, Key], list[Event]] = field(default_factory=dict)
-    """The same of one layer, by the function's number and the layer's key."""
+    """Events of one layer, by the function's number and the layer's key."""
     followed_in_part: list[int] = field(default_factory=list)
     """Lines of entry points that took more steps than they may, one for each call or loop that was left out."""
     related: dict[tuple[int, Key, Key], bool] = field(default_factory=dict)
@@ -108,10 +109,117 @@ class Facts:
         self.by_layer.setdefault((event.function, event.layer), []).append(event)
 
     def of(self, function: Function) -> list[Event]:
-        """Give the events of one function, in order."""
+        """Return the events of one function, in order."""
         return self.by_function.get(function.number, [])
 
 
-def slot_path(base: Path, slot: int) -> Path:
-    """Give the place of a slot below a place."""
-    return (*base, slot)
+@dataclass(slots=True)
+class Survey:
+    """The names that one walk over the tree has seen."""
+
+    imports: dict[str, str] = field(default_factory=dict)
+    """Full names of what is imported, anywhere in the file."""
+    whole: list[str] = field(default_factory=list)
+    """Modules imported whole (`*`)."""
+    defined: set[str] = field(default_factory=set)
+    """Names that the file itself gives to something: a usual alias is not believed for these."""
+    resets: list[ast.Attribute] = field(default_factory=list)
+    """Everything that names a reset, called or handed to a callback."""
+    made: list[int] = field(default_factory=list)
+    """Lines that name a recurrent layer's class."""
+    stepped: list[int] = field(default_factory=list)
+    """Lines with a keyword that only recurrent layers and their models take."""
+
+    def makes(self, node: ast.AST) -> bool:
+        """Return whether a recurrent layer's class is named within a function or class."""
+        return _within(self.made, node)
+
+    def steps(self, node: ast.AST) -> bool:
+        """Return whether something is called within a class as a recurrent model is."""
+        return _within(self.stepped, node)
+
+
+def _within(lines: list[int], node: ast.AST) -> bool:
+    first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+    at = bisect_left(lines, first)
+    return at < len(lines) and lines[at] <= last
+
+
+def survey(tree: ast.Module) -> Survey:
+    """Walk the tree once."""
+    found = Survey()
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        see = _SEEN.get(node.__class__)
+        if see is not None:
+            see(found, node)
+        for name in node._fields:
+            if name in _LEAVES:
+                continue
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                todo += [item for item in value if isinstance(item, ast.AST)]
+            elif isinstance(value, ast.AST):
+                todo.append(value)
+    found.made.sort()
+    found.stepped.sort()
+    return found
+
+
+def _see_bare_name(found: Survey, node: ast.Name) -> None:
+    _see_name(found, node, node.id)
+    if isinstance(node.ctx, ast.Store):
+        found.defined.add(node.id)
+
+
+def _see_attribute(found: Survey, node: ast.Attribute) -> None:
+    _see_name(found, node, node.attr)
+    if node.attr in RESETS:
+        found.resets.append(node)
+
+
+def _see_name(found: Survey, node: ast.expr, name: str) -> None:
+    if "GRU" in name or "LSTM" in name or "RNN" in name:
+        found.made.append(node.lineno)
+
+
+def _see_definition(found: Survey, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+    found.defined.add(node.name)
+
+
+def _see_parameter(found: Survey, node: ast.arg) -> None:
+    found.defined.add(node.arg)
+
+
+def _see_keyword(found: Survey, node: ast.keyword) -> None:
+    if node.arg in _STEPPED:
+        found.stepped.append(node.lineno)
+
+
+def _see_import(found: Survey, node: ast.Import) -> None:
+    for alias in node.names:
+        first = alias.name.split(".")[0]
+        found.imports[alias.asname or first] = alias.name if alias.asname else first
+
+
+def _see_import_from(found: Survey, node: ast.ImportFrom) -> None:
+    module = "." * node.level + (node.module or "")
+    for alias in node.names:
+        if alias.name == "*":
+            found.whole.append(module)
+        else:
+            found.imports[alias.asname or alias.name] = f"{module}.{alias.name}"
+
+
+_SEEN: dict[type, Callable[[Survey, Any], None]] = {
+    ast.Name: _see_bare_name,
+    ast.Attribute: _see_attribute,
+    ast.FunctionDef: _see_definition,
+    ast.AsyncFunctionDef: _see_definition,
+    ast.ClassDef: _see_definition,
+    ast.arg: _see_parameter,
+    ast.keyword: _see_keyword,
+    ast.Import: _see_import,
+    ast.ImportFrom: _see_import_from,
+}

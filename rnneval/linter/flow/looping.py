@@ -2,11 +2,9 @@
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from rnneval.linter.flow import expressions
-from rnneval.linter.flow.env import Env
-from rnneval.linter.flow.machine import Machine
+from rnneval.linter.flow.assignment import assign
+from rnneval.linter.flow.machine import Env, Machine
 from rnneval.linter.flow.values import (
     NOTHING,
     Const,
@@ -20,42 +18,44 @@ from rnneval.linter.flow.values import (
     Table,
     Value,
     choice,
+    cut,
     options,
     traced,
 )
-from rnneval.linter.flow.views import cut, data_of, part
 
 MOST_TURNS = 6
 MOST_LOOPS_DEEP = 2
 
 
 class Elements:
-    """What a loop runs over: an element for each pass."""
+    """The iterable of a loop: an element for each pass."""
 
     def __init__(self, machine: Machine, node: ast.expr) -> None:
         self.machine = machine
         self.node = node
-        name = _called(machine, node)
-        self.role = name if name in ("enumerate", "zip", "reversed", "range", "tqdm", "items", "values") else None
+        self.role = _role(machine, node)
         arguments = node.args if isinstance(node, ast.Call) and self.role in ("enumerate", "zip", "reversed") else []
         self.inner = [Elements(machine, argument) for argument in arguments if not isinstance(argument, ast.Starred)]
         self.value = NOTHING if self.inner else self._evaluate()
 
     def _evaluate(self) -> Value:
         machine, node = self.machine, self.node
-        if isinstance(node, ast.Call) and self.role == "range":
-            bounds = [expressions.value_of(machine, argument) for argument in node.args]
-            first = bounds[0] if len(bounds) > 1 else Const(0)
-            return first if len(bounds) < 3 and isinstance(first, Const) and isinstance(first.value, int) else NOTHING
-        if isinstance(node, ast.Call) and self.role == "tqdm" and node.args:
-            return expressions.value_of(machine, node.args[0])
-        if isinstance(node, ast.Call) and self.role in ("items", "values") and isinstance(node.func, ast.Attribute):
-            return expressions.value_of(machine, node.func.value)
-        return expressions.value_of(machine, node)
+        match self.role, node:
+            case "range", ast.Call():
+                bounds = [machine.value_of(argument) for argument in node.args]
+                first = bounds[0] if len(bounds) > 1 else Const(0)
+                known = len(bounds) < 3 and isinstance(first, Const) and isinstance(first.value, int)
+                return first if known else NOTHING
+            case "tqdm", ast.Call(args=[argument, *_]):
+                return machine.value_of(argument)
+            case "items" | "values", ast.Call(func=ast.Attribute() as func):
+                return machine.value_of(func.value)
+            case _:
+                return machine.value_of(node)
 
     @property
     def layers(self) -> int:
-        """How many passes a known tuple of layers asks for; 0 where none is known."""
+        """Number of passes that a known tuple of layers asks for; 0 if none is known."""
         if self.inner:
             return max(inner.layers for inner in self.inner)
         if isinstance(self.value, Many) and any(
@@ -64,91 +64,97 @@ class Elements:
             return len(self.value.items) + (1 if self.value.open and len(self.value.items) < 2 else 0)
         return 0
 
-    def at(self, loop: int, turn: int) -> Value:
-        """Give the element of one pass."""
-        running = Step(loop, turn)
-        if self.role == "enumerate" and self.inner:
-            return Many((running, self.inner[0].at(loop, turn)))
-        if self.role == "zip" and self.inner:
-            return Many(tuple(inner.at(loop, turn) for inner in self.inner))
-        if self.role == "reversed" and self.inner:
-            return self.inner[0].from_the_end(loop, turn)
-        if self.role == "range":
-            return Step(loop, turn, self.value.value) if isinstance(self.value, Const) else NOTHING  # type: ignore[arg-type]
-        if self.role in ("items", "values"):
-            return self._of_table(turn)
-        return self._plain(running)
+    @property
+    def turns(self) -> int:
+        """Number of passes to run."""
+        return min(self.layers, MOST_TURNS) or 2
 
-    def from_the_end(self, loop: int, turn: int) -> Value:
-        """Give the element of one pass of `reversed`."""
-        if isinstance(self.value, Many) and not self.value.open and turn < len(self.value.items):
-            return self.value.items[-1 - turn]
-        if isinstance(self.value, Incoming):
-            return part(self.machine, self.value, ("from the end", loop, turn))
-        return self._plain(Step(loop, turn))
+    @property
+    def open(self) -> bool:
+        """True if there may be more elements than are known."""
+        if self.inner:
+            return any(inner.open for inner in self.inner)
+        return isinstance(self.value, Many) and self.value.open
+
+    def at(self, loop: int, turn: int) -> Value:
+        """Return the element of one pass."""
+        match self.role, self.inner:
+            case "enumerate", [inner, *_]:
+                element: Value = Many((Step(loop, turn), inner.at(loop, turn)))
+            case "zip", [_, *_]:
+                element = Many(tuple(inner.at(loop, turn) for inner in self.inner))
+            case "reversed", [inner, *_]:
+                element = inner.from_the_end(loop, turn)
+            case "range", _:
+                start = self.value.value if isinstance(self.value, Const) else None
+                element = Step(loop, turn, start) if isinstance(start, int) else NOTHING
+            case "items" | "values", _:
+                element = self._of_table(turn)
+            case _:
+                element = self._plain(Step(loop, turn))
+        return element
 
     def _of_table(self, turn: int) -> Value:
         if isinstance(self.value, Table) and turn < len(self.value.items):
             name, value = self.value.items[turn]
             return Many((Const(name), value)) if self.role == "items" else value
-        return cut(data_of(self.machine, self.value), ("item", self.node.lineno, turn))
+        return cut(self.machine.data_of(self.value), ("item", self.node.lineno, turn))
+
+    def from_the_end(self, loop: int, turn: int) -> Value:
+        """Return the element of one pass of `reversed`."""
+        if isinstance(self.value, Many) and not self.value.open and turn < len(self.value.items):
+            return self.value.items[-1 - turn]
+        if isinstance(self.value, Incoming):
+            return self.machine.part(self.value, ("from the end", loop, turn))
+        return self._plain(Step(loop, turn))
 
     def _plain(self, running: Step) -> Value:
         if isinstance(self.value, Many | Incoming | Table):
-            return part(self.machine, self.value, running)
+            return self.machine.part(self.value, running)
         if any(isinstance(option, Many | Incoming) for option in options(self.value)):
-            return choice(part(self.machine, option, running) for option in options(self.value))
-        data = data_of(self.machine, self.value)
+            return choice(self.machine.part(option, running) for option in options(self.value))
+        data = self.machine.data_of(self.value)
         return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
 
 
-def _called(machine: Machine, node: ast.expr) -> str:
+def _role(machine: Machine, node: ast.expr) -> str | None:
+    """Return the function or method that makes the iterable, if it is one that is followed."""
     if not isinstance(node, ast.Call):
-        return ""
+        return None
     if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values") and not node.args:
         return node.func.attr
-    value = expressions.value_of(machine, node.func, quiet=True)
-    return value.name.rpartition(".")[2] if isinstance(value, Known | Method) else ""
+    value = machine.value_of(node.func, quiet=True)
+    name = value.name.rpartition(".")[2] if isinstance(value, Known | Method) else ""
+    return name if name in ("enumerate", "zip", "reversed", "range", "tqdm", "items", "values") else None
 
 
-def over(machine: Machine, node: ast.expr, bind: Callable[[Value], None], body: Callable[[], None]) -> None:
+def loop_over(machine: Machine, iterable: ast.expr, target: ast.expr, body: Callable[[], None]) -> None:
     """Run a `for` loop."""
-    elements = Elements(machine, node)
-    turns = min(elements.layers, MOST_TURNS) or 2
-    loop = _number(machine)
-    _run(machine, Passes(loop, turns, bool(elements.layers)), lambda turn: bind(elements.at(loop, turn)), body)
+    elements = Elements(machine, iterable)
+    loop = machine.next_loop()
+
+    def one_pass(turn: int) -> None:
+        assign(machine, target, elements.at(loop, turn))
+        body()
+
+    _run(machine, loop, elements.turns, bool(elements.layers), one_pass)
 
 
-def again(machine: Machine, body: Callable[[], None]) -> None:
+def loop_while(machine: Machine, body: Callable[[], None]) -> None:
     """Run a `while` loop."""
-    _run(machine, Passes(_number(machine), 2, False), lambda _: None, body)
+    _run(machine, machine.next_loop(), 2, False, lambda _: body())
 
 
-def _number(machine: Machine) -> int:
-    machine.loop_count += 1
-    return machine.loop_count
-
-
-@dataclass(frozen=True, slots=True)
-class Passes:
-    """How often a loop is run, and whether its passes are places in a stack."""
-
-    loop: int
-    turns: int
-    layers: bool
-
-
-def _run(machine: Machine, passes: Passes, bind: Callable[[int], None], body: Callable[[], None]) -> None:
+def _run(machine: Machine, loop: int, turns: int, layers: bool, one_pass: Callable[[int], None]) -> None:
+    """Run the passes of a loop; `layers` tells whether they are places in a stack."""
     deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.gives_up()
     outer, base = machine.loops, machine.env
-    for turn in range(1 if deep and not passes.layers else passes.turns):
-        machine.loops = (*outer, (passes.loop, turn, passes.layers))
-        machine.env = Env(base)
+    for turn in range(1 if deep and not layers else turns):
+        machine.loops = (*outer, (loop, turn, layers))
+        machine.env = start = Env(base)
         machine.loop_envs.append(base)
         machine.loop_exits.append([])
-        start = machine.env
-        bind(turn)
-        body()
+        one_pass(turn)
         exits = machine.loop_exits.pop()
         machine.loop_envs.pop()
         machine.env = base
@@ -161,38 +167,31 @@ def _run(machine: Machine, passes: Passes, bind: Callable[[int], None], body: Ca
 
 
 def comprehend(machine: Machine, generators: list[ast.comprehension], element: ast.expr) -> Value:
-    """Run a comprehension: a list of what its passes give."""
+    """Run a comprehension: return a list of what its passes give."""
     items: list[Value] = []
-    state = {"open": True}
+    is_open = True
 
     def level(depth: int) -> None:
+        nonlocal is_open
         if depth == len(generators):
-            items.append(expressions.value_of(machine, element))
+            items.append(machine.value_of(element))
             return
         generator = generators[depth]
         elements = Elements(machine, generator.iter)
         if depth == 0:
-            state["open"] = not (elements.layers and not _is_open(elements)) or bool(generator.ifs)
-        turns = min(elements.layers, MOST_TURNS) or 2
-        loop = _number(machine)
+            is_open = not (elements.layers and not elements.open) or bool(generator.ifs)
+        loop = machine.next_loop()
 
-        def bind(turn: int) -> None:
-            from rnneval.linter.flow.targets import assign
-
-            assign(machine, generator.target, elements.at(loop, turn), generator.iter)
+        def one_pass(turn: int) -> None:
+            assign(machine, generator.target, elements.at(loop, turn))
             for test in generator.ifs:
-                expressions.value_of(machine, test, quiet=True)
+                machine.value_of(test, quiet=True)
+            level(depth + 1)
 
-        _run(machine, Passes(loop, turns, bool(elements.layers)), bind, lambda: level(depth + 1))
+        _run(machine, loop, elements.turns, bool(elements.layers), one_pass)
 
     base = machine.env
     machine.env = Env(base)
     level(0)
     machine.env = base
-    return Many(tuple(items[:8]), state["open"])
-
-
-def _is_open(elements: Elements) -> bool:
-    if elements.inner:
-        return any(_is_open(inner) for inner in elements.inner)
-    return isinstance(elements.value, Many) and elements.value.open
+    return Many(tuple(items[:8]), is_open)

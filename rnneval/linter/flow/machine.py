@@ -1,25 +1,134 @@
-"""The state of the interpreter: scopes, frames, layers met, and the entry points that run a file once.
+"""The state of the interpreter: scopes, frames, layers met, and how values are looked at.
 
-Every function is run by itself with unknown arguments; calls of the file's own functions and methods are followed a
-few levels deep. Loops are run twice with the pass as part of a layer's identity (a list of layers gives one layer a
-pass), which shows what one pass hands to the next; loops over a known tuple of layers are unrolled.
+The interpreter is a small abstract one: it runs a file once, without importing or executing anything. Every function
+is run by itself with unknown arguments; calls of the file's own functions and methods are followed a few levels deep.
+Loops are run twice with the pass as part of a layer's identity (a list of layers gives one layer a pass), which shows
+what one pass hands to the next; loops over a known tuple of layers are unrolled.
+
+The handlers of expressions and statements are given to the machine (`rnneval.linter.flow.statements.gather`), so that
+the modules below them can run code without importing them.
 """
 
 import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from rnneval.linter.flow import naming
-from rnneval.linter.flow.env import Env
-from rnneval.linter.flow.facts import Facts, Function
-from rnneval.linter.flow.survey import survey
-from rnneval.linter.flow.values import Data, Graph, Incoming, Key, Known, Local, Value
+from rnneval.linter.flow.facts import Facts, Function, survey
+from rnneval.linter.flow.names import BUILTINS, conventional
+from rnneval.linter.flow.values import (
+    MOST_WEIGHT,
+    NOTHING,
+    OVERFLOW,
+    Choice,
+    Const,
+    Data,
+    Emitted,
+    Graph,
+    Holder,
+    Incoming,
+    Initial,
+    Key,
+    Known,
+    Layer,
+    Local,
+    Many,
+    Spec,
+    Step,
+    Table,
+    Value,
+    blend,
+    choice,
+    held,
+    index_of,
+    join,
+    options,
+    through,
+)
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_CALLS_DEEP = 3
+MOST_BASES_DEEP = 6
 MOST_STEPS = 40_000
 """Nodes that one entry point may evaluate; beyond, calls are no longer followed and loops run once."""
 MOST_STEPS_OF_FILE = 200_000
 """The same for all entry points of a file together."""
+
+
+class Env:
+    """Variables in scopes that branch and meet again, without copying what a branch does not touch.
+
+    A branch is a child that holds only what it changed. Names that begin with `self.` are attributes of the object
+    that a method belongs to; they are seen through the wall that an inlined call puts around its own names.
+    """
+
+    __slots__ = ("dead", "names", "parent", "wall")
+
+    def __init__(self, parent: "Env | None" = None, wall: bool = False) -> None:
+        self.names: dict[str, Value] = {}
+        self.parent = parent
+        self.wall = wall
+        self.dead = False
+
+    def get(self, name: str) -> Value | None:
+        """Look a name up in this branch and the branches around it."""
+        env: Env | None = self
+        attribute = name.startswith("self.")
+        while env is not None:
+            if name in env.names:
+                return env.names[name]
+            if env.wall and not attribute:
+                return None
+            env = env.parent
+        return None
+
+    def replace(self, old: Value, new: Value, near: int = 64) -> None:
+        """Rebind every near name that holds this very object: a list has been changed under all its names."""
+        env: Env | None = self
+        found: dict[str, Value] = {}
+        while env is not None and near > 0:
+            for name, value in env.names.items():
+                near -= 1
+                if value is old and self.get(name) is old:
+                    found[name] = new
+            env = None if env.wall else env.parent
+        self.names.update(found)
+
+    def meet(self, branches: "list[Env]") -> None:
+        """Take over what the branches that reach this place have changed."""
+        alive = [branch for branch in branches if not branch.dead]
+        if not alive:
+            self.dead = True
+            return
+        if len(alive) == 1:
+            self.names.update(alive[0].names)
+            return
+        for name in {name: None for branch in alive for name in branch.names}:
+            held = [value for branch in alive if (value := branch.get(name)) is not None]
+            value = held[0]
+            for other in held[1:]:
+                value = join(value, other)
+            self.names[name] = value
+
+    def flattened(self, top: "Env") -> "Env":
+        """Return one branch of `top` with all that was changed on the way from there to here."""
+        flat = Env(top)
+        env: Env | None = self
+        while env is not None and env is not top:
+            for name, value in env.names.items():
+                flat.names.setdefault(name, value)
+            env = env.parent
+        return flat
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The way a method carries its state: the parameter that takes it, and its place in the returned tuple."""
+
+    parameter: str
+    position: int
+    index: int
+    length: int
 
 
 @dataclass(slots=True)
@@ -27,24 +136,11 @@ class Class:
     """A class of the file: its methods, and the layers among its attributes."""
 
     name: str
-    node: ast.ClassDef
     bases: tuple[str, ...]
     methods: dict[str, FunctionNode]
     attributes: dict[str, Value] = field(default_factory=dict)
-    ready: bool = False
-    steps: dict[str, "Summary"] = field(default_factory=dict)
+    steps: dict[str, Summary] = field(default_factory=dict)
     """Methods that take a state in and give it back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a method carries: the parameter that takes the state, and where in the returned tuple it comes back."""
-
-    parameter: str
-    position: int
-    index: int
-    length: int
-    parameters: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -61,32 +157,37 @@ class Frame:
     exits: list[Env] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a layer call gave: held, so that the object can be told from others."""
-
-    value: Value
-    event: int
-
-
 class Machine:
-    """Everything that changes while a file is run."""
+    """Everything that changes while a file is run.
 
-    def __init__(self, tree: ast.Module) -> None:
-        self.facts = Facts(tree)
-        self.survey = self.facts.survey = survey(tree)
+    Args:
+        tree: The file.
+        expressions: By type of node, the function that evaluates it.
+        statements: By type of node, the function that runs it.
+    """
+
+    def __init__(
+        self,
+        tree: ast.Module,
+        expressions: Mapping[type[ast.expr], Callable[["Machine", Any], Value]],
+        statements: Mapping[type[ast.stmt], Callable[["Machine", Any], None]],
+    ) -> None:
+        self._expressions, self._statements = expressions, statements
+        self.facts = Facts(tree, survey(tree))
+        self.survey = self.facts.survey
         self.classes: dict[str, Class] = {}
         self.functions: dict[str, FunctionNode] = {}
         self.waiting: list[FunctionNode] = []
-        self.env = Env()
-        self.top = self.env
+        """Functions of the module, to be run by themselves when the module has been read."""
+        self.env = self.top = Env()
         self.frame = Frame(Function(0, "<module>", None, tree), self.top)
         self.facts.functions.append(self.frame.function)
         self.loops: tuple[tuple[int, int, bool], ...] = ()
         self.loop_envs: list[Env] = []
         self.loop_exits: list[list[Env]] = []
         self.loop_count = 0
-        self.results: dict[int, Result] = {}
+        self.results: dict[int, tuple[Value, int]] = {}
+        """By identity, what layer calls gave, with their events; kept alive so that identities stay unique."""
         self.latest: dict[Key, int] = {}
         self.graphs: list[tuple[int, Graph]] = []
         self.steps = 0
@@ -95,8 +196,48 @@ class Machine:
         self.targets: tuple[str, ...] = ()
         self.running: list[ast.AST] = []
 
+    # Running
+
+    def run(self, body: Iterable[ast.stmt]) -> None:
+        """Run statements until one of them leaves."""
+        for statement in body:
+            if self.env.dead:
+                return
+            handler = self._statements.get(type(statement))
+            if handler is not None:
+                handler(self, statement)
+
+    def value_of(self, node: ast.expr, quiet: bool = False) -> Value:
+        """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
+        self.steps += 1
+        handler = self._expressions.get(type(node))
+        if handler is None:  # arithmetic and the like: the descent of everything in it
+            return self.blend(
+                self.value_of(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)
+            )
+        value = handler(self, node)
+        if getattr(value, "weight", 1) > MOST_WEIGHT:
+            value = Data(frozenset({OVERFLOW}))
+        if not quiet and isinstance(node, ast.Name | ast.Attribute):
+            self.mark_read(value)
+            function, name = self.frame.function, node.id if isinstance(node, ast.Name) else ""
+            own = self.frame.depth == 0 and name in function.parameters
+            if own and any(isinstance(option, Incoming) and option.carrier == name for option in options(value)):
+                function.reads.add(name)
+        return value
+
+    def key_of(self, node: ast.expr) -> object:
+        """Return the literal or running number that an index is; None if it is not known."""
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+            inner = node.operand.value
+            return -inner if isinstance(inner, int) else None
+        value = self.value_of(node)
+        if isinstance(value, Const):
+            return value.value
+        return value if isinstance(value, Step) else None
+
     def gives_up(self) -> bool:
-        """Tell whether this entry point has used up its share of work, and note that something is left out for it."""
+        """Return whether this entry point has used up its steps, and note that something is left out for it."""
         tired = self.steps - self.started > MOST_STEPS or self.steps > MOST_STEPS_OF_FILE
         if tired:
             self.facts.followed_in_part.append(getattr(self.frame.function.node, "lineno", 1))
@@ -107,17 +248,15 @@ class Machine:
         place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
         return (*place, *self.frame.context, *((loop, turn) for loop, turn, _ in self.loops))
 
-    def begin(self, node: ast.AST, name: str, owner: str | None, self_name: str | None) -> Function:
-        """Start a new entry point."""
-        function = Function(len(self.facts.functions), name, owner, node)
-        self.facts.functions.append(function)
-        self.frame = Frame(function, self.top, self_name, owner)
-        self.started = self.steps
-        self.loops = ()
-        return function
+    def next_loop(self) -> int:
+        """Return the number of a loop that begins."""
+        self.loop_count += 1
+        return self.loop_count
+
+    # Names
 
     def lookup(self, name: str) -> Value:
-        """Say what a bare name means here."""
+        """Return the meaning of a bare name here."""
         value = self.env.get(name)
         if value is None and self.env is not self.top:
             value = self.top.names.get(name)
@@ -129,12 +268,18 @@ class Machine:
             return Local(name, "function")
         if name in self.survey.imports:
             return Known(self.survey.imports[name])
-        if name not in self.survey.defined and (full := naming.conventional(name, self.survey.whole)):
+        if name not in self.survey.defined and (full := conventional(name, self.survey.whole)):
             return Known(full)
-        return Known(f"builtins.{name}") if name in _BUILTINS else Data(frozenset({("name", name)}))
+        return Known(f"builtins.{name}") if name in BUILTINS else Data(frozenset({("name", name)}))
+
+    def attribute_name(self, node: ast.expr) -> str | None:
+        """Return `self.name` for an attribute of the object that the method belongs to, else None."""
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            return f"self.{node.attr}" if node.value.id == self.frame.self_name else None
+        return None
 
     def attribute(self, name: str) -> Value:
-        """Say what an attribute of the object holds when nothing was put there in this function."""
+        """Return what an attribute of the object holds, also when nothing was put there in this function."""
         key = f"self.{name}"
         value = self.env.get(key)
         if value is not None:
@@ -143,69 +288,146 @@ class Machine:
             return held
         return Incoming(key)
 
-    def inherited(self, owner: str, name: str, depth: int = 6) -> Value | None:
-        """Look up a layer among the attributes of a class and its bases in the file."""
+    def lineage(self, owner: str, depth: int = MOST_BASES_DEEP) -> Iterator[Class]:
+        """Yield a class and its bases in the file, in the order in which they are searched."""
         known = self.classes.get(owner)
-        if known is None or depth == 0:
-            return None
-        if name in known.attributes:
-            return known.attributes[name]
-        found = (self.inherited(base, name, depth - 1) for base in known.bases if base != owner)
-        return next((value for value in found if value is not None), None)
+        if known is not None and depth:
+            yield known
+            for base in known.bases:
+                if base != owner:
+                    yield from self.lineage(base, depth - 1)
 
-    def method(self, owner: str, name: str, depth: int = 6) -> FunctionNode | None:
+    def inherited(self, owner: str, name: str) -> Value | None:
+        """Find a layer among the attributes of a class and its bases in the file."""
+        return next((known.attributes[name] for known in self.lineage(owner) if name in known.attributes), None)
+
+    def method(self, owner: str, name: str) -> FunctionNode | None:
         """Find a method in a class or its bases in the file."""
-        known = self.classes.get(owner)
-        if known is None or depth == 0:
-            return None
-        if name in known.methods:
-            return known.methods[name]
-        found = (self.method(base, name, depth - 1) for base in known.bases if base != owner)
-        return next((node for node in found if node is not None), None)
+        return next((known.methods[name] for known in self.lineage(owner) if name in known.methods), None)
 
-    def summary(self, owner: str, name: str, depth: int = 6) -> Summary | None:
+    def summary(self, owner: str, name: str, depth: int = MOST_BASES_DEEP) -> Summary | None:
         """Find how a method carries its state, in a class or its bases in the file."""
         known = self.classes.get(owner)
         if known is None or depth == 0:
             return None
         if name in known.steps or name in known.methods:
-            return known.steps.get(name)
+            return known.steps.get(name)  # a method that does not carry hides that of a base
         found = (self.summary(base, name, depth - 1) for base in known.bases if base != owner)
         return next((step for step in found if step is not None), None)
 
+    # Values
 
-_BUILTINS = frozenset(
-    [
-        "len",
-        "range",
-        "enumerate",
-        "zip",
-        "reversed",
-        "list",
-        "tuple",
-        "dict",
-        "set",
-        "sorted",
-        "isinstance",
-        "print",
-        "super",
-        "getattr",
-        "setattr",
-        "hasattr",
-        "int",
-        "float",
-        "str",
-        "bool",
-        "any",
-        "all",
-        "sum",
-        "min",
-        "max",
-        "map",
-        "filter",
-        "iter",
-        "next",
-        "type",
-        "abs",
-    ]
-)
+    def data_of(self, value: Value, depth: int = 5) -> Data:
+        """Return the descent of a value as a tensor."""
+        if isinstance(value, Data):
+            return value
+        if isinstance(value, Emitted):
+            event = self.facts.events[value.event]
+            return Data(event.enters.origins, event.enters.passed | {value.event})
+        if isinstance(value, Incoming):
+            return Data(frozenset({("incoming", value.carrier, value.path[:1])}))
+        if depth and isinstance(value, Holder):
+            inner = tuple(held(value))
+            mixed = blend(self.data_of(item, depth - 1) for item in inner) if inner else NOTHING
+            return Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, Many) and value.open else mixed
+        return NOTHING
+
+    def blend(self, values: Iterable[Value]) -> Data:
+        """Return the descent of what is computed from several values; nothing of none."""
+        found = list(values)
+        return through(blend(self.data_of(value) for value in found)) if found else NOTHING
+
+    def part(self, value: Value, key: object) -> Value:
+        """Return `value[key]` for a literal or running key."""
+        found: Value
+        match value:
+            case Choice():
+                found = choice(self.part(option, key) for option in value.options)
+            case Many():
+                found = _item(value, index_of(key))
+            case Incoming(sliced=False):
+                found = Incoming(value.carrier, (*value.path, key))
+            case Incoming() if isinstance(key, int) and key >= 0:
+                found = Incoming(value.carrier, (*value.path, value.start + key))
+            case Incoming():
+                found = Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
+            case Table():
+                stored = value.get(key)
+                if stored is None:
+                    stored = NOTHING if value.base is None else self.part(value.base, key)
+                found = stored
+            case Emitted():
+                count = self.facts.events[value.event].spec.slots or 0
+                if value.slot is None and isinstance(key, int) and count > 1 and -count <= key < count:
+                    found = Emitted(value.event, key % count, value.touched)
+                else:
+                    found = Emitted(value.event, value.slot, True)
+            case _:
+                found = through(self.data_of(value))
+        return found
+
+    def slots_of(self, value: Value | None, spec: Spec) -> tuple[tuple[Value, ...], ...]:
+        """Spread a given state over the parts of a layer's state, once for every path that the code may have taken."""
+        found: list[tuple[Value, ...]] = []
+        for option in options(value) if value is not None else ():
+            spread = self._spread(option, spec.slots)
+            if spread is not None and spread not in found:
+                found.append(spread)
+        return tuple(found)
+
+    def _spread(self, value: Value, count: int | None) -> tuple[Value, ...] | None:
+        if isinstance(value, Many):
+            return _spread_many(value, count)
+        if isinstance(value, Const | Initial):
+            return None
+        if count is None or count == 1:
+            return (value,)
+        if (isinstance(value, Emitted) and value.slot is None) or isinstance(value, Incoming | Table):
+            return tuple(self.part(value, index) for index in range(count))
+        return None
+
+    def touched(self, value: Value) -> Value:
+        """Return the value after dropout, a mask, a change of shape: a state is still the same layer's state."""
+        if isinstance(value, Emitted):
+            return Emitted(value.event, value.slot, True)
+        if isinstance(value, Incoming | Initial):
+            return value
+        if isinstance(value, Choice):
+            return choice(self.touched(option) for option in value.options)
+        return self.data_of(value)
+
+    def mark_read(self, value: Value) -> None:
+        """Note that something looked at the states in the value."""
+        if isinstance(value, Emitted):
+            self.facts.events[value.event].read = True
+        elif isinstance(value, Many | Choice):
+            for item in held(value):
+                self.mark_read(item)
+
+
+def _item(value: Many, index: object) -> Value:
+    count = len(value.items)
+    if not isinstance(index, int) or isinstance(index, bool) or not count:
+        return NOTHING
+    if -count <= index < count and not (value.open and index < -1):
+        return value.items[index]
+    last = value.items[-1]
+    if value.open and isinstance(last, Layer):
+        return Layer((*last.key, ("item", index)), last.spec)
+    return NOTHING
+
+
+def _spread_many(value: Many, count: int | None) -> tuple[Value, ...] | None:
+    if value.open:
+        return None
+    items = value.items
+    if len(items) == 1 and isinstance(items[0], Many | Emitted | Incoming) and count != 1:
+        return _spread_many(items[0], count) if isinstance(items[0], Many) else None
+    if count is None or len(items) == count:
+        return tuple(_single(item) for item in items)
+    flat = tuple(inner for item in items for inner in (item.items if isinstance(item, Many) else (item,)))
+    return tuple(_single(item) for item in flat) if len(flat) == count else None
+
+
+def _single(value: Value) -> Value:
+    return value.items[0] if isinstance(value, Many) and len(value.items) == 1 and not value.open else value

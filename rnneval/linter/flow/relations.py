@@ -1,21 +1,27 @@
-"""How events stand to each other: above one another in a stack, in the same pass, one layer again."""
+"""The questions that finders ask of the facts.
 
+How do two events stand to each other: above one another in a stack, in the same pass of a loop, one layer again? What
+arrives at each layer at the next call? Which variables hold stateful models, and how are these trained?
+"""
+
+import ast
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.values import Data, Emitted, Value, options
+from rnneval.linter.flow.facts import Event, Facts, Function
+from rnneval.linter.flow.values import Data, Emitted, Incoming, Many, Table, Value, left_at, options
 
 MOST_COMPARED = 24
-FRAMEWORKS = ("keras", "torch", "file")
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def judged(event: Event) -> bool:
-    """Tell whether the event is a passage through something known to be recurrent."""
-    return event.spec.framework in FRAMEWORKS
+    """Return whether the event is a call of something that is known to be recurrent."""
+    return event.spec.framework in ("keras", "torch", "file")
 
 
 def feeds(giver: Event, receiver: Event) -> bool:
-    """Tell whether the receiver reads the giver's outputs and nothing that the giver has not read: one stack.
+    """Return whether the receiver reads the giver's outputs and nothing that the giver has not read: one stack.
 
     A decoder that reads its own sequence, attention over an encoder's outputs, one step repeated: none is a stack.
     """
@@ -23,7 +29,7 @@ def feeds(giver: Event, receiver: Event) -> bool:
 
 
 def stacked(facts: Facts, one: Event, other: Event) -> bool:
-    """Tell whether two layers stand in one stack, anywhere in the function."""
+    """Return whether two layers stand in one stack, anywhere in the function."""
     key = (one.function, one.layer, other.layer)
     if one.function != other.function:
         return False
@@ -35,7 +41,7 @@ def stacked(facts: Facts, one: Event, other: Event) -> bool:
 
 
 def sources(event: Event) -> Iterator[tuple[int, Value]]:
-    """Give every slot with everything that may have gone into it."""
+    """Yield every part of the state with everything that may have gone into it."""
     for way in event.slots:
         for slot, value in enumerate(way):
             for option in options(value):
@@ -43,7 +49,7 @@ def sources(event: Event) -> Iterator[tuple[int, Value]]:
 
 
 def given_by(facts: Facts, event: Event) -> Iterator[tuple[int, Emitted, Event]]:
-    """Give the states that other events emitted and this one received: slot, state, giver."""
+    """Yield the states that other events gave and this one received: part, state, giver."""
     for slot, value in sources(event):
         if isinstance(value, Emitted):
             yield slot, value, facts.events[value.event]
@@ -54,7 +60,7 @@ def given_by(facts: Facts, event: Event) -> Iterator[tuple[int, Emitted, Event]]
 
 
 def last_output(facts: Facts, event: Event) -> Event | None:
-    """Give the event whose last output was handed over as this one's state."""
+    """Return the event whose last output was passed as this one's state."""
     for _, value in sources(event):
         if isinstance(value, Data) and value.last_of is not None:
             return facts.events[value.last_of]
@@ -62,7 +68,7 @@ def last_output(facts: Facts, event: Event) -> Event | None:
 
 
 def earlier_pass(giver: Event, receiver: Event) -> bool:
-    """Tell whether the giver ran in an earlier pass of a loop over time that both are in.
+    """Return whether the giver ran in an earlier pass of a loop over time that both are in.
 
     A loop whose one call runs another layer at every pass is a loop over layers, however it counts.
     """
@@ -73,13 +79,169 @@ def earlier_pass(giver: Event, receiver: Event) -> bool:
 
 
 def again(one: Event, other: Event) -> bool:
-    """Tell whether two events are the same call in two passes of a loop."""
+    """Return whether two events are the same call in two passes of a loop."""
     return one.node is other.node and one.layer == other.layer and one.function == other.function
 
 
 def unsure(event: Event) -> bool:
-    """Tell whether something that is not followed may have gone into the state: a state mapped by a layer, say."""
-    return any(isinstance(option, Data) and option.last_of is None for _, option in sources(event)) or (
-        event.state is not None
-        and any(isinstance(option, Data) and option.last_of is None for option in options(event.state))
+    """Return whether something that is not followed may be in the state: a state mapped by a layer, say."""
+    given = [option for _, option in sources(event)] + list(options(event.state) if event.state is not None else ())
+    return any(isinstance(option, Data) and option.last_of is None for option in given)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One part of one layer's state: where it comes in, and what will be there at the next call."""
+
+    event: Event
+    slot: int
+    left: Value
+
+
+def arrivals(facts: Facts) -> Iterator[Arrival]:
+    """Pair every part of an incoming state with what the function left in its place."""
+    for function in facts.functions:
+        events = [event for event in facts.of(function) if judged(event)]
+        for carried in function.carried:
+            if carried.returned and _is_encoder(function):
+                continue
+            for event in events:
+                for slot, value in sources(event):
+                    if isinstance(value, Incoming) and value.carrier == carried.carrier and not value.sliced:
+                        left = left_at(carried.left, value.path)
+                        if left is not None:
+                            yield Arrival(event, slot, left)
+
+
+def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:
+    """Yield layers that take in, whole, what another layer of the stack has taken in, while one state comes back."""
+    for function in facts.functions:
+        if _is_encoder(function):
+            continue
+        single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
+        seen: dict[Incoming, Event] = {}
+        for event in facts.of(function):
+            if not judged(event) or event.state is None:
+                continue
+            for place in options(event.state):
+                if isinstance(place, Incoming) and not place.path:
+                    first = seen.setdefault(place, event)
+                    if place.carrier in single and first.layer != event.layer and stacked(facts, first, event):
+                        yield event, first
+
+
+def _is_encoder(function: Function) -> bool:
+    """Believe a name: an encoder is called once a text, and what it gives back goes to a decoder, not to itself."""
+    return "encoder" in f"{function.owner or ''} {function.name}".lower()
+
+
+def _is_one_state(value: Value) -> bool:
+    """Return whether what comes back is one layer's state and not a structure of several."""
+    found = options(value)
+    events = {option.event for option in found if isinstance(option, Emitted)}
+    for many in found:
+        if isinstance(many, Many) and not many.open:
+            events |= {item.event for item in many.items if isinstance(item, Emitted)}
+            if any(isinstance(item, Many | Table) for item in many.items):
+                return False
+    return len(events) == 1
+
+
+@dataclass(slots=True)
+class Stateful:
+    """One variable that holds a model with stateful layers."""
+
+    name: str
+    layers: list[ast.AST] = field(default_factory=list)
+    fits: list[ast.Call] = field(default_factory=list)
+    fit_in_loop: bool = False
+
+
+def models(facts: Facts) -> list[Stateful]:
+    """Find the variables that hold models with stateful layers, each with its `fit` calls."""
+    stateful: dict[int, set[bool | None]] = {}
+    for key, spec in facts.specs.items():
+        stateful.setdefault(id(facts.places[key]), set()).add(spec.stateful)
+    every = {id(node) for node in facts.places.values()}
+    layers = {node for node in every if stateful.get(node) == {True}}  # constructors that always make stateful layers
+    if not layers:
+        return []
+    makers = {node.name for node in facts.tree.body if isinstance(node, _SCOPES) and _inside(node, layers)}
+    found: list[Stateful] = []
+    for scope in (facts.tree, *(node for node in ast.walk(facts.tree) if isinstance(node, _SCOPES[:2]))):
+        own = list(_own(scope))
+        # A functional model is known to be stateful only where no layer of the scope is not.
+        made_here = {id(node) for node, _ in own} & every
+        held: dict[str, Stateful] = {}
+        for name, node in _holders(own, layers, makers, functional=bool(made_here) and made_here <= layers):
+            held.setdefault(name, Stateful(name)).layers += _inside(node, layers)
+        for node, looped in own:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fit":
+                model = held.get(_plain(node.func.value))
+                if model is not None:
+                    model.fits.append(node)
+                    model.fit_in_loop = model.fit_in_loop or looped
+        found += held.values()
+    return found
+
+
+def _own(scope: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
+    """Walk a scope without the scopes inside it; yield each node and whether a loop is around it."""
+    todo = [(child, False) for child in ast.iter_child_nodes(scope)]
+    while todo:
+        node, looped = todo.pop()
+        yield node, looped
+        if not isinstance(node, _SCOPES):
+            inside = looped or isinstance(node, ast.For | ast.While)
+            todo += [(child, inside) for child in ast.iter_child_nodes(node)]
+
+
+def _inside(node: ast.AST, layers: set[int]) -> list[ast.AST]:
+    return [inner for inner in ast.walk(node) if id(inner) in layers]
+
+
+def _holders(
+    own: list[tuple[ast.AST, bool]], layers: set[int], makers: set[str], *, functional: bool
+) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the variables of a scope that hold stateful models, with the nodes that make or extend these."""
+    for node, _ in own:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Call):
+            name, func = _plain(node.targets[0]), node.value.func
+            called = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+            sequential = called == "Sequential" and _inside(node.value, layers)
+            if name and (sequential or (functional and called == "Model") or called in makers):
+                yield name, node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add":
+            name = _plain(node.func.value)
+            if name and _inside(node, layers):
+                yield name, node
+
+
+def _plain(node: ast.expr) -> str:
+    """Return the name of a variable, such as `model` or `self.model`; "" for other expressions."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def keyword(node: ast.Call, name: str) -> ast.expr | None:
+    """Return the value of a keyword argument."""
+    return next((item.value for item in node.keywords if item.arg == name), None)
+
+
+def shuffles(tree: ast.Module, fit: ast.Call) -> bool:
+    """Return whether a `fit` takes the batches in another order than they follow on each other."""
+    switch = keyword(fit, "shuffle")
+    if switch is not None:
+        return isinstance(switch, ast.Constant) and bool(switch.value)
+    if any(item.arg is None for item in fit.keywords):
+        return False
+    if len(fit.args) >= 2 or keyword(fit, "y") is not None:
+        return True
+    data = fit.args[0] if fit.args else keyword(fit, "x")
+    return isinstance(data, ast.Name) and any(
+        isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == data.id for target in node.targets)
+        and any(isinstance(inner, ast.Attribute) and inner.attr == "shuffle" for inner in ast.walk(node.value))
+        for node in ast.walk(tree)
     )

@@ -1,118 +1,105 @@
-"""Statements: each changes the scope it runs in."""
+"""Statements, and the order in which a file is run: the module, each class when it is defined, then the functions."""
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rnneval.linter.flow import classes, looping
-from rnneval.linter.flow.env import Env
-from rnneval.linter.flow.expressions import value_of
-from rnneval.linter.flow.machine import FunctionNode, Machine
-from rnneval.linter.flow.narrowing import narrow
-from rnneval.linter.flow.targets import assign, target_names
-from rnneval.linter.flow.values import NONE, NOTHING, Many, Value, blend
-from rnneval.linter.flow.views import data_of
+from rnneval.linter.flow.assignment import assign, target_names
+from rnneval.linter.flow.calls import parameters_of, takes_self
+from rnneval.linter.flow.expressions import EXPRESSIONS, narrow
+from rnneval.linter.flow.facts import Carried, Event, Facts, Function
+from rnneval.linter.flow.looping import loop_over, loop_while
+from rnneval.linter.flow.machine import Class, Env, Frame, FunctionNode, Machine, Summary
+from rnneval.linter.flow.values import (
+    NONE,
+    NOTHING,
+    Data,
+    Emitted,
+    Graph,
+    Incoming,
+    Layer,
+    Local,
+    Many,
+    Object,
+    Table,
+    Value,
+    blend,
+    emissions,
+    leaves,
+    options,
+)
+
+_FIRST = ("__init__", "build", "setup", "__post_init__")
+"""Methods that make the layers of a class."""
 
 
-def run(machine: Machine, body: Iterable[ast.stmt]) -> None:
-    """Run statements until one of them leaves."""
-    for statement in body:
-        if machine.env.dead:
-            return
-        handler = _HANDLERS.get(type(statement))
-        if handler is not None:
-            handler(machine, statement)
+def gather(tree: ast.Module) -> Facts:
+    """Run a file once and return its facts."""
+    machine = Machine(tree, EXPRESSIONS, _STATEMENTS)
+    for node in tree.body:
+        if isinstance(node, FunctionNode):
+            machine.functions[node.name] = node
+    machine.run(tree.body)
+    module = machine.facts.functions[0]
+    module.carried = _carried(machine, module, machine.env)
+    for function in machine.waiting:
+        if _is_worth_running(machine, function):
+            _enter(machine, function, None)
+    return machine.facts
+
+
+def _is_worth_running(machine: Machine, node: FunctionNode) -> bool:
+    """Return whether a function has to do with layers or with models of the file at all."""
+    if machine.survey.makes(node):
+        return True
+    names = (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+    held = machine.top.names
+    return any(name in machine.classes or (name in held and _holds_layers(held[name])) for name in names)
+
+
+def _holds_layers(value: Value) -> bool:
+    """Return whether the value holds layers or models, which last; states change from call to call."""
+    return any(isinstance(leaf, Layer | Object | Graph) for leaf in leaves(value))
+
+
+# Simple statements
 
 
 def _assign(machine: Machine, node: ast.Assign) -> None:
     machine.targets = target_names(node.targets[-1])
-    value = value_of(machine, node.value)
+    value = machine.value_of(node.value)
     machine.targets = ()
     for target in node.targets:
-        assign(machine, target, value, node.value)
+        assign(machine, target, value)
 
 
 def _annotated(machine: Machine, node: ast.AnnAssign) -> None:
     if node.value is not None:
-        assign(machine, node.target, value_of(machine, node.value), node.value)
+        assign(machine, node.target, machine.value_of(node.value))
 
 
 def _augmented(machine: Machine, node: ast.AugAssign) -> None:
-    held, added = value_of(machine, node.target, quiet=True), value_of(machine, node.value)
+    held, added = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
     if isinstance(held, Many) and isinstance(added, Many) and isinstance(node.op, ast.Add):
         both: Value = Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
     else:
-        both = blend((data_of(machine, held), data_of(machine, added)))
-    assign(machine, node.target, both, node.value)
+        both = blend((machine.data_of(held), machine.data_of(added)))
+    assign(machine, node.target, both)
 
 
 def _expression(machine: Machine, node: ast.Expr) -> None:
     if not isinstance(node.value, ast.Constant):
-        value_of(machine, node.value)
+        machine.value_of(node.value)
 
 
-def _if(machine: Machine, node: ast.If) -> None:
-    value_of(machine, node.test, quiet=True)
-    when_true, when_false = narrow(machine, node.test)
-    branch(machine, ((when_true, node.body), (when_false, node.orelse)))
-
-
-def branch(machine: Machine, ways: Sequence[tuple[dict[str, Value] | None, Sequence[ast.stmt]]]) -> None:
-    """Run every way that can be taken, and join what they leave."""
-    base, ends = machine.env, []
-    for known, body in ways:
-        if known is None:
-            continue
-        machine.env = Env(base)
-        machine.env.names.update(known)
-        run(machine, body)
-        # What a test has shown about a name holds inside of the branch only, unless the branch assigns it.
-        for name, value in known.items():
-            if machine.env.names.get(name) is value:
-                del machine.env.names[name]
-        ends.append(machine.env)
-    machine.env = base
-    base.meet(ends)
-
-
-def _for(machine: Machine, node: ast.For) -> None:
-    looping.over(
-        machine,
-        node.iter,
-        lambda value: assign(machine, node.target, value, node.iter),
-        lambda: run(machine, node.body),
-    )
-    run(machine, node.orelse)
-
-
-def _while(machine: Machine, node: ast.While) -> None:
-    value_of(machine, node.test, quiet=True)
-    looping.again(machine, lambda: run(machine, node.body))
-    run(machine, node.orelse)
-
-
-def _with(machine: Machine, node: ast.With) -> None:
-    for item in node.items:
-        value = value_of(machine, item.context_expr)
-        if item.optional_vars is not None:
-            assign(machine, item.optional_vars, data_of(machine, value), item.context_expr)
-    run(machine, node.body)
-
-
-def _try(machine: Machine, node: ast.Try) -> None:
-    ways: list[tuple[dict[str, Value] | None, Sequence[ast.stmt]]] = [({}, [*node.body, *node.orelse])]
-    ways += [({}, handler.body) for handler in node.handlers]
-    branch(machine, ways)
-    run(machine, node.finalbody)
-
-
-def _match(machine: Machine, node: ast.Match) -> None:
-    value_of(machine, node.subject)
-    branch(machine, [({}, case.body) for case in node.cases] + [({}, [])])
+def _delete(machine: Machine, node: ast.Delete) -> None:
+    for target in node.targets:
+        if isinstance(target, ast.Name):
+            machine.env.names[target.id] = NOTHING
 
 
 def _return(machine: Machine, node: ast.Return) -> None:
-    value = NONE if node.value is None else value_of(machine, node.value)
+    value = NONE if node.value is None else machine.value_of(node.value)
     machine.frame.returned.append(value)
     if machine.frame.depth == 0:
         machine.frame.function.returns.append((node, value))
@@ -126,26 +113,227 @@ def _leave(machine: Machine, node: ast.stmt) -> None:
     machine.env.dead = True
 
 
+# Branches and loops
+
+
+def _branch(machine: Machine, ways: Sequence[tuple[dict[str, Value] | None, Sequence[ast.stmt]]]) -> None:
+    """Run every way that can be taken, and join what they leave."""
+    base, ends = machine.env, []
+    for known, body in ways:
+        if known is None:
+            continue
+        machine.env = Env(base)
+        machine.env.names.update(known)
+        machine.run(body)
+        # What a test has shown about a name holds inside the branch only, unless the branch assigns it.
+        for name, value in known.items():
+            if machine.env.names.get(name) is value:
+                del machine.env.names[name]
+        ends.append(machine.env)
+    machine.env = base
+    base.meet(ends)
+
+
+def _if(machine: Machine, node: ast.If) -> None:
+    machine.value_of(node.test, quiet=True)
+    when_true, when_false = narrow(machine, node.test)
+    _branch(machine, ((when_true, node.body), (when_false, node.orelse)))
+
+
+def _for(machine: Machine, node: ast.For) -> None:
+    loop_over(machine, node.iter, node.target, lambda: machine.run(node.body))
+    machine.run(node.orelse)
+
+
+def _while(machine: Machine, node: ast.While) -> None:
+    machine.value_of(node.test, quiet=True)
+    loop_while(machine, lambda: machine.run(node.body))
+    machine.run(node.orelse)
+
+
+def _with(machine: Machine, node: ast.With) -> None:
+    for item in node.items:
+        value = machine.value_of(item.context_expr)
+        if item.optional_vars is not None:
+            assign(machine, item.optional_vars, machine.data_of(value))
+    machine.run(node.body)
+
+
+def _try(machine: Machine, node: ast.Try) -> None:
+    _branch(machine, [({}, [*node.body, *node.orelse]), *(({}, handler.body) for handler in node.handlers)])
+    machine.run(node.finalbody)
+
+
+def _match(machine: Machine, node: ast.Match) -> None:
+    machine.value_of(node.subject)
+    _branch(machine, [*(({}, case.body) for case in node.cases), ({}, [])])
+
+
+# Definitions
+
+
 def _function(machine: Machine, node: FunctionNode) -> None:
-    machine.env.names[node.name] = classes.local_function(machine, node)
+    """Note a function of the file; one of the module is run by itself when the module has been read."""
+    machine.functions[node.name] = node
+    if machine.frame.function.number == 0:
+        machine.waiting.append(node)
+    machine.env.names[node.name] = Local(node.name, "function")
 
 
 def _class(machine: Machine, node: ast.ClassDef) -> None:
-    classes.define(machine, node)
+    """Read a class: first the methods that make its layers, then every other method once."""
+    methods = {item.name: item for item in node.body if isinstance(item, FunctionNode)}
+    bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
+    known = machine.classes[node.name] = Class(node.name, bases, methods)
+    makers = [methods[name] for name in _FIRST if name in methods]
+    makers += [method for method in methods.values() if method not in makers and machine.survey.makes(method)]
+    for method in makers:
+        _enter(machine, method, known)
+    # A class without layers of its own may step a model: `OneStep` of TensorFlow's text tutorial does.
+    calls_models = any(known.steps for known in machine.classes.values()) or machine.survey.steps(node)
+    if known.attributes or calls_models or any(base in machine.classes for base in bases):
+        for method in methods.values():
+            if method not in makers:
+                _enter(machine, method, known)
     machine.env.names.pop(node.name, None)
 
 
-def _delete(machine: Machine, node: ast.Delete) -> None:
-    for target in node.targets:
-        if isinstance(target, ast.Name):
-            machine.env.names[target.id] = NOTHING
+def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
+    """Run a method or function by itself, with unknown arguments."""
+    outer = machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits
+    used = machine.steps - machine.started
+    parameters = parameters_of(node)
+    own = owner is not None and takes_self(node)
+    function = Function(len(machine.facts.functions), node.name, owner.name if owner else None, node)
+    function.parameters = parameters[1:] if own else parameters
+    machine.facts.functions.append(function)
+    machine.frame = Frame(function, machine.top, parameters[0] if own else None, function.owner)
+    machine.started = machine.steps
+    machine.env, machine.loops, machine.loop_envs, machine.loop_exits = Env(machine.top, wall=True), (), [], []
+    for name in function.parameters:
+        machine.env.names[name] = Incoming(name)
+    if own:
+        machine.env.names[parameters[0]] = Data()
+    machine.run(node.body)
+    _conclude(machine, function, owner)
+    machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits = outer
+    machine.started = machine.steps - used
 
 
-_HANDLERS: dict[type[ast.stmt], Callable[[Machine, Any], None]] = {
+def _conclude(machine: Machine, function: Function, owner: Class | None) -> None:
+    """Keep what a function leaves: layers in attributes, and the states that it carries."""
+    base, ends = Env(machine.top), list(machine.frame.exits)
+    if not machine.env.dead:
+        ends.append(machine.env)
+    for end in ends:
+        end.parent = machine.top
+    base.meet(ends)
+    if owner is not None:
+        for name, value in base.names.items():
+            if name.startswith("self.") and _holds_layers(value):
+                owner.attributes.setdefault(name[5:], value)
+    function.carried = _carried(machine, function, base)
+    step = _summary(machine, function) if owner is not None else None
+    if owner is not None and step is not None:
+        owner.steps[function.name] = step
+
+
+# Carrying: the states that a function takes in, paired with what it leaves there for its next call
+
+
+def _carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, ...]:
+    """Pair every carrier that a layer's state came from with what is left there at the end."""
+    used = _carriers(machine.facts.of(function))
+    found = [
+        Carried(carrier, value, returned=False)
+        for carrier in used
+        if carrier.startswith("self.") and (value := end.names.get(carrier)) is not None
+    ]
+    found += _returned(function, [name for name in function.parameters if name in used])
+    for number, graph in machine.graphs:
+        if number == function.number:
+            # The inputs of a functional model that are states, with the outputs that are, in their order.
+            carriers = [item.carrier for item in graph.inputs if isinstance(item, Incoming) and item.carrier in used]
+            states = [item for item in graph.outputs if isinstance(item, Emitted)]
+            if len(carriers) == len(states):
+                found += map(_as_returned, carriers, states)
+    return tuple(found)
+
+
+def _as_returned(carrier: str, left: Value) -> Carried:
+    return Carried(carrier, left, returned=True)
+
+
+def _carriers(events: list[Event]) -> list[str]:
+    """Return the parameters and attributes that states came from, in the order of their use."""
+    names: dict[str, None] = {}
+    for event in events:
+        if event.state is not None:
+            names |= {leaf.carrier: None for leaf in leaves(event.state) if isinstance(leaf, Incoming)}
+    return list(names)
+
+
+def _returned(function: Function, parameters: list[str]) -> Iterator[Carried]:
+    """Pair parameters with parts of what is returned: one with one, or several in their order."""
+    for _, value in function.returns:
+        for option in options(value):
+            if isinstance(option, Many) and not option.open:
+                parts = _state_parts(option, parameters)
+                if len(parts) == len(parameters):
+                    yield from map(_as_returned, parameters, parts)
+
+
+def _state_parts(returned: Many, parameters: list[str]) -> list[Value]:
+    """Return the states among what is returned, as many as there are parameters; the first item is the output.
+
+    A cell's output is its state, so that nothing is said where an output could be taken for a state.
+    """
+
+    def is_state(value: Value) -> bool:
+        return any(
+            isinstance(leaf, Emitted) or (isinstance(leaf, Incoming) and leaf.carrier in parameters)
+            for leaf in leaves(value)
+        )
+
+    states = [item for item in returned.items if is_state(item)]
+    output_is_state = bool(returned.items) and is_state(returned.items[0])
+    if len(parameters) > 1:
+        return states[1:] if output_is_state and len(states) == len(parameters) + 1 else states
+    structures = [part for part in states if isinstance(part, Many | Table)]
+    if len(structures) == 1:
+        return [*structures]
+    if output_is_state:
+        return [returned] if len(states) == len(returned.items) and not structures else []
+    return states if len(states) == 1 else [Many(tuple(states))] if states else []
+
+
+def _summary(machine: Machine, function: Function) -> Summary | None:
+    """Describe how a method carries its state, if one parameter comes back at one place of the returned tuple."""
+    used = _carriers(machine.facts.of(function))
+    parameters = [name for name in function.parameters if name in used]
+    if len(parameters) != 1:
+        return None
+    places = set()
+    for _, value in function.returns:
+        for option in options(value):
+            if isinstance(option, Many) and not option.open:
+                places |= {(at, len(option.items)) for at, item in enumerate(option.items) if emissions(item)}
+    if len(places) != 1:
+        return None
+    index, length = places.pop()
+    return Summary(parameters[0], function.parameters.index(parameters[0]), index, length)
+
+
+_STATEMENTS: dict[type[ast.stmt], Callable[[Machine, Any], None]] = {
     ast.Assign: _assign,
     ast.AnnAssign: _annotated,
     ast.AugAssign: _augmented,
     ast.Expr: _expression,
+    ast.Delete: _delete,
+    ast.Return: _return,
+    ast.Raise: _leave,
+    ast.Break: _leave,
+    ast.Continue: _leave,
     ast.If: _if,
     ast.For: _for,
     ast.AsyncFor: _for,
@@ -155,12 +343,7 @@ _HANDLERS: dict[type[ast.stmt], Callable[[Machine, Any], None]] = {
     ast.Try: _try,
     ast.TryStar: _try,
     ast.Match: _match,
-    ast.Return: _return,
-    ast.Raise: _leave,
-    ast.Break: _leave,
-    ast.Continue: _leave,
     ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function,
     ast.ClassDef: _class,
-    ast.Delete: _delete,
 }

@@ -1,4 +1,4 @@
-"""What a variable may hold, as far as states are concerned.
+"""The values that a variable may hold, as far as states are concerned.
 
 All values are frozen and compared by content. `Data` is everything else: a tensor of which only its descent is
 known.
@@ -23,7 +23,7 @@ OVERFLOW = ("more origins than are followed",)
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a constructor says of a recurrent layer."""
+    """The properties of a recurrent layer, as its constructor gives them."""
 
     framework: str
     """`keras` or `torch`."""
@@ -38,7 +38,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def slots(self) -> int | None:
-        """How many parts the state has, as the layer takes and gives it; None where unknown."""
+        """Number of parts of the state, as the layer takes and gives it; None if unknown."""
         one = {"gru": 1, "simple": 1, "lstm": 2}.get(self.kind or "")
         if one is None:
             return None
@@ -53,7 +53,7 @@ class Data(msgspec.Struct, frozen=True):
     last_of: int | None = None
     """The event whose last output this is (`x[:, -1]`): for one-slot layers the same numbers as the state."""
     whole_of: int | None = None
-    """The event whose outputs these are, no other layer in between but dropout and the like."""
+    """The event whose outputs these are, with no other layer in between but dropout and the like."""
     grown: bool = False
     """Joined from pieces: a sequence that gets longer, so that nothing needs to be carried."""
 
@@ -73,7 +73,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Emitted(msgspec.Struct, frozen=True):
-    """The state that a layer gave back: one slot, or all of it (None)."""
+    """The state that a layer gave back: one part of it (`slot`), or all of it (None)."""
 
     event: int
     slot: int | None = None
@@ -82,7 +82,7 @@ class Emitted(msgspec.Struct, frozen=True):
 
 
 class Incoming(msgspec.Struct, frozen=True):
-    """What a parameter or an attribute held when the function began, or a part of it."""
+    """The value of a parameter or an attribute when the function began, or a part of it."""
 
     carrier: str
     path: Path = ()
@@ -99,49 +99,43 @@ class Initial(msgspec.Struct, frozen=True):
     slot: int | None = None
 
 
-class _Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that holds others, and knows how many: they may be shared, so that counting them again takes forever."""
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that holds others, and their number: they may be shared, so that counting them again takes forever."""
 
     weight: int = 1
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in self._held()))
-
-    def _held(self) -> Iterable["Value"]:
-        raise NotImplementedError
+        msgspec.structs.force_setattr(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in held(self)))
 
 
-class Many(_Holder, frozen=True):
-    """A list or tuple; open where a loop may have put in more of the same."""
+class Many(Holder, frozen=True):
+    """A list or tuple; open if a loop may have put in more of the same."""
 
     items: tuple["Value", ...] = ()
     open: bool = False
 
-    def _held(self) -> Iterable["Value"]:
-        return self.items
 
-
-class Table(_Holder, frozen=True):
+class Table(Holder, frozen=True):
     """A dict, or something indexed that was partly overwritten."""
 
     items: tuple[tuple[object, "Value"], ...] = ()
     base: Union["Value", None] = None
 
-    def _held(self) -> Iterable["Value"]:
-        return (*(value for _, value in self.items), *(() if self.base is None else (self.base,)))
-
     def get(self, key: object) -> Union["Value", None]:
-        """Give what was last stored under the key."""
+        """Return what was last stored under the key."""
         return next((value for name, value in reversed(self.items) if name == key), None)
 
 
-class Mixed(_Holder, frozen=True):
+class Mixed(Holder, frozen=True):
     """States concatenated, as for a decoder of twice the width."""
 
     parts: tuple["Value", ...] = ()
 
-    def _held(self) -> Iterable["Value"]:
-        return self.parts
+
+class Choice(Holder, frozen=True):
+    """One of several: where branches meet."""
+
+    options: frozenset["Value"]
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -186,45 +180,36 @@ class Method(msgspec.Struct, frozen=True):
     name: str
 
 
-class Choice(_Holder, frozen=True):
-    """One of several: where branches meet."""
-
-    options: frozenset["Value"]
-
-    def _held(self) -> Iterable["Value"]:
-        return self.options
-
-
 Value = (
-    Data
-    | Const
-    | Step
-    | Emitted
-    | Incoming
-    | Initial
-    | Many
-    | Table
-    | Mixed
-    | Layer
-    | Graph
-    | Known
-    | Local
-    | Object
-    | Method
-    | Choice
-)
+    Data | Const | Step | Emitted | Incoming | Initial | Many | Table | Mixed | Choice
+    | Layer | Graph | Known | Local | Object | Method
+)  # fmt: skip
 
 NOTHING = Data()
 NONE = Const(None)
 
 
+def held(value: Holder) -> Iterable[Value]:
+    """Return the values that a value holds."""
+    match value:
+        case Many():
+            return value.items
+        case Choice():
+            return value.options
+        case Mixed():
+            return value.parts
+        case Table():
+            return (*(item for _, item in value.items), *(() if value.base is None else (value.base,)))
+    return ()
+
+
 def options(value: Value) -> tuple[Value, ...]:
-    """Give every value that this may be."""
+    """Return every value that this may be."""
     return tuple(value.options) if isinstance(value, Choice) else (value,)
 
 
 def join(left: Value, right: Value) -> Value:
-    """Say what a variable may hold where two branches meet."""
+    """Return what a variable may hold where two branches meet."""
     if left is right or left == right:
         return left
     if isinstance(left, Many) and isinstance(right, Many) and len(left.items) == len(right.items):
@@ -235,7 +220,7 @@ def join(left: Value, right: Value) -> Value:
 
 
 def choice(found: Iterable[Value]) -> Value:
-    """Keep the values apart while they are few; else forget them."""
+    """Return one of several values, kept apart while they are few."""
     kept = frozenset(found)
     if len(kept) == 1:
         return next(iter(kept))
@@ -243,7 +228,7 @@ def choice(found: Iterable[Value]) -> Value:
 
 
 def traced(origins: frozenset[object], another: object) -> frozenset[object]:
-    """Add an origin to a descent, or forget a descent of too many."""
+    """Add an origin to a descent, or give up a descent of too many."""
     return origins | {another} if len(origins) < MOST_ORIGINS else frozenset({OVERFLOW})
 
 
@@ -265,25 +250,85 @@ def blend(found: Iterable[Data]) -> Data:
     )
 
 
+def cut(data: Data, place: object) -> Data:
+    """Return what is no longer the sequence that a layer gave: one step of it, or one step repeated."""
+    return Data(traced(data.origins, ("cut", place)), data.passed, grown=data.grown)
+
+
+def through(data: Data) -> Data:
+    """Return the descent after an operation that mixes the features."""
+    return Data(data.origins, data.passed, grown=data.grown)
+
+
 def leaves(value: Value, depth: int = 5) -> Iterator[Value]:
     """Walk through containers and choices to what they hold."""
     if depth == 0:
         return
-    if isinstance(value, Choice):
-        inner: Iterable[Value] = value.options
-    elif isinstance(value, Many):
-        inner = value.items
-    elif isinstance(value, Table):
-        inner = (*(item for _, item in value.items), *((value.base,) if value.base is not None else ()))
-    elif isinstance(value, Mixed):
-        inner = value.parts
+    if isinstance(value, Holder):
+        for item in held(value):
+            yield from leaves(item, depth - 1)
     else:
         yield value
-        return
-    for item in inner:
-        yield from leaves(item, depth - 1)
 
 
 def emissions(value: Value) -> set[int]:
-    """Give the events whose states are somewhere in the value."""
+    """Return the events whose states are somewhere in the value."""
     return {leaf.event for leaf in leaves(value) if isinstance(leaf, Emitted)}
+
+
+def is_state(value: Value) -> bool:
+    """Return whether the value is, or may be, a state that a layer gave, and nothing else but a state."""
+    found = options(value)
+    return all(isinstance(option, Emitted | Incoming | Initial) for option in found) and any(
+        isinstance(option, Emitted) for option in found
+    )
+
+
+def is_none(value: Value) -> bool | None:
+    """Return whether the value is None; None if that is not known."""
+    found = {
+        True if option == NONE else None if isinstance(option, Data | Incoming) else False for option in options(value)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def index_of(key: object) -> object:
+    """Return the number that a key stands for on its pass of a loop; other keys as they are."""
+    return key.turn + key.offset if isinstance(key, Step) else key
+
+
+def left_at(value: Value, path: Path) -> Value | None:
+    """Return what was left at a place of a structure; None if that is not known."""
+    for key in path:
+        step = _left_under(value, key)
+        if step is None:
+            return None
+        value = step
+    while isinstance(value, Many) and len(value.items) == 1 and not value.open:
+        value = value.items[0]
+    return value
+
+
+def _left_under(value: Value, key: object) -> Value | None:
+    """Return `value[key]` if it is certain: unlike a read by the code itself, nothing is guessed."""
+    found: Value | None = None
+    match value:
+        case Choice():
+            known = [step for option in value.options if (step := _left_under(option, key)) is not None]
+            found = choice(known) if known else None
+        case Many():
+            index = index_of(key)
+            if isinstance(index, int) and -len(value.items) <= index < len(value.items):
+                found = value.items[index]
+        case Incoming(sliced=False):
+            found = Incoming(value.carrier, (*value.path, key))
+        case Table():
+            found = value.get(key)
+            if found is None and value.base is not None:
+                unknown = any(isinstance(name, Step) or name is None for name, _ in value.items)
+                found = None if unknown else _left_under(value.base, key)
+        case Emitted(slot=None) if isinstance(key, int):
+            found = Emitted(value.event, key, value.touched)
+        case Emitted() if key == 0:
+            found = value
+    return found

@@ -24,7 +24,7 @@ KINDS: dict[str, Kind] = {
     "info": "note",
 }
 _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
-_RULES = ("wiring/rules", "metrics/diagnostics/findings")
+_RULES = ("wiring/faults", "metrics/diagnostics/findings")
 
 
 def tokens_of(run: Run) -> str:

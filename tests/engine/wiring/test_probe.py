@@ -14,8 +14,8 @@ from rnneval.engine.wiring.private import hook_fires, listening
 from rnneval.engine.wiring.subject import make_ready
 from rnneval.errors import UsageError
 from rnneval.models.lm import eagerly
+from rnneval.wiring.evidence import classify
 from rnneval.wiring.facts import Declarations, Source
-from rnneval.wiring.flows import classify
 from tests.wiring.corpus import (
     origin,
     right_containers,

@@ -1,0 +1,662 @@
+"""Calls: constructors, recurrent layers and models, well-known functions, the file's own functions."""
+
+import ast
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from rnneval.linter.flow import names
+from rnneval.linter.flow.assignment import append, rebind
+from rnneval.linter.flow.facts import Event
+from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Env, Frame, FunctionNode, Machine, Summary
+from rnneval.linter.flow.values import (
+    MOST_ORIGINS,
+    NONE,
+    NOTHING,
+    Choice,
+    Const,
+    Data,
+    Emitted,
+    Graph,
+    Incoming,
+    Initial,
+    Key,
+    Known,
+    Layer,
+    Local,
+    Many,
+    Method,
+    Mixed,
+    Object,
+    Spec,
+    Table,
+    Value,
+    blend,
+    choice,
+    cut,
+    is_state,
+    join,
+    options,
+    through,
+    traced,
+)
+
+T = TypeVar("T")
+MODEL = Spec(framework="file", kind="simple", returns_state=True, returns_sequences=True)
+GUESS = Spec(framework="guess", kind="simple", returns_state=True, returns_sequences=True)
+
+
+class Arguments:
+    """The arguments of a call, each evaluated once."""
+
+    def __init__(self, machine: Machine, node: ast.Call) -> None:
+        self.node = node
+        self.targets, machine.targets = machine.targets, ()
+        """The names that the result is unpacked into."""
+        self.positional: list[Value] = []
+        self.starred = False
+        for argument in node.args:
+            value = machine.value_of(argument)
+            if isinstance(argument, ast.Starred):
+                if isinstance(value, Many) and not value.open:
+                    self.positional += value.items
+                    continue
+                self.starred = True
+            self.positional.append(value)
+        self.named = {keyword.arg: machine.value_of(keyword.value) for keyword in node.keywords if keyword.arg}
+        rest = [keyword.value for keyword in node.keywords if keyword.arg is None]
+        for mapping in rest:
+            machine.value_of(mapping)
+        self.unknown = self.starred or bool(rest)
+        """Whether there may be more arguments than are known."""
+        self.rest = bool(rest)
+
+    @property
+    def all(self) -> list[Value]:
+        """All values that a result may descend from, positional ones first; switches are left out."""
+        return [*self.positional, *(value for name, value in self.named.items() if name not in names.SWITCHES)]
+
+    def get(self, index: int | None, *keywords: str) -> Value | None:
+        """Find an argument by its name or its place."""
+        for keyword in keywords:
+            if keyword in self.named:
+                return self.named[keyword]
+        if index is not None and index < len(self.positional) and not self.starred:
+            return self.positional[index]
+        return None
+
+    def flag(self, name: str, default: bool = False) -> bool | None:
+        """Return a switch that is written as a literal; None if it is not known."""
+        value = self.named.get(name)
+        if value is None:
+            return None if self.rest else default
+        return value.value if isinstance(value, Const) and isinstance(value.value, bool) else None
+
+
+def call(machine: Machine, node: ast.Call) -> Value:
+    """Evaluate a call."""
+    targets, machine.targets = machine.targets, ()
+    callee = machine.value_of(node.func, quiet=True)
+    machine.targets = targets
+    arguments = Arguments(machine, node)
+    if isinstance(callee, Choice):
+        callee = _one_of(callee)
+    handler = _CALLS.get(type(callee))
+    return handler(machine, node, callee, arguments) if handler else _unknown(machine, node, arguments)
+
+
+def _one_of(callee: Choice) -> Value:
+    """Take layers that stand for each other (a GPU and a CPU variant) for one layer."""
+    layers = sorted(
+        (option for option in callee.options if isinstance(option, Layer)), key=lambda layer: repr(layer.key)
+    )
+    if not layers:
+        return next((option for option in callee.options if isinstance(option, Local | Object)), NOTHING)
+    specs = [layer.spec for layer in layers]
+    spec = specs[0]
+    if any(other != spec for other in specs):
+        spec = Spec(
+            framework=spec.framework,
+            kind=_agreed(other.kind for other in specs),
+            cell=spec.cell,
+            returns_state=_agreed(other.returns_state for other in specs),
+            returns_sequences=_agreed(other.returns_sequences for other in specs),
+            stateful=_agreed(other.stateful for other in specs),
+        )
+    return Layer(("one of", *(layer.key for layer in layers)), spec)
+
+
+def _agreed(values: Iterable[T]) -> T | None:
+    """Return the value on which all layers agree; None if they do not."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
+
+
+# Constructors and functions that are known by name
+
+
+def _known(machine: Machine, node: ast.Call, callee: Known, arguments: Arguments) -> Value:
+    name, last = callee.name, callee.name.rpartition(".")[2]
+    made = _construct(machine, node, name, arguments)
+    if made is not None:
+        return made
+    if name.startswith("builtins.") and last in names.TELLS_NOTHING:
+        return NOTHING
+    if last in names.KEEPS_CONTAINER and len(arguments.positional) == 1:
+        inner = arguments.positional[0]
+        kept = isinstance(inner, Many | Table | Incoming | Choice | Emitted)
+        return inner if kept else machine.data_of(inner)
+    if last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.")):
+        return Object(name, machine.key(node))
+    return operate(machine, node, last, arguments.all)
+
+
+def _construct(machine: Machine, node: ast.Call, name: str, arguments: Arguments) -> Value | None:
+    """Return what a constructor of layers, inputs or models makes; None if it is not one of these."""
+    known = names.recurrent(name)
+    if known is not None:
+        framework, kind, cell = known
+        spec = _torch(kind, cell, arguments) if framework == "torch" else _keras(kind, cell, arguments)
+        return _register(machine, node, spec)
+    match name.rpartition(".")[2] if names.is_keras(name) else "":
+        case "Bidirectional":
+            return _both_ways(machine, node, arguments)
+        case "TimeDistributed":
+            return Object(name, machine.key(node))
+        case "Input":
+            return Incoming(f"input {machine.key(node)}")
+        case "Model":
+            return _functional(machine, arguments)
+        case _:
+            return None
+
+
+def _register(machine: Machine, node: ast.Call, spec: Spec) -> Layer:
+    layer = Layer(machine.key(node), spec)
+    machine.facts.specs[layer.key] = spec
+    machine.facts.places[layer.key] = node
+    return layer
+
+
+def _torch(kind: str | None, cell: bool, arguments: Arguments) -> Spec:
+    return Spec(
+        framework="torch",
+        kind=kind,
+        cell=cell,
+        bidirectional=arguments.flag("bidirectional") is not False,
+        returns_state=True,
+        returns_sequences=not cell,
+    )
+
+
+def _keras(kind: str | None, cell: bool, arguments: Arguments) -> Spec:
+    if kind is None and arguments.positional:
+        # RNN(cell): one layer whose state is the cell's; of a list of cells only that it is one layer is known.
+        inner = arguments.positional[0]
+        kind = inner.spec.kind if isinstance(inner, Layer) and inner.spec.cell else None
+    return Spec(
+        framework="keras",
+        kind=kind,
+        cell=cell,
+        returns_state=arguments.flag("return_state"),
+        returns_sequences=arguments.flag("return_sequences"),
+        stateful=arguments.flag("stateful"),
+        backwards=arguments.flag("go_backwards") is not False,
+    )
+
+
+def _both_ways(machine: Machine, node: ast.Call, arguments: Arguments) -> Value:
+    """Return a Bidirectional layer; with `merge_mode=None` its directions come out as two sequences."""
+    inner = arguments.get(0, "layer")
+    if not isinstance(inner, Layer):
+        return Object("keras.layers.Bidirectional", machine.key(node))
+    machine.facts.specs.pop(inner.key, None)
+    old, mode = inner.spec, arguments.named.get("merge_mode")
+    merged = mode is None or (isinstance(mode, Const) and isinstance(mode.value, str))
+    spec = Spec(
+        framework="keras",
+        kind=old.kind,
+        bidirectional=True,
+        returns_state=old.returns_state if merged else None,
+        returns_sequences=old.returns_sequences,
+        stateful=old.stateful,
+    )
+    return _register(machine, node, spec)
+
+
+def _functional(machine: Machine, arguments: Arguments) -> Value:
+    inputs, outputs = arguments.get(0, "inputs", "input"), arguments.get(1, "outputs", "output")
+    if inputs is None or outputs is None:
+        return Data(frozenset({"model"}))
+    graph = Graph(_flat(inputs), _flat(outputs))
+    machine.graphs.append((machine.frame.function.number, graph))
+    return graph
+
+
+def _flat(value: Value) -> tuple[Value, ...]:
+    if isinstance(value, Many):
+        return tuple(inner for item in value.items for inner in _flat(item))
+    return (value,)
+
+
+def operate(machine: Machine, node: ast.Call, last: str, values: list[Value]) -> Value:
+    """Return the result of a function or layer of which only the name is known."""
+    if last in names.FRESH:
+        return Initial()
+    if not values:
+        return Data(frozenset({("made", node.lineno, node.col_offset)}))
+    first = values[0]
+    if last in names.JOINS:
+        return _joined(machine, last, values)
+    if last in names.SAME_STATE and (is_state(first) or isinstance(first, Initial)):
+        return machine.touched(first)
+    if last in names.SAME_SEQUENCE:
+        return machine.data_of(first)
+    mixed = blend(machine.data_of(value) for value in values)
+    return cut(mixed, (node.lineno, node.col_offset)) if last in names.CUTS else through(mixed)
+
+
+def _joined(machine: Machine, last: str, values: list[Value]) -> Value:
+    first = values[0]
+    if last == "stack" and isinstance(first, Many) and all(is_state(item) for item in first.items):
+        return first  # stacked states are taken apart again by their number
+    parts = first.items if isinstance(first, Many) else tuple(values)
+    if parts and all(is_state(item) for item in parts):
+        return Mixed(parts)
+    mixed = blend(machine.data_of(value) for value in values)
+    return Data(mixed.origins, mixed.passed, grown=True)
+
+
+# Recurrent layers
+
+
+def _layer(machine: Machine, node: ast.Call, layer: Layer, arguments: Arguments) -> Value:
+    """Run a recurrent layer or cell once."""
+    enters, state = _sequence_and_state(machine, layer, arguments)
+    if enters is None:
+        return NOTHING
+    if state is not None and all(option == NONE for option in options(state)):
+        state = None
+    event = _record(machine, node, layer.key, spec=layer.spec, enters=enters, state=state)
+    result = _result(layer.spec, event)
+    machine.results[id(result)] = result, event.number
+    return result
+
+
+def _sequence_and_state(machine: Machine, layer: Layer, arguments: Arguments) -> tuple[Data | None, Value | None]:
+    """Return the sequence and the state among the arguments."""
+    first = arguments.get(0, "inputs", "sequences", "sequence", "input", "x")
+    if first is None:
+        return (machine.blend(arguments.all) if arguments.all else None), None
+    state = arguments.get(1, "initial_state", "states", "hx")
+    keras = layer.spec.framework == "keras"
+    if keras and isinstance(first, Many) and not first.open and len(first.items) > 1 and state is None:
+        # The old way: layer([x, h, c]).
+        return machine.data_of(first.items[0]), Many(first.items[1:])
+    if arguments.unknown and state is None:
+        state = Data(frozenset({("more arguments", arguments.node.lineno)}))
+    return machine.data_of(first), state
+
+
+def _record(machine: Machine, node: ast.Call, key: Key, *, spec: Spec, enters: Data, state: Value | None) -> Event:
+    """Keep one call as an event."""
+    event = Event(
+        number=len(machine.facts.events),
+        layer=key,
+        name=_name_of(node.func),
+        spec=spec,
+        node=node,
+        enters=enters,
+        state=state,
+        slots=machine.slots_of(state, spec),
+        turns=machine.loops,
+        function=machine.frame.function.number,
+    )
+    machine.facts.add(event)
+    machine.latest[key] = event.number
+    if state is not None:
+        machine.mark_read(state)
+    return event
+
+
+def _name_of(node: ast.expr) -> str:
+    """Return how the source calls something, in at most 40 characters."""
+    if isinstance(node, ast.Call):
+        return f"{_name_of(node.func)}(…)"
+    text = ast.unparse(node)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _result(spec: Spec, event: Event) -> Value:
+    """Return what the layer gives back, in its framework's form."""
+    number, enters = event.number, event.enters
+    passed = frozenset(sorted(enters.passed | {number})[-MOST_ORIGINS:])
+    whole = Data(enters.origins, passed, whole_of=number, grown=enters.grown)
+    if spec.framework == "keras" and not spec.cell and spec.returns_sequences is False:
+        whole = Data(traced(enters.origins, ("cut", number)), passed, last_of=number)
+    slots: tuple[Value, ...] = tuple(Emitted(number, index) for index in range(spec.slots or 0))
+    first = slots[0] if slots else Emitted(number)
+    if spec.cell and spec.framework == "torch":
+        return first if spec.slots == 1 else Many(slots)
+    if spec.cell:
+        return Many((first, Many(slots) if slots else first))
+    if spec.framework == "torch":
+        return Many((whole, Many(slots) if spec.slots == 2 else first))
+    if spec.returns_state is False:
+        return whole
+    if spec.returns_state is None:
+        return Choice(frozenset({whole, Many((whole, *slots))})) if slots else whole
+    return Many((whole, *slots)) if slots else Many((whole, first), open=True)
+
+
+def _layer_method(machine: Machine, node: ast.Call, layer: Layer, name: str, arguments: Arguments) -> Value:
+    """Call a method of a recurrent layer."""
+    if name in names.MODEL_CALLS:
+        return _layer(machine, node, layer, arguments)
+    if name in ("get_initial_state", "zero_state"):
+        count = layer.spec.slots
+        if count and count > 1:
+            return Many(tuple(Initial(layer.key, index) for index in range(count)))
+        return Initial(layer.key)
+    if name in names.RESETS:
+        machine.frame.function.resets.append((node, layer.key))
+    return layer if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else NOTHING
+
+
+# Models of the file, and calls of which nothing is known
+
+
+def _model(machine: Machine, node: ast.Call, model: Object, step: Summary, arguments: Arguments) -> Value:
+    """Run a model of the file that takes a state in and gives it back."""
+    if arguments.unknown:
+        return _unknown(machine, node, arguments)
+    state = arguments.get(step.position, step.parameter)
+    key = (*model.key, "model")
+    return _stepped(machine, node, key, MODEL, arguments, state=state, index=step.index, length=step.length)
+
+
+def _stepped(
+    machine: Machine,
+    node: ast.Call,
+    key: Key,
+    spec: Spec,
+    arguments: Arguments,
+    *,
+    state: Value | None,
+    index: int,
+    length: int,
+) -> Value:
+    """Run something that takes a state in and gives it back at a place of the tuple that it returns."""
+    enters = machine.blend(value for value in arguments.all if value is not state)
+    event = _record(machine, node, key, spec=spec, enters=enters, state=state)
+    rest = Data(enters.origins, enters.passed | {event.number})
+    if length == 0:
+        return choice((rest, Many((rest, Emitted(event.number)))))
+    return Many(tuple(Emitted(event.number) if at == index else rest for at in range(length)))
+
+
+def _graph(machine: Machine, node: ast.Call, graph: Graph, arguments: Arguments) -> Value:
+    """Run a functional model: it is followed where its own states come in and go out."""
+    given = arguments.positional[0] if arguments.positional else None
+    carriers = [item.carrier for item in graph.inputs if isinstance(item, Incoming)]
+    used = {
+        leaf.carrier
+        for event in machine.facts.events
+        for way in event.slots
+        for leaf in way
+        if isinstance(leaf, Incoming) and leaf.carrier.startswith("input ")
+    }
+    places = {index for index, carrier in enumerate(carriers) if carrier in used}  # inputs that are a layer's state
+    outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, Emitted)]
+    if not places or not outputs or not isinstance(given, Many) or len(carriers) != len(graph.inputs):
+        return _unknown(machine, node, arguments)
+    items = [
+        inner for item in given.items for inner in (item.items if isinstance(item, Many) and not item.open else (item,))
+    ]
+    if len(items) != len(graph.inputs):
+        states, others = [given.items[-1]], list(given.items[:-1])
+    else:
+        states = [item for index, item in enumerate(items) if index in places]
+        others = [item for index, item in enumerate(items) if index not in places]
+    enters = machine.blend(others)
+    event = _record(machine, node, ("graph", *carriers), spec=MODEL, enters=enters, state=Many(tuple(states)))
+    rest = Data(enters.origins, enters.passed | {event.number})
+    return Many(
+        tuple(Emitted(event.number, index) if index in outputs else rest for index in range(len(graph.outputs)))
+    )
+
+
+def _unknown(machine: Machine, node: ast.Call, arguments: Arguments) -> Value:
+    """Call something of which nothing is known."""
+    found = _guessed(machine, node, arguments)
+    if found is not None:
+        return found
+    for value in arguments.all:
+        machine.mark_read(value)
+    last = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    if last in names.FRESH:
+        return Initial()
+    if not arguments.all:
+        return Data(frozenset({("made", node.lineno, node.col_offset)}))
+    mixed = machine.blend(arguments.all)
+    return cut(mixed, (node.lineno, node.col_offset)) if last in names.CUTS else mixed
+
+
+def _guessed(machine: Machine, node: ast.Call, arguments: Arguments) -> Value | None:
+    """Take `y, s = model(x, states=s)` and `return_state=True` for a step of a model that carries its state."""
+    targets = arguments.targets
+    asked = arguments.named.get("return_state") == Const(True)
+    given: list[tuple[int | str, Value]] = [*enumerate(arguments.positional), *arguments.named.items()]
+    for place, value in given:
+        name = _plain_name(node, place)
+        is_state_name = isinstance(place, str) and place.startswith(("state", "hidden", "initial_state"))
+        if name and name in targets and len(targets) > 1 and place != 0:
+            index = targets.index(name)
+        elif asked and is_state_name and len(targets) == 2:
+            index = 1
+        else:
+            continue
+        key = ("guess", _name_of(node.func))
+        return _stepped(machine, node, key, GUESS, arguments, state=value, index=index, length=len(targets))
+    return None
+
+
+def _plain_name(node: ast.Call, place: int | str) -> str | None:
+    """Return the plain name that stands as an argument."""
+    if isinstance(place, str):
+        found = next((keyword.value for keyword in node.keywords if keyword.arg == place), None)
+    else:
+        found = node.args[place] if place < len(node.args) else None
+    return found.id if isinstance(found, ast.Name) else None
+
+
+# Methods
+
+
+def _method(machine: Machine, node: ast.Call, callee: Method, arguments: Arguments) -> Value:
+    owner, name = callee.owner, callee.name
+    if isinstance(owner, Object) and "." not in owner.of:
+        return _own_method(machine, node, owner, name, arguments)
+    if isinstance(owner, Layer):
+        return _layer_method(machine, node, owner, name, arguments)
+    if isinstance(owner, Graph) and name in ("predict", "predict_on_batch", "__call__", "call"):
+        return _graph(machine, node, owner, arguments)
+    if name in names.CHANGES and isinstance(node.func, ast.Attribute):
+        return _change(machine, node.func.value, owner, name, arguments)
+    if name == "assign" and arguments.positional and isinstance(node.func, ast.Attribute):
+        machine.mark_read(arguments.positional[0])
+        rebind(machine, node.func.value, owner, arguments.positional[0])
+        return arguments.positional[0]
+    return _plain_method(machine, node, owner, name, arguments)
+
+
+def _plain_method(machine: Machine, node: ast.Call, owner: Value, name: str, arguments: Arguments) -> Value:
+    """Call a method of a tensor or a container: its name tells what it does."""
+    if name in ("get", "pop", "copy") and isinstance(owner, Many | Choice):
+        return owner if name == "copy" else machine.data_of(owner)
+    if isinstance(owner, Object):
+        return operate(machine, node, name, arguments.all)
+    for value in (owner, *arguments.all):
+        machine.mark_read(value)
+    return operate(machine, node, name, [owner, *arguments.all])
+
+
+def _own_method(machine: Machine, node: ast.Call, owner: Object, name: str, arguments: Arguments) -> Value:
+    """Call a method of an object of the file: of the same object, or of another that may carry a state."""
+    if owner.key != ("self",):
+        step = machine.summary(owner.of, name)
+        if step is not None:
+            return _model(machine, node, owner, step, arguments)
+        return _unknown(machine, node, arguments)
+    function = machine.method(owner.of, name)
+    result = None if function is None else _inline(machine, node, function, owner.of, arguments)
+    return result if result is not None else _unknown(machine, node, arguments)
+
+
+def _change(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value:
+    """Call `append`, `extend` or `insert`."""
+    added = arguments.positional[-1:]
+    for value in added:
+        machine.mark_read(value)
+    if name == "extend" and added and isinstance(added[0], Many):
+        added = list(added[0].items)
+    if isinstance(owner, Many | Incoming):
+        append(machine, target, owner, tuple(added))
+    elif isinstance(owner, Choice):
+        rebind(machine, target, owner, machine.data_of(owner))
+    return NOTHING
+
+
+def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: Arguments) -> Value:
+    """Call a method of what came in, such as `states.detach()` or `self.state.assign(h)`."""
+    last = str(callee.path[-1]) if callee.path else ""
+    owner = Incoming(callee.carrier, callee.path[:-1])
+    if not last.startswith("."):
+        return _unknown(machine, node, arguments)
+    name = last[1:]
+    if name == "assign" and not owner.path and owner.carrier.startswith("self.") and arguments.positional:
+        machine.mark_read(arguments.positional[0])
+        machine.env.names[owner.carrier] = arguments.positional[0]
+        return arguments.positional[0]
+    if name in names.CHANGES and isinstance(node.func, ast.Attribute):
+        return _change(machine, node.func.value, owner, name, arguments)
+    if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
+        return owner
+    if owner.carrier in machine.frame.function.parameters and machine.frame.depth == 0:
+        machine.frame.function.reads.add(owner.carrier)
+    found = _guessed(machine, node, arguments)
+    return found if found is not None else operate(machine, node, name, [owner, *arguments.all])
+
+
+# Classes and functions of the file
+
+
+def _local(machine: Machine, node: ast.Call, callee: Local, arguments: Arguments) -> Value:
+    if callee.kind == "class":
+        return Object(callee.name, machine.key(node))
+    function = machine.functions.get(callee.name)
+    result = None if function is None else _inline(machine, node, function, None, arguments)
+    return result if result is not None else _unknown(machine, node, arguments)
+
+
+def _object(machine: Machine, node: ast.Call, callee: Object, arguments: Arguments) -> Value:
+    """Call an object: a layer that is not recurrent, or a model of the file."""
+    if "." in callee.of:
+        return operate(machine, node, callee.of.rpartition(".")[2], arguments.all or [NOTHING])
+    for name in names.MODEL_CALLS:
+        step = machine.summary(callee.of, name)
+        if step is not None:
+            return _model(machine, node, callee, step, arguments)
+    return _unknown(machine, node, arguments)
+
+
+def parameters_of(node: FunctionNode) -> tuple[str, ...]:
+    """Return the names of a function's parameters."""
+    arguments = node.args
+    return tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
+
+
+def takes_self(node: FunctionNode) -> bool:
+    """Return whether the first parameter of a method is the object."""
+    static = any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in node.decorator_list)
+    return bool(parameters_of(node)) and not static
+
+
+def _inline(
+    machine: Machine, node: ast.Call, function: FunctionNode, owner: str | None, arguments: Arguments
+) -> Value | None:
+    """Follow a call of the file's own function; return None if it is not followed."""
+    frame = machine.frame
+    recursive = function in machine.running or frame.function.node is function
+    if frame.depth >= MOST_CALLS_DEEP or recursive or machine.gives_up():
+        return None
+    parameters = parameters_of(function)
+    own = owner is not None and takes_self(function)
+    bound = _bind(function, parameters[1:] if own else parameters, arguments)
+    if bound is None:
+        return None
+    env, loop_state = machine.env, (machine.loop_envs, machine.loop_exits)
+    machine.env, machine.loop_envs, machine.loop_exits = Env(env, wall=True), [], []
+    machine.env.names.update(bound)
+    context = (*frame.context, ("in", node.lineno, node.col_offset))
+    machine.frame = Frame(frame.function, env, parameters[0] if own else None, owner, context, frame.depth + 1)
+    machine.running.append(function)
+    machine.run(function.body)
+    machine.running.pop()
+    result = _returned(machine, env)
+    machine.frame, machine.env, (machine.loop_envs, machine.loop_exits) = frame, env, loop_state
+    return result
+
+
+def _bind(function: FunctionNode, parameters: tuple[str, ...], arguments: Arguments) -> dict[str, Value] | None:
+    """Bind the parameters to their arguments or defaults; return None if the call does not fit."""
+    spec = function.args
+    if arguments.unknown or (len(arguments.positional) > len(parameters) and spec.vararg is None):
+        return None
+    bound: dict[str, Value] = dict(zip(parameters, arguments.positional, strict=False))
+    bound |= {name: value for name, value in arguments.named.items() if name in parameters}
+    positional = (*spec.posonlyargs, *spec.args)
+    defaults = [
+        *zip(positional[len(positional) - len(spec.defaults) :], spec.defaults, strict=True),
+        *zip(spec.kwonlyargs, spec.kw_defaults, strict=True),
+    ]
+    for argument, default in defaults:
+        if default is not None:
+            match default:
+                case ast.Constant(value=int() | str() | None as literal):
+                    bound.setdefault(argument.arg, Const(literal))
+                case _:
+                    bound.setdefault(argument.arg, NOTHING)
+    for name in parameters:
+        bound.setdefault(name, Data(frozenset({("parameter", name)})))
+    return bound
+
+
+def _returned(machine: Machine, env: Env) -> Value:
+    """Join what the call returns, and let what it did to attributes last."""
+    ends = [*machine.frame.exits, *([] if machine.env.dead else [machine.env])]
+    meeting = Env(env)
+    for end in ends:
+        end.parent = env
+    meeting.meet(ends)
+    env.names.update({name: value for name, value in meeting.names.items() if name.startswith("self.")})
+    returned = machine.frame.returned
+    if not machine.env.dead and not returned:
+        return NONE
+    lengths = {len(value.items) if isinstance(value, Many) else -1 for value in returned}
+    if len(lengths) == 1:
+        joined = returned[0]
+        for value in returned[1:]:
+            joined = join(joined, value)
+        return joined
+    return choice(option for value in returned for option in options(value)) if returned else NOTHING
+
+
+_CALLS: dict[type, Callable[[Machine, ast.Call, Any, Arguments], Value]] = {
+    Layer: _layer,
+    Known: _known,
+    Local: _local,
+    Object: _object,
+    Method: _method,
+    Incoming: _on_incoming,
+    Graph: _graph,
+}

@@ -1,0 +1,12 @@
+"""The faults of state wiring, one module each: adding a file adds the fault.
+
+The docstring of a module is its page, the text of `rnneval explain`, of the docs, of a finding's help and of SARIF.
+Below it stand its constants and its finders, pure functions:
+
+- `find(evidence)` looks at a model that has run and yields detections. It needs `ORDER` (faults with a lower one
+  come first) and `CORRECTS` (whether the help may show the corrected line).
+- `find_in_source(facts)` looks at what the linter knows of a file and yields matches. It needs `CODE`.
+
+`NAME` and `SEVERITY` hold for both. `rnneval lint` imports these modules, so that they import `rnneval.wiring.evidence`
+for type checking only.
+"""

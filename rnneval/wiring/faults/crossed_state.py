@@ -1,0 +1,127 @@
+"""A layer gets back the state of another layer.
+
+## What it finds
+The state that goes into a layer comes from another layer's state of an earlier call: states are returned in another
+order than they are taken in, kept in an attribute that another layer writes, or one incoming state is given to all
+layers while one comes back. The same holds for layers of a step loop that read each other's state of the step before.
+
+## Why it is wrong
+Each layer's state belongs to its own space: what another layer remembered means nothing to this one, so it forgets
+its own past at every segment and starts from numbers that training never meant for it.
+
+Nothing fails where the widths happen to agree.
+
+## Example
+```python
+s1, s2 = states
+x, n1 = self.gru(x, initial_state=s1)  # RNN002: gets gru_2's state at the next call
+x, n2 = self.gru_2(x, initial_state=s2)
+return x, (n2, n1)  # exchanged
+```
+
+## What to write instead
+Return one new state for each layer, in the order in which they are taken apart again.
+
+```python
+return x, (n1, n2)
+```
+
+Where layers are meant to see each other's states, say so with `--declare mixed=LAYER`.
+
+## When it is silent
+The linter is silent where it is not certain how what comes in is paired with what goes out; about layers that do not
+stand in one stack; about an encoder whose zero states are given to all of its layers and whose own states are returned
+apart; and about classes and functions that are named encoder, since what they return goes to a decoder.
+
+## References
+docs, wiring: the invariant S_out(l) at t − 1 → S_in(l) at t. Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rnneval.linter.finding import Match, line_of
+from rnneval.linter.flow.facts import Event, Facts
+from rnneval.linter.flow.relations import (
+    Arrival,
+    arrivals,
+    earlier_pass,
+    given_by,
+    judged,
+    shared_arrivals,
+    stacked,
+)
+from rnneval.linter.flow.values import Emitted, options
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence, Group
+
+CODE = "RNN002"
+NAME, SEVERITY, ORDER, CORRECTS = "crossed-state", "error", 20, True
+
+
+def find(evidence: "Evidence") -> Iterator["Detection"]:
+    """Find states from another layer, made in an earlier call."""
+    groups = evidence.groups_within("crossed", same_call=False)
+    pairs = {(group.unit, group.giver) for group in groups}
+    for group in groups:
+        giver = group.source.name if group.source else "another cell of the same layer"
+        seen = f"{group.into.name} gets back the state of {giver} ({group.flow}; {group.calls}){_more(group, pairs)}"
+        yield evidence.detection(seen, group)
+
+
+def _more(group: "Group", pairs: set[tuple[int, int | None]]) -> str:
+    if (group.giver, group.unit) in pairs:
+        return ": the two states are exchanged, in the returned order or where they are taken apart"
+    return "" if group.is_returned() else f": the new state of {group.into.name} is not among what is returned"
+
+
+def find_in_source(facts: Facts) -> Iterator[Match]:
+    """Find what comes back to each layer at the next pass of a loop, or at the next call."""
+    mixed_now = {event.function for event in facts.events if _from_the_same_call(facts, event)}
+    for event in facts.events:
+        if judged(event) and event.function not in mixed_now:
+            for _, _, giver in given_by(facts, event):
+                if _crosses(facts, giver, event) and earlier_pass(giver, event):
+                    yield _match(event, giver, "at the pass before")
+    shared = list(shared_arrivals(facts))
+    mixed_later = mixed_now | {event.function for event, _ in shared}
+    for arrival in arrivals(facts):
+        other = _other(facts, arrival)
+        if other is not None and arrival.event.function not in mixed_later:
+            yield _match(arrival.event, other, "at the call before")
+    for event, first in shared:
+        if event.function not in mixed_now:
+            yield Match(
+                node=event.node,
+                message=f"`{event.name}` gets the same incoming state as `{first.name}` {line_of(first.node)}: one "
+                "state comes in for all layers; take in and give back one for each",
+            )
+
+
+def _from_the_same_call(facts: Facts, event: Event) -> bool:
+    """Return whether this is the fault shared-state: seen from the next call, it is not reported again."""
+    return judged(event) and any(
+        giver.layer != event.layer and not earlier_pass(giver, event) and stacked(facts, giver, event)
+        for _, _, giver in given_by(facts, event)
+    )
+
+
+def _crosses(facts: Facts, giver: Event, event: Event) -> bool:
+    return giver.layer != event.layer and judged(giver) and stacked(facts, giver, event)
+
+
+def _other(facts: Facts, arrival: Arrival) -> Event | None:
+    left = options(arrival.left)
+    givers = [facts.events[option.event] for option in left if isinstance(option, Emitted)]
+    if not givers or any(giver.layer == arrival.event.layer for giver in givers):
+        return None
+    return next((giver for giver in givers if _crosses(facts, giver, arrival.event)), None)
+
+
+def _match(event: Event, giver: Event, when: str) -> Match:
+    return Match(
+        node=event.node,
+        message=f"`{event.name}` starts from the state that `{giver.name}` {line_of(giver.node)} gave back {when}: "
+        "return and take in the states in one order, each layer its own",
+    )

@@ -1,0 +1,111 @@
+"""A layer begins anew although its state was handed on.
+
+## What it finds
+The layer's new state is among what the model returns (or the layer is `stateful`), and still the next call starts it
+from constants; or a part of its state is lost on the way. The linter finds a parameter that is written over with a
+layer's new state before anything reads it, a state made anew in every call although one came in, and a stateful layer
+that is reset inside the model's own call.
+
+## Why it is wrong
+The model seems to carry its state and does not: each segment is read as if it were the beginning of a text, so every
+result is that of a model with a short memory.
+
+Generation one token at a time has then no context at all.
+
+## Example
+```python
+def call(self, x, states=None):
+    x, states = self.gru(x)  # RNN005: `states` never reaches the layer
+    return x, states
+```
+
+## What to write instead
+Pass the incoming state to the layer: `self.gru(x, initial_state=states)`.
+
+```python
+def call(self, x, states=None):
+    x, states = self.gru(x, initial_state=states)
+    return x, states
+```
+
+A layer that is meant to begin anew at every call is declared with `--declare stateless=LAYER`.
+
+## When it is silent
+The linter is silent where the parameter is read in any way, where the function does not return the new state, and where
+the layer is `stateful` and not reset.
+
+## References
+Keras, RNN: the call argument `initial_state`. docs, wiring: the invariant S_out(l) at t − 1 → S_in(l) at t.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rnneval.linter.finding import Match
+from rnneval.linter.flow.facts import Event, Facts, Function
+from rnneval.linter.flow.relations import judged, sources
+from rnneval.linter.flow.values import Emitted, Initial, Value, emissions, leaves
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
+
+CODE = "RNN005"
+NAME, SEVERITY, ORDER = "ignored-state", "error", 70
+
+
+def find(evidence: "Evidence") -> Iterator["Detection"]:
+    """Find fresh states where the layer's own was handed on."""
+    for group in evidence.groups("fresh"):
+        why = "is stateful" if group.into.stateful else "gave its state to the caller, who gave it back"
+        seen = f"{group.into.name} {why}, and yet {group.begins()} ({group.calls})"
+        yield evidence.detection(seen, group)
+    for group in evidence.groups("partial"):
+        share = max(item.arrival.missing for item in group.items)
+        seen = f"{share:.0%} of the state of {group.into.name} is not carried ({group.slots}; {group.calls})"
+        yield evidence.detection(seen, group)
+
+
+def find_in_source(facts: Facts) -> Iterator[Match]:
+    """Find parameters that are only written, and resets inside the model's call."""
+    for function in facts.functions:
+        events = [event for event in facts.of(function) if judged(event)]
+        for name, values in function.overwritten.items():
+            event = _ignoring(function, events, values) if name not in function.reads else None
+            if event is not None:
+                yield Match(
+                    node=event.node,
+                    message=f"`{name}` comes in and is never given to `{event.name}`, which starts anew at every "
+                    "call: pass it as the layer's initial state",
+                )
+        if function.name in ("call", "forward", "__call__"):
+            yield from _resets(function, events)
+
+
+def _ignoring(function: Function, events: list[Event], values: list[Value]) -> Event | None:
+    """Return the layer that began with nothing, or a new state, and whose new state takes the parameter's name."""
+    given = {number for value in values for number in emissions(value)}
+    returned = {number for _, value in function.returns for number in emissions(value)}
+    for event in events:
+        replaced = event.number in given or any(value == event.state for value in values)
+        if replaced and event.number in returned and not event.spec.stateful and _starts_anew(event):
+            return event
+    return None
+
+
+def _starts_anew(event: Event) -> bool:
+    if event.state is None:
+        return True
+    return all(isinstance(leaf, Initial) for leaf in leaves(event.state)) and not any(
+        isinstance(value, Emitted) for _, value in sources(event)
+    )
+
+
+def _resets(function: Function, events: list[Event]) -> Iterator[Match]:
+    for node, key in function.resets:
+        event = next((event for event in events if event.layer == key and event.node.lineno > node.lineno), None)
+        if event is not None and event.spec.stateful:
+            yield Match(
+                node=node,
+                message=f"`{event.name}` is stateful and is reset in every call of the model: reset it where a new "
+                "text begins",
+            )

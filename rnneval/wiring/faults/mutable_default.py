@@ -1,0 +1,72 @@
+"""A parameter's default is a list or dict, and states are put into it.
+
+## What it finds
+`def call(self, x, states=[None] * 4)` where the body stores states in `states`.
+
+## Why it is wrong
+Python makes the default once, when the function is defined. The states of one call stay in it, and the next call
+that was meant to start anew starts from them: from another text, another batch, or from tensors of a graph that is
+gone.
+
+## Example
+```python
+def call(self, x, states=[None] * 2):
+    x, states[0] = self.gru1(x, initial_state=states[0])  # RNN008
+```
+
+## What to write instead
+```python
+def call(self, x, states=None):
+    states = [None] * 2 if states is None else list(states)
+    x, states[0] = self.gru1(x, initial_state=states[0])
+```
+
+## When it is silent
+Defaults that are only read.
+
+## References
+Python FAQ, *Why are default values shared between objects?*; flake8-bugbear, B006.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from rnneval.linter.finding import Match
+from rnneval.linter.flow.facts import Facts, Function
+from rnneval.linter.flow.values import Emitted, Initial, leaves
+
+CODE = "RNN008"
+NAME, SEVERITY = "mutable-default", "error"
+
+
+def find_in_source(facts: Facts) -> Iterator[Match]:
+    """Find states that are put into a default."""
+    for function in facts.functions:
+        for name, default in _defaults(function):
+            changes = function.changed.get(name, [])
+            if _is_mutable(default) and any(
+                isinstance(leaf, Emitted | Initial) for value in changes for leaf in leaves(value)
+            ):
+                yield Match(
+                    node=default,
+                    message=f"the default of `{name}` is made once and states are put into it: the next call starts "
+                    "from this call's states; take None and make a new list in the call",
+                )
+
+
+def _defaults(function: Function) -> list[tuple[str, ast.expr]]:
+    node = function.node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return []
+    positional = [*node.args.posonlyargs, *node.args.args]
+    pairs = [
+        *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return [(argument.arg, default) for argument, default in pairs if default is not None]
+
+
+def _is_mutable(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.left, ast.List) or isinstance(node.right, ast.List)
+    return isinstance(node, ast.List | ast.Dict | ast.ListComp)

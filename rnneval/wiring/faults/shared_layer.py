@@ -1,0 +1,108 @@
+"""One layer object is used as two layers of a stack.
+
+## What it finds
+A layer (or cell) runs twice in one call, and reads the second time what it gave the first time: it is called on its own
+outputs, in a loop, or as `[layer] * n`, which is n times the same object.
+
+## Why it is wrong
+Both layers of the stack have the same weights (and may share a state), although they were meant to be two: the model
+is smaller than it looks, and no test of its behaviour can tell.
+
+## Example
+```python
+self.layers_ = [tf.keras.layers.GRU(units, return_sequences=True)] * 3  # three names for one layer
+for layer in self.layers_:
+    x = layer(x)  # RNN007
+```
+
+## What to write instead
+Make one object for each layer: `[tf.keras.layers.GRU(units, return_sequences=True) for _ in range(3)]`.
+
+```python
+x, s1 = self.gru1(x, initial_state=s1)
+x, s2 = self.gru2(x, initial_state=s2)
+```
+
+Weights shared over depth on purpose (a recurrent highway) are declared with `--declare shared=LAYER`.
+
+## When it is silent
+Loops over tokens run the same layer on each token in turn, with the state of the step before: they are not this fault.
+The linter is also silent about the same layer on two inputs of their own, in training and in inference, and about cells
+that do not stand in a multiplied list.
+
+## References
+Zilly et al. 2017, Recurrent Highway Networks (weights shared over depth on purpose). PyTorch, nn.ModuleList, and the
+notes on sharing parameters.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rnneval.linter.finding import Match, line_of
+from rnneval.linter.flow.facts import Event, Facts
+from rnneval.linter.flow.relations import feeds, given_by
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
+
+CODE = "RNN007"
+NAME, SEVERITY, ORDER = "shared-layer", "error", 35
+
+
+def find(evidence: "Evidence") -> Iterator["Detection"]:
+    """Find layers whose second input descends from their first output, at one place or at another."""
+    facts = evidence.facts
+
+    def path(event: int) -> str:
+        return facts.units[facts.events[event].unit].path
+
+    for unit, fact in enumerate(facts.units):
+        if not fact.reused or fact.place > 1 or fact.names & facts.declared.shared:
+            continue
+        items = [item for item in evidence.kinds if path(item.arrival.event) == fact.path]
+        again = [
+            item
+            for item in items
+            if any(path(other) == fact.path for other in facts.events[item.arrival.event].descends)
+        ]
+        seen = f"{fact.name} runs more than once in one call and reads what it gave itself"
+        yield evidence.detection(f"{seen}: one object stands for several layers", evidence.group(unit, again or items))
+
+
+def find_in_source(facts: Facts) -> Iterator[Match]:
+    """Find layers that read what they gave."""
+    for event in facts.events:
+        if event.spec.framework in ("keras", "torch") and (not event.spec.cell or _is_multiplied(facts, event)):
+            first = _first(facts, event)
+            if first is not None:
+                yield Match(
+                    node=event.node,
+                    message=f"`{event.name}` runs on its own outputs {line_of(first.node)}: one layer object, its "
+                    "weights and its state, stands twice in the stack; make one for each place",
+                )
+
+
+def _is_multiplied(facts: Facts, event: Event) -> bool:
+    """Return whether a cell stands several times in a list that is run as a stack."""
+    return _of_layers(event) and event.layer in facts.repeated
+
+
+def _first(facts: Facts, event: Event) -> Event | None:
+    for number in sorted(event.enters.passed):
+        other = facts.events[number]
+        if other.layer == event.layer and other.function == event.function and feeds(other, event):
+            loops = other.node is event.node
+            chained = any(True for _ in given_by(facts, event))
+            whole = event.enters.whole_of == number
+            if not loops and (not chained or whole):
+                return other
+            if loops and not chained and event.state is None and whole:
+                return other
+            if loops and _of_layers(event):
+                return other
+    return None
+
+
+def _of_layers(event: Event) -> bool:
+    """Return whether the innermost loop runs over layers: its passes are places in a stack, not steps over time."""
+    return bool(event.turns) and event.turns[-1][2]

@@ -1,0 +1,105 @@
+"""A layer gets a state older than its last one.
+
+## What it finds
+The state that goes in is the layer's own, but not the newest: the *incoming* state was returned (or kept) instead of
+the new one, or the first call's initial tensor is used again.
+
+## Why it is wrong
+The layer never moves on from that point of the text: what it read in between is lost to it.
+
+Everything runs and the shapes agree.
+
+## Example
+```python
+x, new = self.gru(x, initial_state=states)
+return x, states  # RNN004: the incoming state, not `new`
+```
+
+## What to write instead
+Return the state that the layer gave in this call.
+
+```python
+x, states = self.gru(x, initial_state=states)
+return x, states
+```
+
+## When it is silent
+The linter is silent where the new state is returned, stored or used in any way, and where only the output is returned.
+
+## References
+docs, wiring: the invariant S_out(l) at t − 1 → S_in(l) at t.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rnneval.linter.finding import Match, line_of
+from rnneval.linter.flow.facts import Event, Facts, Function
+from rnneval.linter.flow.relations import judged, sources
+from rnneval.linter.flow.values import Incoming, Many, Table, Value, emissions, left_at, options
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
+
+CODE = "RNN004"
+NAME, SEVERITY, ORDER = "stale-state", "error", 60
+
+
+def find(evidence: "Evidence") -> Iterator["Detection"]:
+    """Find older states of the layer itself, and initial tensors that were made in an earlier call."""
+    for group in evidence.groups("stale"):
+        what = "an older state of its own" if group.items[0].arrival.sources else "the initial state of an earlier call"
+        seen = f"{group.into.name} gets {what}, not its last one ({group.slots}; {group.calls})"
+        yield evidence.detection(seen, group)
+
+
+def find_in_source(facts: Facts) -> Iterator[Match]:
+    """Find incoming states among what is returned."""
+    for function in facts.functions:
+        for node, value in function.returns:
+            found = _stale(facts, function, value)
+            if found is not None:
+                event, place = found
+                yield Match(
+                    node=node,
+                    message=f"the state that came in (`{place.carrier}`) is returned, and the new state of "
+                    f"`{event.name}` {line_of(event.node)} is thrown away: return what the layer gave back",
+                )
+
+
+def _stale(facts: Facts, function: Function, value: Value) -> tuple[Event, Incoming] | None:
+    for option in options(value):
+        if not isinstance(option, Many) or len(option.items) < 2:
+            continue
+        for event in facts.of(function):
+            if not judged(event) and event.spec.framework != "guess":
+                continue
+            for _, place in sources(event):
+                if isinstance(place, Incoming) and _comes_back(option, place) and not _is_used(facts, function, event):
+                    return event, place
+    return None
+
+
+def _comes_back(returned: Many, place: Incoming) -> bool:
+    """Return whether the very place that the layer read is returned as it came, alone or in its structure."""
+    if not place.carrier or place.carrier.startswith("input "):
+        return False
+    for item in returned.items[1:]:
+        for option in options(item):
+            if (
+                isinstance(option, Incoming)
+                and option.carrier == place.carrier
+                and place.path[: len(option.path)] == option.path
+            ):
+                return not option.carrier.startswith("self.")
+            if isinstance(option, Table) and left_at(option, place.path) == place and emissions(option):
+                return True
+    return False
+
+
+def _is_used(facts: Facts, function: Function, event: Event) -> bool:
+    """Return whether any new state of this layer is read, returned or carried anywhere in the function."""
+    same = facts.by_layer[function.number, event.layer]
+    numbers = {other.number for other in same}
+    left = (*(value for _, value in function.returns), *(carried.left for carried in function.carried))
+    return any(other.read for other in same) or any(numbers & emissions(value) for value in left)

@@ -1,0 +1,54 @@
+"""A stateful model is trained and its states are never reset.
+
+## What it finds
+A model with `stateful=True` layers, trained for several epochs in order, in a file that resets no state anywhere.
+
+## Why it is wrong
+The second epoch begins with the state that the end of the text left behind, and so does every evaluation and every
+generated text.
+
+## Example
+```python
+model.fit(x, y, epochs=10, shuffle=False)  # RNN011
+```
+
+## What to write instead
+```python
+for _ in range(10):
+    model.fit(x, y, epochs=1, shuffle=False)
+    model.reset_states()  # Keras 3: layer.reset_state() for each stateful layer
+```
+
+## When it is silent
+Where the file resets a state anywhere, in a callback or a loop; a single epoch.
+
+## References
+Keras, *Recurrent layers*, note on using statefulness.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from rnneval.linter.finding import Match
+from rnneval.linter.flow.facts import Facts
+from rnneval.linter.flow.relations import keyword, models, shuffles
+
+CODE = "RNN011"
+NAME, SEVERITY = "stateful-never-reset", "warning"
+
+
+def find_in_source(facts: Facts) -> Iterator[Match]:
+    """Find training over several epochs without a reset."""
+    for model in models(facts):
+        fits = [fit for fit in model.fits if not shuffles(facts.tree, fit)]
+        if fits and (model.fit_in_loop or any(_several_epochs(fit) for fit in fits)) and not facts.survey.resets:
+            yield Match(
+                node=fits[0],
+                message=f"`{model.name}` has stateful layers that are never reset: each epoch starts from the state "
+                "that the last one left; reset the states where the text begins anew",
+            )
+
+
+def _several_epochs(fit: ast.Call) -> bool:
+    epochs = keyword(fit, "epochs") or keyword(fit, "nb_epoch")
+    return epochs is not None and not (isinstance(epochs, ast.Constant) and epochs.value == 1)

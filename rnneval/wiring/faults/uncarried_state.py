@@ -1,0 +1,39 @@
+"""A layer begins anew at every call, as declared or because the model carries no state.
+
+## What it finds
+The layer was declared stateless, reads a text of its own at every call (an encoder), or belongs to a model that
+neither takes nor returns states.
+
+## Why it is wrong
+It need not be wrong: it is reported because the results of such a model depend on how the text is cut into segments.
+
+## Example
+```python
+def call(self, ids):
+    return self.dense(self.gru(self.embedding(ids)))
+```
+
+## What to write instead
+Nothing where it is meant; else take the state as an argument, give it to the layer and return it.
+
+## References
+docs, wiring: declarations.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
+
+NAME, SEVERITY, ORDER = "uncarried-state", "info", 200
+
+
+def find(evidence: "Evidence") -> Iterator["Detection"]:
+    """Find fresh states that are declared, and those of a model that carries nothing at all."""
+    facts = evidence.facts
+    nothing = not (facts.takes_states or facts.gives_states or evidence.has("carried", "carried-transformed"))
+    kinds = ("declared", "uncarried", "dropped") if nothing else ("declared", "uncarried")
+    for group in evidence.groups(*kinds) if facts.wired_by == "author" else ():
+        if not any(item.arrival.sources for item in group.items):
+            yield evidence.detection(f"{group.into.name} begins anew at every call ({group.slots})", group)
