@@ -1,6 +1,12 @@
-"""One step of all rows in one graph: states in, losses and states out."""
+"""One step of all rows in one graph: states in, losses and states out.
 
-from typing import Any, NamedTuple
+`Packing` makes one vector a row of a model's state, whatever its containers and shapes. A `Watch` sees more of a step
+than its losses; it is the one way for diagnostics into the exact stream.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -8,11 +14,124 @@ from numpy.typing import NDArray
 
 from rnneval.engine.arrangement import PLAIN, Arrangement
 from rnneval.engine.plan import Shape
-from rnneval.engine.states import Packing, Vectors
-from rnneval.engine.watch import Watch, plain_step
 from rnneval.errors import CheckpointError
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.wrap import brief
+
+if TYPE_CHECKING:
+    from rnneval.engine.runner import Boundary
+
+Vectors = NDArray[np.floating[Any]]
+"""`(rows, D)`: float64 only where a leaf is not float32, since float64 holds every smaller type exactly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """One leaf of the state: where its batch axis is, and the shape of one row of it."""
+
+    axis: int
+    shape: tuple[int, ...]
+    dtype: Any
+
+    @property
+    def size(self) -> int:
+        """Numbers in one row."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """How the leaves of a model's state become one vector a row, and back."""
+
+    leaves: tuple[Leaf, ...]
+
+    @classmethod
+    def of(cls, lm: RecurrentLM) -> "Packing":
+        """Learn it from the model's initial state."""
+        leaves = []
+        for leaf, axis in zip(lm.initial_state(1), lm.batch_axes, strict=True):
+            assert axis is not None  # noqa: S101 - else the model is not mixable, and nothing is packed
+            shape = tuple(int(n) for n in leaf.shape)
+            leaves.append(Leaf(axis=axis, shape=shape[:axis] + shape[axis + 1 :], dtype=leaf.dtype))
+        return cls(leaves=tuple(leaves))
+
+    @property
+    def size(self) -> int:
+        """D, the numbers of one row."""
+        return sum(leaf.size for leaf in self.leaves)
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the vectors."""
+        return np.float32 if all(leaf.dtype == tf.float32 for leaf in self.leaves) else np.float64
+
+    def pack(self, state: Sequence[Any]) -> Any:
+        """Put leaves, tensors, into vectors `(rows, D)`; in a graph or eagerly."""
+        columns = []
+        for leaf, value in zip(self.leaves, state, strict=True):
+            rows_first = tf.transpose(value, _rows_first(leaf.axis, len(leaf.shape) + 1))
+            columns.append(tf.cast(tf.reshape(rows_first, [-1, leaf.size]), self.dtype))
+        return tf.concat(columns, axis=1)
+
+    def unpack(self, vectors: Any) -> tuple[Any, ...]:
+        """Put vectors `(rows, D)` back into leaves."""
+        parts = tf.split(vectors, [leaf.size for leaf in self.leaves], axis=1)
+        return tuple(self._leaf(leaf, part) for leaf, part in zip(self.leaves, parts, strict=True))
+
+    def _leaf(self, leaf: Leaf, part: Any) -> Any:
+        rows = part.shape[0]
+        shaped = tf.reshape(tf.cast(part, leaf.dtype), [rows, *leaf.shape])
+        return tf.transpose(shaped, np.argsort(_rows_first(leaf.axis, len(leaf.shape) + 1)))
+
+
+def _rows_first(axis: int, rank: int) -> list[int]:
+    return [axis, *(other for other in range(rank) if other != axis)]
+
+
+class Watched(NamedTuple):
+    """What one step gave."""
+
+    logits: Any
+    state: tuple[Any, ...]
+    inside: Any
+    """Any nest of tensors; () for nothing."""
+
+
+class Watch(Protocol):
+    """A probe of the exact stream."""
+
+    weight: int
+    """Numbers kept for a stretch of segments, for each number of the state: bounds how many stretches are kept."""
+
+    def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
+        """Run the model in a graph, and look; the rows may come in several parts, each in a call of its own."""
+        ...
+
+    def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+        """Make of the step's arrays what is kept of each row; the rows come in the parts that `step` saw.
+
+        Args:
+            inside: As `step` gave it, as arrays; there may be more rows in it than positions are given.
+            first: Position in the text of each row's first input token.
+            counts: How many of its positions count.
+        """
+        ...
+
+    def put(self, row: "Boundary", stretch: int | None) -> None:
+        """See one row at the end of a segment.
+
+        Args:
+            row: What was seen.
+            stretch: None where the span is read but once. Else the boundary at which the segment's stretch begins: a
+                span is read from its start, as often as it must be, and what holds of a stretch is what was seen last.
+        """
+        ...
+
+
+def plain_step(lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
+    """Run the model and look at nothing."""
+    logits, after = lm.step(ids, state)
+    return Watched(logits, after, ())
 
 
 class Predicted(NamedTuple):

@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnneval.engine.arrangement import arranged
-from rnneval.engine.collect import Collector
-from rnneval.engine.losses import losses_written, require_losses_fit
-from rnneval.engine.observations import Observations
+from rnneval.engine.collect import Collector, Observations, losses_written, require_losses_fit, show
+from rnneval.engine.kernel import Watch
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.plan import Shape, Stitch, shape_for, stitch_of
+from rnneval.engine.rows import read_in_rows
 from rnneval.engine.runner import Runner
-from rnneval.engine.stitch import Stitched, Stitching
-from rnneval.engine.summing import show
-from rnneval.engine.watch import Watch
+from rnneval.engine.stitch import Stitched
 from rnneval.errors import CheckpointError
 from rnneval.models.lm import RecurrentLM
 from rnneval.text import EncodedText
@@ -123,8 +121,8 @@ def _read_alone(
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     arrangement = arranged(lm, how.kernel)
     runner = Runner(lm, text, shape, padded=how.padded, watch=watch, arrangement=arrangement)
-    stitched = Stitching(runner, stitch, observations, how.tolerance, watch=watch).run(how.progress)
-    return Read(shape=shape, stitched=stitched, kernel=arrangement.said)
+    stitching = read_in_rows(runner, stitch, observations, how.tolerance, watch=watch, progress=how.progress)
+    return Read(shape=shape, stitched=stitching.result, kernel=arrangement.said)
 
 
 def _show(

@@ -14,7 +14,7 @@ from rnneval import metrics
 from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
 from rnneval.engine.measure import Measured
-from rnneval.engine.soundness import UNCHECKED, Soundness
+from rnneval.engine.precheck import UNCHECKED, WiringPrecheck
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals, baselines
 from rnneval.models.lm import RecurrentLM
@@ -47,7 +47,7 @@ class Reading:
     """What was measured, and what was known of the model before."""
 
     measured: Measured
-    sound: Soundness = UNCHECKED
+    sound: WiringPrecheck = UNCHECKED
     states: States | None = None
     """What was seen of the states; None where nobody looked."""
     token_by_token: float | None = None

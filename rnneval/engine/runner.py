@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.engine.arrangement import PLAIN, Arrangement
-from rnneval.engine.kernel import Kernel, Predicted, Stepped, WholeStateKernel
+from rnneval.engine.kernel import Kernel, Packing, Predicted, Stepped, Vectors, Watch, WholeStateKernel
 from rnneval.engine.plan import Shape
-from rnneval.engine.states import Packing, Vectors
-from rnneval.engine.watch import Watch
 from rnneval.models.lm import RecurrentLM
 
 _WIDTHS = (1, 4, 16, 64)

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import rnneval
 from rnneval.errors import UsageError
-from rnneval.sweeps.needs import require_dask
 from rnneval.sweeps.pool import DaskPool
 
 _PATIENCE = 30  # seconds to wait for a scheduler, and for the first worker
@@ -61,6 +61,20 @@ class Workers:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_dask() -> None:
+    """Refuse an environment without Dask.
+
+    Raises:
+        UsageError: Dask's distributed, or cryptography, which keeps other users of the machine out, is not installed.
+    """
+    missing = [name for name in ("distributed", "cryptography") if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(missing)} not installed, and work in several processes needs it: "
+            "pip install 'rnneval[sweep]'"
+        )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Checkpoints in a folder, told by their first bytes: nothing is parsed here, since a hostile file may crash a parser.
 
-What only looks like a checkpoint, by its ending, is one too: a row that says what is wrong with it is worth more than a
-file that was silently passed over.
+A file that only looks like a checkpoint by its ending counts as one: a row that says what is wrong with it is worth
+more than a file that was passed over in silence.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rnneval.errors import UsageError
 from rnneval.files.identify import Artefact
-from rnneval.sweeps.names import natural
+from rnneval.sweeps.table import natural
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _TABLE = bytes.fromhex("57fb808b247547db")

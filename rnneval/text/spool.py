@@ -1,16 +1,15 @@
 """Token records in an unnamed temporary file: any range of them at any time, in constant memory."""
 
-import tempfile
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import TextError
+from rnneval.text.disk import DiskArray
 from rnneval.text.units import Bools, Counts, Ints
 
 _STRIDE = 1024
@@ -140,8 +139,7 @@ class Spool:
         self._bytes = 0
         self._offsets = array("q")
         """Where each `_STRIDE`-th token begins, in bytes of the text."""
-        self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed by `close`
-        self._lock = Lock()
+        self._records = DiskArray(codec.dtype, holds="encoded text")
 
     def append(self, spans: Spans) -> None:
         """Write the next tokens.
@@ -153,45 +151,28 @@ class Spool:
         ends = self._bytes + np.cumsum(spans.bytes, dtype=np.int64)
         starts = ends - spans.bytes
         self._offsets.extend(starts[-self.tokens % _STRIDE :: _STRIDE].tolist())
+        self._records.write(self.tokens, records)
         self.tokens += len(records)
         self._bytes = int(ends[-1]) if len(ends) else self._bytes
-        try:
-            self._file.write(records.data)
-        except OSError as error:
-            raise TextError(_about_disk(error, self.tokens * self._codec.dtype.itemsize)) from error
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Give the ids of a range of tokens, `(n,)`."""
-        return self._codec.ids_of(self._records(start, stop))
+        return self._codec.ids_of(self._records.read(start, stop))
 
     def spans(self, start: int, stop: int) -> PlacedSpans:
         """Give a range of tokens, and the byte of the text at which it begins."""
         from_known = start % _STRIDE
-        records = self._records(start - from_known, stop)
+        records = self._records.read(start - from_known, stop)
         known = self._offsets[start // _STRIDE] if start < self.tokens else self._bytes
         before = self._codec.bytes_of(records[:from_known]).sum() if start < self.tokens else 0
         return PlacedSpans(spans=self._codec.unpack(records[from_known:]), byte_start=int(known + before))
 
     def close(self) -> None:
-        """Give the disk back."""
-        self._file.close()
-
-    def _records(self, start: int, stop: int) -> NDArray[Any]:
-        size = self._codec.dtype.itemsize
-        with self._lock:
-            self._file.seek(start * size)
-            raw = self._file.read((stop - start) * size)
-        return np.frombuffer(raw, self._codec.dtype)
+        """Free the disk space."""
+        self._records.close()
 
 
 def joined(several: Sequence[Spans]) -> Spans:
     """Give spans in a row as one."""
     names = Spans.__dataclass_fields__
     return Spans(**{name: np.concatenate([getattr(spans, name) for spans in several]) for name in names})
-
-
-def _about_disk(error: OSError, size: int) -> str:
-    return (
-        f"{tempfile.gettempdir()}: cannot hold {size:,} bytes of encoded text: {error.strerror or error}: "
-        "set TMPDIR to a folder with more room"
-    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnneval.sweeps.names import natural, place_of, record_name
+from rnneval.sweeps.table import natural, place_of, record_name
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ _LEAKS = ("future-leak", "batch-leak")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Soundness:
+class WiringPrecheck:
     """What the checker said, and what follows for the evaluation."""
 
     summary: WiringSummary | None
@@ -36,14 +36,14 @@ class Soundness:
         return (Warning(code="wiring", message=said),)
 
 
-def soundness_of(lm: RecurrentLM, declare: Iterable[str], *, seed: int) -> Soundness:
+def precheck_wiring(lm: RecurrentLM, declare: Iterable[str], *, seed: int) -> WiringPrecheck:
     """Run the wiring check; a leak makes the evaluation not valid, anything else is a warning."""
     wiring = check(lm, declare=declare, seed=seed)
     errors = {finding.rule for finding in wiring.findings if finding.severity == "error"}
-    return Soundness(
+    return WiringPrecheck(
         summary=WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings),
         leaks=tuple(rule for rule in _LEAKS if rule in errors),
     )
 
 
-UNCHECKED = Soundness(summary=None, leaks=())
+UNCHECKED = WiringPrecheck(summary=None, leaks=())
