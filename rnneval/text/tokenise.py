@@ -1,7 +1,12 @@
-"""Pieces of text → units and token ends: characters, bytes or words."""
+"""Pieces of text → units and token ends: characters, bytes or words.
+
+Unknown tokens are counted before anything is evaluated. White space is compared with two ways of writing words, and a
+text must keep to one of them to its end: *plain*, `w w⏎`, with one space between words and nothing else, and *padded*,
+the ` w w ⏎` of WikiText, with one space before every token.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, Protocol
@@ -9,12 +14,148 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import VocabularyError
-from rnneval.text.layout import PLAIN, LayoutWatch
+from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece, whole_words
 from rnneval.text.units import Bools, Counts, Ints, Letters, Units, bytes_before, look_up
-from rnneval.text.unknown import Place, Unknowns
 from rnneval.text.vocabulary import Vocabulary
+
+PLAIN = "plain"
+PADDED = "padded"
+
+
+class LayoutWatch:
+    """Follows the white space before each token; what has been right so far is still possible."""
+
+    def __init__(self) -> None:
+        self._plain = True
+        self._padded = True
+        self._after_word = False
+
+    @property
+    def layout(self) -> str | None:
+        """How the text is written, or None where its white space cannot be told from its tokens."""
+        return PLAIN if self._plain else PADDED if self._padded else None
+
+    def feed(self, gap: Counts, blank: Counts, is_line: Bools, is_first: Bools) -> None:
+        """Take n ≥ 1 more tokens.
+
+        Args:
+            gap: White space before each token, `(n,)`.
+            blank: U+0020 in it, `(n,)`.
+            is_line: Whether the token is a line feed, `(n,)`.
+            is_first: Whether it is the first of its document, `(n,)`.
+        """
+        one = (gap == 1) & (blank == 1)
+        between_words = np.append(self._after_word, ~is_line[:-1]) & ~is_line & ~is_first
+        self._plain = self._plain and bool(np.where(between_words, one, gap == 0).all())
+        self._padded = self._padded and bool(one.all())
+        self._after_word = not is_line[-1]
+
+    def trail(self) -> None:
+        """Say that a document has text after its last token, which no token gives back."""
+        self._plain = self._padded = False
+
+
+def text_of_words(words: Sequence[str], layout: str, eos: str) -> str:
+    r"""Give the text of one document from its words, where `eos` is a line feed.
+
+    >>> text_of_words(["a", "b", "<eos>", "c"], "plain", "<eos>")
+    'a b\nc'
+    >>> text_of_words(["<eos>", "a", "<eos>"], "padded", "<eos>")
+    ' \n a \n'
+    """
+    if layout == PADDED:
+        return "".join(" \n" if word == eos else f" {word}" for word in words)
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word == eos:
+            lines.append([])
+        else:
+            lines[-1].append(word)
+    return "\n".join(map(" ".join, lines))
+
+
+_SHOWN = 5
+_REMEMBERED = 10_000
+"""Distinct ones at most, so that a text of other words than the vocabulary's does not fill the memory."""
+_NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place in the final text."""
+
+    character: int
+    """Characters before it."""
+    line: int
+    """From 1."""
+
+
+class Unknowns:
+    """A tally of what the vocabulary lacks: characters, words, or bytes (as characters of Latin-1)."""
+
+    def __init__(self, kind: str) -> None:
+        self.total = 0
+        self.first: Place | None = None
+        self._kind = kind
+        self._counts: Counter[str] = Counter()
+        self._all_distinct = True
+
+    def add(self, counts: Mapping[str, int], first: Place) -> None:
+        """Count some more, of which `first` is where the first one stands."""
+        self.total += sum(counts.values())
+        self.first = self.first or first
+        for token, count in counts.items():
+            if token in self._counts or len(self._counts) < _REMEMBERED:
+                self._counts[token] += count
+            else:
+                self._all_distinct = False
+
+    def describe(self, of: str) -> str:
+        """Say how many there are, which, and where the first one is; `of` names the whole."""
+        assert self.first is not None  # noqa: S101 - called where there is one
+        noun = _NOUNS[self._kind]
+        distinct = len(self._counts)
+        some = ", ".join(map(self._show, sorted(self._counts, key=lambda token: -self._counts[token])[:_SHOWN]))
+        more = ", …" if distinct > _SHOWN else ""
+        return (
+            f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
+            f"({'' if self._all_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
+            f"first at character offset {self.first.character:,}, line {self.first.line:,})"
+        )
+
+    def refuse(self, of: str, tokens: Collection[str]) -> None:
+        """Raise if there is any.
+
+        Raises:
+            TextError: what is unknown, and what may be done about it.
+        """
+        if self.total:
+            raise TextError(f"{self.describe(of)}: {self._advice(tokens)}")
+
+    def _show(self, token: str) -> str:
+        if self._kind == "byte":
+            return f"0x{ord(token):02X}"
+        return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
+
+    def _advice(self, tokens: Collection[str]) -> str:
+        unk = next((token for token in ("<unk>", "<UNK>", "[UNK]") if token in tokens), None)
+        advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
+        if unk is not None:
+            advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
+        return "; ".join([*self._causes(tokens), advice])
+
+    def _causes(self, tokens: Collection[str]) -> list[str]:
+        """Name what is likely wrong, as far as the unknown ones tell."""
+        causes = []
+        if any("\0" in token for token in self._counts):
+            causes.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
+        if any("\r" in token for token in self._counts):
+            causes.append("--newlines lf turns CRLF and CR into LF")
+        if all(token != token.lower() and token.lower() in tokens for token in self._counts):
+            causes.append("all are known in lower case: --normalize lower")
+        return causes
+
 
 EOS = "<eos>"
 """A word vocabulary that has it reads every line feed as this token."""
