@@ -39,12 +39,12 @@ class Agreement:
 
     @property
     def settled(self) -> bool:
-        """Whether the kept results stand from here on."""
+        """True once the kept results stand from here on."""
         return self.agreed >= 2
 
     @property
     def hopeless(self) -> bool:
-        """Whether the difference only grows: the span is read to its end, and is not compared any more."""
+        """True once the difference only grows: the span is read to its end without further comparison."""
         return self.growing >= _GROWING
 
     def compare(self, state: Vectors, kept: Vectors, predicted: Predicted, before: Predicted, tokens: int = 0) -> None:
@@ -109,7 +109,7 @@ class Boundaries:
         return max(self._first, _mark(before) + 1)  # between pairs: the second of the pair below
 
     def keeps(self, boundary: int) -> bool:
-        """Whether the state at a boundary is kept."""
+        """Return whether the state at a boundary is kept."""
         return boundary <= self._first or boundary - _mark(boundary) <= 1
 
 

@@ -71,7 +71,7 @@ class Observations:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """Scored tokens: where each is in the text, and what it stands for; arrays of shape `(n,)`."""
+    """Scored tokens: their places in the text, and what they stand for; arrays of shape `(n,)`."""
 
     positions: NDArray[np.int64]
     ids: NDArray[np.int32]
@@ -85,10 +85,10 @@ class Seen:
 
 
 class Observer(Protocol):
-    """Whatever wants to see scored tokens: sums, losses, traces."""
+    """Takes scored tokens: sums, a table of losses, traces."""
 
     def add(self, seen: Seen, scored: ScoredTokens) -> None:
-        """See n scored tokens, after all that come before them in the text."""
+        """Take n scored tokens, after all that come before them in the text."""
         ...
 
 
@@ -155,11 +155,11 @@ class Collector:
 
     @property
     def tokens(self) -> int:
-        """How many tokens were scored so far."""
+        """Tokens that were scored so far."""
         return int(self._units["tokens"].sum())
 
     def unit(self, name: str) -> int:
-        """How many `characters`, `scored_bytes`, `words`, … were scored so far."""
+        """Return how many `characters`, `scored_bytes`, `words`, … were scored so far."""
         return int(self._units[name].sum())
 
     def add(self, seen: Seen, scored: ScoredTokens) -> None:
@@ -191,11 +191,11 @@ class Collector:
             )
 
     def totals(self) -> dict[str, float]:
-        """Give each sum over all blocks."""
+        """Return the sum of each term over all blocks."""
         return {name: float(values.sum()) for name, values in self._sums.items()}
 
     def blocks(self) -> Blocks:
-        """Give the columns of the record; without sums where a loss is not finite, since no sum is then a number."""
+        """Return the columns of the record; without sums if a loss is not finite, since no sum is a number then."""
         sums = {} if self.not_finite else self._sums
         return Blocks(
             bytes=tuple(self._cuts.ends.tolist()),
@@ -213,13 +213,13 @@ def require_losses_fit(path: str | os.PathLike[str], text: EncodedText) -> None:
     """Refuse a text with more tokens than a table of losses may have rows.
 
     Raises:
-        RecordError: it has.
+        RecordError: the text has too many tokens.
     """
     require_rows(path, pa.schema(_FIELDS), text.tokens)
 
 
 class LossWriter:
-    """Writes scored tokens as they are shown."""
+    """Writes a table of losses as scored tokens are shown."""
 
     def __init__(self, writer: Any, text: EncodedText) -> None:
         self._writer, self._text = writer, text
@@ -235,7 +235,7 @@ class LossWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held as one row group; small ones would make the file's own index grow."""
+        """Write the held rows as one row group; small groups would make the index of the file grow."""
         if self._held:
             self._writer.write_table(pa.concat_tables(self._held))
             self._held.clear()
@@ -245,7 +245,7 @@ class LossWriter:
 def losses_written(
     path: str | os.PathLike[str], text: EncodedText, described: Mapping[str, str]
 ) -> Iterator[LossWriter]:
-    """Write a Parquet file, whole or not at all; its own metadata say what it was made from.
+    """Write a Parquet file atomically; its metadata say what it was made from.
 
     Raises:
         RecordError: the file cannot be written.

@@ -27,7 +27,7 @@ Vectors = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """One leaf of the state: where its batch axis is, and the shape of one row of it."""
+    """One leaf of the state: its batch axis, and the shape of one row of it."""
 
     axis: int
     shape: tuple[int, ...]
@@ -41,13 +41,13 @@ class Leaf:
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """How the leaves of a model's state become one vector a row, and back."""
+    """Conversion of the leaves of a model's state into one vector a row, and back."""
 
     leaves: tuple[Leaf, ...]
 
     @classmethod
     def of(cls, lm: RecurrentLM) -> "Packing":
-        """Learn it from the model's initial state."""
+        """Make the packing that fits the initial state of a model."""
         leaves = []
         for leaf, axis in zip(lm.initial_state(1), lm.batch_axes, strict=True):
             assert axis is not None  # noqa: S101 - else the model is not mixable, and nothing is packed
@@ -89,53 +89,53 @@ def _rows_first(axis: int, rank: int) -> list[int]:
 
 
 class Watched(NamedTuple):
-    """What one step gave."""
+    """Result of a watched step, as tensors."""
 
     logits: Any
     state: tuple[Any, ...]
     inside: Any
-    """Any nest of tensors; () for nothing."""
+    """Any nest of tensors; () for none."""
 
 
 class Watch(Protocol):
     """A probe of the exact stream."""
 
     weight: int
-    """Numbers kept for a stretch of segments, for each number of the state: bounds how many stretches are kept."""
+    """Numbers kept for a group of segments, for each number of the state: bounds how many groups are kept."""
 
     def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
-        """Run the model in a graph, and look; the rows may come in several parts, each in a call of its own."""
+        """Run the model in a graph and observe it; the rows may come in several parts, each in a call of its own."""
         ...
 
     def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
-        """Make of the step's arrays what is kept of each row; the rows come in the parts that `step` saw.
+        """Return what is kept of each row of a step; the rows come in the parts that `step` saw.
 
         Args:
-            inside: As `step` gave it, as arrays; there may be more rows in it than positions are given.
+            inside: The tensors of `step` as arrays; they may have more rows than there are positions.
             first: Position in the text of each row's first input token.
             counts: How many of its positions count.
         """
         ...
 
-    def put(self, row: "Boundary", stretch: int | None) -> None:
-        """See one row at the end of a segment.
+    def put(self, row: "Boundary", group: int | None) -> None:
+        """Take one row at the end of a segment.
 
         Args:
-            row: What was seen.
-            stretch: None where the span is read but once. Else the boundary at which the segment's stretch begins: a
-                span is read from its start, as often as it must be, and what holds of a stretch is what was seen last.
+            row: The observation.
+            group: None if the span is read only once. Else the boundary at which the group of the segment begins. A
+                span is re-evaluated from its start, and the last observation of a group is the valid one.
         """
         ...
 
 
 def plain_step(lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
-    """Run the model and look at nothing."""
+    """Run the model and observe nothing."""
     logits, after = lm.step(ids, state)
     return Watched(logits, after, ())
 
 
 class Predicted(NamedTuple):
-    """What was predicted of each target; arrays of shape `(rows, segment)`."""
+    """Predictions of each target; arrays of shape `(rows, segment)`."""
 
     nats: NDArray[np.floating[Any]]
     confidence: NDArray[np.float32]
@@ -143,7 +143,7 @@ class Predicted(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a watch saw of neighbouring rows."""
+    """Arrays that a watch saw of neighbouring rows."""
 
     rows: int
     seen: Any
@@ -151,13 +151,13 @@ class Part(NamedTuple):
 
 
 class Stepped(NamedTuple):
-    """What one step gave."""
+    """Result of one step, as arrays."""
 
     predicted: Predicted
     states: Vectors
     """`(rows, D)`."""
     inside: tuple[Part, ...] = ()
-    """What a watch saw."""
+    """The arrays that a watch saw."""
 
 
 class Kernel:
@@ -195,9 +195,9 @@ class Kernel:
         return Stepped(Predicted(nats, confidence.astype(np.float32), rank), after.numpy(), seen)
 
     def _graph(self, ids: Any, targets: Any, states: Any) -> Any:
-        """Nothing passes between the parts of the rows, so TensorFlow runs them at the same time.
+        """Run the parts of the rows; nothing passes between them, so TensorFlow runs them at the same time.
 
-        What a watch sees is much, and is not joined: that would be a copy of all of it.
+        The arrays of a watch are large and are not joined: that would copy all of them.
         """
         divided = list(self._arrangement.divided(ids, targets, states))
         run = self._part if len(divided) == 1 else self._part_of
@@ -213,7 +213,7 @@ class Kernel:
 
 
 class WholeStateKernel:
-    """A model whose start no returned state stands for: one row, its state as the model gives it."""
+    """A model that cannot be started from a returned state: one row, with the state as the model returns it."""
 
     def __init__(self, lm: RecurrentLM, shape: Shape, watch: Watch | None = None) -> None:
         self.shape = shape
@@ -223,7 +223,7 @@ class WholeStateKernel:
         self._run = tf.function(self._graph, autograph=False)
 
     def step(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors) -> Stepped:
-        """Read ids `(1, segment)`; states of no numbers mean the start, and stay so: the state is kept here."""
+        """Read ids `(1, segment)`; zero states mean the start, and the state itself is kept here."""
         if not states.any():
             self._state = ()
         *predicted, after, inside = self._run(tf.constant(ids), tf.constant(targets), self._state)
@@ -238,15 +238,15 @@ class WholeStateKernel:
 
 
 def _arrays(inside: Any) -> Any:
-    """What a watch saw, in place: `numpy()` would copy it."""
+    """Return the tensors that a watch saw as arrays, without the copy that `numpy()` would make."""
     return tf.nest.map_structure(lambda tensor: np.asarray(memoryview(tensor)), inside)
 
 
 def scored(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
     """Score targets `(rows, time)` under logits `(rows, time, V)`: loss in nats, top-1 confidence, rank.
 
-    The loss is by log-softmax of the logits, never the log of a softmax. A tie is broken as argmax breaks it, for the
-    lower id. Each pass over the logits counts: V may be large.
+    The loss is the log-softmax of the logits, never the log of a softmax. The lower id wins a tie, as in argmax. V may
+    be large, so there are few passes over the logits.
     """
     top = tf.reduce_max(logits, axis=-1)
     log_sum = tf.math.log(tf.reduce_sum(tf.exp(logits - top[..., None]), axis=-1))  # Σ ≥ 1: its logarithm is ≥ 0
@@ -255,9 +255,9 @@ def scored(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
 
 
 def _rank(logits: Any, targets: Any, target: Any) -> Any:
-    """How many ids come before the target: those with more, and of those with as much the lower ones.
+    """Return how many ids rank before the target: those with a higher logit, and of equal ones those with a lower id.
 
-    Signs say how many have more, and whether any has as much; only then, which is rare, those are looked at.
+    Signs say how many are higher and whether any is equal. Ties are rare, and only then counted.
     """
     signs = tf.sign(logits - target[..., None])
     more, differing = tf.reduce_sum(signs, axis=-1), tf.reduce_sum(tf.abs(signs), axis=-1)

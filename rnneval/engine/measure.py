@@ -1,4 +1,4 @@
-"""One reading of a text by a model: every prediction made once, and added up."""
+"""Measurement of a model on a text: every prediction is made once and added up."""
 
 import os
 import time
@@ -22,33 +22,33 @@ from rnneval.text import EncodedText
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """By whom a text was read, where several processes read it."""
+    """The processes that read a text, if several do."""
 
     workers: int
     chunks: int
-    """Stretches of the text that were tasks of their own."""
+    """Chunks of the text, a task each."""
     threads: int
-    """TensorFlow's, a process: 1, unless somebody else had started it with more."""
+    """Threads of TensorFlow in a process: 1, unless a worker was started with more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """How a text was read."""
+    """Settings and statistics of reading a text."""
 
     shape: Shape
     stitched: Stitched
     kernel: str
-    """What ran: see `Arrangement.said`."""
+    """As `Arrangement.said`."""
     shared: Shared | None = None
 
 
 Reader = Callable[[RecurrentLM, EncodedText, StateOptions, Streaming, Observations], Read]
-"""Reads a text and writes what was predicted of it into the observations."""
+"""Reads a text and writes its predictions into the observations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What the engine saw, and how it looked."""
+    """Sums over a text, and how it was read."""
 
     collected: Collector
     shape: Shape
@@ -57,7 +57,7 @@ class Measured:
     state_signature: str
     seconds: float
     kernel: str
-    """What ran: see `Arrangement.said`."""
+    """As `Arrangement.said`."""
 
     @property
     def total_nats(self) -> float | None:
@@ -75,13 +75,13 @@ def measure(
     watch: Watch | None = None,
     reader: Reader | None = None,
 ) -> Measured:
-    """Read a text and add up what is seen; a watch sees more of every step than its losses.
+    """Read a text and add up its losses; a watch sees more of every step.
 
-    A reader reads it in the place of this process; it has no watch.
+    A reader reads the text instead of this process; it has no watch.
 
     Raises:
-        CheckpointError: the model gives probability 0 to what comes, or raises.
-        RecordError: the losses cannot be written, or are more than `read_table` takes.
+        CheckpointError: the model gives a token the probability 0, or raises.
+        RecordError: the losses cannot be written, or are more than `read_table` accepts.
     """
     if losses is not None:
         require_losses_fit(losses, text)
@@ -143,7 +143,7 @@ def _show(
 
 
 def _require_positive(lm: RecurrentLM, collected: Collector) -> None:
-    """A model that gives probabilities may give 0 to what comes: its loss is infinite, and the place is known."""
+    """Refuse a model that gives a token the probability 0: its loss is infinite."""
     place = collected.not_finite
     if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""What was measured, as the run record."""
+"""The run record, made of what was measured."""
 
 import os
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ from rnneval.records.run import (
 from rnneval.text import EncodedText, TextOptions
 
 _DEFINITIONS = 1
-"""Raised only when a number changes its meaning, so that it is never compared with an older one."""
+"""Increased only when a number changes its meaning, so that it is never compared with an older one."""
 
 
 ILL_CONDITIONED = 1e-4
@@ -44,12 +44,12 @@ ILL_CONDITIONED = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What was measured, and what was known of the model before."""
+    """Measurements of a run, and the wiring precheck before it."""
 
     measured: Measured
     sound: WiringPrecheck = UNCHECKED
     states: States | None = None
-    """What was seen of the states; None where nobody looked."""
+    """Summaries of the states; None if they were not watched."""
     token_by_token: float | None = None
     """The total loss of a leaking model when it reads one token a step."""
 
@@ -63,7 +63,7 @@ def run_record(
     fitted: NDArray[np.int64] | None,
     command: Sequence[str],
 ) -> Run:
-    """Put together the record of one run."""
+    """Make the record of one run."""
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
     measured, sound = reading.measured, reading.sound
     collected = measured.collected

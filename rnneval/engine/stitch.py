@@ -89,7 +89,7 @@ class SpanReading:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What a re-evaluation to the end of a span shows of agreement."""
+    """Differences between two readings of a span, up to its end."""
 
     loss_difference: float
     """The largest after agreement."""

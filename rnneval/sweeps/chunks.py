@@ -106,7 +106,7 @@ Overlap = dict[int, Vectors]
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkSetup:
-    """What is the same for all chunks."""
+    """Settings that all chunks share."""
 
     path: str
     sha256: str
@@ -124,7 +124,7 @@ class ChunkSetup:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What a model and its compiled steps depend on."""
+        """Key of an open model with its compiled steps."""
         return self.path, self.sha256, repr(self.opening), self.shape, self.padded, self.kernel
 
 
@@ -164,7 +164,7 @@ class WholeChunk:
     stitched: Stitched
     threads: int
     kernel: str
-    """What ran."""
+    """As `Arrangement.said`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,12 +260,17 @@ def _reevaluated(model: _OpenModel, earlier: Earlier) -> Reevaluated | None:
         reading = SpanReading(span=0, start=earlier.start, reevaluates=True, tolerance=earlier.tolerance)
         Rows(model.runner, row, seen, kept=kept).read([reading], on_end)
         (ended,) = ends
-        if ended.last is not None or ended.agreed_after is None:
+        if ended.last is not None:
             return None
         predicted = seen.get(1, 1 + ended.tokens)
     overlap = {boundary: state for boundary in earlier.overlap if (state := kept.get(0, boundary)) is not None}
+    # Up to the start of the last segment: losses have to agree too, so that is later than `ended.agreed_after`.
+    segment = model.runner.shape.segment
     return Reevaluated(
-        predicted=predicted, overlap=overlap, agreed_after=ended.agreed_after, difference=ended.difference
+        predicted=predicted,
+        overlap=overlap,
+        agreed_after=(ended.tokens - 1) // segment * segment,
+        difference=ended.difference,
     )
 
 

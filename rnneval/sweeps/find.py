@@ -25,24 +25,24 @@ _KERAS = {"config.json", "model.weights.h5"}
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What looks like a checkpoint."""
+    """Files that look like one checkpoint."""
 
     name: str
-    """Its path from the folder on, with slashes: what a row is called."""
+    """Its path from the folder on, with slashes: the name of its row."""
     path: Path
-    """Of a TensorFlow checkpoint its prefix."""
+    """The prefix, if it is a TensorFlow checkpoint."""
     files: tuple[Path, ...]
     """Every file that holds a part of it."""
 
     @property
     def sha256(self) -> str:
-        """Of its content, as it stands in a run record."""
+        """SHA-256 of its content, as in a run record."""
         return Artefact(path=self.path, format="", files=self.files).sha256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What lies in a folder."""
+    """The files of a folder."""
 
     candidates: tuple[Candidate, ...]
     """In natural order: `ckpt_2` before `ckpt_10`."""
@@ -51,7 +51,7 @@ class Found:
 
 
 def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> Found:
-    """Look through a folder and the folders in it, but hidden ones and `out`; links are not followed.
+    """Return the checkpoints in a folder and its subfolders, except hidden ones and `out`; links are not followed.
 
     Raises:
         UsageError: it is no folder, a folder in it cannot be read, or no checkpoint is there.
@@ -91,7 +91,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _walk(root: Path, out: Path | None) -> Iterator[Artefact | Path]:
-    """Give checkpoints as artefacts, other files as paths."""
+    """Yield checkpoints as artefacts, other files as paths."""
     for name, folders, files in os.walk(root, onerror=_refuse):
         folder = Path(name)
         whole = _whole_folder(folder, set(files)) if folder != root else None
@@ -108,7 +108,7 @@ def _left_out(folder: Path, out: Path | None) -> bool:
 
 
 def _whole_folder(folder: Path, files: set[str]) -> Artefact | None:
-    """A folder that is one checkpoint: a SavedModel, or an unzipped `.keras` file (which is refused later)."""
+    """Return a folder that is one checkpoint: a SavedModel, or an unzipped `.keras` file (which is refused later)."""
     if "saved_model.pb" in files:
         variables = folder / "variables"
         held = sorted(path for path in variables.glob("variables.*") if path.is_file())
@@ -131,7 +131,7 @@ def _in_folder(folder: Path, names: list[str]) -> Iterator[Artefact | Path]:
 
 
 def _tensorflow_parts(folder: Path, names: set[str]) -> dict[str, list[str]]:
-    """By prefix: the files of each TensorFlow checkpoint, whole or not."""
+    """Return the files of each TensorFlow checkpoint, complete or not, by prefix."""
     found: dict[str, list[str]] = {}
     for name in names:
         if part := _DATA.match(name):
@@ -151,7 +151,7 @@ def _looks_like_one(path: Path) -> bool:
 
 
 def _is_keras(path: Path) -> bool:
-    """Whether a zip file of another ending holds a model: others (.npz, .docx) are none of ours."""
+    """Return whether a zip file with another ending holds a model: .npz and .docx files do not."""
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_KERAS & set(archive.namelist()))

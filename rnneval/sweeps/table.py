@@ -39,7 +39,7 @@ _LONGEST = 80
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of one checkpoint."""
+    """Result of one checkpoint."""
 
     name: str
     sha256: str
@@ -56,7 +56,7 @@ class Row:
         return OK if self.run.valid else NOT_VALID
 
     def columns(self) -> dict[str, Any]:
-        """Give it as a row of the table."""
+        """Return the row of the table."""
         place = place_of(self.name)
         told = {"path": self.name, "run": place.run, "epoch": place.epoch, "step": place.step, "status": self.status}
         told |= {"rule": self.rule, "error": self.error, "sha256": self.sha256, "record": self.record}
@@ -82,7 +82,7 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 
 def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: Mapping[str, str]) -> Path:
-    """Write the table into the folder, whole or not at all.
+    """Write the table into the folder atomically.
 
     Raises:
         RecordError: it cannot be written.
@@ -132,7 +132,7 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _sound(row: Mapping[str, Any]) -> bool:
-    """Whether a row names a checkpoint, a known status, and a record that lies among the others."""
+    """Return whether a row has a checkpoint, a known status, and a record in the folder of records."""
     record, status = row.get("record"), row.get("status")
     inside = isinstance(record, str) and PurePosixPath(record).parts == (RECORDS, PurePosixPath(record).name)
     whole = inside if status in {OK, NOT_VALID} else record is None and status == FAILED
@@ -140,7 +140,7 @@ def _sound(row: Mapping[str, Any]) -> bool:
 
 
 def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Give the run records of a sweep by checkpoint, in the order of its table: of what failed there is none.
+    """Return the paths of the run records of a sweep by checkpoint, in the order of its table; failures have none.
 
     Raises:
         RecordError: as `read_table`, or no checkpoint of the sweep has a record.
@@ -153,7 +153,7 @@ def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Order rows of the table by bits a character (else nats a token); then what is not valid, then what failed.
+    """Order rows of the table by bits a character (else nats a token); invalid ones follow, then failures.
 
     Example:
         >>> good = [{"status": "ok", "cross_entropy": nats} for nats in (2.0, 1.5)]
@@ -175,16 +175,16 @@ def _place(row: Mapping[str, Any], score: float | None) -> tuple[int, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePosition:
-    """Where a checkpoint stands in its training."""
+    """Position of a checkpoint in its training."""
 
     run: str
-    """The folder that it lies in, from the swept folder on; "" for that folder itself."""
+    """Its folder, relative to the swept one; "" for that folder itself."""
     epoch: int | None
     step: int | None
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Give a key that sorts numbers by their value.
+    """Return a key that sorts numbers by their value.
 
     Example:
         >>> sorted(["ckpt_10", "ckpt_9", "a"], key=natural)
@@ -229,7 +229,7 @@ def _numbers(name: str, *, bare: bool) -> tuple[int | None, int | None]:
 
 
 def _bare(stem: str) -> re.Match[str] | None:
-    """The first number that is not part of a decimal: `05` of `model.05-1.23`, and none of `loss1.23`."""
+    """Return the first number that is not part of a decimal: `05` of `model.05-1.23`, none of `loss1.23`."""
     for found in _NUMBER.finditer(stem):
         decimals = [whole.span() for whole in _DECIMAL.finditer(stem)]
         if not any(start <= found.start() < stop for start, stop in decimals):
@@ -247,7 +247,7 @@ def _number(found: re.Match[str] | None) -> int | None:
 
 
 def record_name(name: str, key: str) -> str:
-    """Give the file name of a checkpoint's record: what a person knows it by, and what makes it the only one.
+    """Return the file name of a checkpoint's record: its readable name, and a part of its key.
 
     Example:
         >>> record_name("run a/ckpt_7.keras", "0123456789abcdef" * 4)

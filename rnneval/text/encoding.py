@@ -57,7 +57,7 @@ class TokenSlice:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedText:
-    """The final text as ids, counted exactly. A context manager: leaving it gives the temporary file back."""
+    """The final text as ids, counted exactly. A context manager: leaving it frees the temporary file."""
 
     tokens: int
     document_starts: Ints
@@ -65,7 +65,7 @@ class EncodedText:
     document_stops: Ints
     """One past the last token of each document, `(documents,)`."""
     text_documents: int
-    """Documents of the text, those without any token too: what `blocks.document` counts."""
+    """Documents of the text, also those without any token, as `blocks.document` counts."""
     unknown: int
     """Characters, bytes or words that the vocabulary lacks, over the whole text."""
     lossless: bool
@@ -98,7 +98,7 @@ class EncodedText:
         self.close()
 
     def close(self) -> None:
-        """Give the temporary file back; nothing can be read after that."""
+        """Free the temporary file; nothing can be read after that."""
         self.spool.close()
 
     @cached_property
@@ -108,11 +108,11 @@ class EncodedText:
         return tuple(Document(start=start, stop=stop) for start, stop in pairs)
 
     def block_of(self, byte_start: Ints) -> Ints:
-        """Give the block of each token by its span's first byte; int64 `(n,)` → int64 `(n,)`."""
+        """Return the block of each token by its span's first byte; int64 `(n,)` → int64 `(n,)`."""
         return self.blocks.block_of(byte_start)
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Give the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting.
+        """Return the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting.
 
         Raises:
             IndexError: not a range of this text's tokens.
@@ -121,7 +121,7 @@ class EncodedText:
         return self.spool.ids(start, stop)
 
     def read(self, start: int, stop: int, *, scored_from: int = 1) -> TokenSlice:
-        """Give tokens start to stop, in any order of calls, in time O(stop − start).
+        """Return tokens start to stop, in any order of calls, in time O(stop − start).
 
         Args:
             start: First token.
@@ -142,7 +142,7 @@ class EncodedText:
         return _slice(placed.spans, placed.byte_start, stop - start)
 
     def decode(self, document: int) -> str:
-        """Give the text of a document from its ids alone; the text itself, exactly, if `lossless`.
+        """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
 
         Words are put together by `layout` (`plain` where there is none): see `rnneval.text.layout`.
         """
@@ -160,7 +160,7 @@ class EncodedText:
                 return text_of_words(words, self.layout or PLAIN, EOS)
 
     def decode_all(self) -> Iterator[str]:
-        """Give the text of every document from the ids alone."""
+        """Yield the text of every document from the ids alone."""
         return map(self.decode, range(len(self.document_starts)))
 
     def _check(self, start: int, stop: int) -> None:
@@ -168,7 +168,7 @@ class EncodedText:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
 
     def _first_scored(self, start: int, stop: int, scored_from: int) -> Ints:
-        """Give the first scored token of each document that has one within start to stop."""
+        """Return the first scored token of each document that has one within start to stop."""
         if scored_from == 0:
             return np.empty(0, np.int64)
         low, high = np.searchsorted(self.document_starts, [start - scored_from, stop - scored_from])
@@ -177,7 +177,7 @@ class EncodedText:
 
 
 def _move_words(spans: Spans, places: Ints) -> None:
-    """Count a word that runs on into one of these places there, and no longer before; the spans are the caller's."""
+    """Count a word that runs on into one of these places there instead of before; changes the spans."""
     places = places[spans.runs_on[places]]
     spans.words[places] += 1
     spans.words[places[places > 0] - 1] -= 1
@@ -207,7 +207,7 @@ _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
 
 
 def tokeniser(vocabulary: Vocabulary, kind: str, unknown: str) -> Tokeniser:
-    """Give the tokeniser of a kind.
+    """Return the tokeniser of a kind.
 
     Raises:
         VocabularyError: the token for unknown ones is not in the vocabulary, or it has no tokenizer of word pieces.
@@ -224,7 +224,7 @@ def encode(paths: Paths, vocabulary: Vocabulary, options: TextOptions | None = N
         options: What to read, and how.
 
     Returns:
-        The encoded text; close it (or use it as a context manager) to give its temporary file back.
+        The encoded text; close it (or use it as a context manager) to free its temporary file.
 
     Raises:
         TextError: a file cannot be read as UTF-8 text, nothing is left of it, it has characters, bytes or words that

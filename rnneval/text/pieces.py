@@ -26,13 +26,13 @@ class LineFeeds:
         self._kept = ""
 
     def feed(self, text: str) -> str:
-        """Take the next characters, give what is settled."""
+        """Take the next characters, and return what is settled."""
         text = self._kept + text
         self._kept = "\r" if text.endswith("\r") else ""
         return _line_feeds(text[: len(text) - len(self._kept)])
 
     def finish(self) -> str:
-        """Give the rest at the end of a document, and be as new."""
+        """Return the rest at the end of a document, and start anew."""
         kept, self._kept = self._kept, ""
         return _line_feeds(kept)
 
@@ -46,7 +46,7 @@ class Rewriter:
         self._kept = ""
 
     def feed(self, text: str) -> str:
-        """Take the next characters, give what is settled.
+        """Take the next characters, and return what is settled.
 
         Raises:
             TextError: more than a million characters without a place to cut.
@@ -62,13 +62,13 @@ class Rewriter:
         return self._rewrite(text[:cut])
 
     def finish(self) -> str:
-        """Give the rest at the end of a document, and be as new."""
+        """Return the rest at the end of a document, and start anew."""
         kept, self._kept = self._kept, ""
         return self._rewrite(kept)
 
 
 def rewriters(normalize: str, newlines: str) -> list[LineFeeds | Rewriter]:
-    """Give what the options ask for, in the order in which it is done."""
+    """Return the rewriters that the options ask for, in order."""
     chain: list[LineFeeds | Rewriter] = [LineFeeds()] if newlines == "lf" else []
     if normalize == "lower":
         chain.append(Rewriter(str.lower, _parts_words))
@@ -87,16 +87,16 @@ def _nfc(text: str) -> str:
 
 @cache
 def _parts_words(character: str) -> bool:
-    """Tell whether lower case on one side never depends on the other: neither cased nor ignored between cased ones.
+    """Return whether lower case on one side never depends on the other: neither cased nor ignored between cased ones.
 
-    Only Σ depends on its neighbours (ς at the end of a word), so it is asked itself whether it sees past this one.
+    Only Σ depends on its neighbours (ς at the end of a word), so `str.lower` of Σ shows whether it sees past this one.
     """
     return f"aΣ{character}a".lower()[1] == "ς"
 
 
 @cache
 def _begins_composition(character: str) -> bool:
-    """Tell whether NFC never joins or reorders this character with what stands before it (UAX 15, section 9)."""
+    """Return whether NFC never joins or reorders this character with what stands before it (UAX 15, section 9)."""
     if character.isascii():
         return True
     first = unicodedata.normalize("NFD", character)[0]
@@ -105,7 +105,7 @@ def _begins_composition(character: str) -> bool:
 
 @cache
 def _second_halves() -> frozenset[str]:
-    """Give every character that composes with one before it: of canonical pairs, and Hangul vowels and finals."""
+    """Return all characters that compose with one before them: of canonical pairs, and Hangul vowels and finals."""
     hangul = {chr(point) for point in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
     decompositions = (unicodedata.decomposition(chr(point)) for point in range(0xA0, 0x30000))  # none lie beyond
     pairs = (halves.split() for halves in decompositions if " " in halves and not halves.startswith("<"))
@@ -127,7 +127,7 @@ class Piece:
 
 
 def final_text(sources: Sources, options: TextOptions) -> Iterator[Piece]:
-    """Give the final text, about a megabyte at a time; an empty document leaves no trace.
+    """Yield the final text, about a megabyte at a time; an empty document leaves no trace.
 
     Raises:
         TextError: a file cannot be read as UTF-8, or no character is left.
@@ -146,7 +146,7 @@ def final_text(sources: Sources, options: TextOptions) -> Iterator[Piece]:
 
 
 def whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Cut the same text so that no piece ends within a word, unless its document does.
+    """Cut the text anew so that no piece ends within a word, unless its document does.
 
     Raises:
         TextError: more than a million characters without white space.
@@ -168,7 +168,7 @@ def whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _last_space(text: str) -> int:
-    """Give where the last white space is, 0 if nowhere."""
+    """Return the place of the last white space, 0 if there is none."""
     cut = next((place for place in range(len(text) - 1, 0, -1) if text[place].isspace()), 0)
     if len(text) - cut > _LONGEST_WORD:
         raise TextError(
@@ -179,7 +179,7 @@ def _last_space(text: str) -> int:
 
 
 def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
-    """Take the part, but read all files to their ends, for their hashes and their errors."""
+    """Yield the part, but read all files to their ends, for their hashes and errors."""
     counted = sources.count()
     wanted, place = part.resolve(counted), 0
     for run in sources.read():
@@ -192,7 +192,7 @@ def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
 
 
 def _rewritten(runs: Iterable[Characters], chain: list[LineFeeds | Rewriter], *, apart: bool) -> Iterator[Piece]:
-    """Rewrite, each document by itself; with `apart` every file is one."""
+    """Rewrite each document by itself; with `apart` every file is a document."""
     file = None
     starts: tuple[int, ...] = (0,)
     for run in runs:
@@ -211,7 +211,7 @@ def _rewritten(runs: Iterable[Characters], chain: list[LineFeeds | Rewriter], *,
 
 
 def _finish(chain: list[LineFeeds | Rewriter]) -> str:
-    """Give what every rewriter still keeps, each rest rewritten by those after it."""
+    """Return what the rewriters still hold back, each rest rewritten by those after it."""
     text = ""
     for rewriter in chain:
         text = rewriter.feed(text) + rewriter.finish()

@@ -31,7 +31,7 @@ class Part:
 
     @classmethod
     def parse(cls, spec: str, option: str = "--part") -> "Part":
-        """Read a slice such as `90%:`, which the option gave.
+        """Parse a slice such as `90%:`, the value of the option.
 
         Raises:
             UsageError: anything but START:STOP with whole numbers or per cents.
@@ -45,7 +45,7 @@ class Part:
         return cls(start=match["start"], stop=match["stop"])
 
     def resolve(self, characters: int) -> range:
-        """Give the characters meant in a text of so many, by Python's slice rules; per cents are rounded down.
+        """Return the range of characters in a text of so many, by Python's slice rules; per cents are rounded down.
 
         >>> Part.parse("90%:").resolve(1_115_394)
         range(1003854, 1115394)
@@ -66,10 +66,10 @@ def _place(bound: str | None, characters: int) -> int | None:
 
 
 CHUNK_BYTES = 1 << 20
-"""Read at a time: what bounds the memory, whatever the length of the text."""
+"""Bytes read at a time: bounds the memory for any length of the text."""
 
 MOST_STREAMED_BYTES = 1 << 28
-"""Of a text from a pipe, which may have no end and would fill the disk of temporary files."""
+"""Most bytes of a text from a pipe, which may have no end and would fill the disk of temporary files."""
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -103,7 +103,7 @@ class Characters:
 
 
 class Sources:
-    """The files of one text, read front to back; what was found on the way stands in `files` and `warnings`."""
+    """The files of one text, read from start to end; `files` and `warnings` are complete after that."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = _as_list(paths)
@@ -114,7 +114,7 @@ class Sources:
 
     @property
     def name(self) -> str:
-        """What to call the text in a message."""
+        """Name of the text in messages."""
         first = self.paths[0]
         return first if len(self.paths) == 1 else f"{first} and {len(self.paths) - 1} more"
 
@@ -143,7 +143,7 @@ class Sources:
         return tuple(found)
 
     def count(self) -> int:
-        """Count the characters of all files by their first bytes; what is not UTF-8 is left to `read` to refuse.
+        """Count the characters of all files by their first bytes; `read` refuses what is not UTF-8.
 
         Raises:
             TextError: as `read`, or a pipe, which cannot be read a second time.
@@ -246,7 +246,7 @@ def _refuse_magic(head: bytes, path: str) -> None:
 
 
 def _decode(data: bytes, path: str, place: int, *, last: bool) -> tuple[str, int]:
-    """Decode what is whole; a character cut off by the end of the chunk stays for the next."""
+    """Decode whole characters; one that the end of the chunk cuts stays for the next."""
     try:
         return codecs.utf_8_decode(data, "strict", last)
     except UnicodeDecodeError as error:

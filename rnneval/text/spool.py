@@ -24,7 +24,7 @@ _STRIDE = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Spans:
-    """What n tokens in a row stand for; shape `(n,)` each."""
+    """Counts of the text that n consecutive tokens stand for; shape `(n,)` each."""
 
     ids: NDArray[Any]
     characters: Counts
@@ -38,7 +38,7 @@ class Spans:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedSpans:
-    """Spans, and where in the text they begin."""
+    """Spans, and their first byte in the text."""
 
     spans: Spans
     byte_start: int
@@ -50,19 +50,19 @@ class Codec(Protocol):
     dtype: np.dtype[Any]
 
     def pack(self, spans: Spans) -> NDArray[Any]:
-        """Give a record a token."""
+        """Return one record for each token."""
         ...
 
     def unpack(self, records: NDArray[Any]) -> Spans:
-        """Give the spans back, as int64 (ids: int32)."""
+        """Return the spans, as int64 (ids: int32)."""
         ...
 
     def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Give the spans' lengths in bytes alone."""
+        """Return only the lengths of the spans in bytes."""
         ...
 
     def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
-        """Give the ids alone."""
+        """Return only the ids."""
         ...
 
 
@@ -78,7 +78,7 @@ class Narrow:
     _flags = ("characters", "words", "newlines", "unknown", "runs_on")
 
     def pack(self, spans: Spans) -> NDArray[Any]:
-        """Give a record a token."""
+        """Return one record for each token."""
         records = spans.ids.astype(self.dtype)
         records |= (spans.bytes.astype(self.dtype) - 1) << 21
         for bit, name in enumerate(self._flags, start=23):
@@ -86,17 +86,17 @@ class Narrow:
         return records
 
     def unpack(self, records: NDArray[Any]) -> Spans:
-        """Give the spans back."""
+        """Return the spans."""
         flags = {name: (records >> bit & 1).astype(np.int64) for bit, name in enumerate(self._flags, start=23)}
         runs_on = flags.pop("runs_on").astype(bool)
         return Spans(ids=self.ids_of(records), bytes=self.bytes_of(records), runs_on=runs_on, **flags)
 
     def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Give the spans' lengths in bytes alone."""
+        """Return only the lengths of the spans in bytes."""
         return (records >> 21 & 3).astype(np.int64) + 1
 
     def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
-        """Give the ids alone."""
+        """Return only the ids."""
         return (records & self.largest_id).astype(np.int32)
 
 
@@ -107,7 +107,7 @@ class Wide:
     dtype = np.dtype([("ids", "<i4"), *((name, "<u4") for name in _counts), ("runs_on", "?")])
 
     def pack(self, spans: Spans) -> NDArray[Any]:
-        """Give a record a token.
+        """Return one record for each token.
 
         Raises:
             TextError: one token stands for 4 GiB of text or more.
@@ -123,21 +123,21 @@ class Wide:
         return records
 
     def unpack(self, records: NDArray[Any]) -> Spans:
-        """Give the spans back."""
+        """Return the spans."""
         counts = {name: records[name].astype(np.int64) for name in self._counts}
         return Spans(ids=self.ids_of(records), runs_on=records["runs_on"], **counts)
 
     def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Give the spans' lengths in bytes alone."""
+        """Return only the lengths of the spans in bytes."""
         return records["bytes"].astype(np.int64)
 
     def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
-        """Give the ids alone."""
+        """Return only the ids."""
         return records["ids"].astype(np.int32)
 
 
 class Spool:
-    """Records of tokens, appended in order, then read in any."""
+    """Records of tokens, appended in order and read in any order."""
 
     def __init__(self, codec: Codec) -> None:
         self.tokens = 0
@@ -162,11 +162,11 @@ class Spool:
         self._bytes = int(ends[-1]) if len(ends) else self._bytes
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Give the ids of a range of tokens, `(n,)`."""
+        """Return the ids of a range of tokens, `(n,)`."""
         return self._codec.ids_of(self._records.read(start, stop))
 
     def spans(self, start: int, stop: int) -> PlacedSpans:
-        """Give a range of tokens, and the byte of the text at which it begins."""
+        """Return a range of tokens, and the byte of the text at which it begins."""
         from_known = start % _STRIDE
         records = self._records.read(start - from_known, stop)
         known = self._offsets[start // _STRIDE] if start < self.tokens else self._bytes
@@ -179,7 +179,7 @@ class Spool:
 
 
 def joined(several: Sequence[Spans]) -> Spans:
-    """Give spans in a row as one."""
+    """Concatenate spans."""
     names = Spans.__dataclass_fields__
     return Spans(**{name: np.concatenate([getattr(spans, name) for spans in several]) for name in names})
 
@@ -189,7 +189,7 @@ _GAPS = ("gap", "blank")
 
 
 class Spanner:
-    """Turns batches into spans on a spool, whatever piece a span began in."""
+    """Turns batches into spans on a spool, also spans that began in an earlier piece."""
 
     def __init__(self, spool: Spool, eos_id: int | None) -> None:
         self.document_starts = array("q")
@@ -197,7 +197,7 @@ class Spanner:
         self._spool = spool
         self._eos_id = eos_id
         self._held: Spans | None = None
-        """The last token so far, which may yet get the text after it."""
+        """The last token so far, which may still get the text after it."""
         self._rest: dict[str, int] = {}
         """Sums over the units after the last token."""
         self._rest_runs_on = False
@@ -206,7 +206,7 @@ class Spanner:
 
     @property
     def tokens(self) -> int:
-        """How many there are so far."""
+        """Tokens so far."""
         return self._spool.tokens + (self._held is not None)
 
     def feed(self, batch: Batch) -> None:
@@ -228,7 +228,7 @@ class Spanner:
         self._in_document = before[-1:].tolist() != [len(ends)]
 
     def finish(self) -> None:
-        """Say that nothing follows."""
+        """Write the last token: nothing follows."""
         if self._held is None:
             return
         if self._rest:
@@ -238,7 +238,7 @@ class Spanner:
         self._held = None
 
     def _close_document(self, batch: Batch, before: Ints) -> int:
-        """Where a document starts before the first token, give what precedes to the last; tell where that ends."""
+        """Add what precedes a document that starts before the first token to the last one; return where that ends."""
         if not self._in_document or before[:1].tolist() != [0]:
             return 0
         start = int(batch.starts[0])
@@ -250,7 +250,7 @@ class Spanner:
         return start
 
     def _with_trailing(self, ends: Ints, starts: Ints, before: Ints) -> Ints:
-        """Let the last token of each document reach to the document's end."""
+        """Return the ends of tokens, where the last of each document ends with the document."""
         last, where = np.unique(before, return_index=True)  # of documents without tokens, the first start counts
         where, last = where[last > 0], last[last > 0] - 1
         if (ends[last] != starts[where]).any():
@@ -260,7 +260,7 @@ class Spanner:
         return stops
 
     def _begin_documents(self, firsts: Ints) -> Ints:
-        """Note which tokens, counted from the next one, are the first of a document."""
+        """Note and return the tokens, counted from the next one, that are the first of a document."""
         firsts = np.unique(firsts) if self._in_document else np.union1d(firsts, [0])
         self.document_starts.extend((self.tokens + firsts).tolist())
         self._in_document = True
@@ -274,7 +274,7 @@ class Spanner:
         self._held = _cut(spans, slice(-1, None))
 
     def _sums(self, batch: Batch, start: int, stops: Ints, firsts: Ints) -> Spans:
-        """Add up the units of each token, and what was left before the first."""
+        """Add up the units of each token, and those that were left before the first."""
         begins, units = np.append(start, stops[:-1]), batch.units
         sums = {name: _sums_between(getattr(units, name), begins, stops) for name in _names(units)}
         runs_on = units.runs_on[begins]
@@ -300,14 +300,14 @@ class Spanner:
             self._rest[name] = self._rest.get(name, 0) + int(getattr(units, name)[which].sum(dtype=np.int64))
 
     def _add_to_held(self, rest: dict[str, int]) -> None:
-        """Give the last token the text after it."""
+        """Add the text after the last token to it."""
         if self._held is not None:
             self._held = replace(self._held, **{name: getattr(self._held, name) + rest[name] for name in _COUNTS})
         self._rest = {}
 
 
 def _sums_between(counts: Counts, begins: Ints, stops: Ints) -> Ints:
-    """Add up the counts of each token; one that shares its character with the next has none itself."""
+    """Add up the counts of each token; one that shares its character with the next has none."""
     sums: Ints = np.add.reduceat(counts[: stops[-1]], begins, dtype=np.int64)
     sums[begins == stops] = 0
     return sums

@@ -24,7 +24,7 @@ PADDED = "padded"
 
 
 class LayoutWatch:
-    """Follows the white space before each token; what has been right so far is still possible."""
+    """Follows the white space before each token, and drops each layout that it contradicts."""
 
     def __init__(self) -> None:
         self._plain = True
@@ -33,7 +33,7 @@ class LayoutWatch:
 
     @property
     def layout(self) -> str | None:
-        """How the text is written, or None where its white space cannot be told from its tokens."""
+        """`plain` or `padded`, or None if the white space of the text does not follow from its tokens."""
         return PLAIN if self._plain else PADDED if self._padded else None
 
     def feed(self, gap: Counts, blank: Counts, is_line: Bools, is_first: Bools) -> None:
@@ -52,12 +52,12 @@ class LayoutWatch:
         self._after_word = not is_line[-1]
 
     def trail(self) -> None:
-        """Say that a document has text after its last token, which no token gives back."""
+        """Note that a document has text after its last token, which no token spells."""
         self._plain = self._padded = False
 
 
 def text_of_words(words: Sequence[str], layout: str, eos: str) -> str:
-    r"""Give the text of one document from its words, where `eos` is a line feed.
+    r"""Return the text of one document from its words, where `eos` is a line feed.
 
     >>> text_of_words(["a", "b", "<eos>", "c"], "plain", "<eos>")
     'a b\nc'
@@ -77,13 +77,13 @@ def text_of_words(words: Sequence[str], layout: str, eos: str) -> str:
 
 _SHOWN = 5
 _REMEMBERED = 10_000
-"""Distinct ones at most, so that a text of other words than the vocabulary's does not fill the memory."""
+"""Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
 _NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A place in the final text."""
+class TextPosition:
+    """A position in the final text."""
 
     character: int
     """Characters before it."""
@@ -96,13 +96,13 @@ class Unknowns:
 
     def __init__(self, kind: str) -> None:
         self.total = 0
-        self.first: Place | None = None
+        self.first: TextPosition | None = None
         self._kind = kind
         self._counts: Counter[str] = Counter()
         self._all_distinct = True
 
-    def add(self, counts: Mapping[str, int], first: Place) -> None:
-        """Count some more, of which `first` is where the first one stands."""
+    def add(self, counts: Mapping[str, int], first: TextPosition) -> None:
+        """Count more unknown tokens, the first of which is at `first`."""
         self.total += sum(counts.values())
         self.first = self.first or first
         for token, count in counts.items():
@@ -112,7 +112,7 @@ class Unknowns:
                 self._all_distinct = False
 
     def describe(self, of: str) -> str:
-        """Say how many there are, which, and where the first one is; `of` names the whole."""
+        """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
         assert self.first is not None  # noqa: S101 - called where there is one
         noun = _NOUNS[self._kind]
         distinct = len(self._counts)
@@ -125,10 +125,10 @@ class Unknowns:
         )
 
     def refuse(self, of: str, tokens: Collection[str]) -> None:
-        """Raise if there is any.
+        """Refuse a text with unknown tokens.
 
         Raises:
-            TextError: what is unknown, and what may be done about it.
+            TextError: says what is unknown, and what to do.
         """
         if self.total:
             raise TextError(f"{self.describe(of)}: {self._advice(tokens)}")
@@ -146,7 +146,7 @@ class Unknowns:
         return "; ".join([*self._causes(tokens), advice])
 
     def _causes(self, tokens: Collection[str]) -> list[str]:
-        """Name what is likely wrong, as far as the unknown ones tell."""
+        """Return likely causes, as far as the unknown tokens show them."""
         causes = []
         if any("\0" in token for token in self._counts):
             causes.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
@@ -173,21 +173,21 @@ class Batch:
     starts: Ints
     """Units at which a document starts."""
     before: Ints | None = None
-    """How many of the tokens stand before each start, where one that ends there may belong to either side."""
+    """Number of tokens before each start, if a token that ends there may belong to either side."""
 
 
 class Tokeniser(Protocol):
-    """Splits pieces into tokens; what it does not know it tells `unknowns`."""
+    """Splits pieces into tokens; unknown ones are counted in `unknowns`."""
 
     kind: str
     unknowns: Unknowns
     narrow: bool
     """Every token is one character or byte."""
     eos_id: int | None
-    """What a line feed is, where it is a token among words."""
+    """The id of a line feed, if it is a token among words."""
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Cut a text in places where its tokens end; nothing is left out."""
+        """Cut a text at places where tokens end; nothing is dropped."""
         ...
 
     def tokens(self, cut: Piece, piece: Letters) -> Batch:
@@ -195,16 +195,16 @@ class Tokeniser(Protocol):
         ...
 
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Give how white space can be told from the tokens, or None where the tokens do not give the text back."""
+        """Return the layout by which the tokens spell the text, or None if they do not."""
         ...
 
     def about_loss(self, name: str) -> str:
-        """Say why they do not; `name` is the text's."""
+        """Return why they do not; `name` is that of the text."""
         ...
 
 
 class _Policy:
-    """What becomes of unknown tokens: `id` stands for them, or they are dropped (None)."""
+    """Treatment of unknown tokens: `id` stands for them, or they are dropped."""
 
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
         self.skips = unknown == "skip"
@@ -219,7 +219,7 @@ class _Policy:
 
 
 class Reader:
-    """Keeps count of where in the text a tokeniser is; what most have in common."""
+    """Base of tokenisers: counts the position in the text."""
 
     kind = ""
     narrow = True
@@ -232,25 +232,25 @@ class Reader:
         self._lines = 1
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Leave the pieces as they are: a character or byte is whole in any."""
+        """Return the pieces unchanged: no character or byte crosses their ends."""
         yield from pieces
 
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Characters and bytes are plainly themselves."""
+        """Return `plain`: characters and bytes spell the text."""
         return PLAIN
 
     def about_loss(self, name: str) -> str:
-        """Say which tokens do not give the text back."""
+        """Return a message that names the tokens."""
         return f"{name}: its {self.kind} tokens do not give the text back; so there are no bits per character"
 
     def note(self, counts: dict[str, int], units: Units, first: int) -> None:
         """Count unknown tokens, the first of which begins at unit `first` of the piece."""
         before = int(units.characters[: first + 1].sum()) - 1
         line = self._lines + int(units.newlines[:first].sum())
-        self.unknowns.add(counts, Place(character=self._characters + before, line=line))
+        self.unknowns.add(counts, TextPosition(character=self._characters + before, line=line))
 
     def advance(self, units: Units) -> None:
-        """Go on to the end of a piece."""
+        """Move on to the end of a piece."""
         self._characters += int(units.characters.sum())
         self._lines += int(units.newlines.sum())
 
@@ -311,7 +311,7 @@ class ByteTokeniser(Reader):
 
 
 class WordTokeniser(Reader):
-    """What `str.split` gives; with `<eos>` in the vocabulary also every line feed."""
+    """Words of `str.split`; with `<eos>` in the vocabulary, every line feed is a token too."""
 
     narrow = False
 
@@ -324,15 +324,15 @@ class WordTokeniser(Reader):
         """The text itself has the word `<eos>`."""
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Cut where no word is cut."""
+        """Cut the text between words."""
         return whole_words(pieces)
 
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Give one of the two ways of writing lines of words."""
+        """Return the layout of the words, if there is one."""
         return None if self._literal_eos else watch.layout
 
     def about_loss(self, name: str) -> str:
-        """Say what the words do not tell."""
+        """Return a message about white space that the words do not show."""
         return (
             f"{name}: its white space cannot be told from its words: neither single spaces between "
             "words (plain) nor one before every word and line end (padded); so there are no bits per character"
@@ -369,7 +369,7 @@ class WordTokeniser(Reader):
         )
 
     def _with_lines(self, words: Batch) -> Batch:
-        """Put the line feeds, which are tokens of their own, between the words."""
+        """Insert the line feeds, which are tokens of their own, between the words."""
         if self.eos_id is None or words.ends is None:
             return words
         lines = np.flatnonzero(words.units.newlines) + 1
@@ -380,14 +380,14 @@ class WordTokeniser(Reader):
 
 
 def _table(ids: dict[int, int]) -> NDArray[np.int32]:
-    """Give the id of each code point (or byte), −1 for none; the last entry stands for all beyond."""
+    """Return the id of each code point (or byte), −1 for none; the last entry is for all beyond."""
     table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)
     table[list(ids)] = list(ids.values())
     return table
 
 
 def byte_units(piece: Letters) -> Units:
-    """Give what is counted at each byte of a piece; a character and a word are counted at their first."""
+    """Return the units of each byte of a piece; a character and a word are counted at their first byte."""
     values = np.frombuffer(piece.utf8, np.uint8)
     lead = (values & 0xC0) != 0x80
     return Units(
@@ -401,14 +401,14 @@ def byte_units(piece: Letters) -> Units:
 
 
 def _at(lead: Bools, of_characters: Counts) -> Bools:
-    """Spread a fact of characters over bytes, at each one's first."""
+    """Return a flag of characters for bytes, set at the first byte of each."""
     spread = np.zeros(len(lead), bool)
     spread[lead] = of_characters
     return spread
 
 
 def marks(size: int, places: Ints, *, invert: bool = False) -> Bools:
-    """Give `size` times False, but True at the places; or the other way round."""
+    """Return `size` values that are True at the places only; with `invert`, False there only."""
     found = np.full(size, invert)
     found[places] = not invert
     return found

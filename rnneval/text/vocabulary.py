@@ -26,16 +26,16 @@ _POINTS = 0x110000
 
 @dataclass(frozen=True, kw_only=True)
 class Distinct:
-    """The tokens of a text."""
+    """The distinct tokens of a text."""
 
     kind: str
     tokens: tuple[str, ...]
     name: str
-    """What to call the text."""
+    """Name of the text."""
 
 
 def distinct(paths: Paths, options: TextOptions | None = None) -> Distinct:
-    """Read a text once and give its distinct characters (words, bytes), sorted.
+    """Read a text once and return its distinct characters (words, bytes), sorted.
 
     Raises:
         TextError: a file cannot be read as UTF-8 text, or there is nothing in it.
@@ -64,7 +64,7 @@ def _words(pieces: Iterable[Piece]) -> tuple[str, ...]:
 
 
 _SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Za-z_ ]+\]|")
-"""What no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
+"""Tokens that no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,25 +72,25 @@ class Vocabulary:
     """Tokens in the order of their ids, which run from `first_id` without a gap."""
 
     kind: str
-    """`char`, `byte`, `word` or `subword`: how a text is split into its tokens, unless an option says otherwise."""
+    """`char`, `byte`, `word` or `subword`: the kind of tokens of a text, unless an option says otherwise."""
     tokens: tuple[str, ...] = field(repr=False)
     """One-to-one; bytes are written as the 256 characters of Latin-1."""
     first_id: int = 0
     """0, or 1 where id 0 is padding or the unknown token (keras Tokenizer, StringLookup)."""
     source: str = "given"
-    """Where it was found, in words."""
+    """Its origin, in words."""
     fixed_ids: bool = False
     """The ids were given, not only the order, so that `fit` may not move them."""
     subword: Subword | None = field(default=None, repr=False, compare=False)
-    """What splits a text into pieces of words; its pieces are the tokens."""
+    """The tokenizer that splits a text into pieces of words; its pieces are the tokens."""
 
     @classmethod
     def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
-        """Make a vocabulary of what people have.
+        """Make a vocabulary of a list or a map.
 
         Args:
             tokens: A list in the order of ids, a map token → id, or a map id → token (`idx2char`).
-            source: Where it was found, in words.
+            source: Its origin, in words.
             kind: `char`, `byte` or `word`; None: `char` if every token but special ones (`[UNK]`, `<pad>`) is one
                 character, `byte` if the tokens are numbers from 0 to 255, else `word`.
 
@@ -108,7 +108,7 @@ class Vocabulary:
 
     @classmethod
     def from_bytes(cls) -> "Vocabulary":
-        """Give the 256 byte values, each its own id."""
+        """Return the 256 byte values, each with itself as id."""
         return cls(kind="byte", tokens=tuple(map(chr, range(256))), source="the 256 byte values", fixed_ids=True)
 
     @classmethod
@@ -127,7 +127,7 @@ class Vocabulary:
 
     @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":
-        """Take what a training text holds, sorted: `sorted(set(text))`, as the tutorials do.
+        """Return the sorted tokens of a training text: `sorted(set(text))`, as in the tutorials.
 
         Args:
             paths: One path or several, as for `rnneval.text.encode`.
@@ -141,7 +141,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens."""
         return len(self.tokens)
 
     @cached_property
@@ -157,7 +157,7 @@ class Vocabulary:
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
     def fit(self, width: int) -> "Vocabulary":
-        """Give the vocabulary for a model with so many outputs, or refuse it before anything is evaluated.
+        """Return the vocabulary for a model with so many outputs, or refuse it before anything is evaluated.
 
         A list of one token less than the outputs gets ids from 1 (said so in `source`), as in the TensorFlow
         tutorial, whose `ids_from_chars` has [UNK] at 0.
@@ -234,7 +234,7 @@ def _ordered(given: object, source: str) -> _Ordered:
 
 
 def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
-    """Give (id, token) of a map either way round: whichever side holds the whole numbers."""
+    """Return (id, token) of a map in either direction: the side with the whole numbers has the ids."""
     if not given:
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
     if all(map(_is_id, given.values())):
@@ -253,7 +253,7 @@ def _is_id(value: object) -> bool:
 
 
 def _is_digits(key: object) -> bool:
-    """Tell whether a key of a JSON object is an id: JSON has no other keys than strings."""
+    """Return whether a key of a JSON object is an id: all keys of JSON are strings."""
     return isinstance(key, str) and re.fullmatch("[0-9]{1,9}", key) is not None
 
 
@@ -290,7 +290,7 @@ def _kind(tokens: Sequence[Any]) -> str:
 
 
 def _name(token: Any, kind: str, source: str) -> str:
-    """Give a token as a string; a byte as its character of Latin-1."""
+    """Return a token as a string; a byte as its character of Latin-1."""
     if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:
         return chr(token)
     if isinstance(token, str):

@@ -29,7 +29,7 @@ LONGEST = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """Some of a document and its tokens, whole."""
+    """A part of a document with whole tokens."""
 
     text: str
     first: bool
@@ -40,7 +40,7 @@ class Excerpt:
 
 
 def excerpts(pieces: Iterable[Piece], subword: Subword) -> Iterator[Excerpt]:
-    """Give a whole text in excerpts, none of which goes beyond a document.
+    """Yield a whole text in excerpts, none of which crosses the end of a document.
 
     Raises:
         TextError: the text has no place where it could be parted within a million characters.
@@ -51,7 +51,7 @@ def excerpts(pieces: Iterable[Piece], subword: Subword) -> Iterator[Excerpt]:
 
 
 def _by_document(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
-    """Give the text with the number of its document; no text is empty."""
+    """Yield texts with the number of their document; no text is empty."""
     number = 0
     for piece in pieces:
         places = [*piece.starts, len(piece.text)]
@@ -63,19 +63,19 @@ def _by_document(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
 
 
 class _Document:
-    """One document, read front to back; `_text` begins where the present window does."""
+    """One document, read from start to end; `_text` begins where the present window does."""
 
     def __init__(self, texts: Iterator[str], subword: Subword) -> None:
         self._texts, self._subword = texts, subword
         self._text = ""
         self._done = 0
-        """Bytes of `_text` that were given already: what the window sees before its own tokens."""
+        """Bytes of `_text` that were yielded already: the context before the tokens of the window."""
         self._first = True
         self._located: tuple[int, Located] | None = None
-        """What was found for so many characters of `_text`."""
+        """The tokens of so many characters of `_text`."""
 
     def excerpts(self) -> Iterator[Excerpt]:
-        """Give all of it."""
+        """Yield all of it."""
         size, overlap = WINDOW, OVERLAP
         while self._reaches(size + 1):
             self._refuse(size)
@@ -96,7 +96,7 @@ class _Document:
             yield self._excerpt(self._locate(len(self._text)), self._text.encode()[self._done :])
 
     def _reaches(self, characters: int) -> bool:
-        """Read on; tell whether there are so many."""
+        """Read on, and return whether the text has so many characters."""
         parts, length = [self._text], len(self._text)
         while length < characters and (more := next(self._texts, "")):
             parts.append(more)
@@ -110,7 +110,7 @@ class _Document:
         return self._located[1]
 
     def _excerpt(self, located: Located, utf8: bytes) -> Excerpt:
-        """Give what was found beyond `_done`: so many bytes, which follow there."""
+        """Return the tokens of the bytes that follow `_done`."""
         stop, first, self._first = self._done + len(utf8), self._first, False
         which = (located.ends <= stop) & ((located.ends > self._done) | first)
         return Excerpt(text=utf8.decode(), first=first, ids=located.ids[which], ends=located.ends[which] - self._done)
@@ -125,7 +125,7 @@ class _Document:
 
 
 def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | None:
-    """Give the last place in the middle third of the overlap at which a character and a token end in both.
+    """Return the last place in the middle third of the overlap at which a character and a token end in both.
 
     Args:
         left: Of the window before.
@@ -152,7 +152,7 @@ def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | N
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoded(Piece):
-    """A piece that was encoded already, as it was cut by its tokens."""
+    """A piece that was already encoded, cut where its tokens end."""
 
     excerpt: Excerpt
 
@@ -172,15 +172,15 @@ class SubwordTokeniser(Reader):
         self._subword: Subword = vocabulary.subword
         self.kind = f"subword-{self._subword.sha256[:8]}"
         self._loss = ""
-        """The first place at which the tokens do not give the text back, in words."""
+        """A message about the first place at which the tokens do not spell the text."""
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Encode the text, and cut it where its tokens end in any case."""
+        """Encode the text, and cut it where tokens end in both windows."""
         for excerpt in excerpts(pieces, self._subword):
             yield _Encoded(text=excerpt.text, starts=(0,) if excerpt.first else (), excerpt=excerpt)
 
     def tokens(self, cut: Piece, piece: Letters) -> Batch:
-        """Give the tokens of a piece."""
+        """Return the tokens of a piece."""
         assert isinstance(cut, _Encoded)  # noqa: S101 - one of our own pieces
         excerpt, units = cut.excerpt, byte_units(piece)
         ids, ends = excerpt.ids.astype(np.int64), excerpt.ends
@@ -198,15 +198,15 @@ class SubwordTokeniser(Reader):
         return Batch(units=units, ids=ids, ends=ends, starts=piece.starts, before=np.zeros_like(piece.starts))
 
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Whether what the pieces spell is the text."""
+        """Return `plain` if the pieces spell the text."""
         return None if self._loss else PLAIN
 
     def about_loss(self, name: str) -> str:
-        """Say where they do not."""
+        """Return a message that says where they do not."""
         return f"{name}: {self._loss}; so there are no bits per character"
 
     def _unknown(self, excerpt: Excerpt, utf8: bytes) -> Bools:
-        """Tell which tokens stand for text without a piece; a literal `<unk>` of the text is a token as any other."""
+        """Return which tokens stand for text without a piece; a literal `<unk>` in the text is a token like any other."""
         unknown: Bools = np.equal(excerpt.ids, -1 if self._subword.unknown_id is None else self._subword.unknown_id)
         if unknown.any():
             literal = self._subword.spellings[int(self._subword.unknown_id or 0)]
@@ -219,7 +219,7 @@ class SubwordTokeniser(Reader):
         return [spans[place].decode(errors="replace").strip() for place in np.flatnonzero(which)]
 
     def _compare(self, excerpt: Excerpt, utf8: bytes, unknown: Bools) -> None:
-        """Ask whether the pieces spell the text, once unknown ones are taken to."""
+        """Note the first place where the pieces do not spell the text; unknown ones are assumed to."""
         if self._loss:
             return
         if unknown.any():
@@ -236,13 +236,13 @@ class SubwordTokeniser(Reader):
 
 
 def _spans(excerpt: Excerpt, utf8: bytes) -> list[bytes]:
-    """Give the text of every token."""
+    """Return the text of every token."""
     starts = np.append(0, excerpt.ends[:-1])
     return [utf8[start:stop] for start, stop in zip(starts.tolist(), excerpt.ends.tolist(), strict=True)]
 
 
 def _about(spelt: bytes, wanted: bytes) -> str:
-    """Show the first difference with a little of what is around it."""
+    """Return a message about the first difference with some text around it."""
     pairs = enumerate(zip(spelt, wanted, strict=False))
     place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))
     seen, given = (text[max(place - 8, 0) : place + 8].decode(errors="replace") for text in (wanted, spelt))
