@@ -76,9 +76,11 @@ def arranged(lm: RecurrentLM, kernel: str) -> Arrangement:
     gpu = bool(tf.config.list_logical_devices("GPU"))
     if kernel == "layers" or (kernel == "auto" and gpu):
         return PLAIN
+    # As many parts as cores: the operations of a small model are too short to be shared by two.
+    parts = 1 if gpu else max(1, min(_MOST_PARTS, os.cpu_count() or 1))
     some = any(why_own(unit) is None for unit in lm.units)
     return Arrangement(
-        parts=1 if gpu else _abreast(),
+        parts=parts,
         rows_a_part=rows_a_part(max((unit.units for unit in lm.units), default=1)),
         hoisting=Hoisting(model=lm.model, units=lm.units) if some else None,
     )
@@ -92,8 +94,3 @@ def rows_a_part(units: int) -> int:
         [32, 32, 64]
     """
     return next(rows for most, rows in _ROWS_A_PART if most is None or units <= most)
-
-
-def _abreast() -> int:
-    """As many parts as there are cores: a small model's operations are too short to be shared by two."""
-    return max(1, min(_MOST_PARTS, os.cpu_count() or 1))

@@ -97,41 +97,26 @@ def show(text: EncodedText, observations: Observations, observers: Iterable[Obse
     observers = tuple(observers)
     for start in range(0, text.tokens, _CHUNK):
         stop = min(start + _CHUNK, text.tokens)
-        wanted = _scored(text, start, stop, unscored)
+        positions = np.arange(start, stop)
+        document = np.searchsorted(text.document_starts, positions, side="right") - 1
+        wanted: NDArray[np.bool_] = positions - text.document_starts[document] >= unscored
         if not wanted.any():
             continue
-        seen = _seen(text, start, stop, wanted, unscored)
-        scored = _scored_tokens(seen, observations, start, stop, wanted)
+        piece = text.read(start, stop, scored_from=unscored)
+        columns = {name: getattr(piece, name)[wanted] for name in _COLUMNS}
+        seen = Seen(positions=positions[wanted], **columns)
+        nats, confidence, rank = observations.get(start, stop)
+        scored = ScoredTokens(
+            nats=nats[wanted].astype(np.float64),
+            confidence=confidence[wanted].astype(np.float64),
+            rank=rank[wanted].astype(np.int64),
+            characters=seen.characters,
+            bytes=seen.bytes,
+            words=seen.words,
+            newlines=seen.newlines,
+        )
         for observer in observers:
             observer.add(seen, scored)
-
-
-def _scored(text: EncodedText, start: int, stop: int, unscored: int) -> NDArray[np.bool_]:
-    places = np.arange(start, stop)
-    document = np.searchsorted(text.document_starts, places, side="right") - 1
-    wanted: NDArray[np.bool_] = places - text.document_starts[document] >= unscored
-    return wanted
-
-
-def _seen(text: EncodedText, start: int, stop: int, wanted: NDArray[np.bool_], unscored: int) -> Seen:
-    piece = text.read(start, stop, scored_from=unscored)
-    columns = {name: getattr(piece, name)[wanted] for name in _COLUMNS}
-    return Seen(positions=np.arange(start, stop)[wanted], **columns)
-
-
-def _scored_tokens(
-    seen: Seen, observations: Observations, start: int, stop: int, wanted: NDArray[np.bool_]
-) -> ScoredTokens:
-    nats, confidence, rank = observations.get(start, stop)
-    return ScoredTokens(
-        nats=nats[wanted].astype(np.float64),
-        confidence=confidence[wanted].astype(np.float64),
-        rank=rank[wanted].astype(np.int64),
-        characters=seen.characters,
-        bytes=seen.bytes,
-        words=seen.words,
-        newlines=seen.newlines,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +154,7 @@ class Collector:
         for name, values in zip(_UNITS, (one, seen.characters, seen.bytes, seen.words, seen.unknown), strict=True):
             self._units[name] += self._by_block(block, values).astype(np.int64)
         self.id_counts += np.bincount(seen.ids, minlength=len(self.id_counts))
-        self._look(seen, scored)
+        self._note_not_finite(seen, scored)
         for name, term in metrics.tally(scored).items():
             if name not in self._sums:
                 self._sums[name] = np.zeros(len(self._cuts.ends), np.float64)
@@ -180,7 +165,7 @@ class Collector:
         sums = np.bincount(block, weights=values, minlength=len(self._cuts.ends))
         return np.asarray(sums, np.float64)
 
-    def _look(self, seen: Seen, scored: ScoredTokens) -> None:
+    def _note_not_finite(self, seen: Seen, scored: ScoredTokens) -> None:
         bad = np.flatnonzero(~np.isfinite(scored.nats))
         if not bad.size:
             return

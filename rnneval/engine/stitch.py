@@ -129,8 +129,8 @@ class SpanReader(Protocol):
 class Stitching:
     """Decides which span is read from which state until nothing changes.
 
-    A state of which a span begins counts from the next pass on, whichever reading ends first; so results do not depend
-    on the order in which readings end.
+    A new last state counts from the next pass on, whichever reading ends first; so results do not depend on the order
+    in which readings end.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Stitching:
             spans: What is read; each goes on from the span before, or begins with the initial state.
             segment: Tokens between two comparisons of states.
             tolerance: When two states count as equal.
-            audited: The span that is re-evaluated to its end within the first pass. It tells the noise floor of the
+            audited: The span that is re-evaluated to its end within the first pass. It shows the noise floor of the
                 arithmetic, and whether passes over all spans at once will pay.
             passes_at_once: None: as long as each pass leaves little of the differences, and as the audit foresees.
                 Else all spans are re-evaluated within the first pass, as early as possible, and in passes over all

@@ -101,7 +101,7 @@ def _chunk(cut: Spans, begin: int, end: int) -> Chunk:
 
 
 Overlap = dict[int, Vectors]
-"""States of the first row of a chunk by boundary, by which a re-evaluation is told to agree with the first reading."""
+"""States of the first row of a chunk by boundary, with which those of a re-evaluation are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
-    # No pages, and nothing to look at, behind any port.
+    # No pages behind any port.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     # Set before a worker starts: nothing that lies in the current folder stands in for a module.
@@ -84,7 +84,7 @@ def connected(workers: Workers, *, tasks: int, duplicates: bool = False, deaths:
     Args:
         workers: Which workers.
         tasks: How many tasks there will be: no more processes are started.
-        duplicates: Whether a task that takes far longer than the others is begun once more on an idle worker.
+        duplicates: Whether a task that takes far longer than the others is started again on an idle worker.
         deaths: So many workers may die of a task before it is given up; a user's own scheduler has its own rule.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Checkpoints in a folder, told by their first bytes: nothing is parsed here, since a hostile file may crash a parser.
+"""Checkpoints in a folder, identified by their first bytes.
 
-A file that only looks like a checkpoint by its ending counts as one: a row that says what is wrong with it is worth
+Nothing is parsed here, since a hostile file may crash a parser. A file that only looks like a checkpoint by its ending counts as one: a row that says what is wrong with it is worth
 more than a file that was passed over in silence.
 """
 
@@ -61,10 +61,14 @@ def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[s
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
     seen = list(_walk(root, None if out is None else Path(out).resolve()))
-    candidates = [_candidate(root, thing) for thing in seen if isinstance(thing, Artefact)]
-    others = [_name(root, thing) for thing in seen if isinstance(thing, Path)]
+    candidates = [
+        Candidate(name=found.path.relative_to(root).as_posix(), path=found.path, files=found.files)
+        for found in seen
+        if isinstance(found, Artefact)
+    ]
+    others = [path.relative_to(root).as_posix() for path in seen if isinstance(path, Path)]
     if not candidates:
-        raise UsageError(f"{root}: no checkpoint in it: {_listed(others)}; a checkpoint is told by its content")
+        raise UsageError(f"{root}: no checkpoint in it: {_listed(others)}; a checkpoint is identified by its content")
     return Found(
         candidates=tuple(sorted(candidates, key=lambda candidate: natural(candidate.name))),
         others=tuple(sorted(others, key=natural)),
@@ -76,14 +80,6 @@ def _listed(others: list[str]) -> str:
         return "it is empty"
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
     return f"seen were {', '.join(sorted(others, key=natural)[:5])}{more}"
-
-
-def _candidate(root: Path, found: Artefact) -> Candidate:
-    return Candidate(name=_name(root, found.path), path=found.path, files=found.files)
-
-
-def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
 
 
 def _refuse(error: OSError) -> None:
@@ -99,12 +95,8 @@ def _walk(root: Path, out: Path | None) -> Iterator[Artefact | Path]:
             folders.clear()
             yield whole
             continue
-        folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and not _left_out(folder / sub, out))
+        folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and (folder / sub).resolve() != out)
         yield from _in_folder(folder, [file for file in files if not file.startswith(".")])
-
-
-def _left_out(folder: Path, out: Path | None) -> bool:
-    return out is not None and folder.resolve() == out
 
 
 def _whole_folder(folder: Path, files: set[str]) -> Artefact | None:
@@ -138,7 +130,7 @@ def _tensorflow_parts(folder: Path, names: set[str]) -> dict[str, list[str]]:
             found.setdefault(part["prefix"], []).append(name)
     for name in names:
         prefix = name.removesuffix(".index")
-        if prefix != name and (prefix in found or _ends_with(folder / name, _TABLE)):
+        if prefix != name and (prefix in found or _bytes(folder / name, -len(_TABLE)) == _TABLE):
             found.setdefault(prefix, []).append(name)
     return found
 
@@ -160,17 +152,11 @@ def _is_keras(path: Path) -> bool:
 
 
 def _bytes(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file, or with a negative count the last ones."""
     try:
         with path.open("rb") as file:
-            return file.read(count)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _ends_with(path: Path, end: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - len(end)))
-            return file.read() == end
+            if count < 0:
+                file.seek(max(0, path.stat().st_size + count))
+            return file.read(abs(count))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error

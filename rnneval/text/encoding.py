@@ -71,7 +71,7 @@ class EncodedText:
     lossless: bool
     """The tokens give the text back, character for character (`decode`)."""
     layout: str | None
-    """`plain` or `padded` where the white space of the text can be told from its tokens (see `decode`)."""
+    """`plain` or `padded` if the white space of the text follows from its tokens (see `decode`)."""
     token_kind: str
     """`char`, `byte`, `word`, `word+eos` where line feeds are tokens, or `subword-` and 8 digits of the tokenizer."""
     files: tuple[run.TextFile, ...]
@@ -241,7 +241,7 @@ def encode(paths: Paths, vocabulary: Vocabulary, options: TextOptions | None = N
 
 
 class _Encoder:
-    """One pass over one text: each piece is looked at once, and by everyone."""
+    """One pass over one text: each piece goes once through all counters."""
 
     def __init__(self, sources: Sources, vocabulary: Vocabulary, options: TextOptions) -> None:
         self._sources = sources
@@ -336,7 +336,7 @@ class _Totals:
         self._after_word = False
 
     def add(self, piece: Piece) -> Letters:
-        """Look at a piece and count it."""
+        """Count a piece, and return its flags."""
         self.documents += len(piece.starts)
         looked_at = letters(piece.text, piece.starts, after_word=self._after_word)
         self._after_word = not looked_at.space[-1]

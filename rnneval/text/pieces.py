@@ -221,7 +221,7 @@ def _finish(chain: list[LineFeeds | Rewriter]) -> str:
 def _at_blank_lines(pieces: Iterable[Piece]) -> Iterator[Piece]:
     """Start a document at every line with text that follows blank lines; those before all text belong to the first.
 
-    White space at the end of a piece is kept back: only what comes after tells whether a document ends in it.
+    White space at the end of a piece is held back: only the text after it shows whether a document ends in it.
     """
     kept = ""
     starts: tuple[int, ...] = (0,)

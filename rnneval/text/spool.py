@@ -6,7 +6,6 @@ to the first token of the next (which is never scored), or at the end of all to 
 """
 
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -178,14 +177,7 @@ class Spool:
         self._records.close()
 
 
-def joined(several: Sequence[Spans]) -> Spans:
-    """Concatenate spans."""
-    names = Spans.__dataclass_fields__
-    return Spans(**{name: np.concatenate([getattr(spans, name) for spans in several]) for name in names})
-
-
 _COUNTS = ("characters", "bytes", "words", "newlines", "unknown")
-_GAPS = ("gap", "blank")
 
 
 class Spanner:
@@ -213,7 +205,8 @@ class Spanner:
         """Take the next units and tokens."""
         if batch.ends is None and not self._rest:
             self._begin_documents(batch.starts)
-            self._put(_every_unit(batch))
+            counts = {name: getattr(batch.units, name) for name in _COUNTS}
+            self._put(Spans(ids=batch.ids, runs_on=batch.units.runs_on, **counts))
             return
         ends = np.arange(1, len(batch.ids) + 1) if batch.ends is None else batch.ends
         before = np.searchsorted(ends, batch.starts, side="right") if batch.before is None else batch.before
@@ -286,7 +279,8 @@ class Spanner:
         if units.gap is not None:
             is_first = np.zeros(len(stops), bool)
             is_first[firsts] = True
-            self.layouts.feed(sums.pop("gap"), sums.pop("blank"), _equal(batch.ids, self._eos_id), is_first)
+            is_line = np.zeros(len(batch.ids), bool) if self._eos_id is None else batch.ids == self._eos_id
+            self.layouts.feed(sums.pop("gap"), sums.pop("blank"), is_line, is_first)
         return Spans(ids=batch.ids, runs_on=runs_on, **sums)
 
     def _keep(self, units: Units, start: int, stop: int | None = None) -> None:
@@ -313,18 +307,9 @@ def _sums_between(counts: Counts, begins: Ints, stops: Ints) -> Ints:
     return sums
 
 
-def _every_unit(batch: Batch) -> Spans:
-    counts = {name: getattr(batch.units, name) for name in _COUNTS}
-    return Spans(ids=batch.ids, runs_on=batch.units.runs_on, **counts)
-
-
 def _cut(spans: Spans, which: slice) -> Spans:
     return Spans(**{name: getattr(spans, name)[which] for name in Spans.__dataclass_fields__})
 
 
-def _equal(ids: NDArray[Any], id_: int | None) -> NDArray[np.bool_]:
-    return np.zeros(len(ids), bool) if id_ is None else ids == id_
-
-
 def _names(units: Units) -> tuple[str, ...]:
-    return _COUNTS if units.gap is None else (*_COUNTS, *_GAPS)
+    return _COUNTS if units.gap is None else (*_COUNTS, "gap", "blank")

@@ -1,4 +1,4 @@
-"""`.model` files of SentencePiece, told by their content and run by the library `sentencepiece` from memory."""
+"""`.model` files of SentencePiece, identified by their content and run by the library `sentencepiece` from memory."""
 
 import hashlib
 

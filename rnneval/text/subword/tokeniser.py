@@ -206,7 +206,7 @@ class SubwordTokeniser(Reader):
         return f"{name}: {self._loss}; so there are no bits per character"
 
     def _unknown(self, excerpt: Excerpt, utf8: bytes) -> Bools:
-        """Return which tokens stand for text without a piece; a literal `<unk>` in the text is a token like any other."""
+        """Return which tokens stand for text without a piece; a literal `<unk>` of the text does not count."""
         unknown: Bools = np.equal(excerpt.ids, -1 if self._subword.unknown_id is None else self._subword.unknown_id)
         if unknown.any():
             literal = self._subword.spellings[int(self._subword.unknown_id or 0)]
