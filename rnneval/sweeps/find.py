@@ -1,7 +1,7 @@
 """Checkpoints in a folder, identified by their first bytes.
 
-Nothing is parsed here, since a hostile file may crash a parser. A file that only looks like a checkpoint by its ending counts as one: a row that says what is wrong with it is worth
-more than a file that was passed over in silence.
+Nothing is parsed here, since a hostile file may crash a parser. A file that only looks like a checkpoint by its ending
+counts as one: a row that says what is wrong with it is worth more than a file that was passed over in silence.
 """
 
 import os
