@@ -47,17 +47,12 @@ Reader = Callable[[RecurrentLM, EncodedText, StateOptions, Streaming, Observatio
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measured(Read):
     """Sums over a text, and how it was read."""
 
     collected: Collector
-    shape: Shape
-    stitched: Stitched
-    shared: Shared | None = None
     state_signature: str
     seconds: float
-    kernel: str
-    """As `Arrangement.said`."""
 
     @property
     def total_nats(self) -> float | None:
@@ -97,12 +92,12 @@ def measure(
     _require_positive(lm, collected)
     return Measured(
         collected=collected,
-        shape=read.shape,
-        stitched=read.stitched,
-        shared=read.shared,
         state_signature=stateful.signature,
         seconds=seconds,
+        shape=read.shape,
+        stitched=read.stitched,
         kernel=read.kernel,
+        shared=read.shared,
     )
 
 

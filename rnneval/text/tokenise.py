@@ -281,16 +281,7 @@ class CharTokeniser(Reader):
 
     def tokens(self, cut: Piece, piece: Letters) -> Batch:
         """Split a piece."""
-        n = len(piece.points)
-        units = Units(
-            characters=np.ones(n, np.uint8),
-            bytes=piece.widths,
-            words=piece.begins,
-            newlines=piece.newline,
-            unknown=np.zeros(n, bool),
-            runs_on=piece.runs_on,
-        )
-        return self._every_unit(units, look_up(self._table, piece.points), piece.points, piece.starts)
+        return self._every_unit(_character_units(piece), look_up(self._table, piece.points), piece.points, piece.starts)
 
 
 class ByteTokeniser(Reader):
@@ -343,7 +334,8 @@ class WordTokeniser(Reader):
         words = cut.text.split()
         ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
         self._literal_eos = self._literal_eos or (self.eos_id is not None and bool((ids == self.eos_id).any()))
-        units = self._units(piece)
+        gap = piece.space if self.eos_id is None else piece.space & ~piece.newline
+        units = replace(_character_units(piece), gap=gap, blank=piece.points == 0x20)
         ends = np.flatnonzero(~piece.space & np.append(piece.space[1:], True)) + 1
         absent = np.flatnonzero(ids == _ABSENT)
         if len(absent):
@@ -354,19 +346,6 @@ class WordTokeniser(Reader):
         self.advance(units)
         kept = marks(len(ids), absent, invert=True) if self.policy.skips else slice(None)
         return self._with_lines(Batch(units=units, ids=ids[kept], ends=ends[kept], starts=piece.starts))
-
-    def _units(self, piece: Letters) -> Units:
-        n = len(piece.points)
-        return Units(
-            characters=np.ones(n, np.uint8),
-            bytes=piece.widths,
-            words=piece.begins,
-            newlines=piece.newline,
-            unknown=np.zeros(n, bool),
-            runs_on=piece.runs_on,
-            gap=piece.space if self.eos_id is None else piece.space & ~piece.newline,
-            blank=piece.points == 0x20,
-        )
 
     def _with_lines(self, words: Batch) -> Batch:
         """Insert the line feeds, which are tokens of their own, between the words."""
@@ -384,6 +363,19 @@ def _table(ids: dict[int, int]) -> NDArray[np.int32]:
     table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)
     table[list(ids)] = list(ids.values())
     return table
+
+
+def _character_units(piece: Letters) -> Units:
+    """Return the units of each character of a piece."""
+    n = len(piece.points)
+    return Units(
+        characters=np.ones(n, np.uint8),
+        bytes=piece.widths,
+        words=piece.begins,
+        newlines=piece.newline,
+        unknown=np.zeros(n, bool),
+        runs_on=piece.runs_on,
+    )
 
 
 def byte_units(piece: Letters) -> Units:
