@@ -20,7 +20,7 @@ _NUDGED = 8  # spans: on one of them alone a change may happen to die out
 
 
 @dataclass(kw_only=True)
-class _Open:
+class _OpenReading:
     """A reading that has begun."""
 
     reading: SpanReading
@@ -67,19 +67,19 @@ class Rows:
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
         """Make readings side by side; further ones are made when a row is free."""
         waiting: deque[Job] = deque()
-        opened: dict[Job, _Open] = {}
+        opened: dict[Job, _OpenReading] = {}
 
         def open_all(several: Sequence[SpanReading]) -> None:
             for reading in several:
                 job = self._job(reading.span, self._initial if reading.start is None else reading.start)
-                opened[job] = _Open(reading=reading, agreement=Agreement(tolerance=reading.tolerance))
+                opened[job] = _OpenReading(reading=reading, agreement=Agreement(tolerance=reading.tolerance))
                 waiting.append(job)
 
         def at_boundary(rows: list[Boundary]) -> list[bool]:
             go_on, scored = [], self._scored
             for row in rows:
-                reading = opened[row.job]
-                go_on.append(self._compare(row, reading) if reading.reading.reevaluates else self._first(row))
+                current = opened[row.job]
+                go_on.append(self._compare(row, current) if current.reading.reevaluates else self._first(row))
                 if row.job.at == row.job.stop or not go_on[-1]:
                     open_all(on_end(self._ended(row.job, opened.pop(row.job))))
             if self._progress is not None and self._scored > scored:
@@ -121,7 +121,7 @@ class Rows:
         self._scored += len(row.predicted.nats)
         return True
 
-    def _compare(self, row: Boundary, opened: _Open) -> bool:
+    def _compare(self, row: Boundary, opened: _OpenReading) -> bool:
         """Compare a segment with the earlier reading, and keep it; True while the span has to be read on."""
         job, agreement, audits = row.job, opened.agreement, opened.reading.audits
         count = len(row.predicted.nats)
@@ -148,7 +148,7 @@ class Rows:
             once = row.job.span not in self._kept.spans
             self._watch.put(row, None if once else self._kept.group_of(row.job.boundary))
 
-    def _ended(self, job: Job, opened: _Open) -> SpanResult:
+    def _ended(self, job: Job, opened: _OpenReading) -> SpanResult:
         if not opened.reading.reevaluates:
             return SpanResult(reading=opened.reading, last=job.state.copy())
         audit = Audit(

@@ -107,7 +107,7 @@ def test_a_state_that_is_reset(saved, text):
 
 
 def test_a_window_model(text, tmp_path):
-    """Its state is the last five ids: chunks but the first are re-evaluated from these; the first tokens have no score."""
+    """Its state is the last five ids: chunks but the first are re-evaluated from these; first tokens have no score."""
     keras.utils.set_random_seed(3)
     layers = [keras.layers.Embedding(len(LETTERS), 4), keras.layers.GRU(3), keras.layers.Dense(len(LETTERS))]
     keras.Sequential([keras.Input((6,)), *layers]).save(tmp_path / "window.keras")
