@@ -21,8 +21,8 @@ import psutil
 
 import rnneval
 from rnneval.sweeps.cluster import Workers
+from rnneval.sweeps.distributed import workers_reading
 from rnneval.sweeps.opening import Opening
-from rnneval.sweeps.spread import workers_reading
 
 
 def a_worker() -> psutil.Process:

@@ -18,9 +18,9 @@ import numpy as np
 
 import rnneval
 from rnneval.sweeps.cluster import Workers, connected
+from rnneval.sweeps.distributed import reader_over
 from rnneval.sweeps.opening import Opening
 from rnneval.sweeps.pool import Pool, Task
-from rnneval.sweeps.spread import reader_over
 
 TASKS, ROUNDS = 100, 2
 

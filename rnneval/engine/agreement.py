@@ -1,11 +1,11 @@
-"""When two runs of a row have the same state: what is compared, and what is promised.
+"""When two readings of a span agree: states kept from the first one, and the rule by which they are compared.
 
 A small difference may persist (an identity recurrence), grow (an unstable direction) or add up over rows, and a bound
-on the state is no bound on the loss. So rows agree only at two boundaries in a row, with a difference that does not
+on the state is no bound on the loss. So readings agree only at two boundaries in a row, with a difference that does not
 grow, and with losses that agree too.
 """
 
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log
 from typing import Any
@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.kernel import Predicted
-from rnneval.engine.states import Vectors
+from rnneval.engine.kernel import Predicted, Vectors
 
 LOSS_TOLERANCE = 1e-5
 """Nats, for each token of the last segment."""
-_NOISE = 1e-7  # of float32: where equality is asked for, it is what is waited for
+_NOISE = 1e-7  # of float32: a tolerance of 0 is reached there
 _GROWING = 3
-"""Boundaries of growth in a row after which a row runs to its end."""
+"""Boundaries of growth in a row after which a span is read to its end."""
+_BYTES = 32 << 20
+_FEWEST, _MOST = 8, 32  # so many first boundaries of each span are kept at least and at most, whatever a state weighs
 
 
 @dataclass(kw_only=True)
-class Course:
-    """How one repaired row's state compares with the kept one, boundary by boundary."""
+class Agreement:
+    """Comparison of two readings of a span, boundary by boundary."""
 
     tolerance: float
     difference: float = np.inf
@@ -38,16 +39,16 @@ class Course:
 
     @property
     def settled(self) -> bool:
-        """Whether the kept results stand from here on."""
+        """True once the kept results stand from here on."""
         return self.agreed >= 2
 
     @property
     def hopeless(self) -> bool:
-        """Whether the difference only grows: the row runs to its end, and is not compared any more."""
+        """True once the difference only grows: the span is read to its end without further comparison."""
         return self.growing >= _GROWING
 
-    def look(self, state: Vectors, kept: Vectors, predicted: Predicted, before: Predicted, tokens: int = 0) -> None:
-        """Compare states `(D,)` and losses `(n,)` at the end of a segment, `tokens` after the start of the row."""
+    def compare(self, state: Vectors, kept: Vectors, predicted: Predicted, before: Predicted, tokens: int = 0) -> None:
+        """Compare states `(D,)` and losses `(n,)` at the end of a segment, `tokens` after the start of the span."""
         difference = scaled_difference(state, kept)
         if not difference <= self.tolerance:
             self.met = None
@@ -60,15 +61,67 @@ class Course:
         self.difference = difference
 
 
+class Boundaries:
+    """States at the ends of segments: the first of each span, and beyond them pairs at every 2ⁿ and 3 · 2ⁿ.
+
+    Memory is bounded: it grows with the logarithm of a span's length only. A reading that agrees at a boundary which is
+    not kept agrees at the next pair too, so it repeats more and is right all the same.
+    """
+
+    def __init__(self, spans: Sequence[int], state: Vectors, weight: int = 1) -> None:
+        """Take the spans whose states are kept, and a state, `(D,)`, for its size and type.
+
+        `weight` counts, in states, all that is kept for each boundary, here and by a watch: memory is bounded for all.
+        """
+        self._place = {span: place for place, span in enumerate(spans)}
+        self._first = min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
+        self._like = state
+        self._kept: dict[int, Vectors] = {}
+        """By boundary: `(spans, D)`."""
+        self._held: dict[int, set[int]] = {}
+
+    @property
+    def spans(self) -> KeysView[int]:
+        """The spans whose states are kept."""
+        return self._place.keys()
+
+    def put(self, span: int, boundary: int, state: Vectors) -> None:
+        """Keep the state `(D,)` of a span after so many segments, if both are among those that are kept."""
+        if span not in self._place or not self.keeps(boundary):
+            return
+        if boundary not in self._kept:
+            self._kept[boundary] = np.empty((len(self._place), len(self._like)), self._like.dtype)
+            self._held[boundary] = set()
+        self._kept[boundary][self._place[span]] = state
+        self._held[boundary].add(span)
+
+    def get(self, span: int, boundary: int) -> Vectors | None:
+        """Return the state, or None if it was not kept."""
+        if span not in self._held.get(boundary, ()):
+            return None
+        return np.array(self._kept[boundary][self._place[span]])
+
+    def group_of(self, boundary: int) -> int:
+        """Return the last kept boundary before this one, where the group of its segment begins."""
+        before = boundary - 1
+        if self.keeps(before):
+            return before
+        return max(self._first, _mark(before) + 1)  # between pairs: the second of the pair below
+
+    def keeps(self, boundary: int) -> bool:
+        """Return whether the state at a boundary is kept."""
+        return boundary <= self._first or boundary - _mark(boundary) <= 1
+
+
 def scaled_difference(state: Vectors, kept: Vectors) -> float:
-    """Give the largest |Δ| / (1 + |s|) over units; infinite where a number of one run alone is not finite."""
+    """Return the largest |Δ| / (1 + |s|) over units; infinite where a number of one reading alone is not finite."""
     with np.errstate(invalid="ignore", over="ignore"):
         differences = np.abs(state - kept) / (1 + np.abs(kept))
     return _largest(differences, both_lost=~np.isfinite(state) & ~np.isfinite(kept))
 
 
 def segments_to_go(differences: Mapping[int, float], tolerance: float) -> float:
-    """Give the segments until a difference is below the tolerance, at the rate at which it last fell.
+    """Return the segments until a difference is below the tolerance, at the rate at which it last fell.
 
     The rate is that of the second half of the boundaries: slow units are what is left then. Infinite where it does not
     fall; 0 where there is nothing to go by.
@@ -87,19 +140,26 @@ def segments_to_go(differences: Mapping[int, float], tolerance: float) -> float:
 
 
 def losses_agree(predicted: Predicted, before: Predicted, tolerance: float) -> bool:
-    """Tell whether every loss of a segment agrees within 1e-5 nats; exactly where the tolerance is 0."""
+    """Return whether every loss of a segment agrees within 1e-5 nats; exactly where the tolerance is 0."""
     allowed = LOSS_TOLERANCE if tolerance > 0 else 0.0
     return loss_difference(predicted, before) <= allowed
 
 
 def loss_difference(predicted: Predicted, before: Predicted) -> float:
-    """Give the largest difference of two runs' losses; infinite where one run's alone is not finite."""
+    """Return the largest difference of two readings' losses; infinite where one reading's alone is not finite."""
     with np.errstate(invalid="ignore"):
         differences = np.abs(predicted.nats.astype(np.float64) - before.nats)
     return _largest(differences, both_lost=~np.isfinite(predicted.nats) & ~np.isfinite(before.nats))
 
 
 def _largest(differences: NDArray[Any], *, both_lost: NDArray[np.bool_]) -> float:
-    """Numbers that are not finite in both runs agree: what is lost stays lost."""
+    """Return the largest difference; numbers that are not finite in both readings agree."""
     largest = float(np.max(np.where(both_lost, 0.0, differences), initial=0.0))
     return largest if np.isfinite(largest) else np.inf
+
+
+def _mark(boundary: int) -> int:
+    """Return the last 2ⁿ or 3 · 2ⁿ up to a boundary of at least 1."""
+    power = 1 << (boundary.bit_length() - 1)
+    half_more = power + power // 2
+    return half_more if boundary >= half_more else power

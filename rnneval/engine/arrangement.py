@@ -1,7 +1,7 @@
-"""Which kernel runs, and how many parts of the rows at the same time: chosen from sizes, never by a clock.
+"""Choice of the kernel, and of how many parts of the rows run at the same time: by sizes, never by a clock.
 
-The figures stand in docs/speed.md, and benchmarks/speed_kernels.py measures them. Kernels differ in the last digits, so
-a choice by a clock would make a run that cannot be repeated.
+The figures are in docs/speed.md, and benchmarks/speed_kernels.py measures them. Kernels differ in the last digits, so a
+run could not be repeated if a clock chose.
 """
 
 import os
@@ -24,14 +24,14 @@ _MOST_PARTS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Arrangement:
-    """How a model is run in the graph of a step."""
+    """Settings with which a model is run in the graph of a step."""
 
     parts: int = 1
-    """Into how many parts rows are divided at the most, which run at the same time."""
+    """Most parts into which rows are divided; parts run at the same time."""
     rows_a_part: int = 1
-    """Fewer rows than that stay together."""
+    """Fewest rows of a part."""
     hoisting: Hoisting | None = None
-    """Which loops are hoisted; None: every layer runs its own."""
+    """The loops that are hoisted; None: every layer runs its own."""
 
     def divided(self, *tensors: Any) -> Iterator[tuple[Any, ...]]:
         """Divide tensors of the same rows."""
@@ -46,7 +46,7 @@ class Arrangement:
 
     @property
     def said(self) -> str:
-        """What ran, for the record: `hoisted`, `layers`, or who did which and why."""
+        """The kernel that ran, for the record: `hoisted`, `layers`, or which layers ran which and why."""
         if self.hoisting is None or not self.hoisting.ran:
             return "layers"
         if not self.hoisting.own:
@@ -59,10 +59,10 @@ PLAIN = Arrangement()
 
 
 def require_kernel(name: str) -> None:
-    """Refuse a kernel that is not known.
+    """Refuse an unknown kernel.
 
     Raises:
-        UsageError: it names those that are.
+        UsageError: the message names the known ones.
     """
     if name not in KERNELS:
         raise UsageError(f"--kernel {name!r} is not known: give {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
@@ -71,29 +71,26 @@ def require_kernel(name: str) -> None:
 def arranged(lm: RecurrentLM, kernel: str) -> Arrangement:
     """Choose how a model is run.
 
-    Where TensorFlow sees a GPU, `auto` leaves Keras' layers their cuDNN loops.
+    If TensorFlow sees a GPU, `auto` leaves the cuDNN loops to the layers of Keras.
     """
     gpu = bool(tf.config.list_logical_devices("GPU"))
     if kernel == "layers" or (kernel == "auto" and gpu):
         return PLAIN
+    # As many parts as cores: the operations of a small model are too short to be shared by two.
+    parts = 1 if gpu else max(1, min(_MOST_PARTS, os.cpu_count() or 1))
     some = any(why_own(unit) is None for unit in lm.units)
     return Arrangement(
-        parts=1 if gpu else _abreast(),
+        parts=parts,
         rows_a_part=rows_a_part(max((unit.units for unit in lm.units), default=1)),
         hoisting=Hoisting(model=lm.model, units=lm.units) if some else None,
     )
 
 
 def rows_a_part(units: int) -> int:
-    """Give the fewest rows that are worth a part of their own.
+    """Return the fewest rows that are worth a part of their own.
 
     Example:
         >>> [rows_a_part(units) for units in (128, 650, 1024)]
         [32, 32, 64]
     """
     return next(rows for most, rows in _ROWS_A_PART if most is None or units <= most)
-
-
-def _abreast() -> int:
-    """As many parts as there are cores: a small model's operations are too short to be shared by two."""
-    return max(1, min(_MOST_PARTS, os.cpu_count() or 1))

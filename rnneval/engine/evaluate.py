@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.measure import Reader, measure
 from rnneval.engine.options import StateOptions, Streaming
+from rnneval.engine.precheck import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
 from rnneval.engine.record import Reading, run_record
-from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundness_of
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.models.lm import RecurrentLM, inputs_of
@@ -75,7 +75,7 @@ def evaluate(
         declare: What the author means on purpose, for the check: `causal=false`, `stateless=LAYER`, …
         progress: Called with tokens scored and tokens in all.
         command: What to record as the command that repeats it.
-        reader: Who reads the text in the place of this process: see `rnneval.sweeps.spread.workers_reading`.
+        reader: Who reads the text in the place of this process: see `rnneval.sweeps.distributed.workers_reading`.
 
     Returns:
         The run record; `valid` is False where the wiring leaks the future or the batch, where the model draws
@@ -98,7 +98,7 @@ def evaluate(
         raise UsageError(f"--fit-part {fit_part} is a part of the text that --fit-on names: give --fit-on TEXT")
     require_apart(named("losses", losses), [*inputs_of(lm, text), *named("fit_on", fit_on)])
     whole = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
-    sound = soundness_of(lm, declare, seed=seed) if check and whole else UNCHECKED
+    sound = precheck_wiring(lm, declare, seed=seed) if check and whole else UNCHECKED
     with encode(text, lm.vocabulary, options) as encoded:
         fit_options = replace(options, part=fit_part, part_option="--fit-part")
         fitted = None if fit_on is None else _counts(lm, fit_on, fit_options, encoded)
@@ -120,7 +120,7 @@ def evaluate(
 _UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"}, every=1)
 
 
-def _token_by_token(lm: RecurrentLM, text: EncodedText, sound: Soundness, how: Streaming) -> float | None:
+def _token_by_token(lm: RecurrentLM, text: EncodedText, sound: WiringPrecheck, how: Streaming) -> float | None:
     """Predictions that see the rest of their segment see nothing of it when it is one token long.
 
     Then rows may stand side by side again, unless they see one another.

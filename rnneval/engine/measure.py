@@ -1,4 +1,4 @@
-"""One reading of a text by a model: every prediction made once, and added up."""
+"""Measurement of a model on a text: every prediction is made once and added up."""
 
 import os
 import time
@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnneval.engine.arrangement import arranged
-from rnneval.engine.collect import Collector
-from rnneval.engine.losses import losses_written, require_losses_fit
-from rnneval.engine.observations import Observations
+from rnneval.engine.collect import Collector, Observations, losses_written, require_losses_fit, show
+from rnneval.engine.kernel import Watch
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.plan import Shape, Stitch, shape_for, stitch_of
+from rnneval.engine.rows import read_in_rows
 from rnneval.engine.runner import Runner
-from rnneval.engine.stitch import Stitched, Stitching
-from rnneval.engine.summing import show
-from rnneval.engine.watch import Watch
+from rnneval.engine.stitch import Stitched
 from rnneval.errors import CheckpointError
 from rnneval.models.lm import RecurrentLM
 from rnneval.text import EncodedText
@@ -24,42 +22,37 @@ from rnneval.text import EncodedText
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """By whom a text was read, where several processes read it."""
+    """The processes that read a text, if several do."""
 
     workers: int
     chunks: int
-    """Stretches of the text that were tasks of their own."""
+    """Chunks of the text, a task each."""
     threads: int
-    """TensorFlow's, a process: 1, unless somebody else had started it with more."""
+    """Threads of TensorFlow in a process: 1, unless a worker was started with more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """How a text was read."""
+    """Settings and statistics of reading a text."""
 
     shape: Shape
     stitched: Stitched
     kernel: str
-    """What ran: see `Arrangement.said`."""
+    """As `Arrangement.said`."""
     shared: Shared | None = None
 
 
 Reader = Callable[[RecurrentLM, EncodedText, StateOptions, Streaming, Observations], Read]
-"""Reads a text and writes what was predicted of it into the observations."""
+"""Reads a text and writes its predictions into the observations."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What the engine saw, and how it looked."""
+class Measured(Read):
+    """Sums over a text, and how it was read."""
 
     collected: Collector
-    shape: Shape
-    stitched: Stitched
-    shared: Shared | None = None
     state_signature: str
     seconds: float
-    kernel: str
-    """What ran: see `Arrangement.said`."""
 
     @property
     def total_nats(self) -> float | None:
@@ -77,13 +70,13 @@ def measure(
     watch: Watch | None = None,
     reader: Reader | None = None,
 ) -> Measured:
-    """Read a text and add up what is seen; a watch sees more of every step than its losses.
+    """Read a text and add up its losses; a watch sees more of every step.
 
-    A reader reads it in the place of this process; it has no watch.
+    A reader reads the text instead of this process; it has no watch.
 
     Raises:
-        CheckpointError: the model gives probability 0 to what comes, or raises.
-        RecordError: the losses cannot be written, or are more than `read_table` takes.
+        CheckpointError: the model gives a token the probability 0, or raises.
+        RecordError: the losses cannot be written, or are more than `read_table` accepts.
     """
     if losses is not None:
         require_losses_fit(losses, text)
@@ -99,12 +92,12 @@ def measure(
     _require_positive(lm, collected)
     return Measured(
         collected=collected,
-        shape=read.shape,
-        stitched=read.stitched,
-        shared=read.shared,
         state_signature=stateful.signature,
         seconds=seconds,
+        shape=read.shape,
+        stitched=read.stitched,
         kernel=read.kernel,
+        shared=read.shared,
     )
 
 
@@ -123,8 +116,8 @@ def _read_alone(
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     arrangement = arranged(lm, how.kernel)
     runner = Runner(lm, text, shape, padded=how.padded, watch=watch, arrangement=arrangement)
-    stitched = Stitching(runner, stitch, observations, how.tolerance, watch=watch).run(how.progress)
-    return Read(shape=shape, stitched=stitched, kernel=arrangement.said)
+    stitching = read_in_rows(runner, stitch, observations, how.tolerance, watch=watch, progress=how.progress)
+    return Read(shape=shape, stitched=stitching.result, kernel=arrangement.said)
 
 
 def _show(
@@ -145,7 +138,7 @@ def _show(
 
 
 def _require_positive(lm: RecurrentLM, collected: Collector) -> None:
-    """A model that gives probabilities may give 0 to what comes: its loss is infinite, and the place is known."""
+    """Refuse a model that gives a token the probability 0: its loss is infinite."""
     place = collected.not_finite
     if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
         raise CheckpointError(

@@ -1,6 +1,6 @@
-"""Which tokens are read from which state: spans, the rows that read them side by side, and the shape of a step.
+"""Plan of a reading: spans that begin with a known state, rows that read them side by side, and the shape of a step.
 
-Everything is decided from sizes, never by a clock, so that a run repeats to the last digit.
+Sizes decide everything, never a clock, so that a run repeats to the last digit.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-_SEGMENT = 64  # repaired rows are compared at the ends of segments: longer ones repeat more than is needed
+_SEGMENT = 64  # states are compared at the ends of segments: longer ones repeat more than is needed
 _MOST_ROWS = 256
-_SHORTEST_ROW = 4 * _SEGMENT  # a shorter row would be read again to its end before it has forgotten its start
+_SHORTEST_ROW = 4 * _SEGMENT  # a shorter row would be re-evaluated to its end before it has forgotten its start
 _WORTH_HALVING = 8  # segments: a shorter span is audited whole
 _LOGITS = 2**25  # numbers in one step's logits at the most: 128 MB
 
 
 class Documents(Protocol):
-    """What a text says of its documents: token ranges, `(documents,)` each."""
+    """A text with token ranges of its documents, `(documents,)` each."""
 
     @property
     def document_starts(self) -> Ints:
@@ -35,7 +35,7 @@ class Documents(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Spans:
-    """Stretches of input tokens; arrays of shape `(spans,)`. A span of n input tokens makes n predictions."""
+    """Ranges of input tokens; arrays of shape `(spans,)`. A span of n input tokens makes n predictions."""
 
     starts: Ints
     stops: Ints
@@ -66,7 +66,7 @@ class Shape:
 
 
 def carried_spans(text: Documents) -> Spans:
-    """One span a document: the state is carried from its first token to its last. A document of one token has none."""
+    """Return one span a document, over which the state is carried. A document of one token has none."""
     starts, stops = text.document_starts, text.document_stops - 1
     some = stops > starts
     return Spans(starts=starts[some], stops=stops[some], previous=np.full(int(some.sum()), -1))
@@ -125,18 +125,17 @@ def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None
 
 @dataclass(frozen=True, kw_only=True)
 class Stitch:
-    """Spans that fill the rows, and which of them is audited: read twice to its end."""
+    """Spans that fill the rows, and the audited one, which is read twice to its end."""
 
     spans: Spans
     audited: int | None
 
 
 def stitch_of(spans: Spans, shape: Shape, *, seed: int) -> Stitch:
-    """Divide the spans over the rows: whoever is longer than its share is cut, at the ends of segments.
+    """Divide the spans over the rows: spans longer than their share are cut, at the ends of segments.
 
-    One span, chosen by the seed, is cut in half, and its second half is audited: by the time that the halves have been
-    read, side by side, the other rows are half done, so that the second reading rides along with them. One row is left
-    free for the other half.
+    One span, chosen by the seed, is cut in half, and its second half is audited. When both halves have been read, side
+    by side, the other rows are half done, and the audit runs beside them. One row is left free for the other half.
     """
     share = -(-spans.predictions // max(1, shape.rows - 1))
     cut = cut_spans(spans, max(1, -(-share // shape.segment)) * shape.segment)

@@ -1,4 +1,4 @@
-"""What was measured, as the run record."""
+"""The run record, made of what was measured."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from rnneval import metrics
 from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
 from rnneval.engine.measure import Measured
-from rnneval.engine.soundness import UNCHECKED, Soundness
+from rnneval.engine.precheck import UNCHECKED, WiringPrecheck
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals, baselines
 from rnneval.models.lm import RecurrentLM
@@ -35,21 +35,23 @@ from rnneval.records.run import (
 from rnneval.text import EncodedText, TextOptions
 
 _DEFINITIONS = 1
-"""Raised only when a number changes its meaning, so that it is never compared with an older one."""
-
-
+"""Increased only when a number changes its meaning, so that it is never compared with an older one."""
+_NO_INTERVALS = ScoreIntervals(bounds={}, interval=None, warnings=())
+_NOT_REPEATABLE = (
+    "the same ids give different logits with training=False: another run of the same text gives other losses"
+)
 ILL_CONDITIONED = 1e-4
 """Nats: an audited loss that moved by more than this after the states had agreed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What was measured, and what was known of the model before."""
+    """Measurements of a run, and the wiring precheck before it."""
 
     measured: Measured
-    sound: Soundness = UNCHECKED
+    sound: WiringPrecheck = UNCHECKED
     states: States | None = None
-    """What was seen of the states; None where nobody looked."""
+    """Summaries of the states; None if they were not watched."""
     token_by_token: float | None = None
     """The total loss of a leaking model when it reads one token a step."""
 
@@ -63,12 +65,19 @@ def run_record(
     fitted: NDArray[np.int64] | None,
     command: Sequence[str],
 ) -> Run:
-    """Put together the record of one run."""
+    """Make the record of one run."""
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
-    measured, sound = reading.measured, reading.sound
+    measured, sound, token_by_token = reading.measured, reading.sound, reading.token_by_token
     collected = measured.collected
     blocks = collected.blocks()
-    totals = _totals(text, collected)
+    totals = Totals(
+        tokens=collected.tokens,
+        characters=collected.unit("characters"),
+        bytes=collected.unit("scored_bytes"),
+        words=collected.unit("words"),
+        lossless=text.layout is not None,
+        sums=collected.totals(),
+    )
     found = metrics.finish(totals) if collected.not_finite is None else Scores(values={}, missing={})
     intervals = score_intervals(blocks, lossless=totals.lossless) if found.values else _NO_INTERVALS
     base = baselines.nats_per_token(collected.id_counts, fitted)
@@ -97,46 +106,20 @@ def run_record(
         blocks=blocks,
         states=(dict(reading.states.summaries) or None) if reading.states else None,
         wiring=sound.summary,
-        token_by_token=_token_by_token(reading),
+        token_by_token=None if token_by_token is None else TokenByToken(segment=1, total_nats=token_by_token),
         timing=_timing(measured),
         warnings=(
             *sound.warnings,
-            *_repeat_warnings(lm),
+            *([] if lm.repeatable else [Warning(code="not-repeatable", message=_NOT_REPEATABLE)]),
             *text.warnings,
             *intervals.warnings,
             *_warnings(collected, found, base),
             *_stream_warnings(measured),
-            *_state_warnings(reading.states),
+            *(
+                Warning(code="no-states", message=f"no state summary of {name}: {why}")
+                for name, why in (reading.states.missing if reading.states else {}).items()
+            ),
         ),
-    )
-
-
-def _repeat_warnings(lm: RecurrentLM) -> list[Warning]:
-    message = "the same ids give different logits with training=False: another run of the same text gives other losses"
-    return [] if lm.repeatable else [Warning(code="not-repeatable", message=message)]
-
-
-def _state_warnings(states: States | None) -> list[Warning]:
-    missing = states.missing if states else {}
-    return [Warning(code="no-states", message=f"no state summary of {name}: {why}") for name, why in missing.items()]
-
-
-def _token_by_token(reading: Reading) -> TokenByToken | None:
-    nats = reading.token_by_token
-    return None if nats is None else TokenByToken(segment=1, total_nats=nats)
-
-
-_NO_INTERVALS = ScoreIntervals(bounds={}, interval=None, warnings=())
-
-
-def _totals(text: EncodedText, collected: Collector) -> Totals:
-    return Totals(
-        tokens=collected.tokens,
-        characters=collected.unit("characters"),
-        bytes=collected.unit("scored_bytes"),
-        words=collected.unit("words"),
-        lossless=text.layout is not None,
-        sums=collected.totals(),
     )
 
 

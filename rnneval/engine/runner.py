@@ -1,4 +1,4 @@
-"""Rows side by side: spans are read segment by segment, and whoever ends makes room for the next."""
+"""Rows side by side: spans are read segment by segment, and a row that ends is free for the next span."""
 
 from collections import Counter, deque
 from collections.abc import Callable
@@ -9,32 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.engine.arrangement import PLAIN, Arrangement
-from rnneval.engine.kernel import Kernel, Predicted, Stepped, WholeStateKernel
+from rnneval.engine.kernel import Kernel, Packing, Predicted, Stepped, Vectors, Watch, WholeStateKernel
 from rnneval.engine.plan import Shape
-from rnneval.engine.states import Packing, Vectors
-from rnneval.engine.watch import Watch
 from rnneval.models.lm import RecurrentLM
 
 _WIDTHS = (1, 4, 16, 64)
-"""A run that begins with so few jobs, or has 4 left, is not made in steps of all rows: these are compiled too."""
+"""Rows of narrower steps, for a run that begins with so few jobs or has 4 left: these are compiled too."""
 _FEW = 4
 _WORTH_COMPILING = 4
-"""Steps: fewer are made in wider ones that were used already, since compiling costs as much as some of those."""
+"""Steps: fewer are made in a wider shape that was used already, since compiling costs as much as some of them."""
 
 _AHEAD = 8  # steps for which a row reads ids at once
 
 
 class Ids(Protocol):
-    """Where ids come from."""
+    """Source of ids."""
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Give the ids of tokens start to stop."""
+        """Return the ids of tokens start to stop."""
         ...
 
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """One span being read: where it is, and the state there."""
+    """One span being read: the position and the state there."""
 
     span: int
     at: int
@@ -49,7 +47,7 @@ class Job:
     """Ids read ahead, and the position of the first."""
 
     def ids(self, text: "Ids", count: int) -> NDArray[np.int32]:
-        """Give the next `count` inputs and the last one's target, `(count + 1,)`; a text is read some steps ahead."""
+        """Return the next `count` inputs and the target of the last one, `(count + 1,)`; ids are read ahead."""
         start = self.at - self._from
         if start + count >= len(self._ids):
             stop = min(self.stop + 1, self.at + _AHEAD * count + 1)
@@ -58,7 +56,7 @@ class Job:
 
 
 class Boundary(NamedTuple):
-    """What is known of a job at the end of a segment."""
+    """A job at the end of a segment."""
 
     job: Job
     first: int
@@ -66,11 +64,11 @@ class Boundary(NamedTuple):
     predicted: Predicted
     """Of the segment's tokens, `(n,)` each."""
     inside: Any = None
-    """What a watch made of it."""
+    """The observation of a watch."""
 
 
 OnBoundary = Callable[[list[Boundary]], list[bool]]
-"""Looks at all rows at the end of a segment, and says of each whether it is to go on."""
+"""Takes all rows at the end of a segment, and returns for each whether it goes on."""
 
 
 class Runner:
@@ -88,8 +86,8 @@ class Runner:
     ) -> None:
         """Take a model and a text; without padding, a last short segment is a step of its own length.
 
-        Padding comes after all that counts, so only a model that sees the future can tell; a compiled step for every
-        length would cost more than the steps.
+        Padding follows the tokens that count, so it changes nothing but for a model that sees the future. A compiled
+        step for every length would cost more than the steps.
         """
         self._lm, self._text, self.shape, self._padded = lm, text, shape, padded
         self._kernels: dict[Shape, Kernel | WholeStateKernel] = {}
@@ -98,19 +96,19 @@ class Runner:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a reading: in which shapes its steps are made depends on nothing that was read before."""
+        """Begin a reading: the shapes of its steps depend on nothing that was read before."""
         self._asked: Counter[Shape] = Counter()
         self._used: set[Shape] = set()
 
     def start(self) -> Vectors:
-        """Give the model's initial state, `(D,)`."""
+        """Return the model's initial state, `(D,)`."""
         if self._packing is None:
             return np.zeros(1, np.float32)
         packed: Vectors = self._packing.pack(self._lm.initial_state(1)).numpy()[0]
         return packed
 
     def run(self, waiting: deque[Job], on_boundary: OnBoundary) -> None:
-        """Read every job's span, or as much of it as `on_boundary` wants, which may also add jobs to those waiting."""
+        """Read the span of every job, or as much as `on_boundary` wants; it may add jobs to those waiting."""
         active: list[Job] = []
         width = next((width for width in _WIDTHS if width >= len(waiting)), self.shape.rows)
         width = min(width, self.shape.rows)
@@ -144,7 +142,7 @@ class Runner:
         return seen
 
     def _tokens(self, jobs: list[Job], counts: list[int], shape: Shape) -> NDArray[np.int32]:
-        """Inputs and targets in one array `(rows, segment + 1)`; what is missing repeats an id and is not counted."""
+        """Return inputs and targets in one array `(rows, segment + 1)`; padding repeats an id and is not counted."""
         both = np.zeros((shape.rows, shape.segment + 1), np.int32)
         for row, (job, count) in enumerate(zip(jobs, counts, strict=True)):
             both[row, : count + 1] = job.ids(self._text, count)
@@ -163,7 +161,7 @@ class Runner:
         return self._kernels[shape]
 
     def _worth(self, wanted: Shape) -> Shape:
-        """Give the shape that was wanted, or at first a wider one that this reading has used already."""
+        """Return the wanted shape, or at first a wider one that this reading has used already."""
         self._asked[wanted] += 1
         wider = [shape for shape in self._used if shape.segment == wanted.segment and shape.rows > wanted.rows]
         if wider and wanted not in self._used and self._asked[wanted] <= _WORTH_COMPILING:

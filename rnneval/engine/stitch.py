@@ -1,39 +1,31 @@
-"""Exact loss of one carried stream, at the speed of many rows.
+"""Exact loss of one carried stream, at the speed of many spans that are read at the same time.
 
 The text is cut into spans that are read side by side, each from the model's initial state. Then every span that should
-have gone on from the one before is read again from where that one ended, but only until its state agrees with what was
-kept: from there on the kept results stand. A span that ends without agreeing has another last state, so the one after
-it is read again too, until nothing changes. After k passes the first k + 1 spans of a document are right, so this ends
-whatever the model does; a model that forgets needs one pass.
+have gone on from the one before is re-evaluated from the last state of that one, but only until its state agrees with
+the one of the earlier reading: from there on the earlier results stand. A span that ends without agreement has another
+last state, so the span after it is re-evaluated too, until nothing changes. After k passes the first k + 1 spans of a
+document are right, so this ends for every model; a model that forgets needs one pass.
 
-Where rows are shorter than the model's memory, passes over all spans at once pay as long as each leaves little of what
-it repairs. A model that does not forget has its spans read one after another instead, each once, with one row.
+The algorithm does not know who reads: `rnneval.engine.rows` reads spans as rows of one process, and
+`rnneval.sweeps.distributed` reads chunks of a text in worker processes, which use rows again.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from rnneval.engine.agreement import Course, loss_difference, scaled_difference, segments_to_go
-from rnneval.engine.boundaries import Boundaries
-from rnneval.engine.observations import Observations
-from rnneval.engine.plan import Stitch
-from rnneval.engine.runner import Boundary, Job, Runner
-from rnneval.engine.states import Vectors
-from rnneval.engine.watch import Watch
+from rnneval.engine.agreement import scaled_difference, segments_to_go
+from rnneval.engine.kernel import Vectors
+from rnneval.engine.plan import Spans
 
 TOLERANCE = 1e-5
 _PASSES = 4
-"""So many passes over all spans at once cost less than one span after another. A model that needs more has only those
-spans read whose predecessor is settled."""
+"""So many passes over all spans at once cost less than one span after another. If a model needs more, a span is only
+re-evaluated when the span before it is settled."""
 _LEFT = 0.05
 """The share of the difference at the ends of spans that a pass may leave for that: after four, 1e-5 is left."""
-_TELLING = 4  # boundaries: a shorter span that does not agree may only have been too short
-_NUDGE = 1e-6
-_FRAGILE = 100
-_NUDGED = 8  # spans: on one of them alone a change may happen to die out
 
 Progress = Callable[[int, int], None]
 """Called with the tokens scored so far and in all."""
@@ -41,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(kw_only=True)
 class Stitched:
-    """How it went: what the record says of the streams."""
+    """Statistics of a stitched reading, as the record has them."""
 
     tolerance: float
     """As asked for, or the noise floor of the arithmetic where that is higher."""
@@ -51,10 +43,11 @@ class Stitched:
     """The largest that was accepted as agreement, in units of 1 + |s|."""
     audited_loss_difference: float | None = None
     """On the audited span, after it had agreed; None where none was audited, or it never agreed."""
-    forgetting: dict[int, int | None] = field(default_factory=dict)
+    forgetting: dict[int | tuple[int, int], int | None] = field(default_factory=dict)
     """By span: tokens after which the states of both readings were seen to agree; None where it ended without.
 
-    An upper bound: states are compared at the boundaries that are kept alone, the first ones a segment apart.
+    An upper bound: states are compared at the boundaries that are kept alone, the first ones a segment apart. A span
+    of a chunk is a pair (chunk, span).
     """
     fragile: bool = False
     """A change of 1e-6 in the state grew: the one-stream number itself depends on rounding."""
@@ -64,259 +57,217 @@ class Stitched:
         """Tokens to agreement, of the spans that agreed."""
         return [tokens for tokens in self.forgetting.values() if tokens is not None]
 
+    def include(self, chunk: int, inner: "Stitched") -> None:
+        """Add the statistics of the spans of one chunk, but for passes and tolerance."""
+        self.tokens_rerun += inner.tokens_rerun
+        self.largest_state_difference = _largest(self.largest_state_difference, inner.largest_state_difference)
+        self.audited_loss_difference = _largest(self.audited_loss_difference, inner.audited_loss_difference)
+        self.fragile = self.fragile or inner.fragile
+        for span, tokens in inner.forgetting.items():
+            assert isinstance(span, int)  # noqa: S101 - chunks have no chunks
+            self.forgetting.setdefault((chunk, span), tokens)
 
-@dataclass(kw_only=True)
-class Edges:
-    """What somebody who reads the text before or after needs: the state at either end, and a way to compare."""
 
-    start: Vectors | None = None
-    """From which the first span is read; None: from the model's initial state."""
-    head: dict[int, Vectors] = field(default_factory=dict)
-    """States of the first span by boundary, those that are kept of any span."""
-    last: Vectors | None = None
-    """At the end of the last span."""
+def _largest(first: float | None, second: float | None) -> float | None:
+    return max((value for value in (first, second) if value is not None), default=None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpanReading:
+    """One reading of a span, to be made."""
+
+    span: int
+    start: Vectors | None
+    """The state before its first token, `(D,)`; None: the model's initial state."""
+    reevaluates: bool = False
+    """Whether the span was read before, so that the reading ends as soon as both agree."""
+    audits: bool = False
+    """Whether a re-evaluation goes on to the end of the span, agreement or not."""
+    tolerance: float = 0.0
+    """Of states that agree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Differences between two readings of a span, up to its end."""
+
+    loss_difference: float
+    """The largest after agreement."""
+    state_differences: dict[int, float]
+    """By boundary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanResult:
+    """A reading that has ended; the last three fields are those of a re-evaluation."""
+
+    reading: SpanReading
+    last: Vectors | None
+    """The state after the span, `(D,)`; None: the readings agreed, and that of the earlier one stands.
+
+    A span is re-evaluated if the one before it ended with another object than the one it was read from.
+    """
+    tokens: int = 0
+    """Predictions that were made."""
+    agreed_after: int | None = None
+    """Tokens to agreement; None: the span ended without."""
+    difference: float = 0.0
+    """Of the states that agreed."""
+    conclusive: bool = True
+    """Whether the span is long enough that an end without agreement says something of the model."""
+    audit: Audit | None = None
+
+
+class SpanReader(Protocol):
+    """Reads spans of a text from given states, and keeps what was predicted of them."""
+
+    def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
+        """Make readings in any order; `on_end` is called at the end of each, and returns further ones to be made."""
+        ...
 
 
 class Stitching:
-    """One stitched run of a model over a text."""
+    """Decides which span is read from which state until nothing changes.
+
+    A new last state counts from the next pass on, whichever reading ends first; so results do not depend on the order
+    in which readings end.
+    """
 
     def __init__(
         self,
-        runner: Runner,
-        stitch: Stitch,
-        seen: Observations,
-        tolerance: float,
+        reader: SpanReader,
+        spans: Spans,
         *,
-        watch: Watch | None = None,
-        edges: Edges | None = None,
+        segment: int,
+        tolerance: float,
+        audited: int | None = None,
+        passes_at_once: int | None = None,
+        start: Vectors | None = None,
     ) -> None:
-        self._runner, self._seen, self._watch, self._edges = runner, seen, watch, edges
-        self._spans, self._audited = stitch.spans, stitch.audited
-        self._start = runner.start()
-        self._repaired = np.flatnonzero(self._spans.previous >= 0)
-        self._goes_on = np.isin(np.arange(len(self._spans)), self._spans.previous)
-        weight = 1 if watch is None else 1 + watch.weight
-        self._kept = Boundaries(self._repaired.tolist(), self._start, weight)
+        """Take a reader and the spans that it reads.
+
+        Args:
+            reader: Reads the spans.
+            spans: What is read; each goes on from the span before, or begins with the initial state.
+            segment: Tokens between two comparisons of states.
+            tolerance: When two states count as equal.
+            audited: The span that is re-evaluated to its end within the first pass. It shows the noise floor of the
+                arithmetic, and whether passes over all spans at once will pay.
+            passes_at_once: None: as long as each pass leaves little of the differences, and as the audit foresees.
+                Else all spans are re-evaluated within the first pass, as early as possible, and in passes over all
+                spans at once up to this number.
+            start: The state from which the first span begins; None: the model's initial state.
+        """
+        self._reader, self._spans, self._audited, self._passes_at_once = reader, spans, audited, passes_at_once
+        self._longest = int(spans.lengths.max(initial=0)) / segment
+        self._start = start
+        self._continuing = [int(span) for span in np.flatnonzero(spans.previous >= 0)]
+        self._needed = {*spans.previous.tolist(), len(spans) - 1}
+        """Spans whose last state is kept."""
         self._last: dict[int, Vectors] = {}
-        """The latest last state of each span that another goes on from."""
+        """The last state of each of them as of the end of the pass before; in the first pass, of a first reading."""
+        self._later: dict[int, Vectors] = {}
+        """Last states that are new in this pass."""
         self._read_from: dict[int, Vectors] = {}
-        """The state, out of `_last`, from which each repaired span was last read."""
+        """The state, out of `_last`, from which each span that goes on was last read."""
         self._at_once = True
-        """Whether all spans that are not settled are repaired in one pass."""
+        """Whether all spans that are not settled are re-evaluated in one pass."""
         self._difference = 1.0
         """At the ends of spans, between the last two passes; at first that of a carried state and the initial one."""
         self.result = Stitched(tolerance=tolerance)
 
-    def run(self, progress: Progress | None = None) -> Stitched:
-        """Read everything, repair what must be, and say how it went."""
-        self._first_pass(progress)
+    def run(self) -> Stitched:
+        """Read everything, re-evaluate what has to be, and return the statistics."""
+        self._first_pass()
         while stale := self._stale():
             self.result.passes += 1
-            self._repair(stale)
-        never = [span for span, tokens in self.result.forgetting.items() if tokens is None]
-        self.result.fragile = self._is_fragile(never[: min(_NUDGED, self._runner.shape.rows)])
+            self._later = {}
+            self._reader.read([self._reevaluation(span) for span in stale], self._take)
+            self._judge()
+            self._last |= self._later
         return self.result
 
-    def _first_pass(self, progress: Progress | None) -> None:
-        """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
-        order = np.argsort(-self._spans.lengths, kind="stable")
-        waiting = deque(self._job(int(span), self._begin(int(span))) for span in order)
-        audit = Audit(self, waiting)
-        done, total = 0, self._spans.predictions
+    def last(self, span: int) -> Vectors:
+        """Return the state after a span, `(D,)`: one from which another goes on, or the last of all."""
+        return self._last[span]
 
-        def at_boundary(rows: list[Boundary]) -> list[bool]:
-            nonlocal done
-            for row in rows:
-                if audit.takes(row):
-                    continue
-                self._put(row)
-                self._keep(row.job)
-                done += len(row.predicted.nats)
-                audit.begin_if_ready(row.job)
-            if progress is not None:
-                progress(done, total)
-            return [True] * len(rows)
-
-        self._runner.run(waiting, at_boundary)
-        audit.end()
-
-    def _begin(self, span: int) -> Vectors:
-        """The state that a span is first read from."""
-        given = None if self._edges is None or span > 0 else self._edges.start
-        return self._start if given is None else given
-
-    def _job(self, span: int, state: Vectors) -> Job:
-        return Job(span=span, at=int(self._spans.starts[span]), stop=int(self._spans.stops[span]), state=state)
-
-    def _put(self, row: Boundary) -> None:
-        """Take what was seen of a segment: it stands until the segment is read again."""
-        self._seen.put(row.first, row.predicted)
-        if self._watch is not None:
-            once = self._spans.previous[row.job.span] < 0
-            self._watch.put(row, None if once else self._kept.stretch(row.job.boundary))
-
-    def _keep(self, job: Job) -> None:
-        if self._spans.previous[job.span] >= 0:
-            self._kept.put(job.span, job.boundary, job.state)
-        if job.at == job.stop and self._goes_on[job.span]:
-            self._last[job.span] = job.state.copy()
-        if self._edges is not None:
-            self._keep_edge(self._edges, job)
-
-    def _keep_edge(self, edges: Edges, job: Job) -> None:
-        if job.span == 0 and self._kept.keeps(job.boundary):
-            edges.head[job.boundary] = job.state.copy()
-        if job.at == job.stop and job.span == len(self._spans) - 1:
-            edges.last = job.state.copy()
-
-    def _stale(self) -> list[int]:
-        """Spans that were not read from the last state of the one before: all of them, or those it is settled for."""
-        stale = [int(span) for span in self._repaired if self._read_from.get(int(span)) is not self._before(int(span))]
-        if self._at_once:
-            return stale
-        unsettled = set(stale)
-        return [span for span in stale if int(self._spans.previous[span]) not in unsettled]
-
-    def _before(self, span: int) -> Vectors:
-        """The last state of the span before."""
+    def before(self, span: int) -> Vectors:
+        """Return the state after the span from which this one goes on."""
         return self._last[int(self._spans.previous[span])]
 
-    def _repair(self, spans: list[int]) -> None:
-        """Read spans again, together; each leaves when it agrees with what was kept of it."""
-        courses = {span: Course(tolerance=self.result.tolerance) for span in spans}
-        starts = {span: self._before(span) for span in spans}
-        self._read_from |= starts
+    def _first_pass(self) -> None:
+        """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
+        early = self._continuing
+        if self._passes_at_once is None:
+            early = [] if self._audited is None else [self._audited]
+        unread = set(range(len(self._spans)))
 
-        def at_boundary(rows: list[Boundary]) -> list[bool]:
-            return [self._repaired_further(row, courses[row.job.span]) for row in rows]
+        def on_end(ended: SpanResult) -> list[SpanReading]:
+            if ended.reading.reevaluates:
+                return self._take(ended)
+            unread.discard(ended.reading.span)
+            self._keep_last(ended, self._last)
+            return [
+                self._reevaluation(span, audits=span == self._audited)
+                for span in early
+                if span not in self._read_from and not {span, int(self._spans.previous[span])} & unread
+            ]
 
-        ends = {span: self._last[span] for span in spans if self._goes_on[span]}
-        self._runner.run(deque(self._job(span, state) for span, state in starts.items()), at_boundary)
-        self._learn([scaled_difference(self._last[span], end) for span, end in ends.items()])
+        order = np.argsort(-self._spans.lengths, kind="stable").tolist()
+        self._reader.read([SpanReading(span=span, start=self._start if span == 0 else None) for span in order], on_end)
+        self._last |= self._later
+        if self._passes_at_once is not None and early:
+            self.result.passes += 1
 
-    def _learn(self, differences: list[float]) -> None:
-        """See what a pass left of the difference at the ends of those spans whose last state is new."""
-        left = float(np.median([d for d in differences if d > 0] or [0.0]))
+    def _reevaluation(self, span: int, *, audits: bool = False) -> SpanReading:
+        start = self._read_from[span] = self.before(span)
+        return SpanReading(span=span, start=start, reevaluates=True, audits=audits, tolerance=self.result.tolerance)
+
+    def _take(self, ended: SpanResult) -> list[SpanReading]:
+        """Take a re-evaluation that has ended."""
+        result, span = self.result, ended.reading.span
+        result.tokens_rerun += ended.tokens
+        if ended.last is None:
+            result.forgetting.setdefault(span, ended.agreed_after)
+            result.largest_state_difference = max(result.largest_state_difference or 0.0, ended.difference)
+        elif ended.conclusive:
+            result.forgetting.setdefault(span, None)
+        self._keep_last(ended, self._later)
+        if ended.audit is not None:
+            self._learn_from(ended.audit, agreed=ended.last is None)
+        return []
+
+    def _keep_last(self, ended: SpanResult, last: dict[int, Vectors]) -> None:
+        if ended.last is not None and ended.reading.span in self._needed:
+            last[ended.reading.span] = ended.last
+
+    def _learn_from(self, audit: Audit, *, agreed: bool) -> None:
+        """Set the noise floor, and foresee how many passes will be needed.
+
+        The state difference that remains at the end of the audited span, where the states have merged, is the noise
+        floor: float32 products differ between rows of a batch, and a tolerance below it would never be met.
+        """
+        result, differences = self.result, list(audit.state_differences.values())
+        if agreed:
+            result.audited_loss_difference = audit.loss_difference
+        else:
+            self._at_once = segments_to_go(audit.state_differences, result.tolerance) <= _PASSES * self._longest
+        floor = max(differences[len(differences) // 2 :], default=0.0)
+        if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
+            result.tolerance = 2 * floor
+
+    def _judge(self) -> None:
+        """Judge by what a pass left of the differences at the ends of spans whether another one over all will pay."""
+        differences = [scaled_difference(state, self._last[span]) for span, state in self._later.items()]
+        left = float(np.median([difference for difference in differences if difference > 0] or [0.0]))
         self._at_once = self._at_once and left <= _LEFT * self._difference
         self._difference = left
 
-    def expect(self, segments: float) -> None:
-        """Take how many segments a repaired span will need, from the one that was audited."""
-        longest = int(self._spans.lengths.max()) / self._runner.shape.segment
-        self._at_once = segments <= _PASSES * longest
-
-    def _repaired_further(self, row: Boundary, course: Course) -> bool:
-        """Take one more segment of a repaired span; True while it has to go on."""
-        self._compare(row, course)
-        if course.settled:
-            self._agreed(row.job, course)
-            return False
-        self._keep(row.job)
-        if row.job.at == row.job.stop:
-            self._never(row.job)
-        return True
-
-    def _compare(self, row: Boundary, course: Course) -> None:
-        """Compare a segment with what was kept of it, and put it in its place."""
-        job, first, predicted = row.job, row.first, row.predicted
-        self.result.tokens_rerun += len(predicted.nats)
-        kept = self._kept.get(job.span, job.boundary)
-        if kept is not None and not course.hopeless and not course.settled:
-            before = self._seen.get(first, first + len(predicted.nats))
-            course.look(job.state, kept, predicted, before, job.at - int(self._spans.starts[job.span]))
-        self._put(row)
-
-    def _agreed(self, job: Job, course: Course) -> None:
-        """The kept results stand from here on: the last state too, so that the next span need not be read again."""
-        self.result.forgetting.setdefault(job.span, course.met)
-        largest = max(self.result.largest_state_difference or 0.0, course.difference)
-        self.result.largest_state_difference = largest
-
-    def _never(self, job: Job) -> None:
-        """A span ended without agreeing; of a short one nothing follows from that."""
-        if job.boundary >= _TELLING:
-            self.result.forgetting.setdefault(job.span, None)
-
-    def _is_fragile(self, spans: list[int]) -> bool:
-        """Read spans that never agreed from their start and from one changed by 1e-6, and see whether that grows."""
-        starts = [self._before(span) for span in spans]
-        noise = np.random.default_rng(0)
-        nudges = [noise.standard_normal(len(start)) * _NUDGE * (1 + np.abs(start)) for start in starts]
-        nudged = [(start + nudge).astype(start.dtype) for start, nudge in zip(starts, nudges, strict=True)]
-        ends = self._ends([*spans, *spans], [*starts, *nudged])  # side by side
-        return any(
-            scaled_difference(far, end) > _FRAGILE * scaled_difference(near, start)
-            for far, end, near, start in zip(ends[len(spans) :], ends, nudged, starts, strict=False)
-        )
-
-    def _ends(self, spans: list[int], starts: list[Vectors]) -> list[Vectors]:
-        """The state at the end of each span that is read from a given one."""
-        jobs = [self._job(span, start) for span, start in zip(spans, starts, strict=True)]
-
-        def at_boundary(rows: list[Boundary]) -> list[bool]:
-            self.result.tokens_rerun += sum(len(row.predicted.nats) for row in rows)
-            return [True] * len(rows)
-
-        self._runner.run(deque(jobs), at_boundary)
-        return [job.state.copy() for job in jobs]
-
-
-class Audit:
-    """One span repaired to its very end, agreement or not: what agreement is worth is seen there.
-
-    It begins as soon as the span and the one before it have been read, among the rows of the first pass. The state
-    difference that remains at its end, where the states have merged, is the noise floor of the arithmetic: float32
-    products differ between rows of a batch, and a tolerance below the floor would never be met.
-    """
-
-    def __init__(self, stitching: Stitching, waiting: deque[Job]) -> None:
-        self._of, self._waiting = stitching, waiting
-        self._span = stitching._audited
-        self._course = Course(tolerance=stitching.result.tolerance)
-        self._to_come = set() if self._span is None else {self._span, int(stitching._spans.previous[self._span])}
-        self._job: Job | None = None
-        self._losses: list[float] = []
-        self._differences: dict[int, float] = {}
-        """By boundary."""
-
-    def begin_if_ready(self, job: Job) -> None:
-        """Queue the second reading once both first readings are done."""
-        if self._span is None or job.at != job.stop:
-            return
-        self._to_come.discard(job.span)
-        if not self._to_come and self._job is None:
-            state = self._of._before(self._span)
-            self._of._read_from[self._span] = state
-            self._job = self._of._job(self._span, state)
-            self._waiting.append(self._job)
-
-    def takes(self, row: Boundary) -> bool:
-        """Look at a segment if it is of the second reading."""
-        if row.job is not self._job:
-            return False
-        kept = self._of._kept.get(row.job.span, row.job.boundary)
-        if self._course.settled:
-            self._losses.append(loss_difference(row.predicted, self._of._seen.get(row.first, row.job.at + 1)))
-        if kept is not None:
-            self._differences[row.job.boundary] = scaled_difference(row.job.state, kept)
-        settled = self._course.settled
-        self._of._compare(row, self._course)
-        if self._course.settled and not settled:
-            self._of._agreed(row.job, self._course)
-        return True
-
-    def end(self) -> None:
-        """Keep what was learnt: the noise floor, the difference that agreement hid, and a last state that is new."""
-        if self._job is None:
-            return
-        result = self._of.result
-        if self._course.settled:
-            result.audited_loss_difference = max(self._losses, default=0.0)
-        else:
-            self._of._never(self._job)
-            self._of._keep(self._job)
-            self._of.expect(segments_to_go(self._differences, result.tolerance))
-        values = list(self._differences.values())
-        floor = max(values[len(values) // 2 :], default=0.0)
-        if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
-            result.tolerance = 2 * floor
+    def _stale(self) -> list[int]:
+        """Return the spans to re-evaluate: not read from the last state of the one before, and worth it now."""
+        stale = [span for span in self._continuing if self._read_from.get(span) is not self.before(span)]
+        at_once = self._at_once if self._passes_at_once is None else self.result.passes <= self._passes_at_once
+        if at_once:
+            return stale
+        unsettled = set(stale)
+        return [span for span in stale if int(self._spans.previous[span]) not in unsettled]

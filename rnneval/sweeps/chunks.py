@@ -1,10 +1,28 @@
-"""A text in chunks: each a task of its own, cut by sizes alone, so that no result depends on the number of workers."""
+"""Chunks of a text: how it is cut, and how a worker process reads one by the exact method of one process.
 
-from dataclasses import dataclass
+Chunks are cut by sizes alone, so that no result depends on the number of workers. A worker opens the model once and
+keeps it with its compiled steps. It gets nothing of the text but the ids of a chunk, which come with the task.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rnneval.engine.plan import Ints, Spans, cut_spans
+from rnneval.engine.agreement import Boundaries
+from rnneval.engine.arrangement import Arrangement, arranged
+from rnneval.engine.collect import Observations
+from rnneval.engine.kernel import Predicted, Vectors
+from rnneval.engine.plan import Ints, Shape, Spans, Stitch, cut_spans, stitch_of
+from rnneval.engine.rows import Rows, read_in_rows
+from rnneval.engine.runner import Runner
+from rnneval.engine.stitch import SpanReading, SpanResult, Stitched
+from rnneval.errors import CheckpointError
+from rnneval.models.lm import RecurrentLM
+from rnneval.sweeps.opening import ALONE, Opening, require_same_files, require_same_version
 
 _SHORTEST, _LONGEST = 1 << 17, 1 << 20
 _CHUNKS = 64
@@ -18,7 +36,7 @@ class Chunk:
     """First input token of each span, `(spans,)`."""
     stops: Ints
     continues: bool
-    """Whether its first span goes on from the last state of the chunk before; all others begin anew."""
+    """Whether its first span goes on from the last state of the chunk before; others begin with the initial state."""
 
     @property
     def first(self) -> int:
@@ -37,7 +55,7 @@ class Chunk:
 
     @property
     def spans(self) -> Spans:
-        """The spans, counted from the chunk's first token."""
+        """The spans, counted from the first token of the chunk."""
         return Spans(
             starts=self.starts - self.first, stops=self.stops - self.first, previous=np.full(len(self.starts), -1)
         )
@@ -80,3 +98,210 @@ def chunks_of(spans: Spans, length: int) -> list[Chunk]:
 
 def _chunk(cut: Spans, begin: int, end: int) -> Chunk:
     return Chunk(starts=cut.starts[begin:end], stops=cut.stops[begin:end], continues=bool(cut.previous[begin] >= 0))
+
+
+Overlap = dict[int, Vectors]
+"""States of the first row of a chunk by boundary, with which those of a re-evaluation are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkSetup:
+    """Settings that all chunks share."""
+
+    path: str
+    sha256: str
+    opening: Opening
+    hashes: Mapping[str, str]
+    version: str
+    shape: Shape
+    seed: int
+    tolerance: float
+    carried: bool
+    """Whether long spans may be cut into rows: where the state is reset, each span is a row."""
+    padded: bool
+    kernel: str
+    width: int
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Key of an open model with its compiled steps."""
+        return self.path, self.sha256, repr(self.opening), self.shape, self.padded, self.kernel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkIds:
+    """One chunk with its ids, and the number that draws its audited row."""
+
+    index: int
+    chunk: Chunk
+    ids: NDArray[np.int32]
+    """Of its tokens, from its first input to its last target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """The first reading of a chunk's first row, with which a re-evaluation is compared."""
+
+    start: Vectors
+    """The last state of the chunk before: where the re-evaluation begins."""
+    overlap: Overlap
+    predicted: Predicted
+    """Of the row's tokens."""
+    tolerance: float
+    """As the first reading of the chunk found it reachable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeChunk:
+    """A chunk that was read to its end."""
+
+    predicted: Predicted
+    """Of every token after the chunk's first, `(n,)`; those that begin a span are without meaning."""
+    last: Vectors
+    overlap: Overlap
+    overlap_tokens: int
+    """Of the first row."""
+    stitched: Stitched
+    threads: int
+    kernel: str
+    """As `Arrangement.said`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reevaluated:
+    """A chunk whose first row was re-evaluated until it agreed with the first reading."""
+
+    predicted: Predicted
+    overlap: Overlap
+    agreed_after: int
+    """Tokens to agreement."""
+    difference: float
+    """Of the states that agreed."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _SwappedIds:
+    """The text of a runner that outlives its text."""
+
+    held: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def ids(self, start: int, stop: int) -> NDArray[np.int32]:
+        return self.held[start:stop]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OpenModel:
+    lm: RecurrentLM
+    runner: Runner
+    text: _SwappedIds
+    arrangement: Arrangement
+    threads: int
+
+    def observations(self) -> Observations:
+        return Observations(np.float64 if self.lm.output_kind == "probabilities" else np.float32)
+
+
+_OPEN: dict[tuple[Any, ...], _OpenModel] = {}
+"""The one model of this process."""
+
+
+def read_chunk(setup: ChunkSetup, given: ChunkIds) -> WholeChunk:
+    """Read a chunk from the model's initial state.
+
+    Raises:
+        CheckpointError: the checkpoint, or the model that it makes, is not the one that was asked for.
+        UsageError: this process has other files or another version of rnneval than the one that asks.
+    """
+    with ALONE:
+        return _read(_opened(setup, given), setup, given, None)
+
+
+def reevaluate_chunk(setup: ChunkSetup, given: ChunkIds, earlier: Earlier) -> Reevaluated | WholeChunk:
+    """Re-evaluate the first row of a chunk until it agrees with the first reading; else read all of the chunk."""
+    with ALONE:
+        model = _opened(setup, given)
+        return _reevaluated(model, earlier) or _read(model, setup, given, earlier.start)
+
+
+def _read(model: _OpenModel, setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> WholeChunk:
+    spans, overlap = given.chunk.spans, Overlap()
+    if setup.carried:
+        stitch = stitch_of(spans, setup.shape, seed=setup.seed + given.index)
+    else:
+        stitch = Stitch(spans=spans, audited=None)
+    with model.observations() as seen:
+        stitching = read_in_rows(model.runner, stitch, seen, setup.tolerance, start=start, overlap=overlap)
+        predicted = seen.get(1, len(given.ids))
+    return WholeChunk(
+        predicted=predicted,
+        last=stitching.last(len(stitch.spans) - 1),
+        overlap=overlap,
+        overlap_tokens=int(stitch.spans.stops[0]),
+        stitched=stitching.result,
+        threads=model.threads,
+        kernel=model.arrangement.said,
+    )
+
+
+def _reevaluated(model: _OpenModel, earlier: Earlier) -> Reevaluated | None:
+    """Re-evaluate the first row of a chunk; None if it comes to its end without agreement."""
+    row = Spans(starts=np.array([0]), stops=np.array([len(earlier.predicted.nats)]), previous=np.array([-1]))
+    kept = Boundaries([0], earlier.start)
+    for boundary, known in earlier.overlap.items():
+        kept.put(0, boundary, known)
+    ends: list[SpanResult] = []
+
+    def on_end(ended: SpanResult) -> tuple[SpanReading, ...]:
+        ends.append(ended)
+        return ()
+
+    with model.observations() as seen:
+        seen.put(1, earlier.predicted)
+        reading = SpanReading(span=0, start=earlier.start, reevaluates=True, tolerance=earlier.tolerance)
+        Rows(model.runner, row, seen, kept=kept).read([reading], on_end)
+        (ended,) = ends
+        if ended.last is not None:
+            return None
+        predicted = seen.get(1, 1 + ended.tokens)
+    overlap = {boundary: state for boundary in earlier.overlap if (state := kept.get(0, boundary)) is not None}
+    # Up to the start of the last segment: losses have to agree too, so that is later than `ended.agreed_after`.
+    segment = model.runner.shape.segment
+    return Reevaluated(
+        predicted=predicted,
+        overlap=overlap,
+        agreed_after=(ended.tokens - 1) // segment * segment,
+        difference=ended.difference,
+    )
+
+
+def _opened(setup: ChunkSetup, given: ChunkIds) -> _OpenModel:
+    """Open the model if this process has not yet, and let it read a chunk."""
+    require_same_version(setup.version)
+    require_same_files(setup.hashes)
+    if setup.key not in _OPEN:
+        _OPEN.clear()
+        threads = _one_thread()
+        lm = setup.opening.open(setup.path, setup.sha256)
+        if lm.width != setup.width:
+            raise CheckpointError(f"{setup.path}: {lm.width} outputs on a worker, {setup.width} where the text is")
+        text = _SwappedIds()
+        # In one part: how rows are divided must not depend on a worker's cores.
+        arrangement = replace(arranged(lm, setup.kernel), parts=1)
+        runner = Runner(lm, text, setup.shape, padded=setup.padded, arrangement=arrangement)
+        _OPEN[setup.key] = _OpenModel(lm=lm, runner=runner, text=text, arrangement=arrangement, threads=threads)
+    model = _OPEN[setup.key]
+    model.text.held = given.ids
+    model.runner.begin()
+    return model
+
+
+def _one_thread() -> int:
+    """Let TensorFlow use one thread, so that no last digit depends on the machine; return how many it uses."""
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:  # it is running already
+        given = tf.config.threading.get_intra_op_parallelism_threads()
+        return int(given or os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
+    return 1

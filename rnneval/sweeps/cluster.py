@@ -1,4 +1,4 @@
-"""A Dask cluster: worker processes of this machine, or the scheduler that the user names."""
+"""Dask workers: processes on this machine, or those of a scheduler that the user names."""
 
 import importlib.machinery
 import logging
@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import rnneval
 from rnneval.errors import UsageError
-from rnneval.sweeps.needs import require_dask
 from rnneval.sweeps.pool import DaskPool
 
 _PATIENCE = 30  # seconds to wait for a scheduler, and for the first worker
@@ -24,7 +24,7 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
-    # No pages, and nothing to look at, behind any port.
+    # No pages behind any port.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     # Set before a worker starts: nothing that lies in the current folder stands in for a module.
@@ -34,16 +34,16 @@ _SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Who does the work."""
+    """Which workers do the work."""
 
     jobs: int | None = None
     """Worker processes on this machine; None: one a core."""
     scheduler: str | None = None
     """Address of a Dask scheduler, such as tcp://10.0.0.1:8786."""
     memory: str | None = None
-    """Of each process of this machine, such as 4GB; None: an equal share of all there is."""
+    """Memory of each process on this machine, such as 4GB; None: an equal share of all memory."""
     threads: int | None = None
-    """TensorFlow's, a process; None: an equal share of the cores."""
+    """Threads of TensorFlow in a process; None: an equal share of the cores."""
 
     def __post_init__(self) -> None:
         if self.scheduler is not None and not _ADDRESS.match(self.scheduler):
@@ -54,23 +54,37 @@ class Workers:
             raise UsageError(f"--jobs {self.jobs} is not a number of processes: give at least 1")
 
     def processes(self, tasks: int) -> int:
-        """How many processes of this machine are started for so many tasks."""
+        """Return how many processes are started on this machine for so many tasks."""
         return max(1, min(cores() if self.jobs is None else self.jobs, tasks))
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_dask() -> None:
+    """Refuse an environment without Dask.
+
+    Raises:
+        UsageError: Dask's distributed, or cryptography, which keeps other users of the machine out, is not installed.
+    """
+    missing = [name for name in ("distributed", "cryptography") if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(missing)} not installed, and work in several processes needs it: "
+            "pip install 'rnneval[sweep]'"
+        )
 
 
 @contextmanager
 def connected(workers: Workers, *, tasks: int, duplicates: bool = False, deaths: int = 1) -> Iterator[DaskPool]:
-    """Give a pool of workers, and let them go at the end.
+    """Start or find workers, return a pool of them, and release them at the end.
 
     Args:
-        workers: Who they are.
+        workers: Which workers.
         tasks: How many tasks there will be: no more processes are started.
-        duplicates: Whether a task that takes far longer than the others is begun once more on an idle worker.
+        duplicates: Whether a task that takes far longer than the others is started again on an idle worker.
         deaths: So many workers may die of a task before it is given up; a user's own scheduler has its own rule.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Checkpoints in a folder, told by their first bytes: nothing is parsed here, since a hostile file may crash a parser.
+"""Checkpoints in a folder, identified by their first bytes.
 
-What only looks like a checkpoint, by its ending, is one too: a row that says what is wrong with it is worth more than a
-file that was silently passed over.
+Nothing is parsed here, since a hostile file may crash a parser. A file that only looks like a checkpoint by its ending
+counts as one: a row that says what is wrong with it is worth more than a file that was passed over in silence.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rnneval.errors import UsageError
 from rnneval.files import Artefact
-from rnneval.sweeps.names import natural
+from rnneval.sweeps.table import natural
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _TABLE = bytes.fromhex("57fb808b247547db")
@@ -25,24 +25,24 @@ _KERAS = {"config.json", "model.weights.h5"}
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What looks like a checkpoint."""
+    """Files that look like one checkpoint."""
 
     name: str
-    """Its path from the folder on, with slashes: what a row is called."""
+    """Its path from the folder on, with slashes: the name of its row."""
     path: Path
-    """Of a TensorFlow checkpoint its prefix."""
+    """The prefix, if it is a TensorFlow checkpoint."""
     files: tuple[Path, ...]
     """Every file that holds a part of it."""
 
     @property
     def sha256(self) -> str:
-        """Of its content, as it stands in a run record."""
+        """SHA-256 of its content, as in a run record."""
         return Artefact(path=self.path, format="", files=self.files).sha256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What lies in a folder."""
+    """The files of a folder."""
 
     candidates: tuple[Candidate, ...]
     """In natural order: `ckpt_2` before `ckpt_10`."""
@@ -51,7 +51,7 @@ class Found:
 
 
 def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> Found:
-    """Look through a folder and the folders in it, but hidden ones and `out`; links are not followed.
+    """Return the checkpoints in a folder and its subfolders, except hidden ones and `out`; links are not followed.
 
     Raises:
         UsageError: it is no folder, a folder in it cannot be read, or no checkpoint is there.
@@ -61,10 +61,14 @@ def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[s
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
     seen = list(_walk(root, None if out is None else Path(out).resolve()))
-    candidates = [_candidate(root, thing) for thing in seen if isinstance(thing, Artefact)]
-    others = [_name(root, thing) for thing in seen if isinstance(thing, Path)]
+    candidates = [
+        Candidate(name=found.path.relative_to(root).as_posix(), path=found.path, files=found.files)
+        for found in seen
+        if isinstance(found, Artefact)
+    ]
+    others = [path.relative_to(root).as_posix() for path in seen if isinstance(path, Path)]
     if not candidates:
-        raise UsageError(f"{root}: no checkpoint in it: {_listed(others)}; a checkpoint is told by its content")
+        raise UsageError(f"{root}: no checkpoint in it: {_listed(others)}; a checkpoint is identified by its content")
     return Found(
         candidates=tuple(sorted(candidates, key=lambda candidate: natural(candidate.name))),
         others=tuple(sorted(others, key=natural)),
@@ -78,20 +82,12 @@ def _listed(others: list[str]) -> str:
     return f"seen were {', '.join(sorted(others, key=natural)[:5])}{more}"
 
 
-def _candidate(root: Path, found: Artefact) -> Candidate:
-    return Candidate(name=_name(root, found.path), path=found.path, files=found.files)
-
-
-def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
 def _refuse(error: OSError) -> None:
     raise UsageError(f"{error.filename}: cannot be read: {error.strerror or error}")
 
 
 def _walk(root: Path, out: Path | None) -> Iterator[Artefact | Path]:
-    """Give checkpoints as artefacts, other files as paths."""
+    """Yield checkpoints as artefacts, other files as paths."""
     for name, folders, files in os.walk(root, onerror=_refuse):
         folder = Path(name)
         whole = _whole_folder(folder, set(files)) if folder != root else None
@@ -99,16 +95,12 @@ def _walk(root: Path, out: Path | None) -> Iterator[Artefact | Path]:
             folders.clear()
             yield whole
             continue
-        folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and not _left_out(folder / sub, out))
+        folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and (folder / sub).resolve() != out)
         yield from _in_folder(folder, [file for file in files if not file.startswith(".")])
 
 
-def _left_out(folder: Path, out: Path | None) -> bool:
-    return out is not None and folder.resolve() == out
-
-
 def _whole_folder(folder: Path, files: set[str]) -> Artefact | None:
-    """A folder that is one checkpoint: a SavedModel, or an unzipped `.keras` file (which is refused later)."""
+    """Return a folder that is one checkpoint: a SavedModel, or an unzipped `.keras` file (which is refused later)."""
     if "saved_model.pb" in files:
         variables = folder / "variables"
         held = sorted(path for path in variables.glob("variables.*") if path.is_file())
@@ -131,14 +123,14 @@ def _in_folder(folder: Path, names: list[str]) -> Iterator[Artefact | Path]:
 
 
 def _tensorflow_parts(folder: Path, names: set[str]) -> dict[str, list[str]]:
-    """By prefix: the files of each TensorFlow checkpoint, whole or not."""
+    """Return the files of each TensorFlow checkpoint, complete or not, by prefix."""
     found: dict[str, list[str]] = {}
     for name in names:
         if part := _DATA.match(name):
             found.setdefault(part["prefix"], []).append(name)
     for name in names:
         prefix = name.removesuffix(".index")
-        if prefix != name and (prefix in found or _ends_with(folder / name, _TABLE)):
+        if prefix != name and (prefix in found or _bytes(folder / name, -len(_TABLE)) == _TABLE):
             found.setdefault(prefix, []).append(name)
     return found
 
@@ -151,7 +143,7 @@ def _looks_like_one(path: Path) -> bool:
 
 
 def _is_keras(path: Path) -> bool:
-    """Whether a zip file of another ending holds a model: others (.npz, .docx) are none of ours."""
+    """Return whether a zip file with another ending holds a model: .npz and .docx files do not."""
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_KERAS & set(archive.namelist()))
@@ -160,17 +152,11 @@ def _is_keras(path: Path) -> bool:
 
 
 def _bytes(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file, or with a negative count the last ones."""
     try:
         with path.open("rb") as file:
-            return file.read(count)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _ends_with(path: Path, end: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - len(end)))
-            return file.read() == end
+            if count < 0:
+                file.seek(max(0, path.stat().st_size + count))
+            return file.read(abs(count))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error

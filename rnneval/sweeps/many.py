@@ -14,14 +14,12 @@ import rnneval
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import Run, decode, read_run, write
 from rnneval.records.paths import named, require_apart
-from rnneval.sweeps.cluster import Workers, connected
+from rnneval.sweeps.cluster import Workers, connected, require_dask
 from rnneval.sweeps.find import Candidate, find_checkpoints
 from rnneval.sweeps.measuring import Answer, Order, measure_one
-from rnneval.sweeps.names import record_name
-from rnneval.sweeps.needs import require_dask
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
 from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
-from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, write_table
+from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, record_name, write_table
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
 from rnneval.text.sources import Sources, refuse_overlap

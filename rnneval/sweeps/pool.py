@@ -1,4 +1,4 @@
-"""Tasks over worker processes: few in flight, each worker one; a death costs the task that died and nothing else."""
+"""Tasks over worker processes: one a worker at a time; if a worker dies, only its task is lost."""
 
 import time
 from collections import deque
@@ -9,49 +9,49 @@ from typing import Any, Protocol
 
 from rnneval.errors import UsageError
 
-_TICK = 1.0  # seconds between looks at stragglers and at workers that came or went
-_ALONE = 300.0  # seconds without any worker before it is given up
+_TICK = 1.0  # seconds between checks for slow tasks and for workers that came or went
+_ALONE = 300.0  # seconds without any worker before the run is given up
 _SLOW = 3.0
-"""A task that takes so many times as long as the median is begun once more elsewhere."""
+"""A task that takes so many times as long as the median is started again on another worker."""
 _AT_LEAST = 5.0  # … but not before so many seconds
 _ANSWER = 60.0  # seconds for an answer to come over the network
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One call on a worker. The same call gives the same answer anywhere, so it may be made twice."""
+    """One call on a worker. It returns the same on any worker, so it may be made twice."""
 
     key: Any
     call: Callable[..., Any]
     arguments: Callable[[], tuple[Any, ...]]
-    """Asked for when the task is sent: those of all tasks at once might not fit into memory."""
+    """Called when the task is sent: the arguments of all tasks at once may not fit into memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What came of a task."""
+    """Result of a task."""
 
     key: Any
     value: Any = None
     error: BaseException | None = None
-    """What it raised, or `WorkerDiedError`."""
+    """The error that it raised, or `WorkerDiedError`."""
     seconds: float = 0.0
 
 
 class WorkerDiedError(Exception):
-    """Every worker process that was given this task died of it."""
+    """Every worker process that ran this task died."""
 
 
 class Pool(Protocol):
-    """Whatever runs tasks."""
+    """Runs tasks."""
 
     @property
     def workers(self) -> int:
-        """How many there were at most at once."""
+        """The most workers that were there at once."""
         ...
 
     def run(self, waiting: deque[Task]) -> Iterator[Done]:
-        """Run what waits, in this order; more may be put there between two answers."""
+        """Run the waiting tasks in this order; more may be added between two results."""
         ...
 
 
@@ -65,22 +65,22 @@ class DaskPool:
     """Workers of a Dask cluster, through its client."""
 
     def __init__(self, client: Any, *, duplicates: bool) -> None:
-        """Take a `distributed.Client`; with `duplicates`, stragglers are begun again on idle workers."""
+        """Take a `distributed.Client`; with `duplicates`, slow tasks are started again on idle workers."""
         self._client, self._duplicates = client, duplicates
         self._running: dict[Any, _Running] = {}
         self._seconds: list[float] = []
         self._most = 0
         self._alone_since: float | None = None
         self._slow: dict[str, Any] = {}
-        """Workers that hold a task up, by address, with its future: they get nothing else to do."""
+        """Workers with a slow task, by address, with its future: they get no other task."""
 
     @property
     def workers(self) -> int:
-        """How many there were at most at once."""
+        """The most workers that were there at once."""
         return self._most
 
     def run(self, waiting: deque[Task]) -> Iterator[Done]:
-        """Run what waits.
+        """Run the waiting tasks.
 
         Raises:
             UsageError: the scheduler is gone, or no worker is left for five minutes.
@@ -104,7 +104,7 @@ class DaskPool:
             free -= 1
 
     def _quick(self) -> list[str] | None:
-        """Workers to be preferred: None where all are equal."""
+        """Return the preferred workers; None if all are equal."""
         if not self._slow:
             return None
         return [
@@ -140,7 +140,7 @@ class DaskPool:
             return []
 
     def _take(self, future: Any) -> Done | None:
-        """Make an answer of a future; None for the later of two, and where the answer does not come."""
+        """Return the result of a future; None for the later of two, and where no answer comes."""
         from distributed import KilledWorker
 
         running = self._running.pop(future, None)
@@ -171,7 +171,7 @@ class DaskPool:
             self._client.cancel(futures, force=True, reason="not needed any more", msg="")
 
     def _begin_again(self) -> None:
-        """Begin what takes far longer than the others once more, on workers that have nothing to do."""
+        """Start tasks that take far longer than the others again, on idle workers."""
         if not self._seconds:
             return
         slow = max(_AT_LEAST, _SLOW * median(self._seconds))

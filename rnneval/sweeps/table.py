@@ -1,4 +1,4 @@
-"""The table of a sweep: one row a checkpoint, Parquet that pandas and seaborn read with no help.
+"""The table of a sweep: one row a checkpoint, Parquet that pandas and seaborn read, and what a checkpoint's name says.
 
 `path`, `run` (the folder within the swept one), `epoch` and `step` (out of the name), `status` (`ok`, `not-valid` or
 `failed`), `rule` (what failed: the kind of error, or the wiring rule of a run that is not valid), `error`, `sha256`,
@@ -8,6 +8,7 @@ value, `NAME_low` and `NAME_high`. What is not there is null.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,6 @@ from typing import Any
 from rnneval.errors import RecordError
 from rnneval.records import Run, table_written
 from rnneval.records import read_table as checked_table
-from rnneval.sweeps.names import place_of
 
 SCHEMA = "rnneval.sweep/1"
 FILE = "sweep.parquet"
@@ -29,11 +29,17 @@ _WORDS = (
 )  # fmt: skip
 _WHOLE = {"epoch", "step", "parameters", "tokens"}
 _MEASURED = {"total_nats", "seconds", "tokens_per_second"}
+_ENDING = re.compile(r"(\.(weights|keras|h5|hdf5|ckpt|tf))+$", re.IGNORECASE)
+_EPOCH = re.compile(r"(?<![a-z])(?:epochs?|ep|e)[-_=. ]?(\d+)", re.IGNORECASE)
+_STEP = re.compile(r"(?<![a-z])(?:(?:global_?)?steps?|iter(?:ation)?s?|batch|it|s)[-_=. ]?(\d+)", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+")
+_DECIMAL = re.compile(r"\d+\.\d+")
+_LONGEST = 80
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of one checkpoint."""
+    """Result of one checkpoint."""
 
     name: str
     sha256: str
@@ -50,7 +56,7 @@ class Row:
         return OK if self.run.valid else NOT_VALID
 
     def columns(self) -> dict[str, Any]:
-        """Give it as a row of the table."""
+        """Return the row of the table."""
         place = place_of(self.name)
         told = {"path": self.name, "run": place.run, "epoch": place.epoch, "step": place.step, "status": self.status}
         told |= {"rule": self.rule, "error": self.error, "sha256": self.sha256, "record": self.record}
@@ -76,7 +82,7 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 
 def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: Mapping[str, str]) -> Path:
-    """Write the table into the folder, whole or not at all.
+    """Write the table into the folder atomically.
 
     Raises:
         RecordError: it cannot be written.
@@ -126,7 +132,7 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _sound(row: Mapping[str, Any]) -> bool:
-    """Whether a row names a checkpoint, a known status, and a record that lies among the others."""
+    """Return whether a row has a checkpoint, a known status, and a record in the folder of records."""
     record, status = row.get("record"), row.get("status")
     inside = isinstance(record, str) and PurePosixPath(record).parts == (RECORDS, PurePosixPath(record).name)
     whole = inside if status in {OK, NOT_VALID} else record is None and status == FAILED
@@ -134,7 +140,7 @@ def _sound(row: Mapping[str, Any]) -> bool:
 
 
 def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Give the run records of a sweep by checkpoint, in the order of its table: of what failed there is none.
+    """Return the paths of the run records of a sweep by checkpoint, in the order of its table; failures have none.
 
     Raises:
         RecordError: as `read_table`, or no checkpoint of the sweep has a record.
@@ -147,7 +153,7 @@ def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Order rows of the table by bits a character (else nats a token); then what is not valid, then what failed.
+    """Order rows of the table by bits a character (else nats a token); invalid ones follow, then failures.
 
     Example:
         >>> good = [{"status": "ok", "cross_entropy": nats} for nats in (2.0, 1.5)]
@@ -165,3 +171,87 @@ def _place(row: Mapping[str, Any], score: float | None) -> tuple[int, float]:
         _STATUSES.index(status) if status in _STATUSES else len(_STATUSES),
         score if known and score is not None else float("inf"),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePosition:
+    """Position of a checkpoint in its training."""
+
+    run: str
+    """Its folder, relative to the swept one; "" for that folder itself."""
+    epoch: int | None
+    step: int | None
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a key that sorts numbers by their value.
+
+    Example:
+        >>> sorted(["ckpt_10", "ckpt_9", "a"], key=natural)
+        ['a', 'ckpt_9', 'ckpt_10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts if part)
+
+
+def place_of(name: str) -> CurvePosition:
+    """Read the epoch or the step out of a path.
+
+    `epoch` and `step` (or `iter`, `batch`) name themselves; a number alone is the epoch, as in TensorFlow's tutorials
+    (`ckpt_{epoch}`) and in the example of Keras' ModelCheckpoint (`{epoch:02d}-{val_loss:.2f}`); a number with a point
+    is a loss. Where the file's name says nothing, its folder is asked.
+
+    Example:
+        >>> for name in ("ckpt_7", "model.05-1.23.h5", "a/epoch_3/model.keras", "lstm/global_step1200", "best.keras"):
+        ...     place = place_of(name)
+        ...     place.run, place.epoch, place.step
+        ('', 7, None)
+        ('', 5, None)
+        ('a', 3, None)
+        ('lstm', None, 1200)
+        ('', None, None)
+    """
+    *folders, last = name.split("/")
+    epoch, step = _numbers(last, bare=True)
+    if epoch is None and step is None and folders:
+        epoch, step = _numbers(folders[-1], bare=False)
+        if epoch is not None or step is not None:
+            folders = folders[:-1]
+    return CurvePosition(run="/".join(folders), epoch=epoch, step=step)
+
+
+def _numbers(name: str, *, bare: bool) -> tuple[int | None, int | None]:
+    stem = _ENDING.sub("", name)
+    epoch, step = _EPOCH.search(stem), _STEP.search(stem)
+    if epoch is None and step is None and bare:
+        epoch = _bare(stem)
+    return _number(epoch), _number(step)
+
+
+def _bare(stem: str) -> re.Match[str] | None:
+    """Return the first number that is not part of a decimal: `05` of `model.05-1.23`, none of `loss1.23`."""
+    for found in _NUMBER.finditer(stem):
+        decimals = [whole.span() for whole in _DECIMAL.finditer(stem)]
+        if not any(start <= found.start() < stop for start, stop in decimals):
+            return found
+    return None
+
+
+def _number(found: re.Match[str] | None) -> int | None:
+    if found is None:
+        return None
+    digits = found[found.lastindex or 0]
+    if len(digits) > 18:  # more digits than int64 holds: a hash, or a date with time
+        return None
+    return int(digits)
+
+
+def record_name(name: str, key: str) -> str:
+    """Return the file name of a checkpoint's record: its readable name, and a part of its key.
+
+    Example:
+        >>> record_name("run a/ckpt_7.keras", "0123456789abcdef" * 4)
+        'run_a_ckpt_7.keras-0123456789abcdef.json'
+    """
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "checkpoint"
+    return f"{readable[-_LONGEST:]}-{key[:16]}.json"

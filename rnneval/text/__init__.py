@@ -11,12 +11,10 @@
 """
 
 from rnneval.text.blocks import BlockCuts
-from rnneval.text.encoded import Document, EncodedText, TokenSlice
-from rnneval.text.encoding import encode
+from rnneval.text.encoding import Document, EncodedText, TokenSlice, encode
 from rnneval.text.find import find_vocabulary, siblings
 from rnneval.text.options import TextOptions
-from rnneval.text.part import Part
-from rnneval.text.sources import Paths
+from rnneval.text.sources import Part, Paths
 from rnneval.text.vocabulary import Vocabulary
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Where a text is cut into blocks: at places that every tokenisation shares, found in one pass and bounded memory."""
+"""Blocks of a text, cut at places that every tokenisation shares, in one pass and bounded memory."""
 
 from array import array
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class BlockCuts:
     ends: Ints
     """Where each block ends, in bytes of the final text."""
     document: Ints
-    """Which document of the text it lies in (one without any token counts too: cuts never depend on tokens)."""
+    """The document of the text that holds it (one without any token counts too: cuts never depend on tokens)."""
 
     def block_of(self, byte_start: Ints) -> Ints:
-        """Give the block of each place; `byte_start` int64 `(n,)` → int64 `(n,)`.
+        """Return the block of each byte; `byte_start` int64 `(n,)` → int64 `(n,)`.
 
         >>> cuts = BlockCuts(ends=np.array([300, 512]), document=np.array([0, 0]))
         >>> cuts.block_of(np.array([0, 299, 300])).tolist()
@@ -31,7 +31,7 @@ class BlockCuts:
 
 
 class BlockCutter:
-    """Watches a text go by and keeps, for each k, where block k could end.
+    """Reads a text once and keeps, for each k, where block k could end.
 
     S is 256 bytes, doubled until the text has at most 4,096 · S; block k ends at the first white space at or after
     k · S, if it begins at most S/2 bytes after it, else at the first character boundary at or after k · S. As the
@@ -61,7 +61,7 @@ class BlockCutter:
             self._boundary, self._space = self._boundary[1::2], self._space[1::2]
 
     def finish(self) -> BlockCuts:
-        """Give the blocks of the whole text, its end being the end of a document."""
+        """Return the blocks of the whole text; its end is the end of a document."""
         document_ends = np.array([*self._document_ends, self._bytes], np.int64)
         targets = self._size * np.arange(1, len(self._space) + 1)
         near = (self._space >= 0) & (self._space - targets <= self._size // 2)
@@ -78,7 +78,7 @@ class BlockCutter:
 
 
 def _next_character(utf8: "np.ndarray[tuple[int], np.dtype[np.uint8]]", places: Ints) -> Ints:
-    """Move each place on to where a character begins, or to the end."""
+    """Move each place to the next character boundary, or to the end."""
     for _ in range(3):  # a character has at most three bytes after its first
         inside = places < len(utf8)
         inside[inside] = (utf8[places[inside]] & 0xC0) == 0x80

@@ -16,22 +16,22 @@ _NAMES = re.compile(
 _READABLE = (".json", ".txt", ".npy", ".model")
 _PICKLES = (".pkl", ".pickle", ".p")
 _MOST = 50
-"""Candidates that are looked into; a folder with more is no model's folder."""
+"""Most candidates that are read; a folder with more is no folder of a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Looked:
-    """What came of the candidates."""
+    """Vocabularies that were read from the candidates."""
 
     fitting: list[Vocabulary]
     refused: list[str]
-    """Why, a line each."""
+    """Reasons for the others, a line each."""
 
 
 def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
-    """Name the files that may hold the vocabulary of a checkpoint, by their names alone, sorted; no links out of it.
+    """Return the files that may hold the vocabulary of a checkpoint, by their names alone, sorted; no links out of it.
 
-    Looked at are the folder that holds the checkpoint and, where the checkpoint is a folder, that too:
+    Searched are the folder that holds the checkpoint and, if the checkpoint is a folder, that too:
     `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy,
     `spm`, `spiece`, `sentencepiece`, `tokenizer` as .model.
     """
@@ -59,7 +59,7 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
 
 
 def _whole(fitting: list[Vocabulary]) -> list[Vocabulary]:
-    """Leave out lists of tokens that a tokenizer beside them has with the same ids: vocab.json of tokenizer.json."""
+    """Drop lists of tokens that a tokenizer beside them has with the same ids, as vocab.json of tokenizer.json."""
     tokenizers = [vocabulary for vocabulary in fitting if vocabulary.subword is not None]
     lists = [vocabulary for vocabulary in fitting if vocabulary.subword is None]
     others = [found for found in lists if not any(found.ids.items() <= whole.ids.items() for whole in tokenizers)]
@@ -80,7 +80,7 @@ def _named(checkpoint: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def _leads_out(candidate: Path) -> bool:
-    """Whether a file is a link out of its folder: a checkpoint does not choose which file of yours is read."""
+    """Return whether a file is a link out of its folder: a checkpoint must not choose which files are read."""
     return not candidate.resolve().is_relative_to(candidate.parent.resolve())
 
 
@@ -95,7 +95,7 @@ def _look(candidates: list[Path], width: int) -> _Looked:
 
 
 def _links(checkpoint: Path) -> list[str]:
-    """Say of each link out of the folder that it was not read."""
+    """Return a message for each link out of the folder: it was not read."""
     return [
         f"{candidate} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
         for candidate in _named(checkpoint, (*_READABLE, *_PICKLES))
@@ -104,7 +104,7 @@ def _links(checkpoint: Path) -> list[str]:
 
 
 def _pickles(checkpoint: Path) -> list[str]:
-    """Say of each pickle how to turn it into JSON."""
+    """Return a message for each pickle: how to turn it into JSON."""
     refusals = []
     for pickle in _named(checkpoint, _PICKLES):
         if _leads_out(pickle):

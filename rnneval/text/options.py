@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rnneval.errors import UsageError
-from rnneval.text.part import Part
+from rnneval.text.sources import Part
 
 _ALLOWED = {
     "normalize": ("none", "lower", "nfc"),

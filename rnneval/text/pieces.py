@@ -1,14 +1,116 @@
-"""The final text in pieces: files joined, a part of them taken, rewritten, parted into documents."""
+"""The final text in pieces: files joined, a part of them taken, rewritten, divided into documents.
+
+Newlines and normalisation are rewritten as text arrives in chunks; the result equals that of the whole text at once. A
+rewriter holds back what the next chunk can still change: a CR that may be half of a CRLF, a letter that may get an
+accent, a Greek sigma that may be the last of its word.
+"""
 
 import re
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from rnneval.errors import TextError
 from rnneval.text.options import TextOptions
-from rnneval.text.part import Part
-from rnneval.text.rewriting import LineFeeds, Rewriter, rewriters
-from rnneval.text.sources import Characters, Sources
+from rnneval.text.sources import Characters, Part, Sources
+
+_LIMIT = 1 << 20
+"""Characters kept back at most; real text has a place to cut within a few."""
+
+
+class LineFeeds:
+    """CRLF and lone CR → LF."""
+
+    def __init__(self) -> None:
+        self._kept = ""
+
+    def feed(self, text: str) -> str:
+        """Take the next characters, and return what is settled."""
+        text = self._kept + text
+        self._kept = "\r" if text.endswith("\r") else ""
+        return _line_feeds(text[: len(text) - len(self._kept)])
+
+    def finish(self) -> str:
+        """Return the rest at the end of a document, and start anew."""
+        kept, self._kept = self._kept, ""
+        return _line_feeds(kept)
+
+
+class Rewriter:
+    """A rewriting of strings that may be cut before every character for which `is_cut` holds."""
+
+    def __init__(self, rewrite: Callable[[str], str], is_cut: Callable[[str], bool]) -> None:
+        self._rewrite = rewrite
+        self._is_cut = is_cut
+        self._kept = ""
+
+    def feed(self, text: str) -> str:
+        """Take the next characters, and return what is settled.
+
+        Raises:
+            TextError: more than a million characters without a place to cut.
+        """
+        text = self._kept + text
+        cut = next((place for place in range(len(text) - 1, 0, -1) if self._is_cut(text[place])), 0)
+        self._kept = text[cut:]
+        if len(self._kept) > _LIMIT:
+            raise TextError(
+                f"{len(self._kept):,} characters in a row that may not be parted (combining marks or cased letters), "
+                f"at most {_LIMIT:,} are allowed with --normalize: is this text? use --normalize none"
+            )
+        return self._rewrite(text[:cut])
+
+    def finish(self) -> str:
+        """Return the rest at the end of a document, and start anew."""
+        kept, self._kept = self._kept, ""
+        return self._rewrite(kept)
+
+
+def rewriters(normalize: str, newlines: str) -> list[LineFeeds | Rewriter]:
+    """Return the rewriters that the options ask for, in order."""
+    chain: list[LineFeeds | Rewriter] = [LineFeeds()] if newlines == "lf" else []
+    if normalize == "lower":
+        chain.append(Rewriter(str.lower, _parts_words))
+    if normalize == "nfc":
+        chain.append(Rewriter(_nfc, _begins_composition))
+    return chain
+
+
+def _line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+@cache
+def _parts_words(character: str) -> bool:
+    """Return whether lower case on one side never depends on the other: neither cased nor ignored between cased ones.
+
+    Only Σ depends on its neighbours (ς at the end of a word), so `str.lower` of Σ shows whether it sees past this one.
+    """
+    return f"aΣ{character}a".lower()[1] == "ς"
+
+
+@cache
+def _begins_composition(character: str) -> bool:
+    """Return whether NFC never joins or reorders this character with what stands before it (UAX 15, section 9)."""
+    if character.isascii():
+        return True
+    first = unicodedata.normalize("NFD", character)[0]
+    return unicodedata.combining(first) == 0 and first not in _second_halves()
+
+
+@cache
+def _second_halves() -> frozenset[str]:
+    """Return all characters that compose with one before them: of canonical pairs, and Hangul vowels and finals."""
+    hangul = {chr(point) for point in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
+    decompositions = (unicodedata.decomposition(chr(point)) for point in range(0xA0, 0x30000))  # none lie beyond
+    pairs = (halves.split() for halves in decompositions if " " in halves and not halves.startswith("<"))
+    return frozenset(hangul | {chr(int(second, 16)) for _, second in pairs})
+
 
 _LONGEST_WORD = 1 << 20
 _BLANK_LINES = re.compile(r"\n\s*\n")
@@ -25,7 +127,7 @@ class Piece:
 
 
 def final_text(sources: Sources, options: TextOptions) -> Iterator[Piece]:
-    """Give the final text, about a megabyte at a time; an empty document leaves no trace.
+    """Yield the final text, about a megabyte at a time; an empty document leaves no trace.
 
     Raises:
         TextError: a file cannot be read as UTF-8, or no character is left.
@@ -44,7 +146,7 @@ def final_text(sources: Sources, options: TextOptions) -> Iterator[Piece]:
 
 
 def whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Cut the same text so that no piece ends within a word, unless its document does.
+    """Cut the text anew so that no piece ends within a word, unless its document does.
 
     Raises:
         TextError: more than a million characters without white space.
@@ -66,7 +168,7 @@ def whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _last_space(text: str) -> int:
-    """Give where the last white space is, 0 if nowhere."""
+    """Return the place of the last white space, 0 if there is none."""
     cut = next((place for place in range(len(text) - 1, 0, -1) if text[place].isspace()), 0)
     if len(text) - cut > _LONGEST_WORD:
         raise TextError(
@@ -77,7 +179,7 @@ def _last_space(text: str) -> int:
 
 
 def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
-    """Take the part, but read all files to their ends, for their hashes and their errors."""
+    """Yield the part, but read all files to their ends, for their hashes and errors."""
     counted = sources.count()
     wanted, place = part.resolve(counted), 0
     for run in sources.read():
@@ -90,7 +192,7 @@ def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
 
 
 def _rewritten(runs: Iterable[Characters], chain: list[LineFeeds | Rewriter], *, apart: bool) -> Iterator[Piece]:
-    """Rewrite, each document by itself; with `apart` every file is one."""
+    """Rewrite each document by itself; with `apart` every file is a document."""
     file = None
     starts: tuple[int, ...] = (0,)
     for run in runs:
@@ -109,7 +211,7 @@ def _rewritten(runs: Iterable[Characters], chain: list[LineFeeds | Rewriter], *,
 
 
 def _finish(chain: list[LineFeeds | Rewriter]) -> str:
-    """Give what every rewriter still keeps, each rest rewritten by those after it."""
+    """Return what the rewriters still hold back, each rest rewritten by those after it."""
     text = ""
     for rewriter in chain:
         text = rewriter.feed(text) + rewriter.finish()
@@ -119,7 +221,7 @@ def _finish(chain: list[LineFeeds | Rewriter]) -> str:
 def _at_blank_lines(pieces: Iterable[Piece]) -> Iterator[Piece]:
     """Start a document at every line with text that follows blank lines; those before all text belong to the first.
 
-    White space at the end of a piece is kept back: only what comes after tells whether a document ends in it.
+    White space at the end of a piece is held back: only the text after it shows whether a document ends in it.
     """
     kept = ""
     starts: tuple[int, ...] = (0,)

@@ -1,11 +1,14 @@
-"""Text files from the disk: bytes → characters, strictly, in chunks; a hash and a byte-order mark a file."""
+"""Text files from the disk: bytes → characters, strictly, in chunks; a hash and a byte-order mark a file; `--part`."""
 
 import codecs
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +16,60 @@ import numpy as np
 from rnneval.errors import TextError, UsageError
 from rnneval.records import run
 from rnneval.records.paths import open_regular
-from rnneval.text.part import Part
+
+_DIGITS = "[0-9]{1,18}"
+_BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
+_SPEC = re.compile(rf"(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A slice of a text of yet unknown length; each bound is characters, or per cent of them, or open (None)."""
+
+    start: str | None
+    stop: str | None
+
+    @classmethod
+    def parse(cls, spec: str, option: str = "--part") -> "Part":
+        """Parse a slice such as `90%:`, the value of the option.
+
+        Raises:
+            UsageError: anything but START:STOP with whole numbers or per cents.
+        """
+        match = _SPEC.fullmatch(spec.strip())
+        if match is None:
+            raise UsageError(
+                f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
+                "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
+            )
+        return cls(start=match["start"], stop=match["stop"])
+
+    def resolve(self, characters: int) -> range:
+        """Return the range of characters in a text of so many, by Python's slice rules; per cents are rounded down.
+
+        >>> Part.parse("90%:").resolve(1_115_394)
+        range(1003854, 1115394)
+        >>> Part.parse("-10%:").resolve(1_115_394) == Part.parse("90%:").resolve(1_115_394)
+        True
+        """
+        bounds = slice(_place(self.start, characters), _place(self.stop, characters))
+        return range(characters)[bounds]
+
+
+def _place(bound: str | None, characters: int) -> int | None:
+    """Turn a bound into an index; exact arithmetic, since 0.29 · 100 is not 29 in floating point."""
+    if bound is None:
+        return None
+    if bound.endswith("%"):
+        return floor(Fraction(bound[:-1]) * characters / 100)
+    return int(bound)
+
 
 CHUNK_BYTES = 1 << 20
-"""Read at a time: what bounds the memory, whatever the length of the text."""
+"""Bytes read at a time: bounds the memory for any length of the text."""
 
 MOST_STREAMED_BYTES = 1 << 28
-"""Of a text from a pipe, which may have no end and would fill the disk of temporary files."""
+"""Most bytes of a text from a pipe, which may have no end and would fill the disk of temporary files."""
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -53,7 +103,7 @@ class Characters:
 
 
 class Sources:
-    """The files of one text, read front to back; what was found on the way stands in `files` and `warnings`."""
+    """The files of one text, read from start to end; `files` and `warnings` are complete after that."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = _as_list(paths)
@@ -64,7 +114,7 @@ class Sources:
 
     @property
     def name(self) -> str:
-        """What to call the text in a message."""
+        """Name of the text in messages."""
         first = self.paths[0]
         return first if len(self.paths) == 1 else f"{first} and {len(self.paths) - 1} more"
 
@@ -93,7 +143,7 @@ class Sources:
         return tuple(found)
 
     def count(self) -> int:
-        """Count the characters of all files by their first bytes; what is not UTF-8 is left to `read` to refuse.
+        """Count the characters of all files by their first bytes; `read` refuses what is not UTF-8.
 
         Raises:
             TextError: as `read`, or a pipe, which cannot be read a second time.
@@ -196,7 +246,7 @@ def _refuse_magic(head: bytes, path: str) -> None:
 
 
 def _decode(data: bytes, path: str, place: int, *, last: bool) -> tuple[str, int]:
-    """Decode what is whole; a character cut off by the end of the chunk stays for the next."""
+    """Decode whole characters; one that the end of the chunk cuts stays for the next."""
     try:
         return codecs.utf_8_decode(data, "strict", last)
     except UnicodeDecodeError as error:

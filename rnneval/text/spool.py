@@ -1,17 +1,21 @@
-"""Token records in an unnamed temporary file: any range of them at any time, in constant memory."""
+"""Tokens and their spans on disk: any range of them at any time, in constant memory.
 
-import tempfile
+The span of a token reaches from the end of the token before to its own end, so that nothing is lost. Text after the
+last token of a document belongs to that token. A document without any token is no document to a model: its text belongs
+to the first token of the next (which is never scored), or at the end of all to the last token.
+"""
+
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
-from threading import Lock
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import TextError
-from rnneval.text.units import Bools, Counts, Ints
+from rnneval.text.disk import DiskArray
+from rnneval.text.tokenise import Batch, LayoutWatch
+from rnneval.text.units import Bools, Counts, Ints, Units
 
 _STRIDE = 1024
 """The byte offset of every such token is kept in memory."""
@@ -19,7 +23,7 @@ _STRIDE = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Spans:
-    """What n tokens in a row stand for; shape `(n,)` each."""
+    """Counts of the text that n consecutive tokens stand for; shape `(n,)` each."""
 
     ids: NDArray[Any]
     characters: Counts
@@ -33,7 +37,7 @@ class Spans:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedSpans:
-    """Spans, and where in the text they begin."""
+    """Spans, and their first byte in the text."""
 
     spans: Spans
     byte_start: int
@@ -45,19 +49,19 @@ class Codec(Protocol):
     dtype: np.dtype[Any]
 
     def pack(self, spans: Spans) -> NDArray[Any]:
-        """Give a record a token."""
+        """Return one record for each token."""
         ...
 
     def unpack(self, records: NDArray[Any]) -> Spans:
-        """Give the spans back, as int64 (ids: int32)."""
+        """Return the spans, as int64 (ids: int32)."""
         ...
 
     def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Give the spans' lengths in bytes alone."""
+        """Return only the lengths of the spans in bytes."""
         ...
 
     def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
-        """Give the ids alone."""
+        """Return only the ids."""
         ...
 
 
@@ -73,7 +77,7 @@ class Narrow:
     _flags = ("characters", "words", "newlines", "unknown", "runs_on")
 
     def pack(self, spans: Spans) -> NDArray[Any]:
-        """Give a record a token."""
+        """Return one record for each token."""
         records = spans.ids.astype(self.dtype)
         records |= (spans.bytes.astype(self.dtype) - 1) << 21
         for bit, name in enumerate(self._flags, start=23):
@@ -81,17 +85,17 @@ class Narrow:
         return records
 
     def unpack(self, records: NDArray[Any]) -> Spans:
-        """Give the spans back."""
+        """Return the spans."""
         flags = {name: (records >> bit & 1).astype(np.int64) for bit, name in enumerate(self._flags, start=23)}
         runs_on = flags.pop("runs_on").astype(bool)
         return Spans(ids=self.ids_of(records), bytes=self.bytes_of(records), runs_on=runs_on, **flags)
 
     def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Give the spans' lengths in bytes alone."""
+        """Return only the lengths of the spans in bytes."""
         return (records >> 21 & 3).astype(np.int64) + 1
 
     def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
-        """Give the ids alone."""
+        """Return only the ids."""
         return (records & self.largest_id).astype(np.int32)
 
 
@@ -102,7 +106,7 @@ class Wide:
     dtype = np.dtype([("ids", "<i4"), *((name, "<u4") for name in _counts), ("runs_on", "?")])
 
     def pack(self, spans: Spans) -> NDArray[Any]:
-        """Give a record a token.
+        """Return one record for each token.
 
         Raises:
             TextError: one token stands for 4 GiB of text or more.
@@ -118,21 +122,21 @@ class Wide:
         return records
 
     def unpack(self, records: NDArray[Any]) -> Spans:
-        """Give the spans back."""
+        """Return the spans."""
         counts = {name: records[name].astype(np.int64) for name in self._counts}
         return Spans(ids=self.ids_of(records), runs_on=records["runs_on"], **counts)
 
     def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Give the spans' lengths in bytes alone."""
+        """Return only the lengths of the spans in bytes."""
         return records["bytes"].astype(np.int64)
 
     def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
-        """Give the ids alone."""
+        """Return only the ids."""
         return records["ids"].astype(np.int32)
 
 
 class Spool:
-    """Records of tokens, appended in order, then read in any."""
+    """Records of tokens, appended in order and read in any order."""
 
     def __init__(self, codec: Codec) -> None:
         self.tokens = 0
@@ -140,8 +144,7 @@ class Spool:
         self._bytes = 0
         self._offsets = array("q")
         """Where each `_STRIDE`-th token begins, in bytes of the text."""
-        self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed by `close`
-        self._lock = Lock()
+        self._records = DiskArray(codec.dtype, holds="encoded text")
 
     def append(self, spans: Spans) -> None:
         """Write the next tokens.
@@ -153,45 +156,160 @@ class Spool:
         ends = self._bytes + np.cumsum(spans.bytes, dtype=np.int64)
         starts = ends - spans.bytes
         self._offsets.extend(starts[-self.tokens % _STRIDE :: _STRIDE].tolist())
+        self._records.write(self.tokens, records)
         self.tokens += len(records)
         self._bytes = int(ends[-1]) if len(ends) else self._bytes
-        try:
-            self._file.write(records.data)
-        except OSError as error:
-            raise TextError(_about_disk(error, self.tokens * self._codec.dtype.itemsize)) from error
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Give the ids of a range of tokens, `(n,)`."""
-        return self._codec.ids_of(self._records(start, stop))
+        """Return the ids of a range of tokens, `(n,)`."""
+        return self._codec.ids_of(self._records.read(start, stop))
 
     def spans(self, start: int, stop: int) -> PlacedSpans:
-        """Give a range of tokens, and the byte of the text at which it begins."""
+        """Return a range of tokens, and the byte of the text at which it begins."""
         from_known = start % _STRIDE
-        records = self._records(start - from_known, stop)
+        records = self._records.read(start - from_known, stop)
         known = self._offsets[start // _STRIDE] if start < self.tokens else self._bytes
         before = self._codec.bytes_of(records[:from_known]).sum() if start < self.tokens else 0
         return PlacedSpans(spans=self._codec.unpack(records[from_known:]), byte_start=int(known + before))
 
     def close(self) -> None:
-        """Give the disk back."""
-        self._file.close()
-
-    def _records(self, start: int, stop: int) -> NDArray[Any]:
-        size = self._codec.dtype.itemsize
-        with self._lock:
-            self._file.seek(start * size)
-            raw = self._file.read((stop - start) * size)
-        return np.frombuffer(raw, self._codec.dtype)
+        """Free the disk space."""
+        self._records.close()
 
 
-def joined(several: Sequence[Spans]) -> Spans:
-    """Give spans in a row as one."""
-    names = Spans.__dataclass_fields__
-    return Spans(**{name: np.concatenate([getattr(spans, name) for spans in several]) for name in names})
+_COUNTS = ("characters", "bytes", "words", "newlines", "unknown")
 
 
-def _about_disk(error: OSError, size: int) -> str:
-    return (
-        f"{tempfile.gettempdir()}: cannot hold {size:,} bytes of encoded text: {error.strerror or error}: "
-        "set TMPDIR to a folder with more room"
-    )
+class Spanner:
+    """Turns batches into spans on a spool, also spans that began in an earlier piece."""
+
+    def __init__(self, spool: Spool, eos_id: int | None) -> None:
+        self.document_starts = array("q")
+        self.layouts = LayoutWatch()
+        self._spool = spool
+        self._eos_id = eos_id
+        self._held: Spans | None = None
+        """The last token so far, which may still get the text after it."""
+        self._rest: dict[str, int] = {}
+        """Sums over the units after the last token."""
+        self._rest_runs_on = False
+        self._in_document = False
+        """The document has a token."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens so far."""
+        return self._spool.tokens + (self._held is not None)
+
+    def feed(self, batch: Batch) -> None:
+        """Take the next units and tokens."""
+        if batch.ends is None and not self._rest:
+            self._begin_documents(batch.starts)
+            counts = {name: getattr(batch.units, name) for name in _COUNTS}
+            self._put(Spans(ids=batch.ids, runs_on=batch.units.runs_on, **counts))
+            return
+        ends = np.arange(1, len(batch.ids) + 1) if batch.ends is None else batch.ends
+        before = np.searchsorted(ends, batch.starts, side="right") if batch.before is None else batch.before
+        start = self._close_document(batch, before)
+        if not len(ends):
+            self._keep(batch.units, start)
+            return
+        stops = self._with_trailing(ends, batch.starts, before)
+        firsts = self._begin_documents(before[before < len(ends)])
+        self._put(self._sums(batch, start, stops, firsts))
+        self._keep(batch.units, int(stops[-1]))
+        self._in_document = before[-1:].tolist() != [len(ends)]
+
+    def finish(self) -> None:
+        """Write the last token: nothing follows."""
+        if self._held is None:
+            return
+        if self._rest:
+            self.layouts.trail()
+            self._add_to_held(self._rest)
+        self._spool.append(self._held)
+        self._held = None
+
+    def _close_document(self, batch: Batch, before: Ints) -> int:
+        """Add what precedes a document that starts before the first token to the last one; return where that ends."""
+        if not self._in_document or before[:1].tolist() != [0]:
+            return 0
+        start = int(batch.starts[0])
+        self._keep(batch.units, 0, start)
+        if self._rest:
+            self.layouts.trail()
+            self._add_to_held(self._rest)
+        self._in_document = False
+        return start
+
+    def _with_trailing(self, ends: Ints, starts: Ints, before: Ints) -> Ints:
+        """Return the ends of tokens, where the last of each document ends with the document."""
+        last, where = np.unique(before, return_index=True)  # of documents without tokens, the first start counts
+        where, last = where[last > 0], last[last > 0] - 1
+        if (ends[last] != starts[where]).any():
+            self.layouts.trail()
+        stops = ends.copy()
+        stops[last] = starts[where]
+        return stops
+
+    def _begin_documents(self, firsts: Ints) -> Ints:
+        """Note and return the tokens, counted from the next one, that are the first of a document."""
+        firsts = np.unique(firsts) if self._in_document else np.union1d(firsts, [0])
+        self.document_starts.extend((self.tokens + firsts).tolist())
+        self._in_document = True
+        return firsts
+
+    def _put(self, spans: Spans) -> None:
+        """Write all but the last."""
+        if self._held is not None:
+            self._spool.append(self._held)
+        self._spool.append(_cut(spans, slice(None, -1)))
+        self._held = _cut(spans, slice(-1, None))
+
+    def _sums(self, batch: Batch, start: int, stops: Ints, firsts: Ints) -> Spans:
+        """Add up the units of each token, and those that were left before the first."""
+        begins, units = np.append(start, stops[:-1]), batch.units
+        sums = {name: _sums_between(getattr(units, name), begins, stops) for name in _names(units)}
+        runs_on = units.runs_on[begins]
+        if self._rest:
+            runs_on[0] = self._rest_runs_on
+        for name, rest in self._rest.items():
+            sums[name][0] += rest
+        self._rest = {}
+        if units.gap is not None:
+            is_first = np.zeros(len(stops), bool)
+            is_first[firsts] = True
+            is_line = np.zeros(len(batch.ids), bool) if self._eos_id is None else batch.ids == self._eos_id
+            self.layouts.feed(sums.pop("gap"), sums.pop("blank"), is_line, is_first)
+        return Spans(ids=batch.ids, runs_on=runs_on, **sums)
+
+    def _keep(self, units: Units, start: int, stop: int | None = None) -> None:
+        """Keep units after the last token for the next one."""
+        which = slice(start, stop)
+        if not len(units.characters[which]):
+            return
+        if not self._rest:
+            self._rest_runs_on = bool(units.runs_on[start])
+        for name in _names(units):
+            self._rest[name] = self._rest.get(name, 0) + int(getattr(units, name)[which].sum(dtype=np.int64))
+
+    def _add_to_held(self, rest: dict[str, int]) -> None:
+        """Add the text after the last token to it."""
+        if self._held is not None:
+            self._held = replace(self._held, **{name: getattr(self._held, name) + rest[name] for name in _COUNTS})
+        self._rest = {}
+
+
+def _sums_between(counts: Counts, begins: Ints, stops: Ints) -> Ints:
+    """Add up the counts of each token; one that shares its character with the next has none."""
+    sums: Ints = np.add.reduceat(counts[: stops[-1]], begins, dtype=np.int64)
+    sums[begins == stops] = 0
+    return sums
+
+
+def _cut(spans: Spans, which: slice) -> Spans:
+    return Spans(**{name: getattr(spans, name)[which] for name in Spans.__dataclass_fields__})
+
+
+def _names(units: Units) -> tuple[str, ...]:
+    return _COUNTS if units.gap is None else (*_COUNTS, "gap", "blank")

@@ -1,7 +1,12 @@
-"""Pieces of text → units and token ends: characters, bytes or words."""
+"""Pieces of text → units and token ends: characters, bytes or words.
+
+Unknown tokens are counted before anything is evaluated. White space is compared with two ways of writing words, and a
+text must keep to one of them to its end: *plain*, `w w⏎`, with one space between words and nothing else, and *padded*,
+the ` w w ⏎` of WikiText, with one space before every token.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, Protocol
@@ -9,12 +14,148 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import VocabularyError
-from rnneval.text.layout import PLAIN, LayoutWatch
+from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece, whole_words
 from rnneval.text.units import Bools, Counts, Ints, Letters, Units, bytes_before, look_up
-from rnneval.text.unknown import Place, Unknowns
 from rnneval.text.vocabulary import Vocabulary
+
+PLAIN = "plain"
+PADDED = "padded"
+
+
+class LayoutWatch:
+    """Follows the white space before each token, and drops each layout that it contradicts."""
+
+    def __init__(self) -> None:
+        self._plain = True
+        self._padded = True
+        self._after_word = False
+
+    @property
+    def layout(self) -> str | None:
+        """`plain` or `padded`, or None if the white space of the text does not follow from its tokens."""
+        return PLAIN if self._plain else PADDED if self._padded else None
+
+    def feed(self, gap: Counts, blank: Counts, is_line: Bools, is_first: Bools) -> None:
+        """Take n ≥ 1 more tokens.
+
+        Args:
+            gap: White space before each token, `(n,)`.
+            blank: U+0020 in it, `(n,)`.
+            is_line: Whether the token is a line feed, `(n,)`.
+            is_first: Whether it is the first of its document, `(n,)`.
+        """
+        one = (gap == 1) & (blank == 1)
+        between_words = np.append(self._after_word, ~is_line[:-1]) & ~is_line & ~is_first
+        self._plain = self._plain and bool(np.where(between_words, one, gap == 0).all())
+        self._padded = self._padded and bool(one.all())
+        self._after_word = not is_line[-1]
+
+    def trail(self) -> None:
+        """Note that a document has text after its last token, which no token spells."""
+        self._plain = self._padded = False
+
+
+def text_of_words(words: Sequence[str], layout: str, eos: str) -> str:
+    r"""Return the text of one document from its words, where `eos` is a line feed.
+
+    >>> text_of_words(["a", "b", "<eos>", "c"], "plain", "<eos>")
+    'a b\nc'
+    >>> text_of_words(["<eos>", "a", "<eos>"], "padded", "<eos>")
+    ' \n a \n'
+    """
+    if layout == PADDED:
+        return "".join(" \n" if word == eos else f" {word}" for word in words)
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word == eos:
+            lines.append([])
+        else:
+            lines[-1].append(word)
+    return "\n".join(map(" ".join, lines))
+
+
+_SHOWN = 5
+_REMEMBERED = 10_000
+"""Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
+_NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPosition:
+    """A position in the final text."""
+
+    character: int
+    """Characters before it."""
+    line: int
+    """From 1."""
+
+
+class Unknowns:
+    """A tally of what the vocabulary lacks: characters, words, or bytes (as characters of Latin-1)."""
+
+    def __init__(self, kind: str) -> None:
+        self.total = 0
+        self.first: TextPosition | None = None
+        self._kind = kind
+        self._counts: Counter[str] = Counter()
+        self._all_distinct = True
+
+    def add(self, counts: Mapping[str, int], first: TextPosition) -> None:
+        """Count more unknown tokens, the first of which is at `first`."""
+        self.total += sum(counts.values())
+        self.first = self.first or first
+        for token, count in counts.items():
+            if token in self._counts or len(self._counts) < _REMEMBERED:
+                self._counts[token] += count
+            else:
+                self._all_distinct = False
+
+    def describe(self, of: str) -> str:
+        """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
+        assert self.first is not None  # noqa: S101 - called where there is one
+        noun = _NOUNS[self._kind]
+        distinct = len(self._counts)
+        some = ", ".join(map(self._show, sorted(self._counts, key=lambda token: -self._counts[token])[:_SHOWN]))
+        more = ", …" if distinct > _SHOWN else ""
+        return (
+            f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
+            f"({'' if self._all_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
+            f"first at character offset {self.first.character:,}, line {self.first.line:,})"
+        )
+
+    def refuse(self, of: str, tokens: Collection[str]) -> None:
+        """Refuse a text with unknown tokens.
+
+        Raises:
+            TextError: says what is unknown, and what to do.
+        """
+        if self.total:
+            raise TextError(f"{self.describe(of)}: {self._advice(tokens)}")
+
+    def _show(self, token: str) -> str:
+        if self._kind == "byte":
+            return f"0x{ord(token):02X}"
+        return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
+
+    def _advice(self, tokens: Collection[str]) -> str:
+        unk = next((token for token in ("<unk>", "<UNK>", "[UNK]") if token in tokens), None)
+        advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
+        if unk is not None:
+            advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
+        return "; ".join([*self._causes(tokens), advice])
+
+    def _causes(self, tokens: Collection[str]) -> list[str]:
+        """Return likely causes, as far as the unknown tokens show them."""
+        causes = []
+        if any("\0" in token for token in self._counts):
+            causes.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
+        if any("\r" in token for token in self._counts):
+            causes.append("--newlines lf turns CRLF and CR into LF")
+        if all(token != token.lower() and token.lower() in tokens for token in self._counts):
+            causes.append("all are known in lower case: --normalize lower")
+        return causes
+
 
 EOS = "<eos>"
 """A word vocabulary that has it reads every line feed as this token."""
@@ -32,21 +173,21 @@ class Batch:
     starts: Ints
     """Units at which a document starts."""
     before: Ints | None = None
-    """How many of the tokens stand before each start, where one that ends there may belong to either side."""
+    """Number of tokens before each start, if a token that ends there may belong to either side."""
 
 
 class Tokeniser(Protocol):
-    """Splits pieces into tokens; what it does not know it tells `unknowns`."""
+    """Splits pieces into tokens; unknown ones are counted in `unknowns`."""
 
     kind: str
     unknowns: Unknowns
     narrow: bool
     """Every token is one character or byte."""
     eos_id: int | None
-    """What a line feed is, where it is a token among words."""
+    """The id of a line feed, if it is a token among words."""
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Cut a text in places where its tokens end; nothing is left out."""
+        """Cut a text at places where tokens end; nothing is dropped."""
         ...
 
     def tokens(self, cut: Piece, piece: Letters) -> Batch:
@@ -54,16 +195,16 @@ class Tokeniser(Protocol):
         ...
 
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Give how white space can be told from the tokens, or None where the tokens do not give the text back."""
+        """Return the layout by which the tokens spell the text, or None if they do not."""
         ...
 
     def about_loss(self, name: str) -> str:
-        """Say why they do not; `name` is the text's."""
+        """Return why they do not; `name` is that of the text."""
         ...
 
 
 class _Policy:
-    """What becomes of unknown tokens: `id` stands for them, or they are dropped (None)."""
+    """Treatment of unknown tokens: `id` stands for them, or they are dropped."""
 
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
         self.skips = unknown == "skip"
@@ -78,7 +219,7 @@ class _Policy:
 
 
 class Reader:
-    """Keeps count of where in the text a tokeniser is; what most have in common."""
+    """Base of tokenisers: counts the position in the text."""
 
     kind = ""
     narrow = True
@@ -91,25 +232,25 @@ class Reader:
         self._lines = 1
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Leave the pieces as they are: a character or byte is whole in any."""
+        """Return the pieces unchanged: no character or byte crosses their ends."""
         yield from pieces
 
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Characters and bytes are plainly themselves."""
+        """Return `plain`: characters and bytes spell the text."""
         return PLAIN
 
     def about_loss(self, name: str) -> str:
-        """Say which tokens do not give the text back."""
+        """Return a message that names the tokens."""
         return f"{name}: its {self.kind} tokens do not give the text back; so there are no bits per character"
 
     def note(self, counts: dict[str, int], units: Units, first: int) -> None:
         """Count unknown tokens, the first of which begins at unit `first` of the piece."""
         before = int(units.characters[: first + 1].sum()) - 1
         line = self._lines + int(units.newlines[:first].sum())
-        self.unknowns.add(counts, Place(character=self._characters + before, line=line))
+        self.unknowns.add(counts, TextPosition(character=self._characters + before, line=line))
 
     def advance(self, units: Units) -> None:
-        """Go on to the end of a piece."""
+        """Move on to the end of a piece."""
         self._characters += int(units.characters.sum())
         self._lines += int(units.newlines.sum())
 
@@ -140,16 +281,7 @@ class CharTokeniser(Reader):
 
     def tokens(self, cut: Piece, piece: Letters) -> Batch:
         """Split a piece."""
-        n = len(piece.points)
-        units = Units(
-            characters=np.ones(n, np.uint8),
-            bytes=piece.widths,
-            words=piece.begins,
-            newlines=piece.newline,
-            unknown=np.zeros(n, bool),
-            runs_on=piece.runs_on,
-        )
-        return self._every_unit(units, look_up(self._table, piece.points), piece.points, piece.starts)
+        return self._every_unit(_character_units(piece), look_up(self._table, piece.points), piece.points, piece.starts)
 
 
 class ByteTokeniser(Reader):
@@ -170,7 +302,7 @@ class ByteTokeniser(Reader):
 
 
 class WordTokeniser(Reader):
-    """What `str.split` gives; with `<eos>` in the vocabulary also every line feed."""
+    """Words of `str.split`; with `<eos>` in the vocabulary, every line feed is a token too."""
 
     narrow = False
 
@@ -183,15 +315,15 @@ class WordTokeniser(Reader):
         """The text itself has the word `<eos>`."""
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Cut where no word is cut."""
+        """Cut the text between words."""
         return whole_words(pieces)
 
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Give one of the two ways of writing lines of words."""
+        """Return the layout of the words, if there is one."""
         return None if self._literal_eos else watch.layout
 
     def about_loss(self, name: str) -> str:
-        """Say what the words do not tell."""
+        """Return a message about white space that the words do not show."""
         return (
             f"{name}: its white space cannot be told from its words: neither single spaces between "
             "words (plain) nor one before every word and line end (padded); so there are no bits per character"
@@ -202,7 +334,8 @@ class WordTokeniser(Reader):
         words = cut.text.split()
         ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
         self._literal_eos = self._literal_eos or (self.eos_id is not None and bool((ids == self.eos_id).any()))
-        units = self._units(piece)
+        gap = piece.space if self.eos_id is None else piece.space & ~piece.newline
+        units = replace(_character_units(piece), gap=gap, blank=piece.points == 0x20)
         ends = np.flatnonzero(~piece.space & np.append(piece.space[1:], True)) + 1
         absent = np.flatnonzero(ids == _ABSENT)
         if len(absent):
@@ -214,21 +347,8 @@ class WordTokeniser(Reader):
         kept = marks(len(ids), absent, invert=True) if self.policy.skips else slice(None)
         return self._with_lines(Batch(units=units, ids=ids[kept], ends=ends[kept], starts=piece.starts))
 
-    def _units(self, piece: Letters) -> Units:
-        n = len(piece.points)
-        return Units(
-            characters=np.ones(n, np.uint8),
-            bytes=piece.widths,
-            words=piece.begins,
-            newlines=piece.newline,
-            unknown=np.zeros(n, bool),
-            runs_on=piece.runs_on,
-            gap=piece.space if self.eos_id is None else piece.space & ~piece.newline,
-            blank=piece.points == 0x20,
-        )
-
     def _with_lines(self, words: Batch) -> Batch:
-        """Put the line feeds, which are tokens of their own, between the words."""
+        """Insert the line feeds, which are tokens of their own, between the words."""
         if self.eos_id is None or words.ends is None:
             return words
         lines = np.flatnonzero(words.units.newlines) + 1
@@ -239,14 +359,27 @@ class WordTokeniser(Reader):
 
 
 def _table(ids: dict[int, int]) -> NDArray[np.int32]:
-    """Give the id of each code point (or byte), −1 for none; the last entry stands for all beyond."""
+    """Return the id of each code point (or byte), −1 for none; the last entry is for all beyond."""
     table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)
     table[list(ids)] = list(ids.values())
     return table
 
 
+def _character_units(piece: Letters) -> Units:
+    """Return the units of each character of a piece."""
+    n = len(piece.points)
+    return Units(
+        characters=np.ones(n, np.uint8),
+        bytes=piece.widths,
+        words=piece.begins,
+        newlines=piece.newline,
+        unknown=np.zeros(n, bool),
+        runs_on=piece.runs_on,
+    )
+
+
 def byte_units(piece: Letters) -> Units:
-    """Give what is counted at each byte of a piece; a character and a word are counted at their first."""
+    """Return the units of each byte of a piece; a character and a word are counted at their first byte."""
     values = np.frombuffer(piece.utf8, np.uint8)
     lead = (values & 0xC0) != 0x80
     return Units(
@@ -260,14 +393,14 @@ def byte_units(piece: Letters) -> Units:
 
 
 def _at(lead: Bools, of_characters: Counts) -> Bools:
-    """Spread a fact of characters over bytes, at each one's first."""
+    """Return a flag of characters for bytes, set at the first byte of each."""
     spread = np.zeros(len(lead), bool)
     spread[lead] = of_characters
     return spread
 
 
 def marks(size: int, places: Ints, *, invert: bool = False) -> Bools:
-    """Give `size` times False, but True at the places; or the other way round."""
+    """Return `size` values that are True at the places only; with `invert`, False there only."""
     found = np.full(size, invert)
     found[places] = not invert
     return found

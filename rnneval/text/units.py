@@ -1,4 +1,4 @@
-"""Facts of every character or byte of the final text, and of spans of them."""
+"""Counts and flags of every character or byte of the final text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Counts = NDArray[Any]
-"""An array of small counts in whatever integer or boolean type is at hand."""
+"""An array of small counts, of any integer or boolean type."""
 
 _BEYOND_SPACES = 0x3002
 """All white space of Unicode lies below."""
@@ -19,7 +19,7 @@ _BEYOND_SPACES = 0x3002
 
 @dataclass(frozen=True, kw_only=True)
 class Letters:
-    """Facts of the n characters of a piece; every array has the shape `(n,)`."""
+    """Counts and flags of the n characters of a piece; every array has the shape `(n,)`."""
 
     points: NDArray[np.uint8] | NDArray[np.uint32]
     """Code points."""
@@ -44,7 +44,7 @@ class Letters:
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """What is counted at each of n characters (or bytes, for a byte model); shape `(n,)` each."""
+    """Counts at each of n characters (or bytes, for a byte model); shape `(n,)` each."""
 
     characters: Counts
     bytes: Counts
@@ -61,7 +61,7 @@ class Units:
 
 
 def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) -> Letters:
-    """Look at a piece with its document starts; `after_word`: the character before it is not white space.
+    """Return the flags of a piece with its document starts; `after_word`: the character before is not white space.
 
     >>> letters("a b").begins.tolist()
     [True, False, True]
@@ -86,12 +86,12 @@ def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) 
 
 
 def look_up(table: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
-    """Give the table's entry for each code point, its last entry for all beyond it."""
+    """Return the entry of a table for each code point, the last entry for all beyond it."""
     return table.take(points, mode="clip")
 
 
 def bytes_before(piece: Letters, characters: Ints) -> Ints:
-    """Turn places in characters into places in bytes, both from the start of the piece."""
+    """Convert places in characters to places in bytes, both from the start of the piece."""
     if len(piece.utf8) == len(piece.points):
         return characters
     return (np.cumsum(piece.widths, dtype=np.int64) - piece.widths)[characters]

@@ -1,25 +1,70 @@
-"""The map from tokens to ids, and whether it fits a model."""
+"""The map from tokens to ids: made from tokens, a file or a text, and fitted to a model."""
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from rnneval.errors import VocabularyError
-from rnneval.text.distinct import distinct
 from rnneval.text.options import TextOptions
-from rnneval.text.sources import Paths
+from rnneval.text.pieces import Piece, final_text, whole_words
+from rnneval.text.sources import Paths, Sources
 from rnneval.text.subword.base import Subword
+from rnneval.text.units import letters
 from rnneval.text.vocabulary_file import read
 
+_POINTS = 0x110000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distinct:
+    """The distinct tokens of a text."""
+
+    kind: str
+    tokens: tuple[str, ...]
+    name: str
+    """Name of the text."""
+
+
+def distinct(paths: Paths, options: TextOptions | None = None) -> Distinct:
+    """Read a text once and return its distinct characters (words, bytes), sorted.
+
+    Raises:
+        TextError: a file cannot be read as UTF-8 text, or there is nothing in it.
+    """
+    options = replace(options or TextOptions(), documents="one")
+    sources = Sources(paths)
+    kind = options.tokens or "char"
+    pieces = final_text(sources, options)
+    tokens = _words(pieces) if kind == "word" else _units(pieces, as_bytes=kind == "byte")
+    return Distinct(kind=kind, tokens=tokens, name=sources.name)
+
+
+def _units(pieces: Iterable[Piece], *, as_bytes: bool) -> tuple[str, ...]:
+    seen = np.zeros(_POINTS, bool)
+    for piece in pieces:
+        looked_at = letters(piece.text)
+        seen[np.frombuffer(looked_at.utf8, np.uint8) if as_bytes else looked_at.points] = True
+    return tuple(map(chr, np.flatnonzero(seen).tolist()))
+
+
+def _words(pieces: Iterable[Piece]) -> tuple[str, ...]:
+    seen: set[str] = set()
+    for piece in whole_words(pieces):
+        seen.update(piece.text.split())
+    return tuple(sorted(seen))
+
+
 _SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Za-z_ ]+\]|")
-"""What no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
+"""Tokens that no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,25 +72,25 @@ class Vocabulary:
     """Tokens in the order of their ids, which run from `first_id` without a gap."""
 
     kind: str
-    """`char`, `byte`, `word` or `subword`: how a text is split into its tokens, unless an option says otherwise."""
+    """`char`, `byte`, `word` or `subword`: the kind of tokens of a text, unless an option says otherwise."""
     tokens: tuple[str, ...] = field(repr=False)
     """One-to-one; bytes are written as the 256 characters of Latin-1."""
     first_id: int = 0
     """0, or 1 where id 0 is padding or the unknown token (keras Tokenizer, StringLookup)."""
     source: str = "given"
-    """Where it was found, in words."""
+    """Its origin, in words."""
     fixed_ids: bool = False
     """The ids were given, not only the order, so that `fit` may not move them."""
     subword: Subword | None = field(default=None, repr=False, compare=False)
-    """What splits a text into pieces of words; its pieces are the tokens."""
+    """The tokenizer that splits a text into pieces of words; its pieces are the tokens."""
 
     @classmethod
     def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
-        """Make a vocabulary of what people have.
+        """Make a vocabulary of a list or a map.
 
         Args:
             tokens: A list in the order of ids, a map token → id, or a map id → token (`idx2char`).
-            source: Where it was found, in words.
+            source: Its origin, in words.
             kind: `char`, `byte` or `word`; None: `char` if every token but special ones (`[UNK]`, `<pad>`) is one
                 character, `byte` if the tokens are numbers from 0 to 255, else `word`.
 
@@ -63,7 +108,7 @@ class Vocabulary:
 
     @classmethod
     def from_bytes(cls) -> "Vocabulary":
-        """Give the 256 byte values, each its own id."""
+        """Return the 256 byte values, each with itself as id."""
         return cls(kind="byte", tokens=tuple(map(chr, range(256))), source="the 256 byte values", fixed_ids=True)
 
     @classmethod
@@ -82,7 +127,7 @@ class Vocabulary:
 
     @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":
-        """Take what a training text holds, sorted: `sorted(set(text))`, as the tutorials do.
+        """Return the sorted tokens of a training text: `sorted(set(text))`, as in the tutorials.
 
         Args:
             paths: One path or several, as for `rnneval.text.encode`.
@@ -96,7 +141,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens."""
         return len(self.tokens)
 
     @cached_property
@@ -112,7 +157,7 @@ class Vocabulary:
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
     def fit(self, width: int) -> "Vocabulary":
-        """Give the vocabulary for a model with so many outputs, or refuse it before anything is evaluated.
+        """Return the vocabulary for a model with so many outputs, or refuse it before anything is evaluated.
 
         A list of one token less than the outputs gets ids from 1 (said so in `source`), as in the TensorFlow
         tutorial, whose `ids_from_chars` has [UNK] at 0.
@@ -189,7 +234,7 @@ def _ordered(given: object, source: str) -> _Ordered:
 
 
 def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
-    """Give (id, token) of a map either way round: whichever side holds the whole numbers."""
+    """Return (id, token) of a map in either direction: the side with the whole numbers has the ids."""
     if not given:
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
     if all(map(_is_id, given.values())):
@@ -208,7 +253,7 @@ def _is_id(value: object) -> bool:
 
 
 def _is_digits(key: object) -> bool:
-    """Tell whether a key of a JSON object is an id: JSON has no other keys than strings."""
+    """Return whether a key of a JSON object is an id: all keys of JSON are strings."""
     return isinstance(key, str) and re.fullmatch("[0-9]{1,9}", key) is not None
 
 
@@ -245,7 +290,7 @@ def _kind(tokens: Sequence[Any]) -> str:
 
 
 def _name(token: Any, kind: str, source: str) -> str:
-    """Give a token as a string; a byte as its character of Latin-1."""
+    """Return a token as a string; a byte as its character of Latin-1."""
     if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:
         return chr(token)
     if isinstance(token, str):

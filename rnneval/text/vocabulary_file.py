@@ -1,4 +1,4 @@
-"""Vocabulary files, told apart by what is in them. Pickles are never opened: they run code."""
+"""Vocabulary files, identified by their content. Pickles are never opened: they run code."""
 
 import io
 import json
@@ -30,14 +30,14 @@ _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a vocabulary file holds."""
+    """Content of a vocabulary file."""
 
     tokens: object
     """A list in the order of ids, or a map."""
     kind: str | None = None
-    """`char`, `word` or `subword` where the file says so itself."""
+    """`char`, `word` or `subword` if the file says so."""
     subword: Subword | None = None
-    """What splits a text, where that takes more than a list of tokens."""
+    """The tokenizer, if a text is split by more than a list of tokens."""
 
 
 def read(path: str | os.PathLike[str]) -> Content:
@@ -75,7 +75,7 @@ def _bytes(name: str) -> bytes:
 
 
 def _is_pickle(raw: bytes, name: str) -> bool:
-    """Tell by the protocol mark (2 and later) or, as older ones have no mark, by the ending."""
+    """Return whether a file is a pickle: by the mark of protocol 2 and later, by the ending of older ones."""
     marked = raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")
     return marked or Path(name).suffix in {".pkl", ".pickle", ".p"}
 
@@ -150,7 +150,7 @@ def _text(raw: bytes, name: str) -> str:
 
 
 def _json(text: str, name: str) -> Any:
-    """Give a JSON map or list, or None for what is one token a line."""
+    """Return a JSON map or list, or None if the file has one token a line."""
     if Path(name).suffix != ".json" and not text.lstrip().startswith(("{", "[", '"')):
         return None
     try:
@@ -167,7 +167,7 @@ def _json(text: str, name: str) -> Any:
 
 
 class _NotJsonError(VocabularyError):
-    """What should be JSON is none."""
+    """A file that should be JSON is not."""
 
 
 def _parsed(text: str, name: str) -> Any:
@@ -178,7 +178,7 @@ def _parsed(text: str, name: str) -> Any:
 
 
 def _once(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-    """Give a reader of JSON objects that refuses a key that comes twice, which JSON would let pass."""
+    """Return a reader of JSON objects that refuses a duplicate key, which JSON allows."""
 
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -192,7 +192,7 @@ def _once(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
 
 
 def _content(plain: Any, name: str) -> Content:
-    """Take the tokens out of a JSON value: a keras Tokenizer keeps them in its config, itself as JSON."""
+    """Return the tokens of a JSON value: a keras Tokenizer has them in its config, as JSON in JSON."""
     if not isinstance(plain, dict | list):
         raise VocabularyError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
     if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":

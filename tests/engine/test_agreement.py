@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from rnneval.engine.agreement import Course, loss_difference, scaled_difference, segments_to_go
-from rnneval.engine.boundaries import Boundaries
+from rnneval.engine.agreement import Agreement, Boundaries, loss_difference, scaled_difference, segments_to_go
 from rnneval.engine.kernel import Predicted
 
 
@@ -15,10 +14,10 @@ def predicted(nats):
 
 def looked(*differences: float, tolerance: float = 1e-5, loss: float = 0.0) -> list[bool]:
     """Whether the row had settled after each boundary, for states that differ by so much."""
-    course, settled = Course(tolerance=tolerance), []
+    agreement, settled = Agreement(tolerance=tolerance), []
     for difference in differences:
-        course.look(np.array([difference]), np.zeros(1), predicted(1.0 + loss), predicted(1.0))
-        settled.append(course.settled)
+        agreement.compare(np.array([difference]), np.zeros(1), predicted(1.0 + loss), predicted(1.0))
+        settled.append(agreement.settled)
     return settled
 
 
@@ -33,10 +32,10 @@ def test_a_difference_that_grows_within_the_tolerance_does_not_settle():
 
 
 def test_forgetting_goes_by_the_state_alone():
-    course = Course(tolerance=1e-5)
+    agreement = Agreement(tolerance=1e-5)
     for tokens, difference, loss in ((16, 1e-6, 0), (32, 1e-2, 0), (48, 1e-6, 1e-3), (64, 1e-7, 0), (80, 1e-7, 0)):
-        course.look(np.array([difference]), np.zeros(1), predicted(1.0 + loss), predicted(1.0), tokens)
-    assert (course.settled, course.met) == (True, 48)
+        agreement.compare(np.array([difference]), np.zeros(1), predicted(1.0 + loss), predicted(1.0), tokens)
+    assert (agreement.settled, agreement.met) == (True, 48)
 
 
 def test_losses_must_agree_too():
@@ -44,10 +43,10 @@ def test_losses_must_agree_too():
 
 
 def test_three_growing_boundaries_are_hopeless():
-    course = Course(tolerance=1e-5)
+    agreement = Agreement(tolerance=1e-5)
     for difference in (0.1, 0.2, 0.3, 0.4):
-        course.look(np.array([difference]), np.zeros(1), predicted(1.0), predicted(1.0))
-    assert course.hopeless
+        agreement.compare(np.array([difference]), np.zeros(1), predicted(1.0), predicted(1.0))
+    assert agreement.hopeless
 
 
 def test_tolerance_zero_wants_equality():
@@ -106,11 +105,11 @@ def test_what_is_kept_is_a_copy():
     assert (before, kept.get(0, 1)) == ([1.0], [2.0])
 
 
-def test_a_stretch_begins_at_the_last_boundary_that_is_kept():
+def test_a_group_of_segments_begins_at_the_last_boundary_that_is_kept():
     large = np.zeros(4)
     kept = Boundaries([0], large, weight=2**30)
     for boundary in range(1, 70):
         kept.put(0, boundary, large)
     for boundary in range(1, 70):
         held = [b for b in range(1, boundary) if kept.get(0, b) is not None]
-        assert kept.stretch(boundary) == max(held, default=0)
+        assert kept.group_of(boundary) == max(held, default=0)

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnneval
-from rnneval.engine.kernel import scored
-from rnneval.engine.states import Packing
+from rnneval.engine.kernel import Packing, scored
 from tests.oracles import nats
 
 

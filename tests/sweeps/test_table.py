@@ -1,4 +1,4 @@
-"""The table of a sweep is held against its checksums when it is read again."""
+"""The table of a sweep: checked against its checksums when it is read again, with names as people write them."""
 
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ import pytest
 
 from rnneval.errors import RecordError
 from rnneval.records import table_written
-from rnneval.sweeps.table import FILE, Row, read_table, write_table
+from rnneval.sweeps.table import FILE, Row, natural, place_of, read_table, record_name, write_table
 
 ROWS = [Row(name=f"ckpt_{n}.keras", sha256=f"{n:064}", error="an empty file", rule="checkpoint") for n in range(40)]
 
@@ -57,3 +57,40 @@ def test_no_table_is_said(tmp_path):
         RecordError, match=r"no sweep\.parquet in it: give the --out folder of a finished rnneval sweep"
     ):
         read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "run", "epoch", "step"),
+    [
+        ("ckpt_7", "", 7, None),
+        ("ckpt-7", "", 7, None),
+        ("cp-0007.ckpt", "", 7, None),
+        ("model.05-1.23.h5", "", 5, None),
+        ("weights.12-0.98.hdf5", "", 12, None),
+        ("weights-improvement-03-2.61.hdf5", "", 3, None),
+        ("loss1.23.h5", "", None, None),
+        ("val_loss-1.23-epoch-9.keras", "", 9, None),
+        ("lr0.001/epoch_3/model.keras", "lr0.001", 3, None),
+        ("lstm/global_step1200.keras", "lstm", None, 1200),
+        ("iter-1200.h5", "", None, 1200),
+        ("epoch2-step450.weights.h5", "", 2, 450),
+        ("best.keras", "", None, None),
+        ("gru256/model.keras", "gru256", None, None),
+        ("9" * 30 + ".keras", "", None, None),
+    ],
+)
+def test_places(name, run, epoch, step):
+    place = place_of(name)
+    assert (place.run, place.epoch, place.step) == (run, epoch, step)
+
+
+def test_numbers_sort_by_value():
+    names = ["b/ckpt_2", "a/ckpt_10", "a/ckpt_9", "a/ckpt_9b"]
+    assert sorted(names, key=natural) == ["a/ckpt_9", "a/ckpt_9b", "a/ckpt_10", "b/ckpt_2"]
+
+
+def test_records_have_names_of_their_own_that_any_disk_takes():
+    first, second = record_name("a/b.keras", "1" * 64), record_name("a_b.keras", "2" * 64)
+    assert (first, second) == ("a_b.keras-" + "1" * 16 + ".json", "a_b.keras-" + "2" * 16 + ".json")
+    assert len(record_name("x" * 500, "1" * 64)) < 120
+    assert record_name("../../ä\n", "1" * 64).startswith("checkpoint-")

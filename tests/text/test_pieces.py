@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 from rnneval.errors import TextError, UsageError
 from rnneval.text import sources
 from rnneval.text.options import TextOptions
-from rnneval.text.part import Part
-from rnneval.text.pieces import Piece, final_text, whole_words
-from rnneval.text.rewriting import Rewriter, _begins_composition, _nfc, _parts_words, _second_halves, rewriters
+from rnneval.text.pieces import (
+    Piece,
+    Rewriter,
+    _begins_composition,
+    _nfc,
+    _parts_words,
+    _second_halves,
+    final_text,
+    rewriters,
+    whole_words,
+)
+from rnneval.text.sources import Part
 from rnneval.text.units import letters
 from tests.text import naive
 from tests.text.conftest import LETTERS, texts

@@ -97,8 +97,8 @@ def _reader(
     if jobs is None and scheduler is None:
         return nullcontext(None)
     from rnneval.sweeps.cluster import Workers
+    from rnneval.sweeps.distributed import workers_reading
     from rnneval.sweeps.opening import Opening
-    from rnneval.sweeps.spread import workers_reading
 
     workers = Workers(jobs=jobs, scheduler=scheduler, memory=memory)
     return workers_reading(checkpoint, Opening.of(**opening.for_workers()), workers)

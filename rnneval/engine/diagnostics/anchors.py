@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.engine.kernel import Vectors, Watched, plain_step
 from rnneval.engine.runner import Boundary
-from rnneval.engine.states import Vectors
-from rnneval.engine.watch import Watched, plain_step
 from rnneval.models.lm import RecurrentLM
 
 

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from rnneval.engine.diagnostics.anchors import Place
 from rnneval.engine.diagnostics.slots import slots_of
 from rnneval.engine.diagnostics.trajectories import courses_of, slot_sizes
-from rnneval.engine.kernel import scored
+from rnneval.engine.kernel import Packing, scored
 from rnneval.engine.runner import Ids
-from rnneval.engine.states import Packing
 from rnneval.metrics import gradient_norms
 from rnneval.models.layers import Unit
 from rnneval.models.lm import RecurrentLM

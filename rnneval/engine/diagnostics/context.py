@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.kernel import Kernel
+from rnneval.engine.kernel import Kernel, Packing
 from rnneval.engine.plan import Shape
 from rnneval.engine.runner import Ids
-from rnneval.engine.states import Packing
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import ContextCurve
 

@@ -12,7 +12,7 @@ from rnneval._version import __version__
 from rnneval.engine.diagnostics.anchors import Anchors, AnchorWatch, Place, spread
 from rnneval.engine.diagnostics.backwards import through_time, variable_gradients
 from rnneval.engine.diagnostics.reading import held_out, request
-from rnneval.engine.soundness import Soundness
+from rnneval.engine.precheck import WiringPrecheck
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.metrics.diagnostics import findings
@@ -151,7 +151,7 @@ class _Looking:
         self._seen = Anchors(targets=targets)
         self.watch = AnchorWatch(anchors=self._seen)
 
-    def record(self, run: Run, sound: Soundness) -> Gradients:
+    def record(self, run: Run, sound: WiringPrecheck) -> Gradients:
         """Look, and put together the record."""
         reach = self._reach
         loss, variables, nothing = variable_gradients(

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from rnneval.engine.diagnostics.anchors import Place
 from rnneval.engine.diagnostics.trajectories import UnitCourse, courses_of
+from rnneval.engine.kernel import Packing
 from rnneval.engine.runner import Ids
-from rnneval.engine.states import Packing
 from rnneval.models.layers import Unit
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import Exponent

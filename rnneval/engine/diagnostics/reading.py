@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rnneval.engine.diagnostics.states import States
+from rnneval.engine.kernel import Watch
 from rnneval.engine.measure import Measured, measure
 from rnneval.engine.options import StateOptions, Streaming
+from rnneval.engine.precheck import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
 from rnneval.engine.record import Reading, run_record
-from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundness_of
-from rnneval.engine.watch import Watch
 from rnneval.errors import VocabularyError
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.lm import RecurrentLM, require_carried
@@ -65,7 +65,7 @@ class HeldOut:
     lm: RecurrentLM
     text: EncodedText
     request: Request
-    sound: Soundness
+    sound: WiringPrecheck
 
     def measure(self, watch: Watch) -> Measured:
         """Read the text from its first token to its last; a leaking model as `evaluate` reads it, one row alone."""
@@ -93,5 +93,5 @@ def held_out(lm: RecurrentLM, what: str, request: Request) -> Iterator[HeldOut]:
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
     with encode(request.text, lm.vocabulary, request.options) as encoded:
-        sound = soundness_of(lm, request.declare, seed=request.how.seed) if request.check else UNCHECKED
+        sound = precheck_wiring(lm, request.declare, seed=request.how.seed) if request.check else UNCHECKED
         yield HeldOut(lm=lm, text=encoded, request=request, sound=sound)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rnneval.engine.diagnostics.samples import EVERY, Samples, covariance_sampling
 from rnneval.engine.diagnostics.slots import SlotOf, slots_of
 from rnneval.engine.diagnostics.trajectories import UnitCourse, courses_of
+from rnneval.engine.kernel import Watched
 from rnneval.engine.runner import Boundary
-from rnneval.engine.watch import Watched
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.layers import Unit

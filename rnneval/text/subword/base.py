@@ -1,4 +1,4 @@
-"""What a tokenizer of word pieces is to us, whichever library it comes from."""
+"""Tokenizers of word pieces, whichever library they come from, and the place in bytes where each token ends."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval import without_current_folder
-from rnneval.errors import RnnevalError, UsageError, VocabularyError
-from rnneval.text.units import Ints
+from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError
+from rnneval.text.units import Ints, letters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offsets:
-    """Where each token stands in the text that was encoded, in characters, as the library says; `(n,)` each."""
+    """Start and end of each token in the encoded text, in characters, as the library says; `(n,)` each."""
 
     starts: Ints
     ends: Ints
@@ -26,31 +26,31 @@ class Offsets:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """A text as ids, `(n,)`; `offsets` is asked only where the pieces do not tell."""
+    """A text as ids, `(n,)`; `offsets` is called only if the pieces do not spell the text."""
 
     ids: NDArray[np.int32]
     offsets: Callable[[], Offsets]
 
 
 class Subword(ABC):
-    """A tokenizer that was loaded; nothing is added to a text that is not in it, but for a space at its start."""
+    """A loaded tokenizer; it adds nothing to a text except a space at its start."""
 
     name: str
     """The file it comes from."""
     sha256: str
-    """Of what decides over ids."""
+    """SHA-256 of all that decides over ids."""
     tokens: Mapping[str, int]
     """Every piece and its id."""
     unknown_id: int | None
-    """What stands for text that no piece covers."""
+    """The id of text that no piece covers."""
     adds_space: bool
     """A text is read as if a space stood before it."""
     drops: frozenset[str] | None = None
-    """The characters it has, where it leaves out others without a token for them; None where it never does."""
+    """The characters it knows, if it drops others without a token for them; None if it never does."""
 
     @abstractmethod
     def encode(self, text: str) -> Encoded:
-        """Give the ids of a text, without special tokens around it.
+        """Return the ids of a text, without special tokens around it.
 
         Raises:
             VocabularyError: the library fails.
@@ -58,11 +58,11 @@ class Subword(ABC):
 
     @abstractmethod
     def normalized(self, text: str) -> str:
-        """Give the text as the pieces see it."""
+        """Return the text as the pieces see it."""
 
     @abstractmethod
     def spelling(self, piece: str) -> bytes:
-        """Give the bytes of text that a piece stands for."""
+        """Return the bytes of text that a piece stands for."""
 
     @cached_property
     def spellings(self) -> tuple[bytes, ...]:
@@ -74,20 +74,20 @@ class Subword(ABC):
 
     @cached_property
     def lengths(self) -> Ints:
-        """How many bytes each id stands for."""
+        """Bytes that each id stands for."""
         return np.array([len(spelling) for spelling in self.spellings], np.int64)
 
     def spell(self, ids: NDArray[Any]) -> bytes:
-        """Give the bytes that ids stand for, one after the other."""
+        """Return the bytes that ids stand for, one after the other."""
         return b"".join(map(self.spellings.__getitem__, ids.tolist()))
 
     def decode(self, ids: NDArray[Any]) -> str:
-        """Give the text of a whole document from its ids."""
+        """Return the text of a whole document from its ids."""
         return self.spell(ids).removeprefix(b" " if self.adds_space else b"").decode(errors="replace")
 
 
 def library(module: str, name: str) -> Any:
-    """Import a library that not everyone has, and never one that lies beside the tokenizer.
+    """Import an optional library, and never one that lies beside the tokenizer.
 
     Raises:
         UsageError: it is not installed.
@@ -103,7 +103,7 @@ def library(module: str, name: str) -> Any:
 
 @contextmanager
 def plainly(name: str, doing: str) -> Iterator[None]:
-    """Turn whatever a library raises on hostile input into one line; a panic of Rust is a bare BaseException.
+    """Turn any error of a library on hostile input into one line; a panic of Rust is a bare BaseException.
 
     Raises:
         VocabularyError: the library failed.
@@ -120,10 +120,65 @@ def plainly(name: str, doing: str) -> Iterator[None]:
 
 
 def digits(piece: str) -> bytes | None:
-    """Give the byte of a piece like `<0xE6>`, by which what has no piece of its own is spelt."""
+    """Return the byte of a piece like `<0xE6>`, which spells text without a piece of its own."""
     if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
         try:
             return bytes([int(piece[3:5], 16)])
         except ValueError:
             return None
     return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A text as tokens; both arrays have the shape `(n,)`."""
+
+    ids: NDArray[np.int32]
+    ends: Ints
+    """In bytes, never decreasing; two equal ones share a character, which is counted at the latter."""
+
+
+def locate(subword: Subword, text: str) -> Located:
+    """Encode a text that is not empty, and return where its tokens end.
+
+    Raises:
+        VocabularyError: the library fails.
+        TextError: the tokenizer leaves out characters without a trace.
+    """
+    encoded, utf8 = subword.encode(text), text.encode()
+    spelt = subword.spell(encoded.ids)
+    ends = np.cumsum(subword.lengths[encoded.ids])
+    if spelt == utf8:
+        return Located(ids=encoded.ids, ends=ends)
+    if subword.adds_space and spelt == b" " + utf8:
+        return Located(ids=encoded.ids, ends=np.maximum(ends - 1, 0))
+    _refuse_dropped(subword, text)
+    return Located(ids=encoded.ids, ends=_by_offsets(encoded.offsets(), text))
+
+
+def _by_offsets(offsets: Offsets, text: str) -> Ints:
+    """Return where tokens end by the library, but no later than the next one begins, so that no text counts twice."""
+    places = np.append(0, np.cumsum(letters(text).widths, dtype=np.int64))
+    ends, starts = places[offsets.ends], places[offsets.starts]
+    if not len(ends):
+        return ends
+    ends[:-1] = np.minimum(ends[:-1], starts[1:])
+    ends = np.maximum.accumulate(ends)
+    # No token ends the text but the last: each belongs to the block of its first byte, and behind the end is none.
+    ends[:-1][ends[:-1] == places[-1]] = places[-2]
+    return ends
+
+
+def _refuse_dropped(subword: Subword, text: str) -> None:
+    """Refuse characters that a tokenizer would drop in silence; its offsets are wrong after them, too."""
+    if subword.drops is None:
+        return
+    seen = subword.normalized(text)
+    lost = [character for character in dict.fromkeys(seen) if character not in subword.drops]
+    lost = [character for character in lost if not character.isspace()]
+    if lost:
+        some = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in lost[:5])
+        raise TextError(
+            f"the tokenizer ({subword.name}) has no piece for {some} and no unknown token, so it would leave out such "
+            "characters in silence: give the tokenizer the model was trained with, or a text without them"
+        )

@@ -1,4 +1,4 @@
-"""`tokenizer.json` of Hugging Face, run by the library `tokenizers`, which reads our own cleaned copy from memory."""
+"""`tokenizer.json` of Hugging Face, run by the library `tokenizers`, which reads a cleaned copy from memory."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ _READING = ("normalizer", "pre_tokenizer")
 
 
 def is_huggingface(plain: Any) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a JSON value is a tokenizer of Hugging Face."""
+    """Return whether a JSON value is a tokenizer of Hugging Face."""
     return isinstance(plain, dict) and isinstance(plain.get("model"), dict)  # what a list of tokens has not
 
 
@@ -54,7 +54,7 @@ class HuggingFace(Subword):
         self.drops = self._drops()
 
     def encode(self, text: str) -> Encoded:
-        """Give the ids of a text, special tokens only where the text itself has them."""
+        """Return the ids of a text, special tokens only where the text itself has them."""
         with plainly(self.name, "the library tokenizers cannot encode the text"):
             found = self._tokenizer.encode(text, add_special_tokens=False)
             ids = np.array(found.ids, np.int32)
@@ -66,13 +66,13 @@ class HuggingFace(Subword):
         return Encoded(ids=ids, offsets=offsets)
 
     def normalized(self, text: str) -> str:
-        """Give the text as the pieces see it."""
+        """Return the text as the pieces see it."""
         normalizer = self._tokenizer.normalizer
         with plainly(self.name, "the library tokenizers cannot normalize the text"):
             return text if normalizer is None else str(normalizer.normalize_str(text))
 
     def spelling(self, piece: str) -> bytes:
-        """Give the bytes of text that a piece stands for."""
+        """Return the bytes of text that a piece stands for."""
         if piece in self._added:
             return piece.encode()
         if self._of_bytes:
@@ -92,14 +92,14 @@ class HuggingFace(Subword):
         return self.tokens.get(self._model.get("unk_token") or "")
 
     def _drops(self) -> frozenset[str] | None:
-        """BPE leaves out what it does not know, without a word, where it has no unknown token."""
+        """Return the known characters if others are dropped: BPE without an unknown token drops them in silence."""
         if self._model.get("type", "BPE") != "BPE" or self.unknown_id is not None or self._of_bytes:
             return None
         return frozenset("".join(self.tokens))
 
 
 def _refuse_odd(plain: Mapping[str, Any], name: str) -> None:
-    """Look at what the library would take on trust: sizes and depths."""
+    """Refuse sizes and depths that the library would not check."""
     vocab, added = plain["model"].get("vocab"), plain.get("added_tokens") or []
     if not isinstance(vocab, dict | list) or not vocab or not isinstance(added, list):
         raise VocabularyError(f"{name}: is a tokenizer of Hugging Face without a vocabulary: save it again")
@@ -169,13 +169,13 @@ def _shortest_match(pattern: object) -> int:
 
 
 def _depth(value: object) -> int:
-    """How deep lists and objects stand in one another; json itself refuses what is too deep to be walked."""
+    """Return how deep lists and objects are nested; json itself refuses what is too deep to be walked."""
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(_depth, children), default=0)
 
 
 def _walk(part: object) -> Iterator[dict[str, Any]]:
-    """Give a component and all those within it."""
+    """Yield a component and all components within it."""
     if isinstance(part, dict):
         yield part
     children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
@@ -184,7 +184,7 @@ def _walk(part: object) -> Iterator[dict[str, Any]]:
 
 
 def _space(parts: list[dict[str, Any]]) -> str | None:
-    """The character that stands for a space, such as ▁."""
+    """Return the character that stands for a space, such as ▁."""
     for part in parts:
         if part.get("type") == "Metaspace" and isinstance(part.get("replacement"), str):
             return str(part["replacement"])
@@ -202,7 +202,7 @@ def _adds_space(part: dict[str, Any]) -> bool:
 
 @cache
 def _byte_of() -> dict[str, int]:
-    """The byte of each character of byte-level BPE: printable ones of Latin-1 are themselves, others follow U+0100."""
+    """Return the byte of each character of byte-level BPE: printable Latin-1 is itself, others follow U+0100."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}

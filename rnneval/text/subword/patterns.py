@@ -44,7 +44,7 @@ class _Part:
     endless: bool = False
     """Whether it repeats without bound."""
     again: bool = False
-    """Whether it can fail after such a part, and what was read is read again."""
+    """Whether it can fail after such a part, so that text is read again."""
 
 
 def ways(pattern: str) -> int:
@@ -119,7 +119,7 @@ class _Reader:
             if not self._takes(")"):
                 raise OddPatternError(f"it has an odd bracket at character {self.at + 1}")
             if group.endswith(("=", "!")):
-                # What is looked at is not consumed: it is read again at the next place.
+                # A lookaround consumes nothing: its text is read again at the next place.
                 return _Part(ways=inside.ways, again=inside.again or inside.endless)
             return inside
         if self._takes("["):

@@ -1,4 +1,4 @@
-"""`.model` files of SentencePiece, told by their content and run by the library `sentencepiece` from memory."""
+"""`.model` files of SentencePiece, identified by their content and run by the library `sentencepiece` from memory."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ _LARGEST = 1 << 21
 
 
 def is_sentencepiece(raw: bytes) -> bool:
-    r"""Tell whether bytes begin as a model does: a message (field 1) whose field 1 is a string and field 2 a float.
+    r"""Return whether bytes begin as a model does: a message (field 1) whose field 1 is a string and field 2 a float.
 
     >>> is_sentencepiece(b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02\n\x0c"), is_sentencepiece(b"\n\n \na\n")
     (True, False)
@@ -44,17 +44,17 @@ class SentencePiece(Subword):
         self.adds_space = any(piece.startswith(_SPACE) for piece in first)
 
     def encode(self, text: str) -> Encoded:
-        """Give the ids of a text."""
+        """Return the ids of a text."""
         with plainly(self.name, "the library sentencepiece cannot encode the text"):
             ids = np.asarray(self._processor.encode(text, return_type="numpy"), np.int32)
         return Encoded(ids=ids, offsets=lambda: self._offsets(text))
 
     def normalized(self, text: str) -> str:
-        """Give the text as it is: what a model does not know has a token of its own."""
+        """Return the text unchanged: an unknown character has a token of its own."""
         return text
 
     def spelling(self, piece: str) -> bytes:
-        """Give the bytes of text that a piece stands for."""
+        """Return the bytes of text that a piece stands for."""
         byte = digits(piece) if piece in self._bytes else None
         return piece.replace(_SPACE, " ").encode() if byte is None else byte
 

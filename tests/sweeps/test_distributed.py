@@ -13,8 +13,8 @@ import pytest
 import rnneval
 from rnneval.engine.plan import Spans
 from rnneval.sweeps.chunks import chunks_of
+from rnneval.sweeps.distributed import reader_over
 from rnneval.sweeps.opening import Opening
-from rnneval.sweeps.spread import reader_over
 from tests.engine.small import LETTERS, codes, letters, stacked
 from tests.engine.test_streams import linear
 from tests.sweeps.pools import Shuffled
@@ -37,7 +37,7 @@ def text(tmp_path_factory):
     return letters(tmp_path_factory.mktemp("text"), 4_000)
 
 
-def spread(checkpoint, text, *, workers=2, seed=0, chunk=700, **options):
+def distributed(checkpoint, text, *, workers=2, seed=0, chunk=700, **options):
     """Evaluate over a pool; give the run, the losses and the names of the tasks."""
     pool = Shuffled(workers, seed)
     reader = reader_over(pool, str(checkpoint), Opening.of(), chunk=chunk)
@@ -56,7 +56,7 @@ def alone(checkpoint, text, **options):
 def test_any_number_of_workers_gives_the_one_stream_number(saved, text):
     checkpoint = saved / "forgets.keras"
     run, expected = alone(checkpoint, text)
-    seen = [spread(checkpoint, text, workers=workers, seed=workers, streams=3) for workers in (1, 2, 4)]
+    seen = [distributed(checkpoint, text, workers=workers, seed=workers, streams=3) for workers in (1, 2, 4)]
     for other, nats, ran in seen:
         assert (nats == seen[0][1]).all()  # to the last digit
         assert other.blocks == seen[0][0].blocks
@@ -64,14 +64,14 @@ def test_any_number_of_workers_gives_the_one_stream_number(saved, text):
         np.testing.assert_allclose(nats, expected, atol=1e-4)
         assert (other.tokens, other.signature, other.text) == (run.tokens, run.signature, run.text)
         assert other.streams.chunks == 7  # of 640: ten segments of 64
-        assert (ran.count("read_chunk"), ran.count("mend_chunk")) == (7, 6)  # heads alone are read again
+        assert (ran.count("read_chunk"), ran.count("reevaluate_chunk")) == (7, 6)  # heads alone are read again
         assert other.streams.forgetting_length.max < 640
     assert [other.streams.workers for other, *_ in seen] == [1, 2, 4]
 
 
 def test_a_model_that_never_forgets_is_read_chunk_after_chunk(saved, text):
     """The state is the number of tokens read, exact in float32: the loss is known in closed form."""
-    run, nats, ran = spread(saved / "counts.keras", text, workers=3, seed=5, streams=2, segment=50)
+    run, nats, ran = distributed(saved / "counts.keras", text, workers=3, seed=5, streams=2, segment=50)
     kernel, bias = (
         np.asarray(w, np.float64) for w in rnneval.open(saved / "counts.keras").model.layers[2].get_weights()
     )
@@ -89,31 +89,31 @@ def test_documents_and_short_texts(saved, tmp_path):
     parts = ["".join(rng.choice(list("abcdefg "), n)) for n in (1, 2_500, 3, 40, 40, 900, 1_400, 2)]
     text.write_text("\n\n".join(parts))
     run, expected = alone(saved / "forgets.keras", text, documents="blank-line")
-    other, nats, _ = spread(saved / "forgets.keras", text, documents="blank-line", streams=3)
+    other, nats, _ = distributed(saved / "forgets.keras", text, documents="blank-line", streams=3)
     assert len(nats) == len(expected)
     np.testing.assert_allclose(nats, expected, atol=1e-5)
     assert other.tokens == run.tokens
     tiny = letters(tmp_path, 2)
-    assert spread(saved / "forgets.keras", tiny)[0].tokens.scored == 1
+    assert distributed(saved / "forgets.keras", tiny)[0].tokens.scored == 1
 
 
 def test_a_state_that_is_reset(saved, text):
     """Spans of 900 tokens: longer than a chunk, so that some of them are read by two."""
     run, expected = alone(saved / "counts.keras", text, state="reset", segment=900)
-    other, nats, _ = spread(saved / "counts.keras", text, state="reset", segment=900)
+    other, nats, _ = distributed(saved / "counts.keras", text, state="reset", segment=900)
     np.testing.assert_allclose(nats, expected, atol=1e-5)
     assert other.signature == run.signature
     assert "state:reset-900" in run.signature
 
 
 def test_a_window_model(text, tmp_path):
-    """Its state is the last five ids: chunks but the first are mended by these, and the first tokens stay unscored."""
+    """Its state is the last five ids: chunks but the first are re-evaluated from these; first tokens have no score."""
     keras.utils.set_random_seed(3)
     layers = [keras.layers.Embedding(len(LETTERS), 4), keras.layers.GRU(3), keras.layers.Dense(len(LETTERS))]
     keras.Sequential([keras.Input((6,)), *layers]).save(tmp_path / "window.keras")
     (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
     run, expected = alone(tmp_path / "window.keras", text)
-    other, nats, ran = spread(tmp_path / "window.keras", text, streams=3)
+    other, nats, ran = distributed(tmp_path / "window.keras", text, streams=3)
     assert "state:window-6" in other.signature
     assert (other.signature, other.tokens) == (run.signature, run.tokens)
     np.testing.assert_allclose(nats, expected, atol=1e-5)
@@ -121,8 +121,8 @@ def test_a_window_model(text, tmp_path):
 
 
 def test_that_states_are_not_summed_up_is_said(saved, text):
-    assert "no-states" in codes(spread(saved / "forgets.keras", text)[0])
-    silent = spread(saved / "forgets.keras", text, states=False)[0]
+    assert "no-states" in codes(distributed(saved / "forgets.keras", text)[0])
+    silent = distributed(saved / "forgets.keras", text, states=False)[0]
     assert "no-states" not in codes(silent)
     assert silent.states is None
 

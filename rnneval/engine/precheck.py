@@ -1,4 +1,4 @@
-"""Is the model's number a perplexity at all? Its wiring is looked at before it is evaluated."""
+"""Wiring precheck: a model that leaks has no perplexity, so its wiring is checked before it is evaluated."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
 
 LEAK_SEGMENT = 100
-"""Tokens a step in which a leaking model is measured: what its training loss looks like."""
+"""Tokens a step with which a leaking model is measured, as in training."""
 _LEAKS = ("future-leak", "batch-leak")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Soundness:
-    """What the checker said, and what follows for the evaluation."""
+class WiringPrecheck:
+    """Verdict of the wiring check, and its consequence for the evaluation."""
 
     summary: WiringSummary | None
     leaks: tuple[str, ...]
-    """Rules by which a prediction sees what it must not see: future tokens, other rows."""
+    """Rules that the model breaks because predictions see future tokens or other rows."""
 
     @property
     def warnings(self) -> tuple[Warning, ...]:
-        """What a reader of the number should know."""
+        """Warnings for the record."""
         if self.summary is None or self.summary.verdict == "pass":
             return ()
         if self.leaks:
@@ -36,14 +36,14 @@ class Soundness:
         return (Warning(code="wiring", message=said),)
 
 
-def soundness_of(lm: RecurrentLM, declare: Iterable[str], *, seed: int) -> Soundness:
-    """Run the wiring check; a leak makes the evaluation not valid, anything else is a warning."""
+def precheck_wiring(lm: RecurrentLM, declare: Iterable[str], *, seed: int) -> WiringPrecheck:
+    """Run the wiring check; a leak makes the evaluation not valid, any other finding is a warning."""
     wiring = check(lm, declare=declare, seed=seed)
     errors = {finding.rule for finding in wiring.findings if finding.severity == "error"}
-    return Soundness(
+    return WiringPrecheck(
         summary=WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings),
         leaks=tuple(rule for rule in _LEAKS if rule in errors),
     )
 
 
-UNCHECKED = Soundness(summary=None, leaks=())
+UNCHECKED = WiringPrecheck(summary=None, leaks=())
