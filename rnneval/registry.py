@@ -1,7 +1,6 @@
 """Find what stands in a folder of the package, so that adding a file adds a metric, a rule or a figure.
 
 An entry is a public module of the folder: one whose name does not begin with `_`. No list of them exists elsewhere.
-The page of an entry is its docstring; of a module of rules, each function decorated with `@rule(…)` has a page.
 """
 
 import ast
@@ -45,6 +44,8 @@ class Entry:
 
 def read_entries(folder: Traversable, kind: str) -> tuple[Entry, ...]:
     """Read the pages of a package's folder as source, without importing a module; return them in order of their names.
+
+    The page of a module is its docstring. In a module of rules, each function decorated with `@rule(…)` has a page.
 
     Args:
         folder: The folder; one that does not exist has no pages.

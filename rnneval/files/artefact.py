@@ -126,8 +126,8 @@ def _copy(source: Path, copy: Path, shown: Path) -> Path:
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open_regular(source) as file, copy.open("xb") as made:
-            _require_unlocked(file)
             left = os.fstat(file.fileno()).st_size  # bytes that another process appends from now on are not copied
+            _require_unlocked(file)
             while left and (piece := file.read(min(left, 1 << 20))):
                 made.write(piece)
                 left -= len(piece)

@@ -31,17 +31,17 @@ class Array:
     """Declaration of a dataset."""
 
     name: str
-    shape: tuple[int, ...]
-    declared: int
-    """Bytes of the array or of one chunk, whichever is more."""
-    stored: int
-    kind: str
-    """NumPy's letter for the type, or `bfloat16`; "" if NumPy has none."""
     type: str
-    filters: tuple[str, ...]
-    external: str
+    shape: tuple[int, ...] = ()
+    declared: int = 0
+    """Bytes of the array or of one chunk, whichever is more."""
+    stored: int = 0
+    kind: str = ""
+    """NumPy's letter for the type, or `bfloat16`; "" if NumPy has none."""
+    filters: tuple[str, ...] = ()
+    external: str = ""
     """The name of the other file that holds it; "" if none does."""
-    virtual: bool
+    virtual: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,19 +158,7 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
         return None
     seen[address] = path
     if isinstance(found, h5py.Datatype):
-        facts.arrays.append(
-            Array(
-                name=path,
-                shape=(),
-                declared=0,
-                stored=0,
-                kind="",
-                type="a named type",
-                filters=(),
-                external="",
-                virtual=False,
-            )
-        )
+        facts.arrays.append(Array(name=path, type="a named type"))
         return None
     _note_attributes(f"{path}@", found, facts)
     if isinstance(found, h5py.Dataset):

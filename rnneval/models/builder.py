@@ -47,7 +47,7 @@ def build(spec: str, arguments: Mapping[str, Any], vocabulary: Vocabulary | None
 
 
 def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Read `name=value` pairs whose values are Python literals; a value that is not a literal is text.
+    """Read `name=value` pairs whose values are Python literals; what is no literal is text.
 
     Example:
         >>> parse_arguments(("rnn_units=1024", "cell=lstm", "dropout=0.1", "sizes=(2, 3)"))

@@ -6,14 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 from keras import ops
 
 from rnneval.errors import CheckpointError
 from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudnn, read_layers
-from rnneval.models.lm import model_variables, variable_name
+from rnneval.models.lm import variable_name
 
 # The names of weights by which Keras 2 and 3 mean the same; others are matched by place and shape alone.
 _ROLES = frozenset(
@@ -60,10 +59,10 @@ def _layers(model: Any) -> list[Any]:
 def _variables(layer: Any) -> list[Any]:
     """Return weights in the order of Keras 2: those that are trained, then the others; no kept states."""
     both = [*layer.trainable_weights, *layer.non_trainable_weights]
-    return [variable for variable in both if not _is_kept_state(variable)]
+    return [variable for variable in both if not is_kept_state(variable)]
 
 
-def _is_kept_state(variable: Any) -> bool:
+def is_kept_state(variable: Any) -> bool:
     """Return whether it is the state of a stateful layer or of a random generator, rather than a weight."""
     path = variable_name(variable)
     return "rnn_state" in path or "seed_generator" in path
@@ -123,46 +122,19 @@ def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) 
     )
 
 
-def load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]], *, shown: Path) -> None:
-    """Load the `.weights.h5` of a subclassed model of Keras 2 into a built model.
+def keras2_tree(model: Any) -> dict[str, Any]:
+    """Return every weight of a model by its path in the `.weights.h5` of a subclassed model of Keras 2.
 
-    The file is a tree of layers, named after their classes and counted. Keras 3 names the same tree after attributes,
-    so that neither finds anything in the other's file.
-
-    Args:
-        model: The model.
-        path: The file.
-        held: The shapes of the weights in the file, by their paths in the tree.
-        shown: The file to name in messages.
-
-    Raises:
-        CheckpointError: a weight is in the file and not in the model, or the other way round, or shapes differ.
+    That file is a tree of layers, named after their classes and counted. Keras 3 names the same tree after attributes,
+    so that neither finds a weight in the other's file.
     """
-    found = dict(_walk(model, ""))
-    variables = [variable for variable in model_variables(model) if not _is_kept_state(variable)]
-    reached = {id(found[name]) for name in held if name in found}
-    missing = [variable_name(variable) for variable in variables if id(variable) not in reached]
-    unused = [name for name in held if name not in found]
-    other = [name for name in held if name in found and tuple(found[name].shape) != held[name]]
-    for names, what in (
-        (missing, "not found in the file"),
-        (unused, "of the file not used"),
-        (other, "of another shape"),
-    ):
-        if names:
-            raise CheckpointError(
-                f"{shown}: {len(names)} weights {what}: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}: the "
-                "builder makes another model than the one that was saved"
-            )
-    with h5py.File(path, "r") as file:
-        for name in held:
-            found[name].assign(np.asarray(file[name][()], np.float32))
+    return dict(_walk(model, ""))
 
 
 def _walk(layer: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yield the path in the file of Keras 2 and the variable of every weight below a layer."""
     own = [*getattr(layer, "_trainable_variables", ()), *getattr(layer, "_non_trainable_variables", ())]
-    for number, variable in enumerate(variable for variable in own if not _is_kept_state(variable)):
+    for number, variable in enumerate(variable for variable in own if not is_kept_state(variable)):
         yield f"{path}vars/{number}", variable
     if hasattr(layer, "layers") and not path.endswith("cells/"):
         yield from _walk_all(layer.layers, f"{path}layers/")

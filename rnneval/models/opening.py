@@ -49,24 +49,25 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
         path: A `.keras` or `.h5` file of Keras 2 or 3; or with a builder, a file of weights (`.weights.h5`, `.h5`,
             `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
         builder: `FILE.py:NAME` or `package.module:NAME`: a function or class that makes the model, or a Keras model;
-            for a full model, a module with the author's own layers that the file asks for. Importing it runs it: it
-            is the only code that runs.
-        builder_arguments: Its arguments, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
+            for a whole model, a module with the layers of its author's own that the file asks for. Importing it runs
+            it: it is the only code that runs.
+        builder_arguments: What to call it with, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
         vocabulary: A Vocabulary, a file, the tokens in the order of their ids, a map from token to id, or a
-            StringLookup or TextVectorization layer. The default is the one inside the model or beside the checkpoint.
+            StringLookup or TextVectorization layer. Without it, it is looked for inside the model and beside the
+            checkpoint.
         vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
         expect_sha256: Refuse a checkpoint with another hash.
-        window: N, for a window model (N tokens in, one prediction out) whose input does not have that length.
+        window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
         weight_map: For a name-based checkpoint of TensorFlow 1: names of weights in the model → names in the checkpoint
-            (or a JSON file of that) where they are ambiguous, and `forget_bias`.
+            (or a JSON file of that), where they cannot be told, and `forget_bias`.
 
     Raises:
-        CheckpointError: the path is not a checkpoint, or it is damaged, does not fit the builder's model, or cannot be
-            run with a carried state.
+        CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
+            driven with a carried state.
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed.
     """
-    # Layers and tokenizers import modules when they are made: none may come from the current folder.
+    # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
     with nothing_beside(builder), private_copy(Path(path)) as artefact:
         origin = _origin(artefact, expect_sha256)
         given = _vocabulary(vocabulary, vocabulary_from)
@@ -90,9 +91,9 @@ def load_model(
     window: int | None = None,
     weight_map: str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> Any:
-    """Load a saved model as its author made it, even if it cannot be evaluated: its wiring can still be checked.
+    """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged.
 
-    The arguments are those of `open`, and the same files are refused.
+    Takes what `open` takes, and refuses the same files.
     """
     with nothing_beside(builder), private_copy(Path(path)) as artefact:
         _origin(artefact, expect_sha256)

@@ -5,13 +5,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import h5py
 import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError
 from rnneval.files import Artefact
 from rnneval.files.hdf5 import shapes_of
-from rnneval.models.keras2 import load_keras2_tree, load_keras2_weights
+from rnneval.models.keras2 import is_kept_state, keras2_tree, load_keras2_weights
 from rnneval.models.lm import model_variables, variable_name
 from rnneval.models.tf1_weights import load_tf1_weights
 
@@ -62,7 +63,7 @@ def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
         wanted = dict(_weights_only(shapes_of(own).items()))
     held = dict(_weights_only(shapes_of(loaded).items()))
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
-        load_keras2_tree(model, loaded, held, shown=path)
+        _load_keras2_tree(model, loaded, held, shown=path)
         return
     _require_all(path, missing=[name for name in wanted if name not in held], of=len(wanted))
     _require_used(path, [name for name in held if name not in wanted])
@@ -71,6 +72,20 @@ def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
         model.load_weights(loaded)
     except (ValueError, OSError, KeyError) as error:
         raise CheckpointError(f"{path}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
+
+
+def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]], *, shown: Path) -> None:
+    """Load the weights of a subclassed model of Keras 2; `held` has their shapes by their paths in the file."""
+    found = keras2_tree(model)
+    variables = [variable for variable in model_variables(model) if not is_kept_state(variable)]
+    reached = {id(found[name]) for name in held if name in found}
+    missing = [variable_name(variable) for variable in variables if id(variable) not in reached]
+    _require_all(shown, missing=missing, of=len(variables))
+    _require_used(shown, [name for name in held if name not in found])
+    _require_shapes(shown, [(name, shape, tuple(found[name].shape)) for name, shape in held.items()])
+    with h5py.File(path, "r") as file:
+        for name in held:
+            found[name].assign(np.asarray(file[name][()], np.float32))
 
 
 def _weights_only(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -260,3 +261,43 @@ def test_layouts_of_cudnn_layers(tmp_path, kind, gates, form):
     assert "weights were in the layout of cuDNN's own layers, and were rearranged" in lm.assumptions
     for row, ids in enumerate(IDS):
         np.testing.assert_allclose(carried(lm, IDS, [0, 2, 5])[row], cudnn_loop(kind, weights, ids), atol=CLOSE)
+
+
+TREE_BUILDER = """
+import keras
+class Model(keras.Model):
+    def __init__(self):
+        super().__init__()
+        L = keras.layers
+        self.embed, self.dense = L.Embedding(7, 5), L.Dense(7)
+        self.first, self.further = L.GRU(4, return_sequences=True), L.GRU(3, return_sequences=True)
+    def call(self, ids):
+        return self.dense(self.further(self.first(self.embed(ids))))
+"""
+
+
+def tree(tmp_path, renamed=()):
+    """The `.weights.h5` of a subclassed model of Keras 2, and the loop over its arrays; layers in order of creation."""
+    config = sequential(embedding(), recurrent("GRU", "low", 4), recurrent("GRU", "high", 3), dense())
+    weights = weights_of(config)
+    places = ["layers/embedding", "layers/gru/cell", "layers/gru_1/cell", "layers/dense"]
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        for place, (_, arrays) in zip(places, weights, strict=True):
+            for number, (_, values) in enumerate(arrays):
+                name = f"{place}/vars/{number}"
+                file[dict(renamed).get(name, name)] = values
+    (tmp_path / "code.py").write_text(TREE_BUILDER)
+    return tmp_path / "m.weights.h5", f"{tmp_path / 'code.py'}:Model", stack(config, weights)
+
+
+def test_the_tree_of_a_subclassed_model(tmp_path):
+    path, builder, oracle = tree(tmp_path)
+    lm = rnneval.open(path, builder=builder)
+    assert lm.checkpoint.format == "weights-h5"
+    assert_driven_as(lm, oracle)
+
+
+def test_the_tree_of_another_subclassed_model(tmp_path):
+    path, builder, _ = tree(tmp_path, [("layers/gru_1/cell/vars/2", "layers/gru_1/cell/vars/3")])
+    with pytest.raises(CheckpointError, match=r"1 of 9 weights not found in .*m\.weights\.h5: "):
+        rnneval.open(path, builder=builder)

@@ -1,6 +1,6 @@
 """`rnneval explain`: the text of a metric, a baseline, a rule or a figure.
 
-The texts are the docstrings of the code that does the work, read as source: nothing is imported, so that neither NumPy
+The texts are the docstrings of the files that do the work, read as source: nothing is imported, so that neither NumPy
 nor TensorFlow is waited for, and a rule can be explained where its packages are not installed.
 """
 
