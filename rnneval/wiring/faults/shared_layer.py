@@ -88,17 +88,16 @@ def _is_multiplied(facts: Facts, event: Event) -> bool:
 
 
 def _first(facts: Facts, event: Event) -> Event | None:
+    """Return the earlier call of the same layer, on whose outputs this one runs as another place of a stack."""
+    chained = any(True for _ in given_by(facts, event))
     for number in sorted(event.enters.passed):
         other = facts.events[number]
         if other.layer == event.layer and other.function == event.function and feeds(other, event):
-            loops = other.node is event.node
-            chained = any(True for _ in given_by(facts, event))
             whole = event.enters.whole_of == number
-            if not loops and (not chained or whole):
-                return other
-            if loops and not chained and event.state is None and whole:
-                return other
-            if loops and _of_layers(event):
+            if other.node is not event.node:
+                if not chained or whole:
+                    return other
+            elif (not chained and event.state is None and whole) or _of_layers(event):
                 return other
     return None
 
