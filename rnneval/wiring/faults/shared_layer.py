@@ -72,7 +72,9 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find layers that read what they gave."""
     for event in facts.events:
-        if event.spec.framework in ("keras", "torch") and (not event.spec.cell or _is_multiplied(facts, event)):
+        # Cells run once a token; only one that stands several times in a list that is run as a stack is a fault.
+        multiplied = event.layer in facts.repeated and _of_layers(event)
+        if event.spec.framework in ("keras", "torch") and (multiplied or not event.spec.cell):
             first = _first(facts, event)
             if first is not None:
                 yield Match(
@@ -80,11 +82,6 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                     message=f"`{event.name}` runs on its own outputs {line_of(first.node)}: one layer object, its "
                     "weights and its state, stands twice in the stack; make one for each place",
                 )
-
-
-def _is_multiplied(facts: Facts, event: Event) -> bool:
-    """Return whether a cell stands several times in a list that is run as a stack."""
-    return _of_layers(event) and event.layer in facts.repeated
 
 
 def _first(facts: Facts, event: Event) -> Event | None:
