@@ -140,7 +140,7 @@ def _notebook(path: str, content: bytes) -> Document:
         if trouble is not None:
             troubles.append(trouble)
         if tree is not None:
-            body += _moved(tree, first)
+            body += ast.increment_lineno(tree, first).body
         first += len(lines)
     return Document(path, tuple(kept), ast.Module(body=body, type_ignores=[]), tuple(troubles))
 
@@ -167,15 +167,6 @@ def _without_magics(text: str) -> list[str]:
         kept.append(f"{indent}pass" if magic else _ASSIGNED_MAGIC.sub(r"\1None", line))
         goes_on = magic and line.rstrip().endswith("\\")
     return kept
-
-
-def _moved(tree: ast.Module, by: int) -> list[ast.stmt]:
-    if by:
-        for node in ast.walk(tree):
-            if "lineno" in node._attributes:
-                node.lineno += by  # type: ignore[attr-defined]
-                node.end_lineno = (node.end_lineno or node.lineno) + by  # type: ignore[attr-defined]
-    return tree.body
 
 
 def _short(error: Exception) -> str:

@@ -57,3 +57,10 @@ def test_names_do_not_matter() -> None:
     source = source.replace("layers.GRU", "layers.GRU")
     found = check_bytes("model.py", source.encode())
     assert [(finding.line, finding.code) for finding in found] == list(WRONG[0].expected)
+
+
+def test_of_several_ways_the_first_is_named() -> None:
+    """Not whichever a set gives first, which differs from run to run."""
+    (snippet,) = (one for one in WRONG if one.name == "wrong_keras: the state of the layer below, from a list's end")
+    (finding,) = check_bytes("model.py", snippet.source.encode())
+    assert "starts from the state that `rnn` (line 10) gave back" in finding.message

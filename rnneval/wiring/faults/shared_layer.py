@@ -72,7 +72,9 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find layers that read what they gave."""
     for event in facts.events:
-        if event.spec.framework in ("keras", "torch") and (not event.spec.cell or _is_multiplied(facts, event)):
+        # Cells run once a token; only one that stands several times in a list that is run as a stack is a fault.
+        multiplied = event.layer in facts.repeated and _of_layers(event)
+        if event.spec.framework in ("keras", "torch") and (multiplied or not event.spec.cell):
             first = _first(facts, event)
             if first is not None:
                 yield Match(
@@ -82,23 +84,17 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                 )
 
 
-def _is_multiplied(facts: Facts, event: Event) -> bool:
-    """Return whether a cell stands several times in a list that is run as a stack."""
-    return _of_layers(event) and event.layer in facts.repeated
-
-
 def _first(facts: Facts, event: Event) -> Event | None:
+    """Return the earlier call of the same layer, on whose outputs this one runs as another place of a stack."""
+    chained = any(True for _ in given_by(facts, event))
     for number in sorted(event.enters.passed):
         other = facts.events[number]
         if other.layer == event.layer and other.function == event.function and feeds(other, event):
-            loops = other.node is event.node
-            chained = any(True for _ in given_by(facts, event))
             whole = event.enters.whole_of == number
-            if not loops and (not chained or whole):
-                return other
-            if loops and not chained and event.state is None and whole:
-                return other
-            if loops and _of_layers(event):
+            if other.node is not event.node:
+                if not chained or whole:
+                    return other
+            elif (not chained and event.state is None and whole) or _of_layers(event):
                 return other
     return None
 
