@@ -23,8 +23,7 @@ from rnneval.records.run import Blocks
 NATS = "nats"
 """The sum that every run has: total loss."""
 UNITS = 4
-"""Rows of units, before the sums, in what `columns_of` returns."""
-
+"""Rows of units, before the sums, in the array of `columns_of`."""
 ENOUGH_DOCUMENTS = 7.0
 """Effective number of documents that an interval needs: eight whose lengths differ by a third or so have it.
 

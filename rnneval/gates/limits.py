@@ -20,6 +20,17 @@ from rnneval.records import Gate, Run, Wiring
 
 DEFAULT = {"perplexity": "+1%"}
 _AMOUNT = re.compile(r"^(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<percent>\s*%)?$")
+_LIMIT = re.compile(r"^\s*(?P<figure>.+?)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>[^<>=!]+?)\s*$")
+_PART = re.compile(r'"([^"]*)"|([^."]+)')
+_SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_ABSENT = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +103,6 @@ def _scaled(measured: Metric, number: float, *, percent: bool, text: str) -> All
     if not number > -100:
         raise UsageError(f"--allow {measured.name}={text}: nothing gets better by 100 per cent or more")
     return Allowance(measured=measured, amount=math.log1p(number / 100), relative=False, text=text)
-
-
-_LIMIT = re.compile(r"^\s*(?P<figure>.+?)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>[^<>=!]+?)\s*$")
-_PART = re.compile(r'"([^"]*)"|([^."]+)')
-_SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-_ABSENT = object()
 
 
 @dataclass(frozen=True, kw_only=True)

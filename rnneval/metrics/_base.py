@@ -158,17 +158,19 @@ def score(metric: Metric, **columns: ArrayLike) -> float:
         ValueError: the sizes differ, or a rank or count is not a whole number of at least 0.
     """
     given = {name: np.asarray(values, np.float64).ravel() for name, values in columns.items()}
-    n = next(iter(given.values())).size
+    first, n = next((name, values.size) for name, values in given.items())
     if n == 0:
         raise UnavailableError("no token was scored: the arrays are empty")
+    for name, values in given.items():
+        if values.size != n and (values.size != 1 or name in ("confidence", "rank")):
+            raise ValueError(f"{name} has {values.size} numbers and {first} has {n}: give one number for each token")
     counts: dict[str, NDArray[np.int64]] = {}
     for name in ("rank", "characters", "bytes", "words", "newlines"):
         values = given.get(name, np.zeros(n))
         if not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all():
             raise ValueError(f"{name} must hold whole numbers of at least 0, seen: {values}")
-        if name != "rank" and values.size == 1:  # of all tokens together: only the sum matters
-            values = np.append(values, np.zeros(n - 1))
-        counts[name] = values.astype(np.int64)
+        # A number of all tokens together stands at the first one, since only the sum matters.
+        counts[name] = np.append(values, np.zeros(n - values.size)).astype(np.int64)
     nothing = np.zeros(n)
     tokens = ScoredTokens(nats=given.get("nats", nothing), confidence=given.get("confidence", nothing), **counts)
     return metric.finish(

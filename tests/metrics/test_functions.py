@@ -98,10 +98,10 @@ def test_a_count_may_be_given_for_all_tokens_together():
 
 @pytest.mark.parametrize(("name", "column"), [("bits_per_char", "characters"), ("calibration_error", "rank")])
 def test_other_sizes_are_refused(name, column):
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="give one number for each token"):
         call(name, **{column: [1, 1]})
     if column == "rank":  # a rank is of one token, never of all together
-        with pytest.raises(ValueError, match="one shape"):
+        with pytest.raises(ValueError, match="give one number for each token"):
             call(name, **{column: 0})
 
 
