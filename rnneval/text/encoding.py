@@ -16,7 +16,7 @@ from rnneval.text.blocks import BlockCuts, BlockCutter
 from rnneval.text.options import TextOptions
 from rnneval.text.pieces import Piece, final_text
 from rnneval.text.sources import Paths, Sources, TakenFile
-from rnneval.text.spool import Narrow, Spanner, Spans, Spool, Wide
+from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
 from rnneval.text.subword.tokeniser import SubwordTokeniser
 from rnneval.text.tokenise import EOS, PLAIN, ByteTokeniser, CharTokeniser, Tokeniser, WordTokeniser, text_of_words
 from rnneval.text.units import Bools, Ints, Letters, letters
@@ -176,14 +176,14 @@ class EncodedText:
         return first[first < self.document_stops[low:high]]
 
 
-def _move_words(spans: Spans, places: Ints) -> None:
+def _move_words(spans: TokenSpans, places: Ints) -> None:
     """Count a word that runs on into one of these places there instead of before; changes the spans."""
     places = places[spans.runs_on[places]]
     spans.words[places] += 1
     spans.words[places[places > 0] - 1] -= 1
 
 
-def _slice(spans: Spans, byte_start: int, count: int) -> TokenSlice:
+def _slice(spans: TokenSpans, byte_start: int, count: int) -> TokenSlice:
     ends = byte_start + np.cumsum(spans.bytes[:count])
     return TokenSlice(
         ids=spans.ids[:count],
