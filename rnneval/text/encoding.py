@@ -144,7 +144,7 @@ class EncodedText:
     def decode(self, document: int) -> str:
         """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
 
-        Words are put together by `layout` (`plain` where there is none): see `rnneval.text.layout`.
+        Words are put together by `layout` (`plain` where there is none): see `text_of_words`.
         """
         start, stop = int(self.document_starts[document]), int(self.document_stops[document])
         if self.vocabulary.subword is not None and self.token_kind.startswith("subword"):
