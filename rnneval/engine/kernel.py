@@ -142,7 +142,7 @@ class Predicted(NamedTuple):
     rank: NDArray[np.int32]
 
 
-class Part(NamedTuple):
+class WatchedRows(NamedTuple):
     """Arrays that a watch saw of neighbouring rows."""
 
     rows: int
@@ -156,7 +156,7 @@ class Stepped(NamedTuple):
     predicted: Predicted
     states: Vectors
     """`(rows, D)`."""
-    inside: tuple[Part, ...] = ()
+    inside: tuple[WatchedRows, ...] = ()
     """The arrays that a watch saw."""
 
 
@@ -191,7 +191,7 @@ class Kernel:
                 f"was run as a graph: {brief(error)}"
             ) from error
         nats, confidence, rank = (part.numpy() for part in predicted)
-        seen = tuple(Part(len(part[0]), _arrays(part[1])) for part in inside)
+        seen = tuple(WatchedRows(len(part[0]), _arrays(part[1])) for part in inside)
         return Stepped(Predicted(nats, confidence.astype(np.float32), rank), after.numpy(), seen)
 
     def _graph(self, ids: Any, targets: Any, states: Any) -> Any:
@@ -229,7 +229,7 @@ class WholeStateKernel:
         *predicted, after, inside = self._run(tf.constant(ids), tf.constant(targets), self._state)
         self._state = after
         nats, confidence, rank = (part.numpy() for part in predicted)
-        seen = (Part(len(ids), _arrays(inside)),)
+        seen = (WatchedRows(len(ids), _arrays(inside)),)
         return Stepped(Predicted(nats, confidence.astype(np.float32), rank), np.ones_like(states), seen)
 
     def _graph(self, ids: Any, targets: Any, state: Any) -> Any:

@@ -14,8 +14,8 @@ import rnneval
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import Run, decode, read_run, write
 from rnneval.records.paths import named, require_apart
+from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
 from rnneval.sweeps.cluster import Workers, connected, require_dask
-from rnneval.sweeps.find import Candidate, find_checkpoints
 from rnneval.sweeps.measuring import Answer, Order, measure_one
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
 from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError

@@ -16,7 +16,7 @@ from rnneval.text.blocks import BlockCuts, BlockCutter
 from rnneval.text.options import TextOptions
 from rnneval.text.pieces import Piece, final_text
 from rnneval.text.sources import Paths, Sources, TakenFile
-from rnneval.text.spool import Narrow, Spanner, Spans, Spool, Wide
+from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
 from rnneval.text.subword.tokeniser import SubwordTokeniser
 from rnneval.text.tokenise import EOS, PLAIN, ByteTokeniser, CharTokeniser, Tokeniser, WordTokeniser, text_of_words
 from rnneval.text.units import Bools, Ints, Letters, letters
@@ -144,7 +144,7 @@ class EncodedText:
     def decode(self, document: int) -> str:
         """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
 
-        Words are put together by `layout` (`plain` where there is none): see `rnneval.text.layout`.
+        Words are put together by `layout` (`plain` where there is none): see `text_of_words`.
         """
         start, stop = int(self.document_starts[document]), int(self.document_stops[document])
         if self.vocabulary.subword is not None and self.token_kind.startswith("subword"):
@@ -176,14 +176,14 @@ class EncodedText:
         return first[first < self.document_stops[low:high]]
 
 
-def _move_words(spans: Spans, places: Ints) -> None:
+def _move_words(spans: TokenSpans, places: Ints) -> None:
     """Count a word that runs on into one of these places there instead of before; changes the spans."""
     places = places[spans.runs_on[places]]
     spans.words[places] += 1
     spans.words[places[places > 0] - 1] -= 1
 
 
-def _slice(spans: Spans, byte_start: int, count: int) -> TokenSlice:
+def _slice(spans: TokenSpans, byte_start: int, count: int) -> TokenSlice:
     ends = byte_start + np.cumsum(spans.bytes[:count])
     return TokenSlice(
         ids=spans.ids[:count],

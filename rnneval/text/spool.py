@@ -22,7 +22,7 @@ _STRIDE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spans:
+class TokenSpans:
     """Counts of the text that n consecutive tokens stand for; shape `(n,)` each."""
 
     ids: NDArray[Any]
@@ -39,7 +39,7 @@ class Spans:
 class PlacedSpans:
     """Spans, and their first byte in the text."""
 
-    spans: Spans
+    spans: TokenSpans
     byte_start: int
 
 
@@ -48,11 +48,11 @@ class Codec(Protocol):
 
     dtype: np.dtype[Any]
 
-    def pack(self, spans: Spans) -> NDArray[Any]:
+    def pack(self, spans: TokenSpans) -> NDArray[Any]:
         """Return one record for each token."""
         ...
 
-    def unpack(self, records: NDArray[Any]) -> Spans:
+    def unpack(self, records: NDArray[Any]) -> TokenSpans:
         """Return the spans, as int64 (ids: int32)."""
         ...
 
@@ -76,7 +76,7 @@ class Narrow:
     largest_id = (1 << 21) - 1
     _flags = ("characters", "words", "newlines", "unknown", "runs_on")
 
-    def pack(self, spans: Spans) -> NDArray[Any]:
+    def pack(self, spans: TokenSpans) -> NDArray[Any]:
         """Return one record for each token."""
         records = spans.ids.astype(self.dtype)
         records |= (spans.bytes.astype(self.dtype) - 1) << 21
@@ -84,11 +84,11 @@ class Narrow:
             records |= getattr(spans, name).astype(self.dtype) << bit
         return records
 
-    def unpack(self, records: NDArray[Any]) -> Spans:
+    def unpack(self, records: NDArray[Any]) -> TokenSpans:
         """Return the spans."""
         flags = {name: (records >> bit & 1).astype(np.int64) for bit, name in enumerate(self._flags, start=23)}
         runs_on = flags.pop("runs_on").astype(bool)
-        return Spans(ids=self.ids_of(records), bytes=self.bytes_of(records), runs_on=runs_on, **flags)
+        return TokenSpans(ids=self.ids_of(records), bytes=self.bytes_of(records), runs_on=runs_on, **flags)
 
     def bytes_of(self, records: NDArray[Any]) -> Ints:
         """Return only the lengths of the spans in bytes."""
@@ -105,7 +105,7 @@ class Wide:
     _counts = ("characters", "bytes", "words", "newlines", "unknown")
     dtype = np.dtype([("ids", "<i4"), *((name, "<u4") for name in _counts), ("runs_on", "?")])
 
-    def pack(self, spans: Spans) -> NDArray[Any]:
+    def pack(self, spans: TokenSpans) -> NDArray[Any]:
         """Return one record for each token.
 
         Raises:
@@ -121,10 +121,10 @@ class Wide:
             records[name] = getattr(spans, name)
         return records
 
-    def unpack(self, records: NDArray[Any]) -> Spans:
+    def unpack(self, records: NDArray[Any]) -> TokenSpans:
         """Return the spans."""
         counts = {name: records[name].astype(np.int64) for name in self._counts}
-        return Spans(ids=self.ids_of(records), runs_on=records["runs_on"], **counts)
+        return TokenSpans(ids=self.ids_of(records), runs_on=records["runs_on"], **counts)
 
     def bytes_of(self, records: NDArray[Any]) -> Ints:
         """Return only the lengths of the spans in bytes."""
@@ -146,7 +146,7 @@ class Spool:
         """Where each `_STRIDE`-th token begins, in bytes of the text."""
         self._records = DiskArray(codec.dtype, holds="encoded text")
 
-    def append(self, spans: Spans) -> None:
+    def append(self, spans: TokenSpans) -> None:
         """Write the next tokens.
 
         Raises:
@@ -188,7 +188,7 @@ class Spanner:
         self.layouts = LayoutWatch()
         self._spool = spool
         self._eos_id = eos_id
-        self._held: Spans | None = None
+        self._held: TokenSpans | None = None
         """The last token so far, which may still get the text after it."""
         self._rest: dict[str, int] = {}
         """Sums over the units after the last token."""
@@ -206,7 +206,7 @@ class Spanner:
         if batch.ends is None and not self._rest:
             self._begin_documents(batch.starts)
             counts = {name: getattr(batch.units, name) for name in _COUNTS}
-            self._put(Spans(ids=batch.ids, runs_on=batch.units.runs_on, **counts))
+            self._put(TokenSpans(ids=batch.ids, runs_on=batch.units.runs_on, **counts))
             return
         ends = np.arange(1, len(batch.ids) + 1) if batch.ends is None else batch.ends
         before = np.searchsorted(ends, batch.starts, side="right") if batch.before is None else batch.before
@@ -259,14 +259,14 @@ class Spanner:
         self._in_document = True
         return firsts
 
-    def _put(self, spans: Spans) -> None:
+    def _put(self, spans: TokenSpans) -> None:
         """Write all but the last."""
         if self._held is not None:
             self._spool.append(self._held)
         self._spool.append(_cut(spans, slice(None, -1)))
         self._held = _cut(spans, slice(-1, None))
 
-    def _sums(self, batch: Batch, start: int, stops: Ints, firsts: Ints) -> Spans:
+    def _sums(self, batch: Batch, start: int, stops: Ints, firsts: Ints) -> TokenSpans:
         """Add up the units of each token, and those that were left before the first."""
         begins, units = np.append(start, stops[:-1]), batch.units
         sums = {name: _sums_between(getattr(units, name), begins, stops) for name in _names(units)}
@@ -281,7 +281,7 @@ class Spanner:
             is_first[firsts] = True
             is_line = np.zeros(len(batch.ids), bool) if self._eos_id is None else batch.ids == self._eos_id
             self.layouts.feed(sums.pop("gap"), sums.pop("blank"), is_line, is_first)
-        return Spans(ids=batch.ids, runs_on=runs_on, **sums)
+        return TokenSpans(ids=batch.ids, runs_on=runs_on, **sums)
 
     def _keep(self, units: Units, start: int, stop: int | None = None) -> None:
         """Keep units after the last token for the next one."""
@@ -307,8 +307,8 @@ def _sums_between(counts: Counts, begins: Ints, stops: Ints) -> Ints:
     return sums
 
 
-def _cut(spans: Spans, which: slice) -> Spans:
-    return Spans(**{name: getattr(spans, name)[which] for name in Spans.__dataclass_fields__})
+def _cut(spans: TokenSpans, which: slice) -> TokenSpans:
+    return TokenSpans(**{name: getattr(spans, name)[which] for name in TokenSpans.__dataclass_fields__})
 
 
 def _names(units: Units) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.files import identify
-from rnneval.sweeps.find import find_checkpoints
+from rnneval.sweeps.checkpoints import find_checkpoints
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ class Offsets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
+class EncodedPieces:
     """A text as ids, `(n,)`; `offsets` is called only if the pieces do not spell the text."""
 
     ids: NDArray[np.int32]
@@ -49,7 +49,7 @@ class Subword(ABC):
     """The characters it knows, if it drops others without a token for them; None if it never does."""
 
     @abstractmethod
-    def encode(self, text: str) -> Encoded:
+    def encode(self, text: str) -> EncodedPieces:
         """Return the ids of a text, without special tokens around it.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from rnneval.errors import VocabularyError
-from rnneval.text.subword.base import Encoded, Offsets, Subword, digits, library, plainly
+from rnneval.text.subword.base import EncodedPieces, Offsets, Subword, digits, library, plainly
 from rnneval.text.subword.patterns import MOST_WAYS, OddPatternError, ways
 
 _LARGEST = 1 << 21
@@ -53,7 +53,7 @@ class HuggingFace(Subword):
         self.unknown_id = self._unknown()
         self.drops = self._drops()
 
-    def encode(self, text: str) -> Encoded:
+    def encode(self, text: str) -> EncodedPieces:
         """Return the ids of a text, special tokens only where the text itself has them."""
         with plainly(self.name, "the library tokenizers cannot encode the text"):
             found = self._tokenizer.encode(text, add_special_tokens=False)
@@ -63,7 +63,7 @@ class HuggingFace(Subword):
             pairs = np.array(found.offsets, np.int64).reshape(-1, 2)
             return Offsets(starts=pairs[:, 0], ends=pairs[:, 1])
 
-        return Encoded(ids=ids, offsets=offsets)
+        return EncodedPieces(ids=ids, offsets=offsets)
 
     def normalized(self, text: str) -> str:
         """Return the text as the pieces see it."""

@@ -63,7 +63,7 @@ def ways(pattern: str) -> int:
     """
     if len(pattern) > _LONGEST:
         raise OddPatternError(f"it has {len(pattern):,} characters; up to {_LONGEST:,} are read")
-    reader = _Reader(pattern)
+    reader = _PatternReader(pattern)
     found = reader.alternatives(0)
     if reader.at < len(pattern):
         raise OddPatternError(f"it has an odd bracket at character {reader.at + 1}")
@@ -72,7 +72,7 @@ def ways(pattern: str) -> int:
     return found.ways
 
 
-class _Reader:
+class _PatternReader:
     """A reader of one pattern, from left to right."""
 
     def __init__(self, pattern: str) -> None:

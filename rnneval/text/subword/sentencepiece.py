@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from rnneval.errors import VocabularyError
-from rnneval.text.subword.base import Encoded, Offsets, Subword, digits, library, plainly
+from rnneval.text.subword.base import EncodedPieces, Offsets, Subword, digits, library, plainly
 
 _SPACE = "▁"
 _LARGEST = 1 << 21
@@ -43,11 +43,11 @@ class SentencePiece(Subword):
             raise VocabularyError(f"{name}: a piece comes twice: pieces and ids must be one-to-one")
         self.adds_space = any(piece.startswith(_SPACE) for piece in first)
 
-    def encode(self, text: str) -> Encoded:
+    def encode(self, text: str) -> EncodedPieces:
         """Return the ids of a text."""
         with plainly(self.name, "the library sentencepiece cannot encode the text"):
             ids = np.asarray(self._processor.encode(text, return_type="numpy"), np.int32)
-        return Encoded(ids=ids, offsets=lambda: self._offsets(text))
+        return EncodedPieces(ids=ids, offsets=lambda: self._offsets(text))
 
     def normalized(self, text: str) -> str:
         """Return the text unchanged: an unknown character has a token of its own."""

@@ -41,7 +41,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FolderContent:
     """The files of a folder."""
 
     candidates: tuple[Candidate, ...]
@@ -50,7 +50,7 @@ class Found:
     """The names of files that are no checkpoints."""
 
 
-def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> Found:
+def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> FolderContent:
     """Return the checkpoints in a folder and its subfolders, except hidden ones and `out`; links are not followed.
 
     Raises:
@@ -69,7 +69,7 @@ def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[s
     others = [path.relative_to(root).as_posix() for path in seen if isinstance(path, Path)]
     if not candidates:
         raise UsageError(f"{root}: no checkpoint in it: {_listed(others)}; a checkpoint is identified by its content")
-    return Found(
+    return FolderContent(
         candidates=tuple(sorted(candidates, key=lambda candidate: natural(candidate.name))),
         others=tuple(sorted(others, key=natural)),
     )
