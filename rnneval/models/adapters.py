@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from rnneval.errors import CheckpointError
 from rnneval.models.layers import Unit, sublayers
-from rnneval.models.state_tap import Passage, overridden, passages
+from rnneval.models.state_tap import UnitRun, overridden, record_runs
 
 STATE_NAMES = (
     "states", "state", "initial_states", "initial_state", "hidden_states", "hidden_state", "hiddens", "hidden",
@@ -159,7 +159,7 @@ class RewiredDrive:
     """Contracts 3 and 4: the model has no door for its state, so each recurrent layer is handed its own.
 
     The same layers run the same code; only the initial state of each is replaced, and its last state kept (see
-    `passages`). A layer that is stateful is run as if it were not, so that its variables stay as they are.
+    `record_runs`). A layer that is stateful is run as if it were not, so that its variables stay as they are.
     """
 
     model: Any
@@ -175,8 +175,8 @@ class RewiredDrive:
         """Call the model with each unit's part of the leaves as its initial state."""
         with _not_stateful(self.units):
             if not getattr(self.model, "built", True):
-                self._run(ids)  # Keras builds a subclassed model by running it once more, which is no passage
-            with _one_token_is_a_row(self.model), passages(self.units, self._given(leaves)) as seen:
+                self._run(ids)  # Keras builds a subclassed model by running it once more, which is no run to record
+            with _one_token_is_a_row(self.model), record_runs(self.units, self._given(leaves)) as seen:
                 output = self._run(ids)
         self.order = self._order(seen, ids.shape[1])
         return Called(output, tuple(leaf for passage in seen for leaf in passage.state_out))
@@ -190,7 +190,7 @@ class RewiredDrive:
         rest = iter(leaves)
         return {unit: [next(rest) for _ in unit.slots] for unit in self.order}
 
-    def _order(self, seen: list[Passage], tokens: int | None) -> tuple[Unit, ...]:
+    def _order(self, seen: list[UnitRun], tokens: int | None) -> tuple[Unit, ...]:
         for name, again in ((passage.unit.name, passage) for passage in seen if passage.turn > 1):
             if getattr(again.unit.layer, "stateful", False):
                 raise CheckpointError(

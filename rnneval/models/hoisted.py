@@ -11,27 +11,17 @@ A layer that is not Keras' own, reads backwards, is given a mask or trains with 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from rnneval.models.gates import Inputs, Step, has_formula, numbers_a_step, step_of
 from rnneval.models.layers import Unit, sublayers
-from rnneval.models.state_tap import overridden
+from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, overridden, tap
 
 _TABLE = 2**25  # numbers in a table of an embedding's products at the most: 128 MB
 _LAYERS = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN, keras.layers.RNN)
-
-
-class Looped(NamedTuple):
-    """What a loop over time gave: as `inner_loop`, and each state at every step where that was asked for."""
-
-    last: Any
-    outputs: Any
-    new: list[Any]
-    courses: tuple[Any, ...]
-    """`(batch, time, units)` each."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -61,8 +51,7 @@ class Hoisting:
             for unit in (unit for unit in self.units if unit.place == 1):
                 reason = why_own(unit)
                 if reason is None:
-                    loop = HoistedLoop(self, unit, looked_up)
-                    stack.enter_context(overridden(unit.layer, "inner_loop", loop))
+                    stack.enter_context(tap(unit.layer, HoistedLoop(self, unit, looked_up)))
                 else:
                     self.own[unit.name] = reason
             yield
@@ -118,45 +107,32 @@ class _LookedUp:
 
 
 class HoistedLoop:
-    """What stands for one layer's `inner_loop` while the model runs."""
+    """Run one layer's loop over time, in place of its own."""
 
     def __init__(self, hoisting: Hoisting, unit: Unit, looked_up: _LookedUp) -> None:
         self._of, self._unit, self._looked_up = hoisting, unit, looked_up
         self._cell = unit.layer.cell
-        self._own = unit.layer.inner_loop
 
-    def __call__(self, sequences: Any, initial_state: Any, mask: Any = None, training: bool = False) -> Any:
-        """Run the layer over `(batch, time, inputs)`, as Keras calls it."""
-        looped = self.loop(sequences, initial_state, mask, training=training)
-        if looped is None:
-            return self._own(sequences, initial_state, mask, training)
-        return looped.last, looped.outputs, looped.new
-
-    def loop(
-        self, sequences: Any, initial_state: Any, mask: Any = None, *, training: bool = False, courses: bool = False
-    ) -> Looped | None:
-        """Run the layer; None where its own loop has to run. With courses, every slot at every step is given."""
-        reason = self._why_own(mask, training=training)
+    def __call__(self, run: Run, proceed: Proceed) -> Result:
+        """Run the layer over `(batch, time, inputs)`; its own loop where that has to run."""
+        reason = self._why_own(run)
         if reason:
             self._of.own[self._unit.name] = reason
-            return None
+            return proceed(run)
         self._of.ran.add(self._unit.name)
         step = step_of(self._cell)
-        state = tuple(keras.tree.flatten(initial_state))
-        kept = len(state) if courses else int(self._unit.layer.return_sequences)
-        after, seen = over_time(step, self._inputs(sequences, step), state, kept)
-        last = after[0]
-        outputs = seen[0] if self._unit.layer.return_sequences else last[:, None]
-        return Looped(last, outputs, list(after), seen if courses else ())
+        state = leaves_of(run.state)
+        kept = len(state) if run.every_step else int(self._unit.layer.return_sequences)
+        after, seen = over_time(step, self._inputs(run.inputs, step), state, kept)
+        outputs = seen[0] if self._unit.layer.return_sequences else after[0][:, None]
+        return Result(after[0], outputs, list(after), seen if run.every_step else None)
 
-    def _why_own(self, mask: Any, *, training: bool) -> str | None:
-        if mask is not None:
+    def _why_own(self, run: Run) -> str | None:
+        if run.mask is not None:
             return "it is given a mask"
-        if training and (self._cell.dropout or self._cell.recurrent_dropout):
+        if run.training and (self._cell.dropout or self._cell.recurrent_dropout):
             return "it trains with dropout"
-        if self._unit.layer.cell is not self._cell:
-            return "its cell was replaced"
-        return None
+        return None if run.nudge is None else "its states are nudged"
 
     def _inputs(self, sequences: Any, step: Step) -> Inputs:
         """The input's part of each gate, for the whole segment or by looking it up."""

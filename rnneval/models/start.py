@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rnneval.models.adapters import Drive, numbers_of
 from rnneval.models.layers import Unit
-from rnneval.models.state_tap import Passage, passages
+from rnneval.models.state_tap import UnitRun, record_runs
 from rnneval.records.wiring import Slot
 
 Leaves = tuple[Any, ...]
@@ -35,10 +35,10 @@ class Start:
 def find_start(drive: Drive, units: Sequence[Unit], batch: int) -> Start:
     """Call the model three times, eagerly, and work out its start; see the module's text."""
     ids = tf.ones((batch, 1), tf.int32)
-    with passages(units) as at_start:
+    with record_runs(units) as at_start:
         returned = drive(ids, None).leaves
     marked = _distinct_like(returned)
-    with passages(units) as when_marked:
+    with record_runs(units) as when_marked:
         drive(ids, marked)
     arrivals = _Arrivals(at_start, when_marked)
     leaves = tuple(arrivals.leaf(numbers_of(mark)) for mark in marked)
@@ -50,7 +50,7 @@ def find_start(drive: Drive, units: Sequence[Unit], batch: int) -> Start:
 class _Arrivals:
     """Where each distinct number arrived, and what arrives there at the model's own start."""
 
-    def __init__(self, at_start: Sequence[Passage], when_marked: Sequence[Passage]) -> None:
+    def __init__(self, at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]) -> None:
         starts = {(p.unit, p.turn, k): numbers_of(leaf) for p in at_start for k, leaf in enumerate(p.state_in)}
         arrived: list[NDArray[Any]] = []
         began: list[NDArray[Any]] = []

@@ -17,7 +17,7 @@ from rnneval.models.lookups import AnyVocabulary, as_vocabulary
 from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
 from rnneval.models.recognise import Recognised, recognise
 from rnneval.models.start import Start, find_start
-from rnneval.models.state_tap import by_place, passages
+from rnneval.models.state_tap import by_place, record_runs
 from rnneval.models.windows import WindowDrive
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.text import Vocabulary
@@ -255,7 +255,7 @@ def _layers(order: tuple[Unit, ...]) -> tuple[Layer, ...]:
 
 
 def _order_seen(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Unit, ...]:
-    with passages(units) as seen:
+    with record_runs(units) as seen:
         drive(tf.ones(_PROBE, tf.int32), start.leaves or None)
     return by_place(seen, _PROBE[1])
 

@@ -8,16 +8,15 @@ the gradient with respect to them is ∂loss/∂h_t and ∂loss/∂c_t for every
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from rnneval.models.hoisted import HoistedLoop
 from rnneval.models.layers import Unit
-from rnneval.models.state_tap import overridden
+from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, tap
 from rnneval.wiring.places import places_of
 
 
@@ -67,7 +66,7 @@ class Seen:
 
 @contextmanager
 def courses_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) -> Iterator[Seen]:
-    """Watch units while the block runs the model.
+    """Record the trajectories of units while the block runs the model.
 
     Args:
         units: Recurrent layers and free cells.
@@ -77,130 +76,40 @@ def courses_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) 
     seen = Seen()
     with ExitStack() as stack:
         for unit in (unit for unit in units if unit.place == 1):
-            hook = _layer_hook if unit.is_layer else _cell_hook
-            stack.enter_context(hook(unit, nudges or {}, seen))
+            if not unit.is_layer and unit in (nudges or {}):
+                seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
+            stack.enter_context(tap(unit.layer, partial(_record, unit, nudges or {}, seen)))
         yield seen
+
+
+def _record(unit: Unit, nudges: Mapping[Unit, Any], seen: Seen, run: Run, proceed: Proceed) -> Result:
+    """Execute one run, with its nudge if there is one, and record its states at every step."""
+    place = unit.at(run.turn) if nudges else unit
+    nudge = nudges.get(place) if unit.is_layer else None
+    if unit.is_layer:
+        reason = _not_plain(run.state) or _no_nudge(nudge, run.inputs, wanted=unit in nudges)
+        if reason:
+            seen.missing[unit.name] = reason
+            return proceed(run)
+    result = proceed(replace(run, every_step=True, nudge=nudge))
+    seen.runs.append(
+        UnitCourse(
+            unit=unit,
+            inputs=run.inputs if unit.is_layer else run.inputs[:, None],
+            before=leaves_of(run.state),
+            states=result.states or (),
+            after=leaves_of(result.state),
+        )
+    )
+    if nudge is not None:
+        seen.nudged.add(place)
+    return result
 
 
 def slot_sizes(unit: Unit) -> tuple[int, ...]:
     """Numbers in each slot of one row."""
     cell = unit.layer.cell if unit.is_layer else unit.layer
     return tuple(int(size) for size in keras.tree.flatten(cell.state_size))
-
-
-class _ProbeCell:
-    """The layer's own cell, with its states put out at every step."""
-
-    def __init__(self, layer: Any, *, training: bool, inputs: int, nudged: bool) -> None:
-        cell = layer.cell
-        self._cell, self._inputs, self._nudged = cell, inputs, nudged
-        self._joined = bool(layer.unroll)  # Keras' loop collects several outputs apart; where it is unrolled, only one
-        self._options = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
-        self.state_size = cell.state_size
-        self.sizes: list[int] = []
-        """Widths of what is put out: the output first where it is no state, then every state."""
-        self.output_at = 0
-
-    def __call__(self, inputs: Any, states: Any, **_: Any) -> tuple[Any, Any]:
-        """One step."""
-        x = inputs[:, : self._inputs] if self._nudged else inputs
-        output, new = self._cell(x, states, **self._options)
-        flat = keras.tree.flatten(new)
-        same = next((k for k, state in enumerate(flat) if state is output), None)
-        if self._nudged:
-            flat = _added(flat, inputs[:, self._inputs :])
-            new = keras.tree.pack_sequence_as(new, flat)
-            output = output if same is None else flat[same]
-        parts = flat if same is not None else [output, *flat]
-        self.sizes = [int(part.shape[-1]) for part in parts]
-        self.output_at = same or 0
-        self.states_at = 0 if same is not None else 1
-        if len(parts) == 1:
-            return parts[0], new
-        return (tf.concat(parts, axis=-1) if self._joined else tuple(parts)), new
-
-    def apart(self, put_out: Any) -> list[Any]:
-        """Take apart what was put out: the parts, `(…, units)` each."""
-        if len(self.sizes) == 1:
-            return [put_out]
-        return tf.split(put_out, self.sizes, axis=-1) if self._joined else list(put_out)
-
-
-def _added(flat: Sequence[Any], nudge: Any) -> list[Any]:
-    parts = tf.split(nudge, [int(state.shape[-1]) for state in flat], axis=-1)
-    return [state + tf.cast(part, state.dtype) for state, part in zip(flat, parts, strict=True)]
-
-
-@contextmanager
-def _layer_hook(unit: Unit, nudges: Mapping[Unit, Any], seen: Seen) -> Iterator[None]:
-    layer = unit.layer
-    original, turn = layer.inner_loop, 0
-
-    def inner_loop(sequences: Any, initial_state: Any, mask: Any = None, training: bool = False) -> Any:
-        nonlocal turn
-        turn += 1
-        place = unit.at(turn) if nudges else unit
-        nudge = nudges.get(place)
-        reason = _not_plain(initial_state) or _no_nudge(nudge, sequences, wanted=unit in nudges)
-        if reason:
-            seen.missing[unit.name] = reason
-            return original(sequences, initial_state, mask, training)
-        if isinstance(original, HoistedLoop) and nudge is None:
-            looped = original.loop(sequences, initial_state, mask, training=training, courses=True)
-            if looped is not None:  # its states are there anyway
-                before = tuple(keras.tree.flatten(initial_state))
-                seen.runs.append(
-                    UnitCourse(
-                        unit=unit, inputs=sequences, before=before, states=looped.courses, after=tuple(looped.new)
-                    )
-                )
-                return looped.last, looped.outputs, looped.new
-        probe = _ProbeCell(layer, training=training, inputs=int(sequences.shape[-1]), nudged=nudge is not None)
-        fed = sequences if nudge is None else tf.concat([sequences, tf.cast(nudge, sequences.dtype)], axis=-1)
-        with ExitStack() as stack:
-            for attribute, value in (("cell", probe), ("return_sequences", True), ("use_cudnn", False)):
-                stack.enter_context(overridden(layer, attribute, value))
-            last, outputs, new = original(fed, initial_state, mask, training)
-        # Each slot and the output are parts of what the probe put out; GRU and SimpleRNN put out h alone.
-        parts = probe.apart(outputs)
-        before = tuple(keras.tree.flatten(initial_state))
-        slots = zip(parts[probe.states_at :], before, strict=True)
-        states = tuple(_unmasked(part, mask, first) for part, first in slots)
-        after = tuple(keras.tree.flatten(new))
-        seen.runs.append(UnitCourse(unit=unit, inputs=sequences, before=before, states=states, after=after))
-        if nudge is not None:
-            seen.nudged.add(place)
-        return probe.apart(last)[probe.output_at], parts[probe.output_at], new
-
-    with overridden(layer, "inner_loop", inner_loop):
-        yield
-
-
-@contextmanager
-def _cell_hook(unit: Unit, nudges: Mapping[Unit, Any], seen: Seen) -> Iterator[None]:
-    original = unit.layer.call
-
-    def call(inputs: Any, states: Any, *rest: Any, **options: Any) -> Any:
-        output, new = original(inputs, states, *rest, **options)
-        before, after = tuple(keras.tree.flatten(states)), tuple(keras.tree.flatten(new))
-        states_after = tuple(state[:, None] for state in after)
-        seen.runs.append(UnitCourse(unit=unit, inputs=inputs[:, None], before=before, states=states_after, after=after))
-        return output, new
-
-    if unit in nudges:
-        seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
-    with overridden(unit.layer, "call", call):
-        yield
-
-
-def _unmasked(states: Any, mask: Any, first: Any) -> Any:
-    """Where a step is masked the state stays as it was; Keras puts out the last output there, or zeros."""
-    if mask is None:
-        return states
-    mask = tf.cast(mask[0] if isinstance(mask, (list, tuple)) else mask, tf.bool)
-    steps = tf.range(1, tf.shape(mask)[1] + 1)
-    last = tf.scan(tf.maximum, tf.transpose(tf.where(mask, steps, 0)))  # the last step that was not masked; 0: none yet
-    return tf.gather(tf.concat([first[:, None], states], axis=1), tf.transpose(last), batch_dims=1)
 
 
 def _not_plain(state: Any) -> str | None:

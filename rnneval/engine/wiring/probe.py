@@ -1,4 +1,8 @@
-"""One run of a model over a few segments, with every recurrent layer replaced by a stub: what went where."""
+"""One run of a model over a few segments, with every recurrent layer replaced by a stub: what went where.
+
+A stub emits numbers of its own as its layer's new state, and records what went into the layer. Classes are tapped, not
+objects, so that layers which no attribute leads to are met too. Below a stub the layer runs as it is, unrecorded.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,10 +16,11 @@ from numpy.typing import NDArray
 
 from rnneval.engine.wiring.calling import Call
 from rnneval.engine.wiring.emission import Emissions
-from rnneval.engine.wiring.hooks import Passing, Quiet, Stubbed, last_is_state, stubs
-from rnneval.engine.wiring.private import listening
+from rnneval.engine.wiring.names import is_composite
+from rnneval.engine.wiring.private import is_eager, listening
 from rnneval.engine.wiring.source import Place, place_of_call
 from rnneval.engine.wiring.walk import Op
+from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, tap_classes
 from rnneval.wiring.facts import Source
 
 
@@ -99,19 +104,30 @@ def record(
 
 
 class _Recorder:
+    """The observer of every layer and cell, and the listener to every op, of one recording."""
+
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.call = 0
-        self._quiet = Quiet()
         self._events = 0
+        self._quiet = 0
+        """Above 0 while a unit's own code runs below its stub, which is not recorded."""
 
     @contextmanager
     def hooked(self, cells: Sequence[Any], *, listen: bool) -> Iterator[None]:
         with ExitStack() as stack:
             if listen:
                 stack.enter_context(listening(self._op))
-            stack.enter_context(stubs(cells, self._stub, self._quiet))
+            stack.enter_context(tap_classes(cells, self._observe))
             yield
+
+    @contextmanager
+    def quietly(self) -> Iterator[None]:
+        self._quiet += 1
+        try:
+            yield
+        finally:
+            self._quiet -= 1
 
     def one_call(self, call: Call, segment: Sequence[NDArray[np.int32]], names: Sequence[str], state: Any) -> Any:
         texts = [tf.constant(ids) for ids in segment]
@@ -123,53 +139,93 @@ class _Recorder:
         return answer.state
 
     def _op(self, name: str, inputs: Sequence[Any], attributes: Any, outputs: Sequence[Any]) -> None:
-        if not self._quiet.depth:
+        if not self._quiet:
             self.recording.items.append(
                 Op(name=name, inputs=tuple(inputs), attributes=attributes, outputs=tuple(outputs), call=self.call)
             )
 
-    def _stub(self, passing: Passing) -> Stubbed:
-        with self._quiet():
-            event, self._events = self._events, self._events + 1
-            drawn = [
-                self.recording.emissions.draw(Source(event, slot), tuple(new.shape))
-                for slot, new in enumerate(passing.new_states)
-            ]
-            emitted = tuple(_like(values, new) for (_, values), new in zip(drawn, passing.new_states, strict=True))
-            output, outputs, made = self._outputs(passing, drawn, emitted)
-            self.recording.items.append(
-                Passage(
-                    event=event,
-                    unit=passing.unit,
-                    call=self.call,
-                    steps=passing.steps,
-                    place=place_of_call(),
-                    inputs=passing.inputs,
-                    states=passing.states,
-                    emitted=emitted,
-                    labels=tuple(labels for labels, _ in drawn),
-                    outputs=made,
-                )
-            )
-        return Stubbed(output=output, outputs=outputs, new_states=emitted)
+    def _observe(self, run: Run, proceed: Proceed) -> Result:
+        """Run the unit out of sight, and return a stub's result; a cell made of cells runs as its author wrote it."""
+        if self._quiet or run.state is None or not is_eager(run.inputs):
+            return proceed(run)
+        if is_composite(run.layer.cell if run.is_layer else run.layer):
+            return _step_by_step(run) if run.is_layer else proceed(run)
+        # A stateful layer is handed its variables themselves, which will change: their values are read now.
+        states = tuple(tf.convert_to_tensor(leaf) if _is_variable(leaf) else leaf for leaf in leaves_of(run.state))
+        with self.quietly():
+            result = proceed(run)
+            return self._stubbed(run, states, result)
 
-    def _outputs(self, passing: Passing, drawn: Any, emitted: tuple[Any, ...]) -> tuple[Any, Any, Any]:
-        """Outputs: random numbers, but for the last row where the unit's output is its state."""
+    def _stubbed(self, run: Run, states: tuple[Any, ...], result: Result) -> Result:
+        """Record the run, and replace its states and outputs by numbers of the stub's own."""
+        event, self._events = self._events, self._events + 1
+        new_states = leaves_of(result.state)
+        drawn = [
+            self.recording.emissions.draw(Source(event, slot), tuple(new.shape)) for slot, new in enumerate(new_states)
+        ]
+        emitted = tuple(_like(values, new) for (_, values), new in zip(drawn, new_states, strict=True))
+        output, outputs, made = self._outputs(result, drawn, emitted)
+        self.recording.items.append(
+            Passage(
+                event=event,
+                unit=run.layer,
+                call=self.call,
+                steps=int(run.inputs.shape[1]) if run.is_layer else 1,
+                place=place_of_call(),
+                inputs=run.inputs,
+                states=states,
+                emitted=emitted,
+                labels=tuple(labels for labels, _ in drawn),
+                outputs=made,
+            )
+        )
+        return Result(output, outputs, keras.tree.pack_sequence_as(result.state, list(emitted)))
+
+    def _outputs(self, result: Result, drawn: Any, emitted: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+        """Draw outputs at random, but the last row is the emitted state where the unit's output is its state."""
         emissions = self.recording.emissions
-        slot = last_is_state(passing)
+        slot = _output_slot(result)
         labels: Any
-        labels, values = drawn[slot] if slot is not None else (None, emissions.noise(tuple(passing.output.shape)))
-        output = emitted[slot] if slot is not None else _like(values, passing.output)
+        labels, values = drawn[slot] if slot is not None else (None, emissions.noise(tuple(result.output.shape)))
+        output = emitted[slot] if slot is not None else _like(values, result.output)
         made: list[tuple[Any, Any]] = [] if slot is not None else [(output, None)]
-        if passing.outputs is None:
+        if result.outputs is None:
             return output, None, tuple(made)
-        every = emissions.noise(tuple(passing.outputs.shape))
+        every = emissions.noise(tuple(result.outputs.shape))
         every[:, -1] = values
         marks = None if labels is None else np.full(every.shape, -1, np.int64)
         if marks is not None:
             marks[:, -1] = labels
-        outputs = _like(every, passing.outputs)
+        outputs = _like(every, result.outputs)
         return output, outputs, (*made, (outputs, marks))
+
+
+def _step_by_step(run: Run) -> Result:
+    """Run a layer around the author's cell of cells in a Python loop, so that its inner wiring shows."""
+    layer, states = run.layer, run.state
+    options = {"training": run.training} if getattr(layer.cell, "_call_has_training_arg", False) else {}
+    steps = range(int(run.inputs.shape[1]))
+    outputs = []
+    for step in reversed(steps) if layer.go_backwards else steps:
+        output, states = layer.cell(run.inputs[:, step], states, **options)
+        states = states if keras.tree.is_nested(states) else [states]
+        outputs.append(output)
+    every = tf.stack(outputs if layer.return_sequences else outputs[-1:], axis=1)
+    return Result(outputs[-1], every, states)
+
+
+def _output_slot(result: Result) -> int | None:
+    """Return which part of the state the (last) output is, to the bit; None where it is none: a GRU's is its h."""
+    output = np.asarray(result.output)
+    for slot, state in enumerate(leaves_of(result.state)):
+        values = np.asarray(state)
+        if values.shape == output.shape and np.array_equal(values, output.astype(values.dtype)):
+            return slot
+    return None
+
+
+def _is_variable(leaf: Any) -> bool:
+    return isinstance(leaf, (tf.Variable, keras.Variable))
 
 
 def _like(values: NDArray[np.float32], tensor: Any) -> Any:
