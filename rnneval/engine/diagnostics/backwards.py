@@ -14,14 +14,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.engine.diagnostics.anchors import Place
-from rnneval.engine.diagnostics.slots import slots_of
+from rnneval.engine.diagnostics.parts import slots_of
 from rnneval.engine.diagnostics.trajectories import courses_of, slot_sizes
 from rnneval.engine.kernel import scored
 from rnneval.engine.runner import Ids
 from rnneval.engine.states import Packing
-from rnneval.models.layers import Unit
+from rnneval.models.layers import Unit, columns_of
 from rnneval.models.lm import RecurrentLM
-from rnneval.models.variables import columns_of
 from rnneval.records.gradients import ThroughTime, VariableGradient
 
 GONE = 0.01

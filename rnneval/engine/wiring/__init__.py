@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from rnneval.engine.wiring.gathering import gather
+from rnneval.models.adapters import predicts_once
 from rnneval.models.layers import is_graph
-from rnneval.models.windows import predicts_once
 from rnneval.records.wiring import Wiring
 from rnneval.wiring.declarations import parse_declarations, require_known
 from rnneval.wiring.facts import Facts

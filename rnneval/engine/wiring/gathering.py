@@ -9,18 +9,17 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.engine.wiring import reading
-from rnneval.engine.wiring.emission import Emissions
 from rnneval.engine.wiring.locating import locate
 from rnneval.engine.wiring.names import fact_of
 from rnneval.engine.wiring.oracles import Subject, run_oracles
-from rnneval.engine.wiring.private import hook_fires
-from rnneval.engine.wiring.probe import Recording, Returned, record
+from rnneval.engine.wiring.private import hook_fires, is_traced_function, traced_signatures
+from rnneval.engine.wiring.probe import Emissions, Recording, Returned, brief, record
 from rnneval.engine.wiring.reading import Reading, events_of
+from rnneval.engine.wiring.snapshot import Snapshot, numbers_in
 from rnneval.engine.wiring.subject import Ready, make_ready
-from rnneval.engine.wiring.traces import compare_traces, trap_of
 from rnneval.models.lm import eagerly
 from rnneval.records.wiring import Oracle
-from rnneval.wiring.facts import Arrival, Declarations, Facts, Source, UnitFact, Variant
+from rnneval.wiring.facts import Arrival, Declarations, Facts, Source, Trace, UnitFact, Variant
 
 CALLS, TOKENS = 4, 2
 _DRAWS = 3
@@ -71,7 +70,7 @@ def provenance(
         returned=seen.returned,
         takes_states=ready.call.takes_states,
         gives_states=any(item.leaves for item in recording.items if isinstance(item, Returned)),
-        wired_by="rnneval" if ready.call.contract_4 else "author",
+        wired_by="rnneval" if ready.call.is_stateless_graph else "author",
         calls=recording.calls,
         tokens=ready.call.time or TOKENS,
         declared=declared,
@@ -160,7 +159,7 @@ def _units(ready: Ready, recording: Recording) -> tuple[tuple[UnitFact, ...], di
 def _oracles(ready: Ready, facts: Facts, seed: int) -> dict[str, Oracle]:
     subject = ready.subject(seed)
     found = run_oracles(subject)
-    if ready.call.contract_4:
+    if ready.call.is_stateless_graph:
         return _without_a_door(ready, facts, subject, found)
     return found
 
@@ -203,3 +202,60 @@ class _own_randomness:  # noqa: N801 - reads as what it gives: with _own_randomn
 
         np.random.set_state(self._numpy)  # noqa: NPY002
         random.setstate(self._python)
+
+
+def traced_call(model: Any) -> Any:
+    """The model's `call` where it is a `tf.function`; else None."""
+    call = getattr(model, "call", None)
+    return call if is_traced_function(call) else None
+
+
+def trap_of(model: Any) -> str:
+    """What would freeze the weights of a model that is not built yet; empty where nothing would."""
+    if traced_call(model) is None or getattr(model, "built", True):
+        return ""
+    return f"{type(model).__name__}.call"
+
+
+def compare_traces(model: Any, trap: str) -> Trace:
+    """Alter the weights, and compare each trace that the model came with to an eager run of the same inputs."""
+    function = traced_call(model)
+    signatures = traced_signatures(function) if function is not None else []
+    if not signatures:
+        return Trace(trap=trap)
+    snapshot = Snapshot(model)
+    worst, uncompared = 0.0, ""
+    try:
+        for variable in snapshot.variables:
+            values = numbers_in(variable)
+            if np.issubdtype(values.dtype, np.floating):
+                variable.assign(values * 1.5 + 0.01)
+        for signature in signatures:
+            try:
+                worst = max(worst, _difference(function, signature))
+            except Exception as error:  # the author's code may raise anything
+                uncompared = brief(error)
+    finally:
+        snapshot.restore()
+    return Trace(difference=worst, uncompared=uncompared, trap=trap)
+
+
+def _difference(function: Any, signature: Any) -> float:
+    positional, named = tf.nest.map_structure(_filled, signature)
+    results = []
+    before = tf.config.functions_run_eagerly()
+    for eager in (False, True):
+        tf.config.run_functions_eagerly(eager)
+        try:
+            results.append(tf.nest.flatten(function(*positional, **named))[0])
+        finally:
+            tf.config.run_functions_eagerly(before)
+    traced, fresh = (np.asarray(result).astype(np.float64) for result in results)
+    return float(np.abs(traced - fresh).max() / max(np.abs(fresh).max(), 1e-30))
+
+
+def _filled(spec: Any) -> Any:
+    if not isinstance(spec, tf.TensorSpec):
+        return spec
+    shape = [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])]
+    return tf.ones(shape, spec.dtype)

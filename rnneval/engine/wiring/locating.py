@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from rnneval.engine.wiring.names import Place, frames_of_call
 from rnneval.engine.wiring.oracles import (
     ALTERED,
     another_document,
@@ -23,7 +24,6 @@ from rnneval.engine.wiring.oracles import (
     thirds,
 )
 from rnneval.engine.wiring.private import listening
-from rnneval.engine.wiring.source import Place, frames_of_call
 from rnneval.engine.wiring.subject import Ready
 from rnneval.records.wiring import Oracle
 from rnneval.wiring.facts import Spot

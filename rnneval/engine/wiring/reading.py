@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.engine.wiring.emission import Emissions
-from rnneval.engine.wiring.probe import Passage, Recording, Rerun, Returned
-from rnneval.engine.wiring.walk import Op, Trail, Walk
+from rnneval.engine.wiring.probe import Emissions, Op, Passage, Recording, Rerun, Returned
+from rnneval.engine.wiring.walk import Trail, Walk
 from rnneval.wiring.facts import Arrival, Event, Source
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.engine.wiring.calling import Answer, Call, fixed_batch, recurrent_layers, reset_of, ways_of_calling
+from rnneval.engine.wiring.calling import Answer, TolerantAdapter, adapters_for, fixed_batch, recurrent_layers, reset_of
 from rnneval.engine.wiring.names import Names, is_recurrent, names_below
 from rnneval.engine.wiring.oracles import Logits, Subject
 from rnneval.engine.wiring.probe import brief
@@ -25,7 +25,7 @@ class Ready:
     """A model that is built and can be called, and put back at any time."""
 
     model: Any
-    call: Call
+    call: TolerantAdapter
     snapshot: Snapshot
     names: Names
     cells: tuple[Any, ...]
@@ -134,7 +134,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     before = Snapshot(model)
     fresh = [layer for _, layer in walk_below(model) if isinstance(layer, keras.layers.RNN) and not layer.built]
     errors: list[str] = []
-    for call in ways_of_calling(model):
+    for call in adapters_for(model):
         try:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
@@ -163,7 +163,7 @@ def _warm_training(ready: Ready) -> None:
     ready.snapshot = Snapshot(ready.model)
 
 
-def _warmed(model: Any, call: Call, vocab_size: int | None) -> Ready:
+def _warmed(model: Any, call: TolerantAdapter, vocab_size: int | None) -> Ready:
     """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
     batch = call.batch or 2
     known = vocab_size or _embedding_size(model)

@@ -4,18 +4,151 @@ The ops are taken in the order in which they ran, so that each tensor is worked 
 of; only tensors that something worth knowing flows through are kept.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.wiring.emission import Emissions
-from rnneval.engine.wiring.structural import ELEMENTWISE, IDENTITY, MOVES, OPAQUE, RANDOM, VALUELESS
+from rnneval.engine.wiring.probe import Emissions, Op
 from rnneval.wiring.facts import Source
 
 Labels = NDArray[np.int64]
+IDENTITY = frozenset(
+    {
+        "Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast", "CheckNumerics", "EnsureShape", "Snapshot",
+        "Copy", "DeepCopy",
+    }
+)  # fmt: skip
+
+
+class Moving:
+    """An op that moves elements without changing them, with label arrays in place of its inputs."""
+
+    def __init__(self, labels: Sequence[Labels | None], inputs: Sequence[Any], attributes: Mapping[str, Any]) -> None:
+        self._labels, self._inputs, self.attributes = labels, inputs, attributes
+
+    def labels(self, k: int = 0) -> Labels:
+        """Return the labels of an input: −1 everywhere if it has none."""
+        labels, tensor = self._labels[k], self._inputs[k]
+        return np.full(tuple(tensor.shape), -1, np.int64) if labels is None else labels
+
+    def tensors(self) -> list[Labels]:
+        """Return the labels of all inputs."""
+        return [self.labels(k) for k in range(len(self._inputs))]
+
+    def value(self, k: int) -> NDArray[Any]:
+        """Return the numbers of an input that is a shape, an axis, or places."""
+        return np.asarray(self._inputs[k])
+
+
+Move = Callable[[Moving], Labels | list[Labels]]
+"""The op in NumPy → labels of its output, or of each of its outputs; −1 is no label."""
+
+
+def _split_sizes(op: Moving) -> list[Labels]:
+    axis = int(op.value(2))
+    sizes = op.value(1).astype(int)
+    left = op.labels().shape[axis] - int(sizes[sizes >= 0].sum())
+    return list(np.split(op.labels(), np.cumsum(np.where(sizes < 0, left, sizes))[:-1], axis))
+
+
+def _slice(op: Moving) -> Labels:
+    parts = zip(op.value(1), op.value(2), strict=True)
+    return op.labels()[tuple(slice(begin, None if size < 0 else begin + size) for begin, size in parts)]
+
+
+def _strided_slice(op: Moving) -> Labels:
+    def flag(mask: str, at: int) -> bool:
+        return bool(int(op.attributes.get(mask, 0)) >> at & 1)
+
+    places: list[Any] = []
+    for at, (first, last, step) in enumerate(zip(op.value(1), op.value(2), op.value(3), strict=True)):
+        if flag("ellipsis_mask", at):
+            places.append(Ellipsis)
+        elif flag("new_axis_mask", at):
+            places.append(None)
+        elif flag("shrink_axis_mask", at):
+            places.append(int(first))
+        else:
+            begin, end = (None if flag(f"{name}_mask", at) else to for name, to in (("begin", first), ("end", last)))
+            places.append(slice(begin, end, step))
+    moved: Labels = op.labels()[tuple(places)]
+    return moved
+
+
+def _gather(op: Moving) -> Labels:
+    whole, places, axis = op.labels(), op.value(1), int(op.value(2))
+    batch = int(op.attributes.get("batch_dims", 0) or 0)
+    if batch > 1:
+        raise NotImplementedError("batch_dims above one")
+    if batch == 1:
+        return np.stack([np.take(row, at, axis - 1) for row, at in zip(whole, places, strict=True)])
+    return np.take(whole, places, axis)
+
+
+def _scatter_update(op: Moving) -> Labels:
+    updated: Labels = op.labels().copy()
+    updated[tuple(np.moveaxis(op.value(1), -1, 0))] = op.labels(2)
+    return updated
+
+
+def _pad(op: Moving) -> Labels:
+    return np.pad(op.labels(), op.value(1), constant_values=-1)
+
+
+MOVES: Mapping[str, Move] = {
+    "Reshape": lambda op: op.labels().reshape(op.value(1).tolist()),
+    "Squeeze": lambda op: np.squeeze(op.labels(), tuple(op.attributes.get("squeeze_dims") or ()) or None),
+    "ExpandDims": lambda op: np.expand_dims(op.labels(), int(op.value(1))),
+    "Pack": lambda op: np.stack(op.tensors(), op.attributes.get("axis", 0)),
+    "Unpack": lambda op: list(np.moveaxis(op.labels(), op.attributes.get("axis", 0), 0)),
+    "ConcatV2": lambda op: np.concatenate(op.tensors()[:-1], int(op.value(-1))),
+    "Split": lambda op: list(np.split(op.labels(1), op.attributes["num_split"], int(op.value(0)))),
+    "SplitV": _split_sizes,
+    "Slice": _slice,
+    "StridedSlice": _strided_slice,
+    "Transpose": lambda op: np.transpose(op.labels(), op.value(1)),
+    "GatherV2": _gather,
+    "GatherNd": lambda op: op.labels()[tuple(np.moveaxis(op.value(1), -1, 0))],
+    "Tile": lambda op: np.tile(op.labels(), op.value(1)),
+    "ReverseV2": lambda op: np.flip(op.labels(), tuple(op.value(1).ravel().tolist())),
+    "Roll": lambda op: np.roll(op.labels(), *(tuple(np.ravel(op.value(k)).tolist()) for k in (1, 2))),
+    "BroadcastTo": lambda op: np.broadcast_to(op.labels(), op.value(1).tolist()),
+    "Pad": _pad,
+    "PadV2": _pad,
+    "TensorScatterUpdate": _scatter_update,
+}
+"""The ops that move elements, done on labels.
+
+A slice that is off by four, or a reshape that mixes batch and layer, is found with no special case: the labels end up
+where the numbers do.
+"""
+
+ELEMENTWISE = frozenset(
+    {
+        "Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Div", "DivNoNan", "TruncateDiv", "FloorDiv", "Mod",
+        "FloorMod", "Pow", "Maximum", "Minimum", "MulNoNan", "SquaredDifference", "Neg", "Abs", "Sign", "Exp",
+        "Expm1", "Log", "Log1p", "Sqrt", "Rsqrt", "Square", "Reciprocal", "Inv", "Tanh", "Sigmoid", "Relu", "Relu6",
+        "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc", "Sin", "Cos", "Tan", "Asinh", "Atan",
+        "Sinh", "Cosh", "Round", "Rint", "Floor", "Ceil", "ClipByValue", "Select", "SelectV2", "BiasAdd", "Xlogy",
+        "Atan2", "FakeQuantWithMinMaxVars", "QuantizeAndDequantizeV2",
+    }
+)  # fmt: skip
+"""The ops whose every output element is made of the input elements in its own place."""
+
+RANDOM = ("Random", "TruncatedNormal", "Multinomial", "Bernoulli", "StatelessTruncated", "StatelessParameterized")
+"""How the types of ops that draw numbers begin, or what is in them."""
+
+VALUELESS = frozenset(["Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"])  # fmt: skip
+"""The ops of whose input only the shape matters."""
+
+OPAQUE = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If", "StatelessIf", "Case",
+          "EagerPyFunc", "PyFunc", "PyFuncStateless", "XlaLaunch", "__inference_", "__forward_")  # fmt: skip
+"""How the types of ops that hide a whole function begin."""
+
+
 _MOST_PLANES = 8  # a blend of more states than this keeps its sources and loses their places
 
 
@@ -41,17 +174,6 @@ class Trail:
     def recurrent(self) -> bool:
         """Whether any state is in it."""
         return bool(self.planes or self.pool)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Op:
-    """One op that ran."""
-
-    name: str
-    inputs: Sequence[Any]
-    attributes: Mapping[str, Any]
-    outputs: Sequence[Any]
-    call: int
 
 
 class Walk:
@@ -149,7 +271,8 @@ class Walk:
         for plane in range(planes):
             given = [trail.planes[plane] if plane < len(trail.planes) else None for trail in trails]
             try:
-                moved.append(move(given, op.inputs, op.attributes))
+                found = move(Moving(given, op.inputs, op.attributes))
+                moved.append(found if isinstance(found, list) else [found])
             except (ValueError, IndexError, NotImplementedError, TypeError):
                 return None  # an argument this file does not know: the sources stay, the places go
         return [
