@@ -51,9 +51,19 @@ class Unit:
         return isinstance(self.layer, keras.layers.RNN)
 
     @property
+    def cell(self) -> Any:
+        """The cell of a layer, or the free cell itself."""
+        return self.layer.cell if self.is_layer else self.layer
+
+    @property
     def slots(self) -> tuple[str, ...]:
         """The names of the parts of its state, in Keras' order."""
-        return slot_names(self.layer.cell if self.is_layer else self.layer)
+        return slot_names(self.cell)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The widths of the parts of its state."""
+        return tuple(int(size) for size in keras.tree.flatten(_state_size(self.cell)))
 
     @property
     def has_memory_cells(self) -> bool:
@@ -63,8 +73,7 @@ class Unit:
     @property
     def units(self) -> int:
         """The width of the first part of its state."""
-        sizes = keras.tree.flatten(_state_size(self.layer.cell if self.is_layer else self.layer))
-        return int(sizes[0])
+        return self.sizes[0]
 
 
 def recurrent_units(model: Any) -> tuple[Unit, ...]:
