@@ -47,7 +47,7 @@ class Unit:
 
     @property
     def is_layer(self) -> bool:
-        """Whether it runs over time by itself (a layer), or is one step of a loop of the author's (a cell)."""
+        """True if it runs over time by itself (a layer), false if it is one step of a loop of the author's (a cell)."""
         return isinstance(self.layer, keras.layers.RNN)
 
     @property
@@ -67,7 +67,7 @@ class Unit:
 
     @property
     def has_memory_cells(self) -> bool:
-        """Whether it keeps a c beside its h, as an LSTM does; of stacked cells, whether one of them does."""
+        """True if it keeps a c beside its h, as an LSTM does; of stacked cells, whether one of them does."""
         return any(slot.rsplit(".", 1)[-1] == "c" for slot in self.slots)
 
     @property

@@ -46,7 +46,7 @@ class Run:
 
     @property
     def is_layer(self) -> bool:
-        """Whether a layer runs, rather than a cell."""
+        """True if a layer runs, false if a cell does."""
         return isinstance(self.layer, keras.layers.RNN)
 
     @property

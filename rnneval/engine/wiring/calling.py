@@ -58,7 +58,7 @@ class TolerantAdapter:
 
     @property
     def takes_training(self) -> bool:
-        """Whether the model can be called with training=True."""
+        """True if the model can be called with training=True."""
         return True
 
     @property
@@ -85,7 +85,7 @@ class TolerantSignature(TolerantAdapter):
 
     @property
     def takes_training(self) -> bool:
-        """Whether `call` has an argument `training`."""
+        """True if `call` has an argument `training`."""
         return self.convention.takes_training
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:

@@ -1,9 +1,8 @@
-"""What the probe calls the units that it meets, and which of them belong together."""
+"""The names of the units that the probe meets, and the author's lines that call them."""
 
 import ast
 import linecache
 import os
-import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ class Names:
     """The objects themselves, so that no identity is given away."""
 
     def of(self, thing: Any) -> tuple[str, str]:
-        """Give (path, name); a unit that is not reached from the model's attributes goes by its own name."""
+        """Return (path, name); a unit that no attribute of the model leads to goes by its own name."""
         found = self.paths.get(id(thing))
         if found is None:
             name = str(getattr(thing, "name", "") or type(thing).__name__)
@@ -41,7 +40,7 @@ class Names:
 
 
 def names_below(model: Any) -> Names:
-    """Walk the model once."""
+    """Return the names of the recurrent layers and cells of a model."""
     names = Names()
     for path, thing in walk_below(model):
         _enter(names, path, thing)
@@ -70,7 +69,7 @@ def _cells(cell: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def is_composite(cell: Any) -> bool:
-    """Whether a cell of the author's is made of cells, so that its inner wiring is part of the question.
+    """Return whether a cell of the author's is made of cells, so that its inner wiring is part of the question.
 
     Keras' own StackedRNNCells is known to be right, unless a composite cell is in it.
     """
@@ -81,7 +80,7 @@ def is_composite(cell: Any) -> bool:
 
 
 def is_recurrent(thing: Any) -> bool:
-    """Whether it is a recurrent layer or a cell."""
+    """Return whether an object is a recurrent layer or a cell."""
     return isinstance(thing, keras.layers.RNN) or getattr(thing, "state_size", None) is not None
 
 
@@ -89,32 +88,28 @@ def fact_of(thing: Any, names: Names, indices: dict[int, int], slots: int) -> Un
     """Describe a unit as the rules see it; `slots` is how many parts its state was seen to have."""
     path, name = names.of(thing)
     is_layer = isinstance(thing, keras.layers.RNN)
-    named = _slots(thing.cell if is_layer else thing, slots)
+    cell = thing.cell if is_layer else thing
+    named = slot_names(cell) if getattr(cell, "state_size", None) is not None else ()
     return UnitFact(
         name=name,
         path=path,
         kind=type(thing).__name__,
-        slots=named,
+        slots=named if len(named) == slots else tuple(f"s{index}" for index in range(slots)),
         is_layer=is_layer,
         stateful=bool(is_layer and thing.stateful),
         twin=indices.get(names.twins.get(id(thing), -1)),
     )
 
 
-def _slots(cell: Any, count: int) -> tuple[str, ...]:
-    named = slot_names(cell) if getattr(cell, "state_size", None) is not None else ()
-    return named if len(named) == count else tuple(f"s{index}" for index in range(count))
-
-
-class Place(NamedTuple):
-    """A line, and the statement that begins or goes on there."""
+class SourceLine(NamedTuple):
+    """A line of the author's source, and the statement that begins or continues there."""
 
     file: str | None
     line: int | None
     code: str
 
 
-_NOWHERE = Place(None, None, "")
+_NOWHERE = SourceLine(None, None, "")
 _OURS = str(Path(__file__).resolve().parents[2]) + os.sep
 _FOREIGN = tuple(
     str(Path(module.__file__).resolve().parent) + os.sep for module in (keras, tf) if module.__file__
@@ -122,13 +117,11 @@ _FOREIGN = tuple(
 _LIBRARY = os.sep + "site-packages" + os.sep
 
 
-def place_of_call() -> Place:
-    """The innermost frame that is neither Keras', TensorFlow's nor ours; nowhere for a graph of layers."""
-    return frames_of_call(sys._getframe(1))[1]
+def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], SourceLine]:
+    """Return the frames from `frame` out to the author's own, that one included, and its line.
 
-
-def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Place]:
-    """Return the frames from here out to the author's own, that one included, and its place."""
+    The author's frame is the innermost that is neither Keras', TensorFlow's nor ours; a graph of layers has none.
+    """
     frames: list[FrameType] = []
     while frame is not None:
         frames.append(frame)
@@ -136,9 +129,9 @@ def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Place]:
         if "__autograph_generated_file" in name:
             found = original_line(frame)
             if found is not None:
-                return frames, _place(*found)
+                return frames, SourceLine(*found, _statement(*found))
         elif not _is_library(name):
-            return frames, _place(name, frame.f_lineno)
+            return frames, SourceLine(name, frame.f_lineno, _statement(name, frame.f_lineno))
         elif name.startswith(_OURS) and frame.f_code.co_name == "call_model":
             break  # all the way out: the model is a graph, no line of the author's called the layer
         frame = frame.f_back
@@ -153,13 +146,9 @@ def _is_library(name: str) -> bool:
     )
 
 
-def _place(file: str, line: int) -> Place:
-    return Place(file, line, _statement(file, line))
-
-
 @lru_cache(maxsize=1024)
 def _statement(file: str, line: int) -> str:
-    """The smallest whole statement at this line; empty where the file cannot be read or parsed."""
+    """Return the smallest whole statement at a line; empty where the file cannot be read or parsed."""
     source = "".join(linecache.getlines(file))
     try:
         tree = ast.parse(source)

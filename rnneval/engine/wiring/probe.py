@@ -4,6 +4,7 @@ A stub emits numbers of its own as its layer's new state, and records what went 
 objects, so that layers which no attribute leads to are met too. Below a stub the layer runs as it is, unrecorded.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.engine.wiring.calling import TolerantAdapter
-from rnneval.engine.wiring.names import Place, is_composite, place_of_call
+from rnneval.engine.wiring.names import SourceLine, frames_of_call, is_composite
 from rnneval.engine.wiring.private import is_eager, listening
 from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, tap_classes
 from rnneval.wiring.facts import Source
@@ -27,11 +28,14 @@ _STRIDE = 1_368_547  # odd, so that i → i · stride mod 2²² meets each numbe
 
 @dataclass(kw_only=True)
 class Emissions:
-    """Gives labels and values; label k is the k-th element ever emitted."""
+    """The numbers that stubs emit as new states, no two alike, so that a number tells where it comes from.
+
+    Label k belongs to the k-th element ever emitted.
+    """
 
     seed: int
     altered: Source | None = None
-    """Whose numbers are to be others this time: the intervention."""
+    """The state that gets other numbers this time: the intervention."""
     count: int = 0
     other: int = 0
     marked: int = 0
@@ -42,7 +46,7 @@ class Emissions:
     _sorted: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
 
     def draw(self, source: Source, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Give the labels and values of a new state."""
+        """Return the labels and values of a new state."""
         size = int(np.prod(shape))
         labels = np.arange(self.count, self.count + size, dtype=np.int64)
         values = self._values(labels, 1 if source == self.altered else 0)
@@ -53,7 +57,7 @@ class Emissions:
         return labels.reshape(shape), values.reshape(shape)
 
     def mark(self, source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
-        """Give labels to a tensor that nobody emitted; its numbers mean nothing and are not looked up."""
+        """Return labels for a tensor that no stub emitted; its numbers mean nothing and are not looked up."""
         size = int(np.prod(shape))
         labels = np.arange(self.marked, self.marked + size, dtype=np.int64) + _MARKS
         self._marks.append((int(labels[0]) if size else _MARKS, source))
@@ -61,7 +65,7 @@ class Emissions:
         return labels.reshape(shape)
 
     def noise(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Numbers for an output that is no state."""
+        """Return numbers for an output that is no state."""
         size = int(np.prod(shape))
         values = self._values(np.arange(self.other, self.other + size, dtype=np.int64), 2)
         self.other += size
@@ -74,7 +78,7 @@ class Emissions:
         return (1.8 * (places + 0.5) / (3 * _GRID) - 0.9).astype(np.float32)
 
     def sources(self, labels: NDArray[np.int64]) -> dict[Source, NDArray[np.int64]]:
-        """Divide labels by where they come from; each with its offsets within that state."""
+        """Divide labels by the state that they come from, and return their offsets within it."""
         found: dict[Source, NDArray[np.int64]] = {}
         marks = labels[labels >= _MARKS]
         labels = labels[labels < _MARKS]
@@ -88,33 +92,29 @@ class Emissions:
         return found
 
     def emitted(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The labels without marks: −1 in their place."""
+        """Return the labels with −1 in place of marks."""
         return np.where(labels < _MARKS, labels, -1)
 
     def offsets(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The place of each label within its own state."""
+        """Return the offset of each label within its own state."""
         bases = np.asarray(self._bases, dtype=np.int64)
         offsets: NDArray[np.int64] = labels - bases[np.searchsorted(bases, labels, side="right") - 1]
         return offsets
 
     def find(self, values: NDArray[Any]) -> NDArray[np.int64] | None:
-        """The labels of values that were emitted, −1 elsewhere; None where there is none."""
+        """Return the labels of values that were emitted, −1 elsewhere; None where there is none."""
         if not self.count or not np.issubdtype(values.dtype, np.floating):
             return None
-        if values.dtype.itemsize < 4:
-            return self._find_whole(values)
+        if values.dtype.itemsize < 4:  # at half precision numbers coincide, so only a whole state is found
+            for base, array in zip(self._bases, self._arrays, strict=True):
+                if array.shape == values.shape and (array.astype(values.dtype) == values).all():
+                    return np.arange(base, base + array.size, dtype=np.int64).reshape(array.shape)
+            return None
         wanted = values.astype(np.float32)
         order, known = self._table()
         at = np.minimum(np.searchsorted(known, wanted.ravel()), known.size - 1)
         found = np.where(known[at] == wanted.ravel(), order[at], -1).reshape(values.shape)
         return found if (found >= 0).any() else None
-
-    def _find_whole(self, values: NDArray[Any]) -> NDArray[np.int64] | None:
-        """At half precision numbers coincide, so only a whole state is found."""
-        for base, array in zip(self._bases, self._arrays, strict=True):
-            if array.shape == values.shape and (array.astype(values.dtype) == values).all():
-                return np.arange(base, base + array.size, dtype=np.int64).reshape(array.shape)
-        return None
 
     def _table(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if self._sorted is None or self._sorted[0].size != self.count:
@@ -136,14 +136,14 @@ class Op:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Passage:
-    """One event, with the tensors that went in and came out."""
+class StubRun:
+    """One run of a stub: an event, with the tensors that went in and came out."""
 
     event: int
     unit: Any
     call: int
     steps: int
-    place: Place
+    line: SourceLine
     inputs: Any
     states: tuple[Any, ...]
     emitted: tuple[Any, ...]
@@ -154,7 +154,7 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Returned:
-    """What the model returned as its state at the end of a call."""
+    """The state that the model returned at the end of a call."""
 
     call: int
     leaves: tuple[Any, ...]
@@ -162,10 +162,10 @@ class Returned:
 
 @dataclass(kw_only=True, eq=False)
 class Recording:
-    """Everything that happened, in order; its tensors stay alive with it."""
+    """The ops, runs and returned states of some calls, in order; its tensors stay alive with it."""
 
     emissions: Emissions
-    items: list[Op | Passage | Returned] = field(default_factory=list)
+    items: list[Op | StubRun | Returned] = field(default_factory=list)
     texts: list[tuple[str, Any]] = field(default_factory=list)
     kept: list[Any] = field(default_factory=list)
     failure: str = ""
@@ -173,13 +173,13 @@ class Recording:
 
     @property
     def rows(self) -> int:
-        """How many texts were read side by side."""
+        """The number of texts that were read side by side."""
         return int(self.texts[0][1].shape[0]) if self.texts else 0
 
     @property
-    def passages(self) -> list[Passage]:
-        """The events alone."""
-        return [item for item in self.items if isinstance(item, Passage)]
+    def runs(self) -> list[StubRun]:
+        """The runs of stubs alone."""
+        return [item for item in self.items if isinstance(item, StubRun)]
 
 
 def record(
@@ -191,14 +191,14 @@ def record(
     emissions: Emissions,
     listen: bool,
 ) -> Recording:
-    """Run the segments one after the other, the state handed on exactly as it was returned.
+    """Run the segments one after the other, each with the state exactly as the last one returned it.
 
     Args:
         call: How to call the model.
         segments: For each call, one array `(batch, time)` for each of the model's texts.
-        names: What the texts are called.
-        cells: The cells that are known.
-        emissions: What stubs emit.
+        names: The names of the texts.
+        cells: The known cells of the model.
+        emissions: The source of the stubs' numbers.
         listen: Whether to record ops too.
     """
     recorder = _Recorder(Recording(emissions=emissions))
@@ -279,12 +279,12 @@ class _Recorder:
         emitted = tuple(_like(values, new) for (_, values), new in zip(drawn, new_states, strict=True))
         output, outputs, made = self._outputs(result, drawn, emitted)
         self.recording.items.append(
-            Passage(
+            StubRun(
                 event=event,
                 unit=run.layer,
                 call=self.call,
                 steps=int(run.inputs.shape[1]) if run.is_layer else 1,
-                place=place_of_call(),
+                line=frames_of_call(sys._getframe(1))[1],
                 inputs=run.inputs,
                 states=states,
                 emitted=emitted,
@@ -342,12 +342,12 @@ def _is_variable(leaf: Any) -> bool:
 
 
 def _like(values: NDArray[np.float32], tensor: Any) -> Any:
-    """The values as a tensor of the same type, made by no op."""
+    """Return values as a tensor of the same type, made by no op."""
     return tf.constant(values.astype(tensor.dtype.as_numpy_dtype))
 
 
 def brief(error: Exception) -> str:
-    """Kind and first words of an error, in one line."""
+    """Return the type and first words of an error, in one line."""
     words = " ".join(str(error).split()).replace("\x1b[1m", "").replace("\x1b[0m", "")
     return f"{type(error).__name__}: {words[:240]}"
 

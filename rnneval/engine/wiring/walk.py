@@ -4,7 +4,7 @@ The ops are taken in the order in which they ran, so that each tensor is worked 
 of; only tensors that something worth knowing flows through are kept.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,14 +139,14 @@ ELEMENTWISE = frozenset(
 """The ops whose every output element is made of the input elements in its own place."""
 
 RANDOM = ("Random", "TruncatedNormal", "Multinomial", "Bernoulli", "StatelessTruncated", "StatelessParameterized")
-"""How the types of ops that draw numbers begin, or what is in them."""
+"""Parts of the types of ops that draw random numbers."""
 
 VALUELESS = frozenset(["Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"])  # fmt: skip
-"""The ops of whose input only the shape matters."""
+"""The ops that read only the shape of their input."""
 
 OPAQUE = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If", "StatelessIf", "Case",
           "EagerPyFunc", "PyFunc", "PyFuncStateless", "XlaLaunch", "__inference_", "__forward_")  # fmt: skip
-"""How the types of ops that hide a whole function begin."""
+"""The beginnings of the types of ops that hide a whole function."""
 
 
 _MOST_PLANES = 8  # a blend of more states than this keeps its sources and loses their places
@@ -154,7 +154,7 @@ _MOST_PLANES = 8  # a blend of more states than this keeps its sources and loses
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trail:
-    """What is known of one tensor."""
+    """The states that are in one tensor, and its other origins."""
 
     planes: tuple[Labels, ...] = ()
     """Label arrays of the tensor's shape, −1 for no label; an element that is made of several states has several."""
@@ -172,7 +172,7 @@ class Trail:
 
     @property
     def recurrent(self) -> bool:
-        """Whether any state is in it."""
+        """True if any state is in the tensor."""
         return bool(self.planes or self.pool)
 
 
@@ -187,12 +187,12 @@ class Walk:
         self._kept: list[Any] = []
 
     def seed(self, tensor: Any, trail: Trail) -> None:
-        """Say what is known of a tensor that no op made: an emission, or the model's input."""
+        """Set the trail of a tensor that no op made: an emission, or the model's input."""
         self._trails[id(tensor)] = trail
         self._kept.append(tensor)
 
     def trail(self, tensor: Any, call: int) -> Trail:
-        """Give what is known of a tensor; one that no op made is looked up by its numbers."""
+        """Return the trail of a tensor; one that no op made is looked up by its numbers."""
         found = self._trails.get(id(tensor))
         if found is None:
             found = self._looked_up(tensor, call)
@@ -222,13 +222,19 @@ class Walk:
 
     def _assign(self, op: Op) -> None:
         value = self.trail(op.inputs[1], op.call)
-        if op.name != "AssignVariableOp":
-            value = _union([self._variables.get(id(op.inputs[0]), Trail()), value], op.outputs)
+        if op.name != "AssignVariableOp":  # something is added to the variable's value
+            both = self._variables.get(id(op.inputs[0]), Trail()), value
+            value = Trail(
+                planes=both[0].planes + both[1].planes,
+                pool=both[0].pool | both[1].pool,
+                transformed=True,
+                noisy=any(trail.noisy or trail.random for trail in both),
+            )
         self._variables[id(op.inputs[0])] = value
         self._kept.append(op.inputs[0])
 
     def _looked_up(self, tensor: Any, call: int) -> Trail:
-        """A tensor that no op made: from NumPy, from Python numbers, or a variable's value read past the hook."""
+        """Return the trail of a tensor from NumPy, from Python numbers, or of a variable read past the callbacks."""
         values = _values(tensor)
         if values is None or not 0 < values.size <= self._emissions.count:  # larger than all states: a weight
             return Trail(born=call)
@@ -258,7 +264,7 @@ class Walk:
         ]
 
     def _moved(self, op: Op, trails: list[Trail]) -> list[Trail] | None:
-        """Ops that only move elements: the same op on the labels."""
+        """Return the trails of an op that only moves elements, by the same op on labels; None for any other op."""
         if op.name in IDENTITY:
             return list(trails[: len(op.outputs)])
         move = MOVES.get(op.name)
@@ -275,13 +281,11 @@ class Walk:
                 moved.append(found if isinstance(found, list) else [found])
             except (ValueError, IndexError, NotImplementedError, TypeError):
                 return None  # an argument this file does not know: the sources stay, the places go
-        return [
-            Trail(planes=tuple(_labelled(plane[at] for plane in moved)), pool=pool, transformed=transformed)
-            for at in range(len(op.outputs))
-        ]
+        labelled = [tuple(plane[at] for plane in moved if (plane[at] >= 0).any()) for at in range(len(op.outputs))]
+        return [Trail(planes=planes, pool=pool, transformed=transformed) for planes in labelled]
 
     def _blended(self, op: Op, trails: list[Trail]) -> list[Trail] | None:
-        """Ops that work element by element: labels keep their places, values change."""
+        """Return the trail of an op that works element by element: labels keep their places, values change."""
         if op.name not in ELEMENTWISE or len(op.outputs) != 1:
             return None
         shape = tuple(op.outputs[0].shape)
@@ -299,12 +303,12 @@ class Walk:
         return [Trail(planes=tuple(planes), pool=pool, transformed=True)]
 
     def _pooled(self, op: Op, trails: list[Trail]) -> list[Trail]:
-        """Everything else: sources stay, places are lost."""
+        """Return the trails of any op: sources stay, places are lost."""
         pool = frozenset[Source]().union(*(self.sources(trail) for trail in trails))
         return [Trail(pool=pool, transformed=True)] * len(op.outputs)
 
     def sources(self, trail: Trail) -> frozenset[Source]:
-        """Every state that is in a tensor."""
+        """Return every state that is in a tensor."""
         found = set(trail.pool)
         for plane in trail.planes:
             found |= set(self._emissions.sources(plane[plane >= 0]))
@@ -312,7 +316,7 @@ class Walk:
 
 
 def _flags(op: Op, trails: list[Trail]) -> Trail:
-    """What passes through any op, recurrent or not."""
+    """Return the part of a trail that passes through any op, recurrent or not."""
     origins = frozenset[Any]().union(*(trail.origins for trail in trails))
     if op.outputs and not _is_float(op.outputs[0]):
         origins = frozenset(origin for origin in origins if isinstance(origin, str))  # a sampled token is no state
@@ -326,17 +330,6 @@ def _flags(op: Op, trails: list[Trail]) -> Trail:
         born=plain.born if moves and plain is not None else op.call,
         origins=origins,
     )
-
-
-def _labelled(planes: Iterable[Labels]) -> list[Labels]:
-    """The planes that still hold a label after a move; one of the others suffices where there is none."""
-    return [plane for plane in planes if (plane >= 0).any()]
-
-
-def _union(trails: list[Trail], _: Any) -> Trail:
-    planes = tuple(plane for trail in trails for plane in trail.planes)
-    pool = frozenset[Source]().union(*(trail.pool for trail in trails))
-    return Trail(planes=planes, pool=pool, transformed=True, noisy=any(t.noisy or t.random for t in trails))
 
 
 def _is_float(tensor: Any) -> bool:
