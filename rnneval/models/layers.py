@@ -73,7 +73,7 @@ class Unit:
     @property
     def units(self) -> int:
         """The width of the first part of its state."""
-        return self.sizes[0]
+        return int(keras.tree.flatten(_state_size(self.cell))[0])
 
 
 def recurrent_units(model: Any) -> tuple[Unit, ...]:
