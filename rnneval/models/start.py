@@ -32,18 +32,18 @@ class Start:
     """The axis of each leaf that is the batch; None where none grows with it."""
 
 
-def find_start(drive: Adapter, units: Sequence[Unit], batch: int) -> Start:
+def find_start(adapter: Adapter, units: Sequence[Unit], batch: int) -> Start:
     """Call the model three times, eagerly, and work out its start as the module's docstring says."""
     ids = tf.ones((batch, 1), tf.int32)
     with record_runs(units) as at_start:
-        returned = drive(ids, None).leaves
+        returned = adapter(ids, None).leaves
     marked = _distinct_like(returned)
     with record_runs(units) as when_marked:
-        drive(ids, marked)
+        adapter(ids, marked)
     arrivals = _Arrivals(at_start, when_marked)
     leaves = tuple(arrivals.leaf(numbers_of(mark)) for mark in marked)
     slots = tuple(arrivals.slot(numbers_of(mark)) for mark in marked)
-    wider = drive(tf.ones((batch + 1, 1), tf.int32), None).leaves
+    wider = adapter(tf.ones((batch + 1, 1), tf.int32), None).leaves
     return Start(leaves=leaves, slots=slots, batch_axes=tuple(map(_grown_axis, returned, wider)))
 
 

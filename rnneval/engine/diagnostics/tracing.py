@@ -32,7 +32,6 @@ from rnneval.records import table_written
 from rnneval.records.run import GateSummary, Run
 from rnneval.text import EncodedText
 
-SLOT_COLUMNS = ("norm", "rms", "mean", "lowest", "highest", "saturated", "speed")
 GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
 Doubles = NDArray[np.float64]
 

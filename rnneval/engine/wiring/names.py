@@ -4,7 +4,6 @@ import ast
 import linecache
 import os
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -47,12 +46,12 @@ def names_below(model: Any) -> Names:
         if isinstance(thing, keras.layers.Bidirectional):
             forward, backward = thing.forward_layer, thing.backward_layer
             names.twins[id(forward)], names.twins[id(backward)] = id(backward), id(forward)
-        if isinstance(thing, keras.layers.RNN):
-            for inner_path, cell in _cells(thing.cell, f"{path}.cell"):
-                _enter(names, inner_path, cell)
-        elif getattr(thing, "state_size", None) is not None:
-            for inner_path, cell in _cells(thing, path):
-                _enter(names, inner_path, cell)
+        if is_recurrent(thing):
+            is_layer = isinstance(thing, keras.layers.RNN)
+            cell, where = (thing.cell, f"{path}.cell") if is_layer else (thing, path)
+            _enter(names, where, cell)
+            for inner_path, inner in walk_below(cell, into_recurrent=True):
+                _enter(names, f"{where}.{inner_path}", inner)
     return names
 
 
@@ -60,12 +59,6 @@ def _enter(names: Names, path: str, thing: Any) -> None:
     if id(thing) not in names.paths:
         names.paths[id(thing)] = (path, key_of(thing, path))
         names.kept.append(thing)
-
-
-def _cells(cell: Any, path: str) -> Iterator[tuple[str, Any]]:
-    yield path, cell
-    for inner_path, inner in walk_below(cell, into_recurrent=True):
-        yield f"{path}.{inner_path}", inner
 
 
 def is_composite(cell: Any) -> bool:

@@ -35,8 +35,6 @@ class Subject:
     """Ids are drawn from [low, high)."""
     tolerance: float
     seed: int
-    whole_calls_only: str = ""
-    """Why the text cannot be cut at will; empty where it can."""
     single: bool = False
     """Whether it can be called with one row alone."""
     run_after: Callable[..., Logits] | None = None
@@ -86,8 +84,6 @@ def _guarded(subject: Subject, test: Callable[[], Oracle]) -> Oracle:
 
 
 def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    if subject.whole_calls_only:
-        return _cannot(subject, subject.whole_calls_only)
     whole = subject.run([ids])
     worst, where = 0.0, ""
     for cut in (_THIRDS, *_CUTS):

@@ -167,7 +167,6 @@ class Recording:
     emissions: Emissions
     items: list[Op | StubRun | Returned] = field(default_factory=list)
     texts: list[tuple[str, Any]] = field(default_factory=list)
-    kept: list[Any] = field(default_factory=list)
     failure: str = ""
     calls: int = 0
 
@@ -263,7 +262,7 @@ class _Recorder:
             return proceed(run)
         if is_composite(run.layer.cell if run.is_layer else run.layer):
             return _step_by_step(run) if run.is_layer else proceed(run)
-        # A stateful layer is handed its variables themselves, which will change: their values are read now.
+        # A stateful layer gets its variables themselves, which will change: their values are read now.
         states = tuple(tf.convert_to_tensor(leaf) if _is_variable(leaf) else leaf for leaf in leaves_of(run.state))
         with self.quietly():
             result = proceed(run)
