@@ -1,4 +1,4 @@
-"""A states argument: a `call` that takes and returns its states, under every usual name and in every usual container."""
+"""A states argument: a `call` that takes and returns its states, under every usual name and in every usual nest."""
 
 import itertools
 

@@ -121,7 +121,11 @@ def _completed(ready: Ready, seed: int, recording: Recording, seen: Origins, *, 
     try:
         found = intervene(ready, seed, recording, open_ones)
     except RuntimeError as error:
-        return replace(seen, arrivals=tuple(_unknown(a, open_ones, str(error)) for a in seen.arrivals))
+        why = str(error)
+        unknown = tuple(
+            replace(a, unknown=a.unknown or why) if (a.event, a.slot) in open_ones else a for a in seen.arrivals
+        )
+        return replace(seen, arrivals=unknown)
     arrivals = tuple(
         with_sources(a, found[a.event, a.slot]) if found.get((a.event, a.slot)) else replace(a, unknown="")
         for a in seen.arrivals
@@ -139,12 +143,6 @@ def _is_open(arrival: Arrival, recording: Recording, *, listen: bool) -> bool:
     values = np.asarray(run.states[arrival.slot])
     varied = values.size > 1 and not (values == values.flat[0]).all()
     return bool(varied and (not listen or arrival.born is not None))
-
-
-def _unknown(arrival: Arrival, open_ones: list[tuple[int, int]], why: str) -> Arrival:
-    if (arrival.event, arrival.slot) not in open_ones:
-        return arrival
-    return replace(arrival, unknown=arrival.unknown or why)
 
 
 def _units(ready: Ready, recording: Recording) -> tuple[tuple[UnitFact, ...], dict[int, int]]:

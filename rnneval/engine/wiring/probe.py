@@ -5,8 +5,8 @@ objects, so that layers which no attribute leads to are met too. Below a stub th
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,7 +201,7 @@ def record(
         listen: Whether to record ops too.
     """
     recorder = _Recorder(Recording(emissions=emissions))
-    with recorder.hooked(cells, listen=listen):
+    with listening(recorder.hear) if listen else nullcontext(), tap_classes(cells, recorder.observe):
         state = None
         for number, segment in enumerate(segments):
             recorder.call = number
@@ -223,22 +223,6 @@ class _Recorder:
         self._quiet = 0
         """Above 0 while a unit's own code runs below its stub, which is not recorded."""
 
-    @contextmanager
-    def hooked(self, cells: Sequence[Any], *, listen: bool) -> Iterator[None]:
-        with ExitStack() as stack:
-            if listen:
-                stack.enter_context(listening(self._op))
-            stack.enter_context(tap_classes(cells, self._observe))
-            yield
-
-    @contextmanager
-    def quietly(self) -> Iterator[None]:
-        self._quiet += 1
-        try:
-            yield
-        finally:
-            self._quiet -= 1
-
     def one_call(
         self, call: TolerantAdapter, segment: Sequence[NDArray[np.int32]], names: Sequence[str], state: Any
     ) -> Any:
@@ -250,23 +234,29 @@ class _Recorder:
         self.recording.calls += 1
         return answer.state
 
-    def _op(self, name: str, inputs: Sequence[Any], attributes: Any, outputs: Sequence[Any]) -> None:
+    def hear(self, name: str, inputs: Sequence[Any], attributes: Any, outputs: Sequence[Any]) -> None:
+        """Record an op."""
         if not self._quiet:
             self.recording.items.append(
                 Op(name=name, inputs=tuple(inputs), attributes=attributes, outputs=tuple(outputs), call=self.call)
             )
 
-    def _observe(self, run: Run, proceed: Proceed) -> Result:
+    def observe(self, run: Run, proceed: Proceed) -> Result:
         """Run the unit out of sight, and return a stub's result; a cell made of cells runs as its author wrote it."""
         if self._quiet or run.state is None or not is_eager(run.inputs):
             return proceed(run)
         if is_composite(run.layer.cell if run.is_layer else run.layer):
             return _step_by_step(run) if run.is_layer else proceed(run)
         # A stateful layer gets its variables themselves, which will change: their values are read now.
-        states = tuple(tf.convert_to_tensor(leaf) if _is_variable(leaf) else leaf for leaf in leaves_of(run.state))
-        with self.quietly():
-            result = proceed(run)
-            return self._stubbed(run, states, result)
+        states = tuple(
+            tf.convert_to_tensor(leaf) if isinstance(leaf, (tf.Variable, keras.Variable)) else leaf
+            for leaf in leaves_of(run.state)
+        )
+        self._quiet += 1
+        try:
+            return self._stubbed(run, states, proceed(run))
+        finally:
+            self._quiet -= 1
 
     def _stubbed(self, run: Run, states: tuple[Any, ...], result: Result) -> Result:
         """Record the run, and replace its states and outputs by numbers of the stub's own."""
@@ -334,10 +324,6 @@ def _output_slot(result: Result) -> int | None:
         if values.shape == output.shape and np.array_equal(values, output.astype(values.dtype)):
             return slot
     return None
-
-
-def _is_variable(leaf: Any) -> bool:
-    return isinstance(leaf, (tf.Variable, keras.Variable))
 
 
 def _like(values: NDArray[np.float32], tensor: Any) -> Any:
