@@ -211,17 +211,18 @@ def _signature_adapter(model: Any) -> TolerantSignature:
 
 
 def _state_names(model: Any, parameters: Sequence[inspect.Parameter]) -> tuple[str, ...]:
+    """Return the names of the parameters that take a state: usual names, or names that begin like one."""
     convention = convention_of(model)
-    parameters = [
-        p for p in parameters
-        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and not isinstance(p.default, (dict, list))
-    ]  # fmt: skip
-    found = convention.state_names if convention else ()
-    if not found:
-        found = tuple(p.name for p in parameters if _OLD_STYLE.match(p.name))
-    taken = tuple(p.name for p in parameters if p.name in found and not _is_flag(p) and p.name not in _PLAIN)
-    alike = tuple(p.name for p in parameters if p.default is None and _OLD_STYLE.match(p.name) and not _is_flag(p))
-    return tuple(dict.fromkeys([p.name for p in parameters if p.name in {*taken, *alike}]))
+    usual = convention.state_names if convention else ()
+
+    def takes_state(p: inspect.Parameter) -> bool:
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or isinstance(p.default, (dict, list)) or _is_flag(p):
+            return False
+        begins_alike = bool(_OLD_STYLE.match(p.name))
+        named = (p.name in usual if usual else begins_alike) and p.name not in _PLAIN
+        return named or (p.default is None and begins_alike)
+
+    return tuple(p.name for p in parameters if takes_state(p))
 
 
 def _is_flag(parameter: inspect.Parameter) -> bool:

@@ -29,31 +29,24 @@ class Origins:
 
 def by_tape(recording: Recording) -> Origins:
     """Walk the ops in the order in which they ran."""
-    walk = Walk(recording.emissions)
-    for name, tensor in recording.texts:
-        walk.seed(tensor, Trail(origins=frozenset({name}), born=0))
-    for run in recording.runs:
-        _seed(walk, run)
-    return _read(recording, walk)
+    return _read(recording, recording.texts)
 
 
 def by_values(recording: Recording) -> Origins:
     """Find sources without ops: elements are known by their numbers alone, and descent is not seen."""
+    return _read(recording, ())
+
+
+def _read(recording: Recording, texts: Iterable[tuple[str, Any]]) -> Origins:
     walk = Walk(recording.emissions)
+    for name, tensor in texts:
+        walk.seed(tensor, Trail(origins=frozenset({name}), born=0))
     for run in recording.runs:
-        _seed(walk, run)
-    return _read(recording, walk)
-
-
-def _seed(walk: Walk, run: StubRun) -> None:
-    origins = frozenset({run.event})
-    for tensor, labels in zip(run.emitted, run.labels, strict=True):
-        walk.seed(tensor, Trail(planes=(labels,), origins=origins))
-    for tensor, marks in run.outputs:
-        walk.seed(tensor, Trail(planes=() if marks is None else (marks,), origins=origins))
-
-
-def _read(recording: Recording, walk: Walk) -> Origins:
+        origins = frozenset({run.event})
+        for tensor, labels in zip(run.emitted, run.labels, strict=True):
+            walk.seed(tensor, Trail(planes=(labels,), origins=origins))
+        for tensor, marks in run.outputs:
+            walk.seed(tensor, Trail(planes=() if marks is None else (marks,), origins=origins))
     arrivals: list[Arrival] = []
     returned: list[frozenset[Source]] = []
     calls: list[int] = []
