@@ -171,7 +171,7 @@ def _owners(base: type, attribute: str) -> list[type]:
 
 def _execute(original: Any, is_unbound: bool, run: Run) -> Result:
     """Run the layer's own loop or the cell's own step."""
-    call = original.__get__(run.layer) if is_unbound else original
+    call = partial(original, run.layer) if is_unbound else original
     if not run.is_layer:
         output, new = call(run.inputs, run.state, *run.arguments, **run.options)
         states = tuple(leaf[:, None] for leaf in leaves_of(new)) if run.every_step else None
