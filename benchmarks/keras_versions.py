@@ -29,7 +29,11 @@ PAIRS = (
 )  # fmt: skip
 """Minor releases of Keras and TensorFlow. A new release of Keras is added here, beside the newest TensorFlow."""
 PARTS = {
-    "state tap": ("models/test_hoisted.py", "engine/diagnostics/test_courses.py", "engine/diagnostics/test_states.py"),
+    "state tap": (
+        "models/test_hoisted.py",
+        "engine/diagnostics/test_trajectories.py",
+        "engine/diagnostics/test_states.py",
+    ),
     "wiring hooks": ("engine/wiring/test_probe.py", "engine/wiring/test_walk.py", "engine/wiring/test_origin.py"),
     "optimizer watch": ("callbacks/test_gradient_norms.py", "callbacks/test_state_norms.py"),
 }

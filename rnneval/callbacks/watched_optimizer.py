@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from rnneval.models.layers import Column, columns_of
 from rnneval.models.state_tap import overridden
-from rnneval.models.variables import Column, columns_of
 
 STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "not_finite")
 _SETTINGS = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")

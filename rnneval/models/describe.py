@@ -1,4 +1,4 @@
-"""What was recognised of a model, as a record."""
+"""The record of what was recognised in a model."""
 
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.opened import Opened
@@ -6,7 +6,7 @@ from rnneval.records.run import Input, Output, Vocabulary
 
 
 def opened(lm: RecurrentLM) -> Opened:
-    """Give what `rnneval open` shows."""
+    """Return the record that `rnneval open` shows."""
     known = lm.vocabulary
     return Opened(
         checkpoint=lm.checkpoint,

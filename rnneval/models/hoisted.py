@@ -1,9 +1,13 @@
 """Keras' own recurrent layers, run faster: what does not depend on the state is taken out of the loop over time.
 
-While a model runs, each such layer's `inner_loop` is replaced. The input's products are made for the whole segment at
-once; behind an Embedding they are looked up, from a table `embeddings @ kernel + bias` made once. In the loop are left
-the recurrent products and the gates, and only what is asked for is kept: h for who reads the layer, c for a watch.
-Subclassed, nested and wrapped models need no case of their own, since the layer's `call` stays what it was.
+While a model runs, the inner loop of each such layer is replaced through the state tap. The input's products are made
+for the whole segment at once; behind an Embedding they are looked up, from a table `embeddings @ kernel + bias` made
+once. The recurrent products and the gates stay in the loop, and only what is asked for is kept: h where the layer
+returns sequences, every state where an observer asks for it. Subclassed, nested and wrapped models need no case of
+their own, since the layer's `call` stays as it was.
+
+The formulas are those of Keras' cells (and of its documentation; for the GRU with `reset_after`, cuDNN's variant). Each
+gate has a product of its own: nothing is made side by side to be split again.
 
 A layer that is not Keras' own, reads backwards, is given a mask or trains with dropout runs its own loop.
 """
@@ -11,32 +15,136 @@ A layer that is not Keras' own, reads backwards, is given a mask or trains with 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from rnneval.models.gates import Inputs, Step, has_formula, numbers_a_step, step_of
 from rnneval.models.layers import Unit, sublayers
-from rnneval.models.state_tap import overridden
+from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, overridden, tap
 
-_TABLE = 2**25  # numbers in a table of an embedding's products at the most: 128 MB
+_GATES = {keras.layers.GRUCell: 3, keras.layers.LSTMCell: 4, keras.layers.SimpleRNNCell: 1}
+
+Tensors = tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The input's part of each gate at every step: one tensor a gate."""
+
+    parts: Tensors
+    """`(time, batch, units)`; with ids, tables `(V, units)`."""
+    ids: Any = None
+    """`(time, batch)`: what is looked up at each step."""
+
+    @property
+    def time(self) -> Any:
+        """The number of steps."""
+        over = self.parts[0] if self.ids is None else self.ids
+        return over.shape[0] or tf.shape(over)[0]
+
+    def at(self, t: Any) -> Tensors:
+        """Return each gate's part at one step, `(batch, units)`."""
+        if self.ids is None:
+            return tuple(part[t] for part in self.parts)
+        ids = self.ids[t]
+        return tuple(tf.gather(table, ids) for table in self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of a cell, whose weights are read once."""
+
+    kernels: Tensors
+    """`(inputs, units)` a gate."""
+    biases: Tensors
+    """Of the input's products, `(units,)` a gate; none without biases."""
+    formula: Callable[[Tensors, Tensors], Tensors]
+    """(each gate's input part, state) → new state."""
+
+    def __call__(self, inputs: Tensors, state: Tensors) -> Tensors:
+        """Return the new state."""
+        return self.formula(inputs, state)
+
+    def project(self, rows: Any) -> list[Any]:
+        """Return each gate's part of inputs `(n, inputs)`: `(n, units)`."""
+        products = [tf.matmul(rows, kernel) for kernel in self.kernels]
+        if not self.biases:
+            return products
+        return [tf.nn.bias_add(product, bias) for product, bias in zip(products, self.biases, strict=True)]
+
+
+def has_formula(cell: Any) -> bool:
+    """Return whether a cell is one of Keras' own, and not of a class derived from one."""
+    return type(cell) in _GATES
+
+
+def step_of(cell: Any) -> Step:
+    """Read a cell's weights, as tensors of the graph that is being made."""
+    gates = _GATES[type(cell)]
+    read = partial(tf.cast, dtype=cell.compute_dtype)
+    kernels = tf.split(read(cell.kernel), gates, axis=1)
+    recurrent = tf.split(read(cell.recurrent_kernel), gates, axis=1)
+    bias = None if cell.bias is None else read(cell.bias)
+    if type(cell) is keras.layers.GRUCell:
+        return _gru(cell, kernels, recurrent, bias)
+    biases = () if bias is None else tuple(tf.split(bias, gates))
+    formula = partial(_lstm if gates == 4 else _simple, cell, recurrent)
+    return Step(kernels=tuple(kernels), biases=biases, formula=formula)
+
+
+def _gru(cell: Any, kernels: Sequence[Any], recurrent: Sequence[Any], bias: Any) -> Step:
+    """Return a GRU's step.
+
+    Biases of z and r are added once, whichever product they belong to; the candidate's stays under the reset.
+    """
+    biases: Tensors = ()
+    inner = None
+    if bias is not None and cell.reset_after:
+        into, back = (tf.split(part, 3) for part in tf.unstack(bias))
+        biases, inner = (into[0] + back[0], into[1] + back[1], into[2]), back[2]
+    elif bias is not None:
+        biases = tuple(tf.split(bias, 3))
+    return Step(kernels=tuple(kernels), biases=biases, formula=partial(_gru_step, cell, recurrent, inner))
+
+
+def _gru_step(cell: Any, recurrent: Sequence[Any], inner: Any, inputs: Tensors, state: Tensors) -> Tensors:
+    """Compute z, r and the candidate ĥ, and return h = z·h + (1 − z)·ĥ."""
+    h, gate = state[0], cell.recurrent_activation
+    z = gate(inputs[0] + tf.matmul(h, recurrent[0]))
+    r = gate(inputs[1] + tf.matmul(h, recurrent[1]))
+    if cell.reset_after:
+        back = tf.matmul(h, recurrent[2])
+        back = r * (back if inner is None else tf.nn.bias_add(back, inner))
+    else:
+        back = tf.matmul(r * h, recurrent[2])
+    candidate = cell.activation(inputs[2] + back)
+    return (z * h + (1 - z) * candidate,)
+
+
+def _lstm(cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) -> Tensors:
+    """Compute i, f, the candidate ĉ and o, and return h = o·act(c) and c = f·c + i·ĉ."""
+    h, c = state
+    i, f, candidate, o = (part + tf.matmul(h, kernel) for part, kernel in zip(inputs, recurrent, strict=True))
+    gate = cell.recurrent_activation
+    c = gate(f) * c + gate(i) * cell.activation(candidate)
+    return gate(o) * cell.activation(c), c
+
+
+def _simple(cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) -> Tensors:
+    """Return act(x·W + h·U + b)."""
+    total = inputs[0] + tf.matmul(state[0], recurrent[0])
+    return (total if cell.activation is None else cell.activation(total),)
+
+
+_TABLE = 2**25  # the most numbers in a table of an embedding's products: 128 MB
 _LAYERS = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN, keras.layers.RNN)
-
-
-class Looped(NamedTuple):
-    """What a loop over time gave: as `inner_loop`, and each state at every step where that was asked for."""
-
-    last: Any
-    outputs: Any
-    new: list[Any]
-    courses: tuple[Any, ...]
-    """`(batch, time, units)` each."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Hoisting:
-    """The hoisted loops of a model's layers, its tables, and what became of each layer."""
+    """The hoisted loops of a model's layers, its tables, and which layers ran which loop."""
 
     model: Any
     units: tuple[Unit, ...]
@@ -61,16 +169,14 @@ class Hoisting:
             for unit in (unit for unit in self.units if unit.place == 1):
                 reason = why_own(unit)
                 if reason is None:
-                    loop = HoistedLoop(self, unit, looked_up)
-                    stack.enter_context(overridden(unit.layer, "inner_loop", loop))
+                    stack.enter_context(tap(unit.layer, HoistedLoop(self, unit, looked_up)))
                 else:
                     self.own[unit.name] = reason
             yield
 
     def table(self, embedding: Any, cell: Any) -> tuple[Any, ...] | None:
-        """Give `embeddings @ kernel + bias`, a tensor `(V, units)` a gate; None where it would be too large."""
-        numbers = embedding.input_dim * numbers_a_step(cell)
-        if numbers > _TABLE:
+        """Return `embeddings @ kernel + bias`, a tensor `(V, units)` a gate; None where it would be too large."""
+        if embedding.input_dim * _GATES[type(cell)] * cell.units > _TABLE:
             return None
         key = (id(embedding), id(cell))
         if key not in self._tables:
@@ -81,7 +187,7 @@ class Hoisting:
 
 
 def why_own(unit: Unit) -> str | None:
-    """Tell why a unit's own loop has to run; None where it can be hoisted."""
+    """Return why a unit's own loop has to run; None where it can be hoisted."""
     layer = unit.layer
     if not unit.is_layer:
         return "a cell called by hand"
@@ -99,7 +205,7 @@ class _LookedUp:
         self._found: dict[int, tuple[Any, Any, Any]] = {}
 
     def watching(self, embedding: Any) -> Callable[..., Any]:
-        """Give what stands for the embedding's `call`."""
+        """Return a replacement of the embedding's `call` that remembers its outputs."""
         original = embedding.call
 
         def call(inputs: Any, *rest: Any, **options: Any) -> Any:
@@ -110,7 +216,7 @@ class _LookedUp:
         return call
 
     def behind(self, sequences: Any) -> tuple[Any, Any] | None:
-        """Give the ids `(batch, time)` and the embedding that made a tensor, or None."""
+        """Return the ids `(batch, time)` and the embedding that made a tensor, or None."""
         found = self._found.get(id(sequences))
         if found is None or found[0] is not sequences or len(found[1].shape) != 2:
             return None
@@ -118,48 +224,35 @@ class _LookedUp:
 
 
 class HoistedLoop:
-    """What stands for one layer's `inner_loop` while the model runs."""
+    """Run one layer's loop over time, in place of its own."""
 
     def __init__(self, hoisting: Hoisting, unit: Unit, looked_up: _LookedUp) -> None:
         self._of, self._unit, self._looked_up = hoisting, unit, looked_up
         self._cell = unit.layer.cell
-        self._own = unit.layer.inner_loop
 
-    def __call__(self, sequences: Any, initial_state: Any, mask: Any = None, training: bool = False) -> Any:
-        """Run the layer over `(batch, time, inputs)`, as Keras calls it."""
-        looped = self.loop(sequences, initial_state, mask, training=training)
-        if looped is None:
-            return self._own(sequences, initial_state, mask, training)
-        return looped.last, looped.outputs, looped.new
-
-    def loop(
-        self, sequences: Any, initial_state: Any, mask: Any = None, *, training: bool = False, courses: bool = False
-    ) -> Looped | None:
-        """Run the layer; None where its own loop has to run. With courses, every slot at every step is given."""
-        reason = self._why_own(mask, training=training)
+    def __call__(self, run: Run, proceed: Proceed) -> Result:
+        """Run the layer over `(batch, time, inputs)`, with its own loop where that has to run."""
+        reason = self._why_own(run)
         if reason:
             self._of.own[self._unit.name] = reason
-            return None
+            return proceed(run)
         self._of.ran.add(self._unit.name)
         step = step_of(self._cell)
-        state = tuple(keras.tree.flatten(initial_state))
-        kept = len(state) if courses else int(self._unit.layer.return_sequences)
-        after, seen = over_time(step, self._inputs(sequences, step), state, kept)
-        last = after[0]
-        outputs = seen[0] if self._unit.layer.return_sequences else last[:, None]
-        return Looped(last, outputs, list(after), seen if courses else ())
+        state = leaves_of(run.state)
+        kept = len(state) if run.every_step else int(self._unit.layer.return_sequences)
+        after, seen = over_time(step, self._inputs(run.inputs, step), state, kept)
+        outputs = seen[0] if self._unit.layer.return_sequences else after[0][:, None]
+        return Result(after[0], outputs, list(after), seen if run.every_step else None)
 
-    def _why_own(self, mask: Any, *, training: bool) -> str | None:
-        if mask is not None:
+    def _why_own(self, run: Run) -> str | None:
+        if run.mask is not None:
             return "it is given a mask"
-        if training and (self._cell.dropout or self._cell.recurrent_dropout):
+        if run.training and (self._cell.dropout or self._cell.recurrent_dropout):
             return "it trains with dropout"
-        if self._unit.layer.cell is not self._cell:
-            return "its cell was replaced"
-        return None
+        return None if run.nudge is None else "its states are nudged"
 
     def _inputs(self, sequences: Any, step: Step) -> Inputs:
-        """The input's part of each gate, for the whole segment or by looking it up."""
+        """Return the input's part of each gate, computed for the whole segment or looked up by id."""
         looked_up = self._looked_up.behind(sequences)
         if looked_up is not None:
             ids, embedding = looked_up
@@ -172,18 +265,18 @@ class HoistedLoop:
 
 
 def over_time(step: Step, inputs: Inputs, state: Sequence[Any], kept: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Run a step over time; give the last state, and the first `kept` slots at every step, `(batch, time, units)`."""
+    """Run a step over time; return the last state, and its first `kept` parts at every step, `(batch, time, units)`."""
     time = inputs.time
     if time == 1:
         after = step(inputs.at(0), tuple(state))
-        return after, tuple(slot[:, None] for slot in after[:kept])
-    arrays = tuple(tf.TensorArray(slot.dtype, time, element_shape=slot.shape) for slot in state[:kept])
+        return after, tuple(part[:, None] for part in after[:kept])
+    arrays = tuple(tf.TensorArray(part.dtype, time, element_shape=part.shape) for part in state[:kept])
 
     def body(t: Any, arrays: tuple[Any, ...], before: tuple[Any, ...]) -> tuple[Any, ...]:
         after = step(inputs.at(t), before)
-        for slot, like in zip(after, before, strict=True):
-            slot.set_shape(like.shape)
-        return t + 1, tuple(a.write(t, slot) for a, slot in zip(arrays, after[:kept], strict=True)), after
+        for part, like in zip(after, before, strict=True):
+            part.set_shape(like.shape)
+        return t + 1, tuple(a.write(t, part) for a, part in zip(arrays, after[:kept], strict=True)), after
 
     _, arrays, after = tf.while_loop(lambda t, *_: t < time, body, (0, arrays, tuple(state)), parallel_iterations=1)
     return after, tuple(tf.transpose(array.stack(), [1, 0, 2]) for array in arrays)

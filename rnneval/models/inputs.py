@@ -1,6 +1,6 @@
-"""What a model takes for a token: its id, a one-hot row, or its id divided by the size of the vocabulary.
+"""The form in which a model reads a token: its id, a one-hot row, or its id divided by the size of the vocabulary.
 
-Which of them is told by the rank of the input, and by nothing else: it is an assumption, and is said.
+Only the rank of the input tells which: it is an assumption, and the record says so.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ IDS, ONE_HOT, SCALED = "ids", "one-hot", "scaled"
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """How ids become what the model takes."""
+    """The conversion of ids to the inputs of a model."""
 
     kind: str = IDS
     width: int = 0
@@ -34,7 +34,7 @@ class Inputs:
         }[self.kind]
 
     def encode(self, ids: Any) -> Any:
-        """Turn ids `(…, time)` into what the model takes."""
+        """Convert ids `(…, time)` to the model's inputs."""
         if self.kind == ONE_HOT:
             return tf.one_hot(ids, self.width, dtype=self.dtype)
         if self.kind == SCALED:
@@ -43,7 +43,7 @@ class Inputs:
 
 
 def inputs_of(model: Any, vocabulary_width: int | None = None) -> Inputs:
-    """Tell what a model takes: of a graph by its input; of another by whether it has an embedding.
+    """Recognise the inputs of a model: of a graph by its input; of another by whether it has an embedding.
 
     Args:
         model: The Keras model.
@@ -77,7 +77,7 @@ def _of_graph(model: Any) -> Inputs:
 
 
 def _first_width(model: Any) -> int | None:
-    """How many numbers the first recurrent layer reads, where it is built already."""
+    """Return how many numbers the first recurrent layer reads, if it is built already."""
     for unit in recurrent_units(model):
         cell = unit.layer.cell if unit.is_layer else unit.layer
         kernel = getattr(cell, "kernel", None) if getattr(cell, "built", False) else None
@@ -86,23 +86,24 @@ def _first_width(model: Any) -> int | None:
 
 
 class Encoded:
-    """A model that takes ids although its author's takes something else; all else is the author's."""
+    """A model that takes ids although its author's takes another form; all else is the author's."""
 
     def __init__(self, model: Any, inputs: Inputs) -> None:
         self._model, self._encoding = model, inputs
 
     def __call__(self, given: Any, *rest: Any, **named: Any) -> Any:
-        """Call the model; what has whole numbers in it is ids, what has not is states."""
-        return self._model(keras.tree.map_structure(self._encoded, given), *rest, **named)
+        """Call the model; tensors of whole numbers are ids, all others are states."""
 
-    def _encoded(self, tensor: Any) -> Any:
-        return self._encoding.encode(tensor) if tensor.dtype.is_integer else tensor
+        def encode(tensor: Any) -> Any:
+            return self._encoding.encode(tensor) if tensor.dtype.is_integer else tensor
+
+        return self._model(keras.tree.map_structure(encode, given), *rest, **named)
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the model's own."""
+        """Look up everything else in the model."""
         return getattr(self._model, name)
 
 
 def encoded(model: Any, inputs: Inputs) -> Any:
-    """Give the model as one that takes ids."""
+    """Return the model as one that takes ids."""
     return model if inputs.kind == IDS else Encoded(model, inputs)

@@ -1,10 +1,11 @@
-"""The recurrent layers of a model, and what to call them.
+"""The layers and trainable variables of a model, and their names in records.
 
 A *unit* is a recurrent layer, or a cell that is called outside of one. Its path is how its author reaches it
 (`gru2`, `stack[1].lstm`, `enc.forward_layer`); its name is the key used in records and on the command line.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ import keras
 
 from rnneval.wiring.places import place_name
 
-# What every Keras layer or model carries for its own ends: never an attribute of the author's.
+# Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
 OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
 _SLOTS = {"LSTM": ("h", "c"), "LSTMCell": ("h", "c")}
 
@@ -46,24 +47,33 @@ class Unit:
 
     @property
     def is_layer(self) -> bool:
-        """Whether it runs over time by itself (a layer), or is one step of a loop of the author's (a cell)."""
+        """True if it runs over time by itself (a layer), false if it is one step of a loop of the author's (a cell)."""
         return isinstance(self.layer, keras.layers.RNN)
+
+    @property
+    def cell(self) -> Any:
+        """The cell of a layer, or the free cell itself."""
+        return self.layer.cell if self.is_layer else self.layer
 
     @property
     def slots(self) -> tuple[str, ...]:
         """The names of the parts of its state, in Keras' order."""
-        return slot_names(self.layer.cell if self.is_layer else self.layer)
+        return slot_names(self.cell)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The widths of the parts of its state."""
+        return tuple(int(size) for size in keras.tree.flatten(_state_size(self.cell)))
 
     @property
     def has_memory_cells(self) -> bool:
-        """Whether it keeps a c beside its h, as an LSTM does; of stacked cells, whether one of them does."""
+        """True if it keeps a c beside its h, as an LSTM does; of stacked cells, whether one of them does."""
         return any(slot.rsplit(".", 1)[-1] == "c" for slot in self.slots)
 
     @property
     def units(self) -> int:
         """The width of the first part of its state."""
-        sizes = keras.tree.flatten(_state_size(self.layer.cell if self.is_layer else self.layer))
-        return int(sizes[0])
+        return int(keras.tree.flatten(_state_size(self.cell))[0])
 
 
 def recurrent_units(model: Any) -> tuple[Unit, ...]:
@@ -76,7 +86,7 @@ def recurrent_units(model: Any) -> tuple[Unit, ...]:
 
 
 def walk_below(thing: Any, *, into_recurrent: bool = False) -> Iterator[tuple[str, Any]]:
-    """Give every layer below `thing`, each once, with its path; inside of recurrent layers and cells only if asked."""
+    """Yield every layer below `thing`, each once, with its path; inside of recurrent layers and cells only if asked."""
     yield from _walk(thing, "", set(), into_recurrent=into_recurrent)
 
 
@@ -92,14 +102,14 @@ def slot_names(cell: Any) -> tuple[str, ...]:
 
 
 def key_of(layer: Any, path: str) -> str:
-    """The name that its author gave the layer, else its path: automatic names (`gru_7`) differ with every instance."""
+    """Return the name that its author gave a layer, else its path: automatic names (`gru_7`) differ by instance."""
     name = getattr(layer, "name", "")
     automatic = re.fullmatch(rf"((forward|backward)_)?{re.escape(_snake_case(type(layer).__name__))}(_\d+)?", name)
     return path if automatic or not name else name
 
 
 def sublayers(model: Any) -> list[Any]:
-    """Give the layers of a model at any depth, those inside wrappers and lists included, whatever they are called."""
+    """Return the layers of a model at any depth, including those inside wrappers and lists, whatever their names."""
     if not isinstance(model, keras.layers.Layer):
         return [thing for thing in getattr(model, "__dict__", {}).values() if isinstance(thing, keras.layers.Layer)]
     return list(model._flatten_layers(include_self=False, recursive=True))
@@ -114,7 +124,7 @@ def _state_size(cell: Any) -> Any:
 
 
 def _walk(thing: Any, path: str, seen: set[int], *, into_recurrent: bool = False) -> Iterator[tuple[str, Any]]:
-    """Give every layer below `thing` with its path; the inside of a recurrent layer or cell is its own affair."""
+    """Yield every layer below `thing` with its path; recurrent layers and cells are entered only if asked."""
     if id(thing) in seen:
         return
     seen.add(id(thing))
@@ -123,7 +133,7 @@ def _walk(thing: Any, path: str, seen: set[int], *, into_recurrent: bool = False
         if _recurs(thing) and not into_recurrent:
             return
     for name, child in _children(thing):
-        where = name if name.startswith("[") and not path else _join(path, name)
+        where = f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}"
         yield from _walk(child, where, seen, into_recurrent=into_recurrent)
 
 
@@ -135,29 +145,50 @@ def _children(thing: Any) -> list[tuple[str, Any]]:
     if isinstance(thing, (list, tuple)):
         return [(f"[{index}]", value) for index, value in enumerate(thing)]
     if isinstance(thing, keras.layers.Layer):
-        return [(name, value) for name, value in vars(thing).items() if _is_authors(name) and _may_hold_layers(value)]
+        own = [(name, value) for name, value in vars(thing).items() if name not in OWN_ATTRIBUTES]
+        return [(name, value) for name, value in own if not name.startswith("_self_") and _may_hold_layers(value)]
     return [(name, value) for name, value in getattr(thing, "__dict__", {}).items() if _may_hold_layers(value)]
 
 
 def is_graph(model: Any) -> bool:
-    """Whether the model is a Sequential or functional one: a graph of layers rather than its author's own `call`."""
+    """Return whether a model is a Sequential or functional one: a graph of layers, not its author's own `call`."""
     names = {base.__name__ for base in type(model).__mro__ if base.__module__.startswith("keras.")}
     return bool(names & {"Functional", "Sequential"}) and type(model).call.__module__.startswith("keras.")
-
-
-def _is_authors(attribute: str) -> bool:
-    return attribute not in OWN_ATTRIBUTES and not attribute.startswith("_self_")  # TensorFlow's tracking
 
 
 def _may_hold_layers(value: Any) -> bool:
     return isinstance(value, (keras.layers.Layer, list, tuple, dict))
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}"
-
-
 def _snake_case(name: str) -> str:
-    """As Keras makes automatic names out of class names."""
+    """Return the automatic name that Keras makes out of a class name."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Column:
+    """One variable of one layer."""
+
+    layer: str
+    """`model` for a variable that belongs to no layer."""
+    variable: str
+    """`kernel`, `recurrent_kernel`, `bias`, `embeddings`, …"""
+    tensor: Any = field(repr=False)
+
+
+def columns_of(model: Any) -> tuple[Column, ...]:
+    """Name every trainable variable, in the order of the model's own list."""
+    owners: dict[int, str] = {}
+    for path, layer in walk_below(model):  # a layer after the one that holds it: the innermost name stays
+        owners |= dict.fromkeys(map(id, layer.trainable_variables), key_of(layer, path))
+    variables = list(model.trainable_variables)
+    names = [str(variable.name).rpartition("/")[2].removesuffix(":0") for variable in variables]
+    keys = [(owners.get(id(variable), "model"), name) for variable, name in zip(variables, names, strict=True)]
+    twice = {key for key, count in Counter(keys).items() if count > 1}
+    found = []
+    for (layer, name), variable in zip(keys, variables, strict=True):
+        if (layer, name) in twice:  # of several cells in one layer: the cell's name goes before
+            name = "/".join(str(getattr(variable, "path", variable.name)).split("/")[-2:])  # noqa: PLW2901
+        found.append(Column(layer=layer, variable=name, tensor=variable))
+    return tuple(found)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.models.adapters import Drive
+from rnneval.models.adapters import Adapter
 from rnneval.models.layers import Unit
 from rnneval.models.outputs import linear
 from rnneval.models.start import Start, find_start
@@ -68,7 +68,7 @@ class RecurrentLM:
     why_no_vocabulary: str = ""
     """The places where no vocabulary was found, and what to give."""
     checkpoint: Checkpoint
-    drive: Drive = field(repr=False)
+    drive: Adapter = field(repr=False)
     units: tuple[Unit, ...] = field(repr=False)
     """The recurrent layers, each at each of its places in a call."""
     softmax: Any = field(default=None, repr=False)

@@ -1,4 +1,4 @@
-"""Layers that turn text into ids inside the model: they hold the vocabulary, and are left out of what is driven."""
+"""Layers that convert text to ids inside the model: they hold the vocabulary, and are left out when it is called."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class FromIds:
 
 
 def from_ids(model: Any) -> FromIds:
-    """Give a graph that takes strings as one that takes the ids that its lookup layer makes of them."""
+    """Return a graph that takes strings as one that takes the ids that its lookup layer makes of them."""
     inputs = getattr(model, "inputs", None) if is_graph(model) else None
     if not inputs or len(inputs) != 1 or str(inputs[0].dtype) != "string":
         return FromIds(model=model)
@@ -37,24 +37,21 @@ def from_ids(model: Any) -> FromIds:
     standardize = getattr(lookup, "_standardize", None)
     if standardize is not None:
         notes.append(f"it standardizes its text ({standardize}), which is not done here: give text in that form")
-    return FromIds(model=_after(lookup, model), vocabulary=vocabulary_of(lookup), notes=tuple(notes))
-
-
-def _after(lookup: Any, model: Any) -> Any:
-    """The same layers, from the ids on."""
-    if not isinstance(model, keras.Sequential):
-        return keras.Model(lookup.output, model.outputs[0])
-    rest = model.layers[model.layers.index(lookup) + 1 :]
-    return keras.Sequential([keras.Input(lookup.output.shape[1:], dtype="int32"), *rest])
+    if isinstance(model, keras.Sequential):
+        rest = model.layers[model.layers.index(lookup) + 1 :]
+        after = keras.Sequential([keras.Input(lookup.output.shape[1:], dtype="int32"), *rest])
+    else:
+        after = keras.Model(lookup.output, model.outputs[0])
+    return FromIds(model=after, vocabulary=vocabulary_of(lookup), notes=tuple(notes))
 
 
 def is_lookup(layer: Any) -> bool:
-    """Whether the layer maps strings to ids, or back."""
+    """Return whether a layer maps strings to ids, or back."""
     return isinstance(layer, (keras.layers.StringLookup, keras.layers.TextVectorization))
 
 
 def vocabulary_inside(model: Any, width: int) -> Vocabulary | None:
-    """Give the vocabulary of a lookup layer that the model holds and that is as long as its output is wide."""
+    """Return the vocabulary of a lookup layer in the model that is as long as its output is wide."""
     fitting = [layer for layer in sublayers(model) if is_lookup(layer) and len(layer.get_vocabulary()) == width]
     fitting.sort(key=lambda layer: bool(getattr(layer, "invert", False)))  # one that makes ids, rather than text
     return vocabulary_of(fitting[0]) if fitting else None

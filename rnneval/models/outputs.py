@@ -1,4 +1,4 @@
-"""Logits or probabilities: a final softmax layer is run as if it were linear; what has none is taken as it is."""
+"""Logits or probabilities: a final softmax layer is run as if it were linear; other outputs are taken as they are."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ _SUM_TOLERANCE = 1e-4
 
 
 def are_probabilities(output: Any) -> bool:
-    """Tell whether every row of `(batch, time, V)` outputs is a distribution: none negative, sums of one."""
+    """Return whether every row of `(batch, time, V)` outputs is a distribution: none negative, sums of one."""
     values = numbers_of(output).astype(np.float64)
     return bool((values >= 0).all() and (np.abs(values.sum(axis=-1) - 1) < _SUM_TOLERANCE).all())
 
 
 def require_tokens_out(model: Any, inputs: Inputs, width: int) -> None:
-    """Refuse what predicts something else than the next token: too few numbers for the ids that go in.
+    """Refuse a model that does not predict the next token: it returns too few numbers for the ids that it reads.
 
     Raises:
         CheckpointError: one output, or an embedding of more than twice as many ids as there are outputs.
@@ -44,13 +44,16 @@ def final_softmax(model: Any, probabilities: Any, call: Callable[[], Any]) -> An
 
     Args:
         model: The Keras model.
-        probabilities: What `call` gives with every layer in place, `(batch, time, V)`.
+        probabilities: The output of `call` with every layer in place, `(batch, time, V)`.
         call: Runs the model once more on the same input.
 
     Returns:
         The layer, or None where no single layer does it (a softmax written into the author's `call`, say).
     """
-    for layer in _with_softmax(model):
+    softmax = keras.activations.softmax
+    for layer in reversed(sublayers(model)):  # the last first: it is the likely one
+        if not isinstance(layer, keras.layers.Softmax) and getattr(layer, "activation", None) is not softmax:
+            continue
         with linear(layer):
             logits = call()
         if np.allclose(numbers_of(tf.nn.softmax(logits)), numbers_of(probabilities), rtol=1e-4, atol=1e-6):
@@ -60,26 +63,15 @@ def final_softmax(model: Any, probabilities: Any, call: Callable[[], Any]) -> An
 
 @contextmanager
 def linear(layer: Any | None) -> Iterator[None]:
-    """Run a layer without its softmax while the block lasts; past Keras' attribute tracking, and put back after it."""
+    """Run a layer without its softmax while the block runs."""
     if layer is None:
         yield
         return
+
+    def identity(inputs: Any, mask: Any = None) -> Any:  # noqa: ARG001 - the signature of Softmax.call
+        return inputs
+
     is_softmax = isinstance(layer, keras.layers.Softmax)
-    value = _same if is_softmax else keras.activations.linear
+    value = identity if is_softmax else keras.activations.linear
     with overridden(layer, "call" if is_softmax else "activation", value):
         yield
-
-
-def _same(inputs: Any, mask: Any = None) -> Any:  # noqa: ARG001 - the signature of Softmax.call
-    return inputs
-
-
-def _with_softmax(model: Any) -> list[Any]:
-    """Every layer that applies softmax, the last first: the final one is the likely one."""
-    layers = [layer for layer in sublayers(model) if _applies_softmax(layer)]
-    return layers[::-1]
-
-
-def _applies_softmax(layer: Any) -> bool:
-    activation = getattr(layer, "activation", None)
-    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax

@@ -4,10 +4,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnneval.errors import CheckpointError
-from rnneval.models.adapters import Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, convention_of
+from rnneval.models.adapters import (
+    Adapter,
+    LayerStatesAdapter,
+    OneStepAdapter,
+    StateInputsAdapter,
+    StatesArgumentAdapter,
+    WindowAdapter,
+    convention_of,
+    predicts_once,
+    require_recurrent,
+    window_length,
+)
 from rnneval.models.inputs import IDS, Inputs, encoded, inputs_of
 from rnneval.models.layers import Unit, is_graph, recurrent_units, sublayers
-from rnneval.models.windows import OneStepDrive, WindowDrive, predicts_once, require_recurrent, window_length
 
 # Layers that look at more than one position at a time: with them, a carried state does not hold all of the past.
 _MIX_TIME = (
@@ -22,14 +32,14 @@ _MIX_TIME = (
 class Recognised:
     """Result of recognising a model."""
 
-    drive: Drive
+    drive: Adapter
     units: tuple[Unit, ...]
     inputs: Inputs
 
     @property
     def window(self) -> int | None:
         """N of a window model."""
-        return self.drive.window if isinstance(self.drive, WindowDrive) else None
+        return self.drive.window if isinstance(self.drive, WindowAdapter) else None
 
 
 def recognise(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> Recognised:
@@ -53,7 +63,7 @@ def recognise(model: Any, *, vocabulary_width: int | None = None, window: int | 
     else:
         convention = convention_of(model)
         if convention is not None:
-            drive = SubclassedDrive(model=takes_ids, convention=convention)
+            drive = StatesArgumentAdapter(model=takes_ids, convention=convention)
         elif window is not None:
             drive = _windows(model, takes_ids, units, inputs, window, takes_training=False)
         else:
@@ -61,7 +71,7 @@ def recognise(model: Any, *, vocabulary_width: int | None = None, window: int | 
     return Recognised(drive=drive, units=units, inputs=inputs)
 
 
-def _graph_drive(model: Any, takes_ids: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | None) -> Drive:
+def _graph_drive(model: Any, takes_ids: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | None) -> Adapter:
     into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
     if into != out:
         raise CheckpointError(
@@ -69,7 +79,7 @@ def _graph_drive(model: Any, takes_ids: Any, units: tuple[Unit, ...], inputs: In
             "states, and gives logits and as many states"
         )
     if into > 1:
-        return FunctionalStatesDrive(model=takes_ids)
+        return StateInputsAdapter(model=takes_ids)
     length = window or window_length(model)
     if predicts_once(model) and length is not None:
         if length == 1 and any(getattr(unit.layer, "stateful", False) for unit in units):
@@ -80,18 +90,18 @@ def _graph_drive(model: Any, takes_ids: Any, units: tuple[Unit, ...], inputs: In
 
 def _windows(
     model: Any, takes_ids: Any, units: tuple[Unit, ...], inputs: Inputs, length: int, *, takes_training: bool
-) -> WindowDrive:
+) -> WindowAdapter:
     require_recurrent(model, units)
     width = inputs.width if inputs.kind != IDS else 1
-    return WindowDrive(model=takes_ids, window=length, width=width, takes_training=takes_training)
+    return WindowAdapter(model=takes_ids, window=length, width=width, takes_training=takes_training)
 
 
-def _one_step(model: Any, takes_ids: Any, units: tuple[Unit, ...]) -> OneStepDrive:
+def _one_step(model: Any, takes_ids: Any, units: tuple[Unit, ...]) -> OneStepAdapter:
     _refuse_mixing(model, units)
-    return OneStepDrive(model=takes_ids, units=units, contract=3, takes_training=True)
+    return OneStepAdapter(model=takes_ids, units=units, contract=3, takes_training=True)
 
 
-def _rewired(model: Any, takes_ids: Any, units: tuple[Unit, ...], *, takes_training: bool) -> RewiredDrive:
+def _rewired(model: Any, takes_ids: Any, units: tuple[Unit, ...], *, takes_training: bool) -> LayerStatesAdapter:
     cells = [unit.name for unit in units if not unit.is_layer]
     if not units or cells:
         what = f"only cells ({', '.join(cells)}) called by hand" if cells else "no recurrent layer"
@@ -107,7 +117,9 @@ def _rewired(model: Any, takes_ids: Any, units: tuple[Unit, ...], *, takes_train
             "whose input does not say how long the window is: give --window N"
         )
     stateful = any(unit.layer.stateful for unit in units)
-    return RewiredDrive(model=takes_ids, units=units, contract=3 if stateful else 4, takes_training=takes_training)
+    return LayerStatesAdapter(
+        model=takes_ids, units=units, contract=3 if stateful else 4, takes_training=takes_training
+    )
 
 
 def _refuse_mixing(model: Any, units: tuple[Unit, ...]) -> None:

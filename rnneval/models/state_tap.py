@@ -1,109 +1,310 @@
-"""Watching states pass into recurrent layers, and handing them others: the hooks, in one place.
+"""The state tap: see and replace what goes into recurrent layers, and what comes out, while a model runs.
 
-Hooked are `inner_loop` of recurrent layers (below `call`: the initial state is resolved there, whether it was an
-argument, a variable of a stateful layer, or the layer's own default) and `call` of cells outside of a layer. The hook
-is put into the instance's `__dict__`, past Keras' attribute tracking, and taken out again whatever happens.
+A tap replaces `inner_loop` of a recurrent layer (below `call`: the initial state is resolved there, whether it was an
+argument, a variable of a stateful layer, or the layer's own default) or `call` of a cell that is called outside of a
+layer. Each run goes to an observer, which may run it with other inputs or states, or return another result. Taps may be
+nested: the innermost block sees a run first. A tap on an object is put into its `__dict__`, past Keras' attribute
+tracking; a tap on classes also reaches layers that no attribute leads to. Every tap is removed when its block ends.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MethodType
+from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
 from rnneval.models.layers import Unit
 from rnneval.wiring.places import places_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Passage:
-    """One run of a unit over a segment (a layer) or a step (a cell); tensors of shape `(batch, units)`."""
+class Run:
+    """One run of a recurrent layer over a segment, or of a cell over one token."""
 
-    unit: Unit
-    turn: int
-    """Which of the unit's runs in the block it is, from 1."""
-    steps: int | None
-    """How many tokens it read, where the shape says so."""
-    state_in: tuple[Any, ...]
-    state_out: tuple[Any, ...]
+    layer: Any
+    """The Keras layer or cell."""
+    inputs: Any
+    """`(batch, time, …)`; of a cell `(batch, …)`."""
+    state: Any
+    """The initial state, in the container in which Keras passes it."""
+    arguments: tuple[Any, ...] = ()
+    """Further positional arguments of the call."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of the call."""
+    turn: int = 0
+    """The number of this run among those of the same layer since the tap was installed, from 1."""
+    every_step: bool = False
+    """Whether the observer asks for `Result.states`."""
+    nudge: Any = None
+    """Numbers to add to the states after every step, `(batch, time, all units of all states)`; for layers only."""
 
-    def gives_to(self, later: "Passage") -> bool:
-        """Return whether a later passage begins with a state that this one gave."""
-        return any(given is taken for given in self.state_out for taken in later.state_in)
+    @property
+    def is_layer(self) -> bool:
+        """True if a layer runs, false if a cell does."""
+        return isinstance(self.layer, keras.layers.RNN)
+
+    @property
+    def steps(self) -> int | None:
+        """The number of tokens, where the shape says it."""
+        return self.inputs.shape[1] if self.is_layer else 1
+
+    @property
+    def mask(self) -> Any:
+        """The mask of a layer's run."""
+        return self.options.get("mask", self.arguments[0] if self.arguments else None)
+
+    @property
+    def training(self) -> Any:
+        """The argument `training` of a layer's run."""
+        return self.options.get("training", self.arguments[1] if len(self.arguments) > 1 else False)
+
+
+class Result(NamedTuple):
+    """The result of a run."""
+
+    output: Any
+    """The last output, `(batch, units)`."""
+    outputs: Any
+    """The outputs as the layer collects them, `(batch, time, units)`; None for a cell."""
+    state: Any
+    """The new state, in the container in which Keras returns it."""
+    states: tuple[Any, ...] | None = None
+    """Each part of the state after every step, `(batch, time, units)`, if the run asked for it."""
+
+
+Proceed = Callable[[Run], Result]
+Observer = Callable[[Run, Proceed], Result]
+"""(a run, the function that executes it) → the result that the model gets."""
+
+
+def leaves_of(state: Any) -> tuple[Any, ...]:
+    """Return the parts of a state, in Keras' order."""
+    return tuple(keras.tree.flatten(state))
 
 
 @contextmanager
-def passages(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | None = None) -> Iterator[list[Passage]]:
-    """List what passes through the units while the block runs.
+def tap(target: Any, observer: Observer) -> Iterator[None]:
+    """Pass every run of a layer or cell, or of all objects of a class, through an observer while the block runs."""
+    is_class = isinstance(target, type)
+    is_layer = issubclass(target if is_class else type(target), keras.layers.RNN)
+    attribute = "inner_loop" if is_layer else "call"
+    original = vars(target)[attribute] if is_class else getattr(target, attribute)
+    parameters = list(inspect.signature(original).parameters)[1 if is_class else 0 :]
+    names = ("sequences", "initial_state") if is_layer else ("inputs", *parameters[1:2], "states")
+    # A tap below this one takes the run itself, with all that is asked of it.
+    below: Proceed = getattr(original, "observed", None) or partial(_execute, original, is_class)
+    turns: dict[int, int] = {}
+
+    def observed(run: Run) -> Result:
+        turns[id(run.layer)] = turns.get(id(run.layer), 0) + 1
+        return observer(replace(run, turn=turns[id(run.layer)]), below)
+
+    @functools.wraps(original)
+    def replacement(layer: Any, *arguments: Any, **options: Any) -> Any:
+        rest = list(arguments)
+        inputs, state = (rest.pop(0) if rest else options.pop(name, None) for name in names[:2])
+        result = observed(Run(layer=layer, inputs=inputs, state=state, arguments=tuple(rest), options=options))
+        return (result.output, result.outputs, result.state) if is_layer else (result.output, result.state)
+
+    vars(replacement)["observed"] = observed
+    with overridden(target, attribute, replacement if is_class else MethodType(replacement, target)):
+        yield
+
+
+@contextmanager
+def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
+    """Pass the runs of every recurrent layer, and of every cell of known classes, through an observer.
 
     Args:
-        units: Recurrent layers and free cells.
-        given: The state that a unit gets instead of its own; `unit.at(k)` stands for its k-th run in the block.
+        cells: Cells of the model; the classes of Keras' own cells are tapped in any case.
+        observer: See `tap`.
     """
-    seen: list[Passage] = []
+    classes = [keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell, *map(type, cells)]
+    steps = [next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer) for kind in classes]
     with ExitStack() as stack:
-        for unit in units:
-            if unit.place == 1:
-                stack.enter_context(_hooked(unit, given or {}, seen))
-        yield seen
-
-
-def by_place(seen: Sequence[Passage], tokens: int) -> tuple[Unit, ...]:
-    """Return the units that ran in a call over so many tokens, each place of each once, in the order of first runs."""
-    found: dict[int, Unit] = {}
-    for unit in dict.fromkeys(passage.unit for passage in seen):
-        own = [k for k, passage in enumerate(seen) if passage.unit is unit]
-        steps = [seen[k].steps or tokens for k in own]
-        places = places_of(steps, tokens, lambda a, b, own=own: seen[own[a]].gives_to(seen[own[b]]))  # type: ignore[misc]
-        found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
-    return tuple(dict.fromkeys(found[k] for k in sorted(found)))
+        for owner in _owners(keras.layers.RNN, "inner_loop"):
+            stack.enter_context(tap(owner, observer))
+        for owner in dict.fromkeys(steps):
+            if owner is not keras.layers.Layer:
+                stack.enter_context(tap(owner, observer))
+        # For stacked cells this calls the cells before the loop; the fused paths bypass both layers.
+        stack.enter_context(overridden(keras.layers.RNN, "_maybe_config_dropout_masks", lambda *_: None))
+        for fused in ("_can_attempt_fused_lstm", "_can_attempt_fused_gru"):
+            if hasattr(keras.layers.Bidirectional, fused):
+                stack.enter_context(overridden(keras.layers.Bidirectional, fused, lambda *_, **__: False))
+        yield
 
 
 @contextmanager
-def overridden(layer: Any, attribute: str, value: Any) -> Iterator[None]:
-    """Give one Keras object another attribute while the block runs, past Keras' tracking; blocks may be nested."""
-    own = vars(layer)
+def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
+    """Set an attribute of a Keras object or class while the block runs, past Keras' tracking; blocks may be nested."""
+    own = vars(owner)
+    put = partial(setattr, owner) if isinstance(owner, type) else own.__setitem__
+    remove = partial(delattr, owner) if isinstance(owner, type) else own.__delitem__
     had, before = attribute in own, own.get(attribute)
-    own[attribute] = value
+    put(attribute, value)
     try:
         yield
     finally:
         if had:
-            own[attribute] = before
+            put(attribute, before)
         else:
-            del own[attribute]
+            remove(attribute)
+
+
+def _owners(base: type, attribute: str) -> list[type]:
+    """Return every class at or below `base` that defines the attribute itself."""
+    found, waiting = [], [base]
+    while waiting:
+        owner = waiting.pop()
+        waiting += owner.__subclasses__()
+        if attribute in vars(owner) and owner not in found:
+            found.append(owner)
+    return found
+
+
+def _execute(original: Any, is_unbound: bool, run: Run) -> Result:
+    """Run the layer's own loop or the cell's own step."""
+    call = partial(original, run.layer) if is_unbound else original
+    if not run.is_layer:
+        output, new = call(run.inputs, run.state, *run.arguments, **run.options)
+        states = tuple(leaf[:, None] for leaf in leaves_of(new)) if run.every_step else None
+        return Result(output, None, new, states)
+    if run.every_step or run.nudge is not None:
+        return _execute_by_steps(call, run)
+    return Result(*call(run.inputs, run.state, *run.arguments, **run.options))
+
+
+def _execute_by_steps(loop: Callable[..., Any], run: Run) -> Result:
+    """Run the layer's own loop with a probe in place of its cell, so that it collects the states after every step.
+
+    An LSTM layer shows c only at the end of a call, so the probe outputs the cell's output and all its new states side
+    by side, and they are taken apart here. With nudges (zeros will do) the gradient with respect to them is ∂loss/∂h_t
+    and ∂loss/∂c_t for every t at once.
+    """
+    layer, inputs = run.layer, run.inputs
+    nudged = run.nudge is not None
+    probe = _ProbeCell(layer, training=run.training, inputs=int(inputs.shape[-1]), nudged=nudged)
+    fed = tf.concat([inputs, tf.cast(run.nudge, inputs.dtype)], axis=-1) if nudged else inputs
+    with ExitStack() as stack:
+        for attribute, value in (("cell", probe), ("return_sequences", True), ("use_cudnn", False)):
+            stack.enter_context(overridden(layer, attribute, value))
+        last, outputs, new = loop(fed, run.state, *run.arguments, **run.options)
+    parts = probe.apart(outputs)
+    first = zip(parts[probe.states_at :], leaves_of(run.state), strict=True)
+    states = tuple(_unmasked(part, run.mask, before) for part, before in first)
+    return Result(probe.apart(last)[probe.output_at], parts[probe.output_at], new, states)
+
+
+class _ProbeCell:
+    """The layer's own cell, which also outputs its new states at every step."""
+
+    def __init__(self, layer: Any, *, training: bool, inputs: int, nudged: bool) -> None:
+        cell = layer.cell
+        self._cell, self._inputs, self._nudged = cell, inputs, nudged
+        self._joined = bool(layer.unroll)  # Keras' loop collects several outputs apart; where it is unrolled, only one
+        self._options = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
+        self.state_size = cell.state_size
+        self.sizes: list[int] = []
+        """Widths of the outputs: the cell's own output first where it is no state, then every state."""
+        self.output_at = self.states_at = 0
+
+    def __call__(self, inputs: Any, states: Any, **_: Any) -> tuple[Any, Any]:
+        """Run one step."""
+        x = inputs[:, : self._inputs] if self._nudged else inputs
+        output, new = self._cell(x, states, **self._options)
+        flat = keras.tree.flatten(new)
+        same = next((k for k, state in enumerate(flat) if state is output), None)
+        if self._nudged:
+            nudges = tf.split(inputs[:, self._inputs :], [int(state.shape[-1]) for state in flat], axis=-1)
+            flat = [state + tf.cast(nudge, state.dtype) for state, nudge in zip(flat, nudges, strict=True)]
+            new = keras.tree.pack_sequence_as(new, flat)
+            output = output if same is None else flat[same]
+        parts = flat if same is not None else [output, *flat]
+        self.sizes = [int(part.shape[-1]) for part in parts]
+        self.output_at = same or 0
+        self.states_at = 0 if same is not None else 1
+        if len(parts) == 1:
+            return parts[0], new
+        return (tf.concat(parts, axis=-1) if self._joined else tuple(parts)), new
+
+    def apart(self, outputs: Any) -> list[Any]:
+        """Split the outputs into their parts, `(…, units)` each."""
+        if len(self.sizes) == 1:
+            return [outputs]
+        return tf.split(outputs, self.sizes, axis=-1) if self._joined else list(outputs)
+
+
+def _unmasked(states: Any, mask: Any, first: Any) -> Any:
+    """Repeat the state before each masked step; Keras outputs the last output there, or zeros."""
+    if mask is None:
+        return states
+    mask = tf.cast(mask[0] if isinstance(mask, (list, tuple)) else mask, tf.bool)
+    steps = tf.range(1, tf.shape(mask)[1] + 1)
+    last = tf.scan(tf.maximum, tf.transpose(tf.where(mask, steps, 0)))  # the last step that was not masked; 0: none yet
+    return tf.gather(tf.concat([first[:, None], states], axis=1), tf.transpose(last), batch_dims=1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnitRun:
+    """The states of one run of a unit; tensors of shape `(batch, units)`."""
+
+    unit: Unit
+    turn: int
+    """The number of this run among the unit's runs in the block, from 1."""
+    steps: int | None
+    """The number of tokens, where the shape says it."""
+    state_in: tuple[Any, ...]
+    state_out: tuple[Any, ...]
+
+    def feeds(self, later: "UnitRun") -> bool:
+        """Return whether a later run begins with a state that this one returned."""
+        return any(given is taken for given in self.state_out for taken in later.state_in)
 
 
 @contextmanager
-def _hooked(unit: Unit, given: Mapping[Unit, Sequence[Any]], seen: list[Passage]) -> Iterator[None]:
-    attribute = "inner_loop" if unit.is_layer else "call"
-    original = getattr(unit.layer, attribute)
-    turn = 0
+def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | None = None) -> Iterator[list[UnitRun]]:
+    """Record the states of each run of the units while the block runs.
 
-    def run(steps: int | None, inputs: Any, states: Any, *rest: Any, **options: Any) -> tuple[Any, Any]:
-        """Run the unit with the state that is given for this turn, or with its own."""
-        nonlocal turn
-        turn += 1
-        own = given.get(unit.at(turn))
-        state = states if own is None else keras.tree.pack_sequence_as(states, list(own))
-        found = original(inputs, state, *rest, **options)
-        into, out = _leaves(state), _leaves(found[-1])
-        seen.append(Passage(unit=unit, turn=turn, steps=steps, state_in=into, state_out=out))
-        return found, into if own is not None else None
+    Args:
+        units: Recurrent layers and free cells.
+        given: The initial state of a unit in place of its own; `unit.at(k)` stands for its k-th run in the block.
+    """
+    seen: list[UnitRun] = []
 
-    def inner_loop(sequences: Any, initial_state: Any, *rest: Any, **options: Any) -> Any:
-        (last, outputs, new), replaced = run(sequences.shape[1], sequences, initial_state, *rest, **options)
-        mask = options.get("mask", rest[0] if rest else None)
-        if replaced is not None and mask is not None and _outputs_its_state(unit.layer):
-            outputs = _as_before(outputs, mask, replaced[0])
-        return last, outputs, new
+    def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
+        own = (given or {}).get(unit.at(run.turn))
+        if own is not None:
+            run = replace(run, state=keras.tree.pack_sequence_as(run.state, list(own)))
+        result = proceed(run)
+        state_in, state_out = leaves_of(run.state), leaves_of(result.state)
+        seen.append(UnitRun(unit=unit, turn=run.turn, steps=run.steps, state_in=state_in, state_out=state_out))
+        if own is not None and run.is_layer and run.mask is not None and _outputs_its_state(unit.layer):
+            result = result._replace(outputs=_as_before(result.outputs, run.mask, state_in[0]))
+        return result
 
-    def call(inputs: Any, states: Any, *rest: Any, **options: Any) -> Any:
-        return run(1, inputs, states, *rest, **options)[0]
+    with ExitStack() as stack:
+        for unit in units:
+            if unit.place == 1:
+                stack.enter_context(tap(unit.layer, partial(observe, unit)))
+        yield seen
 
-    with overridden(unit.layer, attribute, inner_loop if unit.is_layer else call):
-        yield
+
+def by_place(seen: Sequence[UnitRun], tokens: int) -> tuple[Unit, ...]:
+    """Return the units that ran in a call over `tokens` tokens, each place of each once, in the order of first runs."""
+    found: dict[int, Unit] = {}
+    for unit in dict.fromkeys(run.unit for run in seen):
+        own = [k for k, run in enumerate(seen) if run.unit is unit]
+        steps = [seen[k].steps or tokens for k in own]
+        places = places_of(steps, tokens, lambda a, b, own=own: seen[own[a]].feeds(seen[own[b]]))  # type: ignore[misc]
+        found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
+    return tuple(dict.fromkeys(found[k] for k in sorted(found)))
 
 
 def _outputs_its_state(layer: Any) -> bool:
@@ -118,7 +319,3 @@ def _as_before(outputs: Any, mask: Any, state: Any) -> Any:
     """
     begun = keras.ops.cumsum(keras.ops.cast(mask, "int32"), axis=1) > 0  # (batch, time)
     return keras.ops.where(begun[..., None], outputs, state[:, None, :])
-
-
-def _leaves(state: Any) -> tuple[Any, ...]:
-    return tuple(keras.tree.flatten(state))

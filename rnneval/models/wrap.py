@@ -10,15 +10,22 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError, RnnevalError
-from rnneval.models.adapters import Called, Drive, FunctionalStatesDrive, RewiredDrive, SubclassedDrive, numbers_of
+from rnneval.models.adapters import (
+    Adapter,
+    Called,
+    LayerStatesAdapter,
+    StateInputsAdapter,
+    StatesArgumentAdapter,
+    WindowAdapter,
+    numbers_of,
+)
 from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
 from rnneval.models.lookups import AnyVocabulary, as_vocabulary
 from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
 from rnneval.models.recognise import Recognised, recognise
 from rnneval.models.start import Start, find_start
-from rnneval.models.state_tap import by_place, passages
-from rnneval.models.windows import WindowDrive
+from rnneval.models.state_tap import by_place, record_runs
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.text import Vocabulary
 
@@ -93,7 +100,7 @@ def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | 
         _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window).drive, model)
 
 
-def _first_call(drive: Drive, model: Any) -> Called:
+def _first_call(drive: Adapter, model: Any) -> Called:
     """Call the model for the first time, which builds it; twice, since layers used only with a state are built then."""
     ids = tf.ones(_PROBE, tf.int32)  # id 1: id 0 may be masked
     try:
@@ -135,9 +142,9 @@ def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> Recur
     with linear(output.softmax):
         start = find_start(drive, units, _PROBE[0])
         mixable = all(axis is not None for axis in start.batch_axes) and _starts_alike(drive, ids, start)
-        if isinstance(drive, RewiredDrive) and _repeats_as_driven(drive, ids):
+        if isinstance(drive, LayerStatesAdapter) and _repeats_as_driven(drive, ids):
             _prove_rewiring(drive, ids, start)
-    order = drive.order if isinstance(drive, RewiredDrive) else _order_seen(drive, units, start)
+    order = drive.order if isinstance(drive, LayerStatesAdapter) else _order_seen(drive, units, start)
     layers = _layers(order)
     vocabulary = origin.vocabulary
     return RecurrentLM(
@@ -174,7 +181,7 @@ def _probe_ids(model: Any, width: int) -> Any:
     return tf.constant(np.random.default_rng(0).integers(1, top, (_PROBE[0], 2 * _PROBE[1])), tf.int32)
 
 
-def _output_of(model: Any, drive: Drive, ids: Any) -> _Output:
+def _output_of(model: Any, drive: Adapter, ids: Any) -> _Output:
     output = drive(ids, None).output
     if not are_probabilities(output):
         return _Output(kind="logits", softmax=None, said="outputs are logits (rows do not sum to one)")
@@ -187,18 +194,18 @@ def _output_of(model: Any, drive: Drive, ids: Any) -> _Output:
     )
 
 
-def _starts_alike(drive: Drive, ids: Any, start: Start) -> bool:
+def _starts_alike(drive: Adapter, ids: Any, start: Start) -> bool:
     return bool(start.leaves) and _difference(drive(ids, None).output, drive(ids, start.leaves).output) <= _TOLERANCE
 
 
-def _repeats(drive: Drive, ids: Any) -> bool:
+def _repeats(drive: Adapter, ids: Any) -> bool:
     """Return whether the same ids give the same output, each layer of a graph called as its author wrote it."""
-    if isinstance(drive, (RewiredDrive, FunctionalStatesDrive)):
+    if isinstance(drive, (LayerStatesAdapter, StateInputsAdapter)):
         drive = replace(drive, training=None)
     return _repeats_as_driven(drive, ids)
 
 
-def _repeats_as_driven(drive: Drive, ids: Any) -> bool:
+def _repeats_as_driven(drive: Adapter, ids: Any) -> bool:
     return _difference(drive(ids, None).output, drive(ids, None).output) <= _TOLERANCE
 
 
@@ -211,7 +218,7 @@ def _noise(*, repeatable: bool) -> tuple[str, ...]:
     return () if repeatable else (always,)
 
 
-def _prove_rewiring(drive: RewiredDrive, ids: Any, start: Start) -> None:
+def _prove_rewiring(drive: LayerStatesAdapter, ids: Any, start: Start) -> None:
     """Refuse a model if one call over 2T tokens does not give what two carried calls give.
 
     Raises:
@@ -234,11 +241,11 @@ def _difference(a: Any, b: Any) -> float:
     return float(np.abs(first - second).max() / max(np.abs(first).max(), np.finfo(np.float32).tiny))
 
 
-def _contract_said(drive: Drive) -> str:
-    if isinstance(drive, SubclassedDrive):
+def _contract_said(drive: Adapter) -> str:
+    if isinstance(drive, StatesArgumentAdapter):
         taken = [*drive.convention.state_names, *([drive.convention.flag] if drive.convention.flag else [])]
         return f"states argument: call takes {' and '.join(taken)}"
-    if isinstance(drive, WindowDrive):
+    if isinstance(drive, WindowAdapter):
         return f"window: {drive.window} tokens in and one prediction out; the window slides by one token"
     return {
         2: "state inputs: states go in and come out in the same order; the start is zeros",
@@ -254,13 +261,13 @@ def _layers(order: tuple[Unit, ...]) -> tuple[Layer, ...]:
     )
 
 
-def _order_seen(drive: Drive, units: tuple[Unit, ...], start: Start) -> tuple[Unit, ...]:
-    with passages(units) as seen:
+def _order_seen(drive: Adapter, units: tuple[Unit, ...], start: Start) -> tuple[Unit, ...]:
+    with record_runs(units) as seen:
         drive(tf.ones(_PROBE, tf.int32), start.leaves or None)
     return by_place(seen, _PROBE[1])
 
 
-def _described(model: Any, drive: Drive, layers: tuple[Layer, ...], given: Checkpoint | None) -> Checkpoint:
+def _described(model: Any, drive: Adapter, layers: tuple[Layer, ...], given: Checkpoint | None) -> Checkpoint:
     variables = model_variables(model)
     return Checkpoint(
         path=given.path if given else "",

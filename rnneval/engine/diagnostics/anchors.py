@@ -1,4 +1,4 @@
-"""Places in the exact stream to which a closer look returns: the state there, and the loss of single tokens."""
+"""Anchors: positions in the exact stream where a diagnosis starts again, with the state and the loss there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,25 +17,25 @@ class Place:
     """A position in the stream."""
 
     at: int
-    """The next input token."""
+    """The position of the next input token."""
     state: Vectors
-    """Before it, `(D,)`."""
+    """The state before it, `(D,)`."""
 
 
 @dataclass(kw_only=True)
 class Anchors:
-    """Keeps the state at the first boundary at or after each of some positions, and the loss of some tokens."""
+    """The state at the first boundary at or after each target position, and the loss of some tokens."""
 
     targets: NDArray[np.int64]
     tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Scored tokens, ascending."""
     places: dict[int, Place] = field(default_factory=dict)
-    """By target."""
+    """By target position."""
     nats: dict[int, float] = field(default_factory=dict)
-    """By token."""
+    """By token position."""
 
     def put(self, row: Boundary) -> None:
-        """See a segment; one that is read again is seen again."""
+        """Keep what belongs to a segment; a segment that is re-evaluated replaces what was kept before."""
         job, count = row.job, len(row.predicted.nats)
         # A target that is itself a boundary belongs to the segment that ends there.
         low, high = np.searchsorted(self.targets, [job.at - count + 1, job.at + 1])
@@ -48,7 +48,7 @@ class Anchors:
 
 @dataclass(kw_only=True)
 class AnchorWatch:
-    """A watch that looks at nothing but its anchors."""
+    """A watch that keeps its anchors and nothing else."""
 
     anchors: Anchors
     weight: int = 0
@@ -62,7 +62,7 @@ class AnchorWatch:
         return [None] * len(counts)
 
     def put(self, row: Boundary, stretch: int | None) -> None:
-        """Show it to the anchors."""
+        """Pass the segment to the anchors."""
         self.anchors.put(row)
 
 

@@ -1,6 +1,6 @@
 """Gradients by variable, a segment at a time, and the total derivative of one token's loss back through time.
 
-Through time: one loss a row (never a sum of losses), slots as independent coordinates (J. Martens, I. Sutskever:
+Through time: one loss a row (never a sum of losses), h and c as independent coordinates (J. Martens, I. Sutskever:
 Training deep and recurrent networks with Hessian-free optimization, 2012, section 3; R. Pascanu, T. Mikolov, Y. Bengio:
 On the difficulty of training recurrent neural networks, ICML 2013, equations 3 to 5). For a linear layer the ratio at
 lag k is ‖(Wᵀ)^k g‖ / ‖g‖; only where W = ρ·Q with Q orthogonal is that ρ^k.
@@ -14,24 +14,24 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.engine.diagnostics.anchors import Place
-from rnneval.engine.diagnostics.slots import slots_of
-from rnneval.engine.diagnostics.trajectories import courses_of, slot_sizes
+from rnneval.engine.diagnostics.parts import states_of
+from rnneval.engine.diagnostics.trajectories import trajectories_of
 from rnneval.engine.kernel import Packing, scored
 from rnneval.engine.runner import Ids
 from rnneval.metrics import gradient_norms
-from rnneval.models.layers import Unit
+from rnneval.models.layers import columns_of
 from rnneval.models.lm import RecurrentLM
-from rnneval.models.variables import columns_of
 from rnneval.records.gradients import ThroughTime, VariableGradient
 
 GONE = 0.01
+"""The share of its first norm below which a gradient counts as gone."""
 Doubles = NDArray[np.float64]
 
 
 def variable_gradients(
     lm: RecurrentLM, text: Ids, places: Sequence[Place], length: int
 ) -> tuple[float, dict[str, VariableGradient], dict[str, str]]:
-    """Give the mean loss of segments, the gradient of each variable, and of whom there is none, with the reason."""
+    """Return the mean loss of segments, the gradient of each variable, and why some variables have none."""
     columns = columns_of(lm.model)
     one = _OneSegment(lm, [column.tensor for column in columns])
     norms, means, losses = [], [np.zeros(tuple(c.tensor.shape)) for c in columns], []
@@ -81,27 +81,27 @@ class _OneSegment:
 def through_time(
     lm: RecurrentLM, text: Ids, places: Sequence[Place], lags: int
 ) -> tuple[dict[str, ThroughTime], dict[str, str]]:
-    """Give, for each slot, how the gradient of a token's loss falls off by lag, and of whom there is none."""
+    """Return how the gradient of a token's loss falls off by lag for each state, and why some states have none."""
     back = _Backwards(lm)
     norms: dict[str, list[Doubles]] = {}
     for start in range(0, len(places), back.rows):
         some = places[start : start + back.rows]
         ids = np.stack([text.ids(place.at, place.at + lags + 2) for place in some])
         state = tf.constant(np.stack([place.state for place in some]))
-        for key, found in back.run(tf.constant(ids[:, :-1]), tf.constant(ids[:, -1]), state).items():
-            norms.setdefault(key, []).append(found.numpy().astype(np.float64)[:, ::-1])
-    courses, missing = {}, back.missing
+        for key, norm in back.run(tf.constant(ids[:, :-1]), tf.constant(ids[:, -1]), state).items():
+            norms.setdefault(key, []).append(norm.numpy().astype(np.float64)[:, ::-1])
+    found, missing = {}, back.missing
     for key, parts in norms.items():
-        made = course_of(np.concatenate(parts))
-        if made is None:
+        decay = decay_of(np.concatenate(parts))
+        if decay is None:
             missing[key] = "it does not act on the loss, or its gradient is not finite"
         else:
-            courses[key] = made
-    return courses, missing
+            found[key] = decay
+    return found, missing
 
 
-def course_of(norms: Doubles) -> ThroughTime | None:
-    """Make the course of norms `(anchors, lags)`, lag 0 first; None where there is nothing to compare with."""
+def decay_of(norms: Doubles) -> ThroughTime | None:
+    """Summarise norms `(anchors, lags)`, lag 0 first, by lag; None where no lag has a gradient to compare with."""
     acting = np.flatnonzero((norms > 0).all(axis=0))
     if not np.isfinite(norms).all() or not len(acting):
         return None
@@ -129,28 +129,24 @@ class _Backwards:
 
     def __init__(self, lm: RecurrentLM) -> None:
         self._lm, self._packing = lm, Packing.of(lm)
-        self._units = tuple(unit for unit in lm.units if unit.is_layer and _adds_up(unit))
+        self._units = tuple(unit for unit in lm.units if unit.is_layer and min(unit.sizes) > 0)
         self.missing = {unit.name: "a cell called by hand" for unit in lm.units if unit not in self._units}
         self.run = tf.function(self._graph, autograph=False)
 
     def _graph(self, ids: Any, target: Any, state: Any) -> dict[str, Any]:
-        """Norms by slot, `(rows, time)`, of ids `(rows, time)` and the token after them `(rows,)`."""
+        """Return norms by state, `(rows, time)`, for ids `(rows, time)` and the token after them `(rows,)`."""
         rows, time = ids.shape
-        nudges = {unit: tf.zeros([rows, time, sum(slot_sizes(unit))]) for unit in self._units}
+        nudges = {unit: tf.zeros([rows, time, sum(unit.sizes)]) for unit in self._units}
         with tf.GradientTape() as tape:
             tape.watch(list(nudges.values()))
-            with courses_of(self._units, nudges) as seen:
+            with trajectories_of(self._units, nudges) as seen:
                 logits, _ = self._lm.step(ids, self._packing.unpack(state))
             loss = scored(logits[:, -1:], target[:, None])[0]  # rows are independent: each row's own gradient
         self.missing |= seen.missing
         gradients = tape.gradient(loss, list(nudges.values()), unconnected_gradients=tf.UnconnectedGradients.ZERO)
         found: dict[str, Any] = {}
         for unit, gradient in zip(nudges, gradients, strict=True):
-            parts = tf.split(gradient, list(slot_sizes(unit)), axis=-1)
+            parts = tf.split(gradient, list(unit.sizes), axis=-1)
             if unit in seen.nudged:
-                found |= {slot.key: tf.norm(part, axis=-1) for slot, part in zip(slots_of(unit), parts, strict=True)}
+                found |= {slot.key: tf.norm(part, axis=-1) for slot, part in zip(states_of(unit), parts, strict=True)}
         return found
-
-
-def _adds_up(unit: Unit) -> bool:
-    return all(size > 0 for size in slot_sizes(unit))

@@ -1,4 +1,4 @@
-"""Does the model use its context? The loss of the same tokens with the state reset k tokens before them.
+"""The context curve: the loss of the same tokens with the state reset k tokens before them.
 
 The curve falls as long as more context helps, and is flat from the length that the model can use. Source:
 U. Khandelwal, H. He, P. Qi, D. Jurafsky: Sharp nearby, fuzzy far away: how neural language models use context. ACL
@@ -22,14 +22,18 @@ _STEP = 100  # tokens of one step: the longer lengths are multiples of it, so th
 
 
 def fitting_lengths(longest: int, lengths: Sequence[int] = LENGTHS) -> tuple[int, ...]:
-    """Give the lengths for which a document of so many tokens has room."""
+    """Return the lengths of context that fit into a document of `longest` tokens."""
     return tuple(k for k in lengths if k < longest)
 
 
 def context_curve(
     lm: RecurrentLM, text: Ids, whole: Mapping[int, float], lengths: Sequence[int]
 ) -> ContextCurve | None:
-    """Measure the tokens of `whole` (their losses with all of their context) again, with each length of context."""
+    """Measure the losses of tokens with each length of context; `whole` holds their losses with all of it.
+
+    Returns:
+        The curve; None where there is nothing to measure, or a loss is not finite.
+    """
     tokens = np.array(sorted(whole), np.int64)
     if not len(tokens) or not lengths:
         return None
@@ -58,7 +62,7 @@ class _Reader:
         self._kernels: dict[int, Kernel] = {}
 
     def losses(self, text: Ids, tokens: NDArray[np.int64], length: int) -> NDArray[np.float64]:
-        """Give the loss of each token after `length` tokens of context, `(rows,)`."""
+        """Return the loss of each token after `length` tokens of context, `(rows,)`."""
         both = np.stack([text.ids(int(token) - length, int(token) + 1) for token in tokens])
         state = self._packing.pack(self._lm.initial_state(self._rows)).numpy()
         nats = np.zeros(0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rnneval._version import __version__
 from rnneval.engine.diagnostics.anchors import Anchors, AnchorWatch, Place, spread
 from rnneval.engine.diagnostics.backwards import through_time, variable_gradients
-from rnneval.engine.diagnostics.reading import held_out, request
+from rnneval.engine.diagnostics.held_out import held_out, request
 from rnneval.engine.precheck import WiringPrecheck
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import CheckpointError, TextError, UsageError

@@ -24,7 +24,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.engine.diagnostics.anchors import Place
-from rnneval.engine.diagnostics.trajectories import UnitCourse, courses_of
+from rnneval.engine.diagnostics.trajectories import Trajectory, trajectories_of
 from rnneval.engine.kernel import Packing
 from rnneval.engine.runner import Ids
 from rnneval.models.layers import Unit
@@ -32,9 +32,9 @@ from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import Exponent
 
 ROWS, STEPS = 8, 1_000
-"""Rows, and tokens of each row that are averaged."""
+"""The number of rows, and of the tokens of each row that are averaged."""
 SETTLING, MOST_SETTLING = 100, 8_000
-"""Fewest and most tokens of a row that are walked before those."""
+"""The fewest and the most tokens of a row that are walked before those."""
 _SEGMENT = 50
 _FURTHER = 500
 """Tokens walked before the tangents are compared again."""
@@ -63,7 +63,7 @@ def exponents(lm: RecurrentLM, text: Ids, places: Sequence[Place], steps: int) -
     Args:
         lm: The model.
         text: Where the ids are.
-        places: Starting points, one a row, each with `steps` tokens after it.
+        places: Starting points, one a row, each followed by `steps` tokens.
         steps: The most tokens to walk in each row: a multiple of 50, more than `SETTLING`.
     """
     walk = _Walk(lm, text, places)
@@ -134,17 +134,17 @@ class _Walk:
         return {name: logs.reshape(2, len(self._places), steps) for name, logs in kept.items()}
 
     def _graph(self, ids: Any, state: Any, vectors: Mapping[str, Any]) -> Any:
-        with courses_of(self._units) as seen:
+        with trajectories_of(self._units) as seen:
             _, after = self._lm.step(ids, self._packing.unpack(state))
         turned, grown = {}, {}
-        for unit, course in seen.courses(ids.shape[1]).items():
+        for unit, trajectory in seen.by_unit(ids.shape[1]).items():
             before = [
                 tf.concat([first[:, None], all_of[:, :-1]], axis=1)
-                for first, all_of in zip(course.before, course.states, strict=True)
+                for first, all_of in zip(trajectory.before, trajectory.states, strict=True)
             ]
             vector = vectors.get(unit.name)
             turned[unit.name], grown[unit.name] = _carried(
-                unit, course, before, _directions(before) if vector is None else vector
+                unit, trajectory, before, _directions(before) if vector is None else vector
             )
         self.missing |= seen.missing
         return self._packing.pack(after), turned, grown
@@ -157,17 +157,17 @@ def _directions(before: Sequence[Any]) -> Any:
     return tf.constant(start / np.linalg.norm(start, axis=1, keepdims=True), before[0].dtype)
 
 
-def _carried(unit: Unit, course: UnitCourse, before: Sequence[Any], vector: Any) -> tuple[Any, Any]:
+def _carried(unit: Unit, trajectory: Trajectory, before: Sequence[Any], vector: Any) -> tuple[Any, Any]:
     """Carry tangents `(2 · rows, D)` along a segment; return them and ln of their growth, `(2 · rows, time)`."""
-    cell, steps = unit.layer.cell, int(course.inputs.shape[1])
+    cell, steps = unit.layer.cell, int(trajectory.inputs.shape[1])
     sizes = [int(part.shape[-1]) for part in before]
-    form = _form_of(cell)
+    form = cell.state_size if isinstance(cell.state_size, (list, tuple)) else [cell.state_size]
     logs = tf.TensorArray(vector.dtype, steps)
 
     def body(t: Any, v: Any, written: Any) -> Any:
         here = [tf.tile(part[:, t], [2, 1]) for part in before]
         with tf.autodiff.ForwardAccumulator(here, tf.split(v, sizes, axis=1)) as forward:
-            _, new = cell(tf.tile(course.inputs[:, t], [2, 1]), keras.tree.pack_sequence_as(form, here))
+            _, new = cell(tf.tile(trajectory.inputs[:, t], [2, 1]), keras.tree.pack_sequence_as(form, here))
         parts = [forward.jvp(part, tf.UnconnectedGradients.ZERO) for part in keras.tree.flatten(new)]
         moved = tf.concat(parts, axis=1)
         norm = tf.maximum(tf.norm(moved, axis=1), _TINY)
@@ -175,9 +175,3 @@ def _carried(unit: Unit, course: UnitCourse, before: Sequence[Any], vector: Any)
 
     _, turned, logs = tf.while_loop(lambda t, *_: t < steps, body, (tf.constant(0), vector, logs))
     return turned, tf.transpose(logs.stack())
-
-
-def _form_of(cell: Any) -> Any:
-    """The container in which the cell takes its states."""
-    size = cell.state_size
-    return size if isinstance(size, (list, tuple)) else [size]

@@ -1,9 +1,11 @@
-"""The summary of states that stands in every run record: collected over the exact carried stream.
+"""The summary of states in every run record: collected over the exact carried stream.
 
-What was seen of a segment is small (a few numbers a unit), and is kept by stretches of segments until all is settled:
-a row's head is read again, and what is seen then takes the place of what was seen first.
+The sums of a segment are small (a few numbers a unit). They are kept by groups of segments until the stream is exact: a
+row's overlap is re-evaluated, and the new sums replace the first ones. Covariances are made of samples.
 """
 
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.engine.diagnostics.samples import EVERY, Samples, covariance_sampling
-from rnneval.engine.diagnostics.slots import SlotOf, slots_of
-from rnneval.engine.diagnostics.trajectories import UnitCourse, courses_of
+from rnneval.engine.diagnostics.parts import LayerState, states_of
+from rnneval.engine.diagnostics.trajectories import Trajectory, trajectories_of
 from rnneval.engine.kernel import Watched
 from rnneval.engine.runner import Boundary
+from rnneval.errors import TextError
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.layers import Unit
@@ -25,41 +27,133 @@ from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
 
-_ENOUGH = 1 << 12
-_ONCE = (-1, -1)  # the stretch of all that is read but once
+EVERY = 16
+MOST = 1 << 16
+ENOUGH = 1 << 12
+"""The most samples of a covariance: the products and the memory of more are much of a summary's cost."""
+_FEWEST_SUMS = 1 << 12
+"""Positions of the slowest sums that a text keeps at least, where it has as many."""
+_CHUNK = 2048
+_MEMORY = 64 << 20  # bytes of samples that may be held in memory
+_ONCE = (-1, -1)  # the group of all segments that are read only once
+
+Floats = NDArray[np.float32]
+
+
+def sampling(tokens: int) -> int:
+    """Return the distance of samples: 16 tokens, doubled until there are at most 65,536 samples.
+
+    Example:
+        >>> sampling(111_540), sampling(10_000_000)
+        (16, 256)
+    """
+    return _doubled(tokens, MOST)
+
+
+def covariance_sampling(tokens: int) -> int:
+    """Return the distance of samples for a covariance: 16 tokens, doubled until there are at most 4,096 samples.
+
+    Example:
+        >>> covariance_sampling(65_536), covariance_sampling(111_540), covariance_sampling(10_000_000)
+        (16, 32, 4096)
+    """
+    return _doubled(tokens, ENOUGH)
+
+
+def _doubled(tokens: int, most: int) -> int:
+    every = EVERY
+    while tokens > every * most:
+        every *= 2
+    return every
+
+
+class Samples:
+    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text: in memory, or in an unnamed file."""
+
+    def __init__(self, every: int, size: int, tokens: int) -> None:
+        self.every, self._size = every, size
+        count = -(-tokens // every)
+        self._held: Floats | None = None
+        if count * size * 4 <= _MEMORY:
+            self._held = np.zeros((count, size), np.float32)
+        else:
+            self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed with the object
+            weakref.finalize(self, self._file.close)
+
+    def put(self, first: int, vectors: Floats) -> None:
+        """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`.
+
+        Raises:
+            TextError: the disk of temporary files is full.
+        """
+        place = first // self.every
+        if self._held is not None:
+            self._held[place : place + len(vectors)] = vectors
+            return
+        try:
+            self._file.seek(place * self._size * 4)
+            self._file.write(np.ascontiguousarray(vectors, np.float32).data)
+        except OSError as error:
+            raise TextError(
+                f"{tempfile.gettempdir()}: cannot hold {self._size * 4} bytes every {self.every} tokens: "
+                f"{error.strerror or error}: set TMPDIR to a folder with more room, or give --no-states"
+            ) from error
+
+    def chunks(self, tokens: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+        """Yield positions `(n,)` and vectors `(n, D)`, in the order of the text."""
+        positions = np.arange(0, tokens, self.every)
+        for start in range(0, len(positions), _CHUNK):
+            at = positions[start : start + _CHUNK]
+            held = self._read(start, len(at))
+            yield at[: len(held)], held
+
+    def _read(self, start: int, count: int) -> Floats:
+        if self._held is not None:
+            return self._held[start : start + count]
+        self._file.seek(start * self._size * 4)
+        return np.frombuffer(self._file.read(count * self._size * 4), np.float32).reshape(-1, self._size)
+
+    def close(self) -> None:
+        """Close the file."""
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def __del__(self) -> None:
+        """Close the file of a run that was interrupted."""
+        self.close()
 
 
 class Row(NamedTuple):
-    """What is kept of one row's segment: all slots end to end."""
+    """The sums and samples of one row's segment: all states end to end."""
 
     additive: NDArray[np.float64]
     peaks: NDArray[np.float64]
     first: int
-    """Position of the first sample."""
+    """The position of the first sample."""
     samples: NDArray[np.float32]
     """`(n, D)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class States:
-    """What came of it."""
+    """The summaries of all states of a run."""
 
     summaries: Mapping[str, StateSummary]
     """By `LAYER.SLOT`."""
     missing: Mapping[str, str]
-    """By layer or slot: why there is no summary."""
+    """By layer or state: why there is no summary."""
     every: int
-    """How far apart the samples were of which covariances are made."""
+    """The distance of the samples of which covariances are made."""
 
 
-def course_in(inside: Any, key: str) -> tuple[Any, Any]:
-    """Give a slot's states `(rows, time, units)` and those before, out of what a watch of states saw."""
+def trajectory_in(inside: Any, key: str) -> tuple[Any, Any]:
+    """Return the trajectory `(rows, time, units)` of a state and the state before it, from a step of `StateWatch`."""
     states, before = inside[key]
     return states.transpose(1, 0, 2), before
 
 
 def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give (row, time) of all positions of some rows that are multiples of `every`, row by row.
+    """Return (row, time) of all positions of some rows that are multiples of `every`, row by row.
 
     Example:
         >>> [part.tolist() for part in places([0, 5], [4, 4], 3)]
@@ -72,20 +166,20 @@ def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDA
 
 
 def summing(tokens: int) -> int:
-    """How far apart the positions are of sums that take most of the time: as far as leaves 4,096, at most 16.
+    """Return the distance of positions for the slowest sums: 1 to 16 tokens, so that at least 4,096 positions are left.
 
     Example:
         >>> summing(8_191), summing(50_000), summing(10_000_000)
         (1, 8, 16)
     """
     every = 1
-    while every < EVERY and tokens >= 2 * every * _ENOUGH:
+    while every < EVERY and tokens >= 2 * every * _FEWEST_SUMS:
         every *= 2
     return every
 
 
 def _gram(chunk: Any) -> Any:
-    """Xᵀ·X by TensorFlow, whose threads are there already."""
+    """Return Xᵀ·X, computed by TensorFlow, whose threads exist already."""
     return tf.matmul(chunk, chunk, transpose_a=True).numpy()
 
 
@@ -95,10 +189,10 @@ class StateWatch:
     weight = 4
 
     def __init__(self, text: EncodedText, every: int | None = None) -> None:
-        """Take a text; `every` is how far apart the positions are of sums that take most of the time."""
+        """Take a text; `every` is the distance of positions for the slowest sums."""
         self._closer = summing(text.tokens) if every is None else every
         self._starts, self._stops, self._tokens = text.document_starts, text.document_stops, text.tokens
-        self.slots: dict[str, SlotOf] = {}
+        self.slots: dict[str, LayerState] = {}
         self.missing: dict[str, str] = {}
         self._every = covariance_sampling(text.tokens)
         self._shifts: dict[str, sums.Floats] = {}
@@ -106,37 +200,37 @@ class StateWatch:
         self._samples: Samples | None = None
 
     def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
-        """Run the model in a graph; beside, each slot's states `(time, rows, units)` and the one before.
+        """Run the model in a graph; return each trajectory too, `(time, rows, units)`, and the state before it.
 
         Time comes first, as in the loop that made them: the transpose undoes the loop's own, and neither is run.
         """
-        with courses_of(lm.units) as seen:
+        with trajectories_of(lm.units) as seen:
             logits, after = lm.step(ids, state)
         inside: dict[str, Any] = {}
-        for unit, course in seen.courses(ids.shape[1]).items():
-            for slot, states, before in zip(slots_of(unit), course.states, course.before, strict=True):
+        for unit, trajectory in seen.by_unit(ids.shape[1]).items():
+            for slot, states, before in zip(states_of(unit), trajectory.states, trajectory.before, strict=True):
                 self.slots[slot.key] = slot
                 inside[slot.key] = (tf.transpose(states, [1, 0, 2]), before)
-            inside |= self._also(unit, course)
+            inside |= self._more_tensors(unit, trajectory)
         self.missing |= seen.missing
         return Watched(logits, after, inside)
 
-    def _also(self, unit: Unit, course: UnitCourse) -> dict[str, Any]:
-        """Give more tensors, by names that are no slot's."""
+    def _more_tensors(self, unit: Unit, trajectory: Trajectory) -> dict[str, Any]:
+        """Return more tensors for `rows`, by names that no state has."""
         return {}
 
     def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Row]:
-        """Sum each slot over each row's segment, and take the samples."""
+        """Sum each state over each row's segment, and take the samples."""
         at = np.asarray(first, np.int64)
         since = at - self._starts[np.searchsorted(self._starts, at, side="right") - 1]
         where = sums.Where(first=at, counts=np.asarray(counts, np.int64), since=since, every=self._closer)
-        found = [self._slot_sums(key, course_in(inside, key), where) for key in self.slots]
+        found = [self._sums(key, trajectory_in(inside, key), where) for key in self.slots]
         additive = np.concatenate([part.additive for part in found] or [np.zeros((len(counts), 0))], axis=1)
         peaks = np.concatenate([part.peaks for part in found] or [np.zeros((len(counts), 0))], axis=1)
         samples = self._sampled(inside, first, counts)
         return [Row(additive[row], peaks[row], at + -at % self._every, samples[row]) for row, at in enumerate(first)]
 
-    def _slot_sums(self, key: str, seen: tuple[Any, Any], where: sums.Where) -> sums.Sums:
+    def _sums(self, key: str, seen: tuple[Any, Any], where: sums.Where) -> sums.Sums:
         (states, before), rows = seen, len(where.counts)
         course = sums.Trajectory(
             states=np.asarray(states[:rows], np.float32), before=np.asarray(before[:rows], np.float32)
@@ -146,15 +240,15 @@ class StateWatch:
         return sums.row_sums(course, where, self._shifts[key], self.slots[key].limit)
 
     def _sampled(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[NDArray[np.float32]]:
-        """Take the samples of each row, `(n, D)`: all slots side by side."""
+        """Take the samples of each row, `(n, D)`: all states side by side."""
         row, time = places(first, counts, self._every)
-        parts = [np.asarray(course_in(inside, key)[0][row, time], np.float32) for key in self.slots]
+        parts = [np.asarray(trajectory_in(inside, key)[0][row, time], np.float32) for key in self.slots]
         all_of = np.concatenate(parts, axis=1) if parts else np.zeros((len(row), 0), np.float32)
         bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
         return [all_of[start:stop] for start, stop in pairwise(bounds)]
 
     def put(self, row: Boundary, stretch: int | None) -> None:
-        """Add a segment to its stretch; the first segment of a stretch begins it anew."""
+        """Add a segment to its group; the first segment of a group replaces what was kept of the group."""
         seen: Row = row.inside
         key = _ONCE if stretch is None else (row.job.span, stretch)
         begins = stretch is not None and row.job.boundary == stretch + 1
@@ -170,7 +264,7 @@ class StateWatch:
             self._samples.put(seen.first, seen.samples)
 
     def finish(self) -> States:
-        """Add everything up, and let the samples go."""
+        """Add everything up, and close the file of samples."""
         found, covariances = {}, self._covariances()
         for collected, slot in zip(self._collected(covariances), self.slots.values(), strict=True):
             made = summary(collected)
@@ -198,14 +292,14 @@ class StateWatch:
             )
 
     def _totals(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Add up all stretches; what a watch that sees more adds stands behind the sums of the slots."""
+        """Add up all groups; a subclass's own sums stand behind those of the states."""
         kept = list(self._kept.values())
         if not kept:
             return np.zeros(0), np.zeros(0)
         return np.sum([part for part, _ in kept], axis=0), np.stack([part for _, part in kept]).max(axis=0)
 
     def _covariances(self) -> list[Covariance]:
-        """One a slot, from the samples of positions that were read: the last token of a document is not."""
+        """Return one covariance a state, from the samples of input tokens: the last token of a document is none."""
         units = [slot.units for slot in self.slots.values()]
         found = [Covariance(n, _gram) for n in units]
         if self._samples is None or not found:

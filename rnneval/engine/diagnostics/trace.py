@@ -9,11 +9,10 @@ import numpy as np
 
 from rnneval.engine.diagnostics.anchors import Anchors, spread
 from rnneval.engine.diagnostics.context import ANCHORS, context_curve, fitting_lengths
+from rnneval.engine.diagnostics.held_out import held_out, request
 from rnneval.engine.diagnostics.lyapunov import MOST_SETTLING, ROWS, SETTLING, STEPS, exponents
-from rnneval.engine.diagnostics.reading import held_out, request
-from rnneval.engine.diagnostics.samples import sampling
-from rnneval.engine.diagnostics.table import write_trace
-from rnneval.engine.diagnostics.tracing import TraceWatch
+from rnneval.engine.diagnostics.states import sampling
+from rnneval.engine.diagnostics.tracing import TraceWatch, write_trace
 from rnneval.engine.measure import Measured
 from rnneval.engine.stitch import TOLERANCE, Progress
 from rnneval.errors import UsageError

@@ -1,27 +1,36 @@
-"""A watch that sees more than the summary: every slot and gate at a stride, histograms, time constants."""
+"""The watch of `trace` and its table: every state and gate at a stride, histograms, time constants.
 
-from collections.abc import Iterator, Sequence
+The table is tidy, one observation a row, in Parquet that pandas reads with no help. Columns: `position` (token of the
+text; absent for statistics of the whole text), `unit` (absent for statistics that are not of one unit), `lag` (tokens
+of context; only for `context`), `layer`, `slot` (h, c, or a gate: update, reset, input, forget, output; "" for the
+whole layer or model), `statistic`, `value`, `low` and `high` (the bin of a histogram; the 5th and 95th percentile of a
+`norm_band`; two standard errors around a `context` or `lyapunov`; absent elsewhere). Numbers that are not finite are
+left out.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.engine.diagnostics.anchors import Anchors
-from rnneval.engine.diagnostics.gated import GatedCell, gated_cells, why_no_gates
-from rnneval.engine.diagnostics.samples import Samples
-from rnneval.engine.diagnostics.slots import SlotOf
-from rnneval.engine.diagnostics.states import Row, StateWatch, course_in, places
-from rnneval.engine.diagnostics.trajectories import UnitCourse
+from rnneval.engine.diagnostics.parts import GatedCell, LayerState, gated_cells, why_no_gates
+from rnneval.engine.diagnostics.states import Row, Samples, StateWatch, places, trajectory_in
+from rnneval.engine.diagnostics.trajectories import Trajectory
 from rnneval.engine.runner import Boundary
 from rnneval.metrics.diagnostics import gates, histogram, sums
 from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
 from rnneval.models.layers import Unit
-from rnneval.records.run import GateSummary
+from rnneval.records import table_written
+from rnneval.records.run import GateSummary, Run
 from rnneval.text import EncodedText
 
-SLOT_COLUMNS = ("norm", "rms", "mean", "lowest", "highest", "saturated", "speed")
 GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
 Doubles = NDArray[np.float64]
 
@@ -31,16 +40,16 @@ class Column(NamedTuple):
 
     layer: str
     slot: str
-    """A slot or a gate; "" of the whole model."""
+    """A state or a gate; "" of the whole model."""
     statistic: str
 
 
 class TraceRow(NamedTuple):
-    """What is kept of one row's segment."""
+    """The sums, samples and lines of the table of one row's segment."""
 
     states: Row
     first: int
-    """Position of the first line of the table."""
+    """The position of the first line of the table."""
     table: NDArray[np.float32]
     """`(n, columns)`."""
 
@@ -67,7 +76,7 @@ class UnitColumn:
 
 
 class TraceWatch(StateWatch):
-    """Looks at slots and gates at every `stride`-th position, beside the sums of every position."""
+    """A watch that records states and gates at every `stride`-th position, beside the sums of every position."""
 
     def __init__(self, text: EncodedText, stride: int, anchors: Anchors | None = None) -> None:
         super().__init__(text, every=1)
@@ -76,16 +85,16 @@ class TraceWatch(StateWatch):
         self.columns: list[Column] = []
         self._table: Samples | None = None
 
-    def _also(self, unit: Unit, course: UnitCourse) -> dict[str, Any]:
+    def _more_tensors(self, unit: Unit, trajectory: Trajectory) -> dict[str, Any]:
         with tf.init_scope():  # out of the graph that is being made: weights are read as arrays
             self.cells[unit.name] = gated_cells(unit)
         reason = why_no_gates(unit)
         if reason:
             self.missing[f"{unit.name}, gates"] = reason
-        return {_inputs_key(unit.name): course.inputs} if self.cells[unit.name] else {}
+        return {_inputs_key(unit.name): trajectory.inputs} if self.cells[unit.name] else {}
 
     def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
-        """Look at the positions of the stride, beside the sums."""
+        """Record the positions of the stride, beside the sums."""
         summed = super().rows(inside, first, counts)
         place = np.stack(places(first, counts, self.stride), axis=1)
         slots, gated = self._slots_at(inside, place), self._gates_at(inside, place)
@@ -99,17 +108,17 @@ class TraceWatch(StateWatch):
         return made
 
     def _slots_at(self, inside: Any, place: NDArray[np.int64]) -> dict[str, tuple[Any, Any]]:
-        """Each slot's state at some (row, time), and the one before, `(n, units)`."""
+        """Return each state at some (row, time), and the one before, `(n, units)`."""
         row, t = place[:, 0], place[:, 1]
         found = {}
         for key in self.slots:
-            states, before = course_in(inside, key)
+            states, before = trajectory_in(inside, key)
             earlier = np.where((t == 0)[:, None], before[row], states[row, np.maximum(t - 1, 0)])
             found[key] = (states[row, t].astype(np.float32), earlier.astype(np.float32))
         return found
 
     def _gates_at(self, inside: Any, place: NDArray[np.int64]) -> dict[tuple[str, str], tuple[Any, Any]]:
-        """Each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
+        """Return each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
         slots = self._slots_at(inside, place)
         found = {}
         for layer, cells in self.cells.items():
@@ -137,7 +146,7 @@ class TraceWatch(StateWatch):
         return np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
 
     def _more(self, slots: Any, gated: Any, part: slice) -> Iterator[Doubles]:
-        """What adds up beside the sums: histograms of slots and gates; for gates, sums and Σ ln f a unit."""
+        """Yield more sums: histograms of states and gates; for gates, their sums and Σ ln f a unit."""
         for key, (state, _) in slots.items():
             yield histogram.counts(state[part], _edges(self.slots[key]))
         for values, log_kept in gated.values():
@@ -148,7 +157,7 @@ class TraceWatch(StateWatch):
                 yield log_kept[part].sum(axis=0, dtype=np.float64)
 
     def put(self, row: Boundary, stretch: int | None) -> None:
-        """Add the sums to their stretch, and write the table's lines at their place."""
+        """Add the sums to their group, and write the table's lines at their place."""
         seen: TraceRow = row.inside
         super().put(row._replace(inside=seen.states), stretch)
         if self._anchors is not None:
@@ -163,11 +172,11 @@ class TraceWatch(StateWatch):
 
     @property
     def most_lines(self) -> int:
-        """How many lines there are at the most."""
+        """The most lines that the table may have."""
         return -(-self._tokens // self.stride)
 
     def lines(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give positions `(n,)` and their lines `(n, columns)`, in the order of the text."""
+        """Yield positions `(n,)` and their lines `(n, columns)`, in the order of the text."""
         if self._table is None:
             return
         for positions, lines in self._table.chunks(self._tokens):
@@ -175,7 +184,7 @@ class TraceWatch(StateWatch):
             yield positions[read], lines[read]
 
     def spectra(self) -> tuple["list[Spectrum]", dict[str, GateSummary], "list[UnitColumn]"]:
-        """Give the histograms, the summaries of gates, and what is known of each unit."""
+        """Return the histograms, the summaries of gates, and the statistics of each unit."""
         rest = self._totals()[0][sum(sums.width(slot.units) for slot in self.slots.values()) :]
         reader = _Reader(rest)
         found = [
@@ -212,13 +221,13 @@ class TraceWatch(StateWatch):
 
 
 class _Reader:
-    """Takes an array apart from its front."""
+    """Reads the parts of an array one after the other."""
 
     def __init__(self, numbers: Doubles) -> None:
         self._numbers, self._at = numbers, 0
 
     def take(self, count: int) -> Doubles:
-        """Give the next numbers."""
+        """Return the next numbers."""
         self._at += count
         return self._numbers[self._at - count : self._at]
 
@@ -226,11 +235,11 @@ class _Reader:
 _GATE_EDGES = histogram.edges_within(0.0, 1.0)
 
 
-def _edges(slot: SlotOf) -> Doubles:
+def _edges(slot: LayerState) -> Doubles:
     return histogram.edges_within(-1.0, 1.0) if slot.limit == SATURATED else histogram.edges_without_bounds()
 
 
-def _slot_columns(slot: SlotOf, state: Any, before: Any) -> Iterator[tuple[str, Any]]:
+def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[str, Any]]:
     norm = np.linalg.norm(state, axis=1)
     yield "norm", norm
     yield "rms", norm / np.sqrt(slot.units)
@@ -244,3 +253,127 @@ def _slot_columns(slot: SlotOf, state: Any, before: Any) -> Iterator[tuple[str, 
 
 def _inputs_key(layer: str) -> str:
     return f"inputs of {layer}"
+
+
+SCHEMA = "rnneval.trace/1"
+_WORD = pa.dictionary(pa.int32(), pa.string())
+_FIELDS: list[Any] = [
+    ("position", pa.int64()),
+    ("unit", pa.int32()),
+    ("lag", pa.int64()),
+    ("layer", _WORD),
+    ("slot", _WORD),
+    ("statistic", _WORD),
+    ("value", pa.float64()),
+    ("low", pa.float64()),
+    ("high", pa.float64()),
+]
+_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_BANDS, _FEWEST = 128, 8
+"""The number of spans into which a text is divided for bands, and the fewest lines of a span."""
+
+
+def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> None:
+    """Write the trace, atomically; the file's metadata say what it was made from.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    metadata = {key.encode(): value.encode() for key, value in _described(watch, run).items()}
+    schema = pa.schema(_FIELDS, metadata=metadata)
+    with table_written(path, schema) as writer:
+        for columns in chain(_along(watch), _bands(watch), _of_all(watch), _asked_for(run)):
+            writer.write_table(_table(columns, schema))
+
+
+def _described(watch: TraceWatch, run: Run) -> dict[str, str]:
+    return {
+        "rnneval.schema": SCHEMA,
+        "rnneval.version": run.rnneval,
+        "rnneval.signature": run.signature,
+        "rnneval.text": run.text.sha256,
+        "rnneval.checkpoint": run.checkpoint.sha256,
+        "rnneval.stride": str(watch.stride),
+    }
+
+
+def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
+    """Yield every state and gate at the stride."""
+    for positions, lines in watch.lines():
+        for column, values in zip(watch.columns, lines.T, strict=True):
+            yield {**column._asdict(), "value": values, "position": positions}
+
+
+def _bands(watch: TraceWatch) -> Iterator[dict[str, Any]]:
+    """Yield median, 5th and 95th percentile of each norm by spans of the text, with the first position of each span."""
+    places = [k for k, column in enumerate(watch.columns) if column.statistic == "norm"]
+    size, begins, found = max(_FEWEST, -(-watch.most_lines // _BANDS)), [], []
+    for position, norms in _spans(watch, places, size):
+        begins.append(position)
+        found.append(np.percentile(norms.astype(np.float64), (5, 50, 95), axis=0))
+    for k, place in enumerate(places):
+        low, median, high = np.array(found).reshape(-1, 3, len(places))[:, :, k].T
+        named = watch.columns[place]._replace(statistic="norm_band")._asdict()
+        yield {**named, "position": np.array(begins), "value": median, "low": low, "high": high}
+
+
+def _spans(watch: TraceWatch, places: list[int], size: int) -> Iterator[tuple[int, Any]]:
+    """Yield the first position and the lines `(size, places)` of each span; the last one may be shorter."""
+    at, held = np.zeros(0, np.int64), np.zeros((0, len(places)), np.float32)
+    for positions, lines in watch.lines():
+        at, held = np.concatenate([at, positions]), np.concatenate([held, lines[:, places]])
+        while len(held) >= size:
+            yield int(at[0]), held[:size]
+            at, held = at[size:], held[size:]
+    if len(held):
+        yield int(at[0]), held
+
+
+def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
+    """Yield statistics of the whole text: histograms, percentiles, numbers a unit."""
+    spectra, _, units = watch.spectra()
+    for spectrum in spectra:
+        place = {"layer": spectrum.layer, "slot": spectrum.slot}
+        yield {
+            **place,
+            "statistic": "histogram",
+            "value": spectrum.counts,
+            "low": spectrum.edges[:-1],
+            "high": spectrum.edges[1:],
+        }
+        for share in _SHARES:
+            value = histogram.percentile(spectrum.counts, spectrum.edges, share)
+            yield {**place, "statistic": f"p{round(share * 100):02}", "value": np.array([value])}
+    for of_units in units:
+        named = {"layer": of_units.layer, "slot": of_units.slot, "statistic": of_units.statistic}
+        yield {**named, "value": of_units.values, "unit": np.arange(len(of_units.values))}
+
+
+def _asked_for(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield the context curve and the Lyapunov exponents, with two standard errors."""
+    if run.context is not None:
+        nats, error = np.array(run.context.nats), 2 * np.array(run.context.extra_error)
+        lags = np.array(run.context.lengths)
+        of_model = {"layer": "", "slot": "", "lag": lags, "low": nats - error, "high": nats + error}
+        yield {**of_model, "statistic": "context", "value": nats}
+        yield {"layer": "", "slot": "", "statistic": "context_whole", "value": np.array([run.context.whole])}
+    for layer, exponent in (run.lyapunov or {}).items():
+        value, twice = np.array([exponent.value]), 2 * exponent.standard_error
+        around = {"low": value - twice, "high": value + twice}
+        yield {"layer": layer, "slot": "", "statistic": "lyapunov", "value": value, **around}
+
+
+def _table(columns: Mapping[str, Any], schema: Any) -> Any:
+    value = np.asarray(columns["value"], np.float64)
+    finite = np.isfinite(value)
+    arrays = []
+    for field in schema:
+        given = columns.get(field.name)
+        if isinstance(given, str):
+            arrays.append(pa.array([given] * int(finite.sum()), pa.string()).dictionary_encode())
+        elif given is None:
+            arrays.append(pa.nulls(int(finite.sum()), field.type))
+        else:
+            kind = np.float64 if pa.types.is_floating(field.type) else np.int64
+            arrays.append(pa.array(np.asarray(given)[finite].astype(kind), field.type))
+    return pa.table([array.cast(field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema)

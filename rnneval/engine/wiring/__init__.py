@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from rnneval.engine.wiring.gathering import gather
+from rnneval.models.adapters import predicts_once
 from rnneval.models.layers import is_graph
-from rnneval.models.windows import predicts_once
+from rnneval.models.lm import RecurrentLM
 from rnneval.records.wiring import Wiring
 from rnneval.wiring.facts import Facts, parse_declarations, require_known
 from rnneval.wiring.judging import wiring_of
@@ -31,25 +32,18 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
 
     Args:
         model: A Keras model, a `RecurrentLM`, or any callable object that holds recurrent layers or cells.
-        declare: What its author means on purpose: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
-        vocab_size: How many ids it takes; by default the size of its embedding, else the width of its logits.
-        seed: Draws the ids and the emitted numbers.
+        declare: Intended by its author: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
+        vocab_size: The number of ids; by default the size of its embedding, else the width of its logits.
+        seed: Random seed for the ids and the emitted numbers.
 
     Raises:
         UsageError: a declaration is not one, or names a layer that the model does not have.
     """
     declared = parse_declarations(declare)
-    inner, width = _unwrapped(model)
+    inner = model.model if isinstance(model, RecurrentLM) else model  # a RecurrentLM's model is what its author wired
     if is_graph(inner) and predicts_once(inner):
         return wiring_of(Facts(declared=declared, failure=_WINDOW))
-    facts = gather(inner, declared, vocab_size=vocab_size or width, seed=seed)
+    facts = gather(inner, declared, vocab_size=vocab_size, seed=seed)
     if facts.units:
         require_known(declared, by_place(facts).units)
     return wiring_of(facts)
-
-
-def _unwrapped(model: Any) -> tuple[Any, int | None]:
-    """A RecurrentLM's model is what its author wired."""
-    from rnneval.models.lm import RecurrentLM
-
-    return (model.model, None) if isinstance(model, RecurrentLM) else (model, None)

@@ -1,7 +1,7 @@
-"""Where in the model a test of behaviour failed: the op at which a difference comes in, its layer and its line.
+"""Locating a failed test of behaviour: the op at which a difference comes in, its layer and its line.
 
 The two runs of a test are recorded op by op. A leak is walked back from the logits to the last tensor that is clean:
-the op after it lets it in. Noise and leftovers are met at the first op whose outputs differ.
+the op after it lets it in. Noise and leftovers come in at the first op whose outputs differ.
 """
 
 import sys
@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from rnneval.engine.wiring.names import SourceLine, frames_of_call
 from rnneval.engine.wiring.oracles import (
     ALTERED,
     another_document,
@@ -23,7 +24,6 @@ from rnneval.engine.wiring.oracles import (
     thirds,
 )
 from rnneval.engine.wiring.private import listening
-from rnneval.engine.wiring.source import Place, frames_of_call
 from rnneval.engine.wiring.subject import Ready
 from rnneval.records.wiring import Oracle
 from rnneval.wiring.facts import Spot
@@ -33,13 +33,13 @@ _MOST_OPS = 200_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Ran:
-    """One op that ran, and who called it."""
+    """One op that ran, with the layer and the line that called it."""
 
     name: str
     inputs: Sequence[Any]
     outputs: Sequence[Any]
     layer: Any
-    place: Place
+    line: SourceLine
 
 
 Tape = list[_Ran]
@@ -52,8 +52,8 @@ def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, 
 
     Args:
         ready: The model.
-        oracles: What the tests said.
-        seed: That of the tests.
+        oracles: The results of the tests.
+        seed: The random seed of the tests.
     """
     failed = [name for name, oracle in oracles.items() if oracle.verdict == "fail" and name in _SEARCHES]
     found = {name: _SEARCHES[name](ready, seed) for name in failed}
@@ -124,28 +124,24 @@ def _taped(run: Callable[[], Any]) -> Tape:
 
     def listen(name: str, inputs: Sequence[Any], _: Any, outputs: Sequence[Any]) -> None:
         if len(tape) < _MOST_OPS:
-            layer, place = _caller(sys._getframe(1))
-            tape.append(_Ran(name=name, inputs=tuple(inputs), outputs=tuple(outputs), layer=layer, place=place))
+            layer, line = _caller(sys._getframe(1))
+            tape.append(_Ran(name=name, inputs=tuple(inputs), outputs=tuple(outputs), layer=layer, line=line))
 
     with listening(listen):
         run()
     return tape
 
 
-def _caller(frame: FrameType | None) -> tuple[Any, Place]:
-    """The layer that the author's line called (or stands in), and the line."""
-    frames, place = frames_of_call(frame)
-    inside = [thing for thing in map(_layer_of, frames) if thing is not None]
-    return (inside[-1] if inside else None), place
-
-
-def _layer_of(frame: FrameType) -> Any:
-    thing = frame.f_locals.get("self") if frame.f_code.co_name in ("__call__", "call") else None
-    return thing if isinstance(thing, keras.layers.Layer) and not isinstance(thing, keras.Model) else None
+def _caller(frame: FrameType | None) -> tuple[Any, SourceLine]:
+    """Return the layer that the author's line called (or belongs to), and the line."""
+    frames, line = frames_of_call(frame)
+    callers = [f.f_locals.get("self") for f in frames if f.f_code.co_name in ("__call__", "call")]
+    layers = [c for c in callers if isinstance(c, keras.layers.Layer) and not isinstance(c, keras.Model)]
+    return (layers[-1] if layers else None), line
 
 
 def _let_in(ready: Ready, plain: Tape, altered: Tape, watched: Watched) -> Spot | None:
-    """The op at which a change comes into what must not change, walked back from the end."""
+    """Return the op at which a change comes into what must not change, walked back from the end."""
     if [ran.name for ran in plain] != [ran.name for ran in altered]:
         return None
     made = {id(tensor): index for index, ran in enumerate(plain) for tensor in ran.outputs}
@@ -156,7 +152,7 @@ def _let_in(ready: Ready, plain: Tape, altered: Tape, watched: Watched) -> Spot 
     }
 
     def changed(tensor: Any) -> bool | None:
-        """Whether the watched part changed; None where nothing of the tensor is watched."""
+        """Return whether the watched part changed; None where nothing of the tensor is watched."""
         values, others = _values(tensor), _values(twin.get(id(tensor)))
         part, other = (None if array is None else watched(array) for array in (values, others))
         return None if part is None or other is None else not np.allclose(part, other, rtol=1e-5, atol=1e-7)
@@ -171,7 +167,7 @@ def _let_in(ready: Ready, plain: Tape, altered: Tape, watched: Watched) -> Spot 
 
 
 def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any], bool | None]) -> Iterator[Any]:
-    """The nearest watched tensors behind an op that have changed."""
+    """Yield the nearest watched tensors behind an op that have changed."""
     waiting, seen = list(plain[at].inputs), set[int]()
     while waiting:
         tensor = waiting.pop()
@@ -186,7 +182,7 @@ def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any]
 
 
 def _first_difference(ready: Ready, one: Tape, other: Tape) -> Spot | None:
-    """The first op whose outputs differ."""
+    """Return the first op whose outputs differ."""
     for ran, again in zip(one, other, strict=False):
         pairs = [(_values(a), _values(b)) for a, b in zip(ran.outputs, again.outputs, strict=False)]
         if ran.name != again.name or any(not _alike(a, b) for a, b in pairs):
@@ -201,7 +197,7 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 def _values(tensor: Any) -> Any:
-    """A tensor's numbers; None for a resource or a variant, which has none, and for a random generator's state."""
+    """Return a tensor's numbers; None for a resource or variant, which has none, and for a random generator's state."""
     dtype = getattr(tensor, "dtype", None)
     if dtype is None or not (dtype.is_floating or dtype.is_integer):
         return None
@@ -210,6 +206,6 @@ def _values(tensor: Any) -> Any:
 
 def _spot(ready: Ready, ran: _Ran) -> Spot | None:
     layer = ready.names.of(ran.layer)[1] if ran.layer is not None else None
-    if layer is None and ran.place.file is None:
+    if layer is None and ran.line.file is None:
         return None
-    return Spot(layer=layer, file=ran.place.file, line=ran.place.line)
+    return Spot(layer=layer, file=ran.line.file, line=ran.line.line)

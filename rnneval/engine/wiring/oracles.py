@@ -6,12 +6,12 @@ Differences are relative to the largest logit, so that untrained weights suffice
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.engine.wiring.probe import brief
 from rnneval.records.wiring import Oracle
 
 TOKENS = 9
@@ -35,10 +35,8 @@ class Subject:
     """Ids are drawn from [low, high)."""
     tolerance: float
     seed: int
-    whole_calls_only: str = ""
-    """Why the text cannot be cut at will; empty where it can."""
     single: bool = False
-    """Whether it may be asked for one row alone."""
+    """Whether it can be called with one row alone."""
     run_after: Callable[..., Logits] | None = None
     """Pieces of one document, pieces of the next → the logits of the next; None where no document can be begun."""
     run_training: Callable[..., Logits] | None = None
@@ -48,7 +46,7 @@ class Subject:
 
 
 def run_oracles(subject: Subject) -> dict[str, Oracle]:
-    """Run the tests of behaviour; what cannot be run is inconclusive, with the reason.
+    """Run the tests of behaviour; a test that cannot be run is inconclusive, with the reason.
 
     `alone`, `fresh` and `training` are left out where the model has nothing of the kind.
     """
@@ -58,7 +56,7 @@ def run_oracles(subject: Subject) -> dict[str, Oracle]:
         problem = _problem(base, ids)
         again = subject.run(thirds(ids)) if not problem else base
     except Exception as error:
-        problem, base, again = f"the model raises: {_brief(error)}", [], []
+        problem, base, again = f"the model raises: {brief(error)}", [], []
     if problem:
         return {name: _cannot(subject, problem) for name in ("chunk", "causal", "batch", "used", "repeat")}
     repeat = _judged(subject, _difference(base, again), "the same three calls, run twice", "differ")
@@ -82,12 +80,10 @@ def _guarded(subject: Subject, test: Callable[[], Oracle]) -> Oracle:
     try:
         return test()
     except Exception as error:
-        return _cannot(subject, f"the model raises: {_brief(error)}")
+        return _cannot(subject, f"the model raises: {brief(error)}")
 
 
 def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    if subject.whole_calls_only:
-        return _cannot(subject, subject.whole_calls_only)
     whole = subject.run([ids])
     worst, where = 0.0, ""
     for cut in (_THIRDS, *_CUTS):
@@ -99,7 +95,7 @@ def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 
 def _joined(pieces: Logits, whole: Logits) -> Logits:
-    """Pieces as one array; only the last prediction where the model gives one a call."""
+    """Return pieces as one array; only the last prediction where the model makes one a call."""
     if whole[0].ndim < 3:
         return [pieces[-1]]
     return [np.concatenate(pieces, axis=1)]
@@ -132,7 +128,8 @@ def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 def text(subject: Subject) -> NDArray[np.int32]:
     """Return the ids of the tests, `(batch, TOKENS)`."""
-    return _draw(subject, TOKENS, 0)
+    generator = np.random.default_rng([subject.seed, 0])
+    return generator.integers(subject.low, subject.high, (subject.batch, TOKENS), dtype=np.int32)
 
 
 def thirds(ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
@@ -173,7 +170,7 @@ def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 
 def _alone(subject: Subject, ids: NDArray[np.int32], base: Logits) -> dict[str, Oracle]:
-    """One row without the others."""
+    """Test one row without the others."""
     if not subject.single:
         return {}
     first = [array[:1] for array in base]
@@ -188,7 +185,7 @@ def _alone(subject: Subject, ids: NDArray[np.int32], base: Logits) -> dict[str, 
 
 
 def _fresh(subject: Subject, ids: NDArray[np.int32]) -> dict[str, Oracle]:
-    """Whether a new document depends on what was read before it."""
+    """Test that a new document does not depend on what was read before it."""
     run_after = subject.run_after
     if run_after is None:
         return {}
@@ -210,7 +207,7 @@ def _fresh(subject: Subject, ids: NDArray[np.int32]) -> dict[str, Oracle]:
 
 
 def _training(subject: Subject, ids: NDArray[np.int32], evaluated: Logits) -> dict[str, Oracle]:
-    """Looking ahead with training=True, where neither noise nor means over the batch look the same."""
+    """Test looking ahead with training=True, if noise or means over the batch do not hide it."""
     run = subject.run_training
     if run is None:
         why = subject.why_not_training
@@ -266,7 +263,7 @@ def _problem(logits: Logits, ids: NDArray[np.int32]) -> str:
 
 
 def _difference(a: Logits, b: Logits, scale: Logits | None = None) -> float:
-    """Max |Δ| / max |logit|; infinite where shapes differ."""
+    """Return max |Δ| / max |logit|; infinite where shapes differ."""
     if [x.shape for x in a] != [x.shape for x in b]:
         return float("inf")
     largest = max(float(np.abs(x).max(initial=0.0)) for x in scale or a)
@@ -274,13 +271,8 @@ def _difference(a: Logits, b: Logits, scale: Logits | None = None) -> float:
     return change / max(largest, 1e-30)
 
 
-def _draw(subject: Subject, tokens: int, stream: int) -> NDArray[np.int32]:
-    generator = np.random.default_rng([subject.seed, stream])
-    return generator.integers(subject.low, subject.high, (subject.batch, tokens), dtype=np.int32)
-
-
 def _other(subject: Subject, ids: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Another id in each place."""
+    """Return another id in each place."""
     span = subject.high - subject.low
     shifted: NDArray[np.int32] = ((ids - subject.low + 1 + (span > 3)) % span + subject.low).astype(np.int32)
     return shifted
@@ -288,9 +280,3 @@ def _other(subject: Subject, ids: NDArray[np.int32]) -> NDArray[np.int32]:
 
 def _cut(ids: NDArray[np.int32], cuts: Sequence[int]) -> list[NDArray[np.int32]]:
     return np.split(ids, list(cuts), axis=1)
-
-
-def _brief(error: Any) -> str:
-    from rnneval.engine.wiring.probe import brief
-
-    return brief(error)

@@ -1,7 +1,7 @@
-"""Everything of the wiring probe that is private to TensorFlow, in one file, with a way to tell that it still works.
+"""The wiring probe's use of private parts of TensorFlow, with a test that they still work.
 
-`tensorflow.python.framework.op_callbacks` reports every op that runs. It is not public: `hook_fires` says whether it
-does what is needed here, and where it does not, the probe falls back on values and intervention.
+`tensorflow.python.framework.op_callbacks` reports every op that runs. It is not public: `hook_fires` tests that it does
+what is needed here. If it does not, the probe falls back on values and intervention.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ def listening(listener: Listener) -> Iterator[None]:
     ) -> None:
         if graph is None:
             name = op_type.decode() if isinstance(op_type, bytes) else op_type
-            listener(name, inputs, _pairs(attributes), outputs)
+            listener(name, inputs, dict(zip((attributes or ())[::2], (attributes or ())[1::2], strict=False)), outputs)
 
     op_callbacks.add_op_callback(callback)
     try:
@@ -34,13 +34,8 @@ def listening(listener: Listener) -> Iterator[None]:
         op_callbacks.remove_op_callback(callback)
 
 
-def _pairs(attributes: Sequence[Any] | None) -> Mapping[str, Any]:
-    attributes = attributes or ()
-    return dict(zip(attributes[::2], attributes[1::2], strict=False))
-
-
 def hook_fires() -> bool:
-    """Whether op callbacks still report an op with its inputs and outputs."""
+    """Return whether op callbacks still report an op with its inputs and outputs."""
     seen: list[tuple[str, int, int]] = []
     try:
         with listening(lambda name, inputs, _, outputs: seen.append((name, id(inputs[0]), id(outputs[0])))):
@@ -52,7 +47,7 @@ def hook_fires() -> bool:
 
 
 def is_eager(thing: Any) -> bool:
-    """Whether it is a tensor with a value (or a variable), and not a symbol of a graph under construction."""
+    """Return whether an object is a tensor with a value (or a variable), and not a symbol of a graph being built."""
     return hasattr(thing, "numpy") and not isinstance(thing, SymbolicTensor)
 
 
@@ -60,7 +55,7 @@ SymbolicTensor: Any = getattr(getattr(tf, "__internal__", None), "SymbolicTensor
 
 
 def original_line(frame: FrameType) -> tuple[str, int] | None:
-    """The author's own file and line for a frame of code that AutoGraph generated; None where it cannot be told."""
+    """Return the author's own file and line for a frame of code that AutoGraph generated; None if they are unknown."""
     outer: FrameType | None = frame
     while outer is not None:
         converted = outer.f_locals.get("converted_f") or outer.f_locals.get("ag_fn")
@@ -73,7 +68,7 @@ def original_line(frame: FrameType) -> tuple[str, int] | None:
 
 
 def traced_signatures(function: Any) -> list[Any]:
-    """The input signatures of every trace that a `tf.function` holds."""
+    """Return the input signatures of every trace that a `tf.function` holds."""
     try:
         return [concrete.structured_input_signature for concrete in function._list_all_concrete_functions()]
     except AttributeError:
@@ -81,5 +76,5 @@ def traced_signatures(function: Any) -> list[Any]:
 
 
 def is_traced_function(thing: Any) -> bool:
-    """Whether it is a `tf.function`."""
+    """Return whether an object is a `tf.function`."""
     return hasattr(thing, "get_concrete_function") and hasattr(thing, "python_function")

@@ -1,4 +1,4 @@
-"""Putting a model back as it was: variables, states of layers, and Python attributes that keep a state."""
+"""Snapshots that put a model back as it was: variables, states of layers, and attributes that keep a state."""
 
 from collections.abc import Iterator
 from dis import get_instructions
@@ -10,6 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.models.layers import OWN_ATTRIBUTES
+
+_FOREIGN = {"builtins", "tensorflow", "keras", "numpy", "functools", "types", "inspect", "abc"}
+"""The packages whose objects are not searched for states."""
 
 
 class Snapshot:
@@ -62,7 +65,7 @@ class Snapshot:
 
     @property
     def variables(self) -> list[Any]:
-        """Every variable that was found."""
+        """The variables of the model."""
         return [variable for variable, _ in self._variables.values()]
 
     def _visit(self, thing: Any) -> None:
@@ -87,7 +90,7 @@ class Snapshot:
             self._visit(child)
 
     def _visit_function(self, function: FunctionType) -> None:
-        """A state may be kept in what a function closes over, or in a global name that it assigns."""
+        """Remember the variables that a function closes over, and the global names that it assigns."""
         self._cells += [(cell, cell.cell_contents) for cell in _cells(function)]
         known = function.__globals__
         assigned = {step.argval for step in get_instructions(function) if step.opname == "STORE_GLOBAL"}
@@ -95,7 +98,7 @@ class Snapshot:
 
 
 def numbers_in(variable: Any) -> np.ndarray[Any, Any]:
-    """A variable's value."""
+    """Return a variable's value."""
     values: np.ndarray[Any, Any] = (variable.value if isinstance(variable, keras.Variable) else variable).numpy()
     return values
 
@@ -109,7 +112,7 @@ def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 def _is_built(value: Any) -> bool:
-    """Whether it holds layers or weights: made once, and not a state."""
+    """Return whether a value holds layers or weights: made once, and not a state."""
     leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
     return any(isinstance(leaf, keras.layers.Layer) or _is_variable(leaf) for leaf in leaves)
 
@@ -119,7 +122,7 @@ def _attributes(thing: Any) -> dict[str, Any]:
 
 
 def _class_attributes(owner: type) -> dict[str, Any]:
-    """What a class itself keeps for all of its objects, methods and the like aside."""
+    """Return the attributes that a class shares among its objects, without methods and the like."""
     return {
         name: value
         for name, value in vars(owner).items()
@@ -128,7 +131,7 @@ def _class_attributes(owner: type) -> dict[str, Any]:
 
 
 def _cells(function: FunctionType) -> list[CellType]:
-    """The variables that a function closes over, those aside that are not assigned yet."""
+    """Return the variables that a function closes over, without those that are not assigned yet."""
     return [cell for cell in function.__closure__ or () if not repr(cell).endswith("empty>")]
 
 
@@ -147,16 +150,7 @@ def _has_attributes(thing: Any) -> bool:
 
 
 def _is_foreign(module: str) -> bool:
-    return module.partition(".")[0] in {
-        "builtins",
-        "tensorflow",
-        "keras",
-        "numpy",
-        "functools",
-        "types",
-        "inspect",
-        "abc",
-    }
+    return module.partition(".")[0] in _FOREIGN
 
 
 def _children(thing: Any) -> Iterator[Any]:

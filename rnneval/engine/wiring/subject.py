@@ -1,4 +1,4 @@
-"""Making a model ready for the check: how it is called, what ids it takes, built, and as it was before."""
+"""Making a model ready for the check: built, with its way of calling and its range of ids, and restorable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.engine.wiring.calling import Answer, Call, fixed_batch, recurrent_layers, reset_of, ways_of_calling
+from rnneval.engine.wiring.calling import Answer, TolerantAdapter, adapters_for, fixed_batch, recurrent_layers, reset_of
 from rnneval.engine.wiring.names import Names, is_recurrent, names_below
 from rnneval.engine.wiring.oracles import Logits, Subject
 from rnneval.engine.wiring.probe import brief
@@ -25,7 +25,7 @@ class Ready:
     """A model that is built and can be called, and put back at any time."""
 
     model: Any
-    call: Call
+    call: TolerantAdapter
     snapshot: Snapshot
     names: Names
     cells: tuple[Any, ...]
@@ -33,9 +33,9 @@ class Ready:
     low: int
     high: int
     main: int
-    """Which of the model's texts its predictions are about."""
+    """The index of the text that the model predicts, among the texts that it reads."""
     half: str = ""
-    """The half precision that it computes in, if it does."""
+    """The half precision in which it computes, if it does."""
     trains: bool = False
     """Whether it can be called with training=True."""
     why_not_training: str = ""
@@ -43,12 +43,12 @@ class Ready:
 
     @property
     def text_names(self) -> list[str]:
-        """`ids` for the text that is predicted, `ids1` and so on for others."""
+        """The names of the texts: `ids` for the text that is predicted, `ids1` and so on for others."""
         others = iter(range(1, self.call.texts + 1))
         return ["ids" if at == self.main else f"ids{next(others)}" for at in range(self.call.texts)]
 
     def segment(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-        """One call's texts: the ids, and the same source for each of the others."""
+        """Return the texts of one call: the ids, and the same source for each of the others."""
         source = np.random.default_rng(7).integers(self.low, self.high, (self.batch, _SOURCE_TOKENS), dtype=np.int32)
         return [ids if at == self.main else source[: len(ids)] for at in range(self.call.texts)]
 
@@ -95,7 +95,7 @@ class Ready:
 
     @property
     def begins_anew(self) -> bool:
-        """Whether a document can be begun: by a call without a state, by the model's own reset, or by Keras'."""
+        """True if a document can be begun: by a call without a state, by the model's own reset, or by Keras'."""
         stateful = any(layer.stateful for layer in recurrent_layers(self.model))
         return self.call.takes_states or stateful or reset_of(self.model) is not None
 
@@ -106,11 +106,11 @@ class Ready:
 
     @property
     def takes_one_row(self) -> bool:
-        """Whether it may be asked for a batch of one row beside others."""
+        """True if it can be called with a batch of one row as well as with others."""
         return self.call.batch is None and fixed_batch(self.model) is None and self.batch > 1
 
     def subject(self, seed: int) -> Subject:
-        """The model as the oracles see it."""
+        """Return the model as the oracles see it."""
         return Subject(
             run=self.run,
             run_after=self.run_after if self.begins_anew else None,
@@ -126,7 +126,7 @@ class Ready:
 
 
 def make_ready(model: Any, vocab_size: int | None) -> Ready:
-    """Find the way in which the model wants to be called; build it; put it back.
+    """Find the way in which the model wants to be called, build it, and put it back.
 
     Raises:
         ValueError: no way of calling it works; the message is the first error.
@@ -134,7 +134,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     before = Snapshot(model)
     fresh = [layer for _, layer in walk_below(model) if isinstance(layer, keras.layers.RNN) and not layer.built]
     errors: list[str] = []
-    for call in ways_of_calling(model):
+    for call in adapters_for(model):
         try:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
@@ -163,7 +163,7 @@ def _warm_training(ready: Ready) -> None:
     ready.snapshot = Snapshot(ready.model)
 
 
-def _warmed(model: Any, call: Call, vocab_size: int | None) -> Ready:
+def _warmed(model: Any, call: TolerantAdapter, vocab_size: int | None) -> Ready:
     """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
     batch = call.batch or 2
     known = vocab_size or _embedding_size(model)
@@ -211,23 +211,20 @@ def _embedding_size(model: Any) -> int | None:
 
 
 def _reset(layers: Sequence[Any]) -> None:
-    """A stateful layer that was built by the warm-up has that call's state in it."""
+    """Reset stateful layers, which hold the state of the call that built them."""
     for layer in layers:
         if layer.stateful and layer.states is not None:
             layer.reset_state()
 
 
 def _symbols_left(model: Any) -> str:
-    """Say so where Keras' symbolic build left a tensor without a value in an attribute that keeps the state."""
+    """Return an explanation if Keras' symbolic build left a tensor without a value in an attribute; else nothing."""
     for name, value in getattr(model, "__dict__", {}).items():
         leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
-        if any(_is_symbol(leaf) for leaf in leaves):
+        tensors = [leaf for leaf in leaves if isinstance(leaf, (keras.KerasTensor, tf.Tensor))]
+        if any(isinstance(leaf, keras.KerasTensor) or tf.is_symbolic_tensor(leaf) for leaf in tensors):
             return (
                 f" (attribute {name} holds a symbolic tensor: Keras runs call once without values to build the model, "
                 "and call keeps its state there; keep it in a variable, or return it)"
             )
     return ""
-
-
-def _is_symbol(leaf: Any) -> bool:
-    return isinstance(leaf, keras.KerasTensor) or (isinstance(leaf, tf.Tensor) and tf.is_symbolic_tensor(leaf))

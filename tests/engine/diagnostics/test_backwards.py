@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import rnneval
 from rnneval.engine.diagnostics.anchors import Place, spread
-from rnneval.engine.diagnostics.backwards import course_of, through_time, variable_gradients
+from rnneval.engine.diagnostics.backwards import decay_of, through_time, variable_gradients
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.errors import TextError, UsageError
 from tests.engine.small import LETTERS, letters, stacked
@@ -126,12 +126,12 @@ def test_every_slot_of_an_lstm_agrees_with_central_differences():
             np.testing.assert_allclose(course.median, np.array(norms) / norms[course.base], rtol=1e-4, atol=1e-7)
 
 
-def test_the_course_of_a_known_decay():
-    course = course_of(0.5 ** np.arange(20.0)[None].repeat(3, axis=0))
+def test_the_decay_of_a_known_decay():
+    course = decay_of(0.5 ** np.arange(20.0)[None].repeat(3, axis=0))
     assert (course.base, course.gone) == (0, 7)  # 0.5⁷ < 0.01 < 0.5⁶
     assert course.decay == pytest.approx(0.5)
-    assert course_of(np.ones((2, 5))).gone is None
-    assert course_of(np.zeros((2, 5))) is None
+    assert decay_of(np.ones((2, 5))).gone is None
+    assert decay_of(np.zeros((2, 5))) is None
 
 
 def test_the_command_looks_from_the_carried_state(model_of, tmp_path):

@@ -57,7 +57,7 @@ def test_rows_that_run_in_parts_are_each_in_their_place(model_of, tmp_path, monk
 
 
 def test_long_texts_are_summed_up_at_fewer_positions_and_the_record_says_so(model_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(states, "_ENOUGH", 300)
+    monkeypatch.setattr(states, "_FEWEST_SUMS", 300)
     small, text = model_of("LSTM 7-5"), tmp_path / "documents.txt"
     rng = np.random.default_rng(3)
     text.write_text("\n\n".join("".join(rng.choice(list("abcdefg "), n)) for n in (290, 601, 99, 510)))

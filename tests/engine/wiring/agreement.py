@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from rnneval.engine.wiring import reading
 from rnneval.engine.wiring.gathering import intervene, run_stubbed
+from rnneval.engine.wiring.provenance import by_tape as read_tape
 from rnneval.engine.wiring.subject import make_ready
 from rnneval.models.lm import eagerly
 from tests.wiring.corpus.case import Case
@@ -15,7 +15,7 @@ def compare(case: Case) -> dict[str, Any]:
     with eagerly():
         ready = make_ready(model, None)
         recording = run_stubbed(ready, 0, listen=True)
-        by_tape = {(a.event, a.slot): a.sources for a in reading.by_tape(recording).arrivals}
+        by_tape = {(a.event, a.slot): a.sources for a in read_tape(recording).arrivals}
         try:
             by_hand = intervene(ready, 0, recording, by_tape)
         except RuntimeError as error:

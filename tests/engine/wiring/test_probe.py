@@ -105,7 +105,7 @@ def test_weights_states_and_classes_are_left_as_they_were():
 def test_emitted_numbers_are_all_distinct():
     with eagerly():
         recording = run_stubbed(make_ready(right_structure.blocks(), None), 3, listen=False)
-    values = np.concatenate([np.ravel(t) for passage in recording.passages for t in passage.emitted])
+    values = np.concatenate([np.ravel(t) for run in recording.runs for t in run.emitted])
     assert len(np.unique(values)) == len(values) == 4 * 2 * 2 * 2 * 8  # calls, layers, slots, rows, units
 
 
@@ -114,11 +114,11 @@ def test_an_intervention_changes_one_state_and_no_other():
         ready = make_ready(right_containers.list_loop(), None)
         plain = run_stubbed(ready, 0, listen=False)
         altered = run_stubbed(ready, 0, listen=False, altered=Source(1, 0))
-    pairs = zip(plain.passages, altered.passages, strict=True)
+    pairs = zip(plain.runs, altered.runs, strict=True)
     assert [not np.array_equal(a.emitted[0], b.emitted[0]) for a, b in pairs] == [
-        event == 1 for event in range(len(plain.passages))
+        event == 1 for event in range(len(plain.runs))
     ]
-    assert np.abs(plain.passages[1].emitted[0].numpy() - altered.passages[1].emitted[0].numpy()).min() > 0.5
+    assert np.abs(plain.runs[1].emitted[0].numpy() - altered.runs[1].emitted[0].numpy()).min() > 0.5
 
 
 def test_a_model_that_raises_is_inconclusive_and_says_so():

@@ -1,4 +1,4 @@
-"""Contract 1: a `call` that takes and returns its states, under every usual name and in every usual container."""
+"""A states argument: a `call` that takes and returns its states, under every usual name and in every usual nest."""
 
 import itertools
 
@@ -313,6 +313,6 @@ def test_a_call_that_takes_a_state_and_gives_none_back_is_refused():
 
     with pytest.raises(
         rnneval.errors.CheckpointError,
-        match=r"Silent.call takes states but does not give a state back \(.*\): return \(logits, states\)",
+        match=r"Silent.call takes states but does not return a state \(.*\): return \(logits, states\)",
     ):
         rnneval.wrap(settled(Silent("GRU", (3,), SINGLE)))

@@ -1,8 +1,9 @@
-"""From a recording to facts: events, and where each state that went into them came from.
+"""The provenance of states: from a recording to events, and to the sources of each state that went into them.
 
-Three ways: by the tape (`by_tape`), by the numbers alone (`by_values`), and by altering one emitted state at a time and
-seeing what changes (`by_intervention`). The first is the rule, the others stand in where TensorFlow's op callbacks are
-missing or a tensor went through something opaque; the last is also the oracle for the first in its tests.
+Sources are found in three ways: by the tape (`by_tape`), by the numbers alone (`by_values`), and by altering one
+emitted state at a time and comparing the runs (`by_intervention`). The tape is the rule. The others are used where
+TensorFlow's op callbacks are missing or a tensor went through an opaque op. Intervention is also the oracle of the
+tape's tests.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.engine.wiring.emission import Emissions
-from rnneval.engine.wiring.probe import Passage, Recording, Rerun, Returned
-from rnneval.engine.wiring.walk import Op, Trail, Walk
+from rnneval.engine.wiring.probe import Emissions, Op, Recording, Rerun, Returned, StubRun
+from rnneval.engine.wiring.walk import Trail, Walk
 from rnneval.wiring.facts import Arrival, Event, Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What was read off a recording."""
+class Origins:
+    """The sources of every state and every input in a recording."""
 
     arrivals: tuple[Arrival, ...]
     returned: tuple[frozenset[Source], ...]
@@ -27,33 +27,26 @@ class Reading:
     """For each event: the events and the model's inputs that its input sequence was computed from."""
 
 
-def by_tape(recording: Recording) -> Reading:
+def by_tape(recording: Recording) -> Origins:
     """Walk the ops in the order in which they ran."""
+    return _read(recording, recording.texts)
+
+
+def by_values(recording: Recording) -> Origins:
+    """Find sources without ops: elements are known by their numbers alone, and descent is not seen."""
+    return _read(recording, ())
+
+
+def _read(recording: Recording, texts: Iterable[tuple[str, Any]]) -> Origins:
     walk = Walk(recording.emissions)
-    for name, tensor in recording.texts:
+    for name, tensor in texts:
         walk.seed(tensor, Trail(origins=frozenset({name}), born=0))
-    for passage in recording.passages:
-        _seed(walk, passage)
-    return _read(recording, walk)
-
-
-def by_values(recording: Recording) -> Reading:
-    """The same without ops: elements are known by their numbers alone, and descent is not seen."""
-    walk = Walk(recording.emissions)
-    for passage in recording.passages:
-        _seed(walk, passage)
-    return _read(recording, walk)
-
-
-def _seed(walk: Walk, passage: Passage) -> None:
-    origins = frozenset({passage.event})
-    for tensor, labels in zip(passage.emitted, passage.labels, strict=True):
-        walk.seed(tensor, Trail(planes=(labels,), origins=origins))
-    for tensor, marks in passage.outputs:
-        walk.seed(tensor, Trail(planes=() if marks is None else (marks,), origins=origins))
-
-
-def _read(recording: Recording, walk: Walk) -> Reading:
+    for run in recording.runs:
+        origins = frozenset({run.event})
+        for tensor, labels in zip(run.emitted, run.labels, strict=True):
+            walk.seed(tensor, Trail(planes=(labels,), origins=origins))
+        for tensor, marks in run.outputs:
+            walk.seed(tensor, Trail(planes=() if marks is None else (marks,), origins=origins))
     arrivals: list[Arrival] = []
     returned: list[frozenset[Source]] = []
     calls: list[int] = []
@@ -61,7 +54,7 @@ def _read(recording: Recording, walk: Walk) -> Reading:
     for item in recording.items:
         if isinstance(item, Op):
             walk.step(item)
-        elif isinstance(item, Passage):
+        elif isinstance(item, StubRun):
             calls.append(item.call)
             slots = range(len(item.states))
             arrivals += [_arrival(item, slot, walk, recording, calls) for slot in slots]
@@ -69,15 +62,15 @@ def _read(recording: Recording, walk: Walk) -> Reading:
             descents.append(_descent(walk.trail(item.inputs, item.call), descents))
         else:
             returned.append(_returned(item, walk))
-    return Reading(arrivals=tuple(arrivals), returned=tuple(returned), descents=tuple(descents))
+    return Origins(arrivals=tuple(arrivals), returned=tuple(returned), descents=tuple(descents))
 
 
-def _mark_initial(passage: Passage, walk: Walk, emissions: Emissions) -> None:
-    """From here on, an initial state can be told from one that is made anew: it may be returned and come again."""
-    for slot, tensor in enumerate(passage.states):
-        trail = walk.trail(tensor, passage.call)
+def _mark_initial(run: StubRun, walk: Walk, emissions: Emissions) -> None:
+    """Mark an initial state, so that it can be told from a new one if it is returned and passed in again."""
+    for slot, tensor in enumerate(run.states):
+        trail = walk.trail(tensor, run.call)
         if not trail.recurrent and not trail.variable:
-            labels = emissions.mark(Source(passage.event, slot, incoming=True), tuple(tensor.shape))
+            labels = emissions.mark(Source(run.event, slot, incoming=True), tuple(tensor.shape))
             walk.seed(tensor, replace(trail, planes=(labels,)))
 
 
@@ -98,20 +91,20 @@ def _descent(
     return frozenset(events), frozenset(texts)
 
 
-def _arrival(passage: Passage, slot: int, walk: Walk, recording: Recording, calls: Sequence[int]) -> Arrival:
-    tensor, emissions = passage.states[slot], recording.emissions
-    trail = walk.trail(tensor, passage.call)
+def _arrival(run: StubRun, slot: int, walk: Walk, recording: Recording, calls: Sequence[int]) -> Arrival:
+    tensor, emissions = run.states[slot], recording.emissions
+    trail = walk.trail(tensor, run.call)
     every = walk.sources(trail)
     sources = frozenset(source for source in every if not source.incoming)
     if not sources or _is_constant(tensor, trail):
         initial = min((calls[source.event] for source in every), default=None) if not sources else None
         made = frozenset(origin for origin in trail.origins if isinstance(origin, int)) if not sources else frozenset()
-        born = _born(trail, passage, initial)
-        return Arrival(event=passage.event, slot=slot, random=trail.random, born=born, outputs=made)
+        born = _born(trail, run, initial)
+        return Arrival(event=run.event, slot=slot, random=trail.random, born=born, outputs=made)
     planes = [emissions.emitted(plane) for plane in trail.planes]
     labelled = np.any([plane >= 0 for plane in planes], axis=0) if planes else None
     return Arrival(
-        event=passage.event,
+        event=run.event,
         slot=slot,
         sources=sources,
         in_place=all(_in_place(plane, emissions, one_row=recording.rows == 1) for plane in planes),
@@ -123,20 +116,19 @@ def _arrival(passage: Passage, slot: int, walk: Walk, recording: Recording, call
     )
 
 
-def _born(trail: Trail, passage: Passage, initial: int | None) -> int | None:
-    """The call in which a state that holds no other was made; None for a variable."""
+def _born(trail: Trail, run: StubRun, initial: int | None) -> int | None:
+    """Return the call in which a state that holds no other was made; None for a variable."""
     if trail.variable:
         return None
     if initial is not None:
         return initial
-    computed = any(
-        isinstance(origin, int) for origin in trail.origins
-    )  # from outputs: no initial state of a call before
-    return passage.call if computed or trail.recurrent or trail.born is None else trail.born
+    # What is computed from outputs is no initial state of an earlier call.
+    computed = any(isinstance(origin, int) for origin in trail.origins)
+    return run.call if computed or trail.recurrent or trail.born is None else trail.born
 
 
 def _is_constant(tensor: Any, trail: Trail) -> bool:
-    """Whether arithmetic left nothing of the state: a state times zero is one number everywhere."""
+    """Return whether arithmetic left nothing of the state: a state times zero is one number everywhere."""
     if not trail.transformed:
         return False
     values = np.asarray(tensor).astype(np.float64)
@@ -144,7 +136,7 @@ def _is_constant(tensor: Any, trail: Trail) -> bool:
 
 
 def _in_place(plane: np.ndarray[Any, Any], emissions: Emissions, *, one_row: bool) -> bool:
-    """Whether each element sits where it sat; of one text that was repeated to several rows, any row may be taken."""
+    """Return whether each element is where it was; of one text that was repeated to several rows, any row may do."""
     flat = plane.ravel()
     places = np.flatnonzero(flat >= 0)
     found = emissions.offsets(flat[places])
@@ -153,7 +145,7 @@ def _in_place(plane: np.ndarray[Any, Any], emissions: Emissions, *, one_row: boo
 
 
 def _is_unchanged(tensor: Any, planes: Sequence[Any], trail: Trail, emissions: Emissions) -> bool:
-    """Whether the numbers are those emitted, to the bit, whatever arithmetic they went through."""
+    """Return whether the numbers are those emitted, to the bit, whatever arithmetic they went through."""
     found = emissions.find(np.asarray(tensor))
     return found is not None and len(planes) == 1 and bool((found == planes[0]).all()) and not trail.pool
 
@@ -161,7 +153,7 @@ def _is_unchanged(tensor: Any, planes: Sequence[Any], trail: Trail, emissions: E
 def by_intervention(
     recording: Recording, rerun: Rerun, wanted: Iterable[tuple[int, int]]
 ) -> dict[tuple[int, int], frozenset[Source]]:
-    """For each wanted (event, slot): the emitted states that change it when they are altered, all others frozen.
+    """Return, for each wanted (event, slot), the emitted states that change it when they alone are altered.
 
     Raises:
         RuntimeError: two runs without any alteration differ, so that nothing can be told.
@@ -181,11 +173,11 @@ def by_intervention(
 
 def _emitted_before(recording: Recording, wanted: Sequence[tuple[int, int]]) -> list[Source]:
     last = max((event for event, _ in wanted), default=0)
-    return [Source(p.event, slot) for p in recording.passages if p.event < last for slot in range(len(p.emitted))]
+    return [Source(p.event, slot) for p in recording.runs if p.event < last for slot in range(len(p.emitted))]
 
 
 def _states(recording: Recording) -> list[list[np.ndarray[Any, Any]]]:
-    return [[np.asarray(state) for state in passage.states] for passage in recording.passages]
+    return [[np.asarray(state) for state in run.states] for run in recording.runs]
 
 
 def _alike(a: list[list[np.ndarray[Any, Any]]], b: list[list[np.ndarray[Any, Any]]]) -> bool:
@@ -200,22 +192,22 @@ def _differs(a: list[list[np.ndarray[Any, Any]]], b: list[list[np.ndarray[Any, A
 
 
 def with_sources(arrival: Arrival, sources: frozenset[Source]) -> Arrival:
-    """The arrival with sources that another way has found; their places are then not known."""
+    """Return an arrival with sources that another way has found; their places are then not known."""
     return replace(arrival, sources=sources, unknown="", transformed=True, placed=False, in_place=True, missing=0.0)
 
 
-def events_of(recording: Recording, reading: Reading, units: dict[int, int]) -> tuple[Event, ...]:
-    """The events as the rules see them."""
+def events_of(recording: Recording, reading: Origins, units: dict[int, int]) -> tuple[Event, ...]:
+    """Return the events as the rules see them."""
     return tuple(
         Event(
-            unit=units[id(passage.unit)],
-            call=passage.call,
-            steps=passage.steps,
-            file=passage.place.file,
-            line=passage.place.line,
-            code=passage.place.code,
+            unit=units[id(run.unit)],
+            call=run.call,
+            steps=run.steps,
+            file=run.line.file,
+            line=run.line.line,
+            code=run.line.code,
             descends=descent[0],
             reads=descent[1],
         )
-        for passage, descent in zip(recording.passages, reading.descents, strict=True)
+        for run, descent in zip(recording.runs, reading.descents, strict=True)
     )

@@ -1,4 +1,4 @@
-"""How a text is read by whoever looks inside: what `evaluate` does, the check of the wiring included, with a watch."""
+"""Reading a held-out text for a diagnosis: as `evaluate` reads it, including the wiring check, with a watch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from rnneval.text import EncodedText, Paths, TextOptions, encode
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked for, apart from what is looked at."""
+    """The arguments that all diagnostics share."""
 
     text: Paths
     options: TextOptions
@@ -40,10 +40,10 @@ def request(
     command: Sequence[str],
     **reading: Any,
 ) -> Request:
-    """Sort what a caller gave.
+    """Return the shared arguments of a diagnosis, sorted by what they are about.
 
     Raises:
-        UsageError: a threshold of no rule, or a value that is not known.
+        UsageError: a threshold of an unknown rule, or an unknown value.
     """
     findings.require_known(thresholds or {})
     streaming = {name: reading.pop(name) for name in ("streams", "kernel", "tolerance", "seed", "progress")}
@@ -68,21 +68,21 @@ class HeldOut:
     sound: WiringPrecheck
 
     def measure(self, watch: Watch) -> Measured:
-        """Read the text from its first token to its last; a leaking model as `evaluate` reads it, one row alone."""
+        """Read the text from its first token to its last; with a leaking model one row alone, as `evaluate` does."""
         how, stateful = self.request.how, StateOptions()
         if self.sound.leaks:
             how, stateful = replace(how, streams=1, padded=False), replace(stateful, segment=LEAK_SEGMENT)
         return measure(self.lm, self.text, stateful, how, watch=watch)
 
     def record(self, measured: Measured, states: States | None = None) -> Run:
-        """Give the run record; its `valid`, `wiring` and warnings say whether the model's states can be believed."""
+        """Return the run record; its `valid`, `wiring` and warnings say whether the model's states can be trusted."""
         reading = Reading(measured=measured, states=states, sound=self.sound)
         return run_record(self.lm, self.text, self.request.options, reading, fitted=None, command=self.request.command)
 
 
 @contextmanager
 def held_out(lm: RecurrentLM, what: str, request: Request) -> Iterator[HeldOut]:
-    """Check a model's wiring, and encode the text for it.
+    """Check a model's wiring, and encode the text for it while the block runs.
 
     Raises:
         UsageError: a window model, which carries no state.

@@ -1,4 +1,4 @@
-"""Contracts 3 and 4: models without a door for their state; each recurrent layer is handed its own."""
+"""Models that take no state, stateful or stateless: each recurrent layer is given its own by the adapter."""
 
 import keras
 import numpy as np

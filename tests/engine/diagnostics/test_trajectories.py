@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnneval.engine.diagnostics.trajectories import courses_of
+from rnneval.engine.diagnostics.trajectories import trajectories_of
 from rnneval.models.layers import Unit, recurrent_units
 
 X = np.random.default_rng(0).normal(size=(3, 7, 4)).astype("f4")
@@ -45,11 +45,11 @@ def test_states_are_those_of_single_steps_and_outputs_stay(kind, nudged):
     plain = layer(X)
     width = sum(int(np.prod(np.shape(leaf)[1:])) for leaf in keras.tree.flatten(plain[1:]))
     nudges = {unit: tf.zeros([3, 7, width])} if nudged else None
-    with courses_of([unit], nudges) as seen:
+    with trajectories_of([unit], nudges) as seen:
         watched = layer(X)
     for a, b in zip(keras.tree.flatten(plain), keras.tree.flatten(watched), strict=True):
         np.testing.assert_array_equal(a, b)
-    (course,) = seen.courses(7).values()
+    (course,) = seen.by_unit(7).values()
     for state, expected in zip(course.states, step_by_step(layer), strict=True):
         np.testing.assert_allclose(state, expected, atol=1e-6)
     assert "inner_loop" not in vars(layer)
@@ -61,10 +61,10 @@ def test_a_masked_step_leaves_the_state_as_it_was(zero):
     unit = unit_of(layer)
     mask = np.array([[0, 1, 1, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 1]], bool)
     plain = layer(X, mask=tf.constant(mask))
-    with courses_of([unit]) as seen:
+    with trajectories_of([unit]) as seen:
         watched = layer(X, mask=tf.constant(mask))
     np.testing.assert_array_equal(plain[0], watched[0])
-    (course,) = seen.courses(7).values()
+    (course,) = seen.by_unit(7).values()
     for state, expected in zip(course.states, step_by_step(layer, mask), strict=True):
         np.testing.assert_allclose(state, expected, atol=1e-6)
 
@@ -96,9 +96,9 @@ def test_a_cell_called_by_hand_shows_its_states_unless_its_loop_is_a_graph_of_it
 
     @tf.function(autograph=False)
     def run(x):
-        with courses_of(units) as seen:
+        with trajectories_of(units) as seen:
             model(x)
-        found = {unit.name: course.states[0] for unit, course in seen.courses(7).items()}
+        found = {unit.name: course.states[0] for unit, course in seen.by_unit(7).items()}
         missing.update(seen.missing)
         return found
 

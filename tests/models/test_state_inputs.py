@@ -1,4 +1,4 @@
-"""Contract 2: functional models with state inputs and state outputs."""
+"""State inputs: functional models with inputs and outputs for their states."""
 
 import keras
 import numpy as np
