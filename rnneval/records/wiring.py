@@ -76,6 +76,6 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
 
     def __str__(self) -> str:
         """Give verdict, flow matrix, findings and oracles as text."""
-        from rnneval.render.wiring_table import plain  # upwards: a value knows that it can be shown, not how
+        from rnneval.render.notebook import plain  # upwards: a value knows that it can be shown, not how
 
         return plain(self)

@@ -5,11 +5,9 @@ picture is written. A lock is held meanwhile, so that threads do not see each ot
 no effect.
 """
 
-import hashlib
 import html
 import io
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +18,11 @@ from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
 from rnneval.render.figures._base import LOCK, Figure
 from rnneval.render.figures._style import DARK, LIGHT, Look, fill
-from rnneval.render.words import visible
+from rnneval.render.figures._svg import SANS, element, file_text
+from rnneval.render.phrasing import visible
 
 _NARROWEST = 520
 ENDINGS = ("png", "svg", "pdf", "html")
-# Text in an SVG stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
-_SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-
-
 # Inches, and dots an inch; None: as high as the figure. A slide has 1920 × 1080 dots, and larger text than a page.
 SIZES: dict[str, tuple[float, float | None, int]] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
 
@@ -48,7 +43,7 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
         canvas = _drawn(figure, (max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
         written = io.StringIO()
         canvas.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _element(_printable(written.getvalue()), figure, width)
+    return element(written.getvalue(), name=figure.name, title=figure.title, alt=figure.alt, width=width)
 
 
 def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
@@ -74,7 +69,7 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
         if form == "svg":
             written = io.StringIO()
             canvas.savefig(written, format=form, metadata=metadata)
-            temporary.write_text(_printable(_file(written.getvalue(), figure)), encoding="utf-8")
+            temporary.write_text(file_text(written.getvalue(), figure.alt), encoding="utf-8")
         else:
             canvas.savefig(temporary, format=form, dpi=SIZES[size][2], metadata=metadata)
 
@@ -157,44 +152,6 @@ def _page(figure: Figure, element: str, *, dark: bool) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<style>\n{css}\nbody {{ max-width: 48rem; margin: 2rem auto; font-family: {_SANS}; }}\n{CSS}</style>\n"
+        f"<style>\n{css}\nbody {{ max-width: 48rem; margin: 2rem auto; font-family: {SANS}; }}\n{CSS}</style>\n"
         f"</head>\n<body>\n<h1>{title}</h1>\n{element}\n</body>\n</html>\n"
     )
-
-
-def _element(written: str, figure: Figure, width: float) -> str:
-    """Make an element of a whole SVG file: with ids that no other picture of the page has, title and description."""
-    body = _with_fonts(written[written.index("<svg") :])
-    body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    prefix = f"{figure.name}-{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
-    body = _needed_ids(body)
-    body = re.sub(r'(?<= id=")|(?<=url\(#)|(?<=href="#)', prefix, body)
-    head, rest = body.split(">", 1)
-    head = re.sub(r' (?:width|height|version|xmlns:xlink)="[^"]*"', "", head)
-    xlink = ' xmlns:xlink="http://www.w3.org/1999/xlink"' if "xlink:" in rest else ""
-    words = f'<title id="{prefix}title">{html.escape(visible(figure.title))}</title><desc id="{prefix}desc">'
-    words += f"{html.escape(visible(figure.alt))}</desc>"
-    about = f'role="img" aria-labelledby="{prefix}title {prefix}desc" style="width: 100%; max-width: {width:g}px"'
-    return f"{head}{xlink} {about}>{words}{rest}"
-
-
-def _printable(svg: str) -> str:
-    """Show what XML or UTF-8 cannot hold as escapes: ids and titles are made of the names of layers."""
-    return "\n".join(map(visible, svg.split("\n")))
-
-
-def _needed_ids(svg: str) -> str:
-    """Remove ids that nothing refers to: they are matplotlib's names, or names of layers out of a file."""
-    needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", svg)
-
-
-def _file(written: str, figure: Figure) -> str:
-    """Add fonts and the text alternative to an SVG file."""
-    head, _, rest = _needed_ids(_with_fonts(written)).partition("<metadata>")
-    return f"{head}<desc>{html.escape(figure.alt)}</desc>\n <metadata>{rest}"
-
-
-def _with_fonts(written: str) -> str:
-    """Replace the font of the layout by the reader's own fonts."""
-    return written.replace("'DejaVu Sans'", _SANS)

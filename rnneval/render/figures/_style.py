@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.records.run import Run
-from rnneval.render.words import shortened, visible
+from rnneval.render.phrasing import shortened, visible
 
 T = TypeVar("T")
 Doubles = NDArray[np.float64]

@@ -20,7 +20,7 @@ from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, file_name, label, legend, plain, rows
-from rnneval.render.words import counted, listed
+from rnneval.render.phrasing import counted, listed
 
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
 ORDER = 10

@@ -15,7 +15,7 @@ import numpy as np
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, in_legend, label, legend, lines, number
-from rnneval.render.words import counted, visible
+from rnneval.render.phrasing import counted, visible
 
 KINDS = ("rnneval.gradients/1",)
 ORDER = 10
