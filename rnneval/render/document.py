@@ -58,12 +58,12 @@ class Table(Value, frozen=True, kw_only=True, tag="table"):
 
     @property
     def prose(self) -> bool:
-        """Whether cells hold sentences."""
+        """Return whether cells hold sentences."""
         return any(len(cell.text) > _SENTENCE for row in self.rows for cell in row)
 
     @property
     def listed(self) -> bool:
-        """Whether it becomes a list on a narrow screen: a wide table does, a matrix does not."""
+        """Return whether it becomes a list on a narrow screen: a wide table does, a matrix does not."""
         return not self.matrix and (self.prose or len(self.head) > _COLUMNS)
 
 
@@ -227,9 +227,14 @@ class Page(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.re
     """Version that made the page."""
 
 
-def names_and_numbers(name: str, *numbers: str) -> tuple[Cell, ...]:
-    """Return a row of a table: a name as code, then numbers."""
-    return (Cell(text=name, code=True), *(Cell(text=number) for number in numbers))
+def row(*cells: str | Cell) -> tuple[Cell, ...]:
+    """Return a row of a table; a string is a cell without a mark."""
+    return tuple(Cell(text=cell) if isinstance(cell, str) else cell for cell in cells)
+
+
+def code(text: str) -> Cell:
+    """Return a cell with a name."""
+    return Cell(text=text, code=True)
 
 
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -1,13 +1,26 @@
 """Documents of comparisons: the verdict of a gate, and ranked runs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rnneval.gates.ranking import Ranking, Row
 from rnneval.gates.words import in_per_cent, number, scope
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison
-from rnneval.render.document import KINDS, Block, Cell, Heading, Item, Items, Notice, Paragraph, Table, Verdict
+from rnneval.render.document import (
+    KINDS,
+    Block,
+    Cell,
+    Heading,
+    Item,
+    Items,
+    Notice,
+    Paragraph,
+    Table,
+    Verdict,
+    code,
+    row,
+)
 from rnneval.render.phrasing import optional
 
 HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
@@ -31,28 +44,29 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
         caption="What was compared",
         head=HEADINGS,
         rows=tuple(
-            (
-                *(Cell(text=text) for text in line(comparison).cells[:-1]),
-                Cell(text=comparison.verdict, kind=KINDS[comparison.verdict]),
-            )
+            row(*line(comparison)[:-1], Cell(text=comparison.verdict, kind=KINDS[comparison.verdict]))
             for comparison in gate.comparisons
         ),
         right=(1, 2, 3, 4, 5),
         note="Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper.",
     )
     if gate.comparisons:
-        yield Items(rows=tuple(map(_reason, gate.comparisons)))
+        yield Items(
+            rows=tuple(
+                Item(title=each.metric, text=each.reason, details="; ".join(details(each)) or None)
+                for each in gate.comparisons
+            )
+        )
     for warning in gate.warnings:
         yield Notice(kind="unsure", title="warning", text=warning)
 
 
-def _reason(comparison: Comparison) -> Item:
-    details = [part for part in (about(comparison), method(comparison)) if part not in ("", "none", "limit")]
-    return Item(title=comparison.metric, text=comparison.reason, details="; ".join(details) or None)
+def details(comparison: Comparison) -> list[str]:
+    """Return what a verdict is about, and how the interval was computed."""
+    return [part for part in (about(comparison), method(comparison)) if part not in ("", "none", "limit")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """One comparison as text, a cell for each heading."""
 
     metric: str
@@ -62,19 +76,6 @@ class Line:
     bounds: str
     allowed: str
     verdict: str
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Return the cells in the order of the headings."""
-        return (
-            self.metric,
-            self.baseline,
-            self.candidate,
-            self.difference,
-            self.bounds,
-            self.allowed,
-            self.verdict,
-        )
 
 
 def line(comparison: Comparison) -> Line:
@@ -132,29 +133,29 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
     yield Table(
         caption="Best first",
         head=("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", ""),
-        rows=tuple(_run(row, ranking.metric) for row in ranking.rows),
+        rows=tuple(_run(run, ranking.metric) for run in ranking.rows),
         right=(1, 2, 3, 4, 5),
     )
-    for row in ranking.rows:
-        for mark in row.marks:
-            yield Notice(kind="unsure", title=row.name, text=mark)
-    methods = dict.fromkeys(f"{row.method} ({row.claim})" for row in ranking.rows if row.method and row.claim)
+    for run in ranking.rows:
+        for mark in run.marks:
+            yield Notice(kind="unsure", title=run.name, text=mark)
+    methods = dict.fromkeys(f"{run.method} ({run.claim})" for run in ranking.rows if run.method and run.claim)
     if methods:
         unit = "" if in_per_cent(ranking.metric) else f"differences in {ranking.unit}; "
         said = f"{unit}intervals: {'; '.join(methods)}; other seeds were not tested"
         yield Paragraph(text=said, muted=True)
 
 
-def _run(row: Row, metric: str) -> tuple[Cell, ...]:
-    bounds = _difference(metric, row.low), _difference(metric, row.high)
-    marks = "; ".join(mark.split(":")[0] for mark in row.marks)
-    return (
-        Cell(text=row.name, code=True),
-        Cell(text=optional(row.value, ".5g")),
-        Cell(text=_difference(metric, row.difference)),
-        Cell(text="–" if row.low is None else " … ".join(bounds)),
-        Cell(text=f"{row.parameters:,}"),
-        Cell(text=f"{row.tokens_per_second:,.0f}"),
+def _run(run: Row, metric: str) -> tuple[Cell, ...]:
+    bounds = _difference(metric, run.low), _difference(metric, run.high)
+    marks = "; ".join(mark.split(":")[0] for mark in run.marks)
+    return row(
+        code(run.name),
+        optional(run.value, ".5g"),
+        _difference(metric, run.difference),
+        "–" if run.low is None else " … ".join(bounds),
+        f"{run.parameters:,}",
+        f"{run.tokens_per_second:,.0f}",
         Cell(text=marks, kind="fail" if marks else None),
     )
 
@@ -164,17 +165,12 @@ def changes_table(ranking: Ranking) -> Table:
     rows = []
     for block in ranking.blocks:
         text = " ".join((block.text or "").split())
-        rows.append(
-            (
-                Cell(text=f"{block.nats:+.4g}"),
-                Cell(text=f"{block.nats / block.units:+.3g}"),
-                Cell(text=f"{block.start}–{block.end}"),
-                Cell(text=text, short=text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"),
-            )
-        )
+        short = text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
+        numbers = f"{block.nats:+.4g}", f"{block.nats / block.units:+.3g}", f"{block.start}–{block.end}"
+        rows.append(row(*numbers, Cell(text=text, short=short)))
     return Table(
         caption=f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}",
-        head=("nats", "a unit", "bytes", "text" if any(row[-1].text for row in rows) else ""),
+        head=("nats", "a unit", "bytes", "text" if any(cells[-1].text for cells in rows) else ""),
         rows=tuple(rows),
         right=(0, 1, 2),
     )

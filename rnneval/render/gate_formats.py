@@ -134,7 +134,7 @@ def _case(suite: ET.Element, comparison: Comparison) -> None:
     if comparison.verdict == "pass":
         return
     kind = "failure" if comparison.verdict == "fail" else "error"
-    cells = zip(HEADINGS, line(comparison).cells, strict=True)
+    cells = zip(HEADINGS, line(comparison), strict=True)
     facts = [f"{heading}: {cell}" for heading, cell in cells if cell != "–"]
     lines = [part for part in (*facts, about(comparison), method(comparison)) if part]
     _element(case, kind, lines, type=comparison.verdict, message=comparison.reason)

@@ -1,4 +1,4 @@
-"""What a notebook and `print` show of a value: the document that the terminal prints.
+"""Values in a notebook and in `print`: the document that the terminal prints.
 
 `rnneval.records` calls `fragment` and `plain` and knows no more of this package.
 """

@@ -114,13 +114,13 @@ def annotation(level: Level, message: str, **properties: object) -> str:
     >>> annotation("warning", "50 % of it", file="a,b.py", line=3)
     '::warning file=a%2Cb.py,line=3::50 %25 of it'
     """
-    given = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items() if value is not None)
+    given = ",".join(
+        f"{name}={_data(str(value)).replace(':', '%3A').replace(',', '%2C')}"
+        for name, value in properties.items()
+        if value is not None
+    )
     return f"::{level}{' ' if given else ''}{given}::{_data(message)}"
 
 
 def _data(text: str) -> str:
     return "%0A".join(visible(line).replace("%", "%25") for line in text.split("\n"))
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,23 +1,23 @@
 """Documents of runs: scores and what was counted, what was seen inside a model, and what was recognized of a file."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 
 from rnneval.gates.comparable import fields_of
+from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import Checkpoint, Run, Score
 from rnneval.records.run import Warning as Warned
 from rnneval.render.document import (
     Block,
-    Cell,
     Fact,
     Facts,
     Heading,
     Notice,
     Paragraph,
     Table,
-    names_and_numbers,
+    code,
+    row,
 )
 from rnneval.render.phrasing import counted, figure, listed, optional, shortened
 
@@ -87,13 +87,7 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         caption="Layers",
         head=("layer", "path", "kind", "units", "slots"),
         rows=tuple(
-            (
-                Cell(text=layer.name, code=True),
-                Cell(text=layer.path, code=True),
-                Cell(text=layer.kind),
-                Cell(text=str(layer.units)),
-                Cell(text=", ".join(layer.slots)),
-            )
+            row(code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
             for layer in opened.checkpoint.layers
         ),
         right=(3,),
@@ -104,15 +98,10 @@ def opened_document(opened: Opened) -> Iterator[Block]:
 
 
 def scores_table(run: Run) -> Table:
-    """Return every score with its interval and its meaning."""
+    """Return every score with its interval and its meaning: the first sentence of the text of the metric."""
+    meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
     rows = tuple(
-        (
-            Cell(text=name, code=True),
-            Cell(text=figure(score.value)),
-            Cell(text=score.unit),
-            Cell(text=interval(score) or "–"),
-            Cell(text=_meaning(name)),
-        )
+        row(code(name), figure(score.value), score.unit, interval(score) or "–", meaning.get(name, ""))
         for name, score in run.scores.items()
     )
     note = "This text is too short for intervals."
@@ -249,7 +238,7 @@ def gradient_tables(record: Gradients) -> Iterator[Table]:
 
 def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], note: str) -> Table:
     """Return a table of numbers."""
-    cells = tuple(names_and_numbers(*row) for row in rows)
+    cells = tuple(row(code(name), *numbers) for name, *numbers in rows)
     return Table(caption=caption, head=head, rows=cells, right=tuple(range(1, len(head))), note=note)
 
 
@@ -306,11 +295,3 @@ def interval(score: Score) -> str | None:
     if score.low is None or score.high is None:
         return None
     return f"{figure(score.low)} – {figure(score.high)}"
-
-
-@cache
-def _meaning(metric: str) -> str:
-    """Return the first sentence of the text of a metric; "" for a metric of another version."""
-    from rnneval.metrics import by_name, docs
-
-    return docs(metric).partition("\n")[0] if metric in by_name() else ""

@@ -1,6 +1,6 @@
 """Documents in the terminal: here text out of files is made harmless, and nowhere else.
 
-A table is a `Grid`, words are `inert`: rich's own classes read `[red]` as markup and let an escape sequence through.
+All words are `inert`: rich's own classes read `[red]` as markup and let an escape sequence through.
 """
 
 import io
@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -73,33 +73,7 @@ def inert(*parts: str | tuple[str, str], style: str = "") -> Text:
         '[red]gru\\x1b[2J'
     """
     styled = (part if isinstance(part, tuple) else (part, "") for part in parts)
-    return Text.assemble(*((_harmless(text), style) for text, style in styled), style=style)
-
-
-def _harmless(text: str) -> str:
-    return shortened(visible(text), _LONGEST_TEXT)
-
-
-class Grid(RichTable):
-    """A table without lines, whose headings and cells are inert."""
-
-    def __init__(self, *headings: str, **options: Any) -> None:
-        """Take rich's options; headings come as columns of their own."""
-        super().__init__(**{"box": None, "pad_edge": False, "header_style": "dim", "padding": (0, 2), **options})
-        for heading in headings:
-            self.add_column(heading)
-
-    def add_column(self, header: RenderableType = "", *arguments: Any, **options: Any) -> None:
-        """Add a column."""
-        super().add_column(self._cell(header) or "", *arguments, **options)
-
-    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
-        """Add a row."""
-        super().add_row(*map(self._cell, cells), **options)
-
-    @staticmethod
-    def _cell(cell: RenderableType | None) -> RenderableType | None:
-        return Text(shortened(visible(cell))) if isinstance(cell, str) else cell
+    return Text.assemble(*((shortened(visible(text), _LONGEST_TEXT), style) for text, style in styled), style=style)
 
 
 class _Lines:
@@ -131,14 +105,16 @@ class _FittedTable:
                 break
         yield grid
 
-    def _grid(self, head: Sequence[Sequence[str]], gap: int) -> Grid:
-        table = Grid(show_header=any(self._table.head), padding=(0, gap))
+    def _grid(self, head: Sequence[Sequence[str]], gap: int) -> RichTable:
+        table = _plain_table(show_header=any(self._table.head), padding=(0, gap))
         for column, lines in enumerate(head):
-            side = "center" if self._table.matrix and column else "right" if column in self._table.right else "left"
+            side: Literal["left", "center", "right"] = "right" if column in self._table.right else "left"
+            if self._table.matrix and column:
+                side = "center"
             heading = Text("\n").join(inert(line) for line in lines)
             table.add_column(heading, justify=side, no_wrap=side != "left", overflow="fold")
         for row in self._table.rows:
-            table.add_row(*(Text(shortened(visible(cell.text)), style=_STYLES[cell.kind]) for cell in row))
+            table.add_row(*(inert(shortened(visible(cell.text)), style=_STYLES[cell.kind]) for cell in row))
         return table
 
     def _broken(self, column: int) -> list[str]:
@@ -170,12 +146,17 @@ def _apart(before: Block, after: Block) -> bool:
     return isinstance(before, Table | Facts | Found) or isinstance(after, Table | Facts | Found | Heading)
 
 
-def _facts(block: Facts) -> Grid:
-    table = Grid(show_header=False)
+def _plain_table(**options: Any) -> RichTable:
+    """Return an empty table without lines."""
+    return RichTable(box=None, pad_edge=False, header_style="dim", **options)
+
+
+def _facts(block: Facts) -> RichTable:
+    table = _plain_table(show_header=False, padding=(0, 2))
     table.add_column("", style="dim")
     table.add_column("", overflow="fold")
     for fact in block.rows:
-        table.add_row(fact.name, inert(fact.text))
+        table.add_row(inert(fact.name), inert(fact.text))
     return table
 
 

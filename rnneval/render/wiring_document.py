@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
-from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict
+from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, row
 from rnneval.render.phrasing import counted
 
 RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
@@ -88,7 +88,7 @@ def matrix_table(wiring: Wiring) -> Table:
         caption="What went into each state, and where it came from",
         head=("into ↓   from →", *map(state_name, shown.sources)),
         rows=tuple(
-            (Cell(text=state_name(into), code=True), *(_cell(wiring.flow, into, source) for source in shown.sources))
+            (code(state_name(into)), *(_cell(wiring.flow, into, source) for source in shown.sources))
             for into in shown.states
         ),
         right=(),
@@ -171,11 +171,11 @@ def finding_block(finding: Finding) -> Found:
 def oracles_table(oracles: dict[str, Oracle]) -> Table:
     """Return the behavioural tests of the whole model."""
     rows = tuple(
-        (
-            Cell(text=name, code=True),
-            Cell(text=_QUESTIONS.get(name, name)),
+        row(
+            code(name),
+            _QUESTIONS.get(name, name),
             Cell(text=oracle.verdict, kind=KINDS[oracle.verdict]),
-            Cell(text=oracle.detail),
+            oracle.detail,
         )
         for name, oracle in oracles.items()
     )

@@ -13,7 +13,7 @@ from rnneval.records import Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.render.document import Block, Fold, Page, Part, Picture
 from rnneval.render.figures import Figure, Table, figures_of, module, svg
-from rnneval.render.figures._svg import compact, ratio
+from rnneval.render.figures._export import compact, ratio
 from rnneval.render.html import Drawn
 from rnneval.sweeps.table import SCHEMA
 

@@ -27,6 +27,8 @@ from rnneval.render.document import (
     Part,
     Section,
     Table,
+    code,
+    row,
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
@@ -201,11 +203,8 @@ def _overview_row(model: Subject, run: Run) -> tuple[Cell, ...]:
         figure(scores[name].value) if name in scores else "–" for name in ("perplexity", "bits_per_char", "accuracy")
     )
     bounds = interval(scores["perplexity"]) if "perplexity" in scores else None
-    return (
-        Cell(text=model.name, code=True),
-        Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail"),
-        *(Cell(text=text) for text in (perplexity, bounds or "–", bits, accuracy, f"{run.checkpoint.parameters:,}")),
-    )
+    valid = Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail")
+    return row(code(model.name), valid, perplexity, bounds or "–", bits, accuracy, f"{run.checkpoint.parameters:,}")
 
 
 def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
@@ -280,12 +279,12 @@ def _baselines_table(group: Sequence[tuple[Subject, Run]]) -> Table:
     baselines = {name: nats for _, run in group for name, nats in run.baselines.items()}
     lines += [(name, nats, _BASELINES.get(name, "baseline"), False) for name, nats in baselines.items()]
     rows = tuple(
-        (
+        row(
             Cell(text=name, code=is_model),
-            Cell(text=figure(nats)),
-            Cell(text=figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"),
-            Cell(text=f"{(nats - best) / log(2):+.3f}" if nats != best else "best"),
-            Cell(text=said),
+            figure(nats),
+            figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–",
+            f"{(nats - best) / log(2):+.3f}" if nats != best else "best",
+            said,
         )
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
     )
