@@ -4,7 +4,7 @@ It imports nothing else of this package, so that an error message costs no start
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 Level = Literal["error", "warning", "notice"]
@@ -84,6 +84,27 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     every = list(names)
     more = len(every) - most
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def file_name(path: str) -> str:
+    r"""Return the last part of a path of any system.
+
+    Example:
+        >>> file_name("runs\\a.keras"), file_name("runs/saved/")
+        ('a.keras', 'saved')
+    """
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return the file names of paths, or the whole paths if two files have the same name.
+
+    Example:
+        >>> short_names(["runs/a.keras", "b.keras"]), short_names(["x/a.keras", "y/a.keras"])
+        (['a.keras', 'b.keras'], ['x/a.keras', 'y/a.keras'])
+    """
+    names = [file_name(path) or path for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
 
 
 def figure(value: float) -> str:

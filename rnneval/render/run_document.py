@@ -21,6 +21,8 @@ from rnneval.render.document import (
 )
 from rnneval.render.phrasing import counted, figure, listed, optional, shortened
 
+CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
+"""How a model takes and returns its state."""
 _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 _SEEN = 5e-5
@@ -282,7 +284,7 @@ def describe(checkpoint: Checkpoint) -> str:
     layers = listed([f"{shortened(layer.name)} ({layer.kind} {layer.units})" for layer in checkpoint.layers], most=4)
     form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
     size = counted(checkpoint.parameters, "parameter")
-    return f"{layers or 'no layer seen'}, {size}, {form}, contract {checkpoint.contract}"
+    return f"{layers or 'no layer seen'}, {size}, {form}, {CONTRACTS[checkpoint.contract]}"
 
 
 def tokens_of(run: Run) -> str:

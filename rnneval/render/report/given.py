@@ -15,6 +15,7 @@ from rnneval.render.document import Block, Fold, Page, Part, Picture
 from rnneval.render.figures import Figure, Table, figures_of, module, svg
 from rnneval.render.figures._export import compact, ratio
 from rnneval.render.html import Drawn
+from rnneval.render.phrasing import short_names
 from rnneval.sweeps.table import SCHEMA
 
 R = TypeVar("R")
@@ -116,10 +117,9 @@ def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
         records = (each.record for each in group if isinstance(each.record, Run | Gradients | Opened))
         first = next(records, None)
         paths.append(group[0].label if first is None else first.checkpoint.path or "model in memory")
-    short = [PurePath(path).name or path for path in paths]
-    for names in (short, paths):
-        if len(set(names)) == len(names):
-            return names
+    names = short_names(paths)
+    if len(set(names)) == len(names):
+        return names
     return [f"{path} ({group[0].name})" for path, group in zip(paths, groups, strict=True)]
 
 

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from math import exp, log
-from pathlib import PurePath
 
 from rnneval.gates.comparable import fields_of
 from rnneval.gates.ranking import Ranking, rank
@@ -32,9 +31,17 @@ from rnneval.render.document import (
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure
+from rnneval.render.phrasing import counted, figure, file_name, listed, short_names
 from rnneval.render.report.given import Given, Subject, is_told, of_kind, pictures, subjects, sweeps, together
-from rnneval.render.run_document import gradient_tables, inside_tables, interval, run_facts, scores_table, tokens_of
+from rnneval.render.run_document import (
+    CONTRACTS,
+    gradient_tables,
+    inside_tables,
+    interval,
+    run_facts,
+    scores_table,
+    tokens_of,
+)
 from rnneval.render.sweep_document import checkpoints_table, failures_table
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table, rule_text
 from rnneval.sweeps.table import OK, best_first
@@ -222,9 +229,8 @@ def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
     if run.scores:
         table = scores_table(run)
         blocks.append(table if alone else Fold(title="All scores, and what they say", blocks=(table,)))
-    files = [file.path.replace("\\", "/").rpartition("/")[2] for file in run.text.files]
-    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    text = f"{files[0] if files else 'text'}{more}{f' [{run.text.part}]' if run.text.part else ''}"
+    files = listed([file_name(file.path) for file in run.text.files], most=1)
+    text = f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
     facts = [Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
     signature = Fold(
         title="What the signature says",
@@ -358,9 +364,7 @@ def _gate(number: int, given: Given, gate: Gate) -> Part:
 
 def _ranked(runs: Sequence[Run]) -> Ranking:
     """Rank runs that were given without a comparison of them."""
-    paths = [run.checkpoint.path or "model in memory" for run in runs]
-    short = [PurePath(path).name for path in paths]
-    names = short if len(set(short)) == len(short) else paths
+    names = short_names([run.checkpoint.path or "model in memory" for run in runs])
     return rank([Named(name=name, record=run) for name, run in zip(names, runs, strict=True)], blocks=0)
 
 
@@ -449,7 +453,7 @@ def _of_checkpoint(checkpoint: Checkpoint) -> Iterator[Fact]:
     layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in checkpoint.layers)
     yield Fact(name="layers", text=layers or "none seen")
     stored = f"{checkpoint.format}, {checkpoint.dtype}, {checkpoint.parameters:,} parameters"
-    yield Fact(name="stored as", text=f"{stored}, contract {checkpoint.contract}")
+    yield Fact(name="stored as", text=f"{stored}, {CONTRACTS[checkpoint.contract]}")
 
 
 def _of_wiring(wiring: Wiring) -> Iterator[Fact]:
