@@ -8,17 +8,7 @@ from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import Checkpoint, Run, Score
 from rnneval.records.run import Warning as Warned
-from rnneval.render.document import (
-    Block,
-    Fact,
-    Facts,
-    Heading,
-    Notice,
-    Paragraph,
-    Table,
-    code,
-    row,
-)
+from rnneval.render.document import Block, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
 from rnneval.render.phrasing import counted, figure, listed, optional, shortened
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
