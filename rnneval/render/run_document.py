@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rnneval.gates.comparable import fields_of
 from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
@@ -13,7 +12,6 @@ from rnneval.render.phrasing import counted, figure, listed, optional, shortened
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
-_NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 _SEEN = 5e-5
 
@@ -275,11 +273,6 @@ def describe(checkpoint: Checkpoint) -> str:
     form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
     size = counted(checkpoint.parameters, "parameter")
     return f"{layers or 'no layer seen'}, {size}, {form}, {CONTRACTS[checkpoint.contract]}"
-
-
-def tokens_of(run: Run) -> str:
-    """Return what the model predicts: characters, words or another kind of token."""
-    return _NOUNS.get(fields_of(run.signature).get("tok", "").partition("+")[0].partition("-")[0], "tokens")
 
 
 def interval(score: Score) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from markupsafe import Markup
 
+from rnneval.gates.comparable import fields_of
 from rnneval.records import Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.render.document import Block, Fold, Page, Part, Picture
@@ -22,6 +23,7 @@ R = TypeVar("R")
 WIDTH = 500
 """Width of figures in CSS pixels: not wider than a column, so that they stay legible on a phone, where they shrink."""
 _SIDE_BY_SIDE = 12
+_NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,6 +123,11 @@ def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     return [f"{path} ({group[0].name})" for path, group in zip(paths, groups, strict=True)]
+
+
+def tokens_of(run: Run) -> str:
+    """Return what the model predicts: characters, words or another kind of token."""
+    return _NOUNS.get(fields_of(run.signature).get("tok", "").partition("+")[0].partition("-")[0], "tokens")
 
 
 def together(given: Sequence[Given]) -> tuple[Given, ...]:

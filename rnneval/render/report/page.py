@@ -9,9 +9,8 @@ from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
 from rnneval.render.document import KINDS, Claim, Kind, Page
 from rnneval.render.phrasing import counted
-from rnneval.render.report.given import Given, Subject, is_told, of_kind, subjects, sweeps
+from rnneval.render.report.given import Given, Subject, is_told, of_kind, subjects, sweeps, tokens_of
 from rnneval.render.report.sections import sections_of
-from rnneval.render.run_document import tokens_of
 from rnneval.render.wiring_document import first_sentence
 from rnneval.sweeps.table import OK, best_first
 

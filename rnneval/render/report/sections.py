@@ -32,16 +32,18 @@ from rnneval.render.document import (
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, listed, short_names
-from rnneval.render.report.given import Given, Subject, is_told, of_kind, pictures, subjects, sweeps, together
-from rnneval.render.run_document import (
-    CONTRACTS,
-    gradient_tables,
-    inside_tables,
-    interval,
-    run_facts,
-    scores_table,
+from rnneval.render.report.given import (
+    Given,
+    Subject,
+    is_told,
+    of_kind,
+    pictures,
+    subjects,
+    sweeps,
+    together,
     tokens_of,
 )
+from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, interval, run_facts, scores_table
 from rnneval.render.sweep_document import checkpoints_table, failures_table
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table, rule_text
 from rnneval.sweeps.table import OK, best_first
