@@ -53,7 +53,7 @@ def chatter_held() -> Iterator[None]:
 
 def say(message: str) -> None:
     """Print one line on standard error, whatever stands in it, and go on where nobody reads it."""
-    from rnneval.render.words import one_line
+    from rnneval.render.phrasing import one_line
 
     with suppress(OSError):
         click.echo(one_line(message), err=True)
@@ -61,7 +61,7 @@ def say(message: str) -> None:
 
 def tell(text: str) -> None:
     """Print lines on standard output, each harmless, whatever stands in it."""
-    from rnneval.render.words import not_a_command, visible
+    from rnneval.render.phrasing import not_a_command, visible
 
     click.echo("\n".join(not_a_command(visible(line)) for line in text.split("\n")))
 

@@ -102,7 +102,7 @@ class RnnevalGate:
         try:
             verdict = self._judged(_runs(run), self._name(name), allow, require)
         except RnnevalError as error:
-            from rnneval.render.words import one_line
+            from rnneval.render.phrasing import one_line
 
             refused = one_line(f"rnneval: {error}")
         if refused:  # not inside the handler, or the report would show the error twice, once as a traceback
@@ -196,10 +196,11 @@ def _number(index: int, runs: "list[Run]") -> str:
 
 
 def _message(verdict: "Gate") -> str:
-    from rnneval.render.gate_table import plain_gate
-    from rnneval.render.words import one_line
+    from rnneval.render.gate_document import gate_document
+    from rnneval.render.phrasing import one_line
+    from rnneval.render.terminal import as_text
 
-    return f"{verdict.verdict}: {one_line(verdict.reason)}\n\n{plain_gate(verdict)}"
+    return f"{verdict.verdict}: {one_line(verdict.reason)}\n\n{as_text(gate_document(verdict), 110)}"
 
 
 def _file_name(name: str) -> str:

@@ -19,7 +19,7 @@ def test_the_table(shelf, capsys):
     shown = " ".join(captured.out.split())
     assert captured.err == ""
     parameters = 10 * 5 + 3 * 6 * (5 + 6 + 2) + 7 * 10
-    assert f"gru (GRU 6), {parameters} parameters, weights-h5, contract 1" in shown
+    assert f"gru (GRU 6), {parameters} parameters, weights-h5, states argument" in shown
     assert "states argument: call takes states and return_state" in shown
     assert "inputs are integer ids" in shown
     assert "outputs are logits" in shown

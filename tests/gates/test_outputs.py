@@ -13,10 +13,9 @@ from markdown_it import MarkdownIt
 
 from rnneval.gates import Named, gate, judge
 from rnneval.records import decode, encode
-from rnneval.render.gate_github import gate_github
-from rnneval.render.gate_markdown import gate_markdown
-from rnneval.render.gate_table import plain_gate
-from rnneval.render.junit import gate_junit
+from rnneval.render.gate_document import gate_document
+from rnneval.render.gate_formats import gate_github, gate_junit, gate_markdown
+from rnneval.render.terminal import as_text
 from tests.gates.synthetic import ar_losses, make_run
 
 LOSSES = ar_losses(128)
@@ -92,7 +91,7 @@ def test_github_levels():
 
 @every
 def test_the_table_shows_every_verdict_and_no_control_character(name):
-    table = plain_gate(GATES[name])
+    table = as_text(gate_document(GATES[name]), 110)
     assert table.splitlines()[-1] == GATES[name].verdict
     assert "\x1b" not in table
     for comparison in GATES[name].comparisons:

@@ -14,7 +14,7 @@ import rnneval.metrics
 from rnneval.errors import UsageError
 from rnneval.gates import gate
 from rnneval.metrics import all_metrics
-from rnneval.render.gate_words import line
+from rnneval.render.gate_document import line
 from tests.gates.synthetic import ar_losses, make_run
 
 BASE = ar_losses(256, seed=1)

@@ -12,9 +12,8 @@ import pytest
 
 from rnneval.linter.check import check_bytes
 from rnneval.linter.finding import LintFinding
-from rnneval.render.github import annotation, lint_github
-from rnneval.render.lint_text import lint_json, lint_summary, lint_text
-from rnneval.render.sarif import lint_sarif
+from rnneval.render.lint_formats import lint_github, lint_json, lint_sarif, lint_summary, lint_text
+from rnneval.render.phrasing import annotation
 from tests.linter.written import snippets
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-2.1.0.schema.json").read_text(encoding="utf-8"))

@@ -2,13 +2,12 @@
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from rnneval import records
 from rnneval.records.run import Warning as RunWarning
-from rnneval.render.run_table import figure, run_table
-from rnneval.render.terminal import terminal
-from rnneval.render.words import counted, listed, visible
+from rnneval.render.phrasing import counted, figure, listed, visible
+from rnneval.render.run_document import run_document
+from rnneval.render.terminal import as_text, terminal
 
 
 @pytest.fixture
@@ -16,11 +15,8 @@ def run(record):
     return records.read(record)
 
 
-def shown(table, width=120):
-    console = Console(width=width, record=True, highlight=False, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(table)
-    console.file.close()
-    return console.export_text()
+def shown(document, width=120):
+    return as_text(document, width)
 
 
 def changed(run, **fields):
@@ -28,7 +24,7 @@ def changed(run, **fields):
 
 
 def test_every_score_is_a_row(run):
-    text = shown(run_table(run))
+    text = shown(run_document(run))
     rows = {line.split()[0]: line.split()[1] for line in text.splitlines() if line.split()}
     assert run.scores
     assert all(rows[name] == figure(score.value) for name, score in run.scores.items())
@@ -36,16 +32,16 @@ def test_every_score_is_a_row(run):
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_signature_is_whole_at_any_width(run, width):
-    assert run.signature in "".join(shown(run_table(run), width).split())
+    assert run.signature in "".join(shown(run_document(run), width).split())
 
 
 def test_a_run_that_is_not_valid_says_so_above_its_scores(run):
-    lines = shown(run_table(changed(run, valid=False))).splitlines()
+    lines = shown(run_document(changed(run, valid=False))).splitlines()
     assert "not valid: none of this is a perplexity" in lines[1]
 
 
 def test_warnings_are_shown_with_their_codes(run):
-    text = shown(run_table(changed(run, warnings=(RunWarning(code="lossy", message="no [bold]round trip[/bold]"),))))
+    text = shown(run_document(changed(run, warnings=(RunWarning(code="lossy", message="no [bold]round trip[/bold]"),))))
     assert "warning lossy: no [bold]round trip[/bold]" in text
 
 
@@ -62,7 +58,7 @@ def test_names_out_of_files_cannot_drive_the_terminal_nor_the_markup(run):
         run, checkpoint=checkpoint, text=msgspec.structs.replace(run.text, files=files, part=HOSTILE),
         vocabulary=vocabulary, warnings=(RunWarning(code="x", message=HOSTILE),),
     )  # fmt: skip
-    text = shown(run_table(hostile), width=400)
+    text = shown(run_document(hostile), width=400)
     assert all(character.isprintable() or character == "\n" for character in text)
     assert text.count(SAFE) >= 6
 

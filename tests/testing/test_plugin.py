@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import rnneval.gates
-import rnneval.render.gate_table
+import rnneval.render.gate_document
 from tests.gates.synthetic import ar_losses, make_run
 
 # Loaded here, since pytester forgets what a run inside of it imports, and NumPy cannot be loaded twice.
-LOADED = (rnneval.gates, rnneval.render.gate_table)
+LOADED = (rnneval.gates, rnneval.render.gate_document)
 pytest_plugins = ["pytester"]
 INSTALLED = any(entry.value == "rnneval.testing.plugin" for entry in entry_points(group="pytest11"))
 # Hypothesis' plugin imports all of Hypothesis at the end of every run inside: four fifths of the time.

@@ -61,9 +61,10 @@ def command(
     if form == "json":
         click.echo(encode(wiring), nl=False)
     elif not quiet:
-        from rnneval.render.wiring_table import print_wiring
+        from rnneval.render.terminal import print_document
+        from rnneval.render.wiring_document import wiring_document
 
-        print_wiring(wiring)
+        print_document(wiring_document(wiring))
     return exit_code(wiring, strict=strict)
 
 

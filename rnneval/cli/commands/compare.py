@@ -58,9 +58,10 @@ def command(
     if form == "json":
         click.echo(encoded, nl=False)
     elif not quiet:
-        from rnneval.render.ranking_table import print_ranking
+        from rnneval.render.gate_document import ranking_document
+        from rnneval.render.terminal import print_document
 
-        print_ranking(ranking)
+        print_document(ranking_document(ranking))
     return 0
 
 

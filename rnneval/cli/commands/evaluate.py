@@ -109,9 +109,10 @@ def show(run: "Run", form: str) -> None:
     if form == "json":
         click.echo(encode(run), nl=False)
         return
-    from rnneval.render.run_table import print_run
+    from rnneval.render.run_document import run_document
+    from rnneval.render.terminal import print_document
 
-    print_run(run)
+    print_document(run_document(run))
 
 
 def _exit_code(run: "Run", *, strict: bool) -> int:

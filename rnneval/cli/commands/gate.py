@@ -222,9 +222,10 @@ def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, stri
     if form == "github" and (summary := os.environ.get(_SUMMARY)):
         _append(summary, rendered(gate, "markdown", strict=strict))
     if form == "table" and not quiet:
-        from rnneval.render.gate_table import print_gate
+        from rnneval.render.gate_document import gate_document
+        from rnneval.render.terminal import print_document
 
-        print_gate(gate)
+        print_document(gate_document(gate))
     elif form != "table":
         click.echo(rendered(gate, form, strict=strict), nl=False)
 
@@ -249,15 +250,15 @@ def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
     if form == "junit":
         from datetime import UTC, datetime
 
-        from rnneval.render.junit import gate_junit
+        from rnneval.render.gate_formats import gate_junit
 
         return gate_junit(gate, datetime.now(UTC))
     if form == "github":
-        from rnneval.render.gate_github import gate_github
+        from rnneval.render.gate_formats import gate_github
 
         return gate_github(gate, strict=strict)
     if form == "markdown":
-        from rnneval.render.gate_markdown import gate_markdown
+        from rnneval.render.gate_formats import gate_markdown
 
         return gate_markdown(gate)
     from rnneval.records import encode

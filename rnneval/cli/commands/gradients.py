@@ -79,7 +79,8 @@ def command(
     if form == "json":
         click.echo(encode(record), nl=False)
     elif not quiet:
-        from rnneval.render.inside_table import print_gradients
+        from rnneval.render.run_document import gradients_document
+        from rnneval.render.terminal import print_document
 
-        print_gradients(record)
+        print_document(gradients_document(record))
     return EXIT_NOT_VALID if any(warning.code == "leak" for warning in record.warnings) else 0

@@ -91,20 +91,20 @@ def _from_standard_input(settings: "Settings", name: str | None) -> "tuple[LintF
 
 def _rendered(form: str, findings: "Sequence[LintFinding]") -> str:
     if form == "sarif":
-        from rnneval.render.sarif import lint_sarif
+        from rnneval.render.lint_formats import lint_sarif
 
         return lint_sarif(findings)
     if form == "github":
-        from rnneval.render.github import lint_github
+        from rnneval.render.lint_formats import lint_github
 
         return lint_github(findings)
-    from rnneval.render.lint_text import lint_json, lint_text
+    from rnneval.render.lint_formats import lint_json, lint_text
 
     return lint_json(findings) if form == "json" else lint_text(findings)
 
 
 def _summarise(findings: "Sequence[LintFinding]", count: int) -> None:
-    from rnneval.render.lint_text import lint_summary
+    from rnneval.render.lint_formats import lint_summary
 
     if count and sys.stderr.isatty():
         say(lint_summary(findings, count))

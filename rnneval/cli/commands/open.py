@@ -32,6 +32,7 @@ def command(
     if form == "json":
         click.echo(encode(record), nl=False)
     elif not quiet:
-        from rnneval.render.open_table import print_opened
+        from rnneval.render.run_document import opened_document
+        from rnneval.render.terminal import print_document
 
-        print_opened(record)
+        print_document(opened_document(record))

@@ -11,7 +11,7 @@ from rnneval.cli.options import require, require_places
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
 from rnneval.records.paths import named, named_records
-from rnneval.render.words import visible
+from rnneval.render.phrasing import visible
 
 if TYPE_CHECKING:
     from rnneval.render.figures import Figure

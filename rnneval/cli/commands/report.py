@@ -167,7 +167,7 @@ def _encoded(page: "Page") -> str:
 
 
 def _summary(page: "Page", out: str) -> str:
-    from rnneval.render.words import counted, visible
+    from rnneval.render.phrasing import counted, visible
 
     size = f"{Path(out).stat().st_size / 1e3:,.0f} kB" if Path(out).is_file() else "written"
     return f"{visible(page.claims[0].sentence)}\n{visible(out)}: {counted(len(page.records), 'record')}, {size}"

@@ -90,6 +90,7 @@ def _show(result: "Sweep", form: str) -> None:
         rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
         click.echo(json_text(rows), nl=False)
         return
-    from rnneval.render.sweep_table import print_sweep
+    from rnneval.render.sweep_document import sweep_document
+    from rnneval.render.terminal import print_document
 
-    print_sweep(result)
+    print_document(sweep_document(result))

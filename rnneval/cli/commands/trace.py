@@ -87,7 +87,8 @@ def command(
     if form == "json":
         click.echo(encode(run), nl=False)
     elif not quiet:
-        from rnneval.render.inside_table import print_trace
+        from rnneval.render.run_document import trace_document
+        from rnneval.render.terminal import print_document
 
-        print_trace(run)
+        print_document(trace_document(run))
     return 0 if run.valid else EXIT_NOT_VALID

@@ -20,9 +20,8 @@ from typing import Any
 
 from rnneval import registry
 from rnneval.errors import UsageError
-from rnneval.render.figures._base import Figure
+from rnneval.render.figures._base import LOSSES, Figure, Source, Table, kind_of, load, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
-from rnneval.render.figures._sources import LOSSES, Source, Table, kind_of, load, source_of
 
 __all__ = [
     "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "Table", "all_figures", "ending_of", "figure_of", "figures_of",

@@ -1,13 +1,22 @@
-"""A figure: a title and a text alternative made from a record, and a drawing or a coloured text."""
+"""A figure, and the records and tables that figures are made from.
 
+A figure has a title and a text alternative made from a record, and a drawing or a coloured text.
+"""
+
+import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.text import Text
 
+from rnneval.errors import RecordError, UsageError
+from rnneval.records import Record, read, read_table
+from rnneval.records._base import Shown
 from rnneval.render.figures._style import Look, frame, look_of
+from rnneval.sweeps import table as sweeps
 
 LOCK = threading.RLock()
 """Held while matplotlib's settings are changed, so that threads do not see each other's."""
@@ -55,3 +64,95 @@ class Figure:
             self.paint(ax, look)
             frame(ax, look, title=self.title, x=self.x, y=self.y, grid=self.grid)
         return ax
+
+
+# Sources
+
+TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
+GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
+SWEEP = sweeps.SCHEMA
+# A frame without a file's metadata is recognized by its columns.
+_COLUMNS = {
+    TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},
+    LOSSES: {"token", "document", "byte_start", "byte_end", "nats"},
+    GRADIENT_HISTORY: {"step", "layer", "variable", "statistic", "value"},
+    STATE_HISTORY: {"epoch", "layer", "variable", "statistic", "value"},
+    SWEEP: {"path", "run", "epoch", "step", "status"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One tidy table."""
+
+    schema: str
+    frame: Any
+    """A pandas DataFrame."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
+    """The scored text as it was scored; only for losses."""
+    at: int | None = None
+    """Byte of the text to show; only for losses."""
+
+
+Source = Record | Table
+
+
+def load(path: str | os.PathLike[str]) -> Source:
+    """Read a record (JSON), or a table (Parquet: one file, a history's folder, or the folder of a sweep's results).
+
+    Raises:
+        RecordError: it is missing, unreadable, or not one of rnneval's.
+    """
+    place = Path(path)
+    if (place / sweeps.FILE).is_file():
+        place = place / sweeps.FILE
+    return _table(place) if place.is_dir() or place.suffix == ".parquet" else read(place)
+
+
+def source_of(given: Any) -> Any:
+    """Return the source that an argument of a plotting function stands for; several of them become a list.
+
+    A path is read, a frame is recognized by its columns.
+
+    Raises:
+        RecordError: as `load`.
+        UsageError: nothing that rnneval writes.
+    """
+    if isinstance(given, str | os.PathLike):
+        return load(given)
+    if isinstance(given, Shown | Table):
+        return given
+    if hasattr(given, "columns") and hasattr(given, "groupby"):
+        return Table(schema=_schema_of(given.columns), frame=given)
+    if isinstance(given, Sequence) and given:
+        return [source_of(each) for each in given]
+    raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
+
+
+def kind_of(source: Any) -> str:
+    """Return the schema of a source."""
+    if isinstance(source, Table):
+        return source.schema
+    return str(getattr(type(source), "__struct_config__").tag)  # noqa: B009 - msgspec's own name
+
+
+def _schema_of(columns: Any) -> str:
+    there = set(columns)
+    for schema, needed in _COLUMNS.items():
+        if needed <= there:
+            return schema
+    raise UsageError(f"a table with the columns {', '.join(map(str, columns))} is none that rnneval writes")
+
+
+def _table(place: Path) -> Table:
+    found = read_table(place)
+    metadata = {key.decode(): value.decode() for key, value in (found.schema.metadata or {}).items()}
+    schema = metadata.get("rnneval.schema", "")
+    if schema not in _COLUMNS or not _COLUMNS[schema] <= set(found.column_names):
+        raise RecordError(
+            f"{place}: a Parquet table of schema {schema or 'unknown'!r}, known are {', '.join(_COLUMNS)}: is it "
+            "one of rnneval trace, evaluate --losses, sweep, GradientNorms or StateNorms?"
+        )
+    frame = found.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)  # no second copy in memory
+    return Table(schema=schema, frame=frame, metadata=metadata)

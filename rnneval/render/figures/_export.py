@@ -3,6 +3,9 @@
 matplotlib keeps its settings in one global place, and reads some of them (fonts in SVG, the salt of its ids) when a
 picture is written. A lock is held meanwhile, so that threads do not see each other's settings. A user's own style has
 no effect.
+
+An SVG element needs ids that no other picture of its page has. An image of its own need not be told apart: a page holds
+every figure twice, once for each look, so `compact` shortens names and coordinates and turns styles into classes.
 """
 
 import hashlib
@@ -11,7 +14,8 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,14 +24,18 @@ from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
 from rnneval.render.figures._base import LOCK, Figure
 from rnneval.render.figures._style import DARK, LIGHT, Look, fill
-from rnneval.render.words import visible
+from rnneval.render.phrasing import visible
 
 _NARROWEST = 520
 ENDINGS = ("png", "svg", "pdf", "html")
 # Text in an SVG stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-
-
+_TAG = re.compile(r"<[^>]*>")  # text is escaped: it holds neither < nor >, and is left as it is
+_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_PLACES = re.compile(r'(?<= )(d|x|y|width|height|transform)="([^"]*)"')
+_STYLE = re.compile(r' style="([^"]*)"')
+_NAMED = re.compile(r' id="([^"]+)"')
+_POINTS_AT = re.compile(r'(?<=url\(#)[^)]+|(?<=href="#)[^"]+|(?<= id=")[^"]+')
 # Inches, and dots an inch; None: as high as the figure. A slide has 1920 × 1080 dots, and larger text than a page.
 SIZES: dict[str, tuple[float, float | None, int]] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
 
@@ -48,7 +56,7 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
         canvas = _drawn(figure, (max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
         written = io.StringIO()
         canvas.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _element(_printable(written.getvalue()), figure, width)
+    return _element(written.getvalue(), name=figure.name, title=figure.title, alt=figure.alt, width=width)
 
 
 def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
@@ -74,7 +82,7 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
         if form == "svg":
             written = io.StringIO()
             canvas.savefig(written, format=form, metadata=metadata)
-            temporary.write_text(_printable(_file(written.getvalue(), figure)), encoding="utf-8")
+            temporary.write_text(_file_text(written.getvalue(), figure.alt), encoding="utf-8")
         else:
             # In memory first: on a full disk, the PDF writer of matplotlib 3.10.0 ends in an error of zlib.
             drawn = io.BytesIO()
@@ -165,39 +173,75 @@ def _page(figure: Figure, element: str, *, dark: bool) -> str:
     )
 
 
-def _element(written: str, figure: Figure, width: float) -> str:
-    """Make an element of a whole SVG file: with ids that no other picture of the page has, title and description."""
-    body = _with_fonts(written[written.index("<svg") :])
+# The SVG text that matplotlib writes, rewritten
+
+
+def _file_text(written: str, alt: str) -> str:
+    """Return an SVG file with the reader's fonts and the text alternative."""
+    head, _, rest = _cleaned(written).partition("<metadata>")
+    return _printable(f"{head}<desc>{html.escape(alt)}</desc>\n <metadata>{rest}")
+
+
+def _element(written: str, *, name: str, title: str, alt: str, width: float) -> str:
+    """Return an SVG element for a page: with title and description, and with ids that no other picture has."""
+    printable = _printable(written)
+    body = _cleaned(printable[printable.index("<svg") :])
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    prefix = f"{figure.name}-{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
-    body = _needed_ids(body)
-    body = re.sub(r'(?<= id=")|(?<=url\(#)|(?<=href="#)', prefix, body)
-    head, rest = body.split(">", 1)
+    prefix = f"{name}-{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
+    head, rest = _renamed(body, lambda known: prefix + known).split(">", 1)
     head = re.sub(r' (?:width|height|version|xmlns:xlink)="[^"]*"', "", head)
     xlink = ' xmlns:xlink="http://www.w3.org/1999/xlink"' if "xlink:" in rest else ""
-    words = f'<title id="{prefix}title">{html.escape(visible(figure.title))}</title><desc id="{prefix}desc">'
-    words += f"{html.escape(visible(figure.alt))}</desc>"
+    words = f'<title id="{prefix}title">{html.escape(visible(title))}</title>'
+    words += f'<desc id="{prefix}desc">{html.escape(visible(alt))}</desc>'
     about = f'role="img" aria-labelledby="{prefix}title {prefix}desc" style="width: 100%; max-width: {width:g}px"'
     return f"{head}{xlink} {about}>{words}{rest}"
 
 
+def compact(svg: str) -> str:
+    """Return the same picture in fewer bytes, as an image of its own.
+
+    Coordinates get two decimal places (a hundredth of a point), a style that occurs again becomes a class, and names
+    become short ones: in a page they would meet those of other figures.
+    """
+    tags = "".join(_TAG.findall(svg))
+    styles = [style for style, times in Counter(_STYLE.findall(tags)).items() if times > 1]
+    classes = {style: f"s{number}" for number, style in enumerate(styles)}
+    names = {name: f"n{number}" for number, name in enumerate(_NAMED.findall(tags))}
+    smaller = _TAG.sub(lambda tag: _small_tag(tag[0], classes, names), re.sub(r">\s*\n\s*<", "><", svg))
+    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    return smaller.replace("</style>", f"{rules}</style>", 1)
+
+
+def ratio(svg: str) -> float:
+    """Return the height of a picture as a share of its width."""
+    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
+    return float(box.group(2)) / float(box.group(1)) if box else 0.6
+
+
 def _printable(svg: str) -> str:
-    """Show what XML or UTF-8 cannot hold as escapes: ids and titles are made of the names of layers."""
+    """Show characters that XML or UTF-8 cannot hold as escapes: ids and titles are made of the names of layers."""
     return "\n".join(map(visible, svg.split("\n")))
 
 
-def _needed_ids(svg: str) -> str:
-    """Remove ids that nothing refers to: they are matplotlib's names, or names of layers out of a file."""
+def _cleaned(svg: str) -> str:
+    """Put in the reader's fonts, and remove ids that nothing refers to: names of matplotlib or of layers."""
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", svg)
+    with_fonts = svg.replace("'DejaVu Sans'", _SANS)
+    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", with_fonts)
 
 
-def _file(written: str, figure: Figure) -> str:
-    """Add fonts and the text alternative to an SVG file."""
-    head, _, rest = _needed_ids(_with_fonts(written)).partition("<metadata>")
-    return f"{head}<desc>{html.escape(figure.alt)}</desc>\n <metadata>{rest}"
+def _renamed(svg: str, name: Callable[[str], str]) -> str:
+    """Rename every id and every reference to one, within tags."""
+    return _TAG.sub(lambda tag: _POINTS_AT.sub(lambda found: name(found[0]), tag[0]), svg)
 
 
-def _with_fonts(written: str) -> str:
-    """Replace the font of the layout by the reader's own fonts."""
-    return written.replace("'DejaVu Sans'", _SANS)
+def _small_tag(tag: str, classes: Mapping[str, str], names: Mapping[str, str]) -> str:
+    tag = _PLACES.sub(_rounded, tag)
+    tag = _STYLE.sub(lambda style: f' class="{classes[style[1]]}"' if style[1] in classes else style[0], tag)
+    tag = re.sub(r' (?:role|aria-labelledby)="[^"]*"', "", tag)  # an image is named by its element in the page
+    return _renamed(tag, lambda known: names.get(known, known))
+
+
+def _rounded(places: re.Match[str]) -> str:
+    numbers = _NUMBER.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), places[2])
+    return f'{places[1]}="{" ".join(numbers.split())}"'

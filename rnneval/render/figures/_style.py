@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.records.run import Run
-from rnneval.render.words import shortened, visible
+from rnneval.render.phrasing import file_name, shortened, visible
 
 T = TypeVar("T")
 Doubles = NDArray[np.float64]
@@ -285,16 +285,6 @@ def label(name: str, most: int = 24) -> str:
 def in_legend(name: str) -> str:
     """Return a name as a legend accepts it: matplotlib leaves out names that begin with an underscore."""
     return plain(f" {name}" if name.startswith("_") else name)
-
-
-def file_name(path: str) -> str:
-    r"""Return the last part of a path of any system.
-
-    Example:
-        >>> file_name("runs\\a.keras"), file_name("runs/saved/")
-        ('a.keras', 'saved')
-    """
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def model_name(run: Run) -> str:

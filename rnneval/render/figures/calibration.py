@@ -15,7 +15,7 @@ from rnneval.metrics.calibration_error import BINS, COUNTS, NAMES
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, legend, number, percent
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 60

@@ -19,8 +19,8 @@ from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, file_name, label, legend, plain, rows
-from rnneval.render.words import counted, listed
+from rnneval.render.figures._style import Look, label, legend, plain, rows
+from rnneval.render.phrasing import counted, file_name, listed, short_names
 
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
 ORDER = 10
@@ -105,10 +105,7 @@ def _gate_title(gate: Gate, shown: list[Comparison]) -> str:
 
 
 def _of_ranking(ranking: Ranking) -> Figure | None:
-    files = [file_name(row.name) for row in ranking.rows]
-    short = dict(
-        zip(ranking.rows, files if len(set(files)) == len(files) else [row.name for row in ranking.rows], strict=True)
-    )
+    short = dict(zip(ranking.rows, short_names([row.name for row in ranking.rows]), strict=True))
     shown = []
     for row in ranking.rows:
         if row.difference is None:

@@ -14,13 +14,11 @@ import numpy as np
 from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, in_legend, label, legend, plain
-from rnneval.render.wiring_table import runs_of_calls
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
+from rnneval.render.wiring_document import RIGHT, FlowMatrix, runs_of_calls
 
 KINDS = ("rnneval.wiring/1",)
 ORDER = 10
-_MOST = 12
-_RIGHT = {"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"}
 _SAYS = {
     "crossed": "{into} gets {source}'s state",
     "stale": "{into} gets an outdated state of its own",
@@ -38,15 +36,12 @@ def figure(wiring: Wiring) -> Figure | None:
     """Take the states and what went into them; of a very large model only the states that are out of order."""
     if not wiring.flow:
         return None
-    slots = [Slot(layer=layer.name, slot=slot) for layer in wiring.layers for slot in layer.slots]
-    named = {end for entry in wiring.flow if entry.kind not in _RIGHT for end in (entry.into, entry.source)}
-    out_of_order = [slot for slot in slots if slot in named]
-    shown = slots if len(slots) <= _MOST else (out_of_order or slots)[:_MOST]
+    matrix = FlowMatrix.of(wiring)
+    shown, hidden = matrix.states, matrix.hidden
     flow = [entry for entry in wiring.flow if entry.into in shown]
     # The first call always begins with the initial state: it needs a column only where it is seen elsewhere.
-    words = dict.fromkeys(entry.source for entry in flow if isinstance(entry.source, str) and entry.kind != "initial")
-    columns: list[Slot | str] = [*shown, *list(words)[:_MOST]]
-    hidden = len(slots) - len(shown)
+    elsewhere = {entry.source for entry in flow if entry.kind != "initial"}
+    columns = [source for source in matrix.sources if isinstance(source, Slot) or source in elsewhere]
     title = _title(wiring, flow)
     said = "; ".join(f"{_name(e.into)} from {_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow)
     rest = f" {counted(hidden, 'further state')} in order and not shown." if hidden else ""
@@ -66,7 +61,7 @@ def figure(wiring: Wiring) -> Figure | None:
 
 def _title(wiring: Wiring, flow: Sequence[Flow]) -> str:
     """State which layers get the wrong state, or that all get their own."""
-    wrong = list(dict.fromkeys(_said(entry) for entry in flow if entry.kind not in _RIGHT))
+    wrong = list(dict.fromkeys(_said(entry) for entry in flow if entry.kind not in RIGHT))
     if wrong:
         return "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
     if wiring.verdict == "pass":
@@ -91,7 +86,7 @@ def _paint(
 
     wrong = np.zeros((len(shown), len(columns)))
     for entry in flow:
-        if entry.kind not in _RIGHT:
+        if entry.kind not in RIGHT:
             wrong[shown.index(entry.into), columns.index(entry.source)] = 1
     box = ax.get_window_extent()
     points = float(min(box.width / len(columns), box.height / len(shown)) / ax.figure.dpi * 72)  # of a cell
@@ -128,7 +123,7 @@ def _mark(ax: Any, look: Look, place: tuple[float, float], entry: Flow, points: 
 
 def _style(kind: str, look: Look) -> dict[str, Any]:
     """Choose the marker: filled for a carried state, a ring for others that are right, a cross for a wrong one."""
-    if kind in _RIGHT:
+    if kind in RIGHT:
         face = look.good if kind == "carried" else "none"
         style = {"marker": "o", "color": look.good, "markerfacecolor": face, "markeredgewidth": 1.4}
     elif kind == "unknown":

@@ -13,7 +13,7 @@ from typing import Any
 from rnneval.records.run import Forgetting, Run
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, counting, label, legend, model_name, rows
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 50

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from rnneval.metrics.diagnostics.gates import HIGH, LOW
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._sources import TRACE, Table
+from rnneval.render.figures._base import TRACE, Figure, Table
 from rnneval.render.figures._style import Doubles, Look, label, lanes, percent
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
 
 KINDS = (TRACE,)
 ORDER = 30

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._sources import GRADIENT_HISTORY, Table
+from rnneval.render.figures._base import GRADIENT_HISTORY, Figure, Table
 from rnneval.render.figures._style import Look, bands, counting, end_labels, label, legend, lines, number, percent
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
 
 KINDS = (GRADIENT_HISTORY,)
 ORDER = 20

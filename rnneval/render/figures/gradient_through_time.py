@@ -15,7 +15,7 @@ import numpy as np
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, in_legend, label, legend, lines, number
-from rnneval.render.words import counted, visible
+from rnneval.render.phrasing import counted, visible
 
 KINDS = ("rnneval.gradients/1",)
 ORDER = 10
@@ -36,8 +36,12 @@ def figure(gradients: Gradients) -> Figure | None:
         last = max(states, key=lambda name: states[name].gone or 0)
         length = counted(states[last].gone or 0, "token")
         title = f"99 % of the gradient is gone after {length} ({label(last)} lasts longest)"
+    gone = {
+        name: "not within the measured lags" if state.gone is None else f"after {counted(state.gone, 'token')}"
+        for name, state in states.items()
+    }
     said = [
-        f"{label(name)} {_gone(state)}, by a factor of {number(state.decay)} a token" for name, state in states.items()
+        f"{label(name)} {gone[name]}, by a factor of {number(state.decay)} a token" for name, state in states.items()
     ]
     return Figure(
         title=title,
@@ -47,10 +51,6 @@ def figure(gradients: Gradients) -> Figure | None:
         y="gradient, share of the first",
         paint=partial(_paint, states, gradients.truncation),
     )
-
-
-def _gone(state: ThroughTime) -> str:
-    return "not within the measured lags" if state.gone is None else f"after {counted(state.gone, 'token')}"
 
 
 def _last_lag(states: Mapping[str, ThroughTime], truncation: int) -> int:

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._sources import SWEEP, Table
+from rnneval.render.figures._base import SWEEP, Figure, Table
 from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines, number
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
 
 KINDS = (SWEEP,)
 ORDER = 5

@@ -12,7 +12,7 @@ from typing import Any
 from rnneval.records.run import ContextCurve, Forgetting, Run
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, legend, number
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 40

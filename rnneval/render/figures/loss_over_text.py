@@ -14,7 +14,7 @@ import numpy as np
 from rnneval.records.run import Run, Score
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Doubles, Look, bands, counting, legend, number
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 20

@@ -18,10 +18,9 @@ import numpy as np
 from rich.text import Text
 
 from rnneval.errors import UsageError
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._sources import LOSSES, Table
+from rnneval.render.figures._base import LOSSES, Figure, Table
 from rnneval.render.figures._style import LIGHT, Doubles, label, number
-from rnneval.render.words import visible
+from rnneval.render.phrasing import visible
 
 KINDS = (LOSSES,)
 ORDER = 10

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._sources import TRACE, Table
+from rnneval.render.figures._base import TRACE, Figure, Table
 from rnneval.render.figures._style import Doubles, Look, bands, counting, label, lanes, legend, number
-from rnneval.render.words import counted
+from rnneval.render.phrasing import counted
 
 KINDS = (TRACE,)
 ORDER = 20

@@ -2,8 +2,8 @@
 
 from math import nan
 
+from rnneval.render.document import Picture, Table
 from rnneval.render.report import Given, page_of
-from rnneval.render.report.blocks import Picture, Table
 from tests.render.figures import made
 from tests.render.report.making import good_run
 from tests.render.report.test_page import inside, section, texts
@@ -33,13 +33,13 @@ def test_every_checkpoint_best_first_and_what_failed_with_its_reason():
     page = page_of([given])
     found = tables(page)
     whole = found["5 checkpoints, best first"]
-    assert whole.head[5:] == ("epoch", "tokens/s")  # no step stands in any name
+    assert whole.head[5:] == ("epoch", "tokens/s", "")  # no step stands in any name
     assert texts(whole) == [
-        ["gru/ckpt_2.keras", "yes", "5.6569", "4.6569 – 6.6569", "2.5", "2", "1,234"],
-        ["gru/ckpt_3.keras", "yes", "6.7272", "–", "2.75", "3", "1,234"],
-        ["gru/ckpt_1.keras", "yes", "8", "–", "3", "1", "1,234"],
-        ["lstm/ckpt_1.keras", "not-valid", "–", "–", "–", "1", "–"],
-        ["bad_0.h5", "failed", "–", "–", "–", "–", "–"],
+        ["gru/ckpt_2.keras", "yes", "5.6569", "4.6569 – 6.6569", "2.5", "2", "1,234", "best"],
+        ["gru/ckpt_3.keras", "yes", "6.7272", "–", "2.75", "3", "1,234", ""],
+        ["gru/ckpt_1.keras", "yes", "8", "–", "3", "1", "1,234", ""],
+        ["lstm/ckpt_1.keras", "not-valid", "–", "–", "–", "1", "–", "not-valid: future-leak"],
+        ["bad_0.h5", "failed", "–", "–", "–", "–", "–", "failed: pickle"],
     ]
     assert texts(found["Failed, or not valid"]) == [
         ["lstm/ckpt_1.keras", "future-leak", "it sees what it should predict"],

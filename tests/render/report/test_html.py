@@ -12,9 +12,8 @@ import pytest
 
 from rnneval.records import encode
 from rnneval.records.run import Warning as RunWarning
+from rnneval.render.html import Drawn, ticks
 from rnneval.render.report import draw, html_of, page_of
-from rnneval.render.report.html import ticks
-from rnneval.render.report.pictures import Drawn
 from tests.render.figures import made
 from tests.render.reading import Reader
 from tests.render.report.making import all_kinds, given, good_run, wrong_wiring
@@ -191,4 +190,4 @@ def test_backticks_are_code_and_nothing_else_is():
 
 def test_warnings_are_shown_with_their_code():
     run = msgspec.structs.replace(good_run(), warnings=(RunWarning(code="lossy", message="no round trip"),))
-    assert "lossy. no round trip" in Reader(html(given(run=run))).said
+    assert "lossy: no round trip" in Reader(html(given(run=run))).said

@@ -7,9 +7,9 @@ import pytest
 
 from rnneval.gates import compare, gate
 from rnneval.records.run import TokenByToken, WiringSummary
+from rnneval.render.document import Facts, Fold, Found, KeyNumbers, Notice, Part, Table
 from rnneval.render.report import page_of
-from rnneval.render.report.blocks import Facts, Figures, Fold, Found, Notice, Part, Table
-from rnneval.render.report.page import all_sections
+from rnneval.render.report.sections import CHAPTERS
 from tests.gates.synthetic import make_run
 from tests.render.report.making import LOSSES, all_kinds, given, good_run, gradients, worse_run, wrong_wiring
 
@@ -78,7 +78,7 @@ def test_a_run_that_is_not_valid_is_never_called_good():
     page = page_of(given(run=leaking))
     assert [claim.kind for claim in page.claims] == ["fail", "fail"]
     assert "it is shown what it should predict" in page.claims[1].sentence
-    assert inside(section(page, "numbers").blocks, Figures) == []
+    assert inside(section(page, "numbers").blocks, KeyNumbers) == []
     assert any("one token at a time" in notice.text for notice in inside(section(page, "wiring").blocks, Notice))
 
 
@@ -137,7 +137,7 @@ def test_what_a_short_text_says():
 
 def test_the_flow_matrix_is_the_records():
     matrix = table(page_of(given(wiring=wrong_wiring())), "wiring", "What went into each state, and where it came from")
-    assert matrix.head == ("into", "from gru.h", "from gru_2.h", "from initial")
+    assert matrix.head == ("into ↓   from →", "gru.h", "gru_2.h", "initial")
     assert texts(matrix) == [
         ["gru.h", "carried (1–3)", "–", "initial (0)"],
         ["gru_2.h", "crossed (0–1,3)", "–", "–"],
@@ -230,7 +230,7 @@ def test_findings_of_the_inside_stand_there_and_not_among_the_warnings():
 def test_gradients_are_the_records():
     run = good_run()
     rows = texts(table(page_of(given(g=gradients(run))), "inside", "Gradients back through time"))
-    assert rows == [["gru.h", "0.5", "0.005", "after 2"]]
+    assert rows == [["gru.h", "0.5", "0.005", "0.5", "after 2"]]
 
 
 def test_compared_runs_are_a_table():
@@ -261,9 +261,9 @@ def test_anchors_are_distinct_and_verdicts_lead_somewhere():
     assert {claim.anchor for claim in page.claims} <= set(anchors)
 
 
-def test_the_sections_are_the_files_of_the_folder_in_their_order():
-    names = [module.__name__.rpartition(".")[2] for module in all_sections()]
-    assert names == ["wiring", "checkpoints", "numbers", "baselines", "inside", "comparisons", "warnings", "made"]
+def test_the_sections_have_their_order():
+    names = [make.__name__ for make in CHAPTERS]
+    assert names == ["wiring", "checkpoints", "numbers", "baselines", "diagnostics", "comparisons", "warnings", "made"]
 
 
 def test_sections_are_pure(monkeypatch):

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from rnneval.render.figures import svg
-from rnneval.render.report.compact import compact
+from rnneval.render.figures._export import compact
 from tests.render.report.making import all_kinds, full_run, given, wrong_wiring
 
 # One of each kind.

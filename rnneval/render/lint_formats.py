@@ -1,23 +1,80 @@
-"""SARIF 2.1.0: findings as code scanning services read them."""
+"""Findings of `lint` as editors, GitHub and code scanning services read them.
+
+Text is ruff's `path:line:column: CODE message`, GitHub's workflow commands become annotations of files, SARIF 2.1.0 is
+for code scanning services, JSON for programs.
+"""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from rnneval._version import __version__
 from rnneval.linter.finding import LintFinding
 from rnneval.linter.rules import all_rules
 from rnneval.records import json_text
-from rnneval.render.words import visible
+from rnneval.render.phrasing import annotation, counted, not_a_command, visible
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 ROOT = "%SRCROOT%"
 
 
+# Text and JSON
+
+
+def lint_text(findings: Sequence[LintFinding]) -> str:
+    """Write one line for each finding, whatever the names of files and layers contain."""
+    lines = []
+    for each in findings:
+        cell = f"cell {each.cell}:" if each.cell is not None else ""
+        place = f"{each.path}:{cell}{each.line}:{each.column}"
+        lines.append(not_a_command(visible(f"{place}: {each.code} {each.message}")))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def lint_json(findings: Sequence[LintFinding]) -> str:
+    """Write all findings as one JSON list."""
+    return json_text(msgspec.to_builtins(list(findings)), indent=2)
+
+
+def lint_summary(findings: Sequence[LintFinding], files: int) -> str:
+    """Say how many findings there are, in how many files."""
+    errors = sum(finding.severity == "error" for finding in findings)
+    numbers = {"error": errors, "warning": len(findings) - errors}
+    found = " and ".join(counted(number, noun) for noun, number in numbers.items() if number)
+    return f"{found or 'nothing found'} in {counted(files, 'file')}"
+
+
+# GitHub
+
+
+def lint_github(findings: Iterable[LintFinding]) -> str:
+    """Write an annotation for each finding; in a notebook it names the cell, since lines count within the cell."""
+    return "".join(f"{_annotated(finding)}\n" for finding in findings)
+
+
+def _annotated(finding: LintFinding) -> str:
+    where = f" (cell {finding.cell}, line {finding.line})" if finding.cell is not None else ""
+    lines: dict[str, object] = {} if finding.cell is not None else _lines(finding)
+    title = f"{finding.code} {finding.rule}"
+    return annotation(finding.severity, finding.message + where, file=finding.path, **lines, title=title)
+
+
+def _lines(finding: LintFinding) -> dict[str, object]:
+    region: dict[str, object] = {"line": finding.line, "endLine": finding.end_line, "col": finding.column}
+    if finding.end_line == finding.line:
+        region["endColumn"] = finding.end_column
+    return region
+
+
+# SARIF
+
+
 def lint_sarif(findings: Sequence[LintFinding]) -> str:
-    """Give the log of one run: every rule with its text, every finding with its place."""
+    """Write the log of one run: every rule with its text, every finding with its place."""
     rules = [_rule(rule) for rule in all_rules()]
     numbers = {rule["id"]: number for number, rule in enumerate([_UNREADABLE, *rules])}
     log = {
@@ -98,7 +155,7 @@ def _artifact(finding: LintFinding) -> dict[str, Any]:
 
 
 def _bytes(path: str) -> bytes:
-    """Give a name that is not UTF-8 as the bytes that it has on the disk."""
+    """Return the bytes of a name on the disk; a name need not be UTF-8."""
     try:
         return path.encode("utf-8", errors="surrogateescape")
     except UnicodeEncodeError:  # half of a surrogate pair that no file system gave

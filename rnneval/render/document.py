@@ -1,0 +1,276 @@
+"""The document model: what a record says, as plain values that every surface renders.
+
+A document is a sequence of blocks. The functions of `run_document`, `wiring_document`, `gate_document` and
+`sweep_document` make the blocks of a record; `terminal`, `html` and `gate_formats` (Markdown) render them, and
+`--format json` of the report writes them as they are. Text in blocks is as it came, out of files too: the renderers
+alone make it safe to show.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from rnneval.records._base import Value
+
+Kind = Literal["pass", "fail", "unsure", "note"]
+"""Right, wrong, not known, or neither: always shown with a word or a symbol, never as a colour alone."""
+
+KINDS: dict[str, Kind] = {
+    "pass": "pass",
+    "fail": "fail",
+    "inconclusive": "unsure",
+    "not comparable": "unsure",
+    "error": "fail",
+    "warning": "unsure",
+    "info": "note",
+}
+"""Kind of each verdict and of each severity."""
+
+_SENTENCE, _COLUMNS = 30, 4
+
+
+class Cell(Value, frozen=True, kw_only=True):
+    """One cell of a table."""
+
+    text: str
+    kind: Kind | None = None
+    """Shown as a colour, and in a report as a symbol before the text."""
+    code: bool = False
+    short: str | None = None
+    """Shorter text for a terminal or a notebook."""
+
+
+class Table(Value, frozen=True, kw_only=True, tag="table"):
+    """A table; its first column names the rows, columns of numbers are aligned to the right."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    right: tuple[int, ...]
+    """Columns that hold numbers."""
+    extra: tuple[int, ...] = ()
+    """Columns that only a report shows, where there is room."""
+    note: str | None = None
+    """A few sentences on how to read it; only a report shows them."""
+    matrix: bool = False
+    """Whether rows and columns are of one kind, so that it must stay a grid on a narrow screen, too."""
+
+    @property
+    def prose(self) -> bool:
+        """Return whether cells hold sentences."""
+        return any(len(cell.text) > _SENTENCE for row in self.rows for cell in row)
+
+    @property
+    def listed(self) -> bool:
+        """Return whether it becomes a list on a narrow screen: a wide table does, a matrix does not."""
+        return not self.matrix and (self.prose or len(self.head) > _COLUMNS)
+
+
+class Fact(Value, frozen=True, kw_only=True):
+    """A name and its value."""
+
+    name: str
+    text: str
+    code: bool = False
+
+
+class Facts(Value, frozen=True, kw_only=True, tag="facts"):
+    """A list of facts."""
+
+    rows: tuple[Fact, ...]
+
+
+class KeyNumber(Value, frozen=True, kw_only=True):
+    """One number, large."""
+
+    name: str
+    value: str
+    unit: str
+    interval: str | None = None
+
+
+class KeyNumbers(Value, frozen=True, kw_only=True, tag="figures"):
+    """The few numbers that matter most."""
+
+    items: tuple[KeyNumber, ...]
+
+
+class Heading(Value, frozen=True, kw_only=True, tag="heading"):
+    """A title within a document; a `Part` has its own."""
+
+    text: str
+
+
+class Paragraph(Value, frozen=True, kw_only=True, tag="paragraph"):
+    """A paragraph; text between backticks is code."""
+
+    text: str
+    muted: bool = False
+    """Whether it is an explanation in a quieter colour."""
+
+
+class Item(Value, frozen=True, kw_only=True):
+    """A named statement, with details in parentheses."""
+
+    title: str
+    text: str
+    details: str | None = None
+
+
+class Items(Value, frozen=True, kw_only=True, tag="items"):
+    """A list of named statements."""
+
+    rows: tuple[Item, ...]
+
+
+class Verdict(Value, frozen=True, kw_only=True, tag="verdict"):
+    """A verdict in one word, and its reason."""
+
+    kind: Kind
+    word: str
+    about: str | None = None
+    reason: str | None = None
+
+
+class Notice(Value, frozen=True, kw_only=True, tag="notice"):
+    """A sentence that must not be overlooked."""
+
+    kind: Kind
+    title: str
+    text: str
+
+
+class Code(Value, frozen=True, kw_only=True, tag="code"):
+    """Text to copy: a click in a report selects all of it."""
+
+    label: str
+    text: str
+
+
+class Found(Value, frozen=True, kw_only=True, tag="found"):
+    """A fault: what, where, what to write instead, and the text of the rule."""
+
+    kind: Kind
+    rule: str
+    severity: str
+    place: str | None = None
+    """File and line, as an editor takes them."""
+    layer: str | None = None
+    message: str
+    help: str | None = None
+    about: str | None = None
+    """Markdown out of this package; only a report shows it, folded."""
+
+
+class Picture(Value, frozen=True, kw_only=True, tag="picture"):
+    """A figure, by the key under which it is drawn."""
+
+    key: str
+    title: str
+    alt: str
+    reading: str
+    """One sentence on how to read it."""
+    more: str
+    """The rest of the explanation, folded."""
+
+
+class Part(Value, frozen=True, kw_only=True, tag="part"):
+    """Blocks under a heading of their own."""
+
+    anchor: str
+    title: str
+    blocks: tuple["Block", ...]
+
+
+class Fold(Value, frozen=True, kw_only=True, tag="fold"):
+    """Blocks that a reader of the report unfolds."""
+
+    title: str
+    blocks: tuple["Block", ...]
+
+
+Block = (
+    Table | Facts | KeyNumbers | Heading | Paragraph | Items | Verdict | Notice | Code | Found | Picture | Part | Fold
+)
+
+
+class Claim(Value, frozen=True, kw_only=True):
+    """One observation, in a sentence that can be read alone."""
+
+    kind: Kind
+    sentence: str
+    anchor: str
+    """Anchor of the part of the page that shows it."""
+
+
+class Section(Value, frozen=True, kw_only=True):
+    """A chapter of a page."""
+
+    anchor: str
+    title: str
+    lead: str
+    """A sentence on what the chapter shows."""
+    blocks: tuple[Block, ...]
+
+
+class Page(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.report/1"):
+    """Everything that a report says."""
+
+    title: str
+    claims: tuple[Claim, ...]
+    """The worst first: that one is the verdict."""
+    sections: tuple[Section, ...]
+    records: tuple[str, ...]
+    """Names of the records that it was made from."""
+    rnneval: str
+    """Version that made the page."""
+
+
+def row(*cells: str | Cell) -> tuple[Cell, ...]:
+    """Return a row of a table; a string is a cell without a mark."""
+    return tuple(Cell(text=cell) if isinstance(cell, str) else cell for cell in cells)
+
+
+def code(text: str) -> Cell:
+    """Return a cell with a name."""
+    return Cell(text=text, code=True)
+
+
+def brief(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Return the blocks that a terminal and a notebook show.
+
+    Captions, notes and extra columns of tables, pictures and folded blocks are for reports alone.
+    """
+    for block in blocks:
+        if isinstance(block, Table):
+            yield _brief_table(block)
+        elif isinstance(block, Found):
+            yield msgspec.structs.replace(block, about=None)
+        elif isinstance(block, KeyNumbers):
+            yield Facts(rows=tuple(Fact(name=item.name, text=f"{item.value} {item.unit}") for item in block.items))
+        elif isinstance(block, Part):
+            yield Heading(text=block.title)
+            yield from brief(block.blocks)
+        elif not isinstance(block, Fold | Picture):
+            yield block
+
+
+def _brief_table(table: Table) -> Table:
+    kept = [column for column in range(len(table.head)) if column not in table.extra]
+    rows = (
+        tuple(
+            cell if cell.short is None else msgspec.structs.replace(cell, text=cell.short)
+            for cell in (row[column] for column in kept)
+        )
+        for row in table.rows
+    )
+    return msgspec.structs.replace(
+        table,
+        caption="",
+        head=tuple(table.head[column] for column in kept),
+        rows=tuple(rows),
+        right=tuple(place for place, column in enumerate(kept) if column in table.right),
+        extra=(),
+        note=None,
+    )

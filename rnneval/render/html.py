@@ -1,0 +1,128 @@
+"""Documents as HTML: the report, one file that loads nothing and runs nothing, and the fragments of notebooks.
+
+All text passes through autoescape, and through `visible` before that, so that text out of a file can neither become an
+element nor change the direction of the line. The policy in the head of a report forbids scripts, and styles except its
+own, whose hash it names; images are data. A fragment takes font and colours from the notebook; its own few colours
+follow the dark themes of Jupyter, Colab and VS Code.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from markdown_it import MarkdownIt
+from markupsafe import Markup, escape
+
+from rnneval.render.document import Block, Kind, Page, brief
+from rnneval.render.phrasing import shortened, visible
+
+_SYMBOLS: dict[Kind, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "note": "•"}
+_WORDS: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure": "Not settled", "note": "No verdict"}
+_TEMPLATES = ("page.html.j2", "notebook.html.j2", "blocks.html.j2")
+_LONGEST = 4000
+_UNQUOTED = " !$'()*+,-./:;=@[]_{}~"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A figure as SVG in both looks, or as an element of the page."""
+
+    light: str = ""
+    dark: str = ""
+    width: int = 0
+    height: int = 0
+    html: Markup | None = None
+
+
+def html_of(page: Page, drawn: Mapping[str, Drawn]) -> str:
+    """Write a whole report; the same page gives the same bytes.
+
+    Args:
+        page: What to say.
+        drawn: Its figures, by the keys of its `Picture`s; if one is missing, its text stands in its place.
+    """
+    from rnneval.render.figures.passage import CSS
+
+    style = _file("report.css") + CSS
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    styled = Markup(style)  # noqa: S704 - our own files
+    template = _template("page.html.j2")
+    return template.render(page=page, drawn=drawn, style=styled, policy=policy, symbols=_SYMBOLS, words=_WORDS)
+
+
+def fragment_of(blocks: Iterable[Block]) -> str:
+    """Write a document for a notebook: an element that brings its own style and nothing else."""
+    style = Markup(_file("notebook.css"))  # noqa: S704 - our own file
+    return _template("notebook.html.j2").render(blocks=list(brief(blocks)), style=style, symbols=None, drawn={})
+
+
+@cache
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=DictLoader({each: _file(each) for each in _TEMPLATES}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_safe,
+        trim_blocks=True,
+    )
+    environment.filters |= {"neighbours": _neighbours, "ticks": ticks, "markdown": _markdown, "uri": _uri}
+    return environment.get_template(name)
+
+
+def _file(name: str) -> str:
+    return files("rnneval.render").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _safe(value: Any) -> Any:
+    """Show control and direction characters as escapes; lines stay lines, and HTML stays as it is."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(visible(line) for line in shortened(value, _LONGEST).split("\n"))
+    return value
+
+
+def ticks(text: str) -> Markup:
+    """Write text between backticks as code, and a word between asterisks as emphasized.
+
+    >>> print(ticks("write `a < b` at the *end*"))
+    write <code>a &lt; b</code> at the <em>end</em>
+    """
+    pieces = re.split(r"`([^`]+)`", _safe(text))
+    escaped = (
+        f"<code>{escape(piece)}</code>"
+        if i % 2
+        else re.sub(r"(?<!\w)\*(\w+)\*(?!\w)", r"<em>\1</em>", str(escape(piece)))
+        for i, piece in enumerate(pieces)
+    )
+    return Markup("".join(escaped))  # noqa: S704 - every piece is escaped
+
+
+@cache
+def _markdown(text: str) -> Markup:
+    """Render the text of a rule; it comes out of this package, and even so HTML in it stays text."""
+    rendered = MarkdownIt("commonmark", {"html": False}).disable("image").render(text)
+    # Headings of the text are no headings of the page: the outline stays the page's own.
+    outlined = re.sub(r"<(/?)h[1-6]>", lambda tag: f"<{tag[1]}p{'' if tag[1] else ' class=label'}>", rendered)
+    # A block that scrolls sideways must be reached by keyboard.
+    reached = outlined.replace("<pre>", '<pre tabindex="0" role="region" aria-label="Example">')
+    return Markup(reached)  # noqa: S704 - markdown-it escapes
+
+
+def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
+    """Group blocks of the same kind that follow one another, so that figures can stand side by side."""
+    for tag, group in groupby(blocks, key=lambda block: str(block.__struct_config__.tag)):
+        yield tag, list(group)
+
+
+def _uri(svg: str) -> Markup:
+    """Write an image as data; as an image it can neither run anything nor reach the page around it."""
+    # The characters with a meaning in an attribute (& " <) are not among those that quote leaves as they are.
+    return Markup(f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}")  # noqa: S704

@@ -1,0 +1,147 @@
+"""Numbers, counts and lists in words, and functions that make text out of a file harmless, for GitHub too.
+
+It imports nothing else of this package, so that an error message costs no start-up time.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+Level = Literal["error", "warning", "notice"]
+_LONGEST_LINE = 4000
+_LONGEST_NAME = 400
+_COMMAND = re.compile(r"##(?=\w*\[)")  # Azure's `##vso[…]`, GitHub's older `##[…]`, TeamCity's `##teamcity[…]`
+
+
+def visible(text: str) -> str:
+    r"""Show unprintable characters as escapes, so that a name out of a file cannot drive a terminal or break a line.
+
+    These are control characters, line ends, marks that change the direction of writing, and lone surrogates of paths
+    that are not UTF-8. The result is printable on one line; each renderer adds the escapes of its own format.
+
+    Example:
+        >>> visible("gru\x1b[2J"), visible("a\u202eb\n")
+        ('gru\\x1b[2J', 'a\\u202eb\\n')
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shortened(text: str, most: int = _LONGEST_NAME) -> str:
+    """Leave out the middle of a text that is longer than `most` characters.
+
+    Example:
+        >>> shortened("abcdefgh", most=5)
+        'ab…gh'
+    """
+    if len(text) <= most:
+        return text
+    ahead = most // 2
+    return f"{text[:ahead]}…{text[len(text) - (most - ahead - 1) :]}"
+
+
+def one_line(message: str) -> str:
+    r"""Return a message as one line: white space joined, unprintable characters escaped, a very long one shortened.
+
+    Example:
+        >>> one_line("two\nlines \x07")
+        'two lines \\x07'
+    """
+    return not_a_command(shortened(visible(" ".join(message.split())), _LONGEST_LINE))
+
+
+def not_a_command(line: str) -> str:
+    r"""Escape what continuous integration would read as a command in a printed line (`::error::`, `##vso[…]`).
+
+    Example:
+        >>> not_a_command("  ::error::x"), not_a_command("tests/a.py::b"), not_a_command("##[group]")
+        ('  \\x3a:error::x', 'tests/a.py::b', '\\x23#[group]')
+    """
+    bare = line.lstrip()
+    if bare.startswith("::"):
+        line = f"{line[: len(line) - len(bare)]}\\x3a{bare[1:]}"
+    return _COMMAND.sub(r"\\x23#", line)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless the number is 1.
+
+    Example:
+        >>> counted(1, "token"), counted(111540, "character")
+        ('1 token', '111,540 characters')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """Join the first few names, and say how many more there are.
+
+    Example:
+        >>> listed(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    every = list(names)
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def file_name(path: str) -> str:
+    r"""Return the last part of a path of any system.
+
+    Example:
+        >>> file_name("runs\\a.keras"), file_name("runs/saved/")
+        ('a.keras', 'saved')
+    """
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return the file names of paths, or the whole paths if two files have the same name.
+
+    Example:
+        >>> short_names(["runs/a.keras", "b.keras"]), short_names(["x/a.keras", "y/a.keras"])
+        (['a.keras', 'b.keras'], ['x/a.keras', 'y/a.keras'])
+    """
+    names = [file_name(path) or path for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
+
+
+def figure(value: float) -> str:
+    """Write a number with five significant digits, without an exponent where it can be read without one.
+
+    Example:
+        >>> figure(4.174387), figure(12345.678), figure(0.00012345), figure(1e9)
+        ('4.1744', '12,346', '0.00012345', '1e+09')
+    """
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.5g}"
+
+
+def optional(value: float | None, form: str = "") -> str:
+    """Write a number, with a format specification instead of as `figure` does; a missing one is a dash.
+
+    Example:
+        >>> optional(None), optional(0.25), optional(0.25, ".1%")
+        ('–', '0.25', '25.0%')
+    """
+    if value is None:
+        return "–"
+    return format(value, form) if form else figure(value)
+
+
+def annotation(level: Level, message: str, **properties: object) -> str:
+    r"""Write one workflow command; properties such as `file`, `line` and `title` that are None are left out.
+
+    >>> annotation("warning", "50 % of it", file="a,b.py", line=3)
+    '::warning file=a%2Cb.py,line=3::50 %25 of it'
+    """
+    given = ",".join(
+        f"{name}={_data(str(value)).replace(':', '%3A').replace(',', '%2C')}"
+        for name, value in properties.items()
+        if value is not None
+    )
+    return f"::{level}{' ' if given else ''}{given}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return "%0A".join(visible(line).replace("%", "%25") for line in text.split("\n"))

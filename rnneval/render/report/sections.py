@@ -1,0 +1,472 @@
+"""Chapters of the report: each function reads all records and returns a `Section`, or None if they have none for it."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from math import exp, log
+
+from rnneval.gates.comparable import fields_of
+from rnneval.gates.ranking import Ranking, rank
+from rnneval.gates.sides import Named
+from rnneval.metrics.diagnostics import findings as rules
+from rnneval.records import Gate, Gradients, Opened, Run, Wiring
+from rnneval.records.run import Checkpoint, WiringSummary
+from rnneval.render.document import (
+    KINDS,
+    Block,
+    Cell,
+    Code,
+    Fact,
+    Facts,
+    Fold,
+    Found,
+    KeyNumber,
+    KeyNumbers,
+    Notice,
+    Paragraph,
+    Part,
+    Section,
+    Table,
+    code,
+    row,
+)
+from rnneval.render.figures import Table as TidyTable
+from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
+from rnneval.render.phrasing import counted, figure, file_name, listed, short_names
+from rnneval.render.report.given import (
+    Given,
+    Subject,
+    is_told,
+    of_kind,
+    pictures,
+    subjects,
+    sweeps,
+    together,
+    tokens_of,
+)
+from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, interval, run_facts, scores_table
+from rnneval.render.sweep_document import checkpoints_table, failures_table
+from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table, rule_text
+from rnneval.sweeps.table import OK, best_first
+
+_SHOWN_ROWS = 30
+_WHOLE_RUNS, _WHOLE_RECORDS, _WHOLE_FINDINGS = 3, 4, 6
+_LARGEST_EXPONENT = 709  # above it, the perplexity is larger than any float
+_WIRING = {
+    "pass": "Each layer gets its own state back",
+    "fail": "A layer gets a state that is not its own",
+    "inconclusive": "The wiring could not be settled",
+}
+_GATE = {
+    "pass": "Not worse than allowed",
+    "fail": "Worse than allowed",
+    "inconclusive": "Not settled by this text",
+    "not comparable": "These numbers do not measure the same thing",
+}
+_BASELINES = {
+    "uniform": "guesses, every token as likely as any other",
+    "unigram": "knows how often each token occurs, and nothing of what stands before it",
+}
+_SPOKEN = {"bits_per_char": "bits per character"}
+_LARGE = ("perplexity", "bits_per_char", "accuracy")
+_COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "signature")
+_SIGNATURE = {
+    "tok": "what a token is",
+    "norm": "normalization of the text",
+    "newlines": "line ends",
+    "unk": "tokens that the vocabulary lacks",
+    "docs": "where the state is reset",
+    "bos": "what stands before the first token",
+    "state": "how the state was handled",
+    "defs": "version of the definitions",
+}
+
+
+def sections_of(given: Sequence[Given]) -> tuple[Section, ...]:
+    """Return the chapters of the page, in their order."""
+    return tuple(section for make in CHAPTERS if (section := make(given)) is not None)
+
+
+def _section(anchor: str, title: str, lead: str, blocks: Sequence[Block]) -> Section | None:
+    return Section(anchor=anchor, title=title, lead=lead, blocks=tuple(blocks)) if blocks else None
+
+
+# Wiring
+
+
+def wiring(given: Sequence[Given]) -> Section | None:
+    """Show every wiring that was checked, by itself or before an evaluation; the wrong ones first."""
+    parts = [_checked(number, *pair) for number, pair in enumerate(of_kind(given, Wiring))]
+    parts += [part for number, model in enumerate(subjects(given)) for part in _evaluated(number, model, given)]
+    parts.sort(key=lambda part: not any(isinstance(block, Notice) and block.kind == "fail" for block in part.blocks))
+    lead = "Each recurrent layer has a state of its own, and must get it back at the next segment of text."
+    return _section("wiring", "Wiring", lead, parts)
+
+
+def _checked(number: int, given: Given, wiring: Wiring) -> Part:
+    blocks: list[Block] = [_wiring_notice(wiring), *pictures(given), *_findings(wiring)]
+    tables = [matrix_table(wiring)] if wiring.flow else []
+    tables += [oracles_table(wiring.oracles)] if wiring.oracles else []
+    if tables and wiring.verdict == "pass":
+        blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tuple(tables)))
+    else:
+        blocks += tables
+    return Part(anchor=f"wiring-{number}", title=given.name, blocks=tuple(blocks))
+
+
+def _evaluated(which: int, model: Subject, given: Sequence[Given]) -> Iterator[Part]:
+    """Show the wiring of runs; once if all runs of the model, or a wiring record, say the same."""
+    seen = {run.wiring: run for run in model.scored if run.wiring is not None}
+    for number, (wiring, run) in enumerate(seen.items()):
+        blocks: list[Block] = [] if is_told(wiring, given) else [_wiring_notice(wiring), *_findings(wiring)]
+        if run.token_by_token is not None and run.total_nats is not None and run.tokens.scored:
+            whole, single = (nats / run.tokens.scored for nats in (run.total_nats, run.token_by_token.total_nats))
+            text = (
+                f"Read in segments, its loss is {whole:.4g} nats a token; one token at a time, when it cannot look "
+                f"ahead, {single:.4g}."
+            )
+            blocks.append(Notice(kind="fail", title="Loss with the leak removed", text=text))
+        if blocks:
+            title = f"{model.name}, when it was evaluated"
+            yield Part(anchor=f"wiring-run-{which}-{number}", title=title, blocks=tuple(blocks))
+
+
+def _wiring_notice(wiring: Wiring | WiringSummary) -> Notice:
+    title = _WIRING.get(wiring.verdict, wiring.verdict)
+    return Notice(kind=KINDS.get(wiring.verdict, "unsure"), title=title, text=wiring.reason)
+
+
+def _findings(wiring: Wiring | WiringSummary) -> Iterator[Block]:
+    """Show every finding; from a certain number on they are folded."""
+    shown = tuple(map(finding_block, wiring.findings))
+    yield from shown[:_WHOLE_FINDINGS]
+    if more := shown[_WHOLE_FINDINGS:]:
+        yield Fold(title=f"{len(more)} more findings", blocks=more)
+
+
+# Checkpoints of a sweep
+
+
+def checkpoints(given: Sequence[Given]) -> Section | None:
+    """Show every sweep: its learning curve, and every checkpoint."""
+    parts = [
+        Part(
+            anchor=f"checkpoints-{number}",
+            title=f"{counted(len(each.record.frame), 'checkpoint')} in {each.name}",
+            blocks=tuple(_sweep(each)),
+        )
+        for number, each in enumerate(sweeps(given))
+    ]
+    lead = "How the loss on the held-out text changed in training, and every checkpoint that was found."
+    return _section("checkpoints", "Checkpoints", lead, parts)
+
+
+def _sweep(given: Given) -> Iterator[Block]:
+    rows = best_first(given.rows)
+    yield from pictures(given)
+    note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
+    caption = f"{counted(len(rows), 'checkpoint')}, best first"
+    yield checkpoints_table(caption, rows[:_SHOWN_ROWS], rows, note)
+    if rest := rows[_SHOWN_ROWS:]:
+        yield Fold(title=f"{len(rest)} more", blocks=(checkpoints_table("The rest", rest, rows),))
+    if failed := [row for row in rows if row["status"] != OK]:
+        yield failures_table(failed)
+
+
+# Numbers
+
+
+def numbers(given: Sequence[Given]) -> Section | None:
+    """Show every evaluation: a table if there are several, then each by itself."""
+    found = [(model, run) for model in subjects(given) for run in model.scored]
+    alone = len(found) == 1 and not sweeps(given)
+    parts = [_evaluation(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
+    blocks: list[Block] = list(_overview(found)) if len(found) > 1 else []
+    blocks += parts if len(found) <= _WHOLE_RUNS else [Fold(title=part.title, blocks=part.blocks) for part in parts]
+    lead = "How well each model predicts a text that was held out, and what exactly was counted."
+    return _section("numbers", "Numbers", lead, blocks)
+
+
+def _overview(found: Sequence[tuple[Subject, Run]]) -> Iterator[Block]:
+    def loss(run: Run) -> float:
+        return run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
+
+    ordered = sorted(found, key=lambda pair: (not pair[1].valid, loss(pair[1])))
+    rows = tuple(_overview_row(model, run) for model, run in ordered)
+    table = Table(
+        caption=f"{len(rows)} evaluations, best first",
+        head=("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters"),
+        rows=rows[:_SHOWN_ROWS],
+        right=(2, 3, 4, 5, 6),
+        note="Only numbers of the same text and signature can be compared.",
+    )
+    yield table
+    if rest := rows[_SHOWN_ROWS:]:
+        more = Table(caption="The rest", head=table.head, rows=rest, right=table.right)
+        yield Fold(title=f"{len(rest)} more", blocks=(more,))
+
+
+def _overview_row(model: Subject, run: Run) -> tuple[Cell, ...]:
+    # A number of a run that is not valid would be read as a score, whatever stands beside it.
+    scores = run.scores if run.valid else {}
+    perplexity, bits, accuracy = (
+        figure(scores[name].value) if name in scores else "–" for name in ("perplexity", "bits_per_char", "accuracy")
+    )
+    bounds = interval(scores["perplexity"]) if "perplexity" in scores else None
+    valid = Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail")
+    return row(code(model.name), valid, perplexity, bounds or "–", bits, accuracy, f"{run.checkpoint.parameters:,}")
+
+
+def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
+    blocks: list[Block] = []
+    if not run.valid and run.total_nats is None:
+        text = "A loss is not a finite number. The warnings say where, and what it is."
+        blocks.append(Notice(kind="fail", title="There is no score", text=text))
+    elif not run.valid:
+        text = "Predictions depend on text that comes later, or on other rows: none of these numbers is a perplexity."
+        blocks.append(Notice(kind="fail", title="These numbers do not count", text=text))
+    else:
+        large = tuple(_key_number(run, name) for name in _LARGE if name in run.scores)
+        blocks += [KeyNumbers(items=large)] if large else []
+        blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
+    if run.scores:
+        table = scores_table(run)
+        blocks.append(table if alone else Fold(title="All scores, and what they say", blocks=(table,)))
+    files = listed([file_name(file.path) for file in run.text.files], most=1)
+    text = f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
+    facts = [Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
+    signature = Fold(
+        title="What the signature says",
+        blocks=(
+            Paragraph(text="Two numbers can be compared only if their signatures agree."),
+            Facts(
+                rows=tuple(
+                    Fact(name=_SIGNATURE.get(name, name), text=f"{name}:{value}", code=True)
+                    for name, value in fields_of(run.signature).items()
+                )
+            ),
+        ),
+    )
+    blocks.append(Part(anchor="", title="What was counted", blocks=(Facts(rows=tuple(facts)), signature)))
+    title = "The evaluation" if alone else f"{model.name} on {text}"
+    return Part(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
+
+
+def _key_number(run: Run, name: str) -> KeyNumber:
+    score = run.scores[name]
+    form, unit = "{:.3g}", score.unit
+    if score.unit == "share":
+        form, unit = "{:.1%}", f"of {tokens_of(run)} guessed right"
+    elif name == "perplexity":
+        unit = f"equally likely {tokens_of(run)}"
+    bounds = None
+    if score.low is not None and score.high is not None:
+        bounds = f"{form.format(score.low)} – {form.format(score.high)}"
+    return KeyNumber(name=_SPOKEN.get(name, name), value=form.format(score.value), unit=unit, interval=bounds)
+
+
+# Baselines
+
+
+def baselines(given: Sequence[Given]) -> Section | None:
+    """Show the models among the baselines, in a table for each text and signature."""
+    groups: dict[tuple[str, str], list[tuple[Subject, Run]]] = {}
+    for model in subjects(given):
+        for run in model.scored:
+            if run.valid and run.baselines and "cross_entropy" in run.scores:
+                groups.setdefault((run.text.sha256, run.signature), []).append((model, run))
+    # Models that compare stand in one picture; a single model has its own.
+    shown = together(given) or [each for each in given if isinstance(each.record, Run)][:1]
+    drawn = [picture for each in shown for picture in pictures(each, chapter="baselines")] if groups else []
+    lead = "A model is worth its gain over models that need no network."
+    return _section("baselines", "Baselines", lead, [*drawn, *map(_baselines_table, groups.values())])
+
+
+def _baselines_table(group: Sequence[tuple[Subject, Run]]) -> Table:
+    best = min(run.scores["cross_entropy"].value for _, run in group)
+    lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
+    baselines = {name: nats for _, run in group for name, nats in run.baselines.items()}
+    lines += [(name, nats, _BASELINES.get(name, "baseline"), False) for name, nats in baselines.items()]
+    rows = tuple(
+        row(
+            Cell(text=name, code=is_model),
+            figure(nats),
+            figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–",
+            f"{(nats - best) / log(2):+.3f}" if nats != best else "best",
+            said,
+        )
+        for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
+    )
+    head = ("", "nats a token", "perplexity", "bits more a token", "what it does")
+    return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3))
+
+
+# Diagnostics
+
+
+def diagnostics(given: Sequence[Given]) -> Section | None:
+    """Show states, gates, memory and gradients of each model, and the tables that belong to no model."""
+    parts = [_diagnosed(number, model) for number, model in enumerate(subjects(given))]
+    of_sweeps = sweeps(given)
+    parts += [
+        Part(anchor=f"inside-table-{number}", title=each.label, blocks=pictures(each))
+        for number, each in enumerate(given)
+        if isinstance(each.record, TidyTable) and not each.checkpoint and each not in of_sweeps
+    ]
+    lead = "What states, gates and gradients do along the text: where to look before adding units or layers."
+    return _section("inside", "Diagnostics", lead, [part for part in parts if part.blocks])
+
+
+def _diagnosed(number: int, model: Subject) -> Part:
+    def fullness(run: Run) -> int:
+        return sum(part is not None for part in (run.states, run.gates, run.lyapunov, run.context))
+
+    fullest = max(model.runs, key=fullness, default=None)
+    records = [each.record for each in model.given if isinstance(each.record, Gradients)]
+    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in _diagnostic_rules()}
+    said |= {(finding.rule, finding.message): None for record in records for finding in record.findings}
+    blocks: list[Block] = [
+        Found(kind=KINDS["warning"], rule=rule, severity="warning", message=message, about=rule_text(rule))
+        for rule, message in said
+    ]
+    # The fullest run first: of two that can give the same figure it shows more.
+    ordered = sorted(model.given, key=lambda each: each.record is not fullest)
+    blocks += pictures(*ordered, chapter="inside")
+    tables = [*(inside_tables(fullest) if fullest else ()), *(t for each in records for t in gradient_tables(each))]
+    if tables and tables[0].caption == "States":
+        blocks.append(tables.pop(0))
+    if tables:
+        title = f"As numbers: {', '.join(table.caption for table in tables)}"
+        blocks.append(Fold(title=title, blocks=tuple(tables)))
+    return Part(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
+
+
+def _diagnostic_rules() -> set[str]:
+    return {rule.NAME for rule in rules.all_rules()}
+
+
+# Comparisons
+
+
+def comparisons(given: Sequence[Given]) -> Section | None:
+    """Show every verdict of a gate, and every table of compared runs."""
+    parts = [_gate(number, *pair) for number, pair in enumerate(of_kind(given, Gate))]
+    ranked = of_kind(given, Ranking) or [(each, _ranked(each.record)) for each in together(given)]
+    parts += [_ranking(number, *pair) for number, pair in enumerate(ranked)]
+    lead = "Whether a change helped: differences over the same text, with what chance alone could do."
+    return _section("comparisons", "Comparisons", lead, parts)
+
+
+def _gate(number: int, given: Given, gate: Gate) -> Part:
+    # The reason of the whole is that of one comparison, and stands below with the others.
+    reason = "" if gate.comparisons else gate.reason
+    notice = Notice(kind=KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
+    blocks = (notice, *pictures(given), *gate_blocks(gate))
+    return Part(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=blocks)
+
+
+def _ranked(runs: Sequence[Run]) -> Ranking:
+    """Rank runs that were given without a comparison of them."""
+    names = short_names([run.checkpoint.path or "model in memory" for run in runs])
+    return rank([Named(name=name, record=run) for name, run in zip(names, runs, strict=True)], blocks=0)
+
+
+def _ranking(number: int, given: Given, ranking: Ranking) -> Part:
+    blocks: list[Block] = [*pictures(given, only=("comparison",)), *ranking_blocks(ranking)]
+    if ranking.blocks:
+        title = f"The {len(ranking.blocks)} places where they differ most"
+        blocks.append(Fold(title=title, blocks=(changes_table(ranking),)))
+    told = tuple(row.name for row in ranking.rows if row.marks)
+    more = [warning for warning in ranking.warnings if not warning.startswith(told)]
+    blocks += [Notice(kind="unsure", title="warning", text=warning) for warning in more]
+    title = f"{len(ranking.rows)} runs, by {ranking.metric}"
+    return Part(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
+
+
+# Warnings
+
+
+def warnings(given: Sequence[Given]) -> Section | None:
+    """Show every warning once, with the model that it is about; those of diagnostic rules stand in their chapter."""
+    models, known = subjects(given), _diagnostic_rules()
+    said: dict[tuple[str, str, str], None] = {}
+    for model in models:
+        for each in model.given:
+            if isinstance(each.record, Run | Gradients):
+                said |= {(model.name, w.code, w.message): None for w in each.record.warnings if w.code not in known}
+    blocks = [
+        Notice(kind="unsure", title=f"{name}: {code}" if len(models) > 1 else code, text=message)
+        for name, code, message in said
+    ]
+    return _section("warnings", "Warnings", "What to know before using these numbers.", blocks)
+
+
+# How it was made
+
+
+def made(given: Sequence[Given]) -> Section:
+    """Show what is needed to make each record again; from a certain number on they are folded."""
+    parts = [
+        Part(anchor=f"made-{number}", title=each.name, blocks=tuple(_made(each))) for number, each in enumerate(given)
+    ]
+    folds = [Fold(title=part.title, blocks=part.blocks) for part in parts]
+    return Section(
+        anchor="made",
+        title="How it was made",
+        lead="Hashes, versions and the command that repeats each record.",
+        blocks=tuple(parts if len(parts) <= _WHOLE_RECORDS else folds),
+    )
+
+
+def _made(given: Given) -> Iterator[Block]:
+    record = given.record
+    rows: list[Fact] = []
+    if isinstance(record, Run | Gradients):
+        if record.command:
+            yield Code(label="The command that repeats it", text=shlex.join(record.command))
+        rows.append(Fact(name="made", text=f"{record.created}, by rnneval {record.rnneval}"))
+    if isinstance(record, Run | Gradients | Opened):
+        rows += _of_checkpoint(record.checkpoint)
+    if isinstance(record, Run | Gradients):
+        rows += [Fact(name="text", text=f"{file.path} {file.sha256}", code=True) for file in record.text.files]
+        rows += [Fact(name="part of it", text=record.text.part, code=True)] if record.text.part else []
+        rows.append(Fact(name="sha256 as it was scored", text=record.text.sha256, code=True))
+    if isinstance(record, Run):
+        timing = record.timing
+        took = f"{timing.seconds:.1f} s on {timing.device} with {timing.threads} threads"
+        rows.append(Fact(name="vocabulary", text=f"{record.vocabulary.source} {record.vocabulary.sha256}", code=True))
+        rows.append(Fact(name="in and out", text=f"{record.input.kind} in, {record.output.kind} out"))
+        rows.append(Fact(name="took", text=f"{took}, {timing.tokens_per_second:,.0f} tokens/s"))
+    if isinstance(record, Opened):
+        rows += [Fact(name="assumed", text=text) for text in record.assumptions]
+    if isinstance(record, Wiring):
+        rows += _of_wiring(record)
+    if isinstance(record, Gate):
+        rows.append(Fact(name="made of", text="the records that it names, by `rnneval gate`"))
+    if isinstance(record, TidyTable):
+        said = {key.removeprefix("rnneval."): value for key, value in record.metadata.items() if "rnneval." in key}
+        rows += [Fact(name=key.replace("_", " "), text=value, code=True) for key, value in said.items()]
+        rows.append(Fact(name="rows", text=f"{len(record.frame):,}"))
+    yield Facts(rows=tuple(rows))
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> Iterator[Fact]:
+    yield Fact(name="checkpoint", text=checkpoint.path or "a model in memory", code=bool(checkpoint.path))
+    yield Fact(name="its sha256", text=checkpoint.sha256, code=True)
+    layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in checkpoint.layers)
+    yield Fact(name="layers", text=layers or "none seen")
+    stored = f"{checkpoint.format}, {checkpoint.dtype}, {checkpoint.parameters:,} parameters"
+    yield Fact(name="stored as", text=f"{stored}, {CONTRACTS[checkpoint.contract]}")
+
+
+def _of_wiring(wiring: Wiring) -> Iterator[Fact]:
+    layers = ", ".join(f"{layer.name} ({layer.kind}, {layer.path})" for layer in wiring.layers)
+    yield Fact(name="layers", text=layers or "none seen")
+    yield Fact(name="calls", text=str(wiring.calls))
+    carrier = {"author": "the model's own code", "rnneval": "rnneval, since the graph has no input for it"}
+    yield Fact(name="state carried by", text=carrier[wiring.wired_by])
+    if wiring.declared:
+        yield Fact(name="declared on purpose", text=", ".join(wiring.declared))
+
+
+CHAPTERS = (wiring, checkpoints, numbers, baselines, diagnostics, comparisons, warnings, made)
+"""Functions of the chapters, in the order of the page."""

@@ -1,0 +1,282 @@
+"""Documents of runs: scores and what was counted, what was seen inside a model, and what was recognized of a file."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rnneval.metrics import by_name, docs
+from rnneval.records.gradients import Gradients
+from rnneval.records.opened import Opened
+from rnneval.records.run import Checkpoint, Run, Score
+from rnneval.records.run import Warning as Warned
+from rnneval.render.document import Block, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
+from rnneval.render.phrasing import counted, figure, listed, optional, shortened
+
+CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
+"""How a model takes and returns its state."""
+_LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
+_SEEN = 5e-5
+
+
+# Documents
+
+
+def run_document(run: Run) -> Iterator[Block]:
+    """Write the scores of a run, what was counted, and the warnings."""
+    yield Heading(text=_title(run))
+    if not run.valid:
+        yield Notice(kind="fail", title="not valid", text="none of this is a perplexity")
+    yield scores_table(run)
+    yield Facts(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
+    yield from _warnings(run.warnings)
+
+
+def trace_document(run: Run) -> Iterator[Block]:
+    """Write states, gates, exponents and context of a traced run, and the warnings."""
+    yield Heading(text=_title(run))
+    yield Paragraph(text=describe(run.checkpoint), muted=True)
+    yield from inside_tables(run)
+    said = f"{run.tokens.total:,} tokens, {run.timing.seconds:.1f} s"
+    if "cross_entropy" in run.scores:
+        said += f"; {figure(run.scores['cross_entropy'].value)} nats a token"
+    forgetting = run.streams.forgetting_length
+    if forgetting is not None:
+        said += f"; forgets in {forgetting.median:.0f} tokens (median), {forgetting.max:.0f} at the longest"
+    yield Paragraph(text=said, muted=True)
+    yield from _warnings(run.warnings)
+
+
+def gradients_document(record: Gradients) -> Iterator[Block]:
+    """Write gradients by variable, and back through time."""
+    yield Heading(text=_title(record))
+    yield Paragraph(text=describe(record.checkpoint), muted=True)
+    yield from gradient_tables(record)
+    yield Paragraph(
+        text=f"{counted(record.segments, 'segment')} of {record.truncation} tokens, each from its carried state; back "
+        f"through time: median of {counted(record.anchors, 'token')}, as a share of the gradient at the first lag",
+        muted=True,
+    )
+    for finding in record.findings:
+        yield Notice(kind="unsure", title=f"warning {finding.rule}", text=finding.message)
+    yield from _warnings(record.warnings)
+
+
+def opened_document(opened: Opened) -> Iterator[Block]:
+    """Write what was recognized of a checkpoint: the model, its layers, its vocabulary and every assumption."""
+    vocabulary = f"none: {opened.why_no_vocabulary or ''}"
+    if opened.vocabulary is not None:
+        vocabulary = f"{counted(opened.vocabulary.size, 'token')}, {opened.vocabulary.source}"
+    rows = [
+        ("checkpoint", opened.checkpoint.path),
+        ("sha256", opened.checkpoint.sha256),
+        ("model", describe(opened.checkpoint)),
+        ("in, out", f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits"),
+        ("vocabulary", vocabulary),
+        *(("assumed", assumption) for assumption in opened.assumptions),
+    ]
+    yield Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
+    yield Table(
+        caption="Layers",
+        head=("layer", "path", "kind", "units", "slots"),
+        rows=tuple(
+            row(code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
+            for layer in opened.checkpoint.layers
+        ),
+        right=(3,),
+    )
+
+
+# Parts
+
+
+def scores_table(run: Run) -> Table:
+    """Return every score with its interval and its meaning: the first sentence of the text of the metric."""
+    meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
+    rows = tuple(
+        row(code(name), figure(score.value), score.unit, interval(score) or "–", meaning.get(name, ""))
+        for name, score in run.scores.items()
+    )
+    note = "This text is too short for intervals."
+    if run.interval:
+        note = f"Interval: {run.interval.method}; it is about {run.interval.claim}."
+    return Table(
+        caption="All scores",
+        head=("score", "value", "unit", "95 % interval", "what it says"),
+        rows=rows,
+        right=(1,),
+        extra=(4,),
+        note=note,
+    )
+
+
+def run_facts(run: Run) -> Iterator[Fact]:
+    """Yield what was counted and how, by name."""
+    tokens, text, streams = run.tokens, run.text, run.streams
+    unknown = f"{tokens.unknown:,} unknown" if tokens.unknown else "none unknown"
+    total = f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}"
+    yield Fact(name="tokens", text=total)
+    sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
+    yield Fact(name="text", text=", ".join(counted(number, noun) for noun, number in sizes.items()))
+    yield Fact(name="model", text=describe(run.checkpoint))
+    yield Fact(name="vocabulary", text=f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}")
+    baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
+    yield Fact(name="baselines", text=f"{baselines} nats a token")
+    if run.interval:
+        yield Fact(name="interval", text=f"{run.interval.method}; claim: {run.interval.claim}")
+    read = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
+    if streams.audited_loss_difference is not None:
+        difference = f"{streams.audited_loss_difference:.1e} nats"
+        read += f"; the audited row differs by at most {difference} from one carried stream"
+    yield Fact(name="read in", text=read)
+    forgetting = streams.forgetting_length
+    if forgetting is not None:
+        lengths = f"median {forgetting.median:.0f}, 95 % within {forgetting.p95:.0f}, longest {forgetting.max:.0f}"
+        bounds = f"tokens (upper bounds: compared every {streams.segment})"
+        yield Fact(name="forgets in", text=f"{lengths} {bounds}")
+    if run.wiring:
+        yield Fact(name="wiring", text=f"{run.wiring.verdict}: {run.wiring.reason}")
+    if run.token_by_token:
+        each = run.token_by_token.total_nats / max(1, tokens.scored)
+        yield Fact(name="one by one", text=f"{figure(each)} nats a token when it reads one token a step")
+    rerun = f"{counted(streams.count, 'row')}, {streams.tokens_rerun / max(1, tokens.scored):.0%} re-evaluated"
+    speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({rerun})"
+    yield Fact(name="speed", text=speed)
+    yield Fact(name="signature", text=run.signature, code=True)
+
+
+def inside_tables(run: Run) -> Iterator[Table]:
+    """Yield states, gates, Lyapunov exponents and the loss by context, each if it was measured."""
+    if run.states:
+        head: tuple[str, ...] = (
+            "state",
+            "‖h‖ mean",
+            "max",
+            "rms",
+            "saturated",
+            "dead",
+            "twins",
+            "part. ratio",
+            "speed",
+            "drift",
+        )
+        states = (
+            (
+                key, figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", optional(s.saturated, ".1%"),
+                f"{s.dead:.1%}", f"{s.duplicated:.1%}", f"{s.participation_ratio:.1f}", figure(s.speed),
+                f"{s.drift:+.1%}",
+            )
+            for key, s in run.states.items()
+        )  # fmt: skip
+        note = (
+            "Saturated: share of values at their bound, where little is learned. Dead units never change, twins change "
+            "alike. Participation ratio: in how many directions the state changes, of as many as it has units."
+        )
+        yield _table("States", head, states, note)
+    if run.gates:
+        head = ("gate", "mean", "below 0.03", "above 0.97", "time constant (tokens)")
+        gates = (
+            (
+                key, figure(gate.mean), f"{gate.saturated_low:.1%}", f"{gate.saturated_high:.1%}",
+                optional(gate.time_constant),
+            )
+            for key, gate in run.gates.items()
+        )  # fmt: skip
+        note = (
+            "A gate is closed below 0.03 and open above 0.97: shares of the time. The time constant says for how many "
+            "tokens the median unit keeps its state."
+        )
+        yield _table("Gates", head, gates, note)
+    if run.lyapunov:
+        head = ("Lyapunov exponent", "nats a token", "± s. e.", "steps", "settling")
+        exponents = (
+            (key, f"{e.value:+.4g}", f"{e.standard_error:.2g}", f"{e.steps:,}", optional(e.settling, ","))
+            for key, e in run.lyapunov.items()
+        )
+        note = "Below 0, a small change of the state dies out; above 0, it grows."
+        yield _table("Lyapunov exponents", head, exponents, note)
+    if run.context is not None:
+        yield _context(run)
+
+
+def gradient_tables(record: Gradients) -> Iterator[Table]:
+    """Yield gradients by variable and gradients back through time, each if it was measured."""
+    if record.variables:
+        head: tuple[str, ...] = ("variable", "mean ‖g‖", "largest", "‖mean g‖", "‖w‖")
+        variables = (
+            (key, *(f"{value:.3g}" for value in (v.norm_mean, v.norm_max, v.norm_of_mean, v.weight_norm)))
+            for key, v in record.variables.items()
+        )
+        note = (
+            f"Over {record.segments} segments of {record.truncation} tokens. If the norm of the mean is far below the "
+            "mean norm, segments pull in different directions."
+        )
+        yield _table("Gradients by variable", head, variables, note)
+    if record.through_time:
+        lags = [lag for lag in _LAGS if lag <= record.lags]
+        head = ("back by (tokens)", *map(str, lags), "a token", "99 % gone")
+        states = (
+            (
+                key, *(f"{state.median[lag]:.2g}" if lag < len(state.median) else "–" for lag in lags),
+                f"{state.decay:.3g}", f"after {state.gone}" if state.gone is not None else f"not in {record.lags}",
+            )
+            for key, state in record.through_time.items()
+        )  # fmt: skip
+        note = (
+            f"How much of the gradient is left that many tokens back, and the factor by which it falls at each token: "
+            f"median of {record.anchors} tokens."
+        )
+        yield _table("Gradients back through time", head, states, note)
+
+
+def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], note: str) -> Table:
+    """Return a table of numbers."""
+    cells = tuple(row(code(name), *numbers) for name, *numbers in rows)
+    return Table(caption=caption, head=head, rows=cells, right=tuple(range(1, len(head))), note=note)
+
+
+def _context(run: Run) -> Table:
+    curve = run.context
+    assert curve is not None  # noqa: S101 - the caller checked it
+    more = [nats - curve.whole for nats in curve.nats]
+    rows = [
+        (
+            f"{length:,}",
+            figure(nats),
+            f"{extra:+.4f}" if abs(extra) >= _SEEN or error >= _SEEN else "0",
+            f"{error:.4f}",
+        )
+        for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True)
+    ]
+    rows.append(("all", figure(curve.whole), "", ""))
+    near = [length for length, extra in zip(curve.lengths, more, strict=True) if extra <= 0.01]
+    note = f"More than {max(curve.lengths, default=0)} tokens of context are still worth more than 0.01 nats."
+    if near:
+        note = f"{min(near)} tokens of context are enough to within 0.01 nats: more memory can gain little here."
+    return _table("Loss by context", ("context (tokens)", "nats a token", "more than all", "± s. e."), rows, note)
+
+
+def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
+    for warning in warnings:
+        yield Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
+
+
+# Phrases
+
+
+def _title(record: Run | Gradients) -> str:
+    text = listed([file.path for file in record.text.files], most=3)
+    part = f" [{record.text.part}]" if record.text.part else ""
+    return f"{record.checkpoint.path or 'model in memory'} on {text}{part}"
+
+
+def describe(checkpoint: Checkpoint) -> str:
+    """Describe a model in a line: its layers, its size, the format of its file and how it passes its state."""
+    layers = listed([f"{shortened(layer.name)} ({layer.kind} {layer.units})" for layer in checkpoint.layers], most=4)
+    form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
+    size = counted(checkpoint.parameters, "parameter")
+    return f"{layers or 'no layer seen'}, {size}, {form}, {CONTRACTS[checkpoint.contract]}"
+
+
+def interval(score: Score) -> str | None:
+    """Write the interval of a score, or return None if it has none."""
+    if score.low is None or score.high is None:
+        return None
+    return f"{figure(score.low)} – {figure(score.high)}"

@@ -1,0 +1,209 @@
+"""Documents of wiring records: verdict, flow matrix, findings and oracles.
+
+Rows of the flow matrix are the states that a value went into, columns where it came from; the number says in which
+calls. A value on the diagonal is right, a value off it is not. The figure `flow_matrix` draws the same states and uses
+the same sets of kinds.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
+from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, row
+from rnneval.render.phrasing import counted
+
+RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
+"""Kinds of flow that are no fault."""
+_MARKS = {
+    "carried": "●",
+    "carried-transformed": "◐",
+    "handoff": "→",
+    "declared": "○",
+    "initial": "○",
+    "uncarried": "○",
+    "unknown": "?",
+}
+_WRONG = "✗"
+_MOST = 12
+_RULES = ("wiring/rules", "metrics/diagnostics/findings")
+_QUESTIONS = {
+    "chunk": "Does a text read in pieces give the same as in one?",
+    "causal": "Do later tokens leave earlier predictions as they are?",
+    "batch": "Does one row of a batch leave the others as they are?",
+    "used": "Does the past make a difference at all?",
+    "repeat": "Does the same text give the same twice?",
+    "alone": "Does a row give the same without the other rows?",
+    "fresh": "Does a document give the same after another document?",
+    "training": "Does training=True give the same as training=False?",
+}
+
+
+def wiring_document(wiring: Wiring) -> Iterator[Block]:
+    """Write verdict, declarations, flow matrix, findings and oracles."""
+    yield Verdict(kind=KINDS[wiring.verdict], word=wiring.verdict, about="wiring", reason=wiring.reason)
+    if wiring.declared:
+        yield Paragraph(text=f"declared: {', '.join(wiring.declared)}")
+    if wiring.flow:
+        yield matrix_table(wiring)
+        yield Paragraph(text=_legend(wiring.flow), muted=True)
+    yield from map(finding_block, wiring.findings)
+    if wiring.oracles:
+        yield oracles_table(wiring.oracles)
+
+
+# The flow matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowMatrix:
+    """States and sources that are shown of a flow, and how many states are not."""
+
+    states: tuple[Slot, ...]
+    sources: tuple[Slot | str, ...]
+    hidden: int
+    """States in order that are left out of a large matrix."""
+
+    @classmethod
+    def of(cls, wiring: Wiring) -> "FlowMatrix":
+        """Take every state, or of a large model only those that are not in order."""
+        states = [Slot(layer=layer.name, slot=slot) for layer in wiring.layers for slot in layer.slots]
+        shown = states
+        if len(states) > _MOST:
+            wrong = {end for flow in wiring.flow if flow.kind not in RIGHT for end in (flow.into, flow.source)}
+            shown = ([state for state in states if state in wrong] or states)[:_MOST]
+        words = list(dict.fromkeys(flow.source for flow in wiring.flow if isinstance(flow.source, str)))
+        return cls(states=tuple(shown), sources=(*shown, *words[:_MOST]), hidden=len(states) - len(shown))
+
+
+def matrix_table(wiring: Wiring) -> Table:
+    """Return the flow matrix: words and kinds in a report, marks and calls in a terminal."""
+    shown = FlowMatrix.of(wiring)
+    hidden = f" {counted(shown.hidden, 'further state')} in order and not shown." if shown.hidden else ""
+    return Table(
+        caption="What went into each state, and where it came from",
+        head=("into ↓   from →", *map(state_name, shown.sources)),
+        rows=tuple(
+            (code(state_name(into)), *(_cell(wiring.flow, into, source) for source in shown.sources))
+            for into in shown.states
+        ),
+        right=(),
+        matrix=True,
+        note=f"A value is right if it comes from the same name, after the first call. {wiring.calls} calls were made, "
+        f"counted from 0: the numbers say in which of them.{hidden}",
+    )
+
+
+def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> Cell:
+    entries = [entry for entry in flow if (entry.into, entry.source) == (into, source)]
+    own = into == source
+    if not entries:
+        return Cell(text="–", short="[ ]" if own else "·")
+    marks = " ".join(f"{_MARKS.get(entry.kind, _WRONG)} {runs_of_calls(entry.calls)}" for entry in entries)
+    kinds = {entry.kind for entry in entries}
+    kind: Kind = "fail"
+    if kinds <= RIGHT:
+        kind = "pass" if own else "note"
+    elif kinds <= {*RIGHT, "unknown"}:
+        kind = "unsure"
+    return Cell(
+        text="; ".join(f"{entry.kind} ({runs_of_calls(entry.calls)})" for entry in entries),
+        short=f"[{marks}]" if own else marks,
+        kind=kind,
+    )
+
+
+def _legend(flow: Sequence[Flow]) -> str:
+    kinds = dict.fromkeys(entry.kind for entry in flow)
+    shown = ", ".join(f"{_MARKS.get(kind, _WRONG)} {kind}" for kind in kinds)
+    return f"[ ] the diagonal: a layer's own state · {shown} · numbers are calls"
+
+
+def state_name(end: Slot | str) -> str:
+    """Write one end of a flow.
+
+    Example:
+        >>> state_name(Slot(layer="gru", slot="h")), state_name("initial")
+        ('gru.h', 'initial')
+    """
+    return end if isinstance(end, str) else f"{end.layer}.{end.slot}"
+
+
+def runs_of_calls(calls: Sequence[int]) -> str:
+    """Write the numbers of calls, consecutive ones as a range.
+
+    Example:
+        >>> runs_of_calls((0, 2, 3, 4))
+        '0,2–4'
+    """
+    runs: list[list[int]] = []
+    for call in calls:
+        if runs and call == runs[-1][1] + 1:
+            runs[-1][1] = call
+        else:
+            runs.append([call, call])
+    return ",".join(str(first) if first == last else f"{first}–{last}" for first, last in runs)
+
+
+# Findings and oracles
+
+
+def finding_block(finding: Finding) -> Found:
+    """Return a finding with its place, and the text of its rule."""
+    place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
+    return Found(
+        kind=KINDS[finding.severity],
+        rule=finding.rule,
+        severity=finding.severity,
+        place=None if finding.file is None else place,
+        layer=finding.layer,
+        message=finding.message,
+        # Diagnostic rules give their whole text as help: a report shows it folded.
+        help=None if "## " in finding.help else finding.help,
+        about=rule_text(finding.rule),
+    )
+
+
+def oracles_table(oracles: dict[str, Oracle]) -> Table:
+    """Return the behavioural tests of the whole model."""
+    rows = tuple(
+        row(
+            code(name),
+            _QUESTIONS.get(name, name),
+            Cell(text=oracle.verdict, kind=KINDS[oracle.verdict]),
+            oracle.detail,
+        )
+        for name, oracle in oracles.items()
+    )
+    return Table(
+        caption="Tests of behaviour",
+        head=("test", "question", "verdict", "observation"),
+        rows=rows,
+        right=(),
+        extra=(1,),
+        note="These tests compare predictions of the whole model and look into no layer.",
+    )
+
+
+def first_sentence(text: str) -> str:
+    """Return the text before the first detail.
+
+    >>> first_sentence("gru_2 starts from the state that gru made (gru_2.h ← gru.h; calls 0 to 3). Each layer …")
+    'gru_2 starts from the state that gru made'
+    """
+    return re.split(r" \(|: |\. |\.$", text, maxsplit=1)[0]
+
+
+@cache
+def rule_text(name: str) -> str | None:
+    """Return the text of a rule of this package in Markdown, without its first line; None for an unknown rule."""
+    for folder in _RULES:
+        for file in files("rnneval").joinpath(*folder.split("/")).iterdir():
+            if file.name == f"{name.replace('-', '_')}.py":
+                text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+                return inspect.cleandoc(text).partition("\n")[2].strip()
+    return None
