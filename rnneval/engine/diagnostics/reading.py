@@ -1,9 +1,8 @@
 """How a text is read by whoever looks inside: what `evaluate` does, the check of the wiring included, with a watch."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from rnneval.engine.diagnostics.states import States
 from rnneval.engine.measure import Measured, measure
@@ -14,48 +13,9 @@ from rnneval.engine.watch import Watch
 from rnneval.errors import VocabularyError
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.lm import RecurrentLM, require_carried
+from rnneval.options import DiagnosticOptions
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked for, apart from what is looked at."""
-
-    text: Paths
-    options: TextOptions
-    how: Streaming
-    thresholds: Mapping[str, float]
-    check: bool
-    declare: tuple[str, ...]
-    command: tuple[str, ...]
-
-
-def request(
-    text: Paths,
-    *,
-    thresholds: Mapping[str, float] | None,
-    check: bool,
-    declare: Iterable[str],
-    command: Sequence[str],
-    **reading: Any,
-) -> Request:
-    """Sort what a caller gave.
-
-    Raises:
-        UsageError: a threshold of no rule, or a value that is not known.
-    """
-    findings.require_known(thresholds or {})
-    streaming = {name: reading.pop(name) for name in ("streams", "kernel", "tolerance", "seed", "progress")}
-    return Request(
-        text=text,
-        options=TextOptions(**reading),
-        how=Streaming(**streaming),
-        thresholds=thresholds or {},
-        check=check,
-        declare=tuple(declare),
-        command=tuple(command),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +24,12 @@ class HeldOut:
 
     lm: RecurrentLM
     text: EncodedText
-    request: Request
+    options: DiagnosticOptions
     sound: Soundness
 
     def measure(self, watch: Watch) -> Measured:
         """Read the text from its first token to its last; a leaking model as `evaluate` reads it, one row alone."""
-        how, stateful = self.request.how, StateOptions()
+        how, stateful = Streaming.of(self.options, self.options.progress), StateOptions()
         if self.sound.leaks:
             how, stateful = replace(how, streams=1, padded=False), replace(stateful, segment=LEAK_SEGMENT)
         return measure(self.lm, self.text, stateful, how, watch=watch)
@@ -77,21 +37,24 @@ class HeldOut:
     def record(self, measured: Measured, states: States | None = None) -> Run:
         """Give the run record; its `valid`, `wiring` and warnings say whether the model's states can be believed."""
         reading = Reading(measured=measured, states=states, sound=self.sound)
-        return run_record(self.lm, self.text, self.request.options, reading, fitted=None, command=self.request.command)
+        read_as = TextOptions.of(self.options)
+        return run_record(self.lm, self.text, read_as, reading, fitted=None, command=self.options.command)
 
 
 @contextmanager
-def held_out(lm: RecurrentLM, what: str, request: Request) -> Iterator[HeldOut]:
+def held_out(lm: RecurrentLM, what: str, text: Paths, options: DiagnosticOptions) -> Iterator[HeldOut]:
     """Check a model's wiring, and encode the text for it.
 
     Raises:
-        UsageError: a window model, which carries no state.
+        UsageError: a window model, which carries no state; a threshold of no rule; or a value that is not known.
         VocabularyError: the model has no vocabulary.
         TextError: the text cannot be read.
     """
+    findings.require_known(options.thresholds or {})
+    read_as = TextOptions.of(options)
     require_carried(lm, what)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
-    with encode(request.text, lm.vocabulary, request.options) as encoded:
-        sound = soundness_of(lm, request.declare, seed=request.how.seed) if request.check else UNCHECKED
-        yield HeldOut(lm=lm, text=encoded, request=request, sound=sound)
+    with encode(text, lm.vocabulary, read_as) as encoded:
+        sound = soundness_of(lm, options.declare, seed=options.seed) if options.check else UNCHECKED
+        yield HeldOut(lm=lm, text=encoded, options=options, sound=sound)
