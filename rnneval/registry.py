@@ -1,6 +1,6 @@
-"""Find what stands in a folder of the package, so that adding a file adds a metric, a rule or a figure.
+"""Registry of folders: adding a file to one adds a metric, a rule, a figure or a command.
 
-An entry is a public module of the folder: one whose name does not begin with `_`. No list of them exists elsewhere.
+An entry is a public module of the folder: one whose name does not begin with `_`. There is no other list of them.
 """
 
 import pkgutil
