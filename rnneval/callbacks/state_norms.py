@@ -12,11 +12,11 @@ import numpy as np
 from rnneval._version import __version__
 from rnneval.callbacks import training_hook
 from rnneval.callbacks.histories import Parts
-from rnneval.engine import evaluate
+from rnneval.engine.evaluate import evaluate
 from rnneval.errors import TextError, VocabularyError
-from rnneval.models import wrap
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.lookups import is_lookup, vocabulary_inside, vocabulary_of
+from rnneval.models.wrap import wrap
 from rnneval.options import EvaluateOptions, about, on_method, values_of
 from rnneval.records.paths import named
 from rnneval.records.run import Run

@@ -53,7 +53,7 @@ class Arrangement:
         return f"hoisted ({', '.join(sorted(self.hoisting.ran))}), layers ({own})"
 
 
-PLAIN = Arrangement()
+PLAIN: Arrangement = Arrangement()
 
 
 def arranged(lm: RecurrentLM, kernel: str) -> Arrangement:
