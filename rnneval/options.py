@@ -1,6 +1,6 @@
 """Options of the commands and of the Python functions behind them, each defined once.
 
-An option is a field of a group below: its name, type and default, and in the field's metadata (`about`) its help and
+An option is a field of a group below: its name, type and default, and in the field's metadata (`option`) its help and
 what it allows. The command line (`rnneval.cli.options`), the keyword arguments of `rnneval.evaluate` and its relatives
 (`on_model` and the decorators beside it), the checks of values and the tables of the docs are made from these fields.
 
@@ -45,8 +45,13 @@ class Option:
     """What happens without the option, where the default does not say it."""
 
 
+def option(default: Any, help: str, flag: str | None = None, **more: Any) -> Any:  # noqa: A002 - as click names it
+    """Return a field for an option: its default, its help, then fields of `Option`; its name tells the flag."""
+    return field(default=default, metadata=about(help, flag, **more))
+
+
 def about(help: str, flag: str | None = None, **more: Any) -> dict[str, Any]:  # noqa: A002 - as click names it
-    """Return the metadata of a field: its help, then fields of `Option`; the flag is told by the field's name."""
+    """Return the metadata of a field that is an option."""
     return {"option": partial(Option, help=help, **more), "flag": flag}
 
 
@@ -88,52 +93,41 @@ class Options:
 class OpeningGroup(Options):
     """Options of every command that opens a checkpoint."""
 
-    builder: str | None = field(
-        default=None,
-        metadata=about(
-            "Your own code that makes the model, or the module with the custom layers that a whole model asks for. "
-            "Importing it runs it; no other code is run.",
-            metavar="FILE.py:NAME|package.module:NAME",
-        ),
+    builder: str | None = option(
+        None,
+        "Your own code that makes the model, or the module with the custom layers that a whole model asks for. "
+        "Importing it runs it; no other code is run.",
+        metavar="FILE.py:NAME|package.module:NAME",
     )
-    builder_arguments: Mapping[str, Any] | Sequence[str] | None = field(
-        default=None,
-        metadata=about(
-            "Argument of the builder; vocab_size and vocabulary are passed to a builder that takes them.",
-            "--builder-arg",
-            metavar="NAME=VALUE",
-            repeated=True,
-        ),
+    builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
+        None,
+        "Argument of the builder; vocab_size and vocabulary are passed to a builder that takes them.",
+        "--builder-arg",
+        metavar="NAME=VALUE",
+        repeated=True,
     )
-    vocabulary: Any = field(
-        default=None,
-        metadata=about(
-            "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece.",
-            "--vocab",
-            metavar="FILE",
-            unset="the one inside the model or beside the checkpoint",
-        ),
+    vocabulary: Any = option(
+        None,
+        "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece.",
+        "--vocab",
+        metavar="FILE",
+        unset="the one inside the model or beside the checkpoint",
     )
-    vocabulary_from: Paths | None = field(
-        default=None,
-        metadata=about(
-            "Training text whose sorted distinct characters are the vocabulary.",
-            "--vocab-from",
-            metavar="TEXT",
-            repeated=True,
-        ),
+    vocabulary_from: Paths | None = option(
+        None,
+        "Training text whose sorted distinct characters are the vocabulary.",
+        "--vocab-from",
+        metavar="TEXT",
+        repeated=True,
     )
-    weight_map: Path | Mapping[str, Any] | None = field(
-        default=None,
-        metadata=about(
-            "For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the "
-            "checkpoint, where they cannot be told apart, and forget_bias.",
-            metavar="FILE.json",
-        ),
+    weight_map: Path | Mapping[str, Any] | None = option(
+        None,
+        "For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the "
+        "checkpoint, where they cannot be told apart, and forget_bias.",
+        metavar="FILE.json",
     )
-    window: int | None = field(
-        default=None,
-        metadata=about("Tokens in the window of a window model whose input does not say it.", metavar="N", least=1),
+    window: int | None = option(
+        None, "Tokens in the window of a window model whose input does not say it.", metavar="N", least=1
     )
 
 
@@ -141,56 +135,43 @@ class OpeningGroup(Options):
 class OpenOptions(OpeningGroup):
     """Options of `rnneval.open`."""
 
-    expect_sha256: str | None = field(
-        default=None, metadata=about("Refuse a checkpoint with another SHA-256 hash.", metavar="HEX")
-    )
+    expect_sha256: str | None = option(None, "Refuse a checkpoint with another SHA-256 hash.", metavar="HEX")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextGroup(Options):
     """Options of every command that reads a text."""
 
-    tokens: str | None = field(
-        default=None,
-        metadata=about(
-            "Kind of token that the model reads.",
-            choices=("char", "byte", "word", "subword"),
-            unset="told by the vocabulary",
-        ),
+    tokens: str | None = option(
+        None,
+        "Kind of token that the model reads.",
+        choices=("char", "byte", "word", "subword"),
+        unset="told by the vocabulary",
     )
-    normalize: str = field(
-        default="none",
-        metadata=about(
-            "Unicode normalization applied to the text: lower is Python's str.lower, nfc is normalization form C.",
-            choices=("none", "lower", "nfc"),
-        ),
+    normalize: str = option(
+        "none",
+        "Unicode normalization applied to the text: lower is Python's str.lower, nfc is normalization form C.",
+        choices=("none", "lower", "nfc"),
     )
-    newlines: str = field(
-        default="keep",
-        metadata=about("Line endings: keep them, or lf to turn CRLF and CR into LF.", choices=("keep", "lf")),
+    newlines: str = option(
+        "keep", "Line endings: keep them, or lf to turn CRLF and CR into LF.", choices=("keep", "lf")
     )
-    unknown: str = field(
-        default="error",
-        metadata=about(
-            "Text that the vocabulary lacks: stop with an error, skip it, or read it as TOKEN.",
-            metavar="error|skip|TOKEN",
-        ),
+    unknown: str = option(
+        "error",
+        "Text that the vocabulary lacks: stop with an error, skip it, or read it as TOKEN.",
+        metavar="error|skip|TOKEN",
     )
-    part: str | None = field(
-        default=None,
-        metadata=about(
-            "Characters to evaluate, as a Python slice or in per cent, such as 90%:.",
-            metavar="SLICE",
-            unset="the whole text",
-        ),
+    part: str | None = option(
+        None,
+        "Characters to evaluate, as a Python slice or in per cent, such as 90%:.",
+        metavar="SLICE",
+        unset="the whole text",
     )
-    documents: str = field(
-        default="one",
-        metadata=about(
-            "Where a document begins, and with it a fresh state: the text is one document, each file is one, or blank "
-            "lines part them.",
-            choices=("one", "file", "blank-line"),
-        ),
+    documents: str = option(
+        "one",
+        "Where a document begins, and with it a fresh state: the text is one document, each file is one, or blank "
+        "lines part them.",
+        choices=("one", "file", "blank-line"),
     )
 
 
@@ -198,26 +179,20 @@ class TextGroup(Options):
 class StateGroup(Options):
     """Options that say where the state starts anew, which changes the score."""
 
-    state: str = field(
-        default="carry",
-        metadata=about(
-            "Carry the state through each document, or reset it every --segment tokens.", choices=("carry", "reset")
-        ),
+    state: str = option(
+        "carry",
+        "Carry the state through each document, or reset it every --segment tokens.",
+        choices=("carry", "reset"),
     )
-    segment: int | None = field(
-        default=None,
-        metadata=about(
-            "Tokens of each row in one step; with --state reset, tokens between two resets.",
-            metavar="N",
-            least=1,
-            unset="chosen by size",
-        ),
+    segment: int | None = option(
+        None,
+        "Tokens of each row in one step; with --state reset, tokens between two resets.",
+        metavar="N",
+        least=1,
+        unset="chosen by size",
     )
-    pad: bool = field(
-        default=False,
-        metadata=about(
-            "For a window model, score the tokens before the first whole window too, after padding with id 0."
-        ),
+    pad: bool = option(
+        False, "For a window model, score the tokens before the first whole window too, after padding with id 0."
     )
 
     def __post_init__(self) -> None:
@@ -235,27 +210,19 @@ def rows_of(streams: str) -> int | str:
 class StreamGroup(Options):
     """Options that say how a text is read; none changes a valid result."""
 
-    streams: int | str = field(
-        default="auto",
-        metadata=about(
-            "Rows of text to read side by side. It changes no valid result.", metavar="N|auto", parse=rows_of
-        ),
+    streams: int | str = option(
+        "auto", "Rows of text to read side by side. It changes no valid result.", metavar="N|auto", parse=rows_of
     )
-    kernel: str = field(
-        default="auto",
-        metadata=about(
-            "Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not "
-            "depend on the state out of the loop over time; auto chooses by size.",
-            choices=("auto", "hoisted", "layers"),
-        ),
+    kernel: str = option(
+        "auto",
+        "Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not "
+        "depend on the state out of the loop over time; auto chooses by size.",
+        choices=("auto", "hoisted", "layers"),
     )
-    tolerance: float = field(
-        default=1e-5,
-        metadata=about("Largest difference |Δ| / (1 + |s|) between two equal states; 0 asks for equality to the bit."),
+    tolerance: float = option(
+        1e-5, "Largest difference |Δ| / (1 + |s|) between two equal states; 0 asks for equality to the bit."
     )
-    seed: int = field(
-        default=0, metadata=about("Random seed for the row that is audited and for the positions that are sampled.")
-    )
+    seed: int = option(0, "Random seed for the row that is audited and for the positions that are sampled.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -269,29 +236,23 @@ class StreamGroup(Options):
 class ScoringGroup(Options):
     """Options that say what a run record holds beside the scores."""
 
-    fit_on: Paths | None = field(
-        default=None,
-        metadata=about(
-            "Training text on which the baselines that learn are fitted.",
-            metavar="TEXT",
-            repeated=True,
-            unset="no such baseline",
-        ),
+    fit_on: Paths | None = option(
+        None,
+        "Training text on which the baselines that learn are fitted.",
+        metavar="TEXT",
+        repeated=True,
+        unset="no such baseline",
     )
-    fit_part: str | None = field(
-        default=None,
-        metadata=about(
-            "Part of the --fit-on text, in the form of --part. It may not overlap the text that is scored.",
-            metavar="SLICE",
-            unset="all of it",
-        ),
+    fit_part: str | None = option(
+        None,
+        "Part of the --fit-on text, in the form of --part. It may not overlap the text that is scored.",
+        metavar="SLICE",
+        unset="all of it",
     )
-    states: bool = field(
-        default=True,
-        metadata=about(
-            "Summarize the states of every layer, which takes about a tenth of the time.",
-            off="Do not summarize the states of the layers, which takes about a tenth of the time.",
-        ),
+    states: bool = option(
+        True,
+        "Summarize the states of every layer, which takes about a tenth of the time.",
+        off="Do not summarize the states of the layers, which takes about a tenth of the time.",
     )
 
 
@@ -299,13 +260,11 @@ class ScoringGroup(Options):
 class DeclareGroup(Options):
     """Option by which an author says what a wiring check must not report."""
 
-    declare: Iterable[str] = field(
-        default=(),
-        metadata=about(
-            "Property of the model that its author intends, so that the wiring check does not report it.",
-            metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER",
-            repeated=True,
-        ),
+    declare: Iterable[str] = option(
+        (),
+        "Property of the model that its author intends, so that the wiring check does not report it.",
+        metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER",
+        repeated=True,
     )
 
 
@@ -313,18 +272,15 @@ class DeclareGroup(Options):
 class CheckOptions(DeclareGroup):
     """Options of `rnneval check`."""
 
-    seed: int = field(default=0, metadata=about("Random seed for the ids and for the numbers that stubs emit."))
+    seed: int = option(0, "Random seed for the ids and for the numbers that stubs emit.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WiringGroup(DeclareGroup):
     """Options of the wiring check that comes before a run."""
 
-    check: bool = field(
-        default=True,
-        metadata=about(
-            "Check the state wiring first; a leak makes the run not valid.", off="Skip the check of the state wiring."
-        ),
+    check: bool = option(
+        True, "Check the state wiring first; a leak makes the run not valid.", off="Skip the check of the state wiring."
     )
 
 
@@ -332,30 +288,20 @@ class WiringGroup(DeclareGroup):
 class CallGroup(Options):
     """Keyword arguments of a run that is called from Python."""
 
-    progress: Progress | None = field(
-        default=None, metadata=about("Function that is called with the work done and the work in all.", flag="")
-    )
-    command: Sequence[str] = field(
-        default=(), metadata=about("Command to record as the one that repeats the run.", flag="")
-    )
+    progress: Progress | None = option(None, "Function that is called with the work done and the work in all.", flag="")
+    command: Sequence[str] = option((), "Command to record as the one that repeats the run.", flag="")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerGroup(Options):
     """Options of work in several processes."""
 
-    jobs: int | None = field(
-        default=None, metadata=about("Number of worker processes on this machine.", metavar="N", least=1)
+    jobs: int | None = option(None, "Number of worker processes on this machine.", metavar="N", least=1)
+    memory: str | None = option(
+        None, "Memory that each worker process may use, such as 4GB.", metavar="SIZE", unset="an equal share of all"
     )
-    memory: str | None = field(
-        default=None,
-        metadata=about(
-            "Memory that each worker process may use, such as 4GB.", metavar="SIZE", unset="an equal share of all"
-        ),
-    )
-    scheduler: str | None = field(
-        default=None,
-        metadata=about("Address of a Dask scheduler whose workers are used instead.", metavar="ADDRESS"),
+    scheduler: str | None = option(
+        None, "Address of a Dask scheduler whose workers are used instead.", metavar="ADDRESS"
     )
 
 
@@ -363,9 +309,8 @@ class WorkerGroup(Options):
 class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
     """Options of `rnneval.evaluate`."""
 
-    losses: Path | None = field(
-        default=None,
-        metadata=about("Parquet file to write, with one row for each scored token.", metavar="FILE.parquet"),
+    losses: Path | None = option(
+        None, "Parquet file to write, with one row for each scored token.", metavar="FILE.parquet"
     )
 
 
@@ -389,15 +334,13 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
 class DiagnosticOptions(CallGroup, WiringGroup, StreamGroup, TextGroup):
     """Options that `rnneval.trace` and `rnneval.gradients` share."""
 
-    thresholds: Mapping[str, float] | None = field(
-        default=None,
-        metadata=about(
-            "Threshold of a finding in place of its own; rnneval explain RULE shows that one.",
-            "--threshold",
-            metavar="RULE=VALUE",
-            repeated=True,
-            parse=parse_thresholds,
-        ),
+    thresholds: Mapping[str, float] | None = option(
+        None,
+        "Threshold of a finding in place of its own; rnneval explain RULE shows that one.",
+        "--threshold",
+        metavar="RULE=VALUE",
+        repeated=True,
+        parse=parse_thresholds,
     )
 
 
@@ -405,34 +348,22 @@ class DiagnosticOptions(CallGroup, WiringGroup, StreamGroup, TextGroup):
 class TraceOptions(DiagnosticOptions):
     """Options of `rnneval.trace`."""
 
-    out: Path | None = field(
-        default=None,
-        metadata=about(
-            "Parquet file to write: every state and gate at the stride, histograms, and figures of each unit.",
-            metavar="FILE.parquet",
-        ),
+    out: Path | None = option(
+        None,
+        "Parquet file to write: every state and gate at the stride, histograms, and figures of each unit.",
+        metavar="FILE.parquet",
     )
-    stride: int | None = field(
-        default=None,
-        metadata=about(
-            "Tokens from one row of the table to the next.",
-            metavar="N",
-            least=1,
-            unset="16, more in texts above a million tokens",
-        ),
+    stride: int | None = option(
+        None,
+        "Tokens from one row of the table to the next.",
+        metavar="N",
+        least=1,
+        unset="16, more in texts above a million tokens",
     )
-    context: bool = field(default=False, metadata=about("Measure the loss as a function of the length of the context."))
-    lyapunov: bool = field(
-        default=False, metadata=about("Measure the largest Lyapunov exponent of each layer and of the stack.")
-    )
-    truncation: int | None = field(
-        default=None,
-        metadata=about(
-            "Tokens of a training segment, for findings that compare with it.",
-            metavar="N",
-            least=1,
-            unset="unknown",
-        ),
+    context: bool = option(False, "Measure the loss as a function of the length of the context.")
+    lyapunov: bool = option(False, "Measure the largest Lyapunov exponent of each layer and of the stack.")
+    truncation: int | None = option(
+        None, "Tokens of a training segment, for findings that compare with it.", metavar="N", least=1, unset="unknown"
     )
 
 
@@ -440,20 +371,11 @@ class TraceOptions(DiagnosticOptions):
 class GradientOptions(DiagnosticOptions):
     """Options of `rnneval.gradients`."""
 
-    truncation: int = field(
-        default=100, metadata=about("Tokens of a segment: give what training used.", metavar="N", least=1)
-    )
-    segments: int = field(
-        default=32, metadata=about("Number of segments, evenly spread over the text.", metavar="N", least=1)
-    )
-    lags: int = field(
-        default=200, metadata=about("Number of tokens to follow gradients back through time.", metavar="N", least=1)
-    )
-    anchors: int = field(
-        default=64,
-        metadata=about(
-            "Number of tokens from which gradients are followed, evenly spread over the text.", metavar="N", least=1
-        ),
+    truncation: int = option(100, "Tokens of a segment: give what training used.", metavar="N", least=1)
+    segments: int = option(32, "Number of segments, evenly spread over the text.", metavar="N", least=1)
+    lags: int = option(200, "Number of tokens to follow gradients back through time.", metavar="N", least=1)
+    anchors: int = option(
+        64, "Number of tokens from which gradients are followed, evenly spread over the text.", metavar="N", least=1
     )
 
 
@@ -469,12 +391,11 @@ class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     out: Path = field(
         metadata=about("Folder for the table and the records; it is made if it is missing.", metavar="FOLDER")
     )
-    jobs: int | None = field(
-        default=None,
-        metadata=about("Number of worker processes on this machine.", metavar="N", least=1, unset="one per core"),
+    jobs: int | None = option(
+        None, "Number of worker processes on this machine.", metavar="N", least=1, unset="one per core"
     )
-    opening: Mapping[str, Any] | None = field(
-        default=None, metadata=about("Keyword arguments of `rnneval.open`, but for `expect_sha256`.", flag="")
+    opening: Mapping[str, Any] | None = option(
+        None, "Keyword arguments of `rnneval.open`, but for `expect_sha256`.", flag=""
     )
 
 

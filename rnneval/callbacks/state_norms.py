@@ -17,7 +17,7 @@ from rnneval.errors import TextError, VocabularyError
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.lookups import is_lookup, vocabulary_inside, vocabulary_of
 from rnneval.models.wrap import wrap
-from rnneval.options import EvaluateOptions, about, on_method, values_of
+from rnneval.options import EvaluateOptions, on_method, option, values_of
 from rnneval.records.paths import named
 from rnneval.records.run import Run
 from rnneval.text import Paths, Vocabulary
@@ -32,20 +32,17 @@ class StateNormsOptions(EvaluateOptions):
     """Options of `StateNorms`: those of `rnneval.evaluate`, without the wiring check, and its own."""
 
     check: bool = field(default=False, init=False)
-    vocabulary: Any = field(
-        default=None,
-        metadata=about(
-            "Meaning of the ids: the tokens in the order of their ids, a map token → id, a vocabulary file, a "
-            "StringLookup or TextVectorization layer, a model from `rnneval.open`, or a `rnneval.text.Vocabulary`.",
-            flag="",
-            unset="the model's own",
-        ),
+    vocabulary: Any = option(
+        None,
+        "Meaning of the ids: the tokens in the order of their ids, a map token → id, a vocabulary file, a "
+        "StringLookup or TextVectorization layer, a model from `rnneval.open`, or a `rnneval.text.Vocabulary`.",
+        flag="",
+        unset="the model's own",
     )
-    existing: str = field(
-        default="refuse",
-        metadata=about("Treatment of a history that is already there: `refuse`, `replace` or `append`.", flag=""),
+    existing: str = option(
+        "refuse", "Treatment of a history that is already there: `refuse`, `replace` or `append`.", flag=""
     )
-    logs: bool = field(default=True, metadata=about("Whether to put the numbers into `logs` as well.", flag=""))
+    logs: bool = option(True, "Whether to put the numbers into `logs` as well.", flag="")
 
 
 class StateNorms(keras.callbacks.Callback):

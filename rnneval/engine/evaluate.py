@@ -1,6 +1,6 @@
 """Evaluate a model on a text: from both to a run record."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from rnneval.engine.record import Reading, run_record
 from rnneval.engine.soundness import LEAK_SEGMENT, UNCHECKED, Soundness, soundness_of
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.models.lm import RecurrentLM, inputs_of
-from rnneval.options import EvaluateOptions, about, on_model
+from rnneval.options import EvaluateOptions, on_model, option
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
@@ -23,11 +23,8 @@ from rnneval.text.sources import refuse_overlap
 class ReaderOptions(EvaluateOptions):
     """Options of `evaluate`, with the one that only Python has."""
 
-    reader: Reader | None = field(
-        default=None,
-        metadata=about(
-            "Reader of the text in place of this process, from `rnneval.sweeps.spread.workers_reading`.", flag=""
-        ),
+    reader: Reader | None = option(
+        None, "Reader of the text in place of this process, from `rnneval.sweeps.spread.workers_reading`.", flag=""
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.errors import RecordError, UsageError
-from rnneval.options import Progress, SweepOptions, SweptGroup, WorkerGroup, about, on_folder, values_of
+from rnneval.options import Progress, SweepOptions, SweptGroup, WorkerGroup, on_folder, option, values_of
 from rnneval.records import Run, decode, read_run, write
 from rnneval.records.paths import named, require_apart
 from rnneval.sweeps.cluster import Workers, connected
@@ -78,8 +78,8 @@ class Sweep:
 class PoolOptions(SweepOptions):
     """Options of `sweep`, with the one that only Python has."""
 
-    pool_of: PoolOf | None = field(
-        default=None, metadata=about("Function that makes the pool of workers in place of Dask: for tests.", flag="")
+    pool_of: PoolOf | None = option(
+        None, "Function that makes the pool of workers in place of Dask: for tests.", flag=""
     )
 
 
