@@ -9,7 +9,7 @@ from rnneval.text.part import Part
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions(TextGroup):
-    """Options by which files become a final text and its tokens, named as on the command line.
+    """Options by which files become a final text and its tokens: those of a text of `rnneval.evaluate`.
 
     Raises:
         UsageError: a value that is not one of those allowed.

@@ -81,7 +81,7 @@ def _given(path: Path) -> "Iterator[Given]":
         raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
     for each in inside:
         if each not in found:
-            say(f"rnneval: {each}: passed over: it does not say that it is a record of rnneval")
+            say(f"rnneval: {each}: skipped: it does not say that it is a record of rnneval")
     yield from map(_read, found)
 
 

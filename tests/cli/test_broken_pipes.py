@@ -1,4 +1,4 @@
-"""Where a command prints: pipes that nobody reads, full disks, other encodings, and none at all."""
+"""Standard output of a command: broken pipes, full disks, other encodings, and closed descriptors."""
 
 import ast
 import json
