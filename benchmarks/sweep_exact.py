@@ -70,7 +70,7 @@ def main() -> None:
             log: list[dict] = []
             progress = None if what is None else struck(signal.Signals[what], log)
             began = time.monotonic()
-            with workers_reading(str(given.checkpoint), Opening.of(), Workers(jobs=count), chunk=given.chunk) as reader:
+            with workers_reading(str(given.checkpoint), Opening(), Workers(jobs=count), chunk=given.chunk) as reader:
                 run = rnneval.evaluate(lm, given.text, reader=reader, losses=losses, progress=progress, **options)
             nats = pd.read_parquet(losses)["nats"].to_numpy()
             seen.append((nats, run.blocks))

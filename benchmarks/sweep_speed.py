@@ -53,7 +53,7 @@ def main() -> None:
             found["milliseconds_a_task"] = 1e3 * overhead(pool, 0, TASKS)
             found["milliseconds_a_task_of_131072_tokens"] = 1e3 * overhead(pool, 1 << 17, TASKS)
             found["milliseconds_a_task_of_1048576_tokens"] = 1e3 * overhead(pool, 1 << 20, 10)
-            reader = reader_over(pool, str(given.checkpoint), Opening.of())
+            reader = reader_over(pool, str(given.checkpoint), Opening())
             runs = [rnneval.evaluate(lm, given.text, reader=reader, **options) for _ in range(1 + ROUNDS)]
             found["first_seconds"] = runs[0].timing.seconds
             found["seconds"] = median(run.timing.seconds for run in runs[1:])

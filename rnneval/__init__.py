@@ -1,6 +1,6 @@
-"""rnneval: is the state wired right, how good is the model, and did a change help?
+"""rnneval evaluates recurrent language models: state wiring, held-out perplexity, and whether a change helped.
 
-Names are resolved on first use (PEP 562), so that `import rnneval` brings nothing heavy.
+Names are resolved on first use (PEP 562), so that `import rnneval` imports nothing heavy.
 """
 
 import os
@@ -29,24 +29,18 @@ _HOMES = {
     "trace": "rnneval.engine.diagnostics.trace",
     "wrap": "rnneval.models",
 }
-_LATER = {
-    "fragment": "rnneval.render.notebook",
-    "plain": "rnneval.render.notebook",
-    "score_problems": "rnneval.metrics",
-}
-"""What records need of packages that come after them, and ask for here: how they are shown, and their scores."""
-_ROOMS = ("callbacks", "engine", "errors", "gates", "metrics", "models", "records", "testing", "text")
+_PACKAGES = ("callbacks", "engine", "errors", "gates", "metrics", "models", "records", "testing", "text")
 _MODULES = {"plot": "rnneval.render.plot", "recordfile": "rnneval.records"}
 
-__all__ = ["__version__", *_HOMES, *_MODULES, *_ROOMS]  # noqa: PLE0604 - strings all
+__all__ = ["__version__", *_HOMES, *_MODULES, *_PACKAGES]  # noqa: PLE0604 - strings all
 
 
 @contextmanager
 def without_current_folder() -> Iterator[None]:
-    """Keep the current folder from being imported while the block runs: what lies beside a checkpoint is no module.
+    """Keep modules of the current folder from being imported while the block runs.
 
-    A notebook and `python -m` put it first of all places, so that a `keras_hub/` or `h5py.py` beside the model would
-    stand in for the package of that name.
+    A notebook and `python -m` put that folder first on the path, so that a `keras_hub/` or `h5py.py` beside a
+    checkpoint would be imported in place of the package of that name.
     """
     here = os.path.realpath(".")
     removed = [(at, place) for at, place in enumerate(sys.path) if os.path.realpath(place or ".") == here]
@@ -64,11 +58,9 @@ def __getattr__(name: str) -> Any:
     with without_current_folder():
         if name in _HOMES:
             return getattr(import_module(_HOMES[name]), name)
-        if name in _LATER:
-            return getattr(import_module(_LATER[name]), name)
         if name in _MODULES:
             return import_module(_MODULES[name])
-        if name in _ROOMS:
+        if name in _PACKAGES:
             return import_module(f"rnneval.{name}")
     raise AttributeError(f"module 'rnneval' has no attribute {name!r}")
 

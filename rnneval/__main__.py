@@ -13,9 +13,9 @@ def main() -> None:
 
 
 def _leave_current_folder() -> None:
-    """Remove the current folder where `python -m` or a relative entry of PYTHONPATH (an empty one, too) put it.
+    """Remove the current folder from the path if `python -m` or a relative entry of PYTHONPATH put it there.
 
-    What lies beside a checkpoint must not stand in for a module (keras_hub.py).
+    An empty entry counts as well. A file beside a checkpoint (keras_hub.py) must not be imported in place of a module.
     """
     here, given = os.path.realpath("."), os.environ.get("PYTHONPATH", "")
     if sys.path and sys.path[0] in {"", here}:

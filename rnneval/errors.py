@@ -1,12 +1,12 @@
-"""One family of errors: what a person did, or what a file holds, that rnneval cannot go on with.
+"""Errors about input: files, models, texts and options that rnneval cannot use.
 
 Every message says what was seen, where, what is allowed and what to do, in one line; the command line prints it
-as it is and exits with 2. Anything else that is raised is a defect of rnneval.
+as it is and exits with 2. Any other exception is a defect of rnneval.
 """
 
 
 class RnnevalError(Exception):
-    """The base of all errors that are meant for a person."""
+    """Base class of all errors about input."""
 
     def __init__(self, message: str = "", *, rule: str | None = None) -> None:
         super().__init__(message)

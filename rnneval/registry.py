@@ -1,14 +1,24 @@
-"""Find what stands in a folder of the package, so that adding a file adds a metric, a rule or a figure.
+"""Registry of folders: adding a file to one adds a metric, a rule, a figure or a command.
 
-An entry is a public module of the folder: one whose name does not begin with `_`. No list of them exists elsewhere.
+An entry is a public module of the folder: one whose name does not begin with `_`. There is no other list of them.
 """
 
 import ast
 import pkgutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources.abc import Traversable
 from types import ModuleType
+from typing import Any
+
+import rnneval
+
+_LATER = {
+    "fragment": "rnneval.render.notebook",
+    "plain": "rnneval.render.notebook",
+    "score_problems": "rnneval.metrics",
+}
 
 
 def names(package: str) -> tuple[str, ...]:
@@ -27,6 +37,13 @@ def names(package: str) -> tuple[str, ...]:
 def modules(package: str) -> tuple[ModuleType, ...]:
     """Import every entry of a package and return the modules in alphabetical order of their names."""
     return tuple(import_module(f"{package}.{name}") for name in names(package))
+
+
+def later(name: str) -> Callable[..., Any]:
+    """Import a function that records call although its package comes after theirs: their display, their scores."""
+    with rnneval.without_current_folder():
+        found: Callable[..., Any] = getattr(import_module(_LATER[name]), name)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
-"""The rules of the house (docs, contributing), read from the sources."""
+"""Rules of the code base (docs, contributing), checked in the sources."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,13 +11,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rnneval"
-# A room imports only rooms named above it.
+# A package (a room, below) imports only packages named above it.
 ROOMS = (
-    "errors", "registry", "records", "text", "metrics", "gates", "linter", "wiring", "files", "models", "engine",
-    "sweeps", "callbacks", "render", "testing", "demo", "cli",
+    "errors", "options", "registry", "records", "text", "metrics", "gates", "linter", "wiring", "files", "models",
+    "engine", "sweeps", "callbacks", "render", "testing", "demo", "cli",
 )  # fmt: skip
 WITH_TENSORFLOW = {"models", "engine", "callbacks", "demo"}
 HEAVY = {"tensorflow", "keras"}
+# Words to avoid in docstrings, and what to write in their place.
+AVOIDED = {
+    "whoever, whosoever, somebody, nobody": "name the user, the caller, the process",
+    "the stuff, what came of it": "name the thing, the result",
+    "see there": "say it, or link to it",
+    "mended": "re-evaluated",
+    "storey": "over chunks instead of rows",
+    "stretch, stretches": "span, segment, excerpt",
+    "thereof, therein": "of it, in it",
+}
+# A docstring begins with a verb in the imperative or with a noun, and not with one of these.
+OPENINGS = ("Give", "Gives", "Who", "Whoever", "What", "Where", "Whether", "How", "Of", "Tell", "That which")
+# What a user reads has neither our numbers nor our names.
+OURS = re.compile(r"\bslots?\b|\bcontract [1-5]\b")  # state, `h` or `c`; states argument, state inputs, …
+SEEN_BY_USERS = ("cli", "render")
 AT_THE_TOP = {"pyproject.toml", "README.md", "LICENSE", "rnneval", "tests", "benchmarks", "docs"}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 800, 80
 
@@ -132,7 +148,7 @@ def test_ruff_finds_a_planted_import(place: str, found: bool, line: str) -> None
     ids=["import rnneval", "rnneval --help"],
 )
 def test_what_need_not_wait_imports_nothing_heavy(code: str) -> None:
-    heavy = "{'tensorflow', 'keras', 'numpy', 'pandas', 'scipy', 'seaborn', 'pyarrow', 'h5py'}"
+    heavy = "{'tensorflow', 'keras', 'numpy', 'pandas', 'scipy', 'seaborn', 'pyarrow', 'h5py', 'msgspec'}"
     seen = f"import sys\n{code}\nprint('heavy:', sorted({heavy} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", seen], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "heavy: []"
@@ -173,6 +189,55 @@ def test_functions_are_small() -> None:
         if _lines_of_code(function) > MOST_LINES_OF_A_FUNCTION
     }
     assert long == {}
+
+
+def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
+
+
+@pytest.mark.parametrize("words", AVOIDED)
+def test_docstrings_use_plain_words(words: str) -> None:
+    pattern = re.compile(rf"\b({words.replace(', ', '|')})\b", re.IGNORECASE)
+    found = [
+        f"{_name(path)}:{line}: {match[0]}: write {AVOIDED[words]}"
+        for path in FILES
+        for line, text in _docstrings(TREES[path])
+        if (match := pattern.search(text))
+    ]
+    assert found == []
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
+    pattern = re.compile(rf"({'|'.join(OPENINGS)})\b")
+    found = [
+        f"{_name(path)}:{line}: {text.splitlines()[0]}"
+        for path in FILES
+        for line, text in _docstrings(TREES[path])
+        if pattern.match(text)
+    ]
+    assert found == []
+
+
+def test_users_read_no_names_of_ours() -> None:
+    """Texts that are printed: every string with a space in it, but for docstrings other than a command's help."""
+    found = [
+        f"{_name(path)}:{node.lineno}: {node.value[:80]}"
+        for path in FILES
+        if _room(path) in SEEN_BY_USERS
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip()
+        if OURS.search(node.value) and not any(node.value == text for text in _raw_docstrings(TREES[path]))
+    ]
+    assert found == []
+
+
+def _raw_docstrings(tree: ast.Module) -> Iterator[str]:
+    """Docstrings of all but commands, whose docstrings are printed by --help."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and getattr(node, "name", "") != "command":
+            yield ast.get_docstring(node, clean=False) or ""
 
 
 def test_library_code_prints_nothing() -> None:

@@ -1,9 +1,9 @@
-"""Keras callbacks: what gradients and states do while a model is trained, as histories that survive a kill."""
+"""Keras callbacks that record gradients and states in training, as histories that survive a killed run."""
 
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"GradientNorms": "gradient_norms", "StateNorms": "state_norms", "history": "summary"}
+_HOMES = {"GradientNorms": "gradient_norms", "StateNorms": "state_norms", "history": "histories"}
 
 __all__ = ["GradientNorms", "StateNorms", "history"]
 

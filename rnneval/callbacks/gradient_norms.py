@@ -1,4 +1,4 @@
-"""`rnneval.GradientNorms`: the norm of every gradient at every step of a training, and where it went wrong."""
+"""`rnneval.GradientNorms`: norms of all gradients at every training step, and the first that is not finite."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval._version import __version__
-from rnneval.callbacks import fits
-from rnneval.callbacks.parts import Parts
+from rnneval.callbacks import training_hook
+from rnneval.callbacks.histories import Parts
 from rnneval.callbacks.watched_optimizer import STATISTICS, Lines, WatchedOptimizer
 from rnneval.metrics.gradient_norms import together
 
@@ -22,7 +22,7 @@ _NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
 
 
 class GradientNorms(keras.callbacks.Callback):
-    """Writes the norms of gradients in training: of every step, by variable, by layer and for the whole model.
+    """Write the norms of gradients in training: of every step, by variable, by layer and for the whole model.
 
     - `grad_norm`: L2 norm of the gradient that the optimizer is given, before clipping, any loss scale taken out;
     - `grad_norm_clipped`: after the optimizer's own clipping (absent in steps that only accumulate gradients);
@@ -37,8 +37,8 @@ class GradientNorms(keras.callbacks.Callback):
     Example:
         `model.fit(…, callbacks=[rnneval.GradientNorms("grads.parquet")])`
 
-        In a loop of your own: `with rnneval.GradientNorms("grads.parquet").watching(model, optimizer) as norms:` and,
-        after each step (at the latest after 256), `norms.collect()`.
+        In a custom training loop, `with rnneval.GradientNorms("grads.parquet").watching(model, optimizer) as norms:`
+        and, after each step (at the latest after 256), `norms.collect()`.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class GradientNorms(keras.callbacks.Callback):
 
         Args:
             path: The folder to be made.
-            steps_per_part: Steps in one part: what a killed run loses at the most.
-            existing: What becomes of a history that is there: `refuse`, `replace` or `append`.
-            logs: Whether to put the numbers into `logs`, too.
+            steps_per_part: Steps in one part: the most that a killed run loses.
+            existing: Treatment of a history that is already there: `refuse`, `replace` or `append`.
+            logs: Whether to put the numbers into `logs` as well.
 
         Raises:
             RecordError: the folder cannot be made, or holds a history already.
@@ -70,15 +70,15 @@ class GradientNorms(keras.callbacks.Callback):
     # Keras calls these.
 
     def set_model(self, model: Any) -> None:
-        """Take part in the fit that begins."""
+        """Add the hook for the fit that begins."""
         super().set_model(model)
         self.close()
-        fits.enter(model, self)
+        training_hook.add(model, self)
 
     def begins(self, function: Any) -> Any:
-        """Watch the optimizer inside of each call of the training function, and collect before any callback sees logs.
+        """Watch the optimizer inside each call of the training function, and collect before any callback sees logs.
 
-        Outside of these calls the optimizer is as its author left it, whatever ends the training.
+        Outside these calls the optimizer is as its author left it, however the training ends.
         """
         watched = self._watched = WatchedOptimizer(self.model, self.model.optimizer)
 
@@ -96,19 +96,19 @@ class GradientNorms(keras.callbacks.Callback):
 
         return collecting
 
-    def leaves(self) -> None:
-        """Write what is left: the fit has ended, or was broken off and another one begins."""
+    def ends(self) -> None:
+        """Write the steps that are left: the fit has ended, or was broken off and another one begins."""
         self.close()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Write what is left, and put everything back."""
+        """Write the steps that are left, and restore the model."""
         self._end()
 
-    # In a loop of one's own.
+    # For a custom training loop.
 
     @contextmanager
     def watching(self, model: Any, optimizer: Any = None) -> Iterator[Self]:
-        """Look at an optimizer while the block runs; a `tf.function` that was traced before is not seen."""
+        """Watch an optimizer while the block runs; a `tf.function` that was traced before is not seen."""
         self._watched = WatchedOptimizer(model, model.optimizer if optimizer is None else optimizer)
         try:
             with self._watched.watching():
@@ -117,7 +117,7 @@ class GradientNorms(keras.callbacks.Callback):
             self.close()
 
     def collect(self) -> dict[str, float]:
-        """Fetch the steps since the last time, write a part if there are enough, and give the last one's numbers."""
+        """Fetch the steps since the last call, write a part if there are enough, return the last step's numbers."""
         if self._watched is None:
             return {}
         lines = self._watched.fetch()
@@ -131,7 +131,7 @@ class GradientNorms(keras.callbacks.Callback):
         return self._logs(lines)
 
     def close(self) -> None:
-        """Write what is left; may be called twice."""
+        """Write the steps that are left; a second call does nothing."""
         if self._watched is None:
             return
         self.collect()
@@ -140,13 +140,13 @@ class GradientNorms(keras.callbacks.Callback):
         self._watched = None
 
     def __del__(self) -> None:
-        """A training that was broken off, and whose model nobody used again, ends here."""
+        """Close a training that was broken off and whose model was not used again."""
         if getattr(self, "_watched", None) is not None:
-            with tf.init_scope():  # it may be collected while somebody makes a graph
+            with tf.init_scope():  # the garbage collector may run while a graph is being made
                 self.close()
 
     def _end(self) -> None:
-        fits.leave(self.model, self)
+        training_hook.remove(self.model, self)
         self.close()
 
     def _write(self) -> None:
@@ -160,7 +160,7 @@ class GradientNorms(keras.callbacks.Callback):
         self._parts.write(steps, columns, numbers)
 
     def _look(self, lines: Lines) -> None:
-        assert self._watched is not None  # noqa: S101 - looked at by the caller
+        assert self._watched is not None  # noqa: S101 - checked by the caller
         bad = np.argwhere(lines.values[:, :, _BAD] > 0)
         if self.first_not_finite is None and len(bad):
             step, place = bad[0]
@@ -168,7 +168,7 @@ class GradientNorms(keras.callbacks.Callback):
             self.first_not_finite = (int(lines.steps[step]) + self._before, f"{column.layer}.{column.variable}")
 
     def _logs(self, lines: Lines) -> dict[str, float]:
-        assert self._watched is not None  # noqa: S101 - looked at by the caller
+        assert self._watched is not None  # noqa: S101 - checked by the caller
         columns, numbers = _tidy([(c.layer, c.variable) for c in self._watched.columns], lines.values[-1:])
         last = dict(zip(columns, numbers[0].tolist(), strict=True))
         layers = dict.fromkeys(column.layer for column in self._watched.columns)
@@ -185,7 +185,7 @@ Key = tuple[str, str, str]
 
 
 def _tidy(names: list[tuple[str, str]], values: NDArray[np.float64]) -> tuple[list[Key], NDArray[np.float64]]:
-    """Give columns (layer, variable, statistic) and numbers `(n, columns)`: of variables, of layers, of the model."""
+    """Return columns (layer, variable, statistic) and numbers `(n, columns)`: of variables, layers and the model."""
     columns: list[Key] = []
     numbers = []
     layers = list(dict.fromkeys(layer for layer, _ in names))
@@ -198,9 +198,9 @@ def _tidy(names: list[tuple[str, str]], values: NDArray[np.float64]) -> tuple[li
 
 
 def _group(part: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """The written statistics of some variables together, `(n,)` each; a variable without a gradient counts for 0.
+    """Return the written statistics of some variables together, `(n,)` each.
 
-    Where none of them has a number, there is none.
+    A variable without a gradient counts as 0; if none has a gradient, the statistics are NaN.
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         seen = ~np.isnan(part[:, :, _WEIGHT])

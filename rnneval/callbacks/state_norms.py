@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -9,13 +10,14 @@ import msgspec
 import numpy as np
 
 from rnneval._version import __version__
-from rnneval.callbacks import fits
-from rnneval.callbacks.parts import Parts
-from rnneval.engine import evaluate
+from rnneval.callbacks import training_hook
+from rnneval.callbacks.histories import Parts
+from rnneval.engine.evaluate import evaluate
 from rnneval.errors import TextError, VocabularyError
-from rnneval.models import wrap
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.lookups import is_lookup, vocabulary_inside, vocabulary_of
+from rnneval.models.wrap import wrap
+from rnneval.options import EvaluateOptions, on_method, option, values_of
 from rnneval.records.paths import named
 from rnneval.records.run import Run
 from rnneval.text import Paths, Vocabulary
@@ -25,13 +27,31 @@ _LOGS = "_get_metrics_result_or_logs"
 _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
 
 
-class StateNorms(keras.callbacks.Callback):
-    """Evaluates the model on held-out text at the end of each epoch: exactly, the state carried.
+@dataclass(frozen=True, kw_only=True)
+class StateNormsOptions(EvaluateOptions):
+    """Options of `StateNorms`: those of `rnneval.evaluate`, without the wiring check, and its own."""
 
-    Written are, for each epoch, the scores (layer and variable "") and, for each layer and slot, every number of the
-    state summary that also stands in a run record. The history is a folder of Parquet parts, one an epoch, each whole
-    or not there. In `logs` stand `heldout_cross_entropy`, `heldout_perplexity`, … and `LAYER.SLOT/norm_mean`, …,
-    wherever this callback stands in the list. The wiring is not checked at each epoch: see `rnneval.check`.
+    check: bool = field(default=False, init=False)
+    vocabulary: Any = option(
+        None,
+        "Meaning of the ids: the tokens in the order of their ids, a map token → id, a vocabulary file, a "
+        "StringLookup or TextVectorization layer, a model from `rnneval.open`, or a `rnneval.text.Vocabulary`.",
+        flag="",
+        unset="the model's own",
+    )
+    existing: str = option(
+        "refuse", "Treatment of a history that is already there: `refuse`, `replace` or `append`.", flag=""
+    )
+    logs: bool = option(True, "Whether to put the numbers into `logs` as well.", flag="")
+
+
+class StateNorms(keras.callbacks.Callback):
+    """Evaluate the model on held-out text at the end of each epoch, exactly, with the state carried.
+
+    For each epoch it writes the scores (layer and variable "") and, for each state, every number of the state summary
+    of a run record. The history is a folder of Parquet parts, one for each epoch, each complete or absent. `logs` get
+    `heldout_cross_entropy`, `heldout_perplexity`, … and `LAYER.SLOT/norm_mean`, …, wherever this callback stands in the
+    list. The wiring is not checked at each epoch: see `rnneval.check`.
 
     A vocabulary need not be given where the model holds one (a StringLookup or TextVectorization layer as wide as its
     output).
@@ -40,27 +60,14 @@ class StateNorms(keras.callbacks.Callback):
         `model.fit(…, callbacks=[rnneval.StateNorms("states.parquet", "held_out.txt", vocabulary=tokens)])`
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        text: Paths,
-        *,
-        vocabulary: Any = None,
-        existing: str = "refuse",
-        logs: bool = True,
-        **reading: Any,
-    ) -> None:
+    @on_method(StateNormsOptions)
+    def __init__(self, path: str | os.PathLike[str], text: Paths, options: StateNormsOptions) -> None:
         """Prepare a history.
 
         Args:
             path: The folder to be made.
             text: Held-out text: one or more files.
-            vocabulary: What the ids mean: the tokens in the order of their ids, a map token → id, a vocabulary file, a
-                StringLookup or TextVectorization layer, what `rnneval.open` gave, or a `rnneval.text.Vocabulary`. By
-                default the model's own.
-            existing: What becomes of a history that is there: `refuse`, `replace` or `append`.
-            logs: Whether to put the numbers into `logs`, too.
-            reading: How to read the text, as `rnneval.evaluate` takes it: `part`, `documents`, `streams`, …
+            options: Keyword arguments, each a field of `StateNormsOptions`.
 
         Raises:
             VocabularyError: it is none (when a fit begins: none was given, and the model holds none).
@@ -68,29 +75,30 @@ class StateNorms(keras.callbacks.Callback):
             RecordError: the folder cannot be made, or holds a history already.
         """
         super().__init__()
+        vocabulary = options.vocabulary
         self._given = None if vocabulary is None else vocabulary_from(vocabulary)
         self._vocabulary = self._given
         _require_paths(text)
-        self._text, self._reading, self._in_logs = text, reading, logs
+        self._text, self._options, self._in_logs = text, options, options.logs
         given = vocabulary if isinstance(vocabulary, str | os.PathLike) else None
         inputs = [*named("text", text), *named("vocabulary", given)]
         described = {"rnneval.schema": SCHEMA, "rnneval.version": __version__}
-        self._parts = Parts(path, "epoch", described, existing, inputs)
+        self._parts = Parts(path, "epoch", described, options.existing, inputs)
         self._due: int | None = None
         self.runs: list[Run] = []
         """The run record of every epoch."""
 
     def set_model(self, model: Any) -> None:
-        """Take part in the fit that begins."""
+        """Add the hook for the fit that begins."""
         super().set_model(model)
         self._due = None  # an epoch of a fit that was broken off
-        fits.enter(model, self)
+        training_hook.add(model, self)
 
     def begins(self, function: Any) -> Any:
-        """Find the vocabulary, and stand where the logs of an epoch are made, so that every callback sees ours.
+        """Find the vocabulary, and hook into the function that makes the logs of an epoch.
 
-        Keras has no public place between the last step of an epoch and the first callback that hears of its end, where
-        the number of steps is not known; without the one taken here, callbacks before this one do not see its numbers.
+        Keras has no public hook between the last step of an epoch and the first `on_epoch_end`, when the number of
+        steps is not known. Without this one, callbacks before this one in the list do not see its numbers.
         """
         self._vocabulary = self._given or _of_model(self.model)
         own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
@@ -106,8 +114,8 @@ class StateNorms(keras.callbacks.Callback):
         own[_LOGS] = with_ours
         return function
 
-    def leaves(self) -> None:
-        """Leave the model as it was: the fit has ended, or was broken off and another one begins."""
+    def ends(self) -> None:
+        """Restore the model: the fit has ended, or was broken off and another one begins."""
         own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
         own.pop(_LOGS, None)
 
@@ -116,23 +124,23 @@ class StateNorms(keras.callbacks.Callback):
         self._due = epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measure now where Keras gave no earlier place."""
+        """Evaluate now if the hook on the logs did not."""
         numbers = self._measure()
         if logs is not None and self._in_logs:
             logs.update(numbers)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Leave the model as it was."""
-        fits.leave(self.model, self)
-        self.leaves()
+        """Restore the model."""
+        training_hook.remove(self.model, self)
+        self.ends()
 
     def _measure(self) -> dict[str, float]:
-        """Evaluate, once an epoch: the first to ask is the epoch itself, later ones are its validation."""
+        """Evaluate once an epoch: the first call is for the epoch itself, later calls are for its validation."""
         if self._due is None:
             return {}
         epoch, self._due = self._due, None
         lm = wrap(self.model, vocabulary=self._vocabulary)
-        run = evaluate(lm, self._text, check=False, **self._reading)
+        run = evaluate(lm, self._text, **values_of(EvaluateOptions, self._options))
         self.runs.append(run)
         numbers = _numbers(run)
         self._parts.describe({"rnneval.signature": run.signature, "rnneval.text": run.text.sha256})
@@ -141,10 +149,10 @@ class StateNorms(keras.callbacks.Callback):
 
 
 def vocabulary_from(given: Any) -> Vocabulary:
-    """Make a vocabulary of whatever people have at hand.
+    """Return a vocabulary from any of the values that stand for one.
 
     Raises:
-        VocabularyError: it is none.
+        VocabularyError: the value stands for none.
     """
     if isinstance(given, RecurrentLM):
         if given.vocabulary is None:
@@ -182,12 +190,12 @@ Key = tuple[str, str, str]
 
 
 def _numbers(run: Run) -> dict[Key, float]:
-    """Give numbers by layer, slot and statistic."""
+    """Return the numbers of a run by layer, state and statistic."""
     found: dict[Key, float] = {("", "", name): run.scores[name].value for name in _SCORES if name in run.scores}
     for name, state in (run.states or {}).items():
         layer, _, slot = name.rpartition(".")
         plain = msgspec.to_builtins(state)
-        plain.pop("every", None)  # how it was measured, and no figure of the state
+        plain.pop("every", None)  # how the state was sampled, which is no statistic of it
         found |= {(layer, slot, statistic): float(value) for statistic, value in plain.items()}
     return found
 

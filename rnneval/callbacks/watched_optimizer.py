@@ -1,9 +1,9 @@
-"""Norms of what an optimizer is given and of what it does, worked out inside the graph of the training step.
+"""Norms of the gradients and updates of an optimizer, computed inside the graph of the training step.
 
-`optimizer.apply` is replaced on the instance inside of a block, and at no other time: whatever the training step is
-(Keras' own, a `train_step` of the author's, a custom loop, compiled by XLA or not), it goes through there. The numbers
-of each step go into one line of a ring of lines, a variable on the device, and are fetched when there is time: so many
-steps may run in one call (`steps_per_execution`), and nothing waits for the host inside of one.
+`optimizer.apply` is replaced on the instance inside a block, and at no other time. Every training step calls it: Keras'
+own, a custom `train_step`, a custom loop, compiled by XLA or not. The numbers of each step go into one line of a ring
+buffer, a variable on the device, and are fetched later: so many steps may run in one call (`steps_per_execution`), and
+no step waits for the host.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _RING = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Lines:
-    """Steps that were fetched."""
+    """Statistics of the steps that were fetched."""
 
     steps: NDArray[np.int64]
     """`(n,)`, from 1."""
@@ -39,7 +39,7 @@ class Lines:
 
 
 class WatchedOptimizer:
-    """The optimizer of a model, watched inside of a block, in which the training step is traced or run."""
+    """Optimizer of a model, watched inside a block in which the training step is traced or run."""
 
     def __init__(self, model: Any, optimizer: Any, ring: int = _RING) -> None:
         self._model, self._optimizer, self._ring = model, optimizer, ring
@@ -51,11 +51,11 @@ class WatchedOptimizer:
         """Steps that were fetched so far."""
 
     def watching(self) -> AbstractContextManager[None]:
-        """Look at what passes through the optimizer's `apply` while the block runs."""
+        """Watch the optimizer's `apply` while the block runs."""
         return overridden(self._optimizer, "apply", self._apply_beside(self._optimizer.apply))
 
     def described(self) -> dict[str, str]:
-        """What a history is of: the optimizer and how it clips, and a hash of the variables' names and shapes."""
+        """Return the metadata of a history: the optimizer, its clipping, and a hash of all names and shapes."""
         inner, _ = _unwrapped(self._optimizer)
         settings = {"name": type(inner).__name__} | {name: getattr(inner, name, None) for name in _SETTINGS}
         layout = [(column.layer, column.variable, *map(int, column.tensor.shape)) for column in self.columns]
@@ -65,7 +65,7 @@ class WatchedOptimizer:
         }
 
     def fetch(self) -> Lines:
-        """Give the steps since the last time, in their order."""
+        """Return the steps since the last call, in order."""
         count = 0 if self._count is None else int(self._count.numpy())
         first = max(self.fetched, count - self._ring)
         steps, lost, self.fetched = np.arange(first, count), first - self.fetched, count
@@ -90,7 +90,7 @@ class WatchedOptimizer:
         return apply
 
     def _make_ready(self, variables: Sequence[Any]) -> None:
-        """Build the optimizer as its `apply` would (a loss's scale is made there), and make the ring."""
+        """Build the optimizer as its `apply` would (a loss scale is made there), and make the ring buffer."""
         if not self._optimizer.built:
             self._optimizer.build(variables)
         if self._lines is not None:
@@ -115,7 +115,7 @@ class WatchedOptimizer:
 
 
 class _Step:
-    """One step of an optimizer: looked at before it, and asked for its numbers after it."""
+    """One step of an optimizer: made before the step, and read after it."""
 
     def __init__(self, optimizer: Any, grads: Sequence[Any], variables: Sequence[Any]) -> None:
         inner, scale = _unwrapped(optimizer)
@@ -126,7 +126,7 @@ class _Step:
         self._clipped = _clipped_norms(inner, unscaled, variables)
 
     def numbers(self) -> Any:
-        """Give `(variables, statistics)`, after the step."""
+        """Return the statistics `(variables, statistics)`, after the step."""
         updates = [
             tf.cast(tf.convert_to_tensor(v), tf.float32) - w
             for v, w in zip(self._variables, self._weights, strict=True)
@@ -137,17 +137,17 @@ class _Step:
 
 
 def _unwrapped(optimizer: Any) -> tuple[Any, Any]:
-    """Give the optimizer that clips, and by what the gradients that it is not yet given are scaled."""
+    """Return the optimizer that clips, and the loss scale of the gradients that come in."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return optimizer.inner_optimizer, tf.cast(tf.convert_to_tensor(optimizer.dynamic_scale), tf.float32)
     return optimizer, tf.constant(float(optimizer.loss_scale_factor or 1.0), tf.float32)
 
 
 def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-    """Norms of what the step is made with; NaN in a step that only accumulates.
+    """Return the norms of the clipped gradients; NaN in a step that only accumulates.
 
-    Slices of an embedding are clipped as slices, as the optimizer does it: by a norm in which an id that occurs twice
-    is not added up.
+    Slices of an embedding are clipped as slices, as the optimizer does it: by a norm in which the slices of an id that
+    occurs twice are not added up.
     """
     every = inner.gradient_accumulation_steps
     if not every:
@@ -173,5 +173,5 @@ def _divided(grad: Any, scale: Any) -> Any:
 
 
 def _plain(grad: Any) -> Any:
-    """As a float32 tensor: the slices of an embedding's gradient are added up."""
+    """Return a gradient as a float32 tensor: the slices of an embedding are added up."""
     return tf.cast(tf.convert_to_tensor(grad), tf.float32)

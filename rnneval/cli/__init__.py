@@ -1,1 +1,1 @@
-"""The command line: parsing and dispatch, one file a command in `commands/`, heavy imports inside the command."""
+"""Command line: parsing and dispatch, with one file per command in `commands/`, which imports inside its function."""

@@ -1,4 +1,4 @@
-"""Dispatch: find the command, run it, turn every error into one line and an exit code."""
+"""Entry point of the command line: find the command, run it, turn every error into one line and an exit code."""
 
 import os
 import traceback
@@ -8,29 +8,28 @@ import click
 
 import rnneval
 from rnneval.cli import commands
-from rnneval.cli.outlet import lasting_output
-from rnneval.cli.terminal import say
+from rnneval.cli.terminal import broken_pipes_ignored, say
 from rnneval.errors import RnnevalError
 from rnneval.registry import names
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-# The order of a person's work, for the list in --help; a command that is not named here comes after these.
+# Order of the commands in --help; a command that is not named here comes after these.
 _ORDER = ("evaluate", "open", "check", "lint", "trace", "gradients", "compare", "gate", "plot", "report", "sweep")
 
 
 class Commands(click.Group):
-    """The files of `commands/`, each imported only when it is asked for."""
+    """Group of the commands in `commands/`, each imported only when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands in the order of a person's work."""
+        """Return the names of the commands in the order of --help."""
         return sorted(
             names(commands.__name__), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
         )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's file."""
+        """Import the command's module."""
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = import_module(f"rnneval.cli.commands.{cmd_name}").command
@@ -52,13 +51,13 @@ def rnneval_command(ctx: click.Context) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and give its exit code.
+    """Run one command and return its exit code.
 
-    Bad input is one line on standard error and 2; an interrupt is 130; a defect of rnneval is one line too, with the
-    traceback where RNNEVAL_DEBUG is set.
+    Bad input is one line on standard error and 2; an interrupt is 130; a defect of rnneval is one line as well, with
+    the traceback if RNNEVAL_DEBUG is set.
     """
     try:
-        with lasting_output():
+        with broken_pipes_ignored():
             result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
         say("rnneval: interrupted")

@@ -1,6 +1,8 @@
-"""What the terminal shows while a command works: progress on standard error, and nothing of TensorFlow's chatter."""
+"""Standard output and standard error of a command: broken pipes, TensorFlow's messages, progress bars."""
 
+import codecs
 import io
+import json
 import logging
 import os
 import sys
@@ -8,24 +10,123 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, TypeVar
 
 import click
 
-from rnneval.errors import RnnevalError
+from rnneval.errors import RecordError, RnnevalError
+
+T = TypeVar("T")
+_ESCAPES = "rnneval-escape"
+
+
+@contextmanager
+def broken_pipes_ignored() -> Iterator[None]:
+    """Let a command go on printing while the block runs, even after the reader of its pipe has closed it.
+
+    `rnneval gate … | head -1` still ends with the verdict's exit code: a gate that fails must not pass because its
+    table was cut off. Characters that the output's encoding lacks, such as half of a surrogate pair from a path that
+    is not UTF-8, are written as JSON escapes, so that JSON stays JSON.
+
+    Raises:
+        RecordError: at the end of the block, if the output could not be written for another reason.
+    """
+    _open_closed_descriptors()
+    stream: Any = sys.stdout
+    before = _reconfigured(stream)
+    output = _Output(stream)
+    sys.stdout = output
+    try:
+        yield
+        output.flush()
+    finally:
+        sys.stdout = stream
+        with suppress(Exception):
+            stream.reconfigure(**before)
+    if output.failure is not None:
+        reason = output.failure.strerror or output.failure
+        raise RecordError(f"standard output cannot be written: {reason}") from output.failure
+
+
+class _Output:
+    """Text stream that ignores a broken pipe, and keeps any other failure, which click and rich would swallow."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write the text, or nothing after the first failure."""
+        return self._tried(lambda: int(self._stream.write(text)), len(text))
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._tried(self._stream.flush, None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _tried(self, action: Callable[[], T], otherwise: T) -> T:
+        try:
+            return action()
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.failure = self.failure or error
+            self._redirect()
+            return otherwise
+
+    def _redirect(self) -> None:
+        """Redirect the descriptor to /dev/null so that Python's flush at exit cannot fail."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
+def _open_closed_descriptors() -> None:
+    """Open descriptors 0 to 2 if they are closed, or the next file that is opened would get what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+
+
+def _reconfigured(stream: Any) -> dict[str, str]:
+    """Make the stream escape what its encoding lacks, and use UTF-8 for ASCII; return its former settings."""
+    if not hasattr(stream, "reconfigure"):
+        return {}
+    before = {"encoding": stream.encoding, "errors": stream.errors}
+    ascii_alone = codecs.lookup(stream.encoding).name == "ascii"  # click replaces it as well
+    stream.reconfigure(encoding="utf-8" if ascii_alone else stream.encoding, errors=_ESCAPES)
+    return before
+
+
+def _as_escape(error: UnicodeError) -> tuple[str, int]:
+    r"""Write what cannot be encoded as `\u20ac`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(_ESCAPES, _as_escape)
 
 
 @contextmanager
 def chatter_held() -> Iterator[None]:
     """Hold back what C++ libraries write to file descriptor 2, and Python's warnings and logs, while the block runs.
 
-    TensorFlow and absl write start-up lines there whatever TF_CPP_MIN_LOG_LEVEL says. Python's own standard error
-    keeps going to the terminal. What was held is shown only where the block fails for a reason that is not a person's
-    input: then it may say why.
+    TensorFlow and absl write start-up lines there, whatever TF_CPP_MIN_LOG_LEVEL says. Python's own standard error
+    still goes to the terminal. The lines that were held back are shown only if the block fails for a reason other than
+    the user's input: then they may say why.
     """
     sys.stderr.flush()
     try:
         terminal = os.dup(2)
-    except OSError:  # no standard error at all: nothing to hold
+    except OSError:  # there is no standard error
         yield
         return
     writer = _Terminal(terminal)
@@ -34,7 +135,7 @@ def chatter_held() -> Iterator[None]:
         before, sys.stderr = sys.stderr, writer
         logging.captureWarnings(capture=True)
         logging.getLogger("py.warnings").addHandler(logging.NullHandler())
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # compiled steps are no mistake of the user
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # retracing is no mistake of the user
         try:
             yield
         except (RnnevalError, click.ClickException, KeyboardInterrupt):
@@ -52,7 +153,7 @@ def chatter_held() -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """Print one line on standard error, whatever stands in it, and go on where nobody reads it."""
+    """Print one line on standard error, control characters escaped; a closed pipe is ignored."""
     from rnneval.render.phrasing import one_line
 
     with suppress(OSError):
@@ -60,16 +161,16 @@ def say(message: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print lines on standard output, each harmless, whatever stands in it."""
+    """Print lines on standard output, with control characters and workflow commands escaped."""
     from rnneval.render.phrasing import not_a_command, visible
 
     click.echo("\n".join(not_a_command(visible(line)) for line in text.split("\n")))
 
 
 class _Terminal(io.TextIOWrapper):
-    """A text file for `sys.stderr` that goes to the terminal, until it is left.
+    """Text file for `sys.stderr` that writes to the terminal until it is left.
 
-    Loggers that were made meanwhile (absl's) keep it and may write at exit: what comes then is dropped.
+    Loggers that were made meanwhile (absl's) keep it and may write at exit: such lines are dropped.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -78,16 +179,16 @@ class _Terminal(io.TextIOWrapper):
         self._left = False
 
     def write(self, text: str) -> int:
-        """Write to the terminal, or nowhere once it is left."""
+        """Write to the terminal, or drop the text once the file is left."""
         return len(text) if self._left else super().write(text)
 
     def flush(self) -> None:
-        """Pass on what was written."""
+        """Flush the stream."""
         if not self._left:
             super().flush()
 
     def leave(self) -> None:
-        """Write what is waiting, and nothing from then on."""
+        """Flush, and write nothing from then on."""
         self.flush()
         self._left = True
 
@@ -96,7 +197,7 @@ Progress = Callable[[int, int], None]
 
 
 def progress_bar(what: str, *, quiet: bool, unit: str = "tokens") -> AbstractContextManager[Progress | None]:
-    """Give a function that shows work done of work in all, with speed and time left; only on a terminal."""
+    """Return a context with a function that shows work done, speed and time left; without a terminal, with None."""
     if quiet or not sys.stderr.isatty():
         return nullcontext(None)
     return _bar(what, unit)
@@ -122,11 +223,11 @@ def _bar(what: str, unit: str) -> Iterator[Progress]:
 
 
 def _rate(each_second: float) -> str:
-    """Write a speed: whole numbers, but where these would say 0 checkpoints a second."""
+    """Format a speed: as a whole number, or with two digits if it is below 10."""
     return f"{each_second:,.0f}" if each_second >= 10 else f"{each_second:.2g}"
 
 
 def silence_warnings() -> None:
-    """Keep other packages' deprecation warnings from a person's terminal; test suites see them."""
+    """Hide deprecation warnings of other packages from the terminal; test suites still see them."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

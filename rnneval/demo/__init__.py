@@ -1,1 +1,1 @@
-"""The embedded default: a text that every Python has, and a model that trains on it in under a minute."""
+"""Demo: three models that train on a text that every Python has, and all commands run on them."""

@@ -1,4 +1,4 @@
-"""The files of the demo: all in one folder, each as a user's own would be."""
+"""Files of the demo: all in one folder, each like a user's own."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ BUILDERS = {ONE: "OneLayer", WRONG: "WrongStack", RIGHT: "RightStack"}
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Where everything is."""
+    """Paths of the demo's files."""
 
     folder: Path
 
@@ -44,39 +44,39 @@ class Files:
         return self.folder / "report.html"
 
     def weights(self, name: str) -> Path:
-        """A model's weights: all that can be saved of a subclassed model."""
+        """Return the path of a model's weights: all that can be saved of a subclassed model."""
         return self.folder / f"{name}.weights.h5"
 
     def history(self, name: str) -> Path:
-        """The gradients of its training."""
+        """Return the path of the gradient history of its training."""
         return self.folder / f"{name}.training.parquet"
 
     def wiring(self, name: str) -> Path:
-        """What the check said of it."""
+        """Return the path of its wiring record."""
         return self.folder / f"{name}.wiring.json"
 
     def run(self, name: str) -> Path:
-        """What was measured of it."""
+        """Return the path of its run record."""
         return self.folder / f"{name}.run.json"
 
     def states(self, name: str) -> Path:
-        """Its states along the held-out text."""
+        """Return the path of the trace of its states along the held-out text."""
         return self.folder / f"{name}.states.parquet"
 
     def inside(self, name: str) -> Path:
-        """What was seen inside along it."""
+        """Return the path of the run record of that trace."""
         return self.folder / f"{name}.inside.json"
 
     def gradients(self, name: str) -> Path:
-        """The gradients of its loss on the held-out text."""
+        """Return the path of the record of its gradients on the held-out text."""
         return self.folder / f"{name}.gradients.json"
 
     def builder(self, name: str) -> str:
-        """Name the code that makes a model, as `--builder` takes it."""
+        """Return the builder of a model, as `--builder` takes it."""
         return f"{self.source}:{BUILDERS[name]}"
 
     def records(self) -> Iterator[Path]:
-        """Give every file that a report can show, what is wrong first."""
+        """Yield every file that a report can show, those of the wrong model first."""
         for name in (WRONG, RIGHT, ONE):
             of_one = (self.wiring, self.run, self.inside, self.states, self.gradients, self.history)
             yield from (path for place in of_one if (path := place(name)).exists())
@@ -85,7 +85,7 @@ class Files:
 
 
 def prepare(folder: Path, text: str) -> Files:
-    """Make the folder, and write what is there before a model is: text, vocabulary and code.
+    """Make the folder, and write the files that need no model: text, vocabulary and code.
 
     Raises:
         UsageError: the folder or a file in it cannot be written, or holds files that are not of a demo.
@@ -97,7 +97,7 @@ def prepare(folder: Path, text: str) -> Files:
         ours = files.source.is_file() and files.source.read_bytes() == source.encode()
         if not ours and any(folder.iterdir()):
             raise UsageError(f"{folder}: holds other files, which a demo could replace: give another --out FOLDER")
-        files.source.write_text(source, encoding="utf-8", newline="")  # first: it says that the folder is ours
+        files.source.write_text(source, encoding="utf-8", newline="")  # first: it marks the folder as a demo's
         files.text.write_text(text, encoding="utf-8", newline="")
         files.vocabulary.write_text(json.dumps(sorted(set(text))), encoding="utf-8")
     except OSError as error:

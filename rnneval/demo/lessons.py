@@ -1,4 +1,4 @@
-"""What the demo has to say in the end: five lines, each read off the records that it has written."""
+"""Lessons of the demo: five lines that are printed at its end, each read from the records that it wrote."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,7 +11,7 @@ R = TypeVar("R", Run, Wiring, Gate, Gradients)
 
 
 def lessons(files: Files) -> tuple[str, ...]:
-    """Give the lines: wiring, what it does to a number, how good, whether the second layer helps, memory."""
+    """Return the lines: on wiring, on a leak, on the score, on the second layer, and on memory."""
     told: tuple[Callable[[Files], str], ...] = (_wiring, _leak, _score, _layer, _memory)
     return tuple(tell(files) for tell in told)
 

@@ -1,8 +1,8 @@
-"""The three models of the demo: one GRU layer, and two ways to stack a second one on it, of which one is wrong.
+"""Models of the demo: one GRU layer, and two ways to stack a second one on it, of which one is wrong.
 
-The demo writes this file into its folder, so that every command can be told of it: `models.py:RightStack`. It needs
-Keras alone. A model is called with token ids `(batch, time)` and gives logits `(batch, time, vocab_size)`; with
-`return_state=True` also the state, which goes into the next call as `states`.
+The demo writes this file into its folder, so that every command can be given it: `models.py:RightStack`. It needs only
+Keras. A model is called with token ids `(batch, time)` and returns logits `(batch, time, vocab_size)`; with
+`return_state=True` it also returns the state, which goes into the next call as `states`.
 """
 
 import keras

@@ -1,6 +1,6 @@
-"""What the demo does, step by step: each reads the files of those before it and writes its own, as its command would.
+"""Steps of the demo: each reads the files of earlier steps and writes its own, as its command would.
 
-So any step can be done again by hand: its record holds the command.
+So any step can be repeated by hand: its record holds the command.
 """
 
 import json
@@ -29,7 +29,7 @@ from rnneval.render.report import Given, draw, html_of, page_of
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One thing that the demo does."""
+    """One step of the demo."""
 
     doing: str
     unit: str
@@ -37,20 +37,20 @@ class Step:
 
 
 def steps(files: Files, recipe: Recipe) -> Iterator[Step]:
-    """Give the steps in their order."""
-    doing = _Doing(files, recipe)
+    """Yield the steps in their order."""
+    actions = _Actions(files, recipe)
     for name in BUILDERS:
-        yield Step(doing=f"training {name}", unit="steps", run=partial(doing.training, name))
+        yield Step(doing=f"training {name}", unit="steps", run=partial(actions.training, name))
     for name in BUILDERS:
-        yield Step(doing=f"checking {name}", unit="", run=partial(doing.checking, name))
-        yield Step(doing=f"evaluating {name}", unit="tokens", run=partial(doing.evaluating, name))
-    yield Step(doing=f"tracing {RIGHT}", unit="tokens", run=partial(doing.tracing, RIGHT))
-    yield Step(doing=f"gradients of {RIGHT}", unit="tokens", run=partial(doing.gradients, RIGHT))
-    yield Step(doing=f"comparing {RIGHT} with {ONE}", unit="", run=partial(doing.judging, RIGHT, ONE))
-    yield Step(doing="writing the page", unit="", run=doing.reporting)
+        yield Step(doing=f"checking {name}", unit="", run=partial(actions.checking, name))
+        yield Step(doing=f"evaluating {name}", unit="tokens", run=partial(actions.evaluating, name))
+    yield Step(doing=f"tracing {RIGHT}", unit="tokens", run=partial(actions.tracing, RIGHT))
+    yield Step(doing=f"gradients of {RIGHT}", unit="tokens", run=partial(actions.gradients, RIGHT))
+    yield Step(doing=f"comparing {RIGHT} with {ONE}", unit="", run=partial(actions.judging, RIGHT, ONE))
+    yield Step(doing="writing the page", unit="", run=actions.reporting)
 
 
-class _Doing:
+class _Actions:
     def __init__(self, files: Files, recipe: Recipe) -> None:
         self._files, self._recipe, self._part = files, recipe, f"{recipe.trained}%:"
         self._characters: list[str] = json.loads(files.vocabulary.read_text(encoding="utf-8"))
@@ -66,20 +66,20 @@ class _Doing:
         model.save_weights(self._files.weights(name))
 
     def checking(self, name: str, _: Progress | None) -> None:
-        """Ask whether each layer's state goes back to the same layer; no training is needed for that."""
+        """Check that each layer's state goes back to the same layer; this needs no training."""
         arguments = self._recipe.builder_arguments(len(self._characters))
         write(check(build(self._files.builder(name), arguments, None)), self._files.wiring(name))
 
     def evaluating(self, name: str, told: Progress | None) -> None:
-        """Measure the saved weights on the rest of the text."""
+        """Evaluate the saved weights on the rest of the text."""
         out, wiring = self._files.run(name), read(self._files.wiring(name))
-        known = isinstance(wiring, Wiring) and wiring.verdict == "pass"  # then it need not be checked again
+        known = isinstance(wiring, Wiring) and wiring.verdict == "pass"  # then it is not checked again
         command = self._command("evaluate", name, *(["--no-check"] if known else []), "--out", str(out))
         lm, text = self._open(name), self._files.text
         write(evaluate(lm, text, part=self._part, check=not known, progress=told, command=command), out)
 
     def tracing(self, name: str, told: Progress | None) -> None:
-        """Look at the states along the same text, and at the loss by length of context."""
+        """Trace the states along the same text, and the loss by length of context."""
         out, record = self._files.states(name), self._files.inside(name)
         wanted = ["--no-check", *(["--context"] if self._recipe.context else [])]  # it has been checked by now
         command = self._command("trace", name, *wanted, "--truncation", str(self._recipe.segment))
@@ -98,7 +98,7 @@ class _Doing:
         write(run, record)
 
     def gradients(self, name: str, told: Progress | None) -> None:
-        """Look at the gradients of the loss, by layer and back through time."""
+        """Measure the gradients of the loss, by layer and back through time."""
         out = self._files.gradients(name)
         recipe = self._recipe
         reach = ["--truncation", str(recipe.segment), "--lags", str(recipe.lags), "--anchors", str(recipe.anchors)]
@@ -119,12 +119,12 @@ class _Doing:
         write(found, out)
 
     def judging(self, name: str, baseline: str, _: Progress | None) -> None:
-        """Ask whether the second layer helped."""
+        """Judge whether the second layer helped."""
         candidate, base = (Named(name=each, record=self._measured(each)) for each in (name, baseline))
         write(judge([candidate], [base]), self._files.comparison)
 
     def reporting(self, _: Progress | None) -> None:
-        """Put everything on one page."""
+        """Write one page with all records."""
         given = [Given(name=path.name, record=load(path)) for path in self._files.records()]
         page = page_of(given, "One layer, a wrong stack and a right one")
         write_text(html_of(page, draw(page, given)), self._files.page)
@@ -135,7 +135,7 @@ class _Doing:
         return run
 
     def _open(self, name: str) -> RecurrentLM:
-        """Open the saved file as a stranger would, with the code that the folder holds."""
+        """Open the saved file as a user would, with the code in the folder."""
         arguments = self._recipe.builder_arguments(len(self._characters))
         return open_checkpoint(
             self._files.weights(name), builder=self._files.builder(name), builder_arguments=arguments

@@ -1,4 +1,4 @@
-"""English text that every Python has: the topics of its own help, 0.5 MB, in the order of their names.
+"""Text of the demo: the topics of Python's own help, 0.5 MB of English, in the order of their names.
 
 `python -m rnneval.demo.text FILE` writes it.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def topics_text() -> str:
-    r"""Give the text of `pydoc_data.topics`. It differs between versions of Python: records hold its hash.
+    r"""Return the text of `pydoc_data.topics`. It differs between versions of Python: records hold its hash.
 
     Example:
         >>> text = topics_text()

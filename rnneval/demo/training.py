@@ -1,4 +1,4 @@
-"""Train the demo's models: alike, in about twenty seconds each on two cores, with the gradients written down."""
+"""Training of the demo's models: the same for each, about twenty seconds on two cores, with a gradient history."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,23 +27,23 @@ class Recipe:
     trained: int = 90
     """Per cent of the text; the rest is held out."""
     context: bool = True
-    """Whether to look at the loss by length of context."""
+    """Whether to measure the loss by length of context."""
     anchors: int = 64
-    """For how many tokens the gradient is followed back through time."""
+    """Number of tokens from which the gradient is followed back through time."""
     lags: int = 200
-    """How far back."""
+    """Number of tokens that it is followed back."""
     segments: int = 32
-    """Over how many segments the gradients of the weights are averaged."""
+    """Number of segments over which the gradients of the weights are averaged."""
     learning_rate: float = 4e-3
     seed: int = 0
 
     def builder_arguments(self, vocab_size: int) -> dict[str, int]:
-        """Give what a model of the demo is made with."""
+        """Return the arguments of the demo's builders."""
         return {"vocab_size": vocab_size, "embedding_dim": self.embedding_dim, "rnn_units": self.rnn_units}
 
 
 def recipe_for(*, seed: int, quick: bool) -> Recipe:
-    """Give the demo's recipe; quick, it trains for seconds only."""
+    """Return the recipe of the demo; with `quick` it trains for a few seconds only."""
     return (
         Recipe(seed=seed, steps=12, rows=16, trained=99, context=False, anchors=16, lags=64, segments=8)
         if quick
@@ -62,28 +62,28 @@ def train(
 ) -> Any:
     """Train on random segments of the ids `(tokens,)`, each from the state None, as TensorFlow's tutorial does.
 
-    The same recipe draws the same segments, whatever the model. `history` is where the gradients' norms go; progress
-    is told steps done and in all.
+    The same recipe draws the same segments for every model. `history` is the folder of the gradient history; progress
+    is called with steps done and in all.
     """
     keras.utils.set_random_seed(recipe.seed)
     model = make(**recipe.builder_arguments(vocab_size))
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps, alpha=0.05)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), loss)
-    told: Sequence[keras.callbacks.Callback] = () if progress is None else (_Told(progress, recipe.steps),)
+    reporters: Sequence[keras.callbacks.Callback] = () if progress is None else (_Reporter(progress, recipe.steps),)
     model.fit(
         _segments(ids, recipe),
         steps_per_epoch=recipe.steps,
         epochs=1,
         verbose=0,
         shuffle=False,
-        callbacks=[GradientNorms(history, existing="replace"), *told],
+        callbacks=[GradientNorms(history, existing="replace"), *reporters],
     )
     return model
 
 
 def _segments(ids: NDArray[np.int32], recipe: Recipe) -> tf.data.Dataset:
-    """Batches of segments from random places of the text, drawn once from the seed."""
+    """Return batches of segments from random places of the text, drawn once from the seed."""
     rng = np.random.default_rng(recipe.seed)
     starts = rng.integers(0, len(ids) - recipe.segment - 1, (recipe.steps, recipe.rows))
     offsets = np.arange(recipe.segment + 1)
@@ -91,8 +91,8 @@ def _segments(ids: NDArray[np.int32], recipe: Recipe) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((drawn[..., :-1], drawn[..., 1:]))
 
 
-class _Told(keras.callbacks.Callback):
-    """Tells how far the training is."""
+class _Reporter(keras.callbacks.Callback):
+    """Report the progress of the training."""
 
     def __init__(self, progress: Progress, steps: int) -> None:
         super().__init__()

@@ -12,11 +12,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnneval.errors import UsageError
 from rnneval.models.hoisted import Hoisting, why_own
 from rnneval.models.lm import RecurrentLM
 
-KERNELS = ("auto", "hoisted", "layers")
 _ROWS_A_PART = ((700, 32), (None, 64))
 """Units of the widest layer, and the fewest rows of a part: the products of wide layers want many rows."""
 _MOST_PARTS = 4
@@ -55,17 +53,7 @@ class Arrangement:
         return f"hoisted ({', '.join(sorted(self.hoisting.ran))}), layers ({own})"
 
 
-PLAIN = Arrangement()
-
-
-def require_kernel(name: str) -> None:
-    """Refuse an unknown kernel.
-
-    Raises:
-        UsageError: the message names the known ones.
-    """
-    if name not in KERNELS:
-        raise UsageError(f"--kernel {name!r} is not known: give {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
+PLAIN: Arrangement = Arrangement()
 
 
 def arranged(lm: RecurrentLM, kernel: str) -> Arrangement:

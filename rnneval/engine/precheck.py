@@ -46,4 +46,4 @@ def precheck_wiring(lm: RecurrentLM, declare: Iterable[str], *, seed: int) -> Wi
     )
 
 
-UNCHECKED = WiringPrecheck(summary=None, leaks=())
+UNCHECKED: WiringPrecheck = WiringPrecheck(summary=None, leaks=())

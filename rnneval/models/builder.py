@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -46,13 +46,15 @@ def build(spec: str, arguments: Mapping[str, Any], vocabulary: Vocabulary | None
     return model
 
 
-def parse_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Read `name=value` pairs whose values are Python literals; what is no literal is text.
+def parse_arguments(pairs: Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read `name=value` pairs whose values are Python literals; what is no literal is text. A map stays as it is.
 
     Example:
         >>> parse_arguments(("rnn_units=1024", "cell=lstm", "dropout=0.1", "sizes=(2, 3)"))
         {'rnn_units': 1024, 'cell': 'lstm', 'dropout': 0.1, 'sizes': (2, 3)}
     """
+    if isinstance(pairs, Mapping):
+        return pairs
     arguments: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.files import Artefact, private_copy, require_builder
 from rnneval.files.artefact import FULL_MODELS, require_sha256
-from rnneval.models.builder import build, custom_objects, takes_vocabulary
+from rnneval.models.builder import build, custom_objects, parse_arguments, takes_vocabulary
 from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.loading import Loaded, in_float32, load_full_model, nothing_beside
 from rnneval.models.lookups import AnyVocabulary, as_vocabulary, from_ids, vocabulary_inside
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.weights import load_weights
 from rnneval.models.wrap import call_once, wrap
+from rnneval.options import OpenOptions, on_path
 from rnneval.records.paths import read_regular
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
@@ -32,34 +34,18 @@ class Builder:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-def open(  # noqa: A001 - the name in the contract: rnneval.open
-    path: str | os.PathLike[str],
-    *,
-    builder: str | None = None,
-    builder_arguments: Mapping[str, Any] | None = None,
-    vocabulary: AnyVocabulary | None = None,
-    vocabulary_from: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
-    expect_sha256: str | None = None,
-    window: int | None = None,
-    weight_map: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-) -> RecurrentLM:
+@on_path(OpenOptions)
+def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # noqa: A001 - the name in the contract: rnneval.open
     """Open a saved recurrent language model.
 
     Args:
         path: A `.keras` or `.h5` file of Keras 2 or 3; or with a builder, a file of weights (`.weights.h5`, `.h5`,
             `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
-        builder: `FILE.py:NAME` or `package.module:NAME`: a function or class that makes the model, or a Keras model;
-            for a whole model, a module with the layers of its author's own that the file asks for. Importing it runs
-            it: it is the only code that runs.
-        builder_arguments: What to call it with, beside `vocab_size` and `vocabulary`, which it gets if it takes them.
-        vocabulary: A Vocabulary, a file, the tokens in the order of their ids, a map from token to id, or a
-            StringLookup or TextVectorization layer. Without it, it is looked for inside the model and beside the
-            checkpoint.
-        vocabulary_from: Training text: the vocabulary is its sorted distinct characters, as in TensorFlow's tutorial.
-        expect_sha256: Refuse a checkpoint with another hash.
-        window: N, for a window model (N tokens in, one prediction out) whose input does not say it.
-        weight_map: For a name-based checkpoint of TensorFlow 1: names of weights in the model → names in the checkpoint
-            (or a JSON file of that), where they cannot be told, and `forget_bias`.
+        options: Keyword arguments, each a field of `OpenOptions`.
+
+    `builder` is `FILE.py:NAME` or `package.module:NAME`. `builder_arguments` is a map, or `name=value` strings as on
+    the command line. `vocabulary` may also be a Vocabulary, the tokens in the order of their ids, a map from token to
+    id, or a StringLookup or TextVectorization layer. `weight_map` may also be the map itself.
 
     Raises:
         CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
@@ -67,38 +53,36 @@ def open(  # noqa: A001 - the name in the contract: rnneval.open
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed.
     """
-    # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
-    with nothing_beside(builder), private_copy(Path(path)) as artefact:
-        origin = _origin(artefact, expect_sha256)
-        given = _vocabulary(vocabulary, vocabulary_from)
-        read = _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map))
-        given = given if given is not None else read.vocabulary
+    with _loaded(path, options) as (artefact, read, chosen, origin):
+        given = chosen if chosen is not None else read.vocabulary
         try:
-            lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=window, notes=read.notes)
+            lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=options.window, notes=read.notes)
         except CheckpointError as error:
             raise CheckpointError(f"{artefact.path}: {error}") from error
         return lm if given is not None else _with_vocabulary(lm, artefact)
 
 
-def load_model(
-    path: str | os.PathLike[str],
-    *,
-    builder: str | None = None,
-    builder_arguments: Mapping[str, Any] | None = None,
-    vocabulary: AnyVocabulary | None = None,
-    vocabulary_from: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
-    expect_sha256: str | None = None,
-    window: int | None = None,
-    weight_map: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-) -> Any:
+@on_path(OpenOptions)
+def load_model(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged.
 
     Takes what `open` takes, and refuses the same files.
     """
-    with nothing_beside(builder), private_copy(Path(path)) as artefact:
-        _origin(artefact, expect_sha256)
-        given = _vocabulary(vocabulary, vocabulary_from)
-        return _model(artefact, _builder(artefact, builder, builder_arguments), given, window, _map(weight_map)).model
+    with _loaded(path, options) as (_, read, _, _):
+        return read.model
+
+
+@contextmanager
+def _loaded(
+    path: str | os.PathLike[str], options: OpenOptions
+) -> Iterator[tuple[Artefact, Loaded, Vocabulary | None, Checkpoint]]:
+    """Load the model and yield it with its file, the vocabulary that was given, and its origin."""
+    # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
+    with nothing_beside(options.builder), private_copy(Path(path)) as artefact:
+        origin = _origin(artefact, options.expect_sha256)
+        given = _vocabulary(options.vocabulary, options.vocabulary_from)
+        builder = _builder(artefact, options.builder, options.builder_arguments)
+        yield artefact, _model(artefact, builder, given, options.window, _map(options.weight_map)), given, origin
 
 
 def _origin(artefact: Artefact, expected: str | None) -> Checkpoint:
@@ -116,9 +100,11 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
     return None if given is None else as_vocabulary(given)
 
 
-def _builder(artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | None) -> Builder | None:
+def _builder(
+    artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | Sequence[str] | None
+) -> Builder | None:
     require_builder(artefact, has_builder=spec is not None)
-    return None if spec is None else Builder(spec=spec, arguments=arguments or {})
+    return None if spec is None else Builder(spec=spec, arguments=parse_arguments(arguments or ()))
 
 
 def _model(

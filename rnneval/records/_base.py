@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-import rnneval
 from rnneval.errors import RecordError
 from rnneval.records.atomic import write_text
+from rnneval.registry import later
 
 MOST_BYTES = 1 << 26
 """Bytes of a record's file: about 370,000 blocks, so as many documents."""
@@ -30,7 +30,7 @@ class Shown(Value, frozen=True, kw_only=True):
     """A value that a notebook shows as the table that the terminal prints."""
 
     def _repr_html_(self) -> str:
-        html: str = rnneval.fragment(self)
+        html: str = later("fragment")(self)
         return html
 
 

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator
 from itertools import chain
 
-import rnneval
 from rnneval.errors import RecordError
 from rnneval.records._base import Stored
 from rnneval.records.gate import Gate
@@ -16,6 +15,7 @@ from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
+from rnneval.registry import later
 
 RELATIVE = 1e-6
 """By how much sums may differ that were added up in another order."""
@@ -35,7 +35,7 @@ def require_consistent(name: str, record: Stored) -> None:
     Raises:
         RecordError: the message names the first pair that disagrees.
     """
-    of_scores: Iterator[str] = rnneval.score_problems(record) if isinstance(record, Run) else iter(())
+    of_scores: Iterator[str] = later("score_problems")(record) if isinstance(record, Run) else iter(())
     for problem in chain(problems(record), of_scores):
         raise RecordError(
             f"{name}: {problem}: the record does not add up, so it was changed after rnneval wrote it; "

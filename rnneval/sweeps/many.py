@@ -1,8 +1,8 @@
-"""Many checkpoints: each evaluated once, each a record, all of them one table."""
+"""`rnneval.sweep`: evaluate many checkpoints once each, into a record each and one table."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.errors import RecordError, UsageError
+from rnneval.options import Progress, SweepOptions, SweptGroup, WorkerGroup, on_folder, option, values_of
 from rnneval.records import Run, decode, read_run, write
 from rnneval.records.paths import named, require_apart
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
@@ -28,23 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EVALUATION = 1
-"""Raised when the same checkpoint, text and options give another number than before: then nothing counts as done."""
-_TEXT_OPTIONS = ("part", "normalize", "newlines", "documents", "unknown", "tokens")
-_OPTIONS = {
-    *_TEXT_OPTIONS,
-    "state",
-    "segment",
-    "pad",
-    "streams",
-    "tolerance",
-    "seed",
-    "kernel",
-    "fit_on",
-    "fit_part",
-    "states",
-    "check",
-    "declare",
-}
+"""Number of the evaluation's meaning: with another one, no earlier record counts as done."""
 _RULES = {
     "CheckpointError": "checkpoint",
     "VocabularyError": "vocabulary",
@@ -54,21 +39,20 @@ _RULES = {
     "MemoryError": "out-of-memory",
 }
 
-Progress = Callable[[int, int], None]
 PoolOf = Callable[[Workers, int], AbstractContextManager[Pool]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What came of a sweep."""
+    """Result of a sweep."""
 
     rows: tuple[Row, ...]
-    """One a checkpoint, in natural order of their names."""
+    """One row for each checkpoint, in natural order of their names."""
     out: Path
     others: tuple[str, ...] = field(repr=False)
-    """Files of the folder that are no checkpoints."""
+    """Files of the folder that are not checkpoints."""
     kept: int
-    """How many were finished before."""
+    """Number of checkpoints that were finished before."""
 
     @property
     def failed(self) -> tuple[Row, ...]:
@@ -88,36 +72,25 @@ class Sweep:
         return pd.read_parquet(self.out / "sweep.parquet")
 
 
-def sweep(
-    folder: str | os.PathLike[str],
-    text: Paths,
-    *,
-    out: str | os.PathLike[str],
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    memory: str | None = None,
-    opening: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    command: Sequence[str] = (),
-    pool_of: PoolOf | None = None,
-    **options: Any,
-) -> Sweep:
-    """Evaluate every checkpoint of a folder, in worker processes; what was finished before is not done again.
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions(SweepOptions):
+    """Options of `sweep`, with the one that only Python has."""
 
-    A file that is broken or hostile, or that a worker process dies of, is a row with its error; the rest goes on.
+    pool_of: PoolOf | None = option(
+        None, "Function that makes the pool of workers in place of Dask: for tests.", flag=""
+    )
+
+
+@on_folder(PoolOptions)
+def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> Sweep:
+    """Evaluate every checkpoint of a folder in worker processes; what was finished before is not done again.
+
+    A file that is broken or hostile, or that kills its worker process, is a row with its error; the rest goes on.
 
     Args:
-        folder: Where checkpoints are looked for, by content, in the folders in it too. Links are not followed.
+        folder: Folder that is searched for checkpoints, by content, with all folders in it. Links are not followed.
         text: One or more files of UTF-8 text.
-        out: The folder of the results, made if it is not there: `sweep.parquet` and `records/`.
-        jobs: Worker processes on this machine; by default one a core.
-        scheduler: Address of a Dask scheduler whose workers do the work instead.
-        memory: What each process of this machine may use, such as `4GB`; by default an equal share of all.
-        opening: How checkpoints are opened: the arguments of `rnneval.open` but for `expect_sha256`.
-        progress: Called with checkpoints done and in all.
-        command: What to record as the command that repeats it.
-        pool_of: Who runs the tasks, in place of Dask: for tests.
-        options: Of `rnneval.evaluate`, but for `losses` and `progress`.
+        options: Keyword arguments, each a field of `PoolOptions`.
 
     Returns:
         A value with one row a checkpoint, and the table as a pandas DataFrame (`frame`).
@@ -128,18 +101,19 @@ def sweep(
         TextError: the text is missing, empty or not UTF-8.
         RecordError: a record or the table cannot be written.
     """
-    workers = Workers(jobs=jobs, scheduler=scheduler, memory=memory)
-    if pool_of is None:
+    out, progress = options.out, options.progress
+    workers = Workers(**values_of(WorkerGroup, options))
+    if options.pool_of is None:
         require_dask()
     found = find_checkpoints(folder, out=out)
-    plan = _plan(found.candidates, text, Opening.of(**(opening or {})), options, tuple(command))
+    plan = _plan(found.candidates, text, options)
     own = [FILE, *(planned.record for planned in plan)]
     one = plan[0].order  # all read the same texts
     require_apart(
         named("out", [Path(out) / name for name in own]),
         [
             *named("folder", *(candidate.files for candidate in found.candidates)),
-            *named("the text", one.texts, options.get("fit_on")),
+            *named("the text", one.texts, options.fit_on),
             *named("opening", one.opening.files),
         ],
     )
@@ -149,7 +123,7 @@ def sweep(
     kept = len(rows)
     _tell(progress, kept, len(plan))
     if left:
-        with (pool_of or _dask)(workers, len(left)) as pool:
+        with (options.pool_of or _dask)(workers, len(left)) as pool:
             for done in pool.run(deque(map(_task, left))):
                 rows[done.key.name] = store.row(done.key, done)
                 _tell(progress, len(rows), len(plan))
@@ -177,27 +151,26 @@ class Planned:
 
     name: str
     key: str
-    """Of its path and content, the text, the options and the meaning of the evaluation."""
+    """Hash of its path and content, the text, the options and `EVALUATION`."""
     text: str
     """SHA-256 of the final text."""
     order: Order
 
     @property
     def record(self) -> str:
-        """Where its record belongs, from the folder of results on."""
+        """Path of its record in the folder of results."""
         return f"{RECORDS}/{record_name(self.name, self.key)}"
 
 
-def _plan(
-    candidates: Sequence[Candidate], text: Paths, opening: Opening, options: Mapping[str, Any], command: tuple[str, ...]
-) -> list[Planned]:
-    """Hash everything that a number depends on, before anything is started."""
+def _plan(candidates: Sequence[Candidate], text: Paths, options: SweepOptions) -> list[Planned]:
+    """Hash everything that a score depends on, before any work is started."""
+    opening = Opening(**(options.opening or {}))
     texts = _texts(text)
-    fitted = _texts(options.get("fit_on") or ())
-    _require_known(options)
+    fitted = _texts(options.fit_on or ())
     final = _final_sha256(texts, fitted, options)
     hashes = file_hashes((*texts, *fitted, *opening.files))
-    plain = {**options, "fit_on": fitted or None, "declare": tuple(options.get("declare", ()))}
+    passed = values_of(SweptGroup, options)
+    plain = {**passed, "fit_on": fitted or None, "declare": tuple(options.declare)}
     common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
     with ThreadPoolExecutor(4) as threads:
         contents = list(threads.map(_content, candidates))
@@ -215,7 +188,7 @@ def _plan(
                 options=plain,
                 hashes=hashes,
                 version=rnneval.__version__,
-                command=command,
+                command=tuple(options.command),
             ),
         )
         for candidate, content in zip(candidates, contents, strict=True)
@@ -234,30 +207,15 @@ def _texts(given: Any) -> tuple[str, ...]:
     return tuple(str(Path(path).absolute()) for path in paths)
 
 
-def _require_known(options: Mapping[str, Any]) -> None:
-    """Refuse what every checkpoint would refuse.
-
-    Raises:
-        UsageError: says which option.
-    """
-    if unknown := sorted(set(options) - _OPTIONS):
-        raise UsageError(f"{', '.join(unknown)}: not an option of sweep; known are {', '.join(sorted(_OPTIONS))}")
-    if options.get("state") == "reset" and options.get("segment") is None:
-        raise UsageError("--state reset needs --segment N: after how many tokens the state starts anew")
-    streams = options.get("streams", "auto")
-    if streams != "auto" and not (isinstance(streams, int) and streams >= 1):
-        raise UsageError(f"--streams {streams!r} is not a number of rows: give auto or at least 1")
-
-
-def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Hash the final text, of which nothing may be in the text that baselines are fitted on."""
-    chosen = TextOptions(**{name: options[name] for name in _TEXT_OPTIONS if name in options})
+def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOptions) -> str:
+    """Hash the final text; the text on which baselines are fitted may not overlap it."""
+    chosen = TextOptions.of(options)
     whole, scored = sha256(), Sources(texts)
     for piece in final_text(scored, chosen):
         whole.update(piece.text.encode())
     if fitted:
         fit = Sources(fitted)
-        options_of_fit = replace(chosen, part=options.get("fit_part"), part_option="--fit-part")
+        options_of_fit = replace(chosen, part=options.fit_part, part_option="--fit-part")
         for _ in final_text(fit, options_of_fit):
             pass
         refuse_overlap(fit.taken(options_of_fit.sliced), scored.taken(chosen.sliced))
@@ -266,7 +224,7 @@ def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: Mapping[
 
 @dataclass(frozen=True, kw_only=True)
 class _Store:
-    """The folder of results."""
+    """Folder of results."""
 
     folder: Path
 
@@ -279,18 +237,18 @@ class _Store:
         return cls(folder=folder)
 
     def finished(self, planned: Planned) -> Row | None:
-        """Give the row of a checkpoint whose record is there, whole and of this very content."""
+        """Return the row of a checkpoint if its record is there, complete and of this content; else None."""
         path = self.folder / planned.record
         if not path.is_file():
             return None
         try:
             run = read_run(path)
         except RecordError:
-            return None  # made by another version, or damaged: it is measured again
+            return None  # of another version, or damaged: the checkpoint is evaluated again
         return _row(planned, run) if run.checkpoint.sha256 == planned.order.sha256 else None
 
     def row(self, planned: Planned, done: Done) -> Row:
-        """Write what a worker answered, and give its row."""
+        """Write the record that a worker returned, and return the row."""
         answer: Answer = done.value if done.error is None else _of_error(done.error)
         if answer.record is None:
             rule = _RULES.get(answer.kind, answer.kind)

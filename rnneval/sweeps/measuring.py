@@ -1,4 +1,4 @@
-"""One checkpoint on a worker: opened, evaluated, let go; whatever is wrong with it is an answer, too."""
+"""Evaluation of one checkpoint on a worker; any error with it is an answer as well."""
 
 import gc
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from rnneval.sweeps.opening import ALONE, Opening, require_same_files, require_s
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a worker needs to know of one checkpoint."""
+    """Instructions for a worker: one checkpoint, the texts and the options."""
 
     path: str
     shown: str
-    """The path as the user gave it: what stands in the record."""
+    """The path as the user gave it, for the record."""
     sha256: str
     opening: Opening
     texts: tuple[str, ...]
     options: Mapping[str, Any]
-    """Of `rnneval.evaluate`."""
+    """Keyword arguments of `rnneval.evaluate`."""
     hashes: Mapping[str, str]
     version: str
     command: tuple[str, ...]
@@ -31,7 +31,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The record as JSON, or why there is none."""
+    """The record as JSON, or the error."""
 
     record: str | None = None
     error: str = ""
@@ -65,7 +65,7 @@ def _measured(order: Order) -> Run:
 
 
 def _let_go() -> None:
-    """Keras keeps names and graphs of every model it made: without this each checkpoint would leave some behind."""
+    """Free the names and graphs that Keras keeps of every model."""
     import sys
 
     if (keras := sys.modules.get("keras")) is not None:

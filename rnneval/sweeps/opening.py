@@ -1,97 +1,77 @@
-"""How a checkpoint is opened on a worker, as plain data that travels; TensorFlow is there alone."""
+"""Options for opening a checkpoint on a worker, as plain data; TensorFlow is imported only there."""
 
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import rnneval
 from rnneval.errors import UsageError
+from rnneval.options import OpeningGroup, Paths
 from rnneval.records.paths import open_regular
 
 if TYPE_CHECKING:
     from rnneval.models import RecurrentLM
 
 ALONE = threading.Lock()
-"""A model is for one task at a time: its layers and TensorFlow's switches are the process's own."""
+"""Lock of a process: it works on one model at a time, since layers and TensorFlow's switches are shared."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """What `rnneval.open` takes, but for the checkpoint: paths are absolute."""
+class Opening(OpeningGroup):
+    """Options of `rnneval.open` as plain data that another process can read: all paths are absolute."""
 
-    builder: str | None = None
-    builder_arguments: tuple[str, ...] | Mapping[str, Any] = ()
-    """`name=value`, as on the command line, or a map."""
-    vocabulary: str | tuple[str, ...] | None = None
-    vocabulary_from: tuple[str, ...] | None = None
-    window: int | None = None
-    weight_map: str | None = None
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        builder: str | None = None,
-        builder_arguments: Mapping[str, Any] | Sequence[str] | None = None,
-        vocabulary: str | os.PathLike[str] | Sequence[str] | None = None,
-        vocabulary_from: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
-        window: int | None = None,
-        weight_map: str | os.PathLike[str] | None = None,
-    ) -> "Opening":
-        """Take them as `rnneval.open` does."""
-        arguments = builder_arguments or ()
-        whole = isinstance(vocabulary, (str, os.PathLike))
-        return cls(
-            builder=None if builder is None else _absolute_builder(builder),
-            builder_arguments=dict(arguments) if isinstance(arguments, Mapping) else tuple(arguments),
-            vocabulary=_absolute(vocabulary) if whole else None if vocabulary is None else tuple(vocabulary),  # type: ignore[arg-type]
-            vocabulary_from=None if vocabulary_from is None else tuple(map(_absolute, _paths(vocabulary_from))),
-            window=window,
-            weight_map=None if weight_map is None else _absolute(weight_map),
-        )
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        plain = {
+            "builder": None if self.builder is None else _absolute_builder(self.builder),
+            "builder_arguments": _plain(self.builder_arguments) or (),
+            "vocabulary": _absolute(self.vocabulary) if _is_path(self.vocabulary) else _plain(self.vocabulary),
+            "vocabulary_from": _absolutes(self.vocabulary_from),
+            "weight_map": _absolute(self.weight_map) if _is_path(self.weight_map) else self.weight_map,
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that it reads beside the checkpoint: they must be the same ones on every worker."""
+        """The files that are read beside the checkpoint: they must be the same ones on every worker."""
         code = self.builder.rpartition(":")[0] if self.builder is not None else ""
-        vocabulary = [self.vocabulary] if isinstance(self.vocabulary, str) else []
-        named = [code if code.endswith(".py") else None, *vocabulary, *(self.vocabulary_from or ()), self.weight_map]
-        return tuple(name for name in named if name)
+        own = [code if code.endswith(".py") else None, self.vocabulary, *(_absolutes(self.vocabulary_from) or ())]
+        return tuple(name for name in [*own, self.weight_map] if name and isinstance(name, str))
 
     def open(self, path: str, sha256: str) -> "RecurrentLM":
         """Open a checkpoint of known content, in this process; see `rnneval.open`."""
         from rnneval.models import open as open_checkpoint
-        from rnneval.models.builder import parse_arguments
 
-        arguments = self.builder_arguments
-        return open_checkpoint(
-            path,
-            builder=self.builder,
-            builder_arguments=arguments if isinstance(arguments, Mapping) else parse_arguments(arguments),
-            vocabulary=self.vocabulary,
-            vocabulary_from=self.vocabulary_from,
-            expect_sha256=sha256,
-            window=self.window,
-            weight_map=self.weight_map,
-        )
+        return open_checkpoint(path, **vars(self), expect_sha256=sha256)
 
     def plain(self) -> dict[str, Any]:
-        """Give it as data that can be hashed as JSON."""
+        """Return the options as data that can be hashed as JSON."""
         return asdict(self)
 
 
-def _paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
-    return [given] if isinstance(given, (str, os.PathLike)) else list(given)
+def _plain(given: Any) -> Any:
+    return dict(given) if isinstance(given, Mapping) else None if given is None else tuple(given)
+
+
+def _is_path(given: Any) -> TypeGuard[str | os.PathLike[str]]:
+    return isinstance(given, (str, os.PathLike))
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     return str(Path(path).absolute())
+
+
+def _absolutes(paths: Paths | None) -> tuple[str, ...] | None:
+    if paths is None or isinstance(paths, (str, os.PathLike)):
+        return None if paths is None else (_absolute(paths),)
+    return tuple(map(_absolute, paths))
 
 
 def _absolute_builder(spec: str) -> str:
@@ -109,7 +89,7 @@ def file_hashes(paths: Iterable[str]) -> dict[str, str]:
 
 
 def require_same_files(hashes: Mapping[str, str]) -> None:
-    """Refuse to work where a path leads to another file than on the machine that gave the work.
+    """Refuse to work if a path leads to another file than on the machine that started the sweep.
 
     Raises:
         UsageError: names the path and this machine.
@@ -125,7 +105,7 @@ def require_same_files(hashes: Mapping[str, str]) -> None:
 
 
 def require_same_version(version: str) -> None:
-    """Refuse to mix what two versions measure.
+    """Refuse to mix results of two versions.
 
     Raises:
         UsageError: names both and this machine.

@@ -1,4 +1,4 @@
-"""What test suites import."""
+"""Helpers for test suites, and the pytest plugin."""
 
 from rnneval.testing.wiring import assert_state_wiring
 

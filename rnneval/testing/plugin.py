@@ -1,11 +1,11 @@
-"""The pytest plugin: the fixture `rnneval_gate` holds a run against the baseline that is kept beside the tests.
+"""The pytest plugin: the fixture `rnneval_gate` compares a run with the baseline that is kept beside the tests.
 
     def test_model_did_not_get_worse(rnneval_gate):
         run = rnneval.evaluate(rnneval.open("model.keras"), "held_out.txt")
         rnneval_gate(run, allow={"perplexity": "+1%"}, require=["accuracy>=0.5"])
 
-Every pytest run imports this file, of projects too that never use the fixture: so it imports nothing but pytest, and
-the rest when the fixture is called (a test holds it to 20 ms).
+Every pytest run imports this file, even in projects that never use the fixture. So it imports nothing but pytest, and
+the rest when the fixture is called (a test limits it to 20 ms).
 """
 
 import os
@@ -42,12 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def rnneval_gate(request: pytest.FixtureRequest) -> "RnnevalGate":
-    """Hold a run against its baseline: `rnneval_gate(run, name=…, allow={…}, require=[…])`."""
+    """Compare a run with its baseline: `rnneval_gate(run, name=…, allow={…}, require=[…])`."""
     return RnnevalGate(request)
 
 
 class RnnevalGate:
-    """What the fixture gives: call it with a run, once or, with a name each, several times in a test."""
+    """Value of the fixture: call it with a run, once in a test, or several times with a name each."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._config = request.config
@@ -68,12 +68,12 @@ class RnnevalGate:
         Args:
             run: A run record, or the path of one.
             name: The baseline's name; by default the test's.
-            allow: By how much a metric may get worse; by default perplexity by 1 %.
-            require: Limits on figures of the record.
-            inconclusive: `warn` lets a test pass that has too little text for a verdict.
+            allow: Most that a metric may get worse; by default perplexity by 1 %.
+            require: Limits on values of the record.
+            inconclusive: `warn` lets a test pass if the text is too short for a verdict.
 
         Returns:
-            The verdict; None where the baseline was just written.
+            The verdict; None if the baseline was just written.
 
         Raises:
             AssertionError: the verdict is not pass.
@@ -94,7 +94,7 @@ class RnnevalGate:
         allow: Mapping[str, str | float] | None,
         require: Sequence[str],
     ) -> "Gate | None":
-        """Judge, and turn what is wrong with a record or an option into one line."""
+        """Judge, and turn an error of a record or an option into one line."""
         __tracebackhide__ = True
         from rnneval.errors import RnnevalError
 
@@ -105,7 +105,7 @@ class RnnevalGate:
             from rnneval.render.phrasing import one_line
 
             refused = one_line(f"rnneval: {error}")
-        if refused:  # not inside the handler, or the report would show the error twice, once as a traceback
+        if refused:  # outside the handler, or the report would show the error a second time, as a traceback
             pytest.fail(refused, pytrace=False)
         return verdict
 
@@ -204,7 +204,7 @@ def _message(verdict: "Gate") -> str:
 
 
 def _file_name(name: str) -> str:
-    """Make a name that every file system takes.
+    """Return the name with all characters replaced that some file system refuses.
 
     >>> _file_name("test_model.test_char[gru/2 layers]")
     'test_model.test_char-gru-2-layers'

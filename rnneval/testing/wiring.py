@@ -1,4 +1,4 @@
-"""`assert_state_wiring`: a test that fails where a layer's state does not go back into the same layer."""
+"""`assert_state_wiring`: an assertion that fails if a layer's state does not go back into the same layer."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,10 +16,10 @@ def assert_state_wiring(
 
     Args:
         model: A Keras model, a `RecurrentLM`, or any callable object that holds recurrent layers or cells.
-        declare: What its author means on purpose, such as `"stateless=encoder"`; see `rnneval check --declare`.
-        vocab_size: How many ids it takes; by default the size of its embedding, else the width of its logits.
-        seed: Draws the ids and the emitted numbers.
-        allow_inconclusive: Whether it is enough that no fault was found.
+        declare: Properties that its author intends, such as `"stateless=encoder"`; see `rnneval check --declare`.
+        vocab_size: Number of ids that it takes; by default the size of its embedding, else the width of its logits.
+        seed: Random seed for the ids and for the numbers that stubs emit.
+        allow_inconclusive: Whether an inconclusive verdict passes: no fault was found.
 
     Raises:
         AssertionError: the verdict is fail, or inconclusive and that is not allowed.

@@ -179,7 +179,7 @@ USAGE = {
     "no text": ((), "Missing argument 'TEXT"),
     "state": (("--state", "sometimes"), "'sometimes' is not one of 'carry', 'reset'"),
     "reset": (("--state", "reset"), "--state reset needs --segment N"),
-    "segment": (("--segment", "0"), "0 is not in the range x>=1"),
+    "segment": (("--segment", "0"), "--segment 0 is not allowed: give at least 1"),
     "no such option": (("--vocabulary", "x"), "No such option"),
     "hash": (("--expect-sha256", "ab"), "its SHA-256 is "),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnneval.callbacks.parts import Parts
+from rnneval.callbacks.histories import Parts
 from rnneval.cli.main import run
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import write

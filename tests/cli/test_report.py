@@ -61,7 +61,7 @@ def test_a_folder_stands_for_its_records_and_names_what_it_passes_over(folder, c
     assert run(["report", ".", "--format", "json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["records"] == ["run.json", "wiring.json", "worse.json"]
-    assert err == "rnneval: vocab.json: passed over: it does not say that it is a record of rnneval\n"
+    assert err == "rnneval: vocab.json: skipped: it does not say that it is a record of rnneval\n"
 
 
 def test_a_broken_record_in_a_folder_is_not_passed_over(folder, refused):

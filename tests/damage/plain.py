@@ -186,7 +186,7 @@ def _history() -> Subject:
 
 
 def _history_of(folder: Path) -> Any:
-    from rnneval.callbacks.summary import history
+    from rnneval.callbacks.histories import history
 
     return _plain(folder), history(folder)
 

@@ -1,15 +1,22 @@
-"""The metric, the rule and the figure of the recipes are real: they are taken out of the page and used."""
+"""The metric, the rule, the figure and the option of the recipes are real: they are taken from the page and used."""
 
 import ast
 import doctest
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from rnneval import options
+from rnneval.cli.options import add_options
+from rnneval.errors import UsageError
 from rnneval.files import zips
 from rnneval.files.rules import all_rules as all_file_rules
 from rnneval.files.rules import zip as zip_rules
@@ -43,6 +50,45 @@ def _taken(folder: str, where: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_option_is_one() -> None:
+    source = re.search(r"Add this field to `TextGroup`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert source is not None
+    page: dict[str, Any] = {**vars(options)}
+    head = "@dataclass(frozen=True, kw_only=True)\nclass WithLimit(TextGroup):\n    pass\n"
+    exec(f"{head}{source[1]}", page)  # noqa: S102 - the page's own code
+    group = page["WithLimit"]
+
+    @click.command()
+    @add_options(group)
+    def command(options: Any) -> None:
+        click.echo(repr((options.limit, options.part)))
+
+    def printed(*arguments: str) -> str:
+        return CliRunner().invoke(command, arguments, catch_exceptions=False).output
+
+    assert printed("--limit", "7").strip() == "(7, None)"
+    assert "--limit N" in printed("--help")
+    assert "Number of characters to read. [default: all of them]" in " ".join(printed("--help").split())
+    with pytest.raises(UsageError, match="--limit 0 is not allowed: give at least 1"):
+        printed("--limit", "0")
+
+    @options.on_model(group)
+    def read(lm: int, text: str, options: Any) -> int:
+        """Read.
+
+        Args:
+            lm: Model.
+            options: Keyword arguments.
+        """
+        return int(lm + options.limit)
+
+    assert read(1, "a", limit=2) == 3
+    assert inspect.signature(read).parameters["limit"].default is None
+    assert (
+        "    limit: Number of characters to read. By default: all of them." in (inspect.getdoc(read) or "").splitlines()
+    )
 
 
 def test_the_metric_is_one(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_worse_than_guessing_is_said(tmp_path):
     [
         ({"state": "forget"}, "carry or reset"),
         ({"state": "reset"}, "needs --segment"),
-        ({"segment": 0}, "at least 1 token"),
+        ({"segment": 0}, "--segment 0 is not allowed: give at least 1"),
         ({"streams": 0}, "auto or at least 1"),
         ({"streams": "many"}, "auto or at least 1"),
         ({"tolerance": -1.0}, "0 for equality"),

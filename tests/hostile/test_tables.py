@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rnneval.callbacks.summary import history
+from rnneval.callbacks.histories import history
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import read_table, require_rows, table_written, tables
 from rnneval.render.figures import Table, figures_of, load

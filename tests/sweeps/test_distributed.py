@@ -40,7 +40,7 @@ def text(tmp_path_factory):
 def distributed(checkpoint, text, *, workers=2, seed=0, chunk=700, **options):
     """Evaluate over a pool; give the run, the losses and the names of the tasks."""
     pool = Shuffled(workers, seed)
-    reader = reader_over(pool, str(checkpoint), Opening.of(), chunk=chunk)
+    reader = reader_over(pool, str(checkpoint), Opening(), chunk=chunk)
     losses = text.with_suffix(f".{workers}.{seed}.parquet")
     run = rnneval.evaluate(rnneval.open(checkpoint), text, check=False, reader=reader, losses=losses, **options)
     return run, pd.read_parquet(losses)["nats"].to_numpy(), pool.ran
@@ -134,7 +134,7 @@ def test_another_file_under_the_same_name_is_refused(saved, text, tmp_path):
     lm = rnneval.open(path)
     path.write_bytes((saved / "counts.keras").read_bytes())
     with pytest.raises(rnneval.errors.CheckpointError, match="another file, or a damaged one"):
-        rnneval.evaluate(lm, text, check=False, reader=reader_over(Shuffled(1, 0), str(path), Opening.of()))
+        rnneval.evaluate(lm, text, check=False, reader=reader_over(Shuffled(1, 0), str(path), Opening()))
 
 
 def test_chunks_hold_every_span_once():

@@ -1,4 +1,4 @@
-"""One file a command: each holds a `command` (a click command) named after the file; adding a file adds the command.
+"""Commands, one per file: each file holds a click command called `command`, and adding a file adds the command.
 
 A command returns its exit code, or None for 0.
 """

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import format_option, require_places
-from rnneval.records.paths import named
+from rnneval.cli.options import format_option, out_option, quiet_option, repeated_option, require_places
 
 if TYPE_CHECKING:
-    from rnneval.gates import Named, Ranking
+    from rnneval.gates import Named
 
 
 @click.command(
@@ -18,18 +17,22 @@ if TYPE_CHECKING:
     epilog="Example: rnneval compare base.json new.json --text text.txt",
 )
 @click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
-@click.option("--metric", metavar="METRIC", help="Sort by this. [default: perplexity; other tokens: bits_per_char]")
+@click.option(
+    "--metric",
+    metavar="METRIC",
+    help="Metric to sort by. [default: perplexity; between different tokens, bits_per_char]",
+)
 @click.option(
     "--blocks",
     type=click.IntRange(min=0),
     default=20,
     show_default=True,
-    help="How many blocks to name in which the last record differs most from the first.",
+    help="Number of blocks to list in which the last record differs most from the first.",
 )
-@click.option("--text", multiple=True, metavar="TEXT", help="The text that was scored: shows those blocks in it.")
+@repeated_option("--text", "TEXT", "Text that was scored, to show those blocks in.")
 @format_option("table", "json")
-@click.option("--out", metavar="FILE", help="Also write it there as JSON, whole or not at all.")
-@click.option("--quiet", "-q", is_flag=True, help="No table.")
+@out_option("File to write the comparison to as JSON as well; only a complete one takes its place.")
+@quiet_option("Print no table.")
 def command(
     *,
     records: tuple[str, ...],
@@ -40,21 +43,25 @@ def command(
     out: str | None,
     quiet: bool,
 ) -> int:
-    """Compare runs: sorted by a metric, with paired differences to the best.
+    """Compare runs: a table sorted by a metric, with paired differences to the best.
 
-    Also says in which blocks of the text the last run gains and loses most against the first. The folder of a sweep
-    stands for all of its records.
+    Also lists the blocks of the text in which the last run gains and loses most against the first. The folder of a
+    sweep stands for all of its records.
     """
+    import msgspec
+
     from rnneval.gates.ranking import rank
+    from rnneval.records import json_text, write_text
+    from rnneval.records.paths import named
 
     places = _places(records)
     read = named("RECORD", records, [place.path for place in places])
     require_places(named("--out", out), [*read, *named("--text", text)])
     scored = _scored_text(text, places[-1].path) if text else None
     ranking = rank(_read(places), metric=metric, blocks=blocks, text=scored)
-    encoded = _encoded(ranking)
+    encoded = json_text(msgspec.to_builtins(ranking))
     if out is not None:
-        _write(out, encoded)
+        write_text(encoded, out)
     if form == "json":
         click.echo(encoded, nl=False)
     elif not quiet:
@@ -67,7 +74,7 @@ def command(
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where a record lies, and what its run is called."""
+    """Path of a record and the name of its run."""
 
     name: str
     path: str
@@ -107,17 +114,3 @@ def _scored_text(paths: tuple[str, ...], record: str) -> str:
     fields = fields_of(run.signature)
     options = TextOptions(part=run.text.part, normalize=fields["norm"], newlines=fields["newlines"])
     return "".join(piece.text for piece in final_text(Sources(paths), options))
-
-
-def _encoded(ranking: "Ranking") -> str:
-    import msgspec
-
-    from rnneval.records import json_text
-
-    return json_text(msgspec.to_builtins(ranking))
-
-
-def _write(path: str, text: str) -> None:
-    from rnneval.records import write_text
-
-    write_text(text, path)

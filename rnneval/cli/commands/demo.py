@@ -1,10 +1,12 @@
 """`rnneval demo`."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli.options import format_option, quiet_option
 from rnneval.cli.terminal import chatter_held, progress_bar
 
 if TYPE_CHECKING:
@@ -12,20 +14,27 @@ if TYPE_CHECKING:
 
 
 @click.command("demo", epilog="Example: rnneval demo --out rnneval-demo")
-@click.option("--out", default="rnneval-demo", show_default=True, metavar="FOLDER", help="Where its files go.")
-@click.option("--seed", default=0, show_default=True, help="Of the training.")
-@click.option("--quick", is_flag=True, help="Train for a few seconds only: the models are bad, the page is whole.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--quiet", "-q", is_flag=True, help="No progress; with the table, nothing but the page's place.")
+@click.option(
+    "--out",
+    default="rnneval-demo",
+    show_default=True,
+    metavar="FOLDER",
+    help="Folder for all files; it is made if it is missing.",
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed of the training.")
+@click.option("--quick", is_flag=True, help="Train for a few seconds only: the models are bad, the page is complete.")
+@format_option("table", "json")
+@quiet_option("Print no progress, and in place of the lessons only the path of the page.")
 def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None:
-    """Train three small models, one of them wired wrong, and look at them with every tool there is.
+    """Train three small models, one of them wired wrong, and run every command on them.
 
-    The text is one that every Python has. All files stay in FOLDER; the page to open is FOLDER/report.html.
+    The text is part of every Python. All files stay in FOLDER; the page to open is FOLDER/report.html.
     """
     with chatter_held():
         files, lines = _run(Path(out), seed, quick=quick, quiet=quiet)
     if form == "json":
-        _print_json(files, lines)
+        records = [str(path) for path in files.records()]
+        click.echo(json.dumps({"page": str(files.page), "records": records, "learnt": list(lines)}, indent=2))
     elif quiet:
         click.echo(files.page)
     else:
@@ -55,10 +64,3 @@ def _say(files: "Files", lines: tuple[str, ...]) -> None:
     console = Console()
     console.print(table)
     console.print(Text(f"\nThe page: {files.page.resolve().as_uri()}"), soft_wrap=True)
-
-
-def _print_json(files: "Files", lines: tuple[str, ...]) -> None:
-    import json
-
-    records = [str(path) for path in files.records()]
-    click.echo(json.dumps({"page": str(files.page), "records": records, "learnt": list(lines)}, indent=2))

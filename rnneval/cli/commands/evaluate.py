@@ -1,25 +1,15 @@
 """`rnneval evaluate CHECKPOINT TEXT…`."""
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import (
-    CheckpointOptions,
-    MeasureOptions,
-    TextChoices,
-    checkpoint_options,
-    measure_options,
-    output_options,
-    require,
-    require_places,
-    text_options,
-)
+from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
+from rnneval.cli.options import add_options, command_line, output_options, require, require_places
 from rnneval.cli.terminal import chatter_held, progress_bar
-from rnneval.records import encode, write
-from rnneval.records.paths import named
+from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
 
 if TYPE_CHECKING:
     from rnneval.engine.measure import Reader
@@ -35,15 +25,9 @@ EXIT_NOT_VALID = 1
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
 @output_options("table", "json")
-@text_options
+@add_options(EvaluateOptions)
 @checkpoint_options
-@measure_options
-@click.option("--losses", metavar="FILE.parquet", help="Write one row a scored token.")
-@click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Read the text in N processes; changes no result."
-)
-@click.option("--memory", metavar="SIZE", help="What each of them may use: 4GB. [default: an equal share of all]")
-@click.option("--scheduler", metavar="ADDRESS", help="Read the text on the workers of this Dask scheduler.")
+@add_options(WorkerGroup, "workers")
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
@@ -52,68 +36,55 @@ def command(
     form: str,
     out: str | None,
     quiet: bool,
-    losses: str | None,
-    jobs: int | None,
-    memory: str | None,
-    scheduler: str | None,
     strict: bool,
+    options: EvaluateOptions,
     opening: CheckpointOptions,
-    reading: TextChoices,
-    measuring: MeasureOptions,
+    workers: WorkerGroup,
 ) -> int:
     """Measure a saved model on held-out TEXT: perplexity, bits per character, every token accounted for.
 
-    The state is carried through each document. The number comes with a signature that says what it is.
+    The state is carried through each document. The record holds a signature that says how the score was computed.
+    With --jobs or --scheduler, several processes read the text; this changes no result.
     """
-    inputs = [*opening.inputs(checkpoint), *named("TEXT", text), *named("--fit-on", measuring.fit_on)]
-    require_places([*named("--out", out), *named("--losses", losses)], inputs)
-    require(jobs is not None or scheduler is not None or memory is None, "--memory is for processes: give --jobs")
+    from rnneval.records import write
+    from rnneval.records.paths import named
+
+    inputs = [*opening.inputs(checkpoint), *named("TEXT", text), *named("--fit-on", options.fit_on)]
+    require_places([*named("--out", out), *named("--losses", options.losses)], inputs)
+    spread = workers.jobs is not None or workers.scheduler is not None
+    require(spread or workers.memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
-        opening.look(checkpoint)
+        opening.preflight(checkpoint)
         from rnneval.engine import evaluate
 
-        with _reader(checkpoint, opening, jobs, scheduler, memory) as reader:
-            run = evaluate(
-                opening.open(checkpoint),
-                text,
-                **reading.as_arguments(),
-                **measuring.as_arguments(),
-                losses=losses,
-                progress=progress,
-                command=["rnneval", *sys.argv[1:]],
-                reader=reader,
-            )
+        options = replace(options, progress=progress, command=command_line())
+        with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:
+            run = evaluate(opening.open(checkpoint), text, **vars(options), reader=reader)
     if form == "json" or not quiet:
-        show(run, form)  # first, so that the figures are not lost where the record cannot be written
+        show(run, form)  # first, so that the scores are not lost if the record cannot be written
     if out is not None:
         write(run, out)
-    return _exit_code(run, strict=strict)
+    return EXIT_NOT_VALID if not run.valid or (strict and run.warnings) else 0
 
 
-def _reader(
-    checkpoint: str, opening: CheckpointOptions, jobs: int | None, scheduler: str | None, memory: str | None
-) -> "AbstractContextManager[Reader | None]":
-    """Who reads the text: nobody else, unless processes are asked for."""
-    if jobs is None and scheduler is None:
-        return nullcontext(None)
+def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> "AbstractContextManager[Reader]":
+    """Return a reader of the text that works in several processes."""
     from rnneval.sweeps.cluster import Workers
     from rnneval.sweeps.distributed import workers_reading
     from rnneval.sweeps.opening import Opening
 
-    workers = Workers(jobs=jobs, scheduler=scheduler, memory=memory)
-    return workers_reading(checkpoint, Opening.of(**opening.for_workers()), workers)
+    plain = Opening(**values_of(OpeningGroup, opening))
+    return workers_reading(checkpoint, plain, Workers(**vars(workers)))
 
 
 def show(run: "Run", form: str) -> None:
     """Print the record as a table or as JSON."""
     if form == "json":
+        from rnneval.records import encode
+
         click.echo(encode(run), nl=False)
         return
     from rnneval.render.run_document import run_document
     from rnneval.render.terminal import print_document
 
     print_document(run_document(run))
-
-
-def _exit_code(run: "Run", *, strict: bool) -> int:
-    return EXIT_NOT_VALID if not run.valid or (strict and run.warnings) else 0

@@ -1,7 +1,7 @@
 """`rnneval explain`: the text of a metric, a baseline, a rule or a figure.
 
-The texts are the docstrings of the files that do the work, read as source: nothing is imported, so that neither NumPy
-nor TensorFlow is waited for, and a rule can be explained where its packages are not installed.
+The texts are the docstrings of the files that do the work, read as source: nothing is imported, so neither NumPy nor
+TensorFlow costs time, and a rule can be explained without the packages that it needs.
 """
 
 import difflib
@@ -13,6 +13,7 @@ from importlib.resources import files
 
 import click
 
+from rnneval.cli.options import format_option, out_option, quiet_option, unused_seed
 from rnneval.errors import UsageError
 from rnneval.registry import Entry, read_entries
 
@@ -30,12 +31,12 @@ _WIDTH = 100
 
 @click.command("explain", epilog="Example: rnneval explain perplexity")
 @click.argument("name", required=False)
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--out", metavar="FILE", help="Also write what is printed there, whole or not at all.")
-@click.option("--quiet", "-q", is_flag=True, help="Print nothing.")
-@click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn here
+@format_option("table", "json")
+@out_option("File to write the text to as well; only a complete one takes its place.")
+@quiet_option("Print nothing.")
+@unused_seed
 def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> None:
-    """Say what a metric or a rule means, why it matters, how to put it right; or how a figure is read.
+    """Explain a metric or a rule: its meaning, why it matters, how to fix the fault; or how to read a figure.
 
     NAME is a metric (perplexity), a baseline (unigram), a rule (shared-state) or its code (RNN001), or a figure
     (gates); without it, all are listed.
@@ -46,7 +47,9 @@ def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> Non
     else:
         text = listing(chosen) if name is None else pages(chosen)
     if out is not None:
-        _write(text, out)
+        from rnneval.records import write_text
+
+        write_text(text + "\n", out)
     if not quiet:
         _show(text, markdown=form == "table" and name is not None)
 
@@ -60,10 +63,10 @@ def entries() -> tuple[Entry, ...]:
 
 
 def find(name: str, known: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Give the entries of this name or code; capitals do not matter, nor whether `-` or `_` joins words.
+    """Return the entries of this name or code; capitals do not matter, nor whether `-` or `_` joins words.
 
     Raises:
-        UsageError: there is none; the message names close ones.
+        UsageError: there is none; the message suggests close ones.
     """
     spellings = {_key(word): word for entry in known for word in (entry.name, entry.code) if word}
     wanted = _key(name)
@@ -75,26 +78,20 @@ def find(name: str, known: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def listing(known: Sequence[Entry]) -> str:
-    """Give one line an entry: name, code where there is one, first line of its text."""
+    """Return one line for each entry: name, code if there is one, first line of its text."""
     labels = [f"{entry.name} {entry.code}".rstrip() for entry in known]
     width = max(map(len, labels), default=0)
     return "\n".join(f"{label:<{width}}  {entry.summary}".rstrip() for label, entry in zip(labels, known, strict=True))
 
 
 def pages(chosen: Sequence[Entry]) -> str:
-    """Give each entry's text under its name, as one Markdown text."""
+    """Return each entry's text under its name, as one Markdown text."""
     titles = (f"# {entry.name} ({entry.kind} {entry.code}".rstrip() + ")" for entry in chosen)
     return "\n\n".join(f"{title}\n\n{entry.text}" for title, entry in zip(titles, chosen, strict=True))
 
 
 def _key(word: str) -> str:
     return word.strip().lower().replace("_", "-")
-
-
-def _write(text: str, out: str) -> None:
-    from rnneval.records import write_text
-
-    write_text(text + "\n", out)
 
 
 def _show(text: str, *, markdown: bool) -> None:

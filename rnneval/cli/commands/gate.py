@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import require_places
+from rnneval.cli.options import format_option, quiet_option, repeated_option, require_places
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
-from rnneval.records.paths import named, require_apart
 
 if TYPE_CHECKING:
     from rnneval.gates import Named
@@ -24,7 +23,7 @@ _BY_ENDING = {".json": "json", ".xml": "junit", ".md": "markdown"}
 
 
 class _Variadic(click.Command):
-    """Takes `--baseline A B C`, as a shell's `base/*.json` gives it: all up to the next option."""
+    """Command whose `--baseline A B C` takes all values up to the next option, as a shell expands `base/*.json`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -60,35 +59,28 @@ def spread(arguments: list[str], option: str) -> list[str]:
     epilog="Example: rnneval gate run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'",
 )
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@click.option(
-    "--baseline", multiple=True, metavar="BASE...", help="Records to compare with; several are runs of one recipe."
-)
-@click.option(
+@repeated_option("--baseline", "BASE...", "Records to compare with; several are runs of one recipe.")
+@repeated_option(
     "--allow",
-    multiple=True,
-    metavar="METRIC=AMOUNT",
-    help="The most that a metric may get worse: +1% or +0.01. [default: perplexity=+1%]",
+    "METRIC=AMOUNT",
+    "Most that a metric may get worse, such as +1% or +0.01.",
+    unset="perplexity=+1%",
 )
-@click.option(
-    "--require", multiple=True, metavar="FIGURE<=VALUE", help="A limit on any figure of a record: 'perplexity<=5.3'."
+@repeated_option("--require", "FIGURE<=VALUE", "Limit on any value of a record, such as 'perplexity<=5.3'.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if the verdict is inconclusive, and on warnings.")
+@click.option("--update", is_flag=True, help="Replace the baselines by the records: all of them or none.")
+@format_option(
+    "table",
+    "json",
+    "junit",
+    "github",
+    "markdown",
+    text="Format of what is printed; github also writes the summary of the job.",
 )
-@click.option("--strict", is_flag=True, help="Exit with 1 where inconclusive, and on warnings.")
-@click.option("--update", is_flag=True, help="Make the records the new baselines, whole or not at all.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "junit", "github", "markdown"]),
-    default="table",
-    show_default=True,
-    help="Of what is printed; github also writes the job's summary.",
+@repeated_option(
+    "--out", "FILE", "File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown."
 )
-@click.option(
-    "--out",
-    multiple=True,
-    metavar="FILE",
-    help="Also write it there: .json the record, .xml JUnit, .md Markdown; may be repeated.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="No table.")
+@quiet_option("Print no table.")
 def command(
     *,
     records: tuple[str, ...],
@@ -103,9 +95,10 @@ def command(
 ) -> int:
     """Judge RECORDs against a baseline: pass (0), fail (1), inconclusive or not comparable (3).
 
-    A fail is only what lies beyond what is allowed with 95 % certainty, a pass only what lies within.
+    The verdict is fail only if the interval of the difference lies beyond what is allowed, pass only if it lies within.
     """
     from rnneval.gates.verdicts import judge
+    from rnneval.records.paths import named, require_apart
 
     outputs = [*named("--out", out), *named(_SUMMARY, (os.environ.get(_SUMMARY) or None) if form == "github" else None)]
     inputs, kept = named("RECORD", records), named("--baseline", baseline)
@@ -120,7 +113,7 @@ def command(
 
 
 def exit_code(gate: "Gate", *, strict: bool) -> int:
-    """Give the exit code: 0 pass, 1 fail, 3 no verdict; where strict, 1 for what is inconclusive or warned of."""
+    """Return the exit code: 0 pass, 1 fail, 3 no verdict; if strict, 1 for an inconclusive verdict or a warning."""
     verdicts = {comparison.verdict for comparison in gate.comparisons}
     if "fail" in verdicts or (strict and "inconclusive" in verdicts):
         return EXIT_FAIL
@@ -166,7 +159,7 @@ def _update(
     out: tuple[str, ...],
     quiet: bool,
 ) -> int:
-    """Judge against the old baselines where there are any, then put the records in their place.
+    """Judge against the old baselines if there are any, then put the records in their place.
 
     Limits still hold, and a run that is not valid or not finite never becomes a baseline.
     """
@@ -216,9 +209,11 @@ def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> N
 
 
 def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, strict: bool) -> None:
+    from rnneval.records import write_text
+
     otherwise = "json" if form == "table" else form
     for path in out:
-        _write(path, rendered(gate, _BY_ENDING.get(Path(path).suffix, otherwise), strict=strict))
+        write_text(rendered(gate, _BY_ENDING.get(Path(path).suffix, otherwise), strict=strict), path)
     if form == "github" and (summary := os.environ.get(_SUMMARY)):
         _append(summary, rendered(gate, "markdown", strict=strict))
     if form == "table" and not quiet:
@@ -231,7 +226,7 @@ def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, stri
 
 
 def _append(summary: str, text: str) -> None:
-    """Write below what is there: other steps write to the job's summary, too.
+    """Append to the summary of the job, to which other steps write as well.
 
     A named pipe is left out with a warning, since opening it would wait for its reader.
     """
@@ -246,7 +241,7 @@ def _append(summary: str, text: str) -> None:
 
 
 def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
-    """Give the verdict as text."""
+    """Return the verdict as text."""
     if form == "junit":
         from datetime import UTC, datetime
 
@@ -264,9 +259,3 @@ def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
     from rnneval.records import encode
 
     return encode(gate)
-
-
-def _write(path: str, text: str) -> None:
-    from rnneval.records import write_text
-
-    write_text(text, path)

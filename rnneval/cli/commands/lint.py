@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import output_options, require_places
+from rnneval.cli.options import output_options, repeated_option, require_places, unused_seed
 from rnneval.cli.terminal import say
-from rnneval.records.paths import Named, named
 
 if TYPE_CHECKING:
     from rnneval.linter.finding import LintFinding
     from rnneval.linter.settings import Settings
+    from rnneval.records.paths import Named
 
 STANDARD_INPUT = "-"
 
@@ -21,14 +21,16 @@ STANDARD_INPUT = "-"
 @click.command("lint", epilog="Example: rnneval lint train.py notebooks/")
 @click.argument("paths", metavar="PATH...", nargs=-1)
 @output_options("text", "json", "sarif", "github", "table")
+@repeated_option("--select", "RULES", "Rules to apply, as codes or names with commas between them.", unset="all")
+@repeated_option("--ignore", "RULES", "Rules to leave out, in the same form.")
 @click.option(
-    "--select", multiple=True, metavar="RULES", help="Only these: codes or names, with commas; may be repeated."
+    "--stdin-filename",
+    metavar="NAME",
+    help="Name of standard input (-) in findings; with .ipynb it is read as a notebook. [default: -]",
 )
-@click.option("--ignore", multiple=True, metavar="RULES", help="All but these.")
-@click.option("--stdin-filename", metavar="NAME", help="What to call standard input (-); .ipynb makes it a notebook.")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Processes. [default: one a core]")
-@click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
-@click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn here
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Number of processes. [default: one per core]")
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well.")
+@unused_seed
 def command(
     *,
     paths: tuple[str, ...],
@@ -50,6 +52,8 @@ def command(
     from rnneval.linter.check import cores, lint_files
     from rnneval.linter.discover import discover
     from rnneval.linter.settings import read_settings
+    from rnneval.records import write_text
+    from rnneval.records.paths import named
 
     settings = read_settings().replaced(select, ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
@@ -59,24 +63,29 @@ def command(
     count = len(files) + (STANDARD_INPUT in paths)
     text = _rendered(form, findings)
     if out is not None:
-        _write(text, out)
+        write_text(text, out)
     if form not in ("text", "table"):
         click.echo(text, nl=False)
     elif not quiet:
         click.echo(text, nl=False)
-        _summarise(findings, count)
+        if count and sys.stderr.isatty():
+            from rnneval.render.lint_formats import lint_summary
+
+            say(lint_summary(findings, count))
     if not count:
         say(f"rnneval: warning: no Python file or notebook in {' '.join(paths) or 'this folder'}")
     return exit_code(findings, strict=strict)
 
 
 def exit_code(findings: "Sequence[LintFinding]", *, strict: bool) -> int:
-    """Give 1 where there is an error, or with `strict` anything at all; else 0."""
+    """Return 1 if a finding is an error, or with `strict` if there is any finding; else 0."""
     return int(any(strict or finding.severity == "error" for finding in findings))
 
 
-def _read_for(files: "Sequence[str]", settings: "Settings") -> list[Named]:
-    """Return the source files and what decides which of them are linted."""
+def _read_for(files: "Sequence[str]", settings: "Settings") -> "list[Named]":
+    """Return the source files and the files that decide which of them are linted."""
+    from rnneval.records.paths import named
+
     ignoring = {str(Path(file).with_name(".gitignore")) for file in files}
     return [*named("PATH", files), *named("the settings", settings.root / "pyproject.toml"), *named("PATH", ignoring)]
 
@@ -85,7 +94,7 @@ def _from_standard_input(settings: "Settings", name: str | None) -> "tuple[LintF
     from rnneval.linter.check import check_bytes, wanted
     from rnneval.linter.document import MOST_NOTEBOOK_BYTES
 
-    content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # of an endless stream, as much as shows that it is one
+    content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # one byte too many shows that it is too long
     return wanted(check_bytes(name or STANDARD_INPUT, content), settings)
 
 
@@ -101,16 +110,3 @@ def _rendered(form: str, findings: "Sequence[LintFinding]") -> str:
     from rnneval.render.lint_formats import lint_json, lint_text
 
     return lint_json(findings) if form == "json" else lint_text(findings)
-
-
-def _summarise(findings: "Sequence[LintFinding]", count: int) -> None:
-    from rnneval.render.lint_formats import lint_summary
-
-    if count and sys.stderr.isatty():
-        say(lint_summary(findings, count))
-
-
-def _write(text: str, out: str) -> None:
-    from rnneval.records import write_text
-
-    write_text(text, out)

@@ -2,28 +2,23 @@
 
 import click
 
-from rnneval.cli.options import CheckpointOptions, checkpoint_options, output_options, require_places
+from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
+from rnneval.cli.options import output_options, require_places
 from rnneval.cli.terminal import chatter_held
-from rnneval.records import encode, write
-from rnneval.records.paths import named
 
 
 @click.command("open", epilog="Example: rnneval open ckpt --builder train.py:build_model --builder-arg rnn_units=1024")
 @click.argument("checkpoint")
 @output_options("table", "json")
 @checkpoint_options
-def command(
-    *,
-    checkpoint: str,
-    form: str,
-    out: str | None,
-    quiet: bool,
-    opening: CheckpointOptions,
-) -> None:
-    """Show what a CHECKPOINT is: format, state contract, layers, vocabulary, all that is assumed. Evaluates nothing."""
+def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening: CheckpointOptions) -> None:
+    """Show what a CHECKPOINT is: format, state contract, layers, vocabulary, every assumption. Nothing is evaluated."""
+    from rnneval.records import encode, write
+    from rnneval.records.paths import named
+
     require_places(named("--out", out), opening.inputs(checkpoint))
     with chatter_held():
-        opening.look(checkpoint)
+        opening.preflight(checkpoint)
         from rnneval.models.describe import opened
 
         record = opened(opening.open(checkpoint))

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import require, require_places
+from rnneval.cli.options import quiet_option, repeated_option, require, require_places, unused_seed
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
-from rnneval.records.paths import named, named_records
-from rnneval.render.phrasing import visible
 
 if TYPE_CHECKING:
     from rnneval.render.figures import Figure
@@ -21,7 +19,7 @@ _ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Text of a passage, its part that was scored, and the byte to show."""
+    """Text of an excerpt, its part that was scored, and the byte to show."""
 
     text: tuple[str, ...]
     part: str | None
@@ -31,32 +29,32 @@ class Reading:
 @click.command("plot", epilog="Example: rnneval plot run.json --out loss.png")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
 @click.option(
-    "--out", metavar="FILE|FOLDER", help="File to write: PNG, SVG or PDF by its ending; of several, a folder."
+    "--out", metavar="FILE|FOLDER", help="File to write, PNG, SVG or PDF by its ending; for several figures, a folder."
 )
 @click.option(
     "--figure",
     metavar="NAME|all",
-    help="Figure to draw; all: every figure of the record. [default: the record's first]",
+    help="Figure to draw, or all figures of the record. [default: the record's first]",
 )
 @click.option(
     "--size",
     type=click.Choice(["page", "slide"]),
     default="page",
     show_default=True,
-    help="page: 6.5 inches wide; slide: 1920 × 1080 dots, with larger text.",
+    help="Size of a figure: page is 6.5 inches wide; slide is 1920 × 1080 pixels, with larger text.",
 )
 @click.option("--dark", is_flag=True, help="Draw on a dark background.")
-@click.option("--text", multiple=True, metavar="TEXT", help="For a passage: the scored text.")
-@click.option("--part", metavar="SLICE", help="For a passage: the part that was scored, as in evaluate.")
+@repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
+@click.option("--part", metavar="SLICE", help="For the figure passage: the part that was scored, as in evaluate.")
 @click.option(
     "--at",
     type=click.IntRange(min=0),
     metavar="BYTE",
-    help="For a passage: the byte to show. [default: the most surprising]",
+    help="For the figure passage: the byte to show. [default: the most surprising]",
 )
-@click.option("--list", "listing", is_flag=True, help="List the figures of each record, and draw nothing.")
-@click.option("--quiet", "-q", is_flag=True, help="Do not print what was drawn.")
-@click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn by lot
+@click.option("--list", "listing", is_flag=True, help="List the figures of each record and draw nothing.")
+@quiet_option("Do not print the titles of the figures.")
+@unused_seed
 def command(
     *,
     records: tuple[str, ...],
@@ -72,11 +70,13 @@ def command(
 ) -> int:
     """Draw a figure of each RECORD: a JSON record, a Parquet table, or the folder of a history.
 
-    Several records make a picture each, in the folder --out; a figure of several runs (comparison, forgetting,
-    baselines) is one picture if --figure names it and --out is a file. A passage (of losses) is coloured text: it is
-    printed, or written as HTML.
+    Several records are drawn one by one, into the folder --out. A figure of several runs (comparison, forgetting,
+    baselines) is drawn once if --figure names it and --out is a file. The figure passage (of losses) is coloured text:
+    it is printed, or written as HTML.
     """
+    from rnneval.records.paths import named, named_records
     from rnneval.render.figures import save
+    from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show
 
     reading = Reading(text=text, part=part, at=at)
@@ -101,6 +101,7 @@ def command(
 def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
     """List the figures of each record with their titles; a passage is listed even without the text."""
     from rnneval.render.figures import figures_of
+    from rnneval.render.phrasing import visible
 
     for path, source in sources:
         found = figures_of(source)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import require, require_places
+from rnneval.cli.options import format_option, quiet_option, repeated_option, require, require_places, unused_seed
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
-from rnneval.records.paths import named, named_records, open_regular
 
 if TYPE_CHECKING:
     from rnneval.render.report import Given, Page
@@ -20,21 +19,12 @@ _ENDINGS = (".json", ".parquet")
 
 @click.command("report", epilog="Example: rnneval report run.json wiring.json gate.json --out report.html")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@click.option("--out", metavar="FILE.html", help="Write the page there, whole or not at all.")
-@click.option(
-    "--text", multiple=True, metavar="TEXT", help="The text that losses are of: shows a passage, coloured by surprise."
-)
-@click.option("--title", metavar="TEXT", help="Of the page. [default: the model's name]")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="json: what the page says, as values.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Print nothing.")
-@click.option("--seed", type=int, expose_value=False, hidden=True)  # every command takes it; nothing is drawn here
+@click.option("--out", metavar="FILE.html", help="File to write the page to; only a complete one takes its place.")
+@repeated_option("--text", "TEXT", "Text that the losses are of, to show an excerpt coloured by surprise.")
+@click.option("--title", metavar="TEXT", help="Title of the page. [default: the model's name]")
+@format_option("table", "json", text="Format of what is printed; json is the content of the page, as values.")
+@quiet_option("Print nothing.")
+@unused_seed
 def command(
     *,
     records: tuple[str, ...],
@@ -46,36 +36,43 @@ def command(
 ) -> int:
     """Make one self-contained HTML page of any mix of records.
 
-    RECORD is what another command wrote (run, wiring, gate, compare, gradients, open; JSON), a table (trace, losses, a
-    history; Parquet), the folder of a sweep, or one of records. The page loads nothing and runs nothing.
+    RECORD is a JSON record of another command (run, wiring, gate, compare, gradients, open), a Parquet table (trace,
+    losses, a history), the folder of a sweep, or a folder of records. The page loads nothing and runs nothing.
     """
+    import msgspec
+
+    from rnneval.records import json_text, write_text
+    from rnneval.records.paths import named, named_records
+
     require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
     require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
-    from rnneval.render.report import page_of
+    from rnneval.render.report import draw, html_of, page_of
 
     given = [each for record in records for each in _given(Path(record))]
     if text:
         given = _with_text(given, text)
     page = page_of(given, title)
     if out is not None:
-        _write(out, page, given)
+        write_text(html_of(page, draw(page, given)), out)
     if form == "json":
-        click.echo(_encoded(page), nl=False)
+        click.echo(json_text(msgspec.to_builtins(page)), nl=False)
     elif not quiet:
         tell(_summary(page, str(out)))
     return 0
 
 
 def _given(path: Path) -> "Iterator[Given]":
-    """Read a record; a folder stands for all that lie in it, but for a history, which is one table, and a sweep.
+    """Read a record, or all records in a folder; a history is one table, and a sweep is read as a sweep.
 
-    A folder may hold other JSON (a vocabulary, settings): what does not say that it is a record is passed over, and
-    named on standard error. What says so and is broken is refused there, too.
+    A folder may hold other JSON (a vocabulary, settings): a file that does not say that it is a record is skipped and
+    named on standard error. A broken record is refused there as well.
     """
     if not path.is_dir() or _is_history(path):
         yield _read(path)
         return
-    if _is_sweep(path):
+    from rnneval.sweeps.table import FILE
+
+    if (path / FILE).is_file():
         yield from _of_sweep(path)
         return
     inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
@@ -84,7 +81,7 @@ def _given(path: Path) -> "Iterator[Given]":
         raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
     for each in inside:
         if each not in found:
-            say(f"rnneval: {each}: passed over: it does not say that it is a record of rnneval")
+            say(f"rnneval: {each}: skipped: it does not say that it is a record of rnneval")
     yield from map(_read, found)
 
 
@@ -92,14 +89,8 @@ def _is_history(path: Path) -> bool:
     return path.is_dir() and any(path.glob("part-*.parquet"))
 
 
-def _is_sweep(path: Path) -> bool:
-    from rnneval.sweeps.table import FILE
-
-    return (path / FILE).is_file()
-
-
 def _of_sweep(path: Path) -> "Iterator[Given]":
-    """Give the table of a sweep, and the record of its best checkpoint; what else lies there is passed over."""
+    """Yield the table of a sweep and the record of its best checkpoint; other files of the folder are skipped."""
     from rnneval.sweeps.table import FILE, OK, best_first, read_table
 
     yield _read(path / FILE)
@@ -108,7 +99,9 @@ def _of_sweep(path: Path) -> "Iterator[Given]":
 
 
 def _begins_with(path: Path, word: str) -> bool:
-    """Whether a word stands at the beginning of a file, where records name their schema."""
+    """Return whether a word stands at the beginning of a file, where records name their schema."""
+    from rnneval.records.paths import open_regular
+
     try:
         with open_regular(path) as file:
             return word.encode() in file.read(200)
@@ -124,7 +117,7 @@ def _read(path: Path) -> "Given":
 
 
 def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
-    """Give losses the text that they are of; which part of it was scored, the run of the same text says."""
+    """Add the text to tables of losses; the run of the same text says which part of it was scored."""
     from rnneval.cli.commands.plot import Reading, scored_text
     from rnneval.records import Run
     from rnneval.render.figures import LOSSES, Table
@@ -142,28 +135,13 @@ def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
 
 
 def _ranking(path: Path) -> Any:
-    """Read what `rnneval compare` wrote: it is no record of its own, but shows well; None for all else."""
+    """Read a comparison that `rnneval compare` wrote; return None for any other file."""
     from rnneval.gates.ranking import Ranking
     from rnneval.records import read_as
 
     schema = "rnneval.compare/1"
     is_ranking = path.suffix == ".json" and path.is_file() and _begins_with(path, f'"{schema}"')
     return read_as(path, schema, Ranking) if is_ranking else None
-
-
-def _write(out: str, page: "Page", given: "list[Given]") -> None:
-    from rnneval.records import write_text
-    from rnneval.render.report import draw, html_of
-
-    write_text(html_of(page, draw(page, given)), out)
-
-
-def _encoded(page: "Page") -> str:
-    import msgspec
-
-    from rnneval.records import json_text
-
-    return json_text(msgspec.to_builtins(page))
 
 
 def _summary(page: "Page", out: str) -> str:

@@ -1,21 +1,14 @@
 """`rnneval sweep FOLDER TEXT…`."""
 
-import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import (
-    CheckpointOptions,
-    MeasureOptions,
-    TextChoices,
-    checkpoint_options,
-    format_option,
-    measure_options,
-    require,
-    text_options,
-)
+from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
+from rnneval.cli.options import add_options, command_line, format_option, quiet_option, require
 from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.options import OpeningGroup, SweepOptions, values_of
 
 if TYPE_CHECKING:
     from rnneval.sweeps.many import Sweep
@@ -29,54 +22,33 @@ EXIT_FAILED = 1
 )
 @click.argument("folder")
 @click.argument("text", nargs=-1, required=True)
-@click.option("--out", required=True, metavar="FOLDER", help="Where the table and the records go; made if need be.")
 @format_option("table", "json")
-@click.option("--quiet", "-q", is_flag=True, help="No progress and no table.")
-@click.option(
-    "--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes on this machine. [default: one a core]"
-)
-@click.option("--memory", metavar="SIZE", help="What each of them may use: 4GB. [default: an equal share of all]")
-@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler instead.")
-@text_options
+@quiet_option()
+@add_options(SweepOptions)
 @checkpoint_options
-@measure_options
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
     folder: str,
     text: tuple[str, ...],
-    out: str,
     form: str,
     quiet: bool,
-    jobs: int | None,
-    memory: str | None,
-    scheduler: str | None,
     strict: bool,
+    options: SweepOptions,
     opening: CheckpointOptions,
-    reading: TextChoices,
-    measuring: MeasureOptions,
 ) -> int:
     """Measure every checkpoint of a FOLDER on held-out TEXT: a record each, and one table.
 
-    What was finished before is not done again. A file that cannot be measured is a row that says why.
+    Checkpoints that were finished before are not evaluated again. A file that cannot be evaluated is a row that says
+    why.
     """
     require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
     with chatter_held(), progress_bar("sweeping", quiet=quiet, unit="checkpoints") as progress:
         from rnneval.sweeps.many import sweep
 
-        result = sweep(
-            folder,
-            text,
-            out=out,
-            jobs=jobs,
-            scheduler=scheduler,
-            memory=memory,
-            opening=opening.for_workers(),
-            progress=progress,
-            command=["rnneval", *sys.argv[1:]],
-            **reading.as_arguments(),
-            **measuring.as_arguments(),
-        )
+        plain = values_of(OpeningGroup, opening)
+        options = replace(options, opening=plain, progress=progress, command=command_line())
+        result = sweep(folder, text, **vars(options))
     if form == "json" or not quiet:
         _show(result, form)
     return EXIT_FAILED if result.failed or (strict and result.warned) else 0

@@ -1,4 +1,4 @@
-"""Where a command prints: pipes that nobody reads, full disks, other encodings, and none at all."""
+"""Standard output of a command: broken pipes, full disks, other encodings, and closed descriptors."""
 
 import ast
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rnneval.cli import main, outlet
+from rnneval.cli import main, terminal
 from rnneval.errors import RecordError
 from rnneval.records import read, write
 from tests.gates.synthetic import ar_losses, make_run
@@ -101,7 +101,7 @@ def test_an_error_that_nobody_can_read_still_has_its_code(records):
 
 def test_standard_output_is_as_it_was_afterwards(monkeypatch, capsys):
     before = sys.stdout
-    with outlet.lasting_output():
+    with terminal.broken_pipes_ignored():
         assert sys.stdout is not before
         sys.stdout.write("half \ud800\n")
         assert sys.stdout.isatty() is False
@@ -123,7 +123,8 @@ def test_an_error_while_writing_is_one_for_a_person(monkeypatch):
             return os.open(os.devnull, os.O_WRONLY)
 
     monkeypatch.setattr(sys, "stdout", Full())
-    with pytest.raises(RecordError, match="standard output cannot be written: No space"), outlet.lasting_output():
+    said = "standard output cannot be written: No space"
+    with pytest.raises(RecordError, match=said), terminal.broken_pipes_ignored():
         sys.stdout.write("x")
 
 

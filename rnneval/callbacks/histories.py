@@ -1,8 +1,8 @@
-"""A history on disk: a folder of whole Parquet parts, which pandas reads as one table.
+"""Histories of a training on disk: each is a folder of complete Parquet parts, which pandas reads as one table.
 
-A part is written beside its place and moved there (so that a part is whole or not there), and a run that is killed
-keeps all parts up to the last. Columns: `step` or `epoch`, `layer`, `variable`, `statistic`, `value`. What is not a
-finite number is left out; that it was not finite is itself a statistic.
+A part is written beside its place and moved there, so that it is complete or absent, and a run that is killed keeps
+all parts up to the last. Columns: `step` or `epoch`, `layer`, `variable`, `statistic`, `value`. A value that is not
+finite is left out; the number of such values is itself a statistic.
 """
 
 import os
@@ -16,15 +16,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.records import table_written
+from rnneval.metrics.diagnostics.findings import History
+from rnneval.records import read_table, table_written
 from rnneval.records.paths import Named, named, require_apart
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")
+_BEFORE, _AT_LEAST = 100, 3
 
 
 class Parts:
-    """Writes a history part by part."""
+    """Writer of a history, part by part."""
 
     def __init__(
         self,
@@ -39,8 +41,8 @@ class Parts:
         Args:
             folder: Where the parts go.
             index: Name of the first column: `step` or `epoch`.
-            described: What stands in every part's own metadata.
-            existing: What becomes of a history that is there: `refuse`, `replace` or `append`.
+            described: Metadata of every part.
+            existing: Treatment of a history that is already there: `refuse`, `replace` or `append`.
             inputs: Files that are read while the history is written.
 
         Raises:
@@ -57,12 +59,12 @@ class Parts:
         self.describe(described)
 
     def describe(self, more: Mapping[str, str]) -> None:
-        """Say more in the metadata of the parts that are written from now on."""
+        """Add to the metadata of the parts that are written from now on."""
         metadata = {key.encode(): value.encode() for key, value in more.items()}
         self._schema = self._schema.with_metadata({**(self._schema.metadata or {}), **metadata})
 
     def write(self, index: NDArray[np.int64], columns: list[tuple[str, str, str]], values: NDArray[np.float64]) -> None:
-        """Write one part: values `(n, columns)` at steps `(n,)`, one row a finite number."""
+        """Write one part: values `(n, columns)` at steps `(n,)`, one row for each finite number."""
         row, column = np.nonzero(np.isfinite(values))
         if not len(row):
             return
@@ -77,14 +79,14 @@ class Parts:
 
 
 def _words(names: list[str], places: NDArray[np.int64]) -> Any:
-    """Give names[places] as a column in which every name stands once."""
+    """Return names[places] as a dictionary column."""
     distinct = list(dict.fromkeys(names))
     numbers = np.array([distinct.index(name) for name in names], np.int32)
     return pa.DictionaryArray.from_arrays(pa.array(numbers[places]), pa.array(distinct, pa.string()))
 
 
 def _make(folder: Path, existing: str) -> int:
-    """Make the folder, and give the number of its next part."""
+    """Make the folder, and return the number of its next part."""
     try:
         parts = sorted(folder.glob("part-*.parquet")) if folder.is_dir() else []
         if parts and existing == "refuse":
@@ -103,3 +105,33 @@ def _make(folder: Path, existing: str) -> int:
     except OSError as error:
         raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
     return int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
+
+
+def history(folder: str | os.PathLike[str]) -> History:
+    """Summarize a history that `GradientNorms` wrote, for the rules that judge it.
+
+    Raises:
+        RecordError: it is missing, or cannot be read.
+    """
+    try:
+        table = read_table(folder).to_pandas()
+        table = table[table["statistic"].isin(["grad_norm", "not_finite"])]
+    except KeyError as error:
+        raise RecordError(f"{os.fspath(folder)}: not a history of gradients: it has no column {error}") from error
+    norm = table[(table["layer"] == "") & (table["statistic"] == "grad_norm")].sort_values("step")
+    if norm.empty:
+        raise RecordError(f"{os.fspath(folder)}: a history without a single gradient that is finite")
+    before = norm["value"].rolling(_BEFORE, min_periods=_AT_LEAST).median().shift(1).to_numpy()
+    ratio = np.nan_to_num(norm["value"].to_numpy() / before)
+    bad = table[(table["statistic"] == "not_finite") & (table["value"] > 0) & (table["variable"] != "")].sort_values(
+        "step"
+    )
+    first = None if bad.empty else bad.iloc[0]
+    return History(
+        steps=int(table["step"].max()),
+        median_norm=float(norm["value"].median()),
+        largest_ratio=float(ratio.max()),
+        largest_step=int(norm["step"].iloc[int(ratio.argmax())]),
+        first_not_finite=None if first is None else int(first["step"]),
+        variable="" if first is None else f"{first['layer']}.{first['variable']}",
+    )

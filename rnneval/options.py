@@ -1,0 +1,491 @@
+"""Options of the commands and of the Python functions behind them, each defined once.
+
+An option is a field of a group below: its name, type and default, and in the field's metadata (`option`) its help and
+what it allows. The command line (`rnneval.cli.options`), the keyword arguments of `rnneval.evaluate` and its relatives
+(`on_model` and the decorators beside it), the checks of values and the tables of the docs are made from these fields.
+
+`dataclasses` puts the fields of the last base first: hence the order of the bases.
+"""
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import partial, wraps
+from textwrap import fill
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from rnneval.errors import UsageError
+
+Path = str | os.PathLike[str]
+Paths = Path | Iterable[Path]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """Description of one option for the command line and the docs."""
+
+    help: str
+    """Text for command line and docs."""
+    flag: str
+    """Such as `--part`; "" for a keyword argument that the command line does not have."""
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    """The smallest number allowed."""
+    repeated: bool = False
+    """Whether the command line collects several values."""
+    parse: Callable[[Any], Any] | None = None
+    """From the value on the command line to the one in Python."""
+    off: str = ""
+    """Text for the command line of a switch that is on by default: its flag, such as `--no-check`, turns it off."""
+    unset: str = ""
+    """What happens without the option, where the default does not say it."""
+
+
+def option(default: Any, help: str, flag: str | None = None, **more: Any) -> Any:  # noqa: A002 - as click names it
+    """Return a field for an option: its default, its help, then fields of `Option`; its name tells the flag."""
+    return field(default=default, metadata=about(help, flag, **more))
+
+
+def about(help: str, flag: str | None = None, **more: Any) -> dict[str, Any]:  # noqa: A002 - as click names it
+    """Return the metadata of a field that is an option."""
+    return {"option": partial(Option, help=help, **more), "flag": flag}
+
+
+def options_of(kind: type) -> Iterator[tuple[Field[Any], Option]]:
+    """Yield the fields of a group that are options, each with its description."""
+    for each in fields(kind):
+        if each.init and "option" in each.metadata:
+            negated = "no-" if each.default is True else ""
+            flag = each.metadata["flag"]
+            flag = f"--{negated}{each.name.replace('_', '-')}" if flag is None else flag
+            yield each, each.metadata["option"](flag=flag)
+
+
+def values_of(group: type, options: Any) -> dict[str, Any]:
+    """Return the values of a group's fields, taken from any object that has them."""
+    return {each.name: getattr(options, each.name) for each in fields(group) if each.init}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of all groups. It checks every value against what its option allows.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
+
+    def __post_init__(self) -> None:
+        for each, option in options_of(type(self)):
+            value = getattr(self, each.name)
+            if option.choices and value not in (*option.choices, each.default):
+                known = option.choices
+                allowed = " or ".join(known) if len(known) == 2 else f"one of {', '.join(known)}"
+                raise UsageError(f"{option.flag} {value!r} is not known: give {allowed}")
+            if option.least is not None and value != each.default and value < option.least:
+                raise UsageError(f"{option.flag} {value} is not allowed: give at least {option.least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpeningGroup(Options):
+    """Options of every command that opens a checkpoint."""
+
+    builder: str | None = option(
+        None,
+        "Your own code that makes the model, or the module with the custom layers that a whole model asks for. "
+        "Importing it runs it; no other code is run.",
+        metavar="FILE.py:NAME|package.module:NAME",
+    )
+    builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
+        None,
+        "Argument of the builder; vocab_size and vocabulary are passed to a builder that takes them.",
+        "--builder-arg",
+        metavar="NAME=VALUE",
+        repeated=True,
+    )
+    vocabulary: Any = option(
+        None,
+        "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece.",
+        "--vocab",
+        metavar="FILE",
+        unset="the one inside the model or beside the checkpoint",
+    )
+    vocabulary_from: Paths | None = option(
+        None,
+        "Training text whose sorted distinct characters are the vocabulary.",
+        "--vocab-from",
+        metavar="TEXT",
+        repeated=True,
+    )
+    weight_map: Path | Mapping[str, Any] | None = option(
+        None,
+        "For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the "
+        "checkpoint, where they cannot be told apart, and forget_bias.",
+        metavar="FILE.json",
+    )
+    window: int | None = option(
+        None, "Tokens in the window of a window model whose input does not say it.", metavar="N", least=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOptions(OpeningGroup):
+    """Options of `rnneval.open`."""
+
+    expect_sha256: str | None = option(None, "Refuse a checkpoint with another SHA-256 hash.", metavar="HEX")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextGroup(Options):
+    """Options of every command that reads a text."""
+
+    tokens: str | None = option(
+        None,
+        "Kind of token that the model reads.",
+        choices=("char", "byte", "word", "subword"),
+        unset="told by the vocabulary",
+    )
+    normalize: str = option(
+        "none",
+        "Unicode normalization applied to the text: lower is Python's str.lower, nfc is normalization form C.",
+        choices=("none", "lower", "nfc"),
+    )
+    newlines: str = option(
+        "keep", "Line endings: keep them, or lf to turn CRLF and CR into LF.", choices=("keep", "lf")
+    )
+    unknown: str = option(
+        "error",
+        "Text that the vocabulary lacks: stop with an error, skip it, or read it as TOKEN.",
+        metavar="error|skip|TOKEN",
+    )
+    part: str | None = option(
+        None,
+        "Characters to evaluate, as a Python slice or in per cent, such as 90%:.",
+        metavar="SLICE",
+        unset="the whole text",
+    )
+    documents: str = option(
+        "one",
+        "Where a document begins, and with it a fresh state: the text is one document, each file is one, or blank "
+        "lines part them.",
+        choices=("one", "file", "blank-line"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateGroup(Options):
+    """Options that say where the state starts anew, which changes the score."""
+
+    state: str = option(
+        "carry",
+        "Carry the state through each document, or reset it every --segment tokens.",
+        choices=("carry", "reset"),
+    )
+    segment: int | None = option(
+        None,
+        "Tokens of each row in one step; with --state reset, tokens between two resets.",
+        metavar="N",
+        least=1,
+        unset="chosen by size",
+    )
+    pad: bool = option(
+        False, "For a window model, score the tokens before the first whole window too, after padding with id 0."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.state == "reset" and self.segment is None:
+            raise UsageError("--state reset needs --segment N: after how many tokens the state starts anew")
+
+
+def rows_of(streams: str) -> int | str:
+    """Return `--streams` as a number of rows if it is one, else as it is."""
+    return int(streams) if streams.isdecimal() else streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamGroup(Options):
+    """Options that say how a text is read; none changes a valid result."""
+
+    streams: int | str = option(
+        "auto", "Rows of text to read side by side. It changes no valid result.", metavar="N|auto", parse=rows_of
+    )
+    kernel: str = option(
+        "auto",
+        "Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not "
+        "depend on the state out of the loop over time; auto chooses by size.",
+        choices=("auto", "hoisted", "layers"),
+    )
+    tolerance: float = option(
+        1e-5, "Largest difference |Δ| / (1 + |s|) between two equal states; 0 asks for equality to the bit."
+    )
+    seed: int = option(0, "Random seed for the row that is audited and for the positions that are sampled.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.streams != "auto" and not (isinstance(self.streams, int) and self.streams >= 1):
+            raise UsageError(f"--streams {self.streams!r} is not a number of rows: give auto or at least 1")
+        if not 0 <= self.tolerance <= 1:
+            raise UsageError(f"--tolerance {self.tolerance} is not allowed: give 0 for equality, or up to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringGroup(Options):
+    """Options that say what a run record holds beside the scores."""
+
+    fit_on: Paths | None = option(
+        None,
+        "Training text on which the baselines that learn are fitted.",
+        metavar="TEXT",
+        repeated=True,
+        unset="no such baseline",
+    )
+    fit_part: str | None = option(
+        None,
+        "Part of the --fit-on text, in the form of --part. It may not overlap the text that is scored.",
+        metavar="SLICE",
+        unset="all of it",
+    )
+    states: bool = option(
+        True,
+        "Summarize the states of every layer, which takes about a tenth of the time.",
+        off="Do not summarize the states of the layers, which takes about a tenth of the time.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclareGroup(Options):
+    """Option by which an author says what a wiring check must not report."""
+
+    declare: Iterable[str] = option(
+        (),
+        "Property of the model that its author intends, so that the wiring check does not report it.",
+        metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER",
+        repeated=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(DeclareGroup):
+    """Options of `rnneval check`."""
+
+    seed: int = option(0, "Random seed for the ids and for the numbers that stubs emit.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WiringGroup(DeclareGroup):
+    """Options of the wiring check that comes before a run."""
+
+    check: bool = option(
+        True, "Check the state wiring first; a leak makes the run not valid.", off="Skip the check of the state wiring."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallGroup(Options):
+    """Keyword arguments of a run that is called from Python."""
+
+    progress: Progress | None = option(None, "Function that is called with the work done and the work in all.", flag="")
+    command: Sequence[str] = option((), "Command to record as the one that repeats the run.", flag="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerGroup(Options):
+    """Options of work in several processes."""
+
+    jobs: int | None = option(None, "Number of worker processes on this machine.", metavar="N", least=1)
+    memory: str | None = option(
+        None, "Memory that each worker process may use, such as 4GB.", metavar="SIZE", unset="an equal share of all"
+    )
+    scheduler: str | None = option(
+        None, "Address of a Dask scheduler whose workers are used instead.", metavar="ADDRESS"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
+    """Options of `rnneval.evaluate`."""
+
+    losses: Path | None = option(
+        None, "Parquet file to write, with one row for each scored token.", metavar="FILE.parquet"
+    )
+
+
+def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
+    """Read `RULE=NUMBER` pairs.
+
+    Raises:
+        UsageError: one is not of this form.
+    """
+    found = {}
+    for item in given:
+        name, _, value = item.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(f"--threshold {item!r}: give RULE=NUMBER, such as dead-units=0.1") from None
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosticOptions(CallGroup, WiringGroup, StreamGroup, TextGroup):
+    """Options that `rnneval.trace` and `rnneval.gradients` share."""
+
+    thresholds: Mapping[str, float] | None = option(
+        None,
+        "Threshold of a finding in place of its own; rnneval explain RULE shows that one.",
+        "--threshold",
+        metavar="RULE=VALUE",
+        repeated=True,
+        parse=parse_thresholds,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions(DiagnosticOptions):
+    """Options of `rnneval.trace`."""
+
+    out: Path | None = option(
+        None,
+        "Parquet file to write: every state and gate at the stride, histograms, and figures of each unit.",
+        metavar="FILE.parquet",
+    )
+    stride: int | None = option(
+        None,
+        "Tokens from one row of the table to the next.",
+        metavar="N",
+        least=1,
+        unset="16, more in texts above a million tokens",
+    )
+    context: bool = option(False, "Measure the loss as a function of the length of the context.")
+    lyapunov: bool = option(False, "Measure the largest Lyapunov exponent of each layer and of the stack.")
+    truncation: int | None = option(
+        None, "Tokens of a training segment, for findings that compare with it.", metavar="N", least=1, unset="unknown"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientOptions(DiagnosticOptions):
+    """Options of `rnneval.gradients`."""
+
+    truncation: int = option(100, "Tokens of a segment: give what training used.", metavar="N", least=1)
+    segments: int = option(32, "Number of segments, evenly spread over the text.", metavar="N", least=1)
+    lags: int = option(200, "Number of tokens to follow gradients back through time.", metavar="N", least=1)
+    anchors: int = option(
+        64, "Number of tokens from which gradients are followed, evenly spread over the text.", metavar="N", least=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweptGroup(WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
+    """Options of `rnneval.evaluate` that a sweep passes on to its workers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
+    """Options of `rnneval.sweep`."""
+
+    out: Path = field(
+        metadata=about("Folder for the table and the records; it is made if it is missing.", metavar="FOLDER")
+    )
+    jobs: int | None = option(
+        None, "Number of worker processes on this machine.", metavar="N", least=1, unset="one per core"
+    )
+    opening: Mapping[str, Any] | None = option(
+        None, "Keyword arguments of `rnneval.open`, but for `expect_sha256`.", flag=""
+    )
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+R = TypeVar("R")
+A_contra = TypeVar("A_contra", contravariant=True)
+B_contra = TypeVar("B_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+G = TypeVar("G")
+P = ParamSpec("P")
+
+
+class OnModel(Protocol[A_contra, B_contra, P, R_co]):
+    """Type of a function of a model and a text, with options as keyword arguments."""
+
+    def __call__(self, lm: A_contra, text: B_contra, *args: P.args, **options: P.kwargs) -> R_co:
+        """Run it."""
+
+
+class OnFolder(Protocol[A_contra, B_contra, P, R_co]):
+    """Type of a function of a folder and a text, with options as keyword arguments."""
+
+    def __call__(self, folder: A_contra, text: B_contra, *args: P.args, **options: P.kwargs) -> R_co:
+        """Run it."""
+
+
+class OnPath(Protocol[A_contra, P, R_co]):
+    """Type of a function of a path, with options as keyword arguments."""
+
+    def __call__(self, path: A_contra, *args: P.args, **options: P.kwargs) -> R_co:
+        """Run it."""
+
+
+def on_model(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnModel[A, B, P, R]]:
+    """Decorate a function of `lm`, `text` and a group called `options`: callers give the options by keyword.
+
+    Type checkers read the keywords off the group, `inspect` and `help` off the signature and docstring made here.
+    """
+    return partial(_by_keyword, group)
+
+
+def on_folder(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnFolder[A, B, P, R]]:
+    """Decorate a function of `folder`, `text` and `options`, as `on_model` does."""
+    return partial(_by_keyword, group)
+
+
+def on_path(group: Callable[P, G]) -> Callable[[Callable[[A, G], R]], OnPath[A, P, R]]:
+    """Decorate a function of `path` and `options`, as `on_model` does."""
+    return partial(_by_keyword, group)
+
+
+def on_method(group: Callable[P, G]) -> Callable[[Callable[[A, B, C, G], R]], Callable[Concatenate[A, B, C, P], R]]:
+    """Decorate a method of two arguments and `options`, as `on_model` does."""
+    return partial(_by_keyword, group)
+
+
+class UnknownOptionError(UsageError, TypeError):
+    """A keyword argument that a function does not have."""
+
+
+def _by_keyword(group: Any, function: Callable[..., Any]) -> Any:
+    own = [each for each in inspect.signature(function).parameters.values() if each.name != "options"]
+    keywords = inspect.signature(group).parameters
+    known = {each.name for each in own} | set(keywords)
+
+    @wraps(function)
+    def called(*arguments: Any, **given: Any) -> Any:
+        if unknown := sorted(set(given) - known):
+            names = ", ".join(sorted(keywords))
+            raise UnknownOptionError(f"{', '.join(unknown)}: not an option of {function.__name__}; known are {names}")
+        options = group(**{name: given.pop(name) for name in [*given] if name in keywords})
+        return function(*arguments, **given, options=options)
+
+    described: Any = called
+    described.__signature__ = inspect.Signature([*own, *keywords.values()])
+    line = re.compile(r"^( +)options: .*\n", re.MULTILINE)
+    described.__doc__ = line.sub(lambda found: "".join(_lines(group, found[1])), function.__doc__ or "", count=1)
+    return described
+
+
+def _lines(group: type, indent: str) -> Iterator[str]:
+    """Yield the lines of a docstring that describe the options of a group."""
+    names = {option.flag: each.name for each, option in options_of(group)}
+    for each, option in options_of(group):
+        text = re.sub(r"--[a-z][a-z-]*", lambda flag: f"`{names.get(flag[0], flag[0])}`", option.help)
+        if option.choices:
+            text += f" One of {', '.join(f'`{choice}`' for choice in option.choices)}."
+        if option.unset and each.default is not MISSING:
+            text += f" By default: {option.unset}."
+        lines = fill(f"{each.name}: {text}", 116, initial_indent=indent, subsequent_indent=f"{indent}    ")
+        yield f"{lines}\n"

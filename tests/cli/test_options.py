@@ -1,0 +1,103 @@
+"""Every option is defined once: the command line, the Python functions and their docs agree with `rnneval.options`."""
+
+import ast
+import inspect
+from dataclasses import MISSING, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import rnneval
+from rnneval import options
+from rnneval.callbacks.state_norms import StateNormsOptions
+from rnneval.errors import UsageError
+from rnneval.models import open as open_checkpoint
+from rnneval.models.opening import load_model
+from rnneval.options import options_of
+
+COMMANDS = {
+    "evaluate": (options.EvaluateOptions, options.OpenOptions, options.WorkerGroup),
+    "trace": (options.TraceOptions, options.OpenOptions),
+    "gradients": (options.GradientOptions, options.OpenOptions),
+    "sweep": (options.SweepOptions, options.OpenOptions),
+    "check": (options.CheckOptions, options.OpenOptions),
+    "open": (options.OpenOptions,),
+}
+FUNCTIONS: dict[Any, type] = {
+    rnneval.evaluate: options.EvaluateOptions,
+    rnneval.trace: options.TraceOptions,
+    rnneval.gradients: options.GradientOptions,
+    rnneval.sweep: options.SweepOptions,
+    rnneval.StateNorms: StateNormsOptions,
+    open_checkpoint: options.OpenOptions,
+    load_model: options.OpenOptions,
+}
+GROUPS = sorted({group for groups in COMMANDS.values() for group in groups}, key=lambda group: group.__name__)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_the_options_of_its_groups(name: str) -> None:
+    command = import_module(f"rnneval.cli.commands.{name}").command
+    clicked = {param.opts[0]: param for param in command.params if isinstance(param, click.Option)}
+    for group in COMMANDS[name]:
+        for each, option in options_of(group):
+            if option.flag:
+                found = clicked[option.flag]
+                assert found.help.startswith(option.off or option.help)
+                assert found.required == (each.default is MISSING)
+                if not found.is_flag and not found.multiple and each.default is not MISSING:
+                    assert found.default == each.default
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_a_function_has_the_options_of_its_group(function: Any) -> None:
+    parameters = inspect.signature(function).parameters
+    doc = inspect.getdoc(function.__init__ if isinstance(function, type) else function) or ""
+    for each in fields(FUNCTIONS[function]):
+        if each.init:
+            assert parameters[each.name].kind is inspect.Parameter.KEYWORD_ONLY
+            assert parameters[each.name].default == (
+                inspect.Parameter.empty if each.default is MISSING else each.default
+            )
+            assert f"    {each.name}: " in doc or function is load_model  # which refers to `open`
+    assert "options" not in parameters
+
+
+def test_a_keyword_that_is_not_known_is_refused_with_those_that_are() -> None:
+    for wrong in (TypeError, UsageError):
+        with pytest.raises(wrong, match="colour: not an option of evaluate; known are check, command, declare"):
+            rnneval.evaluate(None, "text.txt", colour="red")
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
+def test_values_that_are_not_allowed_are_refused(group: type) -> None:
+    needed = {each.name: "x" for each in fields(group) if each.default is MISSING}
+    for each, option in options_of(group):
+        if option.choices:
+            with pytest.raises(UsageError, match=f"{option.flag} 'other' is not known: give .*{option.choices[-1]}"):
+                group(**needed, **{each.name: "other"})
+        if option.least is not None:
+            said = f"{option.flag} {option.least - 1} is not allowed: give at least {option.least}"
+            with pytest.raises(UsageError, match=said):
+                group(**needed, **{each.name: option.least - 1})
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
+def test_help_is_sentences_and_a_switch_that_is_on_says_what_off_means(group: type) -> None:
+    for each, option in options_of(group):
+        assert option.help[0].isupper()
+        assert option.help.endswith(".")
+        assert bool(option.off) == (each.default is True and option.flag != "")
+
+
+def test_the_types_of_the_public_names_are_those_of_the_public_names() -> None:
+    stub = Path(rnneval.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    names = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(stub).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    assert sorted(names) == sorted(rnneval.__all__)
