@@ -5,7 +5,6 @@ calls. A value on the diagonal is right, a value off it is not. The figure `flow
 the same sets of kinds.
 """
 
-import ast
 import inspect
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
+from rnneval.registry import read_entries
 from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, row
 from rnneval.render.phrasing import counted
 
@@ -30,7 +30,7 @@ _MARKS = {
 }
 _WRONG = "✗"
 _MOST = 12
-_RULES = ("wiring/rules", "metrics/diagnostics/findings")
+_RULES = ("wiring/faults", "metrics/diagnostics/findings")
 _QUESTIONS = {
     "chunk": "Does a text read in pieces give the same as in one?",
     "causal": "Do later tokens leave earlier predictions as they are?",
@@ -202,8 +202,7 @@ def first_sentence(text: str) -> str:
 def rule_text(name: str) -> str | None:
     """Return the text of a rule of this package in Markdown, without its first line; None for an unknown rule."""
     for folder in _RULES:
-        for file in files("rnneval").joinpath(*folder.split("/")).iterdir():
-            if file.name == f"{name.replace('-', '_')}.py":
-                text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-                return inspect.cleandoc(text).partition("\n")[2].strip()
+        for entry in read_entries(files("rnneval").joinpath(*folder.split("/")), "rule"):
+            if entry.name == name:
+                return inspect.cleandoc(entry.text).partition("\n")[2].strip()
     return None
