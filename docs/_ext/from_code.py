@@ -307,6 +307,21 @@ def growth() -> str:
     return "\n".join(lines)
 
 
+def keras_versions() -> str:
+    """Return the table of Keras' releases and of the tests that passed under them, from the benchmark's own file."""
+    path = ROOT / "benchmarks" / "keras_versions.json"
+    if not path.exists():
+        return "*Not run in this version yet.*"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    parts = list(next(iter(found.values()))["parts"])
+    lines = [f"| Keras | TensorFlow | {' | '.join(parts)} |", f"| --- | --- |{' ---: |' * len(parts)}"]
+    for pair in found.values():
+        tests = [pair["parts"][part] for part in parts]
+        cells = [f"{part['passed']} of {part['passed'] + len(part['failed'])}" for part in tests]
+        lines.append(f"| {pair['keras']} | {pair['tensorflow']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 _FAULTS = ("fault", "hang", "crash", "canary", "accepted")
 _SPEED = ("speed ratios", "speed rates", "speed exactness", "speed kernels", "speed scaling", "speed commands")
 PARTS: dict[str, Callable[[], str]] = {
@@ -318,6 +333,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "figures": figures,
     "mutations": mutations,
     "growth": growth,
+    "keras versions": keras_versions,
     **{name: partial(speed, name) for name in _SPEED},
     "other pages": other_pages,
     "unreleased": unreleased,

@@ -14,6 +14,7 @@ _ALONE = 300.0  # seconds without any worker before the run is given up
 _SLOW = 3.0
 """A task that takes so many times as long as the median is started again on another worker."""
 _AT_LEAST = 5.0  # … but not before so many seconds
+_ANSWER = 60.0  # seconds for an answer to come over the network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,9 @@ class DaskPool:
             return []
 
     def _take(self, future: Any) -> Done | None:
-        """Return the result of a future; None for the later of two."""
+        """Return the result of a future; None for the later of two, and where no answer comes."""
+        from distributed import KilledWorker
+
         running = self._running.pop(future, None)
         if running is None:
             return None
@@ -150,7 +153,13 @@ class DaskPool:
         self._seconds.append(seconds)
         key, status = running.task.key, future.status
         if status == "finished":
-            return Done(key=key, value=future.result(), seconds=seconds)
+            try:
+                return Done(key=key, value=future.result(timeout=_ANSWER), seconds=seconds)
+            except (TimeoutError, KilledWorker):
+                # The answer was lost with its worker, or its worker stands still: the task is started again.
+                self._client.cancel([future], force=True)
+                self._submit(_Running(task=running.task, began=time.monotonic()), self._quick())
+                return None
         if status == "error":
             return Done(key=key, error=_error(future.exception()), seconds=seconds)
         raise UsageError("the Dask scheduler is gone: what was finished is kept; run the same command again")

@@ -10,7 +10,8 @@ from types import ModuleType
 import click
 import pytest
 
-from rnneval import records
+from benchmarks import keras_versions
+from rnneval import __version__, records
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
 
@@ -126,3 +127,38 @@ def test_parts_are_text_or_nothing(part: Callable[[], str]) -> None:
     text = part()
     assert text == text.strip()
     assert "None" not in re.findall(r"^\| `\w+` \| `?(\w+)", text, re.MULTILINE)
+
+
+def test_the_releases_of_keras_on_the_page_are_those_of_the_benchmark() -> None:
+    path = DOCS.parent / "benchmarks" / "keras_versions.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    section = FILLED[DOCS / "install.md"].partition("### Releases of Keras")[2]
+    rows = re.findall(r"^\| (3\.[\d.]+) \| (2\.[\d.]+) \| (.*) \|$", section, re.MULTILINE)
+    passed = [[f"{part['passed']} of {part['passed']}" for part in pair["parts"].values()] for pair in found.values()]
+    assert rows == [
+        (pair["keras"], pair["tensorflow"], " | ".join(cells))
+        for pair, cells in zip(found.values(), passed, strict=True)
+    ]
+    assert list(found) == [pair for pair in map(" with ".join, keras_versions.PAIRS) if pair in found]
+
+
+def test_the_releases_of_keras_begin_where_pyproject_begins_and_none_is_left_out() -> None:
+    declared = (DOCS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    lowest = tuple(re.findall(rf'"{name}>=([\d.]+)"', declared)[0] for name in ("keras", "tensorflow"))
+    assert keras_versions.PAIRS[0] == lowest
+    minors = sorted({int(keras.removeprefix("3.")) for keras, _ in keras_versions.PAIRS})
+    assert minors == list(range(minors[0], minors[-1] + 1))
+    paths = [path for part in keras_versions.PARTS.values() for path in part]
+    assert [path for path in paths if not (DOCS.parent / "tests" / path).exists()] == []
+
+
+def test_the_changelog_has_one_section_a_version_and_a_date_only_where_it_is_released() -> None:
+    headings = re.findall(r"^## (\S+) \((\S+)\)$", (DOCS / "changelog.md").read_text(encoding="utf-8"), re.MULTILINE)
+    dates = dict(headings)
+    assert len(dates) == len(headings) > 0
+    version, _, in_development = __version__.partition(".dev")
+    if in_development:
+        assert dates.pop(version, "unreleased") == "unreleased"
+    else:
+        assert version in dates
+    assert [date for date in dates.values() if not re.fullmatch(r"\d{4}-\d\d-\d\d", date)] == []

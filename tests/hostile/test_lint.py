@@ -34,6 +34,7 @@ def linted(tmp_path, name="a.py"):
         ("a\n" * 500_000, "cannot be read: more than 750,000 words, signs and line ends of code: split the file"),
         ("a;" * 500_000, "cannot be read: more than 750,000 words, signs and line ends of code: split the file"),
     ],
+    ids=["assignments", "names", "one line"],
 )
 def test_a_source_of_a_million_lines(tmp_path, source, said):
     """Before: more than 6 GB."""
@@ -56,6 +57,7 @@ def test_what_was_left_out_is_a_warning_that_strict_counts(tmp_path):
         CALL * 49_000,  # 15 words, signs and line ends a line
         "x = f(x, x)\n" * 70_000,
     ],
+    ids=["names", "passages", "calls"],
 )
 def test_the_largest_source_of_its_kind_is_read(tmp_path, source):
     (tmp_path / "a.py").write_text(HEAD + source)
@@ -158,6 +160,7 @@ def test_links_to_themselves_and_folders_deeper_than_the_stack(tmp_path):
         ("a = " + "9" * 5_000, "cannot be read as TOML: Exceeds the limit"),
         ("\0", "cannot be read as TOML: "),
     ],
+    ids=["lists", "tables", "dots", "comment", "digits", "zero byte"],
 )
 def test_settings_that_nest_or_grow(tmp_path, settings, said):
     """Before: RecursionError, and 26 s for 80 kB."""

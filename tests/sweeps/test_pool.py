@@ -6,6 +6,7 @@ from collections import deque
 
 import psutil
 import pytest
+from distributed import Future
 
 from rnneval.errors import UsageError
 from rnneval.sweeps import needs, pool
@@ -51,6 +52,20 @@ def test_a_process_that_dies_costs_its_own_task_alone(workers, tmp_path):
     assert repr(done[3].error) == "ValueError('on purpose')"
     assert done[4].value == "alive"  # tried once more
     assert [one.value[0] for one in (done[0], done[2], *done[5:])] == [0, 2, 5, 6, 7, 8]
+
+
+def test_an_answer_that_does_not_come_is_asked_for_again(workers, monkeypatch):
+    result, limits = Future.result, []
+
+    def slow(future, timeout=None):
+        limits.append(timeout)
+        if len(limits) == 1:
+            raise TimeoutError
+        return result(future, timeout)
+
+    monkeypatch.setattr(Future, "result", slow)
+    assert [one.value[0] for one in ran(workers, *[(calls.where, k) for k in range(3)])] == [0, 1, 2]
+    assert limits == [pool._ANSWER] * 4
 
 
 def test_a_straggler_does_not_hold_the_rest(workers, tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Place]:
 def _is_library(name: str) -> bool:
     return (
         name.startswith((_OURS, *_FOREIGN, "<frozen"))
-        or (_LIBRARY in name and ("keras" in name or "tensorflow" in name))
+        or (_LIBRARY in name and any(package in name for package in ("keras", "tensorflow", "optree")))
         or name.endswith(("contextlib.py", "functools.py", "nest_util.py"))
     )
 

@@ -76,7 +76,10 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
             canvas.savefig(written, format=form, metadata=metadata)
             temporary.write_text(_printable(_file(written.getvalue(), figure)), encoding="utf-8")
         else:
-            canvas.savefig(temporary, format=form, dpi=SIZES[size][2], metadata=metadata)
+            # In memory first: on a full disk, the PDF writer of matplotlib 3.10.0 ends in an error of zlib.
+            drawn = io.BytesIO()
+            canvas.savefig(drawn, format=form, dpi=SIZES[size][2], metadata=metadata)
+            temporary.write_bytes(drawn.getvalue())
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:

@@ -70,16 +70,17 @@ def _title(bins: Any) -> str:
 
 
 def _paint(bins: Any, ax: Any, look: Look) -> None:
-    middle, right = bins["middle"], bins["accuracy"]
+    # As arrays: matplotlib 3.10.0 reads error bars in a way that pandas 2.2 deprecates for a Series.
+    middle, right, tokens = bins[["middle", "accuracy", "tokens"]].to_numpy().T
     ax.plot([0, 1], [0, 1], color=look.ink, linestyle="--", linewidth=1.1, label="perfectly calibrated")
     ax.vlines(middle, middle, right, color=look.bad, linewidth=3, label="gap", zorder=2)
-    error = 2 * np.sqrt((right * (1 - right)).clip(1e-12) / bins["tokens"])
+    error = 2 * np.sqrt((right * (1 - right)).clip(1e-12) / tokens)
     ax.errorbar(
         middle, right, yerr=[np.minimum(error, right), np.minimum(error, 1 - right)], fmt="none",
         ecolor=look.good, elinewidth=1, label="± 2 standard errors", zorder=3,
     )  # fmt: skip
     ax.scatter(
-        middle, right, s=14 + 500 * bins["tokens"] / bins["tokens"].sum(), color=look.good, edgecolor=look.paper,
+        middle, right, s=14 + 500 * tokens / tokens.sum(), color=look.good, edgecolor=look.paper,
         linewidth=0.8, zorder=4, label="a bin (area: its share of tokens)",
     )  # fmt: skip
     ax.set_xlim(0, 1)
