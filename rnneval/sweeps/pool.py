@@ -156,7 +156,7 @@ class DaskPool:
             try:
                 return Done(key=key, value=future.result(timeout=_ANSWER), seconds=seconds)
             except (TimeoutError, KilledWorker):
-                # The answer was lost with its worker, or its worker stands still: the task is begun once more.
+                # The answer was lost with its worker, or its worker stands still: the task is started again.
                 self._client.cancel([future], force=True)
                 self._submit(_Running(task=running.task, began=time.monotonic()), self._quick())
                 return None
