@@ -24,7 +24,8 @@ def run_document(run: Run) -> Iterator[Block]:
     yield Heading(text=_title(run))
     if not run.valid:
         yield Notice(kind="fail", title="not valid", text="none of this is a perplexity")
-    yield scores_table(run)
+    if run.scores:
+        yield scores_table(run)
     yield Facts(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
     yield from _warnings(run.warnings)
 
