@@ -9,7 +9,7 @@ import pytest
 from distributed import Future
 
 from rnneval.errors import UsageError
-from rnneval.sweeps import needs, pool
+from rnneval.sweeps import cluster, pool
 from rnneval.sweeps.cluster import Workers, connected
 from rnneval.sweeps.pool import Task, WorkerDiedError
 from tests.sweeps import calls
@@ -81,7 +81,7 @@ def test_a_straggler_does_not_hold_the_rest(workers, tmp_path, monkeypatch):
 
 
 def test_what_is_not_installed_is_said_before_anything_starts(monkeypatch):
-    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "distributed" else sys)
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None if name == "distributed" else sys)
     with (
         pytest.raises(UsageError, match=r"^distributed not installed.*pip install 'rnneval\[sweep\]'$"),
         connected(Workers(), tasks=1),
