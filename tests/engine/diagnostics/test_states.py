@@ -1,5 +1,7 @@
 """State summaries over the exact carried stream, against a float64 loop and the definitions written out."""
 
+import os
+
 import msgspec
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ def test_each_statistic_agrees_with_a_float64_loop(model_of, tmp_path, name, str
 
 def test_rows_that_run_in_parts_are_each_in_their_place(model_of, tmp_path, monkeypatch):
     monkeypatch.setattr(arrangement, "rows_a_part", lambda _: 2)
-    monkeypatch.setattr(arrangement, "_abreast", lambda: 3)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
     divided = []
     rows_of = states.StateWatch.rows
     monkeypatch.setattr(
