@@ -81,7 +81,7 @@ class SideSums:
     """Block sums of the runs of one side, over the common pieces of text."""
 
     columns: tuple[Columns, ...]
-    """A run each: `(quantities, pieces)`."""
+    """Sums of each run, `(quantities, pieces)`."""
     sum_names: tuple[str, ...]
     lossless: bool
 
