@@ -310,7 +310,7 @@ class _Encoder:
         if self._tokeniser.unknowns.total:
             found.append(run.Warning(code="unknown", message=self._about_unknown()))
         if self._layout() is None:
-            found.append(run.Warning(code="lossy", message=self._tokeniser.about_loss(self._sources.name)))
+            found.append(run.Warning(code="lossy", message=self._tokeniser.why_not_lossless(self._sources.name)))
         returns = self._totals.carriage_returns
         if returns:
             message = f"{self._sources.name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"
