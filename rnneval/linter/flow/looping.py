@@ -147,7 +147,7 @@ def loop_while(machine: Machine, body: Callable[[], None]) -> None:
 
 def _run(machine: Machine, loop: int, turns: int, layers: bool, one_pass: Callable[[int], None]) -> None:
     """Run the passes of a loop; `layers` tells whether they are places in a stack."""
-    deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.gives_up()
+    deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.out_of_budget()
     outer, base = machine.loops, machine.env
     for turn in range(1 if deep and not layers else turns):
         machine.loops = (*outer, (loop, turn, layers))
