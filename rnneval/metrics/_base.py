@@ -55,7 +55,7 @@ class Totals:
 
     A fact about the cutting, not about the vocabulary: characters and bytes always keep all; words only if the round
     trip gives back every white space and capital. A token that the vocabulary lacks, skipped or mapped, does not make
-    it False: it makes bits a character a lower bound, which is another warning.
+    it False: it makes bits per character a lower bound, which is another warning.
     """
     sums: Mapping[str, float]
     """Sums of the metrics' tallies, by name."""
@@ -86,7 +86,7 @@ class Metric:
     finish: Callable[[Totals], float]
     """The score; raises `UnavailableError` if it cannot be computed."""
     order: int = 1000
-    """Place in lists: lower first, equal ones by name."""
+    """Place in reports and other lists: lower first, equal ones by name."""
     higher_is_better: bool = False
     log: Callable[[Totals], float] | None = None
     """Natural logarithm of the score, computed without the score, which may be larger than any float.
@@ -96,7 +96,7 @@ class Metric:
     log_unit: str = ""
     """Unit of `log`, such as `nats a token`."""
     hypothesis: str = ""
-    """Name shared by metrics that are functions of the same sum: Holm's correction counts them once."""
+    """Name shared by metrics that rank models alike, as functions of one sum: Holm's correction counts them once."""
     biased_upwards: bool = False
     """Whether the score of a small sample is too large on average; its interval is then one-sided."""
 

@@ -1,4 +1,4 @@
-"""Perplexity of a word, whatever the tokens are: the total loss spread over the words of the text; lower is better.
+"""Perplexity per word, whatever the tokens are: the total loss spread over the words of the text; lower is better.
 
 ## Formula
 
@@ -72,7 +72,7 @@ def word_perplexity(nats: ArrayLike, *, words: ArrayLike) -> float:
     return score(METRIC, nats=nats, words=words)
 
 
-def log(totals: Totals) -> float:
+def log_word_perplexity(totals: Totals) -> float:
     """Return the mean loss of a word in nats: the logarithm of the perplexity of a word.
 
     Raises:
@@ -87,16 +87,16 @@ def finish(totals: Totals) -> float:
     Raises:
         UnavailableError: no word was scored, a loss is not finite, or the result is larger than any float.
     """
-    return exponential(log(totals))
+    return exponential(log_word_perplexity(totals))
 
 
 METRIC = Metric(
     name="word_perplexity",
     unit="words",
-    order=50,
+    order=50,  # place in reports
     tally=tally_nats,
     finish=finish,
-    log=log,
+    log=log_word_perplexity,
     log_unit="nats a word",
-    hypothesis="loss",
+    hypothesis="loss",  # shared by the metrics that rank models alike
 )

@@ -58,7 +58,7 @@ def all_baselines() -> tuple[Baseline, ...]:
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None = None) -> dict[str, float]:
-    """Return each baseline's mean loss on the scored tokens, in nats a token.
+    """Return each baseline's mean loss on the scored tokens, in nats per token.
 
     Args:
         scored_counts: Number of times each id is among the scored tokens, `(V,)`.
