@@ -147,7 +147,7 @@ class WatchedRows(NamedTuple):
 
     rows: int
     seen: Any
-    """Its tensors, as arrays."""
+    """The watch's tensors, as arrays."""
 
 
 class Stepped(NamedTuple):

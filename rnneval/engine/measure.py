@@ -38,7 +38,7 @@ class Read:
     shape: Shape
     stitched: Stitched
     kernel: str
-    """As `Arrangement.said`."""
+    """The kernel that ran, in the words of `Arrangement.said`."""
     shared: Shared | None = None
 
 

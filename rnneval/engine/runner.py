@@ -62,7 +62,7 @@ class Boundary(NamedTuple):
     first: int
     """Position of the first token that was predicted in the segment."""
     predicted: Predicted
-    """Of the segment's tokens, `(n,)` each."""
+    """Predictions of the segment's tokens, `(n,)` each."""
     inside: Any = None
     """The observation of a watch."""
 

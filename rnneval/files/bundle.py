@@ -240,7 +240,7 @@ class Field:
 
 
 def varint(raw: bytes, at: int) -> tuple[int, int]:
-    """Return a number that is stored as seven bits a byte, and where it ends.
+    """Return a number that is stored as seven bits per byte, and where it ends.
 
     Raises:
         ValueError: there is none.

@@ -44,7 +44,7 @@ class ScoreIntervals:
     """The intervals of all scores that have one, how they were made, and what a reader should know."""
 
     bounds: Mapping[str, Bounds]
-    """By metric; empty where there is too little text."""
+    """Bounds by metric; empty where there is too little text."""
     interval: Interval | None
     """What goes beside the scores into the record; None where there is no interval."""
     warnings: tuple[Warning, ...]

@@ -84,7 +84,7 @@ class Tested:
 
     @property
     def beyond(self) -> float:
-        """Distance from the allowance towards worse: above 0 if the candidate is too bad, whichever direction that is."""
+        """Distance beyond the allowance, towards worse in either direction: above 0 if the candidate is too bad."""
         return self.worse * (self.value - self.allowed)
 
     @property

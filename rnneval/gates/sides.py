@@ -165,5 +165,5 @@ def _sums(runs: Sequence[Run], kept: NDArray[np.intp], first: NDArray[np.intp]) 
 
 
 def is_lossy(run: Run) -> bool:
-    """Return whether the tokens do not give the text back, so that bits a character have no value."""
+    """Return whether the tokens do not give the text back, so that bits per character have no value."""
     return "bits_per_char" not in run.scores or any(warning.code == "lossy" for warning in run.warnings)

@@ -30,7 +30,7 @@ class ScoredTokens:
     characters: NDArray[np.int64]
     """Characters of the text that the token stands for."""
     bytes: NDArray[np.int64]
-    """The same in UTF-8 bytes."""
+    """Bytes of these characters in UTF-8."""
     words: NDArray[np.int64]
     """Maximal runs of characters that are not white space, counted at the token in which they begin."""
     newlines: NDArray[np.int64]
@@ -79,7 +79,7 @@ class Metric:
     """One metric; its name is the key in the record and the argument of `rnneval explain`."""
 
     name: str
-    """The same as the file's, and as that of its function, if it has one."""
+    """Name of the metric: the same as the file's, and as that of its function, if it has one."""
     unit: str
     tally: Callable[[ScoredTokens], Mapping[str, NDArray[np.float64]]]
     """Per-token terms, `(n,)` each, whose sums `finish` needs; metrics may share a name where the terms are equal."""
@@ -138,7 +138,7 @@ class Scores:
     """Results of all metrics: each has a value, or a reason why it has none."""
 
     values: Mapping[str, float]
-    """In the order of `all_metrics`; all are finite."""
+    """Scores by metric, in the order of `all_metrics`; all are finite."""
     missing: Mapping[str, str]
     """The reason of each metric without a value, by name."""
 

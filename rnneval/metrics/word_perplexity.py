@@ -11,7 +11,7 @@ The loss of white space, punctuation and ends of lines stays in the sum.
 
 ## By hand
 
-Two words of a character model, in eight characters that cost half a bit each, cost 2 bits a word:
+Two words of a character model, in eight characters that cost half a bit each, cost 2 bits per word:
 
     >>> import numpy as np
     >>> from rnneval.metrics import word_perplexity
@@ -21,7 +21,7 @@ Two words of a character model, in eight characters that cost half a bit each, c
 ## How to read it
 
 It puts models of characters and word pieces on the scale of word models, on the same text. In tinyshakespeare a word
-with the white space after it has 5.5 characters, so 1.2 bits a character are a word perplexity of 2^(1.2 · 5.5) ≈ 97.
+with the white space after it has 5.5 characters, so 1.2 bits per character are a word perplexity of 2^(1.2 · 5.5) ≈ 97.
 
 ## Pitfalls
 
@@ -34,7 +34,7 @@ with the white space after it has 5.5 characters, so 1.2 bits a character are a 
 - A word model with `<unk>` does not pay for spelling the rare words, a character model does.
 - A word that begins in an unscored token (the first of a document) is not counted, though the rest of it is paid for:
   noticeable only in many short documents.
-- It has no value where the mean loss is above 709 nats a word. Models of long texts without white space get there.
+- It has no value where the mean loss is above 709 nats per word. Models of long texts without white space get there.
 
 ## References
 

@@ -57,7 +57,7 @@ class Convention:
 
     state_names: tuple[str, ...]
     required: tuple[str, ...] = ()
-    """Those without a default: they get None at the start."""
+    """State arguments without a default: they get None at the start."""
     flags: tuple[str, ...] = ()
     """Arguments that are set to True."""
     takes_training: bool = False
@@ -72,7 +72,7 @@ class Convention:
         return dict.fromkeys(self.flags, True) | ({"training": training} if self.takes_training else {})
 
     def state_arguments(self, state: Any) -> dict[str, Any]:
-        """Return the arguments that pass a state: all of it to one name, or its parts by name, else in order."""
+        """Return the arguments that pass a state: all of it to one name, or its parts by name or in order."""
         names = self.state_names
         if len(names) > 1 and isinstance(state, Mapping) and set(state) & set(names):
             return {name: state[name] for name in names if name in state}
@@ -348,7 +348,7 @@ def window_length(model: Any) -> int | None:
 
 
 def predicts_once(model: Any) -> bool:
-    """Return whether a graph makes one prediction a call, `(batch, V)`, rather than one a token."""
+    """Return whether a graph makes one prediction per call, `(batch, V)`, rather than one per token."""
     outputs = getattr(model, "outputs", None) or []
     return len(outputs) == 1 and len(outputs[0].shape) == 2
 

@@ -57,9 +57,9 @@ class Step:
     """One step of a cell, whose weights are read once."""
 
     kernels: Tensors
-    """`(inputs, units)` a gate."""
+    """Input weights, `(inputs, units)` per gate."""
     biases: Tensors
-    """Of the input's products, `(units,)` a gate; none without biases."""
+    """Biases of the input's products, `(units,)` per gate; empty without biases."""
     formula: Callable[[Tensors, Tensors], Tensors]
     """(each gate's input part, state) → new state."""
 
@@ -149,7 +149,7 @@ class Hoisting:
     model: Any
     units: tuple[Unit, ...]
     own: dict[str, str] = field(default_factory=dict)
-    """By name: the layers that ran their own loop, and why."""
+    """Reasons why layers ran their own loop, by the layer's name."""
     ran: set[str] = field(default_factory=set)
     """The names of layers whose loop was hoisted."""
     _tables: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)

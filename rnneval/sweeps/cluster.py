@@ -37,7 +37,7 @@ class Workers:
     """Which workers do the work."""
 
     jobs: int | None = None
-    """Worker processes on this machine; None: one a core."""
+    """Worker processes on this machine; None: one per core."""
     scheduler: str | None = None
     """Address of a Dask scheduler, such as tcp://10.0.0.1:8786."""
     memory: str | None = None

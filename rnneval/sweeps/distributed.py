@@ -111,9 +111,9 @@ class ChunkReader:
         self._overlaps = _Overlaps()
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []
-        """Statistics of the rows inside a chunk, for every reading of one."""
+        """The number of a chunk and the statistics of its rows, for every reading of a whole chunk."""
         self._tolerance: dict[int, float] = {}
-        """By chunk that was read: as its own stitching found it reachable."""
+        """The tolerance that the first reading of a chunk found to be reachable, by chunk."""
         self._scored = 0
         self.threads = 1
         self.kernels: set[str] = set()
@@ -208,7 +208,7 @@ class _Overlaps:
     def __init__(self) -> None:
         self._states: DiskArray | None = None
         self._placed: dict[int, tuple[int, list[int], int]] = {}
-        """By chunk: the first row of its states on disk, their boundaries, and the tokens."""
+        """The first row of a chunk's states on disk, their boundaries, and the tokens, by chunk."""
         self._end = 0
 
     def __enter__(self) -> Self:

@@ -93,7 +93,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> 
         options: Keyword arguments, each a field of `PoolOptions`.
 
     Returns:
-        A value with one row a checkpoint, and the table as a pandas DataFrame (`frame`).
+        A value with one row per checkpoint, and the table as a pandas DataFrame (`frame`).
 
     Raises:
         UsageError: Dask is not installed, no checkpoint is in the folder, an option's value is not known, or there is

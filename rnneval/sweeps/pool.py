@@ -1,4 +1,4 @@
-"""Tasks over worker processes: one a worker at a time; if a worker dies, only its task is lost."""
+"""Tasks over worker processes: one per worker at a time; if a worker dies, only its task is lost."""
 
 import time
 from collections import deque

@@ -78,7 +78,7 @@ class EncodedText:
     taken: tuple[TakenFile, ...]
     """The same files, each with its characters that are part of the text."""
     sha256: str
-    """Of the final text in UTF-8, documents end to end."""
+    """Hash of the final text in UTF-8, documents end to end."""
     characters: int
     bytes: int
     words: int

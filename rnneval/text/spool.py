@@ -66,7 +66,7 @@ class Codec(Protocol):
 
 
 class Narrow:
-    """One character or byte a token: four bytes a record.
+    """One character or byte per token: four bytes per record.
 
     Bits 0–20 hold the id (there are fewer than 2²¹ characters), 21–22 the bytes less one, then a bit for each of
     characters, words, newlines, unknown, runs_on.

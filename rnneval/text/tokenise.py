@@ -92,7 +92,7 @@ class TextPosition:
     character: int
     """Characters before it."""
     line: int
-    """From 1."""
+    """Number of the line, from 1."""
 
 
 class Unknowns:

@@ -147,7 +147,7 @@ class Facts:
     """Number of tokens that each call read."""
     oracles: dict[str, Oracle] = field(default_factory=dict)
     spots: dict[str, Spot] = field(default_factory=dict)
-    """By oracle: the place where it fails, if known."""
+    """The place where an oracle fails, by the oracle's name, if known."""
     variants: "tuple[Variant, ...]" = ()
     """The same model in other settings than the evaluation of a batch."""
     trace: Trace = Trace()

@@ -139,9 +139,9 @@ class States:
     """The summaries of all states of a run."""
 
     summaries: Mapping[str, StateSummary]
-    """By `LAYER.SLOT`."""
+    """Summaries by `LAYER.SLOT`."""
     missing: Mapping[str, str]
-    """By layer or state: why there is no summary."""
+    """Reasons why there is no summary, by layer or state."""
     every: int
     """The distance of the samples of which covariances are made."""
 

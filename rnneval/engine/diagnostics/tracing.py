@@ -66,7 +66,7 @@ class Spectrum:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitColumn:
-    """One number a unit, over a text."""
+    """One number per unit, over a text."""
 
     layer: str
     slot: str

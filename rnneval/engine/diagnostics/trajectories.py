@@ -34,7 +34,7 @@ class Trajectories:
 
     runs: list[Trajectory] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
-    """By the name of a unit: the reason."""
+    """The reason why a unit has none, by the unit's name."""
     nudged: set[Unit] = field(default_factory=set)
     """The units to whose states something was added, each at its place."""
 

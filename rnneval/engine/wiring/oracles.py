@@ -95,7 +95,7 @@ def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 
 def _joined(pieces: Logits, whole: Logits) -> Logits:
-    """Return pieces as one array; only the last prediction where the model makes one a call."""
+    """Return pieces as one array; only the last prediction where the model makes one per call."""
     if whole[0].ndim < 3:
         return [pieces[-1]]
     return [np.concatenate(pieces, axis=1)]

@@ -25,7 +25,7 @@ class Baseline:
     """A model that needs no network; its name is the key in the record and the argument of `rnneval explain`."""
 
     name: str
-    """The same as the file's."""
+    """Name of the baseline, the same as the file's."""
     needs_fit: bool
     """Whether it learns from `fit_counts`, so that it exists only with `--fit-on`."""
     nats_per_token: Callable[[Counts, Counts | None], float]

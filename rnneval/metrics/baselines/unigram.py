@@ -22,7 +22,7 @@ Fitted on `aa` with the vocabulary {a, b}: p_a = 3/4, p_b = 1/4. Scoring `aaab` 
 ## How to read it
 
 What a model gains below it, it gains from context: a recurrent model near it does not use its state. On the last
-tenth of tinyshakespeare, fitted on the rest, it is 3.347 nats = 4.83 bits a character.
+tenth of tinyshakespeare, fitted on the rest, it is 3.347 nats = 4.83 bits per character.
 
 ## Pitfalls
 

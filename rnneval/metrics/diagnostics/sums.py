@@ -40,9 +40,9 @@ class Trajectory:
     """One state of a layer over a segment."""
 
     states: Floats
-    """After each token, `(rows, time, units)`, in any order in memory."""
+    """The state after each token, `(rows, time, units)`, in any order in memory."""
     before: Floats
-    """Before the first one, `(rows, units)`."""
+    """The state before the first token, `(rows, units)`."""
 
 
 def width(units: int) -> int:

@@ -33,10 +33,10 @@ class Excerpt:
 
     text: str
     first: bool
-    """It begins the document."""
+    """Whether it begins the document."""
     ids: NDArray[np.int32]
     ends: Ints
-    """In bytes from the start of the excerpt."""
+    """End of each token, in bytes from the start of the excerpt."""
 
 
 def excerpts(pieces: Iterable[Piece], subword: Subword) -> Iterator[Excerpt]:
