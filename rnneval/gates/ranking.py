@@ -84,7 +84,7 @@ class _Entrant:
     scaled: float = math.nan
     """The metric on its scale of comparison, on which the runs are sorted; NaN for a run with a problem."""
     problem: str | None = None
-    """Reason why it does not compare with the rest."""
+    """Reason why the run does not compare with the rest."""
 
 
 def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:

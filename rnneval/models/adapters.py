@@ -1,7 +1,8 @@
 """Adapters: how a model is called with a state, one for each way in which a model passes its state.
 
 An adapter maps `(ids, leaves)` to `(output, leaves)`. The leaves are the flat parts of the state as the model itself
-returns it; None stands for the model's own start. Which adapter a model needs is found in `rnneval.models.recognise`.
+returns it; None stands for the model's own start. Which adapter a model needs is found in `rnneval.models.recognise`,
+which calls the way in which a model passes its state its *contract* and numbers these ways 1 to 5 (`Adapter.contract`).
 
 The adapters here refuse what they cannot call without a guess. The wiring check has to run models that are wrong: its
 tolerant adapters (`rnneval.engine.wiring.calling`) share the reading of signatures and the packing of states.

@@ -31,12 +31,12 @@ Tensors = tuple[Any, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The input's part of each gate at every step: one tensor a gate."""
+    """The input's part of each gate at every step: one tensor per gate."""
 
     parts: Tensors
-    """`(time, batch, units)`; with ids, tables `(V, units)`."""
+    """The part of each gate, `(time, batch, units)`; with ids, the table in which it is looked up, `(V, units)`."""
     ids: Any = None
-    """`(time, batch)`: what is looked up at each step."""
+    """Ids to look up at each step, `(time, batch)`; None: the parts are there already."""
 
     @property
     def time(self) -> Any:

@@ -1,4 +1,7 @@
-"""Loops and comprehensions: two passes, or one for each item of a known tuple of layers."""
+"""Loops and comprehensions: two passes, or one for each item of a known tuple of layers.
+
+A *turn* is the number of a pass, from 0.
+"""
 
 import ast
 from collections.abc import Callable
@@ -24,7 +27,9 @@ from rnneval.linter.flow.values import (
 )
 
 MOST_TURNS = 6
+"""Passes that are run of a loop over layers."""
 MOST_LOOPS_DEEP = 2
+"""Loops within each other that are run twice; those inside of them are run once."""
 
 
 class Elements:

@@ -63,7 +63,7 @@ def _by_document(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
 
 
 class _Document:
-    """One document, read from start to end; `_text` begins where the present window does."""
+    """One document, read from start to end; `_text` begins at the beginning of the present window."""
 
     def __init__(self, texts: Iterator[str], subword: Subword) -> None:
         self._texts, self._subword = texts, subword
@@ -72,7 +72,7 @@ class _Document:
         """Bytes of `_text` that were yielded already: the context before the tokens of the window."""
         self._first = True
         self._located: tuple[int, Located] | None = None
-        """The tokens of so many characters of `_text`."""
+        """A number of characters of `_text`, and their tokens."""
 
     def excerpts(self) -> Iterator[Excerpt]:
         """Yield all of it."""
