@@ -50,7 +50,7 @@ class TooLittleTextError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
-    """Which blocks make up which observation."""
+    """The division of the blocks into clusters, each of which is one observation."""
 
     kind: Literal["documents", "batches"]
     labels: NDArray[np.intp]
@@ -66,7 +66,7 @@ class Clusters:
 
     @property
     def effective(self) -> float:
-        """(Σn)² / Σn²: as many equal clusters would weigh as evenly as these."""
+        """Effective number of clusters, (Σn)² / Σn²: as many equal clusters would weigh as evenly as these."""
         return effective_number(self.units)
 
     @property

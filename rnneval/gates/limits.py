@@ -35,7 +35,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
-    """By how much one metric may get worse."""
+    """The amount by which one metric may get worse."""
 
     measured: Metric
     amount: float
@@ -43,7 +43,7 @@ class Allowance:
     relative: bool
     """True if `amount` is a share of the baseline's own value, whose error then counts, too."""
     text: str
-    """As it was given, such as `+1%`."""
+    """The allowance as it was given, such as `+1%`."""
 
     @property
     def factor(self) -> float:

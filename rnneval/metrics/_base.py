@@ -26,7 +26,7 @@ class ScoredTokens:
     confidence: NDArray[np.float64]
     """Largest probability of the prediction."""
     rank: NDArray[np.int64]
-    """How many tokens were predicted before this one: 0 is a right top-1 prediction (ties: the lower id is first)."""
+    """Number of tokens that are predicted before this one: 0 is a right top-1 prediction (ties: lower ids first)."""
     characters: NDArray[np.int64]
     """Characters of the text that the token stands for."""
     bytes: NDArray[np.int64]

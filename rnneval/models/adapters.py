@@ -37,7 +37,7 @@ class Called(NamedTuple):
     """The result of one call."""
 
     output: Any
-    """`(batch, time, V)`: logits or probabilities, as the model returns them."""
+    """Logits or probabilities as the model returns them, `(batch, time, V)`."""
     leaves: tuple[Any, ...]
 
 
@@ -301,7 +301,7 @@ class WindowAdapter:
     window: int
     """N."""
     width: int
-    """Numbers that one token becomes in the input: 1, or V where it is one-hot."""
+    """Count of numbers that one token becomes in the input: 1, or V if it is one-hot."""
     takes_training: bool = True
     contract: int = 5
 

@@ -34,7 +34,7 @@ _SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Which workers do the work."""
+    """The workers to start or to connect to."""
 
     jobs: int | None = None
     """Worker processes on this machine; None: one per core."""

@@ -34,7 +34,7 @@ from rnneval.records.run import Exponent
 ROWS, STEPS = 8, 1_000
 """The number of rows, and of the tokens of each row that are averaged."""
 SETTLING, MOST_SETTLING = 100, 8_000
-"""The fewest and the most tokens of a row that are walked before those."""
+"""The fewest and the most tokens of a row that are walked before those that are averaged."""
 _SEGMENT = 50
 _FURTHER = 500
 """Tokens walked before the tangents are compared again."""
@@ -62,7 +62,7 @@ def exponents(lm: RecurrentLM, text: Ids, places: Sequence[Place], steps: int) -
 
     Args:
         lm: The model.
-        text: Where the ids are.
+        text: The text with the ids.
         places: Starting points, one per row, each followed by `steps` tokens.
         steps: The most tokens to walk in each row: a multiple of 50, more than `SETTLING`.
     """

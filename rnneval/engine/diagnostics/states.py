@@ -131,7 +131,7 @@ class Row(NamedTuple):
     first: int
     """The position of the first sample."""
     samples: NDArray[np.float32]
-    """`(n, D)`."""
+    """Sampled states, `(n, D)`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ class TraceRow(NamedTuple):
     first: int
     """The position of the first line of the table."""
     table: NDArray[np.float32]
-    """`(n, columns)`."""
+    """Lines of the table, `(n, columns)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class UnitColumn:
     slot: str
     statistic: str
     values: Doubles
-    """`(units,)`."""
+    """The statistic of each unit, `(units,)`."""
 
 
 class TraceWatch(StateWatch):

@@ -19,7 +19,7 @@ class Trajectory:
 
     unit: Unit
     inputs: Any
-    """`(batch, time, inputs)`."""
+    """Inputs of the unit, `(batch, time, inputs)`."""
     before: tuple[Any, ...]
     """Each part of the state before the first step, `(batch, units)`."""
     states: tuple[Any, ...]

@@ -31,8 +31,9 @@ class Subject:
     run: Runner
     batch: int
     low: int
+    """Lowest id that is drawn."""
     high: int
-    """Ids are drawn from [low, high)."""
+    """One more than the highest id that is drawn."""
     tolerance: float
     seed: int
     single: bool = False
@@ -42,7 +43,7 @@ class Subject:
     run_training: Callable[..., Logits] | None = None
     """`run` with training=True; None where the model cannot be called so."""
     why_not_training: str = ""
-    """What the model raises with training=True."""
+    """The error that the model raises with training=True."""
 
 
 def run_oracles(subject: Subject) -> dict[str, Oracle]:

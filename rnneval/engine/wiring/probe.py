@@ -21,7 +21,7 @@ from rnneval.engine.wiring.private import is_eager, listening
 from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, tap_classes
 from rnneval.wiring.facts import Source
 
-_GRID = 2**22  # numbers for states, as many again for their altered selves, as many for other outputs
+_GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs
 _MARKS = 2**40  # labels from here on are marks
 _STRIDE = 1_368_547  # odd, so that i → i · stride mod 2²² meets each number once
 

@@ -17,7 +17,7 @@ from rnneval.registry import modules
 __all__ = ["Baseline", "Counts", "all_baselines", "nats_per_token"]
 
 Counts = NDArray[np.int64]
-"""How often each id occurs, `(V,)`."""
+"""Number of times that each id occurs, `(V,)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
