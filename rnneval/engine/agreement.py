@@ -23,7 +23,7 @@ _NOISE = 1e-7  # of float32: a tolerance of 0 is reached there
 _GROWING = 3
 """Boundaries of growth in a row after which a span is read to its end."""
 _BYTES = 32 << 20
-_FEWEST, _MOST = 8, 32  # so many first boundaries of each span are kept at least and at most, whatever a state weighs
+_FEWEST, _MOST = 8, 32  # fewest and most of the first boundaries of each span that are kept, whatever a state weighs
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,7 @@ class Agreement:
     growing: int = 0
     """Boundaries in a row at which the difference grew."""
     met: int | None = None
-    """Tokens read by the first boundary since which the states alone have agreed; None while they differ."""
+    """Tokens up to the first boundary since which states have agreed, whatever the losses; None while they differ."""
 
     @property
     def settled(self) -> bool:
@@ -90,7 +90,7 @@ class Boundaries:
         return self._place.keys()
 
     def put(self, span: int, boundary: int, state: Vectors) -> None:
-        """Keep the state `(D,)` of a span after so many segments, if both are among those that are kept."""
+        """Keep the state `(D,)` of a span at a boundary, if both are among those that are kept."""
         if span not in self._place or not self.keeps(boundary):
             return
         if boundary not in self._kept:

@@ -125,8 +125,8 @@ class Watch(Protocol):
 
         Args:
             row: The observation.
-            group: None if the span is read only once. Else the boundary at which the group of the segment begins. A
-                span is re-evaluated from its start, and the last observation of a group is the valid one.
+            group: The boundary at which the group of the segment begins; None if the span is read only once. A span is
+                re-evaluated from its start, and the last observation of a group is the valid one.
         """
         ...
 

@@ -31,7 +31,7 @@ input encoding.
 
 ## Pitfalls
 
-- Compare it only between models with the same tokens: a word holds more than a character. Else use `bits_per_char`
+- Compare it only between models with the same tokens: a word holds more than a character. Otherwise use `bits_per_char`
   or `bits_per_byte`.
 - Resetting the state between segments makes it larger; carrying it over is the default and stands in the signature.
 - A model whose wiring leaks the future gets a number that is too good, and is no cross-entropy.

@@ -237,7 +237,7 @@ class _Store:
         return cls(folder=folder)
 
     def finished(self, planned: Planned) -> Row | None:
-        """Return the row of a checkpoint if its record is there, complete and of this content; else None."""
+        """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
         path = self.folder / planned.record
         if not path.is_file():
             return None

@@ -13,7 +13,7 @@ _TICK = 1.0  # seconds between checks for slow tasks and for workers that came o
 _ALONE = 300.0  # seconds without any worker before the run is given up
 _SLOW = 3.0
 """A task that takes this many times as long as the median is started again on another worker."""
-_AT_LEAST = 5.0  # … but not before so many seconds
+_AT_LEAST = 5.0  # … but not before it has run for this many seconds
 _ANSWER = 60.0  # seconds for an answer to come over the network
 
 

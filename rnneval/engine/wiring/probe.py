@@ -2,6 +2,9 @@
 
 A stub emits numbers of its own as its layer's new state, and records what went into the layer. Classes are tapped, not
 objects, so that layers which no attribute leads to are met too. Below a stub the layer runs as it is, unrecorded.
+
+A *unit* is a recurrent layer, or a cell that is called outside of one. An *event* is one run of its stub, counted over
+all calls of the model. A *source* is one part of the state that an event gave.
 """
 
 import sys

@@ -35,7 +35,7 @@ class Ready:
     main: int
     """The index of the text that the model predicts, among the texts that it reads."""
     half: str = ""
-    """The half precision in which it computes, if it does."""
+    """The half precision in which the model computes, if it does."""
     trains: bool = False
     """Whether it can be called with training=True."""
     why_not_training: str = ""

@@ -47,7 +47,7 @@ class Carried:
     carrier: str
     left: Value
     returned: bool
-    """Whether it is returned; else it is an attribute."""
+    """True if what is left is returned, False if it is left in an attribute."""
 
 
 @dataclass(slots=True)
