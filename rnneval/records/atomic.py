@@ -57,6 +57,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         target = _behind_link(Path(path))
         temporary = _create_beside(target)
+        kept = "" if _is_special(target) else "; what was there is unchanged"
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
     try:
@@ -64,9 +65,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             _settle(temporary, target)
     except OSError as error:
-        raise RecordError(
-            f"{os.fspath(path)}: cannot be written: {reason_of(error)}; what was there is unchanged"
-        ) from error
+        raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}{kept}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
