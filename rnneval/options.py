@@ -30,7 +30,7 @@ class Option:
     help: str
     """Text for command line and docs."""
     flag: str
-    """Such as `--part`; "" for a keyword argument that the command line does not have."""
+    """Flag of the option, such as `--part`; "" for a keyword argument that the command line does not have."""
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     least: int | None = None
@@ -42,7 +42,7 @@ class Option:
     off: str = ""
     """Text for the command line of a switch that is on by default: its flag, such as `--no-check`, turns it off."""
     unset: str = ""
-    """What happens without the option, where the default does not say it."""
+    """Words for what happens without the option, if the default does not say it."""
 
 
 def option(default: Any, help: str, flag: str | None = None, **more: Any) -> Any:  # noqa: A002 - as click names it

@@ -53,7 +53,7 @@ class Entry:
     name: str
     kind: str
     code: str
-    """Such as `RNN001`; "" where there is none."""
+    """Code of a rule, such as `RNN001`; "" if there is none."""
     summary: str
     text: str
     """Markdown."""

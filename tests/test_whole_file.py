@@ -141,7 +141,7 @@ def test_dev_null_is_not_replaced_by_a_file(no_replace):
 
 
 def test_dev_full_is_a_full_disk(no_replace):
-    with pytest.raises(RecordError, match="/dev/full: cannot be written: No space left on device"):
+    with pytest.raises(RecordError, match=r"/dev/full: cannot be written: No space left on device$"):
         write(GATE, "/dev/full")
 
 

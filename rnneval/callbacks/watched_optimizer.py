@@ -31,9 +31,9 @@ class Lines:
     """Statistics of the steps that were fetched."""
 
     steps: NDArray[np.int64]
-    """`(n,)`, from 1."""
+    """Numbers of the steps, from 1, `(n,)`."""
     values: NDArray[np.float64]
-    """`(n, variables, statistics)`; NaN where a step has none."""
+    """Statistics of each variable, `(n, variables, statistics)`; NaN if a step has none."""
     lost: int
     """Steps for which the ring had no room."""
 

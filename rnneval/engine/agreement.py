@@ -3,6 +3,8 @@
 A small difference may persist (an identity recurrence), grow (an unstable direction) or add up over rows, and a bound
 on the state is no bound on the loss. So readings agree only at two boundaries in a row, with a difference that does not
 grow, and with losses that agree too.
+
+*Boundary* k is the end of the k-th segment of a span; `(D,)` is a whole state, all its parts in one vector.
 """
 
 from collections.abc import KeysView, Mapping, Sequence
@@ -16,12 +18,12 @@ from numpy.typing import NDArray
 from rnneval.engine.kernel import Predicted, Vectors
 
 LOSS_TOLERANCE = 1e-5
-"""Nats, for each token of the last segment."""
+"""Largest difference of the losses of any token of the last segment, in nats."""
 _NOISE = 1e-7  # of float32: a tolerance of 0 is reached there
 _GROWING = 3
 """Boundaries of growth in a row after which a span is read to its end."""
 _BYTES = 32 << 20
-_FEWEST, _MOST = 8, 32  # so many first boundaries of each span are kept at least and at most, whatever a state weighs
+_FEWEST, _MOST = 8, 32  # fewest and most of the first boundaries of each span that are kept, whatever a state weighs
 
 
 @dataclass(kw_only=True)
@@ -34,8 +36,9 @@ class Agreement:
     agreed: int = 0
     """Boundaries in a row that agreed."""
     growing: int = 0
+    """Boundaries in a row at which the difference grew."""
     met: int | None = None
-    """Tokens read by the first boundary since which the states alone have agreed; None while they differ."""
+    """Tokens up to the first boundary since which states have agreed, whatever the losses; None while they differ."""
 
     @property
     def settled(self) -> bool:
@@ -77,8 +80,9 @@ class Boundaries:
         self._first = min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
         self._like = state
         self._kept: dict[int, Vectors] = {}
-        """By boundary: `(spans, D)`."""
+        """The states at each kept boundary: `(spans, D)`."""
         self._held: dict[int, set[int]] = {}
+        """The spans that have a state at each kept boundary."""
 
     @property
     def spans(self) -> KeysView[int]:
@@ -86,7 +90,7 @@ class Boundaries:
         return self._place.keys()
 
     def put(self, span: int, boundary: int, state: Vectors) -> None:
-        """Keep the state `(D,)` of a span after so many segments, if both are among those that are kept."""
+        """Keep the state `(D,)` of a span at a boundary, if both are among those that are kept."""
         if span not in self._place or not self.keeps(boundary):
             return
         if boundary not in self._kept:
@@ -96,7 +100,7 @@ class Boundaries:
         self._held[boundary].add(span)
 
     def get(self, span: int, boundary: int) -> Vectors | None:
-        """Return the state, or None if it was not kept."""
+        """Return the state of a span at a boundary, or None if it was not kept."""
         if span not in self._held.get(boundary, ()):
             return None
         return np.array(self._kept[boundary][self._place[span]])
@@ -124,7 +128,7 @@ def segments_to_go(differences: Mapping[int, float], tolerance: float) -> float:
     """Return the segments until a difference is below the tolerance, at the rate at which it last fell.
 
     The rate is that of the second half of the boundaries: slow units are what is left then. Infinite where it does not
-    fall; 0 where there is nothing to go by.
+    fall; 0 where there are fewer than two differences, or none is left.
 
     Example:
         >>> segments_to_go({1: 1.0, 2: 0.1, 3: 0.05, 4: 0.01}, 1e-4)

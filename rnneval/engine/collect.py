@@ -1,7 +1,8 @@
 """From predictions to sums: observations of every token on disk, shown in the order of the text, added up by block.
 
 Predictions come in any order, and again where a span is re-evaluated. They are shown once everything is settled, so no
-sum depends on how the text was divided, and no memory on its length.
+sum depends on how the text was divided, and no memory on its length. A *block* is a piece of the text, of 256 bytes or
+more: a record keeps one sum per block.
 """
 
 import os

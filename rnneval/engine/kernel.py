@@ -1,6 +1,6 @@
 """One step of all rows in one graph: states in, losses and states out.
 
-`Packing` makes one vector a row of a model's state, whatever its containers and shapes. A `Watch` sees more of a step
+`Packing` makes one vector per row of a model's state, whatever its containers and shapes. A `Watch` sees more of a step
 than its losses; it is the one way for diagnostics into the exact stream.
 """
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from rnneval.engine.runner import Boundary
 
 Vectors = NDArray[np.floating[Any]]
-"""`(rows, D)`: float64 only where a leaf is not float32, since float64 holds every smaller type exactly."""
+"""States as vectors, `(rows, D)` or `(D,)`.
+
+They are float64 only where a leaf is not float32, since float64 holds every smaller type exactly.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +38,13 @@ class Leaf:
 
     @property
     def size(self) -> int:
-        """Numbers in one row."""
+        """Count of numbers in one row."""
         return int(np.prod(self.shape, dtype=np.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """Conversion of the leaves of a model's state into one vector a row, and back."""
+    """Conversion of the *leaves* of a model's state, its tensors, into one vector per row, and back."""
 
     leaves: tuple[Leaf, ...]
 
@@ -57,7 +60,7 @@ class Packing:
 
     @property
     def size(self) -> int:
-        """D, the numbers of one row."""
+        """D, the count of numbers in one row."""
         return sum(leaf.size for leaf in self.leaves)
 
     @property
@@ -122,8 +125,8 @@ class Watch(Protocol):
 
         Args:
             row: The observation.
-            group: None if the span is read only once. Else the boundary at which the group of the segment begins. A
-                span is re-evaluated from its start, and the last observation of a group is the valid one.
+            group: The boundary at which the group of the segment begins; None if the span is read only once. A span is
+                re-evaluated from its start, and the last observation of a group is the valid one.
         """
         ...
 
@@ -135,7 +138,7 @@ def plain_step(lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
 
 
 class Predicted(NamedTuple):
-    """Predictions of each target; arrays of shape `(rows, segment)`."""
+    """Loss, confidence and rank of each target; arrays of shape `(rows, segment)`, or `(n,)` for n tokens."""
 
     nats: NDArray[np.floating[Any]]
     confidence: NDArray[np.float32]
@@ -147,7 +150,7 @@ class WatchedRows(NamedTuple):
 
     rows: int
     seen: Any
-    """Its tensors, as arrays."""
+    """The watch's tensors, as arrays."""
 
 
 class Stepped(NamedTuple):
@@ -155,7 +158,7 @@ class Stepped(NamedTuple):
 
     predicted: Predicted
     states: Vectors
-    """`(rows, D)`."""
+    """The state after the step, `(rows, D)`."""
     inside: tuple[WatchedRows, ...] = ()
     """The arrays that a watch saw."""
 

@@ -26,7 +26,7 @@ class Shared:
 
     workers: int
     chunks: int
-    """Chunks of the text, a task each."""
+    """Number of chunks of the text; each is one task."""
     threads: int
     """Threads of TensorFlow in a process: 1, unless a worker was started with more."""
 
@@ -38,7 +38,7 @@ class Read:
     shape: Shape
     stitched: Stitched
     kernel: str
-    """As `Arrangement.said`."""
+    """The kernel that ran, in the words of `Arrangement.said`."""
     shared: Shared | None = None
 
 
@@ -56,7 +56,7 @@ class Measured(Read):
 
     @property
     def total_nats(self) -> float | None:
-        """The total loss; None where one is not finite."""
+        """The total loss; None if a loss is not finite."""
         return self.collected.totals().get("nats") if self.collected.not_finite is None else None
 
 

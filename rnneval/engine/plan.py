@@ -24,12 +24,12 @@ class Documents(Protocol):
 
     @property
     def document_starts(self) -> Ints:
-        """First token of each."""
+        """First token of each document."""
         ...
 
     @property
     def document_stops(self) -> Ints:
-        """One past its last."""
+        """One past the last token of each document."""
         ...
 
 
@@ -45,12 +45,12 @@ class Spans:
 
     @property
     def lengths(self) -> Ints:
-        """Predictions of each."""
+        """Predictions of each span."""
         return self.stops - self.starts
 
     @property
     def predictions(self) -> int:
-        """Predictions of all."""
+        """Predictions of all spans."""
         return int(self.lengths.sum())
 
     def __len__(self) -> int:
@@ -59,14 +59,14 @@ class Spans:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The shape of a step at its widest."""
+    """The shape of a step at its widest: rows side by side, and tokens per row, a segment."""
 
     rows: int
     segment: int
 
 
 def carried_spans(text: Documents) -> Spans:
-    """Return one span a document, over which the state is carried. A document of one token has none."""
+    """Return one span per document, over which the state is carried. A document of one token has none."""
     starts, stops = text.document_starts, text.document_stops - 1
     some = stops > starts
     return Spans(starts=starts[some], stops=stops[some], previous=np.full(int(some.sum()), -1))
@@ -94,7 +94,7 @@ def cut_spans(spans: Spans, length: int) -> Spans:
 def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
     """Choose how many rows a text of so many predictions is read in.
 
-    More rows make each step cheaper a token, and repeat more tokens (rows × forgetting length). The cost is
+    More rows make each step cheaper per token, and repeat more tokens (rows × forgetting length). The cost is
     (N + F · B)(1 + b / B), so the best B is √(N · b / F); the power of two below it, at most 256. Measured on models of
     128 to 1,024 units (docs/speed.md): GRUs forget within F = 300 tokens and a row costs b = 30 rows' overhead; LSTMs,
     which have memory cells, within 300 to 1,300, and their steps gain little from more rows: F = 600, b = 10.

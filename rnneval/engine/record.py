@@ -53,7 +53,7 @@ class Reading:
     states: States | None = None
     """Summaries of the states; None if they were not watched."""
     token_by_token: float | None = None
-    """The total loss of a leaking model when it reads one token a step."""
+    """The total loss of a leaking model when it reads one token per step."""
 
 
 def run_record(

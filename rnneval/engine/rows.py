@@ -27,9 +27,9 @@ class _OpenReading:
     agreement: Agreement
     tokens: int = 0
     loss_differences: list[float] = field(default_factory=list)
-    """After agreement, for the audit."""
+    """Differences of losses after agreement, for the audit."""
     state_differences: dict[int, float] = field(default_factory=dict)
-    """By boundary, for the audit."""
+    """The difference of states at each boundary, for the audit."""
 
 
 class Rows:
@@ -46,16 +46,16 @@ class Rows:
         progress: Progress | None = None,
         overlap: dict[int, Vectors] | None = None,
     ) -> None:
-        """Take who runs the model, the spans, and where predictions are kept.
+        """Take the runner of the model, the spans, and the place where predictions are kept.
 
         Args:
             runner: Runs the model over the text.
-            spans: What is read.
-            seen: Where predictions are kept.
+            spans: The spans to read.
+            seen: Keeps the predictions.
             kept: States of earlier readings; by default those of the spans that go on from others are kept.
             watch: Sees more of each step.
             progress: Called with the tokens scored so far and in all.
-            overlap: Where the states of the first span are kept by boundary, for a re-evaluation by another process.
+            overlap: Gets the states of the first span by boundary, for a re-evaluation by another process.
         """
         self._runner, self._spans, self._seen, self._watch = runner, spans, seen, watch
         self._progress, self._overlap = progress, overlap

@@ -1,4 +1,8 @@
-"""Rows side by side: spans are read segment by segment, and a row that ends is free for the next span."""
+"""Rows side by side: spans are read segment by segment, and a row that ends is free for the next span.
+
+*Row*: one of the spans that a step reads at the same time. *Segment*: the tokens that a row reads in one step. *Job*:
+one reading of a span.
+"""
 
 from collections import Counter, deque
 from collections.abc import Callable
@@ -14,8 +18,9 @@ from rnneval.engine.plan import Shape
 from rnneval.models.lm import RecurrentLM
 
 _WIDTHS = (1, 4, 16, 64)
-"""Rows of narrower steps, for a run that begins with so few jobs or has 4 left: these are compiled too."""
+"""Numbers of rows of narrower steps, which are compiled too: a run takes the first that holds its first jobs."""
 _FEW = 4
+"""Rows of a step when no more jobs are left than this."""
 _WORTH_COMPILING = 4
 """Steps: fewer are made in a wider shape that was used already, since compiling costs as much as some of them."""
 
@@ -23,7 +28,7 @@ _AHEAD = 8  # steps for which a row reads ids at once
 
 
 class Ids(Protocol):
-    """Source of ids."""
+    """Source of the ids of a text."""
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop."""
@@ -36,15 +41,17 @@ class Job:
 
     span: int
     at: int
-    """The next input token."""
+    """Position of the next input token."""
     stop: int
+    """Position after the last input token: the last token that is predicted."""
     state: Vectors
-    """`(D,)`."""
+    """The state before the next input token, `(D,)`."""
     boundary: int = 0
     """Segments read so far."""
     _ids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Ids read ahead."""
     _from: int = 0
-    """Ids read ahead, and the position of the first."""
+    """Position of the first id read ahead."""
 
     def ids(self, text: "Ids", count: int) -> NDArray[np.int32]:
         """Return the next `count` inputs and the target of the last one, `(count + 1,)`; ids are read ahead."""
@@ -62,9 +69,9 @@ class Boundary(NamedTuple):
     first: int
     """Position of the first token that was predicted in the segment."""
     predicted: Predicted
-    """Of the segment's tokens, `(n,)` each."""
+    """Predictions of the segment's tokens, `(n,)` each."""
     inside: Any = None
-    """The observation of a watch."""
+    """Arrays that a watch saw of the segment; None without a watch."""
 
 
 OnBoundary = Callable[[list[Boundary]], list[bool]]

@@ -6,6 +6,10 @@ the one of the earlier reading: from there on the earlier results stand. A span 
 last state, so the span after it is re-evaluated too, until nothing changes. After k passes the first k + 1 spans of a
 document are right, so this ends for every model; a model that forgets needs one pass.
 
+*Span*: consecutive tokens of one document, with the span from whose last state it goes on, if any. *Segment*: the
+tokens of one step of the model; its end is a *boundary*, where states are compared. *Reading*: one pass of the model
+over one span. The losses stay in the reader; only states come here.
+
 The algorithm does not know who reads: `rnneval.engine.rows` reads spans as rows of one process, and
 `rnneval.sweeps.distributed` reads chunks of a text in worker processes, which use rows again.
 """
@@ -22,10 +26,11 @@ from rnneval.engine.plan import Spans
 
 TOLERANCE = 1e-5
 _PASSES = 4
-"""So many passes over all spans at once cost less than one span after another. If a model needs more, a span is only
-re-evaluated when the span before it is settled."""
+"""Up to this many passes over all stale spans together cost less than settling one span after another. If a model needs
+more, a span is only re-evaluated when the span before it is settled."""
 _LEFT = 0.05
-"""The share of the difference at the ends of spans that a pass may leave for that: after four, 1e-5 is left."""
+"""Passes over all stale spans go on only while each leaves at most this share of the state difference at the ends of
+spans: 0.05⁴ ≈ 1e-5 is left after four."""
 
 Progress = Callable[[int, int], None]
 """Called with the tokens scored so far and in all."""
@@ -38,19 +43,23 @@ class Stitched:
     tolerance: float
     """As asked for, or the noise floor of the arithmetic where that is higher."""
     passes: int = 1
+    """Readings of the text, the first one included.
+
+    Where all spans are re-evaluated within the first pass, as `passes_at_once` asks, that counts as a second one.
+    """
     tokens_rerun: int = 0
     largest_state_difference: float | None = None
-    """The largest that was accepted as agreement, in units of 1 + |s|."""
+    """The largest that was accepted as agreement, in units of 1 + |s|, where s is the state of the earlier reading."""
     audited_loss_difference: float | None = None
-    """On the audited span, after it had agreed; None where none was audited, or it never agreed."""
+    """The largest on the audited span after its states had agreed; None if no span was audited, or it never agreed."""
     forgetting: dict[int | tuple[int, int], int | None] = field(default_factory=dict)
-    """By span: tokens after which the states of both readings were seen to agree; None where it ended without.
+    """By span: tokens after which the states of both readings were seen to agree; None if it ended without agreement.
 
-    An upper bound: states are compared at the boundaries that are kept alone, the first ones a segment apart. A span
+    An upper bound: states are compared only at the boundaries that are kept, the first ones a segment apart. A span
     of a chunk is a pair (chunk, span).
     """
     fragile: bool = False
-    """A change of 1e-6 in the state grew: the one-stream number itself depends on rounding."""
+    """Set by the reader: a change of 1e-6 in the state grew, so the one-stream number itself depends on rounding."""
 
     @property
     def forgotten(self) -> list[int]:
@@ -58,7 +67,7 @@ class Stitched:
         return [tokens for tokens in self.forgetting.values() if tokens is not None]
 
     def include(self, chunk: int, inner: "Stitched") -> None:
-        """Add the statistics of the spans of one chunk, but for passes and tolerance."""
+        """Add the statistics of the spans of one chunk; passes and tolerance are not added."""
         self.tokens_rerun += inner.tokens_rerun
         self.largest_state_difference = _largest(self.largest_state_difference, inner.largest_state_difference)
         self.audited_loss_difference = _largest(self.audited_loss_difference, inner.audited_loss_difference)
@@ -84,7 +93,7 @@ class SpanReading:
     audits: bool = False
     """Whether a re-evaluation goes on to the end of the span, agreement or not."""
     tolerance: float = 0.0
-    """Of states that agree."""
+    """Largest difference of states that agree, in units of 1 + |s|."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +101,9 @@ class Audit:
     """Differences between two readings of a span, up to its end."""
 
     loss_difference: float
-    """The largest after agreement."""
+    """The largest difference of losses after the states had agreed, in nats."""
     state_differences: dict[int, float]
-    """By boundary."""
+    """The difference of states at each boundary that was compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,23 +112,20 @@ class SpanResult:
 
     reading: SpanReading
     last: Vectors | None
-    """The state after the span, `(D,)`; None: the readings agreed, and that of the earlier one stands.
-
-    A span is re-evaluated if the one before it ended with another object than the one it was read from.
-    """
+    """The state after the span, `(D,)`; None: the readings agreed, and the last state of the earlier one stands."""
     tokens: int = 0
     """Predictions that were made."""
     agreed_after: int | None = None
-    """Tokens to agreement; None: the span ended without."""
+    """Tokens to agreement; None: the span ended without agreement."""
     difference: float = 0.0
-    """Of the states that agreed."""
+    """Difference of the states that agreed."""
     conclusive: bool = True
     """Whether the span is long enough that an end without agreement says something of the model."""
     audit: Audit | None = None
 
 
 class SpanReader(Protocol):
-    """Reads spans of a text from given states, and keeps what was predicted of them."""
+    """Reads spans of a text from given states, and keeps the losses that it predicts."""
 
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
         """Make readings in any order; `on_end` is called at the end of each, and returns further ones to be made."""
@@ -130,7 +136,8 @@ class Stitching:
     """Decides which span is read from which state until nothing changes.
 
     A new last state counts from the next pass on, whichever reading ends first; so results do not depend on the order
-    in which readings end.
+    in which readings end. States are compared by identity here: a span is *stale* if the last state of the span before
+    it is another object than the one from which it was last read.
     """
 
     def __init__(
@@ -153,27 +160,32 @@ class Stitching:
             tolerance: When two states count as equal.
             audited: The span that is re-evaluated to its end within the first pass. It shows the noise floor of the
                 arithmetic, and whether passes over all spans at once will pay.
-            passes_at_once: None: as long as each pass leaves little of the differences, and as the audit foresees.
-                Else all spans are re-evaluated within the first pass, as early as possible, and in passes over all
-                spans at once up to this number.
+            passes_at_once: All stale spans are re-evaluated together while at most this many passes have been made,
+                for the first time within the first pass, as early as possible. None: decide after each pass, and go on
+                only while each leaves little of the differences (`_LEFT`) and the audit foresees few passes; within
+                the first pass only the audited span is re-evaluated.
             start: The state from which the first span begins; None: the model's initial state.
         """
         self._reader, self._spans, self._audited, self._passes_at_once = reader, spans, audited, passes_at_once
         self._longest = int(spans.lengths.max(initial=0)) / segment
+        """Length of the longest span, in segments."""
         self._start = start
         self._continuing = [int(span) for span in np.flatnonzero(spans.previous >= 0)]
         self._needed = {*spans.previous.tolist(), len(spans) - 1}
-        """Spans whose last state is kept."""
+        """Spans whose last state is kept; −1, which `previous` holds for a span that begins anew, is none of them."""
         self._last: dict[int, Vectors] = {}
-        """The last state of each of them as of the end of the pass before; in the first pass, of a first reading."""
+        """The last state of each needed span at the end of the pass before; in the first pass, of its first reading."""
         self._later: dict[int, Vectors] = {}
-        """Last states that are new in this pass."""
+        """Last states that are new in this pass: they count from the next one on."""
         self._read_from: dict[int, Vectors] = {}
         """The state, out of `_last`, from which each span that goes on was last read."""
         self._at_once = True
-        """Whether all spans that are not settled are re-evaluated in one pass."""
+        """Whether all stale spans are re-evaluated in one pass."""
         self._difference = 1.0
-        """At the ends of spans, between the last two passes; at first that of a carried state and the initial one."""
+        """Median difference of states at the ends of spans between the last two passes.
+
+        At first the order of size of the difference between a carried state and the initial one.
+        """
         self.result = Stitched(tolerance=tolerance)
 
     def run(self) -> Stitched:
@@ -188,7 +200,7 @@ class Stitching:
         return self.result
 
     def last(self, span: int) -> Vectors:
-        """Return the state after a span, `(D,)`: one from which another goes on, or the last of all."""
+        """Return the state after a span, `(D,)`: kept for spans from which another goes on, and for the last of all."""
         return self._last[span]
 
     def before(self, span: int) -> Vectors:
@@ -217,14 +229,14 @@ class Stitching:
         self._reader.read([SpanReading(span=span, start=self._start if span == 0 else None) for span in order], on_end)
         self._last |= self._later
         if self._passes_at_once is not None and early:
-            self.result.passes += 1
+            self.result.passes += 1  # every span that goes on has been read twice
 
     def _reevaluation(self, span: int, *, audits: bool = False) -> SpanReading:
         start = self._read_from[span] = self.before(span)
         return SpanReading(span=span, start=start, reevaluates=True, audits=audits, tolerance=self.result.tolerance)
 
     def _take(self, ended: SpanResult) -> list[SpanReading]:
-        """Take a re-evaluation that has ended."""
+        """Take a re-evaluation that has ended; it asks for no further readings."""
         result, span = self.result, ended.reading.span
         result.tokens_rerun += ended.tokens
         if ended.last is None:
@@ -257,14 +269,14 @@ class Stitching:
             result.tolerance = 2 * floor
 
     def _judge(self) -> None:
-        """Judge by what a pass left of the differences at the ends of spans whether another one over all will pay."""
+        """Judge by what a pass left of the state differences at the ends of spans whether another over all will pay."""
         differences = [scaled_difference(state, self._last[span]) for span, state in self._later.items()]
         left = float(np.median([difference for difference in differences if difference > 0] or [0.0]))
         self._at_once = self._at_once and left <= _LEFT * self._difference
         self._difference = left
 
     def _stale(self) -> list[int]:
-        """Return the spans to re-evaluate: not read from the last state of the one before, and worth it now."""
+        """Return the spans to re-evaluate now: all stale ones, or only those behind a span that is settled."""
         stale = [span for span in self._continuing if self._read_from.get(span) is not self.before(span)]
         at_once = self._at_once if self._passes_at_once is None else self.result.passes <= self._passes_at_once
         if at_once:

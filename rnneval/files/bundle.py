@@ -29,7 +29,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """Entry of the index."""
+    """Entry of the index: one tensor, its type and shape, and its place and checksum in a data file (shard)."""
 
     name: str
     type: int
@@ -43,7 +43,7 @@ class Tensor:
 
 @dataclass(kw_only=True, eq=False)
 class Bundle:
-    """Index of a checkpoint, and where it is wrong."""
+    """Index of a checkpoint, and the places at which it is wrong."""
 
     tensors: list[Tensor] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
@@ -240,7 +240,7 @@ class Field:
 
 
 def varint(raw: bytes, at: int) -> tuple[int, int]:
-    """Return a number that is stored as seven bits a byte, and where it ends.
+    """Return a number that is stored as seven bits per byte, and where it ends.
 
     Raises:
         ValueError: there is none.

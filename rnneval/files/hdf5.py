@@ -1,4 +1,4 @@
-"""The structure of an HDF5 file, read without following a link and without reading a number."""
+"""The structure of an HDF5 file, read without following a link and without reading array data."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from rnneval.files.path_facts import failure_of
 from rnneval.files.rules import refused, require_allowed
 
 _ENOUGH_OBJECTS, _ENOUGH_DEPTH = 100_001, 65
+"""One more than `rnneval.files.rules.hdf5` allows: counting may stop here, since the file is refused."""
 MOST_ATTRIBUTES = 256
 """The most attributes of one object. Keras writes up to five, and more only if it divides a list of names."""
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
@@ -20,28 +21,33 @@ BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeEr
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """Link in the place of an object."""
+    """Link in the place of an object: a soft, external or user-defined link, or a second name of an object."""
 
     name: str
-    kind: str
+    description: str
+    """Words for messages, such as `a soft link to '/other'`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """Declaration of a dataset."""
+    """Declaration of a dataset, or of a named type, which has the shape () and no bytes."""
 
     name: str
     type: str
+    """Name of the type for messages."""
     shape: tuple[int, ...] = ()
     declared: int = 0
-    """Bytes of the array or of one chunk, whichever is more."""
+    """Bytes of the array or of one chunk in memory, whichever is more."""
     stored: int = 0
+    """Bytes that the array takes in this file."""
     kind: str = ""
-    """NumPy's letter for the type, or `bfloat16`; "" if NumPy has none."""
+    """NumPy's `dtype.kind`, or `bfloat16`, or `text` for text of any length; "" if NumPy has no such type."""
     filters: tuple[str, ...] = ()
+    """Names of the filters, such as compression, that its bytes went through."""
     external: str = ""
-    """The name of the other file that holds it; "" if none does."""
+    """The name of the other file that holds the data; "" if none does."""
     virtual: bool = False
+    """Whether it is put together from datasets, which may be in other files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +57,11 @@ class Attribute:
     name: str
     elements: int
     size: int
+    """Bytes in memory; of text of any length and of lists, only the references to them."""
     kind: str
-    """NumPy's letter for the type, or `text` for text of any length."""
+    """NumPy's `dtype.kind`, or `text` for text of any length; "" if NumPy has no such type."""
     type: str
+    """Name of the type for messages."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -63,13 +71,14 @@ class Hdf5:
     size: int
     objects: int = 0
     depth: int = 0
-    """Counting stops when objects or depth are too many."""
+    """Depth of the deepest group; the scan ends as soon as objects, attributes or depth are too many."""
     arrays: list[Array] = field(default_factory=list)
     attributes: list[Attribute] = field(default_factory=list)
     crowded: dict[str, int] = field(default_factory=dict)
-    """The objects with too many attributes to read, and the counts."""
+    """The object with too many attributes to read, by path, and their number; the scan ends there."""
     links: list[Link] = field(default_factory=list)
     root_attributes: frozenset[str] = frozenset()
+    """Names of the attributes of the root group; empty if there were too many to read."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -89,8 +98,8 @@ def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
             facts = _facts(file, path.stat().st_size)
             beyond = facts.size - _end(path)
     except BROKEN as error:
-        require_allowed("failure", failure_of(error, "HDF5 file"), shown or path)
-    assert facts is not None  # noqa: S101 - else it was refused
+        require_allowed("failure", failure_of(error, "HDF5 file"), shown or path)  # always raises: no rule allows one
+    assert facts is not None  # noqa: S101 - without them it was refused
     if beyond:
         said = f"it has {beyond:,} bytes after the end of its HDF5 part, such as another file that was appended"
         raise refused("damaged-file", shown or path, said)
@@ -146,19 +155,19 @@ def _facts(file: h5py.File, size: int) -> Hdf5:
 
 
 def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts: Hdf5) -> Any:
-    """Note the object under a name; return it if it is a group to search."""
+    """Note the object or link under a name; return it if it is a group to search."""
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
-        facts.links.append(Link(name=path, kind=_kind_of(link)))
+        facts.links.append(Link(name=path, description=_description_of(link)))
         return None
     found = group[name]
     address = h5py.h5o.get_info(found.id).addr
     if address in seen:
-        facts.links.append(Link(name=path, kind=f"another name of {seen[address]}"))
+        facts.links.append(Link(name=path, description=f"another name of {seen[address]}"))
         return None
     seen[address] = path
     if isinstance(found, h5py.Datatype):
-        facts.arrays.append(Array(name=path, type="a named type"))
+        facts.arrays.append(Array(name=path, type="a named type"))  # with kind "": the rules refuse it as an array
         return None
     _note_attributes(f"{path}@", found, facts)
     if isinstance(found, h5py.Dataset):
@@ -167,12 +176,12 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
     return found
 
 
-def _kind_of(link: Any) -> str:
+def _description_of(link: Any) -> str:
     if isinstance(link, h5py.ExternalLink):
         return f"a link into another file ({link.filename[:60]!r})"
     if isinstance(link, h5py.SoftLink):
         return f"a soft link to {link.path[:60]!r}"
-    return "a link of a kind of its own"
+    return "a user-defined link"
 
 
 def _array(path: str, dataset: h5py.Dataset) -> Array:
@@ -195,7 +204,7 @@ def _array(path: str, dataset: h5py.Dataset) -> Array:
 
 
 def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, int]:
-    """Return NumPy's letter, a name for messages and the bytes of one value."""
+    """Return the kind (NumPy's `dtype.kind`, `bfloat16`, `text` or ""), a name for messages, the bytes of one value."""
     if isinstance(stored, h5py.h5t.TypeVlenID) or (
         isinstance(stored, h5py.h5t.TypeStringID) and stored.is_variable_str()
     ):
@@ -216,7 +225,7 @@ def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, i
 
 
 def _says_bfloat16(dataset: h5py.Dataset) -> bool:
-    """Return whether the attribute in which Keras stores the type says bfloat16; a long one is not read."""
+    """Return whether the attribute in which Keras stores the type says bfloat16; a long attribute is not read."""
     if "dtype" not in dataset.attrs:
         return False
     attribute = h5py.h5a.open(dataset.id, b"dtype")

@@ -21,7 +21,7 @@ class Head:
     exists: bool = True
     size: int = 0
     start: bytes = b""
-    """Up to 512 bytes."""
+    """The first bytes, up to 512."""
     unfinished: tuple[str, ...] = ()
     """The members of a `.keras` file whose weights and end were never written."""
 

@@ -23,7 +23,7 @@ from rnneval.records.run import Blocks
 NATS = "nats"
 """The sum that every run has: total loss."""
 UNITS = 4
-"""Rows of units, before the sums, in the array of `columns_of`."""
+"""Number of rows of units (tokens, characters, bytes, words) before the sums in the array of `columns_of`."""
 ENOUGH_DOCUMENTS = 7.0
 """Effective number of documents that an interval needs: eight whose lengths differ by a third or so have it.
 
@@ -39,7 +39,7 @@ DRIFT_LIMIT = 1.5
 """Ratio of standard errors, 16 batches to blocks; a stationary series stays below 1.43 in 99 of 100 texts."""
 
 Columns = NDArray[np.float64]
-"""Sums of a block, one row a quantity: `(quantities, blocks)`."""
+"""Sums of blocks, `(quantities, blocks)`: the first `UNITS` rows count units, then comes one row per sum."""
 Statistic = Callable[[Columns], NDArray[np.float64]]
 """From sums `(quantities, n)` to values `(n,)`."""
 
@@ -50,7 +50,7 @@ class TooLittleTextError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
-    """Which blocks make up which observation."""
+    """The division of the blocks into clusters, each of which is one observation."""
 
     kind: Literal["documents", "batches"]
     labels: NDArray[np.intp]
@@ -66,7 +66,7 @@ class Clusters:
 
     @property
     def effective(self) -> float:
-        """(Σn)² / Σn²: as many equal clusters would weigh as evenly as these."""
+        """Effective number of clusters, (Σn)² / Σn²: as many equal clusters would weigh as evenly as these."""
         return effective_number(self.units)
 
     @property

@@ -28,10 +28,10 @@ class Difference:
     """Reason why two runs cannot be compared."""
 
     field: str
-    """Of the record, such as `text.sha256` or `signature.state`."""
+    """Path of the field in the record, such as `text.sha256` or `signature.state`."""
     reason: str
     tokens_only: bool = False
-    """True if only the tokens differ, so that bits a character of the same text still compare."""
+    """True if only the tokens differ, so that bits per character of the same text still compare."""
 
 
 def fields_of(signature: str) -> dict[str, str]:

@@ -44,9 +44,9 @@ class ScoreIntervals:
     """The intervals of all scores that have one, how they were made, and what a reader should know."""
 
     bounds: Mapping[str, Bounds]
-    """By metric; empty where there is too little text."""
+    """Bounds by metric; empty where there is too little text."""
     interval: Interval | None
-    """What goes beside the scores into the record; None where there is no interval."""
+    """The part of the record that tells how intervals were made; None if there is no interval."""
     warnings: tuple[Warning, ...]
     """`too-little-text`: no interval, and why; `drift`: it holds for this passage only."""
 
@@ -56,7 +56,7 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
 
     Args:
         blocks: The run's blocks with their sums.
-        lossless: As in `rnneval.metrics.Totals`.
+        lossless: Whether the tokens determine the text, as in `rnneval.metrics.Totals`.
     """
     names = tuple(sorted(blocks.sums))
     columns = columns_of(blocks, names)

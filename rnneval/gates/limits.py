@@ -35,19 +35,19 @@ _ABSENT = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
-    """By how much one metric may get worse."""
+    """The amount by which one metric may get worse."""
 
     measured: Metric
     amount: float
-    """In nats on a logarithmic scale; else in the metric's unit, or a share where it is relative."""
+    """The amount in nats for metrics that are compared by logarithms; for others in the metric's unit, or a share."""
     relative: bool
-    """True for a share of the baseline's own value, whose error then counts, too."""
+    """True if `amount` is a share of the baseline's own value, whose error then counts, too."""
     text: str
-    """As it was given, such as `+1%`."""
+    """The allowance as it was given, such as `+1%`."""
 
     @property
     def factor(self) -> float:
-        """Factor of the baseline in the difference."""
+        """Factor f of the baseline in the tested candidate − f · baseline: 1 unless the allowance is relative."""
         return 1 + self.measured.worse * self.amount if self.relative else 1.0
 
 

@@ -1,9 +1,17 @@
 """The paired test of one metric: how much worse is the candidate, and is that beyond what is allowed?
 
-The difference and its error come from the jackknife over clusters of the text. With several runs a side the spread
-between the runs of each side is added (Welch), with Satterthwaite's degrees of freedom, and the answer is about the
-recipe, not about the checkpoints. Holm's correction, on fails alone, keeps several metrics from failing one good
-candidate more often than one metric would.
+The difference and its error come from the jackknife over clusters of the text. With several runs per side the spread
+between the runs of each side is added (Welch), with Satterthwaite's degrees of freedom. The answer is then about the
+training *recipe*, that is, all runs that it could give, and not only about these checkpoints. Holm's correction is
+applied only to claims of a fail: it keeps several metrics from failing one good candidate more often than one metric
+would.
+
+An allowance of +1 % relative to the baseline is a factor f = 1.01. Tested is candidate − f · baseline, whose error
+includes that of f · baseline; then (f − 1) · baseline is added to value and bounds, so that they are those of
+candidate − baseline. An absolute allowance has f = 1.
+
+Arrays of sums (`Columns`) have one column per piece of text; their first `UNITS` rows count units, then comes one row
+per sum.
 """
 
 import math
@@ -20,15 +28,16 @@ from rnneval.gates.sides import Paired, SideSums
 from rnneval.metrics import Metric
 
 LEVEL = 0.05
+"""Probability of a false pass, and of a false fail, if the truth is exactly what is allowed."""
 POWER = 0.80
 FLOAT_NOISE = 1e-6
-"""Mean absolute difference, in nats a token, below which two runs are the same model: other batch sizes alone give
+"""Mean absolute difference, in nats per token, below which two runs are the same model: other batch sizes alone give
 6e-10 in the mean and 4e-6 in single losses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Values:
-    """A metric of each run over the common text, on its scale."""
+    """A metric of each run over the common text, on its scale of comparison (`Metric.forward`)."""
 
     baseline: tuple[float, ...]
     candidate: tuple[float, ...]
@@ -41,38 +50,41 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True)
 class Tested:
-    """The difference with its error, on the metric's scale."""
+    """The difference candidate − baseline with its error, on the metric's scale of comparison."""
 
     worse: int
-    """+1 where a larger value is worse."""
+    """+1 where a larger value is worse, −1 where a smaller one is."""
     value: float
     allowed: float
+    """The largest difference that is allowed, with the sign of `worse`."""
     se: float
+    """Standard error, 0 if there is none."""
     df: float
+    """Degrees of freedom of the standard error."""
     se_text: float
     """The part of the error that comes from the text."""
     se_runs: float
-    """The part that comes from the spread between runs of a recipe; 0 for one run a side."""
+    """The part that comes from the spread between runs of a recipe; 0 for one run per side."""
     rounded: bool = False
     """True if the losses do differ, but by no more than float rounding: counted as equal."""
 
     def bound(self, p: float) -> float:
-        """Return the value that lies above the truth with probability `p`."""
+        """Return the upper confidence bound at level `p`, one-sided: it lies above the truth with that probability."""
         return self.value + float(stdtrit(self.df, p)) * self.se if self.se else self.value
 
     @property
     def low(self) -> float:
-        """Below the truth with 95 %."""
+        """Lower confidence bound, one-sided: it lies below the truth with a probability of 95 %."""
         return self.bound(LEVEL)
 
     @property
     def high(self) -> float:
-        """Above the truth with 95 %."""
+        """Upper confidence bound, one-sided: it lies above the truth with a probability of 95 %."""
         return self.bound(1 - LEVEL)
 
     @property
     def beyond(self) -> float:
-        """Distance of the difference beyond what is allowed; below 0 if it lies within."""
+        """Distance beyond the allowance, towards worse in either direction: above 0 if the candidate is too bad."""
         return self.worse * (self.value - self.allowed)
 
     @property
@@ -91,12 +103,12 @@ class Tested:
 
     @property
     def mdd(self) -> float:
-        """Smallest difference from what is allowed that is found with 80 % power."""
+        """Minimum detectable difference: how far beyond the allowance the truth must be to be found with 80 % power."""
         return self._reach * self.se if self.se else 0.0
 
     @property
     def passes(self) -> bool:
-        """True if even the unfavourable bound lies within what is allowed."""
+        """True if even the bound on the worse side lies within what is allowed."""
         if not self.se:
             return self.beyond <= 0
         unfavourable = self.high if self.worse > 0 else self.low
@@ -104,7 +116,7 @@ class Tested:
 
     @property
     def text_needed(self) -> float:
-        """Multiple of this text that would settle the question with 80 % power; infinite if no text can."""
+        """Text that would settle the question with 80 % power, as a multiple of this text; infinite if none can."""
         left = (self.beyond / self._reach) ** 2 - self.se_runs**2
         return self.se_text**2 / left if left > 0 else np.inf
 
@@ -163,7 +175,7 @@ def values_of(measured: Metric, paired: Paired) -> Values:
 
 
 def loss_differences(paired: Paired) -> Columns:
-    """Return nats of candidate − baseline and the units of each piece, `(2, pieces)`; of the means over runs."""
+    """Return two rows, `(2, pieces)`: nats of candidate − baseline, of the means over runs, and units of each piece."""
     nats = [
         np.mean([columns[UNITS + side.sum_names.index(NATS)] for columns in side.columns], axis=0)
         for side in (paired.baseline, paired.candidate)
@@ -187,11 +199,12 @@ def same_model(paired: Paired) -> bool:
 
 
 def _shift(allowance: Allowance, values: Values) -> float:
-    """Return what must be added to c − f·b to make it c − b, so that low and high are those of the difference."""
+    """Return (f − 1) · baseline, which makes candidate − f · baseline the difference candidate − baseline."""
     return (allowance.factor - 1) * float(np.mean(values.baseline))
 
 
 def _allowed(allowance: Allowance, values: Values) -> float:
+    """Return the largest allowed difference candidate − baseline; a relative one, that share of the baseline."""
     worse = allowance.measured.worse
     return _shift(allowance, values) if allowance.relative else worse * allowance.amount
 
@@ -258,8 +271,8 @@ class Claim:
 def holm_levels(claims: Sequence[Claim], level: float) -> Mapping[str, float]:
     """Return the level at which each claim is tested (Holm 1979): it stands if its p is at most that.
 
-    Metrics of one hypothesis (perplexity and bits a character are functions of one total loss, so that their fails are
-    nested) count once, by the smallest p among them.
+    Metrics of one hypothesis count once, by the smallest p among them: perplexity and bits per character are functions
+    of one total loss, so that their fails are nested.
 
     Three metrics, two of one hypothesis: the smallest p is held against 5 % / 2, the next against 5 %.
 

@@ -24,7 +24,7 @@ class BlockChange(Value, frozen=True, kw_only=True):
     """One block whose loss changed."""
 
     start: int
-    """In bytes of the final text."""
+    """Beginning of the block, in bytes of the final text."""
     end: int
     document: int
     nats: float
@@ -42,7 +42,7 @@ class Row(Value, frozen=True, kw_only=True):
     value: float | None = None
     """The metric, as recorded."""
     difference: float | None = None
-    """To the best: nats a token for perplexity, else in the metric's unit; paired, over the text that both scored."""
+    """Difference to the best run, paired over the text that both scored: nats per token, or in the metric's unit."""
     low: float | None = None
     """Two-sided interval of the difference.
 
@@ -63,7 +63,7 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
 
     metric: str
     unit: str
-    """Of the differences."""
+    """Unit of the differences."""
     rows: tuple[Row, ...]
     about: str
     baseline: str
@@ -84,7 +84,7 @@ class _Entrant:
     scaled: float = math.nan
     """The metric on its scale of comparison, on which the runs are sorted; NaN for a run with a problem."""
     problem: str | None = None
-    """Reason why it does not compare with the rest."""
+    """Reason why the run does not compare with the rest."""
 
 
 def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:
@@ -132,7 +132,7 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
 
 
 def default_metric(runs: Sequence[Run]) -> str:
-    """Return perplexity, or bits a character if the runs have not all the same tokens."""
+    """Return perplexity, or bits per character if the runs have not all the same tokens."""
     tokens = {fields_of(run.signature).get("tok") for run in runs}
     return "perplexity" if len(tokens) == 1 else "bits_per_char"
 

@@ -1,4 +1,8 @@
-"""Baseline and candidate: the runs of each side, and their block sums over the text that both scored."""
+"""Baseline and candidate: the runs of each side, and their block sums over the text that both scored.
+
+*Recipe*: the way in which a model is trained; several runs of a side are trainings of one recipe. *Block*: the unit in
+which a record keeps sums. *Piece*: one block, or several if tokens of one side straddle the ends between them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,7 +85,7 @@ class SideSums:
     """Block sums of the runs of one side, over the common pieces of text."""
 
     columns: tuple[Columns, ...]
-    """A run each: `(quantities, pieces)`."""
+    """Sums of each run, `(quantities, pieces)`."""
     sum_names: tuple[str, ...]
     lossless: bool
 
@@ -96,8 +100,9 @@ class Paired:
     """Weight of a piece: tokens if both sides have the same, else scored bytes; above 0: `(pieces,)`."""
     document: NDArray[np.intp]
     start: NDArray[np.int64]
-    """Beginning and end of a piece, in bytes of the final text: `(pieces,)`."""
+    """Beginning of each piece, in bytes of the final text: `(pieces,)`."""
     end: NDArray[np.int64]
+    """End of each piece, in bytes of the final text: `(pieces,)`."""
     block_bytes: int
     left_out: float
     """Share of the baseline's scored bytes that only one side scored in full."""
@@ -165,5 +170,5 @@ def _sums(runs: Sequence[Run], kept: NDArray[np.intp], first: NDArray[np.intp]) 
 
 
 def is_lossy(run: Run) -> bool:
-    """Return whether the tokens do not give the text back, so that bits a character have no value."""
+    """Return whether the tokens do not give the text back, so that bits per character have no value."""
     return "bits_per_char" not in run.scores or any(warning.code == "lossy" for warning in run.warnings)

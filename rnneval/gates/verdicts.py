@@ -68,7 +68,7 @@ def gate(
 
     Args:
         run: The candidate; several are runs of one recipe.
-        baseline: What it is compared with; may be left out where `require` is given.
+        baseline: The run or runs that it is compared with; may be left out if `require` is given.
         allow: The most that a metric may get worse, by its name: `{"perplexity": "+1%"}` where nothing is given.
         require: Limits on any figure of the candidate's record, such as `"states.gru.h.saturated<=0.2"`.
 

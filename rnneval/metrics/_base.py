@@ -26,11 +26,11 @@ class ScoredTokens:
     confidence: NDArray[np.float64]
     """Largest probability of the prediction."""
     rank: NDArray[np.int64]
-    """How many tokens were predicted before this one: 0 is a right top-1 prediction (ties: the lower id is first)."""
+    """Number of tokens that are predicted before this one: 0 is a right top-1 prediction (ties: lower ids first)."""
     characters: NDArray[np.int64]
     """Characters of the text that the token stands for."""
     bytes: NDArray[np.int64]
-    """The same in UTF-8 bytes."""
+    """Bytes of these characters in UTF-8."""
     words: NDArray[np.int64]
     """Maximal runs of characters that are not white space, counted at the token in which they begin."""
     newlines: NDArray[np.int64]
@@ -55,7 +55,7 @@ class Totals:
 
     A fact about the cutting, not about the vocabulary: characters and bytes always keep all; words only if the round
     trip gives back every white space and capital. A token that the vocabulary lacks, skipped or mapped, does not make
-    it False: it makes bits a character a lower bound, which is another warning.
+    it False: it makes bits per character a lower bound, which is another warning.
     """
     sums: Mapping[str, float]
     """Sums of the metrics' tallies, by name."""
@@ -79,14 +79,14 @@ class Metric:
     """One metric; its name is the key in the record and the argument of `rnneval explain`."""
 
     name: str
-    """The same as the file's, and as that of its function, if it has one."""
+    """Name of the metric: the same as the file's, and as that of its function, if it has one."""
     unit: str
     tally: Callable[[ScoredTokens], Mapping[str, NDArray[np.float64]]]
     """Per-token terms, `(n,)` each, whose sums `finish` needs; metrics may share a name where the terms are equal."""
     finish: Callable[[Totals], float]
     """The score; raises `UnavailableError` if it cannot be computed."""
     order: int = 1000
-    """Place in lists: lower first, equal ones by name."""
+    """Place in reports and other lists: lower first, equal ones by name."""
     higher_is_better: bool = False
     log: Callable[[Totals], float] | None = None
     """Natural logarithm of the score, computed without the score, which may be larger than any float.
@@ -96,7 +96,7 @@ class Metric:
     log_unit: str = ""
     """Unit of `log`, such as `nats a token`."""
     hypothesis: str = ""
-    """Name shared by metrics that are functions of the same sum: Holm's correction counts them once."""
+    """Name shared by metrics that rank models alike, as functions of one sum: Holm's correction counts them once."""
     biased_upwards: bool = False
     """Whether the score of a small sample is too large on average; its interval is then one-sided."""
 
@@ -138,7 +138,7 @@ class Scores:
     """Results of all metrics: each has a value, or a reason why it has none."""
 
     values: Mapping[str, float]
-    """In the order of `all_metrics`; all are finite."""
+    """Scores by metric, in the order of `all_metrics`; all are finite."""
     missing: Mapping[str, str]
     """The reason of each metric without a value, by name."""
 

@@ -10,7 +10,7 @@
 
 ## By hand
 
-The character é is two bytes; predicted with probability 1/16 it costs 4 bits, so 2 bits a byte:
+The character é is two bytes; predicted with probability 1/16 it costs 4 bits, so 2 bits per byte:
 
     >>> import numpy as np
     >>> from rnneval.metrics import bits_per_byte
@@ -19,7 +19,7 @@ The character é is two bytes; predicted with probability 1/16 it costs 4 bits, 
 
 ## How to read it
 
-Divided by 8 it is the compression ratio that an arithmetic coder with this model reaches: 2 bits a byte shrink a
+Divided by 8 it is the compression ratio that an arithmetic coder with this model reaches: 2 bits per byte shrink a
 file to a quarter. `gzip` and `xz` on the same text are honest baselines. It depends neither on the tokens nor on what
 counts as a character, so it compares models over any vocabulary, and texts in any script of one encoding.
 
@@ -50,7 +50,7 @@ from rnneval.metrics._base import Metric, Totals, UnavailableError, per, score, 
 
 
 def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 - the unit's name
-    """Return the bits a byte: Σ nats / (ln 2 · bytes).
+    """Return the bits per byte: Σ nats / (ln 2 · bytes).
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
@@ -71,7 +71,7 @@ def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 
 
 
 def finish(totals: Totals) -> float:
-    """Return the bits a byte from sums over tokens.
+    """Return the bits per byte from sums over tokens.
 
     Raises:
         UnavailableError: the tokens do not give the text back, no byte was scored, or a loss is not finite.

@@ -11,7 +11,7 @@ model the scored tokens, for a word model the characters of the words and of the
 
 ## By hand
 
-One token of four characters, predicted with probability 1/16, costs 4 bits, so 1 bit a character:
+One token of four characters, predicted with probability 1/16, costs 4 bits, so 1 bit per character:
 
     >>> import numpy as np
     >>> from rnneval.metrics import bits_per_char
@@ -55,7 +55,7 @@ from rnneval.metrics._base import Metric, Totals, UnavailableError, per, score, 
 
 
 def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
-    """Return the bits a character: Σ nats / (ln 2 · characters).
+    """Return the bits per character: Σ nats / (ln 2 · characters).
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
@@ -76,7 +76,7 @@ def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
 
 
 def finish(totals: Totals) -> float:
-    """Return the bits a character from sums over tokens.
+    """Return the bits per character from sums over tokens.
 
     Raises:
         UnavailableError: the tokens do not give the text back, no character was scored, or a loss is not finite.

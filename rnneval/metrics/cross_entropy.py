@@ -24,14 +24,14 @@ It is the loss that Keras prints in training (`SparseCategoricalCrossentropy(fro
 text, with the state carried and every token weighted alike. The mean of the losses that batches print is another
 number as soon as batches differ in size.
 
-0 is a model that is certain and right. ln V, with V the size of the vocabulary, is guessing (baseline `uniform`);
+0 means certain and right; ln V, with V the size of the vocabulary, means uniform guessing (baseline `uniform`);
 the baseline `unigram` knows only how frequent each token is. On the last tenth of tinyshakespeare (65 characters)
-these are 4.174 and 3.347 nats a token. Above ln V something is wrong: mostly the order of the vocabulary or the
+these are 4.174 and 3.347 nats per token. Above ln V something is wrong: mostly the order of the vocabulary or the
 input encoding.
 
 ## Pitfalls
 
-- Compare it only between models with the same tokens: a word holds more than a character. Else use `bits_per_char`
+- Compare it only between models with the same tokens: a word holds more than a character. Otherwise use `bits_per_char`
   or `bits_per_byte`.
 - Resetting the state between segments makes it larger; carrying it over is the default and stands in the signature.
 - A model whose wiring leaks the future gets a number that is too good, and is no cross-entropy.
@@ -49,7 +49,7 @@ from rnneval.metrics._base import Metric, Totals, per, score, tally_nats
 
 
 def cross_entropy(nats: ArrayLike) -> float:
-    """Return the mean loss in nats a token: Σ nats / N.
+    """Return the mean loss in nats per token: Σ nats / N.
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
@@ -66,7 +66,7 @@ def cross_entropy(nats: ArrayLike) -> float:
 
 
 def finish(totals: Totals) -> float:
-    """Return the mean loss in nats a token from sums over tokens.
+    """Return the mean loss in nats per token from sums over tokens.
 
     Raises:
         UnavailableError: no token was scored, or a loss is not finite.

@@ -54,9 +54,9 @@ class Norms:
     """L2 norms of the gradients of one step."""
 
     variables: Mapping[str, float]
-    """By variable, in the order given."""
+    """Norms by variable, in the order given."""
     layers: Mapping[str, float]
-    """By layer, in the order of first appearance."""
+    """Norms by layer, in the order of first appearance."""
     total: float
     """Norm of all gradients together (the global norm)."""
 

@@ -1,4 +1,4 @@
-"""Perplexity of a token: the number of equally likely tokens between which the model is undecided; lower is better.
+"""Perplexity per token: the number of equally likely tokens between which the model is undecided; lower is better.
 
 ## Formula
 
@@ -19,12 +19,12 @@ Four tokens, each predicted with probability 1/2, is tossing a coin:
 
 ## How to read it
 
-1 is certain and right, V (the size of the vocabulary) is guessing. A change by 1 % is a change of the cross-entropy
-by ln 1.01 ≈ 0.00995 nats at any level, which is how `rnneval gate --allow perplexity=+1%` measures it.
+1 means certain and right; V, the size of the vocabulary, means uniform guessing. A change by 1 % is a change of the
+cross-entropy by ln 1.01 ≈ 0.00995 nats at any level, which is how `rnneval gate --allow perplexity=+1%` measures it.
 
-Characters: on tinyshakespeare (65 characters) guessing has 65, character frequencies alone have about 28. Words, with
-ends of lines counted as words: AWD-LSTM has 57.3 on Penn Treebank and 65.8 on WikiText-2 (Merity, Keskar & Socher
-2018).
+Characters: on tinyshakespeare (65 characters) uniform guessing gives 65, character frequencies alone give about 28.
+Words, with ends of lines counted as words: AWD-LSTM has 57.3 on Penn Treebank and 65.8 on WikiText-2 (Merity, Keskar &
+Socher 2018).
 
 ## Pitfalls
 
@@ -33,7 +33,8 @@ ends of lines counted as words: AWD-LSTM has 57.3 on Penn Treebank and 65.8 on W
 - Tokens differ: a perplexity of 4 over characters may be a better model than one of 60 over words. Compare across
   vocabularies with `bits_per_char`, `bits_per_byte` or `word_perplexity`.
 - A vocabulary that maps rare words to one `<unk>` makes the text easier to predict, and the number smaller.
-- It has no value where the mean loss is above 709 nats: the number is larger than any float. The cross-entropy does.
+- It has no value where the mean loss is above 709 nats: the number is larger than any float. The cross-entropy
+  still has one.
 
 ## References
 
@@ -49,7 +50,7 @@ from rnneval.metrics._base import Metric, Totals, exponential, per, score, tally
 
 
 def perplexity(nats: ArrayLike) -> float:
-    """Return the perplexity of a token: exp(Σ nats / N).
+    """Return the perplexity per token: exp(Σ nats / N).
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
@@ -66,8 +67,8 @@ def perplexity(nats: ArrayLike) -> float:
     return score(METRIC, nats=nats)
 
 
-def log(totals: Totals) -> float:
-    """Return the mean loss of a token in nats: the logarithm of the perplexity.
+def log_perplexity(totals: Totals) -> float:
+    """Return the logarithm of the perplexity: the mean loss per token in nats.
 
     Raises:
         UnavailableError: no token was scored, or a loss is not finite.
@@ -76,21 +77,21 @@ def log(totals: Totals) -> float:
 
 
 def finish(totals: Totals) -> float:
-    """Return the perplexity of a token.
+    """Return the perplexity per token.
 
     Raises:
         UnavailableError: no token was scored, a loss is not finite, or the result is larger than any float.
     """
-    return exponential(log(totals))
+    return exponential(log_perplexity(totals))
 
 
 METRIC = Metric(
     name="perplexity",
     unit="tokens",
-    order=20,
+    order=20,  # place in reports
     tally=tally_nats,
     finish=finish,
-    log=log,
+    log=log_perplexity,
     log_unit="nats a token",
-    hypothesis="loss",
+    hypothesis="loss",  # shared by the metrics that rank models alike
 )

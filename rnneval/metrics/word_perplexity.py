@@ -1,4 +1,4 @@
-"""Perplexity of a word, whatever the tokens are: the total loss spread over the words of the text; lower is better.
+"""Perplexity per word, whatever the tokens are: the total loss spread over the words of the text; lower is better.
 
 ## Formula
 
@@ -11,7 +11,7 @@ The loss of white space, punctuation and ends of lines stays in the sum.
 
 ## By hand
 
-Two words of a character model, in eight characters that cost half a bit each, cost 2 bits a word:
+Two words of a character model, in eight characters that cost half a bit each, cost 2 bits per word:
 
     >>> import numpy as np
     >>> from rnneval.metrics import word_perplexity
@@ -21,7 +21,7 @@ Two words of a character model, in eight characters that cost half a bit each, c
 ## How to read it
 
 It puts models of characters and word pieces on the scale of word models, on the same text. In tinyshakespeare a word
-with the white space after it has 5.5 characters, so 1.2 bits a character are a word perplexity of 2^(1.2 · 5.5) ≈ 97.
+with the white space after it has 5.5 characters, so 1.2 bits per character are a word perplexity of 2^(1.2 · 5.5) ≈ 97.
 
 ## Pitfalls
 
@@ -34,7 +34,7 @@ with the white space after it has 5.5 characters, so 1.2 bits a character are a 
 - A word model with `<unk>` does not pay for spelling the rare words, a character model does.
 - A word that begins in an unscored token (the first of a document) is not counted, though the rest of it is paid for:
   noticeable only in many short documents.
-- It has no value where the mean loss is above 709 nats a word. Models of long texts without white space get there.
+- It has no value where the mean loss is above 709 nats per word. Models of long texts without white space get there.
 
 ## References
 
@@ -72,7 +72,7 @@ def word_perplexity(nats: ArrayLike, *, words: ArrayLike) -> float:
     return score(METRIC, nats=nats, words=words)
 
 
-def log(totals: Totals) -> float:
+def log_word_perplexity(totals: Totals) -> float:
     """Return the mean loss of a word in nats: the logarithm of the perplexity of a word.
 
     Raises:
@@ -87,16 +87,16 @@ def finish(totals: Totals) -> float:
     Raises:
         UnavailableError: no word was scored, a loss is not finite, or the result is larger than any float.
     """
-    return exponential(log(totals))
+    return exponential(log_word_perplexity(totals))
 
 
 METRIC = Metric(
     name="word_perplexity",
     unit="words",
-    order=50,
+    order=50,  # place in reports
     tally=tally_nats,
     finish=finish,
-    log=log,
+    log=log_word_perplexity,
     log_unit="nats a word",
-    hypothesis="loss",
+    hypothesis="loss",  # shared by the metrics that rank models alike
 )

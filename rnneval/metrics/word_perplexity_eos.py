@@ -1,4 +1,4 @@
-"""Perplexity of a word where each end of a line counts as a word: the Penn Treebank and WikiText convention.
+"""Perplexity per word where each end of a line counts as a word: the Penn Treebank and WikiText convention.
 
 ## Formula
 
@@ -76,7 +76,7 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
     return {**tally_nats(tokens), "newlines": tokens.newlines.astype(np.float64)}
 
 
-def log(totals: Totals) -> float:
+def log_word_perplexity(totals: Totals) -> float:
     """Return the mean loss of a word or end of line in nats.
 
     Raises:
@@ -92,16 +92,16 @@ def finish(totals: Totals) -> float:
     Raises:
         UnavailableError: neither was scored, a loss is not finite, or the result is larger than any float.
     """
-    return exponential(log(totals))
+    return exponential(log_word_perplexity(totals))
 
 
 METRIC = Metric(
     name="word_perplexity_eos",
     unit="words and ends of lines",
-    order=60,
+    order=60,  # place in reports
     tally=tally,
     finish=finish,
-    log=log,
+    log=log_word_perplexity,
     log_unit="nats a word",
-    hypothesis="loss",
+    hypothesis="loss",  # shared by the metrics that rank models alike
 )

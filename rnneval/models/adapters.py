@@ -1,7 +1,8 @@
 """Adapters: how a model is called with a state, one for each way in which a model passes its state.
 
 An adapter maps `(ids, leaves)` to `(output, leaves)`. The leaves are the flat parts of the state as the model itself
-returns it; None stands for the model's own start. Which adapter a model needs is found in `rnneval.models.recognise`.
+returns it; None stands for the model's own start. Which adapter a model needs is found in `rnneval.models.recognise`,
+which calls the way in which a model passes its state its *contract* and numbers these ways 1 to 5 (`Adapter.contract`).
 
 The adapters here refuse what they cannot call without a guess. The wiring check has to run models that are wrong: its
 tolerant adapters (`rnneval.engine.wiring.calling`) share the reading of signatures and the packing of states.
@@ -36,7 +37,7 @@ class Called(NamedTuple):
     """The result of one call."""
 
     output: Any
-    """`(batch, time, V)`: logits or probabilities, as the model returns them."""
+    """Logits or probabilities as the model returns them, `(batch, time, V)`."""
     leaves: tuple[Any, ...]
 
 
@@ -57,7 +58,7 @@ class Convention:
 
     state_names: tuple[str, ...]
     required: tuple[str, ...] = ()
-    """Those without a default: they get None at the start."""
+    """State arguments without a default: they get None at the start."""
     flags: tuple[str, ...] = ()
     """Arguments that are set to True."""
     takes_training: bool = False
@@ -72,7 +73,7 @@ class Convention:
         return dict.fromkeys(self.flags, True) | ({"training": training} if self.takes_training else {})
 
     def state_arguments(self, state: Any) -> dict[str, Any]:
-        """Return the arguments that pass a state: all of it to one name, or its parts by name, else in order."""
+        """Return the arguments that pass a state: all of it to one name, or its parts by name or in order."""
         names = self.state_names
         if len(names) > 1 and isinstance(state, Mapping) and set(state) & set(names):
             return {name: state[name] for name in names if name in state}
@@ -300,7 +301,7 @@ class WindowAdapter:
     window: int
     """N."""
     width: int
-    """Numbers that one token becomes in the input: 1, or V where it is one-hot."""
+    """Count of numbers that one token becomes in the input: 1, or V if it is one-hot."""
     takes_training: bool = True
     contract: int = 5
 
@@ -348,7 +349,7 @@ def window_length(model: Any) -> int | None:
 
 
 def predicts_once(model: Any) -> bool:
-    """Return whether a graph makes one prediction a call, `(batch, V)`, rather than one a token."""
+    """Return whether a graph makes one prediction per call, `(batch, V)`, rather than one per token."""
     outputs = getattr(model, "outputs", None) or []
     return len(outputs) == 1 and len(outputs[0].shape) == 2
 

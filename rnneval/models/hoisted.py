@@ -31,12 +31,12 @@ Tensors = tuple[Any, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The input's part of each gate at every step: one tensor a gate."""
+    """The input's part of each gate at every step: one tensor per gate."""
 
     parts: Tensors
-    """`(time, batch, units)`; with ids, tables `(V, units)`."""
+    """The part of each gate, `(time, batch, units)`; with ids, the table in which it is looked up, `(V, units)`."""
     ids: Any = None
-    """`(time, batch)`: what is looked up at each step."""
+    """Ids to look up at each step, `(time, batch)`; None: the parts are there already."""
 
     @property
     def time(self) -> Any:
@@ -57,9 +57,9 @@ class Step:
     """One step of a cell, whose weights are read once."""
 
     kernels: Tensors
-    """`(inputs, units)` a gate."""
+    """Input weights, `(inputs, units)` per gate."""
     biases: Tensors
-    """Of the input's products, `(units,)` a gate; none without biases."""
+    """Biases of the input's products, `(units,)` per gate; empty without biases."""
     formula: Callable[[Tensors, Tensors], Tensors]
     """(each gate's input part, state) → new state."""
 
@@ -149,7 +149,7 @@ class Hoisting:
     model: Any
     units: tuple[Unit, ...]
     own: dict[str, str] = field(default_factory=dict)
-    """By name: the layers that ran their own loop, and why."""
+    """Reasons why layers ran their own loop, by the layer's name."""
     ran: set[str] = field(default_factory=set)
     """The names of layers whose loop was hoisted."""
     _tables: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)

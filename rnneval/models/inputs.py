@@ -21,7 +21,7 @@ class Inputs:
 
     kind: str = IDS
     width: int = 0
-    """V: the length of a one-hot row, or what an id is divided by."""
+    """V, the size of the vocabulary: the length of a one-hot row, or the divisor of an id."""
     dtype: str = "float32"
 
     @property
@@ -86,7 +86,7 @@ def _first_width(model: Any) -> int | None:
 
 
 class Encoded:
-    """A model that takes ids although its author's takes another form; all else is the author's."""
+    """A model that takes ids in front of the author's model, which takes another form; all else is the author's."""
 
     def __init__(self, model: Any, inputs: Inputs) -> None:
         self._model, self._encoding = model, inputs

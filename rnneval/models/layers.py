@@ -28,7 +28,7 @@ class Unit:
     path: str
     name: str
     place: int = 1
-    """Which of its places: a layer that reads two streams has a state at each of its two (`rnneval.wiring.places`)."""
+    """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`wiring.places`)."""
     _others: dict[int, "Unit"] = field(default_factory=dict, init=False, repr=False)
 
     def at(self, place: int) -> "Unit":

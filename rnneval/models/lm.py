@@ -19,14 +19,14 @@ from rnneval.records.wiring import Slot
 from rnneval.text import Paths, Vocabulary
 
 State = tuple[Any, ...]
-"""Leaves of a state, tensors; `()` stands for `states=None` if no leaves can."""
+"""Leaves of a state, that is, its tensors; `()` stands for `states=None` if no leaves can."""
 
 
 class Step(NamedTuple):
     """Result of one step."""
 
     logits: Any
-    """`(batch, time, V)`, float32 (float64 log-probabilities if the model returns probabilities)."""
+    """Logits, `(batch, time, V)`, in float32; float64 log-probabilities if the model returns probabilities."""
     state: State
 
 
@@ -50,8 +50,8 @@ class RecurrentLM:
 
     model: Any
     contract: int
-    """Which of the state contracts was recognised: 1 states argument, 2 state inputs, 3 stateful, 4 stateless graph,
-    5 window."""
+    """Number of the state contract, the way in which the model passes its state: 1 states argument, 2 state inputs,
+    3 stateful, 4 stateless graph, 5 window."""
     width: int
     """V, the number of logits."""
     layers: tuple[Layer, ...]

@@ -1,4 +1,8 @@
-"""Recognising the state contract of a model and its input, and so the way in which it is called."""
+"""Recognising the state contract of a model and its input, and so the way in which it is called.
+
+The *state contract* is the way in which a model takes and returns its state: 1 as an argument of `call`, 2 as inputs of
+a graph, 3 in stateful layers, 4 not at all (a stateless graph), 5 not at all (a window of fixed length).
+"""
 
 from dataclasses import dataclass
 from typing import Any

@@ -24,12 +24,15 @@ Leaves = tuple[Any, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """The leaves that stand for `states=None` at one batch size, and the layer's state that each leaf goes into."""
+    """The leaves that stand for `states=None` at one batch size, and the layer's state that each leaf goes into.
+
+    *Leaves* are the tensors of a state as the model returns it; a *slot* is one part of a layer's state, h or c.
+    """
 
     leaves: Leaves
     slots: tuple[Slot | None, ...]
     batch_axes: tuple[int | None, ...]
-    """The axis of each leaf that is the batch; None where none grows with it."""
+    """The batch axis of each leaf; None if no axis grows with the batch."""
 
 
 def find_start(adapter: Adapter, units: Sequence[Unit], batch: int) -> Start:

@@ -1,10 +1,16 @@
 """The state tap: see and replace what goes into recurrent layers, and what comes out, while a model runs.
 
-A tap replaces `inner_loop` of a recurrent layer (below `call`: the initial state is resolved there, whether it was an
-argument, a variable of a stateful layer, or the layer's own default) or `call` of a cell that is called outside of a
-layer. Each run goes to an observer, which may run it with other inputs or states, or return another result. Taps may be
-nested: the innermost block sees a run first. A tap on an object is put into its `__dict__`, past Keras' attribute
-tracking; a tap on classes also reaches layers that no attribute leads to. Every tap is removed when its block ends.
+For a recurrent layer the tap replaces `inner_loop`, which Keras calls after `call` has resolved the initial state: an
+argument, a variable of a stateful layer, or the layer's own default. For a *free cell*, which is called outside of a
+layer, it replaces `call`. Each run goes to an observer, which may run it with other inputs or states, or return another
+result. Taps may be nested: the innermost block sees a run first. A tap on an object is put into its `__dict__`, past
+Keras' attribute tracking; a tap on classes also reaches layers that no attribute leads to. Every tap is removed when
+its block ends.
+
+A *unit* is a recurrent layer or a free cell (`rnneval.models.layers`). Its *turn* counts its runs in a block, from 1. A
+unit that reads the tokens of one call several times has one *place* per reading, each with a state of its own; place k
+is `unit.at(k)` (`rnneval.wiring.places`). Where every run reads all tokens, the k-th turn is place k; a cell that runs
+once per token in a loop has many turns and one place.
 """
 
 import functools
@@ -30,7 +36,7 @@ class Run:
     layer: Any
     """The Keras layer or cell."""
     inputs: Any
-    """`(batch, time, …)`; of a cell `(batch, …)`."""
+    """The inputs of a layer, `(batch, time, …)`, or of a cell, `(batch, …)`."""
     state: Any
     """The initial state, in the container in which Keras passes it."""
     arguments: tuple[Any, ...] = ()
@@ -51,7 +57,7 @@ class Run:
 
     @property
     def steps(self) -> int | None:
-        """The number of tokens, where the shape says it."""
+        """The number of tokens; None if the shape leaves it open."""
         return self.inputs.shape[1] if self.is_layer else 1
 
     @property
@@ -97,7 +103,7 @@ def tap(target: Any, observer: Observer) -> Iterator[None]:
     original = vars(target)[attribute] if is_class else getattr(target, attribute)
     parameters = list(inspect.signature(original).parameters)[1 if is_class else 0 :]
     names = ("sequences", "initial_state") if is_layer else ("inputs", *parameters[1:2], "states")
-    # A tap below this one takes the run itself, with all that is asked of it.
+    # A tap that is installed already gets the `Run` itself: Keras' arguments have no place for its further fields.
     below: Proceed = getattr(original, "observed", None) or partial(_execute, original, is_class)
     turns: dict[int, int] = {}
 
@@ -123,18 +129,21 @@ def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
 
     Args:
         cells: Cells of the model; the classes of Keras' own cells are tapped in any case.
-        observer: See `tap`.
+        observer: Gets every run and the function that executes it, as in `tap`.
     """
     classes = [keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell, *map(type, cells)]
-    steps = [next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer) for kind in classes]
+    owners_of_call = [
+        next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer) for kind in classes
+    ]
     with ExitStack() as stack:
         for owner in _owners(keras.layers.RNN, "inner_loop"):
             stack.enter_context(tap(owner, observer))
-        for owner in dict.fromkeys(steps):
+        for owner in dict.fromkeys(owners_of_call):
             if owner is not keras.layers.Layer:
                 stack.enter_context(tap(owner, observer))
-        # For stacked cells this calls the cells before the loop; the fused paths bypass both layers.
+        # To shape its dropout masks, Keras runs stacked cells once before the loop: that would be seen as another run.
         stack.enter_context(overridden(keras.layers.RNN, "_maybe_config_dropout_masks", lambda *_: None))
+        # Bidirectional's fused paths compute both directions without calling either layer: nothing would be seen.
         for fused in ("_can_attempt_fused_lstm", "_can_attempt_fused_gru"):
             if hasattr(keras.layers.Bidirectional, fused):
                 stack.enter_context(overridden(keras.layers.Bidirectional, fused, lambda *_, **__: False))
@@ -197,8 +206,8 @@ def _execute_by_steps(loop: Callable[..., Any], run: Run) -> Result:
             stack.enter_context(overridden(layer, attribute, value))
         last, outputs, new = loop(fed, run.state, *run.arguments, **run.options)
     parts = probe.apart(outputs)
-    first = zip(parts[probe.states_at :], leaves_of(run.state), strict=True)
-    states = tuple(_unmasked(part, run.mask, before) for part, before in first)
+    parts_and_starts = zip(parts[probe.states_at :], leaves_of(run.state), strict=True)
+    states = tuple(_held_over_masked_steps(part, run.mask, start) for part, start in parts_and_starts)
     return Result(probe.apart(last)[probe.output_at], parts[probe.output_at], new, states)
 
 
@@ -212,11 +221,12 @@ class _ProbeCell:
         self._options = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
         self.state_size = cell.state_size
         self.sizes: list[int] = []
-        """Widths of the outputs: the cell's own output first where it is no state, then every state."""
+        """Widths of the outputs: the cell's own output first unless it is one of the states, then every state."""
         self.output_at = self.states_at = 0
+        """Places of the cell's own output and of the first state among the outputs."""
 
     def __call__(self, inputs: Any, states: Any, **_: Any) -> tuple[Any, Any]:
-        """Run one step."""
+        """Run one step of the cell, and output its new states beside its own output."""
         x = inputs[:, : self._inputs] if self._nudged else inputs
         output, new = self._cell(x, states, **self._options)
         flat = keras.tree.flatten(new)
@@ -241,14 +251,17 @@ class _ProbeCell:
         return tf.split(outputs, self.sizes, axis=-1) if self._joined else list(outputs)
 
 
-def _unmasked(states: Any, mask: Any, first: Any) -> Any:
-    """Repeat the state before each masked step; Keras outputs the last output there, or zeros."""
+def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
+    """Repeat at each masked step the state of the last step that was not masked, or `start` if there is none.
+
+    The layer's loop does not: for masked steps it collects the last output, or zeros.
+    """
     if mask is None:
         return states
     mask = tf.cast(mask[0] if isinstance(mask, (list, tuple)) else mask, tf.bool)
     steps = tf.range(1, tf.shape(mask)[1] + 1)
     last = tf.scan(tf.maximum, tf.transpose(tf.where(mask, steps, 0)))  # the last step that was not masked; 0: none yet
-    return tf.gather(tf.concat([first[:, None], states], axis=1), tf.transpose(last), batch_dims=1)
+    return tf.gather(tf.concat([start[:, None], states], axis=1), tf.transpose(last), batch_dims=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -259,7 +272,7 @@ class UnitRun:
     turn: int
     """The number of this run among the unit's runs in the block, from 1."""
     steps: int | None
-    """The number of tokens, where the shape says it."""
+    """The number of tokens; None if the shape leaves it open."""
     state_in: tuple[Any, ...]
     state_out: tuple[Any, ...]
 
@@ -274,7 +287,8 @@ def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | Non
 
     Args:
         units: Recurrent layers and free cells.
-        given: The initial state of a unit in place of its own; `unit.at(k)` stands for its k-th run in the block.
+        given: The initial state of a unit in place of its own. Here the key `unit.at(k)` is the unit's k-th run in the
+            block, which is its place k only if every run reads all tokens.
     """
     seen: list[UnitRun] = []
 
@@ -291,13 +305,13 @@ def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | Non
 
     with ExitStack() as stack:
         for unit in units:
-            if unit.place == 1:
+            if unit.place == 1:  # the other places are the same layer, which is tapped once
                 stack.enter_context(tap(unit.layer, partial(observe, unit)))
         yield seen
 
 
 def by_place(seen: Sequence[UnitRun], tokens: int) -> tuple[Unit, ...]:
-    """Return the units that ran in a call over `tokens` tokens, each place of each once, in the order of first runs."""
+    """Return the units that ran in a call over `tokens` tokens, once per place, in the order of their first runs."""
     found: dict[int, Unit] = {}
     for unit in dict.fromkeys(run.unit for run in seen):
         own = [k for k, run in enumerate(seen) if run.unit is unit]
@@ -313,9 +327,10 @@ def _outputs_its_state(layer: Any) -> bool:
 
 
 def _as_before(outputs: Any, mask: Any, state: Any) -> Any:
-    """Repeat the output before the segment where the segment begins with masked positions.
+    """Put the state before the segment where a row begins with masked positions.
 
-    A masked position repeats the output before it; Keras repeats zeros where that lies in the segment before.
+    For layers whose output is their state. A masked position repeats the output before it; at the start of a segment
+    Keras knows none, and puts zeros there.
     """
     begun = keras.ops.cumsum(keras.ops.cast(mask, "int32"), axis=1) > 0  # (batch, time)
     return keras.ops.where(begun[..., None], outputs, state[:, None, :])

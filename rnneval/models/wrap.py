@@ -255,7 +255,7 @@ def _contract_said(drive: Adapter) -> str:
 
 
 def _layers(order: tuple[Unit, ...]) -> tuple[Layer, ...]:
-    """Describe the layers, each at each of its places, in the order in which they run; none that never runs."""
+    """Describe the layers, once per place, in the order in which they run; a layer that never runs is left out."""
     return tuple(
         Layer(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots) for unit in order
     )

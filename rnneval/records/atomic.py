@@ -26,13 +26,15 @@ def write_text(text: str, path: str | os.PathLike[str]) -> None:
 def write_texts(texts: Mapping[str, str]) -> None:
     """Write several files, by path: every one is complete before the first takes its place.
 
+    The set is not atomic: if a file cannot take its place then, those that already have theirs stay new.
+
     Raises:
         RecordError: one of them cannot be written.
     """
     with ExitStack() as stack:
         for path, text in texts.items():
             temporary = stack.enter_context(whole_file(path))
-            # Half of a surrogate pair can come only from a path in a text that rnneval did not make.
+            # A lone surrogate, which UTF-8 cannot encode, comes only from a file name in the text that is not UTF-8.
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
@@ -41,17 +43,21 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving without an error it is synced and takes `path`'s place.
 
     The temporary file lies in the same folder, so that the rename is atomic. It is removed if the block ends early, by
-    an interrupt too; after a kill, the next process that writes the same file removes it. The old file's permissions
-    and owner are kept, and a file without write permission is not replaced. A symbolic link stays, and its target is
-    replaced. A path that is neither a file nor a folder, such as a pipe, /dev/null, or /dev/stdout even if that is a
-    file, is not replaced: the finished content is copied into it.
+    an interrupt too; after a kill, the next process that writes the same file more than a minute later removes it. The
+    old file's permissions and owner are kept, and a file without write permission is not replaced. A symbolic link
+    stays, and its target is replaced. A path that is neither a file nor a folder, such as a pipe, /dev/null, or
+    /dev/stdout even if that is a file, is not replaced: the temporary file lies in the system's folder for them, and
+    the finished content is copied.
 
     Raises:
-        RecordError: the folder does not exist, the disk is full, or the file cannot be written for another reason.
+        RecordError: the folder does not exist, the disk is full, or the file cannot be written for another reason. Any
+            `OSError` of the block itself becomes one, too. The old file is then untouched; a pipe or a device may have
+            got a part of the content.
     """
     try:
         target = _behind_link(Path(path))
         temporary = _create_beside(target)
+        kept = "" if _is_special(target) else "; what was there is unchanged"
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
     try:
@@ -59,9 +65,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             _settle(temporary, target)
     except OSError as error:
-        raise RecordError(
-            f"{os.fspath(path)}: cannot be written: {reason_of(error)}; what was there is unchanged"
-        ) from error
+        raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}{kept}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -69,6 +73,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 _DESCRIPTORS = {"/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/1": 1, "/dev/fd/2": 2}
 _STALE_SECONDS = 60
+"""Age from which an unlocked temporary file counts as left over: a younger one may be about to be locked."""
 
 
 def reason_of(error: Exception) -> str:
@@ -81,15 +86,16 @@ def _behind_link(path: Path) -> Path:
     if not path.is_symlink() or _is_special(path):
         return path
     target = Path(os.path.realpath(path))
-    if target.is_symlink():
+    if target.is_symlink():  # links that lead to each other
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return target
 
 
 def _create_beside(target: Path) -> Path:
-    """Create an empty file that no other writer has, with the permissions of an ordinary file.
+    """Create an empty file that no other writer has, beside the target; for a device or pipe, in the temporary folder.
 
-    The kernel applies the umask: to ask for it from Python means to change it for all threads.
+    With the mode 0o666 the kernel applies the umask, as for an ordinary file. Python can read the umask only by setting
+    it, which would affect other threads.
     """
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
@@ -105,13 +111,14 @@ def _create_beside(target: Path) -> Path:
 
 @contextmanager
 def _locked(temporary: Path) -> Iterator[None]:
-    """Hold a lock on the file, which the kernel releases even if the process is killed."""
+    """Try to hold a lock on the file while the block runs; the kernel releases it even if the process is killed."""
     with temporary.open("rb") as file:
         _lock(file.fileno())
         yield
 
 
 def _lock(descriptor: int) -> bool:
+    """Try to lock an open file, without waiting; return whether it is locked now."""
     try:
         import fcntl
 
@@ -153,7 +160,7 @@ def _settle(temporary: Path, target: Path) -> None:
 
 
 def _copy_into(temporary: Path, target: Path) -> None:
-    """Copy the finished content into a device, a pipe, a socket or an open file."""
+    """Copy the finished content into a device, a pipe, a socket, or standard output or error."""
     number = _DESCRIPTORS.get(os.fspath(target))
     if number is None:
         _copy(temporary, target)
@@ -178,5 +185,5 @@ def _copy_permissions(descriptor: int, target: Path) -> None:
 
 
 def _is_special(target: Path) -> bool:
-    """Return whether this is a device, a pipe, a socket or a file that is open already."""
+    """Return whether this is a device, a pipe, a socket, or one of /dev/stdout, /dev/stderr, /dev/fd/1, /dev/fd/2."""
     return os.fspath(target) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())

@@ -22,11 +22,11 @@ class Comparison(Value, frozen=True, kw_only=True):
     """The metric itself, in its unit, over the text that both scored; the mean over several runs (on a logarithmic
     scale for a perplexity)."""
     candidate_value: float | None = None
-    """The same for the candidate, or the figure that is limited."""
+    """The metric of the candidate, likewise, or the figure that is limited."""
     unit: str
-    """Of `difference`, `low`, `high`, `allowed`, `se` and `mdd`."""
+    """Unit of `difference`, `low`, `high`, `allowed`, `se` and `mdd`."""
     difference: float | None = None
-    """Candidate − baseline: nats a token for perplexity, else in the metric's unit."""
+    """Candidate − baseline: nats per token for perplexity, else in the metric's unit."""
     low: float | None = None
     """One-sided 95 % bounds (together a 90 % interval)."""
     high: float | None = None
@@ -40,11 +40,11 @@ class Comparison(Value, frozen=True, kw_only=True):
     se_bootstrap: float | None = None
     """A cross-check: by the circular block bootstrap; of losses along one passage. No verdict rests on it."""
     mdd: float | None = None
-    """Smallest difference found with 80 % power."""
+    """Minimum detectable difference: distance beyond what is allowed that is found with 80 % power."""
     p_worse: float | None = None
-    """Of a difference as bad as this or worse, if the truth is what is allowed."""
+    """Probability of a difference as bad as this or worse, if the truth is what is allowed."""
     p_within: float | None = None
-    """Of a difference as good as this or better, if the truth is what is allowed."""
+    """Probability of a difference as good as this or better, if the truth is what is allowed."""
     blocks: Count | None = None
     clusters: Count | None = None
     level: float | None = None

@@ -26,7 +26,7 @@ class ThroughTime(Value, frozen=True, kw_only=True):
     """
 
     median: tuple[float, ...]
-    """By lag, from 0."""
+    """Medians by lag, from 0."""
     low: tuple[float, ...]
     """The 5th percentile over anchors."""
     high: tuple[float, ...]
@@ -53,14 +53,14 @@ class Gradients(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnne
     segments: Count
     """Number of segments behind `variables`, evenly spread over the text, each from its carried state."""
     loss: float
-    """Mean nats a token of these segments."""
+    """Mean nats per token of these segments."""
     variables: dict[str, VariableGradient]
-    """By `LAYER.VARIABLE`."""
+    """Gradients of variables by `LAYER.VARIABLE`."""
     anchors: Count
     """Number of tokens behind `through_time`."""
     lags: Count
     """Largest number of tokens back."""
     through_time: dict[str, ThroughTime]
-    """By `LAYER.SLOT`."""
+    """Gradients with respect to earlier states, by `LAYER.SLOT`."""
     findings: tuple[Finding, ...]
     warnings: tuple[Warning, ...]

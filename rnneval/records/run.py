@@ -22,16 +22,16 @@ class Layer(Value, frozen=True, kw_only=True):
     """The class: GRU, LSTM, SimpleRNN, …"""
     units: Count
     slots: tuple[str, ...]
-    """Its parts of the state: `("h",)` or `("h", "c")`."""
+    """Parts of the layer's state: `("h",)` or `("h", "c")`."""
 
 
 class Checkpoint(Value, frozen=True, kw_only=True):
     """The file or model that the weights came from."""
 
     path: str
-    """As given; "" for a model that was given in Python."""
+    """The path as it was given; "" for a model that was given in Python."""
     sha256: Sha256
-    """Of the file, or of a folder's relative paths and contents; of the weights for a model given in Python."""
+    """Hash of the file, or of a folder's relative paths and contents; of the weights for a model given in Python."""
     format: str
     """`keras`, `keras-h5`, `weights-h5`, `tf-checkpoint` or `model` (given in Python)."""
     contract: Annotated[int, msgspec.Meta(ge=1, le=5)]
@@ -46,9 +46,9 @@ class Vocabulary(Value, frozen=True, kw_only=True):
 
     size: Count
     sha256: Sha256
-    """Of the tokens in the order of their ids."""
+    """Hash of the tokens in the order of their ids."""
     source: str
-    """Its origin in words: a path, `the text …`, `StringLookup layer …`, `given`."""
+    """Origin of the vocabulary in words: a path, `the text …`, `StringLookup layer …`, `given`."""
 
 
 class Input(Value, frozen=True, kw_only=True):
@@ -76,10 +76,10 @@ class Text(Value, frozen=True, kw_only=True):
     """The final text (after part, newlines and normalisation), counted exactly."""
 
     sha256: Sha256
-    """Of the final text in UTF-8, documents end to end."""
+    """Hash of the final text in UTF-8, documents end to end."""
     files: tuple[TextFile, ...]
     part: str | None = None
-    """As given by `--part`; absent for the whole."""
+    """The part that `--part` asked for; absent for the whole."""
     characters: Count
     bytes: Count
     words: Count
@@ -154,7 +154,7 @@ class Streams(Value, frozen=True, kw_only=True):
 
 
 class Blocks(Value, frozen=True, kw_only=True):
-    """The text in blocks of at least 256 bytes, cut where every tokenisation can be cut; one entry a block."""
+    """The text in blocks of at least 256 bytes, cut where every tokenisation can be cut; one entry per block."""
 
     bytes: tuple[Count, ...]
     """End of each block, in bytes of the final text."""
@@ -209,14 +209,14 @@ class GateSummary(Value, frozen=True, kw_only=True):
 
 
 class Exponent(Value, frozen=True, kw_only=True):
-    """A largest Lyapunov exponent, in nats a token.
+    """A largest Lyapunov exponent, in nats per token.
 
     Of a layer it is conditional (layers below fixed); of the stack it is the largest of its layers'.
     """
 
     value: float
     standard_error: float
-    """From the spread over the text and from the remaining difference of two tangents."""
+    """Standard error from the spread over the text and from the remaining difference of two tangents."""
     steps: Count
     """Tokens that it was averaged over."""
     settling: Count | None = None
@@ -246,7 +246,7 @@ class WiringSummary(Value, frozen=True, kw_only=True):
 
 
 class TokenByToken(Value, frozen=True, kw_only=True):
-    """The same text once more with one token a step: the loss with the leak removed."""
+    """The same text once more with one token per step: the loss with the leak removed."""
 
     segment: Count
     total_nats: float
@@ -291,15 +291,15 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     scores: dict[str, Score]
     interval: Interval | None = None
     baselines: dict[str, float]
-    """Nats a token of models that need no network: `uniform`, `unigram`."""
+    """Nats per token of models that need no network: `uniform`, `unigram`."""
     streams: Streams
     blocks: Blocks
     states: dict[str, StateSummary] | None = None
-    """By `LAYER.SLOT`."""
+    """Summaries of states by `LAYER.SLOT`."""
     gates: dict[str, GateSummary] | None = None
-    """By `LAYER.GATE`."""
+    """Summaries of gates by `LAYER.GATE`."""
     lyapunov: dict[str, Exponent] | None = None
-    """By layer, and `stack`."""
+    """Exponents by layer, and of `stack`, the layers together."""
     context: ContextCurve | None = None
     wiring: WiringSummary | None = None
     token_by_token: TokenByToken | None = None

@@ -1,4 +1,4 @@
-"""The document model: what a record says, as plain values that every surface renders.
+"""The document model: what a record says, as plain values that every output format renders.
 
 A document is a sequence of blocks. The functions of `run_document`, `wiring_document`, `gate_document` and
 `sweep_document` make the blocks of a record; `terminal`, `html` and `gate_formats` (Markdown) render them, and
@@ -28,6 +28,7 @@ KINDS: dict[str, Kind] = {
 """Kind of each verdict and of each severity."""
 
 _SENTENCE, _COLUMNS = 30, 4
+"""More characters make a cell prose; more columns make a table wide."""
 
 
 class Cell(Value, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Cell(Value, frozen=True, kw_only=True):
     kind: Kind | None = None
     """Shown as a colour, and in a report as a symbol before the text."""
     code: bool = False
+    """Whether the text is shown in code type."""
     short: str | None = None
     """Shorter text for a terminal or a notebook."""
 
@@ -82,16 +84,17 @@ class Facts(Value, frozen=True, kw_only=True, tag="facts"):
 
 
 class KeyNumber(Value, frozen=True, kw_only=True):
-    """One number, large."""
+    """One number, shown large in a report."""
 
     name: str
     value: str
     unit: str
     interval: str | None = None
+    """Confidence interval, as text; only a report shows it."""
 
 
 class KeyNumbers(Value, frozen=True, kw_only=True, tag="figures"):
-    """The few numbers that matter most."""
+    """The few numbers that matter most. The tag is part of the report's JSON; a `Picture` is no such figure."""
 
     items: tuple[KeyNumber, ...]
 
@@ -130,6 +133,7 @@ class Verdict(Value, frozen=True, kw_only=True, tag="verdict"):
     kind: Kind
     word: str
     about: str | None = None
+    """Name of the thing that is judged, shown before the word."""
     reason: str | None = None
 
 
@@ -149,7 +153,7 @@ class Code(Value, frozen=True, kw_only=True, tag="code"):
 
 
 class Found(Value, frozen=True, kw_only=True, tag="found"):
-    """A fault: what, where, what to write instead, and the text of the rule."""
+    """A violation of a rule: the message, its place, what to write instead, and the text of the rule."""
 
     kind: Kind
     rule: str
@@ -160,15 +164,16 @@ class Found(Value, frozen=True, kw_only=True, tag="found"):
     message: str
     help: str | None = None
     about: str | None = None
-    """Markdown out of this package; only a report shows it, folded."""
+    """Text of the rule in Markdown, which comes with rnneval; only a report shows it, folded."""
 
 
 class Picture(Value, frozen=True, kw_only=True, tag="picture"):
-    """A figure, by the key under which it is drawn."""
+    """A picture that is drawn from data; renderers are given the drawings by key."""
 
     key: str
     title: str
     alt: str
+    """Text in place of the picture, for those who cannot see it."""
     reading: str
     """One sentence on how to read it."""
     more: str
@@ -219,7 +224,7 @@ class Page(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.re
 
     title: str
     claims: tuple[Claim, ...]
-    """The worst first: that one is the verdict."""
+    """The worst first: the first one is the headline."""
     sections: tuple[Section, ...]
     records: tuple[str, ...]
     """Names of the records that it was made from."""
@@ -233,14 +238,16 @@ def row(*cells: str | Cell) -> tuple[Cell, ...]:
 
 
 def code(text: str) -> Cell:
-    """Return a cell with a name."""
+    """Return a cell shown in code type."""
     return Cell(text=text, code=True)
 
 
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     """Return the blocks that a terminal and a notebook show.
 
-    Captions, notes and extra columns of tables, pictures and folded blocks are for reports alone.
+    Captions, notes and extra columns of tables, the texts of rules, pictures and folded blocks are only for reports.
+    Key numbers become facts, without their intervals; a part becomes a heading and its blocks; cells get their short
+    texts.
     """
     for block in blocks:
         if isinstance(block, Table):

@@ -28,7 +28,7 @@ class Candidate:
     """Files that look like one checkpoint."""
 
     name: str
-    """Its path from the folder on, with slashes: the name of its row."""
+    """Path from the swept folder on, with slashes: the name of the checkpoint's row."""
     path: Path
     """The prefix, if it is a TensorFlow checkpoint."""
     files: tuple[Path, ...]
@@ -45,7 +45,7 @@ class FolderContent:
     """The files of a folder."""
 
     candidates: tuple[Candidate, ...]
-    """In natural order: `ckpt_2` before `ckpt_10`."""
+    """Checkpoints in natural order: `ckpt_2` before `ckpt_10`."""
     others: tuple[str, ...]
     """The names of files that are no checkpoints."""
 

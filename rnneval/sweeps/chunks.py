@@ -2,6 +2,10 @@
 
 Chunks are cut by sizes alone, so that no result depends on the number of workers. A worker opens the model once and
 keeps it with its compiled steps. It gets nothing of the text but the ids of a chunk, which come with the task.
+
+*Span*: consecutive tokens of one document that one state is carried over. *Chunk*: what one task reads: several short
+spans, or a piece of a long one. *Row*: a span of the chunk as it is cut again, in the worker, for reading side by side;
+the first row begins where the chunk begins. *Segment*: the tokens of one step of the model; its end is a *boundary*.
 """
 
 import os
@@ -25,7 +29,9 @@ from rnneval.models.lm import RecurrentLM
 from rnneval.sweeps.opening import ALONE, Opening, require_same_files, require_same_version
 
 _SHORTEST, _LONGEST = 1 << 17, 1 << 20
+"""Least and greatest length of a chunk that is chosen, in predictions."""
 _CHUNKS = 64
+"""Number of chunks that a text is cut into between these lengths, or up to twice as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +41,18 @@ class Chunk:
     starts: Ints
     """First input token of each span, `(spans,)`."""
     stops: Ints
+    """Last target of each span, inclusive: a span of stop − start predictions has one token more."""
     continues: bool
     """Whether its first span goes on from the last state of the chunk before; others begin with the initial state."""
 
     @property
     def first(self) -> int:
-        """The first input token."""
+        """The first input token of the chunk."""
         return int(self.starts[0])
 
     @property
     def stop(self) -> int:
-        """The last token that is predicted."""
+        """The last token of the chunk, which is predicted (inclusive)."""
         return int(self.stops[-1])
 
     @property
@@ -64,8 +71,8 @@ class Chunk:
 def automatic_length(predictions: int) -> int:
     """Choose how long a chunk is at the most, in predictions.
 
-    A chunk is long enough to be read in many rows, without which a step costs more a token; from a million on it is not
-    lengthened any more, so that a lost worker costs little.
+    A chunk is long enough to be read in many rows, since with few rows a step costs more per token. It is never longer
+    than a million, so that a lost worker costs little.
 
     Example:
         >>> [automatic_length(n) for n in (1_000, 1_000_000, 10_000_000, 10**9)]
@@ -110,17 +117,24 @@ class ChunkSetup:
 
     path: str
     sha256: str
+    """Hash of the checkpoint."""
     opening: Opening
     hashes: Mapping[str, str]
+    """Hashes of the files that are read beside the checkpoint, by path: a worker must have the same ones."""
     version: str
+    """Version of rnneval."""
     shape: Shape
+    """Rows and tokens per row of one step."""
     seed: int
     tolerance: float
     carried: bool
     """Whether long spans may be cut into rows: where the state is reset, each span is a row."""
     padded: bool
+    """Whether a short segment is filled up to the length of `shape`, so that one compiled step serves all."""
     kernel: str
+    """The kernel that is asked for, as `--kernel` names it."""
     width: int
+    """Number of the model's outputs, that is, the size of the vocabulary."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -130,12 +144,13 @@ class ChunkSetup:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkIds:
-    """One chunk with its ids, and the number that draws its audited row."""
+    """One chunk with its ids."""
 
     index: int
+    """The chunk's number, added to the seed that picks the audited row."""
     chunk: Chunk
     ids: NDArray[np.int32]
-    """Of its tokens, from its first input to its last target."""
+    """Ids of its tokens, from its first input to its last target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +161,9 @@ class Earlier:
     """The last state of the chunk before: where the re-evaluation begins."""
     overlap: Overlap
     predicted: Predicted
-    """Of the row's tokens."""
+    """Predictions of the row's tokens."""
     tolerance: float
-    """As the first reading of the chunk found it reachable."""
+    """Tolerance that the first reading of the chunk found to be reachable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,15 +171,16 @@ class WholeChunk:
     """A chunk that was read to its end."""
 
     predicted: Predicted
-    """Of every token after the chunk's first, `(n,)`; those that begin a span are without meaning."""
+    """Predictions of every token after the chunk's first, `(n,)`; those that begin a span are without meaning."""
     last: Vectors
+    """The state after its last token."""
     overlap: Overlap
     overlap_tokens: int
-    """Of the first row."""
+    """Predictions of the first row."""
     stitched: Stitched
     threads: int
     kernel: str
-    """As `Arrangement.said`."""
+    """The kernel that ran, in the words of `Arrangement.said`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,14 +190,17 @@ class Reevaluated:
     predicted: Predicted
     overlap: Overlap
     agreed_after: int
-    """Tokens to agreement."""
+    """Tokens up to the start of the last segment that was read.
+
+    The states may have agreed before (`SpanResult.agreed_after`): a reading ends only when the losses agree, too.
+    """
     difference: float
-    """Of the states that agreed."""
+    """Difference of the states that agreed."""
 
 
 @dataclass(kw_only=True, eq=False)
 class _SwappedIds:
-    """The text of a runner that outlives its text."""
+    """The text of a runner that is kept for several chunks: the ids of the one that it reads now."""
 
     held: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
@@ -212,12 +231,15 @@ def read_chunk(setup: ChunkSetup, given: ChunkIds) -> WholeChunk:
         CheckpointError: the checkpoint, or the model that it makes, is not the one that was asked for.
         UsageError: this process has other files or another version of rnneval than the one that asks.
     """
-    with ALONE:
+    with ALONE:  # one model at a time in this process
         return _read(_opened(setup, given), setup, given, None)
 
 
 def reevaluate_chunk(setup: ChunkSetup, given: ChunkIds, earlier: Earlier) -> Reevaluated | WholeChunk:
-    """Re-evaluate the first row of a chunk until it agrees with the first reading; else read all of the chunk."""
+    """Re-evaluate the first row of a chunk until it agrees with the first reading.
+
+    If it ends without agreement, all of the chunk is read from `earlier.start`.
+    """
     with ALONE:
         model = _opened(setup, given)
         return _reevaluated(model, earlier) or _read(model, setup, given, earlier.start)
@@ -231,7 +253,7 @@ def _read(model: _OpenModel, setup: ChunkSetup, given: ChunkIds, start: Vectors 
         stitch = Stitch(spans=spans, audited=None)
     with model.observations() as seen:
         stitching = read_in_rows(model.runner, stitch, seen, setup.tolerance, start=start, overlap=overlap)
-        predicted = seen.get(1, len(given.ids))
+        predicted = seen.get(1, len(given.ids))  # token 0 is never predicted
     return WholeChunk(
         predicted=predicted,
         last=stitching.last(len(stitch.spans) - 1),
@@ -244,7 +266,7 @@ def _read(model: _OpenModel, setup: ChunkSetup, given: ChunkIds, start: Vectors 
 
 
 def _reevaluated(model: _OpenModel, earlier: Earlier) -> Reevaluated | None:
-    """Re-evaluate the first row of a chunk; None if it comes to its end without agreement."""
+    """Re-evaluate the first row of a chunk; return None if it comes to its end without agreement."""
     row = Spans(starts=np.array([0]), stops=np.array([len(earlier.predicted.nats)]), previous=np.array([-1]))
     kept = Boundaries([0], earlier.start)
     for boundary, known in earlier.overlap.items():
@@ -262,9 +284,8 @@ def _reevaluated(model: _OpenModel, earlier: Earlier) -> Reevaluated | None:
         (ended,) = ends
         if ended.last is not None:
             return None
-        predicted = seen.get(1, 1 + ended.tokens)
+        predicted = seen.get(1, 1 + ended.tokens)  # as above, from token 1 on
     overlap = {boundary: state for boundary in earlier.overlap if (state := kept.get(0, boundary)) is not None}
-    # Up to the start of the last segment: losses have to agree too, so that is later than `ended.agreed_after`.
     segment = model.runner.shape.segment
     return Reevaluated(
         predicted=predicted,

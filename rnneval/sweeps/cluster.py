@@ -34,10 +34,10 @@ _SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Which workers do the work."""
+    """The workers to start or to connect to."""
 
     jobs: int | None = None
-    """Worker processes on this machine; None: one a core."""
+    """Worker processes on this machine; None: one per core."""
     scheduler: str | None = None
     """Address of a Dask scheduler, such as tcp://10.0.0.1:8786."""
     memory: str | None = None

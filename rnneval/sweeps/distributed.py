@@ -1,7 +1,9 @@
 """Distributed stitching of one long text: chunks are read in worker processes.
 
-It is the algorithm of `rnneval.engine.stitch` over chunks instead of rows. What is read from which state depends on
-sizes and on the states, never on the worker that is ready first: the result is the same for any number of workers.
+It is the algorithm of `rnneval.engine.stitch` with chunks in place of spans, so `SpanReading.span` is the number of a
+chunk here. Which chunk is read from which state depends on sizes and on the states, never on the worker that is ready
+first: the result is the same for any number of workers. *Overlap*: the states of a chunk's first row, with which its
+re-evaluation is compared.
 """
 
 from collections import deque
@@ -42,7 +44,7 @@ from rnneval.text import EncodedText
 from rnneval.text.disk import DiskArray
 
 _PASSES_AT_ONCE = 3
-"""Passes in which every chunk is re-evaluated at once. The audits are inside the chunks and say nothing of them."""
+"""Passes after which all stale chunks may still be re-evaluated together: no audit foresees how many are needed."""
 _CONCLUSIVE = 4  # segments: a shorter row that does not agree may only have been too short
 
 
@@ -54,9 +56,9 @@ def workers_reading(
 
     Args:
         checkpoint: Path of the very checkpoint that is evaluated; workers open it there.
-        opening: How they open it.
-        workers: Which workers.
-        chunk: Predictions of a chunk at the most; by default chosen by the length of the text.
+        opening: Options with which they open it.
+        workers: The workers to start or to connect to.
+        chunk: Most predictions of a chunk; by default chosen by the length of the text.
 
     Raises:
         UsageError: as `connected`.
@@ -111,9 +113,9 @@ class ChunkReader:
         self._overlaps = _Overlaps()
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []
-        """Statistics of the rows inside a chunk, for every reading of one."""
+        """The number of a chunk and the statistics of its rows, for every reading of a whole chunk."""
         self._tolerance: dict[int, float] = {}
-        """By chunk that was read: as its own stitching found it reachable."""
+        """The tolerance that the first reading of a chunk found to be reachable, by chunk."""
         self._scored = 0
         self.threads = 1
         self.kernels: set[str] = set()
@@ -208,7 +210,7 @@ class _Overlaps:
     def __init__(self) -> None:
         self._states: DiskArray | None = None
         self._placed: dict[int, tuple[int, list[int], int]] = {}
-        """By chunk: the first row of its states on disk, their boundaries, and the tokens."""
+        """The first row of a chunk's states on disk, their boundaries, and the tokens, by chunk."""
         self._end = 0
 
     def __enter__(self) -> Self:

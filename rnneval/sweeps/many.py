@@ -93,7 +93,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> 
         options: Keyword arguments, each a field of `PoolOptions`.
 
     Returns:
-        A value with one row a checkpoint, and the table as a pandas DataFrame (`frame`).
+        A value with one row per checkpoint, and the table as a pandas DataFrame (`frame`).
 
     Raises:
         UsageError: Dask is not installed, no checkpoint is in the folder, an option's value is not known, or there is
@@ -237,7 +237,7 @@ class _Store:
         return cls(folder=folder)
 
     def finished(self, planned: Planned) -> Row | None:
-        """Return the row of a checkpoint if its record is there, complete and of this content; else None."""
+        """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
         path = self.folder / planned.record
         if not path.is_file():
             return None

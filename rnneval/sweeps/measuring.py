@@ -36,7 +36,7 @@ class Answer:
     record: str | None = None
     error: str = ""
     kind: str = ""
-    """The rule by which the file was refused, else the class of the error."""
+    """The rule by which the file was refused, or the class of another error."""
 
 
 def measure_one(order: Order) -> Answer:

@@ -1,4 +1,4 @@
-"""Tasks over worker processes: one a worker at a time; if a worker dies, only its task is lost."""
+"""Tasks over worker processes: one per worker at a time; if a worker dies, only its task is lost."""
 
 import time
 from collections import deque
@@ -12,8 +12,8 @@ from rnneval.errors import UsageError
 _TICK = 1.0  # seconds between checks for slow tasks and for workers that came or went
 _ALONE = 300.0  # seconds without any worker before the run is given up
 _SLOW = 3.0
-"""A task that takes so many times as long as the median is started again on another worker."""
-_AT_LEAST = 5.0  # … but not before so many seconds
+"""A task that takes this many times as long as the median is started again on another worker."""
+_AT_LEAST = 5.0  # … but not before it has run for this many seconds
 _ANSWER = 60.0  # seconds for an answer to come over the network
 
 
@@ -43,7 +43,7 @@ class WorkerDiedError(Exception):
 
 
 class Pool(Protocol):
-    """Runs tasks."""
+    """Runs tasks on workers."""
 
     @property
     def workers(self) -> int:

@@ -1,4 +1,4 @@
-"""The table of a sweep: one row a checkpoint, Parquet that pandas and seaborn read, and what a checkpoint's name says.
+"""The table of a sweep: one row per checkpoint, as Parquet for pandas and seaborn, and what a checkpoint's name says.
 
 `path`, `run` (the folder within the swept one), `epoch` and `step` (out of the name), `status` (`ok`, `not-valid` or
 `failed`), `rule` (what failed: the kind of error, or the wiring rule of a run that is not valid), `error`, `sha256`,
@@ -153,7 +153,7 @@ def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Order rows of the table by bits a character (else nats a token); invalid ones follow, then failures.
+    """Order rows of the table by bits per character, or nats per token; invalid ones follow, then failures.
 
     Example:
         >>> good = [{"status": "ok", "cross_entropy": nats} for nats in (2.0, 1.5)]
@@ -178,7 +178,7 @@ class CurvePosition:
     """Position of a checkpoint in its training."""
 
     run: str
-    """Its folder, relative to the swept one; "" for that folder itself."""
+    """Folder of the checkpoint, relative to the swept one; "" for that folder itself."""
     epoch: int | None
     step: int | None
 

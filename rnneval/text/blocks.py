@@ -16,7 +16,7 @@ class BlockCuts:
     """The blocks of a text, in order, none empty; both arrays have the shape `(blocks,)`."""
 
     ends: Ints
-    """Where each block ends, in bytes of the final text."""
+    """End of each block, in bytes of the final text."""
     document: Ints
     """The document of the text that holds it (one without any token counts too: cuts never depend on tokens)."""
 

@@ -49,10 +49,11 @@ class TokenSlice:
     unknown: Ints
     """Characters, bytes or words that the vocabulary lacks: skipped within the span, or mapped to this token."""
     byte_start: Ints
+    """First byte of the span in the final text."""
     byte_end: Ints
-    """Where the span lies in the final text."""
+    """Byte after the last one of the span."""
     runs_on: Bools
-    """The span begins within a word: the character before it, in the same document, is not white space either."""
+    """Whether the span begins within a word: the document has no white space at its first character or before it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,16 +70,16 @@ class EncodedText:
     unknown: int
     """Characters, bytes or words that the vocabulary lacks, over the whole text."""
     lossless: bool
-    """The tokens give the text back, character for character (`decode`)."""
+    """Whether the tokens give the text back, character for character (`decode`)."""
     layout: str | None
     """`plain` or `padded` if the white space of the text follows from its tokens (see `decode`)."""
     token_kind: str
     """`char`, `byte`, `word`, `word+eos` where line feeds are tokens, or `subword-` and 8 digits of the tokenizer."""
     files: tuple[run.TextFile, ...]
     taken: tuple[TakenFile, ...]
-    """The same files, each with its characters that are part of the text."""
+    """The files, each with its characters that are part of the text."""
     sha256: str
-    """Of the final text in UTF-8, documents end to end."""
+    """Hash of the final text in UTF-8, documents end to end."""
     characters: int
     bytes: int
     words: int
@@ -87,9 +88,9 @@ class EncodedText:
     vocabulary: Vocabulary
     blocks: BlockCuts
     signature_part: str
-    """Such as `tok:char|norm:none|newlines:keep|unk:error|docs:one`."""
+    """The text's options in a record's signature, such as `tok:char|norm:none|newlines:keep|unk:error|docs:one`."""
     spool: Spool = field(repr=False)
-    """Where the tokens are; use `read`."""
+    """The tokens on disk; they are read by `read`."""
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +104,7 @@ class EncodedText:
 
     @cached_property
     def documents(self) -> tuple[Document, ...]:
-        """The same as `document_starts` and `document_stops`, as objects: for few documents."""
+        """The documents of `document_starts` and `document_stops` as objects: for texts of few documents."""
         pairs = zip(self.document_starts.tolist(), self.document_stops.tolist(), strict=True)
         return tuple(Document(start=start, stop=stop) for start, stop in pairs)
 
@@ -310,7 +311,7 @@ class _Encoder:
         if self._tokeniser.unknowns.total:
             found.append(run.Warning(code="unknown", message=self._about_unknown()))
         if self._layout() is None:
-            found.append(run.Warning(code="lossy", message=self._tokeniser.about_loss(self._sources.name)))
+            found.append(run.Warning(code="lossy", message=self._tokeniser.why_not_lossless(self._sources.name)))
         returns = self._totals.carriage_returns
         if returns:
             message = f"{self._sources.name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"

@@ -108,7 +108,7 @@ class Sources:
     def __init__(self, paths: Paths) -> None:
         self.paths = _as_list(paths)
         self.files: list[run.TextFile] = []
-        """One a file that was read to its end, with the hash of its raw bytes."""
+        """One entry per file that was read to its end, with the hash of its raw bytes."""
         self.warnings: list[run.Warning] = []
         self._lengths: list[int] = []
 

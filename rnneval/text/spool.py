@@ -1,8 +1,9 @@
 """Tokens and their spans on disk: any range of them at any time, in constant memory.
 
-The span of a token reaches from the end of the token before to its own end, so that nothing is lost. Text after the
-last token of a document belongs to that token. A document without any token is no document to a model: its text belongs
-to the first token of the next (which is never scored), or at the end of all to the last token.
+*Span* is here the text that a token stands for; *record*, its form on disk. The span of a token reaches from the end of
+the token before to its own end, so that nothing is lost. Text after the last token of a document belongs to that token.
+A document without any token is no document to a model: its text belongs to the first token of the next (which is never
+scored), or at the end of all to the last token.
 """
 
 from array import array
@@ -18,7 +19,7 @@ from rnneval.text.tokenise import Batch, LayoutWatch
 from rnneval.text.units import Bools, Counts, Ints, Units
 
 _STRIDE = 1024
-"""The byte offset of every such token is kept in memory."""
+"""The byte offset of one token in this many is kept in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class TokenSpans:
     newlines: Counts
     unknown: Counts
     runs_on: Bools
-    """The span begins within a word of the same document."""
+    """Whether the span begins within a word of the same document."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Codec(Protocol):
 
 
 class Narrow:
-    """One character or byte a token: four bytes a record.
+    """One character or byte per token: four bytes per record.
 
     Bits 0–20 hold the id (there are fewer than 2²¹ characters), 21–22 the bytes less one, then a bit for each of
     characters, words, newlines, unknown, runs_on.
@@ -100,7 +101,7 @@ class Narrow:
 
 
 class Wide:
-    """Any span below 4 GiB: 25 bytes a record."""
+    """Any token whose span is below 4 GiB: 25 bytes per record."""
 
     _counts = ("characters", "bytes", "words", "newlines", "unknown")
     dtype = np.dtype([("ids", "<i4"), *((name, "<u4") for name in _counts), ("runs_on", "?")])
@@ -143,7 +144,7 @@ class Spool:
         self._codec = codec
         self._bytes = 0
         self._offsets = array("q")
-        """Where each `_STRIDE`-th token begins, in bytes of the text."""
+        """Beginning of each `_STRIDE`-th token, in bytes of the text."""
         self._records = DiskArray(codec.dtype, holds="encoded text")
 
     def append(self, spans: TokenSpans) -> None:
@@ -194,11 +195,11 @@ class Spanner:
         """Sums over the units after the last token."""
         self._rest_runs_on = False
         self._in_document = False
-        """The document has a token."""
+        """Whether the document has a token yet."""
 
     @property
     def tokens(self) -> int:
-        """Tokens so far."""
+        """Number of tokens so far."""
         return self._spool.tokens + (self._held is not None)
 
     def feed(self, batch: Batch) -> None:
@@ -260,7 +261,7 @@ class Spanner:
         return firsts
 
     def _put(self, spans: TokenSpans) -> None:
-        """Write all but the last."""
+        """Write all tokens but the last, which is held back."""
         if self._held is not None:
             self._spool.append(self._held)
         self._spool.append(_cut(spans, slice(None, -1)))

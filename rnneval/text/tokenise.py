@@ -1,8 +1,12 @@
 """Pieces of text → units and token ends: characters, bytes or words.
 
-Unknown tokens are counted before anything is evaluated. White space is compared with two ways of writing words, and a
-text must keep to one of them to its end: *plain*, `w w⏎`, with one space between words and nothing else, and *padded*,
-the ` w w ⏎` of WikiText, with one space before every token.
+*Unit*: the smallest step of the text by which ends of tokens are counted, a character, or a byte for tokenisers of
+bytes and subwords.
+
+Unknown tokens are counted before anything is evaluated. A text of words (w below is any word) has the *layout* plain or
+padded if all its white space follows that pattern: *plain*, `w w⏎`, has one space between words and nothing else;
+*padded*, the ` w w ⏎` of WikiText, has one space before every token. If it has neither, the words do not determine
+the text, and there are no bits per character.
 """
 
 from collections import Counter
@@ -88,7 +92,7 @@ class TextPosition:
     character: int
     """Characters before it."""
     line: int
-    """From 1."""
+    """Number of the line, from 1."""
 
 
 class Unknowns:
@@ -99,7 +103,7 @@ class Unknowns:
         self.first: TextPosition | None = None
         self._kind = kind
         self._counts: Counter[str] = Counter()
-        self._all_distinct = True
+        self._counted_every_distinct = True
 
     def add(self, counts: Mapping[str, int], first: TextPosition) -> None:
         """Count more unknown tokens, the first of which is at `first`."""
@@ -109,7 +113,7 @@ class Unknowns:
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
             else:
-                self._all_distinct = False
+                self._counted_every_distinct = False
 
     def describe(self, of: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
@@ -120,7 +124,7 @@ class Unknowns:
         more = ", …" if distinct > _SHOWN else ""
         return (
             f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
-            f"({'' if self._all_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
+            f"({'' if self._counted_every_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
             f"first at character offset {self.first.character:,}, line {self.first.line:,})"
         )
 
@@ -158,8 +162,9 @@ class Unknowns:
 
 
 EOS = "<eos>"
-"""A word vocabulary that has it reads every line feed as this token."""
+"""The token for every line feed, if a vocabulary of words has it."""
 _ABSENT = -1
+"""Id of a token that the vocabulary lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,11 +174,14 @@ class Batch:
     units: Units
     ids: NDArray[Any]
     ends: Ints | None
-    """Where each token ends, in units; None where every unit is a token."""
+    """The end of each token, in units; None where every unit is a token."""
     starts: Ints
     """Units at which a document starts."""
     before: Ints | None = None
-    """Number of tokens before each start, if a token that ends there may belong to either side."""
+    """Number of tokens before each start; None: every token that ends at a start or before it.
+
+    Given where that would be wrong: a subword token may be empty, so that it ends at the start of its own document.
+    """
 
 
 class Tokeniser(Protocol):
@@ -182,7 +190,7 @@ class Tokeniser(Protocol):
     kind: str
     unknowns: Unknowns
     narrow: bool
-    """Every token is one character or byte."""
+    """True if every token is one character or byte."""
     eos_id: int | None
     """The id of a line feed, if it is a token among words."""
 
@@ -190,16 +198,16 @@ class Tokeniser(Protocol):
         """Cut a text at places where tokens end; nothing is dropped."""
         ...
 
-    def tokens(self, cut: Piece, piece: Letters) -> Batch:
-        """Split one of those pieces."""
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Split one piece that `pieces` has cut; `letters` are the arrays of the same piece."""
         ...
 
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Return the layout by which the tokens spell the text, or None if they do not."""
+        """Return the layout by which the tokens determine the text, or None if they do not determine it."""
         ...
 
-    def about_loss(self, name: str) -> str:
-        """Return why they do not; `name` is that of the text."""
+    def why_not_lossless(self, name: str) -> str:
+        """Return a message that says why the tokens do not determine the text, which is called `name`."""
         ...
 
 
@@ -218,8 +226,8 @@ class _Policy:
             self.id = vocabulary.ids[unknown]
 
 
-class Reader:
-    """Base of tokenisers: counts the position in the text."""
+class BaseTokeniser:
+    """Base of tokenisers: counts unknown tokens, and the characters and lines before the current piece."""
 
     kind = ""
     narrow = True
@@ -239,8 +247,8 @@ class Reader:
         """Return `plain`: characters and bytes spell the text."""
         return PLAIN
 
-    def about_loss(self, name: str) -> str:
-        """Return a message that names the tokens."""
+    def why_not_lossless(self, name: str) -> str:
+        """Return a message that says of which kind the tokens are."""
         return f"{name}: its {self.kind} tokens do not give the text back; so there are no bits per character"
 
     def note(self, counts: dict[str, int], units: Units, first: int) -> None:
@@ -250,7 +258,7 @@ class Reader:
         self.unknowns.add(counts, TextPosition(character=self._characters + before, line=line))
 
     def advance(self, units: Units) -> None:
-        """Move on to the end of a piece."""
+        """Move the position in the text on to the end of a piece."""
         self._characters += int(units.characters.sum())
         self._lines += int(units.newlines.sum())
 
@@ -270,8 +278,8 @@ class Reader:
         return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends, starts=starts)
 
 
-class CharTokeniser(Reader):
-    """One code point a token."""
+class CharTokeniser(BaseTokeniser):
+    """One code point per token."""
 
     kind = "char"
 
@@ -279,13 +287,15 @@ class CharTokeniser(Reader):
         super().__init__("char", vocabulary, unknown)
         self._table = _table({ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1})
 
-    def tokens(self, cut: Piece, piece: Letters) -> Batch:
-        """Split a piece."""
-        return self._every_unit(_character_units(piece), look_up(self._table, piece.points), piece.points, piece.starts)
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Split a piece into its characters."""
+        return self._every_unit(
+            _character_units(letters), look_up(self._table, letters.points), letters.points, letters.starts
+        )
 
 
-class ByteTokeniser(Reader):
-    """One byte of UTF-8 a token; a character and a word are counted at their first byte."""
+class ByteTokeniser(BaseTokeniser):
+    """One byte of UTF-8 per token; a character and a word are counted at their first byte."""
 
     kind = "byte"
 
@@ -294,14 +304,14 @@ class ByteTokeniser(Reader):
         ids = vocabulary.ids.items()
         self._table = _table({ord(token): id_ for token, id_ in ids if len(token) == 1 and ord(token) < 256})
 
-    def tokens(self, cut: Piece, piece: Letters) -> Batch:
-        """Split a piece."""
-        values = np.frombuffer(piece.utf8, np.uint8)
-        units = byte_units(piece)
-        return self._every_unit(units, look_up(self._table, values), values, bytes_before(piece, piece.starts))
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Split a piece into its bytes."""
+        values = np.frombuffer(letters.utf8, np.uint8)
+        units = byte_units(letters)
+        return self._every_unit(units, look_up(self._table, values), values, bytes_before(letters, letters.starts))
 
 
-class WordTokeniser(Reader):
+class WordTokeniser(BaseTokeniser):
     """Words of `str.split`; with `<eos>` in the vocabulary, every line feed is a token too."""
 
     narrow = False
@@ -322,30 +332,30 @@ class WordTokeniser(Reader):
         """Return the layout of the words, if there is one."""
         return None if self._literal_eos else watch.layout
 
-    def about_loss(self, name: str) -> str:
+    def why_not_lossless(self, name: str) -> str:
         """Return a message about white space that the words do not show."""
         return (
             f"{name}: its white space cannot be told from its words: neither single spaces between "
             "words (plain) nor one before every word and line end (padded); so there are no bits per character"
         )
 
-    def tokens(self, cut: Piece, piece: Letters) -> Batch:
-        """Split a piece, which must not end within a word."""
-        words = cut.text.split()
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Split a piece, which must not end within a word, into words and, with `<eos>`, line feeds."""
+        words = piece.text.split()
         ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
         self._literal_eos = self._literal_eos or (self.eos_id is not None and bool((ids == self.eos_id).any()))
-        gap = piece.space if self.eos_id is None else piece.space & ~piece.newline
-        units = replace(_character_units(piece), gap=gap, blank=piece.points == 0x20)
-        ends = np.flatnonzero(~piece.space & np.append(piece.space[1:], True)) + 1
+        gap = letters.space if self.eos_id is None else letters.space & ~letters.newline
+        units = replace(_character_units(letters), gap=gap, blank=letters.points == 0x20)
+        ends = np.flatnonzero(~letters.space & np.append(letters.space[1:], True)) + 1
         absent = np.flatnonzero(ids == _ABSENT)
         if len(absent):
-            first = int(np.flatnonzero(piece.begins)[absent[0]])
+            first = int(np.flatnonzero(letters.begins)[absent[0]])
             self.note(Counter(words[place] for place in absent), units, first)
-            units = replace(units, unknown=marks(len(piece.points), ends[absent] - 1))
+            units = replace(units, unknown=marks(len(letters.points), ends[absent] - 1))
             ids[absent] = self.policy.id
         self.advance(units)
         kept = marks(len(ids), absent, invert=True) if self.policy.skips else slice(None)
-        return self._with_lines(Batch(units=units, ids=ids[kept], ends=ends[kept], starts=piece.starts))
+        return self._with_lines(Batch(units=units, ids=ids[kept], ends=ends[kept], starts=letters.starts))
 
     def _with_lines(self, words: Batch) -> Batch:
         """Insert the line feeds, which are tokens of their own, between the words."""
@@ -365,35 +375,35 @@ def _table(ids: dict[int, int]) -> NDArray[np.int32]:
     return table
 
 
-def _character_units(piece: Letters) -> Units:
+def _character_units(letters: Letters) -> Units:
     """Return the units of each character of a piece."""
-    n = len(piece.points)
+    n = len(letters.points)
     return Units(
         characters=np.ones(n, np.uint8),
-        bytes=piece.widths,
-        words=piece.begins,
-        newlines=piece.newline,
+        bytes=letters.widths,
+        words=letters.begins,
+        newlines=letters.newline,
         unknown=np.zeros(n, bool),
-        runs_on=piece.runs_on,
+        runs_on=letters.runs_on,
     )
 
 
-def byte_units(piece: Letters) -> Units:
+def byte_units(letters: Letters) -> Units:
     """Return the units of each byte of a piece; a character and a word are counted at their first byte."""
-    values = np.frombuffer(piece.utf8, np.uint8)
+    values = np.frombuffer(letters.utf8, np.uint8)
     lead = (values & 0xC0) != 0x80
     return Units(
         characters=lead,
         bytes=np.ones(len(values), np.uint8),
-        words=_at(lead, piece.begins),
+        words=_at(lead, letters.begins),
         newlines=values == 0x0A,
         unknown=np.zeros(len(values), bool),
-        runs_on=np.repeat(~piece.space, piece.widths) & ~_at(lead, piece.begins),
+        runs_on=np.repeat(~letters.space, letters.widths) & ~_at(lead, letters.begins),
     )
 
 
 def _at(lead: Bools, of_characters: Counts) -> Bools:
-    """Return a flag of characters for bytes, set at the first byte of each."""
+    """Return flags of bytes: the flag of each character at its first byte, False at its other bytes."""
     spread = np.zeros(len(lead), bool)
     spread[lead] = of_characters
     return spread

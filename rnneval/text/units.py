@@ -1,4 +1,4 @@
-"""Counts and flags of every character or byte of the final text."""
+"""Counts and flags of every *unit* of the final text: a character, or a byte for tokens that can be parts of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Letters:
 
     @property
     def runs_on(self) -> Bools:
-        """Within a word that began before this character."""
+        """True for a character within a word that began before it."""
         return ~self.space & ~self.begins
 
 
@@ -53,7 +53,7 @@ class Units:
     newlines: Counts
     unknown: Counts
     runs_on: Bools
-    """Within a word that began before this unit."""
+    """True for a unit within a word that began before it."""
     gap: Counts | None = None
     """White space between words; None where characters or bytes are tokens."""
     blank: Counts | None = None

@@ -78,7 +78,7 @@ class Vocabulary:
     first_id: int = 0
     """0, or 1 where id 0 is padding or the unknown token (keras Tokenizer, StringLookup)."""
     source: str = "given"
-    """Its origin, in words."""
+    """Origin of the vocabulary, in words."""
     fixed_ids: bool = False
     """The ids were given, not only the order, so that `fit` may not move them."""
     subword: Subword | None = field(default=None, repr=False, compare=False)

@@ -1,5 +1,8 @@
 """The evidence that finders look at: the facts of one probing, each arrival with its kind, grouped by layer.
 
+An *arrival* is one part of the state that went into one run of a unit; a *unit* is a recurrent layer or free cell, at
+one of its places. A *finder* looks for one fault.
+
 `classify` gives each state that went into a unit a kind (carried, crossed, stale, …; docs, wiring lists them), and
 `fold` makes the entries of the flow matrix out of them. `Evidence` and `Group` answer the questions of the finders.
 """
@@ -24,7 +27,7 @@ class Kind:
     arrival: Arrival
     kind: str
     foreign: tuple[Source, ...] = ()
-    """The sources that do not belong there."""
+    """The sources of the state that do not belong at this unit."""
 
 
 def classify(facts: Facts) -> tuple[Kind, ...]:
@@ -332,9 +335,9 @@ class Detection:
     """A fault that a finder saw in a model that ran, still without the text of its page."""
 
     seen: str
-    """What was seen, without a full stop."""
+    """Words for what was seen, without a full stop."""
     group: Group | None
     """The arrivals that it is about."""
     severity: Severity | None
-    """Another one than the page's; None for the page's."""
+    """Severity, if it is another one than that of the fault's page; None for the page's own."""
     at: Spot

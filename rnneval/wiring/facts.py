@@ -25,13 +25,13 @@ class UnitFact:
     is_layer: bool = True
     stateful: bool = False
     twin: int | None = None
-    """The other direction of the same Bidirectional."""
+    """Number of the unit that is the other direction of the same Bidirectional."""
     layer: str = ""
-    """The layer's own name, where `name` is that of one of its places, such as `gru#2`."""
+    """The layer's own name, if `name` is that of one of its places, such as `gru#2`."""
     place: int = 1
-    """Which of its places in a call this is: see `rnneval.wiring.places`."""
+    """Number of the place in a call, from 1: a layer that reads two streams has two (`rnneval.wiring.places`)."""
     reused: bool = False
-    """Whether the layer reads, in one call, what it gave itself in that call."""
+    """Whether the layer reads, in one call, outputs of its own from that call."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -46,7 +46,7 @@ class Source:
     event: int
     slot: int
     incoming: bool = False
-    """Whether it is the tensor that went *into* the event, where that came from no state: an initial state."""
+    """Whether the tensor that went *into* the event is meant, which came from no state: an initial state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Arrival:
     outputs: frozenset[int] = frozenset()
     """The events of whose outputs it was made, where it comes from no state."""
     unknown: str = ""
-    """Why its sources could not be seen; empty where they were."""
+    """Reason why its sources could not be seen; empty if they were seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Trace:
     difference: float | None = None
     """Between traced and eager logits after the weights changed, where a trace was there to compare."""
     uncompared: str = ""
-    """Why a trace that was there could not be compared; empty where all were."""
+    """Reason why a trace that was there could not be compared; empty if all were compared."""
     trap: str = ""
     """The function that would freeze the weights if it were called before the model is built."""
 
@@ -132,7 +132,7 @@ class Declarations:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that the finders may look at."""
+    """Everything that the finders of faults may look at."""
 
     units: tuple[UnitFact, ...] = ()
     events: tuple[Event, ...] = ()
@@ -147,15 +147,15 @@ class Facts:
     """Number of tokens that each call read."""
     oracles: dict[str, Oracle] = field(default_factory=dict)
     spots: dict[str, Spot] = field(default_factory=dict)
-    """By oracle: the place where it fails, if known."""
+    """The place where an oracle fails, by the oracle's name, if known."""
     variants: "tuple[Variant, ...]" = ()
     """The same model in other settings than the evaluation of a batch."""
     trace: Trace = Trace()
     declared: Declarations = Declarations()
     failure: str = ""
-    """Why the model could not be run to the end, in one line."""
+    """Reason why the model could not be run to the end, in one line."""
     provenance: str = "tape"
-    """How the sources were found: `tape`, or `values and intervention` where TensorFlow's op callbacks are missing."""
+    """Way in which sources were found: `tape`, or `values and intervention` without TensorFlow's op callbacks."""
 
     def name(self, event: int) -> str:
         """Return the name of the unit of an event."""

@@ -30,9 +30,9 @@ class Anchors:
     tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Scored tokens, ascending."""
     places: dict[int, Place] = field(default_factory=dict)
-    """By target position."""
+    """Places by position of the target."""
     nats: dict[int, float] = field(default_factory=dict)
-    """By token position."""
+    """Losses by position of the token."""
 
     def put(self, row: Boundary) -> None:
         """Keep what belongs to a segment; a segment that is re-evaluated replaces what was kept before."""

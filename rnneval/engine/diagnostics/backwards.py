@@ -1,6 +1,6 @@
 """Gradients by variable, a segment at a time, and the total derivative of one token's loss back through time.
 
-Through time: one loss a row (never a sum of losses), h and c as independent coordinates (J. Martens, I. Sutskever:
+Through time: one loss per row (never a sum of losses), h and c as independent coordinates (J. Martens, I. Sutskever:
 Training deep and recurrent networks with Hessian-free optimization, 2012, section 3; R. Pascanu, T. Mikolov, Y. Bengio:
 On the difficulty of training recurrent neural networks, ICML 2013, equations 3 to 5). For a linear layer the ratio at
 lag k is ‖(Wᵀ)^k g‖ / ‖g‖; only where W = ρ·Q with Q orthogonal is that ρ^k.

@@ -34,14 +34,14 @@ from rnneval.records.run import Exponent
 ROWS, STEPS = 8, 1_000
 """The number of rows, and of the tokens of each row that are averaged."""
 SETTLING, MOST_SETTLING = 100, 8_000
-"""The fewest and the most tokens of a row that are walked before those."""
+"""The fewest and the most tokens of a row that are walked before those that are averaged."""
 _SEGMENT = 50
 _FURTHER = 500
 """Tokens walked before the tangents are compared again."""
 _SETTLED = 0.25
 """The tangents have settled where their difference is at most this share of the spread over the text."""
 _ROUNDING = 1e-6
-"""Differences of growth below this are rounding of float32, in nats a token."""
+"""Differences of growth below this are rounding of float32, in nats per token."""
 _CLUSTERS = 8
 _TINY = 1e-30
 Doubles = NDArray[np.float64]
@@ -54,7 +54,7 @@ class Exponents:
     found: Mapping[str, Exponent]
     missing: Mapping[str, str]
     unsettled: Mapping[str, float]
-    """Layers whose two tangents still differ at the end of the walk, with the difference in nats a token."""
+    """Layers whose two tangents still differ at the end of the walk, with the difference in nats per token."""
 
 
 def exponents(lm: RecurrentLM, text: Ids, places: Sequence[Place], steps: int) -> Exponents:
@@ -62,8 +62,8 @@ def exponents(lm: RecurrentLM, text: Ids, places: Sequence[Place], steps: int) -
 
     Args:
         lm: The model.
-        text: Where the ids are.
-        places: Starting points, one a row, each followed by `steps` tokens.
+        text: The text with the ids.
+        places: Starting points, one per row, each followed by `steps` tokens.
         steps: The most tokens to walk in each row: a multiple of 50, more than `SETTLING`.
     """
     walk = _Walk(lm, text, places)

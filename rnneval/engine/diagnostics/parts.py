@@ -67,7 +67,7 @@ class GatedCell:
     """One gated cell of a layer."""
 
     prefix: str
-    """`cells[i].` for a cell of a stack; else empty."""
+    """Prefix of its names: `cells[i].` for a cell of a stack, empty for others."""
     weights: gates.Gated
     activation: Any
     slot: int

@@ -131,7 +131,7 @@ class Row(NamedTuple):
     first: int
     """The position of the first sample."""
     samples: NDArray[np.float32]
-    """`(n, D)`."""
+    """Sampled states, `(n, D)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +139,9 @@ class States:
     """The summaries of all states of a run."""
 
     summaries: Mapping[str, StateSummary]
-    """By `LAYER.SLOT`."""
+    """Summaries by `LAYER.SLOT`."""
     missing: Mapping[str, str]
-    """By layer or state: why there is no summary."""
+    """Reasons why there is no summary, by layer or state."""
     every: int
     """The distance of the samples of which covariances are made."""
 

@@ -51,7 +51,7 @@ class TraceRow(NamedTuple):
     first: int
     """The position of the first line of the table."""
     table: NDArray[np.float32]
-    """`(n, columns)`."""
+    """Lines of the table, `(n, columns)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,13 @@ class Spectrum:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitColumn:
-    """One number a unit, over a text."""
+    """One number per unit, over a text."""
 
     layer: str
     slot: str
     statistic: str
     values: Doubles
-    """`(units,)`."""
+    """The statistic of each unit, `(units,)`."""
 
 
 class TraceWatch(StateWatch):

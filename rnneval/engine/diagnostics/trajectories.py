@@ -19,7 +19,7 @@ class Trajectory:
 
     unit: Unit
     inputs: Any
-    """`(batch, time, inputs)`."""
+    """Inputs of the unit, `(batch, time, inputs)`."""
     before: tuple[Any, ...]
     """Each part of the state before the first step, `(batch, units)`."""
     states: tuple[Any, ...]
@@ -34,7 +34,7 @@ class Trajectories:
 
     runs: list[Trajectory] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
-    """By the name of a unit: the reason."""
+    """The reason why a unit has none, by the unit's name."""
     nudged: set[Unit] = field(default_factory=set)
     """The units to whose states something was added, each at its place."""
 

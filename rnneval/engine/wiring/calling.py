@@ -36,7 +36,7 @@ class Answer:
 
     logits: Any
     state: Any = None
-    """As the model returned it; None where it returned none."""
+    """The state as the model returned it; None if it returned none."""
 
 
 @dataclass(kw_only=True, eq=False)

@@ -31,8 +31,9 @@ class Subject:
     run: Runner
     batch: int
     low: int
+    """Lowest id that is drawn."""
     high: int
-    """Ids are drawn from [low, high)."""
+    """One more than the highest id that is drawn."""
     tolerance: float
     seed: int
     single: bool = False
@@ -42,7 +43,7 @@ class Subject:
     run_training: Callable[..., Logits] | None = None
     """`run` with training=True; None where the model cannot be called so."""
     why_not_training: str = ""
-    """What the model raises with training=True."""
+    """The error that the model raises with training=True."""
 
 
 def run_oracles(subject: Subject) -> dict[str, Oracle]:
@@ -95,7 +96,7 @@ def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 
 def _joined(pieces: Logits, whole: Logits) -> Logits:
-    """Return pieces as one array; only the last prediction where the model makes one a call."""
+    """Return pieces as one array; only the last prediction where the model makes one per call."""
     if whole[0].ndim < 3:
         return [pieces[-1]]
     return [np.concatenate(pieces, axis=1)]

@@ -2,6 +2,9 @@
 
 A stub emits numbers of its own as its layer's new state, and records what went into the layer. Classes are tapped, not
 objects, so that layers which no attribute leads to are met too. Below a stub the layer runs as it is, unrecorded.
+
+A *unit* is a recurrent layer, or a cell that is called outside of one. An *event* is one run of its stub, counted over
+all calls of the model. A *source* is one part of the state that an event gave.
 """
 
 import sys
@@ -21,7 +24,7 @@ from rnneval.engine.wiring.private import is_eager, listening
 from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, tap_classes
 from rnneval.wiring.facts import Source
 
-_GRID = 2**22  # numbers for states, as many again for their altered selves, as many for other outputs
+_GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs
 _MARKS = 2**40  # labels from here on are marks
 _STRIDE = 1_368_547  # odd, so that i → i · stride mod 2²² meets each number once
 

@@ -19,12 +19,14 @@ from rnneval.wiring.facts import Arrival, Event, Source
 
 @dataclass(frozen=True, kw_only=True)
 class Origins:
-    """The sources of every state and every input in a recording."""
+    """The sources of every state and every input in a recording; an *event* is one run of a layer or free cell."""
 
     arrivals: tuple[Arrival, ...]
+    """Each part of the state that went into each event."""
     returned: tuple[frozenset[Source], ...]
+    """The sources of the states that each call returned."""
     descents: tuple[tuple[frozenset[int], frozenset[str]], ...]
-    """For each event: the events and the model's inputs that its input sequence was computed from."""
+    """The events and the model's inputs that the input sequence of each event was computed from."""
 
 
 def by_tape(recording: Recording) -> Origins:

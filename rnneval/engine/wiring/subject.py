@@ -35,11 +35,11 @@ class Ready:
     main: int
     """The index of the text that the model predicts, among the texts that it reads."""
     half: str = ""
-    """The half precision in which it computes, if it does."""
+    """The half precision in which the model computes, if it does."""
     trains: bool = False
     """Whether it can be called with training=True."""
     why_not_training: str = ""
-    """What the model raises with training=True."""
+    """The error that the model raises with training=True."""
 
     @property
     def text_names(self) -> list[str]:
@@ -101,7 +101,7 @@ class Ready:
 
     @property
     def in_training(self) -> "Ready":
-        """The same model, called with training=True."""
+        """This model, called with training=True."""
         return replace(self, call=replace(self.call, training=True))
 
     @property

@@ -2,6 +2,9 @@
 
 The ops are taken in the order in which they ran, so that each tensor is worked out once, after all that it was made
 of; only tensors that something worth knowing flows through are kept.
+
+*Labels* say for each element of a tensor which emitted number is in it: k for the k-th number that stubs emitted, −1
+for none. A *trail* holds the labels of a tensor, and the events and inputs that it was computed from.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -25,13 +25,13 @@ class Rule:
     """A rule about files."""
 
     name: str
-    """Such as `zip-members`."""
+    """Name of the rule, such as `zip-members`."""
     about: str
     """The facts that it looks at, such as `zip`."""
     order: int
     """A file that breaks several rules is refused by the one of the lowest order."""
     advice: str
-    """What the user can do, the end of the error message."""
+    """Advice to the user, the end of the error message."""
     find: _Find
     """A pure function that yields what was seen."""
 

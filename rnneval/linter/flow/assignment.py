@@ -40,7 +40,7 @@ def assign(machine: Machine, target: ast.expr, value: Value) -> None:
                 machine.value_of(target.value)
         case ast.Subscript():
             machine.mark_read(value)
-            _put(machine, target.value, machine.key_of(target.slice), value)
+            _put(machine, target.value, machine.index_value(target.slice), value)
         case ast.Starred():
             assign(machine, target.value, value)
         case ast.Tuple() | ast.List():

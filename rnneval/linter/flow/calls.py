@@ -146,7 +146,7 @@ def _known(machine: Machine, node: ast.Call, callee: Known, arguments: Arguments
         kept = isinstance(inner, Many | Table | Incoming | Choice | Emitted)
         return inner if kept else machine.data_of(inner)
     if last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.")):
-        return Object(name, machine.key(node))
+        return Object(name, machine.place_key(node))
     return operate(machine, node, last, arguments.all)
 
 
@@ -161,9 +161,9 @@ def _construct(machine: Machine, node: ast.Call, name: str, arguments: Arguments
         case "Bidirectional":
             return _both_ways(machine, node, arguments)
         case "TimeDistributed":
-            return Object(name, machine.key(node))
+            return Object(name, machine.place_key(node))
         case "Input":
-            return Incoming(f"input {machine.key(node)}")
+            return Incoming(f"input {machine.place_key(node)}")
         case "Model":
             return _functional(machine, arguments)
         case _:
@@ -171,7 +171,7 @@ def _construct(machine: Machine, node: ast.Call, name: str, arguments: Arguments
 
 
 def _register(machine: Machine, node: ast.Call, spec: Spec) -> Layer:
-    layer = Layer(machine.key(node), spec)
+    layer = Layer(machine.place_key(node), spec)
     machine.facts.specs[layer.key] = spec
     machine.facts.places[layer.key] = node
     return layer
@@ -208,7 +208,7 @@ def _both_ways(machine: Machine, node: ast.Call, arguments: Arguments) -> Value:
     """Return a Bidirectional layer; with `merge_mode=None` its directions come out as two sequences."""
     inner = arguments.get(0, "layer")
     if not isinstance(inner, Layer):
-        return Object("keras.layers.Bidirectional", machine.key(node))
+        return Object("keras.layers.Bidirectional", machine.place_key(node))
     machine.facts.specs.pop(inner.key, None)
     old, mode = inner.spec, arguments.named.get("merge_mode")
     merged = mode is None or (isinstance(mode, Const) and isinstance(mode.value, str))
@@ -365,13 +365,13 @@ def _layer_method(machine: Machine, node: ast.Call, layer: Layer, name: str, arg
 # Models of the file, and calls of which nothing is known
 
 
-def _model(machine: Machine, node: ast.Call, model: Object, step: Summary, arguments: Arguments) -> Value:
+def _model(machine: Machine, node: ast.Call, model: Object, summary: Summary, arguments: Arguments) -> Value:
     """Run a model of the file that takes a state in and gives it back."""
     if arguments.unknown:
         return _unknown(machine, node, arguments)
-    state = arguments.get(step.position, step.parameter)
+    state = arguments.get(summary.position, summary.parameter)
     key = (*model.key, "model")
-    return _stepped(machine, node, key, MODEL, arguments, state=state, index=step.index, length=step.length)
+    return _stepped(machine, node, key, MODEL, arguments, state=state, index=summary.index, length=summary.length)
 
 
 def _stepped(
@@ -503,9 +503,9 @@ def _plain_method(machine: Machine, node: ast.Call, owner: Value, name: str, arg
 def _own_method(machine: Machine, node: ast.Call, owner: Object, name: str, arguments: Arguments) -> Value:
     """Call a method of an object of the file: of the same object, or of another that may carry a state."""
     if owner.key != ("self",):
-        step = machine.summary(owner.of, name)
-        if step is not None:
-            return _model(machine, node, owner, step, arguments)
+        summary = machine.summary(owner.of, name)
+        if summary is not None:
+            return _model(machine, node, owner, summary, arguments)
         return _unknown(machine, node, arguments)
     function = machine.method(owner.of, name)
     result = None if function is None else _inline(machine, node, function, owner.of, arguments)
@@ -552,7 +552,7 @@ def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: 
 
 def _local(machine: Machine, node: ast.Call, callee: Local, arguments: Arguments) -> Value:
     if callee.kind == "class":
-        return Object(callee.name, machine.key(node))
+        return Object(callee.name, machine.place_key(node))
     function = machine.functions.get(callee.name)
     result = None if function is None else _inline(machine, node, function, None, arguments)
     return result if result is not None else _unknown(machine, node, arguments)
@@ -563,9 +563,9 @@ def _object(machine: Machine, node: ast.Call, callee: Object, arguments: Argumen
     if "." in callee.of:
         return operate(machine, node, callee.of.rpartition(".")[2], arguments.all or [NOTHING])
     for name in names.MODEL_CALLS:
-        step = machine.summary(callee.of, name)
-        if step is not None:
-            return _model(machine, node, callee, step, arguments)
+        summary = machine.summary(callee.of, name)
+        if summary is not None:
+            return _model(machine, node, callee, summary, arguments)
     return _unknown(machine, node, arguments)
 
 
@@ -587,7 +587,7 @@ def _inline(
     """Follow a call of the file's own function; return None if it is not followed."""
     frame = machine.frame
     recursive = function in machine.running or frame.function.node is function
-    if frame.depth >= MOST_CALLS_DEEP or recursive or machine.gives_up():
+    if frame.depth >= MOST_CALLS_DEEP or recursive or machine.out_of_budget():
         return None
     parameters = parameters_of(function)
     own = owner is not None and takes_self(function)

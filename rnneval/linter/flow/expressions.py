@@ -95,7 +95,7 @@ def _dict(machine: Machine, node: ast.Dict) -> Value:
     for key, value in zip(node.keys, node.values, strict=True):
         held = machine.value_of(value)
         if key is not None:
-            pairs.append((machine.key_of(key), held))
+            pairs.append((machine.index_value(key), held))
     return Table(tuple(pairs[-MOST_ITEMS:]))
 
 
@@ -105,7 +105,7 @@ def _subscript(machine: Machine, node: ast.Subscript) -> Value:
         return _sliced(machine, held, node.slice)
     if isinstance(node.slice, ast.Tuple):
         return _picked(machine, held, node, node.slice.elts)
-    key = machine.key_of(node.slice)
+    key = machine.index_value(node.slice)
     place = node.lineno, node.col_offset
     if isinstance(held, Data | Initial) and key is None:
         # table[token]: what comes out descends from the token as well.
@@ -153,7 +153,7 @@ def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:
 def _bound(machine: Machine, node: ast.expr | None) -> int | str | None:
     if node is None:
         return None
-    key = machine.key_of(node)
+    key = machine.index_value(node)
     return key if isinstance(key, int) and not isinstance(key, bool) else UNKNOWN_BOUND
 
 

@@ -1,6 +1,7 @@
 """The facts of a file that finders are given: what one walk over the tree sees, and what the interpreter adds.
 
-An *event* is one call of a recurrent layer, or of a model that takes a state in and gives it back.
+An *event* is one call of a recurrent layer, or of a model that takes a state in and gives it back. A *carrier* is the
+parameter or attribute by which a state comes into a function. A *slot* is one part of a layer's state: h or c.
 """
 
 import ast
@@ -31,7 +32,7 @@ class Event:
     state: Value | None
     """The value given as the state; None if there is none."""
     slots: tuple[tuple[Value, ...], ...]
-    """The same, part by part, once for every path that the code may have taken."""
+    """The given state by slots, once for every path that the code may have taken."""
     turns: tuple[tuple[int, int, bool], ...]
     """The loops around it: number of the loop, pass, and whether it runs over layers."""
     function: int
@@ -46,7 +47,7 @@ class Carried:
     carrier: str
     left: Value
     returned: bool
-    """Whether it is returned; else it is an attribute."""
+    """True if what is left is returned, False if it is left in an attribute."""
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Unpacking:
-    """A layer's result, unpacked into a number of names."""
+    """The unpacking of a layer's result into a number of names."""
 
     node: ast.AST
     targets: int

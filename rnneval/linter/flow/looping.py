@@ -1,4 +1,7 @@
-"""Loops and comprehensions: two passes, or one for each item of a known tuple of layers."""
+"""Loops and comprehensions: two passes, or one for each item of a known tuple of layers.
+
+A *turn* is the number of a pass, from 0.
+"""
 
 import ast
 from collections.abc import Callable
@@ -24,7 +27,9 @@ from rnneval.linter.flow.values import (
 )
 
 MOST_TURNS = 6
+"""Passes that are run of a loop over layers."""
 MOST_LOOPS_DEEP = 2
+"""Loops within each other that are run twice; those inside of them are run once."""
 
 
 class Elements:
@@ -147,7 +152,7 @@ def loop_while(machine: Machine, body: Callable[[], None]) -> None:
 
 def _run(machine: Machine, loop: int, turns: int, layers: bool, one_pass: Callable[[int], None]) -> None:
     """Run the passes of a loop; `layers` tells whether they are places in a stack."""
-    deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.gives_up()
+    deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.out_of_budget()
     outer, base = machine.loops, machine.env
     for turn in range(1 if deep and not layers else turns):
         machine.loops = (*outer, (loop, turn, layers))

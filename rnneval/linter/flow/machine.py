@@ -1,12 +1,25 @@
 """The state of the interpreter: scopes, frames, layers met, and how values are looked at.
 
 The interpreter is a small abstract one: it runs a file once, without importing or executing anything. Every function
-is run by itself with unknown arguments; calls of the file's own functions and methods are followed a few levels deep.
-Loops are run twice with the pass as part of a layer's identity (a list of layers gives one layer a pass), which shows
-what one pass hands to the next; loops over a known tuple of layers are unrolled.
+is an *entry point*: it is run by itself with unknown arguments; calls of the file's own functions and methods are
+followed a few levels deep. Loops are run twice, which shows what one pass hands to the next. The pass is a part of a
+layer's identity: a layer made in a loop counts as a different layer in each of the two passes. Loops over a known tuple
+of layers are unrolled.
 
-The handlers of expressions and statements are given to the machine (`rnneval.linter.flow.statements.gather`), so that
-the modules below them can run code without importing them.
+The terms, most of them classes of `rnneval.linter.flow.values`:
+
+- *event*: one call of a recurrent layer, or of a model of the file that carries a state (`rnneval.linter.flow.facts`);
+- `Emitted`: the state that an event gave back, or one part of it, its *slot* (h or c);
+- `Incoming`: what a parameter or attribute, its *carrier*, held when the function began; `Initial`: zeros and the like;
+- `Holder`: a value that holds others: `Many` (a list or tuple, *open* if its length is unknown), `Table`, `Choice`;
+- `Data`: anything else, of which only the *provenance* is known: the inputs and layer calls that it was computed from;
+  it is *grown* if it was joined from pieces. `NOTHING` is data of no provenance;
+- `Known`: an imported name; `Local`: a class or function of the file; `Spec`: the properties of a recurrent layer.
+
+The handlers of expressions and statements are given to the machine by `rnneval.linter.flow.statements.gather`, so that
+the modules below it can run code without importing it. `gather` runs the module, and each class where it is defined,
+then the functions in `waiting`; it sets `frame`, `env`, `loops` and `used_before_entry` for each entry point and puts
+them back. `rnneval.linter.flow.looping` sets `loops` for each pass. The result of it all is `facts`.
 """
 
 import ast
@@ -50,9 +63,9 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_CALLS_DEEP = 3
 MOST_BASES_DEEP = 6
 MOST_STEPS = 40_000
-"""Nodes that one entry point may evaluate; beyond, calls are no longer followed and loops run once."""
+"""Nodes that one entry point may evaluate; beyond that, calls are no longer followed and loops run once."""
 MOST_STEPS_OF_FILE = 200_000
-"""The same for all entry points of a file together."""
+"""Nodes that all entry points of a file together may evaluate."""
 
 
 class Env:
@@ -66,9 +79,12 @@ class Env:
 
     def __init__(self, parent: "Env | None" = None, wall: bool = False) -> None:
         self.names: dict[str, Value] = {}
+        """What this branch has changed."""
         self.parent = parent
         self.wall = wall
+        """Whether names of the parent are hidden here, all but attributes."""
         self.dead = False
+        """Whether the code has left this branch, by `return`, `raise`, `break` or `continue`."""
 
     def get(self, name: str) -> Value | None:
         """Look a name up in this branch and the branches around it."""
@@ -123,12 +139,16 @@ class Env:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The way a method carries its state: the parameter that takes it, and its place in the returned tuple."""
+    """The way a method carries its state: in by one parameter, and out as one item of the returned tuple."""
 
     parameter: str
+    """Name of the parameter that takes the state."""
     position: int
+    """Its place among the arguments, without `self`, from 0."""
     index: int
+    """Place of the state in the returned tuple, from 0."""
     length: int
+    """Length of the returned tuple."""
 
 
 @dataclass(slots=True)
@@ -139,22 +159,30 @@ class Class:
     bases: tuple[str, ...]
     methods: dict[str, FunctionNode]
     attributes: dict[str, Value] = field(default_factory=dict)
-    steps: dict[str, Summary] = field(default_factory=dict)
-    """Methods that take a state in and give it back."""
+    """Layers, and what holds layers, by the name of the attribute."""
+    carrying_methods: dict[str, Summary] = field(default_factory=dict)
+    """The methods that take a state in and give it back."""
 
 
 @dataclass(slots=True)
 class Frame:
-    """One function being run."""
+    """One function being run: an entry point, or a call that is followed inside of one."""
 
     function: Function
+    """The entry point, also for a call inside of it: events count as its own."""
     base: Env
+    """The scope around the function: `exits` hold what was changed below it."""
     self_name: str | None = None
+    """Name of the method's first parameter, the object."""
     owner: str | None = None
+    """Name of the class that the method belongs to."""
     context: Key = ()
+    """The followed calls that led here, as a part of the identity of what is made."""
     depth: int = 0
+    """Number of followed calls that led here."""
     returned: list[Value] = field(default_factory=list)
     exits: list[Env] = field(default_factory=list)
+    """The scope at each `return`."""
 
 
 class Machine:
@@ -178,23 +206,31 @@ class Machine:
         self.classes: dict[str, Class] = {}
         self.functions: dict[str, FunctionNode] = {}
         self.waiting: list[FunctionNode] = []
-        """Functions of the module, to be run by themselves when the module has been read."""
+        """Functions of the module, which `gather` runs by themselves when the module has been read."""
         self.env = self.top = Env()
         self.frame = Frame(Function(0, "<module>", None, tree), self.top)
         self.facts.functions.append(self.frame.function)
         self.loops: tuple[tuple[int, int, bool], ...] = ()
+        """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
         self.loop_envs: list[Env] = []
+        """The scope around each of the loops."""
         self.loop_exits: list[list[Env]] = []
+        """For each of the loops, the scope at every `break` and `continue` of the pass."""
         self.loop_count = 0
         self.results: dict[int, tuple[Value, int]] = {}
-        """By identity, what layer calls gave, with their events; kept alive so that identities stay unique."""
+        """Result and event of each layer call, by the result's `id`; kept alive so that ids stay unique."""
         self.latest: dict[Key, int] = {}
+        """The last event of each layer."""
         self.graphs: list[tuple[int, Graph]] = []
-        self.steps = 0
-        self.started = 0
-        """`steps` at the beginning of the entry point."""
+        """Functional models, each with the number of the function that makes it."""
+        self.budget_used = 0
+        """Nodes evaluated so far, in the whole file."""
+        self.used_before_entry = 0
+        """`budget_used` when the entry point began; the nodes of entry points inside of it are added to it."""
         self.targets: tuple[str, ...] = ()
+        """Names that the value of the running assignment is unpacked into."""
         self.running: list[ast.AST] = []
+        """The functions whose calls are being followed, from the outermost."""
 
     # Running
 
@@ -209,9 +245,9 @@ class Machine:
 
     def value_of(self, node: ast.expr, quiet: bool = False) -> Value:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
-        self.steps += 1
+        self.budget_used += 1
         handler = self._expressions.get(type(node))
-        if handler is None:  # arithmetic and the like: the descent of everything in it
+        if handler is None:  # arithmetic and the like: the provenance of everything in it
             return self.blend(
                 self.value_of(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)
             )
@@ -226,8 +262,8 @@ class Machine:
                 function.reads.add(name)
         return value
 
-    def key_of(self, node: ast.expr) -> object:
-        """Return the literal or running number that an index is; None if it is not known."""
+    def index_value(self, node: ast.expr) -> object:
+        """Return the value of an index: a literal, or the running number of a loop; None if it is not known."""
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
             inner = node.operand.value
             return -inner if isinstance(inner, int) else None
@@ -236,15 +272,15 @@ class Machine:
             return value.value
         return value if isinstance(value, Step) else None
 
-    def gives_up(self) -> bool:
-        """Return whether this entry point has used up its steps, and note that something is left out for it."""
-        tired = self.steps - self.started > MOST_STEPS or self.steps > MOST_STEPS_OF_FILE
-        if tired:
+    def out_of_budget(self) -> bool:
+        """Return whether this entry point has used up its nodes, and note then that something is left out."""
+        exhausted = self.budget_used - self.used_before_entry > MOST_STEPS or self.budget_used > MOST_STEPS_OF_FILE
+        if exhausted:
             self.facts.followed_in_part.append(getattr(self.frame.function.node, "lineno", 1))
-        return tired
+        return exhausted
 
-    def key(self, node: ast.AST) -> Key:
-        """Identify what is made at this place, on this pass, by this call."""
+    def place_key(self, node: ast.AST) -> Key:
+        """Return the identity of what is made at this place of the file, on this pass of the loops, by this call."""
         place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
         return (*place, *self.frame.context, *((loop, turn) for loop, turn, _ in self.loops))
 
@@ -310,15 +346,15 @@ class Machine:
         known = self.classes.get(owner)
         if known is None or depth == 0:
             return None
-        if name in known.steps or name in known.methods:
-            return known.steps.get(name)  # a method that does not carry hides that of a base
+        if name in known.carrying_methods or name in known.methods:
+            return known.carrying_methods.get(name)  # a method that does not carry hides that of a base
         found = (self.summary(base, name, depth - 1) for base in known.bases if base != owner)
-        return next((step for step in found if step is not None), None)
+        return next((summary for summary in found if summary is not None), None)
 
     # Values
 
     def data_of(self, value: Value, depth: int = 5) -> Data:
-        """Return the descent of a value as a tensor."""
+        """Return the provenance of a value as a tensor: the inputs and layer calls that it was computed from."""
         if isinstance(value, Data):
             return value
         if isinstance(value, Emitted):
@@ -333,7 +369,7 @@ class Machine:
         return NOTHING
 
     def blend(self, values: Iterable[Value]) -> Data:
-        """Return the descent of what is computed from several values; nothing of none."""
+        """Return the provenance of what is computed from several values; `NOTHING` for no values."""
         found = list(values)
         return through(blend(self.data_of(value) for value in found)) if found else NOTHING
 
@@ -367,7 +403,7 @@ class Machine:
         return found
 
     def slots_of(self, value: Value | None, spec: Spec) -> tuple[tuple[Value, ...], ...]:
-        """Spread a given state over the parts of a layer's state, once for every path that the code may have taken."""
+        """Spread a given state over the slots of a layer, once for every path that the code may have taken."""
         found: list[tuple[Value, ...]] = []
         for option in options(value) if value is not None else ():
             spread = self._spread(option, spec.slots)
@@ -387,7 +423,7 @@ class Machine:
         return None
 
     def touched(self, value: Value) -> Value:
-        """Return the value after dropout, a mask, a change of shape: a state is still the same layer's state."""
+        """Return the value after dropout, a mask or a change of shape: a state is still the same layer's state."""
         if isinstance(value, Emitted):
             return Emitted(value.event, value.slot, True)
         if isinstance(value, Incoming | Initial):

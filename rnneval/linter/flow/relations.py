@@ -1,4 +1,4 @@
-"""The questions that finders ask of the facts.
+"""The questions that finders ask of the facts; an *event* is one call of a recurrent layer.
 
 How do two events stand to each other: above one another in a stack, in the same pass of a loop, one layer again? What
 arrives at each layer at the next call? Which variables hold stateful models, and how are these trained?

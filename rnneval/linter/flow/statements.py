@@ -190,7 +190,7 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     for method in makers:
         _enter(machine, method, known)
     # A class without layers of its own may step a model: `OneStep` of TensorFlow's text tutorial does.
-    calls_models = any(known.steps for known in machine.classes.values()) or machine.survey.steps(node)
+    calls_models = any(known.carrying_methods for known in machine.classes.values()) or machine.survey.steps(node)
     if known.attributes or calls_models or any(base in machine.classes for base in bases):
         for method in methods.values():
             if method not in makers:
@@ -201,14 +201,14 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     """Run a method or function by itself, with unknown arguments."""
     outer = machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits
-    used = machine.steps - machine.started
+    used = machine.budget_used - machine.used_before_entry
     parameters = parameters_of(node)
     own = owner is not None and takes_self(node)
     function = Function(len(machine.facts.functions), node.name, owner.name if owner else None, node)
     function.parameters = parameters[1:] if own else parameters
     machine.facts.functions.append(function)
     machine.frame = Frame(function, machine.top, parameters[0] if own else None, function.owner)
-    machine.started = machine.steps
+    machine.used_before_entry = machine.budget_used
     machine.env, machine.loops, machine.loop_envs, machine.loop_exits = Env(machine.top, wall=True), (), [], []
     for name in function.parameters:
         machine.env.names[name] = Incoming(name)
@@ -217,7 +217,7 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     machine.run(node.body)
     _conclude(machine, function, owner)
     machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits = outer
-    machine.started = machine.steps - used
+    machine.used_before_entry = machine.budget_used - used
 
 
 def _conclude(machine: Machine, function: Function, owner: Class | None) -> None:
@@ -233,9 +233,9 @@ def _conclude(machine: Machine, function: Function, owner: Class | None) -> None
             if name.startswith("self.") and _holds_layers(value):
                 owner.attributes.setdefault(name[5:], value)
     function.carried = _carried(machine, function, base)
-    step = _summary(machine, function) if owner is not None else None
-    if owner is not None and step is not None:
-        owner.steps[function.name] = step
+    summary = _summary(machine, function) if owner is not None else None
+    if owner is not None and summary is not None:
+        owner.carrying_methods[function.name] = summary
 
 
 # Carrying: the states that a function takes in, paired with what it leaves there for its next call

@@ -1,7 +1,10 @@
 """The values that a variable may hold, as far as states are concerned.
 
-All values are frozen and compared by content. `Data` is everything else: a tensor of which only its descent is
-known.
+All values are frozen and compared by content. `Data` is everything else: a tensor of which only the *provenance*, or
+*descent*, is known: the independent *origins* (inputs, parameters, names) and the layer calls that it came from.
+
+An *event* is one call of a recurrent layer (`rnneval.linter.flow.facts`), given by its number. A *slot* is one part of
+a layer's state: h or c.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +15,7 @@ import msgspec
 Key = tuple[object, ...]
 """Identity of a layer: the place of its constructor and the loop passes and calls that led there."""
 Path = tuple[object, ...]
-"""Where in a structure of states: indices, keys, attribute names."""
+"""A place in a structure of states: indices, keys, attribute names."""
 
 MOST_OPTIONS = 6
 MOST_ORIGINS = 40
@@ -46,7 +49,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Data(msgspec.Struct, frozen=True):
-    """A tensor or anything else: the independent origins that it descends from and the layer events it went through."""
+    """A tensor or anything else: the independent origins that it descends from, and the events that it went through."""
 
     origins: frozenset[object] = frozenset()
     passed: frozenset[int] = frozenset()
@@ -65,11 +68,12 @@ class Const(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """The running number of a loop pass, known only relative to the loop."""
+    """The running number of a loop pass, known only relative to the loop: pass `turn` of the passes that are run."""
 
     loop: int
     turn: int
     offset: int = 0
+    """The number of the first pass."""
 
 
 class Emitted(msgspec.Struct, frozen=True):
@@ -78,16 +82,17 @@ class Emitted(msgspec.Struct, frozen=True):
     event: int
     slot: int | None = None
     touched: bool = False
-    """Went through dropout, normalisation, a mask: still that layer's state."""
+    """Whether it went through dropout, normalisation or a mask: it is still that layer's state."""
 
 
 class Incoming(msgspec.Struct, frozen=True):
     """The value of a parameter or an attribute when the function began, or a part of it."""
 
     carrier: str
+    """The parameter, or `self.` and the attribute."""
     path: Path = ()
     start: int = 0
-    """Where a slice of it begins: index k of the slice is `path + (start + k,)`."""
+    """Beginning of a slice of it: index k of the slice is `path + (start + k,)`."""
     stop: int | None = None
     sliced: bool = False
 
@@ -100,7 +105,7 @@ class Initial(msgspec.Struct, frozen=True):
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that holds others, and their number: they may be shared, so that counting them again takes forever."""
+    """A value that holds others, and their number: held values may be shared, so that a recount could take forever."""
 
     weight: int = 1
 
@@ -133,7 +138,7 @@ class Mixed(Holder, frozen=True):
 
 
 class Choice(Holder, frozen=True):
-    """One of several: where branches meet."""
+    """One of several values: made where branches meet."""
 
     options: frozenset["Value"]
 
@@ -228,12 +233,12 @@ def choice(found: Iterable[Value]) -> Value:
 
 
 def traced(origins: frozenset[object], another: object) -> frozenset[object]:
-    """Add an origin to a descent, or give up a descent of too many."""
+    """Add an origin to a descent; a descent of too many origins is given up."""
     return origins | {another} if len(origins) < MOST_ORIGINS else frozenset({OVERFLOW})
 
 
 def blend(found: Iterable[Data]) -> Data:
-    """Unite descents."""
+    """Return data that descends from everything that the pieces descend from."""
     pieces = tuple(found)
     if len(pieces) == 1:
         return pieces[0]

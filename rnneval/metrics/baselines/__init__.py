@@ -17,7 +17,7 @@ from rnneval.registry import modules
 __all__ = ["Baseline", "Counts", "all_baselines", "nats_per_token"]
 
 Counts = NDArray[np.int64]
-"""How often each id occurs, `(V,)`."""
+"""Number of times that each id occurs, `(V,)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Baseline:
     """A model that needs no network; its name is the key in the record and the argument of `rnneval explain`."""
 
     name: str
-    """The same as the file's."""
+    """Name of the baseline, the same as the file's."""
     needs_fit: bool
     """Whether it learns from `fit_counts`, so that it exists only with `--fit-on`."""
     nats_per_token: Callable[[Counts, Counts | None], float]
@@ -58,7 +58,7 @@ def all_baselines() -> tuple[Baseline, ...]:
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None = None) -> dict[str, float]:
-    """Return each baseline's mean loss on the scored tokens, in nats a token.
+    """Return each baseline's mean loss on the scored tokens, in nats per token.
 
     Args:
         scored_counts: Number of times each id is among the scored tokens, `(V,)`.

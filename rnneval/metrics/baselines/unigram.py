@@ -12,7 +12,7 @@ tokens. Adding one to every count (Laplace's law of succession) keeps a token th
 ## By hand
 
 Fitted on `aa` with the vocabulary {a, b}: p_a = 3/4, p_b = 1/4. Scoring `aaab` costs
-(3 · ln 4/3 + ln 4) / 4 = 0.5623 nats a token:
+(3 · ln 4/3 + ln 4) / 4 = 0.5623 nats per token:
 
     >>> import numpy as np
     >>> from rnneval.metrics.baselines.unigram import nats_per_token
@@ -22,7 +22,7 @@ Fitted on `aa` with the vocabulary {a, b}: p_a = 3/4, p_b = 1/4. Scoring `aaab` 
 ## How to read it
 
 What a model gains below it, it gains from context: a recurrent model near it does not use its state. On the last
-tenth of tinyshakespeare, fitted on the rest, it is 3.347 nats = 4.83 bits a character.
+tenth of tinyshakespeare, fitted on the rest, it is 3.347 nats = 4.83 bits per character.
 
 ## Pitfalls
 

@@ -31,11 +31,11 @@ class Gated:
     kind: str
     """`GRU` or `LSTM`."""
     kernel: Floats
-    """`(inputs, parts · units)`."""
+    """Input weights, `(inputs, parts · units)`."""
     recurrent: Floats
-    """`(units, parts · units)`."""
+    """Recurrent weights, `(units, parts · units)`."""
     bias: Floats | None
-    """`(parts · units,)`, or `(2, parts · units)` for a GRU with reset_after."""
+    """Biases, `(parts · units,)`, or `(2, parts · units)` for a GRU with reset_after."""
 
     @property
     def units(self) -> int:

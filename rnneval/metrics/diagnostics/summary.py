@@ -119,11 +119,11 @@ class Collected:
     """Sums, peaks and covariance of one state over a text."""
 
     additive: Doubles
-    """`(9 + 2 units,)`, see `sums`."""
+    """Sums, `(9 + 2 units,)`, in the order of `rnneval.metrics.diagnostics.sums`."""
     peaks: Doubles
-    """`(3,)`."""
+    """Largest ‖h‖, −h and h, `(3,)`."""
     shift: Floats
-    """`(units,)`."""
+    """Shift of each unit, `(units,)`, which was subtracted before its sums were made."""
     covariance: Covariance
     longest: int
     """Positions of the longest document."""

@@ -4,8 +4,8 @@ Additive are, for each row: the number of positions, Σ‖h‖, Σ‖h‖², and
 document began). Peaks are merged by their maximum: ‖h‖, −h, h. These take every position.
 
 Sums that cost more passes over the units take every k-th position of the text: the number of these positions,
-Σ‖h_t − h_{t−1}‖, the number of saturated units, and for each unit Σ(h − s) and Σ(h − s)². The shift s is one number a
-unit for the whole run, so that the variance of a unit that hardly moves is not lost in rounding (T. F. Chan, G. H.
+Σ‖h_t − h_{t−1}‖, the number of saturated units, and for each unit Σ(h − s) and Σ(h − s)². The shift s is one number
+per unit for the whole run, so that the variance of a unit that hardly moves is not lost in rounding (T. F. Chan, G. H.
 Golub, R. J. LeVeque: Algorithms for computing the sample variance. The American Statistician 37, 1983).
 """
 
@@ -40,13 +40,13 @@ class Trajectory:
     """One state of a layer over a segment."""
 
     states: Floats
-    """After each token, `(rows, time, units)`, in any order in memory."""
+    """The state after each token, `(rows, time, units)`, in any order in memory."""
     before: Floats
-    """Before the first one, `(rows, units)`."""
+    """The state before the first token, `(rows, units)`."""
 
 
 def width(units: int) -> int:
-    """Return the number of additive numbers in a row of so many units."""
+    """Return how many additive numbers a row has for a state of `units` units."""
     return len(SCALARS) + 2 * units
 
 

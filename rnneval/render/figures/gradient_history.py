@@ -62,7 +62,7 @@ def _clipped(whole: Any) -> Any:
 
 
 def _title(norms: Any, clipped: int, first: int | None, peak: Any) -> str:
-    """State the worst: not finite, a jump, or much clipping; else that the norms are even."""
+    """State the worst: not finite, a jump, or much clipping; without any, that the norms are even."""
     if first is not None:
         before = f"; the norm of the step before was {number(norms.iloc[-1])}" if len(norms) > 1 else ""
         return f"Gradients are not finite from step {first:,} on{before}"

@@ -135,7 +135,7 @@ class Located:
 
     ids: NDArray[np.int32]
     ends: Ints
-    """In bytes, never decreasing; two equal ones share a character, which is counted at the latter."""
+    """End of each token in bytes, never decreasing; two equal ones share a character, counted at the latter."""
 
 
 def locate(subword: Subword, text: str) -> Located:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece
 from rnneval.text.subword.base import Located, Subword, locate
-from rnneval.text.tokenise import PLAIN, Batch, LayoutWatch, Reader, byte_units, marks
+from rnneval.text.tokenise import PLAIN, BaseTokeniser, Batch, LayoutWatch, byte_units, marks
 from rnneval.text.units import Bools, Ints, Letters
 from rnneval.text.vocabulary import Vocabulary
 
@@ -33,10 +33,10 @@ class Excerpt:
 
     text: str
     first: bool
-    """It begins the document."""
+    """Whether it begins the document."""
     ids: NDArray[np.int32]
     ends: Ints
-    """In bytes from the start of the excerpt."""
+    """End of each token, in bytes from the start of the excerpt."""
 
 
 def excerpts(pieces: Iterable[Piece], subword: Subword) -> Iterator[Excerpt]:
@@ -63,7 +63,7 @@ def _by_document(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
 
 
 class _Document:
-    """One document, read from start to end; `_text` begins where the present window does."""
+    """One document, read from start to end; `_text` begins at the beginning of the present window."""
 
     def __init__(self, texts: Iterator[str], subword: Subword) -> None:
         self._texts, self._subword = texts, subword
@@ -72,7 +72,7 @@ class _Document:
         """Bytes of `_text` that were yielded already: the context before the tokens of the window."""
         self._first = True
         self._located: tuple[int, Located] | None = None
-        """The tokens of so many characters of `_text`."""
+        """A number of characters of `_text`, and their tokens."""
 
     def excerpts(self) -> Iterator[Excerpt]:
         """Yield all of it."""
@@ -157,7 +157,7 @@ class _Encoded(Piece):
     excerpt: Excerpt
 
 
-class SubwordTokeniser(Reader):
+class SubwordTokeniser(BaseTokeniser):
     """Pieces of words, by the tokenizer that the vocabulary comes from."""
 
     narrow = False
@@ -179,30 +179,30 @@ class SubwordTokeniser(Reader):
         for excerpt in excerpts(pieces, self._subword):
             yield _Encoded(text=excerpt.text, starts=(0,) if excerpt.first else (), excerpt=excerpt)
 
-    def tokens(self, cut: Piece, piece: Letters) -> Batch:
-        """Return the tokens of a piece."""
-        assert isinstance(cut, _Encoded)  # noqa: S101 - one of our own pieces
-        excerpt, units = cut.excerpt, byte_units(piece)
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Return the tokens of a piece that is already encoded."""
+        assert isinstance(piece, _Encoded)  # noqa: S101 - one of our own pieces
+        excerpt, units = piece.excerpt, byte_units(letters)
         ids, ends = excerpt.ids.astype(np.int64), excerpt.ends
-        unknown = self._unknown(excerpt, piece.utf8)
-        self._compare(excerpt, piece.utf8, unknown)
+        unknown = self._unknown(excerpt, letters.utf8)
+        self._compare(excerpt, letters.utf8, unknown)
         if unknown.any():
             places = np.maximum(ends[unknown] - 1, 0)
-            self.note(Counter(self._texts(excerpt, piece.utf8, unknown)), units, int(places[0]))
-            units = replace(units, unknown=marks(len(piece.utf8), places))
+            self.note(Counter(self._texts(excerpt, letters.utf8, unknown)), units, int(places[0]))
+            units = replace(units, unknown=marks(len(letters.utf8), places))
             if self.policy.skips:
                 ids, ends = ids[~unknown], ends[~unknown]
             else:
                 ids[unknown] = self.policy.id
         self.advance(units)
-        return Batch(units=units, ids=ids, ends=ends, starts=piece.starts, before=np.zeros_like(piece.starts))
+        return Batch(units=units, ids=ids, ends=ends, starts=letters.starts, before=np.zeros_like(letters.starts))
 
     def layout(self, watch: LayoutWatch) -> str | None:
         """Return `plain` if the pieces spell the text."""
         return None if self._loss else PLAIN
 
-    def about_loss(self, name: str) -> str:
-        """Return a message that says where they do not."""
+    def why_not_lossless(self, name: str) -> str:
+        """Return a message about the first place at which the tokens do not spell the text."""
         return f"{name}: {self._loss}; so there are no bits per character"
 
     def _unknown(self, excerpt: Excerpt, utf8: bytes) -> Bools:

@@ -72,7 +72,7 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find layers that read what they gave."""
     for event in facts.events:
-        # Cells run once a token; only one that stands several times in a list that is run as a stack is a fault.
+        # Cells run once per token; only one that stands several times in a list that is run as a stack is a fault.
         multiplied = event.layer in facts.repeated and _of_layers(event)
         if event.spec.framework in ("keras", "torch") and (multiplied or not event.spec.cell):
             first = _first(facts, event)
