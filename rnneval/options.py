@@ -218,7 +218,8 @@ def rows_of(streams: str) -> int | str:
 class StreamGroup(Options):
     """Options that say how a text is read.
 
-    None changes a valid result: the score of a run whose audit finds that rows do not influence each other.
+    None changes the result of a valid run: its losses are finite, its wiring leaks nothing from the future or from
+    other rows, and its model gives the same logits when it is called again.
     """
 
     streams: int | str = option(
