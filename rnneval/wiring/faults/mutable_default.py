@@ -36,7 +36,8 @@ from rnneval.linter.flow.facts import Facts, Function
 from rnneval.linter.flow.values import Emitted, Initial, leaves
 
 CODE = "RNN008"
-NAME, SEVERITY = "mutable-default", "error"
+NAME = "mutable-default"
+SEVERITY = "error"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:

@@ -53,7 +53,10 @@ if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN001"
-NAME, SEVERITY, ORDER, CORRECTS = "shared-state", "error", 10, True
+NAME = "shared-state"
+SEVERITY = "error"
+ORDER = 10
+CORRECTS = True
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

@@ -34,7 +34,8 @@ from rnneval.linter.finding import Match
 from rnneval.linter.flow.facts import Event, Facts, Unpacking
 
 CODE = "RNN009"
-NAME, SEVERITY = "state-unpacking", "error"
+NAME = "state-unpacking"
+SEVERITY = "error"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:

@@ -36,7 +36,8 @@ from rnneval.linter.flow.relations import models
 from rnneval.linter.flow.values import Key
 
 CODE = "RNN012"
-NAME, SEVERITY = "stateful-partly-reset", "warning"
+NAME = "stateful-partly-reset"
+SEVERITY = "warning"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
