@@ -223,7 +223,10 @@ class StreamGroup(Options):
     """
 
     streams: int | str = option(
-        "auto", "Rows of text to read side by side. It changes no valid result.", metavar="N|auto", parse=rows_of
+        "auto",
+        "Rows of text to read side by side. It does not change the result of a valid run.",
+        metavar="N|auto",
+        parse=rows_of,
     )
     kernel: str = option(
         "auto",

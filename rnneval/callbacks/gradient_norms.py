@@ -156,6 +156,7 @@ class GradientNorms(keras.callbacks.Callback):
         self.close()
 
     def _write(self) -> None:
+        """Write the collected steps as one part."""
         if not self._waiting or self._watched is None:
             return
         steps = np.concatenate([lines.steps for lines in self._waiting]) + self._steps_of_earlier_fits
@@ -166,6 +167,7 @@ class GradientNorms(keras.callbacks.Callback):
         self._parts.write(steps, columns, numbers)
 
     def _note_first_not_finite(self, lines: Lines) -> None:
+        """Set `first_not_finite` at the first such gradient."""
         assert self._watched is not None  # noqa: S101 - checked by the caller
         bad = np.argwhere(lines.values[:, :, _BAD] > 0)
         if self.first_not_finite is None and len(bad):

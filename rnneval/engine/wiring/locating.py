@@ -61,6 +61,7 @@ def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, 
 
 
 def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
+    """Find the op that lets a later token into earlier predictions."""
     subject = ready.subject(seed)
     ids = random_ids(subject)
     for call, token in ALTERED:
@@ -78,6 +79,7 @@ def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
 
 
 def _looking_aside(ready: Ready, seed: int) -> Spot | None:
+    """Find the op that lets the other rows into row 0."""
     subject = ready.subject(seed)
     ids = random_ids(subject)
 
@@ -89,11 +91,13 @@ def _looking_aside(ready: Ready, seed: int) -> Spot | None:
 
 
 def _noise(ready: Ready, seed: int) -> Spot | None:
+    """Find the first op whose outputs differ between two equal runs."""
     pieces = thirds(random_ids(ready.subject(seed)))
     return _first_difference(ready, *(_taped(lambda: ready.run(pieces)) for _ in range(2)))
 
 
 def _leftover(ready: Ready, seed: int) -> Spot | None:
+    """Find the first op of a document whose outputs depend on what was read before it."""
     subject = ready.subject(seed)
     ids = random_ids(subject)
     pieces, others = thirds(ids), another_document(subject, ids)

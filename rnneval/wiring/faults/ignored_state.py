@@ -104,6 +104,7 @@ def _starts_anew(event: Event) -> bool:
 
 
 def _resets(function: Function, events: list[Event]) -> Iterator[Match]:
+    """Find stateful layers that the function resets before it calls them."""
     for node, key in function.resets:
         event = next((event for event in events if event.layer == key and event.node.lineno > node.lineno), None)
         if event is not None and event.spec.stateful:

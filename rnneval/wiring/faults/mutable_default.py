@@ -56,6 +56,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _defaults(function: Function) -> list[tuple[str, ast.expr]]:
+    """Return the arguments of a function that have a default, with the default."""
     node = function.node
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return []

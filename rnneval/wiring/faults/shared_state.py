@@ -83,6 +83,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _giver(facts: Facts, event: Event) -> Event | None:
+    """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
     if unsure(event):
         return None
     # The first of several ways, whatever the order of a set: a message is the same on every run.

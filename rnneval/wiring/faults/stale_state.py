@@ -70,6 +70,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _stale(facts: Facts, function: Function, value: Value) -> tuple[Event, Incoming] | None:
+    """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
     for option in alternatives(value):
         if not isinstance(option, Many) or len(option.items) < 2:
             continue

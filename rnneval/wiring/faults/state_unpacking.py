@@ -56,6 +56,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _values(event: Event) -> int | None:
+    """Return how many values a call of the layer returns; None if that is not known."""
     spec = event.spec
     if spec.slots is None or spec.cell or spec.framework not in ("keras", "torch"):
         return None
