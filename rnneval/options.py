@@ -4,7 +4,8 @@ An option is a field of a group below: its name, type and default, and in the fi
 what it allows. The command line (`rnneval.cli.options`), the keyword arguments of `rnneval.evaluate` and its relatives
 (`on_model` and the decorators beside it), the checks of values and the tables of the docs are made from these fields.
 
-`dataclasses` puts the fields of the last base first: hence the order of the bases.
+Bases are listed in reverse: a dataclass takes the fields of its last base first, and the order of the fields is the
+order of the options in help and docs.
 """
 
 import inspect
@@ -18,8 +19,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from rnneval.errors import UsageError
 
-Path = str | os.PathLike[str]
-Paths = Path | Iterable[Path]
+PathLike = str | os.PathLike[str]
+Paths = PathLike | Iterable[PathLike]
 Progress = Callable[[int, int], None]
 
 
@@ -46,12 +47,19 @@ class Option:
 
 
 def option(default: Any, help: str, flag: str | None = None, **more: Any) -> Any:  # noqa: A002 - as click names it
-    """Return a field for an option: its default, its help, then fields of `Option`; its name tells the flag."""
-    return field(default=default, metadata=about(help, flag, **more))
+    """Return a dataclass field for an option: its default, its help, then fields of `Option`.
+
+    `flag` defaults to `--field-name`.
+    """
+    return field(default=default, metadata=option_metadata(help, flag, **more))
 
 
-def about(help: str, flag: str | None = None, **more: Any) -> dict[str, Any]:  # noqa: A002 - as click names it
-    """Return the metadata of a field that is an option."""
+def option_metadata(help: str, flag: str | None = None, **more: Any) -> dict[str, Any]:  # noqa: A002 - as click names it
+    """Return the metadata of a field that is an option.
+
+    The field's name is not known yet, and the default flag is made from it: so the metadata holds an `Option` without a
+    flag, which `options_of` completes.
+    """
     return {"option": partial(Option, help=help, **more), "flag": flag}
 
 
@@ -120,10 +128,10 @@ class OpeningGroup(Options):
         metavar="TEXT",
         repeated=True,
     )
-    weight_map: Path | Mapping[str, Any] | None = option(
+    weight_map: PathLike | Mapping[str, Any] | None = option(
         None,
         "For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the "
-        "checkpoint, where they cannot be told apart, and forget_bias.",
+        "checkpoint, needed only where these are ambiguous; it may also hold the key forget_bias.",
         metavar="FILE.json",
     )
     window: int | None = option(
@@ -208,10 +216,17 @@ def rows_of(streams: str) -> int | str:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamGroup(Options):
-    """Options that say how a text is read; none changes a valid result."""
+    """Options that say how a text is read.
+
+    None changes the result of a valid run: its losses are finite, its wiring leaks nothing from the future or from
+    other rows, and its model gives the same logits when it is called again.
+    """
 
     streams: int | str = option(
-        "auto", "Rows of text to read side by side. It changes no valid result.", metavar="N|auto", parse=rows_of
+        "auto",
+        "Rows of text to read side by side. It does not change the result of a valid run.",
+        metavar="N|auto",
+        parse=rows_of,
     )
     kernel: str = option(
         "auto",
@@ -309,7 +324,7 @@ class WorkerGroup(Options):
 class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
     """Options of `rnneval.evaluate`."""
 
-    losses: Path | None = option(
+    losses: PathLike | None = option(
         None, "Parquet file to write, with one row for each scored token.", metavar="FILE.parquet"
     )
 
@@ -336,7 +351,7 @@ class DiagnosticOptions(CallGroup, WiringGroup, StreamGroup, TextGroup):
 
     thresholds: Mapping[str, float] | None = option(
         None,
-        "Threshold of a finding in place of its own; rnneval explain RULE shows that one.",
+        "Threshold of a rule in place of its default, which rnneval explain RULE shows.",
         "--threshold",
         metavar="RULE=VALUE",
         repeated=True,
@@ -348,7 +363,7 @@ class DiagnosticOptions(CallGroup, WiringGroup, StreamGroup, TextGroup):
 class TraceOptions(DiagnosticOptions):
     """Options of `rnneval.trace`."""
 
-    out: Path | None = option(
+    out: PathLike | None = option(
         None,
         "Parquet file to write: every state and gate at the stride, histograms, and figures of each unit.",
         metavar="FILE.parquet",
@@ -388,8 +403,8 @@ class SweptGroup(WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
 class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Options of `rnneval.sweep`."""
 
-    out: Path = field(
-        metadata=about("Folder for the table and the records; it is made if it is missing.", metavar="FOLDER")
+    out: PathLike = field(
+        metadata=option_metadata("Folder for the table and the records; it is made if it is missing.", metavar="FOLDER")
     )
     jobs: int | None = option(
         None, "Number of worker processes on this machine.", metavar="N", least=1, unset="one per core"
@@ -432,9 +447,16 @@ class OnPath(Protocol[A_contra, P, R_co]):
 
 
 def on_model(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnModel[A, B, P, R]]:
-    """Decorate a function of `lm`, `text` and a group called `options`: callers give the options by keyword.
+    """Let callers pass the fields of `group` as keywords; the function itself gets one `group` called `options`.
 
-    Type checkers read the keywords off the group, `inspect` and `help` off the signature and docstring made here.
+    Type checkers read the keywords off the group, `inspect` and `help` off the signature and docstring made here: the
+    line `options: …` of the docstring is replaced by one entry for each field.
+
+    Example:
+        @on_model(EvaluateOptions)
+        def evaluate(lm, text, options): ...
+
+        evaluate(lm, "held_out.txt", state="reset", segment=100)
     """
     return partial(_by_keyword, group)
 
@@ -459,6 +481,7 @@ class UnknownOptionError(UsageError, TypeError):
 
 
 def _by_keyword(group: Any, function: Callable[..., Any]) -> Any:
+    """Return a function that makes its `options` from keywords, with the signature and docstring that say so."""
     own = [each for each in inspect.signature(function).parameters.values() if each.name != "options"]
     keywords = inspect.signature(group).parameters
     known = {each.name for each in own} | set(keywords)

@@ -17,6 +17,7 @@ from rnneval.callbacks.watched_optimizer import STATISTICS, Lines, WatchedOptimi
 from rnneval.metrics.gradient_norms import together
 
 SCHEMA = "rnneval.gradient-history/1"
+# As `STATISTICS`, which the optimizer measures, but with the ratio of update and weight norm for the update's norm.
 WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
 _NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
 
@@ -29,16 +30,18 @@ class GradientNorms(keras.callbacks.Callback):
     - `weight_norm`, and `update_ratio`: ‖change of the weights in this step‖ / ‖weights before it‖;
     - `not_finite`: how many numbers of the gradient are NaN or infinite.
 
-    The history is a folder of Parquet parts, each whole or not there (pandas and pyarrow read the folder as one table;
-    a killed run keeps every whole part). The rows of a layer as a whole have the variable "", those of the model the
-    layer "" too. The last step's numbers stand in `logs` under `grad_norm`, `grad_norm_clipped`, `update_ratio`,
+    `path` becomes a *folder* of Parquet files, each written atomically: a killed run keeps all but the steps that were
+    not written yet. pandas and pyarrow read the folder as one table with the columns `step`, `layer`, `variable`,
+    `statistic` and `value`. Totals of a layer have the variable "", those of the model the layer "" and the variable
+    "". The last step's numbers stand in `logs` under `grad_norm`, `grad_norm_clipped`, `update_ratio`,
     `grad_not_finite` and `grad_norm/LAYER`, wherever this callback stands in the list.
 
     Example:
         `model.fit(…, callbacks=[rnneval.GradientNorms("grads.parquet")])`
 
         In a custom training loop, `with rnneval.GradientNorms("grads.parquet").watching(model, optimizer) as norms:`
-        and, after each step (at the latest after 256), `norms.collect()`.
+        and `norms.collect()` after each step, or at least every 256: the buffer on the device holds as many. Older
+        steps are overwritten, and counted in `norms.lost`.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class GradientNorms(keras.callbacks.Callback):
             logs: Whether to put the numbers into `logs` as well.
 
         Raises:
-            RecordError: the folder cannot be made, or holds a history already.
+            RecordError: the folder cannot be made, or holds a history already with existing="refuse".
             UsageError: `existing` is not known.
         """
         super().__init__()
@@ -61,13 +64,13 @@ class GradientNorms(keras.callbacks.Callback):
         self._steps_per_part, self._in_logs = steps_per_part, logs
         self._watched: WatchedOptimizer | None = None
         self._waiting: list[Lines] = []
-        self._before = 0
+        self._steps_of_earlier_fits = 0
         self.lost = 0
-        """Steps that were not collected in time."""
+        """Steps that were overwritten in the buffer before they were collected."""
         self.first_not_finite: tuple[int, str] | None = None
         """The first step with a gradient that is not finite, and `LAYER.VARIABLE`."""
 
-    # Keras calls these.
+    # Called by Keras: `set_model` and `on_train_end`; by `training_hook`: `begins` and `ends`.
 
     def set_model(self, model: Any) -> None:
         """Add the hook for the fit that begins."""
@@ -76,9 +79,9 @@ class GradientNorms(keras.callbacks.Callback):
         training_hook.add(model, self)
 
     def begins(self, function: Any) -> Any:
-        """Watch the optimizer inside each call of the training function, and collect before any callback sees logs.
+        """Return a training function that watches the optimizer, and collects before any callback sees logs.
 
-        Outside these calls the optimizer is as its author left it, however the training ends.
+        Outside its calls the optimizer is as its author left it, however the training ends.
         """
         watched = self._watched = WatchedOptimizer(self.model, self.model.optimizer)
 
@@ -117,7 +120,10 @@ class GradientNorms(keras.callbacks.Callback):
             self.close()
 
     def collect(self) -> dict[str, float]:
-        """Fetch the steps since the last call, write a part if there are enough, return the last step's numbers."""
+        """Fetch the steps since the last call, write a part if there are enough, return the last step's numbers.
+
+        The numbers are those that `fit` has in `logs`; empty if there was no step.
+        """
         if self._watched is None:
             return {}
         lines = self._watched.fetch()
@@ -125,7 +131,7 @@ class GradientNorms(keras.callbacks.Callback):
         if not len(lines.steps):
             return {}
         self._waiting.append(lines)
-        self._look(lines)
+        self._note_first_not_finite(lines)
         if sum(len(waiting.steps) for waiting in self._waiting) >= self._steps_per_part:
             self._write()
         return self._logs(lines)
@@ -136,7 +142,7 @@ class GradientNorms(keras.callbacks.Callback):
             return
         self.collect()
         self._write()
-        self._before += self._watched.fetched
+        self._steps_of_earlier_fits += self._watched.fetched
         self._watched = None
 
     def __del__(self) -> None:
@@ -150,24 +156,30 @@ class GradientNorms(keras.callbacks.Callback):
         self.close()
 
     def _write(self) -> None:
+        """Write the collected steps as one part."""
         if not self._waiting or self._watched is None:
             return
-        steps = np.concatenate([lines.steps for lines in self._waiting]) + self._before
+        steps = np.concatenate([lines.steps for lines in self._waiting]) + self._steps_of_earlier_fits
         values = np.concatenate([lines.values for lines in self._waiting])
         self._waiting = []
         columns, numbers = _tidy([(c.layer, c.variable) for c in self._watched.columns], values)
         self._parts.describe(self._watched.described())
         self._parts.write(steps, columns, numbers)
 
-    def _look(self, lines: Lines) -> None:
+    def _note_first_not_finite(self, lines: Lines) -> None:
+        """Set `first_not_finite` at the first such gradient."""
         assert self._watched is not None  # noqa: S101 - checked by the caller
         bad = np.argwhere(lines.values[:, :, _BAD] > 0)
         if self.first_not_finite is None and len(bad):
             step, place = bad[0]
             column = self._watched.columns[place]
-            self.first_not_finite = (int(lines.steps[step]) + self._before, f"{column.layer}.{column.variable}")
+            self.first_not_finite = (
+                int(lines.steps[step]) + self._steps_of_earlier_fits,
+                f"{column.layer}.{column.variable}",
+            )
 
     def _logs(self, lines: Lines) -> dict[str, float]:
+        """Return the numbers of the last step, as they stand in `logs`."""
         assert self._watched is not None  # noqa: S101 - checked by the caller
         columns, numbers = _tidy([(c.layer, c.variable) for c in self._watched.columns], lines.values[-1:])
         last = dict(zip(columns, numbers[0].tolist(), strict=True))

@@ -46,7 +46,7 @@ class Parts:
             inputs: Files that are read while the history is written.
 
         Raises:
-            RecordError: the folder cannot be made, or holds a history already.
+            RecordError: the folder cannot be made, or holds a history already with existing="refuse".
             UsageError: a part to be replaced is an input.
         """
         if existing not in EXISTING:

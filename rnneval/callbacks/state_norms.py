@@ -49,7 +49,7 @@ class StateNorms(keras.callbacks.Callback):
     """Evaluate the model on held-out text at the end of each epoch, exactly, with the state carried.
 
     For each epoch it writes the scores (layer and variable "") and, for each state, every number of the state summary
-    of a run record. The history is a folder of Parquet parts, one for each epoch, each complete or absent. `logs` get
+    of a run record. `path` becomes a *folder* of Parquet files, one for each epoch, each written atomically. `logs` get
     `heldout_cross_entropy`, `heldout_perplexity`, … and `LAYER.SLOT/norm_mean`, …, wherever this callback stands in the
     list. The wiring is not checked at each epoch: see `rnneval.check`.
 
@@ -70,9 +70,10 @@ class StateNorms(keras.callbacks.Callback):
             options: Keyword arguments, each a field of `StateNormsOptions`.
 
         Raises:
-            VocabularyError: it is none (when a fit begins: none was given, and the model holds none).
+            VocabularyError: the vocabulary cannot be read (or, when a fit begins: none was given, and the model holds
+                none).
             TextError: `text` is no path.
-            RecordError: the folder cannot be made, or holds a history already.
+            RecordError: the folder cannot be made, or holds a history already with existing="refuse".
         """
         super().__init__()
         vocabulary = options.vocabulary
@@ -84,7 +85,7 @@ class StateNorms(keras.callbacks.Callback):
         inputs = [*named("text", text), *named("vocabulary", given)]
         described = {"rnneval.schema": SCHEMA, "rnneval.version": __version__}
         self._parts = Parts(path, "epoch", described, options.existing, inputs)
-        self._due: int | None = None
+        self._due: int | None = None  # the epoch to be measured
         self.runs: list[Run] = []
         """The run record of every epoch."""
 
@@ -95,7 +96,7 @@ class StateNorms(keras.callbacks.Callback):
         training_hook.add(model, self)
 
     def begins(self, function: Any) -> Any:
-        """Find the vocabulary, and hook into the function that makes the logs of an epoch.
+        """Find the vocabulary, hook into the function that makes the logs of an epoch, return `function` unchanged.
 
         Keras has no public hook between the last step of an epoch and the first `on_epoch_end`, when the number of
         steps is not known. Without this one, callbacks before this one in the list do not see its numbers.
@@ -135,7 +136,10 @@ class StateNorms(keras.callbacks.Callback):
         self.ends()
 
     def _measure(self) -> dict[str, float]:
-        """Evaluate once an epoch: the first call is for the epoch itself, later calls are for its validation."""
+        """Evaluate if this epoch is still to be measured, and return the numbers for `logs`; else return none.
+
+        The first call is for the epoch itself, later calls are for its validation.
+        """
         if self._due is None:
             return {}
         epoch, self._due = self._due, None
@@ -168,6 +172,11 @@ def vocabulary_from(given: Any) -> Vocabulary:
 
 
 def _of_model(model: Any) -> Vocabulary:
+    """Return the vocabulary that the model holds.
+
+    Raises:
+        VocabularyError: it holds none.
+    """
     found = vocabulary_inside(model, wrap(model).width)
     if found is None:
         raise VocabularyError(
@@ -201,4 +210,5 @@ def _numbers(run: Run) -> dict[Key, float]:
 
 
 def _log_name(layer: str, slot: str, statistic: str) -> str:
+    """Return the key of a number in `logs`: `LAYER.SLOT/STATISTIC`, or `heldout_SCORE`."""
     return f"{layer}.{slot}/{statistic}" if layer else f"heldout_{statistic}"

@@ -21,21 +21,22 @@ from numpy.typing import NDArray
 from rnneval.models.layers import Column, columns_of
 from rnneval.models.state_tap import overridden
 
+# Of each variable in each step: three norms, that of the update, and the count of numbers that are not finite.
 STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "not_finite")
 _SETTINGS = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
-_RING = 256
+_RING = 256  # steps that the buffer holds; older ones are overwritten
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lines:
-    """Statistics of the steps that were fetched."""
+    """Statistics of the steps that were fetched at once: the lines of the ring buffer, one for each step."""
 
     steps: NDArray[np.int64]
     """Numbers of the steps, from 1, `(n,)`."""
     values: NDArray[np.float64]
-    """Statistics of each variable, `(n, variables, statistics)`; NaN if a step has none."""
+    """Statistics of each variable, `(n, variables, statistics)`, in the order of `columns` and `STATISTICS`; NaN where none."""
     lost: int
-    """Steps for which the ring had no room."""
+    """Steps that were overwritten in the ring before they were fetched."""
 
 
 class WatchedOptimizer:
@@ -44,7 +45,9 @@ class WatchedOptimizer:
     def __init__(self, model: Any, optimizer: Any, ring: int = _RING) -> None:
         self._model, self._optimizer, self._ring = model, optimizer, ring
         self.columns: tuple[Column, ...] = ()
+        """The trainable variables of the model; known from the first step on."""
         self._places: dict[int, int] = {}
+        """By the id of a variable: its index in `columns`."""
         self._lines: Any = None
         self._count: Any = None
         self.fetched = 0
@@ -75,6 +78,8 @@ class WatchedOptimizer:
         return Lines(steps=steps + 1, values=values, lost=lost)
 
     def _apply_beside(self, original: Any) -> Any:
+        """Return an `apply` that measures the step which the original `apply` makes."""
+
         def apply(grads: Any, trainable_variables: Any = None) -> Any:
             optimizer, grads = self._optimizer, list(grads)
             variables = list(optimizer._trainable_variables if trainable_variables is None else trainable_variables)

@@ -54,7 +54,7 @@ class StateOptions(StateGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class Streaming(StreamGroup):
-    """Options that say how a text is read; none changes a valid result."""
+    """Options that say how a text is read; none changes the result of a valid run."""
 
     progress: Progress | None = None
     padded: bool = True

@@ -1,7 +1,8 @@
-"""Checkpoints in a folder, identified by their first bytes.
+"""Checkpoints in a folder, identified by name and a few bytes.
 
-Nothing is parsed here, since a hostile file may crash a parser. A file that only looks like a checkpoint by its ending
-counts as one: a row that says what is wrong with it is worth more than a file that was passed over in silence.
+No weights or configuration are read here, since a hostile file may crash a parser; of a zip file, only the list of
+names is. A file that only looks like a checkpoint by its ending counts as one, so that it gets a row with its error in
+the sweep's table.
 """
 
 import os
@@ -15,12 +16,13 @@ from rnneval.errors import UsageError
 from rnneval.files import Artefact
 from rnneval.sweeps.table import natural
 
+# The first bytes of zip and HDF5 files.
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _TABLE = bytes.fromhex("57fb808b247547db")
 """The last bytes of TensorFlow's `.index` files."""
 _ENDINGS = {".keras", ".h5", ".hdf5"}
 _DATA = re.compile(r"^(?P<prefix>.+)\.data-\d+-of-\d+$", re.DOTALL)
-_KERAS = {"config.json", "model.weights.h5"}
+_KERAS = {"config.json", "model.weights.h5"}  # in every `.keras` file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class Candidate:
     @property
     def sha256(self) -> str:
         """SHA-256 of its content, as in a run record."""
+        # A hash needs no format, which is not known yet.
         return Artefact(path=self.path, format="", files=self.files).sha256
 
 
@@ -76,10 +79,11 @@ def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[s
 
 
 def _listed(others: list[str]) -> str:
+    """Return the end of the message that a folder has no checkpoint: up to five of the files that it has."""
     if not others:
-        return "it is empty"
+        return "it holds no visible files"
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    return f"seen were {', '.join(sorted(others, key=natural)[:5])}{more}"
+    return f"found only {', '.join(sorted(others, key=natural)[:5])}{more}"
 
 
 def _refuse(error: OSError) -> None:
@@ -87,20 +91,24 @@ def _refuse(error: OSError) -> None:
 
 
 def _walk(root: Path, out: Path | None) -> Iterator[Artefact | Path]:
-    """Yield checkpoints as artefacts, other files as paths."""
+    """Yield checkpoints as artefacts, other files as paths; the format of an artefact is "", not known yet."""
     for name, folders, files in os.walk(root, onerror=_refuse):
         folder = Path(name)
-        whole = _whole_folder(folder, set(files)) if folder != root else None
-        if whole is not None:
+        # A sweep is of the checkpoints *in* the root: the root itself is never one, even if it is a SavedModel.
+        checkpoint = _folder_checkpoint(folder, set(files)) if folder != root else None
+        if checkpoint is not None:
             folders.clear()
-            yield whole
+            yield checkpoint
             continue
         folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and (folder / sub).resolve() != out)
         yield from _in_folder(folder, [file for file in files if not file.startswith(".")])
 
 
-def _whole_folder(folder: Path, files: set[str]) -> Artefact | None:
-    """Return a folder that is one checkpoint: a SavedModel, or an unzipped `.keras` file (which is refused later)."""
+def _folder_checkpoint(folder: Path, files: set[str]) -> Artefact | None:
+    """Return a folder that is one checkpoint, a SavedModel or an unzipped `.keras` file; None if it is not.
+
+    An unzipped `.keras` file cannot be opened: its row in the table says so.
+    """
     if "saved_model.pb" in files:
         variables = folder / "variables"
         held = sorted(path for path in variables.glob("variables.*") if path.is_file())
@@ -118,7 +126,7 @@ def _in_folder(folder: Path, names: list[str]) -> Iterator[Artefact | Path]:
     rest = sorted(set(names) - {name for files in parts.values() for name in files})
     for name in rest:
         path = folder / name
-        checkpoint = name in plain and _looks_like_one(path)
+        checkpoint = name in plain and _looks_like_checkpoint(path)
         yield Artefact(path=path, format="", files=(path,)) if checkpoint else path
 
 
@@ -130,20 +138,23 @@ def _tensorflow_parts(folder: Path, names: set[str]) -> dict[str, list[str]]:
             found.setdefault(part["prefix"], []).append(name)
     for name in names:
         prefix = name.removesuffix(".index")
-        if prefix != name and (prefix in found or _bytes(folder / name, -len(_TABLE)) == _TABLE):
+        if prefix != name and (prefix in found or _first_or_last_bytes(folder / name, -len(_TABLE)) == _TABLE):
             found.setdefault(prefix, []).append(name)
     return found
 
 
-def _looks_like_one(path: Path) -> bool:
+def _looks_like_checkpoint(path: Path) -> bool:
     if path.suffix.lower() in _ENDINGS:
         return True
-    head = _bytes(path, 8)
+    head = _first_or_last_bytes(path, 8)
     return head == _HDF5 or (head.startswith(_ZIP) and _is_keras(path))
 
 
 def _is_keras(path: Path) -> bool:
-    """Return whether a zip file with another ending holds a model: .npz and .docx files do not."""
+    """Return whether a zip file with another ending holds a model: .npz and .docx files do not.
+
+    One of the two names suffices: a file that lacks the other gets a row that says so.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_KERAS & set(archive.namelist()))
@@ -151,7 +162,7 @@ def _is_keras(path: Path) -> bool:
         return False
 
 
-def _bytes(path: Path, count: int) -> bytes:
+def _first_or_last_bytes(path: Path, count: int) -> bytes:
     """Return the first bytes of a file, or with a negative count the last ones."""
     try:
         with path.open("rb") as file:

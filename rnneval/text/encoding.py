@@ -211,7 +211,7 @@ def tokeniser(vocabulary: Vocabulary, kind: str, unknown: str) -> Tokeniser:
     """Return the tokeniser of a kind.
 
     Raises:
-        VocabularyError: the token for unknown ones is not in the vocabulary, or it has no tokenizer of word pieces.
+        VocabularyError: the token for unknown ones is not in the vocabulary, or it has no subword tokenizer.
     """
     return _KINDS[kind](vocabulary, unknown)
 

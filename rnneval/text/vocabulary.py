@@ -1,4 +1,8 @@
-"""The map from tokens to ids: made from tokens, a file or a text, and fitted to a model."""
+"""The map from tokens to ids: made from tokens, a file or a text, and fitted to a model.
+
+A *piece* is a chunk of the text, as `rnneval.text.pieces` reads it. A *subword* is a token of a tokenizer that splits
+words (Hugging Face, SentencePiece).
+"""
 
 import hashlib
 import json
@@ -29,6 +33,7 @@ class Distinct:
     """The distinct tokens of a text."""
 
     kind: str
+    """The kind that was asked for; `char` if none was."""
     tokens: tuple[str, ...]
     name: str
     """Name of the text."""
@@ -36,6 +41,8 @@ class Distinct:
 
 def distinct(paths: Paths, options: TextOptions | None = None) -> Distinct:
     """Read a text once and return its distinct characters (words, bytes), sorted.
+
+    `tokens="subword"` gives characters, too: a text holds no tokenizer, and encoding with the result is refused.
 
     Raises:
         TextError: a file cannot be read as UTF-8 text, or there is nothing in it.
@@ -51,7 +58,7 @@ def distinct(paths: Paths, options: TextOptions | None = None) -> Distinct:
 def _units(pieces: Iterable[Piece], *, as_bytes: bool) -> tuple[str, ...]:
     seen = np.zeros(_POINTS, bool)
     for piece in pieces:
-        looked_at = letters(piece.text)
+        looked_at = letters(piece.text)  # the code points and UTF-8 bytes of its characters
         seen[np.frombuffer(looked_at.utf8, np.uint8) if as_bytes else looked_at.points] = True
     return tuple(map(chr, np.flatnonzero(seen).tolist()))
 
@@ -72,7 +79,10 @@ class Vocabulary:
     """Tokens in the order of their ids, which run from `first_id` without a gap."""
 
     kind: str
-    """`char`, `byte`, `word` or `subword`: the kind of tokens of a text, unless an option says otherwise."""
+    """How a text is split into tokens by default: as `char`, `byte`, `word` or `subword`.
+
+    `TextOptions.tokens` overrides it.
+    """
     tokens: tuple[str, ...] = field(repr=False)
     """One-to-one; bytes are written as the 256 characters of Latin-1."""
     first_id: int = 0
@@ -82,7 +92,7 @@ class Vocabulary:
     fixed_ids: bool = False
     """The ids were given, not only the order, so that `fit` may not move them."""
     subword: Subword | None = field(default=None, repr=False, compare=False)
-    """The tokenizer that splits a text into pieces of words; its pieces are the tokens."""
+    """The tokenizer that splits a text into subwords, which are the tokens."""
 
     @classmethod
     def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
@@ -95,14 +105,16 @@ class Vocabulary:
                 character, `byte` if the tokens are numbers from 0 to 255, else `word`.
 
         Raises:
-            VocabularyError: not one-to-one onto 0…V−1 or 1…V, with the first duplicate or gap.
+            VocabularyError: the ids are not exactly 0…V−1 or 1…V, or a token or an id occurs twice; the message names
+                the first. Or a token is no string (nor, for bytes, a number from 0 to 255), there is no token, or
+                `tokens` is neither a list nor a map.
 
         >>> Vocabulary.from_tokens({"b": 2, "a": 1}).ids["a"]
         1
         """
         ordered = _ordered(tokens, source)
         kind = kind or _kind(ordered.tokens)
-        names = tuple(_name(token, kind, source) for token in ordered.tokens)
+        names = tuple(_as_string(token, kind, source) for token in ordered.tokens)
         _refuse_duplicates(names, ordered.first_id, source)
         return cls(kind=kind, tokens=names, first_id=ordered.first_id, source=source, fixed_ids=ordered.fixed)
 
@@ -115,11 +127,11 @@ class Vocabulary:
     def from_file(cls, path: str | os.PathLike[str], kind: str | None = None) -> "Vocabulary":
         """Read a vocabulary file: JSON (map, list, keras Tokenizer), one token a line, or .npy of strings.
 
-        Or a tokenizer of word pieces: tokenizer.json of Hugging Face, or a .model file of SentencePiece.
+        Or a subword tokenizer: tokenizer.json of Hugging Face, or a .model file of SentencePiece.
 
         Raises:
             VocabularyError: no such file, none of these, a pickle, or not one-to-one (see `from_tokens`).
-            UsageError: the library of a tokenizer of word pieces is not installed.
+            UsageError: the library of a subword tokenizer is not installed.
         """
         content = read(path)
         found = cls.from_tokens(content.tokens, source=os.fspath(path), kind=kind or content.kind)
@@ -151,19 +163,20 @@ class Vocabulary:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the tokens in the order of their ids, as a JSON list in ASCII; of word pieces, the tokenizer's."""
+        """SHA-256 of the tokens in the order of their ids, as a JSON list in ASCII; of subwords, the tokenizer's."""
         if self.subword is not None:
             return self.subword.sha256
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
     def fit(self, width: int) -> "Vocabulary":
-        """Return the vocabulary for a model with so many outputs, or refuse it before anything is evaluated.
+        """Return the vocabulary for a model with `width` outputs.
 
-        A list of one token less than the outputs gets ids from 1 (said so in `source`), as in the TensorFlow
-        tutorial, whose `ids_from_chars` has [UNK] at 0.
+        It is this vocabulary if its ids fill the outputs exactly. If one output is left over and the ids may move, it
+        is this vocabulary with ids from 1 (said so in `source`), as in the TensorFlow tutorial, whose `ids_from_chars`
+        has [UNK] at 0. The ids may move where only an order was given, and the first token is no special one.
 
         Raises:
-            VocabularyError: the sizes do not agree.
+            VocabularyError: the sizes do not agree; the message says the likely cause.
 
         >>> Vocabulary.from_tokens(["a", "b"]).fit(3).ids["a"]
         1
@@ -176,6 +189,7 @@ class Vocabulary:
         raise VocabularyError(f"{self._sizes(width)}: {self._cause(width)}")
 
     def _may_move(self) -> bool:
+        """Return whether the ids may begin at 1: only an order was given, whose first token is not special."""
         return not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0])
 
     def _sizes(self, width: int) -> str:
@@ -207,9 +221,15 @@ class _Ordered:
     tokens: Sequence[Any]
     first_id: int
     fixed: bool
+    """The ids were given, and not only the order."""
 
 
 def _ordered(given: object, source: str) -> _Ordered:
+    """Return the tokens of a list or a map in the order of their ids.
+
+    Raises:
+        VocabularyError: it has no order or no tokens, or its ids have a gap or a duplicate.
+    """
     if isinstance(given, Mapping):
         pairs = _pairs(given, source)
         _refuse_duplicates([id_ for id_, _ in pairs], None, source)
@@ -269,7 +289,7 @@ def _refuse_gaps(ids: Sequence[int], source: str) -> None:
 
 
 def _refuse_duplicates(values: Sequence[Any], first_id: int | None, source: str) -> None:
-    """Refuse tokens (whose ids count from `first_id`), or ids (None), that come twice."""
+    """Refuse values that occur twice: tokens, whose ids count from `first_id`, or ids where that is None."""
     seen: dict[Any, int] = {}
     for place, value in enumerate(values):
         if value in seen:
@@ -283,13 +303,14 @@ def _refuse_duplicates(values: Sequence[Any], first_id: int | None, source: str)
 
 
 def _kind(tokens: Sequence[Any]) -> str:
+    """Guess `byte`, `char` or `word` from the tokens."""
     if all(_is_id(token) and 0 <= token < 256 for token in tokens):
         return "byte"
     lengths = {len(token) for token in tokens if isinstance(token, str) and not _SPECIAL.fullmatch(token)}
     return "char" if lengths == {1} else "word"
 
 
-def _name(token: Any, kind: str, source: str) -> str:
+def _as_string(token: Any, kind: str, source: str) -> str:
     """Return a token as a string; a byte as its character of Latin-1."""
     if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:
         return chr(token)

@@ -101,6 +101,7 @@ def _at(unit: UnitFact, reused: bool, place: int, new: dict[tuple[int, int], int
 
 
 def _places(facts: Facts, within: Sequence[int]) -> tuple[int, ...]:
+    """Return the place of each event of one layer in one call."""
     steps = [facts.events[event].steps for event in within]
     if 1 < facts.tokens <= min(steps) and not _fed_back(facts, within):
         return tuple(range(1, len(within) + 1))  # streams side by side, even where one begins with another's state
@@ -108,6 +109,7 @@ def _places(facts: Facts, within: Sequence[int]) -> tuple[int, ...]:
 
 
 def _links(facts: Facts, within: Sequence[int]) -> Linked:
+    """Return the function that says whether the state of the later event was made by the earlier one."""
     sources: dict[int, set[Source]] = {}
     for arrival in facts.arrivals:
         sources.setdefault(arrival.event, set()).update(arrival.sources)

@@ -202,7 +202,7 @@ def test_a_member_that_does_not_belong_there(refused, shelf, tmp_path, name, rul
 def test_a_member_that_comes_twice(refused, shelf, tmp_path):
     held = stored(shelf)
     path = zipped(tmp_path / "m.keras", [*held.items(), ("config.json", held["config.json"])])
-    assert "refused by rule zip-duplicate: member 'config.json' comes 2 times" in refused("open", path)
+    assert "refused by rule zip-duplicate: member 'config.json' occurs 2 times" in refused("open", path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])

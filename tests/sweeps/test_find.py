@@ -69,10 +69,10 @@ def test_a_saved_model_is_one_checkpoint(tmp_path):
 
 def test_a_folder_without_checkpoints_says_what_was_seen(tmp_path):
     (tmp_path / "notes.txt").write_text("hi")
-    with pytest.raises(UsageError, match=r"no checkpoint in it: seen were notes\.txt"):
+    with pytest.raises(UsageError, match=r"no checkpoint in it: found only notes\.txt"):
         find_checkpoints(tmp_path)
     (tmp_path / "notes.txt").unlink()
-    with pytest.raises(UsageError, match="no checkpoint in it: it is empty"):
+    with pytest.raises(UsageError, match="no checkpoint in it: it holds no visible files"):
         find_checkpoints(tmp_path)
     with pytest.raises(UsageError, match="no such folder"):
         find_checkpoints(tmp_path / "nowhere")

@@ -134,6 +134,7 @@ class _Walk:
         return {name: logs.reshape(2, len(self._places), steps) for name, logs in kept.items()}
 
     def _graph(self, ids: Any, state: Any, vectors: Mapping[str, Any]) -> Any:
+        """Read a segment, and return the state after it, the tangents carried through it, and their growth by step."""
         with trajectories_of(self._units) as seen:
             _, after = self._lm.step(ids, self._packing.unpack(state))
         turned, grown = {}, {}

@@ -115,7 +115,7 @@ def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
 
 
 def why_no_gates(unit: Unit) -> str | None:
-    """Return why the gates of a layer are not known; None where they are, or where it is known to have none."""
+    """Return the reason if the gates of a layer are not known; None if they are, or if it is known to have none."""
     plain = keras.layers.SimpleRNNCell
     own = [cell for cell in _cells_in(unit.cell) if _kind(cell) is None and type(cell) is not plain]
     return f"{type(own[0]).__name__} is a cell of the author's own: its gates are not known" if own else None

@@ -89,6 +89,7 @@ class _Probes:
         return found
 
     def _exponents(self) -> Any:
+        """Return the Lyapunov exponents; warn of layers that have none, or whose tangents still differ."""
         places = list(self._anchors.places.values())
         if not places:
             self._warn(

@@ -132,6 +132,7 @@ class TraceWatch(StateWatch):
         return found
 
     def _table_of(self, slots: Any, gated: Any) -> NDArray[np.float32]:
+        """Return the numbers of each sampled position, `(n, columns)`, and note the columns; losses come in later."""
         columns: dict[Column, Any] = {}
         for key, (state, before) in slots.items():
             slot = self.slots[key]
@@ -240,6 +241,7 @@ def _edges(slot: LayerState) -> Doubles:
 
 
 def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name and values `(n,)` of each statistic of a state, at the sampled positions."""
     norm = np.linalg.norm(state, axis=1)
     yield "norm", norm
     yield "rms", norm / np.sqrt(slot.units)
@@ -287,6 +289,7 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
 
 
 def _described(watch: TraceWatch, run: Run) -> dict[str, str]:
+    """Return the metadata of the table."""
     return {
         "rnneval.schema": SCHEMA,
         "rnneval.version": run.rnneval,
@@ -364,6 +367,7 @@ def _asked_for(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _table(columns: Mapping[str, Any], schema: Any) -> Any:
+    """Return rows of a schema, without values that are not finite; a string stands in every row, and None is null."""
     value = np.asarray(columns["value"], np.float64)
     finite = np.isfinite(value)
     arrays = []

@@ -1,4 +1,14 @@
-"""Trajectories: the states of each layer after every step, h *and* c, recorded through the state tap."""
+"""Trajectories: the states of each layer after every step, h *and* c, recorded through the state tap.
+
+Words, in the sense of `rnneval.models.layers` and `rnneval.models.state_tap`:
+
+- A *unit* is a recurrent layer, or a cell that is called outside of one.
+- A *tap* lets an observer see and replace what goes into the runs of a unit, and what comes out.
+- A *run* is one call of a unit: of a layer over a segment, of a cell over one token. Its *turn* is its number, from 1,
+  among the runs of the same layer object since the tap was installed.
+- A *place* is one of the states that a unit has in one call of the model: a layer that reads two streams has two
+  (`rnneval.wiring.places`). One place of a layer called step by step has many runs, which are joined here.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +25,7 @@ from rnneval.wiring.places import places_of
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trajectory:
-    """The states of one unit in one call of the model; tensors."""
+    """The states of one run of a unit, or of the joined runs of one of its places; tensors."""
 
     unit: Unit
     inputs: Any
@@ -25,7 +35,7 @@ class Trajectory:
     states: tuple[Any, ...]
     """Each part of the state after every step, `(batch, time, units)`."""
     after: tuple[Any, ...] = ()
-    """Each part of the state as the unit returned it, `(batch, units)`."""
+    """Each part of the state as the unit returned it, `(batch, units)`; empty for joined runs."""
 
 
 @dataclass(kw_only=True)
@@ -36,18 +46,24 @@ class Trajectories:
     missing: dict[str, str] = field(default_factory=dict)
     """The reason why a unit has none, by the unit's name."""
     nudged: set[Unit] = field(default_factory=set)
-    """The units to whose states something was added, each at its place."""
+    """The units, each at its place, to whose states a nudge was added."""
 
     def by_unit(self, time: int | None) -> dict[Unit, Trajectory]:
-        """Return one trajectory for each place of each unit, joined along time where it is called step by step."""
+        """Return one trajectory for each place of each unit, joined along time where it is called step by step.
+
+        A place whose states cannot be read, or are not one after every token, goes to `missing` in its place.
+
+        Args:
+            time: The number of tokens that the call of the model read; None where it is not known.
+        """
         found: dict[Unit, Trajectory] = {}
         for unit in dict.fromkeys(run.unit for run in self.runs):
             every = [run for run in self.runs if run.unit is unit]
             steps = [run.states[0].shape[1] or time or 1 for run in every]
-            places = places_of(steps, time or sum(steps), partial(_links, every))
+            places = places_of(steps, time or sum(steps), partial(_goes_on_from, every))
             for place in dict.fromkeys(places):
                 runs = [run for run, own in zip(every, places, strict=True) if own == place]
-                reason = _unreachable(runs) or _not_once(runs, time)
+                reason = _why_unreachable(runs) or _why_not_one_per_token(runs, time)
                 if reason:
                     self.missing[unit.at(place).name] = reason
                 else:
@@ -61,11 +77,12 @@ def trajectories_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = N
 
     Args:
         units: Recurrent layers and free cells.
-        nudges: For some layers, numbers to add to their states: `(batch, time, all units of all states)`; a layer with
-            several places has one for each.
+        nudges: For some layers, the nudge to add to their states after each step, `(batch, time, units)`; the last axis
+            holds the units of h, then those of c. A layer with several places has a nudge for each.
     """
     seen = Trajectories()
     with ExitStack() as stack:
+        # One tap for each layer object. Its places are told apart in `by_unit`, or by turn when each has a nudge.
         for unit in (unit for unit in units if unit.place == 1):
             if not unit.is_layer and unit in (nudges or {}):
                 seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
@@ -78,7 +95,7 @@ def _record(unit: Unit, nudges: Mapping[Unit, Any], seen: Trajectories, run: Run
     place = unit.at(run.turn) if nudges else unit
     nudge = nudges.get(place) if unit.is_layer else None
     if unit.is_layer:
-        reason = _not_plain(run.state)
+        reason = _why_not_plain(run.state)
         if unit in nudges and (nudge is None or run.steps != nudge.shape[1]):
             reason = reason or "it is called step by step: nothing can be added to its state"
         if reason:
@@ -99,18 +116,22 @@ def _record(unit: Unit, nudges: Mapping[Unit, Any], seen: Trajectories, run: Run
     return result
 
 
-def _not_plain(state: Any) -> str | None:
-    """Return how a state differs from rows of numbers; None where it does not."""
+def _why_not_plain(state: Any) -> str | None:
+    """Return the shape and type of a part of a state that is not rows of numbers, as a reason; None without one."""
     odd = [leaf for leaf in leaves_of(state) if len(leaf.shape) != 2 or not tf.as_dtype(leaf.dtype).is_floating]
     return f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}" if odd else None
 
 
-def _links(runs: Sequence[Trajectory], earlier: int, later: int) -> bool:
+def _goes_on_from(runs: Sequence[Trajectory], earlier: int, later: int) -> bool:
+    """Return whether a state that the earlier run returned is the very tensor from which the later one starts."""
     return any(given is taken for given in runs[earlier].after for taken in runs[later].before)
 
 
-def _unreachable(runs: Sequence[Trajectory]) -> str | None:
-    """Return why tensors cannot be read from outside: a loop or function of the author's own has its own graph."""
+def _why_unreachable(runs: Sequence[Trajectory]) -> str | None:
+    """Return the reason if tensors cannot be read from outside, else None.
+
+    A loop or a `tf.function` of the author's own has a graph of its own, whose tensors end with it.
+    """
     if tf.executing_eagerly():
         return None
     outer = tf.compat.v1.get_default_graph()
@@ -119,8 +140,8 @@ def _unreachable(runs: Sequence[Trajectory]) -> str | None:
     return reason if inside else None
 
 
-def _not_once(runs: Sequence[Trajectory], time: int | None) -> str | None:
-    """Return why runs are not one state after every token; None where they are."""
+def _why_not_one_per_token(runs: Sequence[Trajectory], time: int | None) -> str | None:
+    """Return the reason if the runs of a place are known not to take exactly one step for each token, else None."""
     steps = [run.states[0].shape[1] for run in runs]
     if time is None or None in steps or sum(steps) == time:
         return None
@@ -128,6 +149,7 @@ def _not_once(runs: Sequence[Trajectory], time: int | None) -> str | None:
 
 
 def _joined(runs: Sequence[Trajectory]) -> Trajectory:
+    """Return the runs of one place as one trajectory, without `after`, which serves only to tell places apart."""
     return Trajectory(
         unit=runs[0].unit,
         inputs=tf.concat([run.inputs for run in runs], axis=1),

@@ -94,6 +94,7 @@ class TolerantSignature(TolerantAdapter):
         return divided(call_model(self.model, positional, named), ids[0])
 
     def _arguments(self, ids: Sequence[Any], state: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Return the positional and named arguments of a call with these texts and this state."""
         convention, named = self.convention, self.convention.options(training=self.training)
         if self.paired == "state":
             return [(ids[0], state)], named
@@ -143,6 +144,7 @@ class TolerantGraph(TolerantAdapter):
         return self._answer(returned)
 
     def _answer(self, returned: Any) -> Answer:
+        """Divide what a graph returns: states by the names of their inputs, else all outputs but the first."""
         if isinstance(returned, Mapping):
             keys = list(self.model.input) if isinstance(self.model.input, Mapping) else []
             wanted = [keys[place] for place in self.inputs.states] if keys else []
@@ -172,6 +174,7 @@ def adapters_for(model: Any) -> Iterator[TolerantAdapter]:
 
 
 def _graph_adapter(model: Any) -> TolerantGraph:
+    """Return the way to call a graph of Keras: the last inputs are states, one fewer than there are outputs."""
     inputs = list(getattr(model, "inputs", None) or [])
     outputs = len(getattr(model, "outputs", None) or [None])
     states = tuple(range(len(inputs)))[len(inputs) - (outputs - 1) :] if 1 < outputs <= len(inputs) else ()
@@ -188,6 +191,7 @@ def _graph_adapter(model: Any) -> TolerantGraph:
 
 
 def _signature_adapter(model: Any) -> TolerantSignature:
+    """Return the way to call a model as the signature of its `call` says."""
     parameters = call_parameters(model)
     names = _state_names(model, parameters)
     options = {p.name for p in parameters if _is_flag(p) or p.name == "training"}

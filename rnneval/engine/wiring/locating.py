@@ -20,7 +20,7 @@ from rnneval.engine.wiring.oracles import (
     another_document,
     later_altered,
     other_rows_altered,
-    text,
+    random_ids,
     thirds,
 )
 from rnneval.engine.wiring.private import listening
@@ -61,8 +61,9 @@ def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, 
 
 
 def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
+    """Find the op that lets a later token into earlier predictions."""
     subject = ready.subject(seed)
-    ids = text(subject)
+    ids = random_ids(subject)
     for call, token in ALTERED:
 
         def watched(values: Any, token: int = token) -> Any:
@@ -78,8 +79,9 @@ def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
 
 
 def _looking_aside(ready: Ready, seed: int) -> Spot | None:
+    """Find the op that lets the other rows into row 0."""
     subject = ready.subject(seed)
-    ids = text(subject)
+    ids = random_ids(subject)
 
     def watched(values: Any) -> Any:
         return values[:1] if values.ndim > 1 and values.shape[0] == subject.batch else None
@@ -89,13 +91,15 @@ def _looking_aside(ready: Ready, seed: int) -> Spot | None:
 
 
 def _noise(ready: Ready, seed: int) -> Spot | None:
-    pieces = thirds(text(ready.subject(seed)))
+    """Find the first op whose outputs differ between two equal runs."""
+    pieces = thirds(random_ids(ready.subject(seed)))
     return _first_difference(ready, *(_taped(lambda: ready.run(pieces)) for _ in range(2)))
 
 
 def _leftover(ready: Ready, seed: int) -> Spot | None:
+    """Find the first op of a document whose outputs depend on what was read before it."""
     subject = ready.subject(seed)
-    ids = text(subject)
+    ids = random_ids(subject)
     pieces, others = thirds(ids), another_document(subject, ids)
 
     def second(before: Any, *, training: bool = False) -> Tape:

@@ -1,5 +1,17 @@
 """Behavioural tests of the whole model: no hooks, only logits compared.
 
+An oracle, under its key in the record, is the result of one test. Each test compares the logits of two ways to read
+the same ids, which differ in one thing:
+
+- `chunk`: one call over all tokens, or several calls with the state carried; the logits must be equal.
+- `causal`: a later token of a call is altered; the predictions before it must not change.
+- `batch`: all rows but row 0 are altered; row 0 must not change.
+- `used`: the first two calls are altered; the third *must* change, else the state is not used.
+- `repeat`: the same calls twice, random generators left to go on; the logits must be equal.
+- `alone`: row 0 is called without the other rows; its logits must be equal.
+- `fresh`: a document is read first, or after another document; its logits must be equal.
+- `training`: as `causal`, with training=True.
+
 Differences are relative to the largest logit, so that untrained weights suffice.
 """
 
@@ -14,14 +26,14 @@ from numpy.typing import NDArray
 from rnneval.engine.wiring.probe import brief
 from rnneval.records.wiring import Oracle
 
-TOKENS = 9
+TOKENS = 9  # three calls of three tokens
 Logits = list[NDArray[np.float64]]
 Runner = Callable[..., Logits]
-"""Pieces of ids `(batch, time)`, read one after the other with the state carried → the logits of each."""
+"""Calls of ids `(batch, time)`, read one after the other with the state carried → the logits of each call."""
 _THIRDS = (3, 6)
-_CUTS = ((1,), (3, 5, 6))  # beside the thirds, which are run anyway; a fault that begins late needs several pieces
+_CUTS = ((1,), (3, 5, 6))  # beside the thirds, which are run anyway; a fault that begins late needs several calls
 ALTERED = ((0, 2), (1, 2), (2, 1), (2, 2))
-"""(call, token): which later token is altered; the last of each call, and once one in the middle."""
+"""(call, token) of the positions altered by `causal`: the last token of each call, and once the one before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +51,26 @@ class Subject:
     single: bool = False
     """Whether it can be called with one row alone."""
     run_after: Callable[..., Logits] | None = None
-    """Pieces of one document, pieces of the next → the logits of the next; None where no document can be begun."""
+    """(calls of one document, calls of the next, training=False) → the logits of the next.
+
+    With training=True the first document is read with training=True. None where no document can be begun.
+    """
     run_training: Callable[..., Logits] | None = None
-    """`run` with training=True; None where the model cannot be called so."""
+    """`run` with training=True; None where the model cannot be called so.
+
+    With seeds=True, Keras' random generators are put back first: equal calls then draw the same numbers.
+    """
     why_not_training: str = ""
     """The error that the model raises with training=True."""
 
 
 def run_oracles(subject: Subject) -> dict[str, Oracle]:
-    """Run the tests of behaviour; a test that cannot be run is inconclusive, with the reason.
+    """Run the tests of behaviour, by key; a test that cannot be run is inconclusive, with the reason.
 
-    `alone`, `fresh` and `training` are left out where the model has nothing of the kind.
+    Left out are `alone` where the model takes no batch of one row, `fresh` where no document can be begun, and
+    `training` where the model takes no such argument.
     """
-    ids = text(subject)
+    ids = random_ids(subject)
     try:
         base = subject.run(thirds(ids))
         problem = _problem(base, ids)
@@ -78,6 +97,7 @@ def run_oracles(subject: Subject) -> dict[str, Oracle]:
 
 
 def _guarded(subject: Subject, test: Callable[[], Oracle]) -> Oracle:
+    """Run a test; inconclusive if the model raises."""
     try:
         return test()
     except Exception as error:
@@ -85,12 +105,13 @@ def _guarded(subject: Subject, test: Callable[[], Oracle]) -> Oracle:
 
 
 def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+    """Test that one call gives the logits of several, however the text is cut."""
     whole = subject.run([ids])
     worst, where = 0.0, ""
     for cut in (_THIRDS, *_CUTS):
         pieces = base if cut == _THIRDS else subject.run(_cut(ids, cut))
         difference = _difference(_joined(whole, whole), _joined(pieces, whole))
-        if not difference <= worst:
+        if not difference <= worst:  # also true for NaN
             worst, where = difference, f" (cut after token {', '.join(map(str, cut))})"
     return _judged(subject, worst, f"one call over {TOKENS} tokens against several{where}", "differ")
 
@@ -103,18 +124,20 @@ def _joined(pieces: Logits, whole: Logits) -> Logits:
 
 
 def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+    """Test that a prediction does not depend on later tokens of the same call."""
     if base[0].ndim < 3:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="one prediction a call, after its last token")
     worst, where = 0.0, ""
     for call, token in ALTERED:
         logits = subject.run(later_altered(subject, ids, call, token))
         difference = _difference([base[call][:, :token]], [logits[call][:, :token]], base)
-        if not difference <= worst:
+        if not difference <= worst:  # also true for NaN
             worst, where = difference, f" (token {token} of call {call} altered, tokens before it watched)"
     return _judged(subject, worst, f"a later token altered{where}", "change earlier predictions")
 
 
 def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+    """Test that row 0 does not depend on the other rows."""
     if subject.batch < 2:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="the model takes one row at a time")
     logits = subject.run(other_rows_altered(subject, ids))
@@ -127,8 +150,8 @@ def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     )
 
 
-def text(subject: Subject) -> NDArray[np.int32]:
-    """Return the ids of the tests, `(batch, TOKENS)`."""
+def random_ids(subject: Subject) -> NDArray[np.int32]:
+    """Return the ids of the tests, `(batch, TOKENS)`: random, always the same for a seed."""
     generator = np.random.default_rng([subject.seed, 0])
     return generator.integers(subject.low, subject.high, (subject.batch, TOKENS), dtype=np.int32)
 
@@ -158,6 +181,7 @@ def another_document(subject: Subject, ids: NDArray[np.int32]) -> list[NDArray[n
 
 
 def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+    """Test that the third call depends on the two before it: here a difference passes, and equality fails."""
     other = np.concatenate([_other(subject, ids[:, :6]), ids[:, 6:]], axis=1)
     difference = _difference(base[2:], subject.run(_cut(other, _THIRDS))[2:], base)
     used = difference > subject.tolerance
@@ -200,7 +224,7 @@ def _fresh(subject: Subject, ids: NDArray[np.int32]) -> dict[str, Oracle]:
         worst, where = 0.0, ""
         for before, logits in begun.items():
             difference = _difference(first, logits)
-            if not difference <= worst:
+            if not difference <= worst:  # also true for NaN
                 worst, where = difference, f" ({before})"
         return _judged(subject, worst, f"a document read first, and after another document{where}", "differs")
 
@@ -208,28 +232,29 @@ def _fresh(subject: Subject, ids: NDArray[np.int32]) -> dict[str, Oracle]:
 
 
 def _training(subject: Subject, ids: NDArray[np.int32], evaluated: Logits) -> dict[str, Oracle]:
-    """Test looking ahead with training=True, if noise or means over the batch do not hide it."""
+    """Test as `_causal` does, with training=True; inconclusive where noise or means over the batch hide the result."""
     run = subject.run_training
     if run is None:
         why = subject.why_not_training
         return {"training": _cannot(subject, f"the model raises with training=True: {why}")} if why else {}
-    apart = replace(subject, run=partial(run, seeds=True))
+    training = replace(subject, run=partial(run, seeds=True))
 
     def test() -> Oracle:
-        base = apart.run(thirds(ids))
+        base = training.run(thirds(ids))
         if _difference(evaluated, base) == 0:
             return _judged(subject, 0.0, "training=True against training=False", "differ")
-        if not _difference(base, apart.run(thirds(ids))) <= subject.tolerance:
+        if not _difference(base, training.run(thirds(ids))) <= subject.tolerance:
             return _cannot(subject, "with training=True equal calls differ, so looking ahead cannot be told from noise")
-        if _batch(apart, ids, base).verdict != "pass":
+        if _batch(training, ids, base).verdict != "pass":
             return _cannot(subject, "with training=True rows depend on each other (means over the batch?)")
-        found = _causal(apart, ids, base)
+        found = _causal(training, ids, base)
         return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
 
     return {"training": _guarded(subject, test)}
 
 
 def _judged(subject: Subject, difference: float, what: str, verb: str) -> Oracle:
+    """Return the result of a test that passes if there is no difference: `what` was compared, `verb` how it fails."""
     fine = difference <= subject.tolerance
     outcome = (
         "no difference" if difference == 0 else f"{'' if fine else f'{verb}: '}{difference:.2g} of the largest logit"
@@ -251,6 +276,7 @@ def _finite(difference: float) -> float | None:
 
 
 def _problem(logits: Logits, ids: NDArray[np.int32]) -> str:
+    """Return the reason why logits cannot be compared; "" if they can."""
     if any(not np.isfinite(array).all() for array in logits):
         return "the logits are not finite"
     shape = logits[0].shape
@@ -273,7 +299,9 @@ def _difference(a: Logits, b: Logits, scale: Logits | None = None) -> float:
 
 
 def _other(subject: Subject, ids: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return another id in each place."""
+    """Return another id at each position."""
+    # Two ids further on, around the end of the range; one further where there are few: of two ids, the second next is
+    # the same one.
     span = subject.high - subject.low
     shifted: NDArray[np.int32] = ((ids - subject.low + 1 + (span > 3)) % span + subject.low).astype(np.int32)
     return shifted

@@ -40,6 +40,7 @@ def by_values(recording: Recording) -> Origins:
 
 
 def _read(recording: Recording, texts: Iterable[tuple[str, Any]]) -> Origins:
+    """Go through the recorded ops in order, and return what went into each state and what each call returned."""
     walk = Walk(recording.emissions)
     for name, tensor in texts:
         walk.seed(tensor, Trail(origins=frozenset({name}), born=0))
@@ -77,6 +78,7 @@ def _mark_initial(run: StubRun, walk: Walk, emissions: Emissions) -> None:
 
 
 def _returned(item: Returned, walk: Walk) -> frozenset[Source]:
+    """Return the emitted states that are in what a call returned."""
     tensors = [leaf for leaf in item.leaves if hasattr(leaf, "dtype")]
     found = frozenset[Source]().union(*(walk.sources(walk.trail(leaf, item.call)) for leaf in tensors))
     return frozenset(source for source in found if not source.incoming)
@@ -85,6 +87,7 @@ def _returned(item: Returned, walk: Walk) -> frozenset[Source]:
 def _descent(
     trail: Trail, before: Sequence[tuple[frozenset[int], frozenset[str]]]
 ) -> tuple[frozenset[int], frozenset[str]]:
+    """Return the events and the texts from which an input descends, directly or through earlier events."""
     events = {origin for origin in trail.origins if isinstance(origin, int)}
     texts = {origin for origin in trail.origins if isinstance(origin, str)}
     for event in tuple(events):
@@ -94,6 +97,7 @@ def _descent(
 
 
 def _arrival(run: StubRun, slot: int, walk: Walk, recording: Recording, calls: Sequence[int]) -> Arrival:
+    """Return what went into one part of the state of a run: emitted states and their places, or none."""
     tensor, emissions = run.states[slot], recording.emissions
     trail = walk.trail(tensor, run.call)
     every = walk.sources(trail)

@@ -69,6 +69,7 @@ class Snapshot:
         return [variable for variable, _ in self._variables.values()]
 
     def _visit(self, thing: Any) -> None:
+        """Keep a copy of a thing that can change, and of everything that can be reached from it, each once."""
         if id(thing) in self._seen:
             return
         self._seen.add(id(thing))
@@ -154,6 +155,7 @@ def _is_foreign(module: str) -> bool:
 
 
 def _children(thing: Any) -> Iterator[Any]:
+    """Yield the things that are held by a thing: variables, attributes, items, closures, classes."""
     if isinstance(thing, keras.layers.Layer):
         yield from thing.variables
         yield from thing._flatten_layers(include_self=False, recursive=False)

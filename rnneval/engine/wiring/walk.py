@@ -63,6 +63,8 @@ def _slice(op: Moving) -> Labels:
 
 
 def _strided_slice(op: Moving) -> Labels:
+    """Slice the labels as the op slices the values."""
+
     def flag(mask: str, at: int) -> bool:
         return bool(int(op.attributes.get(mask, 0)) >> at & 1)
 
@@ -224,6 +226,7 @@ class Walk:
             self._by_bytes[_bytes(tensor)] = trail
 
     def _assign(self, op: Op) -> None:
+        """Note what a variable holds from now on."""
         value = self.trail(op.inputs[1], op.call)
         if op.name != "AssignVariableOp":  # something is added to the variable's value
             both = self._variables.get(id(op.inputs[0]), Trail()), value
@@ -248,6 +251,7 @@ class Walk:
         return Trail(born=call) if labels is None else Trail(planes=(labels,))
 
     def _outputs(self, op: Op) -> list[Trail]:
+        """Return the trail of each output of an op."""
         trails = [self.trail(tensor, op.call) for tensor in op.inputs]
         base = _flags(op, trails)
         recurrent = [trail for trail in trails if trail.recurrent]

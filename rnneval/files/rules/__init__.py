@@ -33,7 +33,7 @@ class Rule:
     advice: str
     """Advice to the user, the end of the error message."""
     find: _Find
-    """A pure function that yields what was seen."""
+    """A pure function that yields a sentence for each violation: it is put between the rule's name and the advice."""
 
 
 def rule(*, about: str, order: int, advice: str) -> Callable[[_Find], Rule]:
@@ -65,6 +65,6 @@ def require_allowed(about: str, facts: Any, path: Path) -> None:
 
 
 def refused(name: str, path: Path, seen: str) -> CheckpointError:
-    """Return the error of a broken rule."""
+    """Return the error of a broken rule: the file, the rule's name, what was seen, and the rule's advice."""
     advice = next(each.advice for each in all_rules() if name == each.name)
     return CheckpointError(f"{path}: refused by rule {name}: {seen}: {advice}", rule=name)

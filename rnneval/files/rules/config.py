@@ -1,4 +1,7 @@
-"""Rules on the configuration of a full model: what it may ask Keras to make."""
+"""Rules on the configuration of a full model: what it may ask Keras to make.
+
+Each function is a rule, as in `rnneval.files.rules`.
+"""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +10,7 @@ from rnneval.files.allowed import is_allowed_class, is_allowed_function
 from rnneval.files.config import Config, Measures
 from rnneval.files.rules import rule
 
-_MOST_BYTES, _MOST_DEEP, _MOST_VALUES = 1 << 24, 100, 1_000_000
+_MAX_BYTES, _MAX_DEPTH, _MAX_VALUES = 1 << 24, 100, 1_000_000  # of the JSON text
 _RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\)[^\s]|://|(^|[/\\])\.\.([/\\]|$)")
 _FILES = {"vocabulary", "idf_weights", "filepath", "file_path", "filename", "fname", "origin", "url", "path"}
@@ -18,7 +21,7 @@ _SIZES = {
 _HARMLESS = 4096  # a square of this side has 64 MB
 _NO_SIZES = {"seed", "shared_object_id", "max_tokens", "max_value", "mask_value", "input_length", "vocabulary"}
 _LARGEST = 1 << 20
-_MOST_SEQUENTIAL, _MOST_LAYERS = 120, 350
+_MAX_SEQUENTIAL, _MAX_LAYERS = 120, 350  # layers of one Sequential model, and of all models
 
 _WEIGHTS_ALONE = "save the weights alone (model.save_weights('name.weights.h5')) and give --builder FILE.py:NAME"
 
@@ -39,12 +42,12 @@ def config_size(measures: Measures) -> Iterator[str]:
     ## References
     - CWE-674, CWE-400.
     """
-    if measures.size > _MOST_BYTES:
-        yield f"its configuration has {measures.size:,} bytes; up to {_MOST_BYTES:,} are read"
-    if measures.depth > _MOST_DEEP:
-        yield f"its configuration is nested more than {_MOST_DEEP} deep"
-    if measures.values > _MOST_VALUES:
-        yield f"its configuration has more than {_MOST_VALUES:,} values"
+    if measures.size > _MAX_BYTES:
+        yield f"its configuration has {measures.size:,} bytes; up to {_MAX_BYTES:,} are read"
+    if measures.depth > _MAX_DEPTH:
+        yield f"its configuration is nested more than {_MAX_DEPTH} deep"
+    if measures.values > _MAX_VALUES:
+        yield f"its configuration has more than {_MAX_VALUES:,} values"
 
 
 @rule(about="config-text", order=220, advice="the file is damaged, copy or save it again")
@@ -223,7 +226,7 @@ def config_allocation(config: Config) -> Iterator[str]:
     if config.sized_layers > config.stored_weights:
         yield f"it has {config.sized_layers:,} layers with weights, and {config.stored_weights:,} weights are stored"
     for kind, count in config.layers:
-        if kind.endswith("Sequential") and count > _MOST_SEQUENTIAL:
-            yield f"it has a Sequential model of {count:,} layers; up to {_MOST_SEQUENTIAL} are built"
-    if (layers := sum(count for _, count in config.layers)) > _MOST_LAYERS:
-        yield f"it has {layers:,} layers; up to {_MOST_LAYERS} are built"
+        if kind.endswith("Sequential") and count > _MAX_SEQUENTIAL:
+            yield f"it has a Sequential model of {count:,} layers; up to {_MAX_SEQUENTIAL} are built"
+    if (layers := sum(count for _, count in config.layers)) > _MAX_LAYERS:
+        yield f"it has {layers:,} layers; up to {_MAX_LAYERS} are built"

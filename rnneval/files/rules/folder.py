@@ -1,4 +1,7 @@
-"""Rules on checkpoints that are a folder or several files: TensorFlow checkpoints and SavedModels."""
+"""Rules on checkpoints that are a folder or several files: TensorFlow checkpoints and SavedModels.
+
+Each function is a rule, as in `rnneval.files.rules`.
+"""
 
 from collections.abc import Iterator
 
@@ -6,7 +9,7 @@ from rnneval.files.bundle import Bundle
 from rnneval.files.path_facts import Folder, SavedModelGraph
 from rnneval.files.rules import rule
 
-_MOST_GRAPH_BYTES = 1 << 27
+_MAX_GRAPH_BYTES = 1 << 27
 
 
 @rule(about="folder", order=410, advice="give the .keras file")
@@ -117,5 +120,5 @@ def graph_never_run(graph: SavedModelGraph) -> Iterator[str]:
     """
     if not graph.has_builder:
         yield "a SavedModel, whose graph is never run"
-    if graph.size > _MOST_GRAPH_BYTES:
-        yield f"saved_model.pb has {graph.size:,} bytes; up to {_MOST_GRAPH_BYTES:,} are read"
+    if graph.size > _MAX_GRAPH_BYTES:
+        yield f"saved_model.pb has {graph.size:,} bytes; up to {_MAX_GRAPH_BYTES:,} are read"

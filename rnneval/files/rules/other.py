@@ -1,4 +1,7 @@
-"""Rules on what is known before the content is read: the path, the first bytes, and why opening failed."""
+"""Rules on what is known before the content is read: the path, the first bytes, and why opening failed.
+
+Each function is a rule, as in `rnneval.files.rules`.
+"""
 
 from collections.abc import Iterator
 

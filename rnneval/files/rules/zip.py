@@ -1,4 +1,8 @@
-"""Rules on the structure of a zip, the container of a `.keras` file."""
+"""Rules on the structure of a zip, the container of a `.keras` file.
+
+Each function is a rule. It yields one message for each problem, its docstring is its help page, and `advice` follows
+each message (`rnneval.files.rules`).
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,14 +10,15 @@ from collections.abc import Iterator
 from rnneval.files.rules import rule
 from rnneval.files.zips import Zip
 
-_ENCRYPTED = 0x1 | 0x40 | 0x2000
-_STORED, _DEFLATED = 0, 8
-_KIND, _FILE, _FOLDER = 0o170000, 0o100000, 0o040000
+_ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags of a member: encrypted, strongly encrypted, encrypted directory
+_STORED, _DEFLATED = 0, 8  # numbers of the methods of packing
+_KIND, _FILE, _FOLDER = 0o170000, 0o100000, 0o040000  # of a Unix mode: the bits of the kind, a plain file, a folder
 _NEEDED = ("config.json", "model.weights.h5")
 _KNOWN = {*_NEEDED, "metadata.json"}
-_RATIO, _SMALL = 100, 1 << 16
-_MOST = {"config.json": 1 << 24, "metadata.json": 1 << 20, "model.weights.h5": 1 << 34}
-_MOST_ASSETS = 1 << 28
+_MAX_RATIO = 100  # unpacked by packed bytes
+_BOMB_MIN_BYTES = 1 << 16  # unpacked bytes up to which the ratio does not matter
+_MAX_BYTES = {"config.json": 1 << 24, "metadata.json": 1 << 20, "model.weights.h5": 1 << 34}
+_MAX_ASSET_BYTES = 1 << 28  # of one asset, and of all assets
 
 
 @rule(about="zip", order=110, advice="no Keras writes this: do not trust the file")
@@ -21,16 +26,16 @@ def zip_layout(archive: Zip) -> Iterator[str]:
     """The zip contradicts itself, or holds bytes that belong to none of its members.
 
     ## What it refuses
-    Members whose own header differs from the directory at the end (name, method, flags, sizes, checksum), that overlap
-    or leave gaps; bytes before the first member or after the end; sizes beyond the file (zip64 too); a directory that
-    is larger than any model's.
+    Members whose own header differs from the central directory (name, method, flags, sizes, checksum), that overlap or
+    leave gaps; bytes before the first member or after the end; sizes beyond the file (zip64 too); a central directory
+    of over 10,000 members or 8 MB, more than any model has.
 
     ## Why
     Two programs would read two different models out of one file, and the loaded model would not be the checked one.
     Small zip bombs are made of overlapping members.
 
     ## What to do
-    Save the model again with Keras, or unpack and zip it again if you trust it.
+    Do not trust the file. If it is your own, save the model again with Keras.
 
     ## References
     - D. Fifield: *A better zip bomb*. WOOT 2019.
@@ -58,7 +63,7 @@ def zip_traversal(archive: Zip) -> Iterator[str]:
     for member in archive.members:
         name = member.name
         if ".." in name.split("/") or name.startswith("/") or "\\" in name or ":" in name or not name.isprintable():
-            yield f"member {name!r} leads out of the archive"
+            yield f"member {name!r} has an unsafe name"
 
 
 @rule(about="zip", order=130, advice="a model has no such member: do not trust the file")
@@ -103,7 +108,7 @@ def zip_duplicate(archive: Zip) -> Iterator[str]:
     counts = Counter(member.name.casefold() for member in archive.members)
     for name, count in counts.items():
         if count > 1:
-            yield f"member {name!r} comes {count} times"
+            yield f"member {name!r} occurs {count} times"
 
 
 @rule(about="zip", order=150, advice="give the file as Keras saved it")
@@ -129,7 +134,7 @@ def zip_members(archive: Zip) -> Iterator[str]:
         yield f"a zip file without {' and '.join(missing)}: not a .keras file"
     for name in names:
         if name not in _KNOWN and not name.startswith("assets/"):
-            yield f"member {name!r} does not belong into a .keras file"
+            yield f"member {name!r} does not belong in a .keras file"
 
 
 @rule(about="zip", order=160, advice="give the file as Keras saved it")
@@ -171,12 +176,12 @@ def zip_bomb(archive: Zip) -> Iterator[str]:
     """
     # The sizes are those that the directory declares; more is never unpacked.
     for member in archive.members:
-        if member.size > _SMALL and member.size > _RATIO * member.stored:
+        if member.size > _BOMB_MIN_BYTES and member.size > _MAX_RATIO * member.stored:
             yield f"member {member.name!r} unpacks {member.stored:,} bytes into {member.size:,}"
-        elif member.size > _MOST.get(member.name, _MOST_ASSETS):
+        elif member.size > _MAX_BYTES.get(member.name, _MAX_ASSET_BYTES):
             yield f"member {member.name!r} has {member.size:,} bytes"
-    assets = sum(member.size for member in archive.members if member.name not in _MOST)
-    if assets > _MOST_ASSETS:
+    assets = sum(member.size for member in archive.members if member.name not in _MAX_BYTES)
+    if assets > _MAX_ASSET_BYTES:
         yield f"its assets have {assets:,} bytes"
 
 
@@ -194,5 +199,6 @@ def zip_checksum(damaged: tuple[str, ...]) -> Iterator[str]:
     ## What to do
     Copy the file again from an undamaged place.
     """
+    # The names come from `rnneval.files.zips.damaged_members`, which compares the CRC-32 of every member.
     for name in damaged:
         yield f"{name} does not match its checksum"

@@ -30,12 +30,12 @@ from rnneval.linter.flow.values import (
     Spec,
     Table,
     Value,
+    alternatives,
     blend,
     choice,
     cut,
     is_state,
     join,
-    options,
     through,
     traced,
 )
@@ -274,7 +274,7 @@ def _layer(machine: Machine, node: ast.Call, layer: Layer, arguments: Arguments)
     enters, state = _sequence_and_state(machine, layer, arguments)
     if enters is None:
         return NOTHING
-    if state is not None and all(option == NONE for option in options(state)):
+    if state is not None and all(option == NONE for option in alternatives(state)):
         state = None
     event = _record(machine, node, layer.key, spec=layer.spec, enters=enters, state=state)
     result = _result(layer.spec, event)
@@ -648,7 +648,7 @@ def _returned(machine: Machine, env: Env) -> Value:
         for value in returned[1:]:
             joined = join(joined, value)
         return joined
-    return choice(option for value in returned for option in options(value)) if returned else NOTHING
+    return choice(option for value in returned for option in alternatives(value)) if returned else NOTHING
 
 
 _CALLS: dict[type, Callable[[Machine, ast.Call, Any, Arguments], Value]] = {

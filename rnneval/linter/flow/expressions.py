@@ -24,11 +24,11 @@ from rnneval.linter.flow.values import (
     Step,
     Table,
     Value,
+    alternatives,
     blend,
     choice,
     cut,
     is_none,
-    options,
     through,
     traced,
 )
@@ -190,7 +190,7 @@ def _arithmetic(machine: Machine, node: ast.BinOp, left: Value, right: Value) ->
 def _repeated(machine: Machine, many: Many, count: Value) -> Value:
     """Return `[item] * count`, and keep which layers stand in it several times."""
     for item in many.items:
-        for option in options(item):
+        for option in alternatives(item):
             if isinstance(option, Layer) and count != Const(1):
                 machine.facts.repeated.add(option.key)
     if isinstance(count, Const) and isinstance(count.value, int) and 0 <= count.value * len(many.items) <= MOST_ITEMS:
@@ -204,7 +204,7 @@ def _either(machine: Machine, node: ast.BoolOp) -> Value:
     for index, operand in enumerate(node.values):
         value = machine.value_of(operand)
         keep = index == len(node.values) - 1 or isinstance(node.op, ast.And)
-        found += [option for option in options(value) if keep or is_none(option) is not True]
+        found += [option for option in alternatives(value) if keep or is_none(option) is not True]
         if isinstance(node.op, ast.Or) and is_none(value) is False and not isinstance(value, Const):
             break
     return choice(found) if found else NOTHING
@@ -218,7 +218,7 @@ def _conditional(machine: Machine, node: ast.IfExp) -> Value:
         if known is not None:
             machine.env = Env(base)
             machine.env.names.update(known)
-            found += options(machine.value_of(branch))
+            found += alternatives(machine.value_of(branch))
     machine.env = base
     return choice(found) if found else NOTHING
 
@@ -322,6 +322,6 @@ def _about_none(machine: Machine, node: ast.expr) -> tuple[Names, Names]:
     none = is_none(held)
     if none is not None:
         return ({}, None) if none else (None, {})
-    rest = [option for option in options(held) if option != NONE]
-    some = {name: rest[0]} if len(rest) == 1 and len(options(held)) > 1 else {}
+    rest = [option for option in alternatives(held) if option != NONE]
+    some = {name: rest[0]} if len(rest) == 1 and len(alternatives(held)) > 1 else {}
     return {name: NONE}, some

@@ -20,9 +20,9 @@ from rnneval.linter.flow.values import (
     Step,
     Table,
     Value,
+    alternatives,
     choice,
     cut,
-    options,
     traced,
 )
 
@@ -64,7 +64,7 @@ class Elements:
         if self.inner:
             return max(inner.layers for inner in self.inner)
         if isinstance(self.value, Many) and any(
-            isinstance(option, Layer) for item in self.value.items for option in options(item)
+            isinstance(option, Layer) for item in self.value.items for option in alternatives(item)
         ):
             return len(self.value.items) + (1 if self.value.open and len(self.value.items) < 2 else 0)
         return 0
@@ -116,8 +116,8 @@ class Elements:
     def _plain(self, running: Step) -> Value:
         if isinstance(self.value, Many | Incoming | Table):
             return self.machine.part(self.value, running)
-        if any(isinstance(option, Many | Incoming) for option in options(self.value)):
-            return choice(self.machine.part(option, running) for option in options(self.value))
+        if any(isinstance(option, Many | Incoming) for option in alternatives(self.value)):
+            return choice(self.machine.part(option, running) for option in alternatives(self.value))
         data = self.machine.data_of(self.value)
         return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
 

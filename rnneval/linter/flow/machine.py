@@ -50,12 +50,12 @@ from rnneval.linter.flow.values import (
     Step,
     Table,
     Value,
+    alternatives,
     blend,
     choice,
     held,
     index_of,
     join,
-    options,
     through,
 )
 
@@ -258,7 +258,7 @@ class Machine:
             self.mark_read(value)
             function, name = self.frame.function, node.id if isinstance(node, ast.Name) else ""
             own = self.frame.depth == 0 and name in function.parameters
-            if own and any(isinstance(option, Incoming) and option.carrier == name for option in options(value)):
+            if own and any(isinstance(option, Incoming) and option.carrier == name for option in alternatives(value)):
                 function.reads.add(name)
         return value
 
@@ -405,7 +405,7 @@ class Machine:
     def slots_of(self, value: Value | None, spec: Spec) -> tuple[tuple[Value, ...], ...]:
         """Spread a given state over the slots of a layer, once for every path that the code may have taken."""
         found: list[tuple[Value, ...]] = []
-        for option in options(value) if value is not None else ():
+        for option in alternatives(value) if value is not None else ():
             spread = self._spread(option, spec.slots)
             if spread is not None and spread not in found:
                 found.append(spread)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rnneval.linter.flow.facts import Event, Facts, Function
-from rnneval.linter.flow.values import Data, Emitted, Incoming, Many, Table, Value, left_at, options
+from rnneval.linter.flow.values import Data, Emitted, Incoming, Many, Table, Value, alternatives, left_at
 
 MOST_COMPARED = 24
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -44,7 +44,7 @@ def sources(event: Event) -> Iterator[tuple[int, Value]]:
     """Yield every part of the state with everything that may have gone into it."""
     for way in event.slots:
         for slot, value in enumerate(way):
-            for option in options(value):
+            for option in alternatives(value):
                 yield slot, option
 
 
@@ -54,7 +54,7 @@ def given_by(facts: Facts, event: Event) -> Iterator[tuple[int, Emitted, Event]]
         if isinstance(value, Emitted):
             yield slot, value, facts.events[value.event]
     if not event.slots and event.state is not None:
-        for option in options(event.state):
+        for option in alternatives(event.state):
             if isinstance(option, Emitted):
                 yield 0, option, facts.events[option.event]
 
@@ -85,7 +85,9 @@ def again(one: Event, other: Event) -> bool:
 
 def unsure(event: Event) -> bool:
     """Return whether something that is not followed may be in the state: a state mapped by a layer, say."""
-    given = [option for _, option in sources(event)] + list(options(event.state) if event.state is not None else ())
+    given = [option for _, option in sources(event)] + list(
+        alternatives(event.state) if event.state is not None else ()
+    )
     return any(isinstance(option, Data) and option.last_of is None for option in given)
 
 
@@ -123,7 +125,7 @@ def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:
         for event in facts.of(function):
             if not judged(event) or event.state is None:
                 continue
-            for place in options(event.state):
+            for place in alternatives(event.state):
                 if isinstance(place, Incoming) and not place.path:
                     first = seen.setdefault(place, event)
                     if place.carrier in single and first.layer != event.layer and stacked(facts, first, event):
@@ -137,7 +139,7 @@ def _is_encoder(function: Function) -> bool:
 
 def _is_one_state(value: Value) -> bool:
     """Return whether what comes back is one layer's state and not a structure of several."""
-    found = options(value)
+    found = alternatives(value)
     events = {option.event for option in found if isinstance(option, Emitted)}
     for many in found:
         if isinstance(many, Many) and not many.open:

@@ -23,10 +23,10 @@ from rnneval.linter.flow.values import (
     Object,
     Table,
     Value,
+    alternatives,
     blend,
     emissions,
     leaves,
-    options,
 )
 
 _FIRST = ("__init__", "build", "setup", "__post_init__")
@@ -276,7 +276,7 @@ def _carriers(events: list[Event]) -> list[str]:
 def _returned(function: Function, parameters: list[str]) -> Iterator[Carried]:
     """Pair parameters with parts of what is returned: one with one, or several in their order."""
     for _, value in function.returns:
-        for option in options(value):
+        for option in alternatives(value):
             if isinstance(option, Many) and not option.open:
                 parts = _state_parts(option, parameters)
                 if len(parts) == len(parameters):
@@ -315,7 +315,7 @@ def _summary(machine: Machine, function: Function) -> Summary | None:
         return None
     places = set()
     for _, value in function.returns:
-        for option in options(value):
+        for option in alternatives(value):
             if isinstance(option, Many) and not option.open:
                 places |= {(at, len(option.items)) for at, item in enumerate(option.items) if emissions(item)}
     if len(places) != 1:

@@ -208,7 +208,7 @@ def held(value: Holder) -> Iterable[Value]:
     return ()
 
 
-def options(value: Value) -> tuple[Value, ...]:
+def alternatives(value: Value) -> tuple[Value, ...]:
     """Return every value that this may be."""
     return tuple(value.options) if isinstance(value, Choice) else (value,)
 
@@ -221,7 +221,7 @@ def join(left: Value, right: Value) -> Value:
         return Many(tuple(map(join, left.items, right.items)), left.open or right.open)
     if type(left) is Data and type(right) is Data:
         return blend((left, right))
-    return choice((*options(left), *options(right)))
+    return choice((*alternatives(left), *alternatives(right)))
 
 
 def choice(found: Iterable[Value]) -> Value:
@@ -283,7 +283,7 @@ def emissions(value: Value) -> set[int]:
 
 def is_state(value: Value) -> bool:
     """Return whether the value is, or may be, a state that a layer gave, and nothing else but a state."""
-    found = options(value)
+    found = alternatives(value)
     return all(isinstance(option, Emitted | Incoming | Initial) for option in found) and any(
         isinstance(option, Emitted) for option in found
     )
@@ -292,7 +292,8 @@ def is_state(value: Value) -> bool:
 def is_none(value: Value) -> bool | None:
     """Return whether the value is None; None if that is not known."""
     found = {
-        True if option == NONE else None if isinstance(option, Data | Incoming) else False for option in options(value)
+        True if option == NONE else None if isinstance(option, Data | Incoming) else False
+        for option in alternatives(value)
     }
     return found.pop() if len(found) == 1 else None
 

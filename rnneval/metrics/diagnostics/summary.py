@@ -5,10 +5,12 @@ Definitions (positions are the tokens that are read; the last token of a documen
 - `norm_mean`, `norm_max`: of ‖h_t‖₂ over positions. `rms`: √(Σ h² / (positions · units)).
 - `lowest`, `highest`: over positions and units.
 - `drift`: how much the norm grows over the longest document, as a share of its mean: the least-squares slope of ‖h_t‖
-  on the tokens since the document began, times that document's length, divided by `norm_mean`.
+  on the tokens since the document began, times the number of steps from that document's first position to its last,
+  divided by `norm_mean`.
 
-Over every k-th position of the text, where k is `every` (1 in texts below 8,192 tokens and in `rnneval trace`; else
-the power of two that leaves at least 4,096 positions, 16 at the most), since these take most of the time:
+Over every k-th position of the text, the *sampled* positions, since these take most of the time. k is `every`: the
+largest power of two, at most 16, that leaves at least 4,096 positions (1 in texts below 8,192 tokens, and in
+`rnneval trace`):
 
 - `mean`: over positions and units.
 - `saturated`: share of position × unit with |h| > 0.97, for states bounded by tanh; for the c of an LSTM, |tanh c| >
@@ -21,11 +23,11 @@ step costs a third of the recurrence itself:
 
 - `duplicated`: share of units that have a twin among the units that are not dead: another unit whose correlation with
   it is beyond |r| > 0.999.
-- `participation_ratio`: (Σλ)² / Σλ² of the eigenvalues λ of the covariance: the number of directions in use, from 1 to
-  the number of units (all alike). It needs no eigenvalues: Σλ is the trace, and Σλ² the sum of all squared entries. Not
-  the same as the effective rank of O. Roy and M. Vetterli (EUSIPCO 2007), which is the exponential of an entropy.
-  Source: P. Gao et al.: A theory of multineuronal dimensionality, dynamics and measurement. bioRxiv 214262, 2017,
-  equation 5.
+- `participation_ratio`: (Σλ)² / Σλ² of the eigenvalues λ of the covariance: the number of directions in use, from 1
+  (all variance in one direction) to the number of units (equal variance in every direction). It needs no eigenvalues:
+  Σλ is the trace, and Σλ² the sum of all squared entries. Not the same as the effective rank of O. Roy and M. Vetterli
+  (EUSIPCO 2007), which is the exponential of an entropy. Source: P. Gao et al.: A theory of multineuronal
+  dimensionality, dynamics and measurement. bioRxiv 214262, 2017, equation 5.
 """
 
 from collections.abc import Callable
@@ -53,8 +55,8 @@ class Covariance:
 
         Args:
             units: Number of units.
-            gram: Function that returns Xᵀ·X of `(n, units)`. By default NumPy's, whose threads wait actively while
-                other threads work.
+            gram: Function that returns Xᵀ·X of `(n, units)`. By default NumPy's, whose BLAS threads busy-wait and
+                slow the other threads of the process.
         """
         self._gram = gram or (lambda chunk: chunk.T @ chunk)
         self.samples = 0
@@ -119,14 +121,14 @@ class Collected:
     """Sums, peaks and covariance of one state over a text."""
 
     additive: Doubles
-    """Sums, `(9 + 2 units,)`, in the order of `rnneval.metrics.diagnostics.sums`."""
+    """`(9 + 2 units,)`: the sums named in `SCALARS`, then by unit Σ(h − shift), then by unit Σ(h − shift)²."""
     peaks: Doubles
-    """Largest ‖h‖, −h and h, `(3,)`."""
+    """`(3,)`: the maxima named in `PEAKS`."""
     shift: Floats
-    """Shift of each unit, `(units,)`, which was subtracted before its sums were made."""
+    """`(units,)`: a number near each unit's mean, which keeps the rounding of its variance small (see `sums`)."""
     covariance: Covariance
     longest: int
-    """Positions of the longest document."""
+    """Positions of the longest document: its tokens but for the last, which is not read."""
     every: int
     """Distance between the positions from which `saturated`, `dead`, `mean` and `speed` are computed."""
     bounded: bool
@@ -134,20 +136,20 @@ class Collected:
 
 
 def variances(collected: Collected) -> Doubles:
-    """Return each unit's variance over all positions, `(units,)`."""
-    n, sums, squares = collected.additive[_SAMPLED], *_units(collected)
+    """Return each unit's variance over the sampled positions, `(units,)`."""
+    n, sums, squares = collected.additive[_SAMPLED], *_unit_sums(collected)
     variance: Doubles = np.maximum(squares / n - (sums / n) ** 2, 0.0)
     return variance
 
 
 def means(collected: Collected) -> Doubles:
-    """Return each unit's mean over all positions, `(units,)`."""
-    mean: Doubles = collected.shift + _units(collected)[0] / collected.additive[_SAMPLED]
+    """Return each unit's mean over the sampled positions, `(units,)`."""
+    mean: Doubles = collected.shift + _unit_sums(collected)[0] / collected.additive[_SAMPLED]
     return mean
 
 
 def dead(variance: Doubles) -> NDArray[np.bool_]:
-    """Return which units do not move, `(units,)`."""
+    """Return which units do not move: their variance is below 1e-6, `(units,)`."""
     return variance < DEAD
 
 
@@ -177,14 +179,15 @@ def summary(collected: Collected) -> StateSummary | None:
     )
 
 
-def _units(collected: Collected) -> tuple[Doubles, Doubles]:
+def _unit_sums(collected: Collected) -> tuple[Doubles, Doubles]:
+    """Return Σ(h − shift) and Σ(h − shift)² over the sampled positions, `(units,)` each."""
     of_units = collected.additive[len(SCALARS) :]
     half = len(collected.shift)
     return of_units[:half], of_units[half:]
 
 
 def _drift(scalar: dict[str, float], longest: int) -> float:
-    """Return the least-squares slope of the norm on t, times the length of the longest document."""
+    """Return the least-squares slope of the norm on t, times the number of steps of the longest document."""
     n = scalar["positions"]
     spread = scalar["tt"] - scalar["t"] ** 2 / n
     if not spread > 0:

@@ -22,7 +22,7 @@ ORDER = 60
 
 
 def figure(run: Run) -> Figure | None:
-    """Take the counts and gaps of the bins; return None if they are not in the record or not finite."""
+    """Return the figure of the bins' accuracies; None if the bins are not in the record, empty or not finite."""
     import pandas as pd
 
     sums = run.blocks.sums

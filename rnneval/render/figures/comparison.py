@@ -54,6 +54,7 @@ def figure(*sources: Any) -> Figure | None:
 
 
 def _of_gate(gate: Gate) -> Figure | None:
+    """Return the forest plot of a gate's comparisons; None if none has a difference and an allowance."""
     several = len({each.candidate for each in gate.comparisons if each.baseline != "limit"}) > 1
     found = [(each, _row(each, several=several)) for each in gate.comparisons]
     shown = [(each, row) for each, row in found if row is not None]
@@ -105,6 +106,7 @@ def _gate_title(gate: Gate, shown: list[Comparison]) -> str:
 
 
 def _of_ranking(ranking: Ranking) -> Figure | None:
+    """Return the forest plot of the differences to the best; None if fewer than two rows have one."""
     short = dict(zip(ranking.rows, short_names([row.name for row in ranking.rows]), strict=True))
     shown = []
     for row in ranking.rows:
@@ -138,6 +140,7 @@ def _ranking_title(metric: str, first: _Row, second: _Row) -> str:
 
 
 def _forest(shown: list[_Row], *, title: str, axis: str, margin: float | None, left_out: list[str]) -> Figure:
+    """Return a figure with one line for each row; of too many rows, the most urgent."""
     urgent = sorted(range(len(shown)), key=lambda k: _URGENCY.get(shown[k].verdict, 2))[:_MOST]
     drawn = [shown[k] for k in sorted(urgent)]
     said = [

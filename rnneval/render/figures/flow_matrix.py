@@ -33,7 +33,10 @@ _SAYS = {
 
 
 def figure(wiring: Wiring) -> Figure | None:
-    """Take the states and what went into them; of a very large model only the states that are out of order."""
+    """Return the figure of the states and what went into them; None if no flow was seen.
+
+    Of a very large model it shows only the states that are out of order.
+    """
     if not wiring.flow:
         return None
     matrix = FlowMatrix.of(wiring)

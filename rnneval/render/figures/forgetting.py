@@ -21,7 +21,7 @@ TOGETHER = True
 
 
 def figure(*runs: Run) -> Figure | None:
-    """Take the forgetting length of each run that has one.
+    """Return the figure of the forgetting lengths of the runs that have one; None if no run has.
 
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """

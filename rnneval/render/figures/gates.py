@@ -37,7 +37,7 @@ class _Gate:
 
 
 def figure(table: Table) -> Figure | None:
-    """Take the histogram of each gate in the order of the trace; return None if the trace knows no gate."""
+    """Return the figure of the histograms of all gates, in the order of the trace; None if the trace has no gate."""
     frame = table.frame
     gates = []
     for (layer, slot), part in frame.groupby(["layer", "slot"], observed=True, sort=False):

@@ -1,8 +1,9 @@
 """Gradient norms in training: one line for each layer, step by step, on a logarithmic axis.
 
 Norms are those before clipping. Ticks at the top mark the steps at which the gradient was clipped. A vertical line
-marks the first step with a gradient that is not finite: the line of that layer ends there. Of a long training the lines
-are medians of neighbouring steps, and the band goes from the smallest to the largest norm of the whole model.
+marks the first step with a gradient that is not finite: a layer has no point at such a step. For long trainings each
+point is the median of neighbouring steps, and the band goes from their smallest to their largest norm of the whole
+model.
 """
 
 from functools import partial
@@ -19,7 +20,7 @@ ORDER = 20
 
 
 def figure(table: Table) -> Figure | None:
-    """Take the norm of each layer, the clipped steps, and the first step that was not finite."""
+    """Return the figure of a gradient history; None without norms and gradients that are not finite."""
     frame = table.frame[table.frame["variable"] == ""]
     frame = frame.assign(layer=frame["layer"].astype(str))
     norms = frame[frame["statistic"] == "grad_norm"]
@@ -28,44 +29,60 @@ def figure(table: Table) -> Figure | None:
         return None
     zeros = int((norms["value"] <= 0).sum())
     norms = norms[norms["value"] > 0].sort_values("step", kind="stable")
-    whole = norms[norms["layer"] == ""]
+    model_norms = norms[norms["layer"] == ""]
     clipped = _clipped(frame[frame["layer"] == ""])
-    first = int(broken["step"].min()) if len(broken) else None
-    peak = whole.iloc[whole["value"].argmax()] if first is None and len(whole) > 2 else None
-    if peak is not None and not peak["value"] > 10 * whole["value"].median():
-        peak = None
-    title = _title(whole["value"], len(clipped), first, peak)
+    first_bad = int(broken["step"].min()) if len(broken) else None
+    peak = _peak(model_norms) if first_bad is None else None
+    title = _title(model_norms["value"], len(clipped), peak) if first_bad is None else _broken(model_norms, first_bad)
     last = int(table.frame["step"].max())
     medians = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
     parts = [f"{title}.", f"Gradient norms (L2) over {counted(last, 'step')}."]
     if len(medians):
         parts.append(f"Medians by layer: {', '.join(f'{label(name)} {number(v)}' for name, v in medians.items())}.")
     parts.append(f"Clipped at {counted(len(clipped), 'step')}." if len(clipped) else "Never clipped.")
-    if first is not None:
-        layers = [label(name) for name in broken.loc[broken["step"] == first, "layer"].unique() if name]
-        parts.append(f"First not finite at step {first:,}, in {', '.join(layers)}.")
+    if first_bad is not None:
+        layers = [label(name) for name in broken.loc[broken["step"] == first_bad, "layer"].unique() if name]
+        parts.append(f"First not finite at step {first_bad:,}, in {', '.join(layers)}.")
     note = f"{counted(zeros, 'norm')} of 0 not drawn" if zeros else ""
     return Figure(
         title=title,
         alt=" ".join([*parts, f"{note}."] if note else parts),
         x=f"training step ({note})" if note else "training step",
         y="gradient norm ‖g‖₂",
-        paint=partial(_paint, norms=norms, clipped=clipped, first=first, peak=peak, last=last),
+        paint=partial(_paint, norms=norms, clipped=clipped, first_bad=first_bad, peak=peak, last=last),
     )
 
 
-def _clipped(whole: Any) -> Any:
+def _clipped(model_rows: Any) -> Any:
     """Return the norm after clipping of each step at which it was smaller than before; indexed by step."""
-    wide = whole.pivot_table(index="step", columns="statistic", values="value", observed=True)
+    wide = model_rows.pivot_table(index="step", columns="statistic", values="value", observed=True)
     wide = wide.reindex(columns=["grad_norm", "grad_norm_clipped"])
     return wide.loc[wide["grad_norm_clipped"] < wide["grad_norm"] * (1 - 1e-4), "grad_norm_clipped"]
 
 
-def _title(norms: Any, clipped: int, first: int | None, peak: Any) -> str:
-    """State the worst: not finite, a jump, or much clipping; without any, that the norms are even."""
-    if first is not None:
-        before = f"; the norm of the step before was {number(norms.iloc[-1])}" if len(norms) > 1 else ""
-        return f"Gradients are not finite from step {first:,} on{before}"
+def _peak(model_norms: Any) -> Any:
+    """Return the row of the largest norm if it is over 10 times the median, else None: then no step stands out."""
+    if len(model_norms) <= 2:
+        return None
+    largest = model_norms.iloc[model_norms["value"].argmax()]
+    return largest if largest["value"] > 10 * model_norms["value"].median() else None
+
+
+def _broken(model_norms: Any, first_bad: int) -> str:
+    """Return the title of a training with gradients that are not finite: since when, and the norm just before."""
+    steps = model_norms["step"]
+    recovered = (steps > first_bad).any()
+    title = (
+        f"The first gradient that is not finite came at step {first_bad:,}"
+        if recovered
+        else f"Gradients are not finite from step {first_bad:,} on"
+    )
+    before = model_norms.loc[steps == first_bad - 1, "value"]
+    return f"{title}; the norm of the step before was {number(before.iloc[-1])}" if len(before) else title
+
+
+def _title(norms: Any, clipped: int, peak: Any) -> str:
+    """State the worst: a jump, or much clipping; else that the norms are even."""
     if norms.empty:
         return "No gradient was larger than 0"
     median, most = norms.median(), norms.max()
@@ -77,27 +94,27 @@ def _title(norms: Any, clipped: int, first: int | None, peak: Any) -> str:
     return f"Gradient norms stayed even: median {number(median)}, largest {number(most)}"
 
 
-def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first: int | None, peak: Any, last: int) -> None:
+def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | None, peak: Any, last: int) -> None:
     import pandas as pd
 
     tables, ends = {}, []
     for layer, part in norms.groupby("layer", sort=False):
         steps, values = part[["step", "value"]].to_numpy(np.float64).T
-        tables[layer] = bands(steps, values)[0].assign(layer=layer)
-    whole = tables.pop("", None)
+        tables[layer] = bands(steps, values)[0].assign(layer=layer)  # quantiles of neighbouring steps: columns 0 to 100
+    model_band = tables.pop("", None)
     few = max(map(len, tables.values()), default=0) <= 12
     if tables:
         medians = pd.concat(tables.values()).rename(columns={50: "norm"})
         drawn = lines(ax, look, medians, x="x", y="norm", by="layer", marked=few, linewidth=1.4, markersize=5)
         ends = [(line.get_ydata()[-1], line.get_gid(), line.get_color()) for line in drawn]
-    if whole is not None:
-        ax.fill_between(whole["x"], whole[0], whole[100], color=look.ink, alpha=0.13, linewidth=0)
-        ax.plot(whole["x"], whole[50], color=look.ink, linewidth=2.2, marker="." if few else None, gid="")
-        ends.append((whole[50].iloc[-1], "whole model", look.ink))
+    if model_band is not None:
+        ax.fill_between(model_band["x"], model_band[0], model_band[100], color=look.ink, alpha=0.13, linewidth=0)
+        ax.plot(model_band["x"], model_band[50], color=look.ink, linewidth=2.2, marker="." if few else None, gid="")
+        ends.append((model_band[50].iloc[-1], "whole model", look.ink))
     ax.set_yscale("log")
     ax.set_xlim(float(norms["step"].min() if len(norms) else 1) - 0.5, last + 0.5)
     counting(ax.xaxis)
-    _marks(ax, look, clipped, first, peak)
+    _marks(ax, look, clipped, first_bad, peak)
     if not ends:
         ax.set_yticks([])  # nothing finite: no size to read
         ax.minorticks_off()
@@ -105,7 +122,7 @@ def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first: int | None, 
     legend(ax, "above", ncols=3)
 
 
-def _marks(ax: Any, look: Look, clipped: Any, first: int | None, peak: Any) -> None:
+def _marks(ax: Any, look: Look, clipped: Any, first_bad: int | None, peak: Any) -> None:
     """Mark the jump, the clipped steps, the level they were clipped to, and the first step that is not finite."""
     top = ax.get_xaxis_transform()
     if peak is not None:
@@ -119,6 +136,8 @@ def _marks(ax: Any, look: Look, clipped: Any, first: int | None, peak: Any) -> N
         if np.ptp(clipped) <= 1e-3 * clipped.mean():  # clipping by norm gives the same norm each time
             text = f"clipped to {number(clipped.median())}"
             ax.axhline(clipped.median(), color=look.bad, linestyle=":", linewidth=1.3, label=text)
-    if first is not None:
-        ax.axvline(first, color=look.bad, linewidth=2, label=f"not finite from step {first:,}", gid="first_bad")
-        ax.plot(first, 0.5, "X", transform=top, color=look.bad, markersize=10)
+    if first_bad is not None:
+        ax.axvline(
+            first_bad, color=look.bad, linewidth=2, label=f"first not finite: step {first_bad:,}", gid="first_bad"
+        )
+        ax.plot(first_bad, 0.5, "X", transform=top, color=look.bad, markersize=10)

@@ -24,7 +24,7 @@ _FLOOR = 1e-4
 
 
 def figure(gradients: Gradients) -> Figure | None:
-    """Take the gradients through time of the states that have one."""
+    """Return the figure of the gradients through time of the states that have one; None if no state has."""
     states = {name: state for name, state in gradients.through_time.items() if state.median}
     if not states:
         return None

@@ -21,7 +21,7 @@ _SCORES = {"bits_per_char": "bits per character", "cross_entropy": "nats a token
 
 
 def figure(table: Table) -> Figure | None:
-    """Take the scores of all valid checkpoints; return None if there is none."""
+    """Return the figure of the scores of all valid checkpoints; None if there is none."""
     import pandas as pd
 
     frame = table.frame

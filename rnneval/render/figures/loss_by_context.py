@@ -21,7 +21,7 @@ CLOSE = 0.01
 
 
 def figure(run: Run) -> Figure | None:
-    """Take the context curve of a run, if it has one (`rnneval trace --context`)."""
+    """Return the figure of a run's context curve; None if it has none (`rnneval trace --context` makes it)."""
     curve, kept = run.context, run.streams.forgetting_length
     if curve is None or not curve.lengths:
         return None

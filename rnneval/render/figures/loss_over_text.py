@@ -22,7 +22,7 @@ _WINDOW = 20  # parts of the text
 
 
 def figure(run: Run) -> Figure | None:
-    """Take the loss of each block that scored something; return None if no block has a finite loss."""
+    """Return the figure of the loss of each block that scored something; None if no block has a finite loss."""
     import pandas as pd
 
     blocks = run.blocks

@@ -34,7 +34,7 @@ Runs = Sequence[tuple[str, str]]
 
 
 def figure(table: Table) -> Figure | None:
-    """Take the excerpt around `table.at`, else the most surprising one; return None without the text.
+    """Return the figure of the excerpt around `table.at`, else of the most surprising one; None without a text.
 
     Raises:
         UsageError: the losses are not of this text, or the byte is beyond its end.

@@ -35,7 +35,7 @@ class _State:
 
 
 def figure(table: Table) -> Figure | None:
-    """Take the norms of every state, in the order of the trace."""
+    """Return the figure of the norms of all states, in the order of the trace; None if the trace has no norms."""
     frame = table.frame
     norms = frame[(frame["statistic"] == "norm") & frame["position"].notna()]
     states = []

@@ -30,7 +30,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "always-random", "error", 105
+NAME = "always-random"
+SEVERITY = "error"
+ORDER = 105
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

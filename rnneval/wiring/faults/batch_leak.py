@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "batch-leak", "error", 120
+NAME = "batch-leak"
+SEVERITY = "error"
+ORDER = 120
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

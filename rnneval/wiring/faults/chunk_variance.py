@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "chunk-variance", "error", 130
+NAME = "chunk-variance"
+SEVERITY = "error"
+ORDER = 130
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

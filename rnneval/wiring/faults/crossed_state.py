@@ -2,8 +2,9 @@
 
 ## What it finds
 The state that goes into a layer comes from another layer's state of an earlier call: states are returned in another
-order than they are taken in, kept in an attribute that another layer writes, or one incoming state is given to all
-layers while one comes back. The same holds for layers of a step loop that read each other's state of the step before.
+order than they are taken in, kept in an attribute that another layer writes, or one incoming state initializes every
+layer and only one layer's state is returned. The same holds for layers of a step loop that read each other's state of
+the step before.
 
 ## Why it is wrong
 Each layer's state belongs to its own space: what another layer remembered means nothing to this one, so it forgets
@@ -29,12 +30,18 @@ return x, (n1, n2)
 Where layers are meant to see each other's states, say so with `--declare mixed=LAYER`.
 
 ## When it is silent
-The linter is silent where it is not certain how what comes in is paired with what goes out; about layers that do not
-stand in one stack; about an encoder whose zero states are given to all of its layers and whose own states are returned
-apart; and about classes and functions that are named encoder, since what they return goes to a decoder.
+The linter is silent about:
+
+- states whose way from the return of one call to the next is not certain, such as `return x, pack(n1, n2)` with an
+  imported `pack`;
+- layers that do not stand in one stack, such as two towers that read the same input;
+- an encoder whose layers all start from the same zeros and which returns their own states apart, such as
+  `return x, n1, n2`;
+- classes and functions with encoder in their name, such as `class TextEncoder`: what they return goes to a decoder.
 
 ## References
-docs, wiring: the invariant S_out(l) at t − 1 → S_in(l) at t. Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+docs, wiring: the state that a layer returns at call t − 1 is the one it starts from at call t. Hochreiter and
+Schmidhuber 1997, Long Short-Term Memory.
 """
 
 from collections.abc import Iterator
@@ -51,13 +58,16 @@ from rnneval.linter.flow.relations import (
     shared_arrivals,
     stacked,
 )
-from rnneval.linter.flow.values import Emitted, options
+from rnneval.linter.flow.values import Emitted, alternatives
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence, Group
 
 CODE = "RNN002"
-NAME, SEVERITY, ORDER, CORRECTS = "crossed-state", "error", 20, True
+NAME = "crossed-state"
+SEVERITY = "error"
+ORDER = 20
+CORRECTS = True
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:
@@ -71,13 +81,19 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
 
 
 def _more(group: "Group", pairs: set[tuple[int, int | None]]) -> str:
+    """Return the end of the message: that states are exchanged, or that the layer's new state is not returned."""
     if (group.giver, group.unit) in pairs:
         return ": the two states are exchanged, in the returned order or where they are taken apart"
     return "" if group.is_returned() else f": the new state of {group.into.name} is not among what is returned"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
-    """Find what comes back to each layer at the next pass of a loop, or at the next call."""
+    """Find layers that start from another layer's state.
+
+    It is the state (1) of an earlier pass of a loop, (2) of the call before, or (3) one incoming state that is given to
+    several layers. Functions with the fault shared-state are skipped: seen from the next call, it would be reported
+    a second time.
+    """
     mixed_now = {event.function for event in facts.events if _from_the_same_call(facts, event)}
     for event in facts.events:
         if judged(event) and event.function not in mixed_now:
@@ -87,7 +103,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
     shared = list(shared_arrivals(facts))
     mixed_later = mixed_now | {event.function for event, _ in shared}
     for arrival in arrivals(facts):
-        other = _other(facts, arrival)
+        other = _other_giver(facts, arrival)
         if other is not None and arrival.event.function not in mixed_later:
             yield _match(arrival.event, other, "at the call before")
     for event, first in shared:
@@ -100,7 +116,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _from_the_same_call(facts: Facts, event: Event) -> bool:
-    """Return whether this is the fault shared-state: seen from the next call, it is not reported again."""
+    """Return whether the state comes from another layer in the same call: that is the fault shared-state."""
     return judged(event) and any(
         giver.layer != event.layer and not earlier_pass(giver, event) and stacked(facts, giver, event)
         for _, _, giver in given_by(facts, event)
@@ -108,11 +124,13 @@ def _from_the_same_call(facts: Facts, event: Event) -> bool:
 
 
 def _crosses(facts: Facts, giver: Event, event: Event) -> bool:
+    """Return whether the giver is another recurrent layer of the same stack."""
     return giver.layer != event.layer and judged(giver) and stacked(facts, giver, event)
 
 
-def _other(facts: Facts, arrival: Arrival) -> Event | None:
-    left = options(arrival.left)
+def _other_giver(facts: Facts, arrival: Arrival) -> Event | None:
+    """Return the other layer whose state is there at the next call; None if it may be the layer's own."""
+    left = alternatives(arrival.left)
     givers = [facts.events[option.event] for option in left if isinstance(option, Emitted)]
     if not givers or any(giver.layer == arrival.event.layer for giver in givers):
         return None

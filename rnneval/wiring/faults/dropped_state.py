@@ -44,13 +44,16 @@ from typing import TYPE_CHECKING
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts
 from rnneval.linter.flow.relations import again, arrivals, feeds, judged
-from rnneval.linter.flow.values import Emitted, Value, emissions, leaves, options
+from rnneval.linter.flow.values import Emitted, Value, alternatives, emissions, leaves
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN006"
-NAME, SEVERITY, ORDER, CORRECTS = "dropped-state", "error", 80, True
+NAME = "dropped-state"
+SEVERITY = "error"
+ORDER = 80
+CORRECTS = True
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:
@@ -140,7 +143,7 @@ def _stacked_with(event: Event, others: list[Event]) -> Event | None:
 
 def _is_own(facts: Facts, event: Event, left: Value) -> bool:
     return all(
-        isinstance(option, Emitted) and facts.events[option.event].layer == event.layer for option in options(left)
+        isinstance(option, Emitted) and facts.events[option.event].layer == event.layer for option in alternatives(left)
     )
 
 

@@ -33,7 +33,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "frozen-trace", "error", 150
+NAME = "frozen-trace"
+SEVERITY = "error"
+ORDER = 150
 TOLERANCE = 1e-4
 
 

@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "future-leak", "error", 110
+NAME = "future-leak"
+SEVERITY = "error"
+ORDER = 110
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

@@ -35,7 +35,8 @@ The linter is silent where the parameter is read in any way, where the function 
 the layer is `stateful` and not reset.
 
 ## References
-Keras, RNN: the call argument `initial_state`. docs, wiring: the invariant S_out(l) at t − 1 → S_in(l) at t.
+Keras, RNN: the call argument `initial_state`. docs, wiring: the state that a layer returns at call t − 1 is the one it
+starts from at call t.
 """
 
 from collections.abc import Iterator
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN005"
-NAME, SEVERITY, ORDER = "ignored-state", "error", 70
+NAME = "ignored-state"
+SEVERITY = "error"
+ORDER = 70
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:
@@ -101,6 +104,7 @@ def _starts_anew(event: Event) -> bool:
 
 
 def _resets(function: Function, events: list[Event]) -> Iterator[Match]:
+    """Find stateful layers that the function resets before it calls them."""
     for node, key in function.resets:
         event = next((event for event in events if event.layer == key and event.node.lineno > node.lineno), None)
         if event is not None and event.spec.stateful:

@@ -32,7 +32,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "leftover-state", "error", 65
+NAME = "leftover-state"
+SEVERITY = "error"
+ORDER = 65
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "misplaced-state", "error", 50
+NAME = "misplaced-state"
+SEVERITY = "error"
+ORDER = 50
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

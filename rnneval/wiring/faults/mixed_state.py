@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "mixed-state", "error", 40
+NAME = "mixed-state"
+SEVERITY = "error"
+ORDER = 40
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

@@ -36,7 +36,8 @@ from rnneval.linter.flow.facts import Facts, Function
 from rnneval.linter.flow.values import Emitted, Initial, leaves
 
 CODE = "RNN008"
-NAME, SEVERITY = "mutable-default", "error"
+NAME = "mutable-default"
+SEVERITY = "error"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
@@ -55,6 +56,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _defaults(function: Function) -> list[tuple[str, ast.expr]]:
+    """Return the arguments of a function that have a default, with the default."""
     node = function.node
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return []

@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence, Kind
 
-NAME, SEVERITY, ORDER = "noisy-state", "error", 100
+NAME = "noisy-state"
+SEVERITY = "error"
+ORDER = 100
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "random-state", "error", 90
+NAME = "random-state"
+SEVERITY = "error"
+ORDER = 90
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN007"
-NAME, SEVERITY, ORDER = "shared-layer", "error", 35
+NAME = "shared-layer"
+SEVERITY = "error"
+ORDER = 35
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

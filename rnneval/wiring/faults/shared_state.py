@@ -53,7 +53,10 @@ if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN001"
-NAME, SEVERITY, ORDER, CORRECTS = "shared-state", "error", 10, True
+NAME = "shared-state"
+SEVERITY = "error"
+ORDER = 10
+CORRECTS = True
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:
@@ -80,6 +83,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _giver(facts: Facts, event: Event) -> Event | None:
+    """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
     if unsure(event):
         return None
     # The first of several ways, whatever the order of a set: a message is the same on every run.

@@ -27,7 +27,7 @@ return x, states
 The linter is silent where the new state is returned, stored or used in any way, and where only the output is returned.
 
 ## References
-docs, wiring: the invariant S_out(l) at t − 1 → S_in(l) at t.
+docs, wiring: the state that a layer returns at call t − 1 is the one it starts from at call t.
 """
 
 from collections.abc import Iterator
@@ -36,13 +36,15 @@ from typing import TYPE_CHECKING
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, Function
 from rnneval.linter.flow.relations import judged, sources
-from rnneval.linter.flow.values import Incoming, Many, Table, Value, emissions, left_at, options
+from rnneval.linter.flow.values import Incoming, Many, Table, Value, alternatives, emissions, left_at
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN004"
-NAME, SEVERITY, ORDER = "stale-state", "error", 60
+NAME = "stale-state"
+SEVERITY = "error"
+ORDER = 60
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:
@@ -68,7 +70,8 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _stale(facts: Facts, function: Function, value: Value) -> tuple[Event, Incoming] | None:
-    for option in options(value):
+    """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
+    for option in alternatives(value):
         if not isinstance(option, Many) or len(option.items) < 2:
             continue
         for event in facts.of(function):
@@ -85,7 +88,7 @@ def _comes_back(returned: Many, place: Incoming) -> bool:
     if not place.carrier or place.carrier.startswith("input "):
         return False
     for item in returned.items[1:]:
-        for option in options(item):
+        for option in alternatives(item):
             if (
                 isinstance(option, Incoming)
                 and option.carrier == place.carrier

@@ -34,7 +34,8 @@ from rnneval.linter.finding import Match
 from rnneval.linter.flow.facts import Event, Facts, Unpacking
 
 CODE = "RNN009"
-NAME, SEVERITY = "state-unpacking", "error"
+NAME = "state-unpacking"
+SEVERITY = "error"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
@@ -55,6 +56,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _values(event: Event) -> int | None:
+    """Return how many values a call of the layer returns; None if that is not known."""
     spec = event.spec
     if spec.slots is None or spec.cell or spec.framework not in ("keras", "torch"):
         return None

@@ -34,7 +34,8 @@ from rnneval.linter.flow.facts import Facts
 from rnneval.linter.flow.relations import keyword, models, shuffles
 
 CODE = "RNN011"
-NAME, SEVERITY = "stateful-never-reset", "warning"
+NAME = "stateful-never-reset"
+SEVERITY = "warning"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:

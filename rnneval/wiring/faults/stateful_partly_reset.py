@@ -36,7 +36,8 @@ from rnneval.linter.flow.relations import models
 from rnneval.linter.flow.values import Key
 
 CODE = "RNN012"
-NAME, SEVERITY = "stateful-partly-reset", "warning"
+NAME = "stateful-partly-reset"
+SEVERITY = "warning"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
@@ -46,6 +47,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 
 def _in_classes(facts: Facts) -> Iterator[Match]:
+    """Find classes that reset one stateful layer, while another one is reset nowhere."""
     if not any(function.resets for function in facts.functions):
         return
     done = {key for function in facts.functions for _, key in function.resets}
@@ -66,6 +68,7 @@ def _in_classes(facts: Facts) -> Iterator[Match]:
 
 
 def _stateful_of(facts: Facts, owner: str) -> dict[Key, str]:
+    """Return the names of the stateful layers that the methods of a class call."""
     numbers = {function.number for function in facts.functions if function.owner == owner}
     return {
         event.layer: event.name
@@ -75,8 +78,9 @@ def _stateful_of(facts: Facts, owner: str) -> dict[Key, str]:
 
 
 def _by_index(facts: Facts) -> Iterator[Match]:
+    """Find files in which only one layer of a model with several stateful ones is reset, by a constant index."""
     found = facts.survey.resets
-    single = [node for node in found if _is_last_layer(node)]
+    single = [node for node in found if _is_layer_by_index(node)]
     if single and len(single) == len(found) and any(len(model.layers) > 1 for model in models(facts)):
         yield Match(
             node=single[0],
@@ -85,7 +89,8 @@ def _by_index(facts: Facts) -> Iterator[Match]:
         )
 
 
-def _is_last_layer(node: ast.Attribute) -> bool:
+def _is_layer_by_index(node: ast.Attribute) -> bool:
+    """Return whether this resets a layer that is chosen by a constant index, such as `model.layers[-1]`."""
     owner = node.value
     return (
         isinstance(owner, ast.Subscript)

@@ -34,7 +34,8 @@ from rnneval.linter.flow.facts import Facts
 from rnneval.linter.flow.relations import models, shuffles
 
 CODE = "RNN010"
-NAME, SEVERITY = "stateful-shuffle", "warning"
+NAME = "stateful-shuffle"
+SEVERITY = "warning"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:

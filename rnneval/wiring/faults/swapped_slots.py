@@ -36,13 +36,15 @@ from typing import TYPE_CHECKING
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts
 from rnneval.linter.flow.relations import Arrival, arrivals, judged, sources
-from rnneval.linter.flow.values import Emitted, Mixed, Value, options
+from rnneval.linter.flow.values import Emitted, Mixed, Value, alternatives
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN003"
-NAME, SEVERITY, ORDER = "swapped-slots", "error", 30
+NAME = "swapped-slots"
+SEVERITY = "error"
+ORDER = 30
 _STATE_KEYWORDS = ("initial_state", "states", "hx")
 
 
@@ -99,7 +101,7 @@ def _returned(facts: Facts, arrival: Arrival) -> int | None:
     if arrival.event.spec.slots not in (2, 4):
         return None
     wrong: set[int] = set()
-    for option in options(arrival.left):
+    for option in alternatives(arrival.left):
         if isinstance(option, Emitted) and option.slot is not None:
             giver = facts.events[option.event]
             if giver.layer != arrival.event.layer or option.slot == arrival.slot:

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "uncarried-state", "info", 200
+NAME = "uncarried-state"
+SEVERITY = "info"
+ORDER = 200
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
 
-NAME, SEVERITY, ORDER = "unused-state", "error", 140
+NAME = "unused-state"
+SEVERITY = "error"
+ORDER = 140
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:

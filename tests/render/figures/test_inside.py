@@ -113,6 +113,18 @@ def test_the_first_step_that_is_not_finite(ax):
     assert "First not finite at step 3, in a." in figure.alt
 
 
+def test_the_norm_before_the_first_step_that_is_not_finite_in_a_training_that_recovers():
+    norms = {"a": [1.0, 114.0, np.nan, 7.0, 8.0]}
+    figure = figures.figure_of(made.history(norms, bad=(3, "a")))
+    before = "the norm of the step before was 114"
+    assert figure.title == f"The first gradient that is not finite came at step 3; {before}"
+
+
+def test_no_norm_is_named_where_the_step_before_has_none():
+    figure = figures.figure_of(made.history({"a": [1.0, 0.0]}, bad=(3, "a")))
+    assert figure.title == "Gradients are not finite from step 3 on"
+
+
 def test_a_jump_is_named_and_marked_where_it_was(ax):
     norms = np.full(2000, 0.5)
     norms[777] = 50.0
