@@ -34,7 +34,7 @@ class Lines:
     steps: NDArray[np.int64]
     """Numbers of the steps, from 1, `(n,)`."""
     values: NDArray[np.float64]
-    """Statistics of each variable, `(n, variables, statistics)`, in the order of `columns` and `STATISTICS`; NaN where none."""
+    """Statistics of each variable, `(n, variables, statistics)`: `columns` and `STATISTICS` name them; NaN if none."""
     lost: int
     """Steps that were overwritten in the ring before they were fetched."""
 
