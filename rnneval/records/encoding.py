@@ -193,7 +193,8 @@ def _unfit(value: Any, place: str) -> Iterator[tuple[str, float | None]]:
 
 def _all_finite(values: list[Any]) -> bool:
     """Return whether a list holds finite numbers alone; no Python loop, since blocks are many."""
-    return set(map(type, values)) <= {int, float} and inf not in values and -inf not in values
+    kinds = set(map(type, values))
+    return kinds <= {int, float} and (float not in kinds or (inf not in values and -inf not in values))
 
 
 def _about_schema(schema: object) -> str:
