@@ -5,15 +5,11 @@ calls. A value on the diagonal is right, a value off it is not. The figure `flow
 the same sets of kinds.
 """
 
-import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
-from rnneval.registry import read_entries
 from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, row
 from rnneval.render.phrasing import counted
 
@@ -30,7 +26,6 @@ _MARKS = {
 }
 _WRONG = "✗"
 _MOST = 12
-_RULES = ("wiring/faults", "metrics/diagnostics/findings")
 _QUESTIONS = {
     "chunk": "Does a text read in pieces give the same as in one?",
     "causal": "Do later tokens leave earlier predictions as they are?",
@@ -153,7 +148,7 @@ def runs_of_calls(calls: Sequence[int]) -> str:
 
 
 def finding_block(finding: Finding) -> Found:
-    """Return a finding with its place, and the text of its rule."""
+    """Return a finding with its place."""
     place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
     return Found(
         kind=KINDS[finding.severity],
@@ -164,7 +159,6 @@ def finding_block(finding: Finding) -> Found:
         message=finding.message,
         # Diagnostic rules give their whole text as help: a report shows it folded.
         help=None if "## " in finding.help else finding.help,
-        about=rule_text(finding.rule),
     )
 
 
@@ -196,13 +190,3 @@ def first_sentence(text: str) -> str:
     'gru_2 starts from the state that gru made'
     """
     return re.split(r" \(|: |\. |\.$", text, maxsplit=1)[0]
-
-
-@cache
-def rule_text(name: str) -> str | None:
-    """Return the text of a rule of this package in Markdown, without its first line; None for an unknown rule."""
-    for folder in _RULES:
-        for entry in read_entries(files("rnneval").joinpath(*folder.split("/")), "rule"):
-            if entry.name == name:
-                return inspect.cleandoc(entry.text).partition("\n")[2].strip()
-    return None

@@ -2,7 +2,11 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
 from math import exp, log
+
+import msgspec
 
 from rnneval.gates.comparable import fields_of
 from rnneval.gates.ranking import Ranking, rank
@@ -10,6 +14,7 @@ from rnneval.gates.sides import Named
 from rnneval.metrics.diagnostics import findings as rules
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import Checkpoint, WiringSummary
+from rnneval.registry import read_entries
 from rnneval.render.document import (
     KINDS,
     Block,
@@ -45,9 +50,10 @@ from rnneval.render.report.given import (
 )
 from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, interval, run_facts, scores_table
 from rnneval.render.sweep_document import checkpoints_table, failures_table
-from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table, rule_text
+from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 from rnneval.sweeps.table import OK, best_first
 
+_RULES = ("wiring/faults", "metrics/diagnostics/findings")
 _SHOWN_ROWS = 30
 _WHOLE_RUNS, _WHOLE_RECORDS, _WHOLE_FINDINGS = 3, 4, 6
 _LARGEST_EXPONENT = 709  # above it, the perplexity is larger than any float
@@ -137,10 +143,20 @@ def _wiring_notice(wiring: Wiring | WiringSummary) -> Notice:
 
 def _findings(wiring: Wiring | WiringSummary) -> Iterator[Block]:
     """Show every finding; from a certain number on they are folded."""
-    shown = tuple(map(finding_block, wiring.findings))
+    shown = tuple(
+        msgspec.structs.replace(finding_block(each), about=_rule_texts().get(each.rule)) for each in wiring.findings
+    )
     yield from shown[:_WHOLE_FINDINGS]
     if more := shown[_WHOLE_FINDINGS:]:
         yield Fold(title=f"{len(more)} more findings", blocks=more)
+
+
+@cache
+def _rule_texts() -> dict[str, str]:
+    """Return the text of each rule of this package in Markdown, without its first line."""
+    folders = (files("rnneval").joinpath(*folder.split("/")) for folder in _RULES)
+    entries = (entry for folder in folders for entry in read_entries(folder, "rule"))
+    return {entry.name: entry.text.partition("\n")[2].strip() for entry in entries}
 
 
 # Checkpoints of a sweep
@@ -325,7 +341,7 @@ def _diagnosed(number: int, model: Subject) -> Part:
     said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in _diagnostic_rules()}
     said |= {(finding.rule, finding.message): None for record in records for finding in record.findings}
     blocks: list[Block] = [
-        Found(kind=KINDS["warning"], rule=rule, severity="warning", message=message, about=rule_text(rule))
+        Found(kind=KINDS["warning"], rule=rule, severity="warning", message=message, about=_rule_texts().get(rule))
         for rule, message in said
     ]
     # The fullest run first: of two that can give the same figure it shows more.
