@@ -82,13 +82,12 @@ def line(comparison: Comparison) -> Line:
     """Write one comparison."""
     metric, is_limit = comparison.metric, comparison.baseline == "limit"
     unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
-    bounds = _difference(metric, comparison.low), _difference(metric, comparison.high)
     return Line(
         metric=f"{metric}{unit}",
         baseline=optional(comparison.baseline_value, ".5g"),
         candidate=optional(comparison.candidate_value, ".5g"),
         difference=_difference(metric, comparison.difference),
-        bounds="–" if comparison.low is None else " … ".join(bounds),
+        bounds=_bounds(metric, comparison.low, comparison.high),
         allowed=optional(comparison.allowed, ".5g") if is_limit else _difference(metric, comparison.allowed),
         verdict=comparison.verdict,
     )
@@ -96,6 +95,10 @@ def line(comparison: Comparison) -> Line:
 
 def _difference(metric: str, value: float | None) -> str:
     return "–" if value is None else number(metric, value)
+
+
+def _bounds(metric: str, low: float | None, high: float | None) -> str:
+    return "–" if low is None else f"{_difference(metric, low)} … {_difference(metric, high)}"
 
 
 def headline(gate: Gate) -> str:
@@ -147,13 +150,12 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
 
 
 def _run(run: Row, metric: str) -> tuple[Cell, ...]:
-    bounds = _difference(metric, run.low), _difference(metric, run.high)
     marks = "; ".join(mark.split(":")[0] for mark in run.marks)
     return row(
         code(run.name),
         optional(run.value, ".5g"),
         _difference(metric, run.difference),
-        "–" if run.low is None else " … ".join(bounds),
+        _bounds(metric, run.low, run.high),
         f"{run.parameters:,}",
         f"{run.tokens_per_second:,.0f}",
         Cell(text=marks, kind="fail" if marks else None),

@@ -117,6 +117,16 @@ def figure(value: float) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.5g}"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """Write both ends of an interval; a missing one is a dash.
+
+    Example:
+        >>> interval(1.5, 2.25), interval(None, None)
+        ('1.5 – 2.25', '–')
+    """
+    return "–" if low is None or high is None else f"{figure(low)} – {figure(high)}"
+
+
 def optional(value: float | None, form: str = "") -> str:
     """Write a number, with a format specification instead of as `figure` does; a missing one is a dash.
 

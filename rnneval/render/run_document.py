@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.run import Checkpoint, Run, Score
+from rnneval.records.run import Checkpoint, ContextCurve, Run
 from rnneval.records.run import Warning as Warned
 from rnneval.render.document import Block, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
-from rnneval.render.phrasing import counted, figure, listed, optional, shortened
+from rnneval.render.phrasing import counted, figure, interval, listed, optional, shortened
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
@@ -92,7 +92,7 @@ def scores_table(run: Run) -> Table:
     """Return every score with its interval and its meaning: the first sentence of the text of the metric."""
     meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
     rows = tuple(
-        row(code(name), figure(score.value), score.unit, interval(score) or "–", meaning.get(name, ""))
+        row(code(name), figure(score.value), score.unit, interval(score.low, score.high), meaning.get(name, ""))
         for name, score in run.scores.items()
     )
     note = "This text is too short for intervals."
@@ -194,7 +194,7 @@ def inside_tables(run: Run) -> Iterator[Table]:
         note = "Below 0, a small change of the state dies out; above 0, it grows."
         yield _table("Lyapunov exponents", head, exponents, note)
     if run.context is not None:
-        yield _context(run)
+        yield _context(run.context)
 
 
 def gradient_tables(record: Gradients) -> Iterator[Table]:
@@ -233,9 +233,7 @@ def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], n
     return Table(caption=caption, head=head, rows=cells, right=tuple(range(1, len(head))), note=note)
 
 
-def _context(run: Run) -> Table:
-    curve = run.context
-    assert curve is not None  # noqa: S101 - the caller checked it
+def _context(curve: ContextCurve) -> Table:
     more = [nats - curve.whole for nats in curve.nats]
     rows = [
         (
@@ -274,10 +272,3 @@ def describe(checkpoint: Checkpoint) -> str:
     form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
     size = counted(checkpoint.parameters, "parameter")
     return f"{layers or 'no layer seen'}, {size}, {form}, {CONTRACTS[checkpoint.contract]}"
-
-
-def interval(score: Score) -> str | None:
-    """Write the interval of a score, or return None if it has none."""
-    if score.low is None or score.high is None:
-        return None
-    return f"{figure(score.low)} – {figure(score.high)}"

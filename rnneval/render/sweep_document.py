@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rnneval.render.document import Block, Cell, Paragraph, Table
-from rnneval.render.phrasing import counted, figure, optional
+from rnneval.render.phrasing import counted, interval, optional
 from rnneval.sweeps.many import Sweep
 from rnneval.sweeps.table import FILE, OK, best_first
 
@@ -63,8 +63,7 @@ def _cells(row: Mapping[str, Any], head: Sequence[str], best: Mapping[str, Any] 
         elif not is_valid:  # a number here would be read as a score, whatever stands beside it
             cells.append(Cell(text="–"))
         elif name == "95 % interval":
-            low, high = row.get("perplexity_low"), row.get("perplexity_high")
-            cells.append(Cell(text="–" if low is None or high is None else f"{figure(low)} – {figure(high)}"))
+            cells.append(Cell(text=interval(row.get("perplexity_low"), row.get("perplexity_high"))))
         elif name == "tokens/s":
             cells.append(Cell(text=optional(row.get("tokens_per_second"), ",.0f")))
         else:

@@ -36,7 +36,7 @@ from rnneval.render.document import (
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure, file_name, listed, short_names
+from rnneval.render.phrasing import counted, figure, file_name, interval, listed, short_names
 from rnneval.render.report.given import (
     Given,
     Subject,
@@ -48,7 +48,7 @@ from rnneval.render.report.given import (
     together,
     tokens_of,
 )
-from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, interval, run_facts, scores_table
+from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, run_facts, scores_table
 from rnneval.render.sweep_document import checkpoints_table, failures_table
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 from rnneval.sweeps.table import OK, best_first
@@ -227,9 +227,9 @@ def _overview_row(model: Subject, run: Run) -> tuple[Cell, ...]:
     perplexity, bits, accuracy = (
         figure(scores[name].value) if name in scores else "–" for name in ("perplexity", "bits_per_char", "accuracy")
     )
-    bounds = interval(scores["perplexity"]) if "perplexity" in scores else None
+    bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
     valid = Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail")
-    return row(code(model.name), valid, perplexity, bounds or "–", bits, accuracy, f"{run.checkpoint.parameters:,}")
+    return row(code(model.name), valid, perplexity, bounds, bits, accuracy, f"{run.checkpoint.parameters:,}")
 
 
 def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
