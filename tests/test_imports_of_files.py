@@ -9,13 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "rnneval"
-ORDER = (
-    "errors", "options", "registry", "records", "text", "metrics", "gates", "linter", "wiring", "files", "models",
-    "engine", "sweeps", "callbacks", "render", "testing", "demo", "cli",
-)  # fmt: skip
-"""A package imports only from itself and from packages named before it."""
+from tests.test_house import FILES, ROOMS, ROOT, TREES
 
 
 def module_of(path: Path) -> str:
@@ -54,10 +48,9 @@ def imported(tree: ast.AST, name: str, is_package: bool, known: set[str]) -> set
 
 
 def graph() -> dict[str, set[str]]:
-    files = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in files.items()}
+    files = {module_of(path): path for path in FILES}
     known = set(files)
-    return {name: imported(tree, name, files[name].name == "__init__.py", known) for name, tree in trees.items()}
+    return {name: imported(TREES[path], name, path.name == "__init__.py", known) for name, path in files.items()}
 
 
 GRAPH = graph()
@@ -77,7 +70,7 @@ def in_circles(links: dict[str, set[str]]) -> dict[str, set[str]]:
 def against_the_order(links: dict[str, set[str]]) -> list[str]:
     def place(name: str) -> int | None:
         package = (*name.split("."), "")[1]
-        return ORDER.index(package) if package in ORDER else None
+        return ROOMS.index(package) if package in ROOMS else None
 
     return [
         f"{name} imports {other}"
