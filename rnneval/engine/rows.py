@@ -20,10 +20,10 @@ _NUDGED = 8  # spans: on one of them alone a change may happen to die out
 
 
 @dataclass(kw_only=True)
-class _OpenReading:
-    """A reading that has begun."""
+class _Comparison:
+    """A re-evaluation that has begun, compared with the reading before it."""
 
-    reading: SpanReading
+    audits: bool
     agreement: Agreement
     tokens: int = 0
     loss_differences: list[float] = field(default_factory=list)
@@ -62,28 +62,32 @@ class Rows:
         self._initial = runner.start()
         weight = 1 if watch is None else 1 + watch.weight
         self._kept = kept or Boundaries(np.flatnonzero(spans.previous >= 0).tolist(), self._initial, weight)
-        self._scored = 0
+        self._scored, self._predictions = 0, spans.predictions
 
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
         """Make readings side by side; further ones are made when a row is free."""
         waiting: deque[Job] = deque()
-        opened: dict[Job, _OpenReading] = {}
+        asked: dict[Job, SpanReading] = {}
+        compared: dict[Job, _Comparison] = {}  # of re-evaluations alone: a first reading has nothing to compare with
 
         def open_all(several: Sequence[SpanReading]) -> None:
             for reading in several:
                 job = self._job(reading.span, self._initial if reading.start is None else reading.start)
-                opened[job] = _OpenReading(reading=reading, agreement=Agreement(tolerance=reading.tolerance))
+                asked[job] = reading
+                if reading.reevaluates:
+                    compared[job] = _Comparison(audits=reading.audits, agreement=Agreement(tolerance=reading.tolerance))
                 waiting.append(job)
 
         def at_boundary(rows: list[Boundary]) -> list[bool]:
             go_on, scored = [], self._scored
             for row in rows:
-                current = opened[row.job]
-                go_on.append(self._compare(row, current) if current.reading.reevaluates else self._first(row))
+                comparison = compared.get(row.job)
+                go_on.append(self._first(row) if comparison is None else self._compare(row, comparison))
                 if row.job.at == row.job.stop or not go_on[-1]:
-                    open_all(on_end(self._ended(row.job, opened.pop(row.job))))
+                    compared.pop(row.job, None)
+                    open_all(on_end(self._ended(row.job, asked.pop(row.job), comparison)))
             if self._progress is not None and self._scored > scored:
-                self._progress(self._scored, self._spans.predictions)
+                self._progress(self._scored, self._predictions)
             return go_on
 
         open_all(readings)
@@ -121,18 +125,18 @@ class Rows:
         self._scored += len(row.predicted.nats)
         return True
 
-    def _compare(self, row: Boundary, opened: _OpenReading) -> bool:
+    def _compare(self, row: Boundary, comparison: _Comparison) -> bool:
         """Compare a segment with the earlier reading, and keep it; True while the span has to be read on."""
-        job, agreement, audits = row.job, opened.agreement, opened.reading.audits
+        job, agreement, audits = row.job, comparison.agreement, comparison.audits
         count = len(row.predicted.nats)
-        opened.tokens += count
+        comparison.tokens += count
         kept = self._kept.get(job.span, job.boundary)
         if audits and kept is not None:
-            opened.state_differences[job.boundary] = scaled_difference(job.state, kept)
+            comparison.state_differences[job.boundary] = scaled_difference(job.state, kept)
         if agreement.settled or (kept is not None and not agreement.hopeless):
             before = self._seen.get(row.first, row.first + count)
             if agreement.settled:
-                opened.loss_differences.append(loss_difference(row.predicted, before))
+                comparison.loss_differences.append(loss_difference(row.predicted, before))
             elif kept is not None:
                 tokens = job.at - int(self._spans.starts[job.span])
                 agreement.compare(job.state, kept, row.predicted, before, tokens)
@@ -148,20 +152,21 @@ class Rows:
             once = row.job.span not in self._kept.spans
             self._watch.put(row, None if once else self._kept.group_of(row.job.boundary))
 
-    def _ended(self, job: Job, opened: _OpenReading) -> SpanResult:
-        if not opened.reading.reevaluates:
-            return SpanResult(reading=opened.reading, last=job.state.copy())
+    def _ended(self, job: Job, reading: SpanReading, comparison: _Comparison | None) -> SpanResult:
+        if comparison is None:
+            return SpanResult(reading=reading, last=job.state.copy())
         audit = Audit(
-            loss_difference=max(opened.loss_differences, default=0.0), state_differences=opened.state_differences
+            loss_difference=max(comparison.loss_differences, default=0.0),
+            state_differences=comparison.state_differences,
         )
         return SpanResult(
-            reading=opened.reading,
-            last=None if opened.agreement.settled else job.state.copy(),
-            tokens=opened.tokens,
-            agreed_after=opened.agreement.met,
-            difference=opened.agreement.difference,
+            reading=reading,
+            last=None if comparison.agreement.settled else job.state.copy(),
+            tokens=comparison.tokens,
+            agreed_after=comparison.agreement.met,
+            difference=comparison.agreement.difference,
             conclusive=job.boundary >= _CONCLUSIVE,
-            audit=audit if opened.reading.audits else None,
+            audit=audit if comparison.audits else None,
         )
 
 

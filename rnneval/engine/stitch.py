@@ -209,20 +209,23 @@ class Stitching:
 
     def _first_pass(self) -> None:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
-        early = self._continuing
+        early = set(self._continuing)
         if self._passes_at_once is None:
-            early = [] if self._audited is None else [self._audited]
+            early = set() if self._audited is None else {self._audited}
         unread = set(range(len(self._spans)))
 
         def on_end(ended: SpanResult) -> list[SpanReading]:
             if ended.reading.reevaluates:
                 return self._take(ended)
-            unread.discard(ended.reading.span)
+            at = ended.reading.span
+            unread.discard(at)
             self._keep_last(ended, self._last)
             return [
                 self._reevaluation(span, audits=span == self._audited)
-                for span in early
-                if span not in self._read_from and not {span, int(self._spans.previous[span])} & unread
+                for span in (at, at + 1)  # a span goes on from the one just before it, or from none
+                if span in early
+                and span not in self._read_from
+                and not {span, int(self._spans.previous[span])} & unread
             ]
 
         order = np.argsort(-self._spans.lengths, kind="stable").tolist()

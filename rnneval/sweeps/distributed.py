@@ -116,7 +116,7 @@ class ChunkReader:
         """The number of a chunk and the statistics of its rows, for every reading of a whole chunk."""
         self._tolerance: dict[int, float] = {}
         """The tolerance that the first reading of a chunk found to be reachable, by chunk."""
-        self._scored = 0
+        self._scored, self._predictions = 0, sum(chunk.predictions for chunk in chunks)
         self.threads = 1
         self.kernels: set[str] = set()
 
@@ -193,7 +193,7 @@ class ChunkReader:
         if not reading.reevaluates:
             self._scored += chunk.predictions
             if self._progress is not None:
-                self._progress(self._scored, sum(chunk.predictions for chunk in self._chunks))
+                self._progress(self._scored, self._predictions)
         if not np.array_equal(self._last.get(index, ()), read.last, equal_nan=True):
             self._last[index] = read.last
         return SpanResult(
