@@ -24,7 +24,7 @@ class ReaderOptions(EvaluateOptions):
     """Options of `evaluate`, with the one that only Python has."""
 
     reader: Reader | None = option(
-        None, "Reader of the text in place of this process, from `rnneval.sweeps.spread.workers_reading`.", flag=""
+        None, "Reader of the text in place of this process, from `rnneval.sweeps.distributed.workers_reading`.", flag=""
     )
 
 
