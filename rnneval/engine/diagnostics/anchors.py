@@ -61,7 +61,7 @@ class AnchorWatch:
         """Keep nothing of a row."""
         return [None] * len(counts)
 
-    def put(self, row: Boundary, stretch: int | None) -> None:
+    def put(self, row: Boundary, group: int | None) -> None:
         """Pass the segment to the anchors."""
         self.anchors.put(row)
 

@@ -4,8 +4,6 @@ The sums of a segment are small (a few numbers a unit). They are kept by groups 
 row's overlap is re-evaluated, and the new sums replace the first ones. Covariances are made of samples.
 """
 
-import tempfile
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,13 +17,13 @@ from rnneval.engine.diagnostics.parts import LayerState, states_of
 from rnneval.engine.diagnostics.trajectories import Trajectory, trajectories_of
 from rnneval.engine.kernel import Watched
 from rnneval.engine.runner import Boundary
-from rnneval.errors import TextError
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.layers import Unit
 from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
+from rnneval.text.disk import DiskArray
 
 EVERY = 16
 MOST = 1 << 16
@@ -70,15 +68,16 @@ def _doubled(tokens: int, most: int) -> int:
 class Samples:
     """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text: in memory, or in an unnamed file."""
 
-    def __init__(self, every: int, size: int, tokens: int) -> None:
-        self.every, self._size = every, size
+    def __init__(self, every: int, size: int, tokens: int, *, holds: str) -> None:
+        """Make room for every sample of the text; `holds` names the content in messages."""
+        self.every = every
         count = -(-tokens // every)
         self._held: Floats | None = None
+        self._disk: DiskArray | None = None
         if count * size * 4 <= _MEMORY:
             self._held = np.zeros((count, size), np.float32)
         else:
-            self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed with the object
-            weakref.finalize(self, self._file.close)
+            self._disk = DiskArray(np.float32, (size,), holds=holds)
 
     def put(self, first: int, vectors: Floats) -> None:
         """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`.
@@ -89,37 +88,29 @@ class Samples:
         place = first // self.every
         if self._held is not None:
             self._held[place : place + len(vectors)] = vectors
-            return
-        try:
-            self._file.seek(place * self._size * 4)
-            self._file.write(np.ascontiguousarray(vectors, np.float32).data)
-        except OSError as error:
-            raise TextError(
-                f"{tempfile.gettempdir()}: cannot hold {self._size * 4} bytes every {self.every} tokens: "
-                f"{error.strerror or error}: set TMPDIR to a folder with more room, or give --no-states"
-            ) from error
+        elif self._disk is not None:
+            self._disk.write(place, vectors)
 
     def chunks(self, tokens: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Yield positions `(n,)` and vectors `(n, D)`, in the order of the text."""
         positions = np.arange(0, tokens, self.every)
         for start in range(0, len(positions), _CHUNK):
             at = positions[start : start + _CHUNK]
-            held = self._read(start, len(at))
-            yield at[: len(held)], held
+            yield at, self._read(start, len(at))
 
     def _read(self, start: int, count: int) -> Floats:
-        if self._held is not None:
-            return self._held[start : start + count]
-        self._file.seek(start * self._size * 4)
-        return np.frombuffer(self._file.read(count * self._size * 4), np.float32).reshape(-1, self._size)
+        if self._disk is not None:
+            return self._disk.read(start, start + count)
+        assert self._held is not None  # noqa: S101 - one of the two
+        return self._held[start : start + count]
 
     def close(self) -> None:
-        """Close the file."""
-        if hasattr(self, "_file"):
-            self._file.close()
+        """Free the disk space."""
+        if self._disk is not None:
+            self._disk.close()
 
     def __del__(self) -> None:
-        """Close the file of a run that was interrupted."""
+        """Free the disk space of a run that was interrupted."""
         self.close()
 
 
@@ -247,11 +238,11 @@ class StateWatch:
         bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
         return [all_of[start:stop] for start, stop in pairwise(bounds)]
 
-    def put(self, row: Boundary, stretch: int | None) -> None:
+    def put(self, row: Boundary, group: int | None) -> None:
         """Add a segment to its group; the first segment of a group replaces what was kept of the group."""
         seen: Row = row.inside
-        key = _ONCE if stretch is None else (row.job.span, stretch)
-        begins = stretch is not None and row.job.boundary == stretch + 1
+        key = _ONCE if group is None else (row.job.span, group)
+        begins = group is not None and row.job.boundary == group + 1
         if begins or key not in self._kept:
             self._kept[key] = (seen.additive.copy(), seen.peaks.copy())
         else:
@@ -260,7 +251,12 @@ class StateWatch:
             np.maximum(peaks, seen.peaks, out=peaks)
         if len(seen.samples):
             if self._samples is None:
-                self._samples = Samples(self._every, seen.samples.shape[1], self._tokens)
+                self._samples = Samples(
+                    self._every,
+                    seen.samples.shape[1],
+                    self._tokens,
+                    holds="sampled states (none are kept with --no-states)",
+                )
             self._samples.put(seen.first, seen.samples)
 
     def finish(self) -> States:

@@ -97,7 +97,8 @@ class TraceWatch(StateWatch):
         """Record the positions of the stride, beside the sums."""
         summed = super().rows(inside, first, counts)
         place = np.stack(places(first, counts, self.stride), axis=1)
-        slots, gated = self._slots_at(inside, place), self._gates_at(inside, place)
+        slots = self._slots_at(inside, place)
+        gated = self._gates_at(inside, place, slots)
         table = self._table_of(slots, gated)
         bounds = np.searchsorted(place[:, 0], np.arange(len(counts) + 1))
         made = []
@@ -117,9 +118,10 @@ class TraceWatch(StateWatch):
             found[key] = (states[row, t].astype(np.float32), earlier.astype(np.float32))
         return found
 
-    def _gates_at(self, inside: Any, place: NDArray[np.int64]) -> dict[tuple[str, str], tuple[Any, Any]]:
+    def _gates_at(
+        self, inside: Any, place: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
+    ) -> dict[tuple[str, str], tuple[Any, Any]]:
         """Return each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
-        slots = self._slots_at(inside, place)
         found = {}
         for layer, cells in self.cells.items():
             keys = [key for key, slot in self.slots.items() if slot.layer == layer]
@@ -157,16 +159,16 @@ class TraceWatch(StateWatch):
             if log_kept is not None:
                 yield log_kept[part].sum(axis=0, dtype=np.float64)
 
-    def put(self, row: Boundary, stretch: int | None) -> None:
+    def put(self, row: Boundary, group: int | None) -> None:
         """Add the sums to their group, and write the table's lines at their place."""
         seen: TraceRow = row.inside
-        super().put(row._replace(inside=seen.states), stretch)
+        super().put(row._replace(inside=seen.states), group)
         if self._anchors is not None:
             self._anchors.put(row)
         if not len(seen.table):
             return
         if self._table is None:
-            self._table = Samples(self.stride, seen.table.shape[1], self._tokens)
+            self._table = Samples(self.stride, seen.table.shape[1], self._tokens, holds="the trace")
         offset = seen.first - (row.first - 1)
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
         self._table.put(seen.first, seen.table)
