@@ -116,3 +116,21 @@ def test_no_states_leaves_them_out_and_changes_nothing_else(model_of, tmp_path):
     without = rnneval.evaluate(small.lm, text, check=False, states=False)
     assert without.states is None
     assert without.total_nats == with_states.total_nats
+
+
+@pytest.mark.parametrize("lines", [7, 10**6], ids=["several chunks", "one chunk"])
+def test_samples_on_disk_are_those_of_memory(monkeypatch, lines):
+    monkeypatch.setattr(states, "_CHUNK", lines)
+    vectors = np.arange(75, dtype=np.float32).reshape(25, 3)
+    found = []
+    for room in (10**6, 0):
+        monkeypatch.setattr(states, "_MEMORY", room)
+        samples = states.Samples(4, 3, 98, holds="samples")
+        samples.put(40, vectors[10:])
+        samples.put(0, vectors[:10])
+        positions, read = (np.concatenate(parts) for parts in zip(*samples.chunks(98), strict=True))
+        samples.close()
+        assert positions.tolist() == list(range(0, 98, 4))
+        found.append(read)
+    assert np.array_equal(found[0], vectors)
+    assert np.array_equal(found[1], vectors)
