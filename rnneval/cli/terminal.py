@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
@@ -225,9 +224,3 @@ def _bar(what: str, unit: str) -> Iterator[Progress]:
 def _rate(each_second: float) -> str:
     """Format a speed: as a whole number, or with two digits if it is below 10."""
     return f"{each_second:,.0f}" if each_second >= 10 else f"{each_second:.2g}"
-
-
-def silence_warnings() -> None:
-    """Hide deprecation warnings of other packages from the terminal; test suites still see them."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnneval.demo import models
 from rnneval.demo.files import BUILDERS, ONE, RIGHT, Files
-from rnneval.demo.training import Progress, Recipe, train
+from rnneval.demo.training import Recipe, train
 from rnneval.engine import evaluate
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.engine.diagnostics.trace import trace
@@ -22,6 +22,7 @@ from rnneval.gates.verdicts import judge
 from rnneval.models import RecurrentLM
 from rnneval.models import open as open_checkpoint
 from rnneval.models.builder import build
+from rnneval.options import Progress
 from rnneval.records import Run, Wiring, read, write, write_text
 from rnneval.render.figures import load
 from rnneval.render.report import Given, draw, html_of, page_of

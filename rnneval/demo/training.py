@@ -11,8 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.callbacks import GradientNorms
-
-Progress = Callable[[int, int], None]
+from rnneval.options import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from rnneval.engine.collect import Observations
 from rnneval.engine.kernel import Vectors, Watch
 from rnneval.engine.plan import Spans, Stitch
 from rnneval.engine.runner import Boundary, Job, Runner
-from rnneval.engine.stitch import Audit, Progress, SpanReading, SpanResult, Stitching
+from rnneval.engine.stitch import Audit, SpanReading, SpanResult, Stitching
+from rnneval.options import Progress
 
 _CONCLUSIVE = 4  # boundaries: a shorter span that does not agree may only have been too short
 _NUDGE = 1e-6

@@ -32,9 +32,6 @@ _LEFT = 0.05
 """Passes over all stale spans go on only while each leaves at most this share of the state difference at the ends of
 spans: 0.05⁴ ≈ 1e-5 is left after four."""
 
-Progress = Callable[[int, int], None]
-"""Called with the tokens scored so far and in all."""
-
 
 @dataclass(kw_only=True)
 class Stitched:

@@ -35,9 +35,7 @@ from rnneval.gates.sides import Named, Paired, Sides, named, side
 from rnneval.metrics import UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.consistency import require_consistent
-from rnneval.records.gate import Comparison, Verdict
-
-_GRAVEST: tuple[Verdict, ...] = ("fail", "not comparable", "inconclusive", "pass")
+from rnneval.records.gate import GRAVEST, Comparison, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +161,7 @@ def _limit_reason(limit: Limit, each: Named, found: object, *, holds: bool) -> s
 
 
 def _overall(comparisons: tuple[Comparison, ...], warnings: tuple[str, ...]) -> Gate:
-    verdict = next(each for each in _GRAVEST if any(comparison.verdict == each for comparison in comparisons))
+    verdict = next(each for each in GRAVEST if any(comparison.verdict == each for comparison in comparisons))
     decisive = next(comparison for comparison in comparisons if comparison.verdict == verdict)
     about = f" ({scope(decisive.about, decisive.claim)})" if decisive.claim else ""
     reason = f"{decisive.metric}: {decisive.reason}{about}"

@@ -167,6 +167,7 @@ def score_problems(run: "Run") -> Iterator[str]:
     A score whose sums are not in the record is not compared with anything.
     """
     from rnneval.metrics._base import Totals, UnavailableError
+    from rnneval.records.consistency import RELATIVE
 
     if run.total_nats is None or not run.tokens.scored:
         return
@@ -183,6 +184,6 @@ def score_problems(run: "Run") -> Iterator[str]:
             continue
         with suppress(UnavailableError):
             value = metric.finish(totals)
-            if not math.isclose(score.value, value, rel_tol=1e-6, abs_tol=1e-9):
+            if not math.isclose(score.value, value, rel_tol=RELATIVE, abs_tol=1e-9):
                 source = "total_nats" if metric.name in ("cross_entropy", "perplexity") else "the sums of its blocks"
                 yield f"scores.{metric.name} and {source} disagree ({score.value:.9g} and {value:.9g})"

@@ -1,7 +1,7 @@
 """Consistency of records: a file edited by hand, pieced together or damaged must not decide anything.
 
 A record holds many numbers twice: in its blocks and in its totals, in its totals and in its scores. The scores are
-computed again by the metrics, which come after records in the order of packages: `rnneval.score_problems` finds them.
+computed again by the metrics, which come after records in the order of packages (`rnneval.metrics.score_problems`).
 """
 
 import math
@@ -10,7 +10,7 @@ from itertools import chain
 
 from rnneval.errors import RecordError
 from rnneval.records._base import Stored
-from rnneval.records.gate import Gate
+from rnneval.records.gate import GRAVEST, Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import Run
@@ -19,7 +19,6 @@ from rnneval.registry import later
 
 RELATIVE = 1e-6
 """By how much sums may differ that were added up in another order."""
-_GRAVEST = ("fail", "not comparable", "inconclusive", "pass")
 _COMMANDS: dict[type[Stored], str] = {
     Run: "evaluate",
     Wiring: "check",
@@ -160,7 +159,7 @@ def _signature(run: Run) -> Iterator[str]:
 
 def _of_gate(gate: Gate) -> Iterator[str]:
     verdicts = {comparison.verdict for comparison in gate.comparisons}
-    gravest = next((verdict for verdict in _GRAVEST if verdict in verdicts), None)
+    gravest = next((verdict for verdict in GRAVEST if verdict in verdicts), None)
     if gravest is not None and gate.verdict != gravest:
         yield f"verdict is {gate.verdict} and that of its comparisons {gravest}"
     for comparison in gate.comparisons:

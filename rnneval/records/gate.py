@@ -8,6 +8,8 @@ from rnneval.records._base import Stored, Value
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Verdict = Literal["pass", "fail", "inconclusive", "not comparable"]
+GRAVEST: tuple[Verdict, ...] = ("fail", "not comparable", "inconclusive", "pass")
+"""Verdicts, the gravest first: that of a gate is the gravest of its comparisons."""
 
 
 class Comparison(Value, frozen=True, kw_only=True):

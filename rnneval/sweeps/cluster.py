@@ -14,6 +14,7 @@ from typing import Any
 
 import rnneval
 from rnneval.errors import UsageError
+from rnneval.options import WorkerGroup
 from rnneval.sweeps.pool import DaskPool
 
 _PATIENCE = 30  # seconds to wait for a scheduler, and for the first worker
@@ -33,25 +34,18 @@ _SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workers:
-    """The workers to start or to connect to."""
+class Workers(WorkerGroup):
+    """The workers to start or to connect to; without `jobs`, one process per core."""
 
-    jobs: int | None = None
-    """Worker processes on this machine; None: one per core."""
-    scheduler: str | None = None
-    """Address of a Dask scheduler, such as tcp://10.0.0.1:8786."""
-    memory: str | None = None
-    """Memory of each process on this machine, such as 4GB; None: an equal share of all memory."""
     threads: int | None = None
     """Threads of TensorFlow in a process; None: an equal share of the cores."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.scheduler is not None and not _ADDRESS.match(self.scheduler):
             raise UsageError(f"--scheduler {self.scheduler}: not an address: give one such as tcp://10.0.0.1:8786")
         if self.scheduler is not None and (self.jobs is not None or self.memory is not None):
             raise UsageError("--scheduler brings its own workers: leave out --jobs and --memory")
-        if self.jobs is not None and self.jobs < 1:
-            raise UsageError(f"--jobs {self.jobs} is not a number of processes: give at least 1")
 
     def processes(self, tasks: int) -> int:
         """Return how many processes are started on this machine for so many tasks."""

@@ -10,11 +10,12 @@
 >>> folder.cleanup()
 """
 
+from rnneval.options import Paths
 from rnneval.text.blocks import BlockCuts
 from rnneval.text.encoding import Document, EncodedText, TokenSlice, encode
 from rnneval.text.find import find_vocabulary, siblings
 from rnneval.text.options import TextOptions
-from rnneval.text.sources import Part, Paths
+from rnneval.text.sources import Part
 from rnneval.text.vocabulary import Vocabulary
 
 __all__ = [

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import TextError
+from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.text.blocks import BlockCuts, BlockCutter
 from rnneval.text.options import TextOptions
 from rnneval.text.pieces import Piece, final_text
-from rnneval.text.sources import Paths, Sources, TakenFile
+from rnneval.text.sources import Sources, TakenFile
 from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
 from rnneval.text.subword.tokeniser import SubwordTokeniser
 from rnneval.text.tokenise import EOS, PLAIN, ByteTokeniser, CharTokeniser, Tokeniser, WordTokeniser, text_of_words

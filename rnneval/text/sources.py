@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from rnneval.errors import TextError, UsageError
+from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.records.paths import open_regular
 
@@ -70,8 +71,6 @@ CHUNK_BYTES = 1 << 20
 
 MOST_STREAMED_BYTES = 1 << 28
 """Most bytes of a text from a pipe, which may have no end and would fill the disk of temporary files."""
-
-Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 _LFS = b"version https://git-lfs"
 _MAGICS = {

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from rnneval.errors import VocabularyError
+from rnneval.options import Paths
 from rnneval.text.options import TextOptions
 from rnneval.text.pieces import Piece, final_text, whole_words
-from rnneval.text.sources import Paths, Sources
+from rnneval.text.sources import Sources
 from rnneval.text.subword.base import Subword
 from rnneval.text.units import letters
 from rnneval.text.vocabulary_file import read

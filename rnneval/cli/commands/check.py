@@ -46,11 +46,17 @@ def command(
     code = what.rpartition(":")[0] if is_builder else None
     require_places(named("--out", out), [*named("BUILDER", code), *opening.inputs(None if is_builder else what)])
     with chatter_held():
-        if not is_builder and not what.endswith(".py"):
+        if is_builder:
+            message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
+            require(opening.builder is None, message)
+        else:
+            message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
+            require(not what.endswith(".py"), f"{message} (rnneval lint reads it as it is)")
             opening.preflight(what)
         from rnneval.engine.wiring import check
 
-        model = _built(what, opening) if is_builder else _loaded(what, opening)
+        # Loaded as its author wired it: a model that cannot be evaluated can still be checked.
+        model = _built(what, opening) if is_builder else opening.load_model(what)
         wiring = check(model, declare=options.declare, seed=options.seed)
     if out is not None:
         write(wiring, out)
@@ -70,18 +76,8 @@ def exit_code(wiring: "Wiring", *, strict: bool) -> int:
     return 1 if strict and warned else _EXIT[wiring.verdict]
 
 
-def _loaded(path: str, opening: CheckpointOptions) -> Any:
-    """Load the model as its author wired it: one that cannot be evaluated can still be judged."""
-    require(
-        not path.endswith(".py"),
-        f"{path} is source: name what makes the model in it, such as {path}:MyModel (rnneval lint reads it as it is)",
-    )
-    return opening.load_model(path)
-
-
 def _built(spec: str, opening: CheckpointOptions) -> Any:
     """Build the model with the user's own code."""
-    require(opening.builder is None, f"{spec} is a builder already: give a checkpoint with --builder, or leave it out")
     from rnneval.models.builder import build, parse_arguments
     from rnneval.text import TextOptions, Vocabulary
 

@@ -21,7 +21,6 @@ NAMES = {"GRU": ("update", "reset"), "LSTM": ("input", "forget", "output")}
 KEEPS = {"GRU": "update", "LSTM": "forget"}
 """Gate that is the share of the state that is kept."""
 _PLACES = {"GRU": (0, 1), "LSTM": (0, 1, 3)}  # Keras' order: z, r, h; i, f, c, o
-_PARTS = {"GRU": 3, "LSTM": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
