@@ -108,6 +108,9 @@ class TolerantSignature(TolerantAdapter):
             return positional, named
         if self.spread:
             return [*positional, *(state if isinstance(state, (list, tuple)) else [state])], named
+        names = convention.state_names
+        if len(names) > 1 and isinstance(state, Mapping) and not set(names) <= set(state):
+            return positional, named | {names[0]: state}  # a part that no argument takes must not be dropped unseen
         return positional, named | convention.state_arguments(state)
 
     def _start(self, batch: int) -> Any:

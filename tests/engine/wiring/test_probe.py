@@ -173,3 +173,23 @@ def test_a_wrapped_model_is_judged_as_its_author_wired_it():
     lm = rnneval.wrap(keras.Sequential([layers.Embedding(7, 4), layers.GRU(5, return_sequences=True), layers.Dense(7)]))
     wiring = check(lm)
     assert (wiring.verdict, wiring.wired_by) == ("pass", "rnneval")
+
+
+def test_a_part_of_the_state_that_no_argument_takes_is_not_dropped_unseen():
+    """Only some keys of the returned state are names of arguments: no argument gets a part, and there is no verdict."""
+
+    class HalfNamed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.embedding = keras.layers.Embedding(9, 4)
+            self.lstm = keras.layers.LSTM(5, return_sequences=True, return_state=True)
+            self.dense = keras.layers.Dense(9)
+
+        def call(self, ids, h=None, c=None):
+            state = None if h is None else [h, keras.ops.zeros_like(h) if c is None else c]
+            x, new_h, new_c = self.lstm(self.embedding(ids), initial_state=state)
+            return self.dense(x), {"h": new_h, "cell": new_c}
+
+    wiring = check(HalfNamed(), vocab_size=9)
+    assert wiring.verdict == "inconclusive"
+    assert "cannot be called" in wiring.reason
