@@ -10,7 +10,8 @@ from typing import Any
 from rnneval.files.rules import require_allowed
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|,', re.DOTALL)
-_ENOUGH_VALUES, _ENOUGH_DEPTH = 1_000_001, 101
+MAX_BYTES, MAX_DEPTH, MAX_VALUES = 1 << 24, 100, 1_000_000
+"""The most that the rule config-size allows of the JSON text; counting ends above one of them."""
 _SIZED = ("units", "filters")
 _DTYPES = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
@@ -73,7 +74,7 @@ def measured(text: bytes) -> Measures:
         >>> measured(b'{"a": [1, 2, {"b": "]]]"}]}').depth
         3
     """
-    if len(text) > 1 << 24:
+    if len(text) > MAX_BYTES:
         return Measures(size=len(text))
     depth = deepest = values = 0
     for token in _TOKEN.finditer(text):
@@ -84,7 +85,7 @@ def measured(text: bytes) -> Measures:
         elif first in b"]}":
             depth -= 1
         values += 1
-        if values >= _ENOUGH_VALUES or deepest >= _ENOUGH_DEPTH:
+        if values > MAX_VALUES or deepest > MAX_DEPTH:
             break
     return Measures(size=len(text), depth=deepest, values=values)
 

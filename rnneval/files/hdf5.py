@@ -10,8 +10,8 @@ import h5py
 from rnneval.files.path_facts import failure_of
 from rnneval.files.rules import refused, require_allowed
 
-_ENOUGH_OBJECTS, _ENOUGH_DEPTH = 100_001, 65
-"""One more than `rnneval.files.rules.hdf5` allows: counting may stop here, since the file is refused."""
+MAX_OBJECTS, MAX_DEPTH, MAX_ATTRIBUTES = 100_000, 64, 100_000
+"""The most that the rules on HDF5 allow; the scan ends above one of them, since the file is refused."""
 MOST_ATTRIBUTES = 256
 """The most attributes of one object. Keras writes up to five, and more only if it divides a list of names."""
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
@@ -145,8 +145,8 @@ def _facts(file: h5py.File, size: int) -> Hdf5:
         facts.depth = max(facts.depth, depth)
         for name in group:
             facts.objects += 1
-            too_many = facts.objects >= _ENOUGH_OBJECTS or len(facts.attributes) > _ENOUGH_OBJECTS
-            if too_many or depth >= _ENOUGH_DEPTH or facts.crowded:
+            too_many = facts.objects > MAX_OBJECTS or len(facts.attributes) > MAX_ATTRIBUTES
+            if too_many or depth > MAX_DEPTH or facts.crowded:
                 return facts
             inner = _object(f"{path}{name}", group, name, seen, facts)
             if isinstance(inner, h5py.Group):

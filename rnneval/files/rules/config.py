@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator
 
 from rnneval.files.allowed import is_allowed_class, is_allowed_function
-from rnneval.files.config import Config, Measures
+from rnneval.files.config import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Config, Measures
 from rnneval.files.rules import rule
 
-_MAX_BYTES, _MAX_DEPTH, _MAX_VALUES = 1 << 24, 100, 1_000_000  # of the JSON text
 _RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\)[^\s]|://|(^|[/\\])\.\.([/\\]|$)")
 _FILES = {"vocabulary", "idf_weights", "filepath", "file_path", "filename", "fname", "origin", "url", "path"}
@@ -42,12 +41,12 @@ def config_size(measures: Measures) -> Iterator[str]:
     ## References
     - CWE-674, CWE-400.
     """
-    if measures.size > _MAX_BYTES:
-        yield f"its configuration has {measures.size:,} bytes; up to {_MAX_BYTES:,} are read"
-    if measures.depth > _MAX_DEPTH:
-        yield f"its configuration is nested more than {_MAX_DEPTH} deep"
-    if measures.values > _MAX_VALUES:
-        yield f"its configuration has more than {_MAX_VALUES:,} values"
+    if measures.size > MAX_BYTES:
+        yield f"its configuration has {measures.size:,} bytes; up to {MAX_BYTES:,} are read"
+    if measures.depth > MAX_DEPTH:
+        yield f"its configuration is nested more than {MAX_DEPTH} deep"
+    if measures.values > MAX_VALUES:
+        yield f"its configuration has more than {MAX_VALUES:,} values"
 
 
 @rule(about="config-text", order=220, advice="the file is damaged, copy or save it again")

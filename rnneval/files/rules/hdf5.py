@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 
-from rnneval.files.hdf5 import MOST_ATTRIBUTES, Hdf5
+from rnneval.files.hdf5 import MAX_ATTRIBUTES, MAX_DEPTH, MAX_OBJECTS, MOST_ATTRIBUTES, Hdf5
 from rnneval.files.rules import rule
 
 _PLAIN_FILTERS = {"deflate", "shuffle", "fletcher32"}
 _MAX_RATIO = 100  # declared by stored bytes
 _BOMB_MIN_BYTES = 4096  # declared bytes up to which the ratio does not matter
 _MAX_ARRAY_BYTES = 1 << 34
-_MAX_OBJECTS, _MAX_DEPTH = 100_000, 64
 _MAX_ATTRIBUTE_BYTES = 1 << 24  # of one attribute
 _MAX_TEXT_BYTES = 1 << 26  # of a list of texts, if each is as long as it can be
-_MAX_ATTRIBUTES = 100_000  # of all objects together
 
 
 @rule(about="hdf5", order=310, advice="no Keras writes this: do not trust the file")
@@ -141,8 +139,8 @@ def hdf5_bomb(file: Hdf5) -> Iterator[str]:
     - CVE-2026-0897, CVE-2026-12570: huge declared shapes.
     - CWE-789.
     """
-    if file.objects > _MAX_OBJECTS or file.depth > _MAX_DEPTH:
-        yield f"holds more than {_MAX_OBJECTS:,} objects, or groups deeper than {_MAX_DEPTH}"
+    if file.objects > MAX_OBJECTS or file.depth > MAX_DEPTH:
+        yield f"holds more than {MAX_OBJECTS:,} objects, or groups deeper than {MAX_DEPTH}"
     for array in file.arrays:
         if array.declared > max(_BOMB_MIN_BYTES, _MAX_RATIO * array.stored) or array.declared > _MAX_ARRAY_BYTES:
             yield f"{array.name} declares {array.declared:,} bytes and holds {array.stored:,}"
@@ -171,8 +169,8 @@ def hdf5_attribute(file: Hdf5) -> Iterator[str]:
     """
     for name, count in file.crowded.items():
         yield f"{name} has {count:,} attributes; up to {MOST_ATTRIBUTES} are read"
-    if len(file.attributes) > _MAX_ATTRIBUTES:
-        yield f"holds more than {_MAX_ATTRIBUTES:,} attributes"
+    if len(file.attributes) > MAX_ATTRIBUTES:
+        yield f"holds more than {MAX_ATTRIBUTES:,} attributes"
     # A text of any length has at most the bytes that the arrays leave of the file.
     left = max(0, file.size - sum(array.stored for array in file.arrays))
     for attribute in file.attributes:
