@@ -76,8 +76,6 @@ class Arrival:
     sources: frozenset[Source] = frozenset()
     in_place: bool = True
     """Whether each element that came from a state sits where it sat there (row and unit)."""
-    placed: bool = True
-    """Whether places could be followed at all; after a matrix product they cannot."""
     missing: float = 0.0
     """The share of elements that come from no state, where others do."""
     transformed: bool = False

@@ -90,7 +90,7 @@ SILENT = {
     "crossed-state": [stack(), SHARED, declaring(CROSSED, mixed=frozenset({"gru"}))],
     "swapped-slots": [lstm()],
     "mixed-state": [stack(), declaring(MIXED, mixed=frozenset({"gru"}))],
-    "misplaced-state": [stack(), arriving(stack(), 0, placed=False, transformed=True)],
+    "misplaced-state": [stack(), arriving(stack(), 0, transformed=True)],
     "stale-state": [stack(), arriving(stack(), 0, from_call=2, sources=of((0, 1), (0, 2)))],
     "ignored-state": [stack(), DROPPED],
     "dropped-state": [stack(), FRESH, replace(DROPPED, wired_by="rnneval")],

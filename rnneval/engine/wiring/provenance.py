@@ -114,7 +114,6 @@ def _arrival(run: StubRun, slot: int, walk: Walk, recording: Recording, calls: S
         slot=slot,
         sources=sources,
         in_place=all(_in_place(plane, emissions, one_row=recording.rows == 1) for plane in planes),
-        placed=bool(planes),
         missing=0.0 if labelled is None or trail.pool else float(1 - labelled.mean()),
         transformed=trail.transformed and not _is_unchanged(tensor, planes, trail, emissions),
         noisy=trail.noisy,
@@ -199,7 +198,7 @@ def _differs(a: list[list[np.ndarray[Any, Any]]], b: list[list[np.ndarray[Any, A
 
 def with_sources(arrival: Arrival, sources: frozenset[Source]) -> Arrival:
     """Return an arrival with sources that another way has found; their places are then not known."""
-    return replace(arrival, sources=sources, unknown="", transformed=True, placed=False, in_place=True, missing=0.0)
+    return replace(arrival, sources=sources, unknown="", transformed=True, in_place=True, missing=0.0)
 
 
 def events_of(recording: Recording, reading: Origins, units: dict[int, int]) -> tuple[Event, ...]:
