@@ -79,7 +79,7 @@ def _of_graph(model: Any) -> Inputs:
 def _first_width(model: Any) -> int | None:
     """Return how many numbers the first recurrent layer reads, if it is built already."""
     for unit in recurrent_units(model):
-        cell = unit.layer.cell if unit.is_layer else unit.layer
+        cell = unit.cell
         kernel = getattr(cell, "kernel", None) if getattr(cell, "built", False) else None
         return int(kernel.shape[0]) if kernel is not None else None
     return None

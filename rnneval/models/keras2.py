@@ -1,6 +1,5 @@
 """Weights and operations of Keras 2 in a model of Keras 3: every weight is used, each where it belongs."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ from keras import ops
 
 from rnneval.errors import CheckpointError
 from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudnn, read_layers
+from rnneval.models.layers import snake_case
 from rnneval.models.lm import variable_name
 
 # The names of weights by which Keras 2 and 3 mean the same; others are matched by place and shape alone.
@@ -149,14 +149,9 @@ def _walk(layer: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _walk_all(layers: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
     counts: dict[str, int] = {}
     for layer in layers:
-        name = _snake_case(type(layer).__name__)
+        name = snake_case(type(layer).__name__)
         count = counts[name] = counts.get(name, -1) + 1
         yield from _walk(layer, f"{path}{name}_{count}/" if count else f"{path}{name}/")
-
-
-def _snake_case(name: str) -> str:
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def keras2_hard_sigmoid(x: Any) -> Any:

@@ -81,7 +81,7 @@ def recurrent_units(model: Any) -> tuple[Unit, ...]:
     return tuple(
         Unit(layer=layer, path=path, name=key_of(layer, path))
         for path, layer in _walk(model, "", set())
-        if _recurs(layer)
+        if is_recurrent(layer)
     )
 
 
@@ -104,7 +104,7 @@ def slot_names(cell: Any) -> tuple[str, ...]:
 def key_of(layer: Any, path: str) -> str:
     """Return the name that its author gave a layer, else its path: automatic names (`gru_7`) differ by instance."""
     name = getattr(layer, "name", "")
-    automatic = re.fullmatch(rf"((forward|backward)_)?{re.escape(_snake_case(type(layer).__name__))}(_\d+)?", name)
+    automatic = re.fullmatch(rf"((forward|backward)_)?{re.escape(snake_case(type(layer).__name__))}(_\d+)?", name)
     return path if automatic or not name else name
 
 
@@ -115,7 +115,8 @@ def sublayers(model: Any) -> list[Any]:
     return list(model._flatten_layers(include_self=False, recursive=True))
 
 
-def _recurs(layer: Any) -> bool:
+def is_recurrent(layer: Any) -> bool:
+    """Return whether an object is a recurrent layer or a cell."""
     return isinstance(layer, keras.layers.RNN) or _state_size(layer) is not None
 
 
@@ -130,7 +131,7 @@ def _walk(thing: Any, path: str, seen: set[int], *, into_recurrent: bool = False
     seen.add(id(thing))
     if path and isinstance(thing, keras.layers.Layer):
         yield path, thing
-        if _recurs(thing) and not into_recurrent:
+        if is_recurrent(thing) and not into_recurrent:
             return
     for name, child in _children(thing):
         where = f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}"
@@ -160,7 +161,7 @@ def _may_hold_layers(value: Any) -> bool:
     return isinstance(value, (keras.layers.Layer, list, tuple, dict))
 
 
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
     """Return the automatic name that Keras makes out of a class name."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -75,7 +75,7 @@ def _require_cells(path: Path, cells: Sequence[Tf1Cell], units: Sequence[Unit]) 
 
 
 def _of_cell(path: Path, cell: Tf1Cell, unit: Unit, reader: Any, forget_bias: float) -> dict[int, Any]:
-    inner = unit.layer.cell if unit.is_layer else unit.layer
+    inner = unit.cell
     if cell.kind == "GRU" and inner.reset_after:
         raise CheckpointError(
             f"{path}: {cell.scope} is a GRUCell of TensorFlow 1, which resets before the product: make the builder's "

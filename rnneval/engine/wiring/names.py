@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from rnneval.engine.wiring.private import original_line
-from rnneval.models.layers import key_of, slot_names, walk_below
+from rnneval.models.layers import is_recurrent, key_of, slot_names, walk_below
 from rnneval.wiring.facts import UnitFact
 
 
@@ -70,11 +70,6 @@ def is_composite(cell: Any) -> bool:
     if isinstance(cell, keras.layers.StackedRNNCells) and type(cell).call is keras.layers.StackedRNNCells.call:
         return any(is_composite(thing) for thing in cell.cells)
     return bool(inner)
-
-
-def is_recurrent(thing: Any) -> bool:
-    """Return whether an object is a recurrent layer or a cell."""
-    return isinstance(thing, keras.layers.RNN) or getattr(thing, "state_size", None) is not None
 
 
 def fact_of(thing: Any, names: Names, indices: dict[int, int], slots: int) -> UnitFact:

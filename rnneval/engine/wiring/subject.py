@@ -10,11 +10,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.engine.wiring.calling import Answer, TolerantAdapter, adapters_for, fixed_batch, recurrent_layers, reset_of
-from rnneval.engine.wiring.names import Names, is_recurrent, names_below
+from rnneval.engine.wiring.names import Names, names_below
 from rnneval.engine.wiring.oracles import Logits, Subject
 from rnneval.engine.wiring.probe import brief
 from rnneval.engine.wiring.snapshot import Snapshot
-from rnneval.models.layers import sublayers, walk_below
+from rnneval.models.layers import is_recurrent, sublayers, walk_below
 
 _HALF = {"float16": 2e-2, "bfloat16": 8e-2}
 _SOURCE_TOKENS = 3  # a second text (an encoder's) has a length of its own, which tells the two apart
