@@ -131,7 +131,9 @@ def test_parts_are_text_or_nothing(part: Callable[[], str]) -> None:
 
 def test_the_releases_of_keras_on_the_page_are_those_of_the_benchmark() -> None:
     path = DOCS.parent / "benchmarks" / "keras_versions.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        pytest.skip("benchmarks/keras_versions.json is not there: run benchmarks/keras_versions.py")
+    found = json.loads(path.read_text(encoding="utf-8"))
     section = FILLED[DOCS / "install.md"].partition("### Releases of Keras")[2]
     rows = re.findall(r"^\| (3\.[\d.]+) \| (2\.[\d.]+) \| (.*) \|$", section, re.MULTILINE)
     passed = [[f"{part['passed']} of {part['passed']}" for part in pair["parts"].values()] for pair in found.values()]
@@ -139,7 +141,7 @@ def test_the_releases_of_keras_on_the_page_are_those_of_the_benchmark() -> None:
         (pair["keras"], pair["tensorflow"], " | ".join(cells))
         for pair, cells in zip(found.values(), passed, strict=True)
     ]
-    assert list(found) == [pair for pair in map(" with ".join, keras_versions.PAIRS) if pair in found]
+    assert list(found) == list(map(" with ".join, keras_versions.PAIRS))
 
 
 def test_the_releases_of_keras_begin_where_pyproject_begins_and_none_is_left_out() -> None:
