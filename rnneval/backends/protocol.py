@@ -1,0 +1,244 @@
+"""Protocol between the engine and a language model, whichever library runs the model.
+
+All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, V)` are large, and never cross.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.metrics.diagnostics import gates
+from rnneval.records.run import Checkpoint
+from rnneval.records.wiring import Wiring
+from rnneval.text import Vocabulary
+
+Vectors = NDArray[np.floating[Any]]
+"""States as vectors, `(rows, D)` or `(D,)`.
+
+They are float64 only where a leaf is not float32, since float64 holds every smaller type exactly.
+"""
+
+Sees = Literal["losses", "states", "gates"]
+"""What is observed of a step: losses alone; the states of every layer too; the inputs of gated layers as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The shape of a step at its widest: rows side by side, and tokens per row, a segment."""
+
+    rows: int
+    segment: int
+
+
+class Predicted(NamedTuple):
+    """Loss, confidence and rank of each target; arrays of shape `(rows, segment)`, or `(n,)` for n tokens."""
+
+    nats: NDArray[np.floating[Any]]
+    confidence: NDArray[np.float32]
+    rank: NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerState:
+    """One part of a layer's state: h, c, or what a cell of the author's own has."""
+
+    layer: str
+    slot: str
+    units: int
+    limit: float | None
+    """|h| beyond which a unit is saturated; None where it has no known bound."""
+
+    @property
+    def key(self) -> str:
+        """The name in a record."""
+        return f"{self.layer}.{self.slot}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GatedCell:
+    """One gated cell of a layer."""
+
+    prefix: str
+    """Prefix of its names: `cells[i].` for a cell of a stack, empty for others."""
+    weights: gates.Gated
+    activation: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
+    """The function of the gates; None for the logistic function."""
+    slot: int
+    """The index of its h among the layer's states."""
+    below: int | None
+    """The index of its input among the layer's states; None for the layer's own input."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its gates."""
+        return tuple(self.prefix + name for name in gates.NAMES[self.weights.kind])
+
+    @property
+    def keeps(self) -> str:
+        """The gate whose logarithm is the time constant."""
+        return self.prefix + gates.KEEPS[self.weights.kind]
+
+    def activations(self, inputs: Any, before: Any) -> tuple[dict[str, Any], Any]:
+        """Return each gate `(n, units)`, and ln of the one that keeps."""
+        into = gates.preactivations(self.weights, inputs, before)
+        if self.activation is None:
+            found: dict[str, Any] = {self.prefix + name: gates.sigmoid(a) for name, a in into.items()}
+            return found, gates.log_sigmoid(into[gates.KEEPS[self.weights.kind]])
+        found = {self.prefix + name: self.activation(a) for name, a in into.items()}
+        return found, np.log(np.maximum(found[self.keeps], np.finfo(np.float32).tiny))
+
+
+@dataclass(kw_only=True)
+class Layout:
+    """The states and gates that the steps of a model show."""
+
+    states: dict[str, LayerState] = field(default_factory=dict)
+    """By `LAYER.SLOT`."""
+    cells: dict[str, tuple[GatedCell, ...]] = field(default_factory=dict)
+    """The gated cells of each layer, by the layer's name."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Reasons why there is nothing to see, by layer or state."""
+
+
+class Trajectory(NamedTuple):
+    """A state after every token of a step, and before the first."""
+
+    states: NDArray[Any]
+    """`(rows, time, units)`."""
+    before: NDArray[Any]
+    """`(rows, units)`."""
+
+
+class SeenRows(NamedTuple):
+    """What was observed of neighbouring rows of a step; the arrays may have more rows and tokens than were asked for."""
+
+    rows: int
+    """Number of rows of the step, from the first that is not in the part before."""
+    layout: Layout
+    states: Mapping[str, Trajectory]
+    """By the keys of `layout.states`."""
+    inputs: Mapping[str, NDArray[Any]]
+    """Inputs of each layer of `layout.cells` that has gates, `(rows, time, inputs)`."""
+
+
+class Stepped(NamedTuple):
+    """Result of one step; the arrays may have more rows and tokens than were asked for."""
+
+    predicted: Predicted
+    states: Vectors
+    """The state after the step, `(rows, D)`."""
+    seen: tuple[SeenRows, ...] = ()
+    """What was observed, in parts; empty if only losses are."""
+
+
+class Scorer(Protocol):
+    """Runs a model step by step and scores its predictions."""
+
+    @property
+    def kernel(self) -> str:
+        """The implementation that ran, for the record."""
+        ...
+
+    def begin(self) -> None:
+        """Begin a reading: what is chosen for speed depends on nothing that was read before."""
+        ...
+
+    def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
+        """Read ids `(rows, time)` from states `(rows, D)` and score the targets `(rows, time)`.
+
+        Args:
+            ids: Inputs. Rows that end early repeat an id; what follows is not counted.
+            targets: The token after each input.
+            states: The state before the first input of each row.
+            width: The most rows that this run reads side by side, for backends that compile steps.
+
+        Raises:
+            CheckpointError: the model's own code fails.
+        """
+        ...
+
+
+class LanguageModel(Protocol):
+    """A recurrent language model as the engine sees it."""
+
+    @property
+    def backend(self) -> str:
+        """The library that runs it: `keras`, `numpy` or `step`."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """V, the number of logits."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The vocabulary, without which no text can be read."""
+        ...
+
+    @property
+    def why_no_vocabulary(self) -> str:
+        """The places where no vocabulary was found, and what to give."""
+        ...
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The file that it came from, its layers and the number of its parameters."""
+        ...
+
+    @property
+    def input_kind(self) -> str:
+        """The form in which it reads a token, for the record."""
+        ...
+
+    @property
+    def output_kind(self) -> str:
+        """`logits`, `probabilities-as-logits` or `probabilities`; losses of the last are float64."""
+        ...
+
+    @property
+    def mixable(self) -> bool:
+        """True if rows of one batch may start at different times."""
+        ...
+
+    @property
+    def repeatable(self) -> bool:
+        """True if the same ids give the same logits."""
+        ...
+
+    @property
+    def window(self) -> int | None:
+        """N of a window model, which predicts from the last N tokens; None where a state is carried."""
+        ...
+
+    @property
+    def memory_cells(self) -> bool:
+        """True if a layer has memory cells, as an LSTM has: such a model forgets slowly."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The kind of device that it runs on, such as `CPU`."""
+        ...
+
+    def start(self) -> Vectors:
+        """Return the model's initial state, `(D,)`."""
+        ...
+
+    def scorer(self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses") -> Scorer:
+        """Prepare the model for steps of at most one shape.
+
+        Args:
+            shape: The widest step.
+            kernel: The implementation that is asked for, as `--kernel` names it.
+            padded: Whether short segments may be filled up to the length of `shape`.
+            sees: What is observed of each step.
+        """
+        ...
+
+    def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
+        """Check that every layer gets its own last state back."""
+        ...
