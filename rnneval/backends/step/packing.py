@@ -56,19 +56,17 @@ class StateLeaf:
 
     def array_of(self, columns: NDArray[Any]) -> NDArray[Any]:
         """Return columns `(rows, size)` as an array of the leaf's shape and type; it shares no memory with them."""
-        real = columns
+        numbers: NDArray[Any]
         if self.dtype.kind == "c":
             numbers = np.array(columns, self.dtype.type().real.dtype, order="C").view(self.dtype)
-        elif self.dtype.kind in "iub":
-            if self.counts:
-                real = columns / COUNTER_SCALE
-                # The engine adds 1e-6 to a state to see whether that grows. No counter is so large: 1 stands for it.
-                real = np.where(np.abs(real) < _MOST, real, 1)
-            numbers = np.rint(real).astype(self.dtype)
+        elif self.counts:
+            counted = columns / COUNTER_SCALE
+            # The engine adds 1e-6 to a state to see whether that grows. No counter is so large: 1 stands for it.
+            numbers = np.rint(np.where(np.abs(counted) < _MOST, counted, 1)).astype(self.dtype)
         else:
-            numbers = np.array(columns, self.dtype)
+            numbers = (np.rint(columns) if self.dtype.kind in "iub" else np.array(columns)).astype(self.dtype)
         if self.axis is None:
-            return numbers[0].reshape(self.shape)
+            return np.ascontiguousarray(numbers[0]).reshape(self.shape)
         return np.ascontiguousarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis))
 
 

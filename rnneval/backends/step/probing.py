@@ -174,7 +174,7 @@ def _called_with_advice(function: StepFunction, ids: NDArray[np.int32], state: A
     try:
         return function(ids, state)
     except CheckpointError as error:
-        if len(ids) == 1:
+        if len(ids) == 1 or error.__cause__ is None:
             raise
         raise CheckpointError(f"{error}; if it reads one row at a time, give batched=False") from error
 
