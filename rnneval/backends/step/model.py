@@ -74,6 +74,14 @@ class StepLM:
         return "" if self.vocabulary else "from_step was given no vocabulary: give vocabulary=…, or --vocab FILE"
 
     @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What was found by trying the function, a sentence each."""
+        if self.packing is None:
+            return (f"its state is carried as it is, in one row: {_OPAQUE}",)
+        counters = [leaf.path for leaf in self.packing.leaves if leaf.counts]
+        return tuple(f"{path} counts positions and changes no prediction: it is not compared" for path in counters)
+
+    @property
     def mixable(self) -> bool:
         """True if rows of one batch may start at different times."""
         return self.batched and self.packing is not None

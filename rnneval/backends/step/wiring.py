@@ -215,7 +215,9 @@ class _Tests:
         if limit < _FEWEST:
             return self._open(f"a change of {_NUDGE:g} in the state changes the logits after {limit} tokens")
         failed = [(what, found) for what, found in differences if found.position is not None]
-        shown = sorted(failed, key=lambda item: item[1].position or 0) or [max(differences, key=lambda item: item[1].largest)]
+        shown = sorted(failed, key=lambda item: item[1].position or 0) or [
+            max(differences, key=lambda item: item[1].largest)
+        ]
         worst = max(found.largest for _, found in differences)
         said = "; ".join(self._said(what, found) for what, found in shown)
         after = "" if limit == _TOKENS else f" (only the first {limit}: later, rounding of the state grows)"

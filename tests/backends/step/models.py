@@ -4,6 +4,8 @@ The two are written apart from each other: the step functions compute whole call
 loops follow the recurrence as it is defined.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 V = 11
@@ -28,7 +30,7 @@ def gru_weights(seed=0, units=(6, 5), embed=4):
         "embedding": rng.normal(size=(V, embed)),
         "layers": [
             (rng.normal(size=(i, 3 * u)), rng.normal(size=(u, 3 * u)) / np.sqrt(u), rng.normal(size=(2, 3 * u)) / 2)
-            for i, u in zip(sizes, sizes[1:], strict=False)
+            for i, u in pairwise(sizes)
         ],
         "out": (rng.normal(size=(units[-1], V)), rng.normal(size=V)),
     }
@@ -42,7 +44,8 @@ def gru_stack(weights, dtype=np.float32):
 
     def step(ids, state):
         x, after = embedding[ids], []
-        for (kernel, recurrent, bias), h in zip(layers, state, strict=True):
+        for (kernel, recurrent, bias), begun in zip(layers, state, strict=True):
+            h = begun
             u, into, seen = h.shape[1], x @ kernel + bias[0], []
             for t in range(ids.shape[1]):
                 inner = h @ recurrent + bias[1]

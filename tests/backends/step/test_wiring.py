@@ -132,7 +132,9 @@ def test_an_unused_array_is_named_and_harmless_where_all_else_is_right():
     assert (wiring.verdict, failed(wiring)) == ("pass", {"leaves"})
     (finding,) = wiring.findings
     assert (finding.rule, finding.severity) == ("unused-state", "warning")
-    assert finding.message.startswith("State['last']: with that of another text in its place, the logits of the next 64")
+    assert finding.message.startswith(
+        "State['last']: with that of another text in its place, the logits of the next 64"
+    )
 
 
 def test_an_array_that_is_carried_and_not_read_is_an_error_where_it_is_missed():
@@ -145,7 +147,7 @@ def test_an_array_that_is_carried_and_not_read_is_an_error_where_it_is_missed():
 
 def test_a_state_that_is_returned_and_never_read():
     step, begin = gru_stack(gru_weights())
-    wiring = wiring_of(lambda ids, state: step(ids, begin(len(ids))), begin)
+    wiring = wiring_of(lambda ids, _: step(ids, begin(len(ids))), begin)
     assert set(errors(wiring)) == {"chunk-variance", "unused-state"}
     assert "state[0], state[1]: with that of another text" in wiring.oracles["leaves"].detail
 
