@@ -1,6 +1,5 @@
 """Score targets under logits in NumPy: loss in nats, top-1 confidence, rank."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,14 +26,11 @@ def score_logits(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> Pre
     flat, wanted = logits.reshape(-1, width), targets.reshape(-1)
     nats: NDArray[Any] = np.empty(len(flat), np.float64 if logits.dtype == np.float64 else np.float32)
     confidence, rank = np.empty(len(flat), np.float32), np.empty(len(flat), np.int32)
-    for part in _slices(len(flat), width):
+    size = max(1, _SLICE // width)
+    for start in range(0, len(flat), size):
+        part = slice(start, start + size)
         nats[part], confidence[part], rank[part] = _scored(flat[part].astype(nats.dtype, copy=False), wanted[part])
     return Predicted(nats.reshape(shape), confidence.reshape(shape), rank.reshape(shape))
-
-
-def _slices(rows: int, width: int) -> Iterator[slice]:
-    size = max(1, _SLICE // width)
-    return (slice(start, start + size) for start in range(0, rows, size))
 
 
 def _scored(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], ...]:

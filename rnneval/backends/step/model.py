@@ -75,7 +75,7 @@ class StepLM:
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What was found by trying the function, a sentence each."""
+        """Facts that were found by trying the function, a sentence each."""
         if self.packing is None:
             return (f"its state is carried as it is, in one row: {_OPAQUE}",)
         counters = [leaf.path for leaf in self.packing.leaves if leaf.counts]
