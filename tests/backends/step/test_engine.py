@@ -27,7 +27,7 @@ def model(kind, **changes):
     return made
 
 
-SLOW = model(LinearAttention, decay=0.9999, o=LinearAttention().o / 50)
+SLOW = model(LinearAttention, decay=0.9999, o=LinearAttention().o / 50, dtype=np.float64)
 """A model that has not forgotten its start when a row ends, so that rows are read one after the other."""
 
 
