@@ -32,6 +32,7 @@ from rnneval.wiring.faults import (
     chunk_variance,
     future_leak,
     leftover_state,
+    unused_part,
     unused_state,
 )
 from rnneval.wiring.judging import SEVERITIES, finding_of
@@ -63,7 +64,7 @@ _FAULTS: tuple[tuple[str, ModuleType], ...] = (
     ("alone", batch_leak),
     ("chunk", chunk_variance),
     ("used", unused_state),
-    ("leaves", unused_state),
+    ("leaves", unused_part),
 )
 """The fault that each test finds, in the order of findings."""
 
@@ -108,10 +109,8 @@ def _findings(lm: "StepLM", oracles: dict[str, Oracle], *, causal: bool) -> Iter
     failed = {name for name, oracle in oracles.items() if oracle.verdict == "fail"}
     for name, fault in _FAULTS:
         if name in failed and (causal or name != "causal"):
-            # An array that has no effect is harmless where everything else is right.
-            harmless = name == "leaves" and not failed & {"chunk", "used"}
-            by_design = name == "chunk" and not causal
-            severity: Severity | None = "warning" if harmless or by_design else None
+            by_design = name == "chunk" and not causal  # what is seen ahead depends on where a call ends
+            severity: Severity | None = "warning" if by_design else None
             seen = oracles[name].detail
             detection = Detection(seen=f"{seen[0].upper()}{seen[1:]}", group=None, severity=severity, at=spot)
             yield finding_of(fault, detection)

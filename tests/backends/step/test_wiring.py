@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnneval.backends.step import from_step
+from rnneval.backends.step import wiring as checker
 from rnneval.errors import UsageError
 from tests.backends.step.models import LinearAttention, SelectiveSSM, V, gru_stack, gru_weights
 
@@ -131,16 +132,16 @@ def test_an_unused_array_is_named_and_harmless_where_all_else_is_right():
     wiring = wiring_of(step, lambda batch: {"layers": begin(batch), "last": np.zeros((batch, V), np.float32)})
     assert (wiring.verdict, failed(wiring)) == ("pass", {"leaves"})
     (finding,) = wiring.findings
-    assert (finding.rule, finding.severity) == ("unused-state", "warning")
+    assert (finding.rule, finding.severity) == ("unused-part", "warning")
     assert finding.message.startswith(
         "State['last']: with that of another text in its place, the logits of the next 64"
     )
 
 
-def test_an_array_that_is_carried_and_not_read_is_an_error_where_it_is_missed():
+def test_an_array_that_is_carried_and_not_read_is_named_beside_its_consequence():
     wiring = wiring_of(*_both(SelectiveSSM(fault="unused leaf")))
     assert (wiring.verdict, failed(wiring)) == ("fail", {"chunk", "leaves"})
-    assert errors(wiring) == ["chunk-variance", "unused-state"]
+    assert [(f.rule, f.severity) for f in wiring.findings] == [("chunk-variance", "error"), ("unused-part", "warning")]
     assert wiring.oracles["leaves"].detail.startswith("state['conv']: ")
     assert first_position(wiring.oracles["chunk"]) == 1
 
@@ -228,3 +229,9 @@ def test_declarations():
         wiring_of(*gru_stack(gru_weights()), declare=["nonsense=1"])
     with pytest.raises(UsageError, match="the model has no layer gru"):
         wiring_of(*gru_stack(gru_weights()), declare=["stateless=gru"])
+
+
+def test_every_fault_of_a_step_function_has_its_page():
+    for _, fault in checker._FAULTS:
+        assert (fault.__doc__ or "").count("\n## ") == 5
+        assert fault.NAME.replace("-", "_") == fault.__name__.rpartition(".")[2]
