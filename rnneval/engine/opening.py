@@ -36,7 +36,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         from rnneval.backends.numpy import NotForNumpyError, open_numpy
 
         try:
-            return open_numpy(path, options)
+            return open_numpy(path, **vars(options))
         except NotForNumpyError as error:
             if options.backend == "numpy":
                 raise
