@@ -1,4 +1,4 @@
-"""Changes of objects and settings by a statement: `config["units"] = 512`, `vocab.append(…)`, `set_global_policy(…)`."""
+"""Changes of objects and settings: `config["units"] = 512`, `vocab.append(…)`, `set_global_policy(…)`."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ _CHANGING = frozenset((
     "set_weights", "intersection_update", "difference_update", "__setitem__", "subtract", "read_dict", "read",
     "read_string", "seek", "assign",
 ))  # fmt: skip
-"""Methods that change their object. `fit`, `compile`, `load_weights` are left out: the checkpoint brings the weights."""
+"""Methods that change their object; not `fit`, `compile` and `load_weights`, since weights come from a file."""
 _CHANGING_STARTS = ("add_", "append", "insert", "register", "set_", "update_")
 _CHANGING_FUNCTIONS = frozenset((
     "builtins.setattr", "builtins.delattr", "random.shuffle", "numpy.random.shuffle", "heapq.heapify", "heapq.heappush",
@@ -38,7 +38,7 @@ class Changes:
     parameters: set[int] = field(default_factory=set)
     """Positions of a function's parameters that it changes."""
     settings: bool = False
-    """Whether it changes a setting of Keras, TensorFlow, NumPy's or Python's random numbers, `sys.path`, `os.environ`."""
+    """Whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`."""
 
 
 class ChangeFinder:
@@ -149,7 +149,7 @@ def _is_setting(name: str) -> bool:
         return True
     if root not in _SETTING_ROOTS:
         return False
-    return rest.rpartition(".")[2].startswith(_SETTING_STARTS) or rest.startswith("config.") and root == "keras"
+    return rest.rpartition(".")[2].startswith(_SETTING_STARTS) or (rest.startswith("config.") and root == "keras")
 
 
 def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:

@@ -60,20 +60,18 @@ def names_of(node: ast.stmt, flags: int, shown: str) -> Names:
 
 
 def header_of(node: ast.stmt) -> ast.stmt:
-    """Return a block with empty bodies; a simple statement, function or class as it is.
+    r"""Return a block with empty bodies; a simple statement, function or class as it is.
 
-    >>> print(ast.unparse(header_of(ast.parse("for x in y:\\n    f(x)").body[0])))
+    >>> print(ast.unparse(header_of(ast.parse("for x in y:\n    f(x)").body[0])))
     for x in y:
         pass
     """
     if not isinstance(node, Block):
         return node
-    made = type(node)(**{name: value for name, value in ast.iter_fields(node)})
+    made = type(node)(**dict(ast.iter_fields(node)))
     empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), node)]
     if isinstance(made, ast.Match):
-        made.cases = [
-            ast.match_case(pattern=case.pattern, guard=case.guard, body=list(empty)) for case in made.cases
-        ]
+        made.cases = [ast.match_case(pattern=case.pattern, guard=case.guard, body=list(empty)) for case in made.cases]
         return ast.copy_location(made, node)
     made.body = list(empty)
     if isinstance(made, ast.Try | ast.TryStar):
@@ -100,7 +98,7 @@ def _of_module(code: CodeType, names: Names) -> None:
 def _of_inner(code: CodeType, names: Names, *, later: bool) -> None:
     """Add the names of the module that a function, class body or comprehension touches."""
     is_class = not code.co_flags & _OPTIMIZED
-    later = later or not (is_class or code.co_name.startswith("<") and code.co_name != "<lambda>")
+    later = later or not (is_class or (code.co_name.startswith("<") and code.co_name != "<lambda>"))
     own: set[str] = set()
     for instruction in dis.get_instructions(code):
         name = instruction.argval
@@ -157,4 +155,6 @@ def bodies_of(node: ast.stmt) -> list[list[ast.stmt]]:
         return [node.body, *(handler.body for handler in node.handlers), node.orelse, node.finalbody]
     if isinstance(node, ast.With | ast.AsyncWith):
         return [node.body]
-    return [node.body, node.orelse] if isinstance(node, Block) else []
+    if isinstance(node, ast.If | ast.For | ast.AsyncFor | ast.While):
+        return [node.body, node.orelse]
+    return []

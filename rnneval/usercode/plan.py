@@ -9,8 +9,8 @@ from typing import Any
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.usercode.effects import Function
 from rnneval.usercode.scan import Scanner, Violation, literal_folders
-from rnneval.usercode.slice import Slice, joined, slice_for, slice_of_unit
-from rnneval.usercode.source import ENDINGS, Source, Unit, read_source
+from rnneval.usercode.slice import Reason, Slice, joined, slice_for, slice_of_unit
+from rnneval.usercode.source import ENDINGS, Source, read_source
 
 _WHOLE = "--run-module to import the whole file as it is, with all that it trains and writes"
 
@@ -67,6 +67,20 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
     return _with_definitions(sliced) if everything else sliced
 
 
+def whole(spec: str) -> Slice:
+    """Return all statements of a file, for `--run-module`; nothing is searched.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    target, name = split_spec(spec)
+    path = Path(target)
+    if not path.is_file():
+        raise CheckpointError(f"builder {spec}: {target} is not a file")
+    source = read_source(path, target)
+    return Slice(source=source, kept={unit: Reason(name=name) for unit in source.units})
+
+
 def _scanner(sliced: Slice) -> Scanner:
     return Scanner(sliced.source, sliced.units, literal_folders(sliced.source, sliced.units))
 
@@ -90,14 +104,16 @@ def _require_name(source: Source, spec: str, name: str) -> None:
         return
     if name in source.guarded:
         raise CheckpointError(
-            f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: move it out of '
-            "there, or name a function or class"
+            f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
+            "move it out of there, or name a function or class"
         )
     if any(unit.is_star for unit in source.units) or source.undecided:
         line = source.undecided[0] if source.undecided else next(u.node.lineno for u in source.units if u.is_star)
         if source.undecided:
             said = f"{source.place(line)} may bind it: `{source.line(line)}`"
-            raise CheckpointError(f"builder {spec}: no statement binds {name}, and it cannot be decided whether {said}: give {_WHOLE}")
+            raise CheckpointError(
+                f"builder {spec}: no statement binds {name}, and it cannot be decided whether {said}: give {_WHOLE}"
+            )
         return
     own = [name for unit in source.units for name in unit.names.binds if isinstance(unit.node, Function | ast.ClassDef)]
     own = [each for each in dict.fromkeys(own) if not each.startswith("_")]
@@ -152,7 +168,10 @@ def _refusal(found: Violation, sliced: Slice, spec: str, name: str) -> str:
     chain = sliced.chain(found.unit) if found.unit is not None else []
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
     ways = [f"pass the value as --builder-arg NAME=VALUE if {name} takes it"]
-    ways += [f"--builder-global {each}=VALUE in place of the statement that computes it" for each in _values(chain, sliced)[:1]]
+    ways += [
+        f"--builder-global {each}=VALUE in place of the statement that computes it"
+        for each in _values(chain, sliced)[:1]
+    ]
     if not _values(chain, sliced):
         ways += ["--builder-global NAME=VALUE in place of a statement that computes a value"]
     return (
@@ -166,12 +185,3 @@ def _values(chain: list[str], sliced: Slice) -> list[str]:
     kinds = Function | ast.ClassDef | ast.Import | ast.ImportFrom
     others = {name for unit in sliced.source.units if isinstance(unit.node, kinds) for name in unit.names.binds}
     return [name for name in chain[1:] if name not in others and name != "*"]
-
-
-def units_by_name(sliced: Slice) -> dict[str, list[Unit]]:
-    """Return the units of a slice that bind each name."""
-    found: dict[str, list[Unit]] = {}
-    for unit in sliced.units:
-        for name in unit.names.binds:
-            found.setdefault(name, []).append(unit)
-    return found

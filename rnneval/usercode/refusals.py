@@ -16,7 +16,8 @@ WAITS, CHANGES = "waits for input", "changes the current folder or the file syst
 
 _MODULES = {
     "subprocess": PROCESS, "multiprocessing": PROCESS, "pty": PROCESS, "pexpect": PROCESS, "sh": PROCESS,
-    "concurrent.futures.ProcessPoolExecutor": PROCESS, "concurrent.futures.process": PROCESS, "joblib.Parallel": PROCESS,
+    "concurrent.futures.ProcessPoolExecutor": PROCESS, "concurrent.futures.process": PROCESS, "pip": PROCESS,
+    "joblib.Parallel": PROCESS,
     "asyncio.create_subprocess_exec": PROCESS, "asyncio.create_subprocess_shell": PROCESS, "_posixsubprocess": PROCESS,
     "posix": PROCESS, "nt": PROCESS, "ctypes": HIDDEN, "cffi": HIDDEN, "webbrowser": PROCESS,
     "urllib.request": DOWNLOADS, "urllib3": DOWNLOADS, "requests": DOWNLOADS, "httpx": DOWNLOADS, "aiohttp": DOWNLOADS,
@@ -26,10 +27,11 @@ _MODULES = {
     "datasets.load_dataset": DOWNLOADS, "gensim.downloader": DOWNLOADS, "nltk.download": DOWNLOADS,
     "wandb": DOWNLOADS, "mlflow": DOWNLOADS, "comet_ml": DOWNLOADS, "neptune": DOWNLOADS, "google.colab": DOWNLOADS,
     "google.cloud": DOWNLOADS, "torch.hub": DOWNLOADS, "xmlrpc": DOWNLOADS,
-    "shutil": WRITES, "tempfile": WRITES, "sqlite3": WRITES, "shelve": WRITES, "dbm": WRITES, "logging.FileHandler": WRITES,
+    "shutil": WRITES, "tempfile": WRITES, "sqlite3": WRITES, "shelve": WRITES, "dbm": WRITES,
+    "logging.FileHandler": WRITES,
     "logging.handlers": WRITES, "tensorflow.summary": WRITES, "tensorflow.train.CheckpointManager": WRITES,
     "tensorflow.io.TFRecordWriter": WRITES, "tensorflow.io.write_file": WRITES, "tensorflow.io.write_graph": WRITES,
-    "tensorflow.data.experimental.save": WRITES, "fileinput": WRITES, "distutils": WRITES, "pip": PROCESS,
+    "tensorflow.data.experimental.save": WRITES, "fileinput": WRITES, "distutils": WRITES,
     "runpy": HIDDEN, "code": HIDDEN, "importlib.util": HIDDEN, "importlib.machinery": HIDDEN,
     "operator.methodcaller": HIDDEN, "atexit": HIDDEN, "sys.settrace": HIDDEN, "sys.setprofile": HIDDEN,
     "tensorflow.profiler": WRITES, "tensorflow.debugging.experimental.enable_dump_debug_info": WRITES,
@@ -57,7 +59,8 @@ _OS_STARTS = {"exec": PROCESS, "spawn": PROCESS, "posix_spawn": PROCESS}
 _METHODS = {
     **dict.fromkeys(("fit", "fit_generator", "partial_fit", "train_on_batch", "apply_gradients", "minimize"), TRAINS),
     **dict.fromkeys((
-        "writelines", "write_text", "write_bytes", "touch", "mkdir", "makedirs", "dump", "export", "tofile", "plot_model",
+        "writelines", "write_text", "write_bytes", "touch", "mkdir", "makedirs", "dump", "export", "tofile",
+        "plot_model",
         "to_csv", "to_json", "to_pickle", "to_parquet", "to_hdf", "to_excel", "to_feather", "to_sql", "to_file",
         "symlink_to", "hardlink_to", "chmod", "extractall", "export_saved_model", "write_graph", "imsave", "imwrite",
         "copyfile",
@@ -71,12 +74,14 @@ _METHODS = {
 }  # fmt: skip
 """Methods and functions that are refused whatever their object is, with what they do."""
 _OPENERS = {
-    "builtins.open": 1, "io.open": 1, "codecs.open": 1, "gzip.open": 1, "gzip.GzipFile": 1, "bz2.open": 1, "bz2.BZ2File": 1,
+    "builtins.open": 1, "io.open": 1, "codecs.open": 1, "gzip.open": 1, "gzip.GzipFile": 1, "bz2.open": 1,
+    "bz2.BZ2File": 1,
     "lzma.open": 1, "lzma.LZMAFile": 1, "h5py.File": 1, "zipfile.ZipFile": 1, "tarfile.open": 1, "tarfile.TarFile": 1,
     "tensorflow.io.gfile.GFile": 1, "tensorflow.compat.v1.gfile.GFile": 1, "numpy.memmap": 2,
     "numpy.lib.format.open_memmap": 1, "io.FileIO": 1, "wave.open": 1, "pandas.HDFStore": 1, "pandas.ExcelWriter": 1,
 }  # fmt: skip
 """Functions that open a file, and the position of the mode."""
+_GFILE = frozenset(("copy", "remove", "rename", "Copy", "Remove", "Rename", "MakeDirs", "DeleteRecursively"))
 _WRITING_MODE = re.compile(r"[rbtU|:]*[wax+][rwaxbtU+|:gz2]*")
 _DANGEROUS = ("os", "shutil", "subprocess", "builtins", "posix", "nt", "pathlib", "importlib")
 
@@ -116,7 +121,7 @@ def _of_reference(name: str) -> str | None:
         if prefix in _MODULES and not (count == len(parts) and prefix == root):
             return _MODULES[prefix]
     last = parts[-1]
-    if root == "numpy" and last.startswith("save") or root in {"torch", "joblib"} and last in {"save", "dump"}:
+    if (root == "numpy" and last.startswith("save")) or (root in {"torch", "joblib"} and last in {"save", "dump"}):
         return WRITES
     if last in {"write_text", "write_bytes", "train_on_batch"}:
         return _METHODS[last]
@@ -147,28 +152,27 @@ def _of_named_call(name: str, node: ast.Call, scope: Scope) -> str | None:
 
 def _of_method(name: str, node: ast.Call) -> str | None:
     """Return what a method does, by its name alone or by its arguments."""
-    root, last = name.partition(".")[0], name.rpartition(".")[2]
+    last = name.rpartition(".")[2]
     if last in _METHODS:
         return _METHODS[last]
-    if last == "write" and len(node.args) == 1:  # TensorArray.write takes two
-        return WRITES
-    if last == "basicConfig" and any(each.arg in {"filename", "handlers"} for each in node.keywords):
-        return WRITES
-    if last.startswith("save") and last not in {"save_spec", "save_own_variables"}:
-        return WRITES
     if last == "load_data" and ".datasets." in name:
         return DOWNLOADS
-    if last == "load_module":
-        return HIDDEN
-    if ".gfile." in name and last in {"copy", "remove", "rename", "Copy", "Remove", "Rename", "MakeDirs", "DeleteRecursively"}:
-        return WRITES
-    is_object = root in {UNKNOWN, "pathlib"}
-    if is_object and last == "open":
+    if last == "open" and name.partition(".")[0] in {UNKNOWN, "pathlib"}:
         return _opened(node, 0)
-    # Path.replace and Path.rename take one place; str.replace takes two texts, and those of pandas take keywords.
-    if is_object and last in {"replace", "rename"} and len(node.args) == 1 and not node.keywords:
-        return WRITES
-    return None
+    return WRITES if _writes(name, last, node) else None
+
+
+def _writes(name: str, last: str, node: ast.Call) -> bool:
+    if last == "write":
+        return len(node.args) == 1  # TensorArray.write takes two
+    if last == "basicConfig":
+        return any(each.arg in {"filename", "handlers"} for each in node.keywords)
+    if last in {"replace", "rename"} and name.partition(".")[0] in {UNKNOWN, "pathlib"}:
+        # Those of Path take one place; str.replace takes two texts, and those of pandas take keywords.
+        return len(node.args) == 1 and not node.keywords
+    if ".gfile." in name:
+        return last in _GFILE
+    return last.startswith("save") and last not in {"save_spec", "save_own_variables"}
 
 
 def _opened(node: ast.Call, position: int) -> str | None:

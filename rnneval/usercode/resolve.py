@@ -65,14 +65,15 @@ class Scope:
             return {f"{name}.{node.attr}" for name in self._found(node.value, seen)}
         if isinstance(node, ast.Call):
             return self._of_call(node, seen)
+        return self._of_other(node, seen)
+
+    def _of_other(self, node: ast.AST, seen: set[str]) -> set[str]:
+        if isinstance(node, ast.IfExp):
+            return self._found(node.body, seen) | self._found(node.orelse, seen)
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call):  # globals()["name"]
             tables = {"builtins.globals", "builtins.vars", "builtins.locals"}
             return {"builtins.eval"} if self._found(node.value.func, seen) & tables else {UNKNOWN}
-        if isinstance(node, ast.IfExp):
-            return self._found(node.body, seen) | self._found(node.orelse, seen)
-        if isinstance(node, ast.NamedExpr):
-            return self._found(node.value, seen)
-        return {UNKNOWN}
+        return self._found(node.value, seen) if isinstance(node, ast.NamedExpr) else {UNKNOWN}
 
     def _of_name(self, name: str, seen: set[str]) -> set[str]:
         if name in seen:

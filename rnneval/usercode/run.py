@@ -4,12 +4,11 @@ import hashlib
 import importlib.machinery
 import linecache
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from rnneval.errors import CheckpointError
 from rnneval.usercode.scan import Scanner, is_installed
@@ -26,9 +25,9 @@ def run_slice(sliced: Slice) -> ModuleType:
     name = _name_of(sliced)
     if name in sys.modules:
         return sys.modules[name]
-    file = str(source.path.resolve())
+    file = str(source.path.absolute())
     if file.endswith(".ipynb"):  # a notebook's file holds JSON: let tracebacks and inspect read its cells
-        text = [f"{line}\n" for line in source.lines]
+        text = [f"{line}\n" for line in source.plain_lines]
         linecache.cache[file] = (sum(map(len, text)), None, text, file)
     else:
         linecache.checkcache(file)
@@ -106,16 +105,13 @@ class _Finder(MetaPathFinder):
         file = Path(spec.origin)
         if is_installed(file):
             return None
-        found = self._scanner.of_file(file, fullname if spec.submodule_search_locations else fullname.rpartition(".")[0])
+        found = self._scanner.of_file(
+            file, fullname if spec.submodule_search_locations else fullname.rpartition(".")[0]
+        )
         if found is not None:
             raise CheckpointError(
                 f"builder {self._shown}: it imports {fullname}, which {found.does} ({found.place}): `{found.text}`: it "
-                "was not imported: move that under if __name__ == \"__main__\", or give --run-module to import "
+                'was not imported: move that under if __name__ == "__main__", or give --run-module to import '
                 "everything as it is"
             )
         return None
-
-
-def values_of_module(module: ModuleType) -> Mapping[str, Any]:
-    """Return the names that the user's code bound."""
-    return {name: value for name, value in vars(module).items() if name != VALUES and not name.startswith("__")}

@@ -86,7 +86,7 @@ class Scanner:
         parts = name.split(".")
         for count in range(len(parts) - 1, 0, -1):
             found = list(self.neighbours(".".join(parts[:count])))
-            if len(found) and found[-1][0].stem in {parts[count - 1], "__init__"}:
+            if found and found[-1][0].stem in {parts[count - 1], "__init__"}:
                 path, package = found[-1]
                 return self.code(path, package), ".".join(parts[count:])
         return None
@@ -232,9 +232,11 @@ class _Search:
             return None
         self._seen.add((code, unit.order, "value"))
         # A variable that is called: every function that its value mentions.
-        inside = [each for each in ast.walk(unit.header) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)]
-        names = {name for each in inside for name in code.source.scope.full_names(each) if not name.startswith("builtins.")}
-        return _first(self.of_call(code, name) for name in sorted(names))
+        inside = [
+            each for each in ast.walk(unit.header) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+        ]
+        mentioned = {name for each in inside for name in code.source.scope.full_names(each)}
+        return _first(self.of_call(code, name) for name in sorted(mentioned) if not name.startswith("builtins."))
 
     def _of_class(self, code: _Code, node: ast.ClassDef, scope: Scope, method: str | None = None) -> Violation | None:
         """Search in the methods that are called when an object of a class is made and run, or in one method."""
@@ -307,8 +309,10 @@ def _installed() -> tuple[str, ...]:
 def is_installed(path: Path) -> bool:
     """Return whether a module belongs to Python or an installed package, rather than to the user's own code."""
     resolved = str(path.resolve())
-    return "site-packages" in path.parts or "dist-packages" in path.parts or any(
-        resolved.startswith(f"{folder}/") or resolved.startswith(f"{folder}\\") for folder in _installed()
+    return (
+        "site-packages" in path.parts
+        or "dist-packages" in path.parts
+        or any(resolved.startswith((f"{folder}/", f"{folder}\\")) for folder in _installed())
     )
 
 

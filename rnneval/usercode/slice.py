@@ -99,7 +99,8 @@ class Slice:
                 part.body = [ast.copy_location(ast.Pass(), node)]
         if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
             made.finalbody = [ast.copy_location(ast.Pass(), node)]
-        return ast.copy_location(made, node)
+        copied: ast.stmt = ast.copy_location(made, node)
+        return copied
 
     @cached_property
     def _by_node(self) -> dict[ast.stmt, Unit]:
@@ -137,9 +138,7 @@ def joined(first: Slice, *others: Slice, notes: Iterable[str] = ()) -> Slice:
     for other in others:
         kept = {**other.kept, **kept}
     unresolved = frozenset().union(first.unresolved, *(other.unresolved for other in others))
-    return Slice(
-        source=first.source, given=first.given, kept=kept, unresolved=unresolved, notes=(*first.notes, *notes)
-    )
+    return Slice(source=first.source, given=first.given, kept=kept, unresolved=unresolved, notes=(*first.notes, *notes))
 
 
 class _Closure:
@@ -196,11 +195,11 @@ class _Closure:
         if self._unresolved and stars:
             for unit in stars:
                 self.keep(unit, unit.when, Reason(name="*"))
-                notes.append(f"{ast.unparse(unit.node)} was run, as it may bind {', '.join(sorted(self._unresolved)[:3])}")
+                notes.append(
+                    f"{ast.unparse(unit.node)} was run, as it may bind {', '.join(sorted(self._unresolved)[:3])}"
+                )
             return joined(self.result(), notes=notes)
-        return Slice(
-            source=self._source, given=self._given, kept=self._kept, unresolved=frozenset(self._unresolved)
-        )
+        return Slice(source=self._source, given=self._given, kept=self._kept, unresolved=frozenset(self._unresolved))
 
     def _follow(self, unit: Unit, when: int) -> None:
         for block in unit.blocks:

@@ -2,13 +2,13 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from rnneval.errors import CheckpointError
-from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, read_document
+from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
 from rnneval.records.paths import read_regular
 from rnneval.usercode.changes import ChangeFinder, Changes, aliases_of
 from rnneval.usercode.effects import LOOPS, Names, bodies_of, header_of, is_main_guard, names_of
@@ -94,6 +94,13 @@ class Source:
         return [line for cell in self.document.cells for line in cell.lines]
 
     @cached_property
+    def plain_lines(self) -> list[str]:
+        """The same lines, without the commands of IPython: they can be parsed."""
+        if self.path.suffix != ".ipynb":
+            return self.lines
+        return [line for cell in self.document.cells for line in plain_lines("\n".join(cell.lines))]
+
+    @cached_property
     def undecided(self) -> list[int]:
         """Lines that may bind any name: `exec` at the top level, and commands of a notebook such as `%run`."""
         found = [
@@ -136,7 +143,7 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
     inside = [inner for node in nodes for inner in _module_level(node)]
     scope = Scope(inside, package)
     guarded = {name for node in _guarded(body) for name in names_of(node, flags, shown).binds}
-    units = _units(laid, inside, scope, flags, document, shown)
+    units = _units(laid, inside, scope, document, flags)
     return Source(
         path=path,
         shown=shown,
@@ -170,7 +177,9 @@ def _split_imports(body: list[ast.stmt]) -> list[ast.stmt]:
     return made
 
 
-def _laid_out(body: list[ast.stmt], blocks: tuple[int, ...], first: int = 0) -> Iterator[tuple[ast.stmt, tuple[int, ...]]]:
+def _laid_out(
+    body: list[ast.stmt], blocks: tuple[int, ...], first: int = 0
+) -> Iterator[tuple[ast.stmt, tuple[int, ...]]]:
     """Yield every unit with the numbers of the blocks around it, in the order of the file; no main guard."""
     at = first
     for node in body:
@@ -204,31 +213,30 @@ def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
 
 
 def _units(
-    laid: list[tuple[ast.stmt, tuple[int, ...]]],
-    inside: list[ast.AST],
+    laid: Sequence[tuple[ast.stmt, tuple[int, ...]]],
+    inside: Sequence[ast.AST],
     scope: Scope,
-    flags: int,
     document: Document,
-    shown: str,
+    flags: int,
 ) -> tuple[Unit, ...]:
     finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
     ends: dict[int, int] = {}
-    for at, (node, blocks) in enumerate(laid):
-        loops = [block for block in (*blocks, at) if isinstance(laid[block][0], LOOPS)]
-        if loops:
-            ends[loops[0]] = at + 1
+    outermost: list[int | None] = []
+    for at, (_, blocks) in enumerate(laid):
+        outermost.append(next((block for block in (*blocks, at) if isinstance(laid[block][0], LOOPS)), None))
+        if (loop := outermost[at]) is not None:
+            ends[loop] = at + 1
     units: list[Unit] = []
     for at, (node, blocks) in enumerate(laid):
-        loops = [block for block in (*blocks, at) if isinstance(laid[block][0], LOOPS)]
-        found = finder.of_statement(header_of(node))
+        found, loop = finder.of_statement(header_of(node)), outermost[at]
         changed = found.names | {each for name in found.names for each in aliases.get(name, ())}
         unit = Unit(
             node=node,
             order=at,
             blocks=tuple(units[block] for block in blocks),
-            names=names_of(node, flags, shown),
+            names=names_of(node, flags, document.path),
             changes=Changes(names=changed, settings=found.settings),
-            when=ends[loops[0]] if loops else at,
+            when=at if loop is None else ends[loop],
             command=_command(node, document),
         )
         units.append(unit)
