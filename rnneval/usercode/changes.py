@@ -14,6 +14,8 @@ _CHANGING = frozenset((
     "read_string", "seek", "assign",
 ))  # fmt: skip
 """Methods that change their object; not `fit`, `compile` and `load_weights`, since weights come from a file."""
+_PARTS = frozenset(("get", "setdefault", "items", "values", "get_layer"))
+"""Methods that return a part of their object."""
 _CHANGING_STARTS = ("add_", "append", "insert", "register", "set_", "update_")
 _CHANGING_FUNCTIONS = frozenset((
     "builtins.setattr", "builtins.delattr", "random.shuffle", "numpy.random.shuffle", "heapq.heapify", "heapq.heappush",
@@ -65,16 +67,23 @@ class ChangeFinder:
                 names |= called.names
                 settings |= called.settings
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                names |= {root for each in node.decorator_list if (root := root_of(each)) and root != _plain(each)}
-                for each in node.decorator_list:
-                    summary = self._summary(_plain(each.func if isinstance(each, ast.Call) else each))
-                    names |= summary.names
+                names |= self._of_decorators(node.decorator_list, scope)
             for target in _targets(node):
                 root = root_of(target)
                 if root is not None and ".optimizer" not in ast.unparse(target):
                     names.add(root)
                 settings |= self._is_setting_place(target, scope)
         return Changes(names=names, settings=settings)
+
+    def _of_decorators(self, decorators: Sequence[ast.expr], scope: Scope) -> set[str]:
+        """Return the registers that decorators may add to: `models` of `@models.register("gru")`."""
+        names: set[str] = set()
+        for each in decorators:
+            root, plain = root_of(each), _plain(each.func if isinstance(each, ast.Call) else each)
+            if root is not None and plain is None and not scope.is_library(root):
+                names.add(root)
+            names |= self._summary(plain).names
+        return names
 
     def _is_setting_place(self, target: ast.expr, scope: Scope) -> bool:
         """Return whether an assignment to `target` changes a setting: `sys.path`, `os.environ["NAME"]`."""
@@ -88,7 +97,8 @@ class ChangeFinder:
         found, names, settings = scope.full_names(node.func), set(), any(map(_is_setting, scope.full_names(node.func)))
         if isinstance(node.func, ast.Attribute):
             root = root_of(node.func)
-            if root is not None and (node.func.attr in _CHANGING or node.func.attr.startswith(_CHANGING_STARTS)):
+            changing = node.func.attr in _CHANGING or node.func.attr.startswith(_CHANGING_STARTS)
+            if root is not None and changing and not scope.is_library(root):
                 names.add(root)
             owner = node.func.value
             if isinstance(owner, ast.Call) and any(
@@ -153,19 +163,39 @@ def _is_setting(name: str) -> bool:
 
 
 def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
-    """Return the names whose object, or a part of it, another name stands for: {"b": {"a"}} for `b = a["x"]`."""
+    """Return for each name the others whose objects change with its own.
+
+    These are the object of which it is a part (`part = config["lstm"]`), and other names of the same object.
+    """
     direct: dict[str, set[str]] = {}
     for node in nodes:
+        same: list[ast.expr] = []
         if isinstance(node, ast.Assign):
+            same = [*node.targets, node.value]
             pairs = [(target, node.value) for target in node.targets]
         elif isinstance(node, ast.For | ast.NamedExpr):
             pairs = [(node.target, node.iter if isinstance(node, ast.For) else node.value)]
         else:
             continue
         for target, value in pairs:
-            if isinstance(target, ast.Name) and (root := root_of(value)) is not None and root != target.id:
-                direct.setdefault(target.id, set()).add(root)
+            if isinstance(target, ast.Name) and (whole := _whole_of(value)) is not None:
+                direct.setdefault(target.id, set()).add(whole)
+        names = {each.id for each in same if isinstance(each, ast.Name)}
+        for name in names:
+            direct.setdefault(name, set()).update(names - {name})
     return {name: _closed(name, direct) for name in direct}
+
+
+def _whole_of(node: ast.expr) -> str | None:
+    """Return the name of the object of which an expression takes a part: `a` of `a.b[0]` and of `a.get("b")`."""
+    at: ast.expr = node
+    while True:
+        if isinstance(at, ast.Attribute | ast.Subscript):
+            at = at.value
+        elif isinstance(at, ast.Call) and isinstance(at.func, ast.Attribute) and at.func.attr in _PARTS:
+            at = at.func.value
+        else:
+            return at.id if isinstance(at, ast.Name) else None
 
 
 def _closed(name: str, direct: Mapping[str, set[str]]) -> set[str]:

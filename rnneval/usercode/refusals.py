@@ -136,18 +136,25 @@ def _of_call(node: ast.Call, scope: Scope) -> str | None:
 def _of_named_call(name: str, node: ast.Call, scope: Scope) -> str | None:
     if name in _HARMLESS or (name.startswith(OWN) and "." not in name):
         return None
+    if name == "functools.partial" and node.args:
+        called = ast.Call(func=node.args[0], args=node.args[1:], keywords=node.keywords)
+        return _of_call(ast.copy_location(called, node), scope)
     if name in _OPENERS:
         return _opened(node, _OPENERS[name])
+    if _is_hidden(name, node, scope):
+        return HIDDEN
+    return _of_reference(name) or _of_method(name, node)
+
+
+def _is_hidden(name: str, node: ast.Call, scope: Scope) -> bool:
+    """Return whether a call gets a function of a dangerous module, or a module, by a computed name."""
     if name == "builtins.getattr":
         owners = {each.partition(".")[0] for each in scope.full_names(node.args[0])} if node.args else set()
         named = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
-        return HIDDEN if owners & set(_DANGEROUS) and not named else None
+        return bool(owners & set(_DANGEROUS)) and not named
     if name in {"importlib.import_module", "builtins.__import__"}:
-        known = bool(node.args) and isinstance(node.args[0], ast.Constant)
-        return None if known else HIDDEN
-    if found := _of_reference(name):
-        return found
-    return _of_method(name, node)
+        return not (bool(node.args) and isinstance(node.args[0], ast.Constant))
+    return False
 
 
 def _of_method(name: str, node: ast.Call) -> str | None:

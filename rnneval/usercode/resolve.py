@@ -8,6 +8,7 @@ UNKNOWN = "?"
 """First part of the name of an attribute whose object is not known, as in `?.fit`."""
 OWN = "@"
 """First part of the name of a function or class of the same file, as in `@MyModel`."""
+_LIBRARIES = ("tensorflow", "keras", "tf_keras", "numpy")
 _MOST = 8
 """Most meanings of one name that are followed."""
 
@@ -21,6 +22,7 @@ class Scope:
     def __init__(self, nodes: Iterable[ast.AST], package: str = "", outer: "Scope | None" = None) -> None:
         self._package, self._outer = package, outer
         self._meanings: dict[str, list[str | ast.expr]] = {}
+        self._modules: set[str] = set()
         for node in nodes:
             self._add(node)
 
@@ -29,6 +31,7 @@ class Scope:
             for alias in node.names:
                 first = alias.name if alias.asname else alias.name.partition(".")[0]
                 self._bind(alias.asname or first, first)
+                self._modules.add(alias.asname or first)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 self._bind(alias.asname or alias.name, f"{imported_module(node, self._package)}.{alias.name}")
@@ -48,6 +51,13 @@ class Scope:
 
     def _bind(self, name: str, meaning: str | ast.expr) -> None:
         self._meanings.setdefault(name, []).append(meaning)
+
+    def is_library(self, name: str) -> bool:
+        """Return whether a name is a module, or a part of Keras, TensorFlow or NumPy: its functions change nothing."""
+        if name in self._meanings:
+            found = {meaning for meaning in self._meanings[name] if isinstance(meaning, str)}
+            return name in self._modules or any(each.partition(".")[0] in _LIBRARIES for each in found)
+        return self._outer is not None and self._outer.is_library(name)
 
     def full_names(self, node: ast.AST) -> set[str]:
         """Return the full names that an expression may have.

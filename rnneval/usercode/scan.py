@@ -168,23 +168,24 @@ class _Search:
         return name.startswith("save_") and any(name in each.methods for each in self._scanner.codes)
 
     def _followed(self, code: _Code, node: ast.AST, scope: Scope) -> Violation | None:
-        """Search in the functions that a node calls or hands over, and in the files that it imports."""
+        """Search in the functions and classes that a node mentions, and in the files that it imports.
+
+        What is mentioned counts as called: it may be called through a table or by another function.
+        """
         if isinstance(node, ast.Import):
             return _first(self._of_import(alias.name) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             module = imported_module(node, code.source.package)
             return _first(self._of_import(name) for name in (module, *(f"{module}.{each.name}" for each in node.names)))
-        called: list[ast.AST] = []
-        if isinstance(node, ast.Call):
-            called = [node.func, *node.args, *(each.value for each in node.keywords)]
-            names = scope.full_names(node)  # import_module("name")
-            found = _first(self._of_import(name) for name in names if not name.startswith((UNKNOWN, OWN)))
-            if found is not None:
-                return found
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            called = [*node.decorator_list, *getattr(node, "bases", ())]
-        named = (each for each in called if isinstance(each, ast.Name | ast.Attribute))
-        return _first(self.of_call(code, name) for each in named for name in sorted(scope.full_names(each)))
+        if isinstance(node, ast.Call):  # import_module("name")
+            names = sorted(name for name in scope.full_names(node) if not name.startswith((UNKNOWN, OWN)))
+            return _first(self._of_import(name) for name in names)
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            names = sorted(scope.full_names(node))
+            if names == [UNKNOWN] and isinstance(node, ast.Name):
+                names = [node.id]  # it may come from `from neighbour import *`
+            return _first(self.of_call(code, name) for name in names)
+        return None
 
     def _of_import(self, module: str) -> Violation | None:
         return _first(

@@ -122,7 +122,8 @@ def test_a_file_that_is_missing_and_specs_that_are_none(refused, shelf, tmp_path
     weights = shelf / "flat.weights.h5"
     assert refused("open", weights, "--builder", f"{tmp_path}/no.py:f").endswith("no.py is not a file")
     for spec in ("code.py", ":f", "code.py:"):
-        assert "give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME" in refused("open", weights, "--builder", spec)
+        said = refused("open", weights, "--builder", spec)
+        assert "give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME" in said
     assert "importing no_such_package.models" in refused("open", weights, "--builder", "no_such_package.models:build")
 
 
