@@ -93,7 +93,7 @@ class Builder:
             return {}
         with self._importable():
             module, _ = self._module()
-        bound = {name for unit in self._slice.units for name in unit.names.binds}
+        bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
         return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
     def custom_objects(self) -> dict[str, Any]:

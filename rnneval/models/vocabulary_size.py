@@ -95,5 +95,5 @@ def _about_vocabulary(vocabulary: Vocabulary | None, needed: int, more: int) -> 
     if vocabulary is not None and vocabulary.first_id + vocabulary.size == needed:
         return ""
     if vocabulary is not None and more == 1:
-        return f"; ids then begin at 1, or give --vocab FILE with {needed} tokens, {_FILE[more]}"
+        return f"; the ids of its tokens then begin at 1, or give --vocab FILE with {needed} tokens, {_FILE[more]}"
     return f"; as vocabulary give --vocab FILE with {needed} tokens, {_FILE[more]}"
