@@ -380,9 +380,9 @@ def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
         require_allowed("graph", SavedModelGraph(size=size, has_builder=has_builder), artefact.path)
     if artefact.format not in FULL_MODELS and not has_builder:
         raise UsageError(
-            f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME or "
-            f"FILE.ipynb:NAME, as in: rnneval evaluate {shlex.quote(str(artefact.path))} TEXT --builder train.py:MyModel "
-            "(of train.py only what MyModel needs is run, and no training)"
+            f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME "
+            f"or FILE.ipynb:NAME, as in: rnneval evaluate {shlex.quote(str(artefact.path))} TEXT "
+            "--builder train.py:MyModel (of train.py only what MyModel needs is run, and no training)"
         )
 
 

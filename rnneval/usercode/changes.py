@@ -33,7 +33,7 @@ _SETTING_PLACES = ("sys.path", "os.environ")
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What a statement, or a call of a function, changes beside the names that it binds."""
+    """Changes that a statement, or a call of a function, makes beside the names that it binds."""
 
     names: set[str] = field(default_factory=set)
     """Names of objects that are changed, or of globals that a called function binds."""

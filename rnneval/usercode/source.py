@@ -38,7 +38,7 @@ class Unit:
 
     @property
     def is_certain(self) -> bool:
-        """Whether it replaces what its names were bound to before: it is run in any case."""
+        """Return whether its names mean nothing but its own values from here on, as it is run in any case."""
         node = self.node
         part = isinstance(node, ast.Import) and node.names[0].asname is None and "." in node.names[0].name
         around = [each.node for each in (*self.blocks, self) if bodies_of(each.node)]
@@ -46,7 +46,7 @@ class Unit:
 
     @property
     def is_star(self) -> bool:
-        """Whether it is `from module import *`."""
+        """Return whether it is `from module import *`."""
         return isinstance(self.node, ast.ImportFrom) and self.node.names[0].name == "*"
 
     @cached_property
