@@ -50,11 +50,19 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
             deletes, downloads or starts a process, or cannot be decided.
         UsageError: a name of `given` is not bound in the file.
     """
+    try:
+        return _plan(spec, given or {}, everything=everything)
+    except RecursionError as error:
+        said = "its functions call one another too deeply to be followed: give"
+        raise CheckpointError(f"builder {spec}: {said} {_WHOLE}") from error
+
+
+def _plan(spec: str, given: Mapping[str, Any], *, everything: bool) -> Slice:
     target, name = split_spec(spec)
     path = Path(target)
     if not path.is_file():
         raise CheckpointError(f"builder {spec}: {target} is not a file")
-    source, given = read_source(path, target), given or {}
+    source = read_source(path, target)
     first = name.partition(".")[0]
     _require_globals(source, given)
     if not everything or first in _bound(source):

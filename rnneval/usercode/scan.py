@@ -51,18 +51,19 @@ class Scanner:
         search = _Search(self)
         code = self._codes[self._source.path.resolve()]
         for unit in units:
-            found = search.of_unit(code, unit)
+            found = search.all_of(search.of_unit(code, unit))
             if found is not None:
                 return found
         if called is not None:
             first, _, rest = called.partition(".")
             search.unit = next((unit for unit in units if first in unit.names.binds), None)
-            return search.of_call(code, f"{first}.{rest}" if rest else first)
+            return search.all_of(search.of_call(code, f"{first}.{rest}" if rest else first))
         return None
 
     def of_file(self, path: Path, package: str = "") -> Violation | None:
         """Return the first refused statement at the top level of a file that is about to be imported."""
-        return _Search(self).of_module(self.code(path, package))
+        search = _Search(self)
+        return search.all_of(search.of_module(self.code(path, package)))
 
     def code(self, path: Path, package: str = "") -> "_Code":
         """Read a neighbouring file."""
@@ -113,6 +114,12 @@ class _Code:
         return found
 
     @cached_property
+    def stars(self) -> list[str]:
+        """The modules of which everything is imported."""
+        nodes = [unit.node for unit in self.units if unit.is_star]
+        return [imported_module(node, self.source.package) for node in nodes if isinstance(node, ast.ImportFrom)]
+
+    @cached_property
     def methods(self) -> dict[str, list[ast.AST]]:
         """The methods of all classes, by name."""
         found: dict[str, list[ast.AST]] = {}
@@ -124,12 +131,23 @@ class _Code:
 
 
 class _Search:
-    """One search. What was looked at once is not looked at again."""
+    """One search. What was searched once is not searched again; what is found to be called waits for its turn."""
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._seen: set[object] = set()
+        self._waiting: list[tuple[_Code, str]] = []
         self.unit: Unit | None = None
+
+    def all_of(self, found: Violation | None) -> Violation | None:
+        """Return what was found, or what is found in the functions that wait to be searched."""
+        while found is None and self._waiting:
+            found = self.of_call(*self._waiting.pop(0))
+        self._waiting.clear()
+        return found
+
+    def _call_later(self, code: _Code, names: Iterable[str]) -> None:
+        self._waiting += [(code, name) for name in sorted(names) if name != UNKNOWN]
 
     def of_unit(self, code: _Code, unit: Unit) -> Violation | None:
         """Search in what one statement runs."""
@@ -178,13 +196,12 @@ class _Search:
             module = imported_module(node, code.source.package)
             return _first(self._of_import(name) for name in (module, *(f"{module}.{each.name}" for each in node.names)))
         if isinstance(node, ast.Call):  # import_module("name")
-            names = sorted(name for name in scope.full_names(node) if not name.startswith((UNKNOWN, OWN)))
-            return _first(self._of_import(name) for name in names)
+            found = sorted(name for name in scope.full_names(node) if not name.startswith((UNKNOWN, OWN)))
+            return _first(self._of_import(name) for name in found)
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-            names = sorted(scope.full_names(node))
-            if names == [UNKNOWN] and isinstance(node, ast.Name):
-                names = [node.id]  # it may come from `from neighbour import *`
-            return _first(self.of_call(code, name) for name in names)
+            names = scope.full_names(node)
+            # A name that nothing binds may come from `from neighbour import *`.
+            self._call_later(code, [node.id] if names == {UNKNOWN} and isinstance(node, ast.Name) else names)
         return None
 
     def _of_import(self, module: str) -> Violation | None:
@@ -211,11 +228,10 @@ class _Search:
 
     def _starred(self, code: _Code, name: str) -> "tuple[_Code, str] | None":
         """Return the neighbour that binds a name by `from neighbour import *`."""
-        for unit in code.units:
-            if unit.is_star and isinstance(unit.node, ast.ImportFrom):
-                found = self._scanner.split(f"{imported_module(unit.node, code.source.package)}.{name}")
-                if found is not None and name.partition(".")[0] in found[0].definitions and found[0] is not code:
-                    return found
+        for module in code.stars:
+            found = self._scanner.split(f"{module}.{name}")
+            if found is not None and name.partition(".")[0] in found[0].definitions and found[0] is not code:
+                return found
         return None
 
     def _of_definition(self, code: _Code, unit: Unit, rest: str) -> Violation | None:
@@ -237,7 +253,8 @@ class _Search:
             each for each in ast.walk(unit.header) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
         ]
         mentioned = {name for each in inside for name in code.source.scope.full_names(each)}
-        return _first(self.of_call(code, name) for name in sorted(mentioned) if not name.startswith("builtins."))
+        self._call_later(code, (name for name in mentioned if not name.startswith("builtins.")))
+        return None
 
     def _of_class(self, code: _Code, node: ast.ClassDef, scope: Scope, method: str | None = None) -> Violation | None:
         """Search in the methods that are called when an object of a class is made and run, or in one method."""
@@ -247,8 +264,9 @@ class _Search:
                 found = self._of_function(code, each, scope)
                 if found is not None:
                     return found
-        bases = [name for base in node.bases for name in sorted(scope.full_names(base))]
-        return _first(self.of_call(code, name) for name in bases if name != f"{OWN}{node.name}")
+        bases = (name for base in node.bases for name in scope.full_names(base))
+        self._call_later(code, (name for name in bases if name != f"{OWN}{node.name}"))
+        return None
 
     def _of_function(self, code: _Code, node: ast.AST, outer: Scope | None = None) -> Violation | None:
         """Search in the body of a function, and in the functions inside of it."""

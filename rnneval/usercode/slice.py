@@ -159,6 +159,24 @@ class _Closure:
         for unit in source.units:
             for name in unit.names.binds | unit.changes.names:
                 self._touching.setdefault(name, []).append(unit)
+        self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
+        self._callable = self._with_functions()
+
+    def _with_functions(self) -> set[Unit]:
+        """Return the units whose values hold functions, their own or those of what they read: they may run later."""
+        reading: dict[str, list[Unit]] = {}
+        for unit in self._source.units:
+            for name in unit.names.reads | unit.names.reads_later:
+                reading.setdefault(name, []).append(unit)
+        waiting = [unit for unit in self._source.units if unit.names.reads_later]
+        found = set(waiting)
+        while waiting:
+            touched = waiting.pop()
+            for name in touched.names.binds | touched.changes.names:
+                new = [unit for unit in reading.get(name, ()) if unit not in found]
+                found |= set(new)
+                waiting += new
+        return found
 
     def reaching(self, name: str, when: int) -> Iterator[Unit]:
         """Yield the units that bind or change a name before a time, back to the last that binds it in any case."""
@@ -166,7 +184,7 @@ class _Closure:
             return
         touching = self._touching.get(name, [])
         # A name that only later statements bind is still theirs: a loop, or a function that is called later.
-        if not any(name in unit.names.binds for unit in touching) and not self._bound_by_call(name):
+        if not any(name in unit.names.binds for unit in touching) and name not in self._bound_by_call:
             self._unresolved |= {name} - _ALWAYS
         for unit in reversed([unit for unit in touching if unit.order < when]):
             if isinstance(unit.node, ast.Delete) and name in {ast.unparse(each) for each in unit.node.targets}:
@@ -175,12 +193,10 @@ class _Closure:
             if name in unit.names.binds and unit.is_certain:
                 return
 
-    def _bound_by_call(self, name: str) -> bool:
-        return any(name in unit.names.binds_later for unit in self._source.units)
-
     def keep(self, unit: Unit, when: int, reason: Reason) -> None:
         """Keep a unit, whose functions may be called at `when`."""
         self._kept.setdefault(unit, reason)
+        when = when if unit in self._callable else -1  # nothing in it is run later: the time makes no difference
         if (unit, when) not in self._done:
             self._done.add((unit, when))
             self._waiting.append((unit, when))
