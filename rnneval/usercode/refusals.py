@@ -162,6 +162,8 @@ def _of_method(name: str, node: ast.Call) -> str | None:
     last = name.rpartition(".")[2]
     if last in _METHODS:
         return _METHODS[last]
+    if last == "train" or last.startswith(("train_on_", "train_from_", "train_new_", "train_model")):
+        return TRAINS
     if last == "load_data" and ".datasets." in name:
         return DOWNLOADS
     if last == "open" and name.partition(".")[0] in {UNKNOWN, "pathlib"}:

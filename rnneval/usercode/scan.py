@@ -173,17 +173,24 @@ class _Search:
     def _of_nodes(self, code: _Code, nodes: Iterable[ast.AST], scope: Scope) -> Violation | None:
         for node in nodes:
             does = offence(node, scope)
-            if does is not None and not self._is_own_method(node):
+            if does is not None and not self._is_searched(node, scope):
                 return self._violation(code, node, does, getattr(node, "lineno", 1))
             found = self._followed(code, node, scope)
             if found is not None:
                 return found
         return None
 
-    def _is_own_method(self, node: ast.AST) -> bool:
-        """Return whether a call of `save_…` may be one of a method of the user's own, whose body is searched."""
-        name = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
-        return name.startswith("save_") and any(name in each.methods for each in self._scanner.codes)
+    def _is_searched(self, node: ast.AST, scope: Scope) -> bool:
+        """Return whether a call that only its name speaks against is of the user's own code, which is searched."""
+        if not isinstance(node, ast.Call):
+            return False
+        names = scope.full_names(node.func)
+        last = next(iter(names)).rpartition(".")[2]
+        if not last.startswith(("save_", "train")):
+            return False
+        if isinstance(node.func, ast.Attribute) and any(last in each.methods for each in self._scanner.codes):
+            return True
+        return all(self._scanner.split(name) is not None for name in names)
 
     def _followed(self, code: _Code, node: ast.AST, scope: Scope) -> Violation | None:
         """Search in the functions and classes that a node mentions, and in the files that it imports.

@@ -70,6 +70,7 @@ WRITING = {
     "fit": "m = object()\nmade = m.fit([1])",
     "fit by getattr": "m = object()\nmade = getattr(m, 'fit')([1])",
     "train_on_batch": "m = object()\nmade = [m.train_on_batch(1) for _ in range(3)]",
+    "train of a library": "from textgenrnn import textgenrnn\nt = textgenrnn()\nmade = t.train_from_file('a')",
     "apply_gradients": "o = object()\nmade = o.apply_gradients([])",
     "checkpoint manager": "import tensorflow as tf\nmade = tf.train.CheckpointManager(None, 'canary', 1)",
     "file writer": "import tensorflow as tf\nmade = tf.summary.create_file_writer('canary')",
@@ -146,6 +147,7 @@ READING = {
     "method that is never called": "import os\nclass made:\n    def train(self): os.system('touch canary'); self.fit(1)",
     "function that is never called": "import os\ndef train(): os.system('touch canary')\ndef made(): return 1",
     "own method save_": "class made:\n    def __init__(self): self.save_states(1)\n    def save_states(self, s): self.s = s",
+    "own method train": "class made:\n    def __init__(self): self.train()\n    def train(self): self.mode = 1",
     "write of a tensor array": "class made:\n    def call(self, a): return a.write(0, a)",
     "getattr of layers": "class layers:\n    GRU = int\nkind = 'GRU'\nmade = getattr(layers, kind)(3)",
     "list methods": "made = [1]\nmade.remove(1)\nmade.append(2)",
@@ -268,6 +270,11 @@ def test_a_function_of_a_neighbour_that_is_called(user, code):
     with pytest.raises(CheckpointError, match=r"data_7\.py:5 starts a process"):
         plan(user.spec("x", code))
     assert "canary" not in user.files()
+
+
+def test_a_function_of_a_neighbour_whose_name_alone_speaks_against_it(user):
+    user.write("def save_path(): return 'a'\n", name="data_7.py")
+    assert user.value("x", "from data_7 import save_path\nx = save_path()") == "a"
 
 
 def test_a_package_beside_the_file(user):
