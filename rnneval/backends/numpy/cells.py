@@ -122,13 +122,19 @@ class Cell:
             memory: Gets c after every step; None where it is not wanted.
             work: Buffers of `buffers`.
         """
-        loop = {"GRU": self._gru if len(self.recurrent) == 1 else self._gru_reset_before, "LSTM": self._lstm}
-        loop.get(self.kind, self._simple)(inputs, state, hidden, memory, work)
+        if self.kind == "LSTM":
+            self._lstm(inputs, state, hidden, memory, work)
+        elif self.kind == "SimpleRNN":
+            self._simple(inputs, state[0], hidden)
+        elif len(self.recurrent) == 1:
+            self._gru(inputs, state[0], hidden, work)
+        else:
+            self._gru_reset_before(inputs, state[0], hidden, work)
         np.copyto(state[0], hidden[-1])
 
-    def _gru(self, inputs: Inputs, state: Any, hidden: Floats, _: Any, work: tuple[Floats, ...]) -> None:
+    def _gru(self, inputs: Inputs, h: Floats, hidden: Floats, work: tuple[Floats, ...]) -> None:
         """Compute z, r, ĥ = act(x + r·(h U + b)) and h = ĥ + z·(h − ĥ), with the reset after the product."""
-        (recurrent,), units, total, h = self.recurrent, self.units, work[0], state[0]
+        (recurrent,), units, total = self.recurrent, self.units, work[0]
         gates, candidate = total[:, : 2 * units], total[:, 2 * units :]
         update, reset = total[:, :units], total[:, units : 2 * units]
         for t, new in enumerate(hidden):
@@ -146,9 +152,9 @@ class Cell:
             np.add(new, candidate, out=new)
             h = new
 
-    def _gru_reset_before(self, inputs: Inputs, state: Any, hidden: Floats, _: Any, work: tuple[Floats, ...]) -> None:
+    def _gru_reset_before(self, inputs: Inputs, h: Floats, hidden: Floats, work: tuple[Floats, ...]) -> None:
         """Compute z, r, ĥ = act(x + (r·h) U) and h = ĥ + z·(h − ĥ), with the reset before the product."""
-        units, (gates, candidate, kept), h = self.units, work, state[0]
+        units, (gates, candidate, kept) = self.units, work
         update, reset = gates[:, :units], gates[:, units:]
         for t, new in enumerate(hidden):
             np.matmul(h, self.recurrent[0], out=gates)
@@ -165,7 +171,7 @@ class Cell:
             h = new
 
     def _lstm(
-        self, inputs: Inputs, state: Any, hidden: Floats, memory: Floats | None, work: tuple[Floats, ...]
+        self, inputs: Inputs, state: Sequence[Floats], hidden: Floats, memory: Floats | None, work: tuple[Floats, ...]
     ) -> None:
         """Compute i, f, o, ĉ, then c = f·c + i·ĉ and h = o·act(c)."""
         units, (total, _), (h, c) = self.units, work, state
@@ -186,9 +192,8 @@ class Cell:
             np.divide(new, leave, out=new)
             h = new
 
-    def _simple(self, inputs: Inputs, state: Any, hidden: Floats, _: Any, work: tuple[Floats, ...]) -> None:
+    def _simple(self, inputs: Inputs, h: Floats, hidden: Floats) -> None:
         """Compute h = act(x + h U)."""
-        h = state[0]
         for t, new in enumerate(hidden):
             np.matmul(h, self.recurrent[0], out=new)
             np.add(new, inputs.at(t), out=new)
@@ -223,7 +228,7 @@ def cell_of(
         sign[: {"GRU": 2, "LSTM": 3, "SimpleRNN": 0}[kind] * units] = -1
         kernel, recurrent = kernel * sign, recurrent * sign
         bias = None if bias is None else bias * sign
-    parts = (recurrent,)
+    parts: tuple[Floats, ...] = (recurrent,)
     if kind == "GRU" and not reset_after:
         parts = (recurrent[:, : 2 * units], recurrent[:, 2 * units :])
     return Cell(

@@ -48,7 +48,7 @@ class Normalization:
 
     def __call__(self, rows: Floats) -> Floats:
         """Return γ (x − μ) / √(σ² + ε) + β, with mean and variance of each row, `(n, units)`."""
-        centred = rows - rows.mean(axis=1, keepdims=True)
+        centred: Floats = rows - rows.mean(axis=1, keepdims=True)
         variance = np.square(centred).mean(axis=1, keepdims=True)
         centred /= np.sqrt(variance + rows.dtype.type(self.epsilon))
         if self.gamma is not None:
@@ -93,7 +93,7 @@ class Network:
 
     @property
     def ids(self) -> int:
-        """How many ids can be read."""
+        """Count of ids that can be read."""
         return self.width if self.source is None else len(self.source)
 
     @property
@@ -138,9 +138,12 @@ def network_of(
         source = layers.pop(0)[1]["embeddings"]
     while layers[0][0].kind not in SLOTS:
         layer = _timewise(*layers.pop(0))
-        if source is None and not isinstance(layer, Dense):
+        if isinstance(layer, Dense):
+            source = layer(source)
+        elif source is None:
             raise ValueError("one-hot rows are read by a layer that is neither recurrent nor Dense")
-        source = layer(source)  # type: ignore[arg-type] - a Dense takes None
+        else:
+            source = layer(source)
     stages: list[Stage] = []
     after: list[Timewise] = []
     for entry, held in reversed(layers):
@@ -279,4 +282,5 @@ class Block:
         if self.network.source is not None:
             read: Floats = self.network.source[ids]
             return read
-        return (ids[..., None] == np.arange(self.network.width)).astype(self.network.dtype)
+        one_hot: Floats = (ids[..., None] == np.arange(self.network.width)).astype(self.network.dtype)
+        return one_hot

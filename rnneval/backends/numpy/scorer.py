@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rnneval.backends.numpy.activations import Floats
 from rnneval.backends.numpy.network import Block, Dense, Network, Paths, through
 from rnneval.backends.protocol import Layout, Predicted, SeenRows, Sees, Stepped, Trajectory, Vectors
+from rnneval.errors import CheckpointError
 
 ROWS = 64
 """Rows of a block. It is fixed, so that no digit depends on how many cores there are."""
@@ -109,7 +110,16 @@ class NumpyScorer:
         """Begin a reading: nothing is chosen by what was read before."""
 
     def score(self, ids: Ids, targets: Ids, states: Vectors, width: int) -> Stepped:
-        """Read ids `(rows, time)` from states `(rows, D)` and score the targets."""
+        """Read ids `(rows, time)` from states `(rows, D)` and score the targets.
+
+        Raises:
+            CheckpointError: an id that the embedding does not have.
+        """
+        if ids.size and ids.max() >= self._network.ids:
+            raise CheckpointError(
+                f"the embedding has {self._network.ids:,} rows, and the text has the id {ids.max():,}: the vocabulary "
+                "is of another model, or the model was saved with too small an embedding"
+            )
         rows = len(ids)
         nats = np.empty(ids.shape, self._network.dtype)
         found = Predicted(nats, np.empty(ids.shape, np.float32), np.empty(ids.shape, np.int32))
@@ -121,7 +131,7 @@ class NumpyScorer:
                 part = ids[some]
                 paths = self._paths(part.shape) if self._sees != "losses" else None
                 block = self._block(len(part))
-                out = Predicted(*(array[some] for array in found))
+                out = Predicted(found.nats[some], found.confidence[some], found.rank[some])
                 after[some] = block.score(part, targets[some], states[some], out, paths)
                 if paths is not None:
                     seen.append(self._seen(states[some], paths))
