@@ -53,7 +53,8 @@ def relu(x: Floats, *, negative_slope: float = 0.0, max_value: float | None = No
 
 def elu(x: Floats, *, alpha: float = 1.0) -> Floats:
     """Return x, or α (e^x − 1) where x is negative."""
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))).astype(x.dtype, copy=False)
+    either: Floats = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))).astype(x.dtype, copy=False)
+    return either
 
 
 def _softplus(x: Floats) -> Floats:
@@ -68,12 +69,14 @@ def _gelu(x: Floats) -> Floats:
 
 
 def _hard_sigmoid(x: Floats) -> Floats:
-    return np.clip(x + 3, 0, 6) / 6
+    gate: Floats = np.clip(x + 3, 0, 6) / 6
+    return gate
 
 
 def keras2_hard_sigmoid(x: Floats) -> Floats:
     """Return 0.2 x + 0.5 between 0 and 1, as in Keras 2."""
-    return np.clip(0.2 * x + 0.5, 0, 1)
+    gate: Floats = np.clip(0.2 * x + 0.5, 0, 1)
+    return gate
 
 
 def _sparse_plus(x: Floats) -> Floats:

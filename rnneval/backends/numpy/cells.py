@@ -21,7 +21,7 @@ InPlace = Callable[[Floats], Any]
 
 
 class Inputs(Protocol):
-    """The input's part of every gate, `(rows, gates · units)` a step."""
+    """The input's part of every gate, `(gates, rows, units)` a step."""
 
     def at(self, step: int) -> Floats:
         """Return the part of one step; it is overwritten by the next."""
@@ -33,46 +33,47 @@ class LookedUp:
     """Inputs' parts that are rows of a table."""
 
     table: Floats
-    """`(V, gates · units)`."""
+    """`(gates, V, units)`."""
     ids: NDArray[np.int32]
     """`(steps, rows)`."""
-    row: Floats
-    """Buffer, `(rows, gates · units)`."""
+    found: Floats
+    """Buffer, `(gates, rows, units)`."""
 
     def at(self, step: int) -> Floats:
         """Look up the part of one step."""
         # Ids are known to be in the table; mode="raise" would make a copy.
-        return np.take(self.table, self.ids[step], axis=0, out=self.row, mode="clip")
+        return np.take(self.table, self.ids[step], axis=1, out=self.found, mode="clip")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Computed:
-    """Inputs' parts that were made for all steps at once."""
+    """Inputs' parts that were made for some steps at once."""
 
     parts: Floats
-    """`(steps, rows, gates · units)`."""
+    """`(gates, steps · rows, units)`."""
+    rows: int
 
     def at(self, step: int) -> Floats:
         """Return the part of one step."""
-        part: Floats = self.parts[step]
+        part: Floats = self.parts[:, step * self.rows : (step + 1) * self.rows]
         return part
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """A recurrent layer whose weights are arranged for the loop."""
+    """A recurrent layer whose weights are arranged for the loop: gates first, GRU z, r, h; LSTM i, f, o, c."""
 
     kind: str
     """GRU, LSTM or SimpleRNN."""
-    units: int
     kernel: Floats
-    """Input weights, `(inputs, gates · units)`, in this order of gates: GRU z, r, h; LSTM i, f, o, c."""
+    """Input weights, `(gates, inputs, units)`."""
+    recurrent: Floats
+    """Recurrent weights, `(gates, units, units)`."""
     bias: Floats | None
-    """Biases of the input's product, `(gates · units,)`."""
-    recurrent: tuple[Floats, ...]
-    """Recurrent weights, `(units, gates · units)`; of a GRU without reset_after, those of z and r, and those of h."""
+    """Biases of the input's products, `(gates, 1, units)`."""
     inner: Floats | None
     """Bias of the candidate's recurrent product, `(units,)`, of a GRU with reset_after."""
+    reset_after: bool
     activate: InPlace
     """The activation of the candidate, in place."""
     divide: InPlace
@@ -84,12 +85,21 @@ class Cell:
         return SLOTS[self.kind]
 
     @property
-    def width(self) -> int:
-        """Count of numbers of the input's part."""
+    def units(self) -> int:
+        """Count of its units."""
+        return int(self.recurrent.shape[1])
+
+    @property
+    def inputs(self) -> int:
+        """Count of numbers that it reads for a token."""
         return int(self.kernel.shape[1])
 
+    def room(self, rows: int) -> Floats:
+        """Return an array for the input's part of every gate, or for the arguments of the gates."""
+        return np.empty((len(self.recurrent), rows, self.units), self.kernel.dtype)
+
     def project(self, rows: Floats | None, out: Floats | None = None) -> Floats:
-        """Return the input's part of every gate, `(n, gates · units)`.
+        """Return the input's part of every gate, `(gates, n, units)`.
 
         Args:
             rows: Inputs `(n, inputs)`; None for one-hot rows of every id.
@@ -100,19 +110,7 @@ class Cell:
             product += self.bias
         return product
 
-    def buffers(self, rows: int) -> tuple[Floats, ...]:
-        """Return the arrays in which `run` works."""
-        sizes = [weights.shape[1] for weights in self.recurrent]
-        return tuple(np.empty((rows, size), self.kernel.dtype) for size in (*sizes, self.units))
-
-    def run(
-        self,
-        inputs: Inputs,
-        state: Sequence[Floats],
-        hidden: Floats,
-        memory: Floats | None,
-        work: tuple[Floats, ...],
-    ) -> None:
+    def run(self, inputs: Inputs, state: Sequence[Floats], hidden: Floats, memory: Floats | None, work: Floats) -> None:
         """Run over some steps.
 
         Args:
@@ -120,44 +118,34 @@ class Cell:
             state: The parts of the state, `(rows, units)` each; overwritten with the state after the last step.
             hidden: Gets h after every step, `(steps, rows, units)`.
             memory: Gets c after every step; None where it is not wanted.
-            work: Buffers of `buffers`.
+            work: Buffer of `room`.
         """
-        loop = {"GRU": self._gru if len(self.recurrent) == 1 else self._gru_reset_before, "LSTM": self._lstm}
-        loop.get(self.kind, self._simple)(inputs, state, hidden, memory, work)
+        if self.kind == "LSTM":
+            self._lstm(inputs, state, hidden, memory, work)
+        elif self.kind == "SimpleRNN":
+            self._simple(inputs, state[0], hidden)
+        else:
+            self._gru(inputs, state[0], hidden, work)
         np.copyto(state[0], hidden[-1])
 
-    def _gru(self, inputs: Inputs, state: Any, hidden: Floats, _: Any, work: tuple[Floats, ...]) -> None:
-        """Compute z, r, ĥ = act(x + r·(h U + b)) and h = ĥ + z·(h − ĥ), with the reset after the product."""
-        (recurrent,), units, total, h = self.recurrent, self.units, work[0], state[0]
-        gates, candidate = total[:, : 2 * units], total[:, 2 * units :]
-        update, reset = total[:, :units], total[:, units : 2 * units]
-        for t, new in enumerate(hidden):
-            np.matmul(h, recurrent, out=total)
-            part = inputs.at(t)
-            gates += part[:, : 2 * units]
-            self.divide(gates)
-            if self.inner is not None:
-                candidate += self.inner
-            candidate /= reset
-            candidate += part[:, 2 * units :]
-            self.activate(candidate)
-            np.subtract(h, candidate, out=new)
-            np.divide(new, update, out=new)
-            np.add(new, candidate, out=new)
-            h = new
+    def _gru(self, inputs: Inputs, h: Floats, hidden: Floats, work: Floats) -> None:
+        """Compute z, r, ĥ and h = ĥ + z·(h − ĥ).
 
-    def _gru_reset_before(self, inputs: Inputs, state: Any, hidden: Floats, _: Any, work: tuple[Floats, ...]) -> None:
-        """Compute z, r, ĥ = act(x + (r·h) U) and h = ĥ + z·(h − ĥ), with the reset before the product."""
-        units, (gates, candidate, kept), h = self.units, work, state[0]
-        update, reset = gates[:, :units], gates[:, units:]
+        ĥ is act(x + r·(h U + b)) with the reset after the product, and act(x + (r·h) U) with the reset before it.
+        """
+        gates, (update, reset, candidate), kept = work[:2], work, np.empty_like(h)
         for t, new in enumerate(hidden):
-            np.matmul(h, self.recurrent[0], out=gates)
+            np.matmul(h, self.recurrent[: 3 if self.reset_after else 2], out=work[: 3 if self.reset_after else 2])
             part = inputs.at(t)
-            gates += part[:, : 2 * units]
+            gates += part[:2]
             self.divide(gates)
-            np.divide(h, reset, out=kept)
-            np.matmul(kept, self.recurrent[1], out=candidate)
-            candidate += part[:, 2 * units :]
+            if self.reset_after:
+                if self.inner is not None:
+                    candidate += self.inner
+                candidate /= reset
+            else:
+                np.matmul(np.divide(h, reset, out=kept), self.recurrent[2], out=candidate)
+            candidate += part[2]
             self.activate(candidate)
             np.subtract(h, candidate, out=new)
             np.divide(new, update, out=new)
@@ -165,15 +153,13 @@ class Cell:
             h = new
 
     def _lstm(
-        self, inputs: Inputs, state: Any, hidden: Floats, memory: Floats | None, work: tuple[Floats, ...]
+        self, inputs: Inputs, state: Sequence[Floats], hidden: Floats, memory: Floats | None, work: Floats
     ) -> None:
         """Compute i, f, o, ĉ, then c = f·c + i·ĉ and h = o·act(c)."""
-        units, (total, _), (h, c) = self.units, work, state
-        gates, candidate = total[:, : 3 * units], total[:, 3 * units :]
-        enter, forget, leave = (total[:, k * units : (k + 1) * units] for k in range(3))
+        gates, (enter, forget, leave, candidate), (h, c) = work[:3], work, state
         for t, new in enumerate(hidden):
-            np.matmul(h, self.recurrent[0], out=total)
-            total += inputs.at(t)
+            np.matmul(h, self.recurrent, out=work)
+            work += inputs.at(t)
             self.divide(gates)
             self.activate(candidate)
             c /= forget
@@ -186,12 +172,11 @@ class Cell:
             np.divide(new, leave, out=new)
             h = new
 
-    def _simple(self, inputs: Inputs, state: Any, hidden: Floats, _: Any, work: tuple[Floats, ...]) -> None:
+    def _simple(self, inputs: Inputs, h: Floats, hidden: Floats) -> None:
         """Compute h = act(x + h U)."""
-        h = state[0]
         for t, new in enumerate(hidden):
             np.matmul(h, self.recurrent[0], out=new)
-            np.add(new, inputs.at(t), out=new)
+            np.add(new, inputs.at(t)[0], out=new)
             self.activate(new)
             h = new
 
@@ -208,31 +193,29 @@ def cell_of(
         gate: The name of the recurrent activation.
         reset_after: Whether a GRU resets after the recurrent product.
     """
+    count = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}[kind]
     kernel, recurrent, bias = weights["kernel"], weights["recurrent_kernel"], weights.get("bias")
-    units = int(recurrent.shape[0])
     inner = None
-    if kind == "GRU" and bias is not None and bias.ndim == 2:
-        inner = np.ascontiguousarray(bias[1, 2 * units :])
-        bias = np.concatenate([(bias[0] + bias[1])[: 2 * units], bias[0, 2 * units :]])
-    if kind == "LSTM":  # Keras has i, f, c, o; the three gates belong side by side
-        order = np.concatenate([np.arange(2 * units), np.arange(3 * units, 4 * units), np.arange(2 * units, 3 * units)])
-        kernel, recurrent = kernel[:, order], recurrent[:, order]
-        bias = None if bias is None else bias[order]
-    if gate == "sigmoid":
-        sign = np.ones(kernel.shape[1], kernel.dtype)
-        sign[: {"GRU": 2, "LSTM": 3, "SimpleRNN": 0}[kind] * units] = -1
-        kernel, recurrent = kernel * sign, recurrent * sign
-        bias = None if bias is None else bias * sign
-    parts = (recurrent,)
-    if kind == "GRU" and not reset_after:
-        parts = (recurrent[:, : 2 * units], recurrent[:, 2 * units :])
+    if bias is not None:
+        parts = bias.reshape(-1, count, recurrent.shape[0])
+        bias = parts.sum(axis=0)[:, None]
+        if len(parts) == 2:  # a GRU with reset_after: the candidate's second bias stays under the reset
+            bias[2, 0], inner = parts[0, 2], parts[1, 2]
+    # Keras' LSTM has i, f, c, o; the three gates belong side by side. Signs of gates are turned.
+    order = [0, 1, 3, 2][:count] if kind == "LSTM" else list(range(count))
+    sign = np.ones((count, 1, 1), kernel.dtype)
+    sign[: count - 1] = -1 if gate == "sigmoid" else 1
+    arranged = [
+        np.ascontiguousarray(array.reshape(len(array), count, -1).swapaxes(0, 1)[order] * sign)
+        for array in (kernel, recurrent)
+    ]
     return Cell(
         kind=kind,
-        units=units,
-        kernel=np.ascontiguousarray(kernel),
-        bias=bias,
-        recurrent=tuple(np.ascontiguousarray(part) for part in parts),
+        kernel=arranged[0],
+        recurrent=arranged[1],
+        bias=None if bias is None else bias[order] * sign,
         inner=inner,
+        reset_after=reset_after,
         activate=_in_place(activation),
         divide=_divisor_of_turned if gate == "sigmoid" else partial(_divisor, FUNCTIONS[gate]),
     )

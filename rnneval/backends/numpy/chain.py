@@ -182,12 +182,12 @@ class _Linked:
     """The layers of one model of the configuration, in the order in which a token passes them."""
 
     def __init__(self, model: Json, reading: _Reading) -> None:
-        self.kind, self.config, self._reading = str(model.get("class_name", "")), model.get("config"), reading
-        config = self.config
-        layers = config.get("layers") if isinstance(config, dict) else None
+        self.kind, config, self._reading = str(model.get("class_name", "")), model.get("config"), reading
+        self.config: Json = config if isinstance(config, dict) else {}
+        layers = self.config.get("layers")
         if self.kind not in _MODELS or not isinstance(layers, list) or not layers:
             raise not_for_numpy(reading.path, f"a model of class {self.kind or '?'}")
-        self.name = str(config.get("name", ""))
+        self.name = str(self.config.get("name", ""))
         self.input: Json | None = None
         self._leaves: list[tuple[str, int]] = []
         """The recurrent layer and the number of the slot of each state that goes in."""
@@ -285,14 +285,14 @@ class _Linked:
         start = named.pop("initial_state", None)
         if any(value is not None for key, value in named.items() if key != "training") or named.get("training"):
             self._refuse(_name(layer), layer, f"is called with {', '.join(sorted(named))}")
-        read = [_history(argument) for argument in arguments]
-        if len(read) != 1 or read[0] is None:
+        read = _history(arguments[0]) if len(arguments) == 1 else None
+        if read is None:
             self._refuse(_name(layer), layer, "reads other than one sequence")
         given = [] if start is None else start if isinstance(start, list) else [start]
         states = [_history(state) for state in given]
-        if any(state is None or state[1] != 0 for state in states):
+        if not all(state is not None and state[1] == 0 for state in states):
             self._refuse(_name(layer), layer, "is given an initial state that no input is")
-        return read[0], [state[0] for state in states if state is not None]
+        return read, [state[0] for state in states if state is not None]
 
     def _refuse(self, name: str, layer: Json | None, why: str) -> NoReturn:
         self._reading.refuse(name, str((layer or {}).get("class_name", "?")), why)
@@ -310,7 +310,7 @@ def _history(argument: Any) -> tuple[str, int] | None:
     """Return the layer and the number of the tensor that an argument refers to; None for any other argument."""
     config = argument.get("config") if isinstance(argument, dict) else None
     history = config.get("keras_history") if isinstance(config, dict) else None
-    return (history[0], history[2]) if _is_reference(history) else None
+    return (history[0], history[2]) if history is not None and _is_reference(history) else None
 
 
 def _entries(model: _Linked, reading: _Reading, *, place: _Place) -> Iterator[Entry]:
@@ -395,9 +395,9 @@ def activation_name(value: Any) -> str:
     return "linear" if value is None else str(value)
 
 
-def _policy(config: Any, reading: _Reading) -> str:
+def _policy(config: Json, reading: _Reading) -> str:
     """Note a type policy, and return the type in which it computes."""
-    dtype = config.get("dtype") if isinstance(config, dict) else None
+    dtype = config.get("dtype")
     if isinstance(dtype, dict):
         dtype = (dtype.get("config") or {}).get("name")
     name = "float32" if dtype is None else str(dtype)

@@ -107,12 +107,12 @@ class NumpyLM:
         Raises:
             UsageError: an id is negative or not below V.
         """
-        given = np.asarray(ids, np.int32)
-        outside = np.argwhere((given < 0) | (given >= self.network.ids))
+        given, known = np.asarray(ids, np.int32), min(self.width, self.network.ids)
+        outside = np.argwhere((given < 0) | (given >= known))
         if len(outside):
             raise UsageError(
                 f"{len(outside):,} ids that the model does not have, the first {given[tuple(outside[0])]}: its ids run "
-                f"from 0 to {self.network.ids - 1:,}"
+                f"from 0 to {known - 1:,}"
             )
         place = {(slot.layer, slot.slot): k for k, slot in enumerate(self.slots)}
         states = [

@@ -48,7 +48,7 @@ class Normalization:
 
     def __call__(self, rows: Floats) -> Floats:
         """Return γ (x − μ) / √(σ² + ε) + β, with mean and variance of each row, `(n, units)`."""
-        centred = rows - rows.mean(axis=1, keepdims=True)
+        centred: Floats = rows - rows.mean(axis=1, keepdims=True)
         variance = np.square(centred).mean(axis=1, keepdims=True)
         centred /= np.sqrt(variance + rows.dtype.type(self.epsilon))
         if self.gamma is not None:
@@ -84,7 +84,7 @@ class Network:
     source: Floats | None
     """What the first recurrent layer reads for each id, `(ids, inputs)`; None for one-hot rows."""
     table: Floats | None
-    """The input's part of its gates for each id, `(ids, gates · units)`; None where that would be too large."""
+    """The input's part of its gates for each id, `(gates, ids, units)`; None where that would be too large."""
     stages: tuple[Stage, ...]
     head: tuple[Timewise, ...]
     """The layers after the last recurrent one."""
@@ -93,7 +93,7 @@ class Network:
 
     @property
     def ids(self) -> int:
-        """How many ids can be read."""
+        """Count of ids that can be read."""
         return self.width if self.source is None else len(self.source)
 
     @property
@@ -138,9 +138,12 @@ def network_of(
         source = layers.pop(0)[1]["embeddings"]
     while layers[0][0].kind not in SLOTS:
         layer = _timewise(*layers.pop(0))
-        if source is None and not isinstance(layer, Dense):
+        if isinstance(layer, Dense):
+            source = layer(source)
+        elif source is None:
             raise ValueError("one-hot rows are read by a layer that is neither recurrent nor Dense")
-        source = layer(source)  # type: ignore[arg-type] - a Dense takes None
+        else:
+            source = layer(source)
     stages: list[Stage] = []
     after: list[Timewise] = []
     for entry, held in reversed(layers):
@@ -151,7 +154,7 @@ def network_of(
             after.insert(0, _timewise(entry, held))
     head, stages[-1] = stages[-1].after, Stage(cell=stages[-1].cell)
     first = stages[0].cell
-    fits = source is None or len(source) * first.width <= _TABLE
+    fits = source is None or len(source) * len(first.kernel) * first.units <= _TABLE
     sizes = [layer.kernel.shape[1] for layer in head if isinstance(layer, Dense)]
     return Network(
         source=source,
@@ -210,19 +213,15 @@ class Block:
     """How many steps are made at once."""
     _hidden: list[Floats] = field(init=False)
     _parts: list[Floats] = field(init=False)
-    _work: list[tuple[Floats, ...]] = field(init=False)
+    _work: list[Floats] = field(init=False)
 
     def __post_init__(self) -> None:
         cells = [stage.cell for stage in self.network.stages]
         self.steps = max(1, _AT_ONCE // self.rows)
-        made = (self.steps, self.rows)
-        self._hidden = [np.empty((*made, cell.units), self.network.dtype) for cell in cells]
-        looked_up = self.network.table is not None
-        self._parts = [
-            np.empty((1 if looked_up and k == 0 else self.steps, self.rows, cell.width), self.network.dtype)
-            for k, cell in enumerate(cells)
-        ]
-        self._work = [cell.buffers(self.rows) for cell in cells]
+        self._hidden = [np.empty((self.steps, self.rows, cell.units), self.network.dtype) for cell in cells]
+        first = self.rows if self.network.table is not None else self.rows * self.steps
+        self._parts = [cell.room(self.rows * self.steps if k else first) for k, cell in enumerate(cells)]
+        self._work = [cell.room(self.rows) for cell in cells]
 
     def run(
         self,
@@ -264,19 +263,18 @@ class Block:
         table = self.network.table
         if table is None:
             return self._parts_of(0, self._read(ids))
-        return LookedUp(table=table, ids=ids, row=self._parts[0][0])
+        return LookedUp(table=table, ids=ids, found=self._parts[0])
 
     def _parts_of(self, k: int, inputs: Floats) -> Computed:
         """Make the input's part of the gates of layer k for some steps."""
-        steps, width = len(inputs), self.network.stages[k].cell.width
-        parts = self._parts[k][:steps]
-        flat = inputs.reshape(steps * self.rows, inputs.shape[2])
-        self.network.stages[k].cell.project(flat, parts.reshape(steps * self.rows, width))
-        return Computed(parts=parts)
+        flat = inputs.reshape(-1, inputs.shape[2])
+        parts = self.network.stages[k].cell.project(flat, self._parts[k][:, : len(flat)])
+        return Computed(parts=parts, rows=self.rows)
 
     def _read(self, ids: NDArray[np.int32]) -> Floats:
         """Return what the first recurrent layer reads, `(steps, rows, inputs)`."""
         if self.network.source is not None:
             read: Floats = self.network.source[ids]
             return read
-        return (ids[..., None] == np.arange(self.network.width)).astype(self.network.dtype)
+        one_hot: Floats = (ids[..., None] == np.arange(self.network.width)).astype(self.network.dtype)
+        return one_hot

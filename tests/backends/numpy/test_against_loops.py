@@ -163,6 +163,13 @@ def test_ids_that_it_does_not_have(gru) -> None:
         lm.step([[1, WIDTH]], lm.initial_state(1))
 
 
+def test_an_embedding_that_is_too_small(tmp_path) -> None:
+    config = by_hand.sequential(by_hand.embedding(input_dim=6), by_hand.recurrent("GRU", "gru", 4), by_hand.dense())
+    lm = open_numpy(by_hand.write(tmp_path / "model.h5", config, by_hand.weights_of(config)))
+    with pytest.raises(CheckpointError, match="the embedding has 6 rows, and the text has the id 6"):
+        scored(lm, np.array([[1, 6, 2]], np.int32))
+
+
 def test_weights_that_are_not_finite(tmp_path) -> None:
     import h5py
 
