@@ -79,7 +79,9 @@ class StepLM:
         if self.packing is None:
             return (f"its state is carried as it is, in one row: {_OPAQUE}",)
         counters = [leaf.path for leaf in self.packing.leaves if leaf.counts]
-        return tuple(f"{path} counts positions and changes no prediction: it is not compared" for path in counters)
+        return tuple(
+            f"{path} counts tokens or calls and changes no prediction: it is not compared" for path in counters
+        )
 
     @property
     def mixable(self) -> bool:
