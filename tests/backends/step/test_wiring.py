@@ -135,7 +135,7 @@ def test_an_unused_array_is_named_and_harmless_where_all_else_is_right():
     (finding,) = wiring.findings
     assert (finding.rule, finding.severity) == ("unused-part", "warning")
     assert finding.message.startswith(
-        "State['last']: with that of another text in its place, the logits of the next 64"
+        "state['last']: with that of another text in its place, the logits of the next 64"
     )
 
 
