@@ -4,6 +4,8 @@ Every message says what was seen, where, what is allowed and what to do, in one 
 as it is and exits with 2. Any other exception is a defect of rnneval.
 """
 
+import re
+
 
 class RnnevalError(Exception):
     """Base class of all errors about input."""
@@ -32,3 +34,13 @@ class RecordError(RnnevalError):
 
 class UsageError(RnnevalError):
     """Options that contradict each other, or a package that is not installed."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the first 300 characters of an error's message in one line, without Keras' bold type."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]
+
+
+def type_and_message(error: BaseException) -> str:
+    """Return the type of an error and its message, in one line."""
+    return f"{type(error).__name__}: {in_one_line(error)}"

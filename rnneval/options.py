@@ -137,6 +137,13 @@ class OpeningGroup(Options):
     window: int | None = option(
         None, "Tokens in the window of a window model whose input does not say it.", metavar="N", least=1
     )
+    backend: str | None = option(
+        None,
+        "Library that runs the model: numpy needs no TensorFlow, and takes files of Keras' own layers in a chain; "
+        "keras takes every model; auto takes numpy where it can.",
+        choices=("auto", "keras", "numpy"),
+        unset="auto for evaluate, sweep and trace, keras for everything else",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from rnneval.cli.options import add_options
 from rnneval.options import OpenOptions
 
 if TYPE_CHECKING:
-    from rnneval.models import RecurrentLM
+    from rnneval.backends.protocol import LanguageModel
     from rnneval.records.paths import Named
 
 
@@ -40,11 +40,19 @@ class CheckpointOptions(OpenOptions):
             found += [] if has_vocabulary else named("the vocabulary", siblings(checkpoint))
         return found
 
-    def open(self, checkpoint: str) -> "RecurrentLM":
-        """Open the checkpoint for evaluation; see `rnneval.open`."""
-        from rnneval.models import open as open_checkpoint
+    def open(self, checkpoint: str) -> Any:
+        """Open the checkpoint with Keras, or with the backend that is asked for; see `rnneval.open`."""
+        from rnneval.engine.opening import open as open_checkpoint
 
         return open_checkpoint(checkpoint, **vars(self))
+
+    def open_to_read(self, checkpoint: str, *, keras: str = "") -> "LanguageModel":
+        """Open the checkpoint to read a text, with any backend; `keras` names what only Keras can do."""
+        from rnneval.engine.opening import open as open_checkpoint
+        from rnneval.engine.opening import with_automatic_backend
+
+        model: LanguageModel = open_checkpoint(checkpoint, **vars(with_automatic_backend(self, keras=keras)))
+        return model
 
     def load_model(self, checkpoint: str) -> Any:
         """Load the model alone, even one that cannot be evaluated."""

@@ -36,23 +36,13 @@ class Builder:
 
 @on_path(OpenOptions)
 def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # noqa: A001 - the name in the contract: rnneval.open
-    """Open a saved recurrent language model.
-
-    Args:
-        path: A `.keras` or `.h5` file of Keras 2 or 3; or with a builder, a file of weights (`.weights.h5`, `.h5`,
-            `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
-        options: Keyword arguments, each a field of `OpenOptions`.
-
-    `builder` is `FILE.py:NAME` or `package.module:NAME`. `builder_arguments` is a map, or `name=value` strings as on
-    the command line. `vocabulary` may also be a Vocabulary, the tokens in the order of their ids, a map from token to
-    id, or a StringLookup or TextVectorization layer. `weight_map` may also be the map itself.
+    """Open a saved model with Keras; `rnneval.open` has the same arguments, and opens with other backends too.
 
     Raises:
-        CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
-            driven with a carried state.
-        VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
-        UsageError: a builder is needed.
+        CheckpointError, VocabularyError, UsageError: as `rnneval.open`.
     """
+    if options.backend == "numpy":
+        raise UsageError("backend 'numpy' is not known here: rnneval.open opens with it")
     with _loaded(path, options) as (artefact, read, chosen, origin):
         given = chosen if chosen is not None else read.vocabulary
         try:

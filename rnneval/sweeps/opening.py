@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import rnneval
 from rnneval.errors import UsageError
-from rnneval.options import OpeningGroup, Paths
+from rnneval.options import OpeningGroup, OpenOptions, Paths
 from rnneval.records.paths import open_regular
 
 if TYPE_CHECKING:
-    from rnneval.models import RecurrentLM
+    from rnneval.backends.protocol import LanguageModel
 
 ALONE = threading.Lock()
 """Lock of a process: it works on one model at a time, since layers and TensorFlow's switches are shared."""
@@ -45,11 +45,14 @@ class Opening(OpeningGroup):
         own = [code if code.endswith(".py") else None, self.vocabulary, *(_absolutes(self.vocabulary_from) or ())]
         return tuple(name for name in [*own, self.weight_map] if name and isinstance(name, str))
 
-    def open(self, path: str, sha256: str) -> "RecurrentLM":
-        """Open a checkpoint of known content, in this process; see `rnneval.open`."""
-        from rnneval.models import open as open_checkpoint
+    def open(self, path: str, sha256: str, backend: str | None = None) -> "LanguageModel":
+        """Open a checkpoint of known content, in this process, with a backend if one is given; see `rnneval.open`."""
+        from rnneval.engine.opening import open as open_checkpoint
+        from rnneval.engine.opening import with_automatic_backend
 
-        return open_checkpoint(path, **vars(self), expect_sha256=sha256)
+        options = OpenOptions(**{**vars(self), "expect_sha256": sha256, "backend": backend or self.backend})
+        model: LanguageModel = open_checkpoint(path, **vars(with_automatic_backend(options)))
+        return model
 
     def plain(self) -> dict[str, Any]:
         """Return the options as data that can be hashed as JSON."""

@@ -53,7 +53,7 @@ def command(
             message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
             require(not what.endswith(".py"), f"{message} (rnneval lint reads it as it is)")
             opening.preflight(what)
-        from rnneval.engine.wiring import check
+        from rnneval.engine.check import check
 
         # Loaded as its author wired it: a model that cannot be evaluated can still be checked.
         model = _built(what, opening) if is_builder else opening.load_model(what)

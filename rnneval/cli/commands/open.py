@@ -19,7 +19,7 @@ def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening
     require_places(named("--out", out), opening.inputs(checkpoint))
     with chatter_held():
         opening.preflight(checkpoint)
-        from rnneval.models.describe import opened
+        from rnneval.backends.describe import opened
 
         record = opened(opening.open(checkpoint))
     if out is not None:

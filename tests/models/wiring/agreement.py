@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from rnneval.engine.wiring.gathering import intervene, run_stubbed
-from rnneval.engine.wiring.provenance import by_tape as read_tape
-from rnneval.engine.wiring.subject import make_ready
 from rnneval.models.lm import eagerly
+from rnneval.models.wiring.gathering import intervene, run_stubbed
+from rnneval.models.wiring.provenance import by_tape as read_tape
+from rnneval.models.wiring.subject import make_ready
 from tests.wiring.corpus.case import Case
 
 

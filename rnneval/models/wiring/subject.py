@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.engine.wiring.calling import Answer, TolerantAdapter, adapters_for, fixed_batch, recurrent_layers, reset_of
-from rnneval.engine.wiring.names import Names, names_below
-from rnneval.engine.wiring.oracles import Logits, Subject
-from rnneval.engine.wiring.probe import brief
-from rnneval.engine.wiring.snapshot import Snapshot
+from rnneval.errors import type_and_message
 from rnneval.models.layers import is_recurrent, sublayers, walk_below
+from rnneval.models.wiring.calling import Answer, TolerantAdapter, adapters_for, fixed_batch, recurrent_layers, reset_of
+from rnneval.models.wiring.names import Names, names_below
+from rnneval.models.wiring.oracles import Logits, Subject
+from rnneval.models.wiring.snapshot import Snapshot
 
 _HALF = {"float16": 2e-2, "bfloat16": 8e-2}
 _SOURCE_TOKENS = 3  # a second text (an encoder's) has a length of its own, which tells the two apart
@@ -138,7 +138,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
         try:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
-            errors.append(brief(error) + _symbols_left(model))
+            errors.append(type_and_message(error) + _symbols_left(model))
             before.restore()
             continue
         before.restore()
@@ -158,7 +158,7 @@ def _warm_training(ready: Ready) -> None:
         ready.in_training.run(ids)
         ready.trains = True
     except Exception as error:  # the author's code may raise anything; the check says that it was not looked at
-        ready.why_not_training = brief(error)
+        ready.why_not_training = type_and_message(error)
     ready.snapshot.restore()
     ready.snapshot = Snapshot(ready.model)
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from rnneval.engine.wiring.private import original_line
 from rnneval.models.layers import is_recurrent, key_of, slot_names, walk_below
+from rnneval.models.wiring.private import original_line
 from rnneval.wiring.facts import UnitFact
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.engine.wiring.probe import Emissions, Op, Recording, Rerun, Returned, StubRun
-from rnneval.engine.wiring.walk import Trail, Walk
+from rnneval.models.wiring.probe import Emissions, Op, Recording, Rerun, Returned, StubRun
+from rnneval.models.wiring.walk import Trail, Walk
 from rnneval.wiring.facts import Arrival, Event, Source
 
 

@@ -7,34 +7,24 @@ TensorFlow.
 from collections.abc import Iterable
 from typing import Any
 
-from rnneval.engine.wiring.gathering import gather
 from rnneval.models.adapters import predicts_once
 from rnneval.models.layers import is_graph
 from rnneval.models.lm import RecurrentLM
+from rnneval.models.wiring.gathering import gather
 from rnneval.records.wiring import Wiring
 from rnneval.wiring.facts import Facts, parse_declarations, require_known
 from rnneval.wiring.judging import wiring_of
 from rnneval.wiring.places import by_place
 
-__all__ = ["check"]
+__all__ = ["check_layers"]
 
 _WINDOW = (
     "a window model: it predicts from the last tokens alone, each time from the start, so there is no state to carry"
 )
 
 
-def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
-    """Prove (or refute) that each layer's state goes back into the same layer.
-
-    The model is run eagerly over a few short segments of random ids, with every recurrent layer replaced by a stub
-    that emits numbers of its own; then, as it is, by five tests of its behaviour. Its weights and states are left as
-    they were.
-
-    Args:
-        model: A Keras model, a `RecurrentLM`, or any callable object that holds recurrent layers or cells.
-        declare: Intended by its author: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
-        vocab_size: The number of ids; by default the size of its embedding, else the width of its logits.
-        seed: Random seed for the ids and the emitted numbers.
+def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
+    """Check a Keras model or another object that holds Keras layers; see `rnneval.check`, which has the same arguments.
 
     Raises:
         UsageError: a declaration is not one, or names a layer that the model does not have.

@@ -1,32 +1,17 @@
 """The states and gates of a layer: their names in records, the bounds of states, the weights of gates."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from rnneval.backends.protocol import GatedCell, LayerState
 from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import SATURATED
 from rnneval.models.layers import Unit
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerState:
-    """One part of a layer's state: h, c, or what a cell of the author's own has."""
-
-    layer: str
-    slot: str
-    units: int
-    limit: float | None
-    """|h| beyond which a unit is saturated; None where it has no known bound."""
-
-    @property
-    def key(self) -> str:
-        """The name in a record."""
-        return f"{self.layer}.{self.slot}"
 
 
 def states_of(unit: Unit) -> tuple[LayerState, ...]:
@@ -62,39 +47,6 @@ def _limits(cell: Any) -> list[float | None]:
 _KINDS = ((keras.layers.GRUCell, "GRU"), (keras.layers.LSTMCell, "LSTM"))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GatedCell:
-    """One gated cell of a layer."""
-
-    prefix: str
-    """Prefix of its names: `cells[i].` for a cell of a stack, empty for others."""
-    weights: gates.Gated
-    activation: Any
-    slot: int
-    """The index of its h among the layer's states."""
-    below: int | None
-    """The index of its input among the layer's states; None for the layer's own input."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of its gates."""
-        return tuple(self.prefix + name for name in gates.NAMES[self.weights.kind])
-
-    @property
-    def keeps(self) -> str:
-        """The gate whose logarithm is the time constant."""
-        return self.prefix + gates.KEEPS[self.weights.kind]
-
-    def activations(self, inputs: Any, before: Any) -> tuple[dict[str, Any], Any]:
-        """Return each gate `(n, units)`, and ln of the one that keeps."""
-        into = gates.preactivations(self.weights, inputs, before)
-        if self.activation is keras.activations.sigmoid:
-            found: dict[str, Any] = {self.prefix + name: gates.sigmoid(a) for name, a in into.items()}
-            return found, gates.log_sigmoid(into[gates.KEEPS[self.weights.kind]])
-        found = {self.prefix + name: np.asarray(self.activation(tf.constant(a))) for name, a in into.items()}
-        return found, np.log(np.maximum(found[self.keeps], np.finfo(np.float32).tiny))
-
-
 def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
     """Return the cells of a layer whose gates are known; none for a cell whose step is its author's own."""
     cells = _cells_in(unit.cell)
@@ -106,12 +58,19 @@ def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
             bias = None if cell.bias is None else np.asarray(cell.bias, np.float32)
             gated = gates.Gated(kind=kind, kernel=weights[0], recurrent=weights[1], bias=bias)
             prefix = f"cells[{k}]." if len(cells) > 1 else ""
-            activation = cell.recurrent_activation
+            activation = _on_arrays(cell.recurrent_activation)
             found.append(GatedCell(prefix=prefix, weights=gated, activation=activation, slot=slot, below=below))
         if kind is None and not isinstance(cell, keras.layers.SimpleRNNCell):
             break  # its output, which the cell above reads, is not known to be its state
         below, slot = slot, slot + len(keras.tree.flatten(cell.state_size))
     return tuple(found)
+
+
+def _on_arrays(function: Any) -> Callable[..., Any] | None:
+    """Return Keras' activation as a function of arrays; None for the logistic function."""
+    if function is keras.activations.sigmoid:
+        return None
+    return lambda array: np.asarray(function(tf.constant(array)))
 
 
 def why_no_gates(unit: Unit) -> str | None:

@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from rnneval.models.hoisted import Hoisting, why_own
-from rnneval.models.lm import RecurrentLM
+
+if TYPE_CHECKING:
+    from rnneval.models.lm import RecurrentLM
 
 _ROWS_A_PART = ((700, 32), (None, 64))
 """Units of the widest layer, and the fewest rows of a part: the products of wide layers want many rows."""
@@ -56,7 +58,7 @@ class Arrangement:
 PLAIN: Arrangement = Arrangement()
 
 
-def arranged(lm: RecurrentLM, kernel: str) -> Arrangement:
+def arranged(lm: "RecurrentLM", kernel: str) -> Arrangement:
     """Choose how a model is run.
 
     If TensorFlow sees a GPU, `auto` leaves the cuDNN loops to the layers of Keras.

@@ -9,8 +9,8 @@ import random
 
 import pytest
 
-from rnneval.engine.wiring import check
-from tests.engine.wiring.agreement import compare
+from rnneval.engine.check import check
+from tests.models.wiring.agreement import compare
 from tests.wiring.corpus import right_transforms
 from tests.wiring.corpus.case import by_hand
 from tests.wiring.corpus.generator import case_of, recipes

@@ -13,14 +13,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.engine.diagnostics.anchors import Place
-from rnneval.engine.diagnostics.parts import states_of
-from rnneval.engine.diagnostics.trajectories import trajectories_of
-from rnneval.engine.kernel import Packing, scored
-from rnneval.engine.runner import Ids
+from rnneval.backends.protocol import Ids, Place
 from rnneval.metrics import gradient_norms
+from rnneval.models.kernel import Packing, scored
+from rnneval.models.layer_states import states_of
 from rnneval.models.layers import columns_of
 from rnneval.models.lm import RecurrentLM
+from rnneval.models.trajectories import trajectories_of
 from rnneval.records.gradients import ThroughTime, VariableGradient
 
 GONE = 0.01

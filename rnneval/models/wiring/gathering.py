@@ -10,15 +10,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnneval.engine.wiring.locating import locate
-from rnneval.engine.wiring.names import fact_of
-from rnneval.engine.wiring.oracles import run_oracles
-from rnneval.engine.wiring.private import hook_fires, is_traced_function, traced_signatures
-from rnneval.engine.wiring.probe import Emissions, Recording, Returned, brief, record
-from rnneval.engine.wiring.provenance import Origins, by_intervention, by_tape, by_values, events_of, with_sources
-from rnneval.engine.wiring.snapshot import Snapshot, numbers_in
-from rnneval.engine.wiring.subject import Ready, make_ready
+from rnneval.errors import type_and_message
 from rnneval.models.lm import eagerly
+from rnneval.models.wiring.locating import locate
+from rnneval.models.wiring.names import fact_of
+from rnneval.models.wiring.oracles import run_oracles
+from rnneval.models.wiring.private import hook_fires, is_traced_function, traced_signatures
+from rnneval.models.wiring.probe import Emissions, Recording, Returned, record
+from rnneval.models.wiring.provenance import Origins, by_intervention, by_tape, by_values, events_of, with_sources
+from rnneval.models.wiring.snapshot import Snapshot, numbers_in
+from rnneval.models.wiring.subject import Ready, make_ready
 from rnneval.models.wrap import wrap
 from rnneval.records.wiring import Oracle
 from rnneval.wiring.facts import Arrival, Declarations, Facts, Source, Trace, UnitFact, Variant
@@ -218,7 +219,7 @@ def compare_traces(model: Any) -> Trace:
             try:
                 worst = max(worst, _difference(function, signature))
             except Exception as error:  # the author's code may raise anything
-                uncompared = brief(error)
+                uncompared = type_and_message(error)
     finally:
         snapshot.restore()
     return Trace(difference=worst, uncompared=uncompared, trap=trap)

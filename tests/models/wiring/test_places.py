@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from rnneval.engine.wiring import check
+from rnneval.engine.check import check
 from tests.engine.test_places import Steps, graph
 
 L, V = keras.layers, 9

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.wiring.probe import Emissions, Op
+from rnneval.models.wiring.probe import Emissions, Op
 from rnneval.wiring.facts import Source
 
 Labels = NDArray[np.int64]

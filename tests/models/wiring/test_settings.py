@@ -8,9 +8,9 @@ import keras
 import pytest
 
 import rnneval
-from rnneval.engine.wiring import check
-from rnneval.engine.wiring.calling import reset_of
-from rnneval.engine.wiring.snapshot import Snapshot
+from rnneval.engine.check import check
+from rnneval.models.wiring.calling import reset_of
+from rnneval.models.wiring.snapshot import Snapshot
 from rnneval.text import Vocabulary
 from tests.wiring.corpus import (
     right_caches,

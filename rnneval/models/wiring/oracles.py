@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.wiring.probe import brief
+from rnneval.errors import type_and_message
 from rnneval.records.wiring import Oracle
 
 TOKENS = 9  # three calls of three tokens
@@ -76,7 +76,7 @@ def run_oracles(subject: Subject) -> dict[str, Oracle]:
         problem = _problem(base, ids)
         again = subject.run(thirds(ids)) if not problem else base
     except Exception as error:
-        problem, base, again = f"the model raises: {brief(error)}", [], []
+        problem, base, again = f"the model raises: {type_and_message(error)}", [], []
     if problem:
         return {name: _cannot(subject, problem) for name in ("chunk", "causal", "batch", "used", "repeat")}
     repeat = _judged(subject, _difference(base, again), "the same three calls, run twice", "differ")
@@ -101,7 +101,7 @@ def _guarded(subject: Subject, test: Callable[[], Oracle]) -> Oracle:
     try:
         return test()
     except Exception as error:
-        return _cannot(subject, f"the model raises: {brief(error)}")
+        return _cannot(subject, f"the model raises: {type_and_message(error)}")
 
 
 def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:

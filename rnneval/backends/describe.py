@@ -1,11 +1,11 @@
 """The record of what was recognised in a model."""
 
-from rnneval.models.lm import RecurrentLM
+from rnneval.backends.protocol import LanguageModel
 from rnneval.records.opened import Opened
 from rnneval.records.run import Input, Output, Vocabulary
 
 
-def opened(lm: RecurrentLM) -> Opened:
+def opened(lm: LanguageModel) -> Opened:
     """Return the record that `rnneval open` shows."""
     known = lm.vocabulary
     return Opened(

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from rnneval.engine.wiring.names import SourceLine, frames_of_call
-from rnneval.engine.wiring.oracles import (
+from rnneval.models.wiring.names import SourceLine, frames_of_call
+from rnneval.models.wiring.oracles import (
     ALTERED,
     another_document,
     later_altered,
@@ -23,8 +23,8 @@ from rnneval.engine.wiring.oracles import (
     random_ids,
     thirds,
 )
-from rnneval.engine.wiring.private import listening
-from rnneval.engine.wiring.subject import Ready
+from rnneval.models.wiring.private import listening
+from rnneval.models.wiring.subject import Ready
 from rnneval.records.wiring import Oracle
 from rnneval.wiring.facts import Spot
 

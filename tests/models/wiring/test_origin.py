@@ -5,7 +5,7 @@ import linecache
 
 import pytest
 
-from rnneval.engine.wiring import check
+from rnneval.engine.check import check
 from tests.wiring.corpus import origin
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnneval.engine.wiring import check, gathering
-from rnneval.engine.wiring.gathering import provenance, run_stubbed
-from rnneval.engine.wiring.private import hook_fires, listening
-from rnneval.engine.wiring.subject import make_ready
+from rnneval.engine.check import check, gathering
 from rnneval.errors import UsageError
 from rnneval.models.lm import eagerly
+from rnneval.models.wiring.gathering import provenance, run_stubbed
+from rnneval.models.wiring.private import hook_fires, listening
+from rnneval.models.wiring.subject import make_ready
 from rnneval.wiring.evidence import classify
 from rnneval.wiring.facts import Declarations, Source
 from tests.wiring.corpus import (

@@ -18,10 +18,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.engine.wiring.calling import TolerantAdapter
-from rnneval.engine.wiring.names import SourceLine, frames_of_call, is_composite
-from rnneval.engine.wiring.private import is_eager, listening
+from rnneval.errors import type_and_message
 from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, tap_classes
+from rnneval.models.wiring.calling import TolerantAdapter
+from rnneval.models.wiring.names import SourceLine, frames_of_call, is_composite
+from rnneval.models.wiring.private import is_eager, listening
 from rnneval.wiring.facts import Source
 
 _GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs
@@ -211,7 +212,7 @@ def record(
             try:
                 state = recorder.one_call(call, segment, names, state)
             except Exception as error:
-                recorder.recording.failure = f"the model raises in call {number}: {brief(error)}"
+                recorder.recording.failure = f"the model raises in call {number}: {type_and_message(error)}"
                 break
     return recorder.recording
 
@@ -332,12 +333,6 @@ def _output_slot(result: Result) -> int | None:
 def _like(values: NDArray[np.float32], tensor: Any) -> Any:
     """Return values as a tensor of the same type, made by no op."""
     return tf.constant(values.astype(tensor.dtype.as_numpy_dtype))
-
-
-def brief(error: Exception) -> str:
-    """Return the type and first words of an error, in one line."""
-    words = " ".join(str(error).split()).replace("\x1b[1m", "").replace("\x1b[0m", "")
-    return f"{type(error).__name__}: {words[:240]}"
 
 
 Rerun = Callable[[Source | None], Recording]
