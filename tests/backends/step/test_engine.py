@@ -7,8 +7,6 @@ import rnneval
 from rnneval.backends.step import from_step
 from tests.backends.step.models import LinearAttention, SelectiveSSM, V, gru_stack, gru_weights, nats_of
 
-pytest.importorskip("rnneval.engine.check", reason="the engine does not run on the protocol yet")
-
 TOKENS = list("abcdefghij\n")
 IDS = np.random.default_rng(0).integers(0, V, 6001)
 
