@@ -117,7 +117,9 @@ class StepLM:
         packed: Vectors = self.packing.pack(self.function.begin(1), 1)[0]
         return packed
 
-    def scorer(self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses") -> Scorer:
+    def scorer(
+        self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
+    ) -> Scorer:
         """Prepare steps of at most one shape.
 
         Raises:

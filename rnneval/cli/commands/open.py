@@ -7,7 +7,7 @@ from rnneval.cli.options import output_options, require_places
 from rnneval.cli.terminal import chatter_held
 
 
-@click.command("open", epilog="Example: rnneval open ckpt --builder train.py:build_model --builder-arg rnn_units=1024")
+@click.command("open", epilog="Example: rnneval open ckpt --builder train.ipynb:MyModel --builder-arg rnn_units=1024")
 @click.argument("checkpoint")
 @output_options("table", "json")
 @checkpoint_options
