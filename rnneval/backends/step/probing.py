@@ -240,12 +240,14 @@ def _batch_axis(path: str, two: tuple[int, ...], three: tuple[int, ...]) -> int 
 
 
 def _only_counts(function: StepFunction, run: _Run, arrays: Sequence[Sequence[NDArray[Any]]], k: int) -> bool:
-    """Return whether an array counts positions, and another count changes no prediction."""
+    """Return whether an array counts tokens or calls, and another count changes no prediction."""
     after = [state[k] for state in arrays]
     if after[0].dtype.kind not in "iu" or not after[0].size:
         return False
-    grown = [(later.astype(np.int64) - earlier).tolist() for earlier, later in pairwise(after)]
-    if grown != [np.full(after[0].shape, tokens).tolist() for tokens in _PIECES[1:]]:
+    grown = [later.astype(np.int64) - earlier for earlier, later in pairwise(after)]
+    of_tokens = all((growth == tokens).all() for growth, tokens in zip(grown, _PIECES[1:], strict=True))
+    of_calls = all((growth == 1).all() for growth in grown)
+    if not (of_tokens or of_calls):
         return False
     values = [leaf.value for leaf in leaves_of(run.states[-1])]
     try:
@@ -302,5 +304,16 @@ def _restores(function: StepFunction, packing: StatePacking, run: _Run) -> bool:
 
 def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
     """Return whether logits are equal but for rounding."""
-    scale = float(np.abs(b).max(initial=0.0)) or 1.0
-    return bool(np.abs(a.astype(np.float64) - b).max(initial=0.0) <= _TOLERANCE * scale)
+    return bool(absolute_differences(a, b).max(initial=0.0) <= _TOLERANCE * largest_number(b))
+
+
+def absolute_differences(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Return |a − b|; 0 where both are the same infinity, the logit of a token that is ruled out."""
+    with np.errstate(invalid="ignore"):
+        found = np.abs(a.astype(np.float64) - b)
+    return np.where(a == b, 0.0, found)
+
+
+def largest_number(numbers: NDArray[Any]) -> float:
+    """Return the largest finite |number|, to which differences are relative; never 0."""
+    return float(np.abs(numbers, where=np.isfinite(numbers), out=np.zeros(numbers.shape)).max(initial=1e-30))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.backends.step.probing import absolute_differences, largest_number
 from rnneval.errors import CheckpointError
 from rnneval.records.wiring import Finding, Oracle, Wiring
 from rnneval.wiring.evidence import Detection, Severity
@@ -112,8 +113,8 @@ def _findings(lm: "StepLM", oracles: dict[str, Oracle], *, causal: bool) -> Iter
             by_design = name == "chunk" and not causal  # what is seen ahead depends on where a call ends
             severity: Severity | None = "warning" if by_design else None
             seen = oracles[name].detail
-            detection = Detection(seen=f"{seen[0].upper()}{seen[1:]}", group=None, severity=severity, at=spot)
-            yield finding_of(fault, detection)
+            sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
+            yield finding_of(fault, Detection(seen=sentence, group=None, severity=severity, at=spot))
 
 
 def _spot(step: Callable[..., Any]) -> Spot:
@@ -186,7 +187,7 @@ class _Tests:
         tests = {"chunk": self.chunk, "causal": self.causal, "batch": self.batch, "used": self.used}
         if self.lm.batched:
             tests["alone"] = self.alone
-        if self.lm.packing is not None and any(self._exchanged):
+        if self.lm.packing is not None and self.lm.packing.leaves:
             tests["leaves"] = self.leaves
         tests["fresh"] = self.fresh
         if repeat.verdict == "fail":
@@ -220,7 +221,8 @@ class _Tests:
         worst = max(found.largest for _, found in differences)
         said = "; ".join(self._said(what, found) for what, found in shown)
         after = "" if limit == _TOKENS else f" (only the first {limit}: later, rounding of the state grows)"
-        return self._oracle(f"one token a call against {said}{after}", worst, fails=bool(failed))
+        parts = self._wrong_parts() if failed else ""
+        return self._oracle(f"one token a call against {said}{after}{parts}", worst, fails=bool(failed))
 
     def _of_cuts(self, limit: int) -> list[tuple[str, _Difference]]:
         """Compare every way to cut the text with one token a call, up to a position."""
@@ -233,9 +235,35 @@ class _Tests:
             logits = self.read(part, [first, _AFTER])[:, :limit]
             difference = self._compare(wanted[:, : logits.shape[1]], logits)
             if difference.position is not None:
-                found.append((f"a first call of {first} tokens and one of {_AFTER}", difference))
+                found.append(
+                    (f"a first call of {first} {'token' if first == 1 else 'tokens'} and one of {_AFTER}", difference)
+                )
                 break
         return found
+
+    def _wrong_parts(self) -> str:
+        """Name the arrays of the state that one call leaves unlike several calls of one token."""
+        packing, rows = self.lm.packing, len(self.ids)
+        if packing is None:
+            return ""
+        state = self.lm.initial_state(rows)
+        for at in range(max(_FIRST)):
+            state = self.lm.function(self.ids[:, at : at + 1], state).state
+            if at + 1 not in _FIRST:
+                continue
+            wanted = packing.pack(state, rows)
+            found = packing.pack(self.lm.function(self.ids[:, : at + 1], self.lm.initial_state(rows)).state, rows)
+            wrong = [
+                leaf.path
+                for leaf in packing.leaves
+                if not leaf.counts and not self._same(wanted[:, packing.columns(leaf)], found[:, packing.columns(leaf)])
+            ]
+            if wrong:
+                return f"; {', '.join(wrong)} after one call of {at + 1} tokens is unlike that after {at + 1} calls"
+        return ""
+
+    def _same(self, wanted: NDArray[Any], found: NDArray[Any]) -> bool:
+        return bool(absolute_differences(wanted, found).max(initial=0.0) <= self.tolerance * largest_number(wanted))
 
     def _horizon(self) -> int:
         """Return how many tokens are read until a change of 1e-6 in the state changes the logits."""
@@ -298,11 +326,6 @@ class _Tests:
         said = "the logits differ" if used else f"the logits of the next {_SHORT[1]} tokens are equal"
         return self._oracle(f"another text before: {said}", difference.largest, fails=not used)
 
-    @property
-    def _exchanged(self) -> tuple[Any, ...]:
-        packing = self.lm.packing
-        return () if packing is None else tuple(x for x in packing.leaves if x.size and not x.counts)
-
     def leaves(self) -> Oracle:
         """Test that each array of the state is used: in its place that of another text changes the logits."""
         packing = self.lm.packing
@@ -314,13 +337,17 @@ class _Tests:
         )
         later = self.ids[:, _SHORT[0] : sum(_SHORT)]
         wanted = self.read(later, [_SHORT[1]], packing.unpack(after), begins=False)
-        unused, smallest = [], np.inf
-        for leaf in self._exchanged:
+        unused, exchanged, smallest = [], 0, np.inf
+        for leaf in packing.leaves:
+            columns = packing.columns(leaf)
+            if leaf.counts or np.array_equal(after[:, columns], elsewhere[:, columns]):
+                continue  # a position, say, which is the same in both texts
             mixed = after.copy()
-            mixed[:, packing.columns(leaf)] = elsewhere[:, packing.columns(leaf)]
-            largest = self._compare(wanted, self.read(later, [_SHORT[1]], packing.unpack(mixed), begins=False)).largest
-            smallest = min(smallest, largest)
-            if not largest > 0:
+            mixed[:, columns] = elsewhere[:, columns]
+            logits = self.read(later, [_SHORT[1]], packing.unpack(mixed), begins=False)
+            effect = self._compare(wanted, logits).largest
+            exchanged, smallest = exchanged + 1, min(smallest, effect)
+            if not effect > 0:
                 unused.append(leaf.path)
         if unused:
             named = ", ".join(unused)
@@ -329,17 +356,15 @@ class _Tests:
             )
             return self._oracle(said, smallest, fails=True)
         return self._oracle(
-            f"each of {len(self._exchanged)} arrays of the state exchanged: the logits differ", smallest, fails=False
+            f"each of {exchanged} arrays of the state exchanged: the logits differ", smallest, fails=False
         )
 
     def _compare(self, wanted: Logits, seen: Logits) -> _Difference:
         """Compare logits `(rows, time, V)` position by position."""
-        scale = max(float(np.abs(self.short).max(initial=0.0)), 1e-30)
-        with np.errstate(invalid="ignore"):
-            differences = np.abs(wanted - seen).max(axis=(0, 2)) / scale
-        differences = np.where(np.isfinite(differences), differences, np.inf)
-        beyond = np.flatnonzero(differences > self.tolerance)
-        return _Difference(float(differences.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
+        found = absolute_differences(wanted, seen).max(axis=(0, 2)) / largest_number(self.short)
+        found = np.where(np.isfinite(found), found, np.inf)
+        beyond = np.flatnonzero(found > self.tolerance)
+        return _Difference(float(found.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
 
     def _other(self, ids: Ids) -> Ids:
         """Return another id at each position, not 0 unless there are but two."""

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import rnneval
 from rnneval.backends.step import from_step
 from tests.backends.step.models import nats_of
 from tests.backends.step.reading import read
@@ -22,9 +21,8 @@ IDS = np.random.default_rng(3).integers(0, len(TOKENS), (3, 71), dtype=np.int32)
 
 
 @pytest.fixture
-def taken(tmp_path, monkeypatch):
+def taken(tmp_path):
     """Import a file of the page."""
-    monkeypatch.setattr(rnneval, "from_step", from_step, raising=False)
 
     def taken(name):
         path = tmp_path / name

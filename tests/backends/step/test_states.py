@@ -158,6 +158,16 @@ def test_counters_of_positions_are_carried_and_told_apart_from_states_that_matte
     assert np.abs(lm.packing.unpack(vectors + 1e-6)["n"]).max() <= 7_654_321
 
 
+def test_a_count_of_calls_is_a_counter_too():
+    def step(ids, state):
+        logits, h = running_mean(ids, state[0])
+        return logits, (h, state[1] + 1)
+
+    lm = from_step(step, lambda batch: (np.zeros(batch), 0), vocab_size=V)
+    assert [leaf.counts for leaf in lm.packing.leaves] == [False, True]
+    assert lm.assumptions == ("state[1] counts tokens or calls and changes no prediction: it is not compared",)
+
+
 def test_rows_with_different_scalar_counters_are_read_in_calls_of_their_own():
     step, initial_state = counting(scalar=True, matters=True)
     lm = from_step(step, initial_state, vocab_size=V)

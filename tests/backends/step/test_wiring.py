@@ -96,8 +96,7 @@ def test_state_dropped_beyond_one_token():
     assert "a first call of 2 tokens and one of 8: they differ first at position 2" in chunk
     assert "calls of 1, 3, 7, … 65 tokens (in the call of 7 after 4): they differ first at position 4" in chunk
     assert "one call over" not in chunk  # within one call everything is right
-    # conv is lost after a call of several tokens: that of another text changes nothing.
-    assert "state['conv']" in wiring.oracles["leaves"].detail
+    assert chunk.endswith("; state['conv'] after one call of 2 tokens is unlike that after 2 calls")
 
 
 def test_a_chunk_boundary_off_by_one():
@@ -109,6 +108,8 @@ def test_a_chunk_boundary_off_by_one():
     first = 2 * CHUNK
     assert first_position(wiring.oracles["chunk"]) == first
     assert f"one call over 364 tokens: they differ first at position {first}" in wiring.oracles["chunk"].detail
+    parts = f"; state after one call of {first + 1} tokens is unlike that after {first + 1} calls"
+    assert wiring.oracles["chunk"].detail.endswith(parts)
     (finding,) = wiring.findings
     assert f"first at position {first}" in finding.message
     assert finding.file.endswith("models.py")
@@ -134,7 +135,7 @@ def test_an_unused_array_is_named_and_harmless_where_all_else_is_right():
     (finding,) = wiring.findings
     assert (finding.rule, finding.severity) == ("unused-part", "warning")
     assert finding.message.startswith(
-        "State['last']: with that of another text in its place, the logits of the next 64"
+        "state['last']: with that of another text in its place, the logits of the next 64"
     )
 
 
@@ -235,3 +236,23 @@ def test_every_fault_of_a_step_function_has_its_page():
     for _, fault in checker._FAULTS:
         assert (fault.__doc__ or "").count("\n## ") == 5
         assert fault.NAME.replace("-", "_") == fault.__name__.rpartition(".")[2]
+
+
+def test_a_position_that_matters_is_no_unused_part():
+    gru, begin = gru_stack(gru_weights())
+
+    def placed(ids, state):
+        logits, after = gru(ids, state["h"])
+        position = state["n"][:, None] + np.arange(ids.shape[1])
+        return logits + np.sin(position)[..., None] * np.arange(V), {"h": after, "n": state["n"] + ids.shape[1]}
+
+    wiring = wiring_of(placed, lambda batch: {"h": begin(batch), "n": np.zeros(batch, np.int64)})
+    assert (wiring.verdict, wiring.findings) == ("pass", ())
+    assert wiring.oracles["leaves"].detail.startswith("each of 2 arrays")  # h, and not n, which is alike in both texts
+
+
+def test_tokens_that_are_ruled_out_have_no_difference():
+    gru, begin = gru_stack(gru_weights())
+    ruled_out = np.where(np.arange(V) == 3, -np.inf, 0).astype(np.float32)
+    wiring = wiring_of(lambda ids, s: (gru(ids, s)[0] + ruled_out, gru(ids, s)[1]), begin)
+    assert (wiring.verdict, wiring.findings) == ("pass", ())
