@@ -5,6 +5,7 @@ from rnneval import callbacks, engine, errors, gates, metrics, models, testing, 
 from rnneval import records as recordfile
 from rnneval import records as records
 from rnneval._version import __version__
+from rnneval.backends.step import from_step
 from rnneval.callbacks.gradient_norms import GradientNorms
 from rnneval.callbacks.state_norms import StateNorms
 from rnneval.engine.check import check
@@ -33,6 +34,7 @@ __all__ = [
     "engine",
     "errors",
     "evaluate",
+    "from_step",
     "gate",
     "gates",
     "gradients",
