@@ -10,6 +10,7 @@ from rnneval.callbacks.state_norms import StateNorms
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.engine.evaluate import evaluate
+from rnneval.engine.losses import from_losses
 from rnneval.engine.wiring import check
 from rnneval.gates import compare, gate
 from rnneval.linter import lint
@@ -33,6 +34,7 @@ __all__ = [
     "engine",
     "errors",
     "evaluate",
+    "from_losses",
     "gate",
     "gates",
     "gradients",

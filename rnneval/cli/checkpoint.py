@@ -20,6 +20,7 @@ class CheckpointOptions(OpenOptions):
         from rnneval.files import preflight
 
         preflight(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
+        from rnneval import models  # noqa: F401 - its message names a missing TensorFlow in one line
 
     def inputs(self, checkpoint: str | None) -> "list[Named]":
         """Return every file that opening the checkpoint reads, a vocabulary beside it included."""

@@ -13,9 +13,9 @@ import numpy as np
 from rnneval.demo import models
 from rnneval.demo.files import BUILDERS, ONE, RIGHT, Files
 from rnneval.demo.training import Recipe, train
-from rnneval.engine import evaluate
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.engine.diagnostics.trace import trace
+from rnneval.engine.evaluate import evaluate
 from rnneval.engine.wiring import check
 from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from rnneval.backends.protocol import Predicted
 from rnneval.engine.arrangement import PLAIN, Arrangement
 from rnneval.engine.plan import Shape
 from rnneval.errors import CheckpointError
@@ -135,14 +136,6 @@ def plain_step(lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
     """Run the model and observe nothing."""
     logits, after = lm.step(ids, state)
     return Watched(logits, after, ())
-
-
-class Predicted(NamedTuple):
-    """Loss, confidence and rank of each target; arrays of shape `(rows, segment)`, or `(n,)` for n tokens."""
-
-    nats: NDArray[np.floating[Any]]
-    confidence: NDArray[np.float32]
-    rank: NDArray[np.int32]
 
 
 class WatchedRows(NamedTuple):

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.backends.protocol import Predicted
 from rnneval.engine.arrangement import PLAIN, Arrangement
-from rnneval.engine.kernel import Kernel, Packing, Predicted, Stepped, Vectors, Watch, WholeStateKernel
+from rnneval.engine.kernel import Kernel, Packing, Stepped, Vectors, Watch, WholeStateKernel
 from rnneval.engine.plan import Shape
 from rnneval.models.lm import RecurrentLM
 

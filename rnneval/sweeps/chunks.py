@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.backends.protocol import Predicted
 from rnneval.engine.agreement import Boundaries
 from rnneval.engine.arrangement import Arrangement, arranged
 from rnneval.engine.collect import Observations
-from rnneval.engine.kernel import Predicted, Vectors
+from rnneval.engine.kernel import Vectors
 from rnneval.engine.plan import Ints, Shape, Spans, Stitch, cut_spans, stitch_of
 from rnneval.engine.rows import Rows, read_in_rows
 from rnneval.engine.runner import Runner

@@ -57,7 +57,7 @@ def measure_one(order: Order) -> Answer:
 def _measured(order: Order) -> Run:
     require_same_version(order.version)
     require_same_files(order.hashes)
-    from rnneval.engine import evaluate
+    from rnneval.engine.evaluate import evaluate
 
     lm = order.opening.open(order.path, order.sha256)
     lm = replace(lm, checkpoint=msgspec.structs.replace(lm.checkpoint, path=order.shown))

@@ -86,7 +86,7 @@ class _Probes:
             created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
             command=run.command,
             signature=run.signature,
-            checkpoint=run.checkpoint,
+            checkpoint=self._lm.checkpoint,
             text=run.text,
             truncation=reach.truncation,
             segments=len(self._segments),
