@@ -1,4 +1,4 @@
-"""The part of a run record that follows from the losses of a text, whoever computed them: a model, another program."""
+"""The part of a run record that follows from the losses of a text, computed by a model or by another program."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -94,12 +94,20 @@ def _file(path: str) -> Any:
         return read_columns(path, COLUMNS)
     try:
         raw = read_regular(path, MOST_BYTES)
+        _require_few_rows(path, raw.count(b"\n") + raw.count(b"\r") if ending == ".csv" else raw.count(b"{"))
         return _csv(path, raw) if ending == ".csv" else _json_lines(raw)
     except (OSError, ValueError) as error:
         if isinstance(error, pa.ArrowInvalid):
             said = " ".join(str(error).split())[:300]
             raise RecordError(f"{path}: cannot be read as {ending.removeprefix('.')}: {said}") from error
         raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
+
+
+def _require_few_rows(path: str, most: int) -> None:
+    """Refuse a file by the most rows that its bytes can hold: a row of three bytes would take 48 in memory."""
+    allowed = MOST_BYTES // (8 * len(COLUMNS))
+    if most > allowed:
+        raise RecordError(f"{path}: up to {most:,} rows, at most {allowed:,} are read: take a --part of the text")
 
 
 def _csv(path: str, raw: bytes) -> Any:

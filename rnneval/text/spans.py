@@ -15,6 +15,8 @@ from rnneval.text.pieces import Piece
 from rnneval.text.tokenise import PLAIN, Batch, LayoutWatch, Unknowns, byte_units
 from rnneval.text.units import Bools, Ints, Letters, bytes_before, letters
 
+_LONG = 64
+"""Bytes that a first token without a row may always have."""
 _DECLARE = "if a document begins there, say so: --documents file or blank-line"
 
 
@@ -84,7 +86,7 @@ class _Tiler:
 
     def tiling(self) -> Tiling:
         """Check everything, and place the tokens that have no row."""
-        for check in (self._bounds, self._overlaps, self._gaps, self._numbers, self._ends):
+        for check in (self._bounds, self._overlaps, self._gaps, self._numbers, self._first, self._ends):
             check()
         unscored = self._missing[self._opens] > 0
         if unscored.any() and not unscored.all():
@@ -150,6 +152,18 @@ class _Tiler:
             raise RecordError(
                 f"{spans.place(row)}: {before}: tokens are numbered from 0 in the order of the text, and none but the "
                 f"first of a document may have no row; {_DECLARE}"
+            )
+
+    def _first(self) -> None:
+        """Refuse a first token without a row that is much longer than a token: more than one has no row."""
+        longest = int((self._spans.end - self._spans.start).max())
+        wrong = self._gap > np.maximum(self._missing, 1) * max(longest, _LONG)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise RecordError(
+                f"{self._spans.place(row)}: bytes {self._previous_end[row]:,} to {self._spans.start[row]:,} before it, "
+                f"{self._gap[row]:,}, have no row and would be the first token of a document; the longest token with a "
+                f"row has {longest:,} bytes: every token but the first of a document is scored"
             )
 
     def _ends(self) -> None:

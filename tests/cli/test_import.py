@@ -173,7 +173,8 @@ def test_neither_tensorflow_nor_keras_is_imported(folder):
         "assert run(['import', 'sound.parquet', '--text', 't.txt', '--state', 'carry']) == 0\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, timeout=120, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=folder, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 N = 5
@@ -265,6 +266,9 @@ def test_a_table_that_is_too_large_is_refused_by_its_size(folder, refused, monke
     assert "rows of 32 bytes, at most 1,000 bytes in memory" in refused("import", "sound.parquet", "--text", "t.txt")
     frame().to_csv("large.csv", index=False)
     assert "at most 1,000 are read" in refused("import", "large.csv", "--text", "t.txt")
+    for name, row in (("rows.csv", "\n"), ("rows.jsonl", "{}")):  # three bytes or fewer would become 48
+        (folder / name).write_text(row * 21)
+        assert refused("import", name, "--text", "t.txt").startswith(f"{name}: up to 21 rows, at most 20 are read")
 
 
 @pytest.mark.parametrize("name", ["missing.parquet", "missing.csv", "missing.jsonl", "folder.csv", "folder.parquet"])

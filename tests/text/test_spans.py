@@ -139,6 +139,10 @@ def changed(row, **values):
         (spans_of(PIECES, without=(0, 1)), r"row 0 \(token 2, bytes 8 to 12\): the text begins: tokens are numbered"),
         (spans_of(PIECES, without=range(200, 240)), rf"the end of the text has no row: bytes 800 to {SIZE}, "),
         (spans_of(PIECES, without=(0,), first_token=-1), r"row 0 \(token 0, .*: bytes 0 to 4 .* no token number"),
+        (
+            spans_of([b"".join(PIECES[:30]), *PIECES[30:]], without=(0,)),
+            r"row 0 .*: bytes 0 to 120 before it, 120, have no row and would be the first token of a document; the",
+        ),
         (spans_of(PIECES, first_token=5), r"row 0 \(token 5, bytes 0 to 4\): the text begins: tokens are numbered"),
         (changed(5, start=19), r"row 5 \(token 5, bytes 19 to 24\): overlaps the row before, .* byte 20, by 1 bytes:"),
         (changed(5, start=21), r"row 5 .*: bytes 20 to 21 before it, 1, have no row"),
