@@ -62,10 +62,9 @@ def _differences(baseline: Run, candidate: Run, across_tokens: bool) -> Iterator
         yield Difference(field="text.sha256", reason=f"other text ({sizes})")
     parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
     differing = [name for name in {**parts, **others} if parts.get(name) != others.get(name)]
-    for fields in (parts, others):
-        if unknown := next((name for name, value in fields.items() if value == "unknown"), None):
-            reason = f"{_MEANING.get(unknown, 'the runs were made differently')}, for all one knows ({unknown}:unknown)"
-            yield Difference(field=f"signature.{unknown}", reason=f"{reason}: import the losses again with --{unknown}")
+    if "unknown" in (parts.get("state"), others.get("state")):
+        reason = "it is not known how the state was handled: import the losses again with --state"
+        yield Difference(field="signature.state", reason=f"{reason} (state:unknown)")
     # Differences in tokens come last: only they are helped by --allow bits_per_char.
     for name in sorted(differing, key=lambda name: name in _OF_TOKENS):
         if not (across_tokens and name in _OF_TOKENS):

@@ -110,8 +110,8 @@ def test_texts_in_many_pieces_are_counted_as_in_one(tmp_path, monkeypatch):
     spans = spans_of(cut(path.read_bytes(), (5, 0, 0, 2, 1)), without=(0,))
     with encoded(path, spans).text as known:
         whole = known.read(0, known.tokens)
-    for size in (1, 2, 3, 7):
-        monkeypatch.setattr("rnneval.text.sources.CHUNK_BYTES", size + 100)
+    for size in range(100, 117):  # some end where an empty token stands
+        monkeypatch.setattr("rnneval.text.sources.CHUNK_BYTES", size)
         with encoded(path, spans).text as known:
             piece = known.read(0, known.tokens)
         for name in ("characters", "bytes", "words", "newlines", "byte_start"):
@@ -200,6 +200,21 @@ def test_ten_streams_without_their_first_tokens(tmp_path):
         RecordError, match=r"row 12 \(token 12, bytes 12 to 14\): crosses the end of a document at byte 13"
     ):
         encoded(files, crossing, documents="file")
+
+
+def test_documents_of_one_token_have_no_row_and_are_counted(tmp_path):
+    """Of six files, the second and third are one token each, and the fifth is white space without any."""
+    contents, tokens = ["ab ", "c", "d ", "ef", "  ", "gh"], [b"a", b"b ", b"c", b"d ", b"e", b"f", b"  g", b"h"]
+    files = [tmp_path / f"{number}.txt" for number in range(6)]
+    for path, content in zip(files, contents, strict=True):
+        path.write_text(content)
+    found = encoded(files, spans_of(tokens, without=(0, 2, 3, 4, 6)), documents="file")
+    with found.text as known:
+        assert (known.tokens, known.text_documents, found.unscored) == (8, 6, 1)
+        assert known.document_starts.tolist() == [0, 2, 3, 4, 6]
+        assert known.read(0, 8).byte_end.tolist() == np.cumsum([len(token) for token in tokens]).tolist()
+    with pytest.raises(RecordError, match=r"row 0 \(token 5, .*: the text begins: tokens are numbered"):
+        encoded(files, spans_of(tokens, without=(0, 1, 2, 3, 4, 6)), documents="file")
 
 
 def test_byte_counts_that_are_off_by_one_a_word(tmp_path):
