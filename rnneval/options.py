@@ -97,16 +97,19 @@ class Options:
                 raise UsageError(f"{option.flag} {value} is not allowed: give at least {option.least}")
 
 
+_VOCABULARY = "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece."
+
+
 @dataclass(frozen=True, kw_only=True)
 class VocabularyGroup(Options):
     """Options that give the vocabulary."""
 
     vocabulary: Any = option(
         None,
-        "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece.",
+        _VOCABULARY,
         "--vocab",
         metavar="FILE",
-        unset="the one inside the model or beside the checkpoint, if there is one",
+        unset="the one inside the model or beside the checkpoint",
     )
     vocabulary_from: Paths | None = option(
         None,
@@ -345,6 +348,13 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
 class ImportOptions(CommandGroup, VocabularyGroup, TextGroup):
     """Options of `rnneval.from_losses`."""
 
+    vocabulary: Any = option(
+        None,
+        _VOCABULARY,
+        "--vocab",
+        metavar="FILE",
+        unset="none, so that the tokens are taken as they are",
+    )
     state: str | None = option(
         None,
         "State handling of the other program: carry through each document, or reset every N tokens.",

@@ -146,6 +146,18 @@ def test_every_command_reads_an_imported_record(capsys):
 
 
 @pytest.mark.usefixtures("folder")
+def test_runs_with_other_tokens_compare_by_bits_of_the_same_text():
+    """Pairs of characters at twice the loss cost as much as characters, but for the token that begins the text."""
+    place = np.arange(2, len(TEXT), 2)
+    pairs = {"token": place // 2, "byte_start": place, "byte_end": place + 2, "nats": np.full(len(place), 2 * log(V))}
+    of_pairs, of_letters = from_losses(pairs, "t.txt", state="carry"), from_losses(frame(), "t.txt", state="carry")
+    assert rnneval.gate(of_pairs, baseline=of_letters).verdict == "not comparable"
+    gate = rnneval.gate(of_pairs, baseline=of_letters, allow={"bits_per_char": "+0.01"})
+    assert gate.verdict == "pass"
+    assert gate.comparisons[0].difference == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.usefixtures("folder")
 def test_an_imported_run_beside_a_run_of_a_model():
     mixed = make_run(ar_losses(4000, seed=1))
     found = imported()
