@@ -12,6 +12,7 @@ from rnneval.engine.check import check
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.engine.evaluate import evaluate
+from rnneval.engine.losses import from_losses
 from rnneval.engine.opening import open  # noqa: A004 - the name in the contract: rnneval.open
 from rnneval.gates import compare, gate
 from rnneval.linter import lint
@@ -34,6 +35,7 @@ __all__ = [
     "engine",
     "errors",
     "evaluate",
+    "from_losses",
     "from_step",
     "gate",
     "gates",

@@ -80,7 +80,7 @@ def test_evaluate_gives_what_keras_gives(folder: Path, name: str, monkeypatch: p
     )
     assert ours["backend"] == "numpy"
     assert ours["streams"]["kernel"] == "numpy"
-    assert "backend" not in theirs  # `keras` is the default, so that older records read as before
+    assert theirs["backend"] == "keras"
     assert differences(ours, theirs) == []
     assert ours["total_nats"] == pytest.approx(theirs["total_nats"], abs=1e-6 * ours["tokens"]["scored"])
 

@@ -41,8 +41,8 @@ def gradients(lm: LanguageModel, text: Paths, options: GradientOptions) -> Gradi
     """
     if not isinstance(lm, RecurrentLM):
         raise UsageError(
-            f"gradients are followed through the layers of Keras, and the backend of this model is {lm.backend}: open a "
-            "saved model with backend='keras'; a step function has no gradients to show"
+            f"gradients are followed through the layers of Keras, and the backend of this model is {lm.backend}: "
+            "open a saved model with backend='keras'; a step function has no gradients to show"
         )
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
@@ -92,7 +92,7 @@ class _Probes:
             created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
             command=run.command,
             signature=run.signature,
-            checkpoint=run.checkpoint,
+            checkpoint=self._lm.checkpoint,
             text=run.text,
             truncation=reach.truncation,
             segments=len(self._segments),
