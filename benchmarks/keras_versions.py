@@ -34,7 +34,7 @@ PARTS = {
         "engine/diagnostics/test_trajectories.py",
         "engine/diagnostics/test_states.py",
     ),
-    "wiring hooks": ("engine/wiring/test_probe.py", "engine/wiring/test_walk.py", "engine/wiring/test_origin.py"),
+    "wiring hooks": ("models/wiring/test_probe.py", "models/wiring/test_walk.py", "models/wiring/test_origin.py"),
     "optimizer watch": ("callbacks/test_gradient_norms.py", "callbacks/test_state_norms.py"),
 }
 """The tests of each part, below `tests/`."""

@@ -7,14 +7,14 @@ from rnneval import records as records
 from rnneval._version import __version__
 from rnneval.callbacks.gradient_norms import GradientNorms
 from rnneval.callbacks.state_norms import StateNorms
+from rnneval.engine.check import check
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.engine.evaluate import evaluate
-from rnneval.engine.wiring import check
+from rnneval.engine.opening import open  # noqa: A004 - the name in the contract: rnneval.open
 from rnneval.gates import compare, gate
 from rnneval.linter import lint
 from rnneval.models.lm import RecurrentLM
-from rnneval.models.opening import open  # noqa: A004 - the name in the contract: rnneval.open
 from rnneval.models.wrap import wrap
 from rnneval.records import read
 from rnneval.render import plot

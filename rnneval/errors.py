@@ -4,6 +4,11 @@ Every message says what was seen, where, what is allowed and what to do, in one 
 as it is and exits with 2. Any other exception is a defect of rnneval.
 """
 
+import re
+from collections.abc import Sequence
+
+ShapePair = tuple[str, tuple[int, ...], tuple[int, ...]]
+
 
 class RnnevalError(Exception):
     """Base class of all errors about input."""
@@ -16,6 +21,24 @@ class RnnevalError(Exception):
 
 class CheckpointError(RnnevalError):
     """A checkpoint, a builder or a model cannot be used as it is."""
+
+
+class WeightShapeError(CheckpointError):
+    """Weights in a file have other shapes than those of the model that a builder made."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        pairs: Sequence[ShapePair] = (),
+        options: Sequence[str] = (),
+        rule: str | None = None,
+    ) -> None:
+        super().__init__(message, rule=rule)
+        self.pairs = tuple(pairs)
+        """Name, shape in the file and shape in the model of every weight whose shapes differ."""
+        self.options = tuple(options)
+        """Options of the command line with which every weight fits; none where that is not known."""
 
 
 class VocabularyError(RnnevalError):
@@ -32,3 +55,13 @@ class RecordError(RnnevalError):
 
 class UsageError(RnnevalError):
     """Options that contradict each other, or a package that is not installed."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the first 300 characters of an error's message in one line, without Keras' bold type."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]
+
+
+def type_and_message(error: BaseException) -> str:
+    """Return the type of an error and its message, in one line."""
+    return f"{type(error).__name__}: {in_one_line(error)}"

@@ -103,9 +103,9 @@ class OpeningGroup(Options):
 
     builder: str | None = option(
         None,
-        "Your own code that makes the model, or the module with the custom layers that a whole model asks for. "
-        "Importing it runs it; no other code is run.",
-        metavar="FILE.py:NAME|package.module:NAME",
+        "Your own code that makes the model, or the module with the custom layers that a whole model asks for. Of a "
+        "script or notebook, only the statements that NAME needs are run. A package.module is imported, which runs it.",
+        metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME",
     )
     builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
         None,
@@ -113,6 +113,16 @@ class OpeningGroup(Options):
         "--builder-arg",
         metavar="NAME=VALUE",
         repeated=True,
+    )
+    builder_globals: Mapping[str, Any] | Sequence[str] | None = option(
+        None,
+        "Value of a variable of the builder's file, in place of the statement that computes it.",
+        "--builder-global",
+        metavar="NAME=VALUE",
+        repeated=True,
+    )
+    run_module: bool = option(
+        False, "Run the whole file of the builder, with all that it trains and writes, as importing it does."
     )
     vocabulary: Any = option(
         None,
@@ -136,6 +146,13 @@ class OpeningGroup(Options):
     )
     window: int | None = option(
         None, "Tokens in the window of a window model whose input does not say it.", metavar="N", least=1
+    )
+    backend: str | None = option(
+        None,
+        "Library that runs the model: numpy needs no TensorFlow, and takes files of Keras' own layers in a chain; "
+        "keras takes every model; auto takes numpy where it can.",
+        choices=("auto", "keras", "numpy"),
+        unset="auto for evaluate, sweep and trace, keras for everything else",
     )
 
 

@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rnneval"
 # A package (a room, below) imports only packages named above it.
 ROOMS = (
-    "errors", "options", "registry", "records", "text", "metrics", "gates", "linter", "wiring", "files", "models",
-    "engine", "sweeps", "callbacks", "render", "testing", "demo", "cli",
+    "errors", "options", "registry", "records", "text", "metrics", "gates", "linter", "wiring", "files", "usercode",
+    "backends", "models", "engine", "sweeps", "callbacks", "render", "testing", "demo", "cli",
 )  # fmt: skip
-WITH_TENSORFLOW = {"models", "engine", "callbacks", "demo"}
+WITH_TENSORFLOW = {"models", "callbacks", "demo"}
 HEAVY = {"tensorflow", "keras"}
 # Words to avoid in docstrings, and what to write in their place.
 AVOIDED = {

@@ -5,15 +5,17 @@ All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.errors import UsageError
 from rnneval.metrics.diagnostics import gates
+from rnneval.records.paths import Named, named, named_checkpoint
 from rnneval.records.run import Checkpoint
 from rnneval.records.wiring import Wiring
-from rnneval.text import Vocabulary
+from rnneval.text import Paths, Vocabulary
 
 Vectors = NDArray[np.floating[Any]]
 """States as vectors, `(rows, D)` or `(D,)`.
@@ -113,7 +115,7 @@ class Trajectory(NamedTuple):
 
 
 class SeenRows(NamedTuple):
-    """What was observed of neighbouring rows of a step; the arrays may have more rows and tokens than were asked for."""
+    """Observations of neighbouring rows of a step; the arrays may have more rows and tokens than were asked for."""
 
     rows: int
     """Number of rows of the step, from the first that is not in the part before."""
@@ -185,6 +187,11 @@ class LanguageModel(Protocol):
         ...
 
     @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Assumptions that were made on opening, a sentence each."""
+        ...
+
+    @property
     def checkpoint(self) -> Checkpoint:
         """The file that it came from, its layers and the number of its parameters."""
         ...
@@ -228,7 +235,9 @@ class LanguageModel(Protocol):
         """Return the model's initial state, `(D,)`."""
         ...
 
-    def scorer(self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses") -> Scorer:
+    def scorer(
+        self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
+    ) -> Scorer:
         """Prepare the model for steps of at most one shape.
 
         Args:
@@ -236,9 +245,52 @@ class LanguageModel(Protocol):
             kernel: The implementation that is asked for, as `--kernel` names it.
             padded: Whether short segments may be filled up to the length of `shape`.
             sees: What is observed of each step.
+            parallel: Whether it may use more than one core; where it may not, no digit depends on the machine.
         """
         ...
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """A model whose wiring is checked by its own backend, and not by running Keras layers."""
 
     def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         """Check that every layer gets its own last state back."""
         ...
+
+
+class Ids(Protocol):
+    """Source of the ids of a text."""
+
+    def ids(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Return the ids of tokens start to stop."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A position in a text, and the state there."""
+
+    at: int
+    """Position of the next input token."""
+    state: Vectors
+    """The state before it, `(D,)`."""
+
+
+def inputs_of(lm: LanguageModel, text: Paths) -> list[Named]:
+    """Return the files that a model and a text come from, which no output may replace."""
+    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
+    return [*checkpoint, *named("the text", text)]
+
+
+def require_carried(lm: LanguageModel, what: str) -> None:
+    """Refuse a window model for a command that needs a carried state.
+
+    Raises:
+        UsageError: the model predicts from the last N tokens alone.
+    """
+    if lm.window is not None:
+        raise UsageError(
+            f"a window model predicts from the last {lm.window} tokens alone: it carries no state to {what}; "
+            "rnneval evaluate measures it"
+        )

@@ -14,9 +14,9 @@ from rnneval.demo import models
 from rnneval.demo.files import BUILDERS, ONE, RIGHT, Files
 from rnneval.demo.training import Recipe, train
 from rnneval.engine import evaluate
+from rnneval.engine.check import check
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.engine.diagnostics.trace import trace
-from rnneval.engine.wiring import check
 from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge
 from rnneval.models import RecurrentLM

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.kernel import Predicted, Vectors
+from rnneval.backends.protocol import Predicted, Vectors
 
 LOSS_TOLERANCE = 1e-5
 """Largest difference of the losses of any token of the last segment, in nats."""

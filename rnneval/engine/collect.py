@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval import metrics
-from rnneval.engine.kernel import Predicted
+from rnneval.backends.protocol import Predicted
 from rnneval.metrics import ScoredTokens
 from rnneval.records import require_rows, table_written
 from rnneval.records.run import Blocks

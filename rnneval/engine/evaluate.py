@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.backends.protocol import LanguageModel, inputs_of
 from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.measure import Reader, measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.precheck import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
 from rnneval.engine.record import Reading, run_record
 from rnneval.errors import UsageError, VocabularyError
-from rnneval.models.lm import RecurrentLM, inputs_of
 from rnneval.options import EvaluateOptions, on_model, option
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
@@ -29,7 +29,7 @@ class ReaderOptions(EvaluateOptions):
 
 
 @on_model(ReaderOptions)
-def evaluate(lm: RecurrentLM, text: Paths, options: ReaderOptions) -> Run:
+def evaluate(lm: LanguageModel, text: Paths, options: ReaderOptions) -> Run:
     """Measure a model on held-out text: every token accounted for, the state carried.
 
     Args:
@@ -79,7 +79,7 @@ def evaluate(lm: RecurrentLM, text: Paths, options: ReaderOptions) -> Run:
 _UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"}, every=1)
 
 
-def _token_by_token(lm: RecurrentLM, text: EncodedText, sound: WiringPrecheck, how: Streaming) -> float | None:
+def _token_by_token(lm: LanguageModel, text: EncodedText, sound: WiringPrecheck, how: Streaming) -> float | None:
     """Return the loss of a leaking model in segments of one token, of which it can see nothing ahead.
 
     Rows are read side by side again, unless they see one another.
@@ -89,7 +89,7 @@ def _token_by_token(lm: RecurrentLM, text: EncodedText, sound: WiringPrecheck, h
     return measure(lm, text, single, replace(how, streams=streams)).total_nats
 
 
-def _counts(lm: RecurrentLM, paths: Paths, options: TextOptions, scored: EncodedText) -> NDArray[np.int64]:
+def _counts(lm: LanguageModel, paths: Paths, options: TextOptions, scored: EncodedText) -> NDArray[np.int64]:
     """Count how often each id occurs in a text, `(V,)`; no part of it may be scored."""
     assert lm.vocabulary is not None  # noqa: S101 - looked at by the caller
     counts = np.zeros(lm.width, np.int64)

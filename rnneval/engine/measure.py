@@ -7,16 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnneval.engine.arrangement import arranged
+from rnneval.backends.protocol import LanguageModel, Shape
 from rnneval.engine.collect import Collector, Observations, losses_written, require_losses_fit, show
-from rnneval.engine.kernel import Watch
 from rnneval.engine.options import StateOptions, Streaming
-from rnneval.engine.plan import Shape, Stitch, shape_for, stitch_of
+from rnneval.engine.plan import Stitch, shape_for, stitch_of
 from rnneval.engine.rows import read_in_rows
-from rnneval.engine.runner import Runner
+from rnneval.engine.runner import Runner, Watch
 from rnneval.engine.stitch import Stitched
 from rnneval.errors import CheckpointError
-from rnneval.models.lm import RecurrentLM
 from rnneval.text import EncodedText
 
 
@@ -38,11 +36,11 @@ class Read:
     shape: Shape
     stitched: Stitched
     kernel: str
-    """The kernel that ran, in the words of `Arrangement.said`."""
+    """The kernel that ran, for the record."""
     shared: Shared | None = None
 
 
-Reader = Callable[[RecurrentLM, EncodedText, StateOptions, Streaming, Observations], Read]
+Reader = Callable[[LanguageModel, EncodedText, StateOptions, Streaming, Observations], Read]
 """Reads a text and writes its predictions into the observations."""
 
 
@@ -61,7 +59,7 @@ class Measured(Read):
 
 
 def measure(
-    lm: RecurrentLM,
+    lm: LanguageModel,
     text: EncodedText,
     stateful: StateOptions,
     how: Streaming,
@@ -102,7 +100,7 @@ def measure(
 
 
 def _read_alone(
-    lm: RecurrentLM,
+    lm: LanguageModel,
     text: EncodedText,
     stateful: StateOptions,
     how: Streaming,
@@ -114,14 +112,15 @@ def _read_alone(
     shape = shape_for(spans, lm.width, rows=how.rows(lm, spans.predictions), segment=stateful.step)
     stitch = stitch_of(spans, shape, seed=how.seed) if stateful.state == "carry" else Stitch(spans=spans, audited=None)
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
-    arrangement = arranged(lm, how.kernel)
-    runner = Runner(lm, text, shape, padded=how.padded, watch=watch, arrangement=arrangement)
+    sees = "losses" if watch is None else watch.sees
+    scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, sees=sees)
+    runner = Runner(text, shape, scorer, start=lm.start(), watch=watch)
     stitching = read_in_rows(runner, stitch, observations, how.tolerance, watch=watch, progress=how.progress)
-    return Read(shape=shape, stitched=stitching.result, kernel=arrangement.said)
+    return Read(shape=shape, stitched=stitching.result, kernel=scorer.kernel)
 
 
 def _show(
-    lm: RecurrentLM,
+    lm: LanguageModel,
     text: EncodedText,
     observations: Observations,
     collected: Collector,
@@ -137,7 +136,7 @@ def _show(
         show(text, observations, [collected, writer], unscored=unscored)
 
 
-def _require_positive(lm: RecurrentLM, collected: Collector) -> None:
+def _require_positive(lm: LanguageModel, collected: Collector) -> None:
     """Refuse a model that gives a token the probability 0: its loss is infinite."""
     place = collected.not_finite
     if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from rnneval.backends.protocol import LanguageModel
 from rnneval.engine.plan import Spans, automatic_rows, carried_spans, reset_spans
 from rnneval.errors import UsageError
-from rnneval.models.lm import RecurrentLM
 from rnneval.options import Progress, StateGroup, StreamGroup, values_of
 from rnneval.text import EncodedText
 
@@ -24,7 +24,7 @@ class StateOptions(StateGroup):
             raise UsageError(f"--state reset: a window model knows nothing but the last {self.window} tokens anyway")
 
     @classmethod
-    def of(cls, options: StateGroup, lm: RecurrentLM) -> "StateOptions":
+    def of(cls, options: StateGroup, lm: LanguageModel) -> "StateOptions":
         """Take the options of the state from those of a function that reads a text with the model."""
         return cls(**values_of(StateGroup, options), window=lm.window)
 
@@ -65,10 +65,10 @@ class Streaming(StreamGroup):
         """Take the options of streaming from those of a function that reads a text."""
         return cls(**values_of(StreamGroup, options), progress=progress)
 
-    def rows(self, lm: RecurrentLM, predictions: int) -> int:
+    def rows(self, lm: LanguageModel, predictions: int) -> int:
         """Return the number of rows side by side: 1 if the model's rows cannot start at different times."""
         if not lm.mixable:
             return 1
         if isinstance(self.streams, int):
             return self.streams
-        return automatic_rows(predictions, memory_cells=any(unit.has_memory_cells for unit in lm.units))
+        return automatic_rows(predictions, memory_cells=lm.memory_cells)

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.backends.protocol import Shape
+
 Ints = NDArray[np.int64]
 
 _SEGMENT = 64  # states are compared at the ends of segments: longer ones repeat more than is needed
@@ -55,14 +57,6 @@ class Spans:
 
     def __len__(self) -> int:
         return len(self.starts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """The shape of a step at its widest: rows side by side, and tokens per row, a segment."""
-
-    rows: int
-    segment: int
 
 
 def carried_spans(text: Documents) -> Spans:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rnneval.engine.wiring import check
-from rnneval.models.lm import RecurrentLM
+from rnneval.backends.protocol import LanguageModel
+from rnneval.engine.check import check
 from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
 
 LEAK_SEGMENT = 100
@@ -36,7 +36,7 @@ class WiringPrecheck:
         return (Warning(code="wiring", message=said),)
 
 
-def precheck_wiring(lm: RecurrentLM, declare: Iterable[str], *, seed: int) -> WiringPrecheck:
+def precheck_wiring(lm: LanguageModel, declare: Iterable[str], *, seed: int) -> WiringPrecheck:
     """Run the wiring check; a leak makes the evaluation not valid, any other finding is a warning."""
     wiring = check(lm, declare=declare, seed=seed)
     errors = {finding.rule for finding in wiring.findings if finding.severity == "error"}

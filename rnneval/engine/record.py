@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 import rnneval
 from rnneval import metrics
+from rnneval.backends.protocol import LanguageModel
 from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
 from rnneval.engine.measure import Measured
 from rnneval.engine.precheck import UNCHECKED, WiringPrecheck
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals, baselines
-from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import (
     Forgetting,
     Input,
@@ -57,7 +56,7 @@ class Reading:
 
 
 def run_record(
-    lm: RecurrentLM,
+    lm: LanguageModel,
     text: EncodedText,
     options: TextOptions,
     reading: Reading,
@@ -102,12 +101,13 @@ def run_record(
         scores=_scores(found, intervals),
         interval=intervals.interval,
         baselines=base,
+        backend=lm.backend,
         streams=_streams(measured),
         blocks=blocks,
         states=(dict(reading.states.summaries) or None) if reading.states else None,
         wiring=sound.summary,
         token_by_token=None if token_by_token is None else TokenByToken(segment=1, total_nats=token_by_token),
-        timing=_timing(measured),
+        timing=_timing(measured, lm.device),
         warnings=(
             *sound.warnings,
             *([] if lm.repeatable else [Warning(code="not-repeatable", message=_NOT_REPEATABLE)]),
@@ -170,13 +170,12 @@ def _streams(measured: Measured) -> Streams:
     )
 
 
-def _timing(measured: Measured) -> Timing:
+def _timing(measured: Measured, device: str) -> Timing:
     seconds, shared = measured.seconds, measured.shared
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return Timing(
         seconds=seconds,
         tokens_per_second=measured.collected.tokens / max(seconds, 1e-9),
-        device=devices[0].device_type,
+        device=device,
         threads=(os.cpu_count() or 1) if shared is None else shared.workers * shared.threads,
     )
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rnneval.backends.protocol import Vectors
 from rnneval.engine.agreement import Agreement, Boundaries, loss_difference, scaled_difference
 from rnneval.engine.collect import Observations
-from rnneval.engine.kernel import Vectors, Watch
 from rnneval.engine.plan import Spans, Stitch
-from rnneval.engine.runner import Boundary, Job, Runner
+from rnneval.engine.runner import Boundary, Job, Runner, Watch
 from rnneval.engine.stitch import Audit, SpanReading, SpanResult, Stitching
 from rnneval.options import Progress
 
@@ -60,7 +60,7 @@ class Rows:
         """
         self._runner, self._spans, self._seen, self._watch = runner, spans, seen, watch
         self._progress, self._overlap = progress, overlap
-        self._initial = runner.start()
+        self._initial = runner.start
         weight = 1 if watch is None else 1 + watch.weight
         self._kept = kept or Boundaries(np.flatnonzero(spans.previous >= 0).tolist(), self._initial, weight)
         self._scored, self._predictions = 0, spans.predictions

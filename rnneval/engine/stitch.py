@@ -20,8 +20,8 @@ from typing import Protocol
 
 import numpy as np
 
+from rnneval.backends.protocol import Vectors
 from rnneval.engine.agreement import scaled_difference, segments_to_go
-from rnneval.engine.kernel import Vectors
 from rnneval.engine.plan import Spans
 
 TOLERANCE = 1e-5

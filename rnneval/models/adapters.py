@@ -5,7 +5,7 @@ returns it; None stands for the model's own start. Which adapter a model needs i
 which calls the way in which a model passes its state its *contract* and numbers these ways 1 to 5 (`Adapter.contract`).
 
 The adapters here refuse what they cannot call without a guess. The wiring check has to run models that are wrong: its
-tolerant adapters (`rnneval.engine.wiring.calling`) share the reading of signatures and the packing of states.
+tolerant adapters (`rnneval.models.wiring.calling`) share the reading of signatures and the packing of states.
 """
 
 import inspect

@@ -2,21 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from rnneval.backends.protocol import Scorer, Sees, Shape, Vectors
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.adapters import Adapter
+from rnneval.models.arrangement import arranged
+from rnneval.models.kernel import KerasScorer, Packing
 from rnneval.models.layers import Unit
 from rnneval.models.outputs import linear
 from rnneval.models.start import Start, find_start
-from rnneval.records.paths import Named, named, named_checkpoint
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot
-from rnneval.text import Paths, Vocabulary
+from rnneval.text import Vocabulary
 
 State = tuple[Any, ...]
 """Leaves of a state, that is, its tensors; `()` stands for `states=None` if no leaves can."""
@@ -81,6 +83,37 @@ class RecurrentLM:
     """N of a window model, which predicts from the last N tokens; None where a state is carried."""
     _starts: dict[int, Start] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def backend(self) -> str:
+        """The library that runs it."""
+        return "keras"
+
+    @property
+    def memory_cells(self) -> bool:
+        """True if a layer has memory cells, as an LSTM has."""
+        return any(unit.has_memory_cells for unit in self.units)
+
+    @property
+    def device(self) -> str:
+        """`GPU` if TensorFlow sees one, else `CPU`."""
+        return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+
+    def start(self) -> Vectors:
+        """Return the model's initial state as a vector, `(D,)`."""
+        if not self.mixable:
+            return np.zeros(1, np.float32)
+        packed: Vectors = Packing.of(self).pack(self.initial_state(1)).numpy()[0]
+        return packed
+
+    def scorer(
+        self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
+    ) -> Scorer:
+        """Prepare the model for the engine; see `rnneval.backends.protocol.LanguageModel`."""
+        arrangement = arranged(self, kernel)
+        if not parallel:
+            arrangement = replace(arrangement, parts=1)
+        return KerasScorer(self, shape, arrangement, padded=padded, sees=sees)
+
     def initial_state(self, batch: int) -> State:
         """Return the state that the model gives its layers for `states=None`, as leaves with `batch` rows.
 
@@ -120,25 +153,6 @@ def _require_ids(ids: Any, width: int) -> None:
         raise UsageError(
             f"{len(outside):,} ids that the model does not have, the first {ids[first]} at ({where}): its ids run "
             f"from 0 to {width - 1:,}"
-        )
-
-
-def inputs_of(lm: RecurrentLM, text: Paths) -> list[Named]:
-    """Return the files that a model and a text come from, which no output may replace."""
-    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
-    return [*checkpoint, *named("the text", text)]
-
-
-def require_carried(lm: RecurrentLM, what: str) -> None:
-    """Refuse a window model for a command that needs a carried state.
-
-    Raises:
-        UsageError: the model predicts from the last N tokens alone.
-    """
-    if lm.window is not None:
-        raise UsageError(
-            f"a window model predicts from the last {lm.window} tokens alone: it carries no state to {what}; "
-            "rnneval evaluate measures it"
         )
 
 

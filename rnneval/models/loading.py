@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from rnneval import without_current_folder
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, type_and_message
 from rnneval.files import Artefact
 from rnneval.files.full_model import FullModel, private_model
 from rnneval.files.keras2.graphs import rewrite
@@ -21,7 +21,7 @@ from rnneval.models.keras2 import Keras2Operation, keras2_hard_sigmoid, load_ker
 from rnneval.models.layers import sublayers
 from rnneval.models.lm import eagerly, model_variables
 from rnneval.models.weights import load_hdf5
-from rnneval.models.wrap import brief, call_once
+from rnneval.models.wrap import call_once
 from rnneval.text import Vocabulary
 
 _HARMLESS = 1 << 22
@@ -60,9 +60,7 @@ def load_full_model(artefact: Artefact, custom: Mapping[str, Any]) -> Loaded:
         except CheckpointError:
             raise
         except Exception as error:
-            raise CheckpointError(
-                f"{artefact.path}: Keras could not load it: {type(error).__name__}: {brief(error)}"
-            ) from error
+            raise CheckpointError(f"{artefact.path}: Keras could not load it: {type_and_message(error)}") from error
 
 
 def nothing_beside(own_code: object) -> AbstractContextManager[None]:

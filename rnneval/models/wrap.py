@@ -1,7 +1,6 @@
 """Making a RecurrentLM of a Keras model: its state contract, its state, and a test that the state can be carried."""
 
 import hashlib
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnneval.errors import CheckpointError, RnnevalError
+from rnneval.errors import CheckpointError, RnnevalError, type_and_message
 from rnneval.models.adapters import (
     Adapter,
     Called,
@@ -86,7 +85,7 @@ def wrap(
         except Exception as error:  # a model is the user's code: it may fail at one length and not at another
             raise CheckpointError(
                 f"{type(model).__name__} can be called on ids of shape {_PROBE} and not on all others, such as "
-                f"{(_PROBE[0], 1)}: {type(error).__name__}: {brief(error)}"
+                f"{(_PROBE[0], 1)}: {type_and_message(error)}"
             ) from error
 
 
@@ -111,7 +110,7 @@ def _first_call(drive: Adapter, model: Any) -> Called:
     except Exception as error:
         raise CheckpointError(
             f"{type(model).__name__} could not be called on int32 ids of shape {_PROBE}: "
-            f"{type(error).__name__}: {brief(error)}{_about_rows(model)}"
+            f"{type_and_message(error)}{_about_rows(model)}"
         ) from error
     shape = tuple(first.output.shape)
     if len(shape) != 3 or shape[:2] != _PROBE:
@@ -127,11 +126,6 @@ def _about_rows(model: Any) -> str:
     if any(isinstance(layer, keras.layers.Embedding) for layer in sublayers(model)):
         return ""
     return "; it has no Embedding: if it reads one-hot rows, give the vocabulary (--vocab FILE), whose size is theirs"
-
-
-def brief(error: Exception) -> str:
-    """Return the first 300 characters of a message in one line, without Keras' bold type."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:300]
 
 
 def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> RecurrentLM:

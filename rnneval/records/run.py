@@ -292,6 +292,8 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     interval: Interval | None = None
     baselines: dict[str, float]
     """Nats per token of models that need no network: `uniform`, `unigram`."""
+    backend: str = "keras"
+    """The library that ran the model: `keras`, `numpy`, or `step` for a step function."""
     streams: Streams
     blocks: Blocks
     states: dict[str, StateSummary] | None = None

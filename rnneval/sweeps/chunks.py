@@ -10,22 +10,20 @@ the first row begins where the chunk begins. *Segment*: the tokens of one step o
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.backends.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.engine.agreement import Boundaries
-from rnneval.engine.arrangement import Arrangement, arranged
 from rnneval.engine.collect import Observations
-from rnneval.engine.kernel import Predicted, Vectors
-from rnneval.engine.plan import Ints, Shape, Spans, Stitch, cut_spans, stitch_of
+from rnneval.engine.plan import Ints, Spans, Stitch, cut_spans, stitch_of
 from rnneval.engine.rows import Rows, read_in_rows
 from rnneval.engine.runner import Runner
 from rnneval.engine.stitch import SpanReading, SpanResult, Stitched
 from rnneval.errors import CheckpointError
-from rnneval.models.lm import RecurrentLM
 from rnneval.sweeps.opening import ALONE, Opening, require_same_files, require_same_version
 
 _SHORTEST, _LONGEST = 1 << 17, 1 << 20
@@ -133,6 +131,8 @@ class ChunkSetup:
     """Whether a short segment is filled up to the length of `shape`, so that one compiled step serves all."""
     kernel: str
     """The kernel that is asked for, as `--kernel` names it."""
+    backend: str
+    """The library that runs the model where the text is: workers use the same one."""
     width: int
     """Number of the model's outputs, that is, the size of the vocabulary."""
 
@@ -210,10 +210,10 @@ class _SwappedIds:
 
 @dataclass(frozen=True, kw_only=True)
 class _OpenModel:
-    lm: RecurrentLM
+    lm: LanguageModel
     runner: Runner
     text: _SwappedIds
-    arrangement: Arrangement
+    scorer: Scorer
     threads: int
 
     def observations(self) -> Observations:
@@ -261,7 +261,7 @@ def _read(model: _OpenModel, setup: ChunkSetup, given: ChunkIds, start: Vectors 
         overlap_tokens=int(stitch.spans.stops[0]),
         stitched=stitching.result,
         threads=model.threads,
-        kernel=model.arrangement.said,
+        kernel=model.scorer.kernel,
     )
 
 
@@ -301,15 +301,14 @@ def _opened(setup: ChunkSetup, given: ChunkIds) -> _OpenModel:
     require_same_files(setup.hashes)
     if setup.key not in _OPEN:
         _OPEN.clear()
-        threads = _one_thread()
-        lm = setup.opening.open(setup.path, setup.sha256)
+        threads = _one_thread() if setup.backend == "keras" else 1
+        lm = setup.opening.open(setup.path, setup.sha256, setup.backend)
         if lm.width != setup.width:
             raise CheckpointError(f"{setup.path}: {lm.width} outputs on a worker, {setup.width} where the text is")
         text = _SwappedIds()
-        # In one part: how rows are divided must not depend on a worker's cores.
-        arrangement = replace(arranged(lm, setup.kernel), parts=1)
-        runner = Runner(lm, text, setup.shape, padded=setup.padded, arrangement=arrangement)
-        _OPEN[setup.key] = _OpenModel(lm=lm, runner=runner, text=text, arrangement=arrangement, threads=threads)
+        scorer = lm.scorer(setup.shape, kernel=setup.kernel, padded=setup.padded, parallel=False)
+        runner = Runner(text, setup.shape, scorer, start=lm.start())
+        _OPEN[setup.key] = _OpenModel(lm=lm, runner=runner, text=text, scorer=scorer, threads=threads)
     model = _OPEN[setup.key]
     model.text.held = given.ids
     model.runner.begin()

@@ -16,14 +16,13 @@ from typing import Any, Self
 import numpy as np
 
 import rnneval
+from rnneval.backends.protocol import LanguageModel, Vectors
 from rnneval.engine.collect import Observations
-from rnneval.engine.kernel import Vectors
 from rnneval.engine.measure import Read, Reader, Shared
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.plan import Spans, shape_for
 from rnneval.engine.stitch import SpanReading, SpanResult, Stitched, Stitching
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.models.lm import RecurrentLM
 from rnneval.sweeps.chunks import (
     Chunk,
     ChunkIds,
@@ -72,7 +71,7 @@ def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | N
     path, hashes = str(Path(checkpoint).absolute()), file_hashes(opening.files)
 
     def read(
-        lm: RecurrentLM, text: EncodedText, stateful: StateOptions, how: Streaming, observations: Observations
+        lm: LanguageModel, text: EncodedText, stateful: StateOptions, how: Streaming, observations: Observations
     ) -> Read:
         if not lm.mixable:
             raise UsageError("this model's state cannot be taken from one process to another: leave out --jobs")
@@ -83,7 +82,7 @@ def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | N
         setup = ChunkSetup(
             path=path, sha256=lm.checkpoint.sha256, opening=opening, hashes=hashes, version=rnneval.__version__,
             shape=shape, seed=how.seed, tolerance=how.tolerance, carried=stateful.state == "carry", padded=how.padded,
-            kernel=how.kernel, width=lm.width,
+            kernel=how.kernel, backend=lm.backend, width=lm.width,
         )  # fmt: skip
         # At the ends of segments: in a shorter one the state goes on over what fills it up.
         chunks = chunks_of(spans, max(1, length // shape.segment) * shape.segment)

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -60,8 +60,8 @@ def _measured(order: Order) -> Run:
     from rnneval.engine import evaluate
 
     lm = order.opening.open(order.path, order.sha256)
-    lm = replace(lm, checkpoint=msgspec.structs.replace(lm.checkpoint, path=order.shown))
-    return evaluate(lm, list(order.texts), command=order.command, **order.options)
+    run = evaluate(lm, list(order.texts), command=order.command, **order.options)
+    return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
 
 
 def _let_go() -> None:

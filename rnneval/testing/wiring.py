@@ -26,7 +26,7 @@ def assert_state_wiring(
         UsageError: a declaration is not one, or TensorFlow is not installed.
     """
     __tracebackhide__ = True  # pytest shows the caller's line
-    from rnneval.engine.wiring import check
+    from rnneval.engine.check import check
 
     wiring = check(model, declare=declare, vocab_size=vocab_size, seed=seed)
     allowed = ("pass", "inconclusive") if allow_inconclusive else ("pass",)

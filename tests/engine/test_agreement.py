@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnneval.engine.agreement import Agreement, Boundaries, loss_difference, scaled_difference, segments_to_go
-from rnneval.engine.kernel import Predicted
+from rnneval.models.kernel import Predicted
 
 
 def predicted(nats):

@@ -6,11 +6,10 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.engine import arrangement
-from rnneval.engine.arrangement import Arrangement, arranged
 from rnneval.engine.plan import Shape
-from rnneval.engine.runner import Runner
 from rnneval.errors import UsageError
+from rnneval.models import arrangement
+from rnneval.models.arrangement import Arrangement, arranged
 from rnneval.text import Vocabulary
 from tests.engine.small import LETTERS, evaluated, letters, stacked
 from tests.oracles import stack_of
@@ -95,11 +94,11 @@ def test_a_large_vocabulary_is_the_float64_loop(tmp_path, width):
 
 def test_a_narrow_step_is_compiled_once_it_is_worth_it_and_a_reading_forgets_the_last_ones():
     """What is compiled already must not decide, or a worker's digits would depend on what it had read before."""
-    runner = Runner(stacked("GRU", (3,), scale=1.0).lm, None, Shape(rows=32, segment=8))
+    scorer = stacked("GRU", (3,), scale=1.0).lm.scorer(Shape(rows=32, segment=8))
     wide, narrow = Shape(rows=32, segment=8), Shape(rows=4, segment=8)
-    assert runner._worth(narrow) == narrow  # nothing wider was used
-    runner.begin()
+    assert scorer._worth(narrow) == narrow  # nothing wider was used
+    scorer.begin()
     for _ in range(2):
-        assert runner._worth(wide) == wide
-        assert [runner._worth(narrow) for _ in range(6)] == [wide] * 4 + [narrow] * 2
-        runner.begin()
+        assert scorer._worth(wide) == wide
+        assert [scorer._worth(narrow) for _ in range(6)] == [wide] * 4 + [narrow] * 2
+        scorer.begin()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnneval
-from rnneval.engine.kernel import Packing, scored
+from rnneval.models.kernel import Packing, scored
 from tests.oracles import nats
 
 

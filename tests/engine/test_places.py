@@ -13,10 +13,10 @@ import rnneval
 from rnneval import records
 from rnneval.cli.main import run as command_line
 from rnneval.engine.diagnostics.anchors import Place
-from rnneval.engine.diagnostics.backwards import through_time, variable_gradients
 from rnneval.engine.diagnostics.lyapunov import exponents
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.errors import CheckpointError
+from rnneval.models.backwards import through_time, variable_gradients
 from rnneval.text import Vocabulary
 from tests.engine.diagnostics.oracle import ids_of, summary_of
 from tests.engine.small import LETTERS, letters

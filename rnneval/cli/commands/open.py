@@ -7,7 +7,7 @@ from rnneval.cli.options import output_options, require_places
 from rnneval.cli.terminal import chatter_held
 
 
-@click.command("open", epilog="Example: rnneval open ckpt --builder train.py:build_model --builder-arg rnn_units=1024")
+@click.command("open", epilog="Example: rnneval open ckpt --builder train.ipynb:MyModel --builder-arg rnn_units=1024")
 @click.argument("checkpoint")
 @output_options("table", "json")
 @checkpoint_options
@@ -19,7 +19,7 @@ def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening
     require_places(named("--out", out), opening.inputs(checkpoint))
     with chatter_held():
         opening.preflight(checkpoint)
-        from rnneval.models.describe import opened
+        from rnneval.backends.describe import opened
 
         record = opened(opening.open(checkpoint))
     if out is not None:

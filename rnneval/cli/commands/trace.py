@@ -48,7 +48,8 @@ def command(
         from rnneval.engine.diagnostics.trace import trace
 
         options = replace(options, progress=progress, command=command_line())
-        run = trace(opening.open(checkpoint), text, **vars(options))
+        only_keras = "--lyapunov" if options.lyapunov else ""
+        run = trace(opening.open_to_read(checkpoint, keras=only_keras), text, **vars(options))
     if record is not None:
         write(run, record)
     if form == "json":

@@ -7,19 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.kernel import Vectors, Watched, plain_step
+from rnneval.backends.protocol import Place, SeenRows, Sees
 from rnneval.engine.runner import Boundary
-from rnneval.models.lm import RecurrentLM
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A position in the stream."""
-
-    at: int
-    """The position of the next input token."""
-    state: Vectors
-    """The state before it, `(D,)`."""
 
 
 @dataclass(kw_only=True)
@@ -52,12 +41,9 @@ class AnchorWatch:
 
     anchors: Anchors
     weight: int = 0
+    sees: Sees = "losses"
 
-    def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
-        """Run the model."""
-        return plain_step(lm, ids, state)
-
-    def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+    def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Keep nothing of a row."""
         return [None] * len(counts)
 

@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.kernel import Kernel, Packing
-from rnneval.engine.plan import Shape
-from rnneval.engine.runner import Ids
-from rnneval.models.lm import RecurrentLM
+from rnneval.backends.protocol import Ids, LanguageModel, Shape
 from rnneval.records.run import ContextCurve
 
 LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -27,7 +24,7 @@ def fitting_lengths(longest: int, lengths: Sequence[int] = LENGTHS) -> tuple[int
 
 
 def context_curve(
-    lm: RecurrentLM, text: Ids, whole: Mapping[int, float], lengths: Sequence[int]
+    lm: LanguageModel, text: Ids, whole: Mapping[int, float], lengths: Sequence[int]
 ) -> ContextCurve | None:
     """Measure the losses of tokens with each length of context; `whole` holds their losses with all of it.
 
@@ -56,23 +53,17 @@ def context_curve(
 class _Reader:
     """Reads the tokens before some positions from the model's initial state, all positions at once."""
 
-    def __init__(self, lm: RecurrentLM, rows: int) -> None:
-        self._lm, self._rows = lm, rows
-        self._packing = Packing.of(lm)
-        self._kernels: dict[int, Kernel] = {}
+    def __init__(self, lm: LanguageModel, rows: int) -> None:
+        self._start, self._rows = lm.start(), rows
+        self._scorer = lm.scorer(Shape(rows=rows, segment=_STEP), kernel="layers", padded=False)
 
     def losses(self, text: Ids, tokens: NDArray[np.int64], length: int) -> NDArray[np.float64]:
         """Return the loss of each token after `length` tokens of context, `(rows,)`."""
         both = np.stack([text.ids(int(token) - length, int(token) + 1) for token in tokens])
-        state = self._packing.pack(self._lm.initial_state(self._rows)).numpy()
-        nats = np.zeros(0)
+        state, nats = np.tile(self._start, (self._rows, 1)), np.zeros(0)
         for start in range(0, length, _STEP):
             part = both[:, start : min(start + _STEP, length) + 1]
-            stepped = self._kernel(part.shape[1] - 1).step(part[:, :-1], part[:, 1:], state)
-            state, nats = stepped.states, stepped.predicted.nats[:, -1].astype(np.float64)
+            stepped = self._scorer.score(part[:, :-1], part[:, 1:], state, self._rows)
+            state = stepped.states[: self._rows]
+            nats = stepped.predicted.nats[: self._rows, part.shape[1] - 2].astype(np.float64)
         return nats
-
-    def _kernel(self, segment: int) -> Kernel:
-        if segment not in self._kernels:
-            self._kernels[segment] = Kernel(self._lm, self._packing, Shape(rows=self._rows, segment=segment))
-        return self._kernels[segment]

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval._version import __version__
-from rnneval.engine.diagnostics.anchors import Anchors, AnchorWatch, Place, spread
-from rnneval.engine.diagnostics.backwards import through_time, variable_gradients
+from rnneval.backends.protocol import Place
+from rnneval.engine.diagnostics.anchors import Anchors, AnchorWatch, spread
 from rnneval.engine.diagnostics.held_out import held_out
 from rnneval.engine.precheck import WiringPrecheck
 from rnneval.errors import CheckpointError, TextError
 from rnneval.metrics.diagnostics import findings
+from rnneval.models.backwards import through_time, variable_gradients
 from rnneval.models.lm import RecurrentLM
 from rnneval.options import GradientOptions, on_model
 from rnneval.records.gradients import Gradients

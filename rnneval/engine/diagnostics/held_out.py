@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from rnneval.backends.protocol import LanguageModel, require_carried
 from rnneval.engine.diagnostics.states import States
-from rnneval.engine.kernel import Watch
 from rnneval.engine.measure import Measured, measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.precheck import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
 from rnneval.engine.record import Reading, run_record
+from rnneval.engine.runner import Watch
 from rnneval.errors import VocabularyError
 from rnneval.metrics.diagnostics import findings
-from rnneval.models.lm import RecurrentLM, require_carried
 from rnneval.options import DiagnosticOptions
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode
@@ -22,7 +22,7 @@ from rnneval.text import EncodedText, Paths, TextOptions, encode
 class HeldOut:
     """A model and a text that it can read."""
 
-    lm: RecurrentLM
+    lm: LanguageModel
     text: EncodedText
     options: DiagnosticOptions
     sound: WiringPrecheck
@@ -42,7 +42,7 @@ class HeldOut:
 
 
 @contextmanager
-def held_out(lm: RecurrentLM, what: str, text: Paths, options: DiagnosticOptions) -> Iterator[HeldOut]:
+def held_out(lm: LanguageModel, what: str, text: Paths, options: DiagnosticOptions) -> Iterator[HeldOut]:
     """Check a model's wiring, and encode the text for it.
 
     Raises:

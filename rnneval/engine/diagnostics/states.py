@@ -10,17 +10,12 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.engine.diagnostics.parts import LayerState, states_of
-from rnneval.engine.diagnostics.trajectories import Trajectory, trajectories_of
-from rnneval.engine.kernel import Watched
+from rnneval.backends.protocol import LayerState, Layout, SeenRows, Sees, Trajectory
 from rnneval.engine.runner import Boundary
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
-from rnneval.models.layers import Unit
-from rnneval.models.lm import RecurrentLM
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
 from rnneval.text.disk import DiskArray
@@ -137,12 +132,6 @@ class States:
     """The distance of the samples of which covariances are made."""
 
 
-def trajectory_in(inside: Any, key: str) -> tuple[Any, Any]:
-    """Return the trajectory `(rows, time, units)` of a state and the state before it, from a step of `StateWatch`."""
-    states, before = inside[key]
-    return states.transpose(1, 0, 2), before
-
-
 def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (row, time) of all positions of some rows that are multiples of `every`, row by row.
 
@@ -169,59 +158,46 @@ def summing(tokens: int) -> int:
     return every
 
 
-def _gram(chunk: Any) -> Any:
-    """Return Xᵀ·X, computed by TensorFlow, whose threads exist already."""
-    return tf.matmul(chunk, chunk, transpose_a=True).numpy()
-
-
 class StateWatch:
     """A watch over the states of every layer."""
 
     weight = 4
+    sees: Sees = "states"
 
     def __init__(self, text: EncodedText, every: int | None = None) -> None:
         """Take a text; `every` is the distance of positions for the slowest sums."""
         self._closer = summing(text.tokens) if every is None else every
         self._starts, self._stops, self._tokens = text.document_starts, text.document_stops, text.tokens
-        self.slots: dict[str, LayerState] = {}
-        self.missing: dict[str, str] = {}
+        self._layout = Layout()
         self._every = covariance_sampling(text.tokens)
         self._shifts: dict[str, sums.Floats] = {}
         self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._samples: Samples | None = None
 
-    def step(self, lm: RecurrentLM, ids: Any, state: tuple[Any, ...]) -> Watched:
-        """Run the model in a graph; return each trajectory too, `(time, rows, units)`, and the state before it.
+    @property
+    def slots(self) -> dict[str, LayerState]:
+        """The states that were seen, by their names in a record."""
+        return self._layout.states
 
-        Time comes first, as in the loop that made them: the transpose undoes the loop's own, and neither is run.
-        """
-        with trajectories_of(lm.units) as seen:
-            logits, after = lm.step(ids, state)
-        inside: dict[str, Any] = {}
-        for unit, trajectory in seen.by_unit(ids.shape[1]).items():
-            for slot, states, before in zip(states_of(unit), trajectory.states, trajectory.before, strict=True):
-                self.slots[slot.key] = slot
-                inside[slot.key] = (tf.transpose(states, [1, 0, 2]), before)
-            inside |= self._more_tensors(unit, trajectory)
-        self.missing |= seen.missing
-        return Watched(logits, after, inside)
+    @property
+    def missing(self) -> dict[str, str]:
+        """Reasons why there is no summary, by layer or state."""
+        return self._layout.missing
 
-    def _more_tensors(self, unit: Unit, trajectory: Trajectory) -> dict[str, Any]:
-        """Return more tensors for `rows`, by names that no state has."""
-        return {}
-
-    def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Row]:
+    def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Sum each state over each row's segment, and take the samples."""
+        assert seen is not None  # noqa: S101 - states are asked for
+        self._layout = seen.layout
         at = np.asarray(first, np.int64)
         since = at - self._starts[np.searchsorted(self._starts, at, side="right") - 1]
         where = sums.Where(first=at, counts=np.asarray(counts, np.int64), since=since, every=self._closer)
-        found = [self._sums(key, trajectory_in(inside, key), where) for key in self.slots]
+        found = [self._sums(key, seen.states[key], where) for key in self.slots]
         additive = np.concatenate([part.additive for part in found] or [np.zeros((len(counts), 0))], axis=1)
         peaks = np.concatenate([part.peaks for part in found] or [np.zeros((len(counts), 0))], axis=1)
-        samples = self._sampled(inside, first, counts)
+        samples = self._sampled(seen, first, counts)
         return [Row(additive[row], peaks[row], at + -at % self._every, samples[row]) for row, at in enumerate(first)]
 
-    def _sums(self, key: str, seen: tuple[Any, Any], where: sums.Where) -> sums.Sums:
+    def _sums(self, key: str, seen: Trajectory, where: sums.Where) -> sums.Sums:
         (states, before), rows = seen, len(where.counts)
         course = sums.Trajectory(
             states=np.asarray(states[:rows], np.float32), before=np.asarray(before[:rows], np.float32)
@@ -230,10 +206,10 @@ class StateWatch:
             self._shifts[key] = sums.shift_of(course)
         return sums.row_sums(course, where, self._shifts[key], self.slots[key].limit)
 
-    def _sampled(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[NDArray[np.float32]]:
+    def _sampled(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[NDArray[np.float32]]:
         """Take the samples of each row, `(n, D)`: all states side by side."""
         row, time = places(first, counts, self._every)
-        parts = [np.asarray(trajectory_in(inside, key)[0][row, time], np.float32) for key in self.slots]
+        parts = [np.asarray(seen.states[key].states[row, time], np.float32) for key in self.slots]
         all_of = np.concatenate(parts, axis=1) if parts else np.zeros((len(row), 0), np.float32)
         bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
         return [all_of[start:stop] for start, stop in pairwise(bounds)]
@@ -297,7 +273,7 @@ class StateWatch:
     def _covariances(self) -> list[Covariance]:
         """Return one covariance a state, from the samples of input tokens: the last token of a document is none."""
         units = [slot.units for slot in self.slots.values()]
-        found = [Covariance(n, _gram) for n in units]
+        found = [Covariance(n) for n in units]
         if self._samples is None or not found:
             return found
         for positions, vectors in self._samples.chunks(self._tokens):

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from rnneval.backends.protocol import LanguageModel, inputs_of
 from rnneval.engine.diagnostics.anchors import Anchors, spread
 from rnneval.engine.diagnostics.context import ANCHORS, context_curve, fitting_lengths
 from rnneval.engine.diagnostics.held_out import held_out
@@ -13,7 +14,6 @@ from rnneval.engine.diagnostics.states import sampling
 from rnneval.engine.diagnostics.tracing import TraceWatch, write_trace
 from rnneval.engine.measure import Measured
 from rnneval.metrics.diagnostics import findings
-from rnneval.models.lm import RecurrentLM, inputs_of
 from rnneval.options import TraceOptions, on_model
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
@@ -23,7 +23,7 @@ _SEGMENT = 64
 
 
 @on_model(TraceOptions)
-def trace(lm: RecurrentLM, text: Paths, options: TraceOptions) -> Run:
+def trace(lm: LanguageModel, text: Paths, options: TraceOptions) -> Run:
     """Trace the state of every layer along a text, over the exact carried stream.
 
     A model that gives a layer the state of another layer, or none, has states that mean something else; the record
@@ -58,7 +58,7 @@ def trace(lm: RecurrentLM, text: Paths, options: TraceOptions) -> Run:
 class _Probes:
     """Probes of a trace beside the states: the context curve and the Lyapunov exponents, and where they begin."""
 
-    def __init__(self, lm: RecurrentLM, text: EncodedText, options: TraceOptions) -> None:
+    def __init__(self, lm: LanguageModel, text: EncodedText, options: TraceOptions) -> None:
         self._lm, self._text, self._options = lm, text, options
         starts, stops = text.document_starts, text.document_stops
         longest = int((stops - starts).max())

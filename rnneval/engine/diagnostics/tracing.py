@@ -16,17 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from rnneval.backends.protocol import GatedCell, LayerState, SeenRows, Sees
 from rnneval.engine.diagnostics.anchors import Anchors
-from rnneval.engine.diagnostics.parts import GatedCell, LayerState, gated_cells, why_no_gates
-from rnneval.engine.diagnostics.states import Row, Samples, StateWatch, places, trajectory_in
-from rnneval.engine.diagnostics.trajectories import Trajectory
+from rnneval.engine.diagnostics.states import Row, Samples, StateWatch, places
 from rnneval.engine.runner import Boundary
 from rnneval.metrics.diagnostics import gates, histogram, sums
 from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
-from rnneval.models.layers import Unit
 from rnneval.records import table_written
 from rnneval.records.run import GateSummary, Run
 from rnneval.text import EncodedText
@@ -78,27 +75,26 @@ class UnitColumn:
 class TraceWatch(StateWatch):
     """A watch that records states and gates at every `stride`-th position, beside the sums of every position."""
 
+    sees: Sees = "gates"
+
     def __init__(self, text: EncodedText, stride: int, anchors: Anchors | None = None) -> None:
         super().__init__(text, every=1)
         self.stride, self._anchors = stride, anchors
-        self.cells: dict[str, tuple[GatedCell, ...]] = {}
         self.columns: list[Column] = []
         self._table: Samples | None = None
 
-    def _more_tensors(self, unit: Unit, trajectory: Trajectory) -> dict[str, Any]:
-        with tf.init_scope():  # out of the graph that is being made: weights are read as arrays
-            self.cells[unit.name] = gated_cells(unit)
-        reason = why_no_gates(unit)
-        if reason:
-            self.missing[f"{unit.name}, gates"] = reason
-        return {_inputs_key(unit.name): trajectory.inputs} if self.cells[unit.name] else {}
+    @property
+    def cells(self) -> dict[str, tuple[GatedCell, ...]]:
+        """The gated cells that were seen, by layer."""
+        return self._layout.cells
 
-    def rows(self, inside: Any, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+    def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Record the positions of the stride, beside the sums."""
-        summed = super().rows(inside, first, counts)
+        assert seen is not None  # noqa: S101 - states are asked for
+        summed = super().rows(seen, first, counts)
         place = np.stack(places(first, counts, self.stride), axis=1)
-        slots = self._slots_at(inside, place)
-        gated = self._gates_at(inside, place, slots)
+        slots = self._slots_at(seen, place)
+        gated = self._gates_at(seen, place, slots)
         table = self._table_of(slots, gated)
         bounds = np.searchsorted(place[:, 0], np.arange(len(counts) + 1))
         made = []
@@ -108,25 +104,25 @@ class TraceWatch(StateWatch):
             made.append(TraceRow(states._replace(additive=more), first[row] + -first[row] % self.stride, table[part]))
         return made
 
-    def _slots_at(self, inside: Any, place: NDArray[np.int64]) -> dict[str, tuple[Any, Any]]:
+    def _slots_at(self, seen: SeenRows, place: NDArray[np.int64]) -> dict[str, tuple[Any, Any]]:
         """Return each state at some (row, time), and the one before, `(n, units)`."""
         row, t = place[:, 0], place[:, 1]
         found = {}
         for key in self.slots:
-            states, before = trajectory_in(inside, key)
+            states, before = seen.states[key]
             earlier = np.where((t == 0)[:, None], before[row], states[row, np.maximum(t - 1, 0)])
             found[key] = (states[row, t].astype(np.float32), earlier.astype(np.float32))
         return found
 
     def _gates_at(
-        self, inside: Any, place: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
+        self, seen: SeenRows, place: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
     ) -> dict[tuple[str, str], tuple[Any, Any]]:
         """Return each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
         found = {}
         for layer, cells in self.cells.items():
             keys = [key for key, slot in self.slots.items() if slot.layer == layer]
             for cell in cells:
-                own = inside[_inputs_key(layer)][place[:, 0], place[:, 1]]
+                own = seen.inputs[layer][place[:, 0], place[:, 1]]
                 inputs = own if cell.below is None else slots[keys[cell.below]][0]
                 active, log_kept = cell.activations(inputs, slots[keys[cell.slot]][1])
                 for name, values in active.items():
@@ -253,10 +249,6 @@ def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[s
     if slot.limit is not None:
         yield "saturated", (np.abs(state) > np.float32(slot.limit)).mean(axis=1)
     yield "speed", np.linalg.norm(state - before, axis=1)
-
-
-def _inputs_key(layer: str) -> str:
-    return f"inputs of {layer}"
 
 
 SCHEMA = "rnneval.trace/1"

@@ -30,9 +30,7 @@ step costs a third of the recurrence itself:
   dimensionality, dynamics and measurement. bioRxiv 214262, 2017, equation 5.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,15 +48,8 @@ _SAMPLED = SCALARS.index("sampled")
 class Covariance:
     """A covariance over samples that come in chunks, merged as Chan, Golub and LeVeque (1983) merge variances."""
 
-    def __init__(self, units: int, gram: Callable[[Any], Any] | None = None) -> None:
-        """Start without samples.
-
-        Args:
-            units: Number of units.
-            gram: Function that returns Xᵀ·X of `(n, units)`. By default NumPy's, whose BLAS threads busy-wait and
-                slow the other threads of the process.
-        """
-        self._gram = gram or (lambda chunk: chunk.T @ chunk)
+    def __init__(self, units: int) -> None:
+        """Start without samples of so many units."""
         self.samples = 0
         self._mean = np.zeros(units)
         self._products = np.zeros((units, units))
@@ -73,7 +64,7 @@ class Covariance:
         mean = near.astype(np.float64) + off
         total = self.samples + len(chunk)
         moved = mean - self._mean
-        self._products += self._gram(centred)
+        self._products += centred.T @ centred
         self._products -= np.outer(off, off) * len(chunk)
         self._products += np.outer(moved, moved) * (self.samples * len(chunk) / total)
         self._mean += moved * (len(chunk) / total)

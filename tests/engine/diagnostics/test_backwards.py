@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import rnneval
 from rnneval.engine.diagnostics.anchors import Place, spread
-from rnneval.engine.diagnostics.backwards import decay_of, through_time, variable_gradients
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.errors import TextError, UsageError
+from rnneval.models.backwards import decay_of, through_time, variable_gradients
 from tests.engine.small import LETTERS, letters, stacked
 from tests.oracles import stack_of
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.engine import arrangement
 from rnneval.engine.diagnostics import states
 from rnneval.engine.diagnostics.trace import trace
+from rnneval.models import arrangement
 from tests.engine.diagnostics.oracle import courses, ids_of, summary_of
 from tests.engine.small import LETTERS, letters, stacked
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnneval.engine.diagnostics.trajectories import trajectories_of
 from rnneval.models.layers import Unit, recurrent_units
+from rnneval.models.trajectories import trajectories_of
 
 X = np.random.default_rng(0).normal(size=(3, 7, 4)).astype("f4")
 

@@ -1,0 +1,31 @@
+"""`rnneval.check`: the wiring check of any model."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rnneval.backends.protocol import ChecksItself
+from rnneval.records.wiring import Wiring
+
+
+def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
+    """Prove (or refute) that each layer's state goes back into the same layer.
+
+    A Keras model is run eagerly over a few short segments of random ids, with every recurrent layer replaced by a stub
+    that emits numbers of its own; then, as it is, by five tests of its behaviour. Its weights and states are left as
+    they were. A model of another backend says itself how its states are wired.
+
+    Args:
+        model: A Keras model, a model from `rnneval.open`, `rnneval.wrap` or `rnneval.from_step`, or any callable
+            object that holds recurrent layers or cells.
+        declare: Intended by its author: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
+        vocab_size: The number of ids; by default the size of its embedding, else the width of its logits.
+        seed: Random seed for the ids and the emitted numbers.
+
+    Raises:
+        UsageError: a declaration is not one, or names a layer that the model does not have.
+    """
+    if isinstance(model, ChecksItself):
+        return model.check_wiring(declare=declare, seed=seed)
+    from rnneval.models.wiring import check_layers
+
+    return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)

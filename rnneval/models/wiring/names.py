@@ -1,0 +1,149 @@
+"""The names of the units that the probe meets, and the author's lines that call them."""
+
+import ast
+import linecache
+import os
+import textwrap
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from rnneval.models.layers import is_recurrent, key_of, slot_names, walk_below
+from rnneval.models.wiring.private import original_line
+from rnneval.wiring.facts import UnitFact
+
+
+@dataclass(kw_only=True, eq=False)
+class Names:
+    """Every recurrent layer and cell below a model, by identity, with its path and name."""
+
+    paths: dict[int, tuple[str, str]] = field(default_factory=dict)
+    twins: dict[int, int] = field(default_factory=dict)
+    kept: list[Any] = field(default_factory=list)
+    """The objects themselves, so that no identity is given away."""
+
+    def of(self, thing: Any) -> tuple[str, str]:
+        """Return (path, name); a unit that no attribute of the model leads to goes by its own name."""
+        found = self.paths.get(id(thing))
+        if found is None:
+            name = str(getattr(thing, "name", "") or type(thing).__name__)
+            found = (name, name)
+            self.paths[id(thing)] = found
+            self.kept.append(thing)
+        return found
+
+
+def names_below(model: Any) -> Names:
+    """Return the names of the recurrent layers and cells of a model."""
+    names = Names()
+    for path, thing in walk_below(model):
+        _enter(names, path, thing)
+        if isinstance(thing, keras.layers.Bidirectional):
+            forward, backward = thing.forward_layer, thing.backward_layer
+            names.twins[id(forward)], names.twins[id(backward)] = id(backward), id(forward)
+        if is_recurrent(thing):
+            is_layer = isinstance(thing, keras.layers.RNN)
+            cell, where = (thing.cell, f"{path}.cell") if is_layer else (thing, path)
+            _enter(names, where, cell)
+            for inner_path, inner in walk_below(cell, into_recurrent=True):
+                _enter(names, f"{where}.{inner_path}", inner)
+    return names
+
+
+def _enter(names: Names, path: str, thing: Any) -> None:
+    if id(thing) not in names.paths:
+        names.paths[id(thing)] = (path, key_of(thing, path))
+        names.kept.append(thing)
+
+
+def is_composite(cell: Any) -> bool:
+    """Return whether a cell of the author's is made of cells, so that its inner wiring is part of the question.
+
+    Keras' own StackedRNNCells is known to be right, unless a composite cell is in it.
+    """
+    inner = [thing for _, thing in walk_below(cell, into_recurrent=True) if is_recurrent(thing)]
+    if isinstance(cell, keras.layers.StackedRNNCells) and type(cell).call is keras.layers.StackedRNNCells.call:
+        return any(is_composite(thing) for thing in cell.cells)
+    return bool(inner)
+
+
+def fact_of(thing: Any, names: Names, indices: dict[int, int], slots: int) -> UnitFact:
+    """Describe a unit as the rules see it; `slots` is how many parts its state was seen to have."""
+    path, name = names.of(thing)
+    is_layer = isinstance(thing, keras.layers.RNN)
+    cell = thing.cell if is_layer else thing
+    named = slot_names(cell) if getattr(cell, "state_size", None) is not None else ()
+    return UnitFact(
+        name=name,
+        path=path,
+        kind=type(thing).__name__,
+        slots=named if len(named) == slots else tuple(f"s{index}" for index in range(slots)),
+        is_layer=is_layer,
+        stateful=bool(is_layer and thing.stateful),
+        twin=indices.get(names.twins.get(id(thing), -1)),
+    )
+
+
+class SourceLine(NamedTuple):
+    """A line of the author's source, and the statement that begins or continues there."""
+
+    file: str | None
+    line: int | None
+    code: str
+
+
+_NOWHERE = SourceLine(None, None, "")
+_OURS = str(Path(__file__).resolve().parents[2]) + os.sep
+_FOREIGN = tuple(
+    str(Path(module.__file__).resolve().parent) + os.sep for module in (keras, tf) if module.__file__
+)  # fmt: skip
+_LIBRARY = os.sep + "site-packages" + os.sep
+
+
+def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], SourceLine]:
+    """Return the frames from `frame` out to the author's own, that one included, and its line.
+
+    The author's frame is the innermost that is neither Keras', TensorFlow's nor ours; a graph of layers has none.
+    """
+    frames: list[FrameType] = []
+    while frame is not None:
+        frames.append(frame)
+        name = frame.f_code.co_filename
+        if "__autograph_generated_file" in name:
+            found = original_line(frame)
+            if found is not None:
+                return frames, SourceLine(*found, _statement(*found))
+        elif not _is_library(name):
+            return frames, SourceLine(name, frame.f_lineno, _statement(name, frame.f_lineno))
+        elif name.startswith(_OURS) and frame.f_code.co_name == "call_model":
+            break  # all the way out: the model is a graph, no line of the author's called the layer
+        frame = frame.f_back
+    return frames, _NOWHERE
+
+
+def _is_library(name: str) -> bool:
+    return (
+        name.startswith((_OURS, *_FOREIGN, "<frozen"))
+        or (_LIBRARY in name and any(package in name for package in ("keras", "tensorflow", "optree")))
+        or name.endswith(("contextlib.py", "functools.py", "nest_util.py"))
+    )
+
+
+@lru_cache(maxsize=1024)
+def _statement(file: str, line: int) -> str:
+    """Return the smallest whole statement at a line; empty where the file cannot be read or parsed."""
+    source = "".join(linecache.getlines(file))
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ""
+    best: ast.stmt | None = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            best = node if best is None or node.lineno >= best.lineno else best
+    return textwrap.dedent(ast.get_source_segment(source, best) or "") if best is not None else ""

@@ -1,0 +1,360 @@
+"""The walk over the tape: for every tensor, which emitted numbers are in it, and where.
+
+The ops are taken in the order in which they ran, so that each tensor is worked out once, after all that it was made
+of; only tensors that something worth knowing flows through are kept.
+
+*Labels* say for each element of a tensor which emitted number is in it: k for the k-th number that stubs emitted, −1
+for none. A *trail* holds the labels of a tensor, and the events and inputs that it was computed from.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.models.wiring.probe import Emissions, Op
+from rnneval.wiring.facts import Source
+
+Labels = NDArray[np.int64]
+IDENTITY = frozenset(
+    {
+        "Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast", "CheckNumerics", "EnsureShape", "Snapshot",
+        "Copy", "DeepCopy",
+    }
+)  # fmt: skip
+
+
+class Moving:
+    """An op that moves elements without changing them, with label arrays in place of its inputs."""
+
+    def __init__(self, labels: Sequence[Labels | None], inputs: Sequence[Any], attributes: Mapping[str, Any]) -> None:
+        self._labels, self._inputs, self.attributes = labels, inputs, attributes
+
+    def labels(self, k: int = 0) -> Labels:
+        """Return the labels of an input: −1 everywhere if it has none."""
+        labels, tensor = self._labels[k], self._inputs[k]
+        return np.full(tuple(tensor.shape), -1, np.int64) if labels is None else labels
+
+    def tensors(self) -> list[Labels]:
+        """Return the labels of all inputs."""
+        return [self.labels(k) for k in range(len(self._inputs))]
+
+    def value(self, k: int) -> NDArray[Any]:
+        """Return the numbers of an input that is a shape, an axis, or places."""
+        return np.asarray(self._inputs[k])
+
+
+Move = Callable[[Moving], Labels | list[Labels]]
+"""The op in NumPy → labels of its output, or of each of its outputs; −1 is no label."""
+
+
+def _split_sizes(op: Moving) -> list[Labels]:
+    axis = int(op.value(2))
+    sizes = op.value(1).astype(int)
+    left = op.labels().shape[axis] - int(sizes[sizes >= 0].sum())
+    return list(np.split(op.labels(), np.cumsum(np.where(sizes < 0, left, sizes))[:-1], axis))
+
+
+def _slice(op: Moving) -> Labels:
+    parts = zip(op.value(1), op.value(2), strict=True)
+    return op.labels()[tuple(slice(begin, None if size < 0 else begin + size) for begin, size in parts)]
+
+
+def _strided_slice(op: Moving) -> Labels:
+    """Slice the labels as the op slices the values."""
+
+    def flag(mask: str, at: int) -> bool:
+        return bool(int(op.attributes.get(mask, 0)) >> at & 1)
+
+    places: list[Any] = []
+    for at, (first, last, step) in enumerate(zip(op.value(1), op.value(2), op.value(3), strict=True)):
+        if flag("ellipsis_mask", at):
+            places.append(Ellipsis)
+        elif flag("new_axis_mask", at):
+            places.append(None)
+        elif flag("shrink_axis_mask", at):
+            places.append(int(first))
+        else:
+            begin, end = (None if flag(f"{name}_mask", at) else to for name, to in (("begin", first), ("end", last)))
+            places.append(slice(begin, end, step))
+    moved: Labels = op.labels()[tuple(places)]
+    return moved
+
+
+def _gather(op: Moving) -> Labels:
+    whole, places, axis = op.labels(), op.value(1), int(op.value(2))
+    batch = int(op.attributes.get("batch_dims", 0) or 0)
+    if batch > 1:
+        raise NotImplementedError("batch_dims above one")
+    if batch == 1:
+        return np.stack([np.take(row, at, axis - 1) for row, at in zip(whole, places, strict=True)])
+    return np.take(whole, places, axis)
+
+
+def _scatter_update(op: Moving) -> Labels:
+    updated: Labels = op.labels().copy()
+    updated[tuple(np.moveaxis(op.value(1), -1, 0))] = op.labels(2)
+    return updated
+
+
+def _pad(op: Moving) -> Labels:
+    return np.pad(op.labels(), op.value(1), constant_values=-1)
+
+
+MOVES: Mapping[str, Move] = {
+    "Reshape": lambda op: op.labels().reshape(op.value(1).tolist()),
+    "Squeeze": lambda op: np.squeeze(op.labels(), tuple(op.attributes.get("squeeze_dims") or ()) or None),
+    "ExpandDims": lambda op: np.expand_dims(op.labels(), int(op.value(1))),
+    "Pack": lambda op: np.stack(op.tensors(), op.attributes.get("axis", 0)),
+    "Unpack": lambda op: list(np.moveaxis(op.labels(), op.attributes.get("axis", 0), 0)),
+    "ConcatV2": lambda op: np.concatenate(op.tensors()[:-1], int(op.value(-1))),
+    "Split": lambda op: list(np.split(op.labels(1), op.attributes["num_split"], int(op.value(0)))),
+    "SplitV": _split_sizes,
+    "Slice": _slice,
+    "StridedSlice": _strided_slice,
+    "Transpose": lambda op: np.transpose(op.labels(), op.value(1)),
+    "GatherV2": _gather,
+    "GatherNd": lambda op: op.labels()[tuple(np.moveaxis(op.value(1), -1, 0))],
+    "Tile": lambda op: np.tile(op.labels(), op.value(1)),
+    "ReverseV2": lambda op: np.flip(op.labels(), tuple(op.value(1).ravel().tolist())),
+    "Roll": lambda op: np.roll(op.labels(), *(tuple(np.ravel(op.value(k)).tolist()) for k in (1, 2))),
+    "BroadcastTo": lambda op: np.broadcast_to(op.labels(), op.value(1).tolist()),
+    "Pad": _pad,
+    "PadV2": _pad,
+    "TensorScatterUpdate": _scatter_update,
+}
+"""The ops that move elements, done on labels.
+
+A slice that is off by four, or a reshape that mixes batch and layer, is found with no special case: the labels end up
+where the numbers do.
+"""
+
+ELEMENTWISE = frozenset(
+    {
+        "Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Div", "DivNoNan", "TruncateDiv", "FloorDiv", "Mod",
+        "FloorMod", "Pow", "Maximum", "Minimum", "MulNoNan", "SquaredDifference", "Neg", "Abs", "Sign", "Exp",
+        "Expm1", "Log", "Log1p", "Sqrt", "Rsqrt", "Square", "Reciprocal", "Inv", "Tanh", "Sigmoid", "Relu", "Relu6",
+        "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc", "Sin", "Cos", "Tan", "Asinh", "Atan",
+        "Sinh", "Cosh", "Round", "Rint", "Floor", "Ceil", "ClipByValue", "Select", "SelectV2", "BiasAdd", "Xlogy",
+        "Atan2", "FakeQuantWithMinMaxVars", "QuantizeAndDequantizeV2",
+    }
+)  # fmt: skip
+"""The ops whose every output element is made of the input elements in its own place."""
+
+RANDOM = ("Random", "TruncatedNormal", "Multinomial", "Bernoulli", "StatelessTruncated", "StatelessParameterized")
+"""Parts of the types of ops that draw random numbers."""
+
+VALUELESS = frozenset(["Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"])  # fmt: skip
+"""The ops that read only the shape of their input."""
+
+OPAQUE = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If", "StatelessIf", "Case",
+          "EagerPyFunc", "PyFunc", "PyFuncStateless", "XlaLaunch", "__inference_", "__forward_")  # fmt: skip
+"""The beginnings of the types of ops that hide a whole function."""
+
+
+_MOST_PLANES = 8  # a blend of more states than this keeps its sources and loses their places
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trail:
+    """The states that are in one tensor, and its other origins."""
+
+    planes: tuple[Labels, ...] = ()
+    """Label arrays of the tensor's shape, −1 for no label; an element that is made of several states has several."""
+    pool: frozenset[Source] = frozenset()
+    """Sources whose places are lost."""
+    transformed: bool = False
+    random: bool = False
+    noisy: bool = False
+    variable: bool = False
+    born: int | None = None
+    """The call in which it was made, where no state is in it."""
+    origins: frozenset[Any] = frozenset()
+    """The model's inputs and the events that it was computed from (events not through whole numbers)."""
+    opaque: str = ""
+
+    @property
+    def recurrent(self) -> bool:
+        """True if any state is in the tensor."""
+        return bool(self.planes or self.pool)
+
+
+class Walk:
+    """Trails by tensor; tensors must be kept alive by the tape, since they are known by identity."""
+
+    def __init__(self, emissions: Emissions) -> None:
+        self._emissions = emissions
+        self._trails: dict[int, Trail] = {}
+        self._variables: dict[int, Trail] = {}
+        self._by_bytes: dict[bytes, Trail] = {}
+        self._kept: list[Any] = []
+
+    def seed(self, tensor: Any, trail: Trail) -> None:
+        """Set the trail of a tensor that no op made: an emission, or the model's input."""
+        self._trails[id(tensor)] = trail
+        self._kept.append(tensor)
+
+    def trail(self, tensor: Any, call: int) -> Trail:
+        """Return the trail of a tensor; one that no op made is looked up by its numbers."""
+        found = self._trails.get(id(tensor))
+        if found is None:
+            found = self._looked_up(tensor, call)
+            self.seed(tensor, found)
+        return found
+
+    def step(self, op: Op) -> None:
+        """Work out the outputs of one op."""
+        if op.name in {"VarHandleOp", "DestroyResourceOp", "NoOp"}:
+            return
+        if op.name.startswith("Assign") and op.name.endswith("VariableOp"):
+            self._assign(op)
+            return
+        if op.name == "ReadVariableOp":
+            known = self._variables.get(id(op.inputs[0]), Trail(variable=True))
+            self._set(op.outputs[0], known, op.call)
+            return
+        for tensor, trail in zip(op.outputs, self._outputs(op), strict=True):
+            self._set(tensor, trail, op.call)
+
+    def _set(self, tensor: Any, trail: Trail, call: int) -> None:
+        if not trail.recurrent and trail.born is None and not trail.variable:
+            trail = replace(trail, born=call)
+        self.seed(tensor, trail)
+        if any(not source.incoming for source in self.sources(trail)):
+            self._by_bytes[_bytes(tensor)] = trail
+
+    def _assign(self, op: Op) -> None:
+        """Note what a variable holds from now on."""
+        value = self.trail(op.inputs[1], op.call)
+        if op.name != "AssignVariableOp":  # something is added to the variable's value
+            both = self._variables.get(id(op.inputs[0]), Trail()), value
+            value = Trail(
+                planes=both[0].planes + both[1].planes,
+                pool=both[0].pool | both[1].pool,
+                transformed=True,
+                noisy=any(trail.noisy or trail.random for trail in both),
+            )
+        self._variables[id(op.inputs[0])] = value
+        self._kept.append(op.inputs[0])
+
+    def _looked_up(self, tensor: Any, call: int) -> Trail:
+        """Return the trail of a tensor from NumPy, from Python numbers, or of a variable read past the callbacks."""
+        values = _values(tensor)
+        if values is None or not 0 < values.size <= self._emissions.count:  # larger than all states: a weight
+            return Trail(born=call)
+        known = self._by_bytes.get(_bytes(tensor))
+        if known is not None:
+            return known
+        labels = self._emissions.find(values)
+        return Trail(born=call) if labels is None else Trail(planes=(labels,))
+
+    def _outputs(self, op: Op) -> list[Trail]:
+        """Return the trail of each output of an op."""
+        trails = [self.trail(tensor, op.call) for tensor in op.inputs]
+        base = _flags(op, trails)
+        recurrent = [trail for trail in trails if trail.recurrent]
+        outputs = [base] * len(op.outputs)
+        if not recurrent or op.name in VALUELESS:
+            return outputs
+        traced = self._moved(op, trails) or self._blended(op, trails) or self._pooled(op, trails)
+        noisy = any(t.noisy for t in recurrent) or any(t.random for t in trails if not t.recurrent)
+        opaque = next((t.opaque for t in recurrent if t.opaque), "") or (op.name if op.name.startswith(OPAQUE) else "")
+        return [
+            replace(
+                base, planes=t.planes, pool=t.pool, transformed=t.transformed, noisy=noisy, opaque=opaque, born=None
+            )
+            if _is_float(tensor)
+            else base
+            for tensor, t in zip(op.outputs, traced, strict=True)
+        ]
+
+    def _moved(self, op: Op, trails: list[Trail]) -> list[Trail] | None:
+        """Return the trails of an op that only moves elements, by the same op on labels; None for any other op."""
+        if op.name in IDENTITY:
+            return list(trails[: len(op.outputs)])
+        move = MOVES.get(op.name)
+        if move is None:
+            return None
+        planes = max(len(trail.planes) for trail in trails)
+        pool = frozenset[Source]().union(*(trail.pool for trail in trails))
+        transformed = any(trail.transformed for trail in trails)
+        moved = []
+        for plane in range(planes):
+            given = [trail.planes[plane] if plane < len(trail.planes) else None for trail in trails]
+            try:
+                found = move(Moving(given, op.inputs, op.attributes))
+                moved.append(found if isinstance(found, list) else [found])
+            except (ValueError, IndexError, NotImplementedError, TypeError):
+                return None  # an argument this file does not know: the sources stay, the places go
+        labelled = [tuple(plane[at] for plane in moved if (plane[at] >= 0).any()) for at in range(len(op.outputs))]
+        return [Trail(planes=planes, pool=pool, transformed=transformed) for planes in labelled]
+
+    def _blended(self, op: Op, trails: list[Trail]) -> list[Trail] | None:
+        """Return the trail of an op that works element by element: labels keep their places, values change."""
+        if op.name not in ELEMENTWISE or len(op.outputs) != 1:
+            return None
+        shape = tuple(op.outputs[0].shape)
+        pool = frozenset[Source]().union(*(trail.pool for trail in trails))
+        planes: list[Labels] = []
+        for plane in (plane for trail in trails for plane in trail.planes):
+            try:
+                wide = np.broadcast_to(plane, shape)
+            except ValueError:
+                return None
+            if not any(np.array_equal(wide, other) for other in planes):
+                planes.append(wide)
+        if len(planes) > _MOST_PLANES:
+            return None
+        return [Trail(planes=tuple(planes), pool=pool, transformed=True)]
+
+    def _pooled(self, op: Op, trails: list[Trail]) -> list[Trail]:
+        """Return the trails of any op: sources stay, places are lost."""
+        pool = frozenset[Source]().union(*(self.sources(trail) for trail in trails))
+        return [Trail(pool=pool, transformed=True)] * len(op.outputs)
+
+    def sources(self, trail: Trail) -> frozenset[Source]:
+        """Return every state that is in a tensor."""
+        found = set(trail.pool)
+        for plane in trail.planes:
+            found |= set(self._emissions.sources(plane[plane >= 0]))
+        return frozenset(found)
+
+
+def _flags(op: Op, trails: list[Trail]) -> Trail:
+    """Return the part of a trail that passes through any op, recurrent or not."""
+    origins = frozenset[Any]().union(*(trail.origins for trail in trails))
+    if op.outputs and not _is_float(op.outputs[0]):
+        origins = frozenset(origin for origin in origins if isinstance(origin, str))  # a sampled token is no state
+    if op.name in VALUELESS:
+        return Trail(born=op.call)
+    moves = op.name in IDENTITY or op.name in MOVES
+    plain = next((trail for trail in trails if not trail.recurrent), None)
+    return Trail(
+        random=any(word in op.name for word in RANDOM) or any(trail.random for trail in trails),
+        variable=moves and bool(plain and plain.variable),
+        born=plain.born if moves and plain is not None else op.call,
+        origins=origins,
+    )
+
+
+def _is_float(tensor: Any) -> bool:
+    dtype = getattr(tensor, "dtype", None)
+    return dtype is not None and (dtype.is_floating or dtype.is_complex or dtype.name == "variant")
+
+
+def _values(tensor: Any) -> NDArray[Any] | None:
+    dtype = getattr(tensor, "dtype", None)
+    if dtype is None or not getattr(dtype, "is_floating", False):
+        return None
+    values = np.asarray(tensor)
+    return values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float32)
+
+
+def _bytes(tensor: Any) -> bytes:
+    try:
+        values = np.ascontiguousarray(np.asarray(tensor))
+    except (ValueError, TypeError, RuntimeError):  # a variant has no values
+        return b""
+    return f"{values.dtype}{values.shape}".encode() + values.tobytes()
