@@ -61,7 +61,8 @@ def scored(logits: Floats, targets: Ids) -> Predicted:
 def _row_sums(marks: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Count the marks in each row; small types are summed faster."""
     small = np.uint16 if marks.shape[1] < 1 << 16 else np.uint32
-    return marks.view(np.uint8).sum(axis=1, dtype=small).astype(np.int32)
+    counts: NDArray[np.int32] = marks.view(np.uint8).sum(axis=1, dtype=small).astype(np.int32)
+    return counts
 
 
 class BlockScorer:
