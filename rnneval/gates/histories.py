@@ -106,9 +106,8 @@ class TrainingHistory:
         values = series[start:]
         values = values[~np.isnan(values)]
         if not len(values):
-            raise TooFewStepsError(
-                f"the history has no {asked.statistic} of {asked.place} in the last {asked.last:,} {unit}s"
-            )
+            place = asked.place or "the whole model"
+            raise TooFewStepsError(f"the history has no {asked.statistic} of {place} in its last {asked.last} {unit}s")
         return Summary(value=_summarized(values, asked.summary))
 
     def _asked(self, name: str) -> _Asked:
@@ -118,7 +117,8 @@ class TrainingHistory:
             UnknownFigureError: the history lacks its statistic, layer or variable.
         """
         parts = [(quoted or plain, not quoted) for quoted, plain in _PART.findall(name)]
-        statistics = list(dict.fromkeys(known for known, _ in self.names))
+        known = self._known()
+        statistics = list(dict.fromkeys(each for each, _ in known))
         statistic = parts[0][0] if parts else ""
         if statistic not in statistics:
             raise UnknownFigureError(what_there_is(f"no statistic {statistic!r}", statistic, statistics))
@@ -130,11 +130,17 @@ class TrainingHistory:
             last = int(found[1])
             rest.pop()
         place = ".".join(word for word, _ in rest)
-        places = [known for of, known in self.names if of == statistic]
+        places = [each for of, each in known if of == statistic]
         if place not in places:
             message = what_there_is(f"no {statistic} of {place or 'the whole model'!r}", place, places)
             raise UnknownFigureError(f"{message}; after it may come lastN, then {', '.join(_SUMMARIES)} or p0 to p100")
         return _Asked(statistic=statistic, place=place, last=last, summary=summary)
+
+    def _known(self) -> list[tuple[str, str]]:
+        """Return statistics and places, with the norms of which not a single one was finite."""
+        counted = [place for statistic, place in self.names if statistic == _COUNT]
+        norms = [name for name in _OF_EVERY_STEP if name == "grad_norm" or any(name == each for each, _ in self.names)]
+        return list(dict.fromkeys([*self.names, *((name, place) for name in norms for place in counted)]))
 
     def _moments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the position in time of each row, from 0, and the step or epoch of each position.

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import os
 import re
@@ -80,7 +81,7 @@ def test_files_are_written_as_their_endings_say_with_defaults_from_a_file(shelf,
     found = records.read(outs[0])
     assert found.command == ("rnneval", *words)  # as it was typed
     assert (found.text.part, found.tokens.total, found.wiring) == ("10:", 230, None)
-    rows = list(csv.DictReader(outs[1].open()))
+    rows = list(csv.DictReader(io.StringIO(outs[1].read_text())))
     assert {row["score"]: float(row["value"]) for row in rows} == {n: score.value for n, score in found.scores.items()}
     assert [row["score"] for row in rows if row["usual"] == "True"] == ["bits_per_char"]
     assert "usual for characters" in outs[2].read_text()

@@ -116,6 +116,12 @@ def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad, summary):
     assert judged.verdict == "pass"  # the last two steps are finite
 
 
+def test_a_training_that_was_never_finite_fails(tmp_path):
+    history = read_history(write(tmp_path / "h", list(gradients([math.nan, math.inf]))))
+    assert history.figure("grad_norm.gru.p99").note == "not finite in 2 of 2 steps, first in step 1"
+    assert judge([Named(name="h", record=history)], require=["grad_norm<=5"]).verdict == "fail"
+
+
 def test_a_step_that_is_not_finite_fails_even_where_there_are_too_few(tmp_path):
     history = read_history(write(tmp_path / "h", list(gradients([1.0, math.nan]))))
     assert math.isnan(history.figure("grad_norm.last100.p99").value)
@@ -126,7 +132,7 @@ def test_a_step_without_a_gradient_is_not_one_that_is_not_finite(tmp_path):
     history = read_history(write(tmp_path / "h", rows))
     assert history.figure("grad_norm.gru.max").value == 4
     assert history.figure("grad_norm.head").value == 5
-    with pytest.raises(TooFewStepsError, match="no grad_norm of gru in the last 1 steps"):
+    with pytest.raises(TooFewStepsError, match="no grad_norm of gru in its last 1 steps"):
         history.figure("grad_norm.gru.last1")
 
 
