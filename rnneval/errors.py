@@ -6,6 +6,9 @@ as it is and exits with 2. Any other exception is a defect of rnneval.
 
 import os
 import re
+from collections.abc import Sequence
+
+ShapePair = tuple[str, tuple[int, ...], tuple[int, ...]]
 
 _LONGEST_NAME = 255
 """Most bytes of a file name on the usual file systems."""
@@ -23,6 +26,24 @@ class RnnevalError(Exception):
 
 class CheckpointError(RnnevalError):
     """A checkpoint, a builder or a model cannot be used as it is."""
+
+
+class WeightShapeError(CheckpointError):
+    """Weights in a file have other shapes than those of the model that a builder made."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        pairs: Sequence[ShapePair] = (),
+        options: Sequence[str] = (),
+        rule: str | None = None,
+    ) -> None:
+        super().__init__(message, rule=rule)
+        self.pairs = tuple(pairs)
+        """Name, shape in the file and shape in the model of every weight whose shapes differ."""
+        self.options = tuple(options)
+        """Options of the command line with which every weight fits; none where that is not known."""
 
 
 class VocabularyError(RnnevalError):

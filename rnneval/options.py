@@ -109,28 +109,18 @@ class Options:
                 raise UsageError(f"{option.flag} {value} is not allowed: give at least {option.least}")
 
 
+_VOCABULARY = "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece."
+
+
 @dataclass(frozen=True, kw_only=True)
-class OpeningGroup(Options):
-    """Options of every command that opens a checkpoint."""
+class VocabularyGroup(Options):
+    """Options that give the vocabulary."""
 
     heading = "Model"
 
-    builder: str | None = option(
-        None,
-        "Your own code that makes the model, or the module with the custom layers that a whole model asks for. "
-        "Importing it runs it; no other code is run.",
-        metavar="FILE.py:NAME|package.module:NAME",
-    )
-    builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
-        None,
-        "Argument of the builder; vocab_size and vocabulary are passed to a builder that takes them.",
-        "--builder-arg",
-        metavar="NAME=VALUE",
-        repeated=True,
-    )
     vocabulary: Any = option(
         None,
-        "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece.",
+        _VOCABULARY,
         "--vocab",
         metavar="FILE",
         unset="the one inside the model or beside the checkpoint",
@@ -141,6 +131,35 @@ class OpeningGroup(Options):
         "--vocab-from",
         metavar="TEXT",
         repeated=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpeningGroup(VocabularyGroup):
+    """Options of every command that opens a checkpoint."""
+
+    builder: str | None = option(
+        None,
+        "Your own code that makes the model, or the module with the custom layers that a whole model asks for. Of a "
+        "script or notebook, only the statements that NAME needs are run. A package.module is imported, which runs it.",
+        metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME",
+    )
+    builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
+        None,
+        "Argument of the builder; vocab_size and vocabulary are passed to a builder that takes them.",
+        "--builder-arg",
+        metavar="NAME=VALUE",
+        repeated=True,
+    )
+    builder_globals: Mapping[str, Any] | Sequence[str] | None = option(
+        None,
+        "Value of a variable of the builder's file, in place of the statement that computes it.",
+        "--builder-global",
+        metavar="NAME=VALUE",
+        repeated=True,
+    )
+    run_module: bool = option(
+        False, "Run the whole file of the builder, with all that it trains and writes, as importing it does."
     )
     weight_map: PathLike | Mapping[str, Any] | None = option(
         None,
@@ -331,11 +350,17 @@ class WiringGroup(DeclareGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CallGroup(Options):
+class CommandGroup(Options):
+    """Keyword argument of everything that makes a record."""
+
+    command: Sequence[str] = option((), "Command to record as the one that repeats the run.", flag="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallGroup(CommandGroup):
     """Keyword arguments of a run that is called from Python."""
 
     progress: Progress | None = option(None, "Function that is called with the work done and the work in all.", flag="")
-    command: Sequence[str] = option((), "Command to record as the one that repeats the run.", flag="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,6 +387,34 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
         "Parquet file to write, with one row for each scored token.",
         metavar="FILE.parquet",
         heading="Output",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(CommandGroup, VocabularyGroup, TextGroup):
+    """Options of `rnneval.from_losses`."""
+
+    vocabulary: Any = option(
+        None,
+        _VOCABULARY,
+        "--vocab",
+        metavar="FILE",
+        unset="none, so that the tokens are taken as they are",
+    )
+    state: str | None = option(
+        None,
+        "State handling of the other program: carry through each document, or reset every N tokens.",
+        metavar="carry|reset-N",
+        unset="unknown, so that the run compares with no other",
+        heading="State",
+    )
+    vocabulary_size: int | None = option(
+        None,
+        "Number of tokens that the model of the other program chooses from, for the baseline that guesses.",
+        "--vocab-size",
+        metavar="N",
+        least=1,
+        unset="that of the vocabulary",
     )
 
 
@@ -480,6 +533,13 @@ class OnFolder(Protocol[A_contra, B_contra, P, R_co]):
         """Run it."""
 
 
+class OnTable(Protocol[A_contra, B_contra, P, R_co]):
+    """Type of a function of a table of losses and a text, with options as keyword arguments."""
+
+    def __call__(self, losses: A_contra, text: B_contra, *args: P.args, **options: P.kwargs) -> R_co:
+        """Run it."""
+
+
 class OnPath(Protocol[A_contra, P, R_co]):
     """Type of a function of a path, with options as keyword arguments."""
 
@@ -504,6 +564,11 @@ def on_model(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnMode
 
 def on_folder(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnFolder[A, B, P, R]]:
     """Decorate a function of `folder`, `text` and `options`, as `on_model` does."""
+    return partial(_by_keyword, group)
+
+
+def on_table(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnTable[A, B, P, R]]:
+    """Decorate a function of `losses`, `text` and `options`, as `on_model` does."""
     return partial(_by_keyword, group)
 
 

@@ -58,7 +58,7 @@ def test_a_name_out_of_a_file_cannot_break_the_line():
 def test_the_frame_of_a_run_has_a_row_for_each_score_and_they_can_be_joined():
     frame = pd.concat([RUN.to_frame(), WORSE.to_frame()])
     assert len(frame) == 2 * len(RUN.scores)
-    values = frame[frame.checkpoint == "worse"].set_index("score")["value"]
+    values = frame[frame.source == "worse"].set_index("score")["value"]
     assert values.to_dict() == {name: score.value for name, score in WORSE.scores.items()}
     assert frame[frame.usual]["score"].tolist() == ["bits_per_char"] * 2
     assert set(frame.signature) == {SIGNATURE}

@@ -1,9 +1,13 @@
 """Options of every command that opens a checkpoint, and what such a command does with them."""
 
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rnneval.cli.options import add_options
+from rnneval.cli.options import add_options, command_line
+from rnneval.errors import CheckpointError, WeightShapeError
 from rnneval.options import OpenOptions
 
 if TYPE_CHECKING:
@@ -18,8 +22,19 @@ class CheckpointOptions(OpenOptions):
     def preflight(self, checkpoint: str) -> None:
         """Refuse what can be refused before TensorFlow is imported."""
         from rnneval.files import preflight
+        from rnneval.files.artefact import FULL_MODELS
 
-        preflight(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
+        found = preflight(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
+        self.preflight_builder(everything=found.format in FULL_MODELS)
+
+    def preflight_builder(self, spec: str | None = None, *, everything: bool = False) -> None:
+        """Refuse a builder, `spec` or that of --builder, which needs statements that may not be run."""
+        from rnneval.usercode import is_file, parse_arguments, plan
+
+        spec = spec or self.builder
+        if spec is not None and is_file(spec) and not self.run_module:
+            values = parse_arguments(self.builder_globals or (), "--builder-global", "vocab_size=66")
+            plan(spec, values, everything=everything)
 
     def inputs(self, checkpoint: str | None) -> "list[Named]":
         """Return every file that opening the checkpoint reads, a vocabulary beside it included."""
@@ -27,7 +42,7 @@ class CheckpointOptions(OpenOptions):
 
         code = (self.builder or "").rpartition(":")[0]
         found = [
-            *named("--builder", code if code.endswith(".py") else None),
+            *named("--builder", code if code.endswith((".py", ".ipynb")) else None),
             *named("--vocab", self.vocabulary),
             *named("--vocab-from", self.vocabulary_from),
             *named("--weight-map", self.weight_map),
@@ -44,7 +59,8 @@ class CheckpointOptions(OpenOptions):
         """Open the checkpoint with Keras, or with the backend that is asked for; see `rnneval.open`."""
         from rnneval.engine.opening import open as open_checkpoint
 
-        return open_checkpoint(checkpoint, **vars(self))
+        with _whole_command_proposed():
+            return open_checkpoint(checkpoint, **vars(self))
 
     def open_to_read(self, checkpoint: str, *, keras: str = "") -> "LanguageModel":
         """Open the checkpoint to read a text, with any backend; `keras` names what only Keras can do."""
@@ -58,7 +74,32 @@ class CheckpointOptions(OpenOptions):
         """Load the model alone, even one that cannot be evaluated."""
         from rnneval.models.opening import load_model
 
-        return load_model(checkpoint, **vars(self))
+        with _whole_command_proposed():
+            return load_model(checkpoint, **vars(self))
+
+
+@contextmanager
+def _whole_command_proposed() -> Iterator[None]:
+    """Add the whole command to an error that knows the options with which every weight fits."""
+    try:
+        yield
+    except WeightShapeError as error:
+        if not error.options:
+            raise
+        raise CheckpointError(f"{error}: {shlex.join(_with_options(command_line(), error.options))}") from error
+
+
+def _with_options(command: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return a command with another value of an option such as --builder-arg vocab_size=66."""
+    flag, value = options
+    start = value.partition("=")[0] + "="
+    kept: list[str] = []
+    for word in command:
+        if word.startswith((f"{flag}={start}", start)) and (word.startswith(flag) or kept[-1:] == [flag]):
+            kept = kept[:-1] if kept[-1:] == [flag] else kept
+        else:
+            kept.append(word)
+    return [*kept, *options]
 
 
 checkpoint_options = add_options(OpenOptions, "opening", make=CheckpointOptions)

@@ -14,14 +14,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import click
 
 from rnneval.cli import commands
 from rnneval.errors import UsageError
-from rnneval.registry import names
+from rnneval.registry import module, names
 
 SHARED = "rnneval"
 """Section of options for every command that has them."""
@@ -81,7 +80,7 @@ def _tables(path: str) -> dict[str, dict[str, Any]]:
 def _options_in(section: str) -> frozenset[str]:
     """Return the keys that a section may have."""
     chosen = names(commands.__name__) if section == SHARED else (section,)
-    every: Iterable[click.Command] = (import_module(f"{commands.__name__}.{name}").command for name in chosen)
+    every: Iterable[click.Command] = (module(commands.__name__, name).command for name in chosen)
     return frozenset(_key(option) for command in every for option in _options(command))
 
 

@@ -3,7 +3,6 @@
 import os
 import traceback
 from difflib import get_close_matches
-from importlib import import_module
 
 import click
 
@@ -11,7 +10,7 @@ import rnneval
 from rnneval.cli import commands
 from rnneval.cli.terminal import broken_pipes_ignored, say
 from rnneval.errors import RnnevalError
-from rnneval.registry import names
+from rnneval.registry import module, names
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -38,7 +37,7 @@ class Commands(click.Group):
         """Import the command's module."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module(f"rnneval.cli.commands.{cmd_name}").command
+        command: click.Command = module(commands.__name__, cmd_name).command
         return command
 
     def resolve_command(

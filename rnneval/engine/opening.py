@@ -18,9 +18,10 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
             `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
         options: Keyword arguments, each a field of `OpenOptions`.
 
-    `builder` is `FILE.py:NAME` or `package.module:NAME`. `builder_arguments` is a map, or `name=value` strings as on
-    the command line. `vocabulary` may also be a Vocabulary, the tokens in the order of their ids, a map from token to
-    id, or a StringLookup or TextVectorization layer. `weight_map` may also be the map itself.
+    `builder` is `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`. `builder_arguments` and `builder_globals`
+    are maps, or `name=value` strings as on the command line. `vocabulary` may also be a Vocabulary, the tokens in the
+    order of their ids, a map from token to id, or a StringLookup or TextVectorization layer. `weight_map` may also be
+    the map itself.
 
     Returns:
         A `RecurrentLM` that runs on Keras; with `backend="numpy"`, and with `"auto"` where it can, a `NumpyLM`.
@@ -36,7 +37,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         from rnneval.backends.numpy import NotForNumpyError, open_numpy
 
         try:
-            return open_numpy(path, options)
+            return open_numpy(path, **vars(options))
         except NotForNumpyError as error:
             if options.backend == "numpy":
                 raise

@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shlex
 import tempfile
 import zipfile
@@ -29,6 +30,8 @@ from rnneval.records.paths import open_regular
 FULL_MODELS = ("keras", "keras-h5")
 """The formats that hold a model and not only weights."""
 _FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
+_ENDINGS = (".keras", ".h5", ".hdf5")
+_IF_WEIGHTS = "(weights need --builder FILE.py:NAME too)"
 _ZIP = b"PK\x03\x04"
 WEIGHTS = "model.weights.h5"
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -204,6 +207,9 @@ def _folder(path: Path) -> Artefact:
         return _tensorflow(_latest(path, prefixes))
     if any(".tempstate" in name or name.endswith("_temp") for name in names):
         raise refused("interrupted-save", path, f"temporary files of a checkpoint alone ({', '.join(names[:3])})")
+    files = [child for child in children if child.suffix in _ENDINGS and child.is_file()]
+    if files:
+        raise _several(path, files)
     held = ", ".join(names[:5]) or "nothing"
     raise CheckpointError(f"{path}: a folder without a checkpoint (it holds {held}); a checkpoint is {_FORMATS}")
 
@@ -228,7 +234,26 @@ def _latest(folder: Path, prefixes: list[Path]) -> Path:
         )
     if len(prefixes) == 1:
         return prefixes[0]
-    raise CheckpointError(f"{folder}: holds {len(prefixes)} checkpoints ({names}): give one, such as {prefixes[-1]}")
+    raise _several(folder, prefixes)
+
+
+def _several(folder: Path, checkpoints: list[Path]) -> CheckpointError:
+    """Return the error that a folder is no checkpoint, with the newest in it and the commands for one and for all.
+
+    TensorFlow checkpoints are given by their prefixes. Of several of one time, the last by number is the newest.
+    """
+
+    def age(path: Path) -> tuple[float, list[tuple[int, str]]]:
+        file = path if path.is_file() else Path(f"{path}.index")
+        numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+        return file.stat().st_mtime, numbers
+
+    newest = max(checkpoints, key=age)
+    count = f"{len(checkpoints)} checkpoints, the newest is" if len(checkpoints) > 1 else "one checkpoint,"
+    needs = "" if newest.suffix == ".keras" else f" {_IF_WEIGHTS}"
+    one = f"rnneval evaluate {shlex.quote(str(newest))} TEXT"
+    every = f"; for all: rnneval sweep {shlex.quote(str(folder))} TEXT --out results" if len(checkpoints) > 1 else ""
+    return CheckpointError(f"{folder}: a folder with {count} {newest.name}: to evaluate it: {one}{every}{needs}")
 
 
 def _tensorflow(prefix: Path) -> Artefact:
@@ -355,8 +380,9 @@ def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
         require_allowed("graph", SavedModelGraph(size=size, has_builder=has_builder), artefact.path)
     if artefact.format not in FULL_MODELS and not has_builder:
         raise UsageError(
-            f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME, "
-            f"as in: rnneval evaluate {shlex.quote(str(artefact.path))} TEXT --builder train.py:MyModel"
+            f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME "
+            f"or FILE.ipynb:NAME, as in: rnneval evaluate {shlex.quote(str(artefact.path))} TEXT "
+            "--builder train.py:MyModel (of train.py only what MyModel needs is run, and no training)"
         )
 
 

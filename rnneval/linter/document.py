@@ -134,7 +134,7 @@ def _notebook(path: str, content: bytes) -> Document:
     body: list[ast.stmt] = []
     kept, troubles, first = [], [], 0
     for number, text in sources:
-        lines = _without_magics(text)
+        lines = plain_lines(text)
         kept.append(Cell(number, first, tuple(text.split("\n"))))
         tree, trouble = _parse("\n".join(lines), number)
         if trouble is not None:
@@ -149,6 +149,17 @@ def _source(cell: dict[str, object]) -> str:
     text = cell.get("source", cell.get("input", ""))
     joined = "".join(str(line) for line in text) if isinstance(text, list) else str(text)
     return joined.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def plain_lines(text: str) -> list[str]:
+    """Return the lines of a cell with the commands of IPython blanked out; Python alone stays as it is.
+
+    A line such as `% b` may also be the second line of an expression or of a string: then the cell parses as it is.
+    """
+    lines = _without_magics(text)
+    if lines != text.split("\n") and _parse(text, None)[0] is not None:
+        return text.split("\n")
+    return lines
 
 
 def _without_magics(text: str) -> list[str]:

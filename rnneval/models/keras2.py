@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, WeightShapeError
 from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudnn, read_layers
 from rnneval.models.layers import snake_case
 from rnneval.models.lm import variable_name
@@ -117,8 +117,10 @@ def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) 
     ranks = (array.ndim, len(variable.shape))
     if own == "bias" and ranks in {(1, 2), (2, 1)} and array.shape[-1] == variable.shape[-1]:
         hint = f"its GRU has reset_after={array.ndim == 2}"
-    raise CheckpointError(
-        f"{path}: {layer}/{role} is {tuple(array.shape)} in the file and {tuple(variable.shape)} in the model: {hint}"
+    held, wanted = tuple(array.shape), tuple(variable.shape)
+    raise WeightShapeError(
+        f"{path}: {layer}/{role} is {held} in the file and {wanted} in the model: {hint}",
+        pairs=[(f"{layer}/{role}", held, wanted)],
     )
 
 

@@ -2,36 +2,30 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rnneval.errors import CheckpointError, UsageError, VocabularyError
+from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError
 from rnneval.files import Artefact, private_copy, require_builder
 from rnneval.files.artefact import FULL_MODELS, require_sha256
-from rnneval.models.builder import build, custom_objects, parse_arguments, takes_vocabulary
+from rnneval.models.builder import Builder
 from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.loading import Loaded, in_float32, load_full_model, nothing_beside
 from rnneval.models.lookups import AnyVocabulary, as_vocabulary, from_ids, vocabulary_inside
 from rnneval.models.saved_model import stored_vocabulary
+from rnneval.models.vocabulary_size import explained
 from rnneval.models.weights import load_weights
 from rnneval.models.wrap import call_once, wrap
-from rnneval.options import OpenOptions, on_path
+from rnneval.options import OpeningGroup, OpenOptions, on_path
 from rnneval.records.paths import read_regular
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
+from rnneval.usercode import parse_arguments
 
 _MOST_MAP_BYTES = 1 << 24
-
-
-@dataclass(frozen=True, kw_only=True)
-class Builder:
-    """The user's own code that makes the model, `FILE.py:NAME` or `package.module:NAME`, and its arguments."""
-
-    spec: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @on_path(OpenOptions)
@@ -71,7 +65,8 @@ def _loaded(
     with nothing_beside(options.builder), private_copy(Path(path)) as artefact:
         origin = _origin(artefact, options.expect_sha256)
         given = _vocabulary(options.vocabulary, options.vocabulary_from)
-        builder = _builder(artefact, options.builder, options.builder_arguments)
+        require_builder(artefact, has_builder=options.builder is not None)
+        builder = builder_of(options)
         yield artefact, _model(artefact, builder, given, options.window, _map(options.weight_map)), given, origin
 
 
@@ -90,11 +85,25 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
     return None if given is None else as_vocabulary(given)
 
 
-def _builder(
-    artefact: Artefact, spec: str | None, arguments: Mapping[str, Any] | Sequence[str] | None
-) -> Builder | None:
-    require_builder(artefact, has_builder=spec is not None)
-    return None if spec is None else Builder(spec=spec, arguments=parse_arguments(arguments or ()))
+def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None:
+    """Return the builder that options name, or that `spec` names with the options' arguments; None without one.
+
+    Raises:
+        UsageError: options for a builder are given without one, or contradict one another.
+    """
+    spec = spec or options.builder
+    if spec is None:
+        alone = {"--builder-global": options.builder_globals, "--run-module": options.run_module}
+        flags = [flag for flag, value in alone.items() if value]
+        if flags:
+            raise UsageError(f"{' and '.join(flags)} without a builder: give --builder FILE.py:NAME too")
+        return None
+    return Builder(
+        spec=spec,
+        arguments=parse_arguments(options.builder_arguments or ()),
+        values=parse_arguments(options.builder_globals or (), "--builder-global", "vocab_size=66"),
+        run_module=options.run_module,
+    )
 
 
 def _model(
@@ -105,18 +114,26 @@ def _model(
     mapped: Mapping[str, Any] | None,
 ) -> Loaded:
     if artefact.format in FULL_MODELS:
-        full = load_full_model(artefact, custom_objects(builder.spec) if builder is not None else {})
+        full = load_full_model(artefact, builder.custom_objects() if builder is not None else {})
         half = in_float32(full.model)
         found = from_ids(full.model)
-        return Loaded(model=found.model, vocabulary=found.vocabulary, notes=(*full.notes, *half, *found.notes))
-    assert builder is not None  # noqa: S101 - `_builder` has refused the others
-    if vocabulary is None and "vocab_size" not in builder.arguments and takes_vocabulary(builder.spec):
+        lines = builder.notes(everything=True) if builder is not None else ()
+        return Loaded(model=found.model, vocabulary=found.vocabulary, notes=(*lines, *full.notes, *half, *found.notes))
+    assert builder is not None  # noqa: S101 - `require_builder` has refused the others
+    if vocabulary is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
         vocabulary = _beside(artefact)
-    model = build(builder.spec, builder.arguments, vocabulary)
-    with eagerly():
-        call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
-        notes = load_weights(model, artefact, mapped)
-    return Loaded(model=model, notes=(*notes, *in_float32(model)))
+
+    def loaded(builder: Builder) -> tuple[Any, tuple[str, ...]]:
+        model = builder.build(vocabulary)
+        with eagerly():
+            call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
+            return model, load_weights(model, artefact, mapped)
+
+    try:
+        model, notes = loaded(builder)
+    except WeightShapeError as error:
+        raise explained(error, builder, vocabulary, loaded) from error
+    return Loaded(model=model, notes=(*builder.notes(), *notes, *in_float32(model)))
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
 from rnneval.files import Artefact
 from rnneval.files.hdf5 import shapes_of
 from rnneval.models.keras2 import is_kept_state, keras2_tree, load_keras2_weights
@@ -108,14 +108,12 @@ def _require_used(path: Path, unused: list[str]) -> None:
         )
 
 
-def _require_shapes(path: Path, pairs: list[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:
-    wrong = [
-        f"{name} is {held} in the file and {wanted} in the model" for name, held, wanted in pairs if held != wanted
-    ]
+def _require_shapes(path: Path, pairs: list[ShapePair]) -> None:
+    wrong = [(name, held, wanted) for name, held, wanted in pairs if held != wanted]
     if wrong:
-        raise CheckpointError(
-            f"{path}: {'; '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}: check the builder's sizes"
-        )
+        said = [f"{name} is {held} in the file and {wanted} in the model" for name, held, wanted in wrong[:3]]
+        more = " …" if len(wrong) > 3 else ""
+        raise WeightShapeError(f"{path}: {'; '.join(said)}{more}: check the builder's sizes", pairs=wrong)
 
 
 def _listed(names: list[str]) -> str:

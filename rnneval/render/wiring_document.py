@@ -31,6 +31,7 @@ _QUESTIONS = {
     "causal": "Do later tokens leave earlier predictions as they are?",
     "batch": "Does one row of a batch leave the others as they are?",
     "used": "Does the past make a difference at all?",
+    "leaves": "Does each part of the state make a difference?",
     "repeat": "Does the same text give the same twice?",
     "alone": "Does a row give the same without the other rows?",
     "fresh": "Does a document give the same after another document?",

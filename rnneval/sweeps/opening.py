@@ -14,6 +14,7 @@ import rnneval
 from rnneval.errors import UsageError
 from rnneval.options import OpeningGroup, OpenOptions, Paths
 from rnneval.records.paths import open_regular
+from rnneval.usercode import is_file
 
 if TYPE_CHECKING:
     from rnneval.backends.protocol import LanguageModel
@@ -31,6 +32,7 @@ class Opening(OpeningGroup):
         plain = {
             "builder": None if self.builder is None else _absolute_builder(self.builder),
             "builder_arguments": _plain(self.builder_arguments) or (),
+            "builder_globals": _plain(self.builder_globals) or (),
             "vocabulary": _absolute(self.vocabulary) if _is_path(self.vocabulary) else _plain(self.vocabulary),
             "vocabulary_from": _absolutes(self.vocabulary_from),
             "weight_map": _absolute(self.weight_map) if _is_path(self.weight_map) else self.weight_map,
@@ -41,8 +43,8 @@ class Opening(OpeningGroup):
     @property
     def files(self) -> tuple[str, ...]:
         """The files that are read beside the checkpoint: they must be the same ones on every worker."""
-        code = self.builder.rpartition(":")[0] if self.builder is not None else ""
-        own = [code if code.endswith(".py") else None, self.vocabulary, *(_absolutes(self.vocabulary_from) or ())]
+        code = self.builder.rpartition(":")[0] if self.builder is not None and is_file(self.builder) else None
+        own = [code, self.vocabulary, *(_absolutes(self.vocabulary_from) or ())]
         return tuple(name for name in [*own, self.weight_map] if name and isinstance(name, str))
 
     def open(self, path: str, sha256: str, backend: str | None = None) -> "LanguageModel":
@@ -79,7 +81,7 @@ def _absolutes(paths: Paths | None) -> tuple[str, ...] | None:
 
 def _absolute_builder(spec: str) -> str:
     module, _, name = spec.rpartition(":")
-    return f"{_absolute(module)}:{name}" if module.endswith(".py") else spec
+    return f"{_absolute(module)}:{name}" if is_file(spec) else spec
 
 
 def file_hashes(paths: Iterable[str]) -> dict[str, str]:

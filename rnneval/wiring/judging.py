@@ -47,11 +47,11 @@ def all_faults() -> tuple[ModuleType, ...]:
 
 def findings(evidence: Evidence) -> tuple[Finding, ...]:
     """Return everything that the finders see: errors first, each severity in the order of the faults."""
-    found = [_finding(fault, detection) for fault in all_faults() for detection in fault.find(evidence)]
+    found = [finding_of(fault, detection) for fault in all_faults() for detection in fault.find(evidence)]
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
-def _finding(fault: ModuleType, detection: Detection) -> Finding:
+def finding_of(fault: ModuleType, detection: Detection) -> Finding:
     """Put a finding together: what was seen, and from the fault's page why it matters and what to write instead."""
     group = detection.group
     return Finding(

@@ -1,7 +1,6 @@
 """`--config FILE`: defaults of options in TOML, checked as if they were typed, and never code."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -12,10 +11,11 @@ from rnneval.cli import commands
 from rnneval.cli.command import Command
 from rnneval.cli.config import RUNS_CODE
 from rnneval.cli.main import run
-from rnneval.registry import names
+from rnneval.registry import module, names
 from tests.gates.synthetic import ar_losses, make_run
 
 ARGUMENTS = {
+    "losses": ["l.parquet"],
     "checkpoint": ["m.keras"],
     "text": ["t.txt"],
     "folder": ["ckpts"],
@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 def params_of(name: str, *words: str) -> dict[str, object]:
     """The values that click gives a command, the required arguments and options being given."""
-    command = import_module(f"{commands.__name__}.{name}").command
+    command = module(commands.__name__, name).command
     needed = [word for param in command.params if isinstance(param, click.Argument) and param.required
               for word in ARGUMENTS[param.name]]  # fmt: skip
     return command.make_context(name, [*needed, *words]).params
@@ -92,7 +92,7 @@ def _sample(option: click.Option) -> tuple[list[str], str]:
 
 @pytest.mark.parametrize("name", names(commands.__name__))
 def test_every_option_reads_from_a_file_as_from_the_command_line(name, folder):
-    command = import_module(f"{commands.__name__}.{name}").command
+    command = module(commands.__name__, name).command
     assert isinstance(command, Command)
     samples = {
         max(option.opts, key=len)[2:]: _sample(option)
@@ -118,7 +118,7 @@ def test_what_runs_code_is_taken_from_the_command_line_alone(folder, refused, ke
 
 def test_every_option_that_names_code_is_known_to_run_it():
     """A planted fault: an option of the builder that is not in the list."""
-    command = import_module(f"{commands.__name__}.evaluate").command
+    command = module(commands.__name__, "evaluate").command
     keys = {max(option.opts, key=len)[2:] for option in command.params if isinstance(option, click.Option)}
     assert {key for key in keys if "builder" in key or "module" in key} <= RUNS_CODE
     assert "builder" in keys

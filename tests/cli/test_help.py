@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib import import_module
 
 import click
 import pytest
@@ -11,13 +10,13 @@ from rnneval.cli import commands, main
 from rnneval.cli.command import by_heading
 from rnneval.cli.main import rnneval_command, run
 from rnneval.options import EvaluateOptions, SweepOptions, TextGroup, options_of
-from rnneval.registry import names
+from rnneval.registry import module, names
 
 NAMES = names(commands.__name__)
 
 
 def command_named(name: str) -> click.Command:
-    command: click.Command = import_module(f"{commands.__name__}.{name}").command
+    command: click.Command = module(commands.__name__, name).command
     return command
 
 

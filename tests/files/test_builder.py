@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import rnneval
-from rnneval.models.builder import parse_arguments
+from rnneval.usercode import parse_arguments
 
 CODE = """\
 import keras
@@ -95,23 +95,35 @@ def test_refused_in_one_line(refused, opening, case):
     ("code", "said"),
     [
         ("import keras\n1 / 0\n", "ZeroDivisionError: division by zero ("),
-        ("def f(:\n", "SyntaxError"),
         ("import no_such_module_of_mine\n", "ModuleNotFoundError: No module named 'no_such_module_of_mine'"),
         ("raise SystemExit('done')\n", "SystemExit: done"),
     ],
 )
-def test_an_import_that_fails_says_that_importing_runs_the_file(refused, opening, code, said):
-    line = refused(*opening("stack", code=code))
+def test_a_whole_file_that_fails_says_that_importing_runs_it(refused, opening, code, said):
+    line = refused(*opening("stack", "--run-module", code=code))
     assert "importing " in line
     assert "code.py (which runs it) failed: " in line
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import keras\nstack = 1 / 0\n", "code.py (lines 2) failed: ZeroDivisionError: division by zero ("),
+        ("stack = no_such_name\n", "NameError: name 'no_such_name' is not defined ("),
+        ("def f(:\n", "SyntaxError"),
+    ],
+)
+def test_what_the_name_needs_fails_with_the_lines_that_were_run(refused, opening, code, said):
+    assert said in refused(*opening("stack", code=code))
 
 
 def test_a_file_that_is_missing_and_specs_that_are_none(refused, shelf, tmp_path):
     weights = shelf / "flat.weights.h5"
     assert refused("open", weights, "--builder", f"{tmp_path}/no.py:f").endswith("no.py is not a file")
     for spec in ("code.py", ":f", "code.py:"):
-        assert "give FILE.py:NAME or package.module:NAME" in refused("open", weights, "--builder", spec)
+        said = refused("open", weights, "--builder", spec)
+        assert "give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME" in said
     assert "importing no_such_package.models" in refused("open", weights, "--builder", "no_such_package.models:build")
 
 
@@ -155,7 +167,7 @@ def test_a_file_runs_once_an_opening_and_anew_when_it_was_edited(shelf, tmp_path
         )
         if not path.exists() or path.read_text() != code:
             path.write_text(code)
-        options = {"builder": f"{path}:stack", "vocabulary": shelf / "vocab.json"}
+        options = {"run_module": True, "builder": f"{path}:stack", "vocabulary": shelf / "vocab.json"}
         if units == 6:
             rnneval.open(shelf / "flat.weights.h5", **options)
         else:

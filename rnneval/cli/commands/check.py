@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rnneval.records import Wiring
 
 _EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
-_BUILDER = re.compile(r".+\.py:[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 @click.command("check", cls=Command, epilog="Example: rnneval check train.py:MyModel --builder-arg vocab_size=65")
@@ -37,8 +37,8 @@ def command(
 ) -> int:
     """Run the model to prove that each layer gets its own state.
 
-    CHECKPOINT is a saved model; FILE.py:BUILDER (or package.module:BUILDER) is your own code that makes one: importing
-    FILE.py runs it. Exit code: 0 pass, 1 fail, 3 no verdict.
+    CHECKPOINT is a saved model; FILE.py:BUILDER is your own code that makes one. Of a script or notebook, only what
+    BUILDER needs is run; a package.module is imported. Exit code: 0 pass, 1 fail, 3 no verdict.
     """
     from rnneval.records import encode, write
     from rnneval.records.paths import named
@@ -51,9 +51,10 @@ def command(
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
             require(opening.builder is None, message)
+            opening.preflight_builder(what)
         else:
             message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
-            require(not what.endswith(".py"), f"{message} (rnneval lint reads it as it is)")
+            require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
             opening.preflight(what)
         from rnneval.engine.check import check
 
@@ -80,10 +81,12 @@ def exit_code(wiring: "Wiring", *, strict: bool) -> int:
 
 def _built(spec: str, opening: CheckpointOptions) -> Any:
     """Build the model with the user's own code."""
-    from rnneval.models.builder import build, parse_arguments
+    from rnneval.models.opening import builder_of
     from rnneval.text import TextOptions, Vocabulary
 
     file, texts = opening.vocabulary, opening.vocabulary_from
     require(not (file and texts), "both --vocab and --vocab-from are given: give one")
     vocabulary = Vocabulary.from_file(file) if file else Vocabulary.from_text(texts, TextOptions()) if texts else None
-    return build(spec, parse_arguments(opening.builder_arguments or ()), vocabulary)
+    builder = builder_of(opening, spec)
+    assert builder is not None  # noqa: S101 - `spec` names one
+    return builder.build(vocabulary)

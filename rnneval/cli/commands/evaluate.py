@@ -71,7 +71,7 @@ def command(
     require(spread or workers.memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
         opening.preflight(checkpoint)
-        from rnneval.engine import evaluate
+        from rnneval.engine.evaluate import evaluate
 
         options = replace(options, progress=progress, command=command_line())
         with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:

@@ -9,7 +9,7 @@ from rnneval.cli.terminal import chatter_held
 
 
 @click.command(
-    "open", cls=Command, epilog="Example: rnneval open ckpt --builder train.py:build_model --builder-arg rnn_units=1024"
+    "open", cls=Command, epilog="Example: rnneval open ckpt --builder train.ipynb:MyModel --builder-arg rnn_units=1024"
 )
 @click.argument("checkpoint")
 @checkpoint_options

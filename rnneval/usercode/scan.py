@@ -1,0 +1,363 @@
+"""The search for refused calls in a slice, in the functions that it calls and in neighbouring files that it imports."""
+
+import ast
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from rnneval.usercode.effects import Function, run_at_once
+from rnneval.usercode.refusals import PROCESS, offence
+from rnneval.usercode.resolve import OWN, UNKNOWN, Scope, imported_module
+from rnneval.usercode.source import Source, Unit, read_source
+
+_WHEN_MADE = frozenset((
+    "__new__", "__init__", "__post_init__", "__init_subclass__", "__call__", "__set_name__", "__enter__", "__exit__",
+    "__iter__", "__getitem__", "__len__", "build", "call", "get_initial_state", "initial_state", "compute_output_shape",
+    "compute_output_spec", "get_config", "from_config",
+))  # fmt: skip
+"""Methods that Python and Keras call when a model is made and run on ids; others only where the code calls them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """A statement that may not be run, and the unit that leads to it."""
+
+    source: Source
+    node: ast.AST
+    does: str
+    """Verb and object: `trains a model`."""
+    unit: Unit | None
+    """The unit of the slice from which it is reached."""
+    text: str
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return self.source.place(getattr(self.node, "lineno", 1))
+
+
+class Scanner:
+    """Scan of code that is about to be run. Files are read, never imported."""
+
+    def __init__(self, source: Source, units: Sequence[Unit], extra_folders: Iterable[Path] = ()) -> None:
+        self._source = source
+        self._folders = [source.path.resolve().parent, *extra_folders]
+        self._codes: dict[Path, _Code] = {source.path.resolve(): _Code(source, units)}
+
+    def violation(self, units: Iterable[Unit], called: str | None = None) -> Violation | None:
+        """Return the first refused statement that units of the file run, or that a call of `called` runs."""
+        search = _Search(self)
+        code = self._codes[self._source.path.resolve()]
+        for unit in units:
+            found = search.all_of(search.of_unit(code, unit))
+            if found is not None:
+                return found
+        if called is not None:
+            first, _, rest = called.partition(".")
+            search.unit = next((unit for unit in units if first in unit.names.binds), None)
+            return search.all_of(search.of_call(code, f"{first}.{rest}" if rest else first))
+        return None
+
+    def of_file(self, path: Path, package: str = "") -> Violation | None:
+        """Return the first refused statement at the top level of a file that is about to be imported."""
+        search = _Search(self)
+        return search.all_of(search.of_module(self.code(path, package)))
+
+    def code(self, path: Path, package: str = "") -> "_Code":
+        """Read a neighbouring file."""
+        path = path.resolve()
+        if path not in self._codes:
+            source = read_source(path, _short(path), package)
+            self._codes[path] = _Code(source, source.units)
+        return self._codes[path]
+
+    def neighbours(self, module: str) -> Iterator[tuple[Path, str]]:
+        """Yield the user's own files that an import of a module runs, each with its package."""
+        parts = module.split(".")
+        for folder in self._folders:
+            found = list(_files_of(folder, parts))
+            if found:
+                yield from found
+                return
+
+    def split(self, name: str) -> "tuple[_Code, str] | None":
+        """Return the user's own file in which a dotted name is defined, and the name in it."""
+        parts = name.split(".")
+        for count in range(len(parts) - 1, 0, -1):
+            found = list(self.neighbours(".".join(parts[:count])))
+            if found and found[-1][0].stem in {parts[count - 1], "__init__"}:
+                path, package = found[-1]
+                return self.code(path, package), ".".join(parts[count:])
+        return None
+
+    @property
+    def codes(self) -> "list[_Code]":
+        """All files that were read so far."""
+        return list(self._codes.values())
+
+
+class _Code:
+    """The part of a file that is run: of the named file a slice, of a neighbour everything."""
+
+    def __init__(self, source: Source, units: Sequence[Unit]) -> None:
+        self.source, self.units = source, units
+
+    @cached_property
+    def definitions(self) -> dict[str, list[Unit]]:
+        """The units that bind each name."""
+        found: dict[str, list[Unit]] = {}
+        for unit in self.units:
+            for name in unit.names.binds:
+                found.setdefault(name, []).append(unit)
+        return found
+
+    @cached_property
+    def stars(self) -> list[str]:
+        """The modules of which everything is imported."""
+        nodes = [unit.node for unit in self.units if unit.is_star]
+        return [imported_module(node, self.source.package) for node in nodes if isinstance(node, ast.ImportFrom)]
+
+    @cached_property
+    def methods(self) -> dict[str, list[ast.AST]]:
+        """The methods of all classes, by name."""
+        found: dict[str, list[ast.AST]] = {}
+        for unit in self.units:
+            for node in ast.walk(unit.node) if isinstance(unit.node, ast.ClassDef) else ():
+                if isinstance(node, Function):
+                    found.setdefault(node.name, []).append(node)
+        return found
+
+
+class _Search:
+    """One search. What was searched once is not searched again; what is found to be called waits for its turn."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._seen: set[object] = set()
+        self._waiting: list[tuple[_Code, str]] = []
+        self.unit: Unit | None = None
+
+    def all_of(self, found: Violation | None) -> Violation | None:
+        """Return what was found, or what is found in the functions that wait to be searched."""
+        while found is None and self._waiting:
+            found = self.of_call(*self._waiting.pop(0))
+        self._waiting.clear()
+        return found
+
+    def _call_later(self, code: _Code, names: Iterable[str]) -> None:
+        self._waiting += [(code, name) for name in sorted(names) if name != UNKNOWN]
+
+    def of_unit(self, code: _Code, unit: Unit) -> Violation | None:
+        """Search in what one statement runs."""
+        if code.source is self._scanner._source:
+            self.unit = unit
+        if unit.command:
+            return self._violation(code, unit.node, f"{PROCESS} or runs a command of IPython", unit.node.lineno)
+        if unit in self._seen:
+            return None
+        self._seen.add(unit)
+        return self._of_nodes(code, run_at_once(unit.header), code.source.scope)
+
+    def of_module(self, code: _Code) -> Violation | None:
+        """Search in everything that importing a file runs."""
+        if code in self._seen:
+            return None
+        self._seen.add(code)
+        return _first(self.of_unit(code, unit) for unit in code.units)
+
+    def _violation(self, code: _Code, node: ast.AST, does: str, line: int) -> Violation:
+        return Violation(source=code.source, node=node, does=does, unit=self.unit, text=code.source.line(line))
+
+    def _of_nodes(self, code: _Code, nodes: Iterable[ast.AST], scope: Scope) -> Violation | None:
+        for node in nodes:
+            does = offence(node, scope)
+            if does is not None and not self._is_searched(node, scope):
+                return self._violation(code, node, does, getattr(node, "lineno", 1))
+            found = self._followed(code, node, scope)
+            if found is not None:
+                return found
+        return None
+
+    def _is_searched(self, node: ast.AST, scope: Scope) -> bool:
+        """Return whether a call that only its name speaks against is of the user's own code, which is searched."""
+        if not isinstance(node, ast.Call):
+            return False
+        names = scope.full_names(node.func)
+        last = next(iter(names)).rpartition(".")[2]
+        if not last.startswith(("save_", "train")):
+            return False
+        if isinstance(node.func, ast.Attribute) and any(last in each.methods for each in self._scanner.codes):
+            return True
+        return all(self._scanner.split(name) is not None for name in names)
+
+    def _followed(self, code: _Code, node: ast.AST, scope: Scope) -> Violation | None:
+        """Search in the functions and classes that a node mentions, and in the files that it imports.
+
+        What is mentioned counts as called: it may be called through a table or by another function.
+        """
+        if isinstance(node, ast.Import):
+            return _first(self._of_import(alias.name) for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            module = imported_module(node, code.source.package)
+            return _first(self._of_import(name) for name in (module, *(f"{module}.{each.name}" for each in node.names)))
+        if isinstance(node, ast.Call):  # import_module("name")
+            found = sorted(name for name in scope.full_names(node) if not name.startswith((UNKNOWN, OWN)))
+            return _first(self._of_import(name) for name in found)
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            names = scope.full_names(node)
+            # A name that nothing binds may come from `from neighbour import *`.
+            self._call_later(code, [node.id] if names == {UNKNOWN} and isinstance(node, ast.Name) else names)
+        return None
+
+    def _of_import(self, module: str) -> Violation | None:
+        return _first(
+            self.of_module(self._scanner.code(path, package)) for path, package in self._scanner.neighbours(module)
+        )
+
+    def of_call(self, code: _Code, name: str) -> Violation | None:
+        """Search in a function by its full name, or in the methods of that name if its object is not known."""
+        if name.startswith(f"{UNKNOWN}."):
+            last = name.rpartition(".")[2]
+            methods = [(each, node) for each in self._scanner.codes for node in each.methods.get(last, ())]
+            return _first(self._of_function(each, node) for each, node in methods)
+        name = name.removeprefix(OWN)
+        first, _, rest = name.partition(".")
+        if first not in code.definitions:
+            elsewhere = self._scanner.split(name) or self._starred(code, name)
+            return self.of_call(*elsewhere) if elsewhere is not None else None
+        for unit in code.definitions[first]:
+            found = self._of_definition(code, unit, rest)
+            if found is not None:
+                return found
+        return None
+
+    def _starred(self, code: _Code, name: str) -> "tuple[_Code, str] | None":
+        """Return the neighbour that binds a name by `from neighbour import *`."""
+        for module in code.stars:
+            found = self._scanner.split(f"{module}.{name}")
+            if found is not None and name.partition(".")[0] in found[0].definitions and found[0] is not code:
+                return found
+        return None
+
+    def _of_definition(self, code: _Code, unit: Unit, rest: str) -> Violation | None:
+        node = unit.node
+        if isinstance(node, Function):
+            return self._of_function(code, node)
+        if isinstance(node, ast.ClassDef):
+            return self._of_class(code, node, code.source.scope, rest.rpartition(".")[2] or None)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            full = code.source.scope.full_names(ast.Name(id=next(iter(unit.names.binds), "")))
+            names = [f"{name}.{rest}" if rest else name for name in full if not name.startswith((OWN, UNKNOWN))]
+            split = [found for name in names if (found := self._scanner.split(name)) is not None]
+            return _first(self.of_call(*found) for found in split)
+        if (code, unit.order, "value") in self._seen:
+            return None
+        self._seen.add((code, unit.order, "value"))
+        # A variable that is called: every function that its value mentions.
+        inside = [
+            each for each in ast.walk(unit.header) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+        ]
+        mentioned = {name for each in inside for name in code.source.scope.full_names(each)}
+        self._call_later(code, (name for name in mentioned if not name.startswith("builtins.")))
+        return None
+
+    def _of_class(self, code: _Code, node: ast.ClassDef, scope: Scope, method: str | None = None) -> Violation | None:
+        """Search in the methods that are called when an object of a class is made and run, or in one method."""
+        wanted = _WHEN_MADE | {method} if method else _WHEN_MADE
+        for each in node.body:
+            if isinstance(each, Function) and each.name in wanted:
+                found = self._of_function(code, each, scope)
+                if found is not None:
+                    return found
+        bases = (name for base in node.bases for name in scope.full_names(base))
+        self._call_later(code, (name for name in bases if name != f"{OWN}{node.name}"))
+        return None
+
+    def _of_function(self, code: _Code, node: ast.AST, outer: Scope | None = None) -> Violation | None:
+        """Search in the body of a function, and in the functions inside of it."""
+        if node in self._seen or not isinstance(node, Function):
+            return None
+        self._seen.add(node)
+        inside = list(ast.walk(node))[1:]
+        scope = Scope(inside, code.source.package, outer or code.source.scope)
+        for statement in node.body:
+            found = self._of_nodes(code, self._body(statement), scope)
+            if found is not None:
+                return found
+        classes = [each for each in inside if isinstance(each, ast.ClassDef)]
+        return _first(self._of_class(code, each, scope) for each in classes)
+
+    def _body(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Yield the nodes that a call of a function may run; of classes in it only what defines them."""
+        waiting: list[ast.AST] = [node]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            if isinstance(node, ast.ClassDef):
+                waiting += [*node.decorator_list, *node.bases]
+                waiting += [each for each in node.body if not isinstance(each, Function)]
+            else:
+                waiting += ast.iter_child_nodes(node)
+
+
+def _first(found: Iterable[Violation | None]) -> Violation | None:
+    return next((each for each in found if each is not None), None)
+
+
+def _files_of(folder: Path, parts: Sequence[str]) -> Iterator[tuple[Path, str]]:
+    """Yield the files in a folder that an import of `parts` runs: the packages, then the module."""
+    for at, part in enumerate(parts):
+        package = ".".join(parts[: at + 1])
+        if (folder / part / "__init__.py").is_file():
+            yield folder / part / "__init__.py", package
+        elif (folder / f"{part}.py").is_file():
+            yield folder / f"{part}.py", ".".join(parts[:at])
+            return
+        elif not (folder / part).is_dir():
+            return
+        folder = folder / part
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[str, ...]:
+    """Return the folders of Python's own modules, of installed packages and of rnneval."""
+    import site
+
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = [sysconfig.get_paths()[name] for name in names]
+    folders += [*getattr(site, "getsitepackages", list)(), site.getusersitepackages()]
+    folders += [str(Path(__file__).parents[1])]
+    return tuple(str(Path(folder).resolve()) for folder in folders)
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a module belongs to Python or an installed package, rather than to the user's own code."""
+    resolved = str(path.resolve())
+    return (
+        "site-packages" in path.parts
+        or "dist-packages" in path.parts
+        or any(resolved.startswith((f"{folder}/", f"{folder}\\")) for folder in _installed())
+    )
+
+
+def _short(path: Path) -> str:
+    """Return a path relative to the current folder where it is below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def literal_folders(source: Source, units: Iterable[Unit]) -> list[Path]:
+    """Return the folders that a slice adds to `sys.path` by a literal, as in `sys.path.append("../common")`."""
+    found = []
+    for unit in units:
+        for node in ast.walk(unit.header) if unit.changes.settings else ():
+            if isinstance(node, ast.Call) and any(
+                name.startswith("sys.path.") for name in source.scope.full_names(node.func)
+            ):
+                texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+                found += [Path(text) for text in texts if isinstance(text, str) and Path(text).is_dir()]
+    return found

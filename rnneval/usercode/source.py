@@ -1,0 +1,252 @@
+"""The user's file as units: the statements of its top level, those inside of blocks each by itself."""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from rnneval.errors import CheckpointError
+from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
+from rnneval.records.paths import read_regular
+from rnneval.usercode.changes import ChangeFinder, Changes, aliases_of
+from rnneval.usercode.effects import LOOPS, Names, bodies_of, header_of, is_main_guard, names_of
+from rnneval.usercode.resolve import Scope
+
+ENDINGS = (".py", ".ipynb")
+_FLAGS = {"annotations": 0x1000000}
+_ASSIGNED_COMMAND = re.compile(r"^[\w,\s]+=\s*([!%].*)$")
+_BINDING_COMMAND = re.compile(r"^\s*%(run|load|pylab|store|macro|edit)\b")
+_MOST_SHOWN = 100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unit:
+    """A statement of the module, or the header of a block (`if`, `for`, `while`, `with`, `try`, `match`)."""
+
+    node: ast.stmt
+    order: int
+    blocks: "tuple[Unit, ...]"
+    """The blocks around it, outermost first."""
+    names: Names
+    changes: Changes
+    when: int
+    """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
+    command: str = ""
+    """A notebook's command whose output it binds, as in `files = !ls`."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Return whether its names mean nothing but its own values from here on, as it is run in any case."""
+        node = self.node
+        part = isinstance(node, ast.Import) and node.names[0].asname is None and "." in node.names[0].name
+        around = [each.node for each in (*self.blocks, self) if bodies_of(each.node)]
+        return not part and all(isinstance(block, ast.With | ast.AsyncWith) for block in around)
+
+    @property
+    def is_star(self) -> bool:
+        """Return whether it is `from module import *`."""
+        return isinstance(self.node, ast.ImportFrom) and self.node.names[0].name == "*"
+
+    @cached_property
+    def header(self) -> ast.stmt:
+        """The statement; of a block the header without the statements inside."""
+        return header_of(self.node)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """A file of the user's, read and taken apart; nothing of it is run."""
+
+    path: Path
+    shown: str
+    """The path as the user gave it."""
+    document: Document
+    body: list[ast.stmt]
+    flags: int
+    """Compiler flags of its `from __future__` imports."""
+    units: tuple[Unit, ...]
+    scope: Scope
+    package: str = ""
+    """Dotted name of the package it is in, for relative imports."""
+    guarded: frozenset[str] = frozenset()
+    """Names that are bound under `if __name__ == "__main__"` alone."""
+    notes: tuple[str, ...] = field(default=())
+
+    def place(self, line: int) -> str:
+        """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.
+
+        A cell's number counts the code and text cells from 1.
+        """
+        cell, within = self.document.place(line)
+        return f"{self.shown}:{line}" if cell.number is None else f"{self.shown}, cell {cell.number}, line {within}"
+
+    def line(self, number: int) -> str:
+        """Return the text of a line, shortened."""
+        cell, within = self.document.place(number)
+        text = cell.lines[within - 1].strip() if 0 < within <= len(cell.lines) else ""
+        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines of the file; of a notebook those of its code cells, one cell below the other."""
+        return [line for cell in self.document.cells for line in cell.lines]
+
+    @cached_property
+    def plain_lines(self) -> list[str]:
+        """The same lines, without the commands of IPython: they can be parsed."""
+        if self.path.suffix != ".ipynb":
+            return self.lines
+        return [line for cell in self.document.cells for line in plain_lines("\n".join(cell.lines))]
+
+    @cached_property
+    def undecided(self) -> list[int]:
+        """Lines that may bind any name: `exec` at the top level, and commands of a notebook such as `%run`."""
+        found = [
+            node.lineno
+            for unit in self.units
+            for node in ast.walk(unit.header)
+            if isinstance(node, ast.Call) and self.scope.full_names(node.func) & {"builtins.exec", "builtins.globals"}
+        ]
+        if self.document.path.endswith(".ipynb"):
+            found += [at for at, line in enumerate(self.lines, 1) if _BINDING_COMMAND.match(line)]
+        return sorted(found)
+
+
+def read_source(path: Path, shown: str | None = None, package: str = "") -> Source:
+    """Read a Python file or a notebook.
+
+    Raises:
+        CheckpointError: it cannot be read or parsed; the message names the line.
+    """
+    shown = shown or str(path)
+    try:
+        document = read_document(str(path), read_regular(path, MOST_NOTEBOOK_BYTES))
+    except OSError as error:
+        raise CheckpointError(f"builder {shown}: cannot be read: {error.strerror or error}") from error
+    notes = []
+    for trouble in document.troubles:
+        if trouble.cell is None or document.tree is None:
+            raise CheckpointError(f"builder {shown}: SyntaxError: {trouble.message} ({shown}:{trouble.line})")
+        notes.append(f"cell {trouble.cell} of {shown} was left out: line {trouble.line}: {trouble.message}")
+    assert document.tree is not None  # noqa: S101 - else there was trouble
+    body = _split_imports(document.tree.body)
+    flags = sum(
+        _FLAGS.get(alias.name, 0)
+        for node in body
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        for alias in node.names
+    )
+    laid = list(_laid_out(body, ()))
+    nodes = [node for node, _ in laid]
+    inside = [inner for node in nodes for inner in _module_level(node)]
+    scope = Scope(inside, package)
+    guarded = {name for node in _guarded(body) for name in names_of(node, flags, shown).binds}
+    units = _units(laid, inside, scope, document, flags)
+    return Source(
+        path=path,
+        shown=shown,
+        document=document,
+        body=body,
+        flags=flags,
+        units=units,
+        scope=scope,
+        package=package,
+        guarded=frozenset(guarded),
+        notes=tuple(notes),
+    )
+
+
+def _split_imports(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements with one name an import, so that names can be left out one by one."""
+    made: list[ast.stmt] = []
+    for node in body:
+        for name in ("body", "orelse", "finalbody"):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and hasattr(node, name):
+                setattr(node, name, _split_imports(getattr(node, name)))
+        for inner in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+            inner.body = _split_imports(inner.body)
+        if isinstance(node, ast.Import):
+            made += [ast.copy_location(ast.Import(names=[alias]), node) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = [ast.ImportFrom(module=node.module, names=[alias], level=node.level) for alias in node.names]
+            made += [ast.copy_location(part, node) for part in parts]
+        else:
+            made.append(node)
+    return made
+
+
+def _laid_out(
+    body: list[ast.stmt], blocks: tuple[int, ...], first: int = 0
+) -> Iterator[tuple[ast.stmt, tuple[int, ...]]]:
+    """Yield every unit with the numbers of the blocks around it, in the order of the file; no main guard."""
+    at = first
+    for node in body:
+        if is_main_guard(node):
+            below = list(_laid_out(getattr(node, "orelse", []), blocks, at))
+        else:
+            yield node, blocks
+            below, own = [], (*blocks, at)
+            at += 1
+            for inner in bodies_of(node):
+                below += _laid_out(inner, own, at + len(below))
+        yield from below
+        at += len(below)
+
+
+def _guarded(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the simple statements, functions and classes of the main guards at the top level."""
+    for node in body:
+        if is_main_guard(node):
+            yield from (inner for inner, _ in _laid_out(getattr(node, "body", []), ()) if not bodies_of(inner))
+
+
+def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
+    """Yield the nodes of a unit that bind names of the module: nothing inside of functions, classes and lambdas."""
+    waiting: list[ast.AST] = [header_of(node)]
+    while waiting:
+        inner = waiting.pop()
+        yield inner
+        if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(inner)
+
+
+def _units(
+    laid: Sequence[tuple[ast.stmt, tuple[int, ...]]],
+    inside: Sequence[ast.AST],
+    scope: Scope,
+    document: Document,
+    flags: int,
+) -> tuple[Unit, ...]:
+    finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
+    ends: dict[int, int] = {}
+    outermost: list[int | None] = []
+    for at, (_, blocks) in enumerate(laid):
+        outermost.append(next((block for block in (*blocks, at) if isinstance(laid[block][0], LOOPS)), None))
+        if (loop := outermost[at]) is not None:
+            ends[loop] = at + 1
+    units: list[Unit] = []
+    for at, (node, blocks) in enumerate(laid):
+        found, loop = finder.of_statement(header_of(node)), outermost[at]
+        changed = found.names | {each for name in found.names for each in aliases.get(name, ())}
+        unit = Unit(
+            node=node,
+            order=at,
+            blocks=tuple(units[block] for block in blocks),
+            names=names_of(node, flags, document.path),
+            changes=Changes(names=changed, settings=found.settings),
+            when=at if loop is None else ends[loop],
+            command=_command(node, document),
+        )
+        units.append(unit)
+    return tuple(units)
+
+
+def _command(node: ast.stmt, document: Document) -> str:
+    """Return the command of a notebook that was replaced by None, as in `files = !ls`; "" if it is none."""
+    if not (isinstance(node, ast.Assign) and document.path.endswith(".ipynb")):
+        return ""
+    cell, within = document.place(node.lineno)
+    found = _ASSIGNED_COMMAND.match(cell.lines[within - 1])
+    return found[1] if found and isinstance(node.value, ast.Constant) and node.value.value is None else ""
