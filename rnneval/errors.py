@@ -4,10 +4,15 @@ Every message says what was seen, where, what is allowed and what to do, in one 
 as it is and exits with 2. Any other exception is a defect of rnneval.
 """
 
+import os
 import re
 from collections.abc import Sequence
 
 ShapePair = tuple[str, tuple[int, ...], tuple[int, ...]]
+
+_LONGEST_NAME = 255
+"""Most bytes of a file name on the usual file systems."""
+_SHOWN = 38
 
 
 class RnnevalError(Exception):
@@ -55,6 +60,24 @@ class RecordError(RnnevalError):
 
 class UsageError(RnnevalError):
     """Options that contradict each other, or a package that is not installed."""
+
+
+def named_in_message(path: str | os.PathLike[str]) -> str:
+    r"""Return a path for a message, cut short if it is plainly a text: with a line break, or over 255 characters.
+
+    >>> named_in_message("held_out.txt"), named_in_message("First Citizen:\nBefore we proceed any further, hear me")
+    ('held_out.txt', "'First Citizen:\\nBefore we proceed any f…' (53 characters)")
+    """
+    text = os.fspath(path)
+    if not is_plainly_text(text):
+        return text
+    start = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return f"{start!r} ({len(text):,} characters)"
+
+
+def is_plainly_text(path: str) -> bool:
+    """Return whether a path that does not exist is a text that was given in place of one."""
+    return "\n" in path or len(path) > _LONGEST_NAME
 
 
 def in_one_line(error: BaseException) -> str:

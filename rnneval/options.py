@@ -12,10 +12,10 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import partial, wraps
 from textwrap import fill
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
 from rnneval.errors import UsageError
 
@@ -44,6 +44,8 @@ class Option:
     """Text for the command line of a switch that is on by default: its flag, such as `--no-check`, turns it off."""
     unset: str = ""
     """Words for what happens without the option, if the default does not say it."""
+    heading: str = ""
+    """Heading above the option in help and docs; by default that of the group that defines it."""
 
 
 def option(default: Any, help: str, flag: str | None = None, **more: Any) -> Any:  # noqa: A002 - as click names it
@@ -70,7 +72,14 @@ def options_of(kind: type) -> Iterator[tuple[Field[Any], Option]]:
             negated = "no-" if each.default is True else ""
             flag = each.metadata["flag"]
             flag = f"--{negated}{each.name.replace('_', '-')}" if flag is None else flag
-            yield each, each.metadata["option"](flag=flag)
+            option: Option = each.metadata["option"](flag=flag)
+            yield each, option if option.heading else replace(option, heading=_heading(kind, each.name))
+
+
+def _heading(kind: type, name: str) -> str:
+    """Return the heading of the group that defines an option first: a group that defines it again does not move it."""
+    defining = [base for base in kind.__mro__ if name in inspect.get_annotations(base)]
+    return str(getattr(defining[-1], "heading", ""))
 
 
 def values_of(group: type, options: Any) -> dict[str, Any]:
@@ -85,6 +94,9 @@ class Options:
     Raises:
         UsageError: a value is not allowed.
     """
+
+    heading: ClassVar[str] = ""
+    """Heading of the group's options in help and docs."""
 
     def __post_init__(self) -> None:
         for each, option in options_of(type(self)):
@@ -103,6 +115,8 @@ _VOCABULARY = "Vocabulary file: JSON map or list, one token a line, .npy, tokeni
 @dataclass(frozen=True, kw_only=True)
 class VocabularyGroup(Options):
     """Options that give the vocabulary."""
+
+    heading = "Model"
 
     vocabulary: Any = option(
         None,
@@ -176,6 +190,8 @@ class OpenOptions(OpeningGroup):
 class TextGroup(Options):
     """Options of every command that reads a text."""
 
+    heading = "Text"
+
     tokens: str | None = option(
         None,
         "Kind of token that the model reads.",
@@ -213,6 +229,8 @@ class TextGroup(Options):
 class StateGroup(Options):
     """Options that say where the state starts anew, which changes the score."""
 
+    heading = "State"
+
     state: str = option(
         "carry",
         "Carry the state through each document, or reset it every --segment tokens.",
@@ -248,9 +266,11 @@ class StreamGroup(Options):
     other rows, and its model gives the same logits when it is called again.
     """
 
+    heading = "Speed"
+
     streams: int | str = option(
         "auto",
-        "Rows of text to read side by side. It does not change the result of a valid run.",
+        "Rows of text to read side by side, which does not change a valid result.",
         metavar="N|auto",
         parse=rows_of,
     )
@@ -277,6 +297,8 @@ class StreamGroup(Options):
 class ScoringGroup(Options):
     """Options that say what a run record holds beside the scores."""
 
+    heading = "Scores"
+
     fit_on: Paths | None = option(
         None,
         "Training text on which the baselines that learn are fitted.",
@@ -286,7 +308,7 @@ class ScoringGroup(Options):
     )
     fit_part: str | None = option(
         None,
-        "Part of the --fit-on text, in the form of --part. It may not overlap the text that is scored.",
+        "Part of the --fit-on text, in the form of --part, which may not overlap the scored text.",
         metavar="SLICE",
         unset="all of it",
     )
@@ -300,6 +322,8 @@ class ScoringGroup(Options):
 @dataclass(frozen=True, kw_only=True)
 class DeclareGroup(Options):
     """Option by which an author says what a wiring check must not report."""
+
+    heading = "Wiring"
 
     declare: Iterable[str] = option(
         (),
@@ -343,6 +367,8 @@ class CallGroup(CommandGroup):
 class WorkerGroup(Options):
     """Options of work in several processes."""
 
+    heading = "Speed"
+
     jobs: int | None = option(None, "Number of worker processes on this machine.", metavar="N", least=1)
     memory: str | None = option(
         None, "Memory that each worker process may use, such as 4GB.", metavar="SIZE", unset="an equal share of all"
@@ -357,7 +383,10 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
     """Options of `rnneval.evaluate`."""
 
     losses: PathLike | None = option(
-        None, "Parquet file to write, with one row for each scored token.", metavar="FILE.parquet"
+        None,
+        "Parquet file to write, with one row for each scored token.",
+        metavar="FILE.parquet",
+        heading="Output",
     )
 
 
@@ -377,6 +406,7 @@ class ImportOptions(CommandGroup, VocabularyGroup, TextGroup):
         "State handling of the other program: carry through each document, or reset every N tokens.",
         metavar="carry|reset-N",
         unset="unknown, so that the run compares with no other",
+        heading="State",
     )
     vocabulary_size: int | None = option(
         None,
@@ -408,6 +438,8 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
 class DiagnosticOptions(CallGroup, WiringGroup, StreamGroup, TextGroup):
     """Options that `rnneval.trace` and `rnneval.gradients` share."""
 
+    heading = "Diagnostics"
+
     thresholds: Mapping[str, float] | None = option(
         None,
         "Threshold of a rule in place of its default, which rnneval explain RULE shows.",
@@ -426,6 +458,7 @@ class TraceOptions(DiagnosticOptions):
         None,
         "Parquet file to write: every state and gate at the stride, histograms, and figures of each unit.",
         metavar="FILE.parquet",
+        heading="Output",
     )
     stride: int | None = option(
         None,
@@ -463,7 +496,9 @@ class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Options of `rnneval.sweep`."""
 
     out: PathLike = field(
-        metadata=option_metadata("Folder for the table and the records; it is made if it is missing.", metavar="FOLDER")
+        metadata=option_metadata(
+            "Folder for the table and the records; it is made if it is missing.", metavar="FOLDER", heading="Output"
+        )
     )
     jobs: int | None = option(
         None, "Number of worker processes on this machine.", metavar="N", least=1, unset="one per core"

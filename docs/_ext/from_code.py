@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from rnneval.cli.command import by_heading
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
 from rnneval.records import json_schema, schema_names
@@ -107,20 +108,19 @@ def _command(name: str, command: click.Command, parent: click.Context) -> str:
     context = click.Context(command, info_name=name, parent=parent)
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     example = (command.epilog or "").removeprefix("Example: ")
-    options = [_option(option) for option in command.params if isinstance(option, click.Option)]
+    groups = by_heading(command.params).items()
+    options = [f"**{heading}**\n\n" + "\n".join(map(_option, group)) for heading, group in groups]
     parts = [
         f"(command-{name})=\n## {context.command_path}",
         _paragraphs(command.help or ""),
         f"```sh\n{example}\n```" if example else "",
         f"Usage: `{usage}`",
-        "\n".join(option for option in options if option),
+        *options,
     ]
     return "\n\n".join(part for part in parts if part).rstrip()
 
 
 def _option(option: click.Option) -> str:
-    if option.hidden:
-        return ""
     names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len, reverse=True))
     choices = "|".join(option.type.choices) if isinstance(option.type, click.Choice) else option.metavar or ""
     plain = "" if option.is_flag else f" `{choices or option.type.name.upper()}`"

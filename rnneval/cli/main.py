@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from difflib import get_close_matches
 
 import click
 
@@ -13,11 +14,16 @@ from rnneval.registry import module, names
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
+_NO_LIMIT = 1000
 
-# Order of the commands in --help; a command that is not named here comes after these.
-_ORDER = (
-    "evaluate", "open", "check", "lint", "trace", "gradients", "compare", "gate", "plot", "report", "sweep", "import",
-)  # fmt: skip
+# The commands in the groups and in the order of --help; one that is not named here stands under `_OTHER`.
+_GROUPS = {
+    "Measure": ("evaluate", "sweep", "trace", "gradients", "import"),
+    "Judge": ("check", "lint", "compare", "gate"),
+    "Look": ("open", "plot", "report", "explain"),
+    "Try": ("demo",),
+}
+_OTHER = "Other"
 
 
 class Commands(click.Group):
@@ -25,9 +31,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands in the order of --help."""
-        return sorted(
-            names(commands.__name__), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
-        )
+        return [name for group in _grouped().values() for name in group]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module."""
@@ -35,6 +39,40 @@ class Commands(click.Group):
             return None
         command: click.Command = module(commands.__name__, cmd_name).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; the error about one that does not exist names those with a similar name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = " or ".join(get_close_matches(args[0], self.list_commands(ctx)))
+            if not close:
+                raise
+            raise click.UsageError(f"No such command {args[0]!r}: did you mean {close}?", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in groups, each with the first sentence of its help."""
+        width = max(map(len, self.list_commands(ctx)))
+        for heading, members in _grouped().items():
+            found = {name: self.get_command(ctx, name) for name in members}
+            rows = [
+                (name.ljust(width), command.get_short_help_str(limit=_NO_LIMIT))
+                for name, command in found.items()
+                if command is not None
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def _grouped() -> dict[str, tuple[str, ...]]:
+    """Return the names of the commands that there are, by group."""
+    there = names(commands.__name__)
+    named = {name for group in _GROUPS.values() for name in group}
+    every = {**_GROUPS, _OTHER: tuple(name for name in there if name not in named)}
+    found = {heading: tuple(name for name in group if name in there) for heading, group in every.items()}
+    return {heading: group for heading, group in found.items() if group}
 
 
 @click.command(

@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rnneval.cli.command import CONFIG, GroupedOption
 from rnneval.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
@@ -50,10 +51,8 @@ def _click_option(each: "Field[Any]", option: "Option") -> Callable[[Any], Any]:
     from dataclasses import MISSING
 
     text = option.off or option.help
-    text += " May be repeated." if option.repeated else ""
-    text += f" [default: {option.unset}]" if option.unset else ""
     if isinstance(each.default, bool):
-        return click.option(option.flag, each.name, is_flag=True, help=text)
+        return click.option(option.flag, each.name, cls=GroupedOption, heading=option.heading, is_flag=True, help=text)
     kind: Any = str
     if option.choices:
         kind = click.Choice(option.choices)
@@ -63,9 +62,13 @@ def _click_option(each: "Field[Any]", option: "Option") -> Callable[[Any], Any]:
         kind = type(each.default)
     required = each.default is MISSING
     default = None if required or option.repeated else each.default
+    text += " May be repeated." if option.repeated else ""
+    text += f" [default: {option.unset or 'none'}]" if default is None and not required else ""
     return click.option(
         option.flag,
         each.name,
+        cls=GroupedOption,
+        heading=option.heading,
         type=kind,
         metavar=option.metavar,
         multiple=option.repeated,
@@ -92,27 +95,33 @@ def command_line() -> list[str]:
 
 def format_option(*formats: str, text: str = "Format of what is printed.") -> Callable[[F], F]:
     """Add --format; the first is the default."""
-    return click.option(
+    return _output_option(
         "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help=text
     )
 
 
 def out_option(
-    text: str = "File to write the record to as well; only a complete one takes its place.",
+    text: str = "File to write the record to as well, as JSON; only a complete one takes its place.",
+    *,
+    repeated: bool = False,
 ) -> Callable[[F], F]:
     """Add --out."""
-    return click.option("--out", metavar="FILE", help=text)
+    text += " May be repeated." if repeated else ""
+    return _output_option("--out", metavar="FILE", multiple=repeated, help=f"{text} [default: none]")
 
 
 def quiet_option(text: str = "Print no progress and no table.") -> Callable[[F], F]:
     """Add --quiet."""
-    return click.option("--quiet", "-q", is_flag=True, help=text)
+    return _output_option("--quiet", "-q", is_flag=True, help=text)
 
 
-def repeated_option(flag: str, metavar: str, text: str, unset: str = "") -> Callable[[F], F]:
+def _output_option(*names: str, **settings: Any) -> Callable[[F], F]:
+    return click.option(*names, cls=GroupedOption, heading="Output", **settings)
+
+
+def repeated_option(flag: str, metavar: str, text: str, unset: str = "none") -> Callable[[F], F]:
     """Add an option that may be repeated; `unset` says what happens without it."""
-    text += " May be repeated." + (f" [default: {unset}]" if unset else "")
-    return click.option(flag, multiple=True, metavar=metavar, help=text)
+    return click.option(flag, multiple=True, metavar=metavar, help=f"{text} May be repeated. [default: {unset}]")
 
 
 def output_options(*formats: str) -> Callable[[F], F]:
@@ -145,7 +154,30 @@ def require_places(outputs: "Sequence[Named]", inputs: "Sequence[Named]") -> Non
             raise RecordError(f"{path}: cannot be written: its folder is not there: make it first")
         if not os.access(path if os.path.lexists(path) else Path(path).absolute().parent, os.W_OK):
             raise RecordError(f"{path}: cannot be written: Permission denied")
-    require_apart(outputs, inputs)
+    require_apart(outputs, [*inputs, *config_file()])
+
+
+def config_file() -> "list[Named]":
+    """Return the file that --config names, as an input of the command that runs."""
+    from rnneval.records.paths import named
+
+    context = click.get_current_context(silent=True)
+    return named("--config", context.meta.get(CONFIG)) if context is not None else []
+
+
+def require_ending(option: str, paths: Iterable[str | os.PathLike[str]], *allowed: str) -> None:
+    """Refuse a file whose ending promises another format than one of those that can be written.
+
+    A path without an ending (/dev/stdout, a pipe of the shell) is no promise and passes.
+
+    Raises:
+        UsageError: an ending is none of the allowed ones; the message names them.
+    """
+    for path in paths:
+        ending = Path(path).suffix
+        if ending and ending.lower() not in allowed:
+            known = " or ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))
+            raise UsageError(f"{option} {os.fspath(path)}: {ending} is not a format of this output: give {known}")
 
 
 def require(condition: object, message: str) -> None:

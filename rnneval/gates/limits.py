@@ -1,7 +1,8 @@
 """Allowances and limits: how much a metric may get worse (`--allow`), and conditions on figures (`--require`).
 
-A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`. A figure that is
-absent, is not a number or is NaN satisfies no limit.
+A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`; or of a training
+history: `grad_norm.gru.last100.p99<=5` (`rnneval.gates.histories`). A figure that is absent, is not a number or is NaN
+satisfies no limit.
 """
 
 import difflib
@@ -15,8 +16,9 @@ from typing import Any
 import msgspec
 
 from rnneval.errors import UsageError
+from rnneval.gates.histories import TooFewStepsError, TrainingHistory, UnknownFigureError, what_there_is
 from rnneval.metrics import Metric, by_name
-from rnneval.records import Gate, Run, Wiring
+from rnneval.records import Gradients, Record, Run
 
 DEFAULT = {"perplexity": "+1%"}
 _AMOUNT = re.compile(r"^(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<percent>\s*%)?$")
@@ -139,7 +141,47 @@ def parse_limit(text: str) -> Limit:
     return Limit(figure=match["figure"], sign=match["sign"], value=value, text=text.strip())
 
 
-def figure(record: Run | Wiring | Gate, name: str) -> object:
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A figure that a limit asks for, as a record has it."""
+
+    value: object = _ABSENT
+    note: str = ""
+    """Explanation of a value that is not finite."""
+    unknown: str = ""
+    """Explanation of a name that can be no figure of this record: what the record has."""
+    undecided: str = ""
+    """Reason why the record can neither satisfy a limit nor break it."""
+
+
+def look_up(record: Record | TrainingHistory, name: str) -> Seen:
+    """Look for a figure in a record or a training history."""
+    if isinstance(record, TrainingHistory):
+        try:
+            found = record.figure(name)
+        except UnknownFigureError as error:
+            return Seen(unknown=str(error))
+        except TooFewStepsError as error:
+            return Seen(undecided=str(error))
+        return Seen(value=found.value, note=found.note)
+    value = figure(record, name)
+    if is_absent(value) and isinstance(record, Gradients) and not _is_declared(record, name):
+        return Seen(unknown=what_there_is(f"no figure {name!r}", name, list(_names(_plain(record), ""))))
+    return Seen(value=value)
+
+
+def _is_declared(record: Record, name: str) -> bool:
+    """Return whether a figure that is absent is one that the record may have: `through_time.gru.h.gone`."""
+
+    def complete(value: Any) -> Any:
+        if isinstance(value, msgspec.Struct):
+            return {key: complete(inner) for key, inner in msgspec.structs.asdict(value).items()}
+        return {key: complete(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+    return _resolve(complete(record), [quoted or plain for quoted, plain in _PART.findall(name)]) is None
+
+
+def figure(record: Record, name: str) -> object:
     """Return a figure by its path in the record; `perplexity` is short for `scores.perplexity.value`.
 
     A key that holds dots may be quoted. `blocks.largest_nats_per_token` is the mean loss in the worst block.
@@ -163,13 +205,13 @@ def is_absent(found: object) -> bool:
     return found is _ABSENT
 
 
-def similar(record: Run | Wiring | Gate, name: str) -> str | None:
+def similar(record: Record, name: str) -> str | None:
     """Return the name of a figure of the record that is close to a name that it lacks."""
     names = [*_plain(record).get("scores", {}), *_names(_plain(record), "")]
     return next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
 
 
-def _plain(record: Run | Wiring | Gate) -> dict[str, Any]:
+def _plain(record: Record) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(record)
     if isinstance(record, Run) and "nats" in record.blocks.sums:
         pairs = zip(record.blocks.sums["nats"], record.blocks.tokens, strict=False)

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
 from rnneval.records.consistency import require_consistent
+from rnneval.records.summary import quoted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class BlockChange(Value, frozen=True, kw_only=True):
@@ -75,6 +80,31 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     blocks: tuple[BlockChange, ...]
     """Blocks in which the candidate's loss differs most from the baseline's, largest change first."""
     warnings: tuple[str, ...]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the runs as a pandas DataFrame, best first.
+
+        Columns: `run`, `metric` (its name), `value`, `difference` (to the best, in `unit`), `low`, `high`, `unit`,
+        `method`, `claim`, `parameters`, `tokens_per_second` and `marks` (problems, with semicolons between them).
+        """
+        import pandas as pd
+
+        rows = [
+            {
+                "run": row.name, "metric": self.metric, "value": row.value, "difference": row.difference,
+                "low": row.low, "high": row.high, "unit": self.unit, "method": row.method, "claim": row.claim,
+                "parameters": row.parameters, "tokens_per_second": row.tokens_per_second,
+                "marks": "; ".join(row.marks),
+            }
+            for row in self.rows
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def _in_one_line(self) -> str:
+        """Return the number of runs and the best one with its value."""
+        best = self.rows[0]
+        value = "no value" if best.value is None else f"{best.value:.5g}"
+        return f"of {len(self.rows)} runs by {self.metric}: best is {quoted([best.name])} with {value}"
 
 
 @dataclass(frozen=True, kw_only=True)

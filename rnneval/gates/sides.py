@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import Columns, block_size, columns_of
-from rnneval.records import Gate, Run, Wiring
+from rnneval.gates.histories import TrainingHistory
+from rnneval.records import Record, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Named:
     """A record and its name in messages: its path on the command line."""
 
     name: str
-    record: Run | Wiring | Gate
+    record: Record | TrainingHistory
 
 
 @dataclass(frozen=True, kw_only=True)

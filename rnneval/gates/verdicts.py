@@ -18,7 +18,8 @@ from rnneval.gates.explanation import (
     warnings_of_one_sided_runs,
     warnings_of_runs,
 )
-from rnneval.gates.limits import Allowance, Limit, allowances, figure, is_absent, parse_limit, similar
+from rnneval.gates.histories import TrainingHistory
+from rnneval.gates.limits import Allowance, Limit, Seen, allowances, is_absent, look_up, parse_limit, similar
 from rnneval.gates.noninferiority import (
     LEVEL,
     Claim,
@@ -131,33 +132,54 @@ def _after_holm(results: Sequence[Result]) -> Iterator[Comparison]:
 
 
 def _limited(limit: Limit, records: Sequence[Named]) -> Iterator[Comparison]:
-    """Compare every record that should have the figure with the limit; if none has it, all of them fail."""
-    seen = [(each, figure(each.record, limit.figure)) for each in records]
-    kinds = {type(each.record) for each, found in seen if not is_absent(found)}
+    """Compare every record that should have the figure with the limit; if none has it, all of them fail.
+
+    Raises:
+        UsageError: no record has it, and none is a run, wiring or gate record, of which figures may be absent.
+    """
+    seen = [(each, look_up(each.record, limit.figure)) for each in records]
+    kinds = {_kind(each) for each, found in seen if not is_absent(found.value)}
+    if not kinds and all(found.unknown for _, found in seen):
+        raise UsageError(f"--require {limit.text!r}: {seen[0][0].name}: {seen[0][1].unknown}")
+    of_histories = any(isinstance(each.record, TrainingHistory) for each, found in seen if not is_absent(found.value))
     for each, found in seen:
-        if kinds and type(each.record) not in kinds:
+        if kinds and _kind(each) not in kinds and not (found.undecided and of_histories):
             continue
-        holds = limit.holds(found)
-        yield Comparison(
-            metric=limit.text,
-            baseline="limit",
-            candidate=each.name,
-            candidate_value=float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None,
-            unit="as recorded",
-            allowed=limit.value if isinstance(limit.value, float) else None,
-            verdict="pass" if holds else "fail",
-            reason=_limit_reason(limit, each, found, holds=holds),
-            method="limit",
-            about="this record",
-        )
+        yield _limit_comparison(limit, each, found)
 
 
-def _limit_reason(limit: Limit, each: Named, found: object, *, holds: bool) -> str:
-    if not is_absent(found):
-        return f"{limit.figure} is {found}, {'as' if holds else 'not as'} required: {limit.text}"
-    close = similar(each.record, limit.figure)
+def _kind(each: Named) -> str:
+    """Return the kind of a record: only records of one kind have the same figures."""
+    return each.record.schema if isinstance(each.record, TrainingHistory) else type(each.record).__name__
+
+
+def _limit_comparison(limit: Limit, each: Named, found: Seen) -> Comparison:
+    value = found.value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    holds = limit.holds(value)
+    verdict: Verdict = "inconclusive" if found.undecided else "pass" if holds else "fail"
+    return Comparison(
+        metric=limit.text,
+        baseline="limit",
+        candidate=each.name,
+        candidate_value=float(value) if is_number else None,  # type: ignore[arg-type]
+        unit="as recorded",
+        allowed=limit.value if isinstance(limit.value, float) else None,
+        verdict=verdict,
+        reason=found.undecided or _limit_reason(limit, each, found, holds=holds),
+        method="limit",
+        about="this record",
+    )
+
+
+def _limit_reason(limit: Limit, each: Named, found: Seen, *, holds: bool) -> str:
+    if not is_absent(found.value):
+        note = f" ({found.note})" if found.note else ""
+        return f"{limit.figure} is {found.value}{note}, {'as' if holds else 'not as'} required: {limit.text}"
+    close = None if isinstance(each.record, TrainingHistory) else similar(each.record, limit.figure)
     meant = f"; did you mean {close}?" if close else ""
-    return f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit{meant}"
+    said = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
+    return f"{said}; {found.unknown}" if found.unknown else f"{said}{meant}"
 
 
 def _overall(comparisons: tuple[Comparison, ...], warnings: tuple[str, ...]) -> Gate:

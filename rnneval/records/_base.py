@@ -27,7 +27,14 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Shown(Value, frozen=True, kw_only=True):
-    """A value that a notebook shows as the table that the terminal prints."""
+    """A value that a notebook shows as the table that the terminal prints, and `repr` in one line."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._in_one_line()}>"
+
+    def _in_one_line(self) -> str:
+        """Return what `repr` says after the name of the class."""
+        raise NotImplementedError
 
     def _repr_html_(self) -> str:
         html: str = later("fragment")(self)

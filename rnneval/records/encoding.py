@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rnneval.errors import RecordError
+from rnneval.errors import RecordError, named_in_message
 from rnneval.records._base import MOST_BYTES, Stored, require_small
 from rnneval.records.atomic import reason_of
 from rnneval.records.consistency import require_consistent
@@ -73,7 +73,7 @@ def _bytes(where: str) -> bytes:
         with open_regular(where) as file:
             return file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise RecordError(f"{where}: cannot be read: {reason_of(error)}") from error
+        raise RecordError(f"{named_in_message(where)}: cannot be read: {reason_of(error)}") from error
 
 
 def _decode(text: str | bytes, where: str, known: Mapping[str, type[Any]]) -> Any:

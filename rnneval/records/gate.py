@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from rnneval.records._base import Stored, Value
+from rnneval.records.summary import shortened
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Verdict = Literal["pass", "fail", "inconclusive", "not comparable"]
@@ -64,3 +65,7 @@ class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.g
     reason: str
     comparisons: tuple[Comparison, ...]
     warnings: tuple[str, ...]
+
+    def _in_one_line(self) -> str:
+        """Return verdict and reason."""
+        return f"{self.verdict}: {shortened(self.reason)!r}"

@@ -2,6 +2,7 @@
 
 from rnneval.records._base import Stored, Value
 from rnneval.records.run import Checkpoint, Count, Text, Warning  # noqa: A004 - the record's own word
+from rnneval.records.summary import quoted
 from rnneval.records.wiring import Finding
 
 
@@ -64,3 +65,8 @@ class Gradients(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnne
     """Gradients with respect to earlier states, by `LAYER.SLOT`."""
     findings: tuple[Finding, ...]
     warnings: tuple[Warning, ...]
+
+    def _in_one_line(self) -> str:
+        """Return model and text, the loss and the signature."""
+        where = f"{quoted([self.checkpoint.path])} on {quoted([file.path for file in self.text.files])}"
+        return f"{where}: {self.loss:.5g} nats a token, {self.signature}"

@@ -6,6 +6,7 @@ import msgspec
 
 from rnneval.records._base import Stored
 from rnneval.records.run import Checkpoint, Input, Output, Vocabulary
+from rnneval.records.summary import quoted
 
 
 class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.opened/1"):
@@ -20,3 +21,9 @@ class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     why_no_vocabulary: str | None = None
     """Places that were searched in vain, and what to give."""
     assumptions: tuple[str, ...]
+
+    def _in_one_line(self) -> str:
+        """Return the file, its format, and the size of model and vocabulary."""
+        found = self.checkpoint
+        tokens = "no vocabulary" if self.vocabulary is None else f"{self.vocabulary.size:,} tokens"
+        return f"{quoted([found.path])}: {found.format}, {found.parameters:,} parameters, {tokens}"

@@ -1,12 +1,16 @@
 """The run record: what `rnneval evaluate` measured, of what, and how. Schema `rnneval.run/1`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from rnneval.errors import RecordError
 from rnneval.records._base import Stored, Value
+from rnneval.records.summary import quoted, score_in_words, usual_metric
 from rnneval.records.wiring import Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -351,3 +355,31 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     def title(self) -> str:
         """The path of the source, or words for one that was given in Python."""
         return self.source.path or ("model in memory" if self.imported is None else "losses in memory")
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the scores as a pandas DataFrame with a row for each.
+
+        Columns: `source` (the path of the checkpoint, or of imported losses), `text` (paths), `signature`, `valid`,
+        `score` (its name), `value`, `unit`, `low`, `high`, and `usual`, which marks the score that is usual for this
+        kind of token. Frames of several runs can be concatenated.
+        """
+        import pandas as pd
+
+        common = {
+            "source": self.source.path,
+            "text": " ".join(file.path for file in self.text.files),
+            "signature": self.signature,
+            "valid": self.valid,
+        }
+        usual = usual_metric(self.signature)
+        rows = [
+            {**common, "score": name, **msgspec.structs.asdict(score), "usual": name == usual}
+            for name, score in self.scores.items()
+        ]
+        return pd.DataFrame(rows, columns=[*common, "score", *Score.__struct_fields__, "usual"])
+
+    def _in_one_line(self) -> str:
+        """Return model and text, the usual score and the signature."""
+        where = f"{quoted([self.title])} on {quoted([file.path for file in self.text.files])}"
+        score = score_in_words(self.scores, self.signature) if self.valid else "not valid"
+        return f"{where}: {score}, {self.signature}"

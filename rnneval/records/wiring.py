@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from rnneval.records._base import Stored, Value
+from rnneval.records.summary import shortened
 from rnneval.registry import later
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -74,6 +75,10 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     calls: Count
     """Number of segments that were run."""
     wired_by: Literal["author", "rnneval"]
+
+    def _in_one_line(self) -> str:
+        """Return verdict and reason."""
+        return f"{self.verdict}: {shortened(self.reason)!r}"
 
     def __str__(self) -> str:
         """Return verdict, flow matrix, findings and oracles as text."""

@@ -6,16 +6,16 @@ output. A fail is a `failure`; no verdict is an `error`, since the exit code is 
 shows as the summary of a job, and what the comment of a merge request can hold.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from xml.etree import ElementTree as ET
 
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison, Verdict
-from rnneval.render.document import Block, Items, Notice, Paragraph, Table
+from rnneval.render.document import Paragraph
 from rnneval.render.gate_document import HEADINGS, about, gate_blocks, headline, line, method
-from rnneval.render.phrasing import Level, annotation, shortened, visible
+from rnneval.render.markdown import block_markdown
+from rnneval.render.phrasing import Level, annotation, visible
 
 _SUITE = "rnneval.gate"
 _LEVELS: Mapping[Verdict, Level] = {
@@ -25,10 +25,6 @@ _LEVELS: Mapping[Verdict, Level] = {
     "not comparable": "error",
 }
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
-_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~&$!"})
-_BULLET = re.compile(r"[-+](\s|$)|--+\s*$|=")
-_NUMBER = re.compile(r"(\d+)[.)](\s|$)")
-_LONGEST = 2000
 
 
 # Markdown
@@ -37,41 +33,11 @@ _LONGEST = 2000
 def gate_markdown(gate: Gate) -> str:
     """Write a heading with the verdict, a table, a list of the reasons, and the warnings."""
     named = [Paragraph(text=headline(gate))] if headline(gate) else []
-    parts = [f"## {_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}", *map(_markdown, (*named, *gate_blocks(gate)))]
+    parts = [
+        f"## {_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}",
+        *map(block_markdown, (*named, *gate_blocks(gate))),
+    ]
     return "\n\n".join(parts) + "\n"
-
-
-def _markdown(block: Block) -> str:
-    if isinstance(block, Paragraph):
-        return escaped(block.text)
-    if isinstance(block, Notice):
-        return f"- ⚠️ {escaped(block.text)}"
-    if isinstance(block, Items):
-        details = (f" ({escaped(item.details)})" if item.details else "" for item in block.rows)
-        named = (f"- **{escaped(item.title)}**: {escaped(item.text)}" for item in block.rows)
-        return "\n".join(map("".join, zip(named, details, strict=True)))
-    if isinstance(block, Table):
-        sides = ["---:" if column in block.right else "---" for column in range(len(block.head))]
-        cells = [block.head, *([cell.text for cell in row] for row in block.rows)]
-        head, *body = (f"| {' | '.join(map(escaped, row))} |" for row in cells)
-        return "\n".join([head, f"| {' | '.join(sides)} |", *body])
-    raise TypeError(f"a {type(block).__name__} has no Markdown yet")
-
-
-def escaped(text: str) -> str:
-    r"""Escape a text so that it is not read as Markdown or HTML, wherever in a line or cell it stands.
-
-    >>> escaped("a|b <c> *d*"), escaped("- 1. x"), escaped("1. x")
-    ('a\\|b \\<c\\> \\*d\\*', '\\- 1. x', '1\\. x')
-    """
-    harmless = shortened(visible(text), _LONGEST).translate(_SPECIAL)
-    bare = harmless.lstrip()
-    number = _NUMBER.match(bare)
-    if _BULLET.match(bare):
-        bare = f"\\{bare}"
-    elif number:
-        bare = f"{number[1]}\\{bare[len(number[1]) :]}"
-    return "&#32;" * (len(harmless) - len(harmless.lstrip())) + bare
 
 
 # GitHub

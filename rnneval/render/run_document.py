@@ -7,7 +7,8 @@ from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import Checkpoint, ContextCurve, Run, Streams
 from rnneval.records.run import Warning as Warned
-from rnneval.render.document import Block, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
+from rnneval.records.summary import usual_for, usual_metric
+from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, shortened
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
@@ -91,21 +92,28 @@ def opened_document(opened: Opened) -> Iterator[Block]:
 
 
 def scores_table(run: Run) -> Table:
-    """Return every score with its interval and its meaning: the first sentence of the text of the metric."""
+    """Return every score with its interval and its meaning: the first sentence of the text of the metric.
+
+    The score that is usual for the kind of token is marked.
+    """
     meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
+    usual, kind = usual_metric(run.signature), usual_for(run.signature)
     rows = tuple(
-        row(code(name), figure(score.value), score.unit, interval(score.low, score.high), meaning.get(name, ""))
+        row(
+            code(name), figure(score.value), score.unit, interval(score.low, score.high),
+            Cell(text=f"usual for {kind}" if name == usual and run.valid else "", kind="note"), meaning.get(name, ""),
+        )
         for name, score in run.scores.items()
-    )
+    )  # fmt: skip
     note = "This text is too short for intervals."
     if run.interval:
         note = f"Interval: {run.interval.method}; it is about {run.interval.claim}."
     return Table(
         caption="All scores",
-        head=("score", "value", "unit", "95 % interval", "what it says"),
+        head=("score", "value", "unit", "95 % interval", "", "what it says"),
         rows=rows,
         right=(1,),
-        extra=(4,),
+        extra=(5,),
         note=note,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rnneval.records.summary import usual_metric
 from rnneval.render.document import Block, Cell, Paragraph, Table
 from rnneval.render.phrasing import counted, interval, optional
 from rnneval.sweeps.many import Sweep
@@ -35,29 +36,32 @@ def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = 
         note: How to read it.
     """
     valid = [row for row in every if row["status"] == OK]
-    scores = [name for name in _SCORES if any(row.get(name) is not None for row in valid)]
+    usual = {usual_metric(str(row.get("signature") or "")) for row in valid}
+    scores = [
+        name for name in dict.fromkeys((*_SCORES, *sorted(usual))) if any(row.get(name) is not None for row in valid)
+    ]
     places = [name for name in _PLACES if any(row.get(name) is not None for row in every)]
     best = best_first(valid)[0] if len(valid) > 1 else None
-    head = ["checkpoint", "valid", *scores, *places, "tokens/s", ""]
+    names = ["checkpoint", "valid", *scores, *places, "tokens/s", ""]
     if "perplexity" in scores:
-        head.insert(3, "95 % interval")
+        names.insert(3, "95 % interval")
     return Table(
         caption=caption,
-        head=tuple(head),
-        rows=tuple(_cells(row, head, best) for row in rows),
-        right=tuple(range(2, len(head) - 1)),
-        extra=tuple(place for place, name in enumerate(head) if name in ("valid", "95 % interval")),
+        head=tuple(f"{name} (usual)" if name and usual == {name} else name for name in names),
+        rows=tuple(_cells(row, names, best) for row in rows),
+        right=tuple(range(2, len(names) - 1)),
+        extra=tuple(place for place, name in enumerate(names) if name in ("valid", "95 % interval")),
         note=note,
     )
 
 
-def _cells(row: Mapping[str, Any], head: Sequence[str], best: Mapping[str, Any] | None) -> tuple[Cell, ...]:
+def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None) -> tuple[Cell, ...]:
     is_valid = row["status"] == OK
     cells = [
         Cell(text=str(row["path"]), code=True),
         Cell(text="yes", kind="pass") if is_valid else Cell(text=str(row["status"]), kind="fail"),
     ]
-    for name in head[2:-1]:
+    for name in names[2:-1]:
         if name in _PLACES:
             cells.append(Cell(text=optional(row.get(name), ",.0f")))
         elif not is_valid:  # a number here would be read as a score, whatever stands beside it

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.options import Progress, SweepOptions, SweptGroup, WorkerGroup, on_folder, option, values_of
 from rnneval.records import Run, decode, read_run, write
 from rnneval.records.paths import named, require_apart
+from rnneval.records.summary import quoted, score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
 from rnneval.sweeps.cluster import Workers, connected, require_dask
 from rnneval.sweeps.measuring import Answer, Order, measure_one
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
 from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
-from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, record_name, write_table
+from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
 from rnneval.text.sources import Sources, refuse_overlap
@@ -42,14 +43,14 @@ _RULES = {
 PoolOf = Callable[[Workers, int], AbstractContextManager[Pool]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Sweep:
     """Result of a sweep."""
 
     rows: tuple[Row, ...]
     """One row for each checkpoint, in natural order of their names."""
     out: Path
-    others: tuple[str, ...] = field(repr=False)
+    others: tuple[str, ...]
     """Files of the folder that are not checkpoints."""
     kept: int
     """Number of checkpoints that were finished before."""
@@ -64,12 +65,25 @@ class Sweep:
         """Checkpoints whose records hold warnings."""
         return tuple(row for row in self.rows if row.run is not None and row.run.warnings)
 
-    @property
-    def frame(self) -> "pd.DataFrame":
-        """The table as pandas reads it."""
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the table as a pandas DataFrame, with the columns that `rnneval.sweeps.table` lists."""
         import pandas as pd
 
-        return pd.read_parquet(self.out / "sweep.parquet")
+        return pd.read_parquet(self.out / FILE)
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """The same as `to_frame()`."""
+        return self.to_frame()
+
+    def __repr__(self) -> str:
+        best = next(iter(best_first([row.columns() for row in self.rows])), None)
+        run = next((row.run for row in self.rows if best is not None and row.name == best["path"]), None)
+        said = f"{len(self.rows)} checkpoints in {quoted([str(self.out)])}"
+        if best is None or run is None or not run.valid:
+            return f"<Sweep of {said}: none is valid>"
+        score = score_in_words(run.scores, run.signature)
+        return f"<Sweep of {said}: best is {quoted([best['path']])} with {score}, {run.signature}>"
 
 
 @dataclass(frozen=True, kw_only=True)

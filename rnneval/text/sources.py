@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnneval.errors import TextError, UsageError
+from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.records.paths import open_regular
@@ -211,6 +211,9 @@ def _status(path: str) -> os.stat_result:
 
 
 def _unreadable(path: str, error: Exception) -> str:
+    if is_plainly_text(path) and not os.path.lexists(path):
+        said = "no such file; it looks like the text itself: write it to a file, and give the path of that"
+        return f"{named_in_message(path)}: {said}"
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such file: give the path of a UTF-8 text, from {Path.cwd()} or absolute"
     why = error.strerror if isinstance(error, OSError) else str(error)

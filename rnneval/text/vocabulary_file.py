@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.errors import VocabularyError
+from rnneval.errors import VocabularyError, named_in_message
 from rnneval.records.paths import open_regular
 from rnneval.text.subword.base import Subword
 from rnneval.text.subword.huggingface import HuggingFace, is_huggingface
@@ -65,7 +65,8 @@ def _bytes(name: str) -> bytes:
             raw = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise VocabularyError(f"{name}: cannot be read: {why}: give a vocabulary file or --vocab-from TEXT") from error
+        place = named_in_message(name)
+        raise VocabularyError(f"{place}: cannot be read: {why}: give a vocabulary file or --vocab-from TEXT") from error
     if not raw or len(raw) > _LARGEST:
         size = "is empty" if not raw else f"is larger than {_LARGEST:,} bytes"
         raise VocabularyError(f"{name}: {size}: a vocabulary is a JSON map or list, or one token a line")

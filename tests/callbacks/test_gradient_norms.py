@@ -145,6 +145,20 @@ class Poison(keras.callbacks.Callback):
             self.model.get_layer("lstm").cell.bias.assign(np.full(24, np.nan))
 
 
+def test_a_gate_holds_a_training_to_limits(tmp_path):
+    """Oracle: pandas, on the table that the callback wrote."""
+    from rnneval.gates.histories import read_history
+
+    trained(compiled(), [GradientNorms(tmp_path / "h")])
+    table = pd.read_parquet(tmp_path / "h")
+    of_layer = table[(table.layer == "lstm") & (table.variable == "") & (table.statistic == "grad_norm")]["value"]
+    history = read_history(tmp_path / "h")
+    assert history.figure("grad_norm.lstm.p75").value == pytest.approx(of_layer.quantile(0.75))
+    assert history.figure("grad_norm.lstm.last3.mean").value == pytest.approx(of_layer.tail(3).mean())
+    assert history.figure("not_finite").value == 0
+    assert history.figure("update_ratio.lstm.kernel.min").value > 0
+
+
 def test_the_first_step_that_is_not_finite_is_named(tmp_path):
     norms = GradientNorms(tmp_path / "h")
     trained(compiled(), [norms, Poison()], epochs=1)

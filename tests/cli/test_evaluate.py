@@ -1,6 +1,8 @@
 """`rnneval evaluate` as a person calls it: the number, the record, and every input that it must refuse."""
 
+import csv
 import errno
+import io
 import json
 import os
 import re
@@ -67,6 +69,22 @@ def test_the_table_shows_scores_signature_and_files(evaluated, shelf):
     assert ["perplexity", f"{found.scores['perplexity'].value:.5g}"] in [line[:2] for line in lines]
     assert found.signature in printed
     assert "240 = 239 scored + 1 unscored" in printed
+
+
+def test_files_are_written_as_their_endings_say_with_defaults_from_a_file(shelf, tmp_path, monkeypatch):
+    config, outs = tmp_path / "c.toml", [tmp_path / f"run.{ending}" for ending in ("json", "csv", "md")]
+    config.write_text('[rnneval]\nbackend = "keras"\n[evaluate]\nno-check = true\npart = "10:"\nquiet = true\n')
+    given = ["evaluate", shelf / "flat.keras", shelf.text, "--config", config]
+    words = [str(word) for word in (*given, *(word for out in outs for word in ("--out", out)))]
+    monkeypatch.setattr("sys.argv", ["rnneval", *words])
+    assert run(words) == 0
+    found = records.read(outs[0])
+    assert found.command == ("rnneval", *words)  # as it was typed
+    assert (found.text.part, found.tokens.total, found.wiring) == ("10:", 230, None)
+    rows = list(csv.DictReader(io.StringIO(outs[1].read_text())))
+    assert {row["score"]: float(row["value"]) for row in rows} == {n: score.value for n, score in found.scores.items()}
+    assert [row["score"] for row in rows if row["usual"] == "True"] == ["bits_per_char"]
+    assert "usual for characters" in outs[2].read_text()
 
 
 def test_quiet_prints_nothing(evaluated, shelf):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.options import add_options, output_options, require, require_places
+from rnneval.cli.command import Command
+from rnneval.cli.options import add_options, output_options, require, require_ending, require_places
 from rnneval.cli.terminal import chatter_held
 from rnneval.options import CheckOptions
 
@@ -18,11 +19,11 @@ _EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
-@click.command("check", epilog="Example: rnneval check train.py:MyModel --builder-arg vocab_size=65")
+@click.command("check", cls=Command, epilog="Example: rnneval check train.py:MyModel --builder-arg vocab_size=65")
 @click.argument("what", metavar="CHECKPOINT|FILE.py:BUILDER")
-@output_options("table", "json")
 @checkpoint_options
 @add_options(CheckOptions)
+@output_options("table", "json")
 @click.option("--strict", is_flag=True, help="Exit with 1 on a warning or an inconclusive verdict.")
 def command(
     *,
@@ -34,7 +35,7 @@ def command(
     opening: CheckpointOptions,
     options: CheckOptions,
 ) -> int:
-    """Prove that each layer's state goes back into the same layer, by running the model.
+    """Run the model to prove that each layer gets its own state.
 
     CHECKPOINT is a saved model; FILE.py:BUILDER is your own code that makes one. Of a script or notebook, only what
     BUILDER needs is run; a package.module is imported. Exit code: 0 pass, 1 fail, 3 no verdict.
@@ -45,6 +46,7 @@ def command(
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
     require_places(named("--out", out), [*named("BUILDER", code), *opening.inputs(None if is_builder else what)])
+    require_ending("--out", [out or ""], ".json")
     with chatter_held():
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import format_option, out_option, quiet_option, repeated_option, require_places
+from rnneval.cli.command import Command
+from rnneval.cli.options import (
+    format_option,
+    out_option,
+    quiet_option,
+    repeated_option,
+    require_ending,
+    require_places,
+)
+from rnneval.cli.output import ENDINGS, write_results
 
 if TYPE_CHECKING:
     from rnneval.gates import Named
@@ -14,6 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "compare",
+    cls=Command,
     epilog="Example: rnneval compare base.json new.json --text text.txt",
 )
 @click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
@@ -31,7 +41,7 @@ if TYPE_CHECKING:
 )
 @repeated_option("--text", "TEXT", "Text that was scored, to show those blocks in.")
 @format_option("table", "json")
-@out_option("File to write the comparison to as JSON as well; only a complete one takes its place.")
+@out_option("File to write the comparison to as well: .json, .csv (a row for each run) or .md.", repeated=True)
 @quiet_option("Print no table.")
 def command(
     *,
@@ -40,28 +50,31 @@ def command(
     blocks: int,
     text: tuple[str, ...],
     form: str,
-    out: str | None,
+    out: tuple[str, ...],
     quiet: bool,
 ) -> int:
-    """Compare runs: a table sorted by a metric, with paired differences to the best.
+    """Sort runs by a metric, with paired differences to the best.
 
-    Also lists the blocks of the text in which the last run gains and loses most against the first. The folder of a
+    It also lists the blocks of the text in which the last run gains and loses most against the first. The folder of a
     sweep stands for all of its records.
     """
     import msgspec
 
     from rnneval.gates.ranking import rank
-    from rnneval.records import json_text, write_text
+    from rnneval.records import json_text
     from rnneval.records.paths import named
 
     places = _places(records)
     read = named("RECORD", records, [place.path for place in places])
     require_places(named("--out", out), [*read, *named("--text", text)])
+    require_ending("--out", out, *ENDINGS)
     scored = _scored_text(text, places[-1].path) if text else None
     ranking = rank(_read(places), metric=metric, blocks=blocks, text=scored)
     encoded = json_text(msgspec.to_builtins(ranking))
-    if out is not None:
-        write_text(encoded, out)
+    if out:
+        from rnneval.render.gate_document import ranking_document
+
+        write_results(out, ranking, encoded, lambda: ranking_document(ranking))
     if form == "json":
         click.echo(encoded, nl=False)
     elif not quiet:

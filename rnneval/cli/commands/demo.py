@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli.command import Command
 from rnneval.cli.options import format_option, quiet_option
 from rnneval.cli.terminal import chatter_held, progress_bar
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rnneval.demo.files import Files
 
 
-@click.command("demo", epilog="Example: rnneval demo --out rnneval-demo")
+@click.command("demo", cls=Command, epilog="Example: rnneval demo --out rnneval-demo")
 @click.option(
     "--out",
     default="rnneval-demo",
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 @format_option("table", "json")
 @quiet_option("Print no progress, and in place of the lessons only the path of the page.")
 def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None:
-    """Train three small models, one of them wired wrong, and run every command on them.
+    """Train three small models and run every command on them.
 
-    The text is part of every Python. All files stay in FOLDER; the page to open is FOLDER/report.html.
+    One of them is wired wrong. The text is part of every Python. All files stay in FOLDER; the page to open is
+    FOLDER/report.html.
     """
     with chatter_held():
         files, lines = _run(Path(out), seed, quick=quick, quiet=quiet)

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.options import add_options, command_line, output_options, require, require_places
+from rnneval.cli.command import Command
+from rnneval.cli.options import (
+    add_options,
+    command_line,
+    format_option,
+    out_option,
+    quiet_option,
+    require,
+    require_ending,
+    require_places,
+)
+from rnneval.cli.output import ENDINGS, write_results
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
 
@@ -20,37 +31,42 @@ EXIT_NOT_VALID = 1
 
 @click.command(
     "evaluate",
+    cls=Command,
     epilog="Example: rnneval evaluate model.keras text.txt --part 90%: --vocab-from text.txt --out run.json",
 )
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
-@output_options("table", "json")
-@add_options(EvaluateOptions)
 @checkpoint_options
+@add_options(EvaluateOptions)
 @add_options(WorkerGroup, "workers")
+@format_option("table", "json")
+@out_option("File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True)
+@quiet_option()
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
     form: str,
-    out: str | None,
+    out: tuple[str, ...],
     quiet: bool,
     strict: bool,
     options: EvaluateOptions,
     opening: CheckpointOptions,
     workers: WorkerGroup,
 ) -> int:
-    """Measure a saved model on held-out TEXT: perplexity, bits per character, every token accounted for.
+    """Measure perplexity and bits per character on held-out TEXT.
 
-    The state is carried through each document. The record holds a signature that says how the score was computed.
-    With --jobs or --scheduler, several processes read the text; this changes no result.
+    Every token is accounted for. The state is carried through each document. The record holds a signature that says how
+    the score was computed. With --jobs or --scheduler, several processes read the text; this changes no result.
     """
-    from rnneval.records import write
+    from rnneval.records import encode
     from rnneval.records.paths import named
 
     inputs = [*opening.inputs(checkpoint), *named("TEXT", text), *named("--fit-on", options.fit_on)]
     require_places([*named("--out", out), *named("--losses", options.losses)], inputs)
+    require_ending("--out", out, *ENDINGS)
+    require_ending("--losses", [options.losses or ""], ".parquet")
     spread = workers.jobs is not None or workers.scheduler is not None
     require(spread or workers.memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
@@ -64,8 +80,10 @@ def command(
             )
     if form == "json" or not quiet:
         show(run, form)  # first, so that the scores are not lost if the record cannot be written
-    if out is not None:
-        write(run, out)
+    if out:
+        from rnneval.render.run_document import run_document
+
+        write_results(out, run, encode(run), lambda: run_document(run))
     return EXIT_NOT_VALID if not run.valid or (strict and run.warnings) else 0
 
 

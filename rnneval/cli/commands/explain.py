@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from pathlib import Path
 
 import click
 
-from rnneval.cli.options import format_option, out_option, quiet_option, unused_seed
+from rnneval.cli.command import Command
+from rnneval.cli.options import format_option, out_option, quiet_option, require_ending, unused_seed
 from rnneval.errors import UsageError
 from rnneval.registry import Entry, read_entries
 
@@ -29,27 +31,28 @@ _FOLDERS = {
 _WIDTH = 100
 
 
-@click.command("explain", epilog="Example: rnneval explain perplexity")
+@click.command("explain", cls=Command, epilog="Example: rnneval explain perplexity")
 @click.argument("name", required=False)
 @format_option("table", "json")
-@out_option("File to write the text to as well; only a complete one takes its place.")
+@out_option("File to write the text to as well: .md and .txt are text, .json is JSON.")
 @quiet_option("Print nothing.")
 @unused_seed
 def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> None:
-    """Explain a metric or a rule: its meaning, why it matters, how to fix the fault; or how to read a figure.
+    """Explain a metric, a rule or a figure.
 
-    NAME is a metric (perplexity), a baseline (unigram), a rule (shared-state) or its code (RNN001), or a figure
-    (gates); without it, all are listed.
+    It says what a metric means, how to fix a fault, how to read a figure. NAME is a metric (perplexity), a baseline
+    (unigram), a rule (shared-state) or its code (RNN001), or a figure (gates); without it, all are listed.
     """
+    require_ending("--out", [out or ""], ".md", ".txt", ".json")
     chosen = entries() if name is None else find(name, entries())
-    if form == "json":
-        text = json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
-    else:
-        text = listing(chosen) if name is None else pages(chosen)
+    as_json = json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
+    as_text = listing(chosen) if name is None else pages(chosen)
+    text = as_json if form == "json" else as_text
     if out is not None:
         from rnneval.records import write_text
 
-        write_text(text + "\n", out)
+        written = {".json": as_json, ".md": as_text, ".txt": as_text}.get(Path(out).suffix.lower(), text)
+        write_text(f"{written}\n", out)
     if not quiet:
         _show(text, markdown=form == "table" and name is not None)
 

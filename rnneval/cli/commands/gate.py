@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import format_option, quiet_option, repeated_option, require_places
+from rnneval.cli.command import Command
+from rnneval.cli.options import (
+    format_option,
+    out_option,
+    quiet_option,
+    repeated_option,
+    require_ending,
+    require_places,
+)
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 
@@ -22,7 +30,7 @@ _SUMMARY = "GITHUB_STEP_SUMMARY"
 _BY_ENDING = {".json": "json", ".xml": "junit", ".md": "markdown"}
 
 
-class _Variadic(click.Command):
+class _Variadic(Command):
     """Command whose `--baseline A B C` takes all values up to the next option, as a shell expands `base/*.json`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -66,7 +74,7 @@ def spread(arguments: list[str], option: str) -> list[str]:
     "Most that a metric may get worse, such as +1% or +0.01.",
     unset="perplexity=+1%",
 )
-@repeated_option("--require", "FIGURE<=VALUE", "Limit on any value of a record, such as 'perplexity<=5.3'.")
+@repeated_option("--require", "FIGURE<=VALUE", "Limit on any value of a record or history, such as 'perplexity<=5.3'.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if the verdict is inconclusive, and on warnings.")
 @click.option("--update", is_flag=True, help="Replace the baselines by the records: all of them or none.")
 @format_option(
@@ -77,9 +85,7 @@ def spread(arguments: list[str], option: str) -> list[str]:
     "markdown",
     text="Format of what is printed; github also writes the summary of the job.",
 )
-@repeated_option(
-    "--out", "FILE", "File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown."
-)
+@out_option("File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown.", repeated=True)
 @quiet_option("Print no table.")
 def command(
     *,
@@ -93,9 +99,10 @@ def command(
     out: tuple[str, ...],
     quiet: bool,
 ) -> int:
-    """Judge RECORDs against a baseline: pass (0), fail (1), inconclusive or not comparable (3).
+    """Judge RECORDs against a baseline or limits: pass or fail.
 
-    The verdict is fail only if the interval of the difference lies beyond what is allowed, pass only if it lies within.
+    Exit code: 0 pass, 1 fail, 3 inconclusive or not comparable. The verdict is fail only if the interval of the
+    difference lies beyond what is allowed, pass only if it lies within.
     """
     from rnneval.gates.verdicts import judge
     from rnneval.records.paths import named, require_apart
@@ -105,8 +112,10 @@ def command(
     if update:  # replaces the baselines on purpose, and makes the folders that are missing
         require_places([*outputs, *(each for each in kept if Path(each.path).absolute().parent.exists())], inputs)
         require_apart([*kept, *outputs], inputs)
+        require_ending("--out", out, *_BY_ENDING)
         return _update(records, baseline, allow, require, form=form, out=out, quiet=quiet)
     require_places(outputs, [*inputs, *kept])
+    require_ending("--out", out, *_BY_ENDING)
     verdict = judge(_read(records), _read_baselines(records, baseline), allow=_allowed(allow), require=require)
     _deliver(verdict, form=form, out=out, quiet=quiet, strict=strict)
     return exit_code(verdict, strict=strict)
@@ -123,16 +132,14 @@ def exit_code(gate: "Gate", *, strict: bool) -> int:
 
 
 def _read(paths: tuple[str, ...]) -> "list[Named]":
+    from rnneval.gates.histories import read_history
     from rnneval.gates.sides import Named
-    from rnneval.records import Gate, Run, Wiring, read
+    from rnneval.records import read
 
-    found = []
-    for path in paths:
-        record = read(path)
-        if not isinstance(record, Run | Wiring | Gate):
-            raise RecordError(f"{path}: is no record that a gate reads: a run, wiring or gate record is needed")
-        found.append(Named(name=path, record=record))
-    return found
+    def is_history(path: Path) -> bool:
+        return path.is_dir() or path.suffix == ".parquet"
+
+    return [Named(name=path, record=read_history(path) if is_history(Path(path)) else read(path)) for path in paths]
 
 
 def _read_baselines(records: tuple[str, ...], baselines: tuple[str, ...]) -> "list[Named]":
@@ -198,14 +205,15 @@ def _refuse_as_baseline(candidates: "list[Named]") -> None:
 
 
 def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
-    from rnneval.records import encode, write_texts
+    from rnneval.records import Run, encode, write_texts
 
     for path in baselines:
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecordError(f"{path}: its folder cannot be made: {error.strerror or error}") from error
-    write_texts({path: encode(each.record) for each, path in zip(candidates, baselines, strict=True)})
+    runs = [each.record for each in candidates if isinstance(each.record, Run)]  # all are: `_refuse_as_baseline`
+    write_texts({path: encode(run) for run, path in zip(runs, baselines, strict=True)})
 
 
 def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, strict: bool) -> None:
@@ -213,7 +221,7 @@ def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, stri
 
     otherwise = "json" if form == "table" else form
     for path in out:
-        write_text(rendered(gate, _BY_ENDING.get(Path(path).suffix, otherwise), strict=strict), path)
+        write_text(rendered(gate, _BY_ENDING.get(Path(path).suffix.lower(), otherwise), strict=strict), path)
     if form == "github" and (summary := os.environ.get(_SUMMARY)):
         _append(summary, rendered(gate, "markdown", strict=strict))
     if form == "table" and not quiet:

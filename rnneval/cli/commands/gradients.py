@@ -5,7 +5,8 @@ from dataclasses import replace
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.options import add_options, command_line, output_options, require_places
+from rnneval.cli.command import Command
+from rnneval.cli.options import add_options, command_line, output_options, require_ending, require_places
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import GradientOptions
 
@@ -14,13 +15,14 @@ EXIT_NOT_VALID = 1
 
 @click.command(
     "gradients",
+    cls=Command,
     epilog="Example: rnneval gradients model.keras text.txt --part 90%: --vocab-from text.txt --truncation 100",
 )
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
-@output_options("table", "json")
-@add_options(GradientOptions)
 @checkpoint_options
+@add_options(GradientOptions)
+@output_options("table", "json")
 def command(
     *,
     checkpoint: str,
@@ -31,7 +33,7 @@ def command(
     options: GradientOptions,
     opening: CheckpointOptions,
 ) -> int:
-    """Measure gradients of the loss on TEXT: by layer and variable, and back through time.
+    """Measure gradients on TEXT, by layer and back through time.
 
     Each segment begins with the state that the text before it leaves behind. Findings are printed as warnings. The
     wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
@@ -40,6 +42,7 @@ def command(
     from rnneval.records.paths import named
 
     require_places(named("--out", out), [*opening.inputs(checkpoint), *named("TEXT", text)])
+    require_ending("--out", [out or ""], ".json")
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.preflight(checkpoint)
         from rnneval.engine.diagnostics.gradients import gradients

@@ -4,47 +4,64 @@ from dataclasses import replace
 
 import click
 
-from rnneval.cli.options import add_options, command_line, output_options, require_places, unused_seed
+from rnneval.cli.command import Command
+from rnneval.cli.options import (
+    add_options,
+    command_line,
+    format_option,
+    out_option,
+    quiet_option,
+    require_ending,
+    require_places,
+    unused_seed,
+)
+from rnneval.cli.output import ENDINGS, write_results
 from rnneval.options import ImportOptions
 
 
 @click.command(
     "import",
+    cls=Command,
     epilog="Example: rnneval import losses.parquet --text held_out.txt --state carry --out run.json",
 )
 @click.argument("losses")
 @click.option(
     "--text", multiple=True, required=True, metavar="TEXT", help="UTF-8 text that was scored. May be repeated."
 )
-@output_options("table", "json")
 @add_options(ImportOptions)
+@format_option("table", "json")
+@out_option("File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True)
+@quiet_option()
 @unused_seed
 def command(
     *,
     losses: str,
     text: tuple[str, ...],
     form: str,
-    out: str | None,
+    out: tuple[str, ...],
     quiet: bool,
     options: ImportOptions,
 ) -> int:
-    """Make a run record from the LOSSES that another program computed, without its model.
+    """Make a run record from the LOSSES of another program.
 
-    LOSSES is a .parquet, .csv or .jsonl table with a row for each scored token: token (its place, from 0), byte_start,
-    byte_end, nats, and optionally document and id. The spans must tile the text; only the first token of each document
-    may have no row. TensorFlow is not needed.
+    Its model is not needed. LOSSES is a .parquet, .csv or .jsonl table with a row for each scored token: token (its
+    place, from 0), byte_start, byte_end, nats, and optionally document and id. The spans must tile the text; only the
+    first token of each document may have no row. TensorFlow is not needed.
     """
     from rnneval.cli.commands.evaluate import show
-    from rnneval.records import write
+    from rnneval.records import encode
     from rnneval.records.paths import named
 
     vocabulary = [*named("--vocab", options.vocabulary), *named("--vocab-from", options.vocabulary_from)]
     require_places(named("--out", out), [*named("LOSSES", losses), *named("--text", text), *vocabulary])
+    require_ending("--out", out, *ENDINGS)
     from rnneval.engine.losses import from_losses
 
     run = from_losses(losses, text, **vars(replace(options, command=command_line())))
     if form == "json" or not quiet:
         show(run, form)
-    if out is not None:
-        write(run, out)
+    if out:
+        from rnneval.render.run_document import run_document
+
+        write_results(out, run, encode(run), lambda: run_document(run))
     return 0

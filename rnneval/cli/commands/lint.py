@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnneval.cli.options import output_options, repeated_option, require_places, unused_seed
+from rnneval.cli.command import Command
+from rnneval.cli.options import (
+    format_option,
+    out_option,
+    quiet_option,
+    repeated_option,
+    require_ending,
+    require_places,
+    unused_seed,
+)
 from rnneval.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -16,11 +25,15 @@ if TYPE_CHECKING:
     from rnneval.records.paths import Named
 
 STANDARD_INPUT = "-"
+# Formats that a file may have by its ending; SARIF is JSON, too.
+_BY_ENDING = {".json": ("json", "sarif"), ".sarif": ("sarif",), ".txt": ("text", "table", "github")}
 
 
-@click.command("lint", epilog="Example: rnneval lint train.py notebooks/")
+@click.command("lint", cls=Command, epilog="Example: rnneval lint train.py notebooks/")
 @click.argument("paths", metavar="PATH...", nargs=-1)
-@output_options("text", "json", "sarif", "github", "table")
+@format_option("text", "json", "sarif", "github", "table")
+@out_option("File to write the findings to as well: .json and .sarif are these formats, .txt is text.")
+@quiet_option()
 @repeated_option("--select", "RULES", "Rules to apply, as codes or names with commas between them.", unset="all")
 @repeated_option("--ignore", "RULES", "Rules to leave out, in the same form.")
 @click.option(
@@ -43,7 +56,7 @@ def command(
     jobs: int | None,
     strict: bool,
 ) -> int:
-    """Find wrong state wiring in Python files and notebooks by reading them: nothing is imported or run.
+    """Find wrong state wiring in source code, without running it.
 
     PATH is a file, a folder (searched; .gitignore is honoured) or - for standard input; without any, the current
     folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
@@ -58,12 +71,13 @@ def command(
     settings = read_settings().replaced(select, ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
     require_places(named("--out", out), _read_for(files, settings) if out is not None else [])
+    require_ending("--out", [out or ""], *_BY_ENDING)
     streamed = _from_standard_input(settings, stdin_filename) if STANDARD_INPUT in paths else ()
     findings = (*streamed, *lint_files(files, settings, jobs or cores()))
     count = len(files) + (STANDARD_INPUT in paths)
     text = _rendered(form, findings)
     if out is not None:
-        write_text(text, out)
+        write_text(_rendered(_form_of(out, form), findings), out)
     if form not in ("text", "table"):
         click.echo(text, nl=False)
     elif not quiet:
@@ -96,6 +110,12 @@ def _from_standard_input(settings: "Settings", name: str | None) -> "tuple[LintF
 
     content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # one byte too many shows that it is too long
     return wanted(check_bytes(name or STANDARD_INPUT, content), settings)
+
+
+def _form_of(path: str, form: str) -> str:
+    """Return the format of a file by its ending; --format decides between those that the ending allows."""
+    allowed = _BY_ENDING.get(Path(path).suffix.lower(), (form,))
+    return form if form in allowed else allowed[0]
 
 
 def _rendered(form: str, findings: "Sequence[LintFinding]") -> str:

@@ -3,20 +3,27 @@
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.options import output_options, require_places
+from rnneval.cli.command import Command
+from rnneval.cli.options import output_options, require_ending, require_places
 from rnneval.cli.terminal import chatter_held
 
 
-@click.command("open", epilog="Example: rnneval open ckpt --builder train.ipynb:MyModel --builder-arg rnn_units=1024")
+@click.command(
+    "open", cls=Command, epilog="Example: rnneval open ckpt --builder train.ipynb:MyModel --builder-arg rnn_units=1024"
+)
 @click.argument("checkpoint")
-@output_options("table", "json")
 @checkpoint_options
+@output_options("table", "json")
 def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening: CheckpointOptions) -> None:
-    """Show what a CHECKPOINT is: format, state contract, layers, vocabulary, every assumption. Nothing is evaluated."""
+    """Show what a CHECKPOINT is: format, layers, vocabulary.
+
+    It names every assumption, and evaluates nothing.
+    """
     from rnneval.records import encode, write
     from rnneval.records.paths import named
 
     require_places(named("--out", out), opening.inputs(checkpoint))
+    require_ending("--out", [out or ""], ".json")
     with chatter_held():
         opening.preflight(checkpoint)
         from rnneval.backends.describe import opened

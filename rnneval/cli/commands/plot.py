@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnneval.cli.command import Command, GroupedOption
 from rnneval.cli.options import quiet_option, repeated_option, require, require_places, unused_seed
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
@@ -26,10 +27,14 @@ class Reading:
     at: int | None
 
 
-@click.command("plot", epilog="Example: rnneval plot run.json --out loss.png")
+@click.command("plot", cls=Command, epilog="Example: rnneval plot run.json --out loss.png")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
 @click.option(
-    "--out", metavar="FILE|FOLDER", help="File to write, PNG, SVG or PDF by its ending; for several figures, a folder."
+    "--out",
+    cls=GroupedOption,
+    heading="Output",
+    metavar="FILE|FOLDER",
+    help="File to write, PNG, SVG or PDF by its ending; for several figures, a folder. [default: none]",
 )
 @click.option(
     "--figure",
@@ -45,7 +50,11 @@ class Reading:
 )
 @click.option("--dark", is_flag=True, help="Draw on a dark background.")
 @repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
-@click.option("--part", metavar="SLICE", help="For the figure passage: the part that was scored, as in evaluate.")
+@click.option(
+    "--part",
+    metavar="SLICE",
+    help="For the figure passage: the part that was scored, as in evaluate. [default: the whole text]",
+)
 @click.option(
     "--at",
     type=click.IntRange(min=0),
@@ -68,11 +77,11 @@ def command(
     listing: bool,
     quiet: bool,
 ) -> int:
-    """Draw a figure of each RECORD: a JSON record, a Parquet table, or the folder of a history.
+    """Draw a figure of each RECORD.
 
-    Several records are drawn one by one, into the folder --out. A figure of several runs (comparison, forgetting,
-    baselines) is drawn once if --figure names it and --out is a file. The figure passage (of losses) is coloured text:
-    it is printed, or written as HTML.
+    RECORD is a JSON record, a Parquet table, or the folder of a history. Several records are drawn one by one, into the
+    folder --out. A figure of several runs (comparison, forgetting, baselines) is drawn once if --figure names it and
+    --out is a file. The figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
     from rnneval.records.paths import named, named_records
     from rnneval.render.figures import save

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import format_option, quiet_option, repeated_option, require, require_places, unused_seed
+from rnneval.cli.command import Command
+from rnneval.cli.options import (
+    format_option,
+    out_option,
+    quiet_option,
+    repeated_option,
+    require,
+    require_ending,
+    require_places,
+    unused_seed,
+)
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
 
@@ -17,9 +27,9 @@ if TYPE_CHECKING:
 _ENDINGS = (".json", ".parquet")
 
 
-@click.command("report", epilog="Example: rnneval report run.json wiring.json gate.json --out report.html")
+@click.command("report", cls=Command, epilog="Example: rnneval report run.json wiring.json gate.json --out report.html")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@click.option("--out", metavar="FILE.html", help="File to write the page to; only a complete one takes its place.")
+@out_option("HTML file to write the page to; only a complete one takes its place.")
 @repeated_option("--text", "TEXT", "Text that the losses are of, to show an excerpt coloured by surprise.")
 @click.option("--title", metavar="TEXT", help="Title of the page. [default: the model's name]")
 @format_option("table", "json", text="Format of what is printed; json is the content of the page, as values.")
@@ -46,6 +56,7 @@ def command(
 
     require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
     require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
+    require_ending("--out", [out or ""], ".html", ".htm")
     from rnneval.render.report import draw, html_of, page_of
 
     given = [each for record in records for each in _given(Path(record))]

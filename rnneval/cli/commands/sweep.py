@@ -1,12 +1,23 @@
 """`rnneval sweep FOLDER TEXT…`."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.options import add_options, command_line, format_option, quiet_option, require
+from rnneval.cli.command import Command, GroupedOption
+from rnneval.cli.options import (
+    add_options,
+    command_line,
+    format_option,
+    quiet_option,
+    require,
+    require_ending,
+    require_places,
+)
+from rnneval.cli.output import ENDINGS, write_results
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import OpeningGroup, SweepOptions, values_of
 
@@ -18,31 +29,49 @@ EXIT_FAILED = 1
 
 @click.command(
     "sweep",
+    cls=Command,
     epilog="Example: rnneval sweep training_checkpoints/ text.txt --part 90%: --vocab-from text.txt --out results/",
 )
 @click.argument("folder")
 @click.argument("text", nargs=-1, required=True)
+@checkpoint_options
+@add_options(SweepOptions)
+@click.option(
+    "--table",
+    cls=GroupedOption,
+    heading="Output",
+    metavar="FILE",
+    multiple=True,
+    help="File to write the table to as well: .json, .csv or .md. May be repeated. [default: none]",
+)
 @format_option("table", "json")
 @quiet_option()
-@add_options(SweepOptions)
-@checkpoint_options
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
     folder: str,
     text: tuple[str, ...],
+    table: tuple[str, ...],
     form: str,
     quiet: bool,
     strict: bool,
     options: SweepOptions,
     opening: CheckpointOptions,
 ) -> int:
-    """Measure every checkpoint of a FOLDER on held-out TEXT: a record each, and one table.
+    """Evaluate every checkpoint in a FOLDER on held-out TEXT.
 
-    Checkpoints that were finished before are not evaluated again. A file that cannot be evaluated is a row that says
-    why.
+    It writes a record of each, and one table. Checkpoints that were finished before are not evaluated again. A file
+    that cannot be evaluated is a row that says why.
     """
     require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
+    from rnneval.records.paths import named
+
+    require_places(named("--table", table), [*opening.inputs(None), *named("TEXT", text), *named("FOLDER", folder)])
+    require_ending("--table", table, *ENDINGS)
+    message = (
+        f"--out {options.out}: is a folder for all records: give a folder, and --table {options.out} for the table"
+    )
+    require(Path(options.out).suffix.lower() not in (*ENDINGS, ".parquet"), message)
     with chatter_held(), progress_bar("sweeping", quiet=quiet, unit="checkpoints") as progress:
         from rnneval.sweeps.many import sweep
 
@@ -51,18 +80,26 @@ def command(
         result = sweep(folder, text, **vars(options))
     if form == "json" or not quiet:
         _show(result, form)
+    if table:
+        from rnneval.render.sweep_document import sweep_document
+
+        write_results(table, result, _json(result), lambda: sweep_document(result))
     return EXIT_FAILED if result.failed or (strict and result.warned) else 0
 
 
 def _show(result: "Sweep", form: str) -> None:
     """Print the rows as a table or as JSON."""
     if form == "json":
-        from rnneval.records import json_text
-
-        rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-        click.echo(json_text(rows), nl=False)
+        click.echo(_json(result), nl=False)
         return
     from rnneval.render.sweep_document import sweep_document
     from rnneval.render.terminal import print_document
 
     print_document(sweep_document(result))
+
+
+def _json(result: "Sweep") -> str:
+    from rnneval.records import json_text
+
+    rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
+    return json_text(rows)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.options import add_options, command_line, format_option, quiet_option, require_places
+from rnneval.cli.command import Command, GroupedOption
+from rnneval.cli.options import add_options, command_line, format_option, quiet_option, require_ending, require_places
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import TraceOptions
 
@@ -14,15 +15,22 @@ EXIT_NOT_VALID = 1
 
 @click.command(
     "trace",
+    cls=Command,
     epilog="Example: rnneval trace model.keras text.txt --part 90%: --vocab-from text.txt --out trace.parquet",
 )
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
-@format_option("table", "json")
-@click.option("--record", metavar="RUN.json", help="File to write the run record to.")
-@quiet_option()
-@add_options(TraceOptions)
 @checkpoint_options
+@add_options(TraceOptions)
+@click.option(
+    "--record",
+    cls=GroupedOption,
+    heading="Output",
+    metavar="FILE.json",
+    help="File to write the run record to. [default: none]",
+)
+@format_option("table", "json")
+@quiet_option()
 def command(
     *,
     checkpoint: str,
@@ -33,16 +41,18 @@ def command(
     options: TraceOptions,
     opening: CheckpointOptions,
 ) -> int:
-    """Trace the state of every layer of a saved model along TEXT: norms, saturation, gates, memory.
+    """Trace the state of every layer along TEXT.
 
-    The state is carried through each document, exactly. Findings are printed as warnings. The wiring is checked first,
-    as in evaluate; the exit code is 1 if it leaks.
+    It shows norms, saturation, gates and memory. The state is carried through each document, exactly. Findings are
+    printed as warnings. The wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
     """
     from rnneval.records import encode, write
     from rnneval.records.paths import named
 
     outputs = [*named("--out", options.out), *named("--record", record)]
     require_places(outputs, [*opening.inputs(checkpoint), *named("TEXT", text)])
+    require_ending("--out", [options.out or ""], ".parquet")
+    require_ending("--record", [record or ""], ".json")
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
         opening.preflight(checkpoint)
         from rnneval.engine.diagnostics.trace import trace

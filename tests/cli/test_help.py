@@ -1,0 +1,110 @@
+"""Help that can be scanned: options and commands in groups, each with its default; words that are close; completion."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from rnneval.cli import commands, main
+from rnneval.cli.command import by_heading
+from rnneval.cli.main import rnneval_command, run
+from rnneval.options import EvaluateOptions, SweepOptions, TextGroup, options_of
+from rnneval.registry import module, names
+
+NAMES = names(commands.__name__)
+
+
+def command_named(name: str) -> click.Command:
+    command: click.Command = module(commands.__name__, name).command
+    return command
+
+
+def headings(lines: list[str]) -> list[str]:
+    return [line[:-1] for line in lines if line.endswith(":") and not line.startswith(" ")]
+
+
+def test_the_options_of_evaluate_stand_in_groups(capsys):
+    run(["evaluate", "--help"])
+    text = capsys.readouterr().out
+    lines = text[text.index("Model:") :].splitlines()
+    assert headings(lines) == ["Model", "Text", "State", "Speed", "Scores", "Wiring", "Output", "Options"]
+    places = {heading: lines.index(f"{heading}:") for heading in headings(lines)}
+    for flag, heading in {"--vocab": "Model", "--part": "Text", "--segment": "State", "--jobs": "Speed"}.items():
+        place = next(i for i, line in enumerate(lines) if line.split()[:1] == [flag])
+        assert max((at, name) for name, at in places.items() if at < place)[1] == heading
+
+
+def test_the_heading_is_that_of_the_group_that_defines_an_option_first():
+    assert {option.heading for _, option in options_of(TextGroup)} == {"Text"}
+    of_sweep = {each.name: option.heading for each, option in options_of(SweepOptions)}
+    assert (of_sweep["jobs"], of_sweep["memory"], of_sweep["out"]) == ("Speed", "Speed", "Output")
+    of_run = {each.name: option.heading for each, option in options_of(EvaluateOptions)}
+    assert (of_run["losses"], of_run["state"], of_run["declare"]) == ("Output", "State", "Wiring")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_is_shown_once_with_a_sentence_and_its_default(name, capsys):
+    command = command_named(name)
+    context = click.Context(command, info_name=name)
+    shown = [option for options in by_heading(command.get_params(context)).values() for option in options]
+    assert len(shown) == len({option.name for option in shown})
+    for option in shown:
+        text = option.get_help_record(context)[1]
+        assert text[0].isupper(), option.opts
+        assert "." in text, option.opts
+        if not option.is_flag:
+            assert "[default: " in text or "[required]" in text, option.opts
+    assert run([name, "--help"]) == 0
+    assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines() if "|" not in line)
+
+
+def test_commands_stand_in_groups_and_no_summary_is_cut_off(capsys):
+    run(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert headings(lines) == ["Options", "Measure", "Judge", "Look", "Try"]
+    assert all(len(line) <= 80 for line in lines)
+    assert not any(line.rstrip().endswith("...") for line in lines[lines.index("Measure:") :])
+    summaries = {line.split()[0]: line for line in lines if line.startswith("  ") and line.split()[0] in NAMES}
+    assert sorted(summaries) == sorted(NAMES)
+    assert all(line.endswith(".") for line in summaries.values())  # one line, to the end of its sentence
+
+
+def test_a_command_without_a_group_is_listed_all_the_same(monkeypatch):
+    monkeypatch.setattr(main, "names", lambda _: (*NAMES, "new"))
+    assert main._grouped()["Other"] == ("new",)
+    assert rnneval_command.list_commands(click.Context(rnneval_command))[-1] == "new"
+
+
+@pytest.mark.parametrize(
+    ("words", "close"),
+    [
+        (["evalute"], "did you mean evaluate?"),
+        (["complain"], "did you mean explain or compare?"),
+        (["evaluate", "--vocb", "v"], "--vocab"),
+        (["gate", "--requir", "x"], "--require"),
+    ],
+)
+def test_a_word_that_is_close_is_suggested(refused, words, close):
+    assert close in refused(*words)
+
+
+def test_a_word_that_is_far_from_all_is_refused_without_a_suggestion(refused):
+    said = refused("xyzzy")
+    assert "No such command 'xyzzy'" in said
+    assert "mean" not in said
+
+
+def test_a_shell_completes_commands_options_and_paths():
+    def completed(words: str, at: int) -> list[str]:
+        environment = {"_RNNEVAL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        code = "import sys; from rnneval.cli.main import run; run([])"
+        ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+        assert ran.stderr == ""
+        return ran.stdout.split()
+
+    assert completed("rnneval ev", 1) == ["plain,evaluate"]
+    assert "plain,--vocab-from" in completed("rnneval evaluate --voc", 2)
+    assert completed("rnneval evaluate mod", 2) == ["file,mod"]
+    assert completed("rnneval evaluate --vocab vo", 3) == ["file,vo"]
+    assert completed("rnneval evaluate --state re", 3) == ["plain,reset"]
