@@ -220,7 +220,8 @@ def test_nothing_of_tensorflow_is_imported(tmp_path) -> None:
         "from rnneval.backends.numpy import open_numpy\n"
         f"lm = open_numpy({str(path)!r})\n"
         "ids = np.ones((2, 5), np.int32)\n"
-        "lm.scorer(None, sees='gates').score(ids, ids, np.tile(lm.start(), (2, 1)), 2)\n"
+        "from rnneval.backends.protocol import Shape\n"
+        "lm.scorer(Shape(rows=2, segment=5), sees='gates').score(ids, ids, np.tile(lm.start(), (2, 1)), 2)\n"
         "assert lm.check_wiring().verdict == 'pass'\n"
         "print(sorted({'tensorflow', 'keras', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))\n"
     )
