@@ -20,6 +20,7 @@ _HOMES = {
     "check": "rnneval.engine.check",
     "compare": "rnneval.gates",
     "evaluate": "rnneval.engine",
+    "from_losses": "rnneval.engine.losses",
     "from_step": "rnneval.backends.step",
     "gate": "rnneval.gates",
     "gradients": "rnneval.engine.diagnostics.gradients",

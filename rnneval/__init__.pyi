@@ -5,12 +5,14 @@ from rnneval import callbacks, engine, errors, gates, metrics, models, testing, 
 from rnneval import records as recordfile
 from rnneval import records as records
 from rnneval._version import __version__
+from rnneval.backends.step import from_step
 from rnneval.callbacks.gradient_norms import GradientNorms
 from rnneval.callbacks.state_norms import StateNorms
 from rnneval.engine.check import check
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.engine.evaluate import evaluate
+from rnneval.engine.losses import from_losses
 from rnneval.engine.opening import open  # noqa: A004 - the name in the contract: rnneval.open
 from rnneval.gates import compare, gate
 from rnneval.linter import lint
@@ -33,6 +35,8 @@ __all__ = [
     "engine",
     "errors",
     "evaluate",
+    "from_losses",
+    "from_step",
     "gate",
     "gates",
     "gradients",

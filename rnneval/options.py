@@ -97,8 +97,31 @@ class Options:
                 raise UsageError(f"{option.flag} {value} is not allowed: give at least {option.least}")
 
 
+_VOCABULARY = "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece."
+
+
 @dataclass(frozen=True, kw_only=True)
-class OpeningGroup(Options):
+class VocabularyGroup(Options):
+    """Options that give the vocabulary."""
+
+    vocabulary: Any = option(
+        None,
+        _VOCABULARY,
+        "--vocab",
+        metavar="FILE",
+        unset="the one inside the model or beside the checkpoint",
+    )
+    vocabulary_from: Paths | None = option(
+        None,
+        "Training text whose sorted distinct characters are the vocabulary.",
+        "--vocab-from",
+        metavar="TEXT",
+        repeated=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpeningGroup(VocabularyGroup):
     """Options of every command that opens a checkpoint."""
 
     builder: str | None = option(
@@ -123,20 +146,6 @@ class OpeningGroup(Options):
     )
     run_module: bool = option(
         False, "Run the whole file of the builder, with all that it trains and writes, as importing it does."
-    )
-    vocabulary: Any = option(
-        None,
-        "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece.",
-        "--vocab",
-        metavar="FILE",
-        unset="the one inside the model or beside the checkpoint",
-    )
-    vocabulary_from: Paths | None = option(
-        None,
-        "Training text whose sorted distinct characters are the vocabulary.",
-        "--vocab-from",
-        metavar="TEXT",
-        repeated=True,
     )
     weight_map: PathLike | Mapping[str, Any] | None = option(
         None,
@@ -317,11 +326,17 @@ class WiringGroup(DeclareGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CallGroup(Options):
+class CommandGroup(Options):
+    """Keyword argument of everything that makes a record."""
+
+    command: Sequence[str] = option((), "Command to record as the one that repeats the run.", flag="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallGroup(CommandGroup):
     """Keyword arguments of a run that is called from Python."""
 
     progress: Progress | None = option(None, "Function that is called with the work done and the work in all.", flag="")
-    command: Sequence[str] = option((), "Command to record as the one that repeats the run.", flag="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +358,33 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
 
     losses: PathLike | None = option(
         None, "Parquet file to write, with one row for each scored token.", metavar="FILE.parquet"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(CommandGroup, VocabularyGroup, TextGroup):
+    """Options of `rnneval.from_losses`."""
+
+    vocabulary: Any = option(
+        None,
+        _VOCABULARY,
+        "--vocab",
+        metavar="FILE",
+        unset="none, so that the tokens are taken as they are",
+    )
+    state: str | None = option(
+        None,
+        "State handling of the other program: carry through each document, or reset every N tokens.",
+        metavar="carry|reset-N",
+        unset="unknown, so that the run compares with no other",
+    )
+    vocabulary_size: int | None = option(
+        None,
+        "Number of tokens that the model of the other program chooses from, for the baseline that guesses.",
+        "--vocab-size",
+        metavar="N",
+        least=1,
+        unset="that of the vocabulary",
     )
 
 
@@ -456,6 +498,13 @@ class OnFolder(Protocol[A_contra, B_contra, P, R_co]):
         """Run it."""
 
 
+class OnTable(Protocol[A_contra, B_contra, P, R_co]):
+    """Type of a function of a table of losses and a text, with options as keyword arguments."""
+
+    def __call__(self, losses: A_contra, text: B_contra, *args: P.args, **options: P.kwargs) -> R_co:
+        """Run it."""
+
+
 class OnPath(Protocol[A_contra, P, R_co]):
     """Type of a function of a path, with options as keyword arguments."""
 
@@ -480,6 +529,11 @@ def on_model(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnMode
 
 def on_folder(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnFolder[A, B, P, R]]:
     """Decorate a function of `folder`, `text` and `options`, as `on_model` does."""
+    return partial(_by_keyword, group)
+
+
+def on_table(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnTable[A, B, P, R]]:
+    """Decorate a function of `losses`, `text` and `options`, as `on_model` does."""
     return partial(_by_keyword, group)
 
 

@@ -1,6 +1,7 @@
 """Registry of folders: adding a file to one adds a metric, a rule, a figure or a command.
 
-An entry is a public module of the folder: one whose name does not begin with `_`. There is no other list of them.
+An entry is a public module of the folder: one whose name does not begin with `_`. There is no other list of them. A `_`
+at the end is no part of the entry's name: the entry `import`, a keyword of Python, is the file `import_.py`.
 """
 
 import ast
@@ -30,13 +31,27 @@ def names(package: str) -> tuple[str, ...]:
     >>> names("rnneval.metrics.baselines")
     ('uniform', 'unigram')
     """
-    found = pkgutil.iter_modules(import_module(package).__path__)
-    return tuple(sorted(module.name for module in found if not module.ispkg and not module.name.startswith("_")))
+    return tuple(sorted(_files(package)))
+
+
+def module(package: str, name: str) -> ModuleType:
+    """Import one entry of a package.
+
+    Raises:
+        KeyError: the package has no entry of this name.
+    """
+    return import_module(f"{package}.{_files(package)[name]}")
 
 
 def modules(package: str) -> tuple[ModuleType, ...]:
     """Import every entry of a package and return the modules in alphabetical order of their names."""
-    return tuple(import_module(f"{package}.{name}") for name in names(package))
+    return tuple(module(package, name) for name in names(package))
+
+
+def _files(package: str) -> dict[str, str]:
+    """Return the name of each entry's module, by the name of the entry."""
+    found = (each.name for each in pkgutil.iter_modules(import_module(package).__path__) if not each.ispkg)
+    return {name.removesuffix("_"): name for name in found if not name.startswith("_")}
 
 
 def later(name: str) -> Callable[..., Any]:
@@ -80,7 +95,7 @@ def read_entries(folder: Traversable, kind: str) -> tuple[Entry, ...]:
         ]
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         of_source_alone = "find_in_source" in functions and "find" not in functions
-        for name, node in pages or [(file.name.removesuffix(".py"), tree)]:
+        for name, node in pages or [(file.name.removesuffix(".py").removesuffix("_"), tree)]:
             text = ast.get_docstring(node) or ""
             shown = name.replace("_", "-") if kind.endswith("rule") else name
             found.append(

@@ -2,7 +2,6 @@
 
 import os
 import traceback
-from importlib import import_module
 
 import click
 
@@ -10,13 +9,15 @@ import rnneval
 from rnneval.cli import commands
 from rnneval.cli.terminal import broken_pipes_ignored, say
 from rnneval.errors import RnnevalError
-from rnneval.registry import names
+from rnneval.registry import module, names
 
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 # Order of the commands in --help; a command that is not named here comes after these.
-_ORDER = ("evaluate", "open", "check", "lint", "trace", "gradients", "compare", "gate", "plot", "report", "sweep")
+_ORDER = (
+    "evaluate", "open", "check", "lint", "trace", "gradients", "compare", "gate", "plot", "report", "sweep", "import",
+)  # fmt: skip
 
 
 class Commands(click.Group):
@@ -32,7 +33,7 @@ class Commands(click.Group):
         """Import the command's module."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module(f"rnneval.cli.commands.{cmd_name}").command
+        command: click.Command = module(commands.__name__, cmd_name).command
         return command
 
 

@@ -32,7 +32,7 @@ def _wiring(files: Files) -> str:
 
 def _leak(files: Files) -> str:
     wrong, right = (_read(Run, files.run(name)) for name in (WRONG, RIGHT))
-    if wrong.total_nats is None or wrong.token_by_token is None or right.total_nats is None:
+    if wrong.streams is None or wrong.total_nats is None or wrong.token_by_token is None or right.total_nats is None:
         return f"{WRONG} has no number that could be shown: {'; '.join(each.message for each in wrong.warnings)}"
     seen = f"{_nats(wrong, wrong.total_nats)} nats a character in segments of {wrong.streams.segment}"
     true = f"{_nats(wrong, wrong.token_by_token.total_nats)} one at a time"
@@ -50,7 +50,10 @@ def _score(files: Files) -> str:
     perplexity, bits = run.scores["perplexity"], run.scores["bits_per_char"]
     between = "" if perplexity.low is None else f" (95 %: {perplexity.low:.3g} to {perplexity.high:.3g})"
     score = f"a held-out perplexity of {perplexity.value:.3g}{between}, {bits.value:.2f} bits a character"
-    return f"{RIGHT} has {score}; guessing would have {run.vocabulary.size}."
+    guessing = (
+        f"guessing would have {run.vocabulary.size}" if run.vocabulary else "nothing says what guessing would have"
+    )
+    return f"{RIGHT} has {score}; {guessing}."
 
 
 def _layer(files: Files) -> str:
@@ -72,7 +75,7 @@ def _helped(low: float, high: float) -> str:
 
 def _memory(files: Files) -> str:
     run, gradients = _read(Run, files.run(RIGHT)), _read(Gradients, files.gradients(RIGHT))
-    length = run.streams.forgetting_length
+    length = run.forgetting
     forgets = f"forgets within {length.median:,.0f} characters" if length else "was never seen to forget"
     gone = [course.gone for course in gradients.through_time.values()]
     known = [lag for lag in gone if lag is not None]

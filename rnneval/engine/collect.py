@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rnneval import metrics
 from rnneval.backends.protocol import Predicted
-from rnneval.metrics import ScoredTokens
+from rnneval.metrics import LossesAlone, ScoredTokens
 from rnneval.records import require_rows, table_written
 from rnneval.records.run import Blocks
 from rnneval.text import BlockCuts, EncodedText
@@ -93,9 +93,32 @@ class Observer(Protocol):
         ...
 
 
-def show(text: EncodedText, observations: Observations, observers: Iterable[Observer], *, unscored: int = 1) -> None:
-    """Show every scored token once, in the order of the text; a document's first `unscored` tokens are not scored."""
-    observers = tuple(observers)
+class Readable(Protocol):
+    """Predictions by position in the text."""
+
+    def get(self, start: int, stop: int) -> Predicted:
+        """Return the predictions of positions start to stop, arrays of shape `(n,)`."""
+        ...
+
+
+def show(
+    text: EncodedText,
+    observations: Readable,
+    observers: Iterable[Observer],
+    *,
+    unscored: int = 1,
+    losses_alone: bool = False,
+) -> None:
+    """Show every scored token once, in the order of the text.
+
+    Args:
+        text: The text.
+        observations: The predictions of its tokens.
+        observers: They are shown the tokens, one after the other.
+        unscored: Number of tokens at the start of each document that are not scored.
+        losses_alone: Whether confidence and rank are not known.
+    """
+    observers, kind = tuple(observers), LossesAlone if losses_alone else ScoredTokens
     for start in range(0, text.tokens, _CHUNK):
         stop = min(start + _CHUNK, text.tokens)
         positions = np.arange(start, stop)
@@ -107,7 +130,7 @@ def show(text: EncodedText, observations: Observations, observers: Iterable[Obse
         columns = {name: getattr(piece, name)[wanted] for name in _COLUMNS}
         seen = Seen(positions=positions[wanted], **columns)
         nats, confidence, rank = observations.get(start, stop)
-        scored = ScoredTokens(
+        scored = kind(
             nats=nats[wanted].astype(np.float64),
             confidence=confidence[wanted].astype(np.float64),
             rank=rank[wanted].astype(np.int64),

@@ -9,33 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rnneval
-from rnneval import metrics
 from rnneval.backends.protocol import LanguageModel
-from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
 from rnneval.engine.measure import Measured
 from rnneval.engine.precheck import UNCHECKED, WiringPrecheck
-from rnneval.gates import ScoreIntervals, score_intervals
-from rnneval.metrics import Scores, Totals, baselines
+from rnneval.engine.scores import scored_text
+from rnneval.metrics import baselines
 from rnneval.records.run import (
     Forgetting,
     Input,
     Output,
     Run,
-    Score,
     Streams,
-    Text,
     Timing,
     TokenByToken,
-    Tokens,
     Vocabulary,
     Warning,  # noqa: A004 - the record's own word
 )
 from rnneval.text import EncodedText, TextOptions
 
-_DEFINITIONS = 1
-"""Increased only when a number changes its meaning, so that it is never compared with an older one."""
-_NO_INTERVALS = ScoreIntervals(bounds={}, interval=None, warnings=())
 _NOT_REPEATABLE = (
     "the same ids give different logits with training=False: another run of the same text gives other losses"
 )
@@ -68,42 +60,27 @@ def run_record(
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
     measured, sound, token_by_token = reading.measured, reading.sound, reading.token_by_token
     collected = measured.collected
-    blocks = collected.blocks()
-    totals = Totals(
-        tokens=collected.tokens,
-        characters=collected.unit("characters"),
-        bytes=collected.unit("scored_bytes"),
-        words=collected.unit("words"),
-        lossless=text.layout is not None,
-        sums=collected.totals(),
-    )
-    found = metrics.finish(totals) if collected.not_finite is None else Scores(values={}, missing={})
-    intervals = score_intervals(blocks, lossless=totals.lossless) if found.values else _NO_INTERVALS
     base = baselines.nats_per_token(collected.id_counts, fitted)
+    told = scored_text(text, options, collected, state=measured.state_signature, base=base)
     return Run(
         rnneval=rnneval.__version__,
         created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         command=tuple(command),
-        signature=f"{text.signature_part}|bos:none|{measured.state_signature}|defs:{_DEFINITIONS}",
+        signature=told.signature,
         valid=collected.not_finite is None and not sound.leaks and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=Vocabulary(size=lm.vocabulary.size, sha256=lm.vocabulary.sha256, source=lm.vocabulary.source),
         input=Input(kind=lm.input_kind),
         output=Output(kind=lm.output_kind),
-        text=_text(text, options, collected),
-        tokens=Tokens(
-            total=text.tokens,
-            scored=collected.tokens,
-            unscored=text.tokens - collected.tokens,
-            unknown=text.unknown,
-        ),
-        total_nats=measured.total_nats,
-        scores=_scores(found, intervals),
-        interval=intervals.interval,
-        baselines=base,
+        text=told.text,
+        tokens=told.tokens,
+        total_nats=told.total_nats,
+        scores=told.scores,
+        interval=told.interval,
+        baselines=told.baselines,
         backend=lm.backend,
         streams=_streams(measured),
-        blocks=blocks,
+        blocks=told.blocks,
         states=(dict(reading.states.summaries) or None) if reading.states else None,
         wiring=sound.summary,
         token_by_token=None if token_by_token is None else TokenByToken(segment=1, total_nats=token_by_token),
@@ -111,9 +88,7 @@ def run_record(
         warnings=(
             *sound.warnings,
             *([] if lm.repeatable else [Warning(code="not-repeatable", message=_NOT_REPEATABLE)]),
-            *text.warnings,
-            *intervals.warnings,
-            *_warnings(collected, found, base),
+            *told.warnings,
             *_stream_warnings(measured),
             *(
                 Warning(code="no-states", message=f"no state summary of {name}: {why}")
@@ -121,31 +96,6 @@ def run_record(
             ),
         ),
     )
-
-
-def _text(text: EncodedText, options: TextOptions, collected: Collector) -> Text:
-    return Text(
-        sha256=text.sha256,
-        files=text.files,
-        part=options.part,
-        characters=text.characters,
-        bytes=text.bytes,
-        words=text.words,
-        documents=text.text_documents,
-        scored_characters=collected.unit("characters"),
-        scored_bytes=collected.unit("scored_bytes"),
-        scored_words=collected.unit("words"),
-    )
-
-
-def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, Score]:
-    units = {metric.name: metric.unit for metric in metrics.all_metrics()}
-    scores = {}
-    for name, value in found.values.items():
-        bounds = intervals.bounds.get(name)
-        low, high = (bounds.low, bounds.high) if bounds is not None else (None, None)
-        scores[name] = Score(value=value, unit=units[name], low=low, high=high)
-    return scores
 
 
 def _streams(measured: Measured) -> Streams:
@@ -203,22 +153,4 @@ def _stream_warnings(measured: Measured) -> list[Warning]:
             "claimed to 1e-6"
         )
         warnings.append(Warning(code="ill-conditioned", message=message))
-    return warnings
-
-
-def _warnings(collected: Collector, found: Scores, base: dict[str, float]) -> list[Warning]:
-    warnings = [Warning(code="no-score", message=f"{name}: {reason}") for name, reason in found.missing.items()]
-    place = collected.not_finite
-    if place is not None:
-        message = (
-            f"the loss of token {place.token} (byte {place.byte} of the text) is {place.value}: no score is a number"
-        )
-        warnings.append(Warning(code="not-finite", message=message))
-    loss = found.values.get("cross_entropy")
-    if loss is not None and loss > base["uniform"]:
-        message = (
-            f"{loss:.4g} nats a token is worse than guessing ({base['uniform']:.4g}): the vocabulary is in another "
-            "order than in training, the input encoding does not match, or the model is untrained"
-        )
-        warnings.append(Warning(code="worse-than-uniform", message=message))
     return warnings

@@ -62,6 +62,9 @@ def _differences(baseline: Run, candidate: Run, across_tokens: bool) -> Iterator
         yield Difference(field="text.sha256", reason=f"other text ({sizes})")
     parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
     differing = [name for name in {**parts, **others} if parts.get(name) != others.get(name)]
+    if "unknown" in (parts.get("state"), others.get("state")):
+        reason = "it is not known how the state was handled: import the losses again with --state"
+        yield Difference(field="signature.state", reason=f"{reason} (state:unknown)")
     # Differences in tokens come last: only they are helped by --allow bits_per_char.
     for name in sorted(differing, key=lambda name: name in _OF_TOKENS):
         if not (across_tokens and name in _OF_TOKENS):
@@ -71,11 +74,12 @@ def _differences(baseline: Run, candidate: Run, across_tokens: bool) -> Iterator
                 reason=f"{_MEANING.get(name, 'the runs were made differently')} ({seen})",
                 tokens_only=name in _OF_TOKENS,
             )
-    unknown = max(baseline.tokens.unknown, candidate.tokens.unknown)
-    if unknown and baseline.vocabulary.sha256 != candidate.vocabulary.sha256:
+    unknown_tokens = max(baseline.tokens.unknown, candidate.tokens.unknown)
+    vocabularies = {run.vocabulary.sha256 if run.vocabulary else None for run in (baseline, candidate)}
+    if unknown_tokens and len(vocabularies) > 1:
         yield Difference(
             field="vocabulary.sha256",
-            reason=f"other vocabularies, and up to {unknown} unknown tokens that were not paid for in full",
+            reason=f"other vocabularies, and up to {unknown_tokens} unknown tokens that were not paid for in full",
         )
     for name in ("bytes", "document") if across_tokens else ("bytes", "document", "tokens", "scored_bytes"):
         if getattr(baseline.blocks, name) != getattr(candidate.blocks, name):
@@ -101,7 +105,7 @@ def not_comparable(metric: str, sides: Sides) -> Difference | None:
     if across and (lossy := [run for run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]):
         return Difference(
             field=f"scores.{metric}",
-            reason=f"absent in {lossy[0].checkpoint.path or 'a run'}: its tokens do not give the text back (lossy)",
+            reason=f"absent in {lossy[0].source.path or 'a run'}: its tokens do not give the text back (lossy)",
         )
     return None
 

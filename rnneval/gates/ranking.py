@@ -52,8 +52,10 @@ class Row(Value, frozen=True, kw_only=True):
     high: float | None = None
     method: str | None = None
     claim: str | None = None
-    parameters: int
-    tokens_per_second: float
+    parameters: int | None = None
+    """Absent for imported losses."""
+    tokens_per_second: float | None = None
+    """Absent for imported losses."""
     marks: tuple[str, ...]
     """Problems of the run: not valid, wiring, not comparable, too little text."""
 
@@ -187,8 +189,8 @@ def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: 
         high=against.high,
         method=against.method,
         claim=against.claim,
-        parameters=run.checkpoint.parameters,
-        tokens_per_second=run.timing.tokens_per_second,
+        parameters=run.checkpoint.parameters if run.checkpoint else None,
+        tokens_per_second=run.timing.tokens_per_second if run.timing else None,
         marks=tuple(mark for mark in (entrant.problem, wiring, against.mark) if mark),
     )
 

@@ -51,13 +51,13 @@ class Sides:
 
 
 def named(runs: Run | Sequence[Run] | None, role: str) -> tuple[Named, ...]:
-    """Name runs given in Python by their checkpoints, with a number where two have the same."""
+    """Name runs given in Python by their checkpoints or tables of losses, with a number where two have the same."""
     if runs is None:
         return ()
     several = (runs,) if isinstance(runs, Run) else tuple(runs)
-    numbered = len({run.checkpoint.path for run in several}) < len(several)
+    numbered = len({run.source.path for run in several}) < len(several)
     return tuple(
-        Named(name=f"{run.checkpoint.path or role}{f' ({i})' if numbered else ''}", record=run)
+        Named(name=f"{run.source.path or role}{f' ({i})' if numbered else ''}", record=run)
         for i, run in enumerate(several, 1)
     )
 
@@ -74,7 +74,7 @@ def side(records: Sequence[Named], role: str) -> Side:
     if not pairs:
         raise UsageError(f"no run record as {role}: a record of rnneval evaluate --out is needed")
     names, runs = tuple(name for name, _ in pairs), tuple(run for _, run in pairs)
-    if len({run.checkpoint.sha256 for run in runs}) < len(runs):
+    if len({run.source.sha256 for run in runs}) < len(runs):
         raise UsageError(f"the {role} has one checkpoint twice: several records are several trainings of one recipe")
     name = names[0] if len(names) == 1 else f"{len(names)} runs: {', '.join(names)}"
     return Side(name=name, names=names, runs=runs)

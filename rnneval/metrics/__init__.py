@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rnneval.metrics._base import Metric, ScoredTokens, Scores, Totals, UnavailableError
+    from rnneval.metrics._base import LossesAlone, Metric, ScoredTokens, Scores, Totals, UnavailableError
 
     # Types alone: a metric works without a line here, but type checkers then take its name for the module.
     from rnneval.metrics.accuracy import accuracy as accuracy
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from rnneval.metrics.word_perplexity_eos import word_perplexity_eos as word_perplexity_eos
     from rnneval.records.run import Run
 
-_BASE = ("Metric", "ScoredTokens", "Scores", "Totals", "UnavailableError")
+_BASE = ("LossesAlone", "Metric", "ScoredTokens", "Scores", "Totals", "UnavailableError")
 
 __all__ = [
+    "LossesAlone",
     "Metric",
     "ScoredTokens",
     "Scores",
@@ -118,6 +119,8 @@ def docs(name: str) -> str:
 def tally(tokens: "ScoredTokens") -> "dict[str, NDArray[np.float64]]":
     """Return every term that some metric sums, `(n,)` float64 each; a name that metrics share is there once.
 
+    A metric that needs what was not observed (`LossesAlone`) has no term.
+
     The arrays may share memory with `tokens`: add them up, do not write into them.
 
     >>> import numpy as np
@@ -129,15 +132,20 @@ def tally(tokens: "ScoredTokens") -> "dict[str, NDArray[np.float64]]":
     >>> {name: float(terms[name].sum()) for name in ("nats", "top1", "top5", "newlines", "calibration_gap_11")}
     {'nats': 0.25, 'top1': 1.0, 'top5': 1.0, 'newlines': 0.0, 'calibration_gap_11': 0.25}
     """
+    from rnneval.metrics._base import NotTalliedError
+
     terms: dict[str, NDArray[np.float64]] = {}
     for metric in all_metrics():
-        for name, term in metric.tally(tokens).items():
-            terms.setdefault(name, term)
+        with suppress(NotTalliedError):
+            for name, term in metric.tally(tokens).items():
+                terms.setdefault(name, term)
     return terms
 
 
 def finish(totals: "Totals") -> "Scores":
     """Turn sums into scores; a score that cannot be computed is missing, with the reason.
+
+    A score whose sums were not tallied is in neither.
 
     Raises:
         UnavailableError: no token was scored, so that there is no score at all.
@@ -147,7 +155,7 @@ def finish(totals: "Totals") -> "Scores":
     >>> scores.values["perplexity"], scores.missing["word_perplexity"]
     (1.0, 'no word was scored')
     """
-    from rnneval.metrics._base import Scores, UnavailableError
+    from rnneval.metrics._base import NotTalliedError, Scores, UnavailableError
 
     if not totals.tokens > 0:
         raise UnavailableError("no token was scored: the text is empty, or holds only first tokens of documents")
@@ -156,6 +164,8 @@ def finish(totals: "Totals") -> "Scores":
     for metric in all_metrics():
         try:
             values[metric.name] = metric.finish(totals)
+        except NotTalliedError:
+            continue
         except UnavailableError as reason:
             missing[metric.name] = str(reason)
     return Scores(values=values, missing=missing)

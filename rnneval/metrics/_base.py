@@ -7,7 +7,7 @@ or machines and finishing once gives the score of the whole, and finishing witho
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 class UnavailableError(ValueError):
     """A score cannot be computed; the message says why, and becomes a warning of the run."""
+
+
+class NotTalliedError(UnavailableError):
+    """A sum was not recorded, since the tokens were not observed in that way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,19 @@ class ScoredTokens:
             raise ValueError(f"all arrays of ScoredTokens must have one shape (n,), seen: {shapes}")
 
 
+class LossesAlone(ScoredTokens):
+    """Scored tokens of another program: their losses are known, and neither confidence nor rank.
+
+    A tally that asks for one of these raises `NotTalliedError`, whatever the field was given.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        """Return a field that is known."""
+        if name in ("confidence", "rank"):
+            raise NotTalliedError(f"a table of losses has no {name}")
+        return super().__getattribute__(name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Totals:
     """Units and sums over all scored tokens (or over all but a cluster of them)."""
@@ -64,10 +81,11 @@ class Totals:
         """Return one sum.
 
         Raises:
-            UnavailableError: it was not tallied, or is not finite.
+            NotTalliedError: it was not tallied.
+            UnavailableError: it is not finite.
         """
         if name not in self.sums:
-            raise UnavailableError(f"the sum {name!r} was not recorded")
+            raise NotTalliedError(f"the sum {name!r} was not recorded")
         value = float(self.sums[name])
         if not math.isfinite(value):
             raise UnavailableError(f"the sum {name!r} is {value}: the prediction of at least one token is not finite")

@@ -36,16 +36,17 @@ def require_consistent(name: str, record: Stored) -> None:
     """
     of_scores: Iterator[str] = later("score_problems")(record) if isinstance(record, Run) else iter(())
     for problem in chain(problems(record), of_scores):
+        command = "import" if isinstance(record, Run) and record.imported else _COMMANDS[type(record)]
         raise RecordError(
             f"{name}: {problem}: the record does not add up, so it was changed after rnneval wrote it; "
-            f"make it again with rnneval {_COMMANDS[type(record)]}"
+            f"make it again with rnneval {command}"
         )
 
 
 def problems(record: Stored) -> Iterator[str]:
     """Yield each contradiction within a record, except for the scores of a run, which take a metric to compute."""
     if isinstance(record, Run):
-        for look in (_shapes, _totals, _counts, _bounds, _states, _context, _signature):
+        for look in (_sources, _shapes, _totals, _counts, _bounds, _states, _context, _signature):
             yield from look(record)
     elif isinstance(record, Gate):
         yield from _of_gate(record)
@@ -55,6 +56,16 @@ def problems(record: Stored) -> Iterator[str]:
             yield f"verdict is {record.verdict} and its findings have {'an' if failed else 'no'} error"
     elif isinstance(record, Gradients):
         yield from _of_gradients(record)
+
+
+def _sources(run: Run) -> Iterator[str]:
+    if run.checkpoint is None and run.imported is None:
+        yield "it has neither checkpoint nor imported"
+    elif run.checkpoint is not None and run.imported is not None:
+        yield "it has both checkpoint and imported"
+    elif run.checkpoint is not None:
+        known = ("vocabulary", "input", "output", "streams", "timing")
+        yield from (f"it has a checkpoint and no {name}" for name in known if getattr(run, name) is None)
 
 
 def _shapes(run: Run) -> Iterator[str]:

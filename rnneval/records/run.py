@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from rnneval.errors import RecordError
 from rnneval.records._base import Stored, Value
 from rnneval.records.wiring import Finding
 
@@ -39,6 +40,15 @@ class Checkpoint(Value, frozen=True, kw_only=True):
     parameters: Count
     dtype: str
     layers: tuple[Layer, ...]
+
+
+class Imported(Value, frozen=True, kw_only=True):
+    """The table of another program that the losses came from."""
+
+    path: str
+    """The path as it was given; "" for a table that was given in Python."""
+    sha256: Sha256
+    """Hash of the file; of the columns for a table given in Python."""
 
 
 class Vocabulary(Value, frozen=True, kw_only=True):
@@ -96,7 +106,7 @@ class Tokens(Value, frozen=True, kw_only=True):
     total: Count
     scored: Count
     unscored: Count
-    """Tokens without a prediction: the first of each document."""
+    """Tokens without a loss: the first of each document, unless an imported table has it."""
     unknown: Count
     """Tokens that the vocabulary lacks: skipped (then not in total) or mapped (then in it)."""
 
@@ -269,7 +279,10 @@ class Warning(Value, frozen=True, kw_only=True):  # noqa: A001 - the field's wor
 
 
 class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run/1"):
-    """One evaluation of one checkpoint on one text."""
+    """One evaluation of one checkpoint on one text, or the losses of another program on one text.
+
+    An imported run has `imported` in place of `checkpoint`; what a table of losses does not tell is absent.
+    """
 
     rnneval: str
     """The version that made it: recorded, never compared."""
@@ -280,10 +293,14 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     signature: str
     """Conditions that two numbers must share to be compared."""
     valid: bool
-    checkpoint: Checkpoint
-    vocabulary: Vocabulary
-    input: Input
-    output: Output
+    checkpoint: Checkpoint | None = None
+    """The model; absent if the losses were imported."""
+    imported: Imported | None = None
+    """The table of losses, if the losses were imported."""
+    vocabulary: Vocabulary | None = None
+    """Absent if the losses were imported without a vocabulary."""
+    input: Input | None = None
+    output: Output | None = None
     text: Text
     tokens: Tokens
     total_nats: float | None = None
@@ -292,9 +309,13 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     interval: Interval | None = None
     baselines: dict[str, float]
     """Nats per token of models that need no network: `uniform`, `unigram`."""
-    backend: str = "keras"
-    """The library that ran the model: `keras`, `numpy`, or `step` for a step function."""
-    streams: Streams
+    backend: str | None = None
+    """The library that ran the model: `keras`, `numpy`, or `step` for a step function.
+
+    Absent if the losses were imported, and in older records, whose models Keras ran.
+    """
+    streams: Streams | None = None
+    """Absent if the losses were imported."""
     blocks: Blocks
     states: dict[str, StateSummary] | None = None
     """Summaries of states by `LAYER.SLOT`."""
@@ -305,5 +326,28 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     context: ContextCurve | None = None
     wiring: WiringSummary | None = None
     token_by_token: TokenByToken | None = None
-    timing: Timing
+    timing: Timing | None = None
+    """Absent if the losses were imported."""
     warnings: tuple[Warning, ...]
+
+    @property
+    def source(self) -> Checkpoint | Imported:
+        """The file that the losses come from: the checkpoint, or the table of another program.
+
+        Raises:
+            RecordError: the record has neither.
+        """
+        found = self.checkpoint or self.imported
+        if found is None:
+            raise RecordError("a run record has neither checkpoint nor imported: make it again")
+        return found
+
+    @property
+    def forgetting(self) -> Forgetting | None:
+        """Tokens after which the state no longer depends on where it started, if that was seen."""
+        return None if self.streams is None else self.streams.forgetting_length
+
+    @property
+    def title(self) -> str:
+        """The path of the source, or words for one that was given in Python."""
+        return self.source.path or ("model in memory" if self.imported is None else "losses in memory")

@@ -110,11 +110,35 @@ def read_table(path: str | os.PathLike[str]) -> Any:
         raise RecordError(f"{place}: its parts do not fit together ({_said(error)})") from error
 
 
-def _file(path: Path, room: int) -> Any:
-    """Read one file, which may take `room` bytes in memory."""
-    import pyarrow as pa
+def read_columns(path: str | os.PathLike[str], columns: Mapping[str, type]) -> Any:
+    """Read some columns of a Parquet table of any program as a `pyarrow.Table`.
+
+    Sizes and types are checked as in `read_table`, missing values and numbers that are not finite are not.
+
+    Args:
+        path: The file.
+        columns: The type of each wanted column, int or float. A column that the table lacks is left out.
+
+    Raises:
+        RecordError: it is missing, unreadable, damaged or too large, or a column has another type.
+    """
     import pyarrow.parquet as pq
 
+    place = Path(path)
+    with _opened(place) as file:
+        footer, stored = _require_readable(place, file, MOST_BYTES)
+        found = [field for field in stored if field.name in columns]
+        for field in found:
+            _require_type(place, field, columns[field.name])
+            if stored.names.count(field.name) > 1:
+                raise RecordError(f"{place}: has more than one column {field.name!r}: keep one of them")
+        with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True) as parquet:
+            return _read_groups(place, parquet, MOST_BYTES, [field.name for field in found])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Yield an open file, and turn every error of reading it into a `RecordError`."""
     try:
         opened = open_regular(path)
     except FileNotFoundError as error:
@@ -123,25 +147,34 @@ def _file(path: Path, room: int) -> Any:
         raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
     try:
         with opened:
-            footer, stored = _require_readable(path, opened, room)
-            metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
-            schema = metadata.get(_SCHEMA, b"").decode()
-            _require_types(path, stored, schema)
-            # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
-            words = [field.name for field in stored if not _fits(field.type, float)]
-            reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
-            with pq.ParquetFile(opened, **reading) as file:
-                table = _read_groups(path, file, room)
-        table.validate(full=True)
-        _require_values(path, table, schema)
-        types = pa.schema([(field.name, field.type) for field in stored], metadata=metadata)
-        return table.cast(types).replace_schema_metadata(metadata)
+            yield opened
     except RecordError:
         raise
     except Exception as error:  # pyarrow, and the types that other packages register with it, raise errors of any kind
         raise RecordError(
             f"{path}: a damaged or truncated Parquet file ({_said(error)}): copy it again, or make it again"
         ) from error
+
+
+def _file(path: Path, room: int) -> Any:
+    """Read one file, which may take `room` bytes in memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with _opened(path) as opened:
+        footer, stored = _require_readable(path, opened, room)
+        metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
+        schema = metadata.get(_SCHEMA, b"").decode()
+        _require_types(path, stored, schema)
+        # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
+        words = [field.name for field in stored if not _fits(field.type, float)]
+        reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
+        with pq.ParquetFile(opened, **reading) as file:
+            table = _read_groups(path, file, room)
+        table.validate(full=True)
+        _require_values(path, table, schema)
+        types = pa.schema([(field.name, field.type) for field in stored], metadata=metadata)
+        return table.cast(types).replace_schema_metadata(metadata)
 
 
 def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
@@ -178,7 +211,7 @@ def _require_bounded(path: Path, footer: Any, stored: Any, room: int) -> None:
             if column.compression not in _CODECS:
                 raise RecordError(
                     f"{path}: a column is compressed by {column.compression}, rnneval writes {' or '.join(_CODECS)}: "
-                    "make it again with rnneval"
+                    "make it again with rnneval, or with compression='snappy'"
                 )
             if not 0 <= column.total_compressed_size <= _MOST_CHUNK_BYTES:
                 raise _too_large(
@@ -202,14 +235,15 @@ def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
         )
 
 
-def _read_groups(path: Path, file: Any, room: int) -> Any:
+def _read_groups(path: Path, file: Any, room: int, columns: list[str] | None = None) -> Any:
     """Decode one row group after another, and stop if their texts take more memory than was declared."""
     import pyarrow as pa
 
-    groups = [file.schema_arrow.empty_table()]
+    empty = file.schema_arrow.empty_table()
+    groups = [empty if columns is None else empty.select(columns)]
     held = 0
     for number in range(file.num_row_groups):
-        groups.append(file.read_row_group(number, use_threads=False))
+        groups.append(file.read_row_group(number, columns, use_threads=False))
         held += groups[-1].nbytes + _text_bytes(groups[-1])
         if held > room:
             raise _too_large(path, f"its texts take {held:,} bytes", f"{room:,} bytes in memory")
@@ -232,10 +266,13 @@ def _require_types(path: Path, stored: Any, schema: str) -> None:
             f"{path}: a Parquet table of schema 'unknown', none that rnneval wrote: its metadata name no rnneval.schema"
         )
     for field in stored:
-        kind = TABLES.get(schema, {}).get(field.name, float)
-        if not _fits(field.type, kind):
-            wanted = {int: "whole numbers", float: "numbers", str: "text"}[kind]
-            raise RecordError(f"{path}: column {field.name!r} holds {field.type}, it must hold {wanted}: make it again")
+        _require_type(path, field, TABLES.get(schema, {}).get(field.name, float))
+
+
+def _require_type(path: Path, field: Any, kind: type) -> None:
+    if not _fits(field.type, kind):
+        wanted = {int: "whole numbers", float: "numbers", str: "text"}[kind]
+        raise RecordError(f"{path}: column {field.name!r} holds {field.type}, it must hold {wanted}: make it again")
 
 
 def _fits(stored: Any, kind: type) -> bool:

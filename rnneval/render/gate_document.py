@@ -156,8 +156,8 @@ def _run(run: Row, metric: str) -> tuple[Cell, ...]:
         optional(run.value, ".5g"),
         _difference(metric, run.difference),
         _bounds(metric, run.low, run.high),
-        f"{run.parameters:,}",
-        f"{run.tokens_per_second:,.0f}",
+        optional(run.parameters, ","),
+        optional(run.tokens_per_second, ",.0f"),
         Cell(text=marks, kind="fail" if marks else None),
     )
 

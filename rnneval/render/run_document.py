@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.run import Checkpoint, ContextCurve, Run
+from rnneval.records.run import Checkpoint, ContextCurve, Run, Streams
 from rnneval.records.run import Warning as Warned
 from rnneval.render.document import Block, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, shortened
@@ -33,12 +33,14 @@ def run_document(run: Run) -> Iterator[Block]:
 def trace_document(run: Run) -> Iterator[Block]:
     """Write states, gates, exponents and context of a traced run, and the warnings."""
     yield Heading(text=_title(run))
-    yield Paragraph(text=describe(run.checkpoint), muted=True)
+    yield from (Paragraph(text=fact.text, muted=True) for fact in run_facts(run) if fact.name == "model")
     yield from inside_tables(run)
-    said = f"{run.tokens.total:,} tokens, {run.timing.seconds:.1f} s"
+    said = f"{run.tokens.total:,} tokens"
+    if run.timing is not None:
+        said += f", {run.timing.seconds:.1f} s"
     if "cross_entropy" in run.scores:
         said += f"; {figure(run.scores['cross_entropy'].value)} nats a token"
-    forgetting = run.streams.forgetting_length
+    forgetting = run.forgetting
     if forgetting is not None:
         said += f"; forgets in {forgetting.median:.0f} tokens (median), {forgetting.max:.0f} at the longest"
     yield Paragraph(text=said, muted=True)
@@ -110,18 +112,40 @@ def scores_table(run: Run) -> Table:
 
 def run_facts(run: Run) -> Iterator[Fact]:
     """Yield what was counted and how, by name."""
-    tokens, text, streams = run.tokens, run.text, run.streams
+    tokens, text = run.tokens, run.text
     unknown = f"{tokens.unknown:,} unknown" if tokens.unknown else "none unknown"
     total = f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}"
     yield Fact(name="tokens", text=total)
     sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
     yield Fact(name="text", text=", ".join(counted(number, noun) for noun, number in sizes.items()))
-    yield Fact(name="model", text=describe(run.checkpoint))
-    yield Fact(name="vocabulary", text=f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}")
-    baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
-    yield Fact(name="baselines", text=f"{baselines} nats a token")
+    if run.checkpoint:
+        yield Fact(name="model", text=describe(run.checkpoint))
+    if run.imported:
+        yield Fact(name="imported", text=run.imported.path or "losses in memory")
+    if run.vocabulary:
+        yield Fact(name="vocabulary", text=f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}")
+    if run.baselines:
+        baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
+        yield Fact(name="baselines", text=f"{baselines} nats a token")
     if run.interval:
         yield Fact(name="interval", text=f"{run.interval.method}; claim: {run.interval.claim}")
+    if run.streams:
+        yield from _read_in(run.streams)
+    if run.wiring:
+        yield Fact(name="wiring", text=f"{run.wiring.verdict}: {run.wiring.reason}")
+    if run.token_by_token:
+        each = run.token_by_token.total_nats / max(1, tokens.scored)
+        yield Fact(name="one by one", text=f"{figure(each)} nats a token when it reads one token a step")
+    if run.streams and run.timing:
+        again = f"{run.streams.tokens_rerun / max(1, tokens.scored):.0%} re-evaluated"
+        rerun = f"{counted(run.streams.count, 'row')}, {again}"
+        speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({rerun})"
+        yield Fact(name="speed", text=speed)
+    yield Fact(name="signature", text=run.signature, code=True)
+
+
+def _read_in(streams: Streams) -> Iterator[Fact]:
+    """Yield how the text was divided over rows, and the forgetting length that was seen."""
     read = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
     if streams.audited_loss_difference is not None:
         difference = f"{streams.audited_loss_difference:.1e} nats"
@@ -132,15 +156,6 @@ def run_facts(run: Run) -> Iterator[Fact]:
         lengths = f"median {forgetting.median:.0f}, 95 % within {forgetting.p95:.0f}, longest {forgetting.max:.0f}"
         bounds = f"tokens (upper bounds: compared every {streams.segment})"
         yield Fact(name="forgets in", text=f"{lengths} {bounds}")
-    if run.wiring:
-        yield Fact(name="wiring", text=f"{run.wiring.verdict}: {run.wiring.reason}")
-    if run.token_by_token:
-        each = run.token_by_token.total_nats / max(1, tokens.scored)
-        yield Fact(name="one by one", text=f"{figure(each)} nats a token when it reads one token a step")
-    rerun = f"{counted(streams.count, 'row')}, {streams.tokens_rerun / max(1, tokens.scored):.0%} re-evaluated"
-    speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({rerun})"
-    yield Fact(name="speed", text=speed)
-    yield Fact(name="signature", text=run.signature, code=True)
 
 
 def inside_tables(run: Run) -> Iterator[Table]:
@@ -263,7 +278,8 @@ def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
 def _title(record: Run | Gradients) -> str:
     text = listed([file.path for file in record.text.files], most=3)
     part = f" [{record.text.part}]" if record.text.part else ""
-    return f"{record.checkpoint.path or 'model in memory'} on {text}{part}"
+    title = record.title if isinstance(record, Run) else record.checkpoint.path or "model in memory"
+    return f"{title} on {text}{part}"
 
 
 def describe(checkpoint: Checkpoint) -> str:

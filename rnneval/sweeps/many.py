@@ -245,7 +245,7 @@ class _Store:
             run = read_run(path)
         except RecordError:
             return None  # of another version, or damaged: the checkpoint is evaluated again
-        return _row(planned, run) if run.checkpoint.sha256 == planned.order.sha256 else None
+        return _row(planned, run) if run.source.sha256 == planned.order.sha256 else None
 
     def row(self, planned: Planned, done: Done) -> Row:
         """Write the record that a worker returned, and return the row."""

@@ -64,16 +64,17 @@ class Row:
 
 
 def _of_run(run: Run) -> dict[str, Any]:
+    model, timing = run.checkpoint, run.timing
     found: dict[str, Any] = {
-        "format": run.checkpoint.format,
-        "parameters": run.checkpoint.parameters,
+        "format": model.format if model else None,
+        "parameters": model.parameters if model else None,
         "signature": run.signature,
         "text_sha256": run.text.sha256,
-        "vocabulary_sha256": run.vocabulary.sha256,
+        "vocabulary_sha256": run.vocabulary.sha256 if run.vocabulary else None,
         "tokens": run.tokens.scored,
         "total_nats": run.total_nats,
-        "seconds": run.timing.seconds,
-        "tokens_per_second": run.timing.tokens_per_second,
+        "seconds": timing.seconds if timing else None,
+        "tokens_per_second": timing.tokens_per_second if timing else None,
         "warnings": " ".join(dict.fromkeys(warning.code for warning in run.warnings)),
     }
     for name, score in run.scores.items():

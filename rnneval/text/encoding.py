@@ -2,7 +2,7 @@
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
@@ -10,13 +10,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import TextError
+from rnneval.errors import TextError, VocabularyError
 from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.text.blocks import BlockCuts, BlockCutter
 from rnneval.text.options import TextOptions
 from rnneval.text.pieces import Piece, final_text
 from rnneval.text.sources import Sources, TakenFile
+from rnneval.text.spans import Spans, SpanTokeniser, whole_text
 from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
 from rnneval.text.subword.tokeniser import SubwordTokeniser
 from rnneval.text.tokenise import EOS, PLAIN, ByteTokeniser, CharTokeniser, Tokeniser, WordTokeniser, text_of_words
@@ -86,7 +87,8 @@ class EncodedText:
     words: int
     """Maximal runs of characters that are not white space; a document's end ends a word."""
     warnings: tuple[run.Warning, ...]
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
+    """None if the tokens are spans of another program."""
     blocks: BlockCuts
     signature_part: str
     """The text's options in a record's signature, such as `tok:char|norm:none|newlines:keep|unk:error|docs:one`."""
@@ -147,7 +149,12 @@ class EncodedText:
         """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
 
         Words are put together by `layout` (`plain` where there is none): see `text_of_words`.
+
+        Raises:
+            VocabularyError: the tokens have no vocabulary.
         """
+        if self.vocabulary is None:
+            raise VocabularyError("the tokens are spans of another program, whose vocabulary was not given")
         start, stop = int(self.document_starts[document]), int(self.document_stops[document])
         if self.vocabulary.subword is not None and self.token_kind.startswith("subword"):
             return self.vocabulary.subword.decode(self.ids(start, stop))
@@ -233,32 +240,75 @@ def encode(paths: Paths, vocabulary: Vocabulary, options: TextOptions | None = N
             the vocabulary lacks (with `unknown="error"`), or no document has 2 tokens.
         VocabularyError: the token that stands for unknown ones is not in the vocabulary.
     """
-    options = options or TextOptions()
-    encoder = _Encoder(Sources(paths), vocabulary, options)
-    try:
-        return encoder.encode()
-    except BaseException:
-        encoder.spool.close()
-        raise
+    options, sources = options or TextOptions(), Sources(paths)
+    return _Encoder(sources, vocabulary, options, _own(vocabulary, options)).encode(final_text(sources, options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedSpans:
+    """A text as the tokens of another program."""
+
+    text: EncodedText
+    unscored: int
+    """Tokens at the start of each document that the other program did not score: 0 or 1."""
+
+
+def encode_spans(
+    paths: Paths, spans: Spans, options: TextOptions, vocabulary: Vocabulary | None = None
+) -> EncodedSpans:
+    """Read files as one text that the spans of another program must tile.
+
+    Args:
+        paths: As for `encode`.
+        spans: The scored tokens of the other program.
+        options: What to read, and how.
+        vocabulary: Its vocabulary. Then the text is encoded with it, and the spans may still be those of other tokens.
+            Without it, the tokens are the spans, and their ids 0.
+
+    Raises:
+        RecordError: the spans do not tile the text.
+        TextError: as `encode`.
+    """
+    sources = Sources(paths)
+    pieces, tiling = whole_text(final_text(sources, options), spans)
+    given = SpanTokeniser(spans.name, tiling, options.tokens) if vocabulary is None else _own(vocabulary, options)
+    return EncodedSpans(
+        text=_Encoder(sources, vocabulary, options, given).encode(pieces),
+        unscored=tiling.unscored,
+    )
+
+
+def _own(vocabulary: Vocabulary, options: TextOptions) -> Tokeniser:
+    return tokeniser(vocabulary, options.tokens or vocabulary.kind, options.unknown)
 
 
 class _Encoder:
     """One pass over one text: each piece goes once through all counters."""
 
-    def __init__(self, sources: Sources, vocabulary: Vocabulary, options: TextOptions) -> None:
+    def __init__(
+        self, sources: Sources, vocabulary: Vocabulary | None, options: TextOptions, tokeniser: Tokeniser
+    ) -> None:
         self._sources = sources
         self._vocabulary = vocabulary
         self._options = options
-        self._tokeniser = tokeniser(vocabulary, options.tokens or vocabulary.kind, options.unknown)
-        narrow = self._tokeniser.narrow and options.unknown != "skip" and vocabulary.size < Narrow.largest_id
+        self._tokeniser = tokeniser
+        small = vocabulary is None or vocabulary.size < Narrow.largest_id
+        narrow = tokeniser.narrow and options.unknown != "skip" and small
         self.spool = Spool(Narrow() if narrow else Wide())
         self._spanner = Spanner(self.spool, self._tokeniser.eos_id)
         self._blocks = BlockCutter()
         self._totals = _Totals()
 
-    def encode(self) -> EncodedText:
-        """Encode it all."""
-        for piece in self._tokeniser.pieces(final_text(self._sources, self._options)):
+    def encode(self, pieces: Iterable[Piece]) -> EncodedText:
+        """Encode it all; a text that is refused leaves no temporary file."""
+        try:
+            return self._encode(pieces)
+        except BaseException:
+            self.spool.close()
+            raise
+
+    def _encode(self, pieces: Iterable[Piece]) -> EncodedText:
+        for piece in self._tokeniser.pieces(pieces):
             looked_at = self._totals.add(piece)
             self._blocks.feed(looked_at)
             self._spanner.feed(self._tokeniser.tokens(piece, looked_at))
@@ -269,7 +319,7 @@ class _Encoder:
     def _refuse(self) -> None:
         name, unknowns = self._sources.name, self._tokeniser.unknowns
         if self._options.unknown == "error":
-            unknowns.refuse(name, self._vocabulary.ids)
+            unknowns.refuse(name, self._vocabulary.ids if self._vocabulary else ())
         tokens, documents = self.spool.tokens, len(self._spanner.document_starts)
         if tokens > documents:
             return

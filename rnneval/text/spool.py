@@ -303,7 +303,8 @@ class Spanner:
 
 def _sums_between(counts: Counts, begins: Ints, stops: Ints) -> Ints:
     """Add up the counts of each token; one that shares its character with the next has none."""
-    sums: Ints = np.add.reduceat(counts[: stops[-1]], begins, dtype=np.int64)
+    ended = np.append(counts[: stops[-1]], 0)  # the last token may be empty, and begin where the others end
+    sums: Ints = np.add.reduceat(ended, begins, dtype=np.int64)
     sums[begins == stops] = 0
     return sums
 

@@ -175,16 +175,18 @@ def _with_definitions(sliced: Slice) -> Slice:
 def _refusal(found: Violation, sliced: Slice, spec: str, name: str) -> str:
     chain = sliced.chain(found.unit) if found.unit is not None else []
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
-    ways = [f"pass the value as --builder-arg NAME=VALUE if {name} takes it"]
-    ways += [
-        f"--builder-global {each}=VALUE in place of the statement that computes it"
-        for each in _values(chain, sliced)[:1]
-    ]
-    if not _values(chain, sliced):
-        ways += ["--builder-global NAME=VALUE in place of a statement that computes a value"]
+    values = _values(chain, sliced)
+    if values:
+        instead = f"give --builder-global {values[0]}=VALUE in place of the statements that compute {values[0]}"
+    else:
+        instead = "give --builder-global NAME=VALUE in place of the statements that compute a value"
+    is_called = any(isinstance(unit.node, Function | ast.ClassDef) for unit in sliced.units if name in unit.names.binds)
+    argument = f"--builder-arg NAME=VALUE if {name} takes it as an argument"
+    if not is_called:
+        argument = "a class or function as NAME with --builder-arg NAME=VALUE"
     return (
         f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: "
-        f"{', '.join(ways)}, or {_WHOLE}"
+        f"{instead}, {argument}, or {_WHOLE}"
     )
 
 

@@ -51,7 +51,10 @@ def test_the_help_of_every_command_imports_no_tensorflow():
 
 def test_commands_that_read_records_and_source_never_import_tensorflow(record, tmp_path):
     (tmp_path / "train.py").write_text("x = 1\n")
+    (tmp_path / "t.txt").write_text("abc")
+    (tmp_path / "l.csv").write_text("token,byte_start,byte_end,nats\n1,1,2,1.0\n2,2,3,1.0\n")
     calls = {
+        "import": ["import", tmp_path / "l.csv", "--text", tmp_path / "t.txt"],
         "explain": ["explain", "perplexity"],
         "lint": ["lint", tmp_path / "train.py"],
         "gate": ["gate", record, "--baseline", record],
@@ -78,7 +81,7 @@ def test_commands_that_read_records_and_source_never_import_tensorflow(record, t
     ids=["no TensorFlow", "another backend", "legacy Keras"],
 )
 def test_where_keras_3_on_tensorflow_cannot_run_it_is_said_before_anything_is_loaded(shelf, before, environment, said):
-    calls = [["evaluate", shelf / "flat.keras", shelf.text], ["open", shelf / "flat.keras"]]
+    calls = [["evaluate", shelf / "flat.keras", shelf.text, "--backend", "keras"], ["open", shelf / "flat.keras"]]
     codes, modules, lines = ran(calls, before=before, **environment)
     assert codes == [2, 2]
     assert len(lines) == 2

@@ -30,6 +30,7 @@ def folder(tmp_path, monkeypatch):
     for name in (
         "m.keras",
         "t.txt",
+        "l.csv",
         "v.json",
         "b.py",
         "w.json",
@@ -57,6 +58,9 @@ SAME = [
     "evaluate m.keras t.txt --vocab-from t.txt --out t.txt",
     "evaluate m.keras t.txt --fit-on v.json --out v.json",
     "evaluate m.keras t.txt --out vocab.json",
+    "import l.csv --text t.txt --out l.csv",
+    "import l.csv --text t.txt --out ./t.txt",
+    "import l.csv --text t.txt --vocab v.json --out v.json",
     "evaluate ckpt t.txt --builder b.py:M --out b.py",
     "evaluate ckpt t.txt --builder b.py:M --weight-map w.json --out w.json",
     "evaluate ckpt t.txt --builder b.py:M --out ckpt.index",
@@ -142,6 +146,7 @@ def test_a_history_does_not_replace_what_is_read_or_another_history(tmp_path):
 SPECIAL = ["fifo", "socket", "/dev/zero", "/dev/null"]
 READERS = {
     "text": "evaluate m.keras {} --out r",
+    "losses": "import {} --text t.txt",
     "record": "gate {} --baseline base.json",
     "baseline": "gate run.json --baseline {}",
     "report": "report {} --out page.html",

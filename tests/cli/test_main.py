@@ -8,6 +8,7 @@ import warnings
 import click
 import pytest
 
+from rnneval import registry
 from rnneval.cli import main, terminal
 from rnneval.cli.main import Commands, rnneval_command, run
 from rnneval.errors import RnnevalError, TextError
@@ -60,6 +61,14 @@ def test_the_version(capsys):
 
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"rnneval, version {rnneval.__version__}\n"
+
+
+def test_a_command_may_have_the_name_of_a_keyword_of_python():
+    assert "import" in NAMES
+    assert "import_" not in NAMES
+    assert registry.module("rnneval.cli.commands", "import").__name__ == "rnneval.cli.commands.import_"
+    with pytest.raises(KeyError):
+        registry.module("rnneval.cli.commands", "import_")
 
 
 def test_no_such_command(refused):

@@ -3,7 +3,6 @@
 import ast
 import inspect
 from dataclasses import MISSING, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rnneval.errors import UsageError
 from rnneval.models import open as open_checkpoint
 from rnneval.models.opening import load_model
 from rnneval.options import options_of
+from rnneval.registry import module
 
 COMMANDS = {
     "evaluate": (options.EvaluateOptions, options.OpenOptions, options.WorkerGroup),
@@ -25,12 +25,14 @@ COMMANDS = {
     "sweep": (options.SweepOptions, options.OpenOptions),
     "check": (options.CheckOptions, options.OpenOptions),
     "open": (options.OpenOptions,),
+    "import": (options.ImportOptions,),
 }
 FUNCTIONS: dict[Any, type] = {
     rnneval.evaluate: options.EvaluateOptions,
     rnneval.trace: options.TraceOptions,
     rnneval.gradients: options.GradientOptions,
     rnneval.sweep: options.SweepOptions,
+    rnneval.from_losses: options.ImportOptions,
     rnneval.StateNorms: StateNormsOptions,
     open_checkpoint: options.OpenOptions,
     load_model: options.OpenOptions,
@@ -40,7 +42,7 @@ GROUPS = sorted({group for groups in COMMANDS.values() for group in groups}, key
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_has_the_options_of_its_groups(name: str) -> None:
-    command = import_module(f"rnneval.cli.commands.{name}").command
+    command = module("rnneval.cli.commands", name).command
     clicked = {param.opts[0]: param for param in command.params if isinstance(param, click.Option)}
     for group in COMMANDS[name]:
         for each, option in options_of(group):

@@ -92,6 +92,16 @@ def test_unknowns_do_not_compare_across_tokens():
     assert found.comparisons[0].reason.startswith("vocabulary.sha256: ")
 
 
+def test_a_state_that_is_not_known_compares_with_nothing_not_even_itself():
+    unknown = make_run(LOSSES, signature=with_field("state", "unknown"))
+    for candidate, baseline in ((unknown, unknown), (unknown, BASELINE), (BASELINE, unknown)):
+        found = gate(candidate, baseline=baseline, allow=BITS)
+        assert found.verdict == "not comparable"
+        assert found.comparisons[0].reason.startswith("signature.state: it is not known how the state was handled")
+    token = make_run(LOSSES, signature=with_field("unk", "unknown"))  # a token of the vocabulary has this name
+    assert gate(token, baseline=token).verdict == "pass"
+
+
 def test_runs_of_one_recipe_must_compare_with_each_other():
     found = gate(
         [BASELINE, make_run(LOSSES, checkpoint="b", content="another")], baseline=make_run(LOSSES, checkpoint="c")

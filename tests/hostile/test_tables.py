@@ -46,7 +46,11 @@ def test_two_megabytes_that_declare_63_million_rows(tmp_path):
     repeated = losses(ROWS, **{name: np.zeros(ROWS, np.int64) for name in ("token", "byte_start", "byte_end")})
     written(repeated, tmp_path / "t.parquet", groups=60)
     assert (tmp_path / "t.parquet").stat().st_size < 3e6
-    for command in (["report", "t.parquet", "--out", "r.html"], ["plot", "t.parquet", "--list"]):
+    commands = (
+        ["report", "t.parquet", "--out", "r.html"], ["plot", "t.parquet", "--list"],
+        ["import", "t.parquet", "--text", "t.txt"],
+    )  # fmt: skip
+    for command in commands:
         done = cost(*command, cwd=tmp_path)
         require_refused(done, "t.parquet: 62,914,560 rows of 48 bytes, at most 536,870,912 bytes in memory", mb=300)
 

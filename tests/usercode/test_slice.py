@@ -53,6 +53,11 @@ PURE = {
         "@register('a')\nclass A: pass\nx = sorted(known)\n",
         "x",
     ),
+    "plain decorator that registers": (
+        "known = []\ndef register(c):\n    known.append(c)\n    return c\n@register\nclass A: pass\nx = len(known)\n",
+        "x",
+    ),
+    "other name of a function": ("n = 1\ndef f(): return n\ng = f\nn = 2\nx = g()\nn = 3\n", "x"),
     "default argument": ("units = 4\ndef f(n=units): return n\nunits = 5\nx = f()\n", "x"),
     "decorator": ("def twice(f): return lambda: 2 * f()\n@twice\ndef f(): return 3\nx = f()\n", "x"),
     "base class": ("class A:\n    n = 1\nclass B(A): pass\nx = B.n\n", "x"),
@@ -102,6 +107,11 @@ def test_statements_inside_of_blocks_are_left_out_one_by_one(user):
 def test_one_name_of_an_import_is_kept(user):
     sliced = plan(user.spec("made", "import os, no_such_module_7, sys as s\nmade = s.argv"))
     assert ast.unparse(sliced.tree()) == "import sys as s\nmade = s.argv"
+
+
+def test_a_function_of_a_module_changes_nothing(user):
+    code = "import operator\nunused = operator.add(1, 1 / 0)\nx = operator.neg(3)\n"
+    assert plan(user.spec("x", code)).lines() == [1, 3]
 
 
 def test_a_dead_definition_is_not_run(user):

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval._version import __version__
-from rnneval.backends.protocol import Place
+from rnneval.backends.protocol import LanguageModel, Place
 from rnneval.engine.diagnostics.anchors import Anchors, AnchorWatch, spread
 from rnneval.engine.diagnostics.held_out import held_out
 from rnneval.engine.precheck import WiringPrecheck
-from rnneval.errors import CheckpointError, TextError
+from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.backwards import through_time, variable_gradients
 from rnneval.models.lm import RecurrentLM
@@ -25,7 +25,7 @@ SEGMENT = 64
 
 
 @on_model(GradientOptions)
-def gradients(lm: RecurrentLM, text: Paths, options: GradientOptions) -> Gradients:
+def gradients(lm: LanguageModel, text: Paths, options: GradientOptions) -> Gradients:
     """Measure gradients of the loss on held-out text, from the exact carried state.
 
     A finding of the wiring check becomes a warning.
@@ -36,9 +36,14 @@ def gradients(lm: RecurrentLM, text: Paths, options: GradientOptions) -> Gradien
         options: Keyword arguments, each a field of `GradientOptions`.
 
     Raises:
-        UsageError, TextError, VocabularyError: as `rnneval.evaluate`.
+        UsageError, TextError, VocabularyError: as `rnneval.evaluate`; also a model that Keras does not run.
         CheckpointError: the model's start cannot be given as a state, so that no segment can begin in the middle.
     """
+    if not isinstance(lm, RecurrentLM):
+        raise UsageError(
+            f"gradients are followed through the layers of Keras, and the backend of this model is {lm.backend}: "
+            "open a saved model with backend='keras'; a step function has no gradients to show"
+        )
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
     with held_out(lm, "follow gradients through", text, options) as held:
@@ -87,7 +92,7 @@ class _Probes:
             created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
             command=run.command,
             signature=run.signature,
-            checkpoint=run.checkpoint,
+            checkpoint=self._lm.checkpoint,
             text=run.text,
             truncation=reach.truncation,
             segments=len(self._segments),

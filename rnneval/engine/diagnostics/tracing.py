@@ -289,7 +289,7 @@ def _described(watch: TraceWatch, run: Run) -> dict[str, str]:
         "rnneval.version": run.rnneval,
         "rnneval.signature": run.signature,
         "rnneval.text": run.text.sha256,
-        "rnneval.checkpoint": run.checkpoint.sha256,
+        "rnneval.checkpoint": run.source.sha256,
         "rnneval.stride": str(watch.stride),
     }
 

@@ -289,7 +289,7 @@ def in_legend(name: str) -> str:
 
 def model_name(run: Run) -> str:
     """Return the file name of the model that a run evaluated."""
-    return file_name(run.checkpoint.path) or "model in memory"
+    return file_name(run.source.path) or run.title
 
 
 def number(value: float) -> str:

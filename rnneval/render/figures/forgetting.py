@@ -25,7 +25,7 @@ def figure(*runs: Run) -> Figure | None:
 
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
-    known = [(model_name(run), run.streams.forgetting_length) for run in runs]
+    known = [(model_name(run), run.forgetting) for run in runs]
     kept = [(name, length) for name, length in known if length is not None]
     if not kept:
         return None

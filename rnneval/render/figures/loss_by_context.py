@@ -22,7 +22,7 @@ CLOSE = 0.01
 
 def figure(run: Run) -> Figure | None:
     """Return the figure of a run's context curve; None if it has none (`rnneval trace --context` makes it)."""
-    curve, kept = run.context, run.streams.forgetting_length
+    curve, kept = run.context, run.forgetting
     if curve is None or not curve.lengths:
         return None
     length = enough(curve)

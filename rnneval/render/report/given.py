@@ -52,8 +52,10 @@ class Given:
 
     @property
     def checkpoint(self) -> str | None:
-        """Return the hash of the model that it is about; a table has it among its metadata."""
-        if isinstance(self.record, Run | Gradients | Opened):
+        """Return the hash of the model or of the imported losses; a table has it among its metadata."""
+        if isinstance(self.record, Run):
+            return self.record.source.sha256
+        if isinstance(self.record, Gradients | Opened):
             return self.record.checkpoint.sha256
         metadata: Mapping[str, str] = getattr(self.record, "metadata", {})
         return metadata.get("rnneval.checkpoint")
@@ -118,7 +120,10 @@ def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
     for group in groups:
         records = (each.record for each in group if isinstance(each.record, Run | Gradients | Opened))
         first = next(records, None)
-        paths.append(group[0].label if first is None else first.checkpoint.path or "model in memory")
+        if isinstance(first, Run):
+            paths.append(first.title)
+        else:
+            paths.append(group[0].label if first is None else first.checkpoint.path or "model in memory")
     names = short_names(paths)
     if len(set(names)) == len(names):
         return names

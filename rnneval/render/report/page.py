@@ -112,7 +112,8 @@ def _how_good(run: Run) -> str:
     if "perplexity" not in run.scores:
         return f"a prediction costs it {run.scores['cross_entropy'].value:.3g} nats"
     choices = f"it hesitates as between {run.scores['perplexity'].value:.3g} equally likely {tokens_of(run)}"
-    return f"{choices} each time; guessing would be {run.vocabulary.size:,}"
+    guessing = f"; guessing would be {run.vocabulary.size:,}" if run.vocabulary else ""
+    return f"{choices} each time{guessing}"
 
 
 def _of_sweeps(given: Sequence[Given]) -> Iterator[Claim]:

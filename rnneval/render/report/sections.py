@@ -36,7 +36,7 @@ from rnneval.render.document import (
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure, file_name, interval, listed, short_names
+from rnneval.render.phrasing import counted, figure, file_name, interval, listed, optional, short_names
 from rnneval.render.report.given import (
     Given,
     Subject,
@@ -229,7 +229,8 @@ def _overview_row(model: Subject, run: Run) -> tuple[Cell, ...]:
     )
     bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
     valid = Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail")
-    return row(code(model.name), valid, perplexity, bounds, bits, accuracy, f"{run.checkpoint.parameters:,}")
+    parameters = optional(run.checkpoint.parameters if run.checkpoint else None, ",")
+    return row(code(model.name), valid, perplexity, bounds, bits, accuracy, parameters)
 
 
 def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
@@ -382,7 +383,7 @@ def _gate(number: int, given: Given, gate: Gate) -> Part:
 
 def _ranked(runs: Sequence[Run]) -> Ranking:
     """Rank runs that were given without a comparison of them."""
-    names = short_names([run.checkpoint.path or "model in memory" for run in runs])
+    names = short_names([run.title for run in runs])
     return rank([Named(name=name, record=run) for name, run in zip(names, runs, strict=True)], blocks=0)
 
 
@@ -440,18 +441,18 @@ def _made(given: Given) -> Iterator[Block]:
         if record.command:
             yield Code(label="The command that repeats it", text=shlex.join(record.command))
         rows.append(Fact(name="made", text=f"{record.created}, by rnneval {record.rnneval}"))
-    if isinstance(record, Run | Gradients | Opened):
+    if isinstance(record, Run | Gradients | Opened) and record.checkpoint:
         rows += _of_checkpoint(record.checkpoint)
+    if isinstance(record, Run) and record.imported:
+        table = record.imported
+        rows.append(Fact(name="imported", text=table.path or "losses in memory", code=bool(table.path)))
+        rows.append(Fact(name="its sha256", text=table.sha256, code=True))
     if isinstance(record, Run | Gradients):
         rows += [Fact(name="text", text=f"{file.path} {file.sha256}", code=True) for file in record.text.files]
         rows += [Fact(name="part of it", text=record.text.part, code=True)] if record.text.part else []
         rows.append(Fact(name="sha256 as it was scored", text=record.text.sha256, code=True))
     if isinstance(record, Run):
-        timing = record.timing
-        took = f"{timing.seconds:.1f} s on {timing.device} with {timing.threads} threads"
-        rows.append(Fact(name="vocabulary", text=f"{record.vocabulary.source} {record.vocabulary.sha256}", code=True))
-        rows.append(Fact(name="in and out", text=f"{record.input.kind} in, {record.output.kind} out"))
-        rows.append(Fact(name="took", text=f"{took}, {timing.tokens_per_second:,.0f} tokens/s"))
+        rows += _of_run(record)
     if isinstance(record, Opened):
         rows += [Fact(name="assumed", text=text) for text in record.assumptions]
     if isinstance(record, Wiring):
@@ -463,6 +464,16 @@ def _made(given: Given) -> Iterator[Block]:
         rows += [Fact(name=key.replace("_", " "), text=value, code=True) for key, value in said.items()]
         rows.append(Fact(name="rows", text=f"{len(record.frame):,}"))
     yield Facts(rows=tuple(rows))
+
+
+def _of_run(run: Run) -> Iterator[Fact]:
+    if run.vocabulary:
+        yield Fact(name="vocabulary", text=f"{run.vocabulary.source} {run.vocabulary.sha256}", code=True)
+    if run.input and run.output:
+        yield Fact(name="in and out", text=f"{run.input.kind} in, {run.output.kind} out")
+    if run.timing:
+        took = f"{run.timing.seconds:.1f} s on {run.timing.device} with {run.timing.threads} threads"
+        yield Fact(name="took", text=f"{took}, {run.timing.tokens_per_second:,.0f} tokens/s")
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> Iterator[Fact]:

@@ -34,7 +34,7 @@ def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
 
 def _still(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
     run = facts.run
-    for layer in run.checkpoint.layers[1:] if run else ():
+    for layer in run.checkpoint.layers[1:] if run and run.checkpoint else ():
         state = (run.states or {}).get(f"{layer.name}.{layer.slots[0]}") if run else None
         if state is not None and not state.speed > threshold * state.norm_mean:
             moves = f"its state moves by {state.speed:.2g} a token at a norm of {state.norm_mean:.2g}"

@@ -1,0 +1,258 @@
+"""Losses that another program computed: from its table and the text to a run record, without TensorFlow."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rnneval
+from rnneval import records
+from rnneval.backends.protocol import Predicted
+from rnneval.engine.collect import Collector, show
+from rnneval.engine.scores import ScoredText, scored_text
+from rnneval.errors import RecordError, UsageError
+from rnneval.metrics import baselines
+from rnneval.options import ImportOptions, Paths, on_table
+from rnneval.records.losses import LossTable, read_losses
+from rnneval.records.run import Imported, Run
+from rnneval.records.run import Warning as Warned
+from rnneval.text import EncodedText, TextOptions, Vocabulary
+from rnneval.text.encoding import encode_spans
+from rnneval.text.spans import Spans
+
+_CHUNK = 1 << 16
+_NO_VOCABULARY = (
+    "the vocabulary was not given, so it was not checked that the tokens are those of the text: if one stands for "
+    "unknown words, or the model read another text, bits per character are a lower bound, or wrong"
+)
+_UNKNOWN_STATE = (
+    "it was not said how the state was handled, so this run compares with no other: give --state carry, or reset-N if "
+    "it started anew every N tokens"
+)
+
+
+@on_table(ImportOptions)
+def from_losses(losses: Any, text: Paths, options: ImportOptions) -> Run:
+    """Make a run record from the losses that another program computed.
+
+    The table has a row for each scored token: `token` (its place among all tokens of the text, from 0), `byte_start`
+    and `byte_end` (its span in the final text, in bytes of UTF-8), and `nats` (its loss, −ln p). It may have `document`
+    and `id`. The spans must tile the text. Only the first token of each document may have no row; it is counted as
+    unscored. Tokens are counted by the table, characters, bytes and words by the text.
+
+    Without a vocabulary the tokens are taken as they are. With it, they must be those of `rnneval.evaluate`, and the
+    record has the same signature, so that both runs compare. Accuracy and calibration need more than losses: they are
+    absent, and so are checkpoint, wiring, states and timing.
+
+    Args:
+        losses: Path of a .parquet, .csv or .jsonl file, or columns in memory: a dict of arrays `(n,)` or a pandas
+            DataFrame.
+        text: One or more files of UTF-8 text, joined in this order.
+        options: Keyword arguments, each a field of `ImportOptions`.
+
+    Returns:
+        The run record.
+
+    Raises:
+        RecordError: the table cannot be read, its spans do not tile the text, or a loss is below 0 or not finite; the
+            message has the row, the token and the bytes.
+        UsageError: an option's value is not known.
+        TextError: the text is missing, empty, not UTF-8, or has characters that the vocabulary lacks.
+        VocabularyError: the vocabulary is no one-to-one map, or has another size.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "held_out.txt")
+    ...     _ = path.write_text("abcd")
+    ...     table = {"token": [1, 2, 3], "byte_start": [1, 2, 3], "byte_end": [2, 3, 4], "nats": [0.5, 0.25, 0.75]}
+    ...     run = from_losses(table, path, state="carry")
+    >>> run.total_nats, run.tokens.unscored, run.signature
+    (1.5, 1, 'tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1')
+    """
+    read_as, state = TextOptions.of(options), _state(options.state)
+    vocabulary = _vocabulary(options, read_as)
+    table = read_losses(losses)
+    spans = Spans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
+    encoded = encode_spans(text, spans, read_as, vocabulary)
+    with encoded.text as known:
+        _require_same_text(table, known)
+        _require_same_documents(table, known)
+        if vocabulary is not None:
+            _require_same_tokens(table, known, vocabulary, encoded.unscored)
+        width = _width(options, vocabulary)
+        collected = Collector(known.blocks, width or 1)
+        nats = np.zeros(known.tokens)
+        nats[table.token] = table.nats
+        show(known, _Losses(nats=nats), [collected], unscored=encoded.unscored, losses_alone=True)
+        told = scored_text(
+            known,
+            read_as,
+            collected,
+            state=state,
+            base=_baselines(collected, vocabulary, width),
+            bos="none" if encoded.unscored else "scored",
+        )
+    return _record(told, table, vocabulary, options)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Losses:
+    """The losses of all tokens, `(tokens,)`; nothing else is known of a prediction."""
+
+    nats: NDArray[np.float64]
+
+    def get(self, start: int, stop: int) -> Predicted:
+        """Return the losses of a range of tokens."""
+        nats = self.nats[start:stop]
+        unknown = np.full(len(nats), np.nan, np.float32)
+        return Predicted(nats, unknown, np.full(len(nats), -1, np.int32))
+
+
+def _record(told: ScoredText, table: LossTable, vocabulary: Vocabulary | None, options: ImportOptions) -> Run:
+    fields: dict[str, Any] = vars(told)
+    return Run(
+        **{
+            **fields,
+            "warnings": (*told.warnings, *_warnings(vocabulary, options)),
+            "rnneval": rnneval.__version__,
+            "created": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+            "command": tuple(options.command),
+            "valid": True,  # every loss is finite, and of wiring nothing is known
+            "imported": Imported(path=table.path, sha256=table.sha256),
+            "vocabulary": None if vocabulary is None else _of_record(vocabulary),
+        }
+    )
+
+
+def _of_record(vocabulary: Vocabulary) -> records.run.Vocabulary:
+    return records.run.Vocabulary(size=vocabulary.size, sha256=vocabulary.sha256, source=vocabulary.source)
+
+
+def _warnings(vocabulary: Vocabulary | None, options: ImportOptions) -> Iterator[Warned]:
+    if vocabulary is None:
+        yield Warned(code="no-vocabulary", message=_NO_VOCABULARY)
+    if options.state is None:
+        yield Warned(code="state-unknown", message=_UNKNOWN_STATE)
+
+
+# Options
+
+
+def _state(given: str | None) -> str:
+    """Return the field of the signature."""
+    if given is None:
+        return "state:unknown"
+    if given != "carry" and not re.fullmatch(r"reset-[1-9][0-9]{0,17}", given):
+        raise UsageError(
+            f"--state {given!r} is not known: give carry, or reset-N if the state started anew every N tokens, such as "
+            "reset-100"
+        )
+    return f"state:{given}"
+
+
+def _vocabulary(options: ImportOptions, read_as: TextOptions) -> Vocabulary | None:
+    """Return the vocabulary that was given, fitted to the number of outputs if that was given, too."""
+    given, texts = options.vocabulary, options.vocabulary_from
+    if given is not None and texts is not None:
+        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
+    if texts is not None:
+        found = Vocabulary.from_text(texts, TextOptions())
+    elif isinstance(given, str | os.PathLike):
+        found = Vocabulary.from_file(given)
+    elif given is None:
+        _require_no_vocabulary_is_needed(read_as)
+        return None
+    else:
+        found = given if isinstance(given, Vocabulary) else Vocabulary.from_tokens(given)
+    return found if options.vocabulary_size is None else found.fit(options.vocabulary_size)
+
+
+def _require_no_vocabulary_is_needed(read_as: TextOptions) -> None:
+    if read_as.tokens in ("word", "subword"):
+        raise UsageError(
+            f"--tokens {read_as.tokens} needs the vocabulary (--vocab), or leave it out: the spans say all"
+        )
+    if read_as.unknown != "error":
+        raise UsageError(f"--unknown {read_as.unknown} needs the vocabulary that lacks some of the text: give --vocab")
+
+
+def _width(options: ImportOptions, vocabulary: Vocabulary | None) -> int | None:
+    """Return the number of tokens that the other program chose from; None if it is not known."""
+    if options.vocabulary_size is not None or vocabulary is None:
+        return options.vocabulary_size
+    return vocabulary.first_id + vocabulary.size
+
+
+def _baselines(collected: Collector, vocabulary: Vocabulary | None, width: int | None) -> dict[str, float]:
+    if width is None:
+        return {}
+    return {"uniform": log(width)} if vocabulary is None else baselines.nats_per_token(collected.id_counts)
+
+
+# The table beside the text
+
+
+def _require_same_text(table: LossTable, text: EncodedText) -> None:
+    scored = table.text_sha256
+    if scored is not None and scored != text.sha256:
+        raise RecordError(
+            f"{table.name}: the text that was scored has the hash {scored[:8]}…, this one has {text.sha256[:8]}…: give "
+            "the same files, --part and normalization"
+        )
+
+
+def _require_same_documents(table: LossTable, text: EncodedText) -> None:
+    """Require that the column `document`, if there is one, counts the documents of the text from 0."""
+    if table.document is None:
+        return
+    ours = text.blocks.document[text.block_of(np.minimum(table.byte_start, text.bytes - 1))]
+    wrong = table.document != ours
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise RecordError(
+            f"{table.name}: row {row:,} (token {table.token[row]:,}, byte {table.byte_start[row]:,}): is in document "
+            f"{table.document[row]:,}, in the text it is in document {ours[row]:,}: say where documents begin by "
+            "--documents one, file or blank-line, or leave the column out"
+        )
+
+
+def _require_same_tokens(table: LossTable, text: EncodedText, vocabulary: Vocabulary, unscored: int) -> None:
+    """Require that the table has the tokens into which the vocabulary divides the text.
+
+    Raises:
+        RecordError: names the first token that differs.
+    """
+    row = 0
+    for start in range(0, text.tokens, _CHUNK):
+        stop = min(start + _CHUNK, text.tokens)
+        piece = text.read(start, stop)
+        positions = np.arange(start, stop)
+        document = np.searchsorted(text.document_starts, positions, side="right") - 1
+        wanted = positions - text.document_starts[document] >= unscored
+        ours = np.stack([positions, piece.byte_start, piece.byte_end, piece.ids])[:, wanted]
+        rows = slice(row, row + ours.shape[1])
+        ids = ours[3][: len(table.token[rows])] if table.id is None else table.id[rows]
+        theirs = np.stack([table.token[rows], table.byte_start[rows], table.byte_end[rows], ids])
+        count = theirs.shape[1]
+        differs = np.append((ours[:, :count] != theirs).any(axis=0), count < ours.shape[1])
+        if differs.any():
+            at = int(differs.argmax())
+            there = "has no more rows" if at == count else f"has {_described(theirs[:, at])}"
+            raise RecordError(
+                f"{table.name}: row {row + at:,}: the vocabulary ({vocabulary.source}) makes {_described(ours[:, at])} "
+                f"of the text, the table {there}: give the vocabulary and the options of the other program, or none"
+            )
+        row += count
+    if row < len(table.token):
+        raise RecordError(f"{table.name}: has {len(table.token) - row:,} rows more than the text has tokens")
+
+
+def _described(token: NDArray[Any]) -> str:
+    number, start, end, id_ = token.tolist()
+    return f"token {number:,} (bytes {start:,} to {end:,}, id {id_:,})"

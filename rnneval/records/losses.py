@@ -1,0 +1,206 @@
+"""Tables of losses by any program: Parquet, CSV, JSON lines, or columns in memory; a row is a scored token."""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import RecordError
+from rnneval.records.atomic import reason_of
+from rnneval.records.paths import open_regular, read_regular
+from rnneval.records.tables import MOST_BYTES, read_columns
+
+Ints = NDArray[np.int64]
+
+NEEDED: Mapping[str, type] = {"token": int, "byte_start": int, "byte_end": int, "nats": float}
+OPTIONAL: Mapping[str, type] = {"document": int, "id": int}
+COLUMNS: Mapping[str, type] = {**NEEDED, **OPTIONAL}
+ENDINGS = (".parquet", ".csv", ".jsonl")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LossTable:
+    """The losses of scored tokens, in the order of the table; arrays of shape `(n,)`."""
+
+    path: str
+    """Path of the file; "" for columns in memory."""
+    sha256: str
+    """Hash of the file, or of the columns."""
+    token: Ints
+    byte_start: Ints
+    byte_end: Ints
+    nats: NDArray[np.float64]
+    document: Ints | None
+    id: Ints | None
+    text_sha256: str | None = None
+    """Hash of the text that was scored, if the table says it, as those of `rnneval evaluate --losses` do."""
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return self.path or "the table of losses"
+
+
+def read_losses(source: Any) -> LossTable:
+    """Read a table of losses with the columns token, byte_start, byte_end, nats, and if it has them document and id.
+
+    Args:
+        source: Path of a file that ends in .parquet, .csv (with a header) or .jsonl (an object a line), or columns in
+            memory: a dict of arrays or a pandas DataFrame. Other columns are not read.
+
+    Raises:
+        RecordError: the table is missing, unreadable or too large, a column is missing or has another type, a value is
+            missing, or a loss is below 0 or not finite.
+
+    >>> import numpy as np
+    >>> table = read_losses({"token": [1, 2], "byte_start": [1, 2], "byte_end": [2, 3], "nats": [0.5, 0.25]})
+    >>> float(table.nats.sum()), table.id
+    (0.75, None)
+    """
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        table = _file(path)
+        columns, metadata = {name: table[name] for name in table.column_names}, table.schema.metadata or {}
+    else:
+        path, columns, metadata = "", _in_memory(source), {}
+    arrays = _arrays(path or "the table of losses", columns)
+    known: dict[str, Any] = {name: arrays.get(name) for name in COLUMNS}
+    text = metadata.get(b"rnneval.text")
+    found = LossTable(
+        path=path,
+        sha256=_hash_of_file(path) if path else _hash_of(arrays.values()),
+        text_sha256=None if text is None else text.decode(errors="replace"),
+        **known,
+    )
+    _require_losses(found)
+    return found
+
+
+def _file(path: str) -> Any:
+    """Read a file by its ending as a `pyarrow.Table`."""
+    import pyarrow as pa
+
+    ending = Path(path).suffix.lower()
+    if ending not in ENDINGS:
+        raise RecordError(f"{path}: its ending names no kind of table: give a file that ends in {', '.join(ENDINGS)}")
+    if ending == ".parquet":
+        return read_columns(path, COLUMNS)
+    try:
+        raw = read_regular(path, MOST_BYTES)
+        _require_few_rows(path, raw.count(b"\n") + raw.count(b"\r") if ending == ".csv" else raw.count(b"{"))
+        return _csv(path, raw) if ending == ".csv" else _json_lines(raw)
+    except (OSError, ValueError) as error:
+        if isinstance(error, pa.ArrowInvalid):
+            said = " ".join(str(error).split())[:300]
+            raise RecordError(f"{path}: cannot be read as {ending.removeprefix('.')}: {said}") from error
+        raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
+
+
+def _require_few_rows(path: str, most: int) -> None:
+    """Refuse a file by the most rows that its bytes can hold: a row of three bytes would take 48 in memory."""
+    allowed = MOST_BYTES // (8 * len(COLUMNS))
+    if most > allowed:
+        raise RecordError(f"{path}: up to {most:,} rows, at most {allowed:,} are read: take a --part of the text")
+
+
+def _csv(path: str, raw: bytes) -> Any:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    head = raw.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
+    names = next(csv.reader([head]), [])
+    found = [name for name in COLUMNS if name in names]
+    for name in found:
+        if names.count(name) > 1:
+            raise RecordError(f"{path}: has more than one column {name!r}: keep one of them")
+    if not found:
+        return pa.table({})
+    types = {name: pa.int64() if COLUMNS[name] is int else pa.float64() for name in found}
+    # Only an empty cell is a missing value: `nan` is a number that is not finite, and is named as such.
+    options = arrow_csv.ConvertOptions(column_types=types, include_columns=found, null_values=[""])
+    return arrow_csv.read_csv(io.BytesIO(raw), convert_options=options)
+
+
+def _json_lines(raw: bytes) -> Any:
+    import pyarrow as pa
+    from pyarrow import json as arrow_json
+
+    types = pa.schema([(name, pa.int64() if kind is int else pa.float64()) for name, kind in COLUMNS.items()])
+    options = arrow_json.ParseOptions(explicit_schema=types, unexpected_field_behavior="ignore")
+    table = arrow_json.read_json(io.BytesIO(raw), parse_options=options)
+    return table.select([name for name in COLUMNS if table[name].null_count < len(table)])
+
+
+def _in_memory(source: Any) -> dict[str, Any]:
+    """Return the columns of a dict or a DataFrame as Arrow arrays."""
+    import pyarrow as pa
+
+    if not hasattr(source, "keys") or not hasattr(source, "__getitem__"):
+        raise RecordError(
+            f"the table of losses is of type {type(source).__name__}: give a path, a dict of arrays or a DataFrame"
+        )
+    names = [name for name in COLUMNS if name in source.keys()]  # noqa: SIM118 - of a DataFrame, these are its columns
+    try:
+        return {name: pa.chunked_array([pa.array(np.asarray(source[name]))]) for name in names}
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise RecordError(f"the table of losses: a column is not an array of numbers, `(n,)`: {said}") from error
+
+
+def _arrays(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns as NumPy arrays, int64 or float64."""
+    import pyarrow as pa
+
+    if missing := [column for column in NEEDED if column not in columns]:
+        raise RecordError(f"{name}: has no column {', '.join(missing)}: a table of losses has {', '.join(NEEDED)}")
+    sizes = {column: len(values) for column, values in columns.items()}
+    if len(set(sizes.values())) > 1:
+        raise RecordError(f"{name}: its columns have different numbers of rows: {sizes}")
+    found: dict[str, Any] = {}
+    for column, values in columns.items():
+        whole = COLUMNS[column] is int
+        if not (pa.types.is_integer(values.type) or (pa.types.is_floating(values.type) and not whole)):
+            kind = "whole numbers" if whole else "numbers"
+            raise RecordError(f"{name}: column {column!r} holds {values.type}, it must hold {kind}")
+        if values.null_count:
+            row = values.is_null().to_numpy().argmax()
+            raise RecordError(
+                f"{name}: row {row:,}: column {column!r} has no value, the first of {values.null_count:,}: a token "
+                "without a loss has no row"
+            )
+        try:
+            found[column] = values.cast(pa.int64() if whole else pa.float64()).to_numpy()
+        except pa.ArrowInvalid as error:
+            raise RecordError(f"{name}: column {column!r} has a number beyond int64: {error}") from error
+    return found
+
+
+def _require_losses(table: LossTable) -> None:
+    """Refuse a loss that is below 0 or not a finite number."""
+    wrong = ~(np.isfinite(table.nats) & (table.nats >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise RecordError(
+            f"{table.name}: row {row:,}: the loss of token {table.token[row]:,} (byte {table.byte_start[row]:,}) is "
+            f"{table.nats[row]:.6g}, the first of {np.count_nonzero(wrong):,}: a loss is −ln p, in nats, finite and at "
+            "least 0"
+        )
+
+
+def _hash_of_file(path: str) -> str:
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash_of(arrays: Iterable[NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,312 @@
+"""Tokens that another program made, as byte spans of a text: checked against the text, and counted as our own are.
+
+The spans must tile the text. Only the first token of each document may be absent, since it often has no loss. Its span
+then reaches from the start of the document to the first span that is there.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnneval.errors import RecordError
+from rnneval.text.pieces import Piece
+from rnneval.text.tokenise import PLAIN, Batch, LayoutWatch, Unknowns, byte_units
+from rnneval.text.units import Bools, Ints, Letters, bytes_before, letters
+
+_LONG = 64
+"""Bytes that a first token without a row may always have."""
+_DECLARE = "if a document begins there, say so: --documents file or blank-line"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spans:
+    """The scored tokens of another program, in the order of the text; arrays of shape `(n,)`."""
+
+    name: str
+    """Name of the table in messages."""
+    token: Ints
+    """Place of each token among all tokens of the text, those without a row included."""
+    start: Ints
+    """First byte of the final text in UTF-8."""
+    end: Ints
+    """Byte after the last one."""
+
+    def place(self, row: int) -> str:
+        """Name a row in messages."""
+        return f"{self.name}: row {row:,} (token {self.token[row]:,}, bytes {self.start[row]:,} to {self.end[row]:,})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """The size of a text, and where its documents begin."""
+
+    documents: Ints
+    """First byte of each document, `(documents,)`."""
+    bytes: int
+    characters: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tiling:
+    """Every token of a text, those without a row included."""
+
+    ends: Ints
+    """Byte after the last one of each token, `(tokens,)`."""
+    first_tokens: Ints
+    """First token of each document, `(documents,)`; of one without a token, the next one's."""
+    unscored: int
+    """Tokens at the start of each document that have no row: 0 or 1."""
+
+
+def tiled(spans: Spans, extent: Extent) -> Tiling:
+    """Require that the spans tile the text, and return all of its tokens.
+
+    Raises:
+        RecordError: a span is no span of the text, two overlap, some bytes have no row, or the token numbers do not
+            fit; the message has the first place, and the number of bytes.
+    """
+    if not len(spans.token):
+        raise RecordError(f"{spans.name}: has no row: one row for each scored token is needed")
+    return _Tiler(spans, extent).tiling()
+
+
+class _Tiler:
+    """The spans beside the documents of the text; arrays of shape `(rows,)` unless they say otherwise."""
+
+    def __init__(self, spans: Spans, extent: Extent) -> None:
+        self._spans, self._extent = spans, extent
+        self._previous_end = np.append(0, spans.end[:-1])
+        self._gap: Ints = spans.start - self._previous_end
+        self._missing: Ints = spans.token - np.append(-1, spans.token[:-1]) - 1
+        self._document: Ints = np.searchsorted(extent.documents, spans.start, side="right") - 1
+        self._opens: Bools = np.diff(self._document, prepend=-1) != 0
+        """Whether the row is the first of its document."""
+
+    def tiling(self) -> Tiling:
+        """Check everything, and place the tokens that have no row."""
+        for check in (self._bounds, self._overlaps, self._gaps, self._numbers, self._first, self._ends):
+            check()
+        unscored = self._missing[self._opens] > 0
+        if unscored.any() and not unscored.all():
+            row = int(np.flatnonzero(self._opens)[unscored != unscored[0]][0])
+            first, here = ("has no row", "has one") if unscored[0] else ("has a row", "has none")
+            raise RecordError(
+                f"{self._spans.place(row)}: the first token of the text {first}, that of document "
+                f"{self._document[row]:,} {here}: score the first tokens of all documents, or of none"
+            )
+        return Tiling(ends=self._all_ends(), first_tokens=self._first_tokens(), unscored=int(unscored[0]))
+
+    def _bounds(self) -> None:
+        spans, size = self._spans, self._extent.bytes
+        for wrong, said in (
+            (spans.token < 0, "a token number is below 0"),
+            (spans.start < 0, "a span begins before the text"),
+            (spans.end < spans.start, "a span ends before it begins"),
+            (spans.end > size, f"a span ends after the text, which has {size:,} bytes"),
+            ((spans.start >= size) & (spans.end >= size), f"an empty span after the text, which has {size:,} bytes"),
+        ):
+            if wrong.any():
+                raise RecordError(f"{spans.place(int(wrong.argmax()))}: {said}: is it the same text, in UTF-8?")
+
+    def _overlaps(self) -> None:
+        wrong = self._gap < 0
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise RecordError(
+                f"{self._spans.place(row)}: overlaps the row before, which ends at byte {self._previous_end[row]:,}, "
+                f"by {-self._gap[row]:,} bytes{self._in_all(wrong)}: every byte belongs to one token, in the order of "
+                "the text"
+            )
+
+    def _gaps(self) -> None:
+        """Refuse bytes without a row that are not the first token of a document."""
+        at_start = np.isin(self._previous_end, self._extent.documents)
+        wrong = (self._gap > 0) & ~(self._opens & at_start & (self._missing > 0))
+        if not wrong.any():
+            return
+        row = int(wrong.argmax())
+        first, last = self._previous_end[row], self._spans.start[row]
+        message = f"{self._spans.place(row)}: bytes {first:,} to {last:,} before it, {last - first:,}, have no row"
+        if self._opens[row] and at_start[row]:
+            raise RecordError(
+                f"{message} and no token number: the first token of a document counts, also if it has no loss"
+            )
+        if self._opens[row]:
+            raise RecordError(f"{message}: they are the end of a document, and every token but a first one is scored")
+        raise RecordError(
+            f"{message}{self._in_all(wrong)}: every token but the first of a document is scored, white space included; "
+            f"{_DECLARE}"
+        )
+
+    def _numbers(self) -> None:
+        """Refuse token numbers that do not rise by 1, but for the unscored first token of each document."""
+        spans, documents = self._spans, self._extent.documents
+        begun = np.searchsorted(documents, spans.start, "right") - np.searchsorted(documents, self._previous_end)
+        allowed = np.where(self._opens, begun, 0)
+        wrong = (self._missing < 0) | (self._missing > allowed)
+        if wrong.any():
+            row = int(wrong.argmax())
+            before = "the text begins" if row == 0 else f"the row before is token {spans.token[row - 1]:,}"
+            raise RecordError(
+                f"{spans.place(row)}: {before}: tokens are numbered from 0 in the order of the text, and none but the "
+                f"first of a document may have no row; {_DECLARE}"
+            )
+
+    def _first(self) -> None:
+        """Refuse a first token without a row that is much longer than a token: more than one has no row."""
+        longest = int((self._spans.end - self._spans.start).max())
+        wrong = self._gap > np.maximum(self._missing, 1) * max(longest, _LONG)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise RecordError(
+                f"{self._spans.place(row)}: bytes {self._previous_end[row]:,} to {self._spans.start[row]:,} before it, "
+                f"{self._gap[row]:,}, have no row and would be the first token of a document; the longest token with a "
+                f"row has {longest:,} bytes: every token but the first of a document is scored"
+            )
+
+    def _ends(self) -> None:
+        """Refuse a text whose end has no row, and a token that crosses the end of a document."""
+        spans, extent = self._spans, self._extent
+        last = int(spans.end[-1])
+        if last < extent.bytes:
+            hint = "it was dropped with the last incomplete batch or segment"
+            if last == extent.characters:
+                hint = f"the text has {last:,} characters, so that the spans seem to count characters, not bytes"
+            raise RecordError(
+                f"{spans.name}: the end of the text has no row: bytes {last:,} to {extent.bytes:,}, "
+                f"{extent.bytes - last:,} after token {spans.token[-1]:,}: {hint}; score the whole text"
+            )
+        stops = self._stops()
+        wrong = spans.end > stops
+        wrong[-1] = False  # text after the last token belongs to it, also that of documents without any token
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise RecordError(f"{spans.place(row)}: crosses the end of a document at byte {stops[row]:,}")
+
+    def _in_all(self, wrong: Bools) -> str:
+        """Return the number of such places and of their bytes, if there are several."""
+        count = int(np.count_nonzero(wrong))
+        return (
+            "" if count == 1 else f" (the first of {count:,} places, {np.abs(self._gap[wrong]).sum():,} bytes in all)"
+        )
+
+    def _all_ends(self) -> Ints:
+        """Return the end of each token; one without a row ends where the next token or document begins."""
+        spans, documents = self._spans, self._extent.documents
+        ends = np.zeros(int(spans.token[-1]) + 1, np.int64)
+        ends[spans.token] = spans.end
+        for row in np.flatnonzero(self._missing > 0).tolist():
+            token, missing, document = int(spans.token[row]), int(self._missing[row]), int(self._document[row])
+            alone = documents[document + 2 - missing : document + 1]  # documents of one token each came before
+            ends[token - missing : token] = [*alone, spans.start[row]]
+        ends[-1] = self._stops()[-1]
+        return ends
+
+    def _stops(self) -> Ints:
+        """Return the end of the document of each row."""
+        return np.append(self._extent.documents[1:], self._extent.bytes)[self._document]
+
+    def _first_tokens(self) -> Ints:
+        """Return the first token of each document."""
+        found = np.full(len(self._extent.documents), self._spans.token[-1] + 1, np.int64)
+        for row in np.flatnonzero(self._opens).tolist():
+            token, missing, document = int(self._spans.token[row]), int(self._missing[row]), int(self._document[row])
+            found[document - max(missing - 1, 0) : document + 1] = np.arange(token - missing, token + (missing == 0))
+        return np.minimum.accumulate(found[::-1])[::-1]
+
+
+class SpanTokeniser:
+    """Tokens by the spans of a table, all with id 0; a character and a word count at the token with their first byte.
+
+    Their kind is `char` or `byte` if every token is one; else `spans-` and 8 digits of the hash of their ends, so that
+    two tables of the same tokens on the same text have the same kind.
+    """
+
+    narrow: bool = False
+    eos_id: int | None = None
+
+    def __init__(self, name: str, tiling: Tiling, kind: str | None) -> None:
+        self.unknowns = Unknowns("char")
+        self._spans_kind = self.kind = f"spans-{hashlib.sha256(tiling.ends.astype('<i8').tobytes()).hexdigest()[:8]}"
+        self._name, self._tiling, self._wanted = name, tiling, kind
+        self._begins = np.append(0, tiling.ends[:-1])
+        self._may_be = {"char", "byte"}
+        """Kinds that no token so far contradicts."""
+        self._bytes = self._tokens = self._documents = 0
+
+    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Return the pieces unchanged."""
+        yield from pieces
+
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Return the tokens that end in a piece; an empty one at its end belongs to the next piece."""
+        first, start, document = self._tokens, self._bytes, self._documents
+        self._bytes += len(letters.utf8)
+        self._documents += len(letters.starts)
+        ended = np.searchsorted(self._tiling.ends, self._bytes, side="right")
+        self._tokens = int(min(ended, np.searchsorted(self._begins, self._bytes)))
+        ends = self._tiling.ends[first : self._tokens] - start
+        self._compare(ends, letters, first, start)
+        return Batch(
+            units=byte_units(letters),
+            ids=np.zeros(len(ends), np.int64),
+            ends=ends,
+            starts=bytes_before(letters, letters.starts),
+            before=self._tiling.first_tokens[document : self._documents] - first,
+        )
+
+    def layout(self, watch: LayoutWatch) -> str | None:
+        """Return `plain`: spans that tile the text spell it."""
+        return PLAIN
+
+    def why_not_lossless(self, name: str) -> str:
+        """Return a message that names the kind; spans that tile the text are never lossy."""
+        return f"{name}: its {self.kind} tokens do not give the text back"
+
+    def _compare(self, ends: Ints, letters: Letters, first: int, start: int) -> None:
+        """Compare the tokens of a piece with its characters and its bytes.
+
+        Raises:
+            RecordError: a kind was asked for, and a token is not of it.
+        """
+        expected = {"char": np.cumsum(letters.widths, dtype=np.int64), "byte": np.arange(1, len(letters.utf8) + 1)}
+        for kind in sorted(self._may_be):
+            if np.array_equal(ends, expected[kind]):
+                continue
+            self._may_be.remove(kind)
+            if kind == self._wanted:
+                count = min(len(ends), len(expected[kind]))
+                row = int(np.append(ends[:count] != expected[kind][:count], True).argmax())
+                seen = self._tiling.ends[first + row - 1 : first + row + 1].tolist()
+                noun = {"char": "character", "byte": "byte"}[kind]
+                raise RecordError(
+                    f"{self._name}: token {first + row:,} (bytes {' to '.join(f'{byte:,}' for byte in seen)}) is not "
+                    f"one {noun}: leave --tokens {kind} out"
+                )
+        found = [kind for kind in (self._wanted, "char", "byte") if kind in self._may_be]
+        self.kind = found[0] if found else self._spans_kind
+
+
+def whole_text(pieces: Iterable[Piece], spans: Spans) -> tuple[list[Piece], Tiling]:
+    """Read a text to its end and require that the spans tile it.
+
+    No more of the text is kept than the spans say that it has.
+
+    Raises:
+        RecordError: as `tiled`.
+    """
+    claimed = int(spans.end.max(initial=0))
+    kept: list[Piece] = []
+    starts: list[Ints] = []
+    size = characters = 0
+    for piece in pieces:
+        seen = letters(piece.text, piece.starts)
+        starts.append(size + bytes_before(seen, seen.starts))
+        if size <= claimed:
+            kept.append(piece)
+        size += len(seen.utf8)
+        characters += len(piece.text)
+    documents = np.concatenate([np.zeros(0, np.int64), *starts])
+    return kept, tiled(spans, Extent(documents=documents, bytes=size, characters=characters))

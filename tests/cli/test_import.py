@@ -1,0 +1,307 @@
+"""`rnneval import`: closed forms, every command on an imported record, and hostile tables in one line."""
+
+import json
+import pickle
+import subprocess
+import sys
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import rnneval
+from rnneval import records
+from rnneval.cli.main import run
+from rnneval.engine.losses import from_losses
+from rnneval.errors import RecordError, UsageError, VocabularyError
+from tests.gates.synthetic import ar_losses, make_run
+
+TEXT = "a small text of a few words\n" * 2000
+V = 65
+
+
+def frame(text=TEXT, nats=None, first=1):
+    """A table of one row a character, but for the first."""
+    place = np.arange(first, len(text))
+    column = np.full(len(place), log(V)) if nats is None else nats
+    return pd.DataFrame({"token": place, "byte_start": place, "byte_end": place + 1, "nats": column})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text(TEXT)
+    frame().to_parquet("sound.parquet")
+    return tmp_path
+
+
+def imported(table="sound.parquet", *more, out="run.json"):
+    assert run(["import", str(table), "--text", "t.txt", "--state", "carry", "--out", out, "--quiet", *more]) == 0
+    return records.read_run(out)
+
+
+@pytest.mark.usefixtures("folder")
+class Test_closed_forms:  # noqa: N801 - reads as a sentence
+    def test_losses_of_ln_v_have_the_perplexity_v(self):
+        found = imported("sound.parquet", "--vocab-size", str(V))
+        n = len(TEXT) - 1
+        assert found.total_nats == pytest.approx(n * log(V), rel=1e-12)
+        assert found.scores["perplexity"].value == pytest.approx(V, rel=1e-12)
+        assert found.scores["bits_per_char"].value == pytest.approx(np.log2(V), rel=1e-12)
+        assert found.scores["word_perplexity"].value == pytest.approx(
+            np.exp(n * log(V) / 13_999), rel=1e-9
+        )  # the first `a` is unscored
+        assert found.baselines == {"uniform": log(V)}
+        assert set(found.scores) & {"accuracy", "accuracy_top5", "calibration_error"} == set()
+        assert found.tokens == records.run.Tokens(total=n + 1, scored=n, unscored=1, unknown=0)
+        assert (found.checkpoint, found.wiring, found.timing, found.streams) == (None, None, None, None)
+        assert found.interval is not None
+
+    def test_a_first_token_that_is_scored_is_counted_and_in_the_signature(self):
+        found = from_losses(frame(first=0), "t.txt", state="reset-50")
+        assert (found.tokens.unscored, found.text.scored_characters) == (0, len(TEXT))
+        assert "|bos:scored|state:reset-50|" in found.signature
+
+    def test_without_a_size_there_is_no_baseline(self):
+        assert imported().baselines == {}
+
+    def test_document_and_id_are_compared_if_they_are_there(self):
+        letters = sorted(set(TEXT))
+        table = frame().assign(document=0, id=[letters.index(letter) for letter in TEXT[1:]])
+        assert from_losses(table, "t.txt", state="carry", vocabulary=letters).vocabulary.size == len(letters)
+        with pytest.raises(RecordError, match=r"row 0 .* is in document 1, in the text it is in document 0"):
+            from_losses(table.assign(document=1), "t.txt", state="carry")
+        table.loc[7, "id"] += 1
+        with pytest.raises(RecordError, match=r"row 7: the vocabulary \(given\) makes token 8 \(bytes 8 to 9, id \d"):
+            from_losses(table, "t.txt", state="carry", vocabulary=letters)
+        with pytest.raises(VocabularyError, match=r"too small"):
+            from_losses(table, "t.txt", state="carry", vocabulary=letters, vocabulary_size=V)
+
+
+@pytest.mark.usefixtures("folder")
+class Test_the_state:  # noqa: N801 - reads as a sentence
+    def test_that_is_not_given_compares_with_nothing(self, capsys):
+        imported(out="base.json")
+        assert run(["import", "sound.parquet", "--text", "t.txt", "--out", "run.json", "--quiet"]) == 0
+        assert records.read_run("run.json").warnings[-1].code == "state-unknown"
+        for other in ("base.json", "run.json"):
+            assert run(["gate", "run.json", "--baseline", other]) == 3
+            assert "signature.state" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        "given", ["reset", "reset-0", "reset-x", "carry|tok:byte", "", "reset-9999999999999999999"]
+    )
+    def test_is_carry_or_reset_n(self, refused, given):
+        said = refused("import", "sound.parquet", "--text", "t.txt", "--state", given)
+        assert said.startswith(f"--state {given!r} is not known: give carry, or reset-N")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tokens": "word"}, "--tokens word needs the vocabulary"),
+        ({"unknown": "<unk>"}, "--unknown <unk> needs the vocabulary"),
+        ({"vocabulary": ["a"], "vocabulary_from": "t.txt"}, "both a vocabulary and a text"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_options_that_need_a_vocabulary(options, said):
+    with pytest.raises(UsageError, match=said):
+        from_losses(frame(), "t.txt", **options)
+
+
+@pytest.mark.usefixtures("folder")
+def test_every_command_reads_an_imported_record(capsys):
+    rng = np.random.default_rng(0)
+    base = rng.gamma(2, 1, len(TEXT) - 1)
+    frame(nats=base).to_csv("base.csv", index=False)
+    frame(nats=base * 1.2).to_json("worse.jsonl", orient="records", lines=True)
+    imported("base.csv", out="base.json")
+    imported("worse.jsonl", out="worse.json")
+    assert run(["gate", "worse.json", "--baseline", "base.json", "--format", "json"]) == 1
+    gate = json.loads(capsys.readouterr().out)["comparisons"][0]
+    assert gate["difference"] == pytest.approx(0.2 * base.mean(), rel=1e-6)
+    assert run(["gate", "base.json", "--baseline", "base.json", "--require", "perplexity<=100"]) == 0
+    assert run(["gate", "base.json", "--baseline", "worse.json", "--allow", "accuracy=+0.1"]) == 3
+    assert "'top1' was not recorded" in " ".join(capsys.readouterr().out.split())
+    assert run(["compare", "base.json", "worse.json"]) == 0
+    shown = capsys.readouterr().out
+    assert "base.json" in shown
+    assert "–" in shown  # neither parameters nor a rate
+    for form in ("table", "json"):
+        assert run(["import", "base.csv", "--text", "t.txt", "--state", "carry", "--format", form]) == 0
+        assert "perplexity" in capsys.readouterr().out
+    assert run(["plot", "base.json", "--out", "figures", "--figure", "all"]) == 0
+    assert run(["plot", "base.json", "worse.json", "--figure", "forgetting", "--out", "no.png"]) == 2
+    capsys.readouterr()
+    assert run(["report", "base.json", "worse.json", "--out", "page.html"]) == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "base.csv" in page
+    assert "worse.jsonl" in page
+    assert records.read_run("base.json")._repr_html_()
+
+
+@pytest.mark.usefixtures("folder")
+def test_runs_with_other_tokens_compare_by_bits_of_the_same_text():
+    """Pairs of characters at twice the loss cost as much as characters, but for the token that begins the text."""
+    place = np.arange(2, len(TEXT), 2)
+    pairs = {"token": place // 2, "byte_start": place, "byte_end": place + 2, "nats": np.full(len(place), 2 * log(V))}
+    of_pairs, of_letters = from_losses(pairs, "t.txt", state="carry"), from_losses(frame(), "t.txt", state="carry")
+    assert rnneval.gate(of_pairs, baseline=of_letters).verdict == "not comparable"
+    gate = rnneval.gate(of_pairs, baseline=of_letters, allow={"bits_per_char": "+0.01"})
+    assert gate.verdict == "pass"
+    assert gate.comparisons[0].difference == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_imported_run_beside_a_run_of_a_model():
+    mixed = make_run(ar_losses(4000, seed=1))
+    found = imported()
+    assert rnneval.gate(found, baseline=mixed).verdict == "not comparable"
+    assert len(rnneval.compare([found, mixed]).rows) == 2
+
+
+def test_records_without_a_source_or_with_two_are_refused(tmp_path):
+    whole = make_run(ar_losses(4000, seed=1))
+    plain = json.loads(records.encode(whole))
+    for change, said in (
+        ({"checkpoint": None}, "neither checkpoint nor imported"),
+        ({"imported": {"path": "x", "sha256": "0" * 64}}, "both checkpoint and imported"),
+        ({"streams": None}, "a checkpoint and no streams"),
+    ):
+        changed = {name: value for name, value in {**plain, **change}.items() if value is not None}
+        (tmp_path / "r.json").write_text(json.dumps(changed))
+        with pytest.raises(RecordError, match=said):
+            records.read(tmp_path / "r.json")
+
+
+def test_neither_tensorflow_nor_keras_is_imported(folder):
+    code = (
+        "import sys; from rnneval.cli.main import run\n"
+        "assert run(['import', 'sound.parquet', '--text', 't.txt', '--state', 'carry']) == 0\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=folder, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+N = 5
+SOUND = {"token": np.arange(N), "byte_start": np.arange(N), "byte_end": np.arange(N) + 1, "nats": np.ones(N)}
+
+
+class Bomb:
+    def __reduce__(self):
+        return (open, ("fired", "w"))
+
+
+def parquet(**columns):
+    return pa.table({**SOUND, **columns})
+
+
+HOSTILE = {
+    "strings": (parquet(nats=["1.0"] * N), "column 'nats' holds string, it must hold numbers"),
+    "numbers that are no whole ones": (parquet(token=np.ones(N)), "column 'token' holds double, it must hold whole"),
+    "nested": (parquet(nats=[{"a": 1.0}] * N), "column 'nats' holds struct<a: double>, it must hold numbers"),
+    "lists": (parquet(byte_end=[[1]] * N), "column 'byte_end' holds list<"),
+    "nulls": (parquet(nats=[1.0, None, 1.0, None, 1.0]), "row 1: column 'nats' has no value, the first of 2"),
+    "all nulls": (parquet(nats=pa.nulls(N, pa.float64())), "row 0: column 'nats' has no value, the first of 5"),
+    "NaN": (parquet(nats=[1, 1, float("nan"), 1, 1.0]), "row 2: the loss of token 2 (byte 2) is nan, the first of 1"),
+    "infinite": (parquet(nats=[1, 1, 1, float("inf"), 1]), "row 3: the loss of token 3 (byte 3) is inf"),
+    "negative": (parquet(nats=[-0.5, 1, 1, 1, 1]), "row 0: the loss of token 0 (byte 0) is -0.5"),
+    "huge": (parquet(token=pa.array([2**64 - 1] * N, pa.uint64())), "column 'token' has a number beyond int64"),
+    "negative ids": (parquet(token=[-5, 1, 2, 3, 4]), "row 0 (token -5, bytes 0 to 1): a token number is below 0"),
+    "no column": (parquet().drop_columns(["nats"]), "has no column nats: a table of losses has token, byte_start"),
+    "no row": (parquet().slice(0, 0), "has no row: one row for each scored token is needed"),
+    "a column twice": (
+        pa.Table.from_arrays([*parquet().columns, pa.array(np.ones(N))], [*SOUND, "nats"]),
+        "has more than one column 'nats'",
+    ),
+    "metadata of pickles": (
+        parquet(nats=[-1.0] * N).replace_schema_metadata({"pandas": pickle.dumps(Bomb())}),
+        "row 0: the loss of token 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_parquet_table_is_one_line(folder, refused, name):
+    table, said = HOSTILE[name]
+    pq.write_table(table, "h.parquet")
+    assert refused("import", "h.parquet", "--text", "t.txt", "--out", "r.json").startswith(f"h.parquet: {said}")
+    assert not (folder / "r.json").exists()
+    assert not (folder / "fired").exists()
+
+
+HEAD = "token,byte_start,byte_end,nats\n"
+FILES = {
+    "h.csv": [
+        ("", "has no column token, byte_start, byte_end, nats"),
+        (HEAD, "has no row"),
+        ("a,b\n1,2\n", "has no column token, byte_start, byte_end, nats"),
+        (HEAD + "0,0,1,x\n", "cannot be read as csv: In CSV column"),
+        (HEAD + "0,0,1\n", "cannot be read as csv: CSV parse error: Expected 4 columns, got 3"),
+        (HEAD + "0,0,1,\n", "row 0: column 'nats' has no value"),
+        (HEAD + "0,0,1,nan\n", "row 0: the loss of token 0 (byte 0) is nan"),
+        (HEAD + "0,0,99999999999999999999,1\n", "cannot be read as csv: In CSV column"),
+        ("token,token,byte_start,byte_end,nats\n0,0,0,1,1\n", "has more than one column 'token'"),
+        ("\x00\x01\x02" * 99, "has no column"),
+    ],
+    "h.jsonl": [
+        ("", "cannot be read as jsonl: Empty JSON file"),
+        ("[" * 100_000, "cannot be read as jsonl: JSON parse error"),
+        ("1\n", "cannot be read as jsonl: JSON parse error"),
+        ('{"token": 0, "byte_start": 0, "byte_end": 1, "nats": NaN}\n', "row 0: the loss of token 0 (byte 0) is nan"),
+        ('{"token": 0, "byte_start": 0, "byte_end": 1, "nats": "1"}\n', "cannot be read as jsonl: JSON parse error"),
+        ('{"token": 0, "byte_start": 0, "byte_end": 1}\n', "has no column nats"),
+        ('{"token": 0, "byte_start": 0, "byte_end": 1, "nats": [1]}\n', "cannot be read as jsonl: JSON parse error"),
+    ],
+    "h.parquet": [("PAR1" * 9, "a damaged or truncated Parquet file"), ("", "a damaged or truncated Parquet file")],
+    "h.pkl": [("x", "its ending names no kind of table: give a file that ends in .parquet, .csv, .jsonl")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"), [(name, *case) for name, cases in FILES.items() for case in cases]
+)
+def test_a_hostile_file_is_one_line(folder, refused, name, content, said):
+    (folder / name).write_text(content)
+    assert refused("import", name, "--text", "t.txt").startswith(f"{name}: {said}")
+
+
+def test_a_table_that_is_too_large_is_refused_by_its_size(folder, refused, monkeypatch):
+    monkeypatch.setattr("rnneval.records.tables.MOST_BYTES", 1000)
+    monkeypatch.setattr("rnneval.records.losses.MOST_BYTES", 1000)
+    assert "rows of 32 bytes, at most 1,000 bytes in memory" in refused("import", "sound.parquet", "--text", "t.txt")
+    frame().to_csv("large.csv", index=False)
+    assert "at most 1,000 are read" in refused("import", "large.csv", "--text", "t.txt")
+    for name, row in (("rows.csv", "\n"), ("rows.jsonl", "{}")):  # three bytes or fewer would become 48
+        (folder / name).write_text(row * 21)
+        assert refused("import", name, "--text", "t.txt").startswith(f"{name}: up to 21 rows, at most 20 are read")
+
+
+@pytest.mark.parametrize("name", ["missing.parquet", "missing.csv", "missing.jsonl", "folder.csv", "folder.parquet"])
+def test_what_is_no_file(folder, refused, name):
+    if name.startswith("folder"):
+        (folder / name).mkdir()
+    assert refused("import", name, "--text", "t.txt").startswith(f"{name}: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (3, "is of type int: give a path, a dict of arrays or a DataFrame"),
+        ({**SOUND, "nats": np.ones((N, 1))}, "is not an array of numbers"),
+        ({**SOUND, "nats": [object()] * N}, "is not an array of numbers"),
+        ({**SOUND, "nats": np.ones(N - 1)}, "its columns have different numbers of rows"),
+        ({**SOUND, "token": np.arange(N) * 1.0}, "column 'token' holds double, it must hold whole numbers"),
+        ({**SOUND, "token": np.ones(N, bool)}, "column 'token' holds bool, it must hold whole numbers"),
+    ],
+    ids=str,
+)
+def test_columns_in_memory_of_another_form(folder, table, said):
+    with pytest.raises(RecordError, match=said):
+        from_losses(table, folder / "t.txt")
