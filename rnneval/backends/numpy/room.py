@@ -18,7 +18,7 @@ Ids = NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """What one block reads and writes."""
+    """The arrays that one block reads and writes."""
 
     ids: Ids
     """`(rows, time)`."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from rnneval.backends.numpy.network import Block, Dense, Network, through
 from rnneval.backends.numpy.room import Ask, Ids, Room
 from rnneval.backends.numpy.team import Team, Worker, patience, shared_out
 from rnneval.backends.protocol import Layout, Predicted, SeenRows, Sees, Shape, Stepped, Trajectory, Vectors
+from rnneval.backends.scoring import score_in_place
 from rnneval.errors import CheckpointError
 
 ROWS = 64
@@ -23,8 +24,10 @@ _FEW = 32
 """Rows: fewer are one block."""
 _WIDE = 2**18
 """Weights of a model from which on it is wide."""
-_PAYS = 0.5
-"""Seconds of work after which more processes are started: a start takes half as long."""
+_PAYS = 0.2
+"""Seconds of work after which more processes are started, which takes as long."""
+_TRIED = 0.5
+"""Seconds of work with more processes after which they are ended if they do not pay: on a machine with other work."""
 _LOGITS = 2**20
 """The most logits that are made at once: 4 MB."""
 
@@ -42,35 +45,6 @@ def one_blas_thread() -> Iterator[None]:
     """Let linear algebra run in one thread while the block runs: many threads spin where a machine is busy."""
     with _blas().limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
         yield
-
-
-def scored(logits: Floats, targets: Ids) -> Predicted:
-    """Score targets `(n,)` under logits `(n, V)`, which are overwritten: loss in nats, top-1 confidence, rank.
-
-    The loss is the log-softmax of the logits, never the log of a softmax. The lower id wins a tie, as in argmax.
-
-    Example:
-        >>> found = scored(np.log([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2]]), np.array([2, 1], np.int32))
-        >>> np.exp(-found.nats).round(6).tolist(), found.confidence.round(6).tolist(), found.rank.tolist()
-        ([0.3, 0.4], [0.6000000238418579, 0.4000000059604645], [1, 1])
-    """
-    top, target = logits.max(axis=1), logits[np.arange(len(targets)), targets]
-    rank = _row_sums(logits > target[:, None])
-    equal = logits == target[:, None]
-    if np.count_nonzero(equal) > len(targets):  # ties are rare
-        equal &= np.arange(logits.shape[1]) < targets[:, None]
-        rank += _row_sums(equal)
-    logits -= top[:, None]
-    # A product with ones sums rows several times as fast as `sum`. Σ ≥ 1: its logarithm is ≥ 0.
-    log_sum = np.log(np.exp(logits, out=logits) @ np.ones(logits.shape[1], logits.dtype))
-    return Predicted((top - target) + log_sum, np.exp(-log_sum).astype(np.float32), rank.astype(np.int32))
-
-
-def _row_sums(marks: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Count the marks in each row; small types are summed faster."""
-    small = np.uint16 if marks.shape[1] < 1 << 16 else np.uint32
-    counts: NDArray[np.int32] = marks.view(np.uint8).sum(axis=1, dtype=small).astype(np.int32)
-    return counts
 
 
 class BlockScorer:
@@ -101,7 +75,7 @@ class BlockScorer:
     def _score(self, hidden: Floats, targets: Ids, out: Sequence[NDArray[Any]]) -> None:
         for start in range(0, len(hidden), self._most):
             some = slice(start, start + self._most)
-            for array, values in zip(out, scored(self._head(hidden[some]), targets[some]), strict=True):
+            for array, values in zip(out, score_in_place(self._head(hidden[some]), targets[some]), strict=True):
                 array[some] = values
 
     def _head(self, hidden: Floats) -> Floats:
@@ -111,6 +85,23 @@ class BlockScorer:
             count = len(hidden) * self._network.width
             return last(through(first, hidden), out=self._logits[:count].reshape(len(hidden), -1))
         return through(self._network.head, hidden)
+
+
+@dataclass
+class _Pace:
+    """The time that steps of several blocks took."""
+
+    seconds: float = 0.0
+    tokens: int = 0
+
+    def add(self, seconds: float, tokens: int) -> None:
+        """Count one step."""
+        self.seconds, self.tokens = self.seconds + seconds, self.tokens + tokens
+
+    @property
+    def tokens_a_second(self) -> float:
+        """The rate of these steps."""
+        return self.tokens / max(self.seconds, 1e-9)
 
 
 class NumpyScorer:
@@ -123,7 +114,7 @@ class NumpyScorer:
         self._widest = Ask(rows=blocks_of(shape.rows, network), time=shape.segment, sees=sees)
         self._here: BlockScorer | None = None
         self._memory = np.empty(0, np.uint8)
-        self._spent = 0.0
+        self._alone, self._together = _Pace(), _Pace()
 
     def begin(self) -> None:
         """Begin a reading: nothing is chosen by what was read before."""
@@ -153,7 +144,7 @@ class NumpyScorer:
 
     def _scored(self, ask: Ask, ids: Ids, targets: Ids, states: Vectors) -> list[Room]:
         """Score the blocks of a step, here and in the workers that are ready."""
-        workers = self._workers(ask)
+        workers, began = self._workers(ask), time.perf_counter()
         parts = shared_out(ask.rows, len(workers) + 1)
         asks = [replace(ask, rows=ask.rows[part]) for part in parts]
         rooms = [
@@ -165,23 +156,27 @@ class NumpyScorer:
             rows = slice(start, start := start + len(room.ids))
             room.ids[:], room.targets[:], room.before[:] = ids[rows], targets[rows], states[rows]
         asked = [worker.begin(part) for worker, part in zip(workers, asks[1:], strict=True)]
-        began = time.perf_counter()
+        own = time.perf_counter()
         self._score_here(rooms[0])
-        own = time.perf_counter() - began
-        self._spent += own if len(ask.rows) > 1 else 0
+        own = time.perf_counter() - own
         for worker, was_asked, some in zip(workers, asked, rooms[1:], strict=True):
             if not (was_asked and worker.finish(patience(own))):
                 assert self._team is not None  # noqa: S101 - it has workers
                 self._team.drop(worker)
                 self._score_here(some)
+        if len(ask.rows) > 1:
+            pace = self._together if workers else self._alone
+            pace.add(time.perf_counter() - began, ids.size)
         return [room for some in rooms for room in some]
 
     def _workers(self, ask: Ask) -> list[Worker]:
         """Return the workers for a step of several blocks; start them as soon as the text is known to be long."""
         if self._team is None or len(ask.rows) < 2:
             return []
-        if self._team.can_start and self._spent >= _PAYS:
+        if self._team.can_start and self._alone.seconds >= _PAYS:
             self._team.start(self._widest)
+        if self._together.seconds >= _TRIED and self._together.tokens_a_second < self._alone.tokens_a_second:
+            self._team.stop()
         return self._team.ready(ask)[: len(ask.rows) - 1]
 
     def _score_here(self, rooms: Sequence[Room]) -> None:

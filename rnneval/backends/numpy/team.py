@@ -72,7 +72,7 @@ class Worker:
 
     def is_ready(self) -> bool:
         """Return whether it has begun to wait for blocks; never waits itself."""
-        self.ready = self.ready or (bool(select.select([self._process.stdout], [], [], 0)[0]) and self.finish(0))
+        self.ready = self.ready or self.finish(0)
         return self.ready
 
     def begin(self, ask: Ask) -> bool:
@@ -92,16 +92,13 @@ class Worker:
         return bool(select.select([out], [], [], seconds)[0]) and os.read(out.fileno(), 1) == b"."
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process at once: it holds nothing that would have to be written."""
+        self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # closing writes what the process has not read
                 if pipe is not None:
                     pipe.close()
-        try:
-            self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.wait()
 
 
 def _anonymous() -> int:

@@ -110,11 +110,6 @@ def test_rank_and_confidence(gru) -> None:
     np.testing.assert_allclose(found.confidence[0], 1 / chances.sum(1), atol=1e-6)
 
 
-def test_of_equal_logits_the_lower_id_ranks_first() -> None:
-    logits = np.zeros((3, 4), np.float32)
-    assert scoring.scored(logits, np.array([0, 2, 3], np.int32)).rank.tolist() == [0, 2, 3]
-
-
 def test_trajectories(made) -> None:
     lm, stack = made
     ids = ids_of(2, 20)

@@ -112,6 +112,27 @@ def test_an_error_in_a_step_ends_the_workers(lm, monkeypatch) -> None:
     assert scorer._team.workers == []
 
 
+def test_workers_that_do_not_pay_are_ended(lm, monkeypatch) -> None:
+    scorer = scorer_of(lm)
+    wanted = until_ready(scorer, lm)
+    monkeypatch.setattr(scoring, "_TRIED", 0.0)
+    monkeypatch.setattr(scorer._alone, "tokens", 1 << 60)  # as if this process alone had been fast
+    assert_same(step(scorer, lm), wanted)
+    assert scorer._team.workers == []
+    monkeypatch.setattr(scorer._alone, "tokens", 1)
+    assert_same(step(scorer, lm), wanted)
+    assert scorer._team.workers == []  # for good
+
+
+def test_workers_that_pay_stay(lm, monkeypatch) -> None:
+    scorer = scorer_of(lm)
+    until_ready(scorer, lm)
+    monkeypatch.setattr(scoring, "_TRIED", 0.0)
+    monkeypatch.setattr(scorer._alone, "tokens", 1)
+    step(scorer, lm)
+    assert len(scorer._team.workers) == 2
+
+
 def test_few_rows_and_short_texts_start_nothing(lm, monkeypatch) -> None:
     monkeypatch.setattr(scoring, "_PAYS", 1000.0)
     scorer = scorer_of(lm)
