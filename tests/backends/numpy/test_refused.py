@@ -172,12 +172,6 @@ def test_another_hash(tmp_path) -> None:
         open_numpy(path, expect_sha256="0" * 64)
 
 
-def test_another_kernel_is_refused(tmp_path) -> None:
-    lm = open_numpy(stack_file(tmp_path / "model.h5", "GRU")[0])
-    with pytest.raises(UsageError, match="--kernel keras"):
-        lm.scorer(None, kernel="keras")
-
-
 def test_a_declaration_of_an_unknown_layer(tmp_path) -> None:
     lm = open_numpy(stack_file(tmp_path / "model.h5", "GRU")[0])
     with pytest.raises(UsageError, match="the model has no layer other"):
