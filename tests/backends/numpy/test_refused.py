@@ -22,6 +22,10 @@ CHAINS = {
     "flat": ([layer("Flatten", "flat"), recurrent("GRU", "g", 5)], r"layer flat \(Flatten\)"),
     "activation": ([recurrent("GRU", "g", 5), layer("Activation", "act", activation="glu")], r"has the activation glu"),
     "softmax in time": ([recurrent("GRU", "g", 5), layer("Softmax", "s", axis=1)], r"layer s \(Softmax\) is over axis"),
+    "operation": (
+        [recurrent("GRU", "g", 5), dense("d"), {**layer("Softmax", "s"), "module": "keras.src.ops.nn"}],
+        r"layer s \(Softmax\) is of the module keras.src.ops.nn",
+    ),
     "lora": ([recurrent("GRU", "g", 5), dense("d", lora_rank=3)], r"layer d \(Dense\) has the setting lora_rank=3"),
     "half ids": ([recurrent("GRU", "g", 5), dense("d", dtype="int8_from_float32")], r"layer d has the type int8"),
     "over time": (
