@@ -6,8 +6,8 @@
 Two questions, for each model. How long does the whole command take, from a cold start, with all defaults, on the first
 100,000 characters? At what rate is a long text read, repairs included, without the wiring check and the states? The
 long text is tinyshakespeare for characters, and WikiText-2's test part for words. A third command, `numpy, no
-TensorFlow`, cannot import TensorFlow or Keras at all. Figures are medians over rounds with the smallest and the largest;
-ratios are taken within a round.
+TensorFlow`, cannot import TensorFlow or Keras at all. Figures are medians over rounds, with the smallest and the
+largest. Ratios are taken within a round.
 """
 
 import argparse
