@@ -23,7 +23,11 @@ class CheckpointOptions(OpenOptions):
         """Refuse what can be refused before TensorFlow is imported."""
         from rnneval.files import preflight
         from rnneval.files.artefact import FULL_MODELS
+        from rnneval.usercode import reads_checkpoint
 
+        if self.builder is not None and reads_checkpoint(self.builder):
+            self.preflight_builder()
+            return
         found = preflight(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
         self.preflight_builder(everything=found.format in FULL_MODELS)
 
@@ -62,12 +66,13 @@ class CheckpointOptions(OpenOptions):
         with _whole_command_proposed():
             return open_checkpoint(checkpoint, **vars(self))
 
-    def open_to_read(self, checkpoint: str, *, keras: str = "") -> "LanguageModel":
-        """Open the checkpoint to read a text, with any backend; `keras` names what only Keras can do."""
+    def open_to_read(self, checkpoint: str, *, kernel: str, keras: str = "") -> "LanguageModel":
+        """Open the checkpoint to read a text with any backend; see `rnneval.engine.opening.with_automatic_backend`."""
         from rnneval.engine.opening import open as open_checkpoint
         from rnneval.engine.opening import with_automatic_backend
 
-        model: LanguageModel = open_checkpoint(checkpoint, **vars(with_automatic_backend(self, keras=keras)))
+        options = with_automatic_backend(self, kernel=kernel, keras=keras)
+        model: LanguageModel = open_checkpoint(checkpoint, **vars(options))
         return model
 
     def load_model(self, checkpoint: str) -> Any:

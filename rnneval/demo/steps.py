@@ -21,11 +21,12 @@ from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge
 from rnneval.models import RecurrentLM
 from rnneval.models import open as open_checkpoint
-from rnneval.models.builder import build
+from rnneval.models.lm import eagerly
 from rnneval.options import Progress
 from rnneval.records import Run, Wiring, read, write, write_text
 from rnneval.render.figures import load
 from rnneval.render.report import Given, draw, html_of, page_of
+from rnneval.usercode import Builder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,11 @@ class _Actions:
     def checking(self, name: str, _: Progress | None) -> None:
         """Check that each layer's state goes back to the same layer; this needs no training."""
         arguments = self._recipe.builder_arguments(len(self._characters))
-        write(check(build(self._files.builder(name), arguments, None)), self._files.wiring(name))
+        builder = Builder(spec=self._files.builder(name), arguments=arguments)
+        write(
+            check(builder.build(None, around=eagerly)),
+            self._files.wiring(name),
+        )
 
     def evaluating(self, name: str, told: Progress | None) -> None:
         """Evaluate the saved weights on the rest of the text."""

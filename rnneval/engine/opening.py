@@ -1,12 +1,20 @@
 """`rnneval.open`: a saved model, opened by the backend that is asked for."""
 
+import hashlib
 import os
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from rnneval.errors import UsageError
+import msgspec
+
+from rnneval.backends.step import StepLM
+from rnneval.errors import CheckpointError, UsageError
 from rnneval.options import OpenOptions, on_path
+from rnneval.records.paths import open_regular
+from rnneval.text import TextOptions, Vocabulary
+from rnneval.usercode import builder_of, reads_checkpoint
 
 
 @on_path(OpenOptions)
@@ -17,6 +25,9 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         path: A `.keras` or `.h5` file of Keras 2 or 3; or with a builder, a file of weights (`.weights.h5`, `.h5`,
             `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
         options: Keyword arguments, each a field of `OpenOptions`.
+
+    A builder with the parameter `checkpoint` reads the file itself, which may then be of any kind, and returns a model
+    of `rnneval.from_step`.
 
     `builder` is `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`. `builder_arguments` and `builder_globals`
     are maps, or `name=value` strings as on the command line. `vocabulary` may also be a Vocabulary, the tokens in the
@@ -32,6 +43,8 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed, or TensorFlow is and is not installed.
     """
+    if options.builder is not None and reads_checkpoint(options.builder):
+        return _made_by_builder(Path(path), options)
     why: UsageError | None = None
     if options.backend in {"auto", "numpy"}:
         from rnneval.backends.numpy import NotForNumpyError, open_numpy
@@ -49,12 +62,49 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     return open_keras(path, **vars(replace(options, backend="keras")))
 
 
-def with_automatic_backend(options: OpenOptions, *, keras: str = "") -> OpenOptions:
-    """Return the options of a command for which any backend will do, unless `keras` says what only Keras can.
+def _made_by_builder(path: Path, options: OpenOptions) -> Any:
+    """Return the model that the user's own code makes of a file that rnneval does not read."""
+    try:
+        with open_regular(path) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if options.expect_sha256 is not None and options.expect_sha256.lower() != sha256:
+        raise CheckpointError(f"{path}: its SHA-256 is {sha256}, and {options.expect_sha256} is expected")
+    if options.vocabulary is not None and options.vocabulary_from is not None:
+        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
+    given = options.vocabulary
+    if isinstance(given, str | os.PathLike):
+        given = Vocabulary.from_file(given)
+    elif options.vocabulary_from is not None:
+        given = Vocabulary.from_text(options.vocabulary_from, TextOptions())
+    elif given is not None and not isinstance(given, Vocabulary):
+        given = Vocabulary.from_tokens(given)
+    builder = builder_of(options)
+    assert builder is not None  # noqa: S101 - the caller has looked
+    made = builder.build(given, checkpoint=str(path))
+    if not isinstance(made, StepLM):
+        raise CheckpointError(
+            f"builder {options.builder} takes the checkpoint's path and returned a {type(made).__name__}: a model of "
+            "rnneval.from_step is needed; a builder of Keras models has no parameter checkpoint, since rnneval loads "
+            "the weights"
+        )
+    known = msgspec.structs.replace(made.checkpoint, path=str(path), sha256=sha256)
+    return replace(made if given is None else made.with_vocabulary(given), checkpoint=known)
+
+
+def with_automatic_backend(options: OpenOptions, *, kernel: str = "auto", keras: str = "") -> OpenOptions:
+    """Return the options of a command for which any backend will do.
+
+    Args:
+        options: Options of the command.
+        kernel: The kernel that is asked for: only Keras has several.
+        keras: Name of what only Keras can do; "" for nothing.
 
     Raises:
-        UsageError: another backend is asked for than that.
+        UsageError: Keras is needed, and NumPy is asked for.
     """
+    keras = keras or (f"--kernel {kernel}" if kernel != "auto" else "")
     if keras and options.backend == "numpy":
         raise UsageError(f"--backend numpy: {keras} needs the layers of Keras: leave the option out")
     return options if options.backend is not None else replace(options, backend="keras" if keras else "auto")

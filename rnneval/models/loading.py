@@ -23,6 +23,7 @@ from rnneval.models.lm import eagerly, model_variables
 from rnneval.models.weights import load_hdf5
 from rnneval.models.wrap import call_once
 from rnneval.text import Vocabulary
+from rnneval.usercode import Builder
 
 _HARMLESS = 1 << 22
 """Numbers that no file stores, 16 MB: random generators, states."""
@@ -61,6 +62,31 @@ def load_full_model(artefact: Artefact, custom: Mapping[str, Any]) -> Loaded:
             raise
         except Exception as error:
             raise CheckpointError(f"{artefact.path}: Keras could not load it: {type_and_message(error)}") from error
+
+
+def custom_objects(builder: Builder) -> dict[str, Any]:
+    """Return the objects of the user's file or module that a full model may ask for.
+
+    These are its layers and models, by their own names and by the names under which they are registered, and its
+    functions (an activation, for example). Classes and functions that need a statement which may not be run are left
+    out.
+
+    Raises:
+        CheckpointError: the code may not be run or cannot be run.
+    """
+    module = builder.everything()
+    found: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, type):
+            of_keras = value.__module__.startswith(("keras.", "tensorflow."))
+            may_be_saved = not of_keras and issubclass(value, keras.layers.Layer)
+        else:
+            of_module = getattr(value, "__module__", None) == module.__name__
+            may_be_saved = callable(value) and of_module and hasattr(value, "__code__")
+        if may_be_saved:
+            found[name] = value
+            found[keras.saving.get_registered_name(value)] = value
+    return found
 
 
 def nothing_beside(own_code: object) -> AbstractContextManager[None]:

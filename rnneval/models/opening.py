@@ -11,19 +11,18 @@ from typing import Any
 from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError
 from rnneval.files import Artefact, private_copy, require_builder
 from rnneval.files.artefact import FULL_MODELS, require_sha256
-from rnneval.models.builder import Builder
 from rnneval.models.lm import RecurrentLM, eagerly
-from rnneval.models.loading import Loaded, in_float32, load_full_model, nothing_beside
+from rnneval.models.loading import Loaded, custom_objects, in_float32, load_full_model, nothing_beside
 from rnneval.models.lookups import AnyVocabulary, as_vocabulary, from_ids, vocabulary_inside
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.vocabulary_size import explained
 from rnneval.models.weights import load_weights
 from rnneval.models.wrap import call_once, wrap
-from rnneval.options import OpeningGroup, OpenOptions, on_path
+from rnneval.options import OpenOptions, on_path
 from rnneval.records.paths import read_regular
 from rnneval.records.run import Checkpoint
 from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
-from rnneval.usercode import parse_arguments
+from rnneval.usercode import Builder, builder_of
 
 _MOST_MAP_BYTES = 1 << 24
 
@@ -85,27 +84,6 @@ def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
     return None if given is None else as_vocabulary(given)
 
 
-def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None:
-    """Return the builder that options name, or that `spec` names with the options' arguments; None without one.
-
-    Raises:
-        UsageError: options for a builder are given without one, or contradict one another.
-    """
-    spec = spec or options.builder
-    if spec is None:
-        alone = {"--builder-global": options.builder_globals, "--run-module": options.run_module}
-        flags = [flag for flag, value in alone.items() if value]
-        if flags:
-            raise UsageError(f"{' and '.join(flags)} without a builder: give --builder FILE.py:NAME too")
-        return None
-    return Builder(
-        spec=spec,
-        arguments=parse_arguments(options.builder_arguments or ()),
-        values=parse_arguments(options.builder_globals or (), "--builder-global", "vocab_size=66"),
-        run_module=options.run_module,
-    )
-
-
 def _model(
     artefact: Artefact,
     builder: Builder | None,
@@ -114,7 +92,7 @@ def _model(
     mapped: Mapping[str, Any] | None,
 ) -> Loaded:
     if artefact.format in FULL_MODELS:
-        full = load_full_model(artefact, builder.custom_objects() if builder is not None else {})
+        full = load_full_model(artefact, custom_objects(builder) if builder is not None else {})
         half = in_float32(full.model)
         found = from_ids(full.model)
         lines = builder.notes(everything=True) if builder is not None else ()
@@ -124,7 +102,7 @@ def _model(
         vocabulary = _beside(artefact)
 
     def loaded(builder: Builder) -> tuple[Any, tuple[str, ...]]:
-        model = builder.build(vocabulary)
+        model = builder.build(vocabulary, around=eagerly)
         with eagerly():
             call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
             return model, load_weights(model, artefact, mapped)

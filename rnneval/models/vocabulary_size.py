@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from rnneval.errors import RnnevalError, ShapePair, WeightShapeError
-from rnneval.models.builder import Builder
 from rnneval.text import Vocabulary
+from rnneval.usercode import Builder
 
 _SPECIAL = {
     1: "one id more than it has tokens, most likely [UNK] (StringLookup puts it first) or the padding id 0",

@@ -71,13 +71,3 @@ _WRITTEN: dict[type, Callable[[Any], str]] = {
     Facts: lambda block: "\n".join(f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows),
     Table: _table,
 }
-
-
-_WRITTEN: dict[type, Callable[[Any], str]] = {
-    Heading: lambda block: f"## {escaped(block.text)}",
-    Paragraph: lambda block: escaped(block.text),
-    Notice: _notice,
-    Items: _items,
-    Facts: lambda block: "\n".join(f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows),
-    Table: _table,
-}

@@ -302,7 +302,7 @@ def _opened(setup: ChunkSetup, given: ChunkIds) -> _OpenModel:
     if setup.key not in _OPEN:
         _OPEN.clear()
         threads = _one_thread() if setup.backend == "keras" else 1
-        lm = setup.opening.open(setup.path, setup.sha256, setup.backend)
+        lm = setup.opening.open(setup.path, setup.sha256, kernel=setup.kernel, backend=setup.backend)
         if lm.width != setup.width:
             raise CheckpointError(f"{setup.path}: {lm.width} outputs on a worker, {setup.width} where the text is")
         text = _SwappedIds()

@@ -59,7 +59,7 @@ def _measured(order: Order) -> Run:
     require_same_files(order.hashes)
     from rnneval.engine.evaluate import evaluate
 
-    lm = order.opening.open(order.path, order.sha256)
+    lm = order.opening.open(order.path, order.sha256, kernel=order.options.get("kernel", "auto"))
     run = evaluate(lm, list(order.texts), command=order.command, **order.options)
     assert run.checkpoint is not None  # noqa: S101 - only imported losses have none
     return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))

@@ -300,7 +300,7 @@ def test_what_is_no_file(folder, refused, name):
         ({**SOUND, "token": np.arange(N) * 1.0}, "column 'token' holds double, it must hold whole numbers"),
         ({**SOUND, "token": np.ones(N, bool)}, "column 'token' holds bool, it must hold whole numbers"),
     ],
-    ids=str,
+    ids=["a number", "two axes", "objects", "unequal lengths", "fractions", "truth values"],
 )
 def test_columns_in_memory_of_another_form(folder, table, said):
     with pytest.raises(RecordError, match=said):

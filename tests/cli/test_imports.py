@@ -81,7 +81,7 @@ def test_commands_that_read_records_and_source_never_import_tensorflow(record, t
     ids=["no TensorFlow", "another backend", "legacy Keras"],
 )
 def test_where_keras_3_on_tensorflow_cannot_run_it_is_said_before_anything_is_loaded(shelf, before, environment, said):
-    calls = [["evaluate", shelf / "flat.keras", shelf.text], ["open", shelf / "flat.keras"]]
+    calls = [["evaluate", shelf / "flat.keras", shelf.text, "--backend", "keras"], ["open", shelf / "flat.keras"]]
     codes, modules, lines = ran(calls, before=before, **environment)
     assert codes == [2, 2]
     assert len(lines) == 2

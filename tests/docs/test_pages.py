@@ -10,7 +10,6 @@ from types import ModuleType
 import click
 import pytest
 
-from benchmarks import keras_versions
 from rnneval import __version__, records
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
@@ -21,8 +20,9 @@ CONTEXT = click.Context(rnneval_command)
 CODE = re.compile(r"^( *)(`{3,}).*?^\1\2$", re.MULTILINE | re.DOTALL)
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("from_code", DOCS / "_ext" / "from_code.py")
+def _load(path: Path) -> ModuleType:
+    """Load a file by its path: pyarrow 17 installs a package that is called `benchmarks` too."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -30,7 +30,8 @@ def _load() -> ModuleType:
     return module
 
 
-from_code = _load()
+from_code = _load(DOCS / "_ext" / "from_code.py")
+keras_versions = _load(DOCS.parent / "benchmarks" / "keras_versions.py")
 FILLED = {path: from_code.fill(path.read_text(encoding="utf-8")) for path in PAGES}
 WHOLE = "\n".join(FILLED.values())
 

@@ -9,7 +9,8 @@ import traceback
 import pytest
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.usercode import plan, run_slice, whole
+from rnneval.usercode.plan import plan, whole
+from rnneval.usercode.run import run_slice
 from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
 
 # A file without side effects, and the names whose values the slice and the whole file must agree on.

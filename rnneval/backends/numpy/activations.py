@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.files.keras2.layer_settings import HARD_SIGMOID
-
 Floats = NDArray[np.floating[Any]]
 Function = Callable[[Floats], Floats]
 
@@ -111,7 +109,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "mish": lambda x: x * np.tanh(_softplus(x)),
     "exponential": np.exp,
     "hard_sigmoid": _hard_sigmoid,
-    HARD_SIGMOID: keras2_hard_sigmoid,
+    "keras2_hard_sigmoid": keras2_hard_sigmoid,  # the name that `rnneval.files.keras2` gives it
     "hard_silu": _HARD_SILU,
     "hard_swish": _HARD_SILU,
     "hard_tanh": lambda x: np.clip(x, -1, 1),

@@ -94,10 +94,6 @@ class Cell:
         """Count of numbers that it reads for a token."""
         return int(self.kernel.shape[1])
 
-    def room(self, rows: int) -> Floats:
-        """Return an array for the input's part of every gate, or for the arguments of the gates."""
-        return np.empty((len(self.recurrent), rows, self.units), self.kernel.dtype)
-
     def project(self, rows: Floats | None, out: Floats | None = None) -> Floats:
         """Return the input's part of every gate, `(gates, n, units)`.
 
@@ -118,7 +114,7 @@ class Cell:
             state: The parts of the state, `(rows, units)` each; overwritten with the state after the last step.
             hidden: Gets h after every step, `(steps, rows, units)`.
             memory: Gets c after every step; None where it is not wanted.
-            work: Buffer of `room`.
+            work: Buffer for the arguments of the gates, `(gates, rows, units)`.
         """
         if self.kind == "LSTM":
             self._lstm(inputs, state, hidden, memory, work)

@@ -58,6 +58,10 @@ _DTYPES = {
 HALVES = ("float16", "bfloat16")
 
 
+_MODULES = (None, "keras", "keras.layers", "keras.models")
+"""Modules of the layers and models that are known; files of Keras 2 name none."""
+
+
 class NotForNumpyError(CheckpointError):
     """A checkpoint that may be right, and that only Keras can run."""
 
@@ -321,6 +325,8 @@ def _entries(model: _Linked, reading: _Reading, *, place: _Place) -> Iterator[En
         stem = snake_case("Functional" if kind == "Model" else kind)
         group = f"{place.group}layers/{stem}{f'_{counts[stem]}' if counts[stem] else ''}"
         counts[stem] += 1
+        if layer.get("module") not in _MODULES:  # an operation such as keras.ops.softmax, which has a layer's name
+            reading.refuse(name, kind or "?", f"is of the module {layer['module']}")
         path = f"{place.path}.{name}" if place.path else name
         frozen = place.frozen or config.get("trainable") is False
         at = _Place(path=path, group=group, holder=place.holder or name, frozen=frozen)

@@ -14,9 +14,10 @@ from rnneval import without_current_folder
 from rnneval.backends.numpy.activations import Floats
 from rnneval.backends.numpy.cells import gate_function
 from rnneval.backends.numpy.chain import HALVES, Chain, Entry, activation_name, chain_of, not_for_numpy
-from rnneval.backends.numpy.network import Block, Network, network_of, through
+from rnneval.backends.numpy.network import Block, Network, Recipe, through
 from rnneval.backends.numpy.scorer import NumpyScorer, one_blas_thread
 from rnneval.backends.numpy.stored import Weights, read_weights
+from rnneval.backends.numpy.team import Team
 from rnneval.backends.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.files import Artefact, private_copy, require_builder
@@ -65,6 +66,7 @@ class NumpyLM:
     repeatable: bool = True
     window: int | None = None
     network: Network = field(repr=False)
+    recipe: Recipe = field(repr=False)
     layouts: Layout = field(repr=False)
     """The states and gates of its layers."""
 
@@ -86,15 +88,10 @@ class NumpyLM:
         sees: Sees = "losses",
         parallel: bool = True,
     ) -> NumpyScorer:
-        """Prepare for steps of any shape.
-
-        Raises:
-            UsageError: another kernel is asked for.
-        """
-        if kernel not in {"auto", "numpy"}:
-            raise UsageError(f"--kernel {kernel} is one of Keras: the NumPy backend has one of its own, --kernel auto")
+        """Prepare for steps of at most one shape; `kernel` and `padded` change nothing, since there is one kernel."""
         layout = replace(self.layouts, cells=self.layouts.cells if sees == "gates" else {})
-        return NumpyScorer(self.network, layout, sees)
+        team = Team(self.recipe, self.network) if parallel else None
+        return NumpyScorer(self.network, layout, sees=sees, shape=shape, team=team)
 
     def initial_state(self, batch: int) -> tuple[Floats, ...]:
         """Return the leaves of the initial state, `(batch, units)` each, in the order of `slots`."""
@@ -127,7 +124,7 @@ class NumpyLM:
             logits[start : start + len(hidden)] = flat.reshape(len(hidden), batch, self.width)
 
         with one_blas_thread():
-            Block(network=self.network, rows=batch).run(np.ascontiguousarray(given.T), states, take)
+            Block(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
         after = {
             (layer.name, slot): part
             for layer, parts in zip(self.layers, states, strict=True)
@@ -252,7 +249,8 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
     entries = chain.entries if softmax is None else _linear(chain.entries, softmax)
     try:
         scaled = width if kind == "scaled" else None
-        network = network_of(entries, weights[: len(entries)], scaled=scaled, dtype=dtype)
+        recipe = Recipe(entries=entries, weights=tuple(weights[: len(entries)]), scaled=scaled, dtype=dtype)
+        network = recipe.network()
     except ValueError as error:
         raise not_for_numpy(shown, f"layer {chain.entries[0].name} ({chain.entries[0].kind}): {error}") from error
     layers = tuple(
@@ -278,6 +276,7 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
             layers=layers,
         ),
         network=network,
+        recipe=recipe,
         layouts=_layout(chain, weights),
     )
 

@@ -4,8 +4,9 @@ Arrays are time first, so that the rows of one step lie side by side. Products t
 for some steps at once; those of the first recurrent layer are rows of a table.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -113,26 +114,44 @@ class Network:
         return found
 
     @property
+    def numbers(self) -> int:
+        """Count of the numbers that a token is multiplied with."""
+        looked_up = self.table is not None
+        cells = [stage.cell for stage in self.stages]
+        kernels = sum(cell.kernel.size for k, cell in enumerate(cells) if k or not looked_up)
+        head = sum(layer.kernel.size for layer in self.head if isinstance(layer, Dense))
+        return kernels + sum(cell.recurrent.size for cell in cells) + head
+
+    @property
     def size(self) -> int:
         """D, the count of numbers in the state of one row."""
         return sum(stage.cell.units * len(stage.cell.slots) for stage in self.stages)
 
 
-def network_of(
-    entries: Sequence[Entry], weights: Sequence[Mapping[str, Floats]], *, scaled: int | None, dtype: Any
-) -> Network:
-    """Make the arithmetic of a chain whose final softmax is left out already.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recipe:
+    """Everything that a network is made from, as plain data: another process can make the same."""
 
-    Args:
-        entries: The layers.
-        weights: The weights of each.
-        scaled: V if ids are divided by V; None for ids or one-hot rows.
-        dtype: The type in which it computes.
+    entries: tuple[Entry, ...]
+    """The layers; the final softmax is left out already."""
+    weights: tuple[Mapping[str, Floats], ...]
+    """The weights of each layer."""
+    scaled: int | None
+    """V if ids are divided by V; None for ids or one-hot rows."""
+    dtype: Any
+    """The type in which it computes."""
 
-    Raises:
-        ValueError: one-hot rows are read by a layer that is neither recurrent nor Dense.
-    """
-    layers = list(zip(entries, weights, strict=True))
+    def network(self) -> Network:
+        """Make the network.
+
+        Raises:
+            ValueError: one-hot rows are read by a layer that is neither recurrent nor Dense.
+        """
+        return _network(self)
+
+
+def _network(recipe: Recipe) -> Network:
+    layers, scaled, dtype = list(zip(recipe.entries, recipe.weights, strict=True)), recipe.scaled, recipe.dtype
     source = None if scaled is None else (np.arange(scaled, dtype=dtype) / dtype(scaled))[:, None]
     if layers[0][0].kind == "Embedding":
         source = layers.pop(0)[1]["embeddings"]
@@ -193,6 +212,11 @@ def _timewise(entry: Entry, weights: Mapping[str, Floats]) -> Timewise:
     return FUNCTIONS["softmax" if entry.kind == "Softmax" else activation_name(get("activation"))]
 
 
+def _shaped(buffer: Floats, *shape: int) -> Floats:
+    """Return the first numbers of a buffer as an array of a shape."""
+    return buffer[: math.prod(shape)].reshape(shape)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Paths:
     """Places for everything that the recurrent layers do in one segment; arrays are time first."""
@@ -203,25 +227,17 @@ class Paths:
     """For each layer, `(time, rows, inputs)`; None where they are not wanted."""
 
 
-@dataclass(kw_only=True, eq=False)
 class Block:
-    """The buffers with which a network runs so many rows side by side."""
+    """The buffers in which a network runs rows side by side."""
 
-    network: Network
-    rows: int
-    steps: int = field(init=False)
-    """How many steps are made at once."""
-    _hidden: list[Floats] = field(init=False)
-    _parts: list[Floats] = field(init=False)
-    _work: list[Floats] = field(init=False)
-
-    def __post_init__(self) -> None:
-        cells = [stage.cell for stage in self.network.stages]
-        self.steps = max(1, _AT_ONCE // self.rows)
-        self._hidden = [np.empty((self.steps, self.rows, cell.units), self.network.dtype) for cell in cells]
-        first = self.rows if self.network.table is not None else self.rows * self.steps
-        self._parts = [cell.room(self.rows * self.steps if k else first) for k, cell in enumerate(cells)]
-        self._work = [cell.room(self.rows) for cell in cells]
+    def __init__(self, network: Network, rows: int = 1) -> None:
+        """Make the buffers; so many rows at least can be run, and more if their number is not large."""
+        self.network = network
+        cells = [stage.cell for stage in network.stages]
+        most = max(_AT_ONCE, rows)
+        self._hidden = [np.empty(most * cell.units, network.dtype) for cell in cells]
+        self._parts = [np.empty(len(cell.recurrent) * most * cell.units, network.dtype) for cell in cells]
+        self._work = [np.empty(len(cell.recurrent) * most * cell.units, network.dtype) for cell in cells]
 
     def run(
         self,
@@ -239,23 +255,24 @@ class Block:
                 steps, `(steps, rows, units)`, which is overwritten afterwards.
             paths: Places for what the layers do.
         """
-        for start in range(0, len(ids), self.steps):
-            stop = min(start + self.steps, len(ids))
+        steps = max(1, _AT_ONCE // ids.shape[1])
+        for start in range(0, len(ids), steps):
+            stop = min(start + steps, len(ids))
             take(start, self._some_steps(ids[start:stop], states, paths, slice(start, stop)))
 
     def _some_steps(self, ids: NDArray[np.int32], states: list[list[Floats]], paths: Paths | None, at: slice) -> Floats:
-        steps, inputs = len(ids), None
+        (steps, rows), inputs = ids.shape, None
         for k, stage in enumerate(self.network.stages):
-            cell, hidden = stage.cell, self._hidden[k][:steps]
+            cell, hidden = stage.cell, _shaped(self._hidden[k], steps, rows, stage.cell.units)
             if paths is not None and paths.inputs is not None:
                 paths.inputs[k][at] = self._read(ids) if inputs is None else inputs
             parts = self._parts_of(k, inputs) if inputs is not None else self._first_parts(ids)
             memory = paths.states[k][1][at] if paths is not None and len(states[k]) > 1 else None
-            cell.run(parts, states[k], hidden, memory, self._work[k])
+            cell.run(parts, states[k], hidden, memory, _shaped(self._work[k], len(cell.recurrent), rows, cell.units))
             if paths is not None:
                 paths.states[k][0][at] = hidden
-            flat = through(stage.after, hidden.reshape(steps * self.rows, cell.units))
-            inputs = flat.reshape(steps, self.rows, -1)
+            flat = through(stage.after, hidden.reshape(steps * rows, cell.units))
+            inputs = flat.reshape(steps, rows, -1)
         assert inputs is not None  # noqa: S101 - there is a recurrent layer
         return inputs
 
@@ -263,13 +280,13 @@ class Block:
         table = self.network.table
         if table is None:
             return self._parts_of(0, self._read(ids))
-        return LookedUp(table=table, ids=ids, found=self._parts[0])
+        return LookedUp(table=table, ids=ids, found=_shaped(self._parts[0], len(table), ids.shape[1], table.shape[2]))
 
     def _parts_of(self, k: int, inputs: Floats) -> Computed:
         """Make the input's part of the gates of layer k for some steps."""
-        flat = inputs.reshape(-1, inputs.shape[2])
-        parts = self.network.stages[k].cell.project(flat, self._parts[k][:, : len(flat)])
-        return Computed(parts=parts, rows=self.rows)
+        cell, flat = self.network.stages[k].cell, inputs.reshape(-1, inputs.shape[2])
+        parts = cell.project(flat, _shaped(self._parts[k], len(cell.recurrent), len(flat), cell.units))
+        return Computed(parts=parts, rows=inputs.shape[1])
 
     def _read(self, ids: NDArray[np.int32]) -> Floats:
         """Return what the first recurrent layer reads, `(steps, rows, inputs)`."""

@@ -1,7 +1,9 @@
 """Scoring with NumPy: blocks of rows, one after the other, each in buffers that are kept."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -9,16 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.backends.numpy.activations import Floats
-from rnneval.backends.numpy.network import Block, Dense, Network, Paths, through
-from rnneval.backends.protocol import Layout, Predicted, SeenRows, Sees, Stepped, Trajectory, Vectors
+from rnneval.backends.numpy.network import Block, Dense, Network, through
+from rnneval.backends.numpy.room import Ask, Ids, Room
+from rnneval.backends.numpy.team import Team, Worker, patience, shared_out
+from rnneval.backends.protocol import Layout, Predicted, SeenRows, Sees, Shape, Stepped, Trajectory, Vectors
+from rnneval.backends.scoring import score_in_place
 from rnneval.errors import CheckpointError
 
 ROWS = 64
-"""Rows of a block. It is fixed, so that no digit depends on how many cores there are."""
+"""The most rows of a block. It is fixed, so that no digit depends on how many cores there are."""
+_FEW = 32
+"""Rows: fewer are one block."""
+_WIDE = 2**18
+"""Weights of a model from which on it is wide."""
+_PAYS = 0.2
+"""Seconds of work after which more processes are started, which takes as long."""
+_TRIED = 0.5
+"""Seconds of work with more processes after which they are ended if they do not pay: on a machine with other work."""
 _LOGITS = 2**20
 """The most logits that are made at once: 4 MB."""
-
-Ids = NDArray[np.int32]
 
 
 @cache
@@ -36,83 +47,74 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-def scored(logits: Floats, targets: Ids) -> Predicted:
-    """Score targets `(n,)` under logits `(n, V)`, which are overwritten: loss in nats, top-1 confidence, rank.
-
-    The loss is the log-softmax of the logits, never the log of a softmax. The lower id wins a tie, as in argmax.
-
-    Example:
-        >>> found = scored(np.log([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2]]), np.array([2, 1], np.int32))
-        >>> np.exp(-found.nats).round(6).tolist(), found.confidence.round(6).tolist(), found.rank.tolist()
-        ([0.3, 0.4], [0.6000000238418579, 0.4000000059604645], [1, 1])
-    """
-    top, target = logits.max(axis=1), logits[np.arange(len(targets)), targets]
-    rank = _row_sums(logits > target[:, None])
-    equal = logits == target[:, None]
-    if np.count_nonzero(equal) > len(targets):  # ties are rare
-        equal &= np.arange(logits.shape[1]) < targets[:, None]
-        rank += _row_sums(equal)
-    logits -= top[:, None]
-    # A product with ones sums rows several times as fast as `sum`. Σ ≥ 1: its logarithm is ≥ 0.
-    log_sum = np.log(np.exp(logits, out=logits) @ np.ones(logits.shape[1], logits.dtype))
-    return Predicted((top - target) + log_sum, np.exp(-log_sum).astype(np.float32), rank.astype(np.int32))
-
-
-def _row_sums(marks: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Count the marks in each row; small types are summed faster."""
-    small = np.uint16 if marks.shape[1] < 1 << 16 else np.uint32
-    counts: NDArray[np.int32] = marks.view(np.uint8).sum(axis=1, dtype=small).astype(np.int32)
-    return counts
-
-
 class BlockScorer:
-    """Scores the rows of one block."""
+    """Scores blocks of rows, one after the other, in buffers that are kept."""
 
-    def __init__(self, network: Network, rows: int) -> None:
-        self._network, self._rows = network, rows
-        self._block = Block(network=network, rows=rows)
+    def __init__(self, network: Network) -> None:
+        self._network, self._block = network, Block(network, ROWS)
         self._most = max(1, _LOGITS // network.width)
-        self._logits = np.empty((min(self._most, rows * self._block.steps), network.width), network.dtype)
+        self._logits = np.empty(_LOGITS + network.width, network.dtype)
 
-    def score(self, ids: Ids, targets: Ids, vectors: Vectors, out: Predicted, paths: Paths | None = None) -> Vectors:
-        """Read ids `(rows, time)` from states `(rows, D)`; put the scores into `out` and return the new states."""
-        rows, time = ids.shape
-        states = self._network.split(vectors)
-        wanted = np.ascontiguousarray(targets.T)
-        found = Predicted(*(np.empty((time, rows), array.dtype) for array in out))
+    def score(self, room: Room) -> None:
+        """Read the ids of a block from its states; fill in everything else."""
+        rows, time = room.ids.shape
+        states = self._network.split(room.before)
+        wanted = np.ascontiguousarray(room.targets.T)
+        found = [np.empty((time, rows), array.dtype) for array in room.predicted]
 
         def take(start: int, hidden: Floats) -> None:
             flat = hidden.reshape(-1, hidden.shape[2])
             places = slice(start * rows, start * rows + len(flat))
             self._score(flat, wanted.reshape(-1)[places], [array.reshape(-1)[places] for array in found])
 
-        self._block.run(np.ascontiguousarray(ids.T), states, take, paths)
-        for array, whole in zip(found, out, strict=True):
+        self._block.run(np.ascontiguousarray(room.ids.T), states, take, room.paths)
+        for array, whole in zip(found, room.predicted, strict=True):
             np.copyto(whole, array.T)
-        return np.concatenate([part for parts in states for part in parts], axis=1)
+        np.concatenate([part for parts in states for part in parts], axis=1, out=room.after)
 
     def _score(self, hidden: Floats, targets: Ids, out: Sequence[NDArray[Any]]) -> None:
         for start in range(0, len(hidden), self._most):
             some = slice(start, start + self._most)
-            for array, values in zip(out, scored(self._head(hidden[some]), targets[some]), strict=True):
+            for array, values in zip(out, score_in_place(self._head(hidden[some]), targets[some]), strict=True):
                 array[some] = values
 
     def _head(self, hidden: Floats) -> Floats:
         """Return logits, `(n, V)`."""
         *first, last = self._network.head or (None,)
         if isinstance(last, Dense):
-            return last(through(first, hidden), out=self._logits[: len(hidden)])
+            count = len(hidden) * self._network.width
+            return last(through(first, hidden), out=self._logits[:count].reshape(len(hidden), -1))
         return through(self._network.head, hidden)
 
 
+@dataclass
+class _Pace:
+    """The time that steps of several blocks took."""
+
+    seconds: float = 0.0
+    tokens: int = 0
+
+    def add(self, seconds: float, tokens: int) -> None:
+        """Count one step."""
+        self.seconds, self.tokens = self.seconds + seconds, self.tokens + tokens
+
+    @property
+    def tokens_a_second(self) -> float:
+        """The rate of these steps."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+
 class NumpyScorer:
-    """Scores a chain of layers: a `Scorer`."""
+    """Scores a chain of layers: a `Scorer`. What it observes of a step is valid until the next."""
 
     kernel = "numpy"
 
-    def __init__(self, network: Network, layout: Layout, sees: Sees) -> None:
-        self._network, self._layout, self._sees = network, layout, sees
-        self._blocks: dict[int, BlockScorer] = {}
+    def __init__(self, network: Network, layout: Layout, *, sees: Sees, shape: Shape, team: Team | None) -> None:
+        self._network, self._layout, self._sees, self._team = network, layout, sees, team
+        self._widest = Ask(rows=blocks_of(shape.rows, network), time=shape.segment, sees=sees)
+        self._here: BlockScorer | None = None
+        self._memory = np.empty(0, np.uint8)
+        self._alone, self._together = _Pace(), _Pace()
 
     def begin(self) -> None:
         """Begin a reading: nothing is chosen by what was read before."""
@@ -128,51 +130,92 @@ class NumpyScorer:
                 f"the embedding has {self._network.ids:,} rows, and the text has the id {ids.max():,}: the vocabulary "
                 "is of another model, or the model was saved with too small an embedding"
             )
-        rows = len(ids)
-        nats = np.empty(ids.shape, self._network.dtype)
-        found = Predicted(nats, np.empty(ids.shape, np.float32), np.empty(ids.shape, np.int32))
-        after = np.empty((rows, self._network.size), self._network.dtype)
-        seen = []
-        with one_blas_thread():
-            for start in range(0, rows, ROWS):
-                some = slice(start, min(start + ROWS, rows))
-                part = ids[some]
-                paths = self._paths(part.shape) if self._sees != "losses" else None
-                block = self._block(len(part))
-                out = Predicted(found.nats[some], found.confidence[some], found.rank[some])
-                after[some] = block.score(part, targets[some], states[some], out, paths)
-                if paths is not None:
-                    seen.append(self._seen(states[some], paths))
-        return Stepped(found, after, tuple(seen))
+        ask = Ask(rows=blocks_of(len(ids), self._network), time=ids.shape[1], sees=self._sees)
+        try:
+            with one_blas_thread():
+                rooms = self._scored(ask, ids, targets, states)
+        except BaseException:
+            if self._team is not None:  # an answer may be on its way: it would be taken for that of the next step
+                self._team.stop()
+            raise
+        found = (np.concatenate(arrays) for arrays in zip(*(room.predicted for room in rooms), strict=True))
+        seen = tuple(self._seen(room) for room in rooms if room.paths is not None)
+        return Stepped(Predicted(*found), np.concatenate([room.after for room in rooms]), seen)
 
-    def _block(self, rows: int) -> BlockScorer:
-        if rows not in self._blocks:
-            self._blocks[rows] = BlockScorer(self._network, rows)
-        return self._blocks[rows]
+    def _scored(self, ask: Ask, ids: Ids, targets: Ids, states: Vectors) -> list[Room]:
+        """Score the blocks of a step, here and in the workers that are ready."""
+        workers, began = self._workers(ask), time.perf_counter()
+        parts = shared_out(ask.rows, len(workers) + 1)
+        asks = [replace(ask, rows=ask.rows[part]) for part in parts]
+        rooms = [
+            part.rooms(self._network, memory)
+            for part, memory in zip(asks, (self._own_memory(asks[0]), *(w.memory for w in workers)), strict=True)
+        ]
+        start = 0
+        for room in (room for some in rooms for room in some):
+            rows = slice(start, start := start + len(room.ids))
+            room.ids[:], room.targets[:], room.before[:] = ids[rows], targets[rows], states[rows]
+        asked = [worker.begin(part) for worker, part in zip(workers, asks[1:], strict=True)]
+        own = time.perf_counter()
+        self._score_here(rooms[0])
+        own = time.perf_counter() - own
+        for worker, was_asked, some in zip(workers, asked, rooms[1:], strict=True):
+            if not (was_asked and worker.finish(patience(own))):
+                assert self._team is not None  # noqa: S101 - it has workers
+                self._team.drop(worker)
+                self._score_here(some)
+        if len(ask.rows) > 1:
+            pace = self._together if workers else self._alone
+            pace.add(time.perf_counter() - began, ids.size)
+        return [room for some in rooms for room in some]
 
-    def _paths(self, shape: tuple[int, ...]) -> Paths:
-        """Make room for everything that the layers do in one segment of a block."""
-        made, dtype = (shape[1], shape[0]), self._network.dtype
-        stages = self._network.stages
-        sizes = [stage.cell.inputs for stage in stages]
-        return Paths(
-            states=[[np.empty((*made, cell.units), dtype) for _ in cell.slots] for cell in (s.cell for s in stages)],
-            inputs=[np.empty((*made, size), dtype) for size in sizes] if self._sees == "gates" else None,
-        )
+    def _workers(self, ask: Ask) -> list[Worker]:
+        """Return the workers for a step of several blocks; start them as soon as the text is known to be long."""
+        if self._team is None or len(ask.rows) < 2:
+            return []
+        if self._team.can_start and self._alone.seconds >= _PAYS:
+            self._team.start(self._widest)
+        if self._together.seconds >= _TRIED and self._together.tokens_a_second < self._alone.tokens_a_second:
+            self._team.stop()
+        return self._team.ready(ask)[: len(ask.rows) - 1]
 
-    def _seen(self, before: Vectors, paths: Paths) -> SeenRows:
+    def _score_here(self, rooms: Sequence[Room]) -> None:
+        if self._here is None:
+            self._here = BlockScorer(self._network)
+        for room in rooms:
+            self._here.score(room)
+
+    def _own_memory(self, ask: Ask) -> NDArray[np.uint8]:
+        size = ask.size(self._network)
+        if len(self._memory) < size:
+            self._memory = np.empty(size, np.uint8)
+        return self._memory
+
+    def _seen(self, room: Room) -> SeenRows:
         """Return what the layers did, rows first."""
-        first = [part for parts in self._network.split(before) for part in parts]
-        after = [part for parts in paths.states for part in parts]
+        assert room.paths is not None  # noqa: S101 - else there is nothing to see
+        first = [part for parts in self._network.split(room.before) for part in parts]
+        after = [part for parts in room.paths.states for part in parts]
         trajectories = {
             key: Trajectory(states.swapaxes(0, 1), start)
             for key, states, start in zip(self._layout.states, after, first, strict=True)
         }
         inputs = {}
-        if paths.inputs is not None:
+        if room.paths.inputs is not None:
             inputs = {
                 layer: values.swapaxes(0, 1)
-                for (layer, cells), values in zip(self._layout.cells.items(), paths.inputs, strict=True)
+                for (layer, cells), values in zip(self._layout.cells.items(), room.paths.inputs, strict=True)
                 if cells
             }
-        return SeenRows(len(before), self._layout, trajectories, inputs)
+        return SeenRows(len(room.before), self._layout, trajectories, inputs)
+
+
+def blocks_of(rows: int, network: Network) -> tuple[int, ...]:
+    """Divide the rows of a step into blocks of nearly equal size; this depends on nothing but rows and model.
+
+    Few rows of a wide model are divided too: the larger the model, the less a product gains from more rows.
+    """
+    blocks = -(-rows // ROWS)
+    if rows >= _FEW and network.numbers >= _WIDE:
+        blocks = 2 * -(-rows // (2 * ROWS))
+    return tuple(rows // blocks + (k < rows % blocks) for k in range(blocks))

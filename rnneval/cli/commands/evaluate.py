@@ -75,7 +75,9 @@ def command(
 
         options = replace(options, progress=progress, command=command_line())
         with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:
-            run = evaluate(opening.open_to_read(checkpoint), text, **vars(options), reader=reader)
+            run = evaluate(
+                opening.open_to_read(checkpoint, kernel=options.kernel), text, **vars(options), reader=reader
+            )
     if form == "json" or not quiet:
         show(run, form)  # first, so that the scores are not lost if the record cannot be written
     if out:

@@ -59,7 +59,7 @@ def command(
 
         options = replace(options, progress=progress, command=command_line())
         only_keras = "--lyapunov" if options.lyapunov else ""
-        run = trace(opening.open_to_read(checkpoint, keras=only_keras), text, **vars(options))
+        run = trace(opening.open_to_read(checkpoint, kernel=options.kernel, keras=only_keras), text, **vars(options))
     if record is not None:
         write(run, record)
     if form == "json":

@@ -55,7 +55,7 @@ class _Reader:
 
     def __init__(self, lm: LanguageModel, rows: int) -> None:
         self._start, self._rows = lm.start(), rows
-        self._scorer = lm.scorer(Shape(rows=rows, segment=_STEP), kernel="layers", padded=False)
+        self._scorer = lm.scorer(Shape(rows=rows, segment=_STEP), padded=False)
 
     def losses(self, text: Ids, tokens: NDArray[np.int64], length: int) -> NDArray[np.float64]:
         """Return the loss of each token after `length` tokens of context, `(rows,)`."""

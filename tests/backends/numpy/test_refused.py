@@ -22,6 +22,10 @@ CHAINS = {
     "flat": ([layer("Flatten", "flat"), recurrent("GRU", "g", 5)], r"layer flat \(Flatten\)"),
     "activation": ([recurrent("GRU", "g", 5), layer("Activation", "act", activation="glu")], r"has the activation glu"),
     "softmax in time": ([recurrent("GRU", "g", 5), layer("Softmax", "s", axis=1)], r"layer s \(Softmax\) is over axis"),
+    "operation": (
+        [recurrent("GRU", "g", 5), dense("d"), {**layer("Softmax", "s"), "module": "keras.src.ops.nn"}],
+        r"layer s \(Softmax\) is of the module keras.src.ops.nn",
+    ),
     "lora": ([recurrent("GRU", "g", 5), dense("d", lora_rank=3)], r"layer d \(Dense\) has the setting lora_rank=3"),
     "half ids": ([recurrent("GRU", "g", 5), dense("d", dtype="int8_from_float32")], r"layer d has the type int8"),
     "over time": (
@@ -170,12 +174,6 @@ def test_another_hash(tmp_path) -> None:
     path, _ = stack_file(tmp_path / "model.h5", "GRU")
     with pytest.raises(CheckpointError, match="its SHA-256 is"):
         open_numpy(path, expect_sha256="0" * 64)
-
-
-def test_another_kernel_is_refused(tmp_path) -> None:
-    lm = open_numpy(stack_file(tmp_path / "model.h5", "GRU")[0])
-    with pytest.raises(UsageError, match="--kernel keras"):
-        lm.scorer(None, kernel="keras")
 
 
 def test_a_declaration_of_an_unknown_layer(tmp_path) -> None:

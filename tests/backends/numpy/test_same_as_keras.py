@@ -9,6 +9,7 @@ import pytest
 import rnneval
 from rnneval.backends.numpy import open_numpy
 from rnneval.backends.numpy.activations import FUNCTIONS
+from rnneval.backends.protocol import Shape
 from tests.backends.numpy.made import KINDS, WIDTH, ids_of, stack_file
 from tests.oracles import nats
 
@@ -149,7 +150,8 @@ def test_logits_states_and_losses(pair) -> None:
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     for a, b in zip(our_state, their_state, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
-    found = pair.numpy.scorer(None).score(ids[:, :-1], ids[:, 1:], np.tile(pair.numpy.start(), (2, 1)), 2)
+    scorer = pair.numpy.scorer(Shape(rows=2, segment=40))
+    found = scorer.score(ids[:, :-1], ids[:, 1:], np.tile(pair.numpy.start(), (2, 1)), 2)
     wanted = [nats(np.asarray(rows, np.float64), targets) for rows, targets in zip(theirs, ids[:, 1:], strict=True)]
     assert abs(found.predicted.nats.mean() - np.mean(wanted)) < 1e-6
     np.testing.assert_allclose(found.predicted.nats, wanted, atol=1e-5)

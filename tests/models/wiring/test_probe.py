@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnneval.engine.check import check, gathering
+from rnneval.engine.check import check
 from rnneval.errors import UsageError
 from rnneval.models.lm import eagerly
+from rnneval.models.wiring import gathering
 from rnneval.models.wiring.gathering import provenance, run_stubbed
 from rnneval.models.wiring.private import hook_fires, listening
 from rnneval.models.wiring.subject import make_ready

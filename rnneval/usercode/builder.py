@@ -3,25 +3,27 @@
 `--builder FILE.py:NAME` and `FILE.ipynb:NAME` run the statements that NAME needs; `package.module:NAME` is imported.
 """
 
+import ast
 import difflib
-import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-from rnneval.errors import CheckpointError, RnnevalError, UsageError
-from rnneval.models.lm import eagerly
+from rnneval.errors import CheckpointError, RnnevalError, UsageError, in_one_line
+from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
-from rnneval.usercode import Slice, forget, is_file, neighbours_scanned, plan, run_slice, split_spec, whole
+from rnneval.usercode.arguments import parse_arguments
+from rnneval.usercode.plan import is_file, plan, split_spec, whole
+from rnneval.usercode.run import forget, neighbours_scanned, run_slice
+from rnneval.usercode.slice import Slice
+from rnneval.usercode.source import read_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +45,20 @@ class Builder:
             what = "--run-module runs all statements" if self.run_module else f"{target} is imported as a whole"
             raise UsageError(f"--builder-global stands in place of a statement of FILE.py or FILE.ipynb, and {what}")
 
-    def build(self, vocabulary: Vocabulary | None) -> Any:
+    def build(
+        self,
+        vocabulary: Vocabulary | None,
+        *,
+        checkpoint: str | None = None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> Any:
         """Run the code and call what it names for a model.
 
         Args:
             vocabulary: Offered as `vocabulary` (the tokens in the order of their ids) and `vocab_size`, to a callable
                 whose signature takes them.
+            checkpoint: Path of the checkpoint, offered in the same way to one that reads the file itself.
+            around: Context in which the callable is called.
 
         Returns:
             The model: the value that the callable returned, or the named object itself if it is a model.
@@ -60,15 +70,16 @@ class Builder:
         with self._importable():
             module, name = self._module()
             named = _named(module, name, self.spec)
-            if isinstance(named, (keras.layers.Layer, tf.Module)):
+            if _is_model(named):
                 self._require_no_arguments()
                 if self._slice is not None:
                     forget(module)  # another opening gets a model of its own
                 return named
-            with eagerly():
-                arguments = _arguments(named, self.spec, self.arguments, vocabulary)
+            with around():
+                offered = {} if checkpoint is None else {"checkpoint": checkpoint}
+                arguments = _arguments(named, self.spec, {**offered, **self.arguments}, vocabulary)
                 model = self._ran(lambda: named(**arguments), f"builder {self.spec} raised")
-        if not callable(model) or isinstance(model, (str, type)):
+        if checkpoint is None and (not callable(model) or isinstance(model, (str, type))):
             raise CheckpointError(f"builder {self.spec} returned {_described(model)}: a model is needed")
         return model
 
@@ -85,7 +96,7 @@ class Builder:
         with self._importable():
             module, name = self._module()
             named = _named(module, name, self.spec)
-        return {} if isinstance(named, (keras.layers.Layer, tf.Module)) else _parameters(named)
+        return {} if _is_model(named) else _parameters(named)
 
     def numbers(self) -> dict[str, int]:
         """Return the whole numbers that the file binds at its top level, by name; none of a module."""
@@ -96,30 +107,14 @@ class Builder:
         bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
         return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
-    def custom_objects(self) -> dict[str, Any]:
-        """Return the objects of the user's file or module that a full model may ask for.
-
-        These are its layers and models, by their own names and by the names under which they are registered, and its
-        functions (an activation, for example). Classes and functions that need a statement which may not be run are
-        left out. NAME need not exist.
+    def everything(self) -> ModuleType:
+        """Run the whole file or module but for statements that may not be run; NAME need not exist.
 
         Raises:
             CheckpointError: the code may not be run or cannot be run.
         """
         with self._importable():
-            module, _ = self._module(everything=True)
-        found: dict[str, Any] = {}
-        for name, value in vars(module).items():
-            if isinstance(value, type):
-                of_keras = value.__module__.startswith(("keras.", "tensorflow."))
-                may_be_saved = not of_keras and issubclass(value, keras.layers.Layer)
-            else:
-                of_module = getattr(value, "__module__", None) == module.__name__
-                may_be_saved = callable(value) and of_module and hasattr(value, "__code__")
-            if may_be_saved:
-                found[name] = value
-                found[keras.saving.get_registered_name(value)] = value
-        return found
+            return self._module(everything=True)[0]
 
     def notes(self, *, everything: bool = False) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
@@ -180,7 +175,7 @@ class Builder:
         except RnnevalError:
             raise
         except (Exception, SystemExit) as error:
-            said = f"{type(error).__name__}: {_one_line(error)}{self._where(error)}{self._about_name(error)}"
+            said = f"{type(error).__name__}: {in_one_line(error)}{self._where(error)}{self._about_name(error)}"
             raise CheckpointError(f"{what} {said}") from error
 
     def _where(self, error: BaseException) -> str:
@@ -215,9 +210,52 @@ class Builder:
             )
 
 
-def build(spec: str, arguments: Mapping[str, Any], vocabulary: Vocabulary | None) -> Any:
-    """Build the model that `spec` names; see `Builder`."""
-    return Builder(spec=spec, arguments=arguments).build(vocabulary)
+def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None:
+    """Return the builder that options name, or that `spec` names with the options' arguments; None without one.
+
+    Raises:
+        UsageError: options for a builder are given without one, or contradict one another.
+    """
+    spec = spec or options.builder
+    if spec is None:
+        alone = {"--builder-global": options.builder_globals, "--run-module": options.run_module}
+        flags = [flag for flag, value in alone.items() if value]
+        if flags:
+            raise UsageError(f"{' and '.join(flags)} without a builder: give --builder FILE.py:NAME too")
+        return None
+    return Builder(
+        spec=spec,
+        arguments=parse_arguments(options.builder_arguments or ()),
+        values=parse_arguments(options.builder_globals or (), "--builder-global", "vocab_size=66"),
+        run_module=options.run_module,
+    )
+
+
+def reads_checkpoint(spec: str) -> bool:
+    """Return whether a builder is a function with the parameter `checkpoint`, and so reads the file itself.
+
+    The file is read as source: nothing is run.
+    """
+    target, name = split_spec(spec)
+    try:
+        if is_file(spec):
+            body = [unit.node for unit in read_source(Path(target)).units]
+        else:
+            found = importlib.util.find_spec(target)
+            body = ast.parse(Path(found.origin).read_text("utf-8")).body if found and found.origin else []
+    except (CheckpointError, ImportError, OSError, SyntaxError, ValueError):
+        return False  # the message comes when the builder is run
+    named = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == name]
+    taken = [arg.arg for node in named[-1:] for arg in (*node.args.args, *node.args.kwonlyargs)]
+    return "checkpoint" in taken
+
+
+def _is_model(value: Any) -> bool:
+    """Return whether a value is a layer of Keras or a module of TensorFlow; neither is imported to find out."""
+    keras, tensorflow = sys.modules.get("keras"), sys.modules.get("tensorflow")
+    return (keras is not None and isinstance(value, keras.layers.Layer)) or (
+        tensorflow is not None and isinstance(value, tensorflow.Module)
+    )
 
 
 def _named(module: ModuleType, name: str, spec: str) -> Any:
@@ -272,10 +310,6 @@ def _how_to_give(missing: list[str]) -> str:
     if len(plain) < len(missing):
         ways.append("give --vocab FILE or --vocab-from TEXT, from which it is known (or --builder-arg vocab_size=…)")
     return " and ".join(ways)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 def _described(value: Any) -> str:

@@ -1,0 +1,43 @@
+"""A process that scores blocks of rows in shared memory (see `rnneval.backends.numpy.team`)."""
+
+import contextlib
+import mmap
+import os
+import pickle
+import signal
+import sys
+from typing import Any, cast
+
+from rnneval.backends.numpy.network import Recipe
+from rnneval.backends.numpy.room import Ask
+from rnneval.backends.numpy.scorer import BlockScorer, one_blas_thread
+from rnneval.backends.protocol import Sees
+
+
+def main(recipe_file: int, shared: int) -> None:
+    """Score what is asked for until the input ends.
+
+    Args:
+        recipe_file: Descriptor of the pickled recipe of the network, which the process wrote that started this one.
+        shared: Descriptor of the shared memory.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process decides: then the input ends
+    memory = mmap.mmap(shared, os.fstat(shared).st_size)
+    # Mapped, not read: the position in the file is shared with the other workers.
+    with mmap.mmap(recipe_file, 0, access=mmap.ACCESS_READ) as written:
+        recipe: Recipe = pickle.loads(written)  # noqa: S301 - written by the process that started this one
+    network = recipe.network()
+    scorer = BlockScorer(network)
+    with contextlib.suppress(BrokenPipeError), one_blas_thread():
+        done()
+        for line in sys.stdin:
+            time, sees, *rows = line.split()
+            ask = Ask(rows=tuple(map(int, rows)), time=int(time), sees=cast("Sees", sees))
+            for room in ask.rooms(network, memory):
+                scorer.score(room)
+            done()
+
+
+def done() -> Any:
+    """Say that everything that was asked for is done."""
+    return os.write(1, b".")
