@@ -39,16 +39,16 @@ def defaults_of(path: str, ctx: click.Context) -> dict[str, Any]:
             section and key.
     """
     tables = _tables(path)
-    known = {section: _options_in(section) for section in tables}
+    for section, table in tables.items():
+        known = _options_in(section)
+        for key in table:
+            _require_allowed(path, section, key, known)
     own = {_key(option): option for option in _options(ctx.command)}
     found: dict[str, Any] = {}
     for section in (SHARED, ctx.info_name or ""):  # in this order: the command's own section wins
         for key, value in tables.get(section, {}).items():
             if (option := own.get(key)) is not None and option.name is not None:
                 found[option.name] = _checked(f"{path}: [{section}] {key}", option, value, ctx)
-    for section, table in tables.items():
-        for key in table:
-            _require_allowed(path, section, key, known[section])
     return found
 
 

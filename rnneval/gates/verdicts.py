@@ -155,14 +155,14 @@ def _kind(each: Named) -> str:
 
 def _limit_comparison(limit: Limit, each: Named, found: Seen) -> Comparison:
     value = found.value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     holds = limit.holds(value)
     verdict: Verdict = "inconclusive" if found.undecided else "pass" if holds else "fail"
     return Comparison(
         metric=limit.text,
         baseline="limit",
         candidate=each.name,
-        candidate_value=float(value) if is_number else None,  # type: ignore[arg-type]
+        candidate_value=number if math.isfinite(number) else None,
         unit="as recorded",
         allowed=limit.value if isinstance(limit.value, float) else None,
         verdict=verdict,

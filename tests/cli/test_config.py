@@ -10,7 +10,7 @@ import pytest
 from rnneval.cli import commands
 from rnneval.cli.command import Command
 from rnneval.cli.config import RUNS_CODE
-from rnneval.cli.main import run
+from rnneval.cli.main import rnneval_command, run
 from rnneval.registry import module, names
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -38,7 +38,8 @@ def params_of(name: str, *words: str) -> dict[str, object]:
     command = module(commands.__name__, name).command
     needed = [word for param in command.params if isinstance(param, click.Argument) and param.required
               for word in ARGUMENTS[param.name]]  # fmt: skip
-    return command.make_context(name, [*needed, *words]).params
+    parent = click.Context(rnneval_command, **rnneval_command.context_settings)
+    return command.make_context(name, [*needed, *words], parent=parent).params
 
 
 def config(text: str) -> str:

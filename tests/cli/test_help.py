@@ -46,7 +46,8 @@ def test_the_heading_is_that_of_the_group_that_defines_an_option_first():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_is_shown_once_with_a_sentence_and_its_default(name, capsys):
     command = command_named(name)
-    context = click.Context(command, info_name=name)
+    parent = click.Context(rnneval_command, info_name="rnneval", **rnneval_command.context_settings)
+    context = click.Context(command, info_name=name, parent=parent)
     shown = [option for options in by_heading(command.get_params(context)).values() for option in options]
     assert len(shown) == len({option.name for option in shown})
     for option in shown:
