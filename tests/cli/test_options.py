@@ -12,8 +12,8 @@ import pytest
 import rnneval
 from rnneval import options
 from rnneval.callbacks.state_norms import StateNormsOptions
+from rnneval.engine.opening import open as open_checkpoint
 from rnneval.errors import UsageError
-from rnneval.models import open as open_checkpoint
 from rnneval.models.opening import load_model
 from rnneval.options import options_of
 from rnneval.registry import module
