@@ -106,7 +106,7 @@ class Both:
 
 
 def both(path: Any, **options: Any) -> Both:
-    return Both(rnneval.open(path, **options), open_numpy(path, **options))
+    return Both(rnneval.open(path, backend="keras", **options), open_numpy(path, **options))
 
 
 CASES = [
@@ -201,7 +201,7 @@ def test_wiring_is_what_the_check_of_keras_finds(tmp_path) -> None:
     for name in ("GRU", "mixed stack", "stateful", "states"):
         path = tmp_path / f"{name}.keras"
         made[name]().save(path)
-        theirs = rnneval.check(rnneval.open(path))
+        theirs = rnneval.check(rnneval.open(path, backend="keras"))
         ours = open_numpy(path).check_wiring()
         assert theirs.verdict == ours.verdict == "pass"
         assert ours == msgspec.structs.replace(theirs, oracles={}), name
