@@ -33,6 +33,8 @@ from rnneval.text import TextOptions, Vocabulary, find_vocabulary
 from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
 from rnneval.wiring.judging import wiring_of
 
+_BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""Errors on a configuration that obeys the rules on files and is no model's: Keras may say what is wrong with it."""
 _CALLS = 4
 """Calls that the wiring check of Keras models makes, over which a state is carried."""
 _SAID = {
@@ -208,7 +210,12 @@ def open_numpy(path: str | os.PathLike[str], options: OpenOptions) -> NumpyLM:
         if options.window is not None:
             raise not_for_numpy(str(artefact.path), "a window model (--window)")
         with private_model(artefact) as model:
-            lm = _opened(model, artefact, sha256)
+            try:
+                lm = _opened(model, artefact, sha256)
+            except _BROKEN as error:
+                raise not_for_numpy(
+                    str(artefact.path), f"its configuration cannot be read ({type(error).__name__}: {error})"
+                ) from error
     if given is not None:
         return replace(lm, vocabulary=given.fit(lm.width))
     try:
@@ -247,12 +254,9 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
     kind, said = _inputs(chain, width, shown)
     softmax = _final_softmax(chain.entries)
     entries = chain.entries if softmax is None else _linear(chain.entries, softmax)
-    try:
-        scaled = width if kind == "scaled" else None
-        recipe = Recipe(entries=entries, weights=tuple(weights[: len(entries)]), scaled=scaled, dtype=dtype)
-        network = recipe.network()
-    except ValueError as error:
-        raise not_for_numpy(shown, f"layer {chain.entries[0].name} ({chain.entries[0].kind}): {error}") from error
+    scaled = width if kind == "scaled" else None
+    recipe = Recipe(entries=entries, weights=tuple(weights[: len(entries)]), scaled=scaled, dtype=dtype)
+    network = recipe.network()
     layers = tuple(
         Layer(name=e.name, path=e.path, kind=e.kind, units=int(e.get("units")), slots=cell.cell.slots)
         for e, cell in zip(chain.recurrent, network.stages, strict=True)

@@ -145,7 +145,8 @@ class Recipe:
         """Make the network.
 
         Raises:
-            ValueError: one-hot rows are read by a layer that is neither recurrent nor Dense.
+            ValueError: one-hot rows are read by a layer that is neither recurrent nor Dense, or the layers before
+                the first recurrent one give too many numbers to be looked up.
         """
         return _network(self)
 
@@ -158,6 +159,8 @@ def _network(recipe: Recipe) -> Network:
     while layers[0][0].kind not in SLOTS:
         layer = _timewise(*layers.pop(0))
         if isinstance(layer, Dense):
+            if source is not None and len(source) * layer.kernel.shape[1] > _TABLE:
+                raise ValueError(f"a table of {len(source):,} ids times {layer.kernel.shape[1]:,} numbers is too large")
             source = layer(source)
         elif source is None:
             raise ValueError("one-hot rows are read by a layer that is neither recurrent nor Dense")

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ _TRIED = 0.5
 """Seconds of work with more processes after which they are ended if they do not pay: on a machine with other work."""
 _LOGITS = 2**20
 """The most logits that are made at once: 4 MB."""
+_HALVED = 2**19
+"""Logits of some steps from which on they are made in two parts, which two threads can do."""
 
 
 @cache
@@ -52,11 +55,15 @@ class BlockScorer:
 
     def __init__(self, network: Network) -> None:
         self._network, self._block = network, Block(network, ROWS)
-        self._most = max(1, _LOGITS // network.width)
-        self._logits = np.empty(_LOGITS + network.width, network.dtype)
+        self._logits = [np.empty(_LOGITS + network.width, network.dtype) for _ in range(2)]
 
-    def score(self, room: Room) -> None:
-        """Read the ids of a block from its states; fill in everything else."""
+    def score(self, room: Room, helper: Executor | None = None) -> None:
+        """Read the ids of a block from its states; fill in everything else.
+
+        Args:
+            room: The arrays of the block.
+            helper: A thread for half of the logits, where they are many.
+        """
         rows, time = room.ids.shape
         states = self._network.split(room.before)
         wanted = np.ascontiguousarray(room.targets.T)
@@ -65,25 +72,41 @@ class BlockScorer:
         def take(start: int, hidden: Floats) -> None:
             flat = hidden.reshape(-1, hidden.shape[2])
             places = slice(start * rows, start * rows + len(flat))
-            self._score(flat, wanted.reshape(-1)[places], [array.reshape(-1)[places] for array in found])
+            out = [array.reshape(-1)[places] for array in found]
+            slices = self._slices(len(flat))
+            score = partial(self._score, flat, wanted.reshape(-1)[places], out)
+            other = helper.submit(score, slices[1::2], self._logits[1]) if helper and len(slices) > 1 else None
+            score(slices[::2] if other else slices, self._logits[0])
+            if other is not None:
+                other.result()
 
         self._block.run(np.ascontiguousarray(room.ids.T), states, take, room.paths)
         for array, whole in zip(found, room.predicted, strict=True):
             np.copyto(whole, array.T)
         np.concatenate([part for parts in states for part in parts], axis=1, out=room.after)
 
-    def _score(self, hidden: Floats, targets: Ids, out: Sequence[NDArray[Any]]) -> None:
-        for start in range(0, len(hidden), self._most):
-            some = slice(start, start + self._most)
-            for array, values in zip(out, score_in_place(self._head(hidden[some]), targets[some]), strict=True):
-                array[some] = values
+    def _slices(self, tokens: int) -> list[slice]:
+        """Divide tokens so that the logits of a part fit into the buffer; many are always two parts at least."""
+        size = max(1, _LOGITS // self._network.width)
+        if tokens * self._network.width >= _HALVED:
+            size = min(size, -(-tokens // 2))
+        return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
 
-    def _head(self, hidden: Floats) -> Floats:
-        """Return logits, `(n, V)`."""
+    def _score(
+        self, hidden: Floats, targets: Ids, out: Sequence[NDArray[Any]], slices: Sequence[slice], logits: Floats
+    ) -> None:
+        with np.errstate(all="ignore"):  # again: it is another thread's own
+            for some in slices:
+                found = score_in_place(self._head(hidden[some], logits), targets[some])
+                for array, values in zip(out, found, strict=True):
+                    array[some] = values
+
+    def _head(self, hidden: Floats, logits: Floats) -> Floats:
+        """Return logits, `(n, V)`, in the buffer if the last layer can put them there."""
         *first, last = self._network.head or (None,)
         if isinstance(last, Dense):
             count = len(hidden) * self._network.width
-            return last(through(first, hidden), out=self._logits[:count].reshape(len(hidden), -1))
+            return last(through(first, hidden), out=logits[:count].reshape(len(hidden), -1))
         return through(self._network.head, hidden)
 
 
@@ -113,6 +136,7 @@ class NumpyScorer:
         self._network, self._layout, self._sees, self._team = network, layout, sees, team
         self._widest = Ask(rows=blocks_of(shape.rows, network), time=shape.segment, sees=sees)
         self._here: BlockScorer | None = None
+        self._helper = ThreadPoolExecutor(1) if team is not None and team.can_start else None
         self._memory = np.empty(0, np.uint8)
         self._alone, self._together = _Pace(), _Pace()
 
@@ -157,7 +181,7 @@ class NumpyScorer:
             room.ids[:], room.targets[:], room.before[:] = ids[rows], targets[rows], states[rows]
         asked = [worker.begin(part) for worker, part in zip(workers, asks[1:], strict=True)]
         own = time.perf_counter()
-        self._score_here(rooms[0])
+        self._score_here(rooms[0], None if workers else self._helper)
         own = time.perf_counter() - own
         for worker, was_asked, some in zip(workers, asked, rooms[1:], strict=True):
             if not (was_asked and worker.finish(patience(own))):
@@ -179,11 +203,11 @@ class NumpyScorer:
             self._team.stop()
         return self._team.ready(ask)[: len(ask.rows) - 1]
 
-    def _score_here(self, rooms: Sequence[Room]) -> None:
+    def _score_here(self, rooms: Sequence[Room], helper: Executor | None = None) -> None:
         if self._here is None:
             self._here = BlockScorer(self._network)
         for room in rooms:
-            self._here.score(room)
+            self._here.score(room, helper)
 
     def _own_memory(self, ask: Ask) -> NDArray[np.uint8]:
         size = ask.size(self._network)

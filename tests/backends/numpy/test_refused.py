@@ -1,13 +1,15 @@
 """Files that NumPy does not run: each is left to Keras, and the layer is named."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from rnneval.backends.numpy import NotForNumpyError, open_numpy
+from rnneval.backends.numpy import NotForNumpyError, network, open_numpy
 from rnneval.backends.numpy.chain import chain_of
-from rnneval.errors import CheckpointError, UsageError
+from rnneval.errors import CheckpointError, RnnevalError, UsageError
 from tests.backends.numpy.made import stack_file
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, layer, recurrent, sequential
@@ -147,6 +149,74 @@ def test_weights_of_another_layer(tmp_path) -> None:
     weights = by_hand.weights_of(config)
     path = by_hand.write(tmp_path / "model.h5", config, [*weights, ("extra", [("extra/kernel:0", np.ones((2, 2)))])])
     with pytest.raises(NotForNumpyError, match="weights of the layers embedding, gru, dense, extra"):
+        open_numpy(path)
+
+
+ODD: tuple[Any, ...] = (None, -1, 0, 1e300, True, "x", [], [[]], {}, {"config": 3}, [None, None], ["a", "b", "c"])
+
+
+def places(thing: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in a configuration."""
+    items = thing.items() if isinstance(thing, dict) else enumerate(thing) if isinstance(thing, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+def exchanged(config: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy with another value at a path."""
+    made = inner = json.loads(json.dumps(config))
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sequential(
+            layer("InputLayer", "ids", batch_shape=[None, None]),
+            embedding("emb"),
+            recurrent("LSTM", "one", 5),
+            dense("out"),
+        ),
+        lambda: graph(
+            EMB,
+            node(
+                recurrent("LSTM", "one", 5, return_state=True), tensor("emb"), initial_state=[tensor("h"), tensor("c")]
+            ),
+            OUT,
+            inputs=("ids", "h", "c"),
+            outputs=(("out", 0, 0), ("one", 0, 1), ("one", 0, 2)),
+        ),
+    ],
+)
+def test_configurations_of_any_form(tmp_path, make) -> None:
+    """Any value at any place opens, or is an error about input: never a traceback."""
+    config = make()
+    weights = by_hand.weights_of(sequential(embedding("emb"), recurrent("LSTM", "one", 5), dense("out")))
+    by_hand.write(tmp_path / "right.h5", config, weights, version="3.10.0")
+    assert open_numpy(tmp_path / "right.h5").checkpoint.parameters == 35 + 220 + 42
+    draw = np.random.default_rng(0)
+    refused = 0
+    for path in places(config):
+        by_hand.write(
+            tmp_path / "odd.h5", exchanged(config, path, ODD[draw.integers(len(ODD))]), weights, version="3.10.0"
+        )
+        try:
+            open_numpy(tmp_path / "odd.h5")
+        except RnnevalError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_table_that_is_too_large(tmp_path, monkeypatch) -> None:
+    config = sequential(embedding(output_dim=5), dense("wide", units=5), recurrent("GRU", "gru", 5), dense())
+    path = by_hand.write(tmp_path / "model.h5", config, by_hand.weights_of(config))
+    assert open_numpy(path).width == 7
+    monkeypatch.setattr(network, "_TABLE", 34)
+    with pytest.raises(NotForNumpyError, match="a table of 7 ids times 5 numbers is too large"):
         open_numpy(path)
 
 

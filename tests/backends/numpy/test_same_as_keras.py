@@ -106,7 +106,7 @@ class Both:
 
 
 def both(path: Any, **options: Any) -> Both:
-    return Both(rnneval.open(path, **options), open_numpy(path, **options))
+    return Both(rnneval.open(path, backend="keras", **options), open_numpy(path, **options))
 
 
 CASES = [
@@ -201,7 +201,55 @@ def test_wiring_is_what_the_check_of_keras_finds(tmp_path) -> None:
     for name in ("GRU", "mixed stack", "stateful", "states"):
         path = tmp_path / f"{name}.keras"
         made[name]().save(path)
-        theirs = rnneval.check(rnneval.open(path))
+        theirs = rnneval.check(rnneval.open(path, backend="keras"))
         ours = open_numpy(path).check_wiring()
         assert theirs.verdict == ours.verdict == "pass"
         assert ours == msgspec.structs.replace(theirs, oracles={}), name
+
+
+@pytest.fixture(scope="module", params=["GRU", "LSTM"])
+def held_out(request, tmp_path_factory):
+    """A model of two layers, opened by both, and a text."""
+    folder = tmp_path_factory.mktemp("text")
+    text = folder / "text.txt"
+    text.write_text("".join(np.random.default_rng(0).choice(list("abcdefg"), 3000)), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join("abcdefg"), encoding="utf-8")
+    return both(stack_file(folder / "model.h5", request.param)[0]), text
+
+
+def differences(ours: Any, theirs: Any, place: str = "") -> list[str]:
+    """The places where two records differ, floats by more than a millionth."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = {**ours, **theirs}
+        return [found for key in keys for found in differences(ours.get(key), theirs.get(key), f"{place}.{key}")]
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and len(ours) == len(theirs):
+        return [
+            found
+            for k, pair in enumerate(zip(ours, theirs, strict=True))
+            for found in differences(*pair, f"{place}[{k}]")
+        ]
+    if isinstance(ours, float) and isinstance(theirs, float) and abs(ours - theirs) <= 1e-6 * max(1, abs(theirs)):
+        return []
+    return [] if ours == theirs else [place]
+
+
+def test_records_agree(held_out) -> None:
+    import msgspec
+
+    pair, text = held_out
+    ours, theirs = (msgspec.to_builtins(rnneval.evaluate(lm, text)) for lm in (pair.numpy, pair.keras))
+    found = differences(ours, theirs)
+    assert {".backend", ".streams.kernel"} <= set(found)
+    assert set(found) <= {".backend", ".streams.kernel", ".created", ".timing.seconds", ".timing.tokens_per_second"}
+
+
+def test_traces_agree(held_out, tmp_path) -> None:
+    import pandas as pd
+
+    pair, text = held_out
+    tables = []
+    for name, lm in (("numpy", pair.numpy), ("keras", pair.keras)):
+        rnneval.trace(lm, text, out=tmp_path / f"{name}.parquet")
+        tables.append(pd.read_parquet(tmp_path / f"{name}.parquet"))
+    pd.testing.assert_frame_equal(*tables, rtol=1e-4, atol=1e-5)
+    assert {"update", "reset"} <= set(tables[0]["slot"]) or {"input", "forget"} <= set(tables[0]["slot"])

@@ -14,6 +14,7 @@ from rnneval.backends.numpy import NumpyLM, open_numpy, team
 from rnneval.backends.numpy import scorer as scoring
 from rnneval.backends.numpy.team import Team
 from rnneval.backends.protocol import Shape
+from rnneval.errors import CheckpointError
 from tests.backends.numpy.made import ids_of, stack_file
 
 ROWS, SEGMENT = 11, 20
@@ -103,13 +104,29 @@ def test_an_error_in_a_step_ends_the_workers(lm, monkeypatch) -> None:
     scorer = scorer_of(lm)
     until_ready(scorer, lm)
 
-    def fails(rooms):
+    def fails(rooms, helper):
         raise ZeroDivisionError
 
     monkeypatch.setattr(scorer, "_score_here", fails)
     with pytest.raises(ZeroDivisionError):
         step(scorer, lm)
     assert scorer._team.workers == []
+
+
+def test_a_second_thread_changes_no_digit(tmp_path, monkeypatch) -> None:
+    """One row has no second block: half of its logits are another thread's."""
+    monkeypatch.setattr(scoring, "_HALVED", 0)
+    monkeypatch.setattr(team, "cores", lambda: 2)
+    lm = open_numpy(stack_file(tmp_path / "model.h5", "GRU")[0])
+    wanted = step(scorer_of(lm, parallel=False), lm)
+    scorer = scorer_of(lm)
+    helped = []
+    submit = scorer._helper.submit
+    monkeypatch.setattr(scorer._helper, "submit", lambda *given: helped.append(given) or submit(*given))
+    assert_same(step(scorer, lm), wanted)
+    assert helped
+    with pytest.raises(CheckpointError):
+        scorer.score(IDS * 0 + 7, IDS, np.tile(lm.start(), (ROWS, 1)), ROWS)
 
 
 def test_workers_that_do_not_pay_are_ended(lm, monkeypatch) -> None:
@@ -196,6 +213,7 @@ import sys, time, numpy as np
 open("imported", "a").write("x")
 from rnneval.backends.numpy import open_numpy, scorer as scoring, team
 from rnneval.backends.protocol import Shape
+from rnneval.errors import CheckpointError
 scoring.ROWS, scoring._PAYS, team.cores = 2, 0.0, lambda: 2
 lm = open_numpy(sys.argv[1])
 scorer = lm.scorer(Shape(rows=4, segment=5))
