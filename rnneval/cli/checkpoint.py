@@ -72,8 +72,9 @@ class CheckpointOptions(OpenOptions):
         from rnneval.engine.opening import with_automatic_backend
 
         options = with_automatic_backend(self, kernel=kernel, keras=keras)
-        model: LanguageModel = open_checkpoint(checkpoint, **vars(options))
-        return model
+        with _whole_command_proposed():
+            model: LanguageModel = open_checkpoint(checkpoint, **vars(options))
+            return model
 
     def load_model(self, checkpoint: str) -> Any:
         """Load the model alone, even one that cannot be evaluated."""

@@ -47,7 +47,7 @@ class Opening(OpeningGroup):
         own = [code, self.vocabulary, *(_absolutes(self.vocabulary_from) or ())]
         return tuple(name for name in [*own, self.weight_map] if name and isinstance(name, str))
 
-    def open(self, path: str, sha256: str, *, kernel: str, backend: str | None = None) -> "LanguageModel":
+    def open(self, path: str, sha256: str, *, kernel: str = "auto", backend: str | None = None) -> "LanguageModel":
         """Open a checkpoint of known content to read a text, in this process, with a backend if one is given."""
         from rnneval.engine.opening import open as open_checkpoint
         from rnneval.engine.opening import with_automatic_backend

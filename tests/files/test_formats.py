@@ -67,7 +67,7 @@ def test_the_latest_of_several_checkpoints_is_the_one_that_the_folder_names(shel
     assert (lm.checkpoint.path, lm.model.dense.bias.numpy()[0]) == (str(tmp_path / "ckpt-3"), 3.0)
     (tmp_path / "checkpoint").unlink()
     with pytest.raises(
-        rnneval.errors.CheckpointError, match=r"holds 3 checkpoints \(ckpt-1, ckpt-2, ckpt-3\): give one"
+        rnneval.errors.CheckpointError, match="a folder with 3 checkpoints, the newest is ckpt-3: to evaluate it"
     ):
         rnneval.open(tmp_path, builder=f"{shelf / 'model.py'}:MyModel")
 

@@ -260,10 +260,10 @@ class _Linked:
 
     def states(self, entries: Sequence[Entry]) -> tuple[StateLeaf, ...]:
         """Return the states that go in, by the names of the layers in records."""
-        by_name = {entry.own_name: entry for entry in entries if "." not in entry.path}
+        named = {entry.own_name: entry for entry in entries if "." not in entry.path}
         found = []
         for layer, slot in self._leaves:
-            entry = by_name[layer]
+            entry = named[layer]
             if slot >= len(SLOTS[entry.kind]):
                 self._refuse(layer, None, "is given more states than it has")
             found.append(StateLeaf(layer=entry.name, slot=SLOTS[entry.kind][slot]))

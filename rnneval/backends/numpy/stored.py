@@ -108,9 +108,9 @@ def _by_layer(
     """
     holders = [(holder, list(entries)) for holder, entries in groupby(chain.entries, lambda entry: entry.holder)]
     weighted = [(holder, entries) for holder, entries in holders if any(map(roles_of, entries))]
-    by_name = {layer.name: layer for layer in stored}
-    if {holder for holder, _ in weighted} == set(by_name):
-        pairs = [(by_name[holder], entries) for holder, entries in weighted]
+    named = {layer.name: layer for layer in stored}
+    if {holder for holder, _ in weighted} == set(named):
+        pairs = [(named[holder], entries) for holder, entries in weighted]
     elif in_order and len(stored) == len(weighted):
         pairs = [(layer, entries) for layer, (_, entries) in zip(stored, weighted, strict=True)]
         notes["layers meet in their order: their names differ from those in the file"] = None
