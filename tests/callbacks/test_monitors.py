@@ -69,6 +69,7 @@ def test_the_block_of_the_page_stops_and_keeps_the_best(model):
 
     batches = tf.data.Dataset.from_tensor_slices(data()).batch(ROWS)
     exec(block, {"model": SimpleNamespace(fit=fit), "batches": batches, "tokens": list(LETTERS)})  # noqa: S102 - ours
+    assert len(fits) == 1
     require_stopped_at_the_best(fits[0], model)
 
 
