@@ -3,7 +3,8 @@
     python docs/_ext/gallery.py
 
 draws them anew into docs/_static/plots. The records are of the models that the pages on the inside and on the gate
-measure, thinned out: norms at every 64th token, gradient norms by layer alone.
+measure, thinned out: norms at every 64th token, gradient norms by layer alone. The history of states is of a small LSTM
+and GRU that read 60,000 characters of Tiny Shakespeare twelve times, which is too often.
 """
 
 import hashlib
@@ -61,6 +62,7 @@ _GATE = "rnneval gate lstm.run.json --baseline gru.run.json --allow accuracy=0.0
 _TRACE = "rnneval trace model.keras held_out.txt --context --record trace.json --out trace.parquet"
 _GRADIENTS = "rnneval gradients model.keras held_out.txt --out gradients.json"
 _TRAINING = 'model.fit(…, callbacks=[rnneval.GradientNorms("grads.parquet")])'
+_EPOCHS = 'model.fit(…, callbacks=[rnneval.StateNorms("states.parquet", "held_out.txt", vocabulary=tokens)])'
 GALLERY = (
     Shown(figure="flow_matrix", record="wiring.json", made_by="rnneval check train.py:MyModel --out wiring.json"),
     Shown(figure="loss_over_text", record="run.json", made_by=_EVALUATE),
@@ -82,6 +84,7 @@ GALLERY = (
     Shown(figure="gradient_through_time", record="gradients.json", made_by=_GRADIENTS),
     Shown(figure="gradient_history", record="grads.parquet", made_by=_TRAINING),
     Shown(figure="gradient_history", record="broken.parquet", made_by=_TRAINING, more="broken"),
+    Shown(figure="state_history", record="states.parquet", made_by=_EPOCHS),
 )  # fmt: skip
 
 DRAWN = [shown for shown in GALLERY if not shown.text]

@@ -1,6 +1,9 @@
 """`rnneval.GradientNorms`: norms of all gradients at every training step, and the first that is not finite."""
 
+import atexit
+import logging
 import os
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -13,7 +16,9 @@ from numpy.typing import NDArray
 from rnneval._version import __version__
 from rnneval.callbacks import training_hook
 from rnneval.callbacks.histories import Parts
+from rnneval.callbacks.logs import chosen, require_known
 from rnneval.callbacks.watched_optimizer import STATISTICS, Lines, WatchedOptimizer
+from rnneval.errors import RecordError
 from rnneval.metrics.gradient_norms import together
 
 SCHEMA = "rnneval.gradient-history/1"
@@ -33,8 +38,10 @@ class GradientNorms(keras.callbacks.Callback):
     `path` becomes a *folder* of Parquet files, each written atomically: a killed run keeps all but the steps that were
     not written yet. pandas and pyarrow read the folder as one table with the columns `step`, `layer`, `variable`,
     `statistic` and `value`. Totals of a layer have the variable "", those of the model the layer "" and the variable
-    "". The last step's numbers stand in `logs` under `grad_norm`, `grad_norm_clipped`, `update_ratio`,
-    `grad_not_finite` and `grad_norm/LAYER`, wherever this callback stands in the list.
+    "".
+
+    `grad_norm` and `update_ratio` of the last step stand in `logs`, wherever this callback stands in the list; with
+    logs="all" also `grad_norm_clipped`, `grad_not_finite` and `grad_norm/LAYER`.
 
     Example:
         `model.fit(…, callbacks=[rnneval.GradientNorms("grads.parquet")])`
@@ -45,7 +52,7 @@ class GradientNorms(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, steps_per_part: int = 100, existing: str = "refuse", logs: bool = True
+        self, path: str | os.PathLike[str], *, steps_per_part: int = 100, existing: str = "refuse", logs: str = "main"
     ) -> None:
         """Prepare a history.
 
@@ -53,15 +60,16 @@ class GradientNorms(keras.callbacks.Callback):
             path: The folder to be made.
             steps_per_part: Steps in one part: the most that a killed run loses.
             existing: Treatment of a history that is already there: `refuse`, `replace` or `append`.
-            logs: Whether to put the numbers into `logs` as well.
+            logs: Numbers of the last step to put into `logs`: `main` (`grad_norm` and `update_ratio`), `all` or `none`.
 
         Raises:
             RecordError: the folder cannot be made, or holds a history already with existing="refuse".
-            UsageError: `existing` is not known.
+            UsageError: `existing` or `logs` is not known.
         """
         super().__init__()
+        require_known(logs)
         self._parts = Parts(path, "step", {"rnneval.schema": SCHEMA, "rnneval.version": __version__}, existing)
-        self._steps_per_part, self._in_logs = steps_per_part, logs
+        self._steps_per_part, self._logged = steps_per_part, logs
         self._watched: WatchedOptimizer | None = None
         self._waiting: list[Lines] = []
         self._steps_of_earlier_fits = 0
@@ -84,6 +92,7 @@ class GradientNorms(keras.callbacks.Callback):
         Outside its calls the optimizer is as its author left it, however the training ends.
         """
         watched = self._watched = WatchedOptimizer(self.model, self.model.optimizer)
+        _begun.add(self)
 
         def collecting(iterator: Any) -> Any:
             try:
@@ -95,7 +104,7 @@ class GradientNorms(keras.callbacks.Callback):
                 self._end()
                 raise
             numbers = self.collect()
-            return found | numbers if isinstance(found, dict) and self._in_logs else found
+            return found | chosen(numbers, self._logged) if isinstance(found, dict) else found
 
         return collecting
 
@@ -122,7 +131,7 @@ class GradientNorms(keras.callbacks.Callback):
     def collect(self) -> dict[str, float]:
         """Fetch the steps since the last call, write a part if there are enough, return the last step's numbers.
 
-        The numbers are those that `fit` has in `logs`; empty if there was no step.
+        The numbers are those that `fit` has in `logs` with logs="all"; empty if there was no step.
         """
         if self._watched is None:
             return {}
@@ -148,8 +157,18 @@ class GradientNorms(keras.callbacks.Callback):
     def __del__(self) -> None:
         """Close a training that was broken off and whose model was not used again."""
         if getattr(self, "_watched", None) is not None:
+            self._close_unfinished()
+
+    def _close_unfinished(self) -> None:
+        """Close a training that was broken off. There is no caller to raise to: an error is logged in one line."""
+        try:
             with tf.init_scope():  # the garbage collector may run while a graph is being made
                 self.close()
+        except RecordError as error:
+            if self._parts.folder.is_dir():  # else it was removed, such as a temporary folder
+                logging.getLogger(__name__).error("GradientNorms: %s", error)  # noqa: TRY400 - one line
+        finally:
+            self._watched = None
 
     def _end(self) -> None:
         training_hook.remove(self.model, self)
@@ -191,6 +210,17 @@ class GradientNorms(keras.callbacks.Callback):
             "grad_not_finite": last["", "", "not_finite"],
             **{f"grad_norm/{layer}": last[layer, "", "grad_norm"] for layer in layers},
         }
+
+
+_begun: weakref.WeakSet[GradientNorms] = weakref.WeakSet()
+"""Callbacks whose fit has begun."""
+
+
+@atexit.register  # after the import of TensorFlow, so that it runs before TensorFlow's own cleanup
+def _close_all() -> None:
+    """Close the trainings that were broken off: `__del__` comes too late for files when the interpreter ends."""
+    for norms in tuple(_begun):
+        norms._close_unfinished()
 
 
 Key = tuple[str, str, str]

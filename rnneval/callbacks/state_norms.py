@@ -12,6 +12,7 @@ import numpy as np
 from rnneval._version import __version__
 from rnneval.callbacks import training_hook
 from rnneval.callbacks.histories import Parts
+from rnneval.callbacks.logs import chosen, require_known
 from rnneval.engine.evaluate import evaluate
 from rnneval.errors import TextError, VocabularyError
 from rnneval.models.lm import RecurrentLM
@@ -42,16 +43,22 @@ class StateNormsOptions(EvaluateOptions):
     existing: str = option(
         "refuse", "Treatment of a history that is already there: `refuse`, `replace` or `append`.", flag=""
     )
-    logs: bool = option(True, "Whether to put the numbers into `logs` as well.", flag="")
+    logs: str = option("main", "Numbers to put into `logs`: `main` (`heldout_perplexity`), `all` or `none`.", flag="")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_known(self.logs)
 
 
 class StateNorms(keras.callbacks.Callback):
     """Evaluate the model on held-out text at the end of each epoch, exactly, with the state carried.
 
     For each epoch it writes the scores (layer and variable "") and, for each state, every number of the state summary
-    of a run record. `path` becomes a *folder* of Parquet files, one for each epoch, each written atomically. `logs` get
-    `heldout_cross_entropy`, `heldout_perplexity`, … and `LAYER.SLOT/norm_mean`, …, wherever this callback stands in the
-    list. The wiring is not checked at each epoch: see `rnneval.check`.
+    of a run record. `path` becomes a *folder* of Parquet files, one for each epoch, each written atomically. The wiring
+    is not checked at each epoch: see `rnneval.check`.
+
+    `heldout_perplexity` stands in `logs`, wherever this callback stands in the list; with logs="all" also
+    `heldout_cross_entropy`, `heldout_bits_per_char`, and `LAYER.SLOT/norm_mean`, … of every state.
 
     A vocabulary need not be given where the model holds one (a StringLookup or TextVectorization layer as wide as its
     output).
@@ -74,13 +81,14 @@ class StateNorms(keras.callbacks.Callback):
                 none).
             TextError: `text` is no path.
             RecordError: the folder cannot be made, or holds a history already with existing="refuse".
+            UsageError: an option is not known, or its value is not allowed.
         """
         super().__init__()
         vocabulary = options.vocabulary
         self._given = None if vocabulary is None else vocabulary_from(vocabulary)
         self._vocabulary = self._given
         _require_paths(text)
-        self._text, self._options, self._in_logs = text, options, options.logs
+        self._text, self._options = text, options
         given = vocabulary if isinstance(vocabulary, str | os.PathLike) else None
         inputs = [*named("text", text), *named("vocabulary", given)]
         described = {"rnneval.schema": SCHEMA, "rnneval.version": __version__}
@@ -104,7 +112,7 @@ class StateNorms(keras.callbacks.Callback):
         self._vocabulary = self._given or _of_model(self.model)
         own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
         original = getattr(self.model, _LOGS, None)
-        if original is None or not self._in_logs:
+        if original is None or self._options.logs == "none":
             return function
 
         def with_ours(found: Any) -> Any:
@@ -127,7 +135,7 @@ class StateNorms(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluate now if the hook on the logs did not."""
         numbers = self._measure()
-        if logs is not None and self._in_logs:
+        if logs is not None:
             logs.update(numbers)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -149,7 +157,7 @@ class StateNorms(keras.callbacks.Callback):
         numbers = _numbers(run)
         self._parts.describe({"rnneval.signature": run.signature, "rnneval.text": run.text.sha256})
         self._parts.write(np.array([epoch]), list(numbers), np.array([list(numbers.values())]))
-        return {_log_name(*key): value for key, value in numbers.items()}
+        return chosen({_log_name(*key): value for key, value in numbers.items()}, self._options.logs)
 
 
 def vocabulary_from(given: Any) -> Vocabulary:

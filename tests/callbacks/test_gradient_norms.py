@@ -131,7 +131,7 @@ def test_a_loss_scale_is_taken_out(tmp_path):
 
 def test_logs_hold_the_numbers_whatever_the_place_in_the_list(tmp_path):
     logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    done = trained(compiled(), [logger, GradientNorms(tmp_path / "h")])
+    done = trained(compiled(), [logger, GradientNorms(tmp_path / "h", logs="all")])
     wanted = {"loss", "grad_norm", "grad_norm_clipped", "update_ratio", "grad_not_finite", "grad_norm/lstm"}
     assert wanted <= set(done.history)
     assert wanted <= set(pd.read_csv(tmp_path / "log.csv").columns)

@@ -17,8 +17,8 @@ pytestmark = [
 
 def fitted(logger, first, folder):
     ours = [
-        GradientNorms(folder / "h"),
-        StateNorms(folder / "s", letters(folder, 300), vocabulary=list(LETTERS)),
+        GradientNorms(folder / "h", logs="all"),
+        StateNorms(folder / "s", letters(folder, 300), vocabulary=list(LETTERS), logs="all"),
     ]
     trained(compiled(), [logger, *ours] if first else [*ours, logger], epochs=1)
 

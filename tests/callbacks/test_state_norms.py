@@ -21,7 +21,7 @@ from tests.engine.small import LETTERS, letters
 def test_each_epoch_is_an_evaluation(tmp_path):
     text, model = letters(tmp_path, 600), compiled()
     logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    states = StateNorms(tmp_path / "s", text, vocabulary=list(LETTERS), streams=2)
+    states = StateNorms(tmp_path / "s", text, vocabulary=list(LETTERS), streams=2, logs="all")
     done = trained(model, [logger, states])
     after = rnneval.evaluate(
         rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS))), text, check=False, streams=2
@@ -163,8 +163,8 @@ def test_callbacks_on_either_side_hear_the_numbers(known, tmp_path):
     batches = batches if known else batches.filter(lambda *_: True)  # of a length that nobody knows
     before, after = Hears(), Hears()
     ours = [
-        GradientNorms(tmp_path / "h"),
-        StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS)),
+        GradientNorms(tmp_path / "h", logs="all"),
+        StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS), logs="all"),
     ]
     csv = [keras.callbacks.CSVLogger(tmp_path / f"{place}.csv") for place in ("before", "after")]
     compiled().fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=[before, csv[0], *ours, after, csv[1]])

@@ -124,6 +124,21 @@ def history(norms, *, clip=None, bad=None):
     )
 
 
+def state_history(perplexities, states, *, epochs=None):
+    """A history: perplexities by epoch, and the mean norm of each state; its largest norm is twice the mean."""
+    rows = []
+    for k, perplexity in enumerate(perplexities):
+        of_epoch = {"epoch": k if epochs is None else epochs[k]}
+        rows.append({**of_epoch, "layer": "", "variable": "", "statistic": "perplexity", "value": perplexity})
+        for name, norms in states.items():
+            layer, _, slot = name.rpartition(".")
+            for statistic, scale in (("norm_mean", 1.0), ("norm_max", 2.0)):
+                row = {"layer": layer, "variable": slot, "statistic": statistic, "value": scale * norms[k]}
+                rows.append({**of_epoch, **row})
+    frame = pd.DataFrame(rows, columns=["epoch", "layer", "variable", "statistic", "value"])
+    return Table(schema="rnneval.state-history/1", frame=frame.dropna())
+
+
 def losses(text, bits, *, first=1, at=None):
     """Losses of a text of one token a character, in bits; the first `first` characters have none."""
     ends = np.cumsum([len(character.encode()) for character in text])

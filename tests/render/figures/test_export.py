@@ -40,6 +40,7 @@ def every(name=made.HOSTILE):
         "gradient_history": made.history(
             {name: [0.5, 20.0, 0.4, 0.4], "_b": [0.1, 0.1, 0.2, 0.1]}, clip=1, bad=(5, name)
         ),
+        "state_history": made.state_history([5.0, 3.0, 4.0], {f"{name}.h": [1.0, 2.0, 3.0], "_b.h": [1.0, 1.0, 1.0]}),
         "gradient_through_time": made.gradients({f"{name}.h": 0.5, "_b.h": 0.6}),
         "comparison": made.gate(
             made.comparison(), msgspec.structs.replace(made.comparison(), candidate=name, verdict="pass")

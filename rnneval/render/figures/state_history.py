@@ -1,0 +1,161 @@
+"""Held-out perplexity and state norms in training: a lane for the perplexity and for each state, epoch by epoch.
+
+A ring marks the epoch with the best perplexity, whose lane goes from the smallest value to the largest. A state's line
+is the mean of ‖state‖₂ over the held-out text, the band above it goes to the largest norm, and its lane begins at 0.
+Where a norm grows, the table says whether units saturate (statistic `saturated`) or the state drifts (`drift`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from rnneval.render.figures._base import STATE_HISTORY, Figure, Table
+from rnneval.render.figures._style import Doubles, Look, counting, label, lanes, legend, number
+from rnneval.render.phrasing import counted
+
+KINDS = (STATE_HISTORY,)
+ORDER = 20
+_PERPLEXITY = "held-out perplexity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lane:
+    """One quantity by epoch: arrays `(epochs,)`, without the epochs at which it was not finite."""
+
+    name: str
+    epochs: Doubles
+    values: Doubles
+    largest: Doubles
+    """Largest norm of a state; of the perplexity, its value again."""
+
+    @property
+    def change(self) -> float:
+        """Change from the first epoch to the last, as a share of the mean of the two."""
+        first, last = self.values[0], self.values[-1]
+        return float((last - first) / max((first + last) / 2, 1e-300))
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Values at the bottom and the top of the lane."""
+        low = float(self.values.min()) if self.name == _PERPLEXITY else 0.0
+        return low, float(max(self.largest.max(), low + 1e-12))
+
+
+def figure(table: Table) -> Figure | None:
+    """Return the figure of the perplexity and the norms of all states; None if the history has neither."""
+    frame, x = _placed(table.frame)
+    shown = [lane for name, rows in _columns(frame) if (lane := _lane(name, rows)) is not None]
+    if not shown:
+        return None
+    perplexity = next((lane for lane in shown if lane.name == _PERPLEXITY), None)
+    states = [lane for lane in shown if lane is not perplexity]
+    title = _perplexity_title(perplexity) if perplexity is not None else _states_title(states)
+    said = [f"{title}.", f"{counted(frame['at'].nunique(), 'epoch')} of training."]
+    if perplexity is not None:
+        first, best, last = perplexity.values[0], perplexity.values.min(), perplexity.values[-1]
+        said.append(f"Held-out perplexity: first {number(first)}, best {number(best)}, last {number(last)}.")
+    if states:
+        norms = (f"{label(lane.name)} {number(lane.values[0])} and {number(lane.values[-1])}" for lane in states)
+        said.append(f"Mean state norms (L2), first and last: {'; '.join(norms)}.")
+    return Figure(
+        title=title,
+        alt=" ".join(said),
+        height=min(0.3 + 0.1 * len(shown), 1.25),
+        x=x,
+        grid="x",
+        paint=partial(_paint, shown, float(frame["at"].min()), float(frame["at"].max())),
+    )
+
+
+def _placed(frame: Any) -> tuple[Any, str]:
+    """Return the rows with their place on the horizontal axis, the column `at`, and the label of that axis.
+
+    Each fit numbers its epochs from 0. Where a history holds several, their epochs are counted on.
+    """
+    columns = ["epoch", "layer", "variable", "statistic", "value"]
+    frame = frame[columns].astype(dict.fromkeys(columns[1:4], str)).reset_index(drop=True)
+    if frame.empty:
+        return frame.assign(at=0), "epoch"
+    again = (frame[columns[1:4]] == frame.loc[0, columns[1:4]]).all(axis=1)  # two fits of one epoch each
+    begins = frame["epoch"].ne(frame["epoch"].shift()) | again
+    epochs = frame.loc[begins, "epoch"]
+    fits = 1 + int((epochs.diff() <= 0).sum())
+    if fits == 1:
+        return frame.assign(at=frame["epoch"]), "epoch (the first is 0)"
+    return frame.assign(at=begins.cumsum() - 1), f"epoch, counted through {fits} trainings (the first is 0)"
+
+
+def _columns(frame: Any) -> list[tuple[str, Any]]:
+    """Return the rows of the perplexity, then those of each state, with their names."""
+    scores, states = frame[frame["layer"] == ""], frame[frame["layer"] != ""]
+    groups = states.groupby(["layer", "variable"], sort=False)
+    return [(_PERPLEXITY, scores), *((f"{layer}.{slot}", rows) for (layer, slot), rows in groups)]
+
+
+def _lane(name: str, rows: Any) -> _Lane | None:
+    """Return the lane of the perplexity or of a state; None if none of its values was finite."""
+    wanted, top = ("perplexity", "perplexity") if name == _PERPLEXITY else ("norm_mean", "norm_max")
+    wide = rows.pivot_table(index="at", columns="statistic", values="value").reindex(columns=[wanted, top])
+    values = wide.set_axis(["value", "top"], axis=1).dropna(subset="value").sort_index()
+    if values.empty:
+        return None
+    means = values["value"].to_numpy(np.float64)
+    largest = np.fmax(values["top"].to_numpy(np.float64), means)
+    return _Lane(name=name, epochs=values.index.to_numpy(np.float64), values=means, largest=largest)
+
+
+def _perplexity_title(lane: _Lane) -> str:
+    """State the best perplexity, and the last if it is over 1 % worse."""
+    best = int(lane.values.argmin())
+    title = f"Held-out perplexity is best at epoch {lane.epochs[best]:,.0f}: {number(lane.values[best])}"
+    worse = lane.values[-1] > 1.01 * lane.values[best]
+    return f"{title}, {number(lane.values[-1])} at the end" if worse else title
+
+
+def _states_title(states: Sequence[_Lane]) -> str:
+    """State which norm changes most in training."""
+    most = max(states, key=lambda lane: abs(lane.change))
+    if len(most.values) < 2:
+        return f"Norms of {counted(len(states), 'state')} after one epoch"
+    if abs(most.change) < 0.1:
+        return f"{'The state norm stays' if len(states) == 1 else 'All state norms stay'} level in training"
+    verb = "grows" if most.change > 0 else "shrinks"
+    return f"The norm of {label(most.name)} {verb} from {number(most.values[0])} to {number(most.values[-1])}"
+
+
+def _paint(every: Sequence[_Lane], first: float, last: float, ax: Any, look: Look) -> None:
+    importance = {lane.name: np.inf if lane.name == _PERPLEXITY else abs(lane.change) for lane in every}
+    shown, size = lanes(ax, every, key=lambda lane: importance[lane.name], name=lambda lane: lane.name)
+    count = len(shown)
+    for base, lane in zip(reversed(range(count)), shown, strict=True):
+        low, high = lane.limits
+        height, top = (base + 0.84 * (values - low) / (high - low) for values in (lane.values, lane.largest))
+        scored = lane.name == _PERPLEXITY
+        color = look.ink if scored else look.good
+        ax.axhline(base, color=look.muted, linewidth=0.7)
+        if not scored:
+            ax.fill_between(lane.epochs, height, top, color=color, alpha=0.22, linewidth=0, label="up to the largest")
+        text = None if scored else "mean norm over the text"
+        marker = "o" if len(lane.epochs) <= 40 else None
+        ax.plot(lane.epochs, height, color=color, linewidth=1.6, marker=marker, markersize=4, gid=lane.name, label=text)
+        if scored:
+            best = int(lane.values.argmin())
+            ax.plot(
+                lane.epochs[best], height[best], "o", markersize=10, markerfacecolor="none", markeredgecolor=look.ink,
+                markeredgewidth=1.6, label="best perplexity", clip_on=False, gid="best",
+            )  # fmt: skip
+        both = scored or count <= 6
+        for y, value in ((base + 0.84, high), (base, low)) if both else ((base + 0.6, high),):
+            ax.annotate(
+                number(value), (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
+                va="center", fontsize=min(size, 7.0), color=look.muted,
+            )  # fmt: skip
+    ax.set_xlim(first - 0.3, last + 0.3)
+    counting(ax.xaxis)
+    if count < len(every):
+        ax.set_ylabel(f"the {count} rows that change most")
+    handles, texts = ax.get_legend_handles_labels()
+    legend(ax, "above", ncols=3, handles=list(dict(zip(texts, handles, strict=True)).values())[::-1])  # each text once

@@ -1,0 +1,63 @@
+"""Keras' logs hold three values by default, all of them or none on request."""
+
+import pytest
+
+from rnneval.callbacks import GradientNorms, StateNorms
+from rnneval.callbacks.logs import MAIN
+from rnneval.errors import UsageError
+from tests.callbacks.small import compiled, trained
+from tests.engine.small import LETTERS, letters
+
+STATE = {
+    "norm_mean", "norm_max", "rms", "mean", "lowest", "highest", "saturated", "dead", "duplicated", "speed", "drift",
+    "participation_ratio",
+}  # fmt: skip
+GRADIENTS = {"grad_norm", "grad_norm_clipped", "update_ratio", "grad_not_finite"}
+ALL = {
+    *GRADIENTS,
+    *(f"grad_norm/{layer}" for layer in ("embedding", "lstm", "logits")),
+    *(f"heldout_{score}" for score in ("cross_entropy", "perplexity", "bits_per_char")),
+    *(f"lstm.{slot}/{statistic}" for slot in "hc" for statistic in STATE),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """The history of a fit for each value of `logs=`, None for the default."""
+    found = {}
+    for logs in (None, "all", "none"):
+        folder, given = tmp_path_factory.mktemp("fit"), {} if logs is None else {"logs": logs}
+        states = StateNorms(folder / "s", letters(folder, 300), vocabulary=list(LETTERS), **given)
+        norms = GradientNorms(folder / "h", **given)
+        found[logs] = trained(compiled(), [norms, states], epochs=1).history
+        assert len(states.runs) == 1
+        assert list((folder / "h").iterdir())
+    return found
+
+
+def test_three_values_by_default(fitted):
+    assert set(fitted[None]) == {"loss", "grad_norm", "update_ratio", "heldout_perplexity"}
+
+
+def test_all_of_them_have_their_names(fitted):
+    assert set(fitted["all"]) == {"loss"} | ALL
+
+
+def test_none(fitted):
+    assert set(fitted["none"]) == {"loss"}
+
+
+def test_values_are_the_same_whichever_are_chosen(fitted):
+    for name in ("loss", *MAIN):
+        assert fitted[None][name] == fitted["all"][name]
+
+
+@pytest.mark.parametrize("logs", ["main ", "few", True, False, None])
+def test_another_value_is_refused_before_a_folder_is_made(logs, tmp_path):
+    for make in (
+        lambda: GradientNorms(tmp_path / "h", logs=logs),
+        lambda: StateNorms(tmp_path / "h", letters(tmp_path, 300), vocabulary=list(LETTERS), logs=logs),
+    ):
+        with pytest.raises(UsageError, match=f"logs={logs!r} is not known: give one of main, all, none"):
+            make()
+    assert not (tmp_path / "h").exists()

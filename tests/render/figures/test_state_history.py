@@ -1,0 +1,99 @@
+"""The figure of a state history: what is drawn is what stands in the table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import rnneval
+from rnneval.render import figures
+from tests.render.figures import made
+
+STATES = {"lstm.h": [1.0, 2.0, 3.0, 3.0], "lstm.c": [4.0, 4.0, 2.0, 1.0]}
+
+
+def drawn(source, ax):
+    """Draw, and return the lines by their names."""
+    figures.figure_of(source, "state_history").draw(ax=ax)
+    return {line.get_gid(): line.get_xydata() for line in ax.get_lines()}
+
+
+def test_each_lane_holds_the_values_of_the_table_on_its_scale(ax):
+    lines = drawn(made.state_history([8.0, 5.0, 4.0, 6.0], STATES), ax)
+    # From the top: perplexity from its smallest (4) to its largest (8), norms from 0 to the largest (2 · 3, 2 · 4).
+    np.testing.assert_allclose(
+        lines["held-out perplexity"], [[k, 2 + 0.84 * s] for k, s in enumerate([1, 0.25, 0, 0.5])]
+    )
+    np.testing.assert_allclose(lines["lstm.h"], [[k, 1 + 0.84 * n / 6] for k, n in enumerate(STATES["lstm.h"])])
+    np.testing.assert_allclose(lines["lstm.c"], [[k, 0.84 * n / 8] for k, n in enumerate(STATES["lstm.c"])])
+    np.testing.assert_allclose(lines["best"], [[2, 2.0]])
+    assert {text.get_text() for text in ax.texts} == {"8.00", "4.00", "6.00", "0"}
+    tops = sorted(float(band.get_paths()[0].vertices[:, 1].max()) for band in ax.collections)
+    np.testing.assert_allclose(tops, [0.84, 1.84])
+    assert ax.get_xlabel() == "epoch (the first is 0)"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "mean norm over the text", "up to the largest", "best perplexity",
+    ]  # fmt: skip
+
+
+def test_the_text_alternative_has_the_numbers():
+    figure = figures.figure_of(made.state_history([8.0, 5.0, 4.0, 6.0], STATES))
+    assert figure.alt == (
+        "Held-out perplexity is best at epoch 2: 4.00, 6.00 at the end. 4 epochs of training. Held-out perplexity: "
+        "first 8.00, best 4.00, last 6.00. Mean state norms (L2), first and last: lstm.h 1.00 and 3.00; lstm.c 4.00 "
+        "and 1.00."
+    )
+
+
+NONE = [np.nan] * 4
+
+
+@pytest.mark.parametrize(
+    ("perplexities", "states", "title"),
+    [
+        ([8.0, 6.0, 5.0, 5.04], {}, "Held-out perplexity is best at epoch 2: 5.00"),
+        ([8.0, 6.0, 5.0, 5.06], {}, "Held-out perplexity is best at epoch 2: 5.00, 5.06 at the end"),
+        (NONE, STATES, "The norm of lstm.c shrinks from 4.00 to 1.00"),
+        (NONE, {"gru.h": [1.0, 9.0, 9.0, 1.09]}, "The state norm stays level in training"),
+        (NONE, {"gru.h": [1.0, 1.0, 1.0, 1.2]}, "The norm of gru.h grows from 1.00 to 1.20"),
+        (NONE[:1], {"a.h": [1.0], "b.h": [2.0]}, "Norms of 2 states after one epoch"),
+    ],
+)
+def test_titles(perplexities, states, title):
+    assert figures.figure_of(made.state_history(perplexities, states)).title == title
+
+
+@pytest.mark.parametrize("epochs", [[0, 1, 0, 1], [0, 0, 0, 1], [2, 3, 0, 1]])
+def test_epochs_of_several_trainings_are_counted_on(epochs, ax):
+    lines = drawn(made.state_history([8.0, 5.0, 4.0, 6.0], STATES, epochs=epochs), ax)
+    assert lines["lstm.h"][:, 0].tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(lines["lstm.h"][:, 1], 1 + 0.84 * np.array(STATES["lstm.h"]) / 6)
+    assert lines["best"][0, 0] == 2
+    trainings = {(0, 0, 0, 1): 3}.get(tuple(epochs), 2)
+    assert ax.get_xlabel() == f"epoch, counted through {trainings} trainings (the first is 0)"
+
+
+def test_an_epoch_without_a_finite_perplexity_has_no_point(ax):
+    lines = drawn(made.state_history([8.0, np.nan, 4.0, 6.0], STATES), ax)
+    assert lines["held-out perplexity"][:, 0].tolist() == [0, 2, 3]
+    assert lines["lstm.c"][:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_a_history_without_perplexity_and_norms_has_no_figure():
+    assert figures.figures_of(made.state_history(NONE, {})) == []
+
+
+def test_states_that_do_not_fit_are_left_out_and_counted_but_not_the_perplexity(ax):
+    many = {f"layer_{k}.h": [1.0, 1.0 + k / 100] for k in range(60)}
+    lines = drawn(made.state_history([2.0, 2.0], many), ax)
+    lanes = set(lines) - {"best", "_child0"} - {gid for gid in lines if gid is None}
+    assert "held-out perplexity" in lanes
+    assert "layer_59.h" in lanes
+    assert "layer_0.h" not in lanes
+    assert ax.get_ylabel() == f"the {len(lanes)} rows that change most"
+
+
+def test_a_frame_is_plotted_as_its_table_is(ax):
+    frame = made.state_history([8.0, 5.0, 4.0, 6.0], STATES).frame
+    frame = frame.assign(layer=pd.Categorical(frame["layer"]), statistic=pd.Categorical(frame["statistic"]))
+    rnneval.plot.state_history(frame, ax=ax)
+    assert ax.get_title(loc="left").startswith("Held-out perplexity is best at epoch 2")
