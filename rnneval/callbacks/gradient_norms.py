@@ -52,7 +52,12 @@ class GradientNorms(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, steps_per_part: int = 100, existing: str = "refuse", logs: str = "main"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        steps_per_part: int = 100,
+        existing: str = "refuse",
+        logs: str | bool = "main",
     ) -> None:
         """Prepare a history.
 

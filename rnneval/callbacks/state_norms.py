@@ -43,7 +43,9 @@ class StateNormsOptions(EvaluateOptions):
     existing: str = option(
         "refuse", "Treatment of a history that is already there: `refuse`, `replace` or `append`.", flag=""
     )
-    logs: str = option("main", "Numbers to put into `logs`: `main` (`heldout_perplexity`), `all` or `none`.", flag="")
+    logs: str | bool = option(
+        "main", "Numbers to put into `logs`: `main` (`heldout_perplexity`), `all` or `none`.", flag=""
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
