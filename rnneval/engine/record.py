@@ -105,6 +105,7 @@ def run_record(
             *([] if lm.repeatable else [Warning(code="not-repeatable", message=_NOT_REPEATABLE)]),
             *told.warnings,
             *_stream_warnings(measured),
+            *_beside_warnings(reading.beside),
             *(
                 Warning(code="no-states", message=f"no state summary of {name}: {why}")
                 for name, why in (reading.states.missing if reading.states else {}).items()
@@ -132,6 +133,17 @@ def _beside_reset(text: EncodedText, options: TextOptions, carried: Collector, b
         change=change,
         perplexity_change=perplexity_change,
     )
+
+
+def _beside_warnings(beside: Beside | None) -> list[Warning]:
+    place = None if beside is None else beside.measured.collected.not_finite
+    if place is None or beside is None:
+        return []
+    message = (
+        f"with the state reset every {beside.segment} tokens, the loss of token {place.token} (byte {place.byte} of "
+        f"the text) is {place.value}: there is no change to show"
+    )
+    return [Warning(code="beside-reset", message=message)]
 
 
 def _streams(measured: Measured) -> Streams:

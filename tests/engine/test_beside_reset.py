@@ -1,12 +1,14 @@
 """`--beside-reset N`: the second number is that of `--state reset --segment N`, its interval that of `compare`."""
 
 import math
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
 
 import rnneval
+from rnneval.engine import collect
 from rnneval.engine.options import StateOptions
 from rnneval.errors import RecordError, UsageError
 from rnneval.gates.clusters import BATCHES
@@ -152,3 +154,25 @@ def test_what_is_refused(made):
         rnneval.evaluate(made[0], string="abcabc", state="reset", segment=20, beside_reset=20)
     with pytest.raises(UsageError, match="--beside-reset 0 is not allowed: give at least 1"):
         rnneval.evaluate(made[0], string="abcabc", beside_reset=0)
+    with pytest.raises(UsageError, match="--beside-reset: a window model knows nothing but the last 4 tokens"):
+        rnneval.evaluate(replace(made[0], window=4), string="abcabc", beside_reset=20)
+
+
+def test_a_loss_that_is_not_finite_leaves_no_change(made, text, run, monkeypatch):
+    """The second reading has an infinite loss: its total, scores and change are absent, and the first stands."""
+    real = collect.Collector.add
+    collectors = []
+
+    def add(self, seen, scored):
+        collectors.append(self) if self not in collectors else None
+        if len(collectors) == 2:
+            scored = replace(scored, nats=np.full_like(scored.nats, np.inf))
+        real(self, seen, scored)
+
+    monkeypatch.setattr(collect.Collector, "add", add)
+    seen = rnneval.evaluate(made[0], string=text, beside_reset=20)
+    assert (seen.valid, seen.total_nats) == (True, run.total_nats)
+    beside = seen.beside_reset
+    assert (beside.total_nats, beside.scores, beside.change, beside.perplexity_change) == (None, {}, None, None)
+    assert "beside-reset" in {warning.code for warning in seen.warnings}
+    as_text(run_document(seen), 120)

@@ -73,7 +73,7 @@ class Keywords:
 
     @property
     def any(self) -> bool:
-        """Whether anything is to be changed."""
+        """True if anything is to be changed."""
         return self != Keywords()
 
     def applied_to(self, look: Look) -> Look:
