@@ -401,7 +401,7 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
         "show the difference.",
         metavar="N",
         least=1,
-        unset="not",
+        unset="scored once",
         heading="State",
     )
 
