@@ -350,6 +350,13 @@ class WiringGroup(DeclareGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StringGroup(Options):
+    """Keyword argument of every function of one text."""
+
+    string: str | None = option(None, "Text in memory, in place of files; the record says so.", flag="")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandGroup(Options):
     """Keyword argument of everything that makes a record."""
 
@@ -388,10 +395,27 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
         metavar="FILE.parquet",
         heading="Output",
     )
+    beside_reset: int | None = option(
+        None,
+        "Score the same tokens a second time with the state reset every N tokens, as in many training scripts, and "
+        "show the difference.",
+        metavar="N",
+        least=1,
+        unset="scored once",
+        heading="State",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beside_reset is not None and self.state == "reset":
+            raise UsageError(
+                f"--beside-reset {self.beside_reset} compares with the carried state, and --state reset carries none: "
+                "leave one of them out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportOptions(CommandGroup, VocabularyGroup, TextGroup):
+class ImportOptions(StringGroup, CommandGroup, VocabularyGroup, TextGroup):
     """Options of `rnneval.from_losses`."""
 
     vocabulary: Any = option(
@@ -435,7 +459,7 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnosticOptions(CallGroup, WiringGroup, StreamGroup, TextGroup):
+class DiagnosticOptions(StringGroup, CallGroup, WiringGroup, StreamGroup, TextGroup):
     """Options that `rnneval.trace` and `rnneval.gradients` share."""
 
     heading = "Diagnostics"
@@ -515,15 +539,30 @@ R = TypeVar("R")
 A_contra = TypeVar("A_contra", contravariant=True)
 B_contra = TypeVar("B_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
+G_contra = TypeVar("G_contra", contravariant=True)
 G = TypeVar("G")
 P = ParamSpec("P")
+
+
+class WithModel(Protocol[A_contra, B_contra, G_contra, R_co]):
+    """Type of a function that `on_model` decorates."""
+
+    def __call__(self, lm: A_contra, text: B_contra = ..., *, options: G_contra) -> R_co:
+        """Run it."""
+
+
+class WithTable(Protocol[A_contra, B_contra, G_contra, R_co]):
+    """Type of a function that `on_table` decorates."""
+
+    def __call__(self, losses: A_contra, text: B_contra = ..., *, options: G_contra) -> R_co:
+        """Run it."""
 
 
 class OnModel(Protocol[A_contra, B_contra, P, R_co]):
     """Type of a function of a model and a text, with options as keyword arguments."""
 
-    def __call__(self, lm: A_contra, text: B_contra, *args: P.args, **options: P.kwargs) -> R_co:
-        """Run it."""
+    def __call__(self, lm: A_contra, text: B_contra = ..., *args: P.args, **options: P.kwargs) -> R_co:
+        """Run it; without `text`, the option `string` is the text."""
 
 
 class OnFolder(Protocol[A_contra, B_contra, P, R_co]):
@@ -536,8 +575,8 @@ class OnFolder(Protocol[A_contra, B_contra, P, R_co]):
 class OnTable(Protocol[A_contra, B_contra, P, R_co]):
     """Type of a function of a table of losses and a text, with options as keyword arguments."""
 
-    def __call__(self, losses: A_contra, text: B_contra, *args: P.args, **options: P.kwargs) -> R_co:
-        """Run it."""
+    def __call__(self, losses: A_contra, text: B_contra = ..., *args: P.args, **options: P.kwargs) -> R_co:
+        """Run it; without `text`, the option `string` is the text."""
 
 
 class OnPath(Protocol[A_contra, P, R_co]):
@@ -547,7 +586,7 @@ class OnPath(Protocol[A_contra, P, R_co]):
         """Run it."""
 
 
-def on_model(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnModel[A, B, P, R]]:
+def on_model(group: Callable[P, G]) -> Callable[[WithModel[A, B, G, R]], OnModel[A, B, P, R]]:
     """Let callers pass the fields of `group` as keywords; the function itself gets one `group` called `options`.
 
     Type checkers read the keywords off the group, `inspect` and `help` off the signature and docstring made here: the
@@ -555,7 +594,7 @@ def on_model(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnMode
 
     Example:
         @on_model(EvaluateOptions)
-        def evaluate(lm, text, options): ...
+        def evaluate(lm, text=None, *, options): ...
 
         evaluate(lm, "held_out.txt", state="reset", segment=100)
     """
@@ -567,7 +606,7 @@ def on_folder(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnFol
     return partial(_by_keyword, group)
 
 
-def on_table(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnTable[A, B, P, R]]:
+def on_table(group: Callable[P, G]) -> Callable[[WithTable[A, B, G, R]], OnTable[A, B, P, R]]:
     """Decorate a function of `losses`, `text` and `options`, as `on_model` does."""
     return partial(_by_keyword, group)
 

@@ -15,7 +15,7 @@ from rnneval.metrics.diagnostics import gates
 from rnneval.records.paths import Named, named, named_checkpoint
 from rnneval.records.run import Checkpoint
 from rnneval.records.wiring import Wiring
-from rnneval.text import Paths, Vocabulary
+from rnneval.text import InMemory, Paths, Vocabulary
 
 Vectors = NDArray[np.floating[Any]]
 """States as vectors, `(rows, D)` or `(D,)`.
@@ -277,10 +277,10 @@ class Place:
     """The state before it, `(D,)`."""
 
 
-def inputs_of(lm: LanguageModel, text: Paths) -> list[Named]:
+def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> list[Named]:
     """Return the files that a model and a text come from, which no output may replace."""
     checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
-    return [*checkpoint, *named("the text", text)]
+    return [*checkpoint, *named("the text", None if isinstance(text, InMemory) else text)]
 
 
 def require_carried(lm: LanguageModel, what: str) -> None:

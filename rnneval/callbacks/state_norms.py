@@ -33,6 +33,7 @@ class StateNormsOptions(EvaluateOptions):
     """Options of `StateNorms`: those of `rnneval.evaluate`, without the wiring check, and its own."""
 
     check: bool = field(default=False, init=False)
+    beside_reset: int | None = field(default=None, init=False)
     vocabulary: Any = option(
         None,
         "Meaning of the ids: the tokens in the order of their ids, a map token → id, a vocabulary file, a "

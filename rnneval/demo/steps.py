@@ -80,9 +80,12 @@ class _Actions:
         """Evaluate the saved weights on the rest of the text."""
         out, wiring = self._files.run(name), read(self._files.wiring(name))
         known = isinstance(wiring, Wiring) and wiring.verdict == "pass"  # then it is not checked again
-        command = self._command("evaluate", name, *(["--no-check"] if known else []), "--out", str(out))
-        lm, text = self._open(name), self._files.text
-        write(evaluate(lm, text, part=self._part, check=not known, progress=told, command=command), out)
+        beside = self._recipe.segment if name == RIGHT else None
+        more = [*(["--no-check"] if known else []), *(["--beside-reset", str(beside)] if beside else [])]
+        command = self._command("evaluate", name, *more, "--out", str(out))
+        lm, text, part = self._open(name), self._files.text, self._part
+        run = evaluate(lm, text, part=part, check=not known, beside_reset=beside, progress=told, command=command)
+        write(run, out)
 
     def tracing(self, name: str, told: Progress | None) -> None:
         """Trace the states along the same text, and the loss by length of context."""

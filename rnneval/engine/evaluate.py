@@ -10,18 +10,18 @@ from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.measure import Reader, measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.precheck import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
-from rnneval.engine.record import Reading, run_record
+from rnneval.engine.record import Beside, Reading, run_record
 from rnneval.errors import UsageError, VocabularyError
-from rnneval.options import EvaluateOptions, on_model, option
+from rnneval.options import EvaluateOptions, StringGroup, on_model, option
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
-from rnneval.text import EncodedText, Paths, TextOptions, encode
+from rnneval.text import EncodedText, Paths, TextOptions, encode, text_given
 from rnneval.text.sources import refuse_overlap
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderOptions(EvaluateOptions):
-    """Options of `evaluate`, with the one that only Python has."""
+class ReaderOptions(StringGroup, EvaluateOptions):
+    """Options of `evaluate`, with those that only Python has."""
 
     reader: Reader | None = option(
         None, "Reader of the text in place of this process, from `rnneval.sweeps.distributed.workers_reading`.", flag=""
@@ -29,12 +29,12 @@ class ReaderOptions(EvaluateOptions):
 
 
 @on_model(ReaderOptions)
-def evaluate(lm: LanguageModel, text: Paths, options: ReaderOptions) -> Run:
+def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOptions) -> Run:
     """Measure a model on held-out text: every token accounted for, the state carried.
 
     Args:
         lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
-        text: One or more files of UTF-8 text, joined in this order.
+        text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `ReaderOptions`.
 
     Returns:
@@ -47,16 +47,18 @@ def evaluate(lm: LanguageModel, text: Paths, options: ReaderOptions) -> Run:
         VocabularyError: the model has no vocabulary.
         CheckpointError: the model gives a token the probability 0, or raises.
     """
-    read_as = TextOptions.of(options)
+    given, read_as = text_given(text, options.string), TextOptions.of(options)
     stateful, how = StateOptions.of(options, lm), Streaming.of(options, options.progress)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
     if options.fit_part is not None and options.fit_on is None:
         raise UsageError(f"--fit-part {options.fit_part} is a part of the text that --fit-on names: give --fit-on TEXT")
-    require_apart(named("losses", options.losses), [*inputs_of(lm, text), *named("fit_on", options.fit_on)])
+    if options.beside_reset is not None and lm.window is not None:
+        raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
+    require_apart(named("losses", options.losses), [*inputs_of(lm, given), *named("fit_on", options.fit_on)])
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     sound = precheck_wiring(lm, options.declare, seed=how.seed) if options.check and carried else UNCHECKED
-    with encode(text, lm.vocabulary, read_as) as encoded:
+    with encode(given, lm.vocabulary, read_as) as encoded:
         fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
         fitted = None if options.fit_on is None else _counts(lm, options.fit_on, fit_as, encoded)
         reader = options.reader
@@ -72,6 +74,7 @@ def evaluate(lm: LanguageModel, text: Paths, options: ReaderOptions) -> Run:
             states=watch.finish() if watch is not None else _UNSEEN if states else None,
             sound=sound,
             token_by_token=_token_by_token(lm, encoded, sound, how) if sound.leaks else None,
+            beside=_with_resets(lm, encoded, options.beside_reset, how, reader) if options.beside_reset else None,
         )
         return run_record(lm, encoded, read_as, reading, fitted=fitted, command=options.command)
 
@@ -87,6 +90,12 @@ def _token_by_token(lm: LanguageModel, text: EncodedText, sound: WiringPrecheck,
     streams = 1 if "batch-leak" in sound.leaks else "auto"
     single = StateOptions(state="carry", segment=1)
     return measure(lm, text, single, replace(how, streams=streams)).total_nats
+
+
+def _with_resets(lm: LanguageModel, text: EncodedText, segment: int, how: Streaming, reader: Reader | None) -> Beside:
+    """Read the text once more as `--state reset --segment N` does."""
+    stateful = StateOptions(state="reset", segment=segment)
+    return Beside(segment=segment, measured=measure(lm, text, stateful, how, reader=reader))
 
 
 def _counts(lm: LanguageModel, paths: Paths, options: TextOptions, scored: EncodedText) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from rnneval.options import ImportOptions, Paths, on_table
 from rnneval.records.losses import LossTable, read_losses
 from rnneval.records.run import Imported, Run
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, Vocabulary
+from rnneval.text import EncodedText, TextOptions, Vocabulary, text_given
 from rnneval.text.encoding import encode_spans
 from rnneval.text.spans import Spans
 
@@ -38,7 +38,7 @@ _UNKNOWN_STATE = (
 
 
 @on_table(ImportOptions)
-def from_losses(losses: Any, text: Paths, options: ImportOptions) -> Run:
+def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOptions) -> Run:
     """Make a run record from the losses that another program computed.
 
     The table has a row for each scored token: `token` (its place among all tokens of the text, from 0), `byte_start`
@@ -53,7 +53,7 @@ def from_losses(losses: Any, text: Paths, options: ImportOptions) -> Run:
     Args:
         losses: Path of a .parquet, .csv or .jsonl file, or columns in memory: a dict of arrays `(n,)` or a pandas
             DataFrame.
-        text: One or more files of UTF-8 text, joined in this order.
+        text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `ImportOptions`.
 
     Returns:
@@ -75,11 +75,11 @@ def from_losses(losses: Any, text: Paths, options: ImportOptions) -> Run:
     >>> run.total_nats, run.tokens.unscored, run.signature
     (1.5, 1, 'tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1')
     """
-    read_as, state = TextOptions.of(options), _state(options.state)
+    given, read_as, state = text_given(text, options.string), TextOptions.of(options), _state(options.state)
     vocabulary = _vocabulary(options, read_as)
     table = read_losses(losses)
     spans = Spans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
-    encoded = encode_spans(text, spans, read_as, vocabulary)
+    encoded = encode_spans(given, spans, read_as, vocabulary)
     with encoded.text as known:
         _require_same_text(table, known)
         _require_same_documents(table, known)

@@ -4,22 +4,27 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import expm1
 
 import numpy as np
 from numpy.typing import NDArray
 
 import rnneval
 from rnneval.backends.protocol import LanguageModel
+from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
 from rnneval.engine.measure import Measured
 from rnneval.engine.precheck import UNCHECKED, WiringPrecheck
 from rnneval.engine.scores import scored_text
+from rnneval.gates import change_of_loss
 from rnneval.metrics import baselines
 from rnneval.records.run import (
+    BesideReset,
     Forgetting,
     Input,
     Output,
     Run,
+    Score,
     Streams,
     Timing,
     TokenByToken,
@@ -36,6 +41,14 @@ ILL_CONDITIONED = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A second reading of the text, with the state reset every `segment` tokens."""
+
+    segment: int
+    measured: Measured
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """Measurements of a run, and the wiring precheck before it."""
 
@@ -45,6 +58,7 @@ class Reading:
     """Summaries of the states; None if they were not watched."""
     token_by_token: float | None = None
     """The total loss of a leaking model when it reads one token per step."""
+    beside: Beside | None = None
 
 
 def run_record(
@@ -84,18 +98,52 @@ def run_record(
         states=(dict(reading.states.summaries) or None) if reading.states else None,
         wiring=sound.summary,
         token_by_token=None if token_by_token is None else TokenByToken(segment=1, total_nats=token_by_token),
+        beside_reset=None if reading.beside is None else _beside_reset(text, options, collected, reading.beside),
         timing=_timing(measured, lm.device),
         warnings=(
             *sound.warnings,
             *([] if lm.repeatable else [Warning(code="not-repeatable", message=_NOT_REPEATABLE)]),
             *told.warnings,
             *_stream_warnings(measured),
+            *_beside_warnings(reading.beside),
             *(
                 Warning(code="no-states", message=f"no state summary of {name}: {why}")
                 for name, why in (reading.states.missing if reading.states else {}).items()
             ),
         ),
     )
+
+
+def _beside_reset(text: EncodedText, options: TextOptions, carried: Collector, beside: Beside) -> BesideReset:
+    """Return the scores of the second reading, and the change from it to the carried state."""
+    collected = beside.measured.collected
+    told = scored_text(text, options, collected, state=beside.measured.state_signature, base={})
+    change = perplexity_change = None
+    if carried.not_finite is None and collected.not_finite is None:
+        found = change_of_loss(collected.blocks(), carried.blocks())
+        low, high = (found.bounds.low, found.bounds.high) if found.bounds else (None, None)
+        change = Score(value=found.value, unit="nats a token", low=low, high=high)
+        low, high = (None if nats is None else 100 * expm1(nats) for nats in (low, high))
+        perplexity_change = Score(value=100 * expm1(found.value), unit="%", low=low, high=high)
+    return BesideReset(
+        segment=beside.segment,
+        signature=told.signature,
+        total_nats=told.total_nats,
+        scores=told.scores,
+        change=change,
+        perplexity_change=perplexity_change,
+    )
+
+
+def _beside_warnings(beside: Beside | None) -> list[Warning]:
+    place = None if beside is None else beside.measured.collected.not_finite
+    if place is None or beside is None:
+        return []
+    message = (
+        f"with the state reset every {beside.segment} tokens, the loss of token {place.token} (byte {place.byte} of "
+        f"the text) is {place.value}: there is no change to show"
+    )
+    return [Warning(code="beside-reset", message=message)]
 
 
 def _streams(measured: Measured) -> Streams:

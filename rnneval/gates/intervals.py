@@ -91,6 +91,45 @@ def _bounds(
     return bounds_of(measured, estimate)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Candidate − baseline, in nats a token, with a two-sided 95 % interval."""
+
+    value: float
+    bounds: Bounds | None
+    """None where there is too little text."""
+
+
+def change_of_loss(baseline: Blocks, candidate: Blocks) -> Change:
+    """Return the paired change of the loss of the same tokens, as `compare` tests it for two runs.
+
+    Args:
+        baseline: The blocks of a run, every loss finite.
+        candidate: The blocks of another reading of the same tokens.
+
+    One document of 128 blocks, whose loss falls by half a nat a token everywhere:
+
+    >>> def blocks(nats: float) -> Blocks:
+    ...     ones, zeros = (1,) * 128, (0,) * 128
+    ...     ends = tuple(range(256, 129 * 256, 256))
+    ...     return Blocks(bytes=ends, document=zeros, scored_bytes=ones, tokens=ones, characters=ones, words=ones,
+    ...                   unknown=zeros, sums={"nats": (nats,) * 128})
+    >>> change_of_loss(blocks(2.0), blocks(1.5))
+    Change(value=-0.5, bounds=Bounds(low=-0.5, high=-0.5))
+    """
+    columns = [columns_of(blocks, (NATS,)) for blocks in (baseline, candidate)]
+    tokens = columns[0][0]
+    scored = tokens > 0
+    losses = np.array([columns[1][UNITS] - columns[0][UNITS], tokens])[:, scored]
+    document = np.array(baseline.document, dtype=np.intp)[scored]
+    try:
+        clusters = clusters_of(document, losses[1], block_size(baseline.bytes[-1]))
+    except TooLittleTextError:
+        return Change(value=float(ratio(losses.sum(axis=1))), bounds=None)
+    estimate = jackknife(ratio, losses, clusters)
+    return Change(value=estimate.value, bounds=Bounds(low=estimate.bound(_LOWER), high=estimate.bound(_UPPER)))
+
+
 def bounds_of(measured: Metric, estimate: Estimate) -> Bounds | None:
     """Return the two-sided 95 % interval in the metric's unit; None if an end of it is not a finite number.
 

@@ -46,7 +46,7 @@ def require_consistent(name: str, record: Stored) -> None:
 def problems(record: Stored) -> Iterator[str]:
     """Yield each contradiction within a record, except for the scores of a run, which take a metric to compute."""
     if isinstance(record, Run):
-        for look in (_sources, _shapes, _totals, _counts, _bounds, _states, _context, _signature):
+        for look in (_sources, _shapes, _totals, _counts, _bounds, _states, _context, _beside_reset, _signature):
             yield from look(record)
     elif isinstance(record, Gate):
         yield from _of_gate(record)
@@ -161,6 +161,18 @@ def _context(run: Run) -> Iterator[str]:
     curve = run.context
     if curve is not None and not len(curve.lengths) == len(curve.nats) == len(curve.extra_error):
         yield "context: lengths, nats and extra_error have different numbers of entries"
+
+
+def _beside_reset(run: Run) -> Iterator[str]:
+    beside = run.beside_reset
+    if beside is None or beside.change is None:
+        return
+    if run.total_nats is None or beside.total_nats is None:
+        yield "beside_reset has a change and one of its two totals is not there"
+        return
+    change = (run.total_nats - beside.total_nats) / max(run.tokens.scored, 1)
+    if not math.isclose(change, beside.change.value, rel_tol=RELATIVE, abs_tol=1e-9):
+        yield f"beside_reset.change is {beside.change.value:.9g}, the totals differ by {change:.9g} nats a token"
 
 
 def _signature(run: Run) -> Iterator[str]:

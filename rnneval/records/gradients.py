@@ -68,5 +68,5 @@ class Gradients(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnne
 
     def _in_one_line(self) -> str:
         """Return model and text, the loss and the signature."""
-        where = f"{quoted([self.checkpoint.path])} on {quoted([file.path for file in self.text.files])}"
+        where = f"{quoted([self.checkpoint.path])} on {quoted([file.title for file in self.text.files])}"
         return f"{where}: {self.loss:.5g} nats a token, {self.signature}"

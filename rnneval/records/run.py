@@ -80,10 +80,17 @@ class Output(Value, frozen=True, kw_only=True):
 
 
 class TextFile(Value, frozen=True, kw_only=True):
-    """One file of the held-out text, as it is on disk."""
+    """One file of the held-out text, as it is on disk, or the text that was given in memory."""
 
     path: str
+    """The path as it was given; "" for a text that was given in Python."""
     sha256: Sha256
+    """Hash of the file; of the text in UTF-8 for one that was given in Python."""
+
+    @property
+    def title(self) -> str:
+        """The path, or words for a text that was given in Python."""
+        return self.path or "text in memory"
 
 
 class Text(Value, frozen=True, kw_only=True):
@@ -266,6 +273,24 @@ class TokenByToken(Value, frozen=True, kw_only=True):
     total_nats: float
 
 
+class BesideReset(Value, frozen=True, kw_only=True):
+    """The same tokens scored with the state reset at regular distances, and the change that carrying it makes."""
+
+    segment: Count
+    """Tokens between two resets, counted within each document."""
+    signature: str
+    total_nats: float | None = None
+    """Absent if a loss is not finite; then there are no scores and no change."""
+    scores: dict[str, Score]
+    change: Score | None = None
+    """Carried − reset, in nats a token: below 0 where carrying the state helps.
+
+    The interval is paired: the change of each block of the text, with the clusters of `interval`.
+    """
+    perplexity_change: Score | None = None
+    """The same in per cent of the reset perplexity."""
+
+
 class Timing(Value, frozen=True, kw_only=True):
     """Duration of the scored pass, without start-up."""
 
@@ -330,6 +355,8 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     context: ContextCurve | None = None
     wiring: WiringSummary | None = None
     token_by_token: TokenByToken | None = None
+    beside_reset: BesideReset | None = None
+    """Absent unless it was asked for."""
     timing: Timing | None = None
     """Absent if the losses were imported."""
     warnings: tuple[Warning, ...]
@@ -380,6 +407,6 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
 
     def _in_one_line(self) -> str:
         """Return model and text, the usual score and the signature."""
-        where = f"{quoted([self.title])} on {quoted([file.path for file in self.text.files])}"
+        where = f"{quoted([self.title])} on {quoted([file.title for file in self.text.files])}"
         score = score_in_words(self.scores, self.signature) if self.valid else "not valid"
         return f"{where}: {score}, {self.signature}"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.run import Checkpoint, ContextCurve, Run, Streams
+from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, Score, Streams
 from rnneval.records.run import Warning as Warned
 from rnneval.records.summary import usual_for, usual_metric
 from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
@@ -27,6 +27,8 @@ def run_document(run: Run) -> Iterator[Block]:
         yield Notice(kind="fail", title="not valid", text="none of this is a perplexity")
     if run.scores:
         yield scores_table(run)
+    if run.beside_reset is not None:
+        yield reset_table(run, run.beside_reset)
     yield Facts(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
     yield from _warnings(run.warnings)
 
@@ -116,6 +118,36 @@ def scores_table(run: Run) -> Table:
         extra=(5,),
         note=note,
     )
+
+
+def reset_table(run: Run, beside: BesideReset) -> Table:
+    """Return loss and perplexity with the state carried and with the state reset, and the change."""
+    rows = []
+    each = ((f"reset every {counted(beside.segment, 'token')}", beside.scores), ("carried", run.scores))
+    for name, scores in each:
+        cells = [name]
+        for score in (scores.get("cross_entropy"), scores.get("perplexity")):
+            cells += ["–", "–"] if score is None else [figure(score.value), interval(score.low, score.high)]
+        rows.append(row(*cells))
+    changes = [(beside.change, "+.4f", ""), (beside.perplexity_change, "+.2f", " %")]
+    rows.append(row("change by carrying", *(cell for change in changes for cell in _changed(*change))))
+    note = (
+        "The same tokens, scored twice. The interval of the change is paired, so it can be much narrower than the "
+        "intervals of both numbers. Training scripts that cut the text into segments report the reset number."
+    )
+    head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
+    return Table(caption="Carried and reset state", head=head, rows=tuple(rows), right=(1, 2, 3, 4), note=note)
+
+
+def _changed(change: Score | None, form: str, unit: str) -> tuple[str, str]:
+    """Write a change and its interval; a missing one is a dash."""
+    if change is None:
+        return "–", "–"
+    value, low, high = (
+        "–" if number is None else f"{number:{form}}{unit}".replace("-", "−")
+        for number in (change.value, change.low, change.high)
+    )
+    return value, "–" if change.low is None else f"{low} to {high}"
 
 
 def run_facts(run: Run) -> Iterator[Fact]:
@@ -284,7 +316,7 @@ def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
 
 
 def _title(record: Run | Gradients) -> str:
-    text = listed([file.path for file in record.text.files], most=3)
+    text = listed([file.title for file in record.text.files], most=3)
     part = f" [{record.text.part}]" if record.text.part else ""
     title = record.title if isinstance(record, Run) else record.checkpoint.path or "model in memory"
     return f"{title} on {text}{part}"

@@ -15,13 +15,14 @@ from rnneval.text.blocks import BlockCuts
 from rnneval.text.encoding import Document, EncodedText, TokenSlice, encode
 from rnneval.text.find import find_vocabulary, siblings
 from rnneval.text.options import TextOptions
-from rnneval.text.sources import Part
+from rnneval.text.sources import InMemory, Part, text_given
 from rnneval.text.vocabulary import Vocabulary
 
 __all__ = [
     "BlockCuts",
     "Document",
     "EncodedText",
+    "InMemory",
     "Part",
     "Paths",
     "TextOptions",
@@ -30,4 +31,5 @@ __all__ = [
     "encode",
     "find_vocabulary",
     "siblings",
+    "text_given",
 ]

@@ -16,7 +16,7 @@ from rnneval.records import run
 from rnneval.text.blocks import BlockCuts, BlockCutter
 from rnneval.text.options import TextOptions
 from rnneval.text.pieces import Piece, final_text
-from rnneval.text.sources import Sources, TakenFile
+from rnneval.text.sources import InMemory, Sources, TakenFile
 from rnneval.text.spans import Spans, SpanTokeniser, whole_text
 from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
 from rnneval.text.subword.tokeniser import SubwordTokeniser
@@ -224,11 +224,11 @@ def tokeniser(vocabulary: Vocabulary, kind: str, unknown: str) -> Tokeniser:
     return _KINDS[kind](vocabulary, unknown)
 
 
-def encode(paths: Paths, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
+def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
     """Read files as one text and turn it into ids, in memory that does not grow with its length.
 
     Args:
-        paths: One path, or several to be joined with nothing between.
+        given: One path, or several to be joined with nothing between; or a text in memory.
         vocabulary: Already made to fit the model (`Vocabulary.fit`).
         options: What to read, and how.
 
@@ -240,7 +240,7 @@ def encode(paths: Paths, vocabulary: Vocabulary, options: TextOptions | None = N
             the vocabulary lacks (with `unknown="error"`), or no document has 2 tokens.
         VocabularyError: the token that stands for unknown ones is not in the vocabulary.
     """
-    options, sources = options or TextOptions(), Sources(paths)
+    options, sources = options or TextOptions(), Sources(given)
     return _Encoder(sources, vocabulary, options, _own(vocabulary, options)).encode(final_text(sources, options))
 
 
@@ -254,12 +254,12 @@ class EncodedSpans:
 
 
 def encode_spans(
-    paths: Paths, spans: Spans, options: TextOptions, vocabulary: Vocabulary | None = None
+    given: Paths | InMemory, spans: Spans, options: TextOptions, vocabulary: Vocabulary | None = None
 ) -> EncodedSpans:
     """Read files as one text that the spans of another program must tile.
 
     Args:
-        paths: As for `encode`.
+        given: As for `encode`.
         spans: The scored tokens of the other program.
         options: What to read, and how.
         vocabulary: Its vocabulary. Then the text is encoded with it, and the spans may still be those of other tokens.
@@ -269,11 +269,11 @@ def encode_spans(
         RecordError: the spans do not tile the text.
         TextError: as `encode`.
     """
-    sources = Sources(paths)
+    sources = Sources(given)
     pieces, tiling = whole_text(final_text(sources, options), spans)
-    given = SpanTokeniser(spans.name, tiling, options.tokens) if vocabulary is None else _own(vocabulary, options)
+    own = SpanTokeniser(spans.name, tiling, options.tokens) if vocabulary is None else _own(vocabulary, options)
     return EncodedSpans(
-        text=_Encoder(sources, vocabulary, options, given).encode(pieces),
+        text=_Encoder(sources, vocabulary, options, own).encode(pieces),
         unscored=tiling.unscored,
     )
 

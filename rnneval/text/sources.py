@@ -1,7 +1,8 @@
-"""Text files from the disk: bytes → characters, strictly, in chunks; a hash and a byte-order mark a file; `--part`."""
+"""Texts from the disk or from memory: bytes → characters, strictly, in chunks; a hash and a byte-order mark a file."""
 
 import codecs
 import hashlib
+import io
 import os
 import re
 import stat
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -101,11 +103,75 @@ class Characters:
     file: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class InMemory:
+    """A text in memory. It is read as a file that holds its UTF-8 bytes."""
+
+    text: str
+    path: str = ""
+    """As in a record: "" for what was given in Python."""
+    name: str = "the text in memory"
+    """Name in messages."""
+
+    def open(self) -> BinaryIO:
+        """Return its bytes as a file.
+
+        Raises:
+            TextError: a character has no UTF-8 bytes.
+        """
+        try:
+            return io.BytesIO(self.text.encode())
+        except UnicodeEncodeError as error:
+            raise TextError(
+                f"{self.name}: character {self.text[error.start]!r} at position {error.start:,} has no UTF-8 bytes "
+                f"({error.reason}): decode the text without surrogateescape"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnDisk:
+    """A file of a text."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    def open(self) -> BinaryIO:
+        """Open it, or a pipe that the shell opened."""
+        _status(self.path)
+        try:
+            return open_regular(self.path, stream=True)
+        except OSError as error:
+            raise TextError(_unreadable(self.path, error)) from error
+
+
+_Source = InMemory | _OnDisk
+
+
+def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
+    """Return the one text that was given: files, or a string.
+
+    Raises:
+        UsageError: both were given, or none.
+    """
+    if string is None:
+        if paths is None:
+            raise UsageError("no text was given: name at least one UTF-8 file, or give string=… for text in memory")
+        return paths
+    if paths is not None:
+        raise UsageError("both files and string=… were given as the text: give one of them")
+    if not isinstance(string, str):
+        raise UsageError(f"string is a {type(string).__name__}, a str is needed: decode bytes, join lists")
+    return InMemory(text=string)
+
+
 class Sources:
     """The files of one text, read from start to end; `files` and `warnings` are complete after that."""
 
-    def __init__(self, paths: Paths) -> None:
-        self.paths = _as_list(paths)
+    def __init__(self, text: Paths | InMemory) -> None:
+        self._sources: list[_Source] = [text] if isinstance(text, InMemory) else _as_list(text)
         self.files: list[run.TextFile] = []
         """One entry per file that was read to its end, with the hash of its raw bytes."""
         self.warnings: list[run.Warning] = []
@@ -114,8 +180,8 @@ class Sources:
     @property
     def name(self) -> str:
         """Name of the text in messages."""
-        first = self.paths[0]
-        return first if len(self.paths) == 1 else f"{first} and {len(self.paths) - 1} more"
+        first, more = self._sources[0].name, len(self._sources) - 1
+        return f"{first} and {more} more" if more else first
 
     def read(self) -> Iterator[Characters]:
         """Decode every file, each on its own, without its byte-order mark.
@@ -123,12 +189,12 @@ class Sources:
         Raises:
             TextError: a file is missing, a folder, unreadable, not UTF-8, or something else than text.
         """
-        for number, path in enumerate(self.paths):
+        for number, source in enumerate(self._sources):
             digest, characters = hashlib.sha256(), 0
-            for text in self._texts(path, digest):
+            for text in self._texts(source, digest):
                 characters += len(text)
                 yield Characters(text=text, file=number)
-            self.files.append(run.TextFile(path=path, sha256=digest.hexdigest()))
+            self.files.append(run.TextFile(path=source.path, sha256=digest.hexdigest()))
             self._lengths.append(characters)
 
     def taken(self, part: Part | None) -> tuple[TakenFile, ...]:
@@ -147,28 +213,28 @@ class Sources:
         Raises:
             TextError: as `read`, or a pipe, which cannot be read a second time.
         """
-        return sum(self._count(path) for path in self.paths)
+        return sum(map(self._count, self._sources))
 
-    def _texts(self, path: str, digest: "hashlib._Hash") -> Iterator[str]:
+    def _texts(self, source: _Source, digest: "hashlib._Hash") -> Iterator[str]:
         rest, place = b"", 0
-        for number, raw in enumerate(_raw_chunks(path)):
+        for number, raw in enumerate(_raw_chunks(source)):
             digest.update(raw)
             data = rest + raw
-            text, used = _decode(data, path, place, last=False)
+            text, used = _decode(data, source.name, place, last=False)
             rest, place = data[used:], place + used
             if number == 0 and text.startswith("\ufeff"):
                 text = text[1:]
-                self.warnings.append(run.Warning(code="bom", message=f"{path}: a byte-order mark was dropped"))
+                self.warnings.append(run.Warning(code="bom", message=f"{source.name}: a byte-order mark was dropped"))
             if text:
                 yield text
-        _decode(rest, path, place, last=True)
+        _decode(rest, source.name, place, last=True)
 
     @staticmethod
-    def _count(path: str) -> int:
-        if not stat.S_ISREG(_status(path).st_mode):
-            raise TextError(f"{path}: is a pipe or device, and --part reads it twice: write it to a file first")
+    def _count(source: _Source) -> int:
+        if isinstance(source, _OnDisk) and not stat.S_ISREG(_status(source.path).st_mode):
+            raise TextError(f"{source.path}: is a pipe or device, and --part reads it twice: write it to a file first")
         characters = 0
-        for number, raw in enumerate(_raw_chunks(path)):
+        for number, raw in enumerate(_raw_chunks(source)):
             continuation = (np.frombuffer(raw, np.uint8) & 0xC0) == 0x80
             characters += len(raw) - int(np.count_nonzero(continuation))
             if number == 0 and raw.startswith(codecs.BOM_UTF8):
@@ -193,11 +259,11 @@ def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> 
                 )
 
 
-def _as_list(paths: Paths) -> list[str]:
+def _as_list(paths: Paths) -> list[_Source]:
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not several:
         raise UsageError("no text was given: name at least one UTF-8 file")
-    return [os.fspath(path) for path in several]
+    return [_OnDisk(path=os.fspath(path)) for path in several]
 
 
 def _status(path: str) -> os.stat_result:
@@ -212,7 +278,7 @@ def _status(path: str) -> os.stat_result:
 
 def _unreadable(path: str, error: Exception) -> str:
     if is_plainly_text(path) and not os.path.lexists(path):
-        said = "no such file; it looks like the text itself: write it to a file, and give the path of that"
+        said = "no such file; it looks like the text itself: give a file's path, or in Python string=… for a text"
         return f"{named_in_message(path)}: {said}"
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such file: give the path of a UTF-8 text, from {Path.cwd()} or absolute"
@@ -220,34 +286,33 @@ def _unreadable(path: str, error: Exception) -> str:
     return f"{path}: cannot be read: {why}: a readable UTF-8 text file is needed"
 
 
-def _raw_chunks(path: str) -> Iterator[bytes]:
-    """Read a file in chunks; the first holds at least as much as the longest magic number (or the whole file)."""
-    _status(path)
-    try:
-        with open_regular(path, stream=True) as file:
-            streamed = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            raw, place = file.read(CHUNK_BYTES), 0
-            _refuse_magic(raw[:_LONGEST_MAGIC], path)
-            while raw:
+def _raw_chunks(source: _Source) -> Iterator[bytes]:
+    """Read a text in chunks; the first holds at least as much as the longest magic number (or the whole text)."""
+    with source.open() as file:
+        streamed = isinstance(source, _OnDisk) and not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        place = 0
+        try:
+            while raw := file.read(CHUNK_BYTES):
+                if place == 0:
+                    _refuse_magic(raw[:_LONGEST_MAGIC], source.name)
                 place += len(raw)
                 if streamed and place > MOST_STREAMED_BYTES:
                     raise TextError(
-                        f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: write "
-                        "the text to a file first"
+                        f"{source.path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
+                        "write the text to a file first"
                     )
                 yield raw
-                raw = file.read(CHUNK_BYTES)
-    except OSError as error:
-        raise TextError(_unreadable(path, error)) from error
+        except OSError as error:
+            raise TextError(_unreadable(source.path, error)) from error
 
 
-def _refuse_magic(head: bytes, path: str) -> None:
+def _refuse_magic(head: bytes, name: str) -> None:
     for magic, what in _MAGICS.items():
         if head.startswith(magic):
-            raise TextError(f"{path}: {what}; a UTF-8 text is needed")
+            raise TextError(f"{name}: {what}; a UTF-8 text is needed")
 
 
-def _decode(data: bytes, path: str, place: int, *, last: bool) -> tuple[str, int]:
+def _decode(data: bytes, name: str, place: int, *, last: bool) -> tuple[str, int]:
     """Decode whole characters; one that the end of the chunk cuts stays for the next."""
     try:
         return codecs.utf_8_decode(data, "strict", last)
@@ -255,6 +320,6 @@ def _decode(data: bytes, path: str, place: int, *, last: bool) -> tuple[str, int
         offset = place + error.start
         seen = f"0x{data[error.start]:02X}"
         raise TextError(
-            f"{path}: not UTF-8: byte {seen} at offset {offset:,} ({error.reason}): "
+            f"{name}: not UTF-8: byte {seen} at offset {offset:,} ({error.reason}): "
             "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
         ) from error

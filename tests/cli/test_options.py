@@ -70,7 +70,7 @@ def test_a_function_has_the_options_of_its_group(function: Any) -> None:
 
 def test_a_keyword_that_is_not_known_is_refused_with_those_that_are() -> None:
     for wrong in (TypeError, UsageError):
-        with pytest.raises(wrong, match="colour: not an option of evaluate; known are check, command, declare"):
+        with pytest.raises(wrong, match="colour: not an option of evaluate; known are beside_reset, check, command"):
             rnneval.evaluate(None, "text.txt", colour="red")
 
 

@@ -183,6 +183,16 @@ def test_a_leak_makes_the_run_not_valid_and_both_numbers_are_shown(tmp_path):
     assert run.total_nats != pytest.approx(run.token_by_token.total_nats, rel=1e-6)
 
 
+def test_beside_a_leak_stands_what_a_reset_run_gives(tmp_path):
+    keras.utils.set_random_seed(1)
+    lm = rnneval.wrap(Questions(), vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+    text = letters(tmp_path, 160)
+    run = rnneval.evaluate(lm, text, beside_reset=30)
+    alone = rnneval.evaluate(lm, text, state="reset", segment=30)
+    assert (run.valid, alone.valid) == (False, False)
+    assert run.beside_reset.total_nats == alone.total_nats
+
+
 def by_hand(model, ids, segment):
     """The total loss with the state carried from segment to segment, in plain Keras calls."""
     state, total = None, 0.0

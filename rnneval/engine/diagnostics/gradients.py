@@ -19,20 +19,20 @@ from rnneval.models.lm import RecurrentLM
 from rnneval.options import GradientOptions, on_model
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
-from rnneval.text import EncodedText, Paths
+from rnneval.text import EncodedText, Paths, text_given
 
 SEGMENT = 64
 
 
 @on_model(GradientOptions)
-def gradients(lm: LanguageModel, text: Paths, options: GradientOptions) -> Gradients:
+def gradients(lm: LanguageModel, text: Paths | None = None, *, options: GradientOptions) -> Gradients:
     """Measure gradients of the loss on held-out text, from the exact carried state.
 
     A finding of the wiring check becomes a warning.
 
     Args:
         lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
-        text: One or more files of UTF-8 text, joined in this order.
+        text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `GradientOptions`.
 
     Raises:
@@ -46,7 +46,7 @@ def gradients(lm: LanguageModel, text: Paths, options: GradientOptions) -> Gradi
         )
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
-    with held_out(lm, "follow gradients through", text, options) as held:
+    with held_out(lm, "follow gradients through", text_given(text, options.string), options) as held:
         probes = _Probes(lm, held.text, options)
         record = probes.record(held.record(held.measure(probes.watch)), held.sound)
     found = findings.find(findings.Facts(gradients=record, truncation=record.truncation), options.thresholds or {})

@@ -15,7 +15,7 @@ from rnneval.errors import VocabularyError
 from rnneval.metrics.diagnostics import findings
 from rnneval.options import DiagnosticOptions
 from rnneval.records.run import Run
-from rnneval.text import EncodedText, Paths, TextOptions, encode
+from rnneval.text import EncodedText, InMemory, Paths, TextOptions, encode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class HeldOut:
 
 
 @contextmanager
-def held_out(lm: LanguageModel, what: str, text: Paths, options: DiagnosticOptions) -> Iterator[HeldOut]:
+def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions) -> Iterator[HeldOut]:
     """Check a model's wiring, and encode the text for it.
 
     Raises:
@@ -55,6 +55,6 @@ def held_out(lm: LanguageModel, what: str, text: Paths, options: DiagnosticOptio
     require_carried(lm, what)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
-    with encode(text, lm.vocabulary, read_as) as encoded:
+    with encode(given, lm.vocabulary, read_as) as encoded:
         sound = precheck_wiring(lm, options.declare, seed=options.seed) if options.check else UNCHECKED
         yield HeldOut(lm=lm, text=encoded, options=options, sound=sound)

@@ -17,13 +17,13 @@ from rnneval.metrics.diagnostics import findings
 from rnneval.options import TraceOptions, on_model
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run, Warning  # noqa: A004 - the record's own word
-from rnneval.text import EncodedText, Paths
+from rnneval.text import EncodedText, Paths, text_given
 
 _SEGMENT = 64
 
 
 @on_model(TraceOptions)
-def trace(lm: LanguageModel, text: Paths, options: TraceOptions) -> Run:
+def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions) -> Run:
     """Trace the state of every layer along a text, over the exact carried stream.
 
     A model that gives a layer the state of another layer, or none, has states that mean something else; the record
@@ -31,7 +31,7 @@ def trace(lm: LanguageModel, text: Paths, options: TraceOptions) -> Run:
 
     Args:
         lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
-        text: One or more files of UTF-8 text, joined in this order.
+        text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `TraceOptions`.
 
     Returns:
@@ -42,8 +42,9 @@ def trace(lm: LanguageModel, text: Paths, options: TraceOptions) -> Run:
         UsageError, TextError, VocabularyError, CheckpointError: as `rnneval.evaluate`.
         RecordError: the table cannot be written.
     """
-    require_apart(named("out", options.out), inputs_of(lm, text))
-    with held_out(lm, "trace", text, options) as held:
+    given = text_given(text, options.string)
+    require_apart(named("out", options.out), inputs_of(lm, given))
+    with held_out(lm, "trace", given, options) as held:
         probes = _Probes(lm, held.text, options)
         measured = held.measure(probes.watch)
         run = held.record(measured, probes.watch.finish())

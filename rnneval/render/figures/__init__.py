@@ -6,15 +6,20 @@ The file of a figure holds
 - `KINDS`, the schemas of the records or tables that it is made from;
 - `ORDER`; the figure with the lowest is the default of a record;
 - `figure(source)`, which returns a `Figure`, or `None` if this source cannot give it;
-- `TOGETHER = True` if `figure(*sources)` makes one picture of several records.
+- `TOGETHER = True` if `figure(*sources)` makes one picture of several records;
+- `SEABORN`, the axes-level function of seaborn that draws its main marks (`_style.draw`, `_style.lines`), if one does.
+
+`figure` may take the keyword `metric`, the score to draw in place of the default.
 
 `figure` is cheap: it takes the numbers, and makes title and text alternative. pandas, seaborn and matplotlib are
 imported in functions, so that listing the figures of a record does not load matplotlib.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -22,10 +27,11 @@ from rnneval import registry
 from rnneval.errors import UsageError
 from rnneval.render.figures._base import LOSSES, Figure, Source, Table, kind_of, load, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
+from rnneval.render.figures._keywords import Keywords, meant
 
 __all__ = [
     "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "Table", "all_figures", "ending_of", "figure_of", "figures_of",
-    "load", "module", "names", "plot", "save", "source_of", "svg", "together",
+    "load", "meant", "module", "names", "plot", "save", "source_of", "svg", "together", "with_metric",
 ]  # fmt: skip
 
 
@@ -45,6 +51,11 @@ def together() -> tuple[str, ...]:
     return tuple(name for name in names() if getattr(module(name), "TOGETHER", False))
 
 
+def with_metric() -> tuple[str, ...]:
+    """Return the names of the figures whose metric can be chosen."""
+    return tuple(name for name in names() if "metric" in signature(module(name).figure).parameters)
+
+
 def module(name: str) -> ModuleType:
     """Return the module of a figure."""
     return import_module(f"{__name__}.{name}")
@@ -60,40 +71,69 @@ def figures_of(source: Any) -> list[Figure]:
         RecordError: the file cannot be read.
         UsageError: nothing that rnneval writes.
     """
-    given = source_of(source)
-    sources = given if isinstance(given, list) else [given]
-    kinds = {kind_of(each) for each in sources}
-    found = []
-    for each in all_figures():
-        if kinds <= set(each.KINDS) and (len(sources) == 1 or getattr(each, "TOGETHER", False)):
-            figure = each.figure(*sources)
-            found += [] if figure is None else [replace(figure, name=each.__name__.rpartition(".")[2])]
-    return found
+    return _made(source_of(source), all_figures())
 
 
-def figure_of(source: Any, name: str | None = None) -> Figure:
+def figure_of(source: Any, name: str | None = None, *, metric: str | None = None) -> Figure:
     """Return one figure: the named one, else the default.
 
+    Args:
+        source: As for `figures_of`.
+        name: The figure.
+        metric: The score that it draws, for a figure of `with_metric`; by default the usual one.
+
     Raises:
-        UsageError: no such figure, or this record cannot give it; the message names those that it can.
+        UsageError: no such figure or metric, or this record cannot give it; the message names those that it can.
     """
     if name is not None and name not in names():
-        raise UsageError(f"no figure is named {name!r}: there are {', '.join(names())}")
+        raise UsageError(f"no figure is named {name!r}{meant(name, names())}: there are {', '.join(names())}")
+    if metric is not None and name not in with_metric():
+        raise UsageError(f"metric={metric!r}: {name} has no choice of metrics; {' and '.join(with_metric())} have one")
     given = source_of(source)
+    if metric is not None and name is not None and (chosen := _made(given, [module(name)], metric=metric)):
+        return chosen[0]
     found = figures_of(given)
     for figure in found:
         if name in (None, figure.name):
             return figure
-    kinds = ", ".join(sorted({kind_of(each) for each in (given if isinstance(given, list) else [given])}))
+    kinds = ", ".join(sorted({kind_of(each) for each in _as_list(given)}))
     wanted = f"no figure {name} in it" if name else "no figure in it"
     can = f"it gives {', '.join(figure.name for figure in found)}" if found else "it gives none"
     raise UsageError(f"{kinds}: {wanted}; {can}")
 
 
-def plot(name: str, source: Any, ax: Any = None) -> Any:
+def plot(
+    name: str,
+    source: Any,
+    ax: Any = None,
+    *,
+    title: str | None = None,
+    legend: bool | str = True,
+    palette: Any = None,
+    metric: str | None = None,
+    **keywords: Any,
+) -> Any:
     """Draw one figure on `ax`, by default the current Axes, and return the Axes (of `passage`, its text).
 
     Raises:
-        RecordError, UsageError: as `figure_of`.
+        RecordError, UsageError: as `figure_of`, and for keyword arguments as `Keywords.of`.
     """
-    return figure_of(source, name).draw(ax=ax)
+    function = getattr(module(name), "SEABORN", None)
+    changes = Keywords.of(name, function, title=title, legend=legend, palette=palette, more=keywords)
+    return figure_of(source, name, metric=metric).draw(ax=ax, keywords=changes)
+
+
+def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> list[Figure]:
+    """Return the figures that some modules make of what was given."""
+    sources = _as_list(given)
+    kinds = {kind_of(each) for each in sources}
+    found = []
+    for each in modules:
+        if kinds <= set(each.KINDS) and (len(sources) == 1 or getattr(each, "TOGETHER", False)):
+            figure = each.figure(*sources, **options)
+            found += [] if figure is None else [replace(figure, name=each.__name__.rpartition(".")[2])]
+    return found
+
+
+def _as_list(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given]

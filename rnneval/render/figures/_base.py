@@ -15,6 +15,7 @@ from rich.text import Text
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import Record, read, read_table
 from rnneval.records._base import Shown
+from rnneval.render.figures._keywords import Keywords
 from rnneval.render.figures._style import Look, frame, look_of
 from rnneval.sweeps import table as sweeps
 
@@ -47,9 +48,16 @@ class Figure:
     chapter: Literal["inside", "numbers", "baselines"] = "inside"
     """Chapter of a report that shows the figure of a model."""
 
-    def draw(self, ax: Any = None) -> Any:
-        """Draw on `ax`, by default the current Axes, and return it; a figure that is text returns its `rich` text."""
+    def draw(self, ax: Any = None, keywords: Keywords | None = None) -> Any:
+        """Draw on `ax`, by default the current Axes, and return it; a figure that is text returns its `rich` text.
+
+        Raises:
+            UsageError: a figure that is text, and anything is to be changed.
+        """
+        changed = keywords or Keywords()
         if self.text is not None:
+            if changed.any:
+                raise UsageError(f"the figure {self.name} is text: it has no title, legend or palette to change")
             return self.text()
         assert self.paint is not None  # noqa: S101 - a figure has one of the two
         if ax is None:
@@ -58,11 +66,13 @@ class Figure:
             ax = plt.gca()
         import matplotlib as mpl
 
-        look = look_of(ax)
+        look = changed.applied_to(look_of(ax))
         with LOCK, mpl.rc_context(look.theme()):
             ax.tick_params(which="both", labelsize="small", length=3)
             self.paint(ax, look)
-            frame(ax, look, title=self.title, x=self.x, y=self.y, grid=self.grid)
+            changed.move_legend(ax)
+            title = self.title if changed.title is None else changed.title
+            frame(ax, look, title=title, x=self.x, y=self.y, grid=self.grid)
         return ax
 
 

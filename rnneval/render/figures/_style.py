@@ -5,8 +5,8 @@ theme that is set while a figure draws (`Figure.draw`), and the axes are framed 
 decides between the light and the dark look.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,6 +31,8 @@ class Look:
     """Distinct under all kinds of colour blindness, and at least 3:1 against the paper: a test computes both."""
     hot: str
     """Ground of the most surprising text: ink is legible on every mixture of it with the paper."""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the caller for the function of seaborn that draws the main marks."""
 
     @property
     def good(self) -> str:
@@ -91,10 +93,12 @@ DARK = Look(
     palette=("#56b4e9", "#e69f00", "#00b58a", "#f0e442", "#cc79a7", "#ffffff"),
     hot="#a8500c",
 )
+COLORS = len(LIGHT.palette)
+"""Colours of a palette."""
 _DASHES = ("", (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _PERCENTS = (0, 5, 25, 50, 75, 95, 100)
-_PLACES: dict[str, dict[str, Any]] = {
+PLACES: dict[str, dict[str, Any]] = {
     "above": {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2},
     "below": {"loc": "upper center", "bbox_to_anchor": (0.48, -0.2), "columnspacing": 1.4},
     "beside": {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02), "borderaxespad": 0.0},
@@ -148,7 +152,14 @@ def fill(shown: Any, text: str, room: float) -> None:
 def legend(ax: Any, place: str, **options: Any) -> None:
     """Add a legend `above`, `below`, `beside` or `inside` the Axes, unless it would be empty."""
     if options.get("handles") or ax.get_legend_handles_labels()[0]:
-        ax.legend(**_PLACES[place] | options).set_gid(place)
+        ax.legend(**PLACES[place] | options).set_gid(place)
+
+
+def draw(function: str, ax: Any, look: Look, **settings: Any) -> None:
+    """Draw the main marks of a figure by an axes-level function of seaborn; the caller's keywords win."""
+    import seaborn as sns
+
+    getattr(sns, function)(**{**settings, **look.keywords}, ax=ax)
 
 
 def counting(axis: Any) -> None:
@@ -211,16 +222,15 @@ def lines(ax: Any, look: Look, frame: Any, *, x: str, y: str, by: str, marked: b
 
     They differ in colour, dashes and marker; more lines than colours repeat the colours with other dashes and markers.
     """
-    import seaborn as sns
-
     names, n = list(dict.fromkeys(frame[by])), len(look.palette)
     chosen = {name: (i % n, (i + i // n) % n) for i, name in enumerate(names)}
     before = len(ax.lines)
-    sns.lineplot(
-        frame, x=x, y=y, hue=by, hue_order=names, palette={name: look.palette[k] for name, (k, _) in chosen.items()},
+    draw(
+        "lineplot", ax, look, data=frame, x=x, y=y, hue=by, hue_order=names,
+        palette={name: look.palette[k] for name, (k, _) in chosen.items()},
         style=by, style_order=names, dashes={name: _DASHES[k] for name, (_, k) in chosen.items()},
         markers={name: _MARKERS[k] for name, (_, k) in chosen.items()} if marked else False, markeredgewidth=0,
-        estimator=None, errorbar=None, legend=False, ax=ax, **options,
+        estimator=None, errorbar=None, legend=False, **options,
     )  # fmt: skip
     for line, name in zip(ax.lines[before:], names, strict=True):
         line.set_gid(name)

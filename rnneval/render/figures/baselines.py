@@ -11,11 +11,12 @@ from typing import Any
 
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, label, model_name, number, rows
+from rnneval.render.figures._style import Look, draw, label, model_name, number, rows
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 70
+SEABORN = "barplot"
 TOGETHER = True
 
 
@@ -62,13 +63,11 @@ def _title(frame: Any) -> str:
 
 
 def _paint(frame: Any, ax: Any, look: Look) -> None:
-    import seaborn as sns
-
     colors = {"model": look.good, "baseline": look.muted}
     places = list(frame.index)  # rows and not names, since two runs may have the same name
-    sns.barplot(
-        x=frame["nats"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1, alpha=0.75, width=0.62,
-        linewidth=0, errorbar=None, legend=False, ax=ax,
+    draw(
+        "barplot", ax, look, x=frame["nats"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1,
+        alpha=0.75, width=0.62, linewidth=0, errorbar=None, legend=False,
     )  # fmt: skip
     ax.hlines(places, frame["low"], frame["high"], color=look.ink, linewidth=2.2, gid="interval")
     ends = frame[["nats", "high"]].max(axis=1)

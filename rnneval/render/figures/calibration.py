@@ -14,11 +14,12 @@ import numpy as np
 from rnneval.metrics.calibration_error import BINS, COUNTS, NAMES
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, legend, number, percent
+from rnneval.render.figures._style import Look, draw, legend, number, percent
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 60
+SEABORN = "scatterplot"
 
 
 def figure(run: Run) -> Figure | None:
@@ -79,9 +80,9 @@ def _paint(bins: Any, ax: Any, look: Look) -> None:
         middle, right, yerr=[np.minimum(error, right), np.minimum(error, 1 - right)], fmt="none",
         ecolor=look.good, elinewidth=1, label="± 2 standard errors", zorder=3,
     )  # fmt: skip
-    ax.scatter(
-        middle, right, s=14 + 500 * tokens / tokens.sum(), color=look.good, edgecolor=look.paper,
-        linewidth=0.8, zorder=4, label="a bin (area: its share of tokens)",
+    draw(
+        "scatterplot", ax, look, x=middle, y=right, s=14 + 500 * tokens / tokens.sum(), color=look.good,
+        edgecolor=look.paper, linewidth=0.8, zorder=4, label="a bin (area: its share of tokens)", legend=False,
     )  # fmt: skip
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)

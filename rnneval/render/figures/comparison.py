@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from rnneval.errors import UsageError
 from rnneval.gates.explanation import amount
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.ranking import Ranking, rank
@@ -19,6 +20,7 @@ from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure
+from rnneval.render.figures._keywords import meant
 from rnneval.render.figures._style import Look, label, legend, plain, rows
 from rnneval.render.phrasing import counted, file_name, listed, short_names
 
@@ -43,20 +45,43 @@ class _Row:
     """The difference, its bounds and its allowance, in the metric's own unit."""
 
 
-def figure(*sources: Any) -> Figure | None:
-    """Draw the comparisons of a gate, a ranking, or several runs, which are ranked first."""
+def figure(*sources: Any, metric: str | None = None) -> Figure | None:
+    """Draw the comparisons of a gate, a ranking, or several runs, which are ranked first.
+
+    Args:
+        sources: One record of a gate, one ranking, or runs.
+        metric: The metric by which runs are ranked, or the only one of a gate that is drawn.
+
+    Raises:
+        UsageError: there is no such metric, or the record has no comparison by it.
+    """
+    if metric is not None and metric not in by_name():
+        raise UsageError(
+            f"metric={metric!r} is not known{meant(metric, by_name())}: give one of {', '.join(by_name())}"
+        )
     if len(sources) > 1:
         runs = [each for each in sources if isinstance(each, Run)]
-        return _of_ranking(rank(named(runs, "run"), blocks=0)) if len(runs) == len(sources) else None
-    if isinstance(sources[0], Gate):
-        return _of_gate(sources[0])
-    return _of_ranking(sources[0]) if isinstance(sources[0], Ranking) else None
+        return _of_ranking(rank(named(runs, "run"), metric=metric, blocks=0)) if len(runs) == len(sources) else None
+    (source,) = sources
+    if isinstance(source, Gate):
+        _require_compared(metric, [each.metric for each in source.comparisons])
+        return _of_gate(source, metric)
+    if isinstance(source, Ranking):
+        _require_compared(metric, [source.metric])
+        return _of_ranking(source)
+    return None
 
 
-def _of_gate(gate: Gate) -> Figure | None:
+def _require_compared(metric: str | None, compared: list[str]) -> None:
+    if metric is not None and metric not in compared:
+        raise UsageError(f"metric={metric!r}: the record compares by {listed(list(dict.fromkeys(compared)), 9)} alone")
+
+
+def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
     """Return the forest plot of a gate's comparisons; None if none has a difference and an allowance."""
     several = len({each.candidate for each in gate.comparisons if each.baseline != "limit"}) > 1
-    found = [(each, _row(each, several=several)) for each in gate.comparisons]
+    wanted = [each for each in gate.comparisons if metric in (None, each.metric)]
+    found = [(each, _row(each, several=several)) for each in wanted]
     shown = [(each, row) for each, row in found if row is not None]
     if not shown:
         return None

@@ -13,12 +13,13 @@ import numpy as np
 
 from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, in_legend, label, legend, plain
+from rnneval.render.figures._style import Look, draw, in_legend, label, legend, plain
 from rnneval.render.phrasing import counted
 from rnneval.render.wiring_document import RIGHT, FlowMatrix, runs_of_calls
 
 KINDS = ("rnneval.wiring/1",)
 ORDER = 10
+SEABORN = "heatmap"
 _SAYS = {
     "crossed": "{into} gets {source}'s state",
     "stale": "{into} gets an outdated state of its own",
@@ -83,7 +84,6 @@ def _said(entry: Flow) -> str:
 def _paint(
     ax: Any, look: Look, *, shown: Sequence[Slot], columns: Sequence[Slot | str], flow: Sequence[Flow], hidden: int
 ) -> None:
-    import seaborn as sns
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
 
@@ -93,9 +93,9 @@ def _paint(
             wrong[shown.index(entry.into), columns.index(entry.source)] = 1
     box = ax.get_window_extent()
     points = float(min(box.width / len(columns), box.height / len(shown)) / ax.figure.dpi * 72)  # of a cell
-    sns.heatmap(
-        wrong, vmin=0, vmax=1, cmap=[to_rgba(look.grid, 0.45), to_rgba(look.bad, 0.25)], cbar=False, square=True,
-        linewidths=points * 0.08, linecolor=look.paper, ax=ax,
+    draw(
+        "heatmap", ax, look, data=wrong, vmin=0, vmax=1, cmap=[to_rgba(look.grid, 0.45), to_rgba(look.bad, 0.25)],
+        cbar=False, square=True, linewidths=points * 0.08, linecolor=look.paper,
     )  # fmt: skip
     for k in range(len(shown)):
         rim = Rectangle((k + 0.04, k + 0.04), 0.92, 0.92, facecolor="none", edgecolor=look.ink, linewidth=1.3)

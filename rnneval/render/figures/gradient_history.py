@@ -17,6 +17,7 @@ from rnneval.render.phrasing import counted
 
 KINDS = (GRADIENT_HISTORY,)
 ORDER = 20
+SEABORN = "lineplot"
 
 
 def figure(table: Table) -> Figure | None:

@@ -19,6 +19,7 @@ from rnneval.render.phrasing import counted, visible
 
 KINDS = ("rnneval.gradients/1",)
 ORDER = 10
+SEABORN = "lineplot"
 GONE = 0.01
 _FLOOR = 1e-4
 

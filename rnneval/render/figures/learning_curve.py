@@ -11,23 +11,38 @@ from typing import Any
 
 import numpy as np
 
+from rnneval.errors import UsageError
+from rnneval.metrics import by_name
 from rnneval.render.figures._base import SWEEP, Figure, Table
+from rnneval.render.figures._keywords import meant
 from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines, number
-from rnneval.render.phrasing import counted
+from rnneval.render.phrasing import counted, listed
 
 KINDS = (SWEEP,)
 ORDER = 5
-_SCORES = {"bits_per_char": "bits per character", "cross_entropy": "nats a token"}
+SEABORN = "lineplot"
+_SCORES = ("bits_per_char", "cross_entropy")
+_UNITS = {"bits_per_char": "bits per character", "cross_entropy": "nats a token"}
 
 
-def figure(table: Table) -> Figure | None:
-    """Return the figure of the scores of all valid checkpoints; None if there is none."""
+def figure(table: Table, metric: str | None = None) -> Figure | None:
+    """Return the figure of the scores of all valid checkpoints; None if there is none.
+
+    Raises:
+        UsageError: the table has no such score.
+    """
     import pandas as pd
 
     frame = table.frame
-    score = next((name for name in _SCORES if name in frame and frame[name].notna().any()), None)
+    there = [name for name in by_name() if name in frame and frame[name].notna().any()]
+    if metric is not None and metric not in there:
+        raise UsageError(
+            f"metric={metric!r}: the table has no such score{meant(metric, there)}, only {listed(there, 9)}"
+        )
+    score = metric or next((name for name in _SCORES if name in there), None)
     if score is None:
         return None
+    unit = _UNITS.get(score, score.replace("_", " "))
     valid = frame[(frame["status"] == "ok") & frame[score].notna()]
     if valid.empty:
         return None
@@ -37,33 +52,35 @@ def figure(table: Table) -> Figure | None:
     curves = placed[["path", "run", *names]].rename(columns=names)
     curves = curves.astype({"path": str, "run": str} | dict.fromkeys(names.values(), float))
     curves = pd.concat(part.sort_values("x", kind="stable") for _, part in curves.groupby("run", sort=False))
+    curves["loss"] = by_name()[score].worse * curves["score"]  # the best is the least, whatever the score
     failed, aside = len(frame) - len(valid), len(valid) - len(placed)
     notes = [f"{counted(failed, 'checkpoint')} failed or not valid"] * bool(failed)
     notes += [f"{counted(aside, 'checkpoint')} without a number in the name"] * bool(aside)
     said = [
         f"{label(run) or 'run'}: {counted(len(part), 'checkpoint')}, first {number(part['score'].iloc[0])}, "
-        f"best {number(part['score'].min())}, last {number(part['score'].iloc[-1])}"
+        f"best {number(part['score'].iloc[part['loss'].argmin()])}, last {number(part['score'].iloc[-1])}"
         for run, part in curves.groupby("run", sort=False)
     ]
-    title = _title(curves, across, _SCORES[score])
+    title = _title(curves, across, unit)
+    what = "Loss" if score in _SCORES else "Score"
     rest = "".join(f" {note}." for note in notes)
     return Figure(
         title=title,
-        alt=f"{title}. Loss by {across} in {_SCORES[score]}. {'; '.join(said)}.{rest}",
+        alt=f"{title}. {what} by {across} in {unit}. {'; '.join(said)}.{rest}",
         height=0.55,
         x=f"{across} ({', '.join(notes)})" if notes else across,
-        y=_SCORES[score],
+        y=unit,
         paint=partial(_paint, curves),
     )
 
 
 def _title(curves: Any, across: str, unit: str) -> str:
     """State which checkpoint is best, and where a single run ended if that is worse."""
-    best = curves.iloc[curves["score"].argmin()]
+    best = curves.iloc[curves["loss"].argmin()]
     where = "" if across == "checkpoint" else f", at {across} {best['x']:,.0f}"
     title = f"{label(str(best['path']))} is best{where}: {number(best['score'])} {unit}"
     last = curves["score"].iloc[-1]
-    if len(set(curves["run"])) == 1 and last > 1.01 * best["score"]:
+    if len(set(curves["run"])) == 1 and curves["loss"].iloc[-1] - best["loss"] > 0.01 * abs(best["loss"]):
         return f"{title}, {number(last)} at the end"
     return title
 
@@ -85,7 +102,7 @@ def _paint(curves: Any, ax: Any, look: Look) -> None:
         if part["low"].notna().any():
             ax.fill_between(part["x"], part["low"], part["high"], color=line.get_color(), alpha=0.15, linewidth=0)
         ends.append((part["score"].iloc[-1], run or "this folder", line.get_color()))
-    best = curves.iloc[curves["score"].argmin()]
+    best = curves.iloc[curves["loss"].argmin()]
     ax.plot(
         best["x"], best["score"], "o", markersize=11, markerfacecolor="none", markeredgecolor=look.ink,
         markeredgewidth=1.6, label="best", clip_on=False, gid="best",

@@ -11,11 +11,12 @@ from typing import Any
 
 from rnneval.records.run import ContextCurve, Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, legend, number
+from rnneval.render.figures._style import Look, draw, legend, number
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 40
+SEABORN = "lineplot"
 CLOSE = 0.01
 """Largest difference to the loss with full context, in nats a token, that counts as none."""
 
@@ -55,9 +56,10 @@ def enough(curve: ContextCurve) -> int | None:
 
 def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax: Any, look: Look) -> None:
     ax.set_xscale("log")
-    ax.errorbar(
-        curve.lengths, curve.nats, yerr=curve.extra_error, color=look.good, marker="o", markersize=5, linewidth=1.8,
-        capsize=2, label="state reset that many tokens before",
+    ax.errorbar(curve.lengths, curve.nats, yerr=curve.extra_error, fmt="none", ecolor=look.good, capsize=2)
+    draw(
+        "lineplot", ax, look, x=curve.lengths, y=curve.nats, estimator=None, color=look.good, marker="o", markersize=5,
+        markeredgewidth=0, linewidth=1.8, label="state reset that many tokens before", legend=False,
     )  # fmt: skip
     ax.axhline(curve.whole, color=look.ink, linestyle="--", linewidth=1.1, label=f"full context, {number(curve.whole)}")
     if length is not None:

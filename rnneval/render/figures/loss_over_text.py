@@ -13,11 +13,12 @@ import numpy as np
 
 from rnneval.records.run import Run, Score
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Doubles, Look, bands, counting, legend, number
+from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, legend, number
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 20
+SEABORN = "lineplot"
 _WINDOW = 20  # parts of the text
 
 
@@ -106,10 +107,12 @@ def _paint(
         label = "95 % interval of the mean"
         ax.axhspan(score.low, score.high, color=look.ink, alpha=0.12, linewidth=0, label=label)
     ax.axhline(mean, color=look.ink, linewidth=1.1, linestyle="--", label=f"mean, {number(mean)}")
-    # A gap in the line where a new document begins.
-    starts = np.flatnonzero(np.diff(blocks["document"])) + 1
-    x, y = (np.insert(blocks[name].to_numpy(np.float64), starts, np.nan) for name in ("middle", "running"))
-    ax.plot(x / unit, y, color=look.bad, linewidth=2, label="running mean")
+    before = len(ax.lines)
+    draw(  # a line for each document
+        "lineplot", ax, look, x=blocks["middle"] / unit, y=blocks["running"], units=blocks["document"],
+        estimator=None, color=look.bad, linewidth=2, legend=False, gid="running mean",
+    )  # fmt: skip
+    ax.lines[before].set_label("running mean")
     if len(documents):
         ax.plot(
             documents / unit, np.zeros(len(documents)), "|", color=look.muted, markersize=9,

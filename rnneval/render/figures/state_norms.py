@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from rnneval.render.figures._base import TRACE, Figure, Table
-from rnneval.render.figures._style import Doubles, Look, bands, counting, label, lanes, legend, number
+from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, label, lanes, legend, number
 from rnneval.render.phrasing import counted
 
 KINDS = (TRACE,)
 ORDER = 20
+SEABORN = "lineplot"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,10 @@ def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
             ax.fill_between(table["x"], at[5], at[95], color=look.good, alpha=0.22, linewidth=0)
             ax.fill_between(table["x"], at[25], at[75], color=look.good, alpha=0.4, linewidth=0)
         marker = "o" if len(table) < 3 else None
-        ax.plot(table["x"], at[50], color=look.good, linewidth=1.3, marker=marker, markersize=5, gid=state.name)
+        draw(
+            "lineplot", ax, look, x=table["x"], y=at[50], estimator=None, color=look.good, linewidth=1.3, marker=marker,
+            markersize=5, gid=state.name, legend=False,
+        )  # fmt: skip
         for y, text in ((base + 0.84, number(top)), (base, "0")) if count <= 6 else ((base + 0.6, number(top)),):
             ax.annotate(
                 text, (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center",

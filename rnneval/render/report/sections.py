@@ -48,7 +48,7 @@ from rnneval.render.report.given import (
     together,
     tokens_of,
 )
-from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, run_facts, scores_table
+from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, reset_table, run_facts, scores_table
 from rnneval.render.sweep_document import checkpoints_table, failures_table
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 from rnneval.sweeps.table import OK, best_first
@@ -248,7 +248,9 @@ def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
     if run.scores:
         table = scores_table(run)
         blocks.append(table if alone else Fold(title="All scores, and what they say", blocks=(table,)))
-    files = listed([file_name(file.path) for file in run.text.files], most=1)
+    if run.beside_reset is not None and run.valid:
+        blocks.append(reset_table(run, run.beside_reset))
+    files = listed([file_name(file.title) for file in run.text.files], most=1)
     text = f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
     facts = [Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
     signature = Fold(
@@ -448,7 +450,7 @@ def _made(given: Given) -> Iterator[Block]:
         rows.append(Fact(name="imported", text=table.path or "losses in memory", code=bool(table.path)))
         rows.append(Fact(name="its sha256", text=table.sha256, code=True))
     if isinstance(record, Run | Gradients):
-        rows += [Fact(name="text", text=f"{file.path} {file.sha256}", code=True) for file in record.text.files]
+        rows += [Fact(name="text", text=f"{file.title} {file.sha256}", code=True) for file in record.text.files]
         rows += [Fact(name="part of it", text=record.text.part, code=True)] if record.text.part else []
         rows.append(Fact(name="sha256 as it was scored", text=record.text.sha256, code=True))
     if isinstance(record, Run):

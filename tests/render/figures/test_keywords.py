@@ -1,0 +1,217 @@
+"""Keyword arguments of `rnneval.plot`: each reaches the picture, and a wrong one is refused."""
+
+import inspect
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import seaborn as sns
+from matplotlib.colors import to_hex
+
+import rnneval
+from rnneval.errors import UsageError
+from rnneval.render import figures
+from rnneval.render.figures._style import LIGHT
+from rnneval.sweeps import table as sweeps
+from tests.render.figures import made
+
+
+def with_context():
+    import msgspec
+
+    return msgspec.structs.replace(made.run(), context=made.curve())
+
+
+SOURCES = {
+    "baselines": made.run,
+    "calibration": lambda: figures.load("docs/records/run.json"),
+    "flow_matrix": lambda: made.wiring({"a": "b", "b": "a"}),
+    "gradient_history": lambda: made.history({"a": [3.0, 3.0, 0.3], "b": [4.0, 4.0, 0.4]}).frame,
+    "gradient_through_time": lambda: figures.load("docs/records/gradients.json"),
+    "learning_curve": lambda: figures.load("docs/records/sweep.parquet"),
+    "loss_by_context": with_context,
+    "loss_over_text": made.run,
+    "state_norms": lambda: made.trace({"a.h": [1.0, 2.0, 4.0]}).frame,
+}
+ALPHA = 0.375
+
+
+def drawn(ax):
+    """The alpha of everything that was drawn."""
+    return {each.get_alpha() for each in (*ax.lines, *ax.collections, *ax.patches)}
+
+
+def test_each_figure_of_seaborn_is_tried():
+    assert set(SOURCES) == {name for name in figures.names() if hasattr(figures.module(name), "SEABORN")}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_further_keywords_reach_the_function_that_the_docstring_names(name, ax, monkeypatch):
+    function = figures.module(name).SEABORN
+    assert f"passed to `seaborn.{function}`" in getattr(rnneval.plot, name).__doc__
+    called = []
+    real = getattr(sns, function)
+
+    def seen(*arguments, **options):
+        called.append(options)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(sns, function, seen)
+    getattr(rnneval.plot, name)(SOURCES[name](), ax=ax, alpha=ALPHA)
+    assert called
+    assert {options["alpha"] for options in called} == {ALPHA}
+    assert ALPHA in drawn(ax)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_without_keywords_nothing_has_that_look(name, ax):
+    getattr(rnneval.plot, name)(SOURCES[name](), ax=ax)
+    assert ALPHA not in drawn(ax)
+
+
+@pytest.mark.parametrize("name", [*SOURCES, "forgetting", "gates"])
+@pytest.mark.parametrize("title", ["Mine, not $yours$", ""])
+def test_a_title_stands_in_place_of_the_result(name, title, ax):
+    sources = SOURCES | {
+        "forgetting": made.run,
+        "gates": lambda: made.trace({}, gates={"a.update": ([1, 2], 0.1, 0.5)}).frame,
+    }
+    getattr(rnneval.plot, name)(sources[name](), ax=ax, title=title)
+    assert ax.get_title(loc="left") == title.replace("$", r"\$")
+
+
+def test_a_legend_is_removed_or_moved(ax):
+    plot, run = rnneval.plot.loss_over_text, made.run()
+    said = [text.get_text() for text in plot(run, ax=ax).get_legend().get_texts()]
+    ax.clear()
+    assert plot(run, ax=ax, legend=False).get_legend() is None
+    ax.clear()
+    moved = plot(run, ax=ax, legend="inside").get_legend()
+    assert [text.get_text() for text in moved.get_texts()] == said
+    assert moved.get_gid() == "inside"
+    ax.figure.canvas.draw()
+    box, room = moved.get_window_extent(), ax.get_window_extent()
+    assert room.x0 < box.x0 < room.x1
+    assert room.y0 < box.y1 <= room.y1
+
+
+def test_a_figure_without_a_legend_takes_the_keyword(ax):
+    assert rnneval.plot.baselines(made.run(), ax=ax, legend="inside").get_legend() is None
+
+
+@pytest.mark.parametrize("palette", ["Set2", ["#102030", "#405060"], "viridis"])
+def test_a_palette_gives_the_colours(palette, ax):
+    rnneval.plot.gradient_history(SOURCES["gradient_history"](), ax=ax, palette=palette)
+    lines = [to_hex(line.get_color()) for line in ax.lines if line.get_gid() in ("a", "b")]
+    assert lines == sns.color_palette(palette, 6).as_hex()[:2]
+    assert not set(lines) & set(LIGHT.palette)
+
+
+def test_many_lines_stay_distinct_with_a_palette_of_two_colours(ax):
+    source = made.history({f"layer_{k}": [1.0 + k] * 3 for k in range(12)}).frame
+    rnneval.plot.gradient_history(source, ax=ax, palette=["#102030", "#405060"])
+    looks = {(to_hex(line.get_color()), str(line._dash_pattern), line.get_marker()) for line in ax.lines[:12]}
+    assert len(looks) == 12
+
+
+def test_nothing_global_is_changed(ax):
+    before = dict(mpl.rcParams)
+    rnneval.plot.loss_over_text(made.run(), ax=ax, palette="deep", lw=3, legend="below", title="t")
+    assert dict(mpl.rcParams) == before
+
+
+def test_aliases_of_matplotlib_stand_for_what_the_figure_sets(ax):
+    rnneval.plot.loss_over_text(made.run(), ax=ax, lw=7.5)
+    assert [line.get_linewidth() for line in ax.lines if line.get_gid() == "running mean"] == [7.5]
+    ax.clear()
+    rnneval.plot.flow_matrix(made.wiring({"a": "b", "b": "a"}), ax=ax, lw=7.5)
+    assert 7.5 in ax.collections[0].get_linewidth()
+
+
+# Metrics
+
+
+def sweep():
+    """Two checkpoints: the first is better by its loss, the second by its accuracy."""
+    return pd.DataFrame(
+        {
+            "path": ["a.keras", "b.keras"], "run": ["", ""], "epoch": [1.0, 2.0], "step": [np.nan, np.nan],
+            "status": ["ok", "ok"], "bits_per_char": [2.0, 3.0], "bits_per_char_low": [np.nan] * 2,
+            "bits_per_char_high": [np.nan] * 2, "accuracy": [0.25, 0.75], "accuracy_low": [np.nan] * 2,
+            "accuracy_high": [np.nan] * 2,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "values"), [(None, (1, 2.0), [2.0, 3.0]), ("accuracy", (2, 0.75), [0.25, 0.75])]
+)
+def test_a_learning_curve_of_another_metric(metric, best, values, ax):
+    assert figures.source_of(sweep()).schema == sweeps.SCHEMA
+    rnneval.plot.learning_curve(sweep(), ax=ax, metric=metric)
+    marked = next(line for line in ax.lines if line.get_gid() == "best")
+    assert (*marked.get_xdata(), *marked.get_ydata()) == best
+    assert ax.lines[0].get_ydata().tolist() == values
+    assert ax.get_ylabel() == (metric or "bits per character")
+
+
+def test_a_comparison_by_another_metric(ax):
+    runs = [made.run([1.0] * 200), made.run([1.5] * 200)]
+    rnneval.plot.comparison(runs, ax=ax, metric="cross_entropy")
+    assert "cross entropy" in ax.get_xlabel()
+    gate = figures.load("docs/records/gate.json")
+    ax.clear()
+    rnneval.plot.comparison(gate, ax=ax, metric="accuracy")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["accuracy"]
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("loss_over_text", {"linewdth": 3}, r"linewdth \(did you mean linewidth\?\): neither seaborn.lineplot"),
+        ("loss_over_text", {"titel": "t"}, r"titel \(did you mean title"),
+        ("loss_over_text", {"color": "red"}, "color: the colours of loss_over_text are changed by palette"),
+        ("loss_over_text", {"x": [1]}, "x: the figure loss_over_text sets it itself"),
+        ("loss_over_text", {"lw": 1, "linewidth": 2}, "lw and linewidth are two names of one property"),
+        ("loss_over_text", {"legend": "belo"}, r"legend='belo' is not known \(did you mean below\?\)"),
+        ("loss_over_text", {"palette": "depp"}, r"palette='depp' is not known \(did you mean deep"),
+        ("loss_over_text", {"palette": ["no such colour"]}, "is not known.*give the name of a palette"),
+        ("loss_over_text", {"metric": "accuracy"}, "no choice of metrics; comparison and learning_curve"),
+        ("learning_curve", {"metric": "acuracy"}, r"no such score \(did you mean accuracy\?\)"),
+        ("comparison", {"metric": "perplexty"}, r"metric='perplexty' is not known \(did you mean perplexity"),
+        ("gates", {"alpha": 0.5}, "alpha: the figure gates is not drawn by seaborn"),
+        ("gates", {"tilte": "t"}, r"tilte \(did you mean title\?\)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_keyword_is_refused_before_anything_is_drawn(name, options, said, ax):
+    source = sweep() if name == "learning_curve" else made.run()
+    with pytest.raises(UsageError, match=said):
+        getattr(rnneval.plot, name)(source, ax=ax, **options)
+    assert not [*ax.lines, *ax.collections, *ax.patches]
+    assert ax.get_title(loc="left") == ""
+
+
+def test_an_unknown_keyword_is_a_type_error_too():
+    with pytest.raises(TypeError):
+        rnneval.plot.loss_over_text(made.run(), nothing=1)
+
+
+def test_text_has_nothing_to_change():
+    source = made.losses("abc", np.ones(2))
+    assert rnneval.plot.passage(source).plain
+    with pytest.raises(UsageError, match="passage is text"):
+        rnneval.plot.passage(source, title="t")
+
+
+def test_a_misspelt_figure_is_told_of_those_that_are_close():
+    with pytest.raises(AttributeError, match="did you mean loss_over_text"):
+        rnneval.plot.los_over_text  # noqa: B018
+
+
+def test_the_signature_has_them():
+    parameters = inspect.signature(rnneval.plot.gates).parameters
+    assert list(parameters) == ["source", "ax", "title", "legend", "palette", "metric", "keywords"]
