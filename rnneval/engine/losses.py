@@ -1,6 +1,5 @@
 """Losses that another program computed: from its table and the text to a run record, without TensorFlow."""
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from rnneval.options import ImportOptions, Paths, on_table
 from rnneval.records.losses import LossTable, read_losses
 from rnneval.records.run import Imported, Run
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, Vocabulary, text_given
+from rnneval.text import EncodedText, TextOptions, Vocabulary, given_vocabulary, text_given
 from rnneval.text.encoding import encode_spans
 from rnneval.text.spans import Spans
 
@@ -158,18 +157,10 @@ def _state(given: str | None) -> str:
 
 def _vocabulary(options: ImportOptions, read_as: TextOptions) -> Vocabulary | None:
     """Return the vocabulary that was given, fitted to the number of outputs if that was given, too."""
-    given, texts = options.vocabulary, options.vocabulary_from
-    if given is not None and texts is not None:
-        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
-    if texts is not None:
-        found = Vocabulary.from_text(texts, TextOptions())
-    elif isinstance(given, str | os.PathLike):
-        found = Vocabulary.from_file(given)
-    elif given is None:
+    found = given_vocabulary(options.vocabulary, options.vocabulary_from)
+    if found is None:
         _require_no_vocabulary_is_needed(read_as)
         return None
-    else:
-        found = given if isinstance(given, Vocabulary) else Vocabulary.from_tokens(given)
     return found if options.vocabulary_size is None else found.fit(options.vocabulary_size)
 
 

@@ -13,7 +13,7 @@ from rnneval.backends.step import StepLM
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.paths import open_regular
-from rnneval.text import TextOptions, Vocabulary
+from rnneval.text import given_vocabulary
 from rnneval.usercode import builder_of, reads_checkpoint
 
 
@@ -71,15 +71,7 @@ def _made_by_builder(path: Path, options: OpenOptions) -> Any:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     if options.expect_sha256 is not None and options.expect_sha256.lower() != sha256:
         raise CheckpointError(f"{path}: its SHA-256 is {sha256}, and {options.expect_sha256} is expected")
-    if options.vocabulary is not None and options.vocabulary_from is not None:
-        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
-    given = options.vocabulary
-    if isinstance(given, str | os.PathLike):
-        given = Vocabulary.from_file(given)
-    elif options.vocabulary_from is not None:
-        given = Vocabulary.from_text(options.vocabulary_from, TextOptions())
-    elif given is not None and not isinstance(given, Vocabulary):
-        given = Vocabulary.from_tokens(given)
+    given = given_vocabulary(options.vocabulary, options.vocabulary_from)
     builder = builder_of(options)
     assert builder is not None  # noqa: S101 - the caller has looked
     made = builder.build(given, checkpoint=str(path))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, Union
 import keras
 
 from rnneval.models.layers import is_graph, sublayers
-from rnneval.text import Vocabulary
+from rnneval.text import Paths, Vocabulary, given_vocabulary
 
 # The docs are built without Keras, whose stand-in is no type: hence the name in quotes, which `|` does not take.
 AnyVocabulary: TypeAlias = Union[
@@ -64,14 +64,6 @@ def vocabulary_of(lookup: Any) -> Vocabulary:
     return replace(Vocabulary.from_tokens(tokens, source=source), fixed_ids=True)
 
 
-def as_vocabulary(given: AnyVocabulary) -> Vocabulary:
-    """Return the vocabulary of a file, a list in the order of ids, a map or a lookup layer.
-
-    Raises:
-        VocabularyError: it is none of these, or not a one-to-one map.
-    """
-    if isinstance(given, Vocabulary):
-        return given
-    if isinstance(given, str | os.PathLike):
-        return Vocabulary.from_file(given)
-    return vocabulary_of(given) if is_lookup(given) else Vocabulary.from_tokens(given)
+def as_vocabulary(given: AnyVocabulary | None, texts: Paths | None = None) -> Vocabulary | None:
+    """Return the vocabulary that options give, as `given_vocabulary`; it may be a lookup layer too."""
+    return given_vocabulary(vocabulary_of(given) if is_lookup(given) else given, texts)

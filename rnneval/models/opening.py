@@ -13,7 +13,7 @@ from rnneval.files import Artefact, private_copy, require_builder
 from rnneval.files.artefact import FULL_MODELS, require_sha256
 from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.loading import Loaded, custom_objects, in_float32, load_full_model, nothing_beside
-from rnneval.models.lookups import AnyVocabulary, as_vocabulary, from_ids, vocabulary_inside
+from rnneval.models.lookups import as_vocabulary, from_ids, vocabulary_inside
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.vocabulary_size import explained
 from rnneval.models.weights import load_weights
@@ -21,7 +21,7 @@ from rnneval.models.wrap import call_once, wrap
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.paths import read_regular
 from rnneval.records.run import Checkpoint
-from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
+from rnneval.text import Vocabulary, find_vocabulary, siblings
 from rnneval.usercode import Builder, builder_of
 
 _MOST_MAP_BYTES = 1 << 24
@@ -63,7 +63,7 @@ def _loaded(
     # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
     with nothing_beside(options.builder), private_copy(Path(path)) as artefact:
         origin = _origin(artefact, options.expect_sha256)
-        given = _vocabulary(options.vocabulary, options.vocabulary_from)
+        given = as_vocabulary(options.vocabulary, options.vocabulary_from)
         require_builder(artefact, has_builder=options.builder is not None)
         builder = builder_of(options)
         yield artefact, _model(artefact, builder, given, options.window, _map(options.weight_map)), given, origin
@@ -74,14 +74,6 @@ def _origin(artefact: Artefact, expected: str | None) -> Checkpoint:
     return Checkpoint(
         path=str(artefact.path), sha256=sha256, format=artefact.format, contract=1, parameters=0, dtype="", layers=()
     )
-
-
-def _vocabulary(given: AnyVocabulary | None, texts: Any) -> Vocabulary | None:
-    if given is not None and texts is not None:
-        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
-    if texts is not None:
-        return Vocabulary.from_text(texts, TextOptions())
-    return None if given is None else as_vocabulary(given)
 
 
 def _model(

@@ -70,7 +70,7 @@ def wrap(
         CheckpointError: the model cannot be run with a carried state; the message says why.
         VocabularyError: the vocabulary is not a one-to-one map, or does not fit the width of the model's output.
     """
-    tokens = None if vocabulary is None else as_vocabulary(vocabulary)
+    tokens = as_vocabulary(vocabulary)
     with eagerly():
         known = None if tokens is None else tokens.first_id + tokens.size
         found = recognise(model, vocabulary_width=known, window=window)

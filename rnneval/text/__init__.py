@@ -13,7 +13,7 @@
 from rnneval.options import Paths
 from rnneval.text.blocks import BlockCuts
 from rnneval.text.encoding import Document, EncodedText, TokenSlice, encode
-from rnneval.text.find import find_vocabulary, siblings
+from rnneval.text.find import find_vocabulary, given_vocabulary, siblings
 from rnneval.text.options import TextOptions
 from rnneval.text.sources import InMemory, Part, text_given
 from rnneval.text.vocabulary import Vocabulary
@@ -30,6 +30,7 @@ __all__ = [
     "Vocabulary",
     "encode",
     "find_vocabulary",
+    "given_vocabulary",
     "siblings",
     "text_given",
 ]

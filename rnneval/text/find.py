@@ -1,11 +1,14 @@
-"""The vocabulary beside a checkpoint."""
+"""The vocabulary that was given, or that is beside a checkpoint."""
 
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rnneval.errors import VocabularyError
+from rnneval.errors import UsageError, VocabularyError
+from rnneval.options import Paths
+from rnneval.text.options import TextOptions
 from rnneval.text.vocabulary import Vocabulary
 
 _NAMES = re.compile(
@@ -26,6 +29,30 @@ class _Looked:
     fitting: list[Vocabulary]
     refused: list[str]
     """Reasons for the others, a line each."""
+
+
+def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | None:
+    """Return the vocabulary that options give; None if they give none.
+
+    Args:
+        given: A Vocabulary, a vocabulary file, the tokens in the order of their ids, or a map from token to id.
+        texts: Training texts whose sorted distinct characters are the vocabulary.
+
+    Raises:
+        UsageError: both are given.
+        VocabularyError: the file or the tokens are not a one-to-one map.
+
+    Example:
+        >>> given_vocabulary(["b", "a"]).tokens
+        ('b', 'a')
+    """
+    if given is not None and texts is not None:
+        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
+    if texts is not None:
+        return Vocabulary.from_text(texts, TextOptions())
+    if given is None or isinstance(given, Vocabulary):
+        return given
+    return Vocabulary.from_file(given) if isinstance(given, str | os.PathLike) else Vocabulary.from_tokens(given)
 
 
 def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:

@@ -29,7 +29,7 @@ from rnneval.metrics.diagnostics.summary import SATURATED
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot, Wiring
-from rnneval.text import TextOptions, Vocabulary, find_vocabulary
+from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
 from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
 from rnneval.wiring.judging import wiring_of
 
@@ -203,7 +203,9 @@ def open_numpy(path: str | os.PathLike[str], options: OpenOptions) -> NumpyLM:
     """
     with without_current_folder(), private_copy(Path(path)) as artefact:
         sha256 = require_sha256(artefact, options.expect_sha256)
-        given = _given_vocabulary(options, str(artefact.path))
+        if not isinstance(options.vocabulary, (Vocabulary, str, os.PathLike, Sequence, Mapping, type(None))):
+            raise not_for_numpy(str(artefact.path), f"a vocabulary of class {type(options.vocabulary).__name__}")
+        given = given_vocabulary(options.vocabulary, options.vocabulary_from)
         require_builder(artefact, has_builder=options.builder is not None)
         if options.builder is not None or artefact.format not in FULL_MODELS:
             raise not_for_numpy(str(artefact.path), "a model that is made by code of your own (--builder)")
@@ -222,21 +224,6 @@ def open_numpy(path: str | os.PathLike[str], options: OpenOptions) -> NumpyLM:
         return replace(lm, vocabulary=find_vocabulary(artefact.path, lm.width).fit(lm.width))
     except VocabularyError as error:
         return replace(lm, why_no_vocabulary=str(error))
-
-
-def _given_vocabulary(options: OpenOptions, path: str) -> Vocabulary | None:
-    given, texts = options.vocabulary, options.vocabulary_from
-    if given is not None and texts is not None:
-        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
-    if texts is not None:
-        return Vocabulary.from_text(texts, TextOptions())
-    if given is None or isinstance(given, Vocabulary):
-        return given
-    if isinstance(given, str | os.PathLike):
-        return Vocabulary.from_file(given)
-    if isinstance(given, Sequence | Mapping):
-        return Vocabulary.from_tokens(given)
-    raise not_for_numpy(path, f"a vocabulary of class {type(given).__name__}")
 
 
 def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:

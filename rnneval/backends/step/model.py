@@ -29,7 +29,7 @@ from rnneval.backends.step.probing import StepFunction, probe
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.records.run import Checkpoint
 from rnneval.records.wiring import Wiring
-from rnneval.text import Vocabulary
+from rnneval.text import Vocabulary, given_vocabulary
 
 _NO_STATES = (
     "step returns its state at the end of a call only; from_step(…, every_token=True) calls it token by token, "
@@ -187,7 +187,7 @@ def from_step(
         >>> lm.width, lm.start().tolist(), lm.mixable
         (3, [0.0, 0.0, 0.0], True)
     """
-    tokens = _as_vocabulary(vocabulary)
+    tokens = given_vocabulary(vocabulary)
     if vocab_size is None and tokens is None:
         raise UsageError("from_step needs the number of logits: give vocab_size=V, or a vocabulary")
     needed: dict[str, Any] = {"step(ids, state)": step}
@@ -209,12 +209,6 @@ def from_step(
         every_token=every_token,
         name=name,
     )
-
-
-def _as_vocabulary(given: Any) -> Vocabulary | None:
-    if given is None or isinstance(given, Vocabulary):
-        return given
-    return Vocabulary.from_file(given) if isinstance(given, str | os.PathLike) else Vocabulary.from_tokens(given)
 
 
 def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, *, rows: int) -> Checkpoint:
