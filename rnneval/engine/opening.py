@@ -99,4 +99,6 @@ def with_automatic_backend(options: OpenOptions, *, kernel: str = "auto", keras:
     keras = keras or (f"--kernel {kernel}" if kernel != "auto" else "")
     if keras and options.backend == "numpy":
         raise UsageError(f"--backend numpy: {keras} needs the layers of Keras: leave the option out")
-    return options if options.backend is not None else replace(options, backend="keras" if keras else "auto")
+    if keras:
+        return replace(options, backend="keras")
+    return options if options.backend is not None else replace(options, backend="auto")

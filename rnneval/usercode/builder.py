@@ -232,7 +232,7 @@ def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None
 
 
 def reads_checkpoint(spec: str) -> bool:
-    """Return whether a builder is a function with the parameter `checkpoint`, and so reads the file itself.
+    """Return whether a builder is a function that needs the argument `checkpoint`, and so reads the file itself.
 
     The file is read as source: nothing is run.
     """
@@ -246,8 +246,15 @@ def reads_checkpoint(spec: str) -> bool:
     except (CheckpointError, ImportError, OSError, SyntaxError, ValueError):
         return False  # the message comes when the builder is run
     named = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == name]
-    taken = [arg.arg for node in named[-1:] for arg in (*node.args.args, *node.args.kwonlyargs)]
-    return "checkpoint" in taken
+    return any("checkpoint" in _needed(node.args) for node in named[-1:])
+
+
+def _needed(arguments: ast.arguments) -> set[str]:
+    """Return the names of parameters without a default."""
+    placed = [*arguments.posonlyargs, *arguments.args]
+    plain = placed[: len(placed) - len(arguments.defaults)]
+    named = [arg for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
+    return {arg.arg for arg in (*plain, *named)}
 
 
 def _is_model(value: Any) -> bool:

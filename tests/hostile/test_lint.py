@@ -19,10 +19,13 @@ CALL = "x, s = g(x, initial_state=s)\n"
 
 
 def linted(tmp_path, name="a.py"):
-    """What the linter says of a file, within 5 processor seconds and a gigabyte."""
+    """What the linter says of a file, within 8 processor seconds and a gigabyte.
+
+    The largest takes 3 to 6 of them: a core whose twin is busy takes half as long again.
+    """
     done = cost("lint", name, "--format", "json", cwd=tmp_path)
     assert done.code in (0, 1), done
-    assert done.seconds < 5, done
+    assert done.seconds < 8, done
     assert done.mb < 1000, done
     return [(each["code"], each["line"], each["message"]) for each in json.loads(done.printed)]
 

@@ -29,6 +29,9 @@ def build(checkpoint, vocabulary, scale=1.0):
 def broken(checkpoint):
     return 3
 
+def optional(vocab_size, checkpoint=None):
+    return None
+
 def weights_only(vocab_size):
     return None
 """
@@ -98,5 +101,6 @@ def test_the_parameter_is_found_without_running_the_file(folder: Path) -> None:
     (folder / "loud.py").write_text("open('canary', 'w')\n" + MODEL)
     assert reads_checkpoint("loud.py:build")
     assert not reads_checkpoint("loud.py:weights_only")
+    assert not reads_checkpoint("loud.py:optional")  # as a builder of Keras models may have it
     assert not reads_checkpoint("loud.py:missing")
     assert not (folder / "canary").exists()
