@@ -11,6 +11,8 @@ of `rnneval plot --figure`. Nothing is shown, saved or set globally. `passage` i
 which notebooks show and `rich.print` prints. The docstring of each function lists its keyword arguments.
 """
 
+import inspect
+from functools import partial
 from typing import Any, Protocol
 
 from rnneval.render import figures
@@ -40,21 +42,15 @@ def __getattr__(name: str) -> Plot:
             f"there is no figure {name!r}{figures.meant(name, figures.names())}: rnneval.plot has {known}"
         )
 
-    def plot(
-        source: Any,
-        ax: Any = None,
-        *,
-        title: str | None = None,
-        legend: bool | str = True,
-        palette: Any = None,
-        metric: str | None = None,
-        **keywords: Any,
-    ) -> Any:
-        return figures.plot(name, source, ax=ax, title=title, legend=legend, palette=palette, metric=metric, **keywords)
+    def plot(source: Any, ax: Any = None, **keywords: Any) -> Any:
+        return figures.plot(name, source, ax, **keywords)
 
-    plot.__name__ = plot.__qualname__ = name
-    plot.__doc__ = f"{figures.module(name).__doc__}\n{_keywords(name)}"
-    return plot
+    described: Any = plot
+    described.__name__ = described.__qualname__ = name
+    described.__doc__ = f"{figures.module(name).__doc__}\n{_keywords(name)}"
+    described.__signature__ = inspect.signature(partial(figures.plot, name))
+    found: Plot = described
+    return found
 
 
 def _keywords(name: str) -> str:
