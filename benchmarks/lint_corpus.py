@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnneval.linter.check import check_bytes, cores, lint_files
+from rnneval.linter.check import check_bytes, lint_files
 from rnneval.linter.discover import discover
 from rnneval.linter.finding import LintFinding
 from rnneval.linter.rules import all_rules
 from rnneval.linter.settings import Settings
+from rnneval.processes import cores
 
 TOP = Path(__file__).parent.parent
 CORPUS = TOP / "tests" / "wiring" / "corpus"

@@ -1,9 +1,7 @@
 """One text over 1, 2 and 4 workers, one of them killed in the middle, against one stream in one process.
 
-    python benchmarks/sweep_model.py tinyshakespeare.txt model
-    python benchmarks/sweep_exact.py model/gru.keras tinyshakespeare.txt --out benchmarks/sweep_exact.json
-
-Also with a worker that is stopped (SIGSTOP) and never comes back: a straggler of the worst kind.
+python benchmarks/sweep_model.py tinyshakespeare.txt model
+python benchmarks/sweep_exact.py model/gru.keras tinyshakespeare.txt --out benchmarks/sweep_exact.json
 """
 
 import argparse
@@ -20,9 +18,9 @@ import pandas as pd
 import psutil
 
 import rnneval
-from rnneval.sweeps.cluster import Workers
 from rnneval.sweeps.distributed import workers_reading
 from rnneval.sweeps.opening import Opening
+from rnneval.sweeps.pool import Workers
 
 
 def a_worker() -> psutil.Process:
@@ -65,7 +63,6 @@ def main() -> None:
             (1, "SIGKILL"),
             (2, "SIGKILL"),
             (4, "SIGKILL"),
-            (2, "SIGSTOP"),
         ):
             log: list[dict] = []
             progress = None if what is None else struck(signal.Signals[what], log)

@@ -17,10 +17,9 @@ from statistics import median
 import numpy as np
 
 import rnneval
-from rnneval.sweeps.cluster import Workers, connected
 from rnneval.sweeps.distributed import reader_over
 from rnneval.sweeps.opening import Opening
-from rnneval.sweeps.pool import Pool, Task
+from rnneval.sweeps.pool import Pool, Task, Workers, connected
 
 TASKS, ROUNDS = 100, 2
 

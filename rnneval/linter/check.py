@@ -41,12 +41,6 @@ def wanted(found: Sequence[LintFinding], settings: Settings) -> tuple[LintFindin
     return tuple(finding for finding in found if settings.wants(finding.code, finding.path))
 
 
-def cores() -> int:
-    """Count the cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def _batch(files: Sequence[str]) -> list[LintFinding]:
     # Trees are large and hold no cycles: looking for cycles in them takes a quarter of the time.
     running = gc.isenabled()

@@ -17,10 +17,9 @@ from rnneval.records import Run, decode, read_run, write
 from rnneval.records.paths import named, require_apart
 from rnneval.records.summary import quoted, score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
-from rnneval.sweeps.cluster import Workers, connected, require_dask
 from rnneval.sweeps.measuring import Answer, Order, measure_one
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
-from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
+from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError, Workers, connected
 from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
@@ -90,9 +89,7 @@ class Sweep:
 class PoolOptions(SweepOptions):
     """Options of `sweep`, with the one that only Python has."""
 
-    pool_of: PoolOf | None = option(
-        None, "Function that makes the pool of workers in place of Dask: for tests.", flag=""
-    )
+    pool_of: PoolOf | None = option(None, "Function that makes the pool of workers: for tests.", flag="")
 
 
 @on_folder(PoolOptions)
@@ -110,14 +107,16 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> 
         A value with one row per checkpoint, and the table as a pandas DataFrame (`frame`).
 
     Raises:
-        UsageError: Dask is not installed, no checkpoint is in the folder, an option's value is not known, or there is
-            no scheduler at the address.
+        UsageError: no checkpoint is in the folder, an option's value is not known, or there is no
+            scheduler at the address, or no Dask to reach it.
         TextError: the text is missing, empty or not UTF-8.
         RecordError: a record or the table cannot be written.
     """
     out, progress = options.out, options.progress
     workers = Workers(**values_of(WorkerGroup, options))
-    if options.pool_of is None:
+    if workers.scheduler is not None:
+        from rnneval.sweeps.dask_pool import require_dask
+
         require_dask()
     found = find_checkpoints(folder, out=out)
     plan = _plan(found.candidates, text, options)
@@ -137,7 +136,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> 
     kept = len(rows)
     _tell(progress, kept, len(plan))
     if left:
-        with (options.pool_of or _dask)(workers, len(left)) as pool:
+        with (options.pool_of or _pool)(workers, len(left)) as pool:
             for done in pool.run(deque(map(_task, left))):
                 rows[done.key.name] = store.row(done.key, done)
                 _tell(progress, len(rows), len(plan))
@@ -150,7 +149,7 @@ def _task(planned: "Planned") -> Task:
     return Task(key=planned, call=measure_one, arguments=lambda: (planned.order,))
 
 
-def _dask(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:
+def _pool(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:
     return connected(workers, tasks=tasks)
 
 

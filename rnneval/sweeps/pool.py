@@ -1,20 +1,17 @@
-"""Tasks over worker processes: one per worker at a time; if a worker dies, only its task is lost."""
+"""Tasks over worker processes: on this machine, or those of a Dask scheduler that the user names."""
 
-import time
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Protocol
 
 from rnneval.errors import UsageError
+from rnneval.options import WorkerGroup
+from rnneval.processes import cores
 
-_TICK = 1.0  # seconds between checks for slow tasks and for workers that came or went
-_ALONE = 300.0  # seconds without any worker before the run is given up
-_SLOW = 3.0
-"""A task that takes this many times as long as the median is started again on another worker."""
-_AT_LEAST = 5.0  # … but not before it has run for this many seconds
-_ANSWER = 60.0  # seconds for an answer to come over the network
+_ADDRESS = re.compile(r"^(?:(?:tcp|tls|ws|wss)://)?[^/\s:]+:\d+$|^(?:tcp|tls)://\[[0-9a-f:]+\]:\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,144 +52,47 @@ class Pool(Protocol):
         ...
 
 
-@dataclass(kw_only=True, eq=False)
-class _Running:
-    task: Task
-    began: float
+@dataclass(frozen=True, kw_only=True)
+class Workers(WorkerGroup):
+    """The workers to start or to connect to; without `jobs`, one process per core."""
+
+    threads: int | None = None
+    """Threads of TensorFlow in a process; None: an equal share of the cores."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scheduler is not None and not _ADDRESS.match(self.scheduler):
+            raise UsageError(f"--scheduler {self.scheduler}: not an address: give one such as tcp://10.0.0.1:8786")
+        if self.scheduler is not None and (self.jobs is not None or self.memory is not None):
+            raise UsageError("--scheduler brings its own workers: leave out --jobs and --memory")
+
+    def processes(self, tasks: int) -> int:
+        """Return how many processes are started on this machine for so many tasks."""
+        return max(1, min(cores() if self.jobs is None else self.jobs, tasks))
 
 
-class DaskPool:
-    """Workers of a Dask cluster, through its client."""
+@contextmanager
+def connected(workers: Workers, *, tasks: int, duplicates: bool = False, deaths: int = 1) -> Iterator[Pool]:
+    """Start or find workers, return a pool of them, and release them at the end.
 
-    def __init__(self, client: Any, *, duplicates: bool) -> None:
-        """Take a `distributed.Client`; with `duplicates`, slow tasks are started again on idle workers."""
-        self._client, self._duplicates = client, duplicates
-        self._running: dict[Any, _Running] = {}
-        self._seconds: list[float] = []
-        self._most = 0
-        self._alone_since: float | None = None
-        self._slow: dict[str, Any] = {}
-        """Workers with a slow task, by address, with its future: they get no other task."""
+    Args:
+        workers: Which workers.
+        tasks: How many tasks there will be: no more processes are started.
+        duplicates: Whether a scheduler's workers start a task again that takes far longer than the others.
+        deaths: So many workers may die of a task before it is given up; a user's own scheduler has its own rule.
 
-    @property
-    def workers(self) -> int:
-        """The most workers that were there at once."""
-        return self._most
+    Raises:
+        UsageError: `--memory` is no size; or Dask is not installed, or no scheduler or worker is at the address.
+    """
+    if workers.scheduler is not None:
+        from rnneval.sweeps.dask_pool import connected_to
 
-    def run(self, waiting: deque[Task]) -> Iterator[Done]:
-        """Run the waiting tasks.
+        with connected_to(workers.scheduler, duplicates=duplicates) as pool:
+            yield pool
+        return
+    from rnneval.sweeps.processes import ProcessPool, memory_of_each
 
-        Raises:
-            UsageError: the scheduler is gone, or no worker is left for five minutes.
-        """
-        try:
-            while waiting or self._running:
-                self._start(waiting)
-                for future in self._ended():
-                    if (done := self._take(future)) is not None:
-                        yield done
-                if self._duplicates and not waiting:
-                    self._begin_again()
-        finally:
-            self._drop(list(self._running))
-
-    def _start(self, waiting: deque[Task]) -> None:
-        held_up = set(self._slow.values())
-        free = self._count() - len(self._slow) - sum(future not in held_up for future in self._running)
-        while waiting and free > 0:
-            self._submit(_Running(task=waiting.popleft(), began=time.monotonic()), self._quick())
-            free -= 1
-
-    def _quick(self) -> list[str] | None:
-        """Return the preferred workers; None if all are equal."""
-        if not self._slow:
-            return None
-        return [
-            address for address in self._client.scheduler_info(n_workers=-1)["workers"] if address not in self._slow
-        ]
-
-    def _count(self) -> int:
-        workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
-        self._most = max(self._most, workers)
-        now = time.monotonic()
-        self._alone_since = None if workers else (self._alone_since or now)
-        if self._alone_since is not None and now - self._alone_since > _ALONE:
-            raise UsageError(f"no worker has been there for {_ALONE:.0f} seconds: start some, and run it again")
-        return workers
-
-    def _submit(self, running: _Running, workers: list[str] | None = None) -> None:
-        task = running.task
-        # Preferred and not required: a worker that was restarted has another address, and nothing may wait for the old.
-        future = self._client.submit(
-            task.call, *task.arguments(), pure=False, workers=workers or None, allow_other_workers=bool(workers)
-        )
-        self._running[future] = running
-
-    def _ended(self) -> list[Any]:
-        from distributed import wait
-
-        if not self._running:
-            time.sleep(_TICK)
-            return []
-        try:
-            return list(wait(list(self._running), timeout=_TICK, return_when="FIRST_COMPLETED").done)
-        except TimeoutError:
-            return []
-
-    def _take(self, future: Any) -> Done | None:
-        """Return the result of a future; None for the later of two, and where no answer comes."""
-        from distributed import KilledWorker
-
-        running = self._running.pop(future, None)
-        if running is None:
-            return None
-        self._slow = {address: slow for address, slow in self._slow.items() if slow is not future}
-        twins = [other for other, also in self._running.items() if also.task is running.task]
-        self._drop(twins)
-        seconds = time.monotonic() - running.began
-        self._seconds.append(seconds)
-        key, status = running.task.key, future.status
-        if status == "finished":
-            try:
-                return Done(key=key, value=future.result(timeout=_ANSWER), seconds=seconds)
-            except (TimeoutError, KilledWorker):
-                # The answer was lost with its worker, or its worker stands still: the task is started again.
-                self._client.cancel([future], force=True)
-                self._submit(_Running(task=running.task, began=time.monotonic()), self._quick())
-                return None
-        if status == "error":
-            return Done(key=key, error=_error(future.exception()), seconds=seconds)
-        raise UsageError("the Dask scheduler is gone: what was finished is kept; run the same command again")
-
-    def _drop(self, futures: list[Any]) -> None:
-        for future in futures:
-            del self._running[future]
-        if futures:
-            self._client.cancel(futures, force=True, reason="not needed any more", msg="")
-
-    def _begin_again(self) -> None:
-        """Start tasks that take far longer than the others again, on idle workers."""
-        if not self._seconds:
-            return
-        slow = max(_AT_LEAST, _SLOW * median(self._seconds))
-        late = {
-            future.key: future
-            for future, running in self._running.items()
-            if time.monotonic() - running.began > slow and future not in self._slow.values()
-        }
-        if not late:
-            return
-        processing = self._client.processing()
-        idle = [address for address, keys in processing.items() if not keys and address not in self._slow]
-        for address, keys in processing.items():
-            for future in (late[key] for key in keys if key in late):
-                if idle:
-                    self._slow[address] = future
-                    again = _Running(task=self._running[future].task, began=time.monotonic())
-                    self._submit(again, [idle.pop()])
-
-
-def _error(error: BaseException) -> BaseException:
-    from distributed import KilledWorker
-
-    return WorkerDiedError(str(error)) if isinstance(error, KilledWorker) else error
+    count = workers.processes(tasks)
+    threads = workers.threads or max(1, cores() // count)
+    with ProcessPool(count, threads=threads, memory=memory_of_each(workers.memory, count), deaths=deaths) as own:
+        yield own

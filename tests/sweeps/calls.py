@@ -37,3 +37,32 @@ def wrong(_: int) -> None:
 def wait(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def prints(number: int) -> int:
+    print("not a result")  # noqa: T201
+    return number
+
+
+class OwnError(Exception):
+    """An error that cannot be made again from its arguments."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(first * second)
+
+
+def wrong_in_its_own_way(number: int) -> None:
+    raise OwnError(number, 1)
+
+
+def fill(size: int) -> int:
+    """Take so many bytes of memory, and keep them for a while."""
+    taken = bytearray(os.urandom(1 << 20) * (size >> 20))
+    time.sleep(2)
+    return len(taken)
+
+
+def tell(number: int, folder: str) -> None:
+    """Write a file that is named like the process, and go on for a minute."""
+    (Path(folder) / f"{os.getpid()}.pid").touch()
+    time.sleep(60 + number)

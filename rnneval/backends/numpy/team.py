@@ -13,34 +13,20 @@ import os
 import pickle
 import select
 import subprocess
-import sys
 import tempfile
 import weakref
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import rnneval
 from rnneval.backends.numpy.network import Network, Recipe
 from rnneval.backends.numpy.room import Ask
+from rnneval.processes import cores, start_python
 
 _MOST = 8
 """Processes, this one included: more are slowed down by memory and by what is not divided."""
 _PATIENCE = 60.0
 """Seconds that a worker may take longer than 20 times as long as this process took for its own blocks."""
-# The package is found as usual (-P: not in the current folder), else where this process found it.
-_START = (
-    "import sys; sys.path.append(sys.argv[1]); import rnneval\n"
-    "with rnneval.without_current_folder(): from rnneval.backends.numpy.worker import main\n"
-    "main(int(sys.argv[2]), int(sys.argv[3]))"
-)
-_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Worker:
@@ -53,15 +39,10 @@ class Worker:
         try:
             os.ftruncate(shared, size)
             self.memory = mmap.mmap(shared, size)
-            package = str(Path(rnneval.__file__).parents[1])
-            self._process = subprocess.Popen(  # noqa: S603 - Python itself
-                [sys.executable, "-P", "-c", _START, package, str(recipe_file), str(shared)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(recipe_file, shared),
-                env={**os.environ, **_ONE_THREAD},
-            )
+            self._process = start_python(
+                "rnneval.backends.numpy.worker", recipe_file, shared, threads=1, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=(recipe_file, shared),
+            )  # fmt: skip
         finally:
             os.close(shared)
 

@@ -14,13 +14,14 @@ from rnneval.backends.numpy.scorer import BlockScorer, one_blas_thread
 from rnneval.backends.protocol import Sees
 
 
-def main(recipe_file: int, shared: int) -> None:
+def main(recipe_descriptor: str, shared_descriptor: str) -> None:
     """Score what is asked for until the input ends.
 
     Args:
-        recipe_file: Descriptor of the pickled recipe of the network, which the process wrote that started this one.
-        shared: Descriptor of the shared memory.
+        recipe_descriptor: Descriptor of the pickled recipe of the network, written by the parent process.
+        shared_descriptor: Descriptor of the shared memory.
     """
+    recipe_file, shared = int(recipe_descriptor), int(shared_descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process decides: then the input ends
     memory = mmap.mmap(shared, os.fstat(shared).st_size)
     # Mapped, not read: the position in the file is shared with the other workers.

@@ -62,9 +62,10 @@ def command(
     folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
     pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
     """
-    from rnneval.linter.check import cores, lint_files
+    from rnneval.linter.check import lint_files
     from rnneval.linter.discover import discover
     from rnneval.linter.settings import read_settings
+    from rnneval.processes import cores
     from rnneval.records import write_text
     from rnneval.records.paths import named
 
