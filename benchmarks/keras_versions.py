@@ -47,7 +47,7 @@ def tried(keras: str, tensorflow: str) -> dict[str, Any]:
         python = str(Path(folder) / "bin" / "python")
         wanted = [f"{ROOT}[test]", f"keras=={keras}.*", f"tensorflow=={tensorflow}.*"]
         subprocess.run([uv, "venv", "-q", "--clear", "--python", PYTHON, folder], check=True)
-        subprocess.run([uv, "pip", "install", "-q", "--python", python, *wanted], check=True)
+        subprocess.run([uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, *wanted], check=True)
         about = "from importlib.metadata import version as v; print(v('keras'), v('tensorflow'), v('numpy'))"
         run = subprocess.run([python, "-c", about], check=True, capture_output=True, text=True)
         versions = dict(zip(("keras", "tensorflow", "numpy"), run.stdout.split(), strict=True))

@@ -5,17 +5,18 @@ All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
 from rnneval.metrics.diagnostics import gates
-from rnneval.records.paths import Named, named, named_checkpoint
-from rnneval.records.run import Checkpoint
-from rnneval.records.wiring import Wiring
-from rnneval.text import InMemory, Paths, Vocabulary
+
+if TYPE_CHECKING:  # worker processes that only score import this module
+    from rnneval.records.run import Checkpoint
+    from rnneval.records.wiring import Wiring
+    from rnneval.text import Vocabulary
 
 Vectors = NDArray[np.floating[Any]]
 """States as vectors, `(rows, D)` or `(D,)`.
@@ -177,7 +178,7 @@ class LanguageModel(Protocol):
         ...
 
     @property
-    def vocabulary(self) -> Vocabulary | None:
+    def vocabulary(self) -> "Vocabulary | None":
         """The vocabulary, without which no text can be read."""
         ...
 
@@ -192,7 +193,7 @@ class LanguageModel(Protocol):
         ...
 
     @property
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> "Checkpoint":
         """The file that it came from, its layers and the number of its parameters."""
         ...
 
@@ -254,7 +255,7 @@ class LanguageModel(Protocol):
 class ChecksItself(Protocol):
     """A model whose wiring is checked by its own backend, and not by running Keras layers."""
 
-    def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
+    def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> "Wiring":
         """Check that every layer gets its own last state back."""
         ...
 
@@ -275,12 +276,6 @@ class Place:
     """Position of the next input token."""
     state: Vectors
     """The state before it, `(D,)`."""
-
-
-def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> list[Named]:
-    """Return the files that a model and a text come from, which no output may replace."""
-    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
-    return [*checkpoint, *named("the text", None if isinstance(text, InMemory) else text)]
 
 
 def require_carried(lm: LanguageModel, what: str) -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.backends.protocol import LanguageModel, inputs_of
+from rnneval.backends.protocol import LanguageModel
 from rnneval.engine.diagnostics.states import States, StateWatch
-from rnneval.engine.measure import Reader, measure
+from rnneval.engine.measure import Reader, inputs_of, measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.precheck import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
 from rnneval.engine.record import Beside, Reading, run_record

@@ -15,7 +15,8 @@ from rnneval.engine.rows import read_in_rows
 from rnneval.engine.runner import Runner, Watch
 from rnneval.engine.stitch import Stitched
 from rnneval.errors import CheckpointError
-from rnneval.text import EncodedText
+from rnneval.records.paths import Named, named, named_checkpoint
+from rnneval.text import EncodedText, InMemory, Paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +145,9 @@ def _require_positive(lm: LanguageModel, collected: Collector) -> None:
             f"the model gives probability 0 to token {place.token} (byte {place.byte} of the text): its loss is "
             "infinite; give logits instead, or make the softmax a layer, which rnneval can leave out"
         )
+
+
+def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> list[Named]:
+    """Return the files that a model and a text come from, which no output may replace."""
+    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
+    return [*checkpoint, *named("the text", None if isinstance(text, InMemory) else text)]

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from rnneval.backends.numpy.chain import snake_case
 from rnneval.errors import CheckpointError, WeightShapeError
 from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudnn, read_layers
-from rnneval.models.layers import snake_case
 from rnneval.models.lm import variable_name
 
 # The names of weights by which Keras 2 and 3 mean the same; others are matched by place and shape alone.

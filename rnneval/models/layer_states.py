@@ -1,6 +1,5 @@
 """The states and gates of a layer: their names in records, the bounds of states, the weights of gates."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import tensorflow as tf
 
 from rnneval.backends.protocol import GatedCell, LayerState
 from rnneval.metrics.diagnostics import gates
-from rnneval.metrics.diagnostics.summary import SATURATED
+from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.layers import Unit
 
 
@@ -31,16 +30,13 @@ def _cells_in(cell: Any) -> tuple[Any, ...]:
 
 
 def _limits(cell: Any) -> list[float | None]:
-    """Return the bound of each part of a cell's state beyond which a unit is saturated.
-
-    GRU, SimpleRNN and LSTM keep h within ±1 by tanh; the c of an LSTM has no bound, but tanh(c) is read from it.
-    """
+    """Return the bound of each part of a cell's state beyond which a unit is saturated."""
     count = len(keras.tree.flatten(cell.state_size))
     tanh = getattr(cell, "activation", None) is keras.activations.tanh
     if tanh and isinstance(cell, keras.layers.LSTMCell):
-        return [SATURATED, math.atanh(SATURATED)]
+        return [LIMITS["h"], LIMITS["c"]]
     if tanh and isinstance(cell, (keras.layers.GRUCell, keras.layers.SimpleRNNCell)):
-        return [SATURATED]
+        return [LIMITS["h"]]
     return [None] * count
 
 

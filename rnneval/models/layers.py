@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from rnneval.backends.numpy.chain import snake_case
 from rnneval.wiring.places import place_name
 
 # Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
@@ -159,12 +160,6 @@ def is_graph(model: Any) -> bool:
 
 def _may_hold_layers(value: Any) -> bool:
     return isinstance(value, (keras.layers.Layer, list, tuple, dict))
-
-
-def snake_case(name: str) -> str:
-    """Return the automatic name that Keras makes out of a class name."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,17 +14,18 @@ from tests.sweeps import calls
 from tests.sweeps.test_pool import ran
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def workers():
-    """A scheduler and two workers, as a user would start them; gives a pool of them."""
+    """A scheduler and two new workers, as a user would start them; gives a pool of them."""
     settings = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.http.routes": [],
                 "distributed.worker.http.routes": []}  # fmt: skip
     with (
         dask.config.set(settings),
         LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
-        connected(Workers(scheduler=cluster.scheduler_address), tasks=9, duplicates=True) as pool,
     ):
-        yield pool
+        cluster.wait_for_workers(2, timeout=120)
+        with connected(Workers(scheduler=cluster.scheduler_address), tasks=9, duplicates=True) as pool:
+            yield pool
 
 
 def test_a_process_that_dies_costs_its_own_task_alone(workers, tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.backends.numpy.activations import FUNCTIONS, Floats, Function, sigmoid
-from rnneval.backends.numpy.chain import SLOTS
+from rnneval.backends.numpy.chain import GATES, SLOTS
 
 InPlace = Callable[[Floats], Any]
 """Function that overwrites its argument with its result."""
@@ -189,7 +189,7 @@ def cell_of(
         gate: The name of the recurrent activation.
         reset_after: Whether a GRU resets after the recurrent product.
     """
-    count = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}[kind]
+    count = GATES[kind]
     kernel, recurrent, bias = weights["kernel"], weights["recurrent_kernel"], weights.get("bias")
     inner = None
     if bias is not None:

@@ -20,6 +20,8 @@ Json = Mapping[str, Any]
 
 SLOTS: Mapping[str, tuple[str, ...]] = {"GRU": ("h",), "LSTM": ("h", "c"), "SimpleRNN": ("h",)}
 """The recurrent layers, and the parts of their states."""
+GATES: Mapping[str, int] = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}
+"""Columns of a kernel for each unit."""
 _CELL = ("units", "activation", "use_bias")
 _RECURRENT = ("return_sequences", "return_state", "go_backwards", "stateful")
 # The settings that are read, by class; the classes of the first line do nothing when a model predicts.

@@ -1,6 +1,5 @@
 """NumpyLM: a checkpoint of known layers as a language model, opened and run without TensorFlow and Keras."""
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnneval import without_current_folder
 from rnneval.backends.numpy.activations import Floats
 from rnneval.backends.numpy.cells import gate_function
-from rnneval.backends.numpy.chain import HALVES, Chain, Entry, activation_name, chain_of, not_for_numpy
+from rnneval.backends.numpy.chain import HALVES, SLOTS, Chain, Entry, activation_name, chain_of, not_for_numpy
 from rnneval.backends.numpy.network import Block, Network, Recipe, through
 from rnneval.backends.numpy.scorer import NumpyScorer, one_blas_thread
 from rnneval.backends.numpy.stored import Weights, read_weights
@@ -25,7 +24,7 @@ from rnneval.files.artefact import FULL_MODELS, require_sha256
 from rnneval.files.full_model import FullModel, private_model
 from rnneval.files.keras2.graphs import rewrite
 from rnneval.metrics.diagnostics import gates
-from rnneval.metrics.diagnostics.summary import SATURATED
+from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot, Wiring
@@ -351,24 +350,15 @@ def _layout(chain: Chain, weights: Sequence[Weights]) -> Layout:
     """Describe the states and gates of the recurrent layers, in the order in which they run."""
     layout = Layout()
     for entry, held in zip(chain.entries, weights, strict=True):
-        if entry.kind not in _LIMITS:
+        if entry.kind not in SLOTS:
             continue
         bounded = activation_name(entry.get("activation", "tanh")) == "tanh"
-        for slot, limit in _LIMITS[entry.kind].items():
-            state = LayerState(
-                layer=entry.name, slot=slot, units=int(entry.get("units")), limit=limit if bounded else None
-            )
+        for slot in SLOTS[entry.kind]:
+            limit = LIMITS[slot] if bounded else None
+            state = LayerState(layer=entry.name, slot=slot, units=int(entry.get("units")), limit=limit)
             layout.states[state.key] = state
         layout.cells[entry.name] = () if entry.kind == "SimpleRNN" else (_gated(entry, held),)
     return layout
-
-
-# GRU, SimpleRNN and LSTM keep h within ±1 by tanh; the c of an LSTM has no bound, but tanh(c) is read from it.
-_LIMITS: Mapping[str, Mapping[str, float]] = {
-    "GRU": {"h": SATURATED},
-    "SimpleRNN": {"h": SATURATED},
-    "LSTM": {"h": SATURATED, "c": math.atanh(SATURATED)},
-}
 
 
 def _gated(entry: Entry, weights: Weights) -> GatedCell:

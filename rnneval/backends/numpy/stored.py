@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.backends.numpy.chain import SLOTS, Chain, Entry, not_for_numpy
+from rnneval.backends.numpy.chain import GATES, SLOTS, Chain, Entry, not_for_numpy
 from rnneval.errors import CheckpointError
 from rnneval.files.full_model import FullModel
 from rnneval.files.hdf5 import BROKEN
@@ -17,7 +17,6 @@ from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudn
 
 Weights = Mapping[str, NDArray[Any]]
 """The arrays of one layer by their role: `kernel`, `recurrent_kernel`, `bias`, `embeddings`, `gamma`, `beta`."""
-_GATES = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}
 _RANDOM = "seed_generator"
 
 
@@ -139,7 +138,7 @@ def _shapes(entry: Entry, arrays: Sequence[NDArray[Any]], inputs: int | None) ->
     """Return the shape of each weight by the configuration; the first layer's inputs are known by its kernel alone."""
     rows = inputs if inputs is not None else (arrays[0].shape[0] if arrays and arrays[0].ndim else 0)
     units = int(entry.get("units", 0) or 0)
-    gates = _GATES.get(entry.kind, 1)
+    gates = GATES.get(entry.kind, 1)
     twice = entry.kind == "GRU" and entry.get("reset_after", True)
     shapes = {
         "embeddings": (int(entry.get("input_dim", 0)), int(entry.get("output_dim", 0))),

@@ -5,14 +5,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rnneval.backends.protocol import LanguageModel, inputs_of
+from rnneval.backends.protocol import LanguageModel
 from rnneval.engine.diagnostics.anchors import Anchors, spread
 from rnneval.engine.diagnostics.context import ANCHORS, context_curve, fitting_lengths
 from rnneval.engine.diagnostics.held_out import held_out
 from rnneval.engine.diagnostics.lyapunov import MOST_SETTLING, ROWS, SETTLING, STEPS, exponents
 from rnneval.engine.diagnostics.states import sampling
 from rnneval.engine.diagnostics.tracing import TraceWatch, write_trace
-from rnneval.engine.measure import Measured
+from rnneval.engine.measure import Measured, inputs_of
 from rnneval.metrics.diagnostics import findings
 from rnneval.options import TraceOptions, on_model
 from rnneval.records.paths import named, require_apart

@@ -30,6 +30,7 @@ step costs a third of the recurrence itself:
   dimensionality, dynamics and measurement. bioRxiv 214262, 2017, equation 5.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,8 @@ from rnneval.metrics.diagnostics.sums import PEAKS, SCALARS, Doubles, Floats
 from rnneval.records.run import StateSummary
 
 SATURATED = 0.97
+LIMITS = {"h": SATURATED, "c": math.atanh(SATURATED)}
+"""|h| and |c| beyond which a unit is saturated: tanh keeps h within ±1, and h is read from tanh(c)."""
 DEAD = 1e-6
 TWIN = 0.999
 """|r| above which two units count as one."""
