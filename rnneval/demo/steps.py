@@ -56,6 +56,7 @@ class _Actions:
     def __init__(self, files: Files, recipe: Recipe) -> None:
         self._files, self._recipe, self._part = files, recipe, f"{recipe.trained}%:"
         self._characters: list[str] = json.loads(files.vocabulary.read_text(encoding="utf-8"))
+        self._opened: dict[str, RecurrentLM] = {}
 
     def training(self, name: str, told: Progress | None) -> None:
         """Train on the first part of the text, and save the weights."""
@@ -145,10 +146,12 @@ class _Actions:
 
     def _open(self, name: str) -> RecurrentLM:
         """Open the saved file as a user would, with the code in the folder."""
-        arguments = self._recipe.builder_arguments(len(self._characters))
-        return open_checkpoint(
-            self._files.weights(name), builder=self._files.builder(name), builder_arguments=arguments
-        )
+        if name not in self._opened:
+            arguments = self._recipe.builder_arguments(len(self._characters))
+            self._opened[name] = open_checkpoint(
+                self._files.weights(name), builder=self._files.builder(name), builder_arguments=arguments
+            )
+        return self._opened[name]
 
     def _command(self, verb: str, name: str, *options: str) -> list[str]:
         files, recipe = self._files, self._recipe
