@@ -174,20 +174,17 @@ class Collector:
     def add(self, seen: Seen, scored: ScoredTokens) -> None:
         """Add scored tokens."""
         block = self._cuts.block_of(seen.byte_start)
+        first = np.flatnonzero(np.diff(block, prepend=-1))  # tokens come in the order of the text
+        blocks = block[first]
         one = np.ones(len(seen.ids), np.int64)
         for name, values in zip(_UNITS, (one, seen.characters, seen.bytes, seen.words, seen.unknown), strict=True):
-            self._units[name] += self._by_block(block, values).astype(np.int64)
+            self._units[name][blocks] += np.add.reduceat(values, first, dtype=np.int64)
         self.id_counts += np.bincount(seen.ids, minlength=len(self.id_counts))
         self._note_not_finite(seen, scored)
         for name, term in metrics.tally(scored).items():
             if name not in self._sums:
                 self._sums[name] = np.zeros(len(self._cuts.ends), np.float64)
-            self._sums[name] += self._by_block(block, term)
-
-    def _by_block(self, block: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.float64]:
-        """Sum by block; exact where values are whole, and twice as fast as `np.add.at`."""
-        sums = np.bincount(block, weights=values, minlength=len(self._cuts.ends))
-        return np.asarray(sums, np.float64)
+            self._sums[name][blocks] += np.add.reduceat(term, first, dtype=np.float64)
 
     def _note_not_finite(self, seen: Seen, scored: ScoredTokens) -> None:
         bad = np.flatnonzero(~np.isfinite(scored.nats))
