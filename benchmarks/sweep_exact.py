@@ -20,7 +20,7 @@ import psutil
 import rnneval
 from rnneval.sweeps.distributed import workers_reading
 from rnneval.sweeps.opening import Opening
-from rnneval.sweeps.pool import Workers
+from rnneval.sweeps.workers import Workers
 
 
 def a_worker() -> psutil.Process:

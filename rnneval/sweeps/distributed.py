@@ -37,7 +37,8 @@ from rnneval.sweeps.chunks import (
     reevaluate_chunk,
 )
 from rnneval.sweeps.opening import Opening, file_hashes
-from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError, Workers, connected
+from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
+from rnneval.sweeps.workers import Workers, connected
 from rnneval.text import EncodedText
 from rnneval.text.disk import DiskArray
 

@@ -19,8 +19,9 @@ from rnneval.records.summary import quoted, score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
 from rnneval.sweeps.measuring import Answer, Order, measure_one
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
-from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError, Workers, connected
+from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
 from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
+from rnneval.sweeps.workers import Workers, connected
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
 from rnneval.text.sources import Sources, refuse_overlap

@@ -9,7 +9,8 @@ from distributed import Future, LocalCluster
 
 from rnneval.errors import UsageError
 from rnneval.sweeps import dask_pool
-from rnneval.sweeps.pool import WorkerDiedError, Workers, connected
+from rnneval.sweeps.pool import WorkerDiedError
+from rnneval.sweeps.workers import Workers, connected
 from tests.sweeps import calls
 from tests.sweeps.test_pool import ran
 

@@ -191,7 +191,7 @@ def test_usage(folder, shelf, tmp_path):
 
 
 def test_the_command(folder, shelf, monkeypatch, capsys, refused):
-    monkeypatch.setattr(many, "_dask", lambda *_: nullcontext(Quick()))
+    monkeypatch.setattr(many, "_pool", lambda *_: nullcontext(Quick()))
     out = folder.parent / "out"
     arguments = ["sweep", str(folder), str(shelf.text), "--out", str(out), "--no-check", "--no-states"]
     assert run(arguments) == 1

@@ -91,7 +91,7 @@ def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -
     """Return a reader of the text that works in several processes."""
     from rnneval.sweeps.distributed import workers_reading
     from rnneval.sweeps.opening import Opening
-    from rnneval.sweeps.pool import Workers
+    from rnneval.sweeps.workers import Workers
 
     plain = Opening(**values_of(OpeningGroup, opening))
     return workers_reading(checkpoint, plain, Workers(**vars(workers)))
