@@ -56,9 +56,9 @@ def wrong_in_its_own_way(number: int) -> None:
 
 
 def fill(size: int) -> int:
-    """Take so many bytes of memory, and keep them for a while."""
+    """Take so many bytes of memory, and keep them until this process is ended."""
     taken = bytearray(os.urandom(1 << 20) * (size >> 20))
-    time.sleep(2)
+    time.sleep(60)
     return len(taken)
 
 
