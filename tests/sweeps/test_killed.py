@@ -55,6 +55,7 @@ def begin(shelf, tmp_path, monkeypatch):
         shelf / "vocab.json",
         "--builder",
         f"{tmp_path / 'bomb.py'}:Bomb",
+        "--run-module",
     ]
 
     def begin():
@@ -110,7 +111,7 @@ def test_an_interrupt_ends_every_worker_and_leaves_no_file(shelf, tmp_path):
         env={**os.environ, "PYTHONPATH": str(Path.cwd())}, start_new_session=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while process.poll() is None and len(living(process.pid)) < 4:  # the command, what watches the workers, two workers
+    while process.poll() is None and len(living(process.pid)) < 3:  # the command and two workers
         time.sleep(0.1)
     time.sleep(5)
     os.killpg(process.pid, signal.SIGINT)
