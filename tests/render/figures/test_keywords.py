@@ -166,6 +166,19 @@ def test_a_comparison_by_another_metric(ax):
     assert [label.get_text() for label in ax.get_yticklabels()] == ["accuracy"]
 
 
+def test_a_metric_without_a_value_is_refused_and_no_other_one_is_drawn():
+    failed = sweep()
+    failed.loc[0, "accuracy"], failed.loc[1, "status"] = np.nan, "failed"
+    assert figures.figure_of(failed, "learning_curve").y == "bits per character"
+    with pytest.raises(UsageError, match="no figure learning_curve in it of the metric accuracy; it gives learning_cu"):
+        figures.figure_of(failed, "learning_curve", metric="accuracy")
+
+
+def test_a_metric_selects_the_first_figure_that_has_a_choice():
+    found = figures.figure_of(sweep(), metric="accuracy")
+    assert (found.name, found.y) == ("learning_curve", "accuracy")
+
+
 # Refusals
 
 
@@ -180,7 +193,7 @@ def test_a_comparison_by_another_metric(ax):
         ("loss_over_text", {"legend": "belo"}, r"legend='belo' is not known \(did you mean below\?\)"),
         ("loss_over_text", {"palette": "depp"}, r"palette='depp' is not known \(did you mean deep"),
         ("loss_over_text", {"palette": ["no such colour"]}, "is not known.*give the name of a palette"),
-        ("loss_over_text", {"metric": "accuracy"}, "no choice of metrics; comparison and learning_curve"),
+        ("loss_over_text", {"metric": "accuracy"}, "no choice of metrics; comparison, learning_curve"),
         ("learning_curve", {"metric": "acuracy"}, r"no such score \(did you mean accuracy\?\)"),
         ("comparison", {"metric": "perplexty"}, r"metric='perplexty' is not known \(did you mean perplexity"),
         ("gates", {"alpha": 0.5}, "alpha: the figure gates is not drawn by seaborn"),
