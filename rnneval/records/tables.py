@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -110,44 +111,44 @@ def read_table(path: str | os.PathLike[str]) -> Any:
         raise RecordError(f"{place}: its parts do not fit together ({_said(error)})") from error
 
 
-def read_columns(path: str | os.PathLike[str], columns: Mapping[str, type]) -> Any:
+def read_columns(path: str | os.PathLike[str], file: BinaryIO, columns: Mapping[str, type]) -> Any:
     """Read some columns of a Parquet table of any program as a `pyarrow.Table`.
 
     Sizes and types are checked as in `read_table`, missing values and numbers that are not finite are not.
 
     Args:
-        path: The file.
+        path: The file's name, for messages.
+        file: The file, `opened`.
         columns: The type of each wanted column, int or float. A column that the table lacks is left out.
 
     Raises:
-        RecordError: it is missing, unreadable, damaged or too large, or a column has another type.
+        RecordError: it is too large, or a column has another type. Errors of pyarrow are left to `opened`.
     """
     import pyarrow.parquet as pq
 
     place = Path(path)
-    with _opened(place) as file:
-        footer, stored = _require_readable(place, file, MOST_BYTES)
-        found = [field for field in stored if field.name in columns]
-        for field in found:
-            _require_type(place, field, columns[field.name])
-            if stored.names.count(field.name) > 1:
-                raise RecordError(f"{place}: has more than one column {field.name!r}: keep one of them")
-        with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True) as parquet:
-            return _read_groups(place, parquet, MOST_BYTES, [field.name for field in found])
+    footer, stored = _require_readable(place, file, MOST_BYTES)
+    found = [field for field in stored if field.name in columns]
+    for field in found:
+        _require_type(place, field, columns[field.name])
+        if stored.names.count(field.name) > 1:
+            raise RecordError(f"{place}: has more than one column {field.name!r}: keep one of them")
+    with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True) as parquet:
+        return _read_groups(place, parquet, MOST_BYTES, [field.name for field in found])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Yield an open file, and turn every error of reading it into a `RecordError`."""
+def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
+    """Yield a Parquet file that is open, and turn every error of reading it into a `RecordError`."""
     try:
-        opened = open_regular(path)
+        file = open_regular(path)
     except FileNotFoundError as error:
         raise RecordError(f"{path}: cannot be read: no such file") from error
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
     try:
-        with opened:
-            yield opened
+        with file:
+            yield file
     except RecordError:
         raise
     except Exception as error:  # pyarrow, and the types that other packages register with it, raise errors of any kind
@@ -161,16 +162,16 @@ def _file(path: Path, room: int) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _opened(path) as opened:
-        footer, stored = _require_readable(path, opened, room)
+    with opened(path) as file:
+        footer, stored = _require_readable(path, file, room)
         metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
         schema = metadata.get(_SCHEMA, b"").decode()
         _require_types(path, stored, schema)
         # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
         words = [field.name for field in stored if not _fits(field.type, float)]
         reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
-        with pq.ParquetFile(opened, **reading) as file:
-            table = _read_groups(path, file, room)
+        with pq.ParquetFile(file, **reading) as parquet:
+            table = _read_groups(path, parquet, room)
         table.validate(full=True)
         _require_values(path, table, schema)
         types = pa.schema([(field.name, field.type) for field in stored], metadata=metadata)
