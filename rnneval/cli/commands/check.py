@@ -46,7 +46,7 @@ def command(
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
     require_places(named("--out", out), [*named("BUILDER", code), *opening.inputs(None if is_builder else what)])
-    require_ending("--out", [out or ""], ".json")
+    require_ending("--out", out, ".json")
     with chatter_held():
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.command import Command, GroupedOption
-from rnneval.cli.options import quiet_option, repeated_option, require, require_places, unused_seed
+from rnneval.cli.command import Command
+from rnneval.cli.options import output_option, quiet_option, repeated_option, require, require_places, unused_seed
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
 
@@ -29,10 +29,8 @@ class Reading:
 
 @click.command("plot", cls=Command, epilog="Example: rnneval plot run.json --out loss.png")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@click.option(
+@output_option(
     "--out",
-    cls=GroupedOption,
-    heading="Output",
     metavar="FILE|FOLDER",
     help="File to write, PNG, SVG or PDF by its ending; for several figures, a folder. [default: none]",
 )
