@@ -82,12 +82,9 @@ def exit_code(wiring: "Wiring", *, strict: bool) -> int:
 def _built(spec: str, opening: CheckpointOptions) -> Any:
     """Build the model with the user's own code."""
     from rnneval.models.lm import eagerly
-    from rnneval.text import TextOptions, Vocabulary
+    from rnneval.text import given_vocabulary
     from rnneval.usercode import builder_of
 
-    file, texts = opening.vocabulary, opening.vocabulary_from
-    require(not (file and texts), "both --vocab and --vocab-from are given: give one")
-    vocabulary = Vocabulary.from_file(file) if file else Vocabulary.from_text(texts, TextOptions()) if texts else None
     builder = builder_of(opening, spec)
     assert builder is not None  # noqa: S101 - `spec` names one
-    return builder.build(vocabulary, around=eagerly)
+    return builder.build(given_vocabulary(opening.vocabulary, opening.vocabulary_from), around=eagerly)
