@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 import rnneval
 from rnneval.errors import RecordError, TextError, VocabularyError, named_in_message
@@ -40,6 +41,12 @@ def test_every_record_is_one_short_line(name):
     assert line.isprintable()
     assert line.startswith("<")
     assert len(line) < 250
+
+
+def test_a_model_in_memory_is_named_in_words():
+    record = read(RECORDS / "gradients.json")
+    of_memory = replace(record, checkpoint=replace(record.checkpoint, path=""))
+    assert repr(of_memory).startswith("<Gradients 'model in memory' on ")
 
 
 def test_verdicts_and_comparisons_are_one_line():

@@ -21,9 +21,9 @@ from rnneval.models.wrap import wrap
 from rnneval.options import EvaluateOptions, on_method, option, values_of
 from rnneval.records.paths import named
 from rnneval.records.run import Run
+from rnneval.records.tables import STATE_HISTORY
 from rnneval.text import Paths, Vocabulary
 
-SCHEMA = "rnneval.state-history/1"
 _LOGS = "_get_metrics_result_or_logs"
 _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
 
@@ -94,7 +94,7 @@ class StateNorms(keras.callbacks.Callback):
         self._text, self._options = text, options
         given = vocabulary if isinstance(vocabulary, str | os.PathLike) else None
         inputs = [*named("text", text), *named("vocabulary", given)]
-        described = {"rnneval.schema": SCHEMA, "rnneval.version": __version__}
+        described = {"rnneval.schema": STATE_HISTORY, "rnneval.version": __version__}
         self._parts = Parts(path, "epoch", described, options.existing, inputs)
         self._due: int | None = None  # the epoch to be measured
         self.runs: list[Run] = []

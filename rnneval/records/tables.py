@@ -11,18 +11,20 @@ from rnneval.errors import RecordError
 from rnneval.records.atomic import reason_of, whole_file
 from rnneval.records.paths import open_regular
 
+LOSSES, TRACE, SWEEP = "rnneval.losses/1", "rnneval.trace/1", "rnneval.sweep/1"
+GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
 _HISTORY = {"layer": str, "variable": str, "statistic": str, "value": float}
 TABLES: Mapping[str, Mapping[str, type]] = {
-    "rnneval.losses/1": {
+    LOSSES: {
         "token": int, "document": int, "byte_start": int, "byte_end": int, "id": int, "nats": float,
     },
-    "rnneval.trace/1": {
+    TRACE: {
         "position": float, "unit": float, "lag": float, "layer": str, "slot": str, "statistic": str, "value": float,
         "low": float, "high": float,
     },
-    "rnneval.gradient-history/1": {"step": int, **_HISTORY},
-    "rnneval.state-history/1": {"epoch": int, **_HISTORY},
-    "rnneval.sweep/1": {
+    GRADIENT_HISTORY: {"step": int, **_HISTORY},
+    STATE_HISTORY: {"epoch": int, **_HISTORY},
+    SWEEP: {
         **dict.fromkeys(
             (
                 "path", "run", "status", "rule", "error", "sha256", "format", "record", "signature", "text_sha256",
@@ -224,7 +226,7 @@ def _require_bounded(path: Path, footer: Any, stored: Any, room: int) -> None:
 
 def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
     row_bytes = sum(_PLAIN_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
-    if (stored.metadata or {}).get(_SCHEMA) == b"rnneval.sweep/1" and rows > _MOST_CHECKPOINTS:
+    if (stored.metadata or {}).get(_SCHEMA) == SWEEP.encode() and rows > _MOST_CHECKPOINTS:
         raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
     if rows * row_bytes > room:
         raise _too_large(
@@ -290,11 +292,11 @@ def _require_values(path: Path, table: Any, schema: str) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    optional = table.schema.names if schema == "rnneval.sweep/1" else _MAY_LACK_VALUES
+    optional = table.schema.names if schema == SWEEP else _MAY_LACK_VALUES
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
             raise ValueError("a number in it is not finite, which rnneval never writes")
-        if schema != "rnneval.sweep/1" and pa.types.is_dictionary(column.type):
+        if schema != SWEEP and pa.types.is_dictionary(column.type):
             distinct = max((len(chunk.dictionary) for chunk in column.unify_dictionaries().chunks), default=0)
             if distinct > _MOST_DISTINCT:
                 raise _too_large(path, f"column {name!r} has {distinct:,} different texts", f"{_MOST_DISTINCT:,}")

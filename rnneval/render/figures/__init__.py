@@ -25,7 +25,8 @@ from typing import Any
 
 from rnneval import registry
 from rnneval.errors import UsageError
-from rnneval.render.figures._base import LOSSES, Figure, Source, Table, kind_of, load, source_of
+from rnneval.records.tables import LOSSES
+from rnneval.render.figures._base import Figure, Source, Table, kind_of, load, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 from rnneval.render.figures._keywords import Keywords, meant
 

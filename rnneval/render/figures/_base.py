@@ -15,6 +15,7 @@ from rich.text import Text
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import Record, read, read_table
 from rnneval.records._base import Shown
+from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
 from rnneval.render.figures._keywords import Keywords
 from rnneval.render.figures._style import Look, frame, look_of
 from rnneval.sweeps import table as sweeps
@@ -78,9 +79,6 @@ class Figure:
 
 # Sources
 
-TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
-GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
-SWEEP = sweeps.SCHEMA
 # A frame without a file's metadata is recognized by its columns.
 _COLUMNS = {
     TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},

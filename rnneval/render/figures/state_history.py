@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.render.figures._base import STATE_HISTORY, Figure, Table
+from rnneval.records.tables import STATE_HISTORY
+from rnneval.render.figures._base import Figure, Table
 from rnneval.render.figures._style import Doubles, Look, counting, label, lanes, legend, number
 from rnneval.render.phrasing import counted
 

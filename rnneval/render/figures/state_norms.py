@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.render.figures._base import TRACE, Figure, Table
+from rnneval.records.tables import TRACE
+from rnneval.render.figures._base import Figure, Table
 from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, label, lanes, legend, number
 from rnneval.render.phrasing import counted
 

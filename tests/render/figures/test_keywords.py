@@ -11,9 +11,9 @@ from matplotlib.colors import to_hex
 
 import rnneval
 from rnneval.errors import UsageError
+from rnneval.records.tables import SWEEP
 from rnneval.render import figures
 from rnneval.render.figures._style import LIGHT
-from rnneval.sweeps import table as sweeps
 from tests.render.figures import made
 
 
@@ -148,7 +148,7 @@ def sweep():
     ("metric", "best", "values"), [(None, (1, 2.0), [2.0, 3.0]), ("accuracy", (2, 0.75), [0.25, 0.75])]
 )
 def test_a_learning_curve_of_another_metric(metric, best, values, ax):
-    assert figures.source_of(sweep()).schema == sweeps.SCHEMA
+    assert figures.source_of(sweep()).schema == SWEEP
     rnneval.plot.learning_curve(sweep(), ax=ax, metric=metric)
     marked = next(line for line in ax.lines if line.get_gid() == "best")
     assert (*marked.get_xdata(), *marked.get_ydata()) == best
