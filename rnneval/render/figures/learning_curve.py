@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.errors import UsageError
 from rnneval.metrics import by_name
 from rnneval.records.tables import SWEEP
 from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._keywords import meant
+from rnneval.render.figures._keywords import require_metric
 from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines, number
-from rnneval.render.phrasing import counted, listed
+from rnneval.render.phrasing import counted
 
 KINDS = (SWEEP,)
 ORDER = 5
@@ -35,10 +34,7 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
 
     frame = table.frame
     there = [name for name in by_name() if name in frame and frame[name].notna().any()]
-    if metric is not None and metric not in there:
-        raise UsageError(
-            f"metric={metric!r}: the table has no such score{meant(metric, there)}, only {listed(there, 9)}"
-        )
+    require_metric(metric, there, "the table")
     score = metric or next((name for name in _LOSSES if name in there), None)
     if score is None:
         return None
