@@ -31,8 +31,8 @@ from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 from rnneval.render.figures._keywords import Keywords, meant
 
 __all__ = [
-    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "Table", "all_figures", "ending_of", "figure_of", "figures_of",
-    "load", "meant", "module", "names", "plot", "save", "source_of", "svg", "together", "with_metric",
+    "ENDINGS", "LOSSES", "SIZES", "Figure", "Keywords", "Source", "Table", "all_figures", "ending_of", "figure_of",
+    "figures_of", "load", "meant", "module", "names", "plot", "save", "source_of", "svg", "together", "with_metric",
 ]  # fmt: skip
 
 

@@ -57,8 +57,7 @@ class Figure:
         """
         changed = keywords or Keywords()
         if self.text is not None:
-            if changed.any:
-                raise UsageError(f"the figure {self.name} is text: it has no title, legend or palette to change")
+            self.require_changes(changed)
             return self.text()
         assert self.paint is not None  # noqa: S101 - a figure has one of the two
         if ax is None:
@@ -75,6 +74,15 @@ class Figure:
             title = self.title if changed.title is None else changed.title
             frame(ax, look, title=title, x=self.x, y=self.y, grid=self.grid)
         return ax
+
+    def require_changes(self, keywords: Keywords) -> None:
+        """Refuse changes to a figure that is text.
+
+        Raises:
+            UsageError: it is, and anything is to be changed.
+        """
+        if self.text is not None and keywords.any:
+            raise UsageError(f"the figure {self.name} is text: it has no title, legend or palette to change")
 
 
 # Sources

@@ -8,6 +8,7 @@ import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from rnneval.errors import UsageError
@@ -47,11 +48,20 @@ class Keywords:
     """Further keyword arguments, under matplotlib's full names."""
 
     @classmethod
-    def of(cls, figure: str, function: str | None, *, title: Any, legend: Any, palette: Any, more: Any) -> "Keywords":
+    def of(
+        cls,
+        figure: str = "",
+        function: str | None = None,
+        *,
+        title: Any = None,
+        legend: Any = True,
+        palette: Any = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
+    ) -> "Keywords":
         """Check the keyword arguments for a figure.
 
         Args:
-            figure: The name of the figure.
+            figure: The name of the figure, for messages about `more`.
             function: The function of seaborn that draws it; None if matplotlib alone does.
             title: See the fields.
             legend: See the fields.
