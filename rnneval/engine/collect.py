@@ -122,8 +122,7 @@ def show(
     for start in range(0, text.tokens, _CHUNK):
         stop = min(start + _CHUNK, text.tokens)
         positions = np.arange(start, stop)
-        document = np.searchsorted(text.document_starts, positions, side="right") - 1
-        wanted: NDArray[np.bool_] = positions - text.document_starts[document] >= unscored
+        wanted = text.are_scored(positions, unscored)
         if not wanted.any():
             continue
         piece = text.read(start, stop, scored_from=unscored)
