@@ -16,7 +16,7 @@ from rnneval.metrics import by_name
 from rnneval.records.tables import STATE_HISTORY
 from rnneval.render.figures._base import Figure, Table
 from rnneval.render.figures._keywords import require_metric
-from rnneval.render.figures._style import Doubles, Look, counting, label, lanes, legend, number
+from rnneval.render.figures._style import Doubles, Look, beside_lane, counting, label, lanes, legend, number
 from rnneval.render.phrasing import counted
 
 KINDS = (STATE_HISTORY,)
@@ -169,10 +169,7 @@ def _paint(every: Sequence[_Lane], first: float, last: float, ax: Any, look: Loo
             )  # fmt: skip
         both = scored or count <= 6
         for y, value in ((base + 0.84, high), (base, low)) if both else ((base + 0.6, high),):
-            ax.annotate(
-                number(value), (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
-                va="center", fontsize=min(size, 7.0), color=look.muted,
-            )  # fmt: skip
+            beside_lane(ax, look, number(value), y, size)
     ax.set_xlim(first - 0.3, last + 0.3)
     counting(ax.xaxis)
     if count < len(every):
