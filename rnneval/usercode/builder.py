@@ -135,7 +135,8 @@ class Builder:
         count, name = len(sliced.lines()), self.spec.rpartition(":")[2]
         of, needed = f"{len(sliced.source.lines):,} lines", "all were run"
         if not self.run_module:
-            needed = f"{count:,} were run, which {name} needs: {sliced.shown_lines()}"
+            why = "which the model may ask for" if everything else f"which {name} needs"
+            needed = f"{count:,} were run, {why}: {sliced.shown_lines()}"
         return (f"of the {of} of {sliced.source.shown}, {needed}", *sliced.notes, *sliced.source.notes)
 
     @cached_property
