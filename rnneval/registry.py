@@ -45,7 +45,7 @@ def module(package: str, name: str) -> ModuleType:
 
 def modules(package: str) -> tuple[ModuleType, ...]:
     """Import every entry of a package and return the modules in alphabetical order of their names."""
-    return tuple(module(package, name) for name in names(package))
+    return tuple(import_module(f"{package}.{file}") for _, file in sorted(_files(package).items()))
 
 
 def _files(package: str) -> dict[str, str]:

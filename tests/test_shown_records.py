@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 import rnneval
 from rnneval.errors import RecordError, TextError, VocabularyError, named_in_message
 from rnneval.gates import compare, gate
 from rnneval.records import read
+from rnneval.render.document import Paragraph
+from rnneval.render.gate_document import ranking_document
 from rnneval.render.markdown import markdown
 from rnneval.render.run_document import run_document, scores_table
 from rnneval.text import Vocabulary
@@ -40,6 +43,12 @@ def test_every_record_is_one_short_line(name):
     assert line.isprintable()
     assert line.startswith("<")
     assert len(line) < 250
+
+
+def test_a_model_in_memory_is_named_in_words():
+    record = read(RECORDS / "gradients.json")
+    of_memory = replace(record, checkpoint=replace(record.checkpoint, path=""))
+    assert repr(of_memory).startswith("<Gradients 'model in memory' on ")
 
 
 def test_verdicts_and_comparisons_are_one_line():
@@ -130,3 +139,29 @@ def test_a_file_whose_name_has_a_line_break_is_read(tmp_path):
     place = tmp_path / "a\nb.txt"
     place.write_text("text")
     assert "".join(piece.text for piece in Sources(place).read()) == "text"
+
+
+@pytest.mark.parametrize(("signature", "usual"), [(SIGNATURE, "bits_per_char"), (WORDS, "word_perplexity_eos")])
+def test_a_comparison_names_the_usual_score(signature, usual):
+    runs = [make_run(ar_losses(128) + more, signature=signature, checkpoint=str(more)) for more in (0.0, 0.1)]
+    one, other = (run.scores[usual].value for run in runs)
+    ranking = compare(runs)
+    assert (ranking.usual, [row.usual for row in ranking.rows]) == (usual, [one, other])
+    said = f"the usual score for these tokens is {usual}"
+    shown = [block.text for block in ranking_document(ranking) if isinstance(block, Paragraph)]
+    assert shown[0] == f"{said}: {one:.5g} (0.0), {other:.5g} (0.1)"
+    by_it = ranking_document(compare(runs, metric=usual))
+    assert next(block.text for block in by_it if isinstance(block, Paragraph)) == said
+
+
+def test_a_comparison_of_tokens_of_several_kinds_or_without_a_custom_names_none():
+    runs = [make_run(ar_losses(128), signature=each) for each in (SIGNATURE, WORDS)]
+    other = SIGNATURE.replace("tok:char", "tok:word")
+    for ranking in (compare(runs), compare([make_run(ar_losses(128), signature=other)] * 2)):
+        assert ranking.usual == ""
+        assert not any("usual" in getattr(block, "text", "") for block in ranking_document(ranking))
+
+
+def test_a_run_that_is_not_valid_has_no_usual_score_in_a_comparison():
+    ranking = compare([RUN, make_run(ar_losses(128), valid=False)])
+    assert [row.usual for row in ranking.rows] == [RUN.scores["bits_per_char"].value, None]

@@ -20,8 +20,8 @@ from rnneval.callbacks.logs import chosen, require_known
 from rnneval.callbacks.watched_optimizer import STATISTICS, Lines, WatchedOptimizer
 from rnneval.errors import RecordError
 from rnneval.metrics.gradient_norms import together
+from rnneval.records.tables import GRADIENT_HISTORY
 
-SCHEMA = "rnneval.gradient-history/1"
 # As `STATISTICS`, which the optimizer measures, but with the ratio of update and weight norm for the update's norm.
 WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
 _NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
@@ -73,7 +73,9 @@ class GradientNorms(keras.callbacks.Callback):
         """
         super().__init__()
         require_known(logs)
-        self._parts = Parts(path, "step", {"rnneval.schema": SCHEMA, "rnneval.version": __version__}, existing)
+        self._parts = Parts(
+            path, "step", {"rnneval.schema": GRADIENT_HISTORY, "rnneval.version": __version__}, existing
+        )
         self._steps_per_part, self._logged = steps_per_part, logs
         self._watched: WatchedOptimizer | None = None
         self._waiting: list[Lines] = []

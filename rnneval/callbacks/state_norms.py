@@ -16,14 +16,14 @@ from rnneval.callbacks.logs import chosen, require_known
 from rnneval.engine.evaluate import evaluate
 from rnneval.errors import TextError, VocabularyError
 from rnneval.models.lm import RecurrentLM
-from rnneval.models.lookups import is_lookup, vocabulary_inside, vocabulary_of
+from rnneval.models.lookups import as_vocabulary, vocabulary_inside
 from rnneval.models.wrap import wrap
 from rnneval.options import EvaluateOptions, on_method, option, values_of
 from rnneval.records.paths import named
 from rnneval.records.run import Run
+from rnneval.records.tables import STATE_HISTORY
 from rnneval.text import Paths, Vocabulary
 
-SCHEMA = "rnneval.state-history/1"
 _LOGS = "_get_metrics_result_or_logs"
 _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
 
@@ -88,13 +88,13 @@ class StateNorms(keras.callbacks.Callback):
         """
         super().__init__()
         vocabulary = options.vocabulary
-        self._given = None if vocabulary is None else vocabulary_from(vocabulary)
+        self._given = vocabulary_from(vocabulary)
         self._vocabulary = self._given
         _require_paths(text)
         self._text, self._options = text, options
         given = vocabulary if isinstance(vocabulary, str | os.PathLike) else None
         inputs = [*named("text", text), *named("vocabulary", given)]
-        described = {"rnneval.schema": SCHEMA, "rnneval.version": __version__}
+        described = {"rnneval.schema": STATE_HISTORY, "rnneval.version": __version__}
         self._parts = Parts(path, "epoch", described, options.existing, inputs)
         self._due: int | None = None  # the epoch to be measured
         self.runs: list[Run] = []
@@ -163,23 +163,17 @@ class StateNorms(keras.callbacks.Callback):
         return chosen({_log_name(*key): value for key, value in numbers.items()}, self._options.logs)
 
 
-def vocabulary_from(given: Any) -> Vocabulary:
-    """Return a vocabulary from any of the values that stand for one.
+def vocabulary_from(given: Any) -> Vocabulary | None:
+    """Return a vocabulary from any of the values that stand for one; None for None.
 
     Raises:
         VocabularyError: the value stands for none.
     """
-    if isinstance(given, RecurrentLM):
-        if given.vocabulary is None:
-            raise VocabularyError(given.why_no_vocabulary or "vocabulary: the model has no vocabulary: give its tokens")
-        return given.vocabulary
-    if isinstance(given, Vocabulary):
-        return given
-    if isinstance(given, (str, os.PathLike)):
-        return Vocabulary.from_file(given)
-    if is_lookup(given):
-        return vocabulary_of(given)
-    return Vocabulary.from_tokens(given)
+    if not isinstance(given, RecurrentLM):
+        return as_vocabulary(given)
+    if given.vocabulary is None:
+        raise VocabularyError(given.why_no_vocabulary or "vocabulary: the model has no vocabulary: give its tokens")
+    return given.vocabulary
 
 
 def _of_model(model: Any) -> Vocabulary:

@@ -33,12 +33,11 @@ class CheckpointOptions(OpenOptions):
 
     def preflight_builder(self, spec: str | None = None, *, everything: bool = False) -> None:
         """Refuse a builder, `spec` or that of --builder, which needs statements that may not be run."""
-        from rnneval.usercode import is_file, parse_arguments, plan
+        from rnneval.usercode import builder_of
 
-        spec = spec or self.builder
-        if spec is not None and is_file(spec) and not self.run_module:
-            values = parse_arguments(self.builder_globals or (), "--builder-global", "vocab_size=66")
-            plan(spec, values, everything=everything)
+        builder = builder_of(self, spec)
+        if builder is not None:
+            builder.preflight(everything=everything)
 
     def inputs(self, checkpoint: str | None) -> "list[Named]":
         """Return every file that opening the checkpoint reads, a vocabulary beside it included."""

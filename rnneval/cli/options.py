@@ -95,7 +95,7 @@ def command_line() -> list[str]:
 
 def format_option(*formats: str, text: str = "Format of what is printed.") -> Callable[[F], F]:
     """Add --format; the first is the default."""
-    return _output_option(
+    return output_option(
         "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help=text
     )
 
@@ -107,15 +107,16 @@ def out_option(
 ) -> Callable[[F], F]:
     """Add --out."""
     text += " May be repeated." if repeated else ""
-    return _output_option("--out", metavar="FILE", multiple=repeated, help=f"{text} [default: none]")
+    return output_option("--out", metavar="FILE", multiple=repeated, help=f"{text} [default: none]")
 
 
 def quiet_option(text: str = "Print no progress and no table.") -> Callable[[F], F]:
     """Add --quiet."""
-    return _output_option("--quiet", "-q", is_flag=True, help=text)
+    return output_option("--quiet", "-q", is_flag=True, help=text)
 
 
-def _output_option(*names: str, **settings: Any) -> Callable[[F], F]:
+def output_option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """Add an option of click under the heading Output."""
     return click.option(*names, cls=GroupedOption, heading="Output", **settings)
 
 
@@ -165,7 +166,7 @@ def config_file() -> "list[Named]":
     return named("--config", context.meta.get(CONFIG)) if context is not None else []
 
 
-def require_ending(option: str, paths: Iterable[str | os.PathLike[str]], *allowed: str) -> None:
+def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | None, *allowed: str) -> None:
     """Refuse a file whose ending promises another format than one of those that can be written.
 
     A path without an ending (/dev/stdout, a pipe of the shell) is no promise and passes.
@@ -173,11 +174,13 @@ def require_ending(option: str, paths: Iterable[str | os.PathLike[str]], *allowe
     Raises:
         UsageError: an ending is none of the allowed ones; the message names them.
     """
-    for path in paths:
+    from rnneval.records.paths import named
+
+    for path in (each.path for each in named(option, paths)):
         ending = Path(path).suffix
         if ending and ending.lower() not in allowed:
             known = " or ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))
-            raise UsageError(f"{option} {os.fspath(path)}: {ending} is not a format of this output: give {known}")
+            raise UsageError(f"{option} {path}: {ending} is not a format of this output: give {known}")
 
 
 def require(condition: object, message: str) -> None:

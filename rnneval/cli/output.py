@@ -1,8 +1,10 @@
-"""Files of results, whose endings say their format: JSON, CSV or Markdown."""
+"""Results, printed and written to files whose endings say their format: JSON, CSV or Markdown."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import click
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,23 +21,37 @@ class Tabular(Protocol):
         """Return the table."""
 
 
-def write_results(
-    paths: Iterable[str], result: Tabular, encoded: str, document: "Callable[[], Iterable[Block]]"
+def print_and_write(
+    result: Tabular,
+    encoded: str,
+    document: "Callable[[], Iterable[Block]]",
+    *,
+    form: str,
+    quiet: bool,
+    out: Iterable[str],
 ) -> None:
-    """Write a result to files, each completely or not at all.
+    """Print a result, then write it to files, each completely or not at all: it is not lost if a file fails.
 
     Args:
-        paths: `.csv` gets the table of the result, `.md` what the terminal shows; any other ending the JSON.
         result: The result.
         encoded: The result as JSON.
         document: Function that makes the document which the terminal shows.
+        form: `json` prints the JSON, `table` the document.
+        quiet: Whether to print no document.
+        out: The files: `.csv` gets the table of the result, `.md` the document, any other ending the JSON.
 
     Raises:
         RecordError: a file cannot be written.
     """
     from rnneval.records import write_text
 
-    for path in paths:
+    if form == "json":
+        click.echo(encoded, nl=False)
+    elif not quiet:
+        from rnneval.render.terminal import print_document
+
+        print_document(document())
+    for path in out:
         ending = Path(path).suffix.lower()
         if ending == ".csv":
             text = str(result.to_frame().to_csv(index=False))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rnneval.backends.protocol import ChecksItself
+from rnneval.errors import UsageError
 from rnneval.records.wiring import Wiring
 
 
@@ -22,9 +23,14 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
         seed: Random seed for the ids and the emitted numbers.
 
     Raises:
-        UsageError: a declaration is not one, or names a layer that the model does not have.
+        UsageError: a declaration is not one, or names a layer that the model does not have; or `vocab_size` is given
+            for a model that knows its number of ids.
     """
     if isinstance(model, ChecksItself):
+        if vocab_size is not None:
+            raise UsageError(
+                f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out"
+            )
         return model.check_wiring(declare=declare, seed=seed)
     from rnneval.models.wiring import check_layers
 

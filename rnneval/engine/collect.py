@@ -21,13 +21,13 @@ from rnneval.backends.protocol import Predicted
 from rnneval.metrics import LossesAlone, ScoredTokens
 from rnneval.records import require_rows, table_written
 from rnneval.records.run import Blocks
+from rnneval.records.tables import LOSSES
 from rnneval.text import BlockCuts, EncodedText
 from rnneval.text.disk import DiskArray
 
 _CHUNK = 1 << 14  # tokens shown at once: thirty columns of them stand in memory
 _COLUMNS = ("ids", "characters", "bytes", "words", "newlines", "unknown", "byte_start", "byte_end")
 _UNITS = ("tokens", "characters", "scored_bytes", "words", "unknown")
-SCHEMA = "rnneval.losses/1"
 _ROW_GROUP = 1 << 16
 _FIELDS: list[Any] = [
     ("token", pa.int64()),
@@ -122,8 +122,7 @@ def show(
     for start in range(0, text.tokens, _CHUNK):
         stop = min(start + _CHUNK, text.tokens)
         positions = np.arange(start, stop)
-        document = np.searchsorted(text.document_starts, positions, side="right") - 1
-        wanted: NDArray[np.bool_] = positions - text.document_starts[document] >= unscored
+        wanted = text.are_scored(positions, unscored)
         if not wanted.any():
             continue
         piece = text.read(start, stop, scored_from=unscored)
@@ -256,7 +255,7 @@ def losses_written(
     Raises:
         RecordError: the file cannot be written.
     """
-    metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SCHEMA, **described}.items()}
+    metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": LOSSES, **described}.items()}
     schema = pa.schema(_FIELDS, metadata=metadata)
     repeated = ["document", "id"]  # the other columns never repeat: a dictionary of them would only take memory
     with table_written(path, schema, use_dictionary=repeated) as writer:

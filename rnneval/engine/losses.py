@@ -3,18 +3,15 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import rnneval
-from rnneval import records
 from rnneval.backends.protocol import Predicted
 from rnneval.engine.collect import Collector, show
-from rnneval.engine.scores import ScoredText, scored_text
+from rnneval.engine.scores import scored_text
 from rnneval.errors import RecordError, UsageError
 from rnneval.metrics import baselines
 from rnneval.options import ImportOptions, Paths, on_table
@@ -97,7 +94,13 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
             base=_baselines(collected, vocabulary, width),
             bos="none" if encoded.unscored else "scored",
         )
-    return _record(told, table, vocabulary, options)
+    return told.run(
+        command=options.command,
+        warnings=(*told.warnings, *_warnings(vocabulary, options)),
+        valid=True,  # every loss is finite, and of wiring nothing is known
+        imported=Imported(path=table.path, sha256=table.sha256),
+        vocabulary=None if vocabulary is None else vocabulary.record(),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,26 +114,6 @@ class _Losses:
         nats = self.nats[start:stop]
         unknown = np.full(len(nats), np.nan, np.float32)
         return Predicted(nats, unknown, np.full(len(nats), -1, np.int32))
-
-
-def _record(told: ScoredText, table: LossTable, vocabulary: Vocabulary | None, options: ImportOptions) -> Run:
-    fields: dict[str, Any] = vars(told)
-    return Run(
-        **{
-            **fields,
-            "warnings": (*told.warnings, *_warnings(vocabulary, options)),
-            "rnneval": rnneval.__version__,
-            "created": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
-            "command": tuple(options.command),
-            "valid": True,  # every loss is finite, and of wiring nothing is known
-            "imported": Imported(path=table.path, sha256=table.sha256),
-            "vocabulary": None if vocabulary is None else _of_record(vocabulary),
-        }
-    )
-
-
-def _of_record(vocabulary: Vocabulary) -> records.run.Vocabulary:
-    return records.run.Vocabulary(size=vocabulary.size, sha256=vocabulary.sha256, source=vocabulary.source)
 
 
 def _warnings(vocabulary: Vocabulary | None, options: ImportOptions) -> Iterator[Warned]:
@@ -224,8 +207,7 @@ def _require_same_tokens(table: LossTable, text: EncodedText, vocabulary: Vocabu
         stop = min(start + _CHUNK, text.tokens)
         piece = text.read(start, stop)
         positions = np.arange(start, stop)
-        document = np.searchsorted(text.document_starts, positions, side="right") - 1
-        wanted = positions - text.document_starts[document] >= unscored
+        wanted = text.are_scored(positions, unscored)
         ours = np.stack([positions, piece.byte_start, piece.byte_end, piece.ids])[:, wanted]
         rows = slice(row, row + ours.shape[1])
         ids = ours[3][: len(table.token[rows])] if table.id is None else table.id[rows]

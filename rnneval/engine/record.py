@@ -3,13 +3,11 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import expm1
 
 import numpy as np
 from numpy.typing import NDArray
 
-import rnneval
 from rnneval.backends.protocol import LanguageModel
 from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
@@ -28,7 +26,6 @@ from rnneval.records.run import (
     Streams,
     Timing,
     TokenByToken,
-    Vocabulary,
     Warning,  # noqa: A004 - the record's own word
 )
 from rnneval.text import EncodedText, TextOptions
@@ -76,25 +73,15 @@ def run_record(
     collected = measured.collected
     base = baselines.nats_per_token(collected.id_counts, fitted)
     told = scored_text(text, options, collected, state=measured.state_signature, base=base)
-    return Run(
-        rnneval=rnneval.__version__,
-        created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
-        command=tuple(command),
-        signature=told.signature,
+    return told.run(
+        command=command,
         valid=collected.not_finite is None and not sound.leaks and lm.repeatable,
         checkpoint=lm.checkpoint,
-        vocabulary=Vocabulary(size=lm.vocabulary.size, sha256=lm.vocabulary.sha256, source=lm.vocabulary.source),
+        vocabulary=lm.vocabulary.record(),
         input=Input(kind=lm.input_kind),
         output=Output(kind=lm.output_kind),
-        text=told.text,
-        tokens=told.tokens,
-        total_nats=told.total_nats,
-        scores=told.scores,
-        interval=told.interval,
-        baselines=told.baselines,
         backend=lm.backend,
         streams=_streams(measured),
-        blocks=told.blocks,
         states=(dict(reading.states.summaries) or None) if reading.states else None,
         wiring=sound.summary,
         token_by_token=None if token_by_token is None else TokenByToken(segment=1, total_nats=token_by_token),

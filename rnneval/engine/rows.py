@@ -68,25 +68,25 @@ class Rows:
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
         """Make readings side by side; further ones are made when a row is free."""
         waiting: deque[Job] = deque()
-        asked: dict[Job, SpanReading] = {}
-        compared: dict[Job, _Comparison] = {}  # of re-evaluations alone: a first reading has nothing to compare with
+        asked: dict[Job, tuple[SpanReading, _Comparison | None]] = {}
 
         def open_all(several: Sequence[SpanReading]) -> None:
             for reading in several:
                 job = self._job(reading.span, self._initial if reading.start is None else reading.start)
-                asked[job] = reading
+                comparison = None  # a first reading has nothing to compare with
                 if reading.reevaluates:
-                    compared[job] = _Comparison(audits=reading.audits, agreement=Agreement(tolerance=reading.tolerance))
+                    comparison = _Comparison(audits=reading.audits, agreement=Agreement(tolerance=reading.tolerance))
+                asked[job] = reading, comparison
                 waiting.append(job)
 
         def at_boundary(rows: list[Boundary]) -> list[bool]:
             go_on, scored = [], self._scored
             for row in rows:
-                comparison = compared.get(row.job)
+                reading, comparison = asked[row.job]
                 go_on.append(self._first(row) if comparison is None else self._compare(row, comparison))
                 if row.job.at == row.job.stop or not go_on[-1]:
-                    compared.pop(row.job, None)
-                    open_all(on_end(self._ended(row.job, asked.pop(row.job), comparison)))
+                    del asked[row.job]
+                    open_all(on_end(self._ended(row.job, reading, comparison)))
             if self._progress is not None and self._scored > scored:
                 self._progress(self._scored, self._predictions)
             return go_on

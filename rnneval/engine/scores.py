@@ -1,8 +1,11 @@
 """The part of a run record that follows from the losses of a text, computed by a model or by another program."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
+import rnneval
 from rnneval import metrics
 from rnneval.engine.collect import Collector
 from rnneval.gates import ScoreIntervals, score_intervals
@@ -10,6 +13,7 @@ from rnneval.metrics import Scores, Totals
 from rnneval.records.run import (
     Blocks,
     Interval,
+    Run,
     Score,
     Text,
     Tokens,
@@ -35,6 +39,12 @@ class ScoredText:
     baselines: dict[str, float]
     blocks: Blocks
     warnings: tuple[Warning, ...]
+
+    def run(self, *, command: Sequence[str], warnings: tuple[Warning, ...], **more: Any) -> Run:
+        """Return the run record, made now, with these warnings and further fields."""
+        fields = {**vars(self), "warnings": warnings, **more}
+        created = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+        return Run(rnneval=rnneval.__version__, created=created, command=tuple(command), **fields)
 
 
 def scored_text(

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 
 from rnneval.errors import RecordError
 from rnneval.records import read_table
+from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY
 
-_INDEX = {"rnneval.gradient-history/1": "step", "rnneval.state-history/1": "epoch"}
+_INDEX = {GRADIENT_HISTORY: "step", STATE_HISTORY: "epoch"}
 _EMPTY = "empty"
 _PART = re.compile(r'"([^"]*)"|([^."]+)')
 _LAST = re.compile(r"last([1-9]\d*)")
@@ -98,7 +100,7 @@ class TrainingHistory:
         start = 0 if asked.last is None else max(0, len(series) - asked.last)
         lacking = self._not_finite(asked, series)[start:]
         if lacking.any():  # a failure, however few steps there are
-            first = self._moments()[1][start + int(lacking.argmax())]
+            first = self._moments[1][start + int(lacking.argmax())]
             note = f"not finite in {int(lacking.sum()):,} of {len(lacking):,} {unit}s, first in {unit} {first:,}"
             return Summary(value=float("nan"), note=note)
         if asked.last is not None and asked.last > len(series):
@@ -142,6 +144,7 @@ class TrainingHistory:
         norms = [name for name in _OF_EVERY_STEP if name == "grad_norm" or any(name == each for each, _ in self.names)]
         return list(dict.fromkeys([*self.names, *((name, place) for name in norms for place in counted)]))
 
+    @cached_property
     def _moments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the position in time of each row, from 0, and the step or epoch of each position.
 
@@ -152,7 +155,7 @@ class TrainingHistory:
 
     def _series(self, statistic: str, place: str) -> NDArray[np.float64]:
         """Return the values in order of time, NaN where there is none: `(steps,)`."""
-        moment, steps = self._moments()
+        moment, steps = self._moments
         series = np.full(len(steps), np.nan)
         if (statistic, place) in self.names:
             chosen = self.columns == self.names.index((statistic, place))

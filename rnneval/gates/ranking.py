@@ -19,7 +19,7 @@ from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
 from rnneval.records.consistency import require_consistent
-from rnneval.records.summary import quoted
+from rnneval.records.summary import quoted, usual_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,8 @@ class Row(Value, frozen=True, kw_only=True):
     """Absent for imported losses."""
     tokens_per_second: float | None = None
     """Absent for imported losses."""
+    usual: float | None = None
+    """The score that is usual for the runs' kind of token; absent if there is none."""
     marks: tuple[str, ...]
     """Problems of the run: not valid, wiring, not comparable, too little text."""
 
@@ -77,6 +79,8 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """The first run given."""
     candidate: str
     """The last run given."""
+    usual: str = ""
+    """The metric that papers report for the runs' kind of token; "" if there is no custom, or the kinds differ."""
     blocks: tuple[BlockChange, ...]
     """Blocks in which the candidate's loss differs most from the baseline's, largest change first."""
     warnings: tuple[str, ...]
@@ -151,13 +155,16 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
     sound = sum(entrant.problem is None for entrant in entrants)
     pairs = sound * (sound - 1) // 2
     ends = Sides(baseline=sides[0], candidate=sides[-1])
+    customs = {usual_metric(run.signature) for _, run in runs}
+    usual = customs.pop() if len(customs) == 1 else ""
     return Ranking(
         metric=allowance.measured.name,
         unit=allowance.measured.difference_unit,
-        rows=tuple(_row(entrant, best, allowance, pairs) for entrant in entrants),
+        rows=tuple(_row(entrant, best, allowance, pairs, usual) for entrant in entrants),
         about=ends.about,
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
+        usual=usual,
         blocks=_changes(ends, allowance, blocks, text),
         warnings=tuple(warnings_of_runs(records)),
     )
@@ -205,15 +212,16 @@ def _entrant(side: Side, metric: Metric) -> _Entrant:
         return _Entrant(side=side, problem=f"no {metric.name}: {reason}")
 
 
-def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: int) -> Row:
+def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: int, usual: str) -> Row:
     run = entrant.side.runs[0]
-    score = run.scores.get(allowance.measured.name) if run.valid else None  # a leaking model has no score
+    scores = {name: score.value for name, score in run.scores.items()} if run.valid else {}  # a leak has no score
     against = _against(entrant, best, allowance, pairs) if best and entrant.problem is None else _Against()
     fails = run.valid and run.wiring and run.wiring.verdict == "fail"  # else the problem says it already
     wiring = f"wiring fails: {run.wiring.reason}" if fails and run.wiring else None
     return Row(
         name=entrant.side.name,
-        value=score.value if score else None,
+        value=scores.get(allowance.measured.name),
+        usual=scores.get(usual),
         difference=against.difference,
         low=against.low,
         high=against.high,

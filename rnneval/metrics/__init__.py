@@ -56,6 +56,7 @@ __all__ = [
     "names",
     "score_problems",
     "tally",
+    "totals_of",
 ]
 
 
@@ -171,24 +172,31 @@ def finish(totals: "Totals") -> "Scores":
     return Scores(values=values, missing=missing)
 
 
+def totals_of(run: "Run") -> "Totals":
+    """Return the sums of a run record, for scores that it has: one that a lossy model cannot have is not among them."""
+    from rnneval.metrics._base import Totals
+
+    return Totals(
+        tokens=run.tokens.scored,
+        characters=run.text.scored_characters,
+        bytes=run.text.scored_bytes,
+        words=run.text.scored_words,
+        lossless=True,
+        sums={name: math.fsum(values) for name, values in run.blocks.sums.items()},
+    )
+
+
 def score_problems(run: "Run") -> Iterator[str]:
     """Yield each score of a run record that is not the score of its sums, up to the order of adding them up.
 
     A score whose sums are not in the record is not compared with anything.
     """
-    from rnneval.metrics._base import Totals, UnavailableError
+    from rnneval.metrics._base import UnavailableError
     from rnneval.records.consistency import RELATIVE
 
     if run.total_nats is None or not run.tokens.scored:
         return
-    totals = Totals(
-        tokens=run.tokens.scored,
-        characters=run.text.scored_characters,
-        bytes=run.text.scored_bytes,
-        words=run.text.scored_words,
-        lossless=True,  # a score that a lossy model cannot have is not in the record, so it is not asked for
-        sums={name: math.fsum(values) for name, values in run.blocks.sums.items()},
-    )
+    totals = totals_of(run)
     for metric in all_metrics():
         if (score := run.scores.get(metric.name)) is None:
             continue

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.backends.protocol import Scorer, Sees, Shape, Vectors
-from rnneval.errors import CheckpointError, UsageError
+from rnneval.backends.weights import require_finite
+from rnneval.errors import UsageError
 from rnneval.models.adapters import Adapter
 from rnneval.models.arrangement import arranged
 from rnneval.models.kernel import KerasScorer, Packing
@@ -172,23 +173,8 @@ def eagerly() -> Iterator[None]:
 
 
 def check_finite(model: Any) -> None:
-    """Refuse a model with weights that are not finite.
-
-    Raises:
-        CheckpointError: names each such weight and how many of its numbers are NaN or infinite.
-    """
-    faults = []
-    for variable in model_variables(model):
-        values = np.asarray(variable)
-        if values.dtype.kind not in "fV" or np.isfinite(values.astype(np.float32)).all():
-            continue
-        nans = int(np.isnan(values.astype(np.float32)).sum())
-        infinite = int(np.isinf(values.astype(np.float32)).sum())
-        counts = [f"{count} {what}" for count, what in ((nans, "NaN"), (infinite, "infinite")) if count]
-        faults.append(f"weight {variable_name(variable)} has {' and '.join(counts)}")
-    if faults:
-        shown = "; ".join([*faults[:5], *(["…"] if len(faults) > 5 else [])])
-        raise CheckpointError(f"{shown}: the training diverged; take an earlier checkpoint")
+    """Refuse a model with weights that are not finite; see `require_finite`."""
+    require_finite((variable_name(variable), variable) for variable in model_variables(model))
 
 
 def model_variables(model: Any) -> list[Any]:

@@ -66,7 +66,12 @@ class Gradients(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnne
     findings: tuple[Finding, ...]
     warnings: tuple[Warning, ...]
 
+    @property
+    def title(self) -> str:
+        """The path of the model, or words for one that was given in Python."""
+        return self.checkpoint.title
+
     def _in_one_line(self) -> str:
         """Return model and text, the loss and the signature."""
-        where = f"{quoted([self.checkpoint.path])} on {quoted([file.title for file in self.text.files])}"
+        where = f"{quoted([self.title])} on {quoted([file.title for file in self.text.files])}"
         return f"{where}: {self.loss:.5g} nats a token, {self.signature}"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from rnneval.errors import RecordError
 from rnneval.records.atomic import reason_of
-from rnneval.records.paths import open_regular, read_regular
-from rnneval.records.tables import MOST_BYTES, read_columns
+from rnneval.records.paths import read_regular
+from rnneval.records.tables import MOST_BYTES, opened, read_columns
 
 Ints = NDArray[np.int64]
 
@@ -66,16 +66,16 @@ def read_losses(source: Any) -> LossTable:
     """
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
-        table = _file(path)
+        table, sha256 = _file(path)
         columns, metadata = {name: table[name] for name in table.column_names}, table.schema.metadata or {}
     else:
-        path, columns, metadata = "", _in_memory(source), {}
+        path, sha256, columns, metadata = "", "", _in_memory(source), {}
     arrays = _arrays(path or "the table of losses", columns)
     known: dict[str, Any] = {name: arrays.get(name) for name in COLUMNS}
     text = metadata.get(b"rnneval.text")
     found = LossTable(
         path=path,
-        sha256=_hash_of_file(path) if path else _hash_of(arrays.values()),
+        sha256=sha256 or _hash_of(arrays.values()),
         text_sha256=None if text is None else text.decode(errors="replace"),
         **known,
     )
@@ -83,19 +83,22 @@ def read_losses(source: Any) -> LossTable:
     return found
 
 
-def _file(path: str) -> Any:
-    """Read a file by its ending as a `pyarrow.Table`."""
+def _file(path: str) -> tuple[Any, str]:
+    """Read a file by its ending as a `pyarrow.Table`; return it and the hash of what was read."""
     import pyarrow as pa
 
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
         raise RecordError(f"{path}: its ending names no kind of table: give a file that ends in {', '.join(ENDINGS)}")
     if ending == ".parquet":
-        return read_columns(path, COLUMNS)
+        with opened(path) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return read_columns(path, file, COLUMNS), sha256
     try:
         raw = read_regular(path, MOST_BYTES)
         _require_few_rows(path, raw.count(b"\n") + raw.count(b"\r") if ending == ".csv" else raw.count(b"{"))
-        return _csv(path, raw) if ending == ".csv" else _json_lines(raw)
+        table = _csv(path, raw) if ending == ".csv" else _json_lines(raw)
+        return table, hashlib.sha256(raw).hexdigest()
     except (OSError, ValueError) as error:
         if isinstance(error, pa.ArrowInvalid):
             said = " ".join(str(error).split())[:300]
@@ -192,11 +195,6 @@ def _require_losses(table: LossTable) -> None:
             f"{table.nats[row]:.6g}, the first of {np.count_nonzero(wrong):,}: a loss is −ln p, in nats, finite and at "
             "least 0"
         )
-
-
-def _hash_of_file(path: str) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hash_of(arrays: Iterable[NDArray[Any]]) -> str:

@@ -22,8 +22,13 @@ class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """Places that were searched in vain, and what to give."""
     assumptions: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """The path of the model, or words for one that was given in Python."""
+        return self.checkpoint.title
+
     def _in_one_line(self) -> str:
         """Return the file, its format, and the size of model and vocabulary."""
         found = self.checkpoint
         tokens = "no vocabulary" if self.vocabulary is None else f"{self.vocabulary.size:,} tokens"
-        return f"{quoted([found.path])}: {found.format}, {found.parameters:,} parameters, {tokens}"
+        return f"{quoted([self.title])}: {found.format}, {found.parameters:,} parameters, {tokens}"

@@ -45,6 +45,11 @@ class Checkpoint(Value, frozen=True, kw_only=True):
     dtype: str
     layers: tuple[Layer, ...]
 
+    @property
+    def title(self) -> str:
+        """The path, or words for a model that was given in Python."""
+        return self.path or "model in memory"
+
 
 class Imported(Value, frozen=True, kw_only=True):
     """The table of another program that the losses came from."""
@@ -53,6 +58,11 @@ class Imported(Value, frozen=True, kw_only=True):
     """The path as it was given; "" for a table that was given in Python."""
     sha256: Sha256
     """Hash of the file; of the columns for a table given in Python."""
+
+    @property
+    def title(self) -> str:
+        """The path, or words for a table that was given in Python."""
+        return self.path or "losses in memory"
 
 
 class Vocabulary(Value, frozen=True, kw_only=True):
@@ -381,7 +391,7 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     @property
     def title(self) -> str:
         """The path of the source, or words for one that was given in Python."""
-        return self.source.path or ("model in memory" if self.imported is None else "losses in memory")
+        return self.source.title
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the scores as a pandas DataFrame with a row for each.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,18 +11,20 @@ from rnneval.errors import RecordError
 from rnneval.records.atomic import reason_of, whole_file
 from rnneval.records.paths import open_regular
 
+LOSSES, TRACE, SWEEP = "rnneval.losses/1", "rnneval.trace/1", "rnneval.sweep/1"
+GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
 _HISTORY = {"layer": str, "variable": str, "statistic": str, "value": float}
 TABLES: Mapping[str, Mapping[str, type]] = {
-    "rnneval.losses/1": {
+    LOSSES: {
         "token": int, "document": int, "byte_start": int, "byte_end": int, "id": int, "nats": float,
     },
-    "rnneval.trace/1": {
+    TRACE: {
         "position": float, "unit": float, "lag": float, "layer": str, "slot": str, "statistic": str, "value": float,
         "low": float, "high": float,
     },
-    "rnneval.gradient-history/1": {"step": int, **_HISTORY},
-    "rnneval.state-history/1": {"epoch": int, **_HISTORY},
-    "rnneval.sweep/1": {
+    GRADIENT_HISTORY: {"step": int, **_HISTORY},
+    STATE_HISTORY: {"epoch": int, **_HISTORY},
+    SWEEP: {
         **dict.fromkeys(
             (
                 "path", "run", "status", "rule", "error", "sha256", "format", "record", "signature", "text_sha256",
@@ -110,44 +113,44 @@ def read_table(path: str | os.PathLike[str]) -> Any:
         raise RecordError(f"{place}: its parts do not fit together ({_said(error)})") from error
 
 
-def read_columns(path: str | os.PathLike[str], columns: Mapping[str, type]) -> Any:
+def read_columns(path: str | os.PathLike[str], file: BinaryIO, columns: Mapping[str, type]) -> Any:
     """Read some columns of a Parquet table of any program as a `pyarrow.Table`.
 
     Sizes and types are checked as in `read_table`, missing values and numbers that are not finite are not.
 
     Args:
-        path: The file.
+        path: The file's name, for messages.
+        file: The file, `opened`.
         columns: The type of each wanted column, int or float. A column that the table lacks is left out.
 
     Raises:
-        RecordError: it is missing, unreadable, damaged or too large, or a column has another type.
+        RecordError: it is too large, or a column has another type. Errors of pyarrow are left to `opened`.
     """
     import pyarrow.parquet as pq
 
     place = Path(path)
-    with _opened(place) as file:
-        footer, stored = _require_readable(place, file, MOST_BYTES)
-        found = [field for field in stored if field.name in columns]
-        for field in found:
-            _require_type(place, field, columns[field.name])
-            if stored.names.count(field.name) > 1:
-                raise RecordError(f"{place}: has more than one column {field.name!r}: keep one of them")
-        with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True) as parquet:
-            return _read_groups(place, parquet, MOST_BYTES, [field.name for field in found])
+    footer, stored = _require_readable(place, file, MOST_BYTES)
+    found = [field for field in stored if field.name in columns]
+    for field in found:
+        _require_type(place, field, columns[field.name])
+        if stored.names.count(field.name) > 1:
+            raise RecordError(f"{place}: has more than one column {field.name!r}: keep one of them")
+    with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True) as parquet:
+        return _read_groups(place, parquet, MOST_BYTES, [field.name for field in found])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Yield an open file, and turn every error of reading it into a `RecordError`."""
+def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
+    """Yield a Parquet file that is open, and turn every error of reading it into a `RecordError`."""
     try:
-        opened = open_regular(path)
+        file = open_regular(path)
     except FileNotFoundError as error:
         raise RecordError(f"{path}: cannot be read: no such file") from error
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
     try:
-        with opened:
-            yield opened
+        with file:
+            yield file
     except RecordError:
         raise
     except Exception as error:  # pyarrow, and the types that other packages register with it, raise errors of any kind
@@ -161,16 +164,16 @@ def _file(path: Path, room: int) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _opened(path) as opened:
-        footer, stored = _require_readable(path, opened, room)
+    with opened(path) as file:
+        footer, stored = _require_readable(path, file, room)
         metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
         schema = metadata.get(_SCHEMA, b"").decode()
         _require_types(path, stored, schema)
         # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
         words = [field.name for field in stored if not _fits(field.type, float)]
         reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
-        with pq.ParquetFile(opened, **reading) as file:
-            table = _read_groups(path, file, room)
+        with pq.ParquetFile(file, **reading) as parquet:
+            table = _read_groups(path, parquet, room)
         table.validate(full=True)
         _require_values(path, table, schema)
         types = pa.schema([(field.name, field.type) for field in stored], metadata=metadata)
@@ -223,7 +226,7 @@ def _require_bounded(path: Path, footer: Any, stored: Any, room: int) -> None:
 
 def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
     row_bytes = sum(_PLAIN_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
-    if (stored.metadata or {}).get(_SCHEMA) == b"rnneval.sweep/1" and rows > _MOST_CHECKPOINTS:
+    if (stored.metadata or {}).get(_SCHEMA) == SWEEP.encode() and rows > _MOST_CHECKPOINTS:
         raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
     if rows * row_bytes > room:
         raise _too_large(
@@ -289,11 +292,11 @@ def _require_values(path: Path, table: Any, schema: str) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    optional = table.schema.names if schema == "rnneval.sweep/1" else _MAY_LACK_VALUES
+    optional = table.schema.names if schema == SWEEP else _MAY_LACK_VALUES
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
             raise ValueError("a number in it is not finite, which rnneval never writes")
-        if schema != "rnneval.sweep/1" and pa.types.is_dictionary(column.type):
+        if schema != SWEEP and pa.types.is_dictionary(column.type):
             distinct = max((len(chunk.dictionary) for chunk in column.unify_dictionaries().chunks), default=0)
             if distinct > _MOST_DISTINCT:
                 raise _too_large(path, f"column {name!r} has {distinct:,} different texts", f"{_MOST_DISTINCT:,}")

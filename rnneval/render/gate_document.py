@@ -21,7 +21,7 @@ from rnneval.render.document import (
     code,
     row,
 )
-from rnneval.render.phrasing import optional
+from rnneval.render.phrasing import figure, listed, optional
 
 HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
@@ -139,6 +139,9 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
         rows=tuple(_run(run, ranking.metric) for run in ranking.rows),
         right=(1, 2, 3, 4, 5),
     )
+    if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
+        values = "" if ranking.usual == ranking.metric else f": {listed(usual, 6)}"
+        yield Paragraph(text=f"the usual score for these tokens is {ranking.usual}{values}", muted=True)
     for run in ranking.rows:
         for mark in run.marks:
             yield Notice(kind="unsure", title=run.name, text=mark)

@@ -161,7 +161,7 @@ def run_facts(run: Run) -> Iterator[Fact]:
     if run.checkpoint:
         yield Fact(name="model", text=describe(run.checkpoint))
     if run.imported:
-        yield Fact(name="imported", text=run.imported.path or "losses in memory")
+        yield Fact(name="imported", text=run.imported.title)
     if run.vocabulary:
         yield Fact(name="vocabulary", text=f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}")
     if run.baselines:
@@ -318,8 +318,7 @@ def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
 def _title(record: Run | Gradients) -> str:
     text = listed([file.title for file in record.text.files], most=3)
     part = f" [{record.text.part}]" if record.text.part else ""
-    title = record.title if isinstance(record, Run) else record.checkpoint.path or "model in memory"
-    return f"{title} on {text}{part}"
+    return f"{record.title} on {text}{part}"
 
 
 def describe(checkpoint: Checkpoint) -> str:

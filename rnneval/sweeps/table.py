@@ -17,8 +17,8 @@ from typing import Any
 from rnneval.errors import RecordError
 from rnneval.records import Run, table_written
 from rnneval.records import read_table as checked_table
+from rnneval.records.tables import SWEEP
 
-SCHEMA = "rnneval.sweep/1"
 FILE = "sweep.parquet"
 RECORDS = "records"
 OK, NOT_VALID, FAILED = _STATUSES = "ok", "not-valid", "failed"
@@ -91,7 +91,7 @@ def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: 
     import pyarrow as pa
 
     columns = [row.columns() for row in rows]
-    metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SCHEMA, **described}.items()}
+    metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SWEEP, **described}.items()}
     schema = pa.schema([(name, _type(name)) for name in _names(rows)], metadata=metadata)
     path = Path(folder) / FILE
     with table_written(path, schema) as writer:
@@ -124,8 +124,8 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
             f"{os.fspath(folder)}: no {FILE} in it: give the --out folder of a finished rnneval sweep, or records"
         )
     table = checked_table(path)
-    if (table.schema.metadata or {}).get(b"rnneval.schema") != SCHEMA.encode():
-        raise RecordError(f"{path}: not a table of rnneval sweep (schema {SCHEMA}): run the sweep again")
+    if (table.schema.metadata or {}).get(b"rnneval.schema") != SWEEP.encode():
+        raise RecordError(f"{path}: not a table of rnneval sweep (schema {SWEEP}): run the sweep again")
     rows: list[dict[str, Any]] = table.to_pylist()
     if not all(map(_sound, rows)):
         raise RecordError(f"{path}: rows that no sweep writes (path, status or record): run the sweep again")

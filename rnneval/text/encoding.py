@@ -115,6 +115,12 @@ class EncodedText:
         """Return the block of each token by its span's first byte; int64 `(n,)` → int64 `(n,)`."""
         return self.blocks.block_of(byte_start)
 
+    def are_scored(self, positions: Ints, unscored: int) -> NDArray[np.bool_]:
+        """Return whether tokens lie behind the first `unscored` ones of their documents, `(n,)`."""
+        document = np.searchsorted(self.document_starts, positions, side="right") - 1
+        found: NDArray[np.bool_] = positions - self.document_starts[document] >= unscored
+        return found
+
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 
@@ -108,9 +108,9 @@ class InMemory:
     """A text in memory. It is read as a file that holds its UTF-8 bytes."""
 
     text: str
-    path: str = ""
+    path: ClassVar[str] = ""
     """As in a record: "" for what was given in Python."""
-    name: str = "the text in memory"
+    name: ClassVar[str] = "the text in memory"
     """Name in messages."""
 
     def open(self) -> BinaryIO:

@@ -19,6 +19,7 @@ import numpy as np
 
 from rnneval.errors import VocabularyError
 from rnneval.options import Paths
+from rnneval.records import run
 from rnneval.text.options import TextOptions
 from rnneval.text.pieces import Piece, final_text, whole_words
 from rnneval.text.sources import Sources
@@ -168,6 +169,10 @@ class Vocabulary:
         if self.subword is not None:
             return self.subword.sha256
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
+
+    def record(self) -> run.Vocabulary:
+        """Return what records say of it."""
+        return run.Vocabulary(size=self.size, sha256=self.sha256, source=self.source)
 
     def fit(self, width: int) -> "Vocabulary":
         """Return the vocabulary for a model with `width` outputs.

@@ -8,22 +8,25 @@ import difflib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from rnneval.errors import CheckpointError, RnnevalError, UsageError, in_one_line
+from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
 from rnneval.usercode.arguments import parse_arguments
-from rnneval.usercode.plan import is_file, plan, split_spec, whole
+from rnneval.usercode.plan import is_file, plan, read_file, split_spec, whole
 from rnneval.usercode.run import forget, neighbours_scanned, run_slice
 from rnneval.usercode.slice import Slice
-from rnneval.usercode.source import read_source
+from rnneval.usercode.source import Source, read_source
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +70,9 @@ class Builder:
             CheckpointError: the code may not be run, cannot be run, found or called, or returns no model; the message
                 says which.
         """
-        with self._importable():
-            module, name = self._module()
+        name = split_spec(self.spec)[1]
+        with self._importable(self._slice):
+            module = self._module(self._slice)
             named = _named(module, name, self.spec)
             if _is_model(named):
                 self._require_no_arguments()
@@ -93,17 +97,16 @@ class Builder:
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """Return the parameters of the named callable; a model has none."""
-        with self._importable():
-            module, name = self._module()
-            named = _named(module, name, self.spec)
+        with self._importable(self._slice):
+            named = _named(self._module(self._slice), split_spec(self.spec)[1], self.spec)
         return {} if _is_model(named) else _parameters(named)
 
     def numbers(self) -> dict[str, int]:
         """Return the whole numbers that the file binds at its top level, by name; none of a module."""
         if self._slice is None:
             return {}
-        with self._importable():
-            module, _ = self._module()
+        with self._importable(self._slice):
+            module = self._module(self._slice)
         bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
         return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
@@ -113,8 +116,16 @@ class Builder:
         Raises:
             CheckpointError: the code may not be run or cannot be run.
         """
-        with self._importable():
-            return self._module(everything=True)[0]
+        with self._importable(self._everything):
+            return self._module(self._everything)
+
+    def preflight(self, *, everything: bool = False) -> None:
+        """Refuse code that may not be run, before anything is run; see `build` and `everything`.
+
+        Raises:
+            CheckpointError: the file cannot be read, has no such name, or needs a statement that may not be run.
+        """
+        _ = self._everything if everything else self._slice
 
     def notes(self, *, everything: bool = False) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
@@ -124,79 +135,80 @@ class Builder:
         count, name = len(sliced.lines()), self.spec.rpartition(":")[2]
         of, needed = f"{len(sliced.source.lines):,} lines", "all were run"
         if not self.run_module:
-            needed = f"{count:,} were run, which {name} needs: {sliced.shown_lines()}"
+            why = "which the model may ask for" if everything else f"which {name} needs"
+            needed = f"{count:,} were run, {why}: {sliced.shown_lines()}"
         return (f"of the {of} of {sliced.source.shown}, {needed}", *sliced.notes, *sliced.source.notes)
 
     @cached_property
+    def _source(self) -> Source | None:
+        return read_file(self.spec) if is_file(self.spec) else None
+
+    @cached_property
     def _slice(self) -> Slice | None:
-        if not is_file(self.spec):
-            return None
-        return whole(self.spec) if self.run_module else plan(self.spec, self.values)
+        return self._planned(everything=False)
 
     @cached_property
     def _everything(self) -> Slice | None:
-        if not is_file(self.spec):
+        return self._planned(everything=True)
+
+    def _planned(self, *, everything: bool) -> Slice | None:
+        """Return the statements to be run; None for a module, which is imported."""
+        if self._source is None:
             return None
-        return whole(self.spec) if self.run_module else plan(self.spec, self.values, everything=True)
+        if self.run_module:
+            return whole(self.spec, self._source)
+        return plan(self.spec, self.values, everything=everything, source=self._source)
 
     @contextmanager
-    def _importable(self) -> Iterator[None]:
+    def _importable(self, sliced: Slice | None) -> Iterator[None]:
         """Let the user's file import its neighbours, as it could when run as a script; no other code may."""
         target, _ = split_spec(self.spec)
-        folder = str(Path(target).resolve().parent) if is_file(self.spec) else str(Path.cwd())
+        folder = str(Path(target).resolve().parent) if sliced is not None else str(Path.cwd())
         sys.path.insert(0, folder)
         try:
-            if is_file(self.spec) and not self.run_module and self._slice is not None:
-                with neighbours_scanned(self._slice):
-                    yield
-            else:
+            with nullcontext() if sliced is None or self.run_module else neighbours_scanned(sliced):
                 yield
         finally:
             with suppress(ValueError):  # the user's code may have changed the list
                 sys.path.remove(folder)
 
-    def _module(self, *, everything: bool = False) -> tuple[ModuleType, str]:
-        """Run the code; return its module and NAME."""
+    def _module(self, sliced: Slice | None) -> ModuleType:
+        """Run the code and return its module."""
         target, name = split_spec(self.spec)
-        sliced = self._everything if everything else self._slice
-        if sliced is None:
-            return self._ran(
-                lambda: importlib.import_module(target), f"importing {target} (which runs it) failed:"
-            ), name
         what = f"importing {target} (which runs it)"
+        if sliced is None:
+            return self._ran(lambda: importlib.import_module(target), f"{what} failed:")
         if not self.run_module:
             what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
-        return self._ran(lambda: run_slice(sliced), f"{what} failed:"), name
+        return self._ran(lambda: run_slice(sliced), f"{what} failed:")
 
-    def _ran(self, run: Callable[[], Any], what: str) -> Any:
+    def _ran(self, run: Callable[[], T], what: str) -> T:
         """Run code of the user's, and turn what it raises into one line."""
         try:
             return run()
         except RnnevalError:
             raise
         except (Exception, SystemExit) as error:
-            said = f"{type(error).__name__}: {in_one_line(error)}{self._where(error)}{self._about_name(error)}"
+            said = f"{type_and_message(error)}{self._where(error)}{self._about_name(error)}"
             raise CheckpointError(f"{what} {said}") from error
 
     def _where(self, error: BaseException) -> str:
         """Return the last line of the user's own file in the traceback, in parentheses; "" if there is none."""
-        target, _ = split_spec(self.spec)
-        line, trace = None, error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename.endswith(Path(target).name):
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        if isinstance(error, SyntaxError) and error.lineno is not None:
-            line = error.lineno
-        if not line:
+        if self._source is None:
             return ""
-        return f" ({target}:{line})" if self._slice is None else f" ({self._slice.source.place(line)})"
+        own = str(self._source.path.absolute())
+        line = None
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            line = number if frame.f_code.co_filename == own else line
+        if isinstance(error, SyntaxError) and error.filename == own:
+            line = error.lineno
+        return f" ({self._source.place(line)})" if line else ""
 
     def _about_name(self, error: BaseException) -> str:
         """Return what to do about a name that the file does not bind where it is run."""
-        if not isinstance(error, NameError) or self._slice is None or self.run_module:
+        if not isinstance(error, NameError) or self._source is None or self.run_module:
             return ""
-        guarded = error.name in self._slice.source.guarded
+        guarded = error.name in self._source.guarded
         where = ', which is bound under if __name__ == "__main__" alone' if guarded else ""
         return f"{where}: give --builder-global {error.name}=VALUE"
 

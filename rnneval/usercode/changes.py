@@ -88,23 +88,17 @@ class ChangeFinder:
     def _is_setting_place(self, target: ast.expr, scope: Scope) -> bool:
         """Return whether an assignment to `target` changes a setting: `sys.path`, `os.environ["NAME"]`."""
         place = target.value if isinstance(target, ast.Subscript) else target
-        found = scope.full_names(place)
-        if isinstance(place, ast.Call):  # get_custom_objects()["name"] = function
-            return any(name.endswith(".get_custom_objects") for name in scope.full_names(place.func))
-        return bool(found & set(_SETTING_PLACES))
+        return _is_register(place, scope) or bool(scope.full_names(place) & set(_SETTING_PLACES))
 
     def _of_call(self, node: ast.Call, scope: Scope) -> Changes:
-        found, names, settings = scope.full_names(node.func), set(), any(map(_is_setting, scope.full_names(node.func)))
+        found, names = scope.full_names(node.func), set()
+        settings = any(map(_is_setting, found))
         if isinstance(node.func, ast.Attribute):
             root = root_of(node.func)
             changing = node.func.attr in _CHANGING or node.func.attr.startswith(_CHANGING_STARTS)
             if root is not None and changing and not scope.is_library(root):
                 names.add(root)
-            owner = node.func.value
-            if isinstance(owner, ast.Call) and any(
-                name.endswith(".get_custom_objects") for name in scope.full_names(owner.func)
-            ):
-                settings = True
+            settings |= _is_register(node.func.value, scope)
         changed = {0} if found & _CHANGING_FUNCTIONS else set()
         summary = self._summary(_plain(node.func))
         for position in changed | summary.parameters:
@@ -147,6 +141,13 @@ def _targets(node: ast.AST) -> Iterator[ast.expr]:
         yield node
     elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
         yield node.target
+
+
+def _is_register(node: ast.expr, scope: Scope) -> bool:
+    """Return whether an expression is Keras' register of custom objects, `get_custom_objects()`."""
+    return isinstance(node, ast.Call) and any(
+        name.endswith(".get_custom_objects") for name in scope.full_names(node.func)
+    )
 
 
 def _plain(node: ast.AST) -> str | None:

@@ -36,7 +36,22 @@ def split_spec(spec: str) -> tuple[str, str]:
     return target, name
 
 
-def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False) -> Slice:
+def read_file(spec: str) -> Source:
+    """Read the file of a builder.
+
+    Raises:
+        CheckpointError: there is no such file, or it cannot be read or parsed.
+    """
+    target, _ = split_spec(spec)
+    path = Path(target)
+    if not path.is_file():
+        raise CheckpointError(f"builder {spec}: {target} is not a file")
+    return read_source(path, target)
+
+
+def plan(
+    spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False, source: Source | None = None
+) -> Slice:
     """Find the statements of a file that a builder needs, and search them for what may not be run. Nothing is run.
 
     Args:
@@ -44,6 +59,7 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
         given: Values of `--builder-global`.
         everything: Whether to include all classes and functions of the file whose statements may be run. A model in
             a file asks for them by name. NAME need not exist then.
+        source: The file, if it was read before.
 
     Raises:
         CheckpointError: the file cannot be read or has no such name, or a statement that is needed trains, writes,
@@ -51,18 +67,14 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
         UsageError: a name of `given` is not bound in the file.
     """
     try:
-        return _plan(spec, given or {}, everything=everything)
+        return _plan(spec, source or read_file(spec), given or {}, everything=everything)
     except RecursionError as error:
         said = "its functions call one another too deeply to be followed: give"
         raise CheckpointError(f"builder {spec}: {said} {_WHOLE}") from error
 
 
-def _plan(spec: str, given: Mapping[str, Any], *, everything: bool) -> Slice:
-    target, name = split_spec(spec)
-    path = Path(target)
-    if not path.is_file():
-        raise CheckpointError(f"builder {spec}: {target} is not a file")
-    source = read_source(path, target)
+def _plan(spec: str, source: Source, given: Mapping[str, Any], *, everything: bool) -> Slice:
+    _, name = split_spec(spec)
     first = name.partition(".")[0]
     _require_globals(source, given)
     if not everything or first in _bound(source):
@@ -75,17 +87,9 @@ def _plan(spec: str, given: Mapping[str, Any], *, everything: bool) -> Slice:
     return _with_definitions(sliced) if everything else sliced
 
 
-def whole(spec: str) -> Slice:
-    """Return all statements of a file, for `--run-module`; nothing is searched.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-    """
-    target, name = split_spec(spec)
-    path = Path(target)
-    if not path.is_file():
-        raise CheckpointError(f"builder {spec}: {target} is not a file")
-    source = read_source(path, target)
+def whole(spec: str, source: Source) -> Slice:
+    """Return all statements of a file, for `--run-module`; nothing is searched."""
+    _, name = split_spec(spec)
     return Slice(source=source, kept={unit: Reason(name=name) for unit in source.units})
 
 
@@ -115,13 +119,13 @@ def _require_name(source: Source, spec: str, name: str) -> None:
             f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
             "move it out of there, or name a function or class"
         )
-    if any(unit.is_star for unit in source.units) or source.undecided:
-        line = source.undecided[0] if source.undecided else next(u.node.lineno for u in source.units if u.is_star)
-        if source.undecided:
-            said = f"{source.place(line)} may bind it: `{source.line(line)}`"
-            raise CheckpointError(
-                f"builder {spec}: no statement binds {name}, and it cannot be decided whether {said}: give {_WHOLE}"
-            )
+    if source.undecided:
+        line = source.undecided[0]
+        said = f"{source.place(line)} may bind it: `{source.line(line)}`"
+        raise CheckpointError(
+            f"builder {spec}: no statement binds {name}, and it cannot be decided whether {said}: give {_WHOLE}"
+        )
+    if any(unit.is_star for unit in source.units):
         return
     own = [name for unit in source.units for name in unit.names.binds if isinstance(unit.node, Function | ast.ClassDef)]
     own = [each for each in dict.fromkeys(own) if not each.startswith("_")]

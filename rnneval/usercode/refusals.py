@@ -6,8 +6,11 @@ The list is a best effort: it knows functions by their names, and code can hide 
 import ast
 import re
 from collections.abc import Iterable
+from typing import TypeVar
 
 from rnneval.usercode.resolve import OWN, UNKNOWN, Scope
+
+T = TypeVar("T")
 
 TRAINS, WRITES, DELETES = "trains a model", "writes a file", "deletes a file"
 DOWNLOADS, PROCESS, HIDDEN = "uses the network", "starts a process", "runs code that cannot be seen"
@@ -98,11 +101,12 @@ def offence(node: ast.AST, scope: Scope) -> str | None:
     if isinstance(node, ast.Call):
         return _of_call(node, scope)
     if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load):
-        return _first(_of_reference(name) for name in sorted(scope.full_names(node)))
+        return first_found(_of_reference(name) for name in sorted(scope.full_names(node)))
     return None
 
 
-def _first(found: Iterable[str | None]) -> str | None:
+def first_found(found: Iterable[T | None]) -> T | None:
+    """Return the first value that is not None; None if there is none."""
     return next((each for each in found if each is not None), None)
 
 
@@ -112,7 +116,7 @@ def _of_reference(name: str) -> str | None:
         return None
     root, _, rest = name.partition(".")
     if root == "os":
-        found = _OS.get(rest) or _first(_OS_STARTS[start] for start in _OS_STARTS if rest.startswith(start))
+        found = _OS.get(rest) or first_found(_OS_STARTS[start] for start in _OS_STARTS if rest.startswith(start))
         if found:
             return found
     parts = name.split(".")
@@ -130,7 +134,7 @@ def _of_reference(name: str) -> str | None:
 
 def _of_call(node: ast.Call, scope: Scope) -> str | None:
     names = sorted(scope.full_names(node.func))
-    return _first(_of_named_call(name, node, scope) for name in names)
+    return first_found(_of_named_call(name, node, scope) for name in names)
 
 
 def _of_named_call(name: str, node: ast.Call, scope: Scope) -> str | None:

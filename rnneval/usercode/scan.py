@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from rnneval.usercode.effects import Function, run_at_once
-from rnneval.usercode.refusals import PROCESS, offence
+from rnneval.usercode.refusals import PROCESS, first_found, offence
 from rnneval.usercode.resolve import OWN, UNKNOWN, Scope, imported_module
 from rnneval.usercode.source import Source, Unit, read_source
 
@@ -153,7 +153,7 @@ class _Search:
         """Search in what one statement runs."""
         if code.source is self._scanner._source:
             self.unit = unit
-        if unit.command:
+        if unit.is_command:
             return self._violation(code, unit.node, f"{PROCESS} or runs a command of IPython", unit.node.lineno)
         if unit in self._seen:
             return None
@@ -165,7 +165,7 @@ class _Search:
         if code in self._seen:
             return None
         self._seen.add(code)
-        return _first(self.of_unit(code, unit) for unit in code.units)
+        return first_found(self.of_unit(code, unit) for unit in code.units)
 
     def _violation(self, code: _Code, node: ast.AST, does: str, line: int) -> Violation:
         return Violation(source=code.source, node=node, does=does, unit=self.unit, text=code.source.line(line))
@@ -198,13 +198,15 @@ class _Search:
         What is mentioned counts as called: it may be called through a table or by another function.
         """
         if isinstance(node, ast.Import):
-            return _first(self._of_import(alias.name) for alias in node.names)
+            return first_found(self._of_import(alias.name) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             module = imported_module(node, code.source.package)
-            return _first(self._of_import(name) for name in (module, *(f"{module}.{each.name}" for each in node.names)))
+            return first_found(
+                self._of_import(name) for name in (module, *(f"{module}.{each.name}" for each in node.names))
+            )
         if isinstance(node, ast.Call):  # import_module("name")
             found = sorted(name for name in scope.full_names(node) if not name.startswith((UNKNOWN, OWN)))
-            return _first(self._of_import(name) for name in found)
+            return first_found(self._of_import(name) for name in found)
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             names = scope.full_names(node)
             # A name that nothing binds may come from `from neighbour import *`.
@@ -212,7 +214,7 @@ class _Search:
         return None
 
     def _of_import(self, module: str) -> Violation | None:
-        return _first(
+        return first_found(
             self.of_module(self._scanner.code(path, package)) for path, package in self._scanner.neighbours(module)
         )
 
@@ -221,7 +223,7 @@ class _Search:
         if name.startswith(f"{UNKNOWN}."):
             last = name.rpartition(".")[2]
             methods = [(each, node) for each in self._scanner.codes for node in each.methods.get(last, ())]
-            return _first(self._of_function(each, node) for each, node in methods)
+            return first_found(self._of_function(each, node) for each, node in methods)
         name = name.removeprefix(OWN)
         first, _, rest = name.partition(".")
         if first not in code.definitions:
@@ -251,7 +253,7 @@ class _Search:
             full = code.source.scope.full_names(ast.Name(id=next(iter(unit.names.binds), "")))
             names = [f"{name}.{rest}" if rest else name for name in full if not name.startswith((OWN, UNKNOWN))]
             split = [found for name in names if (found := self._scanner.split(name)) is not None]
-            return _first(self.of_call(*found) for found in split)
+            return first_found(self.of_call(*found) for found in split)
         if (code, unit.order, "value") in self._seen:
             return None
         self._seen.add((code, unit.order, "value"))
@@ -287,7 +289,7 @@ class _Search:
             if found is not None:
                 return found
         classes = [each for each in inside if isinstance(each, ast.ClassDef)]
-        return _first(self._of_class(code, each, scope) for each in classes)
+        return first_found(self._of_class(code, each, scope) for each in classes)
 
     def _body(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield the nodes that a call of a function may run; of classes in it only what defines them."""
@@ -300,10 +302,6 @@ class _Search:
                 waiting += [each for each in node.body if not isinstance(each, Function)]
             else:
                 waiting += ast.iter_child_nodes(node)
-
-
-def _first(found: Iterable[Violation | None]) -> Violation | None:
-    return next((each for each in found if each is not None), None)
 
 
 def _files_of(folder: Path, parts: Sequence[str]) -> Iterator[tuple[Path, str]]:

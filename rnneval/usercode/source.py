@@ -16,7 +16,7 @@ from rnneval.usercode.resolve import Scope
 
 ENDINGS = (".py", ".ipynb")
 _FLAGS = {"annotations": 0x1000000}
-_ASSIGNED_COMMAND = re.compile(r"^[\w,\s]+=\s*([!%].*)$")
+_ASSIGNED_COMMAND = re.compile(r"^[\w,\s]+=\s*[!%]")
 _BINDING_COMMAND = re.compile(r"^\s*%(run|load|pylab|store|macro|edit)\b")
 _MOST_SHOWN = 100
 
@@ -33,8 +33,8 @@ class Unit:
     changes: Changes
     when: int
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
-    command: str = ""
-    """A notebook's command whose output it binds, as in `files = !ls`."""
+    is_command: bool = False
+    """Whether it binds the output of a notebook's command, as in `files = !ls`."""
 
     @property
     def is_certain(self) -> bool:
@@ -237,16 +237,16 @@ def _units(
             names=names_of(node, flags, document.path),
             changes=Changes(names=changed, settings=found.settings),
             when=at if loop is None else ends[loop],
-            command=_command(node, document),
+            is_command=_is_command(node, document),
         )
         units.append(unit)
     return tuple(units)
 
 
-def _command(node: ast.stmt, document: Document) -> str:
-    """Return the command of a notebook that was replaced by None, as in `files = !ls`; "" if it is none."""
+def _is_command(node: ast.stmt, document: Document) -> bool:
+    """Return whether a statement was a command of a notebook, which was replaced by None, as in `files = !ls`."""
     if not (isinstance(node, ast.Assign) and document.path.endswith(".ipynb")):
-        return ""
+        return False
     cell, within = document.place(node.lineno)
-    found = _ASSIGNED_COMMAND.match(cell.lines[within - 1])
-    return found[1] if found and isinstance(node.value, ast.Constant) and node.value.value is None else ""
+    is_none = isinstance(node.value, ast.Constant) and node.value.value is None
+    return is_none and _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None

@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.usercode.plan import plan, whole
+from rnneval.usercode.plan import plan, read_file, whole
 from rnneval.usercode.run import run_slice
 from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
 
@@ -248,7 +248,8 @@ def test_settings_of_keras_are_kept_without_importing_it(user):
 
 
 def test_whole_keeps_everything_but_the_main_guard(user):
-    sliced = whole(user.spec("a", 'a = 1\nprint(a)\nif __name__ == "__main__":\n    b = 2'))
+    spec = user.spec("a", 'a = 1\nprint(a)\nif __name__ == "__main__":\n    b = 2')
+    sliced = whole(spec, read_file(spec))
     assert ast.unparse(sliced.tree()) == "a = 1\nprint(a)"
 
 

@@ -148,43 +148,36 @@ class Recipe:
             ValueError: one-hot rows are read by a layer that is neither recurrent nor Dense, or the layers before
                 the first recurrent one give too many numbers to be looked up.
         """
-        return _network(self)
-
-
-def _network(recipe: Recipe) -> Network:
-    layers, scaled, dtype = list(zip(recipe.entries, recipe.weights, strict=True)), recipe.scaled, recipe.dtype
-    source = None if scaled is None else (np.arange(scaled, dtype=dtype) / dtype(scaled))[:, None]
-    if layers[0][0].kind == "Embedding":
-        source = layers.pop(0)[1]["embeddings"]
-    while layers[0][0].kind not in SLOTS:
-        layer = _timewise(*layers.pop(0))
-        if isinstance(layer, Dense):
-            if source is not None and len(source) * layer.kernel.shape[1] > _TABLE:
+        layers, scaled, dtype = list(zip(self.entries, self.weights, strict=True)), self.scaled, self.dtype
+        source: Any = None if scaled is None else (np.arange(scaled, dtype=dtype) / dtype(scaled))[:, None]
+        if layers[0][0].kind == "Embedding":
+            source = layers.pop(0)[1]["embeddings"]
+        while layers[0][0].kind not in SLOTS:
+            layer = _timewise(*layers.pop(0))
+            if source is None and not isinstance(layer, Dense):
+                raise ValueError("one-hot rows are read by a layer that is neither recurrent nor Dense")
+            if source is not None and isinstance(layer, Dense) and len(source) * layer.kernel.shape[1] > _TABLE:
                 raise ValueError(f"a table of {len(source):,} ids times {layer.kernel.shape[1]:,} numbers is too large")
             source = layer(source)
-        elif source is None:
-            raise ValueError("one-hot rows are read by a layer that is neither recurrent nor Dense")
-        else:
-            source = layer(source)
-    stages: list[Stage] = []
-    after: list[Timewise] = []
-    for entry, held in reversed(layers):
-        if entry.kind in SLOTS:
-            stages.insert(0, Stage(cell=_cell(entry, held), after=tuple(after)))
-            after = []
-        else:
-            after.insert(0, _timewise(entry, held))
-    head, stages[-1] = stages[-1].after, Stage(cell=stages[-1].cell)
-    first = stages[0].cell
-    fits = source is None or len(source) * len(first.kernel) * first.units <= _TABLE
-    sizes = [layer.kernel.shape[1] for layer in head if isinstance(layer, Dense)]
-    return Network(
-        source=source,
-        table=first.project(source) if fits else None,
-        stages=tuple(stages),
-        head=head,
-        width=int(sizes[-1]) if sizes else stages[-1].cell.units,
-    )
+        stages: list[Stage] = []
+        after: list[Timewise] = []
+        for entry, held in reversed(layers):
+            if entry.kind in SLOTS:
+                stages.insert(0, Stage(cell=_cell(entry, held), after=tuple(after)))
+                after = []
+            else:
+                after.insert(0, _timewise(entry, held))
+        head, stages[-1] = stages[-1].after, Stage(cell=stages[-1].cell)
+        first = stages[0].cell
+        fits = source is None or len(source) * len(first.kernel) * first.units <= _TABLE
+        sizes = [layer.kernel.shape[1] for layer in head if isinstance(layer, Dense)]
+        return Network(
+            source=source,
+            table=first.project(source) if fits else None,
+            stages=tuple(stages),
+            head=head,
+            width=int(sizes[-1]) if sizes else stages[-1].cell.units,
+        )
 
 
 def _cell(entry: Entry, weights: Mapping[str, Floats]) -> Cell:

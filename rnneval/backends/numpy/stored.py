@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.backends.numpy.chain import GATES, SLOTS, Chain, Entry, not_for_numpy
+from rnneval.backends.weights import require_finite
 from rnneval.errors import CheckpointError
 from rnneval.files.full_model import FullModel
 from rnneval.files.hdf5 import BROKEN
@@ -41,7 +42,8 @@ def read_weights(chain: Chain, model: FullModel, *, shown: str, dtype: Any) -> t
         wanted = _shapes(entry, arrays, inputs)
         arrays = _rearranged(entry, arrays, wanted, notes)  # noqa: PLW2901
         _require_shapes(shown, entry, arrays, wanted)
-        _require_finite(shown, entry, dict(zip(wanted, arrays, strict=True)))
+        names = (f"{entry.own_name}/{role}" for role in wanted)
+        require_finite(zip(names, arrays, strict=True), shown)
         found.append({role: np.ascontiguousarray(a, dtype) for role, a in zip(wanted, arrays, strict=True)})
         inputs = _width(entry, inputs)
     return found, tuple(notes)
@@ -175,20 +177,4 @@ def _require_shapes(
                 shown,
                 f"layer {entry.name} ({entry.kind}) has a {role} of type {array.dtype} and shape {tuple(array.shape)}, "
                 f"where its settings ask for {shape}",
-            )
-
-
-def _require_finite(shown: str, entry: Entry, weights: Weights) -> None:
-    """Refuse a weight that is not finite.
-
-    Raises:
-        CheckpointError: names the weight and how many of its numbers are NaN or infinite.
-    """
-    for role, values in weights.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            nans, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
-            counts = [f"{count} {what}" for count, what in ((nans, "NaN"), (infinite, "infinite")) if count]
-            raise CheckpointError(
-                f"{shown}: weight {entry.own_name}/{role} has {' and '.join(counts)}: the training diverged; take an "
-                "earlier checkpoint"
             )

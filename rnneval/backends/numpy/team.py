@@ -46,11 +46,6 @@ class Worker:
         finally:
             os.close(shared)
 
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        return self._process.pid
-
     def is_ready(self) -> bool:
         """Return whether it has begun to wait for blocks; never waits itself."""
         self.ready = self.ready or self.finish(0)
@@ -93,10 +88,10 @@ def _anonymous() -> int:
 class Team:
     """The workers of one scorer."""
 
-    def __init__(self, recipe: Recipe, network: Network, most: int | None = None) -> None:
-        """Take the recipe that workers make the network from; `most` is the number of processes, this one included."""
+    def __init__(self, recipe: Recipe, network: Network) -> None:
+        """Take the recipe that workers make the network from."""
         self._recipe, self._network = recipe, network
-        self._count = min(_MOST, cores() if most is None else most) - 1 if os.name == "posix" else 0
+        self._count = min(_MOST, cores()) - 1 if os.name == "posix" else 0
         self.workers: list[Worker] = []
         self._stop = weakref.finalize(self, _stop_all, self.workers)
 

@@ -46,7 +46,7 @@ def command(
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
     require_places(named("--out", out), [*named("BUILDER", code), *opening.inputs(None if is_builder else what)])
-    require_ending("--out", [out or ""], ".json")
+    require_ending("--out", out, ".json")
     with chatter_held():
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
@@ -82,12 +82,9 @@ def exit_code(wiring: "Wiring", *, strict: bool) -> int:
 def _built(spec: str, opening: CheckpointOptions) -> Any:
     """Build the model with the user's own code."""
     from rnneval.models.lm import eagerly
-    from rnneval.text import TextOptions, Vocabulary
+    from rnneval.text import given_vocabulary
     from rnneval.usercode import builder_of
 
-    file, texts = opening.vocabulary, opening.vocabulary_from
-    require(not (file and texts), "both --vocab and --vocab-from are given: give one")
-    vocabulary = Vocabulary.from_file(file) if file else Vocabulary.from_text(texts, TextOptions()) if texts else None
     builder = builder_of(opening, spec)
     assert builder is not None  # noqa: S101 - `spec` names one
-    return builder.build(vocabulary, around=eagerly)
+    return builder.build(given_vocabulary(opening.vocabulary, opening.vocabulary_from), around=eagerly)

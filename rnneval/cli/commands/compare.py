@@ -15,7 +15,7 @@ from rnneval.cli.options import (
     require_ending,
     require_places,
 )
-from rnneval.cli.output import ENDINGS, write_results
+from rnneval.cli.output import ENDINGS, print_and_write
 
 if TYPE_CHECKING:
     from rnneval.gates import Named
@@ -70,18 +70,10 @@ def command(
     require_ending("--out", out, *ENDINGS)
     scored = _scored_text(text, places[-1].path) if text else None
     ranking = rank(_read(places), metric=metric, blocks=blocks, text=scored)
+    from rnneval.render.gate_document import ranking_document
+
     encoded = json_text(msgspec.to_builtins(ranking))
-    if out:
-        from rnneval.render.gate_document import ranking_document
-
-        write_results(out, ranking, encoded, lambda: ranking_document(ranking))
-    if form == "json":
-        click.echo(encoded, nl=False)
-    elif not quiet:
-        from rnneval.render.gate_document import ranking_document
-        from rnneval.render.terminal import print_document
-
-        print_document(ranking_document(ranking))
+    print_and_write(ranking, encoded, lambda: ranking_document(ranking), form=form, quiet=quiet, out=out)
     return 0
 
 

@@ -18,13 +18,12 @@ from rnneval.cli.options import (
     require_ending,
     require_places,
 )
-from rnneval.cli.output import ENDINGS, write_results
+from rnneval.cli.output import ENDINGS, print_and_write
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
 
 if TYPE_CHECKING:
     from rnneval.engine.measure import Reader
-    from rnneval.records import Run
 
 EXIT_NOT_VALID = 1
 
@@ -66,7 +65,7 @@ def command(
     inputs = [*opening.inputs(checkpoint), *named("TEXT", text), *named("--fit-on", options.fit_on)]
     require_places([*named("--out", out), *named("--losses", options.losses)], inputs)
     require_ending("--out", out, *ENDINGS)
-    require_ending("--losses", [options.losses or ""], ".parquet")
+    require_ending("--losses", options.losses, ".parquet")
     spread = workers.jobs is not None or workers.scheduler is not None
     require(spread or workers.memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
@@ -78,12 +77,9 @@ def command(
             run = evaluate(
                 opening.open_to_read(checkpoint, kernel=options.kernel), text, **vars(options), reader=reader
             )
-    if form == "json" or not quiet:
-        show(run, form)  # first, so that the scores are not lost if the record cannot be written
-    if out:
-        from rnneval.render.run_document import run_document
+    from rnneval.render.run_document import run_document
 
-        write_results(out, run, encode(run), lambda: run_document(run))
+    print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
     return EXIT_NOT_VALID if not run.valid or (strict and run.warnings) else 0
 
 
@@ -95,16 +91,3 @@ def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -
 
     plain = Opening(**values_of(OpeningGroup, opening))
     return workers_reading(checkpoint, plain, Workers(**vars(workers)))
-
-
-def show(run: "Run", form: str) -> None:
-    """Print the record as a table or as JSON."""
-    if form == "json":
-        from rnneval.records import encode
-
-        click.echo(encode(run), nl=False)
-        return
-    from rnneval.render.run_document import run_document
-    from rnneval.render.terminal import print_document
-
-    print_document(run_document(run))

@@ -43,7 +43,7 @@ def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> Non
     It says what a metric means, how to fix a fault, how to read a figure. NAME is a metric (perplexity), a baseline
     (unigram), a rule (shared-state) or its code (RNN001), or a figure (gates); without it, all are listed.
     """
-    require_ending("--out", [out or ""], ".md", ".txt", ".json")
+    require_ending("--out", out, ".md", ".txt", ".json")
     chosen = entries() if name is None else find(name, entries())
     as_json = json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
     as_text = listing(chosen) if name is None else pages(chosen)

@@ -42,7 +42,7 @@ def command(
     from rnneval.records.paths import named
 
     require_places(named("--out", out), [*opening.inputs(checkpoint), *named("TEXT", text)])
-    require_ending("--out", [out or ""], ".json")
+    require_ending("--out", out, ".json")
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.preflight(checkpoint)
         from rnneval.engine.diagnostics.gradients import gradients

@@ -15,7 +15,7 @@ from rnneval.cli.options import (
     require_places,
     unused_seed,
 )
-from rnneval.cli.output import ENDINGS, write_results
+from rnneval.cli.output import ENDINGS, print_and_write
 from rnneval.options import ImportOptions
 
 
@@ -48,7 +48,6 @@ def command(
     place, from 0), byte_start, byte_end, nats, and optionally document and id. The spans must tile the text; only the
     first token of each document may have no row. TensorFlow is not needed.
     """
-    from rnneval.cli.commands.evaluate import show
     from rnneval.records import encode
     from rnneval.records.paths import named
 
@@ -58,10 +57,7 @@ def command(
     from rnneval.engine.losses import from_losses
 
     run = from_losses(losses, text, **vars(replace(options, command=command_line())))
-    if form == "json" or not quiet:
-        show(run, form)
-    if out:
-        from rnneval.render.run_document import run_document
+    from rnneval.render.run_document import run_document
 
-        write_results(out, run, encode(run), lambda: run_document(run))
+    print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
     return 0

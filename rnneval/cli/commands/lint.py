@@ -72,7 +72,7 @@ def command(
     settings = read_settings().replaced(select, ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
     require_places(named("--out", out), _read_for(files, settings) if out is not None else [])
-    require_ending("--out", [out or ""], *_BY_ENDING)
+    require_ending("--out", out, *_BY_ENDING)
     streamed = _from_standard_input(settings, stdin_filename) if STANDARD_INPUT in paths else ()
     findings = (*streamed, *lint_files(files, settings, jobs or cores()))
     count = len(files) + (STANDARD_INPUT in paths)

@@ -23,7 +23,7 @@ def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening
     from rnneval.records.paths import named
 
     require_places(named("--out", out), opening.inputs(checkpoint))
-    require_ending("--out", [out or ""], ".json")
+    require_ending("--out", out, ".json")
     with chatter_held():
         opening.preflight(checkpoint)
         from rnneval.backends.describe import opened

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.command import Command, GroupedOption
-from rnneval.cli.options import quiet_option, repeated_option, require, require_places, unused_seed
+from rnneval.cli.command import Command
+from rnneval.cli.options import output_option, quiet_option, repeated_option, require, require_places, unused_seed
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
 
@@ -29,10 +29,8 @@ class Reading:
 
 @click.command("plot", cls=Command, epilog="Example: rnneval plot run.json --out loss.png")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@click.option(
+@output_option(
     "--out",
-    cls=GroupedOption,
-    heading="Output",
     metavar="FILE|FOLDER",
     help="File to write, PNG, SVG or PDF by its ending; for several figures, a folder. [default: none]",
 )
@@ -49,6 +47,18 @@ class Reading:
     help="Size of a figure: page is 6.5 inches wide; slide is 1920 × 1080 pixels, with larger text.",
 )
 @click.option("--dark", is_flag=True, help="Draw on a dark background.")
+@click.option("--metric", metavar="METRIC", help="Score to draw, such as accuracy. [default: that of the figure]")
+@click.option("--title", metavar="TITLE", help="Title; an empty one for none. [default: the main result]")
+@click.option(
+    "--legend",
+    type=click.Choice(["none", "above", "below", "beside", "inside"]),
+    help="Place of the legend, or none. [default: that of the figure]",
+)
+@click.option(
+    "--palette",
+    metavar="PALETTE",
+    help="Colours: a palette of seaborn, such as deep, or colours with commas between them. [default: rnneval's own]",
+)
 @repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
 @click.option(
     "--part",
@@ -71,6 +81,10 @@ def command(
     figure: str | None,
     size: str,
     dark: bool,
+    metric: str | None,
+    title: str | None,
+    legend: str | None,
+    palette: str | None,
     text: tuple[str, ...],
     part: str | None,
     at: int | None,
@@ -84,7 +98,7 @@ def command(
     --out is a file. The figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
     from rnneval.records.paths import named, named_records
-    from rnneval.render.figures import save
+    from rnneval.render.figures import Keywords, save
     from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show
 
@@ -93,15 +107,20 @@ def command(
     if listing:
         tell("\n".join(_listed(sources)))
         return 0
-    pictures = list(_chosen(sources, Path(out) if out else None, figure))
+    changes = Keywords.of(
+        title=title,
+        legend={None: True, "none": False}.get(legend, legend),
+        palette=palette.split(",") if palette and "," in palette else palette,
+    )
+    pictures = list(_chosen(sources, Path(out) if out else None, figure, metric))
     places = named("--out", [place for place, _ in pictures if place is not None])
     require_places(places, [*named_records("RECORD", records), *named("--text", text)])
     for place, picture in pictures:
         if place is None:
             tell(visible(picture.title))
-            show(picture.draw())
+            show(picture.draw(keywords=changes))
         else:
-            save(picture, place, size, dark=dark)
+            save(picture, place, size, dark=dark, keywords=changes)
             if not quiet:
                 tell(f"{place}: {visible(picture.title)}")
     return 0
@@ -123,28 +142,31 @@ def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _chosen(
-    sources: Sequence[tuple[str, Any]], out: Path | None, name: str | None
+    sources: Sequence[tuple[str, Any]], out: Path | None, name: str | None, metric: str | None
 ) -> Iterator[tuple[Path | None, "Figure"]]:
     """Yield every figure and the file that it is written to; None: it is text and is printed."""
-    from rnneval.render.figures import ending_of, figure_of, together
+    from rnneval.render.figures import ending_of, figure_of, together, with_metric
 
+    message = f"--metric {metric} is for one figure: give --figure {', '.join(with_metric())}"
+    require(metric is None or name != _ALL, message)
     for path, source in sources:
         needs_text = name in (None, "passage") and _wants_text(source)
         require(
             not needs_text, f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
         )
     if out is None:
-        figures = [figure_of(source, name) for _, source in sources if name != _ALL]
+        figures = [figure_of(source, name, metric=metric) for _, source in sources if name != _ALL]
         printed = figures and all(figure.text is not None for figure in figures)
         require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
         yield from ((None, figure) for figure in figures)
     elif name == _ALL or (len(sources) > 1 and not _is_file(out)):
-        yield from _in_folder(sources, out, name)
+        yield from _in_folder(sources, out, name, metric)
     else:
         message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
         require(len(sources) == 1 or name in together(), message)
         ending_of(out)
-        yield out, figure_of(sources[0][1] if len(sources) == 1 else [source for _, source in sources], name)
+        together_or_one = sources[0][1] if len(sources) == 1 else [source for _, source in sources]
+        yield out, figure_of(together_or_one, name, metric=metric)
 
 
 def _is_file(out: Path) -> bool:
@@ -153,13 +175,15 @@ def _is_file(out: Path) -> bool:
     return out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
 
 
-def _in_folder(sources: Sequence[tuple[str, Any]], folder: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
+def _in_folder(
+    sources: Sequence[tuple[str, Any]], folder: Path, name: str | None, metric: str | None
+) -> Iterator[tuple[Path, "Figure"]]:
     from rnneval.render.figures import figure_of, figures_of
 
     require(not _is_file(folder), f"{folder}: several pictures, and one file: give a folder")
     pictures = []
     for path, source in sources:
-        found = figures_of(source) if name == _ALL else [figure_of(source, name)]
+        found = figures_of(source) if name == _ALL else [figure_of(source, name, metric=metric)]
         stem = Path(path).name.partition(".")[0] or "record"
         pictures += [(f"{stem}-{figure.name}", figure) for figure in found]
     try:

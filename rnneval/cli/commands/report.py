@@ -56,7 +56,7 @@ def command(
 
     require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
     require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
-    require_ending("--out", [out or ""], ".html", ".htm")
+    require_ending("--out", out, ".html", ".htm")
     from rnneval.render.report import draw, html_of, page_of
 
     given = [each for record in records for each in _given(Path(record))]

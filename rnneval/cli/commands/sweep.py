@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.command import Command, GroupedOption
+from rnneval.cli.command import Command
 from rnneval.cli.options import (
     add_options,
     command_line,
     format_option,
+    output_option,
     quiet_option,
     require,
     require_ending,
     require_places,
 )
-from rnneval.cli.output import ENDINGS, write_results
+from rnneval.cli.output import ENDINGS, print_and_write
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import OpeningGroup, SweepOptions, values_of
 
@@ -36,10 +37,8 @@ EXIT_FAILED = 1
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
 @add_options(SweepOptions)
-@click.option(
+@output_option(
     "--table",
-    cls=GroupedOption,
-    heading="Output",
     metavar="FILE",
     multiple=True,
     help="File to write the table to as well: .json, .csv or .md. May be repeated. [default: none]",
@@ -78,24 +77,10 @@ def command(
         plain = values_of(OpeningGroup, opening)
         options = replace(options, opening=plain, progress=progress, command=command_line())
         result = sweep(folder, text, **vars(options))
-    if form == "json" or not quiet:
-        _show(result, form)
-    if table:
-        from rnneval.render.sweep_document import sweep_document
-
-        write_results(table, result, _json(result), lambda: sweep_document(result))
-    return EXIT_FAILED if result.failed or (strict and result.warned) else 0
-
-
-def _show(result: "Sweep", form: str) -> None:
-    """Print the rows as a table or as JSON."""
-    if form == "json":
-        click.echo(_json(result), nl=False)
-        return
     from rnneval.render.sweep_document import sweep_document
-    from rnneval.render.terminal import print_document
 
-    print_document(sweep_document(result))
+    print_and_write(result, _json(result), lambda: sweep_document(result), form=form, quiet=quiet, out=table)
+    return EXIT_FAILED if result.failed or (strict and result.warned) else 0
 
 
 def _json(result: "Sweep") -> str:

@@ -5,8 +5,16 @@ from dataclasses import replace
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.command import Command, GroupedOption
-from rnneval.cli.options import add_options, command_line, format_option, quiet_option, require_ending, require_places
+from rnneval.cli.command import Command
+from rnneval.cli.options import (
+    add_options,
+    command_line,
+    format_option,
+    output_option,
+    quiet_option,
+    require_ending,
+    require_places,
+)
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import TraceOptions
 
@@ -22,10 +30,8 @@ EXIT_NOT_VALID = 1
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
 @add_options(TraceOptions)
-@click.option(
+@output_option(
     "--record",
-    cls=GroupedOption,
-    heading="Output",
     metavar="FILE.json",
     help="File to write the run record to. [default: none]",
 )
@@ -51,8 +57,8 @@ def command(
 
     outputs = [*named("--out", options.out), *named("--record", record)]
     require_places(outputs, [*opening.inputs(checkpoint), *named("TEXT", text)])
-    require_ending("--out", [options.out or ""], ".parquet")
-    require_ending("--record", [record or ""], ".json")
+    require_ending("--out", options.out, ".parquet")
+    require_ending("--record", record, ".json")
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
         opening.preflight(checkpoint)
         from rnneval.engine.diagnostics.trace import trace

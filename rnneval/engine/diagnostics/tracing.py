@@ -26,6 +26,7 @@ from rnneval.metrics.diagnostics import gates, histogram, sums
 from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
 from rnneval.records import table_written
 from rnneval.records.run import GateSummary, Run
+from rnneval.records.tables import TRACE
 from rnneval.text import EncodedText
 
 GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
@@ -251,7 +252,6 @@ def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[s
     yield "speed", np.linalg.norm(state - before, axis=1)
 
 
-SCHEMA = "rnneval.trace/1"
 _WORD = pa.dictionary(pa.int32(), pa.string())
 _FIELDS: list[Any] = [
     ("position", pa.int64()),
@@ -285,7 +285,7 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
 def _described(watch: TraceWatch, run: Run) -> dict[str, str]:
     """Return the metadata of the table."""
     return {
-        "rnneval.schema": SCHEMA,
+        "rnneval.schema": TRACE,
         "rnneval.version": run.rnneval,
         "rnneval.signature": run.signature,
         "rnneval.text": run.text.sha256,

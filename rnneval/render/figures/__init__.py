@@ -15,7 +15,7 @@ The file of a figure holds
 imported in functions, so that listing the figures of a record does not load matplotlib.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -25,13 +25,14 @@ from typing import Any
 
 from rnneval import registry
 from rnneval.errors import UsageError
-from rnneval.render.figures._base import LOSSES, Figure, Source, Table, kind_of, load, source_of
+from rnneval.records.tables import LOSSES
+from rnneval.render.figures._base import Figure, Source, Table, kind_of, load, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 from rnneval.render.figures._keywords import Keywords, meant
 
 __all__ = [
-    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "Table", "all_figures", "ending_of", "figure_of", "figures_of",
-    "load", "meant", "module", "names", "plot", "save", "source_of", "svg", "together", "with_metric",
+    "ENDINGS", "LOSSES", "SIZES", "Figure", "Keywords", "Source", "Table", "all_figures", "ending_of", "figure_of",
+    "figures_of", "load", "meant", "module", "names", "plot", "save", "source_of", "svg", "together", "with_metric",
 ]  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def figures_of(source: Any) -> list[Figure]:
         RecordError: the file cannot be read.
         UsageError: nothing that rnneval writes.
     """
-    return _made(source_of(source), all_figures())
+    return list(_made(source_of(source), all_figures()))
 
 
 def figure_of(source: Any, name: str | None = None, *, metric: str | None = None) -> Figure:
@@ -87,19 +88,21 @@ def figure_of(source: Any, name: str | None = None, *, metric: str | None = None
     """
     if name is not None and name not in names():
         raise UsageError(f"no figure is named {name!r}{meant(name, names())}: there are {', '.join(names())}")
-    if metric is not None and name not in with_metric():
-        raise UsageError(f"metric={metric!r}: {name} has no choice of metrics; {' and '.join(with_metric())} have one")
+    if metric is not None and name is not None and name not in with_metric():
+        raise UsageError(f"metric={metric!r}: {name} has no choice of metrics; {', '.join(with_metric())} have one")
     given = source_of(source)
-    if metric is not None and name is not None and (chosen := _made(given, [module(name)], metric=metric)):
-        return chosen[0]
-    found = figures_of(given)
-    for figure in found:
-        if name in (None, figure.name):
-            return figure
+    wanted = all_figures() if name is None else (module(name),)
+    options: dict[str, Any] = {}
+    if metric is not None:
+        wanted, options = tuple(each for each in wanted if _name(each) in with_metric()), {"metric": metric}
+    for figure in _made(given, wanted, **options):
+        return figure
     kinds = ", ".join(sorted({kind_of(each) for each in _as_list(given)}))
-    wanted = f"no figure {name} in it" if name else "no figure in it"
+    missing = f"no figure {name} in it" if name else "no figure in it"
+    missing += f" of the metric {metric}" if metric else ""
+    found = figures_of(given)
     can = f"it gives {', '.join(figure.name for figure in found)}" if found else "it gives none"
-    raise UsageError(f"{kinds}: {wanted}; {can}")
+    raise UsageError(f"{kinds}: {missing}; {can}")
 
 
 def plot(
@@ -123,16 +126,19 @@ def plot(
     return figure_of(source, name, metric=metric).draw(ax=ax, keywords=changes)
 
 
-def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> list[Figure]:
-    """Return the figures that some modules make of what was given."""
+def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> Iterator[Figure]:
+    """Yield the figures that some modules make of what was given."""
     sources = _as_list(given)
     kinds = {kind_of(each) for each in sources}
-    found = []
     for each in modules:
         if kinds <= set(each.KINDS) and (len(sources) == 1 or getattr(each, "TOGETHER", False)):
             figure = each.figure(*sources, **options)
-            found += [] if figure is None else [replace(figure, name=each.__name__.rpartition(".")[2])]
-    return found
+            if figure is not None:
+                yield replace(figure, name=_name(each))
+
+
+def _name(figure: ModuleType) -> str:
+    return figure.__name__.rpartition(".")[2]
 
 
 def _as_list(given: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from rich.text import Text
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import Record, read, read_table
 from rnneval.records._base import Shown
+from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
 from rnneval.render.figures._keywords import Keywords
 from rnneval.render.figures._style import Look, frame, look_of
 from rnneval.sweeps import table as sweeps
@@ -56,8 +57,7 @@ class Figure:
         """
         changed = keywords or Keywords()
         if self.text is not None:
-            if changed.any:
-                raise UsageError(f"the figure {self.name} is text: it has no title, legend or palette to change")
+            self.require_changes(changed)
             return self.text()
         assert self.paint is not None  # noqa: S101 - a figure has one of the two
         if ax is None:
@@ -75,12 +75,18 @@ class Figure:
             frame(ax, look, title=title, x=self.x, y=self.y, grid=self.grid)
         return ax
 
+    def require_changes(self, keywords: Keywords) -> None:
+        """Refuse changes to a figure that is text.
+
+        Raises:
+            UsageError: it is, and anything is to be changed.
+        """
+        if self.text is not None and keywords.any:
+            raise UsageError(f"the figure {self.name} is text: it has no title, legend or palette to change")
+
 
 # Sources
 
-TRACE, LOSSES = "rnneval.trace/1", "rnneval.losses/1"
-GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
-SWEEP = sweeps.SCHEMA
 # A frame without a file's metadata is recognized by its columns.
 _COLUMNS = {
     TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},

@@ -17,12 +17,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
 from rnneval.render.figures._base import LOCK, Figure
+from rnneval.render.figures._keywords import Keywords
 from rnneval.render.figures._style import DARK, LIGHT, Look, fill
 from rnneval.render.phrasing import visible
 
@@ -59,13 +61,31 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
     return _element(written.getvalue(), name=figure.name, title=figure.title, alt=figure.alt, width=width)
 
 
-def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
+def save(
+    figure: Figure,
+    path: str | os.PathLike[str],
+    size: str = "page",
+    *,
+    dark: bool = False,
+    keywords: Keywords | None = None,
+) -> None:
     """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text.
 
+    Args:
+        figure: From `figures_of`.
+        path: The file.
+        size: One of `SIZES`.
+        dark: Whether the background is dark.
+        keywords: Changes to the figure.
+
     Raises:
-        UsageError: another ending, or another size.
+        UsageError: another ending, another size, or changes to a figure that is text.
         RecordError: the file cannot be written.
     """
+    changed = keywords or Keywords()
+    figure.require_changes(changed)
+    if changed.title is not None:
+        figure = replace(figure, title=changed.title)
     form = ending_of(path)
     if size not in SIZES:
         raise UsageError(f"--size {size} is not known: give {' or '.join(SIZES)}")
@@ -78,7 +98,7 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
     dates = {"png": ("Software",), "svg": ("Date", "Creator"), "pdf": ("CreationDate", "Creator", "Producer")}[form]
     metadata: dict[str, str | None] = {"Title": visible(figure.title), **dict.fromkeys(dates)}
     with _settings(figure.name), whole_file(path) as temporary:
-        canvas = _drawn(figure, SIZES[size], dark=dark)
+        canvas = _drawn(figure, SIZES[size], dark=dark, keywords=changed)
         if form == "svg":
             written = io.StringIO()
             canvas.savefig(written, format=form, metadata=metadata)
@@ -128,7 +148,13 @@ def _settings(salt: str) -> Iterator[None]:
 
 
 def _drawn(
-    figure: Figure, size: tuple[float, float | None, int], *, dark: bool, clear: bool = False, titled: bool = True
+    figure: Figure,
+    size: tuple[float, float | None, int],
+    *,
+    dark: bool,
+    clear: bool = False,
+    titled: bool = True,
+    keywords: Keywords | None = None,
 ) -> Any:
     """Draw on a matplotlib Figure of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -145,12 +171,12 @@ def _drawn(
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
     ax = canvas.add_subplot()
     ax.set_facecolor((*to_rgb(look.paper), 0.0 if clear else 1.0))
-    if titled:  # over the whole width, in as many lines as it needs
+    if titled and figure.title:  # over the whole width, in as many lines as it needs
         x = 0.1 / canvas.get_figwidth()
         shown = canvas.suptitle("", x=x, ha="left", fontsize=11, fontweight="bold", color=look.ink)
         fill(shown, figure.title, (canvas.get_figwidth() - 0.2) * canvas.dpi)
     canvas.draw_without_rendering()  # what is drawn next may ask how large the Axes are
-    figure.draw(ax=ax)
+    figure.draw(ax=ax, keywords=keywords)
     ax.set_title("", loc="left")
     return canvas
 

@@ -8,11 +8,13 @@ import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.options import UnknownOptionError
 from rnneval.render.figures._style import COLORS, PLACES, Look
+from rnneval.render.phrasing import listed
 
 _OF_THE_FIGURE = frozenset(
     [
@@ -46,11 +48,20 @@ class Keywords:
     """Further keyword arguments, under matplotlib's full names."""
 
     @classmethod
-    def of(cls, figure: str, function: str | None, *, title: Any, legend: Any, palette: Any, more: Any) -> "Keywords":
+    def of(
+        cls,
+        figure: str = "",
+        function: str | None = None,
+        *,
+        title: Any = None,
+        legend: Any = True,
+        palette: Any = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
+    ) -> "Keywords":
         """Check the keyword arguments for a figure.
 
         Args:
-            figure: The name of the figure.
+            figure: The name of the figure, for messages about `more`.
             function: The function of seaborn that draws it; None if matplotlib alone does.
             title: See the fields.
             legend: See the fields.
@@ -103,6 +114,18 @@ def meant(word: object, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(str(word), list(known))
     return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def require_metric(metric: str | None, known: Iterable[str], what: str) -> None:
+    """Refuse a metric that is none of those which a source has for a figure.
+
+    Raises:
+        UsageError: names those that are close, and those that there are.
+    """
+    there = list(known)
+    if metric is not None and metric not in there:
+        allowed = f"only {listed(there, 9)}" if there else "nor any other"
+        raise UsageError(f"metric={metric!r}: {what} has no such score{meant(metric, there)}, {allowed}")
 
 
 def _colors(palette: Any) -> tuple[str, ...]:

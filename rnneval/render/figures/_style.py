@@ -194,6 +194,14 @@ def lanes(ax: Any, every: Sequence[T], key: Callable[[T], float], name: Callable
     return chosen, size
 
 
+def beside_lane(ax: Any, look: Look, text: str, y: float, size: float) -> None:
+    """Write a number of a lane at its right end."""
+    ax.annotate(
+        text, (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center",
+        fontsize=min(size, 7.0), color=look.muted,
+    )  # fmt: skip
+
+
 # Series
 
 

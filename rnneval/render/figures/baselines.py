@@ -6,11 +6,15 @@ baselines are shown.
 """
 
 import math
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from rnneval.metrics import Metric, UnavailableError, by_name, totals_of
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
+from rnneval.render.figures._keywords import require_metric
 from rnneval.render.figures._style import Look, draw, label, model_name, number, rows
 from rnneval.render.phrasing import counted
 
@@ -18,60 +22,85 @@ KINDS = ("rnneval.run/1",)
 ORDER = 70
 SEABORN = "barplot"
 TOGETHER = True
+_LOSS = "cross_entropy"
 
 
-def figure(*runs: Run) -> Figure | None:
-    """Compare the loss of each run with the baselines of the first, from the worst to the best."""
+def figure(*runs: Run, metric: str | None = None) -> Figure | None:
+    """Compare the loss of each run with the baselines of the first, from the worst to the best.
+
+    Args:
+        runs: The records.
+        metric: A score that follows from the loss, such as `bits_per_char`, to draw in place of it.
+
+    Raises:
+        UsageError: the first run has no such score.
+    """
     import pandas as pd
 
-    base = {name: value for name, value in runs[0].baselines.items() if math.isfinite(value)}
-    kept = [run for run in runs if "cross_entropy" in run.scores and run.valid and run.baselines == runs[0].baselines]
+    of_loss = [name for name, known in by_name().items() if known.hypothesis == "loss"]
+    require_metric(metric, [name for name in of_loss if name in runs[0].scores], "a baseline")
+    measured = by_name()[metric or _LOSS]
+    base = _baselines(runs[0], measured)
+    kept = [run for run in runs if measured.name in run.scores and run.valid and _baselines(run, measured) == base]
     if not base or not kept:
         return None
     table: list[tuple[str, float, float | None, float | None, str]]
-    table = [(label(name), nats, nats, nats, "baseline") for name, nats in base.items()]
+    table = [(label(name), value, value, value, "baseline") for name, value in base.items()]
     for run in kept:
-        score = run.scores["cross_entropy"]
+        score = run.scores[measured.name]
         table.append((label(model_name(run)), score.value, score.low, score.high, "model"))
-    frame = pd.DataFrame(table, columns=["name", "nats", "low", "high", "kind"])
-    frame = frame.fillna({"low": frame["nats"], "high": frame["nats"]})  # no interval
-    frame = frame.sort_values("nats", ascending=False, kind="stable", ignore_index=True)
-    title = _title(frame)
+    frame = pd.DataFrame(table, columns=["name", "score", "low", "high", "kind"])
+    frame = frame.fillna({"low": frame["score"], "high": frame["score"]})  # no interval
+    frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    what = "loss" if measured.name == _LOSS else measured.name.replace("_", " ")
+    title = _title(frame, what)
     without = len(runs) - len(kept)
     note = f" {counted(without, 'run')} not comparable, not shown." if without else ""
-    losses = ", ".join(f"{name} {number(nats)}" for name, nats in zip(frame["name"], frame["nats"], strict=True))
+    scores = ", ".join(f"{name} {number(value)}" for name, value in zip(frame["name"], frame["score"], strict=True))
     return Figure(
         title=title,
-        alt=f"{title}. Loss in nats a token: {losses}.{note}",
+        alt=f"{title}. {what.capitalize()} in {measured.unit}: {scores}.{note}",
         height=min(0.2 + 0.06 * len(frame), 1.0),
-        x=f"loss (nats a token; less is better){note}",
+        x=f"{what} ({measured.unit}; less is better){note}",
         grid="x",
         paint=partial(_paint, frame),
         chapter="baselines",
     )
 
 
-def _title(frame: Any) -> str:
+def _baselines(run: Run, measured: Metric) -> dict[str, float]:
+    """Return the score of each baseline: that of the run, with the baseline's loss in place of the model's."""
+    if measured.name == _LOSS:
+        return {name: nats for name, nats in run.baselines.items() if math.isfinite(nats)}
+    totals, found = totals_of(run), {}
+    for name, nats in run.baselines.items():
+        with suppress(UnavailableError):
+            found[name] = measured.finish(replace(totals, sums={**totals.sums, "nats": nats * totals.tokens}))
+    return found
+
+
+def _title(frame: Any, what: str) -> str:
     """Compare the best model with the best baseline."""
     model = frame[frame["kind"] == "model"].iloc[-1]
     base = frame[frame["kind"] == "baseline"].iloc[-1]
-    gain = base["nats"] - model["nats"]
-    if gain <= 0:
-        against = f"{number(model['nats'])} against {number(base['nats'])} nats a token"
-        return f"{model['name']} is no better than {base['name']}: {against}"
-    return f"{model['name']} is {number(gain)} nats a token better than {base['name']}"
+    gain = base["score"] - model["score"]
+    if what == "loss" and gain > 0:
+        return f"{model['name']} is {number(gain)} nats a token better than {base['name']}"
+    against = f"{number(model['score'])} against {number(base['score'])}"
+    against = f"{against} nats a token" if what == "loss" else f"{what} {against}"
+    return f"{model['name']} is {'better' if gain > 0 else 'no better'} than {base['name']}: {against}"
 
 
 def _paint(frame: Any, ax: Any, look: Look) -> None:
     colors = {"model": look.good, "baseline": look.muted}
     places = list(frame.index)  # rows and not names, since two runs may have the same name
     draw(
-        "barplot", ax, look, x=frame["nats"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1,
+        "barplot", ax, look, x=frame["score"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1,
         alpha=0.75, width=0.62, linewidth=0, errorbar=None, legend=False,
     )  # fmt: skip
     ax.hlines(places, frame["low"], frame["high"], color=look.ink, linewidth=2.2, gid="interval")
-    ends = frame[["nats", "high"]].max(axis=1)
-    for place, nats, end in zip(places, frame["nats"], ends, strict=True):
-        ax.annotate(number(nats), (end, place), (7, 0), textcoords="offset points", va="center", fontsize="small")
+    ends = frame[["score", "high"]].max(axis=1)
+    for place, score, end in zip(places, frame["score"], ends, strict=True):
+        ax.annotate(number(score), (end, place), (7, 0), textcoords="offset points", va="center", fontsize="small")
     ax.set_xlim(0, ends.max() * 1.12)
     rows(ax, frame["name"])

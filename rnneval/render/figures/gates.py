@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from rnneval.metrics.diagnostics.gates import HIGH, LOW
-from rnneval.render.figures._base import TRACE, Figure, Table
+from rnneval.records.tables import TRACE
+from rnneval.render.figures._base import Figure, Table
 from rnneval.render.figures._style import Doubles, Look, label, lanes, percent
 from rnneval.render.phrasing import counted
 

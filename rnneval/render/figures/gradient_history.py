@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.render.figures._base import GRADIENT_HISTORY, Figure, Table
+from rnneval.records.tables import GRADIENT_HISTORY
+from rnneval.render.figures._base import Figure, Table
 from rnneval.render.figures._style import Look, bands, counting, end_labels, label, legend, lines, number, percent
 from rnneval.render.phrasing import counted
 

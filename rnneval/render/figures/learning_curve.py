@@ -11,18 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.errors import UsageError
 from rnneval.metrics import by_name
-from rnneval.render.figures._base import SWEEP, Figure, Table
-from rnneval.render.figures._keywords import meant
+from rnneval.records.tables import SWEEP
+from rnneval.render.figures._base import Figure, Table
+from rnneval.render.figures._keywords import require_metric
 from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines, number
-from rnneval.render.phrasing import counted, listed
+from rnneval.render.phrasing import counted
 
 KINDS = (SWEEP,)
 ORDER = 5
 SEABORN = "lineplot"
-_SCORES = ("bits_per_char", "cross_entropy")
-_UNITS = {"bits_per_char": "bits per character", "cross_entropy": "nats a token"}
+_LOSSES = {"bits_per_char": "bits per character", "cross_entropy": "nats a token"}
 
 
 def figure(table: Table, metric: str | None = None) -> Figure | None:
@@ -35,14 +34,11 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
 
     frame = table.frame
     there = [name for name in by_name() if name in frame and frame[name].notna().any()]
-    if metric is not None and metric not in there:
-        raise UsageError(
-            f"metric={metric!r}: the table has no such score{meant(metric, there)}, only {listed(there, 9)}"
-        )
-    score = metric or next((name for name in _SCORES if name in there), None)
+    require_metric(metric, there, "the table")
+    score = metric or next((name for name in _LOSSES if name in there), None)
     if score is None:
         return None
-    unit = _UNITS.get(score, score.replace("_", " "))
+    unit = _LOSSES.get(score, score.replace("_", " "))
     valid = frame[(frame["status"] == "ok") & frame[score].notna()]
     if valid.empty:
         return None
@@ -62,7 +58,7 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         for run, part in curves.groupby("run", sort=False)
     ]
     title = _title(curves, across, unit)
-    what = "Loss" if score in _SCORES else "Score"
+    what = "Loss" if score in _LOSSES else "Score"
     rest = "".join(f" {note}." for note in notes)
     return Figure(
         title=title,

@@ -11,56 +11,65 @@ from typing import Any
 
 import numpy as np
 
+from rnneval.gates.clusters import UNITS, Statistic, columns_of, statistic_of
+from rnneval.gates.sides import is_lossy
+from rnneval.metrics import Metric, UnavailableError, by_name
 from rnneval.records.run import Run, Score
 from rnneval.render.figures._base import Figure
+from rnneval.render.figures._keywords import require_metric
 from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, legend, number
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 20
 SEABORN = "lineplot"
+_LOSS = "cross_entropy"
 _WINDOW = 20  # parts of the text
 
 
-def figure(run: Run) -> Figure | None:
-    """Return the figure of the loss of each block that scored something; None if no block has a finite loss."""
+def figure(run: Run, metric: str | None = None) -> Figure | None:
+    """Return the figure of the loss of each block that scored something; None if no block has a finite loss.
+
+    Args:
+        run: The record.
+        metric: A score to draw in place of the loss, of the same blocks; of perplexities, the mean is geometric.
+
+    Raises:
+        UsageError: the run has no such score, or blocks are too small for it.
+    """
     import pandas as pd
 
-    blocks = run.blocks
-    nats = blocks.sums.get("nats", ())
-    if len(nats) != len(blocks.tokens) or not any(blocks.tokens):
+    known = by_name()
+    of_blocks = [name for name in run.scores if name in known and not known[name].biased_upwards]
+    require_metric(metric, of_blocks, "a block of the text")
+    measured, blocks = known[metric or _LOSS], run.blocks
+    names = tuple(name for name, values in blocks.sums.items() if len(values) == len(blocks.tokens))
+    if "nats" not in names or not any(blocks.tokens):
         return None
+    score_of = partial(_score, measured, statistic_of(measured, names, lossless=not is_lossy(run)))
     ends = np.array(blocks.bytes, np.float64)
-    table = pd.DataFrame({"end": ends, "tokens": blocks.tokens, "nats": nats, "document": blocks.document})
+    table = pd.DataFrame({"end": ends, "tokens": blocks.tokens, "document": blocks.document})
     table["middle"] = (table["end"] + table["end"].shift(fill_value=0.0)) / 2
-    scored = table[table["tokens"] > 0]
-    kept = scored[np.isfinite(scored["nats"])].reset_index(drop=True)
-    if kept.empty:
+    sums = pd.DataFrame(columns_of(blocks, names).T, columns=[*range(UNITS), *names])
+    scored = table["tokens"] > 0
+    finite = scored & np.isfinite(sums["nats"])
+    kept, sums = table[finite].reset_index(drop=True), sums[finite].reset_index(drop=True)
+    mean, score = score_of(sums.to_numpy().sum(axis=0)), run.scores.get(measured.name)
+    if not np.isfinite(mean):
         return None
-    kept = kept.assign(mean=kept["nats"] / kept["tokens"], running=_running(kept))
+    running = _running(sums, kept["document"])
+    kept = kept.assign(mean=list(map(score_of, sums.to_numpy())), running=list(map(score_of, running.to_numpy())))
     documents = table.groupby("document", sort=False)["end"].max().iloc[:-1].to_numpy()
-    missing = len(scored) - len(kept)
+    missing = int(scored.sum() - finite.sum())
     note = f"The loss of {counted(missing, 'block')} is not finite and not drawn." if missing else ""
-    mean = float(kept["nats"].sum() / kept["tokens"].sum())
-    most, least = kept.loc[kept["running"].idxmax()], kept.loc[kept["running"].idxmin()]
-    title = f"{number(mean)} nats a token; hardest near {_bytes(most['middle'])} ({number(most['running'])})"
-    if len(kept) < 8:
-        title = f"{number(mean)} nats a token over {counted(len(kept), 'block')} of text"
-    score = run.scores.get("cross_entropy")
-    low, high = kept["mean"].quantile([0.05, 0.95])
-    parts = [
-        f"Loss along {_bytes(ends[-1])} of text: {number(mean)} nats a token on average{_interval(score)}; 90 % of "
-        f"{counted(len(kept), 'block')} lie between {number(low)} and {number(high)}; the running mean is highest near "
-        f"{_bytes(most['middle'])} ({number(most['running'])}) and lowest near {_bytes(least['middle'])} "
-        f"({number(least['running'])})."
-    ]
-    parts += [f"{counted(len(documents) + 1, 'document')}."] * bool(len(documents)) + [note] * bool(note)
+    title, said = _said(kept, mean, score, size=_bytes(ends[-1]), measured=measured)
+    parts = [said, *[f"{counted(len(documents) + 1, 'document')}."] * bool(len(documents)), *[note] * bool(note)]
     return Figure(
         title=title,
         alt=" ".join(parts),
         height=0.56,
         x=f"position in the text ({_unit(ends[-1])[1]})",
-        y="loss (nats a token)",
+        y=f"{_what(measured)} ({measured.unit})",
         paint=partial(
             _paint, blocks=kept, documents=documents, size=float(ends[-1]), mean=mean, score=score, note=note
         ),
@@ -68,12 +77,42 @@ def figure(run: Run) -> Figure | None:
     )
 
 
-def _running(blocks: Any) -> Any:
-    """Return the mean of the blocks within a window around each, of the same document, weighted by tokens."""
-    half = max(len(blocks) // _WINDOW // 2, 1)
-    documents = blocks.groupby("document")[["nats", "tokens"]]
-    sums = documents.rolling(2 * half + 1, center=True, min_periods=1).sum().droplevel("document")
-    return sums["nats"] / sums["tokens"]
+def _what(measured: Metric) -> str:
+    return "loss" if measured.name == _LOSS else measured.name.replace("_", " ")
+
+
+def _score(measured: Metric, statistic: Statistic, sums: Doubles) -> float:
+    """Return the metric of sums, `(quantities,)`; NaN if it has no value for them."""
+    try:
+        return measured.back(float(statistic(sums[:, None])[0]))
+    except UnavailableError:
+        return np.nan
+
+
+def _running(sums: Any, document: Any) -> Any:
+    """Return the sums of the blocks within a window around each, of the same document."""
+    half = max(len(sums) // _WINDOW // 2, 1)
+    rolling = sums.groupby(document).rolling(2 * half + 1, center=True, min_periods=1)
+    return rolling.sum().droplevel("document")
+
+
+def _said(blocks: Any, mean: float, score: Score | None, *, size: str, measured: Metric) -> tuple[str, str]:
+    """Return the title, and the first sentence of the text alternative."""
+    loss, what = measured.name == _LOSS, _what(measured).capitalize()
+    high, low = blocks.loc[blocks["running"].idxmax()], blocks.loc[blocks["running"].idxmin()]
+    hardest = high if measured.worse > 0 else low
+    value = f"{number(mean)} nats a token" if loss else f"{what} {number(mean)}"
+    title = f"{value}; hardest near {_bytes(hardest['middle'])} ({number(hardest['running'])})"
+    if len(blocks) < 8:
+        title = f"{value} over {counted(len(blocks), 'block')} of text"
+    least, most = blocks["mean"].quantile([0.05, 0.95])
+    value = f"{number(mean)} {measured.unit} on average{_interval(score)}"
+    return title, (
+        f"{what} along {size} of text: {value}; 90 % of "
+        f"{counted(len(blocks), 'block')} lie between {number(least)} and {number(most)}; the running mean is highest "
+        f"near {_bytes(high['middle'])} ({number(high['running'])}) and lowest near {_bytes(low['middle'])} "
+        f"({number(low['running'])})."
+    )
 
 
 def _interval(score: Score | None) -> str:
@@ -94,12 +133,13 @@ def _paint(
     ax: Any, look: Look, *, blocks: Any, documents: Doubles, size: float, mean: float, score: Score | None, note: str
 ) -> None:
     unit = _unit(size)[0]
+    valued = blocks.dropna(subset="mean")
     if len(blocks) <= 600:
         dots, alpha = (3.5, 0.6) if len(blocks) > 40 else (7, 1)
-        x = blocks["middle"] / unit
-        ax.plot(x, blocks["mean"], ".", color=look.good, markersize=dots, alpha=alpha, label="a block")
+        x = valued["middle"] / unit
+        ax.plot(x, valued["mean"], ".", color=look.good, markersize=dots, alpha=alpha, label="a block")
     else:
-        pooled, _ = bands(blocks["middle"].to_numpy() / unit, blocks["mean"].to_numpy())
+        pooled, _ = bands(valued["middle"].to_numpy() / unit, valued["mean"].to_numpy())
         for low, high, alpha in ((5, 95, 0.18), (25, 75, 0.3)):
             label = f"{high - low} % of blocks"
             ax.fill_between(pooled["x"], pooled[low], pooled[high], color=look.good, alpha=alpha, lw=0, label=label)

@@ -18,7 +18,8 @@ import numpy as np
 from rich.text import Text
 
 from rnneval.errors import UsageError
-from rnneval.render.figures._base import LOSSES, Figure, Table
+from rnneval.records.tables import LOSSES
+from rnneval.render.figures._base import Figure, Table
 from rnneval.render.figures._style import LIGHT, Doubles, label, number
 from rnneval.render.phrasing import visible
 

@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.render.figures._base import STATE_HISTORY, Figure, Table
-from rnneval.render.figures._style import Doubles, Look, counting, label, lanes, legend, number
+from rnneval.metrics import by_name
+from rnneval.records.tables import STATE_HISTORY
+from rnneval.render.figures._base import Figure, Table
+from rnneval.render.figures._keywords import require_metric
+from rnneval.render.figures._style import Doubles, Look, beside_lane, counting, label, lanes, legend, number
 from rnneval.render.phrasing import counted
 
 KINDS = (STATE_HISTORY,)
 ORDER = 20
-_PERPLEXITY = "held-out perplexity"
+_HELD_OUT = "held-out "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +29,12 @@ class _Lane:
     """One quantity by epoch: arrays `(epochs,)`, without the epochs at which it was not finite."""
 
     name: str
+    """`LAYER.SLOT`, or the name of the score in words."""
+    is_score: bool
     epochs: Doubles
     values: Doubles
     largest: Doubles
-    """Largest norm of a state; of the perplexity, its value again."""
+    """Largest norm of a state; of the score, its value again."""
 
     @property
     def change(self) -> float:
@@ -40,23 +45,34 @@ class _Lane:
     @property
     def limits(self) -> tuple[float, float]:
         """Values at the bottom and the top of the lane."""
-        low = float(self.values.min()) if self.name == _PERPLEXITY else 0.0
+        low = float(self.values.min()) if self.is_score else 0.0
         return low, float(max(self.largest.max(), low + 1e-12))
 
 
-def figure(table: Table) -> Figure | None:
-    """Return the figure of the perplexity and the norms of all states; None if the history has neither."""
+def figure(table: Table, metric: str | None = None) -> Figure | None:
+    """Return the figure of the perplexity and the norms of all states; None if the history has neither.
+
+    Args:
+        table: The history.
+        metric: A score to draw in place of the perplexity.
+
+    Raises:
+        UsageError: the history has no such score.
+    """
     frame, x = _placed(table.frame)
-    shown = [lane for name, rows in _columns(frame) if (lane := _lane(name, rows)) is not None]
+    written = frame.loc[frame["layer"] == "", "statistic"].unique()
+    require_metric(metric, [name for name in written if name in by_name()], "the history")
+    shown = _lanes(frame, metric or "perplexity")
     if not shown:
         return None
-    perplexity = next((lane for lane in shown if lane.name == _PERPLEXITY), None)
-    states = [lane for lane in shown if lane is not perplexity]
-    title = _perplexity_title(perplexity) if perplexity is not None else _states_title(states)
+    score = shown[0] if shown[0].is_score else None
+    states = shown[1:] if score is not None else shown
+    title = _score_title(score) if score is not None else _states_title(states)
     said = [f"{title}.", f"{counted(frame['at'].nunique(), 'epoch')} of training."]
-    if perplexity is not None:
-        first, best, last = perplexity.values[0], perplexity.values.min(), perplexity.values[-1]
-        said.append(f"Held-out perplexity: first {number(first)}, best {number(best)}, last {number(last)}.")
+    if score is not None:
+        first, best, last = score.values[0], score.values.min(), score.values[-1]
+        name = score.name.capitalize()
+        said.append(f"{name}: first {number(first)}, best {number(best)}, last {number(last)}.")
     if states:
         norms = (f"{label(lane.name)} {number(lane.values[0])} and {number(lane.values[-1])}" for lane in states)
         said.append(f"Mean state norms (L2), first and last: {'; '.join(norms)}.")
@@ -88,29 +104,30 @@ def _placed(frame: Any) -> tuple[Any, str]:
     return frame.assign(at=begins.cumsum() - 1), f"epoch, counted through {fits} trainings (the first is 0)"
 
 
-def _columns(frame: Any) -> list[tuple[str, Any]]:
-    """Return the rows of the perplexity, then those of each state, with their names."""
+def _lanes(frame: Any, metric: str) -> list[_Lane]:
+    """Return the lane of the score, then those of the states; without lanes that have no finite value."""
     scores, states = frame[frame["layer"] == ""], frame[frame["layer"] != ""]
-    groups = states.groupby(["layer", "variable"], sort=False)
-    return [(_PERPLEXITY, scores), *((f"{layer}.{slot}", rows) for (layer, slot), rows in groups)]
+    found = [_lane(f"{_HELD_OUT}{metric.replace('_', ' ')}", scores, metric, metric, is_score=True)]
+    for (layer, slot), rows in states.groupby(["layer", "variable"], sort=False):
+        found.append(_lane(f"{layer}.{slot}", rows, "norm_mean", "norm_max"))
+    return [lane for lane in found if lane is not None]
 
 
-def _lane(name: str, rows: Any) -> _Lane | None:
-    """Return the lane of the perplexity or of a state; None if none of its values was finite."""
-    wanted, top = ("perplexity", "perplexity") if name == _PERPLEXITY else ("norm_mean", "norm_max")
+def _lane(name: str, rows: Any, wanted: str, top: str, *, is_score: bool = False) -> _Lane | None:
+    """Return the lane of a score or of a state; None if none of its values was finite."""
     wide = rows.pivot_table(index="at", columns="statistic", values="value").reindex(columns=[wanted, top])
     values = wide.set_axis(["value", "top"], axis=1).dropna(subset="value").sort_index()
     if values.empty:
         return None
     means = values["value"].to_numpy(np.float64)
     largest = np.fmax(values["top"].to_numpy(np.float64), means)
-    return _Lane(name=name, epochs=values.index.to_numpy(np.float64), values=means, largest=largest)
+    return _Lane(name=name, is_score=is_score, epochs=values.index.to_numpy(np.float64), values=means, largest=largest)
 
 
-def _perplexity_title(lane: _Lane) -> str:
-    """State the best perplexity, and the last if it is over 1 % worse."""
+def _score_title(lane: _Lane) -> str:
+    """State the best score, and the last if it is over 1 % worse."""
     best = int(lane.values.argmin())
-    title = f"Held-out perplexity is best at epoch {lane.epochs[best]:,.0f}: {number(lane.values[best])}"
+    title = f"{lane.name.capitalize()} is best at epoch {lane.epochs[best]:,.0f}: {number(lane.values[best])}"
     worse = lane.values[-1] > 1.01 * lane.values[best]
     return f"{title}, {number(lane.values[-1])} at the end" if worse else title
 
@@ -126,14 +143,17 @@ def _states_title(states: Sequence[_Lane]) -> str:
     return f"The norm of {label(most.name)} {verb} from {number(most.values[0])} to {number(most.values[-1])}"
 
 
+def _importance(lane: _Lane) -> float:
+    return np.inf if lane.is_score else abs(lane.change)
+
+
 def _paint(every: Sequence[_Lane], first: float, last: float, ax: Any, look: Look) -> None:
-    importance = {lane.name: np.inf if lane.name == _PERPLEXITY else abs(lane.change) for lane in every}
-    shown, size = lanes(ax, every, key=lambda lane: importance[lane.name], name=lambda lane: lane.name)
+    shown, size = lanes(ax, every, key=_importance, name=lambda lane: lane.name)
     count = len(shown)
     for base, lane in zip(reversed(range(count)), shown, strict=True):
         low, high = lane.limits
         height, top = (base + 0.84 * (values - low) / (high - low) for values in (lane.values, lane.largest))
-        scored = lane.name == _PERPLEXITY
+        scored = lane.is_score
         color = look.ink if scored else look.good
         ax.axhline(base, color=look.muted, linewidth=0.7)
         if not scored:
@@ -145,14 +165,11 @@ def _paint(every: Sequence[_Lane], first: float, last: float, ax: Any, look: Loo
             best = int(lane.values.argmin())
             ax.plot(
                 lane.epochs[best], height[best], "o", markersize=10, markerfacecolor="none", markeredgecolor=look.ink,
-                markeredgewidth=1.6, label="best perplexity", clip_on=False, gid="best",
+                markeredgewidth=1.6, label=f"best {lane.name.removeprefix(_HELD_OUT)}", clip_on=False, gid="best",
             )  # fmt: skip
         both = scored or count <= 6
         for y, value in ((base + 0.84, high), (base, low)) if both else ((base + 0.6, high),):
-            ax.annotate(
-                number(value), (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
-                va="center", fontsize=min(size, 7.0), color=look.muted,
-            )  # fmt: skip
+            beside_lane(ax, look, number(value), y, size)
     ax.set_xlim(first - 0.3, last + 0.3)
     counting(ax.xaxis)
     if count < len(every):

@@ -12,8 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.render.figures._base import TRACE, Figure, Table
-from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, label, lanes, legend, number
+from rnneval.records.tables import TRACE
+from rnneval.render.figures._base import Figure, Table
+from rnneval.render.figures._style import (
+    Doubles,
+    Look,
+    bands,
+    beside_lane,
+    counting,
+    draw,
+    label,
+    lanes,
+    legend,
+    number,
+)
 from rnneval.render.phrasing import counted
 
 KINDS = (TRACE,)
@@ -92,10 +104,7 @@ def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
             markersize=5, gid=state.name, legend=False,
         )  # fmt: skip
         for y, text in ((base + 0.84, number(top)), (base, "0")) if count <= 6 else ((base + 0.6, number(top)),):
-            ax.annotate(
-                text, (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center",
-                fontsize=min(size, 7.0), color=look.muted,
-            )  # fmt: skip
+            beside_lane(ax, look, text, y, size)
     ax.set_xlim(0, max(end, 1))
     counting(ax.xaxis)
     ax.set_ylabel("state norm ‖s‖₂" if count == len(states) else f"the {count} norms that change most")

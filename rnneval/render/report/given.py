@@ -12,12 +12,12 @@ from markupsafe import Markup
 from rnneval.gates.comparable import fields_of
 from rnneval.records import Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
+from rnneval.records.tables import SWEEP
 from rnneval.render.document import Block, Fold, Page, Part, Picture
 from rnneval.render.figures import Figure, Table, figures_of, module, svg
 from rnneval.render.figures._export import compact, ratio
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import short_names
-from rnneval.sweeps.table import SCHEMA
 
 R = TypeVar("R")
 WIDTH = 500
@@ -101,7 +101,7 @@ def is_told(summary: WiringSummary, given: Iterable[Given]) -> bool:
 
 def sweeps(given: Iterable[Given]) -> list[Given]:
     """Return the tables of sweeps."""
-    return [each for each in given if isinstance(each.record, Table) and each.record.schema == SCHEMA]
+    return [each for each in given if isinstance(each.record, Table) and each.record.schema == SWEEP]
 
 
 def subjects(given: Sequence[Given]) -> tuple[Subject, ...]:
@@ -120,10 +120,7 @@ def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
     for group in groups:
         records = (each.record for each in group if isinstance(each.record, Run | Gradients | Opened))
         first = next(records, None)
-        if isinstance(first, Run):
-            paths.append(first.title)
-        else:
-            paths.append(group[0].label if first is None else first.checkpoint.path or "model in memory")
+        paths.append(group[0].label if first is None else first.title)
     names = short_names(paths)
     if len(set(names)) == len(names):
         return names

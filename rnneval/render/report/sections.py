@@ -447,7 +447,7 @@ def _made(given: Given) -> Iterator[Block]:
         rows += _of_checkpoint(record.checkpoint)
     if isinstance(record, Run) and record.imported:
         table = record.imported
-        rows.append(Fact(name="imported", text=table.path or "losses in memory", code=bool(table.path)))
+        rows.append(Fact(name="imported", text=table.title, code=bool(table.path)))
         rows.append(Fact(name="its sha256", text=table.sha256, code=True))
     if isinstance(record, Run | Gradients):
         rows += [Fact(name="text", text=f"{file.title} {file.sha256}", code=True) for file in record.text.files]
@@ -479,7 +479,7 @@ def _of_run(run: Run) -> Iterator[Fact]:
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> Iterator[Fact]:
-    yield Fact(name="checkpoint", text=checkpoint.path or "a model in memory", code=bool(checkpoint.path))
+    yield Fact(name="checkpoint", text=checkpoint.title, code=bool(checkpoint.path))
     yield Fact(name="its sha256", text=checkpoint.sha256, code=True)
     layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in checkpoint.layers)
     yield Fact(name="layers", text=layers or "none seen")

@@ -75,4 +75,7 @@ def test_a_leak_is_not_valid_and_states_are_summarised_on_request(text):
 
 def test_check_takes_a_step_function():
     made = SelectiveSSM()
-    assert rnneval.check(from_step(made.step, made.initial_state, vocab_size=V)).verdict == "pass"
+    lm = from_step(made.step, made.initial_state, vocab_size=V)
+    assert rnneval.check(lm).verdict == "pass"
+    with pytest.raises(rnneval.errors.UsageError, match="vocab_size=9: a StepLM knows its number of ids: leave it out"):
+        rnneval.check(lm, vocab_size=9)

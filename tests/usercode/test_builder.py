@@ -1,0 +1,49 @@
+"""Builders by themselves: the place of an error, and all of a file for a full model; no TensorFlow."""
+
+import pytest
+
+from rnneval.errors import CheckpointError
+from rnneval.usercode import Builder, builder
+
+
+def test_all_of_a_file_whose_name_does_not_exist(user):
+    spec = user.spec("NoSuchModel", "class A: pass\ndef act(x): return x\n")
+    found = Builder(spec=spec).everything()
+    assert {"A", "act"} <= set(vars(found))
+
+
+def test_the_place_of_an_error_is_in_the_users_file_and_not_in_one_whose_name_ends_alike(user):
+    user.write("\n\n\n\ndef fails():\n    raise KeyError('red')\n", name="pretrain.py")
+    spec = user.spec("make", "import pretrain\ndef make():\n    pretrain.fails()\n")
+    with pytest.raises(CheckpointError, match=r"raised KeyError: 'red' \(.*train\.py:3\)$"):
+        Builder(spec=spec).build(None)
+
+
+def test_the_place_of_an_error_while_all_of_a_file_is_run(user):
+    spec = user.spec("NoSuchModel", "class A:\n    size = {}['red']\n")
+    with pytest.raises(CheckpointError, match=r"KeyError: 'red' \(.*train\.py:2\)$"):
+        Builder(spec=spec).everything()
+
+
+def test_a_syntax_error_of_another_file_has_no_line_of_the_users_file(user):
+    user.write("def (:\n", name="helper.py")
+    spec = user.spec("make", "import helper\ndef make(): pass\n")
+    with pytest.raises(CheckpointError, match=r"SyntaxError: .*\(helper\.py, line 1\) \(.*train\.py:1\)$"):
+        Builder(spec=spec, run_module=True).build(None)
+
+
+def test_the_file_is_read_once(user, monkeypatch):
+    made = Builder(spec=user.spec("make", "def make(): return list\n"))
+    read, real = [], builder.read_file
+    monkeypatch.setattr(builder, "read_file", lambda spec: read.append(spec) or real(spec))
+    made.preflight(everything=True)
+    made.everything()
+    made.parameters()
+    assert read == [made.spec]
+
+
+def test_preflight_refuses_before_anything_is_run(user):
+    spec = user.spec("made", "import os\nmade = os.system('touch canary')\n")
+    with pytest.raises(CheckpointError, match="was not run"):
+        Builder(spec=spec).preflight()
+    assert user.files() == {"train.py"}
