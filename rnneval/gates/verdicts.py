@@ -33,6 +33,7 @@ from rnneval.gates.noninferiority import (
     values_of,
 )
 from rnneval.gates.sides import Named, Paired, Sides, named, side
+from rnneval.gates.slim import on_common_blocks
 from rnneval.metrics import UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.consistency import require_consistent
@@ -104,7 +105,8 @@ def judge(
     results: tuple[Result, ...] = ()
     warnings = tuple(warnings_of_runs((*candidates, *baselines)))
     if baselines:
-        sides = Sides(baseline=side(baselines, "baseline"), candidate=side(candidates, "candidate"))
+        ours, theirs = on_common_blocks([side(baselines, "baseline"), side(candidates, "candidate")])
+        sides = Sides(baseline=ours, candidate=theirs)
         results = tuple(compare_on(allowance, sides) for allowance in allowances(allow))
         of_results = (warnings_of_losses(each.paired, each.clusters) for each in results if each.paired is not None)
         warnings += (*warnings_of_one_sided_runs(sides), *dict.fromkeys(chain.from_iterable(of_results)))
