@@ -1,12 +1,16 @@
 """Parts of the pages that are read from the code when the docs are built: no copy that could grow old.
 
 A page says where such a part goes by a line `<!-- from code: NAME -->`. Rules, metrics and records are read as source
-(`ast`), commands from click; neither TensorFlow nor a model is needed. The functions are pure: text out, no disk.
+(`ast`), commands from click; neither TensorFlow nor a model is needed. `output COMMAND` is what that command prints
+in `docs/records`.
 """
 
 import ast
 import json
+import os
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,7 +27,7 @@ from rnneval.records import json_schema, schema_names
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PLACE = re.compile(r"^<!-- from code: (?P<name>[a-z ]+) -->$", re.MULTILINE)
+PLACE = re.compile(r"^<!-- from code: (?P<name>.+) -->$", re.MULTILINE)
 _KINDS = {
     "metrics": "metric",
     "baselines": "baseline",
@@ -44,7 +48,20 @@ def fill(page: str) -> str:
 
 
 def _part(name: str) -> str:
-    return pages(name.removeprefix("pages ")) if name.startswith("pages ") else PARTS[name]()
+    kind, _, rest = name.partition(" ")
+    return pages(rest) if kind == "pages" else output(rest) if kind == "output" else PARTS[name]()
+
+
+def output(command: str) -> str:
+    """A command of `rnneval` that needs no TensorFlow, and what it prints in `docs/records`."""
+    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "rnneval", *shlex.split(command)]
+    ran = subprocess.run(  # noqa: S603 - the commands stand in the pages
+        words, capture_output=True, text=True, check=False, cwd=ROOT / "docs" / "records", env=environment
+    )
+    if ran.returncode not in (0, 1, 3) or ran.stderr:
+        raise ValueError(f"rnneval {command}: exit code {ran.returncode}: {ran.stderr}")
+    return f"```sh\nrnneval {command}\n```\n\n```text\n{ran.stdout.rstrip()}\n```"
 
 
 def explained(kind: str) -> str:
