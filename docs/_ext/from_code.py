@@ -2,7 +2,7 @@
 
 A page says where such a part goes by a line `<!-- from code: NAME -->`. Rules, metrics and records are read as source
 (`ast`), commands from click; neither TensorFlow nor a model is needed. `output COMMAND` is what that command prints
-in `docs/records`.
+in `docs/records`, and `record FILE` what the command printed that wrote this file there.
 """
 
 import ast
@@ -23,7 +23,9 @@ import click
 from rnneval.cli.command import by_heading
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
-from rnneval.records import json_schema, schema_names
+from rnneval.records import json_schema, read, schema_names
+from rnneval.render.notebook import document_of
+from rnneval.render.terminal import as_text
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -49,7 +51,8 @@ def fill(page: str) -> str:
 
 def _part(name: str) -> str:
     kind, _, rest = name.partition(" ")
-    return pages(rest) if kind == "pages" else output(rest) if kind == "output" else PARTS[name]()
+    with_argument = {"pages": pages, "output": output, "record": record}
+    return with_argument[kind](rest) if kind in with_argument else PARTS[name]()
 
 
 def output(command: str) -> str:
@@ -62,6 +65,11 @@ def output(command: str) -> str:
     if ran.returncode not in (0, 1, 3) or ran.stderr:
         raise ValueError(f"rnneval {command}: exit code {ran.returncode}: {ran.stderr}")
     return f"```sh\nrnneval {command}\n```\n\n```text\n{ran.stdout.rstrip()}\n```"
+
+
+def record(name: str) -> str:
+    """What the command that wrote this record of `docs/records` printed."""
+    return f"```text\n{as_text(document_of(read(ROOT / 'docs' / 'records' / name)), 100).rstrip()}\n```"
 
 
 def explained(kind: str) -> str:
