@@ -131,6 +131,28 @@ def test_the_index_has_a_picture_the_two_commands_and_a_map_of_all_pages() -> No
     assert pages - named <= {"index", "changelog"}
 
 
+AVOIDED = (
+    "whoever|somebody|nobody|anew|mended|kin|stretch(?:es)?|thereof|what came of|gets? to run|told by|side by side|"
+    "read again|for ever|goes? astray|laid|dwell|storey"
+)
+"""Words that are no plain English, or that stand for a term of the field: write the term."""
+LEFT_TO_OTHERS = {"lint.md", "number.md", "report.md", "plots.md", "changelog.md"}
+"""Pages that have still to be rewritten."""
+
+
+@pytest.mark.parametrize("path", [*PAGES, DOCS.parent / "README.md"], ids=lambda path: path.stem)
+def test_pages_use_plain_words(path: Path) -> None:
+    text = CODE.sub("", path.read_text(encoding="utf-8"))
+    found = re.findall(rf"\b(?:{AVOIDED})\b", text, re.IGNORECASE)
+    assert path.name in LEFT_TO_OTHERS or found == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_titles_name_the_topic(path: Path) -> None:
+    title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    assert not re.match(r"(What|How|Is|Which|Where|Other)\b", title) or path.name in LEFT_TO_OTHERS
+
+
 def test_output_is_made_by_running_the_command() -> None:
     filled = from_code.fill("<!-- from code: output explain perplexity -->")
     assert filled.startswith("```sh\nrnneval explain perplexity\n```\n\n```text\n")
