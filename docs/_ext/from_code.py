@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -23,12 +23,15 @@ import click
 from rnneval.cli.command import by_heading
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
-from rnneval.records import json_schema, read, schema_names
+from rnneval.records import json_schema, read, read_run, schema_names
+from rnneval.render.document import Block
 from rnneval.render.notebook import document_of
+from rnneval.render.run_document import trace_document
 from rnneval.render.terminal import as_text
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+_RECORDS = ROOT / "docs" / "records"
 PLACE = re.compile(r"^<!-- from code: (?P<name>.+) -->$", re.MULTILINE)
 _KINDS = {
     "metrics": "metric",
@@ -51,7 +54,7 @@ def fill(page: str) -> str:
 
 def _part(name: str) -> str:
     kind, _, rest = name.partition(" ")
-    with_argument = {"pages": pages, "output": output, "record": record}
+    with_argument = {"pages": pages, "output": output, "record": record, "trace": trace}
     return with_argument[kind](rest) if kind in with_argument else PARTS[name]()
 
 
@@ -60,7 +63,7 @@ def output(command: str) -> str:
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-m", "rnneval", *shlex.split(command)]
     ran = subprocess.run(  # noqa: S603 - the commands stand in the pages
-        words, capture_output=True, text=True, check=False, cwd=ROOT / "docs" / "records", env=environment
+        words, capture_output=True, text=True, check=False, cwd=_RECORDS, env=environment
     )
     if ran.returncode not in (0, 1, 3) or ran.stderr:
         raise ValueError(f"rnneval {command}: exit code {ran.returncode}: {ran.stderr}")
@@ -69,7 +72,16 @@ def output(command: str) -> str:
 
 def record(name: str) -> str:
     """What the command that wrote this record of `docs/records` printed."""
-    return f"```text\n{as_text(document_of(read(ROOT / 'docs' / 'records' / name)), 100).rstrip()}\n```"
+    return _printed(document_of(read(_RECORDS / name)))
+
+
+def trace(name: str) -> str:
+    """What `rnneval trace` printed when it wrote this record."""
+    return _printed(trace_document(read_run(_RECORDS / name)))
+
+
+def _printed(document: Iterable[Block]) -> str:
+    return f"```text\n{as_text(document, 100).rstrip()}\n```"
 
 
 def explained(kind: str) -> str:
