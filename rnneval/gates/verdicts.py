@@ -206,8 +206,10 @@ def compare_on(allowance: Allowance, sides: Sides) -> Result:
     try:
         return _tested(allowance, sides, paired)
     except UnavailableError as reason:
-        name = f"scores.{allowance.measured.name}"
-        return _without_test(allowance, sides, "not comparable", f"{name}: cannot be compared: {reason}", paired)
+        said = f"scores.{allowance.measured.name}: cannot be compared: {reason}"
+        if len({frozenset(run.blocks.sums) for side in (sides.baseline, sides.candidate) for run in side.runs}) > 1:
+            said += "; a slim baseline has the sums of loss and accuracy alone: commit a copy of the run record instead"
+        return _without_test(allowance, sides, "not comparable", said, paired)
 
 
 def _tested(allowance: Allowance, sides: Sides, paired: Paired) -> Result:

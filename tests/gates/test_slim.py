@@ -1,5 +1,6 @@
 """Slim baselines: the verdict is that of the full record whose blocks are merged by hand."""
 
+import json
 import math
 from itertools import pairwise
 
@@ -9,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from scipy.stats import t
 
+from rnneval.errors import RecordError
 from rnneval.gates import compare, gate
 from rnneval.gates.slim import slim
 from rnneval.records import Run, decode, encode
@@ -129,6 +131,17 @@ def test_what_a_slim_baseline_lacks_is_not_comparable_and_named():
     found = gate(candidate(0.0), baseline=slim(base()), allow={"calibration_error": 0.01})
     assert found.verdict == "not comparable"
     assert "scores.calibration_error" in found.reason
+    assert "commit a copy of the run record" in found.reason
+    full = gate(candidate(0.0), baseline=base(), allow={"calibration_error": 0.01})
+    assert full.verdict == "pass"
+
+
+def test_counts_beyond_64_bits_are_refused():
+    plain = msgspec.to_builtins(base())
+    plain["blocks"]["bytes"] = [*plain["blocks"]["bytes"][:-1], 2**63]
+    plain["text"]["bytes"] = 2**63
+    with pytest.raises(RecordError, match=r"Expected `int` <= 9223372036854775807"):
+        decode(json.dumps(plain))
 
 
 def test_compare_takes_slim_and_full_records_alike():
