@@ -11,13 +11,12 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import ArrayLike
 
-from rnneval.gates.clusters import block_size
 from rnneval.gates.sides import Side
 from rnneval.records import Run
 from rnneval.records.run import Blocks
 
 MOST_BLOCKS = 256
-"""Largest number of blocks of a slim record; ends of documents come on top."""
+"""Largest number of blocks of a slim record, unless it has more documents."""
 SUMS = ("nats", "newlines", "top1", "top5")
 """Sums that a slim record keeps: those of every metric of loss and accuracy."""
 _INSIDE = ("states", "gates", "lyapunov", "context", "token_by_token", "beside_reset")
@@ -32,11 +31,15 @@ def slim(run: Run) -> Run:
     blocks = run.blocks
     kept = replace(blocks, sums={name: values for name, values in blocks.sums.items() if name in SUMS})
     small = replace(run, blocks=kept, **dict.fromkeys(_INSIDE))
-    # A block begins at a multiple of the size at which it was cut, or up to half that size after it.
-    ends = np.array(blocks.bytes, dtype=np.int64)
-    place = np.append(0, ends)[:-1] // block_size(run.text.bytes, MOST_BLOCKS)
-    next_differs = (np.diff(place) != 0) | (np.diff(blocks.document) != 0)
-    return merged(small, np.append(ends[:-1][next_differs], ends[-1:]))
+    ends, document = np.array(blocks.bytes, dtype=np.int64), np.array(blocks.document, dtype=np.int64)
+    most = max(MOST_BLOCKS, np.unique(document).size)
+    size, larger = 256, ends
+    while larger.size > most:
+        size *= 2
+        # A block begins at a multiple of the size at which it was cut, or up to half that size after it.
+        place = np.append(0, ends[:-1]) // size
+        larger = ends[np.append((np.diff(place) != 0) | (np.diff(document) != 0), True)]
+    return merged(small, larger)
 
 
 def on_common_blocks(sides: Sequence[Side]) -> tuple[Side, ...]:

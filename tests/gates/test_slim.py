@@ -86,12 +86,26 @@ def test_the_three_verdicts_with_difference_and_error_by_an_independent_loop(shi
     assert found.high == pytest.approx(total / tokens + t.ppf(0.95, df) * se, rel=1e-6)
 
 
-def test_documents_stay_whole_and_their_interval_the_same_to_rounding():
+@pytest.mark.parametrize(("documents", "blocks"), [(17, 204), (130, 194), (391, 391)])
+def test_at_most_256_blocks_or_one_for_each_document(documents, blocks):
+    """Counted by hand: ends of every second or fourth block, and of documents.
+
+    17 documents of 23 blocks: 195 + 8 + 1. 130 of three blocks, the first of four: every second block would give more
+    than 256, every fourth gives 97 + 129 − 33 + 1, since 33 ends (3, 15, 27, …) are both.
+    """
+    document = np.arange(COUNT) * documents // COUNT
+    old, new = base(document=document), candidate(0.01, document=document)
+    full, small = (gate(new, baseline=each).comparisons[0] for each in (old, slim(old)))
+    ends_of_documents = np.array(old.blocks.bytes)[np.diff(document, append=documents) > 0]
+    assert set(ends_of_documents.tolist()) <= set(slim(old).blocks.bytes)
+    assert len(slim(old).blocks.bytes) == blocks
+    assert small.se == pytest.approx(full.se, rel=1e-9)
+    assert small.verdict == full.verdict
+
+
+def test_documents_are_clusters_of_a_slim_baseline():
     old, new = base(document=DOCUMENT), candidate(0.01, document=DOCUMENT)
     full, small = (gate(new, baseline=each).comparisons[0] for each in (old, slim(old)))
-    kept = {end for end, document in zip(old.blocks.bytes, np.diff(DOCUMENT, append=17), strict=True) if document}
-    assert kept <= set(slim(old).blocks.bytes)
-    assert len(slim(old).blocks.bytes) == 196 + 16 // 2  # every second of 16 inner ends is no end of 512 bytes
     assert small.method == full.method == "t, 17 documents"
     assert (small.verdict, small.se, small.difference) == (
         full.verdict,
