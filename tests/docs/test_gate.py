@@ -21,6 +21,7 @@ import yaml
 import rnneval
 from tests.gates.synthetic import ar_losses, make_run
 
+pytestmark = pytest.mark.skipif(not (shutil.which("git") and shutil.which("bash")), reason="wants git and bash")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "gate.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
