@@ -153,6 +153,13 @@ def test_titles_name_the_topic(path: Path) -> None:
     assert not re.match(r"(What|How|Is|Which|Where|Other)\b", title) or path.name in LEFT_TO_OTHERS
 
 
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_a_page_that_installs_by_name_says_that_this_needs_a_package_index(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    by_name = re.search(r"^(?:- |.*run: )?pip install [\"']?rnneval", text, re.MULTILINE)
+    assert not by_name or "package index" in text
+
+
 def test_output_is_made_by_running_the_command() -> None:
     filled = from_code.fill("<!-- from code: output explain perplexity -->")
     assert filled.startswith("```sh\nrnneval explain perplexity\n```\n\n```text\n")
