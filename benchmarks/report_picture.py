@@ -1,4 +1,4 @@
-"""The picture of a report that docs/report.md and the README show: a screen in light, a phone in dark.
+"""The picture of a report that docs/report.md shows: a screen in light, a phone in dark.
 
     rnneval check question.py:MyModel --builder-arg vocab_size=65 --out question.json
     rnneval evaluate answer.keras tinyshakespeare.txt --part 95%: --vocab vocab.json --out answer.json

@@ -1,7 +1,8 @@
-"""The README says nothing that is not there: commands, options, links, and two blocks for a first try."""
+"""The README says nothing that is not there: commands, options, links, output, and two blocks for a first try."""
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,40 @@ def test_quick_start_is_two_commands_for_a_machine_with_python_alone() -> None:
         assert body.count("\n") == 0
     assert blocks[0][1].endswith(" && .venv/bin/rnneval demo")
     assert "pytest" in blocks[1][1]
+
+
+def test_the_first_screen_says_what_it_is_for_with_one_picture_and_two_commands() -> None:
+    screen = README.partition("## Quick start")[0]
+    assert "evaluates recurrent language models" in screen.split("\n\n")[1]
+    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", screen)
+    assert (ROOT / picture).stat().st_size < 60_000
+    assert [words[0] for words in _command_lines()][:2] == ["evaluate", "gate"]
+    assert len(screen.split()) < 150
+
+
+def test_it_is_read_in_two_minutes() -> None:
+    """At 240 words a minute, commands and output left out."""
+    text = re.sub(r"<!--.*?-->|\]\([^)]*\)", " ", FENCED.sub("", README))
+    assert len(re.findall(r"[^\W_][\w'./-]*", text)) < 480
+
+
+@pytest.mark.parametrize(
+    ("command", "made"),
+    [
+        ("rnneval evaluate model.keras held_out.txt --out run.json", "record base.json"),
+        ("rnneval gate new.json --baseline base.json", "output gate new.json --baseline base.json"),
+    ],
+)
+def test_what_a_command_prints_is_what_it_prints_today(command: str, made: str) -> None:
+    """Line by line, for the records of docs/records; … stands for what is left out."""
+    sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+    from from_code import fill
+
+    printed = [" ".join(line.split()) for line in fill(f"<!-- from code: {made} -->").splitlines()]
+    block = README.partition(f"```sh\n{command}\n```\n\n```text\n")[2].partition("\n```")[0]
+    shown = [" ".join(line.split()) for line in block.splitlines() if line != "…"]
+    assert len(shown) > 1
+    assert shown == [line for line in printed if line in shown]
 
 
 def test_the_extras_that_it_installs_exist() -> None:

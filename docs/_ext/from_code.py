@@ -1,14 +1,18 @@
 """Parts of the pages that are read from the code when the docs are built: no copy that could grow old.
 
 A page says where such a part goes by a line `<!-- from code: NAME -->`. Rules, metrics and records are read as source
-(`ast`), commands from click; neither TensorFlow nor a model is needed. The functions are pure: text out, no disk.
+(`ast`), commands from click; neither TensorFlow nor a model is needed. `output COMMAND` is what that command prints
+in `docs/records`, and `record FILE` what the command printed that wrote this file there.
 """
 
 import ast
 import json
+import os
 import re
+import shlex
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -19,11 +23,16 @@ import click
 from rnneval.cli.command import by_heading
 from rnneval.cli.commands.explain import Entry, entries
 from rnneval.cli.main import rnneval_command
-from rnneval.records import json_schema, schema_names
+from rnneval.records import json_schema, read, read_run, schema_names
+from rnneval.render.document import Block
+from rnneval.render.notebook import document_of
+from rnneval.render.run_document import trace_document
+from rnneval.render.terminal import as_text
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PLACE = re.compile(r"^<!-- from code: (?P<name>[a-z ]+) -->$", re.MULTILINE)
+_RECORDS = ROOT / "docs" / "records"
+PLACE = re.compile(r"^<!-- from code: (?P<name>.+) -->$", re.MULTILINE)
 _KINDS = {
     "metrics": "metric",
     "baselines": "baseline",
@@ -44,7 +53,35 @@ def fill(page: str) -> str:
 
 
 def _part(name: str) -> str:
-    return pages(name.removeprefix("pages ")) if name.startswith("pages ") else PARTS[name]()
+    kind, _, rest = name.partition(" ")
+    with_argument = {"pages": pages, "output": output, "record": record, "trace": trace}
+    return with_argument[kind](rest) if kind in with_argument else PARTS[name]()
+
+
+def output(command: str) -> str:
+    """A command of `rnneval` that needs no TensorFlow, and what it prints in `docs/records`."""
+    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "rnneval", *shlex.split(command)]
+    ran = subprocess.run(  # noqa: S603 - the commands stand in the pages
+        words, capture_output=True, text=True, check=False, cwd=_RECORDS, env=environment
+    )
+    if ran.returncode not in (0, 1, 3) or ran.stderr:
+        raise ValueError(f"rnneval {command}: exit code {ran.returncode}: {ran.stderr}")
+    return f"```sh\nrnneval {command}\n```\n\n```text\n{ran.stdout.rstrip()}\n```"
+
+
+def record(name: str) -> str:
+    """What the command that wrote this record of `docs/records` printed."""
+    return _printed(document_of(read(_RECORDS / name)))
+
+
+def trace(name: str) -> str:
+    """What `rnneval trace` printed when it wrote this record."""
+    return _printed(trace_document(read_run(_RECORDS / name)))
+
+
+def _printed(document: Iterable[Block]) -> str:
+    return f"```text\n{as_text(document, 100).rstrip()}\n```"
 
 
 def explained(kind: str) -> str:

@@ -134,10 +134,14 @@ def batches(units: NDArray[np.float64], count: int, block_bytes: int = 256) -> C
     )
 
 
-def block_size(total_bytes: int) -> int:
-    """Return the nominal size of the blocks of a text: 256 bytes, doubled until at most 4,096 blocks are needed."""
+def block_size(total_bytes: int, most: int = 4096) -> int:
+    """Return the nominal size of the blocks of a text: 256 bytes, doubled until at most `most` blocks are needed.
+
+    >>> block_size(100_000), block_size(100_000, 256)
+    (256, 512)
+    """
     size = 256
-    while total_bytes / size > 4096:
+    while total_bytes / size > most:
         size *= 2
     return size
 

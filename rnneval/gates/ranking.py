@@ -15,6 +15,7 @@ from rnneval.gates.explanation import warnings_of_runs
 from rnneval.gates.limits import Allowance, allowances
 from rnneval.gates.noninferiority import LEVEL, assess, assess_same, loss_differences, same_model, values_of
 from rnneval.gates.sides import Named, Paired, Side, Sides, is_lossy, named
+from rnneval.gates.slim import on_common_blocks
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
@@ -149,6 +150,7 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
         )
     for side in sides:
         require_consistent(side.name, side.runs[0])
+    sides = list(on_common_blocks(sides))
     allowance = allowances({metric or default_metric([side.runs[0] for side in sides]): "0%"})[0]
     entrants = _entrants(sides, allowance)
     best = entrants[0] if entrants[0].problem is None else None

@@ -133,7 +133,8 @@ def pair(baseline: Sequence[Run], candidate: Sequence[Run], *, same_tokens: bool
         document=document[kept][first],
         start=np.concatenate([[0], end[:-1]])[kept][first],
         end=end[kept][np.append(first[1:], kept.size) - 1],
-        block_bytes=block_size(int(end[-1])),
+        # Blocks may have been merged; ends of documents come on top, and the last cut may fall on the end of the text.
+        block_bytes=block_size(int(end[-1]), document.size - np.unique(document).size + 2),
         left_out=1 - float(scored[0, kept].sum() / scored.sum(axis=1).max()),
     )
 

@@ -33,6 +33,7 @@ from rnneval.gates.noninferiority import (
     values_of,
 )
 from rnneval.gates.sides import Named, Paired, Sides, named, side
+from rnneval.gates.slim import on_common_blocks
 from rnneval.metrics import UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.consistency import require_consistent
@@ -104,7 +105,8 @@ def judge(
     results: tuple[Result, ...] = ()
     warnings = tuple(warnings_of_runs((*candidates, *baselines)))
     if baselines:
-        sides = Sides(baseline=side(baselines, "baseline"), candidate=side(candidates, "candidate"))
+        ours, theirs = on_common_blocks([side(baselines, "baseline"), side(candidates, "candidate")])
+        sides = Sides(baseline=ours, candidate=theirs)
         results = tuple(compare_on(allowance, sides) for allowance in allowances(allow))
         of_results = (warnings_of_losses(each.paired, each.clusters) for each in results if each.paired is not None)
         warnings += (*warnings_of_one_sided_runs(sides), *dict.fromkeys(chain.from_iterable(of_results)))
@@ -204,8 +206,10 @@ def compare_on(allowance: Allowance, sides: Sides) -> Result:
     try:
         return _tested(allowance, sides, paired)
     except UnavailableError as reason:
-        name = f"scores.{allowance.measured.name}"
-        return _without_test(allowance, sides, "not comparable", f"{name}: cannot be compared: {reason}", paired)
+        said = f"scores.{allowance.measured.name}: cannot be compared: {reason}"
+        if len({frozenset(run.blocks.sums) for side in (sides.baseline, sides.candidate) for run in side.runs}) > 1:
+            said += "; a slim baseline has the sums of loss and accuracy alone: commit a copy of the run record instead"
+        return _without_test(allowance, sides, "not comparable", said, paired)
 
 
 def _tested(allowance: Allowance, sides: Sides, paired: Paired) -> Result:

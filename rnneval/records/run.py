@@ -12,7 +12,7 @@ from rnneval.records.wiring import Finding
 if TYPE_CHECKING:
     import pandas as pd
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 

@@ -133,6 +133,7 @@ class RnnevalGate:
     def _write(self, runs: "list[Run]", paths: list[Path]) -> None:
         """Write all baselines or none; a run with which nothing could be compared is refused."""
         from rnneval.errors import RecordError, UsageError
+        from rnneval.gates.slim import slim
         from rnneval.records import encode, write_texts
 
         if not all(run.valid and run.total_nats is not None for run in runs):
@@ -145,7 +146,7 @@ class RnnevalGate:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise RecordError(f"{path.parent}: cannot be made: {error.strerror or error}") from error
-        write_texts({str(path): encode(run) for run, path in zip(runs, paths, strict=True)})
+        write_texts({str(path): encode(slim(run)) for run, path in zip(runs, paths, strict=True)})
         # User properties travel from xdist's workers to the terminal, and into pytest's own JUnit file.
         self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in paths)
 

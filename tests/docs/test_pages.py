@@ -85,6 +85,90 @@ def test_links_resolve(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_links_into_the_glossary_find_their_word(path: Path) -> None:
+    anchors = {_anchor(word) for word in re.findall(r"^## (.+)$", (DOCS / "glossary.md").read_text(), re.MULTILINE)}
+    assert set(re.findall(r"\]\((?:\.\./)?glossary\.md#([^)]+)\)", FILLED[path])) <= anchors
+    if path.name == "glossary.md":
+        assert set(re.findall(r"\]\(#([^)]+)\)", FILLED[path])) <= anchors
+
+
+def _anchor(heading: str) -> str:
+    """The anchor of a heading, as GitHub and MyST make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_glossary_is_in_order_and_has_the_words_that_output_uses() -> None:
+    words = re.findall(r"^## (.+)$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    assert words == sorted(words, key=str.lower)
+    assert {"State", "Segment", "Carry", "Signature", "Forgetting length", "Block", "Perplexity", "Record"} <= set(
+        words
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("index", "state segment carry perplexity bits-per-character record signature"),
+        ("evaluate", "state segment carry record signature document unknown builder backend"),
+        ("gate", "record block"),
+        ("wiring", "state segment"),
+        ("streams", "stream state forgetting-length"),
+        ("inside", "state"),
+        ("tutorial", "state"),
+    ],
+)
+def test_pages_link_a_word_to_the_glossary(page: str, words: str) -> None:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    assert [word for word in words.split() if f"](glossary.md#{word})" not in text] == []
+
+
+def test_the_index_has_a_picture_the_two_commands_and_a_map_of_all_pages() -> None:
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert (DOCS / re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)[0]).exists()
+    assert re.findall(r"^rnneval (\w+) .*\.json", text, re.MULTILINE) == ["evaluate", "gate"]
+    named = set(re.findall(r"\]\(([\w/-]+)\.md", text))
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}
+    assert pages - named <= {"index", "changelog"}
+
+
+AVOIDED = (
+    "whoever|somebody|nobody|anew|mended|kin|stretch(?:es)?|thereof|what came of|gets? to run|told by|side by side|"
+    "read again|for ever|goes? astray|laid|dwell|storey"
+)
+"""Words that are no plain English, or that stand for a term of the field: write the term."""
+LEFT_TO_OTHERS = {"lint.md", "number.md", "report.md", "plots.md", "changelog.md"}
+"""Pages that have still to be rewritten."""
+
+
+@pytest.mark.parametrize("path", [*PAGES, DOCS.parent / "README.md"], ids=lambda path: path.stem)
+def test_pages_use_plain_words(path: Path) -> None:
+    text = CODE.sub("", path.read_text(encoding="utf-8"))
+    found = re.findall(rf"\b(?:{AVOIDED})\b", text, re.IGNORECASE)
+    assert path.name in LEFT_TO_OTHERS or found == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_titles_name_the_topic(path: Path) -> None:
+    title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    assert not re.match(r"(What|How|Is|Which|Where|Other)\b", title) or path.name in LEFT_TO_OTHERS
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_a_page_that_installs_by_name_says_that_this_needs_a_package_index(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    by_name = re.search(r"^(?:- |.*run: )?pip install [\"']?rnneval", text, re.MULTILINE)
+    assert not by_name or "package index" in text
+
+
+def test_output_is_made_by_running_the_command() -> None:
+    filled = from_code.fill("<!-- from code: output explain perplexity -->")
+    assert filled.startswith("```sh\nrnneval explain perplexity\n```\n\n```text\n")
+    assert "exp(" in filled
+    with pytest.raises(ValueError, match="exit code 2"):
+        from_code.fill("<!-- from code: output gate nowhere.json --baseline base.json -->")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
 def test_the_index_leads_to_every_page(path: Path) -> None:
     page = path.relative_to(DOCS).with_suffix("").as_posix()
     assert page == "index" or page in FILLED[DOCS / "index.md"].splitlines()

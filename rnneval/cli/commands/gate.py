@@ -76,7 +76,7 @@ def spread(arguments: list[str], option: str) -> list[str]:
 )
 @repeated_option("--require", "FIGURE<=VALUE", "Limit on any value of a record or history, such as 'perplexity<=5.3'.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if the verdict is inconclusive, and on warnings.")
-@click.option("--update", is_flag=True, help="Replace the baselines by the records: all of them or none.")
+@click.option("--update", is_flag=True, help="Replace the baselines by slim copies of the records, all or none.")
 @format_option(
     "table",
     "json",
@@ -205,6 +205,7 @@ def _refuse_as_baseline(candidates: "list[Named]") -> None:
 
 
 def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
+    from rnneval.gates.slim import slim
     from rnneval.records import Run, encode, write_texts
 
     for path in baselines:
@@ -213,7 +214,7 @@ def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> N
         except OSError as error:
             raise RecordError(f"{path}: its folder cannot be made: {error.strerror or error}") from error
     runs = [each.record for each in candidates if isinstance(each.record, Run)]  # all are: `_refuse_as_baseline`
-    write_texts({path: encode(run) for run, path in zip(runs, baselines, strict=True)})
+    write_texts({path: encode(slim(run)) for run, path in zip(runs, baselines, strict=True)})
 
 
 def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, strict: bool) -> None:

@@ -1,0 +1,275 @@
+"""The page on the gate: every command, file and snippet of it is run here, or linted, in a fresh git repository.
+
+The models give each character the same probability everywhere, so every loss is known in closed form.
+"""
+
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+import rnneval
+from tests.gates.synthetic import ar_losses, make_run
+
+pytestmark = pytest.mark.skipif(not (shutil.which("git") and shutil.which("bash")), reason="wants git and bash")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "gate.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SHELL = [body for kind, body in BLOCKS if kind == "sh"]
+FILES = [body for kind, body in BLOCKS if kind == "yaml"]
+GITHUB, GITLAB, HOOKS = (yaml.safe_load(body) for body in FILES)
+STEPS = {step["name"]: step for step in GITHUB["jobs"]["gate"]["steps"] if "name" in step}
+LETTERS = "\n ae"
+SHARES = np.array([0.05, 0.2, 0.15, 0.6])
+TEXT = "".join(np.random.default_rng(0).choice(list(LETTERS), 40_000, p=SHARES).tolist())
+
+
+def mean_loss(probability) -> float:
+    """Mean of −ln p over all characters but the first."""
+    return sum(-math.log(probability[LETTERS.index(letter)]) for letter in TEXT[1:]) / (len(TEXT) - 1)
+
+
+def blurred(share: float):
+    """Mix with the uniform distribution: the larger the share, the worse the model."""
+    return (1 - share) * SHARES + share / 4
+
+
+def worse_by(nats: float):
+    """Find the mixture whose loss is larger than that of the baseline by so many nats, by bisection."""
+    low, high = 0.3, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if mean_loss(blurred(middle)) < mean_loss(blurred(0.3)) + nats else (low, middle)
+    return blurred(low)
+
+
+MODELS = {"base": blurred(0.3), "better": blurred(0.1), "worse": blurred(0.8), "unsure": worse_by(math.log(1.01))}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A `.keras` file for each of `MODELS`."""
+    folder = tmp_path_factory.mktemp("models")
+    layers = [
+        keras.layers.Embedding(4, 2),
+        keras.layers.GRU(2, return_sequences=True, name="gru"),
+        keras.layers.Dense(4),
+    ]
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
+    for name, probability in MODELS.items():
+        layers[-1].set_weights([np.zeros((2, 4)), np.log(probability)])
+        model.save(folder / f"{name}.keras")
+    return folder
+
+
+class Repository:
+    """A git repository with a model and a text, and the programs that the page calls."""
+
+    def __init__(self, folder: Path, models: Path) -> None:
+        self.folder, self.models = folder / "repository", models
+        (folder / "bin").mkdir()
+        self.folder.mkdir()
+        python = shlex.quote(sys.executable)
+        programs = {"rnneval": f'exec {python} -m rnneval "$@"', "pip": "exit 0", "gh": 'echo "$*" > "$GH_SAID"'}
+        for name, line in programs.items():
+            (folder / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
+            (folder / "bin" / name).chmod(0o755)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GITHUB_"))},
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(DOCS.parent),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GITHUB_BASE_REF": "main",
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+            "GH_SAID": str(folder / "gh.txt"),
+            "NUMBER": "7",
+            **{f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+        }
+        (self.folder / "held_out.txt").write_text(TEXT)
+        (self.folder / "vocab.json").write_text(json.dumps(list(LETTERS)))
+        self.train("base")
+        self.run("git init -q -b main && git add . && git commit -qm Model")
+
+    def train(self, name: str) -> None:
+        """Put one of the models in the place of the file."""
+        shutil.copy(self.models / f"{name}.keras", self.folder / "model.keras")
+
+    def run(self, lines: str) -> subprocess.CompletedProcess[str]:
+        """Run lines of the page in bash, up to the first that fails."""
+        words = ["bash", "-e", "-c", lines]
+        return subprocess.run(words, capture_output=True, text=True, check=False, cwd=self.folder, env=self.environment)
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory, models):
+    """A repository with its first baseline."""
+    made = Repository(tmp_path_factory.mktemp("committed"), models)
+    assert made.run(block("Commit the first baseline")).returncode == 0
+    return made
+
+
+@pytest.fixture
+def repository(tmp_path, models, committed):
+    """A copy of it, for each test."""
+    made = Repository(tmp_path, models)
+    shutil.rmtree(made.folder)
+    shutil.copytree(committed.folder, made.folder)
+    return made
+
+
+def history(folder: Path) -> None:
+    """Write the history of a training of 100 steps."""
+    layers = [
+        keras.layers.Embedding(4, 2),
+        keras.layers.GRU(2, return_sequences=True, name="gru_1"),
+        keras.layers.Dense(4),
+    ]
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    ids = np.random.default_rng(0).integers(0, 4, (100, 6))
+    callbacks = [rnneval.GradientNorms(folder, logs="none")]
+    model.fit(ids[:, :-1], ids[:, 1:], batch_size=1, verbose=0, callbacks=callbacks)
+
+
+def block(beginning: str) -> str:
+    """Return the first block of the section with this heading."""
+    section = PAGE.partition(f"## {beginning}\n")[2]
+    return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[0]
+
+
+def test_the_workflow_of_a_team(repository):
+    """A baseline was committed; a better, a worse and an undecided candidate are judged; the baseline is moved."""
+    committed = repository.run("git show HEAD:baselines/char.json").stdout
+    assert json.loads(committed)["total_nats"] == pytest.approx(mean_loss(MODELS["base"]) * 39_999, rel=1e-6)
+    assert len(committed) <= 20_000
+    codes, said = {}, {}
+    for name in ("better", "worse", "unsure"):
+        repository.train(name)
+        judged = repository.run(block("Judge a change"))
+        codes[name], said[name] = judged.returncode, judged.stdout
+        verdict = json.loads(
+            repository.run("rnneval gate run.json --baseline baselines/char.json --format json").stdout
+        )
+        difference = mean_loss(MODELS[name]) - mean_loss(MODELS["base"])
+        assert verdict["comparisons"][0]["difference"] == pytest.approx(difference, abs=1e-6)
+    assert codes == {"better": 0, "worse": 1, "unsure": 3}
+    assert "kB of text" in said["unsure"] or "no text of a practical size" in said["unsure"]
+    repository.train("better")
+    moved = repository.run("git switch -qc larger\n" + block("Judge a change") + block("Move the baseline"))
+    assert moved.returncode == 0
+    assert "difference" in moved.stdout
+    same = repository.run(block("Judge a change"))
+    assert same.returncode == 0
+    assert "no difference" in same.stdout
+    against_main = repository.run(block("Compare with another branch or release"))
+    assert against_main.returncode == 0
+    assert "no difference" not in against_main.stdout
+    assert repository.run("git status --porcelain baselines").stdout == ""
+
+
+def test_every_block_of_commands_runs(repository):
+    """In their order; records that other commands write are those of the gallery, or are made of numbers."""
+    for name in ("wiring.json", "gradients.json", "states.parquet", "base.json", "new.json"):
+        place = DOCS / "records" / name
+        (shutil.copytree if place.is_dir() else shutil.copy)(place, repository.folder / name)
+    history(repository.folder / "grads.parquet")
+    for side, shift in (("base", 0.0), ("new", 0.1)):
+        for seed in range(3):
+            losses = ar_losses(128) + shift + seed / 100
+            make_run(losses, checkpoint=f"{side}{seed}").save(repository.folder / f"{side}-{seed}.json")
+    make_run(ar_losses(128), checkpoint="chars").save(repository.folder / "chars.json")
+    signature = make_run([1.0]).signature.replace("tok:char", "tok:word")
+    make_run(ar_losses(128) + 0.1, checkpoint="words", signature=signature).save(repository.folder / "words.json")
+    assert SHELL[0] == block("Commit the first baseline")  # `committed` ran it
+    for lines in SHELL[1:]:
+        if "FETCH_HEAD" in lines:
+            repository.run("git clone -q --bare . ../origin.git && git remote add origin ../origin.git")
+        if "other.json" in lines:
+            repository.run("cp run.json other.json && cp run.json base.json")
+            repository.train("worse")
+            repository.run("rnneval evaluate model.keras held_out.txt --out new.json")
+        for line in lines.splitlines():
+            ran = repository.run(line)
+            assert ran.returncode in ((0, 1, 3) if " gate " in line else (0,)), f"{line}: {ran.stderr}"
+            assert ran.stdout or ran.returncode == 0, f"{line}: {ran.stderr}"
+
+
+@pytest.mark.parametrize(("schema", "place"), [("github-workflows", 0), ("gitlab-ci", 1)])
+def test_files_are_valid_by_the_schemas_of_github_and_gitlab(tmp_path, schema, place):
+    (tmp_path / "file.yml").write_text(FILES[place])
+    words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", "file.yml"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_the_hook_has_what_pre_commit_asks_for_and_sees_its_files():
+    (local,) = HOOKS["repos"]
+    (hook,) = local["hooks"]
+    assert local["repo"] == "local"
+    assert {"id", "name", "language", "entry"} <= set(hook)
+    assert [bool(re.search(hook["files"], path)) for path in ("run.json", "baselines/char.json", "a/run.json")] == [
+        True, True, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", FILES)
+def test_what_needs_the_package_on_an_index_says_so(body):
+    assert body.startswith('# Needs rnneval on a package index: see "Before rnneval is on a package index".\n')
+    assert "\n## Before rnneval is on a package index\n" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "level"), [("better", 0, "notice"), ("worse", 1, "error"), ("unsure", 0, "warning")]
+)
+def test_steps_of_the_workflow_of_github(repository, name, code, level):
+    """Inconclusive is shown and does not stop; a fail stops; the comment and the artifact find their files."""
+    repository.train(name)
+    assert repository.run(STEPS["Evaluate"]["run"]).returncode == 0
+    judged = repository.run(STEPS["Gate"]["run"])
+    assert (judged.returncode, judged.stdout.partition(" ")[0]) == (code, f"::{level}")
+    assert "rnneval gate" in Path(repository.environment["GITHUB_STEP_SUMMARY"]).read_text()
+    assert repository.run(STEPS["Comment on the pull request"]["run"]).returncode == 0
+    said = Path(repository.environment["GH_SAID"]).read_text().split()
+    assert said[:5] == ["pr", "comment", "7", "--body-file", "gate.md"]
+    assert (repository.folder / "gate.md").read_text().startswith("## ")
+    kept = GITHUB["jobs"]["gate"]["steps"][-1]["with"]["path"].split()
+    assert [path for path in kept if not (repository.folder / path).exists()] == []
+
+
+def test_the_job_of_gitlab_and_the_hook(repository):
+    hook = HOOKS["repos"][0]["hooks"][0]["entry"]
+    assert repository.run(hook).returncode == 0
+    codes = {}
+    for name in ("better", "worse", "unsure"):
+        repository.train(name)
+        codes[name] = repository.run("\n".join(GITLAB["gate"]["script"])).returncode
+    assert codes == {"better": 0, "worse": 1, "unsure": GITLAB["gate"]["allow_failure"]["exit_codes"]}
+    artifacts = GITLAB["gate"]["artifacts"]
+    for path in (artifacts["reports"]["junit"], *artifacts["paths"]):
+        assert (repository.folder / path).exists()
+
+
+def test_snippets_of_python(repository):
+    fixture, plain = (body for kind, body in BLOCKS if kind == "python")
+    (repository.folder / "test_model.py").write_text(fixture)
+    suite = f"{shlex.quote(sys.executable)} -m pytest -q -p no:cacheprovider --rootdir=. test_model.py"
+    assert repository.run(f"{suite} --rnneval-create").returncode == 0
+    assert len(list((repository.folder / "baselines").glob("test_model*.json"))) == 1
+    assert repository.run(suite).returncode == 0
+    repository.train("worse")
+    failed = repository.run(suite)
+    assert failed.returncode == 1
+    assert "AssertionError: fail: perplexity: worse than allowed" in failed.stdout
+    repository.run("rnneval evaluate model.keras held_out.txt --out run.json && cp run.json base.json")
+    (repository.folder / "plain.py").write_text(f"{plain}print(verdict.verdict)\n")
+    assert repository.run(f"{shlex.quote(sys.executable)} plain.py").stdout == "pass\n"
