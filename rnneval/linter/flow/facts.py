@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnneval.linter.flow.names import RESETS
+from rnneval.linter.flow.names import RESETS, SWITCHES
 from rnneval.linter.flow.values import Data, Key, Spec, Value
 
 _STEPPED = ("return_state", "initial_state")
@@ -69,6 +69,25 @@ class Function:
     """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
     resets: list[tuple[ast.Call, Key]] = field(default_factory=list)
 
+    @property
+    def unread(self) -> set[str]:
+        """The parameters that nothing reads and that are None where nothing is given."""
+        nothing = {name for name, value in self.defaults if isinstance(value, ast.Constant) and value.value is None}
+        return nothing - self.reads - SWITCHES
+
+    @property
+    def defaults(self) -> list[tuple[str, ast.expr]]:
+        """The arguments that have a default, with the default."""
+        node = self.node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return []
+        positional = [*node.args.posonlyargs, *node.args.args]
+        pairs = [
+            *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
+            *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+        ]
+        return [(argument.arg, default) for argument, default in pairs if default is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class Unpacking:
@@ -92,6 +111,8 @@ class Facts:
     unpackings: list[Unpacking] = field(default_factory=list)
     repeated: set[Key] = field(default_factory=set)
     """Layers that stand several times in a list: `[layer] * n`."""
+    stacks: list[tuple[ast.Call, Value]] = field(default_factory=list)
+    """What is given to a constructor that runs cells as a stack, with its call."""
     specs: dict[Key, Spec] = field(default_factory=dict)
     places: dict[Key, ast.AST] = field(default_factory=dict)
     """The constructors of layers."""

@@ -110,7 +110,7 @@ class Elements:
         if isinstance(self.value, Many) and not self.value.open and turn < len(self.value.items):
             return self.value.items[-1 - turn]
         if isinstance(self.value, Incoming):
-            return self.machine.part(self.value, ("from the end", loop, turn))
+            return self.machine.part(self.value, -1 - turn)
         return self._plain(Step(loop, turn))
 
     def _plain(self, running: Step) -> Value:

@@ -264,9 +264,6 @@ class Machine:
 
     def index_value(self, node: ast.expr) -> object:
         """Return the value of an index: a literal, or the running number of a loop; None if it is not known."""
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-            inner = node.operand.value
-            return -inner if isinstance(inner, int) else None
         value = self.value_of(node)
         if isinstance(value, Const):
             return value.value
@@ -385,6 +382,8 @@ class Machine:
                 found = Incoming(value.carrier, (*value.path, key))
             case Incoming() if isinstance(key, int) and key >= 0:
                 found = Incoming(value.carrier, (*value.path, value.start + key))
+            case Incoming() if isinstance(key, int) and (value.stop is None or value.stop < 0):
+                found = Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
             case Incoming():
                 found = Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
             case Table():

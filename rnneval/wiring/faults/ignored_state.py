@@ -42,9 +42,9 @@ starts from at call t.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rnneval.linter.finding import Match
+from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, Function
-from rnneval.linter.flow.relations import judged, sources
+from rnneval.linter.flow.relations import Arrival, arrivals, judged, neighbour, one_way, sources
 from rnneval.linter.flow.values import Emitted, Initial, Value, emissions, leaves
 
 if TYPE_CHECKING:
@@ -82,6 +82,25 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                 )
         if function.name in ("call", "forward", "__call__"):
             yield from _resets(function, events)
+    yield from _beside_carried(facts)
+
+
+def _beside_carried(facts: Facts) -> Iterator[Match]:
+    """Find layers of a stack whose states come back in one structure, one of which never gets its own."""
+    fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
+    found: dict[int, tuple[Event, Event]] = {}
+    for arrival in arrivals(facts):
+        beside = arrival.event
+        for number in sorted(_back_beside(facts, arrival)):
+            event = facts.events[number]
+            if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
+                found.setdefault(number, (event, beside))
+    for _, (event, beside) in sorted(found.items()):
+        yield Match(
+            node=event.node,
+            message=f"`{event.name}` starts anew at every call although its state comes back beside that of "
+            f"`{beside.name}` {line_of(beside.node)}: pass it as the layer's initial state",
+        )
 
 
 def _ignoring(function: Function, events: list[Event], values: list[Value]) -> Event | None:
@@ -101,6 +120,15 @@ def _starts_anew(event: Event) -> bool:
     return all(isinstance(leaf, Initial) for leaf in leaves(event.state)) and not any(
         isinstance(value, Emitted) for _, value in sources(event)
     )
+
+
+def _back_beside(facts: Facts, arrival: Arrival) -> set[int]:
+    """Return whose states come back in one structure with this layer's, or where a parameter waits that is not read."""
+    if not arrival.is_own(facts):
+        return set()
+    function = facts.functions[arrival.event.function]
+    unread = [carried.left for carried in function.carried if carried.carrier in function.unread]
+    return emissions(arrival.carried.left).union(*map(emissions, unread))
 
 
 def _resets(function: Function, events: list[Event]) -> Iterator[Match]:

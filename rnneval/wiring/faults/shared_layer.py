@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts
 from rnneval.linter.flow.relations import feeds, given_by
+from rnneval.linter.flow.values import Const, Incoming, Layer, Many, Object, Value, alternatives
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
@@ -84,6 +85,30 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                     message=f"`{event.name}` runs on its own outputs {line_of(first.node)}: one layer object, its "
                     "weights and its state, stands twice in the stack; make one for each place",
                 )
+    for node, cells in facts.stacks:
+        if isinstance(cells, Many) and (cells.same or _twice(cells)) and not _are_literals(cells):
+            yield Match(
+                node=node,
+                message="one cell object stands several times in the stack: all of its layers share their weights, "
+                "or building it fails; make a cell for each: `[make_cell() for _ in range(n)]`",
+            )
+
+
+def _are_literals(cells: Many) -> bool:
+    return all(isinstance(cell, Const) for cell in cells.items)
+
+
+def _twice(cells: Many) -> bool:
+    """Return whether one object is certainly there twice."""
+    known = [cell for cell in cells.items if all(map(_is_one_object, alternatives(cell)))]
+    return any(one == other for at, one in enumerate(known) for other in known[:at])
+
+
+def _is_one_object(value: Value) -> bool:
+    """Return whether equal values of this kind stand for one and the same object."""
+    if isinstance(value, Incoming):
+        return all(isinstance(key, int | str) for key in value.path)
+    return isinstance(value, Layer | Object)
 
 
 def _first(facts: Facts, event: Event) -> Event | None:
