@@ -12,6 +12,7 @@ from typing import Any
 
 from rnneval.linter.flow.names import RESETS, SWITCHES
 from rnneval.linter.flow.values import Data, Key, Spec, Value
+from rnneval.linter.scores import Fault
 
 _STEPPED = ("return_state", "initial_state")
 _LEAVES = frozenset({"ctx", "op", "ops", "id", "attr", "n", "s", "kind", "type_comment"})
@@ -109,6 +110,8 @@ class Facts:
     events: list[Event] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
     unpackings: list[Unpacking] = field(default_factory=list)
+    scores: tuple[Fault, ...] = ()
+    """Faults of losses and perplexities."""
     repeated: set[Key] = field(default_factory=set)
     """Layers that stand several times in a list: `[layer] * n`."""
     stacks: list[tuple[ast.Call, Value]] = field(default_factory=list)
