@@ -74,7 +74,7 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
     document = read_document(path, content)
     found = {finding.order: finding for finding in _troubles(document)}
     text = "\n".join(line for cell in document.cells for line in cell.lines)
-    recurrent, scored = bool(MENTIONS.search(text)), any(word in text for word in scores.MENTIONS)
+    recurrent, scored = bool(MENTIONS.search(text)), scores.mentions(text)
     if document.tree is not None and (recurrent or scored):
         try:
             facts = gather(document.tree) if recurrent else Facts(document.tree, Survey())

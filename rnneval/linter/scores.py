@@ -13,8 +13,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-MENTIONS = ("erplexit", "ppl", "PPL", "ross_entropy", "rossentropy", "rossEntropy", "nll", "NLL", "bpc", "log2")
-"""A file without any of these needs no look at its scores."""
+_POWERS = ("exp(", "exp2(", "pow(", "2 **", "2**", "2.0 **", "log(2")
+_LOSSES = ("erplexit", "ppl", "PPL", "ntropy", "nll", "NLL", "log2", "loss")
+
+
+def mentions(text: str) -> bool:
+    """Return whether a file's text may hold a score at all: others need no look."""
+    return any(word in text for word in _POWERS) and any(word in text for word in _LOSSES)
+
 
 Kind = Literal["mean-of-perplexities", "mean-of-batch-means", "log2-for-ln"]
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -42,6 +48,7 @@ _SAME = frozenset({
     "eval", "squeeze", "reshape", "flatten", "view", "tolist", "list", "tuple", "iter", "tqdm", "enumerate", "to",
     "prefetch", "map", "cache", "shuffle", "cat", "concatenate", "concat", "gather", "round", "reversed", "clone",
 })  # fmt: skip
+_TRAINING = frozenset({"backward", "apply_gradients", "train_on_batch", "minimize"})
 _LN2, _LOG2E = 0.6931, 1.4427
 
 
@@ -195,7 +202,8 @@ class _Reader:
 
     def _loop(self, iterable: ast.expr, target: ast.expr, body: Callable[[], None]) -> None:
         head = f"{ast.unparse(target)} {ast.unparse(iterable)}"
-        self.loops.append((self.value(iterable) == Tool("batches"), bool(_INDEPENDENT.search(head))))
+        uneven = self.value(iterable) == Tool("batches") and not _trains(self.statement)
+        self.loops.append((uneven, bool(_INDEPENDENT.search(head))))
         body()
         self.loops.pop()
 
@@ -539,6 +547,12 @@ def _compiles_nats(node: ast.Call) -> bool:
         return False
     given = [*node.args, *(item.value for item in node.keywords if item.arg == "loss")]
     return any("rossentropy" in ast.unparse(value) for value in given)
+
+
+def _trains(node: ast.AST | None) -> bool:
+    """Return whether weights are changed within a loop: its mean loss is progress, and no score of one model."""
+    inner = ast.walk(node) if isinstance(node, ast.For | ast.AsyncFor) else ()
+    return any(isinstance(one, ast.Attribute) and one.attr in _TRAINING for one in inner)
 
 
 def _is_two(node: ast.expr | None) -> bool:
