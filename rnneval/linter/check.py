@@ -78,7 +78,7 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
     if document.tree is not None and (recurrent or scored):
         try:
             facts = gather(document.tree) if recurrent else Facts(document.tree, Survey())
-            facts.scores = scores.score_faults(document.tree) if scored else ()
+            facts.scores = scores.score_faults(document.tree, text) if scored else ()
             for finding in _matches(document, facts):
                 found.setdefault(finding.order, finding)
             for line in sorted(facts.followed_in_part)[:1]:

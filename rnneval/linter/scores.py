@@ -10,16 +10,22 @@ import ast
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
+from rnneval.linter.finding import within
+
 _POWERS = ("exp(", "exp2(", "pow(", "2 **", "2**", "2.0 **", "log(2")
-_LOSSES = ("erplexit", "ppl", "PPL", "ntropy", "nll", "NLL", "log2", "loss")
+_WORTH = re.compile(r"exp2?\(|pow\(|2(?:\.0)? ?\*\*|log\(2|LN2|perplex|ppl|compile\(", re.IGNORECASE)
+"""What stands in every function that is worth a run by itself; others are run where they are called."""
+_LOSSES = ("erplexit", "PPL", "ntropy", "nll", "NLL", "log2")
+_SHORT = re.compile(r"(?<![a-z])ppl")
 
 
 def mentions(text: str) -> bool:
     """Return whether a file's text may hold a score at all: others need no look."""
-    return any(word in text for word in _POWERS) and any(word in text for word in _LOSSES)
+    power = any(word in text for word in _POWERS)
+    return power and (any(word in text for word in _LOSSES) or bool(_SHORT.search(text)))
 
 
 Kind = Literal["mean-of-perplexities", "mean-of-batch-means", "log2-for-ln"]
@@ -101,9 +107,9 @@ class Tool:
 Value = Score | Series | Tool | None
 
 
-def score_faults(tree: ast.Module) -> tuple[Fault, ...]:
-    """Find the faults of all scores in a file."""
-    reader = _Reader(tree)
+def score_faults(tree: ast.Module, text: str) -> tuple[Fault, ...]:
+    """Find the faults of all scores in a file, given as its tree and its text."""
+    reader = _Reader(tree, [number for number, line in enumerate(text.split("\n"), 1) if _WORTH.search(line)])
     reader.run(tree.body)
     return tuple(reader.found.values())
 
@@ -121,7 +127,7 @@ class _Scope:
 class _Reader:
     """Runs a file."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, lines: list[int]) -> None:
         self.scope = _Scope()
         self.loops: list[tuple[bool, bool]] = []
         """The loops around: whether they run over batches of different size, and over independent results."""
@@ -129,8 +135,13 @@ class _Reader:
         self.found: dict[tuple[str, int, int], Fault] = {}
         self.functions: dict[str, FunctionNode] = {}
         self.results: dict[str, Value] = {}
-        self.keras_nats = any(isinstance(node, ast.Call) and _compiles_nats(node) for node in ast.walk(tree))
+        self.tree, self.lines = tree, lines
         self._learn(tree.body, "")
+
+    @cached_property
+    def keras_nats(self) -> bool:
+        """Whether a model of the file is compiled with a cross-entropy."""
+        return any(isinstance(node, ast.Call) and _compiles_nats(node) for node in ast.walk(self.tree))
 
     def _learn(self, body: Iterable[ast.stmt], prefix: str) -> None:
         self.functions |= {f"{prefix}{node.name}": node for node in body if isinstance(node, FunctionNode)}
@@ -144,8 +155,9 @@ class _Reader:
             match node:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
                     self._learn([node], "")
-                    self.result(node.name)
-                case ast.ClassDef():
+                    if within(self.lines, node):
+                        self.result(node.name)
+                case ast.ClassDef() if within(self.lines, node):
                     self._class(node)
                 case ast.For() | ast.AsyncFor():
                     self._bind(node.target, self._element(node.iter))
@@ -182,9 +194,10 @@ class _Reader:
         outer = self.functions, self.results, self.scope.names
         self.functions, self.results, self.scope.names = dict(outer[0]), dict(outer[1]), dict(outer[2])
         self._learn(node.body, "self.")
-        own = [f"self.{item.name}" for item in node.body if isinstance(item, FunctionNode)]
-        for name in sorted(own, key="self.__init__".__ne__):
-            self.result(name)
+        methods = [item for item in node.body if isinstance(item, FunctionNode)]
+        for method in sorted(methods, key=lambda method: method.name != "__init__"):
+            if method.name == "__init__" or within(self.lines, method):
+                self.result(f"self.{method.name}")
         self.functions, self.results, self.scope.names = outer
 
     def result(self, name: str) -> Value:

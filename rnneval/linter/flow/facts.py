@@ -5,11 +5,11 @@ parameter or attribute by which a state comes into a function. A *slot* is one p
 """
 
 import ast
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rnneval.linter.finding import within
 from rnneval.linter.flow.names import RESETS, SWITCHES
 from rnneval.linter.flow.values import Data, Key, Spec, Value
 from rnneval.linter.scores import Fault
@@ -157,17 +157,11 @@ class Survey:
 
     def makes(self, node: ast.AST) -> bool:
         """Return whether a recurrent layer's class is named within a function or class."""
-        return _within(self.made, node)
+        return within(self.made, node)
 
     def steps(self, node: ast.AST) -> bool:
         """Return whether something is called within a class as a recurrent model is."""
-        return _within(self.stepped, node)
-
-
-def _within(lines: list[int], node: ast.AST) -> bool:
-    first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
-    at = bisect_left(lines, first)
-    return at < len(lines) and lines[at] <= last
+        return within(self.stepped, node)
 
 
 def survey(tree: ast.Module) -> Survey:
