@@ -8,6 +8,7 @@ holds several, in a list or as their sum.
 
 import ast
 import re
+from collections import ChainMap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -54,6 +55,7 @@ _SAME = frozenset({
     "eval", "squeeze", "reshape", "flatten", "view", "tolist", "list", "tuple", "iter", "tqdm", "enumerate", "to",
     "prefetch", "map", "cache", "shuffle", "cat", "concatenate", "concat", "gather", "round", "reversed", "clone",
 })  # fmt: skip
+_AXES = ("axis", "dim")
 _TRAINING = frozenset({"backward", "apply_gradients", "train_on_batch", "minimize"})
 _LN2, _LOG2E = 0.6931, 1.4427
 
@@ -76,7 +78,7 @@ class Score:
 
     unit: str
     shape: str = "?"
-    """`each` for a number a token, `mean` for a mean over a batch or text, `sum` for a sum, `?` if not known."""
+    """`each` for a number a token or row, `mean` for one of a batch or text, `sum`, `row sums`, `?` if not known."""
     by: Literal["function", "logarithm", "name"] = "name"
     """How the unit is known: by a loss function, a logarithm, or a name only."""
     negative: bool = False
@@ -105,6 +107,8 @@ class Tool:
 
 
 Value = Score | Series | Tool | None
+_BY_NAME = Tool("by name")
+"""Stands for what a name holds that was given an unknown value: only how it reads is known."""
 
 
 def score_faults(tree: ast.Module, text: str) -> tuple[Fault, ...]:
@@ -118,8 +122,8 @@ def score_faults(tree: ast.Module, text: str) -> tuple[Fault, ...]:
 class _Scope:
     """The names of a function, with those of its object as `self.name`."""
 
-    names: dict[str, Value] = field(default_factory=dict)
-    """Names that hold a score or tool; None for a name that reads as a loss and holds another value."""
+    names: ChainMap[str, Value]
+    """Names that hold a score or tool; None where two branches leave different ones."""
     function: str = ""
     returned: list[Value] = field(default_factory=list)
 
@@ -128,13 +132,13 @@ class _Reader:
     """Runs a file."""
 
     def __init__(self, tree: ast.Module, lines: list[int]) -> None:
-        self.scope = _Scope()
+        self.scope = _Scope(ChainMap())
         self.loops: list[tuple[bool, bool]] = []
         """The loops around: whether they run over batches of different size, and over independent results."""
         self.statement: ast.stmt | None = None
         self.found: dict[tuple[str, int, int], Fault] = {}
-        self.functions: dict[str, FunctionNode] = {}
-        self.results: dict[str, Value] = {}
+        self.functions: ChainMap[str, FunctionNode] = ChainMap()
+        self.results: ChainMap[str, Value] = ChainMap()
         self.tree, self.lines = tree, lines
         self._learn(tree.body, "")
 
@@ -144,7 +148,7 @@ class _Reader:
         return any(isinstance(node, ast.Call) and _compiles_nats(node) for node in ast.walk(self.tree))
 
     def _learn(self, body: Iterable[ast.stmt], prefix: str) -> None:
-        self.functions |= {f"{prefix}{node.name}": node for node in body if isinstance(node, FunctionNode)}
+        self.functions.update({f"{prefix}{node.name}": node for node in body if isinstance(node, FunctionNode)})
 
     # Statements
 
@@ -192,7 +196,8 @@ class _Reader:
     def _class(self, node: ast.ClassDef) -> None:
         """Run a class: first the method that makes its attributes, then the others."""
         outer = self.functions, self.results, self.scope.names
-        self.functions, self.results, self.scope.names = dict(outer[0]), dict(outer[1]), dict(outer[2])
+        self.functions, self.results = self.functions.new_child(), self.results.new_child()
+        self.scope.names = self.scope.names.new_child()
         self._learn(node.body, "self.")
         methods = [item for item in node.body if isinstance(item, FunctionNode)]
         for method in sorted(methods, key=lambda method: method.name != "__init__"):
@@ -205,11 +210,12 @@ class _Reader:
         if name not in self.results:
             self.results[name] = None  # also where it calls itself
             outer, loops, statement = self.scope, self.loops, self.statement
-            self.scope, self.loops = _Scope(dict(outer.names), name), []
+            self.scope, self.loops = _Scope(outer.names.new_child(), name), []
             self.run(self.functions[name].body)
             inner, self.scope, self.loops, self.statement = self.scope, outer, loops, statement
             if name == "self.__init__":
-                outer.names |= {key: held for key, held in inner.names.items() if key.startswith("self.")}
+                own = inner.names.maps[0]
+                outer.names.update({key: held for key, held in own.items() if key.startswith("self.")})
             self.results[name] = inner.returned[0] if len(set(inner.returned)) == 1 else None
         return self.results[name]
 
@@ -228,12 +234,12 @@ class _Reader:
         """Run the ways of a branch; what they leave different is unknown."""
         before, ends = self.scope.names, []
         for way in ways:
-            self.scope.names = dict(before)
+            self.scope.names = before.new_child()
             self.run(way)
             ends.append(self.scope.names)
-        names = {name for end in ends for name in end}
-        left = {name: {end.get(name) for end in ends} for name in names}
-        self.scope.names = {name: held.pop() if len(held) == 1 else None for name, held in left.items()}
+        self.scope.names = before
+        for name in sorted({name for end in ends for name in end.maps[0]}):
+            before[name] = _agreed({end.get(name, _BY_NAME) for end in ends})
 
     def _bind(self, target: ast.expr, value: Value, written: ast.expr | None = None) -> None:
         if isinstance(target, ast.Tuple | ast.List):
@@ -248,10 +254,8 @@ class _Reader:
             if value is None:
                 return
         name = _dotted(target)
-        if value is not None or _LOSS.search(name):
-            self.scope.names[name] = value
-        else:
-            self.scope.names.pop(name, None)
+        if name:
+            self.scope.names[name] = _BY_NAME if value is None else value
 
     # Lists and sums of scores
 
@@ -291,9 +295,9 @@ class _Reader:
 
     def named(self, node: ast.Name | ast.Attribute) -> Value:
         """Look a name or attribute up."""
-        name, last = _dotted(node), _last(node)
-        if name in self.scope.names:
-            return self.scope.names[name]
+        stored, last = self.scope.names.get(_dotted(node), _BY_NAME), _last(node)
+        if stored is not _BY_NAME:
+            return stored
         held = self.value(node.value) if isinstance(node, ast.Attribute) else None
         if isinstance(held, Series) and last in ("avg", "mean"):
             return self._mean(node, held)
@@ -320,7 +324,8 @@ class _Reader:
 
     def comprehension(self, node: ast.ListComp | ast.GeneratorExp) -> Value:
         """Return the scores that a comprehension lists."""
-        outer, first = dict(self.scope.names), node.generators[0]
+        outer, first = self.scope.names, node.generators[0]
+        self.scope.names = outer.new_child()
         found: list[Value] = []
         for generator in node.generators:
             self._bind(generator.target, self._element(generator.iter))
@@ -335,6 +340,9 @@ class _Reader:
             return self._power(node, right, "bits") if _is_two(node.left) and isinstance(right, Score) else None
         if isinstance(node.op, ast.Div) and isinstance(left, Series) and left.summed and not isinstance(right, Tool):
             return self._mean(node, left, divisor=node.right)
+        for held, other in ((left, node.right), (right, node.left)):
+            if isinstance(held, Score) and held.shape == "each" and "mask" in ast.unparse(other):
+                return held
         return self._computed(left, node.op, right)
 
     def _computed(self, left: Value, op: ast.operator, right: Value) -> Value:
@@ -348,6 +356,8 @@ class _Reader:
                 held = Tool("log2e")
             case ast.Div(), Score(shape="sum"), _:
                 held = replace(left, shape="mean")
+            case ast.Div(), Score(shape="row sums"), _:
+                held = replace(left, shape="each")
             case ast.Mult(), Score(), _:
                 held = replace(left, shape="sum")
             case ast.FloorDiv() | ast.Mod(), _, _:
@@ -412,6 +422,8 @@ class _Reader:
             held = None
         elif last == "exp":
             held = self._power(node, first, "nats") if isinstance(first, Score) else None
+        elif last in _MEANS | _SUMS and isinstance(first, Score) and any(item.arg in _AXES for item in node.keywords):
+            held = replace(first, shape="each" if last in _MEANS else "row sums")
         elif last in _MEANS:
             held = self._mean(node, first)
         elif last in _SUMS:
@@ -420,7 +432,7 @@ class _Reader:
 
     def _power(self, node: ast.expr, value: Score, unit: str) -> Score | None:
         """Return the perplexity that a power of e (for nats) or of 2 (for bits) is."""
-        if value.negative or value.shape == "sum" or value.unit == "perplexity":
+        if value.negative or value.shape.endswith(("sum", "sums")) or value.unit == "perplexity":
             return None
         certain = value.by == "function" and value.shape != "each"
         if value.unit != unit and (certain or (value.by != "name" and self._is_about(_SCORE_NAME))):
@@ -560,6 +572,14 @@ def _compiles_nats(node: ast.Call) -> bool:
         return False
     given = [*node.args, *(item.value for item in node.keywords if item.arg == "loss")]
     return any("rossentropy" in ast.unparse(value) for value in given)
+
+
+def _agreed(ends: set[Value]) -> Value:
+    """Return what a name holds where branches meet: a score that one of them leaves unknown is one by name only."""
+    if len(ends) == 1:
+        return ends.pop()
+    known = [value for value in ends if value is not _BY_NAME]
+    return replace(known[0], shape="?", by="name") if len(known) == 1 and isinstance(known[0], Score) else None
 
 
 def _trains(node: ast.AST | None) -> bool:

@@ -54,6 +54,6 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
         if fault.kind == NAME:
             yield Match(
                 node=fault.node,
-                message=f"`{fault.seen}` averages perplexities, which is more than the perplexity of the text: average "
-                "the losses and take the exponential of their mean",
+                message=f"`{fault.seen}`: perplexities are averaged, which gives more than the perplexity of the text; "
+                "average the losses, and take the exponential of their mean",
             )
