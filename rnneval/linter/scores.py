@@ -35,7 +35,6 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _PERPLEXITY = re.compile(r"perplex|ppl", re.IGNORECASE)
 _SCORE_NAME = re.compile(r"perplex|ppl|entropy|bpc|bits", re.IGNORECASE)
 _LOSS = re.compile(r"(^|_)(loss|losses|nll|nlls|xent|nats|cross_?entropy)$", re.IGNORECASE)
-_NOT_BATCHES = re.compile(r"token|word|char|sample|rows|numel|example|item|dataset|size", re.IGNORECASE)
 _INDEPENDENT = re.compile(r"seed|fold|trial|run|repeat|epoch|experiment", re.IGNORECASE)
 """Loops whose passes give results of their own, which may be averaged."""
 
@@ -339,7 +338,7 @@ class _Reader:
         if isinstance(node.op, ast.Pow):
             return self._power(node, right, "bits") if _is_two(node.left) and isinstance(right, Score) else None
         if isinstance(node.op, ast.Div) and isinstance(left, Series) and left.summed and not isinstance(right, Tool):
-            return self._mean(node, left, divisor=node.right)
+            return self._mean(node, left)
         for held, other in ((left, node.right), (right, node.left)):
             if isinstance(held, Score) and held.shape == "each" and "mask" in ast.unparse(other):
                 return held
@@ -440,15 +439,13 @@ class _Reader:
         self._note_means(value)
         return Score("perplexity", value.shape, value.by)
 
-    def _mean(self, node: ast.expr, value: Score | Series, divisor: ast.expr | None = None) -> Value:
+    def _mean(self, node: ast.expr, value: Score | Series) -> Value:
         score = value.of if isinstance(value, Series) else value
         if score.unit == "perplexity":
             if isinstance(value, Series) or value.shape != "mean":
                 self._note_perplexities(node, score)
             return None
         uneven = isinstance(value, Series) and value.uneven
-        if divisor is not None and _NOT_BATCHES.search(ast.unparse(divisor)):
-            uneven = False
         return replace(score, shape="mean", mean_of_means=node if uneven else score.mean_of_means)
 
     def _keep(self, node: ast.Call, tool: Value, score: Value) -> None:
@@ -542,7 +539,7 @@ def _has_rest(node: ast.Call, written: dict[str, ast.expr], keyword: str, size_a
     size = node.args[size_at] if len(node.args) > size_at else written.get("batch_size")
     drop = node.args[drop_at] if len(node.args) > drop_at else written.get(keyword)
     kept = drop is None or (isinstance(drop, ast.Constant) and not drop.value)
-    every = all(item.arg for item in node.keywords) and "batch_sampler" not in written
+    every = all(item.arg for item in node.keywords)
     return size is not None and not _is_one(size) and kept and every
 
 

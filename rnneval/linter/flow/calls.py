@@ -268,8 +268,8 @@ def _functional(machine: Machine, arguments: Arguments) -> Value:
         return Data(frozenset({"model"}))
     if isinstance(inputs, Table) and isinstance(outputs, Table):
         # Only what goes in and comes out under one name is known to be handed on.
-        both = [key for key, _ in inputs.items if outputs.get(key) is not None]
-        inputs, outputs = (Many(tuple(table.get(key) or NOTHING for key in both)) for table in (inputs, outputs))
+        keys = [key for key, _ in inputs.items]
+        inputs, outputs = (Many(tuple(table.get(key) or NOTHING for key in keys)) for table in (inputs, outputs))
     graph = Graph(_flat(inputs), _flat(outputs))
     machine.graphs.append((machine.frame.function.number, graph))
     return graph

@@ -3,8 +3,9 @@
 ## What it finds
 The layer's new state is among what the model returns (or the layer is `stateful`), and still the next call starts it
 from constants; or a part of its state is lost on the way. The linter finds a parameter that is written over with a
-layer's new state before anything reads it, a state made anew in every call although one came in, and a stateful layer
-that is reset inside the model's own call.
+layer's new state before anything reads it, a state made anew in every call although one came in, a layer of a stack
+that is never given a state although its new one is returned beside that of another layer, and a stateful layer that is
+reset inside the model's own call.
 
 ## Why it is wrong
 The model seems to carry its state and does not: each segment is read as if it were the beginning of a text, so every

@@ -2,7 +2,8 @@
 
 ## What it finds
 The state that goes in is the layer's own, but not the newest: the *incoming* state was returned (or kept) instead of
-the new one, or the first call's initial tensor is used again.
+the new one, or the first call's initial tensor is used again. In a stack, the linter finds it layer by layer: in the
+returned tuple, list or dict, and in an attribute that no call writes while another layer's moves on.
 
 ## Why it is wrong
 The layer never moves on from that point of the text: what it read in between is lost to it.
