@@ -143,7 +143,7 @@ class _Reader:
 
     @cached_property
     def keras_nats(self) -> bool:
-        """Whether a model of the file is compiled with a cross-entropy."""
+        """The file compiles a model with a cross-entropy."""
         return any(isinstance(node, ast.Call) and _compiles_nats(node) for node in ast.walk(self.tree))
 
     def _learn(self, body: Iterable[ast.stmt], prefix: str) -> None:

@@ -21,6 +21,7 @@ from rnneval.linter.flow.values import (
     Local,
     Many,
     Object,
+    Path,
     Record,
     Table,
     Value,
@@ -30,6 +31,7 @@ from rnneval.linter.flow.values import (
     leaves,
 )
 
+_AFTER_FIRST = frozenset(range(1, 9))
 _FIRST = ("__init__", "build", "setup", "__post_init__")
 """Methods that make the layers of a class."""
 
@@ -265,7 +267,8 @@ def _carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, .
         for carrier in used
         if carrier.startswith("self.") and (value := end.names.get(carrier)) is not None
     ]
-    found += _returned(function, [name for name in function.parameters if name in used])
+    beside = {name for name, paths in used.items() if all(path and path[0] in _AFTER_FIRST for path in paths)}
+    found += _returned(function, [name for name in function.parameters if name in used], beside)
     for number, graph in machine.graphs:
         if number == function.number:
             # The inputs of a functional model that are states, with the outputs that are, in their order.
@@ -280,17 +283,20 @@ def _as_returned(carrier: str, left: Value) -> Carried:
     return Carried(carrier, left, returned=True)
 
 
-def _carriers(events: list[Event]) -> list[str]:
-    """Return the parameters and attributes that states came from, in the order of their use."""
-    names: dict[str, None] = {}
+def _carriers(events: list[Event]) -> dict[str, list[Path]]:
+    """Return the parameters and attributes that states came from, and the places in each, in the order of their use."""
+    places: dict[str, list[Path]] = {}
     for event in events:
-        if event.state is not None:
-            names |= {leaf.carrier: None for leaf in leaves(event.state) if isinstance(leaf, Incoming)}
-    return list(names)
+        for leaf in leaves(event.state) if event.state is not None else ():
+            if isinstance(leaf, Incoming):
+                places.setdefault(leaf.carrier, []).append(leaf.path)
+    return places
 
 
-def _returned(function: Function, used: list[str]) -> Iterator[Carried]:
+def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator[Carried]:
     """Pair parameters with parts of what is returned: one with one, or several in their order.
+
+    A parameter that holds something else in front of the states (`beside`) is not paired with states alone.
 
     A parameter that nothing reads takes a state as well if as many states come back as there are parameters then.
     """
@@ -302,7 +308,8 @@ def _returned(function: Function, used: list[str]) -> Iterator[Carried]:
                 apart = len(every) > len(used) > 0 and _come_apart(option, every)
                 parameters = every if apart else used
                 parts = _state_parts(option, parameters)
-                if len(parts) == len(parameters):
+                flat = bool(parts) and parts[0] not in option.items
+                if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
                     yield from map(_as_returned, parameters, parts)
 
 
