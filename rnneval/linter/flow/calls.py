@@ -185,16 +185,25 @@ def _contain(machine: Machine, node: ast.Call, name: str, arguments: Arguments) 
             made = Many()
         case "builtins.dict", [] | [Table() | Incoming()] if not arguments.unknown:
             made = Table(tuple(arguments.named.items()), *arguments.positional)
-        case "collections.namedtuple", [_, Const(str() as written)]:
-            made = Record(tuple(written.replace(",", " ").split()))
-        case "collections.namedtuple", [_, Many(items, open=False)]:
-            made = Record(tuple(str(item.value) for item in items if isinstance(item, Const)))
+        case "collections.namedtuple", [Const(str() as typename), fields]:
+            made = machine.records[typename] = Record(_field_names(fields))
         case "builtins.setattr", [_, Const(str() as attribute), made] if _is_self(machine, node.args[0]):
             machine.mark_read(made)
             machine.env.names[f"self.{attribute}"] = made
         case "builtins.getattr", [_, Const(str() as attribute)] if _is_self(machine, node.args[0]):
             made = machine.attribute(attribute)
     return made
+
+
+def _field_names(fields: Value) -> tuple[str, ...]:
+    """Return the fields of a namedtuple, given as one string or as a list of strings."""
+    match fields:
+        case Const(str() as written):
+            return tuple(written.replace(",", " ").split())
+        case Many(items, open=False):
+            return tuple(str(item.value) for item in items if isinstance(item, Const))
+        case _:
+            return ()
 
 
 def _is_self(machine: Machine, node: ast.expr) -> bool:

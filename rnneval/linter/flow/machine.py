@@ -46,6 +46,7 @@ from rnneval.linter.flow.values import (
     Layer,
     Local,
     Many,
+    Record,
     Spec,
     Step,
     Table,
@@ -204,6 +205,7 @@ class Machine:
         self.facts = Facts(tree, survey(tree))
         self.survey = self.facts.survey
         self.classes: dict[str, Class] = {}
+        self.records: dict[str, Record] = {}
         self.functions: dict[str, FunctionNode] = {}
         self.waiting: list[FunctionNode] = []
         """Functions of the module, which `gather` runs by themselves when the module has been read."""
@@ -293,6 +295,7 @@ class Machine:
         value = self.env.get(name)
         if value is None and self.env is not self.top:
             value = self.top.names.get(name)
+        value = value or self.records.get(name)
         if value is not None:
             return value
         if name in self.classes:

@@ -187,7 +187,7 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     """Read a class: first the methods that make its layers, then every other method once."""
     fields = _fields(node)
     if fields:
-        machine.env.names[node.name] = Record(fields)
+        machine.records[node.name] = Record(fields)
         return
     methods = {item.name: item for item in node.body if isinstance(item, FunctionNode)}
     bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))

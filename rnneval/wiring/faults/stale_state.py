@@ -32,6 +32,7 @@ docs, wiring: the state that a layer returns at call t − 1 is the one it start
 """
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
@@ -66,7 +67,7 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                 event, place = found
                 yield Match(
                     node=node,
-                    message=f"the state that came in (`{place.carrier}`) is returned, and the new state of "
+                    message=f"the state that came in (`{_written(place)}`) is returned, and the new state of "
                     f"`{event.name}` {line_of(event.node)} is thrown away: return what the layer gave back",
                 )
 
@@ -115,6 +116,12 @@ def _comes_back(returned: Many, place: Incoming) -> bool:
             if any(isinstance(leaf, Incoming) and _covers(leaf, place) for leaf in leaves(option)):
                 return not place.carrier.startswith("self.")
     return False
+
+
+def _written(place: Incoming) -> str:
+    """Write a place as the source does, as far as its keys are literals."""
+    keys = takewhile(lambda key: isinstance(key, int | str), place.path)
+    return place.carrier + "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
 
 
 def _covers(left: Incoming, place: Incoming) -> bool:
