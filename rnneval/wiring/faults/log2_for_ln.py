@@ -26,7 +26,7 @@ Where the unit is not certain: a loss that is a parameter, comes from another fi
 bits on another.
 
 ## References
-keras-team/keras #8267 (a perplexity by `K.pow(2.0, …)` of a cross-entropy in nats). docs, definitions: nats and bits.
+keras-team/keras #8267 (a perplexity by `K.pow(2.0, …)` of a cross-entropy in nats). docs, number: nats and bits.
 """
 
 from collections.abc import Iterator
