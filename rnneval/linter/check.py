@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
+from rnneval.linter import scores
 from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Cell, Document, Trouble, read_document
 from rnneval.linter.finding import LintFinding, Match, with_cells
-from rnneval.linter.flow.facts import Facts
+from rnneval.linter.flow.facts import Facts, Survey
 from rnneval.linter.flow.names import MENTIONS
 from rnneval.linter.flow.statements import gather
 from rnneval.linter.rules import UNREADABLE, all_rules, file_silences, silenced
@@ -66,9 +67,12 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
     """Lint one file's bytes: return every finding that no comment silences, in the order of the file."""
     document = read_document(path, content)
     found = {finding.order: finding for finding in _troubles(document)}
-    if document.tree is not None and any(MENTIONS.search(line) for cell in document.cells for line in cell.lines):
+    text = "\n".join(line for cell in document.cells for line in cell.lines)
+    recurrent, scored = bool(MENTIONS.search(text)), scores.mentions(text)
+    if document.tree is not None and (recurrent or scored):
         try:
-            facts = gather(document.tree)
+            facts = gather(document.tree) if recurrent else Facts(document.tree, Survey())
+            facts.scores = scores.score_faults(document.tree, text) if scored else ()
             for finding in _matches(document, facts):
                 found.setdefault(finding.order, finding)
             for line in sorted(facts.followed_in_part)[:1]:

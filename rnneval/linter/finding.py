@@ -2,7 +2,8 @@
 
 import ast
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,13 @@ class Match:
 def line_of(node: ast.AST) -> str:
     """Refer to another place of the file in a message."""
     return f"(line {getattr(node, 'lineno', 1)})"
+
+
+def within(lines: Sequence[int], node: ast.AST) -> bool:
+    """Return whether one of the lines, which are in order, belongs to the node."""
+    first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+    at = bisect_left(lines, first)
+    return at < len(lines) and lines[at] <= last
 
 
 def with_cells(message: str, place: Callable[[int], str]) -> str:

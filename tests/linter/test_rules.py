@@ -22,6 +22,9 @@ STABLE = {
     "RNN010": "stateful-shuffle",
     "RNN011": "stateful-never-reset",
     "RNN012": "stateful-partly-reset",
+    "RNN013": "mean-of-perplexities",
+    "RNN014": "mean-of-batch-means",
+    "RNN015": "log2-for-ln",
 }
 
 
@@ -38,11 +41,14 @@ def test_text_has_all_parts(rule) -> None:
     assert Path(rule.__file__).stem.replace("_", "-") == rule.NAME
 
 
-def test_warnings_are_those_on_resetting_and_shuffling() -> None:
+def test_warnings_are_those_on_resetting_shuffling_and_averaging() -> None:
     assert {rule.NAME for rule in all_rules() if rule.SEVERITY == "warning"} == {
         "stateful-shuffle",
         "stateful-never-reset",
         "stateful-partly-reset",
+        "mean-of-perplexities",
+        "mean-of-batch-means",
+        "log2-for-ln",
     }
 
 

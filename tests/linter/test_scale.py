@@ -35,6 +35,22 @@ def _append(lines: int) -> str:
     return HEAD + "kept = []\n" + "kept.append(s)\n" * lines
 
 
+def _scores(lines: int) -> str:
+    model = (
+        "loss{n} = F.cross_entropy(a, b)\nif loss{n}:\n    p{n} = math.exp(loss{n})\nq = [p for p in q] + q[0:{n}]\n"
+    )
+    return HEAD + "".join(model.replace("{n}", str(number)) for number in range(lines // 4))
+
+
+def _functions(lines: int) -> str:
+    perplexity = "def perplexity{n}(a, b):\n    return math.exp(F.cross_entropy(a, b))\np{n} = perplexity{n}(a, b)\n"
+    return HEAD + "".join(perplexity.replace("{n}", str(number)) for number in range(lines // 3))
+
+
+def _popped(lines: int) -> str:
+    return HEAD + "kept = [s] * 60\n" + "kept.insert(0, kept.pop())\n" * lines
+
+
 def work(source: bytes) -> int:
     """How many functions are called, Python's and C's: what a noisy machine does not change."""
     calls = 0
@@ -51,7 +67,11 @@ def work(source: bytes) -> int:
     return calls
 
 
-@pytest.mark.parametrize("make", [_classes, _module, _one_name, _append, _stack], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [_classes, _module, _one_name, _append, _stack, _scores, _functions, _popped],
+    ids=lambda make: make.__name__,
+)
 def test_work_grows_with_the_lines(make: Callable[[int], str]) -> None:
     check_bytes("a.py", make(500).encode())  # what is read once is read now
     small, large = work(make(1_500).encode()), work(make(12_000).encode())

@@ -25,6 +25,16 @@ def test_there_are_enough_of_them() -> None:
     assert not any(snippet.expected for snippet in RIGHT)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["stale second", "anew", "keys", "order", "graph", "cells", "exp-mean", "batch-mean", "base"],
+)
+def test_each_kind_of_fault_has_several_of_both(kind: str) -> None:
+    """The kinds that were written before their finders: their snippets are named `kind: …`."""
+    assert sum(f": {kind}: " in snippet.name for snippet in WRONG) >= 8
+    assert sum(f": {kind}: " in snippet.name for snippet in RIGHT) >= 12
+
+
 def test_every_rule_has_a_snippet_that_fires() -> None:
     fired = Counter(code for snippet in WRONG for _, code in snippet.expected)
     assert set(fired) == {rule.CODE for rule in all_rules()}

@@ -1,6 +1,7 @@
 """Assignments: names, attributes, items and tuples on the left side, and containers that are changed in place."""
 
 import ast
+from collections.abc import Iterable
 
 from rnneval.linter.flow.facts import Unpacking
 from rnneval.linter.flow.machine import Machine
@@ -74,7 +75,7 @@ def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[V
             parts = [*value.items]
         case Initial() if star is None:
             parts = [Initial(value.layer, index if value.slot is None else value.slot) for index in range(count)]
-        case Incoming() | Emitted() | Many() if star is None:
+        case Incoming() | Emitted() | Many() | Table() if star is None:
             parts = [machine.part(value, index) for index in range(count)]
         case Incoming(sliced=False) if star == count - 1:
             rest = Incoming(value.carrier, value.path, star, None, True)
@@ -91,16 +92,46 @@ def _put(machine: Machine, owner: ast.expr, key: object, value: Value) -> None:
     rebind(machine, owner, held, _with_item(held, key, value))
 
 
-def append(machine: Machine, owner: ast.expr, held: Value, added: tuple[Value, ...]) -> None:
-    """Carry out `owner.append(value)` and `owner.extend(values)`."""
+def update(machine: Machine, owner: ast.expr, held: Value, pairs: Iterable[tuple[object, Value]]) -> None:
+    """Carry out `owner.update(pairs)`."""
+    changed = held
+    for key, value in pairs:
+        machine.mark_read(value)
+        _note_change(machine, owner, held, value)
+        changed = _with_item(changed, key, value)
+    rebind(machine, owner, held, changed)
+
+
+def insert(machine: Machine, owner: ast.expr, held: Value, at: int | None, added: tuple[Value, ...]) -> None:
+    """Carry out `owner.insert(at, value)`; at the end, as `append` and `extend` do, if `at` is None."""
     for value in added:
         _note_change(machine, owner, held, value)
     if isinstance(held, Many):
-        items = (*held.items, *added)
+        at = len(held.items) if at is None else at
+        items = (*held.items[:at], *added, *held.items[at:])
         more = held.open or bool(machine.loops) or len(items) > MOST_ITEMS
         rebind(machine, owner, held, Many(items[:MOST_ITEMS], more))
     elif isinstance(held, Incoming):
         rebind(machine, owner, held, Data(frozenset({("changed", held.carrier)})))
+
+
+def take(machine: Machine, owner: ast.expr, held: Value, key: object) -> None:
+    """Carry out `owner.pop(key)`: the rest stays."""
+    rest: Value = Data(frozenset({("changed", UNKNOWN_KEY)}))
+    match held:
+        case Many(open=False) if isinstance(key, int) and -len(held.items) <= key < len(held.items):
+            at = key % len(held.items)
+            rest = Many((*held.items[:at], *held.items[at + 1 :]))
+        case Many(open=True) if key in (0, -1):
+            few = len(held.items) < 2
+            rest = held if few else Many(held.items[1:] if key == 0 else held.items[:-1], True)
+        case Incoming() if key == 0:
+            rest = Incoming(held.carrier, held.path, held.start + 1, held.stop, True)
+        case Incoming() if key == -1:
+            rest = Incoming(held.carrier, held.path, held.start, (held.stop or 0) - 1, True)
+        case Table() | Incoming() if isinstance(key, str):
+            rest = held
+    rebind(machine, owner, held, rest)
 
 
 def rebind(machine: Machine, owner: ast.expr, old: Value, new: Value) -> None:

@@ -1,11 +1,12 @@
 """Calls: constructors, recurrent layers and models, well-known functions, the file's own functions."""
 
 import ast
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from rnneval.linter.flow import names
-from rnneval.linter.flow.assignment import append, rebind
+from rnneval.linter.flow.assignment import insert, rebind, take, update
 from rnneval.linter.flow.facts import Event
 from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Env, Frame, FunctionNode, Machine, Summary
 from rnneval.linter.flow.values import (
@@ -27,13 +28,16 @@ from rnneval.linter.flow.values import (
     Method,
     Mixed,
     Object,
+    Record,
     Spec,
+    Step,
     Table,
     Value,
     alternatives,
     blend,
     choice,
     cut,
+    index_of,
     is_state,
     join,
     through,
@@ -42,6 +46,7 @@ from rnneval.linter.flow.values import (
 
 T = TypeVar("T")
 MODEL = Spec(framework="file", kind="simple", returns_state=True, returns_sequences=True)
+_IN_PLACE = names.TAKES | {"update", "reverse"}
 GUESS = Spec(framework="guess", kind="simple", returns_state=True, returns_sequences=True)
 
 
@@ -136,16 +141,14 @@ def _agreed(values: Iterable[T]) -> T | None:
 
 def _known(machine: Machine, node: ast.Call, callee: Known, arguments: Arguments) -> Value:
     name, last = callee.name, callee.name.rpartition(".")[2]
-    made = _construct(machine, node, name, arguments)
+    if last in names.STACKS and (last != "RNN" or names.is_keras(name)):
+        machine.facts.stacks.append((node, arguments.get(0, "cell", "cells") or NOTHING))
+    made = _construct(machine, node, name, arguments) or _contain(machine, node, name, arguments)
     if made is not None:
         return made
     if name.startswith("builtins.") and last in names.TELLS_NOTHING:
         return NOTHING
-    if last in names.KEEPS_CONTAINER and len(arguments.positional) == 1:
-        inner = arguments.positional[0]
-        kept = isinstance(inner, Many | Table | Incoming | Choice | Emitted)
-        return inner if kept else machine.data_of(inner)
-    if last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.")):
+    if last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS)):
         return Object(name, machine.place_key(node))
     return operate(machine, node, last, arguments.all)
 
@@ -168,6 +171,51 @@ def _construct(machine: Machine, node: ast.Call, name: str, arguments: Arguments
             return _functional(machine, arguments)
         case _:
             return None
+
+
+def _contain(machine: Machine, node: ast.Call, name: str, arguments: Arguments) -> Value | None:
+    """Return the container or attribute that a well-known function makes, copies or sets; None for other functions."""
+    made: Value | None = None
+    if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(arguments.positional) == 1:
+        inner = arguments.positional[0]
+        kept = isinstance(inner, Many | Table | Incoming | Choice | Emitted)
+        return copy.copy(inner) if kept else machine.data_of(inner)
+    match name, arguments.positional:
+        case "builtins.list" | "builtins.tuple" | "collections.deque", []:
+            made = Many()
+        case "builtins.dict", [] | [Table() | Incoming()] if not arguments.unknown:
+            made = Table(tuple(arguments.named.items()), *arguments.positional)
+        case "collections.namedtuple", [Const(str() as typename), fields]:
+            made = machine.records[typename] = Record(_field_names(fields))
+        case "builtins.setattr", [_, Const(str() as attribute), made] if _is_self(machine, node.args[0]):
+            machine.mark_read(made)
+            machine.env.names[f"self.{attribute}"] = made
+        case "builtins.getattr", [_, Const(str() as attribute)] if _is_self(machine, node.args[0]):
+            made = machine.attribute(attribute)
+    return made
+
+
+def _field_names(fields: Value) -> tuple[str, ...]:
+    """Return the fields of a namedtuple, given as one string or as a list of strings."""
+    match fields:
+        case Const(str() as written):
+            return tuple(written.replace(",", " ").split())
+        case Many(items, open=False):
+            return tuple(str(item.value) for item in items if isinstance(item, Const))
+        case _:
+            return ()
+
+
+def _is_self(machine: Machine, node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == machine.frame.self_name
+
+
+def _record_of(_machine: Machine, _node: ast.Call, callee: Record, arguments: Arguments) -> Value:
+    """Make an object of a class that only holds fields."""
+    if arguments.unknown:
+        return NOTHING
+    given = [(at, name, arguments.get(at, name)) for at, name in enumerate(callee.fields)]
+    return Table(tuple((key, held) for at, name, held in given if held is not None for key in (f".{name}", at)))
 
 
 def _register(machine: Machine, node: ast.Call, spec: Spec) -> Layer:
@@ -227,6 +275,10 @@ def _functional(machine: Machine, arguments: Arguments) -> Value:
     inputs, outputs = arguments.get(0, "inputs", "input"), arguments.get(1, "outputs", "output")
     if inputs is None or outputs is None:
         return Data(frozenset({"model"}))
+    if isinstance(inputs, Table) and isinstance(outputs, Table):
+        # Only what goes in and comes out under one name is known to be handed on.
+        keys = [key for key, _ in inputs.items]
+        inputs, outputs = (Many(tuple(table.get(key) or NOTHING for key in keys)) for table in (inputs, outputs))
     graph = Graph(_flat(inputs), _flat(outputs))
     machine.graphs.append((machine.frame.function.number, graph))
     return graph
@@ -480,8 +532,10 @@ def _method(machine: Machine, node: ast.Call, callee: Method, arguments: Argumen
         return _layer_method(machine, node, owner, name, arguments)
     if isinstance(owner, Graph) and name in ("predict", "predict_on_batch", "__call__", "call"):
         return _graph(machine, node, owner, arguments)
-    if name in names.CHANGES and isinstance(node.func, ast.Attribute):
-        return _change(machine, node.func.value, owner, name, arguments)
+    if isinstance(node.func, ast.Attribute) and (name in names.CHANGES or name in _IN_PLACE):
+        changed = _change(machine, node.func.value, owner, name, arguments)
+        if changed is not None:
+            return changed
     if name == "assign" and arguments.positional and isinstance(node.func, ast.Attribute):
         machine.mark_read(arguments.positional[0])
         rebind(machine, node.func.value, owner, arguments.positional[0])
@@ -491,8 +545,8 @@ def _method(machine: Machine, node: ast.Call, callee: Method, arguments: Argumen
 
 def _plain_method(machine: Machine, node: ast.Call, owner: Value, name: str, arguments: Arguments) -> Value:
     """Call a method of a tensor or a container: its name tells what it does."""
-    if name in ("get", "pop", "copy") and isinstance(owner, Many | Choice):
-        return owner if name == "copy" else machine.data_of(owner)
+    if name in ("get", "pop", "copy") and isinstance(owner, Many | Choice | Table):
+        return copy.copy(owner) if name == "copy" else machine.data_of(owner)
     if isinstance(owner, Object):
         return operate(machine, node, name, arguments.all)
     for value in (owner, *arguments.all):
@@ -512,18 +566,67 @@ def _own_method(machine: Machine, node: ast.Call, owner: Object, name: str, argu
     return result if result is not None else _unknown(machine, node, arguments)
 
 
-def _change(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value:
-    """Call `append`, `extend` or `insert`."""
+def _change(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value | None:
+    """Call a method that changes a container in place or takes from it; return None if it is not known to."""
+    if name in names.CHANGES:
+        return _added(machine, target, owner, name, arguments)
+    if name in names.TAKES and isinstance(owner, Many | Incoming | Table):
+        return _taken(machine, target, owner, name, arguments)
+    if name == "reverse" and isinstance(owner, Many | Incoming):
+        turned = Many(owner.items[::-1], owner.open) if isinstance(owner, Many) else machine.data_of(owner)
+        rebind(machine, target, owner, turned)
+        return NOTHING
+    if name == "update" and isinstance(owner, Table | Incoming) and not arguments.unknown:
+        match arguments.positional:
+            case [] if arguments.named:
+                update(machine, target, owner, arguments.named.items())
+                return NOTHING
+            case [Table(items)]:
+                update(machine, target, owner, (*items, *arguments.named.items()))
+                return NOTHING
+    return None
+
+
+def _added(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value:
+    """Call `append`, `extend`, `insert` or `appendleft`."""
     added = arguments.positional[-1:]
     for value in added:
         machine.mark_read(value)
     if name == "extend" and added and isinstance(added[0], Many):
         added = list(added[0].items)
-    if isinstance(owner, Many | Incoming):
-        append(machine, target, owner, tuple(added))
-    elif isinstance(owner, Choice):
+    at = {"insert": _literal(arguments.positional[0]) if added else None, "appendleft": 0}.get(name)
+    unknown = name == "insert" and not isinstance(at, int)
+    if isinstance(owner, Choice) or (unknown and isinstance(owner, Many)):
         rebind(machine, target, owner, machine.data_of(owner))
+    elif isinstance(owner, Many | Incoming):
+        insert(machine, target, owner, at if isinstance(at, int) else None, tuple(added))
     return NOTHING
+
+
+def _taken(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value | None:
+    """Call `pop`, `popleft` or `get`."""
+    first = 0 if name == "popleft" else -1 if name == "pop" else None
+    key = _literal(arguments.positional[0]) if arguments.positional else first
+    by_name = isinstance(key, str)
+    if key is None or (by_name and isinstance(owner, Many)) or (not by_name and isinstance(owner, Table)):
+        return None
+    _note_read(machine, owner)
+    item = machine.part(owner, key)
+    if name != "get":
+        take(machine, target, owner, key)
+    return item
+
+
+def _note_read(machine: Machine, owner: Value) -> None:
+    function = machine.frame.function
+    if isinstance(owner, Incoming) and machine.frame.depth == 0 and owner.carrier in function.parameters:
+        function.reads.add(owner.carrier)
+
+
+def _literal(value: Value) -> object:
+    """Return the literal or running number that a value is; None for other values."""
+    found = value.value if isinstance(value, Const) else index_of(value) if isinstance(value, Step) else None
+    return None if isinstance(found, bool) else found
 
 
 def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: Arguments) -> Value:
@@ -537,12 +640,13 @@ def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: 
         machine.mark_read(arguments.positional[0])
         machine.env.names[owner.carrier] = arguments.positional[0]
         return arguments.positional[0]
-    if name in names.CHANGES and isinstance(node.func, ast.Attribute):
-        return _change(machine, node.func.value, owner, name, arguments)
+    if isinstance(node.func, ast.Attribute) and (name in names.CHANGES or name in _IN_PLACE):
+        changed = _change(machine, node.func.value, owner, name, arguments)
+        if changed is not None:
+            return changed
     if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
         return owner
-    if owner.carrier in machine.frame.function.parameters and machine.frame.depth == 0:
-        machine.frame.function.reads.add(owner.carrier)
+    _note_read(machine, owner)
     found = _guessed(machine, node, arguments)
     return found if found is not None else operate(machine, node, name, [owner, *arguments.all])
 
@@ -560,7 +664,7 @@ def _local(machine: Machine, node: ast.Call, callee: Local, arguments: Arguments
 
 def _object(machine: Machine, node: ast.Call, callee: Object, arguments: Arguments) -> Value:
     """Call an object: a layer that is not recurrent, or a model of the file."""
-    if "." in callee.of:
+    if "." in callee.of and not callee.of.endswith(names.CELLS):
         return operate(machine, node, callee.of.rpartition(".")[2], arguments.all or [NOTHING])
     for name in names.MODEL_CALLS:
         summary = machine.summary(callee.of, name)
@@ -655,6 +759,7 @@ _CALLS: dict[type, Callable[[Machine, ast.Call, Any, Arguments], Value]] = {
     Layer: _layer,
     Known: _known,
     Local: _local,
+    Record: _record_of,
     Object: _object,
     Method: _method,
     Incoming: _on_incoming,

@@ -66,6 +66,8 @@ def _attribute_of(machine: Machine, held: Value, name: str) -> Value:
             return Emitted(event)
     if isinstance(held, Incoming) and not held.sliced:
         return Incoming(held.carrier, (*held.path, f".{name}"))
+    if isinstance(held, Table) and (stored := held.get(f".{name}")) is not None:
+        return stored
     if isinstance(held, Object) and "." not in held.of:
         found = machine.inherited(held.of, name)
         if isinstance(found, Layer):
@@ -91,12 +93,18 @@ def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> Value:
 
 
 def _dict(machine: Machine, node: ast.Dict) -> Value:
-    pairs = []
+    pairs: list[tuple[object, Value]] = []
+    base: Value | None = None
     for key, value in zip(node.keys, node.values, strict=True):
         held = machine.value_of(value)
         if key is not None:
             pairs.append((machine.index_value(key), held))
-    return Table(tuple(pairs[-MOST_ITEMS:]))
+        elif isinstance(held, Table):  # {**states, "low": state}
+            pairs += held.items
+            base = held.base if base is None else base
+        elif isinstance(held, Incoming):
+            base, pairs = held, []
+    return Table(tuple(pairs[-MOST_ITEMS:]), base)
 
 
 def _subscript(machine: Machine, node: ast.Subscript) -> Value:
@@ -136,6 +144,8 @@ def _picked(machine: Machine, held: Value, node: ast.Subscript, elements: list[a
 def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:
     """Return `x[low:high]`."""
     low, high = (_bound(machine, bound) for bound in (node.lower, node.upper))
+    if isinstance(held, Many) and node.step is not None and ast.unparse(node) == "::-1":
+        return Many(held.items[::-1], held.open)
     if isinstance(held, Many) and node.step is None:
         if not held.open and not isinstance(low, str) and not isinstance(high, str):
             return Many(held.items[low:high])
@@ -194,8 +204,15 @@ def _repeated(machine: Machine, many: Many, count: Value) -> Value:
             if isinstance(option, Layer) and count != Const(1):
                 machine.facts.repeated.add(option.key)
     if isinstance(count, Const) and isinstance(count.value, int) and 0 <= count.value * len(many.items) <= MOST_ITEMS:
-        return Many(many.items * count.value, many.open)
-    return Many(many.items * 2 if len(many.items) < MOST_ITEMS // 2 else many.items, True)
+        return Many(many.items * count.value, many.open, many.same or count.value > 1)
+    return Many(many.items * 2 if len(many.items) < MOST_ITEMS // 2 else many.items, True, True)
+
+
+def _signed(machine: Machine, node: ast.UnaryOp) -> Value:
+    value = machine.value_of(node.operand)
+    if isinstance(node.op, ast.USub) and isinstance(value, Const) and isinstance(value.value, int):
+        return Const(-value.value)
+    return machine.blend([value])
 
 
 def _either(machine: Machine, node: ast.BoolOp) -> Value:
@@ -264,6 +281,7 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.Dict: _dict,
     ast.Subscript: _subscript,
     ast.BinOp: _binary,
+    ast.UnaryOp: _signed,
     ast.BoolOp: _either,
     ast.IfExp: _conditional,
     ast.ListComp: _comprehension,

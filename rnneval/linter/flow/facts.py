@@ -5,13 +5,14 @@ parameter or attribute by which a state comes into a function. A *slot* is one p
 """
 
 import ast
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnneval.linter.flow.names import RESETS
+from rnneval.linter.finding import within
+from rnneval.linter.flow.names import RESETS, SWITCHES
 from rnneval.linter.flow.values import Data, Key, Spec, Value
+from rnneval.linter.scores import Fault
 
 _STEPPED = ("return_state", "initial_state")
 _LEAVES = frozenset({"ctx", "op", "ops", "id", "attr", "n", "s", "kind", "type_comment"})
@@ -69,6 +70,25 @@ class Function:
     """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
     resets: list[tuple[ast.Call, Key]] = field(default_factory=list)
 
+    @property
+    def unread(self) -> set[str]:
+        """The parameters that nothing reads and that are None where nothing is given."""
+        nothing = {name for name, value in self.defaults if isinstance(value, ast.Constant) and value.value is None}
+        return nothing - self.reads - SWITCHES
+
+    @property
+    def defaults(self) -> list[tuple[str, ast.expr]]:
+        """The arguments that have a default, with the default."""
+        node = self.node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return []
+        positional = [*node.args.posonlyargs, *node.args.args]
+        pairs = [
+            *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
+            *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+        ]
+        return [(argument.arg, default) for argument, default in pairs if default is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class Unpacking:
@@ -90,8 +110,12 @@ class Facts:
     events: list[Event] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
     unpackings: list[Unpacking] = field(default_factory=list)
+    scores: tuple[Fault, ...] = ()
+    """Faults of losses and perplexities."""
     repeated: set[Key] = field(default_factory=set)
     """Layers that stand several times in a list: `[layer] * n`."""
+    stacks: list[tuple[ast.Call, Value]] = field(default_factory=list)
+    """What is given to a constructor that runs cells as a stack, with its call."""
     specs: dict[Key, Spec] = field(default_factory=dict)
     places: dict[Key, ast.AST] = field(default_factory=dict)
     """The constructors of layers."""
@@ -133,17 +157,11 @@ class Survey:
 
     def makes(self, node: ast.AST) -> bool:
         """Return whether a recurrent layer's class is named within a function or class."""
-        return _within(self.made, node)
+        return within(self.made, node)
 
     def steps(self, node: ast.AST) -> bool:
         """Return whether something is called within a class as a recurrent model is."""
-        return _within(self.stepped, node)
-
-
-def _within(lines: list[int], node: ast.AST) -> bool:
-    first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
-    at = bisect_left(lines, first)
-    return at < len(lines) and lines[at] <= last
+        return within(self.stepped, node)
 
 
 def survey(tree: ast.Module) -> Survey:

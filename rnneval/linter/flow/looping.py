@@ -107,10 +107,9 @@ class Elements:
 
     def from_the_end(self, loop: int, turn: int) -> Value:
         """Return the element of one pass of `reversed`."""
-        if isinstance(self.value, Many) and not self.value.open and turn < len(self.value.items):
-            return self.value.items[-1 - turn]
-        if isinstance(self.value, Incoming):
-            return self.machine.part(self.value, ("from the end", loop, turn))
+        options = alternatives(self.value)
+        if all(isinstance(option, Incoming) or _has(option, turn) for option in options):
+            return choice(self.machine.part(option, -1 - turn) for option in options)
         return self._plain(Step(loop, turn))
 
     def _plain(self, running: Step) -> Value:
@@ -120,6 +119,10 @@ class Elements:
             return choice(self.machine.part(option, running) for option in alternatives(self.value))
         data = self.machine.data_of(self.value)
         return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
+
+
+def _has(value: Value, turn: int) -> bool:
+    return isinstance(value, Many) and not value.open and turn < len(value.items)
 
 
 def _role(machine: Machine, node: ast.expr) -> str | None:

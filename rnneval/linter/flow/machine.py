@@ -46,6 +46,7 @@ from rnneval.linter.flow.values import (
     Layer,
     Local,
     Many,
+    Record,
     Spec,
     Step,
     Table,
@@ -204,6 +205,7 @@ class Machine:
         self.facts = Facts(tree, survey(tree))
         self.survey = self.facts.survey
         self.classes: dict[str, Class] = {}
+        self.records: dict[str, Record] = {}
         self.functions: dict[str, FunctionNode] = {}
         self.waiting: list[FunctionNode] = []
         """Functions of the module, which `gather` runs by themselves when the module has been read."""
@@ -264,9 +266,6 @@ class Machine:
 
     def index_value(self, node: ast.expr) -> object:
         """Return the value of an index: a literal, or the running number of a loop; None if it is not known."""
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-            inner = node.operand.value
-            return -inner if isinstance(inner, int) else None
         value = self.value_of(node)
         if isinstance(value, Const):
             return value.value
@@ -296,6 +295,7 @@ class Machine:
         value = self.env.get(name)
         if value is None and self.env is not self.top:
             value = self.top.names.get(name)
+        value = value or self.records.get(name)
         if value is not None:
             return value
         if name in self.classes:
@@ -385,6 +385,8 @@ class Machine:
                 found = Incoming(value.carrier, (*value.path, key))
             case Incoming() if isinstance(key, int) and key >= 0:
                 found = Incoming(value.carrier, (*value.path, value.start + key))
+            case Incoming() if isinstance(key, int) and (value.stop is None or value.stop < 0):
+                found = Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
             case Incoming():
                 found = Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
             case Table():

@@ -102,9 +102,14 @@ SWITCHES = frozenset({
 })  # fmt: skip
 """Keyword arguments from which no result descends."""
 
-KEEPS_CONTAINER = frozenset({"list", "tuple", "ModuleList", "ModuleDict"})
+KEEPS_CONTAINER = frozenset({"list", "tuple", "deque", "ModuleList", "ModuleDict"})
 TELLS_NOTHING = frozenset({"print", "len", "isinstance", "range", "type", "hasattr", "super"})
-CHANGES = frozenset({"append", "extend", "insert"})
+CHANGES = frozenset({"append", "extend", "insert", "appendleft"})
+TAKES = frozenset({"pop", "popleft", "get"})
+STACKS = frozenset({"RNN", "StackedRNNCells", "MultiRNNCell"})
+"""What takes a list of cells and runs them as a stack."""
+CELLS = ("Cell", "Wrapper")
+"""How the names of classes of cells end."""
 RESETS = ("reset_states", "reset_state")
 MODEL_CALLS = ("call", "forward", "__call__")
 

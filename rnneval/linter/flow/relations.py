@@ -5,10 +5,10 @@ arrives at each layer at the next call? Which variables hold stateful models, an
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from rnneval.linter.flow.facts import Event, Facts, Function
+from rnneval.linter.flow.facts import Carried, Event, Facts, Function
 from rnneval.linter.flow.values import Data, Emitted, Incoming, Many, Table, Value, alternatives, left_at
 
 MOST_COMPARED = 24
@@ -38,6 +38,18 @@ def stacked(facts: Facts, one: Event, other: Event) -> bool:
         others = facts.by_layer[other.function, other.layer][:MOST_COMPARED]
         facts.related[key] = any(feeds(a, b) or feeds(b, a) for a in ones for b in others)
     return facts.related[key]
+
+
+def neighbour(event: Event, others: Iterable[Event]) -> Event | None:
+    """Return one of the other events that stands directly above or below in one stack; None without one."""
+    return next((other for other in others if feeds(other, event) or feeds(event, other)), None)
+
+
+def one_way(event: Event) -> bool:
+    """Return whether the layer reads forwards and keeps no state by itself, so that a state can be carried for it."""
+    spec = event.spec
+    forwards = not spec.bidirectional and not spec.backwards and not spec.cell
+    return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
 
 
 def sources(event: Event) -> Iterator[tuple[int, Value]]:
@@ -98,6 +110,15 @@ class Arrival:
     event: Event
     slot: int
     left: Value
+    carried: Carried
+    """All that is left where this part came in."""
+
+    def is_own(self, facts: Facts) -> bool:
+        """Return whether it is certainly the layer's own new state."""
+        return all(
+            isinstance(option, Emitted) and facts.events[option.event].layer == self.event.layer
+            for option in alternatives(self.left)
+        )
 
 
 def arrivals(facts: Facts) -> Iterator[Arrival]:
@@ -112,7 +133,7 @@ def arrivals(facts: Facts) -> Iterator[Arrival]:
                     if isinstance(value, Incoming) and value.carrier == carried.carrier and not value.sliced:
                         left = left_at(carried.left, value.path)
                         if left is not None:
-                            yield Arrival(event, slot, left)
+                            yield Arrival(event, slot, left, carried)
 
 
 def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:

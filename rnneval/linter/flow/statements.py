@@ -21,6 +21,8 @@ from rnneval.linter.flow.values import (
     Local,
     Many,
     Object,
+    Path,
+    Record,
     Table,
     Value,
     alternatives,
@@ -29,6 +31,7 @@ from rnneval.linter.flow.values import (
     leaves,
 )
 
+_AFTER_FIRST = frozenset(range(1, 9))
 _FIRST = ("__init__", "build", "setup", "__post_init__")
 """Methods that make the layers of a class."""
 
@@ -182,6 +185,10 @@ def _function(machine: Machine, node: FunctionNode) -> None:
 
 def _class(machine: Machine, node: ast.ClassDef) -> None:
     """Read a class: first the methods that make its layers, then every other method once."""
+    fields = _fields(node)
+    if fields:
+        machine.records[node.name] = Record(fields)
+        return
     methods = {item.name: item for item in node.body if isinstance(item, FunctionNode)}
     bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
     known = machine.classes[node.name] = Class(node.name, bases, methods)
@@ -196,6 +203,17 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
             if method not in makers:
                 _enter(machine, method, known)
     machine.env.names.pop(node.name, None)
+
+
+def _fields(node: ast.ClassDef) -> tuple[str, ...]:
+    """Return the fields of a NamedTuple or dataclass that has nothing else; none for other classes."""
+    marks = (*node.bases, *(item.func if isinstance(item, ast.Call) else item for item in node.decorator_list))
+    kinds = {ast.unparse(mark).rpartition(".")[2] for mark in marks}
+    if not kinds & {"NamedTuple", "dataclass"} or len(node.bases) > 1:
+        return ()
+    fields = [item for item in node.body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
+    names = [item.target.id for item in fields if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
+    return tuple(names) if len(names) == len(fields) else ()
 
 
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
@@ -249,7 +267,8 @@ def _carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, .
         for carrier in used
         if carrier.startswith("self.") and (value := end.names.get(carrier)) is not None
     ]
-    found += _returned(function, [name for name in function.parameters if name in used])
+    beside = {name for name, paths in used.items() if all(path and path[0] in _AFTER_FIRST for path in paths)}
+    found += _returned(function, [name for name in function.parameters if name in used], beside)
     for number, graph in machine.graphs:
         if number == function.number:
             # The inputs of a functional model that are states, with the outputs that are, in their order.
@@ -264,23 +283,40 @@ def _as_returned(carrier: str, left: Value) -> Carried:
     return Carried(carrier, left, returned=True)
 
 
-def _carriers(events: list[Event]) -> list[str]:
-    """Return the parameters and attributes that states came from, in the order of their use."""
-    names: dict[str, None] = {}
+def _carriers(events: list[Event]) -> dict[str, list[Path]]:
+    """Return the parameters and attributes that states came from, and the places in each, in the order of their use."""
+    places: dict[str, list[Path]] = {}
     for event in events:
-        if event.state is not None:
-            names |= {leaf.carrier: None for leaf in leaves(event.state) if isinstance(leaf, Incoming)}
-    return list(names)
+        for leaf in leaves(event.state) if event.state is not None else ():
+            if isinstance(leaf, Incoming):
+                places.setdefault(leaf.carrier, []).append(leaf.path)
+    return places
 
 
-def _returned(function: Function, parameters: list[str]) -> Iterator[Carried]:
-    """Pair parameters with parts of what is returned: one with one, or several in their order."""
+def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator[Carried]:
+    """Pair parameters with parts of what is returned: one with one, or several in their order.
+
+    A parameter that holds something else in front of the states (`beside`) is not paired with states alone.
+
+    A parameter that nothing reads takes a state as well if as many states come back as there are parameters then.
+    """
+    unread = function.unread
+    every = [name for name in function.parameters if name in used or name in unread]
     for _, value in function.returns:
         for option in alternatives(value):
             if isinstance(option, Many) and not option.open:
+                apart = len(every) > len(used) > 0 and _come_apart(option, every)
+                parameters = every if apart else used
                 parts = _state_parts(option, parameters)
-                if len(parts) == len(parameters):
+                flat = bool(parts) and parts[0] not in option.items
+                if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
                     yield from map(_as_returned, parameters, parts)
+
+
+def _come_apart(returned: Many, parameters: list[str]) -> bool:
+    """Return whether as many layers as there are parameters give back a state of one part each."""
+    givers = [part.event for part in _state_parts(returned, parameters) if isinstance(part, Emitted)]
+    return len(givers) == len(set(givers)) == len(parameters)
 
 
 def _state_parts(returned: Many, parameters: list[str]) -> list[Value]:

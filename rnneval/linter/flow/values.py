@@ -94,6 +94,7 @@ class Incoming(msgspec.Struct, frozen=True):
     start: int = 0
     """Beginning of a slice of it: index k of the slice is `path + (start + k,)`."""
     stop: int | None = None
+    """End of the slice, counted from the end if it is negative."""
     sliced: bool = False
 
 
@@ -118,10 +119,15 @@ class Many(Holder, frozen=True):
 
     items: tuple["Value", ...] = ()
     open: bool = False
+    same: bool = False
+    """Whether it holds one object several times: `[cell] * n`."""
 
 
 class Table(Holder, frozen=True):
-    """A dict, or something indexed that was partly overwritten."""
+    """A dict, a record, or something indexed that was partly overwritten.
+
+    A record has its fields under their names, written `.name`, and under their numbers.
+    """
 
     items: tuple[tuple[object, "Value"], ...] = ()
     base: Union["Value", None] = None
@@ -171,6 +177,12 @@ class Local(msgspec.Struct, frozen=True):
     """`class` or `function`."""
 
 
+class Record(msgspec.Struct, frozen=True):
+    """A class that only holds fields: a namedtuple or a dataclass of the file."""
+
+    fields: tuple[str, ...]
+
+
 class Object(msgspec.Struct, frozen=True):
     """An object of a class of the file."""
 
@@ -187,7 +199,7 @@ class Method(msgspec.Struct, frozen=True):
 
 Value = (
     Data | Const | Step | Emitted | Incoming | Initial | Many | Table | Mixed | Choice
-    | Layer | Graph | Known | Local | Object | Method
+    | Layer | Graph | Known | Local | Record | Object | Method
 )  # fmt: skip
 
 NOTHING = Data()
@@ -218,7 +230,8 @@ def join(left: Value, right: Value) -> Value:
     if left is right or left == right:
         return left
     if isinstance(left, Many) and isinstance(right, Many) and len(left.items) == len(right.items):
-        return Many(tuple(map(join, left.items, right.items)), left.open or right.open)
+        items = tuple(map(join, left.items, right.items))
+        return Many(items, left.open or right.open, left.same or right.same)
     if type(left) is Data and type(right) is Data:
         return blend((left, right))
     return choice((*alternatives(left), *alternatives(right)))

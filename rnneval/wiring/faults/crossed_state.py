@@ -2,9 +2,10 @@
 
 ## What it finds
 The state that goes into a layer comes from another layer's state of an earlier call: states are returned in another
-order than they are taken in, kept in an attribute that another layer writes, or one incoming state initializes every
-layer and only one layer's state is returned. The same holds for layers of a step loop that read each other's state of
-the step before.
+order than they are taken in (`insert(0, …)`, `pop()`, a reversed list, the outputs of a functional model), kept in an
+attribute, under a key or in a field that another layer writes, or one incoming state initializes every layer and only
+one layer's state is returned. The same holds for layers of a step loop that read each other's state of the step
+before.
 
 ## Why it is wrong
 Each layer's state belongs to its own space: what another layer remembered means nothing to this one, so it forgets

@@ -43,8 +43,8 @@ from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import again, arrivals, feeds, judged
-from rnneval.linter.flow.values import Emitted, Value, alternatives, emissions, leaves
+from rnneval.linter.flow.relations import again, arrivals, judged, neighbour, one_way
+from rnneval.linter.flow.values import Emitted, emissions, leaves
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
@@ -103,7 +103,7 @@ def _beside_carried(facts: Facts) -> Iterator[Match]:
     """Find layers that keep nothing in a stack with one whose state is carried through the call."""
     carrying: dict[int, list[Event]] = {}
     for arrival in arrivals(facts):
-        if _is_own(facts, arrival.event, arrival.left):
+        if arrival.is_own(facts):
             carrying.setdefault(arrival.event.function, []).append(arrival.event)
     for function, own in carrying.items():
         events = facts.by_function[function]
@@ -111,7 +111,7 @@ def _beside_carried(facts: Facts) -> Iterator[Match]:
         for event in events:
             if event.layer in fed or not judged(event) or not _forgets(event) or event.read:
                 continue
-            beside = _stacked_with(event, own)
+            beside = neighbour(event, own)
             if beside is not None:
                 yield Match(
                     node=event.node,
@@ -128,7 +128,7 @@ def _beside_stateful(facts: Facts) -> Iterator[Match]:
             keeping.setdefault(event.function, []).append(event)
     for event in facts.events:
         if event.state is None and judged(event) and _forgets(event) and event.spec.returns_sequences:
-            beside = _stacked_with(event, keeping.get(event.function, []))
+            beside = neighbour(event, keeping.get(event.function, []))
             if beside is not None:
                 yield Match(
                     node=event.node,
@@ -137,18 +137,6 @@ def _beside_stateful(facts: Facts) -> Iterator[Match]:
                 )
 
 
-def _stacked_with(event: Event, others: list[Event]) -> Event | None:
-    return next((other for other in others if feeds(other, event) or feeds(event, other)), None)
-
-
-def _is_own(facts: Facts, event: Event, left: Value) -> bool:
-    return all(
-        isinstance(option, Emitted) and facts.events[option.event].layer == event.layer for option in alternatives(left)
-    )
-
-
 def _forgets(event: Event) -> bool:
-    spec = event.spec
-    one_way = not spec.bidirectional and not spec.backwards and not spec.cell
     kept = event.read or bool(event.state is not None and emissions(event.state))
-    return one_way and spec.stateful is False and spec.framework in ("keras", "torch") and not kept
+    return one_way(event) and not kept

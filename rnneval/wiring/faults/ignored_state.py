@@ -3,8 +3,9 @@
 ## What it finds
 The layer's new state is among what the model returns (or the layer is `stateful`), and still the next call starts it
 from constants; or a part of its state is lost on the way. The linter finds a parameter that is written over with a
-layer's new state before anything reads it, a state made anew in every call although one came in, and a stateful layer
-that is reset inside the model's own call.
+layer's new state before anything reads it, a state made anew in every call although one came in, a layer of a stack
+that is never given a state although its new one is returned beside that of another layer, and a stateful layer that is
+reset inside the model's own call.
 
 ## Why it is wrong
 The model seems to carry its state and does not: each segment is read as if it were the beginning of a text, so every
@@ -42,9 +43,9 @@ starts from at call t.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rnneval.linter.finding import Match
+from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, Function
-from rnneval.linter.flow.relations import judged, sources
+from rnneval.linter.flow.relations import Arrival, arrivals, judged, neighbour, one_way, sources
 from rnneval.linter.flow.values import Emitted, Initial, Value, emissions, leaves
 
 if TYPE_CHECKING:
@@ -82,6 +83,25 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                 )
         if function.name in ("call", "forward", "__call__"):
             yield from _resets(function, events)
+    yield from _beside_carried(facts)
+
+
+def _beside_carried(facts: Facts) -> Iterator[Match]:
+    """Find layers of a stack whose states come back in one structure, one of which never gets its own."""
+    fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
+    found: dict[int, tuple[Event, Event]] = {}
+    for arrival in arrivals(facts):
+        beside = arrival.event
+        for number in sorted(_back_beside(facts, arrival)):
+            event = facts.events[number]
+            if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
+                found.setdefault(number, (event, beside))
+    for _, (event, beside) in sorted(found.items()):
+        yield Match(
+            node=event.node,
+            message=f"`{event.name}` starts anew at every call although its state comes back beside that of "
+            f"`{beside.name}` {line_of(beside.node)}: pass it as the layer's initial state",
+        )
 
 
 def _ignoring(function: Function, events: list[Event], values: list[Value]) -> Event | None:
@@ -101,6 +121,15 @@ def _starts_anew(event: Event) -> bool:
     return all(isinstance(leaf, Initial) for leaf in leaves(event.state)) and not any(
         isinstance(value, Emitted) for _, value in sources(event)
     )
+
+
+def _back_beside(facts: Facts, arrival: Arrival) -> set[int]:
+    """Return whose states come back in one structure with this layer's, or where a parameter waits that is not read."""
+    if not arrival.is_own(facts):
+        return set()
+    function = facts.functions[arrival.event.function]
+    unread = [carried.left for carried in function.carried if carried.carrier in function.unread]
+    return emissions(arrival.carried.left).union(*map(emissions, unread))
 
 
 def _resets(function: Function, events: list[Event]) -> Iterator[Match]:

@@ -32,7 +32,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Facts, Function
+from rnneval.linter.flow.facts import Facts
 from rnneval.linter.flow.values import Emitted, Initial, leaves
 
 CODE = "RNN008"
@@ -43,7 +43,7 @@ SEVERITY = "error"
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find states that are put into a default."""
     for function in facts.functions:
-        for name, default in _defaults(function):
+        for name, default in function.defaults:
             changes = function.changed.get(name, [])
             if _is_mutable(default) and any(
                 isinstance(leaf, Emitted | Initial) for value in changes for leaf in leaves(value)
@@ -53,19 +53,6 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                     message=f"the default of `{name}` is made once and states are put into it: the next call starts "
                     "from this call's states; take None and make a new list in the call",
                 )
-
-
-def _defaults(function: Function) -> list[tuple[str, ast.expr]]:
-    """Return the arguments of a function that have a default, with the default."""
-    node = function.node
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return []
-    positional = [*node.args.posonlyargs, *node.args.args]
-    pairs = [
-        *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
-        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
-    ]
-    return [(argument.arg, default) for argument, default in pairs if default is not None]
 
 
 def _is_mutable(node: ast.expr) -> bool:

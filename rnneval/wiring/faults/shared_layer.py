@@ -2,7 +2,8 @@
 
 ## What it finds
 A layer (or cell) runs twice in one call, and reads the second time what it gave the first time: it is called on its own
-outputs, in a loop, or as `[layer] * n`, which is n times the same object.
+outputs, in a loop, or as `[layer] * n`, which is n times the same object. The linter also finds a list of cells in
+which one cell stands several times, given to `RNN`, `StackedRNNCells` or TensorFlow 1's `MultiRNNCell`.
 
 ## Why it is wrong
 Both layers of the stack have the same weights (and may share a state), although they were meant to be two: the model
@@ -13,6 +14,8 @@ is smaller than it looks, and no test of its behaviour can tell.
 self.layers_ = [tf.keras.layers.GRU(units, return_sequences=True)] * 3  # three names for one layer
 for layer in self.layers_:
     x = layer(x)  # RNN007
+
+self.rnn = tf.keras.layers.RNN([tf.keras.layers.GRUCell(units)] * 3)  # RNN007
 ```
 
 ## What to write instead
@@ -27,12 +30,13 @@ Weights shared over depth on purpose (a recurrent highway) are declared with `--
 
 ## When it is silent
 Loops over tokens run the same layer on each token in turn, with the state of the step before: they are not this fault.
-The linter is also silent about the same layer on two inputs of their own, in training and in inference, and about cells
-that do not stand in a multiplied list.
+The linter is also silent about the same layer on two inputs of their own, in training and in inference, about cells
+that are called by hand, and about lists of cells that a function from elsewhere makes.
 
 ## References
 Zilly et al. 2017, Recurrent Highway Networks (weights shared over depth on purpose). PyTorch, nn.ModuleList, and the
-notes on sharing parameters.
+notes on sharing parameters. tensorflow/tensorflow #5485 and #13814 (`MultiRNNCell([cell] * n)`: shared weights, or an
+error where the widths differ).
 """
 
 from collections.abc import Iterator
@@ -41,6 +45,7 @@ from typing import TYPE_CHECKING
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts
 from rnneval.linter.flow.relations import feeds, given_by
+from rnneval.linter.flow.values import Const, Incoming, Layer, Many, Object, Value, alternatives
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
@@ -84,6 +89,30 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                     message=f"`{event.name}` runs on its own outputs {line_of(first.node)}: one layer object, its "
                     "weights and its state, stands twice in the stack; make one for each place",
                 )
+    for node, cells in facts.stacks:
+        if isinstance(cells, Many) and (cells.same or _twice(cells)) and not _are_literals(cells):
+            yield Match(
+                node=node,
+                message="one cell object stands several times in the stack: all of its layers share their weights, "
+                "or building it fails; make a cell for each: `[make_cell() for _ in range(n)]`",
+            )
+
+
+def _are_literals(cells: Many) -> bool:
+    return all(isinstance(cell, Const) for cell in cells.items)
+
+
+def _twice(cells: Many) -> bool:
+    """Return whether one object is certainly there twice."""
+    known = [cell for cell in cells.items if all(map(_is_one_object, alternatives(cell)))]
+    return any(one == other for at, one in enumerate(known) for other in known[:at])
+
+
+def _is_one_object(value: Value) -> bool:
+    """Return whether equal values of this kind stand for one and the same object."""
+    if isinstance(value, Incoming):
+        return all(isinstance(key, int | str) for key in value.path)
+    return isinstance(value, Layer | Object)
 
 
 def _first(facts: Facts, event: Event) -> Event | None:

@@ -2,7 +2,8 @@
 
 ## What it finds
 The state that goes in is the layer's own, but not the newest: the *incoming* state was returned (or kept) instead of
-the new one, or the first call's initial tensor is used again.
+the new one, or the first call's initial tensor is used again. In a stack, the linter finds it layer by layer: in the
+returned tuple, list or dict, and in an attribute that no call writes while another layer's moves on.
 
 ## Why it is wrong
 The layer never moves on from that point of the text: what it read in between is lost to it.
@@ -31,12 +32,13 @@ docs, wiring: the state that a layer returns at call t − 1 is the one it start
 """
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, Function
-from rnneval.linter.flow.relations import judged, sources
-from rnneval.linter.flow.values import Incoming, Many, Table, Value, alternatives, emissions, left_at
+from rnneval.linter.flow.relations import arrivals, judged, neighbour, sources
+from rnneval.linter.flow.values import Incoming, Many, Table, Value, alternatives, emissions, leaves, left_at
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence
@@ -56,7 +58,8 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
-    """Find incoming states among what is returned."""
+    """Find incoming states among what is returned, and attributes that keep a state which never moves on."""
+    yield from _standing(facts)
     for function in facts.functions:
         for node, value in function.returns:
             found = _stale(facts, function, value)
@@ -64,8 +67,27 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                 event, place = found
                 yield Match(
                     node=node,
-                    message=f"the state that came in (`{place.carrier}`) is returned, and the new state of "
+                    message=f"the state that came in (`{_written(place)}`) is returned, and the new state of "
                     f"`{event.name}` {line_of(event.node)} is thrown away: return what the layer gave back",
+                )
+
+
+def _standing(facts: Facts) -> Iterator[Match]:
+    """Find layers that start from an attribute which no call writes, in a stack with one that is carried in one."""
+    for arrival in arrivals(facts):
+        beside = arrival.event
+        if arrival.carried.returned or not arrival.is_own(facts):
+            continue
+        function = facts.functions[beside.function]
+        written = {carried.carrier for carried in function.carried}
+        for event in facts.of(function):
+            kept = {place for _, place in sources(event) if isinstance(place, Incoming) and not place.path}
+            standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
+            if standing and judged(event) and neighbour(event, [beside]) and not _is_used(facts, function, event):
+                yield Match(
+                    node=event.node,
+                    message=f"`{event.name}` starts from `{standing[0].carrier}`, which stays as it is, and its new "
+                    f"state is thrown away, while that of `{beside.name}` {line_of(beside.node)} is kept: keep both",
                 )
 
 
@@ -89,15 +111,26 @@ def _comes_back(returned: Many, place: Incoming) -> bool:
         return False
     for item in returned.items[1:]:
         for option in alternatives(item):
-            if (
-                isinstance(option, Incoming)
-                and option.carrier == place.carrier
-                and place.path[: len(option.path)] == option.path
-            ):
-                return not option.carrier.startswith("self.")
             if isinstance(option, Table) and left_at(option, place.path) == place and emissions(option):
                 return True
+            if any(isinstance(leaf, Incoming) and _covers(leaf, place) for leaf in leaves(option)):
+                return not place.carrier.startswith("self.")
     return False
+
+
+def _written(place: Incoming) -> str:
+    """Write a place as the source does, as far as its keys are literals."""
+    keys = takewhile(lambda key: isinstance(key, int | str), place.path)
+    return place.carrier + "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
+
+
+def _covers(left: Incoming, place: Incoming) -> bool:
+    """Return whether what is left as it came holds the place."""
+    depth = len(left.path)
+    if left.carrier != place.carrier or place.path[:depth] != left.path:
+        return False
+    at = place.path[depth] if len(place.path) > depth else None
+    return not left.sliced or (isinstance(at, int) and left.start <= at and (left.stop is None or at < left.stop))
 
 
 def _is_used(facts: Facts, function: Function, event: Event) -> bool:
