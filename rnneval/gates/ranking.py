@@ -11,6 +11,7 @@ import numpy as np
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import TooLittleTextError, clusters_of, columns_of, statistic_of
 from rnneval.gates.comparable import ACROSS_TOKENS, Difference, fields_of, not_comparable, not_valid, pair_sides
+from rnneval.gates.counting import beside_counting
 from rnneval.gates.explanation import warnings_of_runs
 from rnneval.gates.limits import Allowance, allowances
 from rnneval.gates.noninferiority import LEVEL, assess, assess_same, loss_differences, same_model, values_of
@@ -19,6 +20,7 @@ from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
 from rnneval.records.consistency import require_consistent
+from rnneval.records.gate import Counting
 from rnneval.records.summary import quoted
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """The last run given."""
     blocks: tuple[BlockChange, ...]
     """Blocks in which the candidate's loss differs most from the baseline's, largest change first."""
+    counting: tuple[Counting, ...] = ()
+    """The runs beside their n-grams, in the order given."""
     warnings: tuple[str, ...]
 
     def to_frame(self) -> "pd.DataFrame":
@@ -159,6 +163,7 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
         blocks=_changes(ends, allowance, blocks, text),
+        counting=tuple(beside_counting(records)),
         warnings=tuple(warnings_of_runs(records)),
     )
 

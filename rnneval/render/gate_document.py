@@ -1,12 +1,12 @@
 """Documents of comparisons: the verdict of a gate, and ranked runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rnneval.gates.explanation import in_per_cent, number, scope
 from rnneval.gates.ranking import Ranking, Row
 from rnneval.records import Gate
-from rnneval.records.gate import Comparison
+from rnneval.records.gate import Comparison, Counting
 from rnneval.render.document import (
     KINDS,
     Block,
@@ -21,7 +21,7 @@ from rnneval.render.document import (
     code,
     row,
 )
-from rnneval.render.phrasing import optional
+from rnneval.render.phrasing import optional, signed
 
 HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
@@ -57,8 +57,28 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
                 for each in gate.comparisons
             )
         )
+    if gate.counting:
+        yield counting_table(gate.counting)
     for warning in gate.warnings:
         yield Notice(kind="unsure", title="warning", text=warning)
+
+
+def counting_table(counted: Sequence[Counting]) -> Table:
+    """Return runs beside the best n-gram of each."""
+    rows = []
+    for each in counted:
+        low, high = each.low, each.high
+        bounds = "–" if low is None or high is None else f"{signed(low)} … {signed(high)}"
+        kind = KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
+        verdict = Cell(text=each.verdict, kind=kind)
+        rows.append(row(code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
+    return Table(
+        caption="Better than counting?",
+        head=("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss"),
+        rows=tuple(rows),
+        right=(2, 3),
+        note="Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text.",
+    )
 
 
 def details(comparison: Comparison) -> list[str]:
@@ -82,8 +102,9 @@ def line(comparison: Comparison) -> Line:
     """Write one comparison."""
     metric, is_limit = comparison.metric, comparison.baseline == "limit"
     unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
+    against = f" against {comparison.baseline}" if comparison.baseline.startswith("ngram-") else ""
     return Line(
-        metric=f"{metric}{unit}",
+        metric=f"{metric}{unit}{against}",
         baseline=optional(comparison.baseline_value, ".5g"),
         candidate=optional(comparison.candidate_value, ".5g"),
         difference=_difference(metric, comparison.difference),
@@ -142,6 +163,8 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
     for run in ranking.rows:
         for mark in run.marks:
             yield Notice(kind="unsure", title=run.name, text=mark)
+    if ranking.counting:
+        yield counting_table(ranking.counting)
     methods = dict.fromkeys(f"{run.method} ({run.claim})" for run in ranking.rows if run.method and run.claim)
     if methods:
         unit = "" if in_per_cent(ranking.metric) else f"differences in {ranking.unit}; "

@@ -118,7 +118,8 @@ def losses_by_order(
     for text in (fitted, scored):
         _check(text, vocabulary_size)
     ends, places = np.zeros(len(fitted.ids), np.int32), np.zeros(len(scored.ids), np.int32)
-    contexts, lower, kinds = 1, np.full(len(scored.ids), 1 / vocabulary_size), ()
+    contexts, lower = 1, np.full(len(scored.ids), 1 / vocabulary_size)
+    kinds: tuple[str, ...] = ()
     before: tuple[_Level, Numbers, Numbers, int] | None = None
     for order in range(1, max_order + 1):
         after = _shifted(places, scored.document_starts, 1, root=order == 1)
@@ -199,7 +200,7 @@ def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int, *, roo
 def _numbered(
     fitted: Tokens, before: Numbers, last: NDArray[Any], different: int, *, reach: int = 1, root: bool = False
 ) -> tuple[_Level, Numbers]:
-    """Number the pairs of a context and what follows it, by sorting.
+    """Sort the pairs of a context and what follows it, and number them in this order.
 
     Args:
         fitted: The text.

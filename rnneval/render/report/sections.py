@@ -9,6 +9,7 @@ from math import exp, log
 import msgspec
 
 from rnneval.gates.comparable import fields_of
+from rnneval.gates.counting import standing
 from rnneval.gates.ranking import Ranking, rank
 from rnneval.gates.sides import Named
 from rnneval.metrics.diagnostics import findings as rules
@@ -304,7 +305,7 @@ def _baselines_table(group: Sequence[tuple[Subject, Run]]) -> Table:
     best = min(run.scores["cross_entropy"].value for _, run in group)
     lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
     baselines = {name: nats for _, run in group for name, nats in run.baselines.items()}
-    lines += [(name, nats, _BASELINES.get(name, "baseline"), False) for name, nats in baselines.items()]
+    lines += [(name, nats, _what_it_does(name), False) for name, nats in baselines.items()]
     rows = tuple(
         row(
             Cell(text=name, code=is_model),
@@ -316,7 +317,15 @@ def _baselines_table(group: Sequence[tuple[Subject, Run]]) -> Table:
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
     )
     head = ("", "nats a token", "perplexity", "bits more a token", "what it does")
-    return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3))
+    note = "; ".join(f"{model.name}: {said}" for model, run in group if (said := standing(run))) or None
+    return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3), note=note)
+
+
+def _what_it_does(baseline: str) -> str:
+    order = baseline.removeprefix("ngram-")
+    if order != baseline and order.isdigit():
+        return f"counts what follows the {counted(int(order) - 1, 'token')} before it"
+    return _BASELINES.get(baseline, "baseline")
 
 
 # Diagnostics
