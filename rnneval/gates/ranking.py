@@ -81,7 +81,7 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """The last run given."""
     blocks: tuple[BlockChange, ...]
     """Blocks in which the candidate's loss differs most from the baseline's, largest change first."""
-    counting: tuple[Counting, ...] = ()
+    counting: tuple[Counting, ...] | None = None
     """The runs beside their n-grams, in the order given."""
     warnings: tuple[str, ...]
 
@@ -163,7 +163,7 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
         blocks=_changes(ends, allowance, blocks, text),
-        counting=tuple(beside_counting(records)),
+        counting=tuple(beside_counting(records)) or None,
         warnings=tuple(warnings_of_runs(records)),
     )
 

@@ -117,7 +117,7 @@ def judge(
     limited = chain.from_iterable(_limited(limit, candidates) for limit in limits)
     counted = _against_counting(candidates) if better_than_counting else ()
     verdict = _overall((*_after_holm(results), *counted, *limited), warnings)
-    return msgspec.structs.replace(verdict, counting=tuple(beside_counting(candidates)))
+    return msgspec.structs.replace(verdict, counting=tuple(beside_counting(candidates)) or None)
 
 
 def _against_counting(candidates: Sequence[Named]) -> Iterator[Comparison]:

@@ -81,7 +81,7 @@ class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.g
     verdict: Verdict
     reason: str
     comparisons: tuple[Comparison, ...]
-    counting: tuple[Counting, ...] = ()
+    counting: tuple[Counting, ...] | None = None
     """The candidates beside their n-grams; this decides nothing unless it was asked for, by a comparison."""
     warnings: tuple[str, ...]
 

@@ -5,12 +5,15 @@ from typing import NamedTuple
 
 from rnneval.gates.explanation import in_per_cent, number, scope
 from rnneval.gates.ranking import Ranking, Row
+from rnneval.gates.token_losses import LossComparison
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison, Counting
 from rnneval.render.document import (
     KINDS,
     Block,
     Cell,
+    Fact,
+    Facts,
     Heading,
     Item,
     Items,
@@ -21,7 +24,7 @@ from rnneval.render.document import (
     code,
     row,
 )
-from rnneval.render.phrasing import optional, signed
+from rnneval.render.phrasing import figure, optional, signed
 
 HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
@@ -183,6 +186,32 @@ def _run(run: Row, metric: str) -> tuple[Cell, ...]:
         optional(run.tokens_per_second, ",.0f"),
         Cell(text=marks, kind="fail" if marks else None),
     )
+
+
+def losses_document(found: LossComparison) -> Iterator[Block]:
+    """Write where the losses of two tables differ, by how much, and for how many tokens."""
+    yield Heading(text=f"{found.candidate} against {found.baseline}")
+    places = [("largest difference", found.largest)]
+    if found.first is not None:
+        places.insert(0, (f"first beyond {found.within:g}", found.first))
+    yield Table(
+        caption="Places",
+        head=("", "token", "bytes", "baseline", "candidate", "difference (nats)", "text" if found.largest.text else ""),
+        rows=tuple(
+            row(
+                name, f"{each.token:,}", f"{each.byte_start}–{each.byte_end}", figure(each.baseline),
+                figure(each.candidate), signed(each.difference, "+.3g"), " ".join((each.text or "").split()),
+            )
+            for name, each in places
+        ),
+        right=(1, 2, 3, 4, 5),
+    )  # fmt: skip
+    quantiles = ", ".join(f"{float(share):.1%} below {nats:.3g}" for share, nats in found.quantiles.items())
+    rows = [
+        ("tokens", f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"),
+        ("differences", f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"),
+    ]
+    yield Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
 
 
 def changes_table(ranking: Ranking) -> Table:
