@@ -257,7 +257,8 @@ def _interpolated(
     of_context = (ngrams.keys // vocabulary_size).astype(np.int32)
     totals = np.bincount(of_context, weights=counts, minlength=contexts)
     freed = np.bincount(of_context, weights=discount[np.minimum(counts, 3)], minlength=contexts)
-    known = np.flatnonzero((context >= 0) & (totals[context] > 0))
+    known = np.flatnonzero(context >= 0)
+    known = known[totals[context[known]] > 0]
     seen = known[place[known] >= 0]
     likely = lower.copy()
     likely[known] *= freed[context[known]]
