@@ -59,9 +59,9 @@ def expected(fitted, scored, size, order, unscored=1):
 
 
 KINDS = {
-    "char": lambda folder: Vocabulary.from_tokens(list(LETTERS)),
-    "byte": lambda folder: Vocabulary.from_bytes(),
-    "word": lambda folder: Vocabulary.from_tokens(list(WORDS)),
+    "char": lambda _: Vocabulary.from_tokens(list(LETTERS)),
+    "byte": lambda _: Vocabulary.from_bytes(),
+    "word": lambda _: Vocabulary.from_tokens(list(WORDS)),
     "subword": lambda folder: rnneval.text.given_vocabulary(zoo.write("gpt2", folder), None),
 }
 

@@ -71,13 +71,13 @@ def test_tables_of_other_tokens_are_refused(change, said):
 
 
 def test_other_ids_and_other_text_are_refused():
+    ids = np.arange(N)
     with pytest.raises(RecordError, match="number 4: id is 9, in the table of losses 3"):
-        ids = np.arange(N)
         rnneval.compare_losses(table(id=ids), table(id=np.where(ids == 3, 9, ids)))
     with pytest.raises(UsageError, match="is not the one that was scored"):
         rnneval.compare_losses(table(), table(), text=TEXT[:-1])
     for within in (-1, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="--within .* is not allowed"):
+        with pytest.raises(UsageError, match=r"--within .* is not allowed"):
             rnneval.compare_losses(table(), table(), within=within)
 
 
