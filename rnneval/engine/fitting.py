@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import msgspec
 import numpy as np
@@ -60,6 +61,10 @@ class Fitted:
         yield Warned(code="copied", message=message)
 
 
+_LATEST: dict[tuple[str, str, bytes, int, int | None, int], Fitted] = {}
+"""The last result, by all that it depends on: a sweep scores many checkpoints on the same texts."""
+
+
 def fit(
     options: FitGroup, read_as: TextOptions, vocabulary: Vocabulary, scored: EncodedText, *, width: int, unscored: int
 ) -> Fitted | None:
@@ -89,7 +94,17 @@ def fit(
         if options.max_order == 1:
             return Fitted(counts=counts, ngrams={}, best=None, copied=0.0)
         _require_room(text, scored)
-        return _ngrams(text, scored, counts, options.max_order, unscored)
+        key = (_hash(text), _hash(scored), scored.blocks.ends.tobytes(), width, options.max_order, unscored)
+        if key not in _LATEST:
+            found = _ngrams(text, scored, counts, options.max_order, unscored)
+            _LATEST.clear()
+            _LATEST[key] = found
+        return _LATEST[key]
+
+
+def _hash(text: EncodedText) -> str:
+    ids, document_starts = _tokens(text)
+    return sha256(ids.tobytes() + document_starts.tobytes()).hexdigest()
 
 
 def _require_room(fitted: EncodedText, scored: EncodedText) -> None:

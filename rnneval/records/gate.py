@@ -57,6 +57,11 @@ class Comparison(Value, frozen=True, kw_only=True):
     claim: str | None = None
     """`this passage` or `text like these documents`."""
 
+    @property
+    def title(self) -> str:
+        """The metric, and the n-gram if it was compared with one of the same record."""
+        return f"{self.metric} against {self.baseline}" if self.baseline.startswith("ngram-") else self.metric
+
 
 class Counting(Value, frozen=True, kw_only=True):
     """A run beside the best n-gram that was fitted to its training text."""

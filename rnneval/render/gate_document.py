@@ -105,9 +105,8 @@ def line(comparison: Comparison) -> Line:
     """Write one comparison."""
     metric, is_limit = comparison.metric, comparison.baseline == "limit"
     unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
-    against = f" against {comparison.baseline}" if comparison.baseline.startswith("ngram-") else ""
     return Line(
-        metric=f"{metric}{unit}{against}",
+        metric=f"{comparison.title}{unit}",
         baseline=optional(comparison.baseline_value, ".5g"),
         candidate=optional(comparison.candidate_value, ".5g"),
         difference=_difference(metric, comparison.difference),

@@ -6,7 +6,7 @@ from rnneval.gates.counting import standing
 from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Ngram, Run, Score, Streams
+from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, Score, Streams
 from rnneval.records.run import Warning as Warned
 from rnneval.records.summary import usual_for, usual_metric
 from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
@@ -167,8 +167,8 @@ def run_facts(run: Run) -> Iterator[Fact]:
     if run.baselines:
         baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
         yield Fact(name="baselines", text=f"{baselines} nats a token")
-    if run.valid and run.ngram is not None and run.ngram.change is not None:
-        yield Fact(name="counting", text=_beside_counting(run, run.ngram, run.ngram.change))
+    if said := beside_counting(run):
+        yield Fact(name="counting", text=said)
     if run.interval:
         yield Fact(name="interval", text=f"{run.interval.method}; claim: {run.interval.claim}")
     if run.streams:
@@ -186,8 +186,12 @@ def run_facts(run: Run) -> Iterator[Fact]:
     yield Fact(name="signature", text=run.signature, code=True)
 
 
-def _beside_counting(run: Run, best: Ngram, change: Score) -> str:
-    """Name the n-gram that the model is as good as, and compare it with the best one."""
+def beside_counting(run: Run) -> str:
+    """Name the n-gram that the model is as good as, and compare it with the best one; "" without n-grams."""
+    best = run.ngram
+    if not run.valid or best is None or best.change is None:
+        return ""
+    change = best.change
     bounds = "no interval"
     if change.low is not None and change.high is not None:
         bounds = f"95 % interval {signed(change.low)} to {signed(change.high)}"

@@ -165,6 +165,25 @@ def test_a_text_too_long_is_refused_before_the_model_runs(tmp_path, monkeypatch)
     assert "unigram" in run.baselines
 
 
+def test_a_second_checkpoint_on_the_same_texts_costs_nothing(tmp_path, monkeypatch):
+    fitted, scored = letters(tmp_path, 900), letters(tmp_path, 2000, seed=1)
+    options = {"check": False, "states": False}
+    first = rnneval.evaluate(uniform(list(LETTERS)), scored, fit_on=fitted, **options)
+    counted = []
+    real = fitting.losses_by_order
+    monkeypatch.setattr(fitting, "losses_by_order", lambda *a, **k: counted.append(1) or real(*a, **k))
+    again = rnneval.evaluate(uniform(list(LETTERS)), scored, fit_on=fitted, **options)
+    assert (again.baselines, again.ngram, counted) == (first.baselines, first.ngram, [])
+    fitted.write_text(fitted.read_text()[::-1])
+    other = rnneval.evaluate(uniform(list(LETTERS)), scored, fit_on=fitted, **options)
+    assert counted == [1]
+    assert other.baselines["unigram"] == first.baselines["unigram"]
+    assert other.baselines["ngram-2"] != first.baselines["ngram-2"]
+    for change in ({"max_order": 2}, {"part": "10:"}):
+        rnneval.evaluate(uniform(list(LETTERS)), scored, fit_on=fitted, **options, **change)
+    assert counted == [1, 1, 1]
+
+
 def test_options_that_cannot_be(tmp_path):
     with pytest.raises(UsageError, match="--max-order 10 is not allowed: give 1 to 9"):
         EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER + 1)
