@@ -216,6 +216,7 @@ def test_baselines_stand_in_the_order_of_what_they_cost():
     run = make_run([1.0] * 128, baselines={"uniform": 4.0, "unigram": 3.0})
     (rows,) = [texts(t) for t in inside(section(page_of(given(run=run)), "baselines").blocks, Table)]
     assert [row[:2] for row in rows] == [["model.keras", "1"], ["unigram", "3"], ["uniform", "4"]]
+    assert rows[1][3] == "+2.885"  # (3 − 1) nats in bits: 2 / ln 2
 
 
 def test_ngrams_are_named_with_the_one_that_the_model_is_as_good_as():
@@ -231,7 +232,6 @@ def test_ngrams_are_named_with_the_one_that_the_model_is_as_good_as():
     assert [row[3] for row in texts(table)][:2] == ["−0.721", "best model"]  # half a nat in bits
     assert texts(table)[0][4] == "counts what follows the 2 tokens before it"
     assert table.note.startswith("model.keras: as good as ngram-2, worse than ngram-3; +0.5000 nats a token beside ngr")
-    assert rows[1][3] == "+2.885"  # (3 − 1) nats in bits: 2 / ln 2
 
 
 def test_findings_of_the_inside_stand_there_and_not_among_the_warnings():
