@@ -205,7 +205,7 @@ def losses_document(found: LossComparison) -> Iterator[Block]:
         ),
         right=(1, 2, 3, 4, 5),
     )  # fmt: skip
-    quantiles = ", ".join(f"{float(share):.1%} below {nats:.3g}" for share, nats in found.quantiles.items())
+    quantiles = ", ".join(f"{float(share):.1%} within {nats:.3g}" for share, nats in found.quantiles.items())
     rows = [
         ("tokens", f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"),
         ("differences", f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"),
