@@ -19,6 +19,7 @@ _HOMES = {
     "Vocabulary": "rnneval.text",
     "check": "rnneval.engine.check",
     "compare": "rnneval.gates",
+    "compare_losses": "rnneval.gates",
     "evaluate": "rnneval.engine",
     "from_losses": "rnneval.engine.losses",
     "from_step": "rnneval.backends.step",

@@ -14,7 +14,7 @@ from rnneval.engine.diagnostics.trace import trace
 from rnneval.engine.evaluate import evaluate
 from rnneval.engine.losses import from_losses
 from rnneval.engine.opening import open  # noqa: A004 - the name in the contract: rnneval.open
-from rnneval.gates import compare, gate
+from rnneval.gates import compare, compare_losses, gate
 from rnneval.linter import lint
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.wrap import wrap
@@ -32,6 +32,7 @@ __all__ = [
     "callbacks",
     "check",
     "compare",
+    "compare_losses",
     "engine",
     "errors",
     "evaluate",

@@ -294,8 +294,8 @@ class StreamGroup(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoringGroup(Options):
-    """Options that say what a run record holds beside the scores."""
+class FitGroup(Options):
+    """Options of the baselines that learn from a text."""
 
     heading = "Scores"
 
@@ -312,6 +312,27 @@ class ScoringGroup(Options):
         metavar="SLICE",
         unset="all of it",
     )
+    max_order: int | None = option(
+        None,
+        "Highest order of the n-gram baselines, up to 9; 1 leaves them out.",
+        metavar="N",
+        least=1,
+        unset="two above the best order",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_order is not None and self.max_order > 9:
+            raise UsageError(f"--max-order {self.max_order} is not allowed: give 1 to 9")
+        for flag, value in (("--fit-part", self.fit_part), ("--max-order", self.max_order)):
+            if value is not None and self.fit_on is None:
+                raise UsageError(f"{flag} {value} is about the text that --fit-on names: give --fit-on TEXT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringGroup(FitGroup):
+    """Options that say what a run record holds beside the scores."""
+
     states: bool = option(
         True,
         "Summarize the states of every layer, which takes about a tenth of the time.",
@@ -415,7 +436,7 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportOptions(StringGroup, CommandGroup, VocabularyGroup, TextGroup):
+class ImportOptions(StringGroup, CommandGroup, FitGroup, VocabularyGroup, TextGroup):
     """Options of `rnneval.from_losses`."""
 
     vocabulary: Any = option(

@@ -29,7 +29,7 @@ def names(package: str) -> tuple[str, ...]:
         package: Dotted name, such as `rnneval.metrics`.
 
     >>> names("rnneval.metrics.baselines")
-    ('uniform', 'unigram')
+    ('ngram', 'uniform', 'unigram')
     """
     return tuple(sorted(_files(package)))
 

@@ -101,6 +101,19 @@ class Readable(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KnownLosses:
+    """The losses of all tokens, `(tokens,)`; nothing else is known of a prediction."""
+
+    nats: NDArray[np.float64]
+
+    def get(self, start: int, stop: int) -> Predicted:
+        """Return the losses of a range of tokens."""
+        nats = self.nats[start:stop]
+        unknown = np.full(len(nats), np.nan, np.float32)
+        return Predicted(nats, unknown, np.full(len(nats), -1, np.int32))
+
+
 def show(
     text: EncodedText,
     observations: Readable,

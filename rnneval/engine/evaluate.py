@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rnneval.backends.protocol import LanguageModel
 from rnneval.engine.diagnostics.states import States, StateWatch
+from rnneval.engine.fitting import fit
 from rnneval.engine.measure import Reader, inputs_of, measure
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.precheck import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
@@ -16,7 +14,6 @@ from rnneval.options import EvaluateOptions, StringGroup, on_model, option
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.text import EncodedText, Paths, TextOptions, encode, text_given
-from rnneval.text.sources import refuse_overlap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +48,13 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     stateful, how = StateOptions.of(options, lm), Streaming.of(options, options.progress)
     if lm.vocabulary is None:
         raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
-    if options.fit_part is not None and options.fit_on is None:
-        raise UsageError(f"--fit-part {options.fit_part} is a part of the text that --fit-on names: give --fit-on TEXT")
     if options.beside_reset is not None and lm.window is not None:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart(named("losses", options.losses), [*inputs_of(lm, given), *named("fit_on", options.fit_on)])
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     sound = precheck_wiring(lm, options.declare, seed=how.seed) if options.check and carried else UNCHECKED
     with encode(given, lm.vocabulary, read_as) as encoded:
-        fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
-        fitted = None if options.fit_on is None else _counts(lm, options.fit_on, fit_as, encoded)
+        fitted = fit(options, read_as, lm.vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
         reader = options.reader
         if sound.leaks:
             # The scores of such a model depend on how the text is divided, and on what stands after its end.
@@ -96,15 +90,3 @@ def _with_resets(lm: LanguageModel, text: EncodedText, segment: int, how: Stream
     """Read the text once more as `--state reset --segment N` does."""
     stateful = StateOptions(state="reset", segment=segment)
     return Beside(segment=segment, measured=measure(lm, text, stateful, how, reader=reader))
-
-
-def _counts(lm: LanguageModel, paths: Paths, options: TextOptions, scored: EncodedText) -> NDArray[np.int64]:
-    """Count how often each id occurs in a text, `(V,)`; no part of it may be scored."""
-    assert lm.vocabulary is not None  # noqa: S101 - looked at by the caller
-    counts = np.zeros(lm.width, np.int64)
-    with encode(paths, lm.vocabulary, options) as encoded:
-        refuse_overlap(encoded.taken, scored.taken)
-        for start in range(0, encoded.tokens, 1 << 16):
-            piece = encoded.read(start, min(start + (1 << 16), encoded.tokens))
-            counts += np.bincount(piece.ids, minlength=lm.width)
-    return counts

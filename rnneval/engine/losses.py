@@ -2,18 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.backends.protocol import Predicted
-from rnneval.engine.collect import Collector, show
+from rnneval.engine.collect import Collector, KnownLosses, show
+from rnneval.engine.fitting import Fitted, baselines_of, fit
 from rnneval.engine.scores import scored_text
 from rnneval.errors import RecordError, UsageError
-from rnneval.metrics import baselines
 from rnneval.options import ImportOptions, Paths, on_table
 from rnneval.records.losses import LossTable, read_losses
 from rnneval.records.run import Imported, Run
@@ -82,16 +80,22 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         if vocabulary is not None:
             _require_same_tokens(table, known, vocabulary, encoded.unscored)
         width = _width(options, vocabulary)
+        fitted = None
+        if options.fit_on is not None:
+            if vocabulary is None or width is None:
+                raise UsageError("--fit-on needs the vocabulary that turns the text into tokens: give --vocab")
+            fitted = fit(options, read_as, vocabulary, known, width=width, unscored=encoded.unscored)
         collected = Collector(known.blocks, width or 1)
         nats = np.zeros(known.tokens)
         nats[table.token] = table.nats
-        show(known, _Losses(nats=nats), [collected], unscored=encoded.unscored, losses_alone=True)
+        show(known, KnownLosses(nats=nats), [collected], unscored=encoded.unscored, losses_alone=True)
         told = scored_text(
             known,
             read_as,
             collected,
             state=state,
-            base=_baselines(collected, vocabulary, width),
+            base=_baselines(collected, vocabulary, width, fitted),
+            fitted=fitted,
             bos="none" if encoded.unscored else "scored",
         )
     return told.run(
@@ -101,19 +105,6 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         imported=Imported(path=table.path, sha256=table.sha256),
         vocabulary=None if vocabulary is None else vocabulary.record(),
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Losses:
-    """The losses of all tokens, `(tokens,)`; nothing else is known of a prediction."""
-
-    nats: NDArray[np.float64]
-
-    def get(self, start: int, stop: int) -> Predicted:
-        """Return the losses of a range of tokens."""
-        nats = self.nats[start:stop]
-        unknown = np.full(len(nats), np.nan, np.float32)
-        return Predicted(nats, unknown, np.full(len(nats), -1, np.int32))
 
 
 def _warnings(vocabulary: Vocabulary | None, options: ImportOptions) -> Iterator[Warned]:
@@ -163,10 +154,12 @@ def _width(options: ImportOptions, vocabulary: Vocabulary | None) -> int | None:
     return vocabulary.first_id + vocabulary.size
 
 
-def _baselines(collected: Collector, vocabulary: Vocabulary | None, width: int | None) -> dict[str, float]:
+def _baselines(
+    collected: Collector, vocabulary: Vocabulary | None, width: int | None, fitted: Fitted | None
+) -> dict[str, float]:
     if width is None:
         return {}
-    return {"uniform": log(width)} if vocabulary is None else baselines.nats_per_token(collected.id_counts)
+    return {"uniform": log(width)} if vocabulary is None else baselines_of(collected, fitted)
 
 
 # The table beside the text

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from math import expm1
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnneval.backends.protocol import LanguageModel
 from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
+from rnneval.engine.fitting import Fitted, baselines_of
 from rnneval.engine.measure import Measured
 from rnneval.engine.precheck import UNCHECKED, WiringPrecheck
 from rnneval.engine.scores import scored_text
 from rnneval.gates import change_of_loss
-from rnneval.metrics import baselines
 from rnneval.records.run import (
     BesideReset,
     Forgetting,
@@ -64,15 +63,15 @@ def run_record(
     options: TextOptions,
     reading: Reading,
     *,
-    fitted: NDArray[np.int64] | None,
+    fitted: Fitted | None,
     command: Sequence[str],
 ) -> Run:
     """Make the record of one run."""
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
     measured, sound, token_by_token = reading.measured, reading.sound, reading.token_by_token
     collected = measured.collected
-    base = baselines.nats_per_token(collected.id_counts, fitted)
-    told = scored_text(text, options, collected, state=measured.state_signature, base=base)
+    base = baselines_of(collected, fitted)
+    told = scored_text(text, options, collected, state=measured.state_signature, base=base, fitted=fitted)
     return told.run(
         command=command,
         valid=collected.not_finite is None and not sound.leaks and lm.repeatable,

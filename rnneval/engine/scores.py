@@ -8,11 +8,13 @@ from typing import Any
 import rnneval
 from rnneval import metrics
 from rnneval.engine.collect import Collector
+from rnneval.engine.fitting import Fitted
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals
 from rnneval.records.run import (
     Blocks,
     Interval,
+    Ngram,
     Run,
     Score,
     Text,
@@ -37,6 +39,7 @@ class ScoredText:
     scores: dict[str, Score]
     interval: Interval | None
     baselines: dict[str, float]
+    ngram: Ngram | None
     blocks: Blocks
     warnings: tuple[Warning, ...]
 
@@ -54,6 +57,7 @@ def scored_text(
     *,
     state: str,
     base: Mapping[str, float],
+    fitted: Fitted | None = None,
     bos: str = "none",
 ) -> ScoredText:
     """Compute scores and intervals from sums over a text.
@@ -64,6 +68,7 @@ def scored_text(
         collected: Its sums.
         state: The field of the signature, such as `state:carry`.
         base: Nats a token of each baseline.
+        fitted: The baselines that were fitted to a text, if there are any.
         bos: The value in the signature: `none` if the first token of a document has no loss, else `scored`.
     """
     blocks = collected.blocks()
@@ -90,8 +95,14 @@ def scored_text(
         scores=_scores(found, intervals),
         interval=intervals.interval,
         baselines=dict(base),
+        ngram=None if fitted is None else fitted.beside(blocks),
         blocks=blocks,
-        warnings=(*text.warnings, *intervals.warnings, *_warnings(collected, found, base)),
+        warnings=(
+            *text.warnings,
+            *intervals.warnings,
+            *_warnings(collected, found, base),
+            *(() if fitted is None else fitted.warnings(found.values.get("cross_entropy"))),
+        ),
     )
 
 

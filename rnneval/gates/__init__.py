@@ -1,20 +1,24 @@
-"""Gates: baseline × candidate → a verdict. Records in, records out; neither TensorFlow nor the disk."""
+"""Gates: baseline × candidate → a verdict. Records and tables of losses in, records out; no TensorFlow."""
 
 from rnneval.gates.intervals import Bounds, Change, ScoreIntervals, change_of_loss, score_intervals
 from rnneval.gates.ranking import BlockChange, Ranking, Row, compare, rank
 from rnneval.gates.sides import Named
+from rnneval.gates.token_losses import LossComparison, TokenDifference, compare_losses
 from rnneval.gates.verdicts import gate, judge
 
 __all__ = [
     "BlockChange",
     "Bounds",
     "Change",
+    "LossComparison",
     "Named",
     "Ranking",
     "Row",
     "ScoreIntervals",
+    "TokenDifference",
     "change_of_loss",
     "compare",
+    "compare_losses",
     "gate",
     "judge",
     "rank",

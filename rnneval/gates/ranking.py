@@ -11,6 +11,7 @@ import numpy as np
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import TooLittleTextError, clusters_of, columns_of, statistic_of
 from rnneval.gates.comparable import ACROSS_TOKENS, Difference, fields_of, not_comparable, not_valid, pair_sides
+from rnneval.gates.counting import beside_counting
 from rnneval.gates.explanation import warnings_of_runs
 from rnneval.gates.limits import Allowance, allowances
 from rnneval.gates.noninferiority import LEVEL, assess, assess_same, loss_differences, same_model, values_of
@@ -20,6 +21,7 @@ from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value
 from rnneval.records.consistency import require_consistent
+from rnneval.records.gate import Counting
 from rnneval.records.summary import quoted, usual_metric
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """The metric that papers report for the runs' kind of token; "" if there is no custom, or the kinds differ."""
     blocks: tuple[BlockChange, ...]
     """Blocks in which the candidate's loss differs most from the baseline's, largest change first."""
+    counting: tuple[Counting, ...] | None = None
+    """The runs beside their n-grams, in the order given."""
     warnings: tuple[str, ...]
 
     def to_frame(self) -> "pd.DataFrame":
@@ -168,6 +172,7 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
         candidate=ends.candidate.name,
         usual=usual,
         blocks=_changes(ends, allowance, blocks, text),
+        counting=tuple(beside_counting(records)) or None,
         warnings=tuple(warnings_of_runs(records)),
     )
 

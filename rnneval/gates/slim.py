@@ -19,7 +19,7 @@ MOST_BLOCKS = 256
 """Largest number of blocks of a slim record, unless it has more documents."""
 SUMS = ("nats", "newlines", "top1", "top5")
 """Sums that a slim record keeps: those of every metric of loss and accuracy."""
-_INSIDE = ("states", "gates", "lyapunov", "context", "token_by_token", "beside_reset")
+_INSIDE = ("states", "gates", "lyapunov", "context", "token_by_token", "beside_reset", "ngram")
 
 
 def slim(run: Run) -> Run:
@@ -83,4 +83,5 @@ def merged(run: Run, ends: ArrayLike) -> Run:
         unknown=counts(blocks.unknown),
         sums={name: sums(values) for name, values in blocks.sums.items()},
     )
-    return replace(run, blocks=larger)
+    ngram = None if run.ngram is None else replace(run.ngram, nats=sums(run.ngram.nats))
+    return replace(run, blocks=larger, ngram=ngram)

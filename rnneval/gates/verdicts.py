@@ -11,6 +11,7 @@ from rnneval.errors import UsageError
 from rnneval.gates.bootstrap import ratio_error
 from rnneval.gates.clusters import Clusters, TooLittleTextError, clusters_of
 from rnneval.gates.comparable import not_comparable, not_valid, pair_sides
+from rnneval.gates.counting import as_run, beside_counting
 from rnneval.gates.explanation import (
     reason_of,
     scope,
@@ -63,6 +64,7 @@ def gate(
     baseline: Run | Sequence[Run] | None = None,
     allow: Mapping[str, str | float] | None = None,
     require: Sequence[str] = (),
+    better_than_counting: bool = False,
 ) -> Gate:
     """Judge a run (or several runs of one recipe) against a baseline, and against limits.
 
@@ -71,12 +73,14 @@ def gate(
         baseline: The run or runs that it is compared with; may be left out if `require` is given.
         allow: The most that a metric may get worse, by its name: `{"perplexity": "+1%"}` where nothing is given.
         require: Limits on any figure of the candidate's record, such as `"states.gru.h.saturated<=0.2"`.
+        better_than_counting: Whether each run must be better than the best n-gram of its record, beyond doubt.
 
     Raises:
         UsageError: nothing to judge, or an allowance or limit that cannot be read.
         RecordError: a record that does not add up.
     """
-    return judge(named(run, "candidate"), named(baseline, "baseline"), allow=allow, require=require)
+    candidates, baselines = named(run, "candidate"), named(baseline, "baseline")
+    return judge(candidates, baselines, allow=allow, require=require, better_than_counting=better_than_counting)
 
 
 def judge(
@@ -85,6 +89,7 @@ def judge(
     *,
     allow: Mapping[str, str | float] | None = None,
     require: Sequence[str] = (),
+    better_than_counting: bool = False,
 ) -> Gate:
     """Judge named records; candidates that are not runs are used by `require` alone.
 
@@ -93,9 +98,10 @@ def judge(
         RecordError: a record that does not add up.
     """
     limits = [parse_limit(text) for text in require]
-    if not baselines and (allow is not None or not limits):
+    if not baselines and (allow is not None or not (limits or better_than_counting)):
         raise UsageError(
-            "nothing to judge: give a baseline (--baseline BASE.json) or a limit (--require 'metric<=value')"
+            "nothing to judge: give a baseline (--baseline BASE.json), a limit (--require 'metric<=value') or "
+            "--better-than-counting"
         )
     if not candidates:
         raise UsageError("nothing to judge: no record was given")
@@ -111,7 +117,25 @@ def judge(
         of_results = (warnings_of_losses(each.paired, each.clusters) for each in results if each.paired is not None)
         warnings += (*warnings_of_one_sided_runs(sides), *dict.fromkeys(chain.from_iterable(of_results)))
     limited = chain.from_iterable(_limited(limit, candidates) for limit in limits)
-    return _overall((*_after_holm(results), *limited), warnings)
+    counted = _against_counting(candidates) if better_than_counting else ()
+    verdict = _overall((*_after_holm(results), *counted, *limited), warnings)
+    return msgspec.structs.replace(verdict, counting=tuple(beside_counting(candidates)) or None)
+
+
+def _against_counting(candidates: Sequence[Named]) -> Iterator[Comparison]:
+    """Test each run against the best n-gram of its record, with nothing allowed.
+
+    Raises:
+        UsageError: no record is a run, or a run has no n-grams.
+    """
+    runs = [(each, each.record) for each in candidates if isinstance(each.record, Run)]
+    if not runs:
+        raise UsageError("--better-than-counting: no record is a run of rnneval evaluate")
+    (nothing_allowed,) = allowances({"perplexity": "+0%"})
+    for each, run in runs:
+        sides = Sides(baseline=side([as_run(each.name, run)], "baseline"), candidate=side([each], "candidate"))
+        for found in _after_holm([compare_on(nothing_allowed, sides)]):
+            yield msgspec.structs.replace(found, reason=f"against {sides.baseline.name}: {found.reason}")
 
 
 def _after_holm(results: Sequence[Result]) -> Iterator[Comparison]:

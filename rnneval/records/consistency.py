@@ -46,7 +46,18 @@ def require_consistent(name: str, record: Stored) -> None:
 def problems(record: Stored) -> Iterator[str]:
     """Yield each contradiction within a record, except for the scores of a run, which take a metric to compute."""
     if isinstance(record, Run):
-        for look in (_sources, _shapes, _totals, _counts, _bounds, _states, _context, _beside_reset, _signature):
+        for look in (
+            _sources,
+            _shapes,
+            _totals,
+            _counts,
+            _bounds,
+            _states,
+            _context,
+            _beside_reset,
+            _ngram,
+            _signature,
+        ):
             yield from look(record)
     elif isinstance(record, Gate):
         yield from _of_gate(record)
@@ -173,6 +184,27 @@ def _beside_reset(run: Run) -> Iterator[str]:
     change = (run.total_nats - beside.total_nats) / max(run.tokens.scored, 1)
     if not math.isclose(change, beside.change.value, rel_tol=RELATIVE, abs_tol=1e-9):
         yield f"beside_reset.change is {beside.change.value:.9g}, the totals differ by {change:.9g} nats a token"
+
+
+def _ngram(run: Run) -> Iterator[str]:
+    best = run.ngram
+    if best is None:
+        return
+    if len(best.nats) != len(run.blocks.bytes):
+        yield f"ngram.nats has {len(best.nats)} entries, blocks.bytes has {len(run.blocks.bytes)}"
+    mean, said = math.fsum(best.nats) / max(run.tokens.scored, 1), run.baselines.get(best.name, math.nan)
+    if not math.isclose(mean, said, rel_tol=RELATIVE, abs_tol=1e-9):
+        yield f"ngram.nats and baselines.{best.name} disagree ({mean:.9g} and {said:.9g} nats a token)"
+    if any(not said <= nats for name, nats in run.baselines.items() if name.startswith("ngram-")):
+        yield f"ngram.order is {best.order}, and another order has a lower loss"
+    if best.change is None:
+        return
+    change = math.nan if run.total_nats is None else run.total_nats / max(run.tokens.scored, 1) - mean
+    low, value, high = best.change.low, best.change.value, best.change.high
+    if not math.isclose(change, value, rel_tol=RELATIVE, abs_tol=1e-9):
+        yield f"ngram.change is {value:.9g}, the totals differ by {change:.9g} nats a token"
+    if (low is None) != (high is None) or (low is not None and high is not None and not low <= value <= high):
+        yield "ngram.change lies outside of its own interval"
 
 
 def _signature(run: Run) -> Iterator[str]:

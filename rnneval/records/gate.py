@@ -57,6 +57,28 @@ class Comparison(Value, frozen=True, kw_only=True):
     claim: str | None = None
     """`this passage` or `text like these documents`."""
 
+    @property
+    def title(self) -> str:
+        """The metric, and the n-gram if it was compared with one of the same record."""
+        return f"{self.metric} against {self.baseline}" if self.baseline.startswith("ngram-") else self.metric
+
+
+class Counting(Value, frozen=True, kw_only=True):
+    """A run beside the best n-gram that was fitted to its training text."""
+
+    run: str
+    """Name of the record."""
+    ngram: str
+    """The n-gram with the lowest loss, such as `ngram-5`."""
+    difference: float
+    """Model − n-gram, in nats a token: below 0 where the model is better than counting."""
+    low: float | None = None
+    """Two-sided 95 % interval, paired; absent where there is too little text."""
+    high: float | None = None
+    verdict: Literal["better", "worse", "inconclusive"]
+    standing: str
+    """The n-gram that the model is as good as, in words."""
+
 
 class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.gate/1"):
     """The verdict, and the comparisons behind it."""
@@ -64,6 +86,8 @@ class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.g
     verdict: Verdict
     reason: str
     comparisons: tuple[Comparison, ...]
+    counting: tuple[Counting, ...] | None = None
+    """The candidates beside their n-grams; this decides nothing unless it was asked for, by a comparison."""
     warnings: tuple[str, ...]
 
     def _in_one_line(self) -> str:

@@ -301,6 +301,29 @@ class BesideReset(Value, frozen=True, kw_only=True):
     """The same in per cent of the reset perplexity."""
 
 
+class Ngram(Value, frozen=True, kw_only=True):
+    """The best of the n-gram baselines, and the model beside it."""
+
+    order: Annotated[int, msgspec.Meta(ge=2, le=9)]
+    discounts: tuple[str, ...]
+    """Discounts of the orders 1 to `order`: `modified`, or `single` or `absolute` where counts of counts are 0."""
+    fitted_tokens: Count
+    fitted_sha256: Sha256
+    """Hash of the fitted text, after part, newlines and normalization."""
+    nats: tuple[float, ...]
+    """Sum of the n-gram's losses in each block, over the scored tokens."""
+    change: Score | None = None
+    """Model − n-gram, in nats a token: below 0 where the model is better than counting.
+
+    The interval is paired, with the clusters of `interval`. Absent if a loss is not finite.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name among the baselines."""
+        return f"ngram-{self.order}"
+
+
 class Timing(Value, frozen=True, kw_only=True):
     """Duration of the scored pass, without start-up."""
 
@@ -347,7 +370,9 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     scores: dict[str, Score]
     interval: Interval | None = None
     baselines: dict[str, float]
-    """Nats per token of models that need no network: `uniform`, `unigram`."""
+    """Nats per token of models that need no network: `uniform`, `unigram`, `ngram-2`, `ngram-3`, …"""
+    ngram: Ngram | None = None
+    """Absent unless n-grams were fitted to a text."""
     backend: str | None = None
     """The library that ran the model: `keras`, `numpy`, or `step` for a step function.
 

@@ -1,16 +1,19 @@
 """Documents of comparisons: the verdict of a gate, and ranked runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rnneval.gates.explanation import in_per_cent, number, scope
 from rnneval.gates.ranking import Ranking, Row
+from rnneval.gates.token_losses import LossComparison
 from rnneval.records import Gate
-from rnneval.records.gate import Comparison
+from rnneval.records.gate import Comparison, Counting
 from rnneval.render.document import (
     KINDS,
     Block,
     Cell,
+    Fact,
+    Facts,
     Heading,
     Item,
     Items,
@@ -21,7 +24,7 @@ from rnneval.render.document import (
     code,
     row,
 )
-from rnneval.render.phrasing import figure, listed, optional
+from rnneval.render.phrasing import figure, listed, optional, signed
 
 HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
@@ -57,8 +60,28 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
                 for each in gate.comparisons
             )
         )
+    if gate.counting:
+        yield counting_table(gate.counting)
     for warning in gate.warnings:
         yield Notice(kind="unsure", title="warning", text=warning)
+
+
+def counting_table(counted: Sequence[Counting]) -> Table:
+    """Return runs beside the best n-gram of each."""
+    rows = []
+    for each in counted:
+        low, high = each.low, each.high
+        bounds = "–" if low is None or high is None else f"{signed(low)} … {signed(high)}"
+        kind = KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
+        verdict = Cell(text=each.verdict, kind=kind)
+        rows.append(row(code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
+    return Table(
+        caption="Better than counting?",
+        head=("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss"),
+        rows=tuple(rows),
+        right=(2, 3),
+        note="Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text.",
+    )
 
 
 def details(comparison: Comparison) -> list[str]:
@@ -83,7 +106,7 @@ def line(comparison: Comparison) -> Line:
     metric, is_limit = comparison.metric, comparison.baseline == "limit"
     unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
     return Line(
-        metric=f"{metric}{unit}",
+        metric=f"{comparison.title}{unit}",
         baseline=optional(comparison.baseline_value, ".5g"),
         candidate=optional(comparison.candidate_value, ".5g"),
         difference=_difference(metric, comparison.difference),
@@ -145,6 +168,8 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
     for run in ranking.rows:
         for mark in run.marks:
             yield Notice(kind="unsure", title=run.name, text=mark)
+    if ranking.counting:
+        yield counting_table(ranking.counting)
     methods = dict.fromkeys(f"{run.method} ({run.claim})" for run in ranking.rows if run.method and run.claim)
     if methods:
         unit = "" if in_per_cent(ranking.metric) else f"differences in {ranking.unit}; "
@@ -163,6 +188,32 @@ def _run(run: Row, metric: str) -> tuple[Cell, ...]:
         optional(run.tokens_per_second, ",.0f"),
         Cell(text=marks, kind="fail" if marks else None),
     )
+
+
+def losses_document(found: LossComparison) -> Iterator[Block]:
+    """Write where the losses of two tables differ, by how much, and for how many tokens."""
+    yield Heading(text=f"{found.candidate} against {found.baseline}")
+    places = [("largest difference", found.largest)]
+    if found.first is not None:
+        places.insert(0, (f"first beyond {found.within:g}", found.first))
+    yield Table(
+        caption="Places",
+        head=("", "token", "bytes", "baseline", "candidate", "difference (nats)", "text" if found.largest.text else ""),
+        rows=tuple(
+            row(
+                name, f"{each.token:,}", f"{each.byte_start}–{each.byte_end}", figure(each.baseline),
+                figure(each.candidate), signed(each.difference, "+.3g"), " ".join((each.text or "").split()),
+            )
+            for name, each in places
+        ),
+        right=(1, 2, 3, 4, 5),
+    )  # fmt: skip
+    quantiles = ", ".join(f"{float(share):.1%} within {nats:.3g}" for share, nats in found.quantiles.items())
+    rows = [
+        ("tokens", f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"),
+        ("differences", f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"),
+    ]
+    yield Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
 
 
 def changes_table(ranking: Ranking) -> Table:

@@ -8,9 +8,10 @@ from itertools import chain
 from typing import Any
 
 from rnneval.gates.ranking import Ranking
+from rnneval.gates.token_losses import LossComparison
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.render.document import Block
-from rnneval.render.gate_document import gate_document, ranking_document
+from rnneval.render.gate_document import gate_document, losses_document, ranking_document
 from rnneval.render.run_document import gradients_document, opened_document, run_document, trace_document
 from rnneval.render.terminal import as_text
 from rnneval.render.wiring_document import wiring_document
@@ -59,4 +60,5 @@ _DOCUMENTS: dict[type, Callable[[Any], Iterator[Block]]] = {
     Gradients: gradients_document,
     Opened: opened_document,
     Ranking: ranking_document,
+    LossComparison: losses_document,
 }

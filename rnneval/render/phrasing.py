@@ -139,6 +139,16 @@ def optional(value: float | None, form: str = "") -> str:
     return format(value, form) if form else figure(value)
 
 
+def signed(value: float, form: str = "+.4f") -> str:
+    """Write a difference with its sign.
+
+    Example:
+        >>> signed(0.25), signed(-1.5, "+.1f")
+        ('+0.2500', '−1.5')
+    """
+    return format(value, form).replace("-", "−")
+
+
 def annotation(level: Level, message: str, **properties: object) -> str:
     r"""Write one workflow command; properties such as `file`, `line` and `title` that are None are left out.
 

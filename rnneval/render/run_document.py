@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from rnneval.gates.counting import standing
 from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
@@ -9,7 +10,7 @@ from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, Scor
 from rnneval.records.run import Warning as Warned
 from rnneval.records.summary import usual_for, usual_metric
 from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
-from rnneval.render.phrasing import counted, figure, interval, listed, optional, shortened
+from rnneval.render.phrasing import counted, figure, interval, listed, optional, shortened, signed
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
@@ -144,8 +145,7 @@ def _changed(change: Score | None, form: str, unit: str) -> tuple[str, str]:
     if change is None:
         return "–", "–"
     value, low, high = (
-        "–" if number is None else f"{number:{form}}{unit}".replace("-", "−")
-        for number in (change.value, change.low, change.high)
+        "–" if number is None else f"{signed(number, form)}{unit}" for number in (change.value, change.low, change.high)
     )
     return value, "–" if change.low is None else f"{low} to {high}"
 
@@ -167,6 +167,8 @@ def run_facts(run: Run) -> Iterator[Fact]:
     if run.baselines:
         baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
         yield Fact(name="baselines", text=f"{baselines} nats a token")
+    if said := beside_counting(run):
+        yield Fact(name="counting", text=said)
     if run.interval:
         yield Fact(name="interval", text=f"{run.interval.method}; claim: {run.interval.claim}")
     if run.streams:
@@ -182,6 +184,21 @@ def run_facts(run: Run) -> Iterator[Fact]:
         speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({rerun})"
         yield Fact(name="speed", text=speed)
     yield Fact(name="signature", text=run.signature, code=True)
+
+
+def beside_counting(run: Run) -> str:
+    """Name the n-gram that the model is as good as, and compare it with the best one; "" without n-grams."""
+    best = run.ngram
+    if not run.valid or best is None or best.change is None:
+        return ""
+    change = best.change
+    bounds = "no interval"
+    if change.low is not None and change.high is not None:
+        bounds = f"95 % interval {signed(change.low)} to {signed(change.high)}"
+    plain = [f"{kind} of order {order}" for order, kind in enumerate(best.discounts, 1) if kind != "modified"]
+    discounts = f"; discounts not modified but {', '.join(plain)}" if plain else ""
+    said = f"{standing(run)}; {signed(change.value)} nats a token beside {best.name} ({bounds})"
+    return f"{said}; fitted to {counted(best.fitted_tokens, 'token')}{discounts}"
 
 
 def _read_in(streams: Streams) -> Iterator[Fact]:

@@ -140,7 +140,7 @@ def test_parts_count_through_all_files(model_of, tmp_path):
 
 def test_a_part_of_no_text_is_refused(model_of, tmp_path):
     path, lm = letters(tmp_path, 400), model_of("GRU 8").lm
-    with pytest.raises(UsageError, match=r"--fit-part :60% is a part of the text that --fit-on names"):
+    with pytest.raises(UsageError, match=r"--fit-part :60% is about the text that --fit-on names"):
         rnneval.evaluate(lm, path, fit_part=":60%", check=False)
     with pytest.raises(UsageError, match=r"--fit-part '60' is not a slice"):
         rnneval.evaluate(lm, path, part="60%:", fit_on=path, fit_part="60", check=False)

@@ -28,7 +28,7 @@ def test_the_files_of_the_folder_are_the_baselines():
     files = sorted(Path(baselines.__file__).parent.glob("[!_]*.py"), key=lambda file: file.stem)
     assert (
         [baseline.name for baseline in all_baselines()]
-        == [file.stem for file in files]
+        == [file.stem for file in files if file.stem != "ngram"]  # a page and functions
         == sorted({"uniform", "unigram"})
     )
     for file in files:

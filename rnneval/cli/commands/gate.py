@@ -75,6 +75,11 @@ def spread(arguments: list[str], option: str) -> list[str]:
     unset="perplexity=+1%",
 )
 @repeated_option("--require", "FIGURE<=VALUE", "Limit on any value of a record or history, such as 'perplexity<=5.3'.")
+@click.option(
+    "--better-than-counting",
+    is_flag=True,
+    help="Require that each run is better than the best n-gram of its record (evaluate --fit-on).",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 if the verdict is inconclusive, and on warnings.")
 @click.option("--update", is_flag=True, help="Replace the baselines by slim copies of the records, all or none.")
 @format_option(
@@ -93,6 +98,7 @@ def command(
     baseline: tuple[str, ...],
     allow: tuple[str, ...],
     require: tuple[str, ...],
+    better_than_counting: bool,
     strict: bool,
     update: bool,
     form: str,
@@ -113,10 +119,18 @@ def command(
         require_places([*outputs, *(each for each in kept if Path(each.path).absolute().parent.exists())], inputs)
         require_apart([*kept, *outputs], inputs)
         require_ending("--out", out, *_BY_ENDING)
+        if better_than_counting:
+            raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
         return _update(records, baseline, allow, require, form=form, out=out, quiet=quiet)
     require_places(outputs, [*inputs, *kept])
     require_ending("--out", out, *_BY_ENDING)
-    verdict = judge(_read(records), _read_baselines(records, baseline), allow=_allowed(allow), require=require)
+    verdict = judge(
+        _read(records),
+        _read_baselines(records, baseline),
+        allow=_allowed(allow),
+        require=require,
+        better_than_counting=better_than_counting,
+    )
     _deliver(verdict, form=form, out=out, quiet=quiet, strict=strict)
     return exit_code(verdict, strict=strict)
 

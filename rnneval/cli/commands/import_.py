@@ -52,7 +52,8 @@ def command(
     from rnneval.records.paths import named
 
     vocabulary = [*named("--vocab", options.vocabulary), *named("--vocab-from", options.vocabulary_from)]
-    require_places(named("--out", out), [*named("LOSSES", losses), *named("--text", text), *vocabulary])
+    texts = [*named("--text", text), *named("--fit-on", options.fit_on)]
+    require_places(named("--out", out), [*named("LOSSES", losses), *texts, *vocabulary])
     require_ending("--out", out, *ENDINGS)
     from rnneval.engine.losses import from_losses
 

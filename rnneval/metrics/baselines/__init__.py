@@ -1,7 +1,9 @@
 """Baselines, one file each: what a model must beat to have learnt anything.
 
-A baseline is a pure function of the number of times each id occurs in the scored and in the fitted text. Add `NAME.py`
-with a docstring (the text of `rnneval explain NAME`) and a `BASELINE` to this folder; nothing else has to be edited.
+A `BASELINE` is a pure function of the number of times each id occurs in the scored and in the fitted text. Add
+`NAME.py` with a docstring (the text of `rnneval explain NAME`) and a `BASELINE` to this folder; nothing else has to be
+edited.
+The n-grams need both texts and not only their counts: `ngram.py` is a page and functions.
 """
 
 from collections.abc import Callable
@@ -52,8 +54,8 @@ def checked(scored_counts: Counts, fit_counts: Counts | None) -> None:
 
 @cache
 def all_baselines() -> tuple[Baseline, ...]:
-    """Import every baseline of the folder, sorted by name."""
-    found: list[Baseline] = [module.BASELINE for module in modules(__name__)]
+    """Import every baseline of the folder that is a function of counts, sorted by name."""
+    found: list[Baseline] = [module.BASELINE for module in modules(__name__) if hasattr(module, "BASELINE")]
     return tuple(sorted(found, key=lambda baseline: baseline.name))
 
 

@@ -1,6 +1,7 @@
 """The loss of the model between those of baselines: models without a network, fitted to the same text.
 
-`uniform` takes every token for equally likely, `unigram` knows how often each occurs. Shorter bars are better; the line
+`uniform` takes every token for equally likely, `unigram` knows how often each occurs, `ngram-5` counts what follows the
+4 tokens before it. Shorter bars are better; the line
 at the end of a model's bar is its 95 % interval. Several runs stand below one another; only runs with the same
 baselines are shown.
 """

@@ -90,7 +90,7 @@ def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
         title=_gate_title(gate, [each for each, _ in shown]),
         axis="difference as a share of what is allowed (right: worse)",
         margin=1.0,
-        left_out=[each.metric for each, row in found if row is None],
+        left_out=[each.title for each, row in found if row is None],
     )
 
 

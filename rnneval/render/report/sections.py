@@ -36,7 +36,7 @@ from rnneval.render.document import (
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure, file_name, interval, listed, optional, short_names
+from rnneval.render.phrasing import counted, figure, file_name, interval, listed, optional, short_names, signed
 from rnneval.render.report.given import (
     Given,
     Subject,
@@ -48,7 +48,15 @@ from rnneval.render.report.given import (
     together,
     tokens_of,
 )
-from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, reset_table, run_facts, scores_table
+from rnneval.render.run_document import (
+    CONTRACTS,
+    beside_counting,
+    gradient_tables,
+    inside_tables,
+    reset_table,
+    run_facts,
+    scores_table,
+)
 from rnneval.render.sweep_document import checkpoints_table, failures_table
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 from rnneval.sweeps.table import OK, best_first
@@ -304,19 +312,27 @@ def _baselines_table(group: Sequence[tuple[Subject, Run]]) -> Table:
     best = min(run.scores["cross_entropy"].value for _, run in group)
     lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
     baselines = {name: nats for _, run in group for name, nats in run.baselines.items()}
-    lines += [(name, nats, _BASELINES.get(name, "baseline"), False) for name, nats in baselines.items()]
+    lines += [(name, nats, _what_it_does(name), False) for name, nats in baselines.items()]
     rows = tuple(
         row(
             Cell(text=name, code=is_model),
             figure(nats),
             figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–",
-            f"{(nats - best) / log(2):+.3f}" if nats != best else "best",
+            signed((nats - best) / log(2), "+.3f") if nats != best else "best model",
             said,
         )
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
     )
     head = ("", "nats a token", "perplexity", "bits more a token", "what it does")
-    return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3))
+    note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
+    return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3), note=note)
+
+
+def _what_it_does(baseline: str) -> str:
+    order = baseline.removeprefix("ngram-")
+    if order != baseline and order.isdigit():
+        return f"counts what follows the {counted(int(order) - 1, 'token')} before it"
+    return _BASELINES.get(baseline, "baseline")
 
 
 # Diagnostics

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from rnneval.gates import compare, gate
-from rnneval.records.run import TokenByToken, WiringSummary
+from rnneval.records.run import Ngram, Score, TokenByToken, WiringSummary
 from rnneval.render.document import Facts, Fold, Found, KeyNumbers, Notice, Part, Table
 from rnneval.render.report import page_of
 from rnneval.render.report.sections import CHAPTERS
@@ -217,6 +217,21 @@ def test_baselines_stand_in_the_order_of_what_they_cost():
     (rows,) = [texts(t) for t in inside(section(page_of(given(run=run)), "baselines").blocks, Table)]
     assert [row[:2] for row in rows] == [["model.keras", "1"], ["unigram", "3"], ["uniform", "4"]]
     assert rows[1][3] == "+2.885"  # (3 − 1) nats in bits: 2 / ln 2
+
+
+def test_ngrams_are_named_with_the_one_that_the_model_is_as_good_as():
+    run = make_run([1.5] * 128)
+    change = Score(value=0.5, unit="nats a token", low=0.4, high=0.6)
+    best = Ngram(
+        order=3, discounts=("modified",) * 3, fitted_tokens=1000, fitted_sha256="0" * 64,
+        nats=tuple(1.0 * tokens for tokens in run.blocks.tokens), change=change,
+    )  # fmt: skip
+    run = msgspec.structs.replace(run, ngram=best, baselines={"ngram-2": 2.0, "ngram-3": 1.0, "uniform": 4.0})
+    (table,) = inside(section(page_of(given(run=run)), "baselines").blocks, Table)
+    assert [row[0] for row in texts(table)] == ["ngram-3", "model.keras", "ngram-2", "uniform"]
+    assert [row[3] for row in texts(table)][:2] == ["−0.721", "best model"]  # half a nat in bits
+    assert texts(table)[0][4] == "counts what follows the 2 tokens before it"
+    assert table.note.startswith("model.keras: as good as ngram-2, worse than ngram-3; +0.5000 nats a token beside ngr")
 
 
 def test_findings_of_the_inside_stand_there_and_not_among_the_warnings():

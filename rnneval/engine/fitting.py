@@ -1,0 +1,165 @@
+"""Baselines that learn: fitted to the text of `--fit-on`, scored on the same tokens as the model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.engine.collect import Collector, KnownLosses, show
+from rnneval.errors import UsageError
+from rnneval.gates import change_of_loss
+from rnneval.metrics import baselines
+from rnneval.metrics.baselines.ngram import COPIED_TOKENS, LARGEST_ORDER, MOST_TOKENS, Tokens, copied, losses_by_order
+from rnneval.options import FitGroup
+from rnneval.records.run import Blocks, Ngram, Score
+from rnneval.records.run import Warning as Warned
+from rnneval.text import EncodedText, TextOptions, Vocabulary, encode
+from rnneval.text.sources import refuse_overlap
+
+_FURTHER = 2
+"""Orders to try above the best one."""
+_MANY_COPIED = 0.1
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Baselines that were fitted to a text."""
+
+    counts: NDArray[np.int64]
+    """Number of times that each id occurs in the fitted text, `(V,)`."""
+    ngrams: dict[str, float]
+    """Nats a token of `ngram-2`, `ngram-3`, …; empty if they were left out."""
+    best: Ngram | None
+    copied: float
+    """Share of the scored tokens that end a run of `COPIED_TOKENS` that stands in the fitted text."""
+
+    def beside(self, blocks: Blocks) -> Ngram | None:
+        """Return the best n-gram with the change from it to a model; without one if the model's losses are unknown."""
+        if self.best is None or "nats" not in blocks.sums:
+            return self.best
+        found = change_of_loss(msgspec.structs.replace(blocks, sums={"nats": self.best.nats}), blocks)
+        low, high = (found.bounds.low, found.bounds.high) if found.bounds else (None, None)
+        change = Score(value=found.value, unit="nats a token", low=low, high=high)
+        return msgspec.structs.replace(self.best, change=change)
+
+    def warnings(self, nats_per_token: float | None) -> Iterator[Warned]:
+        """Yield `copied` if much of the held-out text stands in the fitted one."""
+        if self.best is None or self.copied < _MANY_COPIED:
+            return
+        known = (
+            f"{self.copied:.0%} of the scored tokens end a run of {COPIED_TOKENS} tokens that stands in the --fit-on "
+            "text, too"
+        )
+        best = self.ngrams[self.best.name]
+        if nats_per_token is not None and best < nats_per_token:
+            known += f", and {self.best.name} is {nats_per_token - best:.3g} nats a token below the model"
+        message = f"{known}: on text that was seen in training, no score says how good the model is on new text"
+        yield Warned(code="copied", message=message)
+
+
+_LATEST: dict[tuple[str, str, bytes, int, int | None, int], Fitted] = {}
+"""The last result, by all that it depends on: a sweep scores many checkpoints on the same texts."""
+
+
+def fit(
+    options: FitGroup, read_as: TextOptions, vocabulary: Vocabulary, scored: EncodedText, *, width: int, unscored: int
+) -> Fitted | None:
+    """Fit the baselines that learn; None without a text to fit them to.
+
+    Args:
+        options: The text, its part and the highest order of n-grams.
+        read_as: Options that the scored text was read with.
+        vocabulary: Vocabulary of both texts.
+        scored: The scored text, of which no character may be in the fitted part.
+        width: Number of ids that the model chooses from, V.
+        unscored: Number of tokens at the start of each document that are not scored.
+
+    Raises:
+        UsageError: the texts overlap, or are too long for n-grams.
+        TextError: the fitted text cannot be read, or has characters that the vocabulary lacks.
+    """
+    if options.fit_on is None:
+        return None
+    fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
+    with encode(options.fit_on, vocabulary, fit_as) as text:
+        refuse_overlap(text.taken, scored.taken)
+        counts = np.zeros(width, np.int64)
+        for start in range(0, text.tokens, _CHUNK):
+            ids = text.ids(start, min(start + _CHUNK, text.tokens))
+            counts += np.bincount(ids, minlength=width)
+        if options.max_order == 1:
+            return Fitted(counts=counts, ngrams={}, best=None, copied=0.0)
+        _require_room(text, scored)
+        key = (_hash(text), _hash(scored), scored.blocks.ends.tobytes(), width, options.max_order, unscored)
+        if key not in _LATEST:
+            found = _ngrams(text, scored, counts, options.max_order, unscored)
+            _LATEST.clear()
+            _LATEST[key] = found
+        return _LATEST[key]
+
+
+def _hash(text: EncodedText) -> str:
+    ids, document_starts = _tokens(text)
+    return sha256(ids.tobytes() + document_starts.tobytes()).hexdigest()
+
+
+def _require_room(fitted: EncodedText, scored: EncodedText) -> None:
+    for text, said, part in ((fitted, "the --fit-on text", "--fit-part"), (scored, "the scored text", "--part")):
+        if text.tokens > MOST_TOKENS:
+            raise UsageError(
+                f"{said} has {text.tokens:,} tokens; n-grams are counted in up to {MOST_TOKENS:,}, which take about a "
+                f"minute and a GB of memory: give a part of it ({part}), or --max-order 1 for no n-grams"
+            )
+
+
+def _ngrams(
+    text: EncodedText, scored: EncodedText, counts: NDArray[np.int64], max_order: int | None, unscored: int
+) -> Fitted:
+    """Score every order, and keep the sums by block of the best."""
+    fitted, held_out = _tokens(text), _tokens(scored)
+    in_document = np.arange(scored.tokens) - np.repeat(
+        scored.document_starts, scored.document_stops - scored.document_starts
+    )
+    wanted = in_document >= unscored
+    width, means, best = len(counts), {}, None
+    for each in losses_by_order(fitted, held_out, vocabulary_size=width, max_order=max_order or LARGEST_ORDER):
+        if each.order == 1:
+            continue  # the unigram stands for it
+        means[each.order] = float(each.nats[wanted].mean())
+        if best is None or means[each.order] < means[best.order]:
+            best = each
+        elif max_order is None and each.order >= best.order + _FURTHER:
+            break
+    assert best is not None  # noqa: S101 - the highest order is at least 2
+    collected = Collector(scored.blocks, width)
+    show(scored, KnownLosses(nats=best.nats), [collected], unscored=unscored, losses_alone=True)
+    return Fitted(
+        counts=counts,
+        ngrams={f"ngram-{order}": mean for order, mean in means.items()},
+        best=Ngram(
+            order=best.order,
+            discounts=best.discounts,
+            fitted_tokens=text.tokens,
+            fitted_sha256=text.sha256,
+            nats=collected.blocks().sums["nats"],
+        ),
+        copied=float(copied(fitted, held_out, vocabulary_size=width)[wanted].mean()),
+    )
+
+
+def _tokens(text: EncodedText) -> Tokens:
+    return Tokens(text.ids(0, text.tokens), text.document_starts)
+
+
+def baselines_of(collected: Collector, fitted: Fitted | None) -> dict[str, float]:
+    """Return nats a token of every baseline.
+
+    Raises:
+        UnavailableError: no token was scored.
+    """
+    base = baselines.nats_per_token(collected.id_counts, None if fitted is None else fitted.counts)
+    return base if fitted is None else {**base, **fitted.ngrams}

@@ -1,0 +1,164 @@
+"""Better than counting? Records whose n-gram has known losses in every block."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from rnneval.cli.main import run as command
+from rnneval.errors import UsageError
+from rnneval.gates import compare, gate
+from rnneval.gates.counting import standing
+from rnneval.gates.slim import merged, slim
+from rnneval.records.consistency import require_consistent
+from rnneval.records.run import Ngram, Score
+from rnneval.render.markdown import markdown
+from rnneval.render.run_document import run_document
+from tests.gates.synthetic import ar_losses, make_run, sha
+
+LOSSES = ar_losses(128)
+NOISE = 0.02 * np.random.default_rng(0).normal(size=128)
+T = 2.364624251592785  # of 7 degrees of freedom at 97.5 %
+
+
+def beside(run, ngram_losses, *, interval=True, **baselines):
+    """Give a run the n-gram that has these mean losses a token in the blocks."""
+    tokens = np.array(run.blocks.tokens)
+    nats = np.asarray(ngram_losses) * tokens
+    mean = float(nats.sum() / tokens.sum())
+    differences = np.array(run.blocks.sums["nats"]) - nats
+    value = float(differences.sum() / tokens.sum())
+    # The jackknife over 8 runs of equally many blocks.
+    parts, units = differences.reshape(8, -1).sum(axis=1), tokens.reshape(8, -1).sum(axis=1)
+    without = (parts.sum() - parts) / (units.sum() - units)
+    error = float(np.sqrt(7 / 8 * np.square(without - without.mean()).sum()))
+    low, high = (value - T * error, value + T * error) if interval else (None, None)
+    best = Ngram(
+        order=5, discounts=("single", *["modified"] * 4), fitted_tokens=1000, fitted_sha256=sha("training"),
+        nats=tuple(nats.tolist()), change=Score(value=value, unit="nats a token", low=low, high=high),
+    )  # fmt: skip
+    found = {"uniform": 4.17, "unigram": 3.3, "ngram-2": 2.5, "ngram-5": mean, "ngram-6": mean + 0.01, **baselines}
+    found = msgspec.structs.replace(run, ngram=best, baselines=found)
+    require_consistent("run", found)
+    return found
+
+
+BETTER = beside(make_run(LOSSES - 0.05 + NOISE, checkpoint="better"), LOSSES)
+WORSE = beside(make_run(LOSSES + 0.05 + NOISE, checkpoint="worse"), LOSSES)
+EQUAL = beside(make_run(LOSSES + NOISE, checkpoint="equal"), LOSSES)
+
+
+@pytest.mark.parametrize(
+    ("run", "verdict", "beside_it"),
+    [(BETTER, "pass", "better"), (WORSE, "fail", "worse"), (EQUAL, "inconclusive", "inconclusive")],
+)
+def test_a_gate_fails_where_the_model_is_worse_than_counting(run, verdict, beside_it):
+    found = gate(run, better_than_counting=True)
+    assert found.verdict == verdict
+    (comparison,) = found.comparisons
+    assert (comparison.baseline, comparison.metric) == ("ngram-5", "perplexity")
+    assert comparison.reason.startswith("against ngram-5: ")
+    assert comparison.difference == pytest.approx(run.ngram.change.value, rel=1e-9)
+    assert comparison.low > run.ngram.change.low  # one-sided bounds lie within the two-sided interval
+    assert comparison.high < run.ngram.change.high
+    assert [each.verdict for each in found.counting] == [beside_it]
+
+
+def test_without_being_asked_for_counting_decides_nothing():
+    found = gate(WORSE, baseline=WORSE)
+    assert found.verdict == "pass"
+    (beside_it,) = found.counting
+    assert (beside_it.verdict, beside_it.low, beside_it.high) == (
+        "worse",
+        WORSE.ngram.change.low,
+        WORSE.ngram.change.high,
+    )
+    assert gate(make_run(LOSSES), baseline=make_run(LOSSES)).counting is None
+
+
+def test_counting_joins_a_baseline_and_limits():
+    found = gate(WORSE, baseline=WORSE, require=["perplexity<=100"], better_than_counting=True)
+    assert [each.verdict for each in found.comparisons] == ["pass", "fail", "pass"]
+    assert found.verdict == "fail"
+    assert found.reason.startswith("perplexity: against ngram-5: worse than allowed")
+    assert gate([BETTER, WORSE], better_than_counting=True).verdict == "fail"  # every run by itself
+
+
+def test_runs_that_cannot_be_judged():
+    with pytest.raises(UsageError, match=r"has no n-grams to compare with.*--fit-on"):
+        gate(make_run(LOSSES), better_than_counting=True)
+    invalid = msgspec.structs.replace(BETTER, valid=False)
+    assert gate(invalid, better_than_counting=True).verdict == "not comparable"
+    assert gate(invalid, require=["perplexity<=100"]).counting is None
+    assert standing(invalid) == ""
+    short = make_run(LOSSES[:64])
+    tokens = np.array(short.blocks.tokens)
+    nats = LOSSES[:64] * tokens + 0.1 * tokens
+    best = msgspec.structs.replace(
+        BETTER.ngram, nats=tuple(nats.tolist()), change=Score(value=-0.1, unit="nats a token", low=None, high=None)
+    )
+    short = msgspec.structs.replace(short, ngram=best, baselines={"ngram-5": float(nats.sum() / tokens.sum())})
+    found = gate(short, better_than_counting=True)
+    assert found.verdict == "inconclusive"
+    assert "too little text" in found.reason
+    assert found.counting[0].verdict == "inconclusive"
+
+
+def test_compare_shows_each_run_beside_its_ngram():
+    ranking = compare([WORSE, BETTER, make_run(LOSSES, checkpoint="without")])
+    assert [(each.run, each.verdict) for each in ranking.counting] == [("worse", "worse"), ("better", "better")]
+    assert ranking.counting[1].difference == pytest.approx(BETTER.ngram.change.value)
+    assert compare([make_run(LOSSES), make_run(LOSSES, checkpoint="b")]).counting is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (1.4, "better than ngram-5, the best of counting"),
+        (1.6, "as good as ngram-4, worse than ngram-5"),
+        (2.5, "as good as ngram-2, worse than ngram-4"),  # its very loss
+        (1.8, "as good as ngram-2, worse than ngram-4"),
+        (3.0, "as good as unigram, worse than ngram-2"),
+        (5.0, "worse than uniform"),
+    ],
+)
+def test_the_ngram_that_a_model_is_as_good_as(loss, said):
+    run = make_run([loss] * 128)
+    tokens = np.array(run.blocks.tokens)
+    best = msgspec.structs.replace(BETTER.ngram, nats=tuple((1.5 * tokens).tolist()), change=None)
+    ladder = {"uniform": 4.17, "unigram": 3.3, "ngram-2": 2.5, "ngram-4": 1.7, "ngram-5": 1.5, "ngram-6": 1.55}
+    assert standing(msgspec.structs.replace(run, ngram=best, baselines=ladder)) == said
+
+
+def test_the_table_of_a_run_says_it():
+    text = " ".join(markdown(run_document(BETTER)).split())
+    assert f"better than ngram-5, the best of counting; −{-BETTER.ngram.change.value:.4f} nats a token beside" in text
+    assert "fitted to 1,000 tokens; discounts not modified but single of order 1" in text
+
+
+def test_the_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, record in (("better", BETTER), ("worse", WORSE), ("without", make_run(LOSSES, checkpoint="without"))):
+        record.save(f"{name}.json")
+    assert command(["gate", "better.json", "--better-than-counting"]) == 0
+    assert command(["gate", "worse.json", "--better-than-counting"]) == 1
+    assert "ngram-5" in capsys.readouterr().out
+    assert command(["compare", "worse.json", "better.json"]) == 0
+    out = capsys.readouterr().out
+    assert "best n-gram" in out
+    for arguments, said in (
+        (["without.json", "--better-than-counting"], "without.json: has no n-grams"),
+        (["better.json", "--baseline", "b.json", "--update", "--better-than-counting"], "leave one of them out"),
+    ):
+        assert command(["gate", *arguments]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_the_n_gram_is_merged_to_the_blocks_of_a_slim_baseline():
+    """The sums of two merged blocks are those of the two; a slim record keeps no n-gram."""
+    run = beside(make_run(ar_losses(512) - 0.05, checkpoint="better"), ar_losses(512), interval=False)
+    small = slim(run)
+    assert small.ngram is None
+    assert len(small.blocks.bytes) == 256
+    larger = merged(run, small.blocks.bytes)
+    assert larger.ngram.nats == pytest.approx(np.reshape(run.ngram.nats, (256, 2)).sum(axis=1), rel=1e-12)
+    require_consistent("run", larger)
