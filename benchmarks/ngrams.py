@@ -1,8 +1,8 @@
 """Time and memory of the n-gram baselines: a text as it is, and one of 10 million characters made from it.
 
 The long text repeats the short one with 3 % of its characters drawn anew, so that high orders have many n-grams. The
-short one, up to order 7, has to take at most 15 s, the long one with all orders 120 s and 2 GB. Seconds are shown beside
-those of sorting the same number of keys once, which a busy machine slows down as well.
+short one, up to order 7, has to take at most 15 s, the long one with all orders 120 s and 2 GB. Seconds are shown
+beside those of sorting the same number of keys once, which a busy machine slows down as well.
 
     python benchmarks/ngrams.py --text tinyshakespeare.txt
 """
