@@ -1,9 +1,8 @@
 """The loss of the model between those of baselines: models without a network, fitted to the same text.
 
 `uniform` takes every token for equally likely, `unigram` knows how often each occurs, `ngram-5` counts what follows the
-4 tokens before it. Shorter bars are better; the line
-at the end of a model's bar is its 95 % interval. Several runs stand below one another; only runs with the same
-baselines are shown.
+4 tokens before it. Shorter bars are better; the line at the end of a model's bar is its 95 % interval. Several runs
+stand below one another; only runs with the same baselines are shown.
 """
 
 import math
