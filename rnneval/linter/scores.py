@@ -101,7 +101,7 @@ class Tool:
     """A value that is no score but makes or changes one."""
 
     kind: str
-    """`criterion`, `meter`, `batches` of which the last may be smaller, `whole` (a multiple), `ln2`, `log2e`."""
+    """`criterion`, `meter`, `batches` (the last may be smaller), `even` ones, `whole` (a multiple), `ln2`, `log2e`."""
     shape: str = "mean"
 
 
@@ -163,8 +163,7 @@ class _Reader:
                 case ast.ClassDef() if within(self.lines, node):
                     self._class(node)
                 case ast.For() | ast.AsyncFor():
-                    self._bind(node.target, self._element(node.iter))
-                    self._loop(node.iter, node.target, partial(self.run, node.body))
+                    self._loop(node, partial(self.run, node.body))
                     self.run(node.orelse)
                 case ast.If():
                     self.value(node.test)
@@ -218,16 +217,14 @@ class _Reader:
             self.results[name] = inner.returned[0] if len(set(inner.returned)) == 1 else None
         return self.results[name]
 
-    def _loop(self, iterable: ast.expr, target: ast.expr, body: Callable[[], None]) -> None:
-        head = f"{ast.unparse(target)} {ast.unparse(iterable)}"
-        uneven = self.value(iterable) == Tool("batches") and not _trains(self.statement)
-        self.loops.append((uneven, bool(_INDEPENDENT.search(head))))
+    def _loop(self, loop: ast.For | ast.AsyncFor | ast.comprehension, body: Callable[[], None]) -> None:
+        """Bind the target of a loop and run its body once."""
+        held = self.value(loop.iter)
+        self._bind(loop.target, held.of if isinstance(held, Series) else held if isinstance(held, Score) else None)
+        head = f"{ast.unparse(loop.target)} {ast.unparse(loop.iter)}"
+        self.loops.append((held == Tool("batches") and not _trains(loop), bool(_INDEPENDENT.search(head))))
         body()
         self.loops.pop()
-
-    def _element(self, iterable: ast.expr) -> Value:
-        held = self.value(iterable)
-        return held.of if isinstance(held, Series) else held if isinstance(held, Score) else None
 
     def _branches(self, *ways: list[ast.stmt]) -> None:
         """Run the ways of a branch; what they leave different is unknown."""
@@ -323,12 +320,17 @@ class _Reader:
 
     def comprehension(self, node: ast.ListComp | ast.GeneratorExp) -> Value:
         """Return the scores that a comprehension lists."""
-        outer, first = self.scope.names, node.generators[0]
+        outer = self.scope.names
         self.scope.names = outer.new_child()
         found: list[Value] = []
-        for generator in node.generators:
-            self._bind(generator.target, self._element(generator.iter))
-        self._loop(first.iter, first.target, lambda: found.append(self._series(self.value(node.elt))))
+
+        def level(depth: int) -> None:
+            if depth < len(node.generators):
+                self._loop(node.generators[depth], partial(level, depth + 1))
+            else:
+                found.append(self._series(self.value(node.elt)))
+
+        level(0)
         self.scope.names = outer
         return found[0]
 
@@ -403,6 +405,8 @@ class _Reader:
             held = self._mean(node, owner)
         elif not (last == "average" and "weights" in written):
             first = owner if owner is not None or not arguments else arguments[0]
+            if last == "pow":
+                first = arguments[1] if len(arguments) == 2 and _is_two(node.args[0]) else None
             held = _made(node, last, written) or self._function(node, last, first)
         return held
 
@@ -412,9 +416,7 @@ class _Reader:
         if last in ("log", "log2", "log_softmax"):
             held = _logarithm(node, last, first)
         elif last in ("exp2", "pow"):
-            given = node.args[1] if last == "pow" and len(node.args) == 2 and _is_two(node.args[0]) else None
-            power = first if last == "exp2" else self.value(given)
-            held = self._power(node, power, "bits") if isinstance(power, Score) else None
+            held = self._power(node, first, "bits") if isinstance(first, Score) else None
         elif last in _SAME:
             held = first
         elif not isinstance(first, Score | Series):
@@ -579,10 +581,9 @@ def _agreed(ends: set[Value]) -> Value:
     return replace(known[0], shape="?", by="name") if len(known) == 1 and isinstance(known[0], Score) else None
 
 
-def _trains(node: ast.AST | None) -> bool:
+def _trains(node: ast.AST) -> bool:
     """Return whether weights are changed within a loop: its mean loss is progress, and no score of one model."""
-    inner = ast.walk(node) if isinstance(node, ast.For | ast.AsyncFor) else ()
-    return any(isinstance(one, ast.Attribute) and one.attr in _TRAINING for one in inner)
+    return any(isinstance(inner, ast.Attribute) and inner.attr in _TRAINING for inner in ast.walk(node))
 
 
 def _is_two(node: ast.expr | None) -> bool:

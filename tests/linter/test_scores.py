@@ -70,6 +70,9 @@ def test_findings_of_a_notebook_count_within_cells() -> None:
         "(loss, *ppl), x[0].y = math.exp(2), lambda: math.exp(loss)\n",
         "perplexity = " + "math.exp(" * 90 + "loss" + ")" * 90 + "\n",
         "for perplexity in range(0, len(x), 2):\n    for a[0] in b:\n        ppl += math.exp(ppl)\n",
+        "perplexity = " + "pow(2, " * 60 + "loss" + ")" * 60 + "\n",
+        "ppl = math.exp(" + "[x for x in " * 60 + "losses" + "]" * 60 + ")\n",
+        "".join(f"{' ' * depth}for ppl in [math.exp(x) for x in y]:\n" for depth in range(18)) + " " * 18 + "pass\n",
         "ppl = [math.exp(loss) for loss in x for (a, b) in loss if 2 ** ppl]\n",
     ],
 )
