@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -61,6 +62,7 @@ class RnnevalGate:
         name: str | None = None,
         allow: Mapping[str, str | float] | None = None,
         require: Sequence[str] = (),
+        better_than_counting: bool = False,
         inconclusive: Literal["fail", "warn"] = "fail",
     ) -> "Gate | None":
         """Judge the run; several are runs of one recipe, each with a baseline of its own.
@@ -70,6 +72,7 @@ class RnnevalGate:
             name: The baseline's name; by default the test's.
             allow: Most that a metric may get worse; by default perplexity by 1 %.
             require: Limits on values of the record.
+            better_than_counting: Whether the run must be better than the best n-gram of its record.
             inconclusive: `warn` lets a test pass if the text is too short for a verdict.
 
         Returns:
@@ -79,7 +82,7 @@ class RnnevalGate:
             AssertionError: the verdict is not pass.
         """
         __tracebackhide__ = True
-        verdict = self._verdict(run, name, allow, require)
+        verdict = self._verdict(run, name, allow, require, better_than_counting)
         if verdict is None or verdict.verdict == "pass":
             return verdict
         if verdict.verdict == "inconclusive" and inconclusive == "warn":
@@ -93,6 +96,7 @@ class RnnevalGate:
         name: str | None,
         allow: Mapping[str, str | float] | None,
         require: Sequence[str],
+        better_than_counting: bool,
     ) -> "Gate | None":
         """Judge, and turn an error of a record or an option into one line."""
         __tracebackhide__ = True
@@ -100,7 +104,7 @@ class RnnevalGate:
 
         refused, verdict = "", None
         try:
-            verdict = self._judged(_runs(run), self._name(name), allow, require)
+            verdict = self._judged(_runs(run), self._name(name), allow, require, better_than_counting)
         except RnnevalError as error:
             from rnneval.render.phrasing import one_line
 
@@ -110,17 +114,23 @@ class RnnevalGate:
         return verdict
 
     def _judged(
-        self, runs: "list[Run]", name: str, allow: Mapping[str, str | float] | None, require: Sequence[str]
+        self,
+        runs: "list[Run]",
+        name: str,
+        allow: Mapping[str, str | float] | None,
+        require: Sequence[str],
+        better_than_counting: bool,
     ) -> "Gate | None":
         from rnneval.gates.sides import Named
-        from rnneval.gates.verdicts import judge
+        from rnneval.gates.verdicts import judge as judge_runs
         from rnneval.records import read_run
 
+        judge = partial(judge_runs, require=require, better_than_counting=better_than_counting)
         paths = self._paths(name, len(runs))
         missing = [path for path in paths if not path.exists()]
         candidates = [Named(name=f"this run{_number(i, runs)}", record=run) for i, run in enumerate(runs, 1)]
         if self._config.getoption("--rnneval-update") or (missing and self._config.getoption("--rnneval-create")):
-            if require and (limits := judge(candidates, require=require)).verdict != "pass":
+            if (require or better_than_counting) and (limits := judge(candidates)).verdict != "pass":
                 return limits
             self._write(runs, paths)
             return None
@@ -128,7 +138,7 @@ class RnnevalGate:
             line = f"pytest {shlex.quote(self._node.nodeid)} --rnneval-create"
             pytest.fail(f"rnneval: {missing[0]}: no such baseline; to make it of this run: {line}", pytrace=False)
         baselines = [Named(name=self._shown(path), record=read_run(path)) for path in paths]
-        return judge(candidates, baselines, allow=allow, require=require)
+        return judge(candidates, baselines, allow=allow)
 
     def _write(self, runs: "list[Run]", paths: list[Path]) -> None:
         """Write all baselines or none; a run with which nothing could be compared is refused."""
