@@ -14,6 +14,7 @@ import rnneval.render.gate_document
 from rnneval.gates.slim import slim
 from rnneval.records import encode, read_run
 from tests.gates.synthetic import ar_losses, make_run
+from tests.gates.test_counting import BETTER, WORSE
 
 # Loaded here, since pytester forgets what a run inside of it imports, and NumPy cannot be loaded twice.
 LOADED = (rnneval.gates, rnneval.render.gate_document)
@@ -200,6 +201,25 @@ def test_a_name_that_no_terminal_takes_does_not_break_the_report(suite, pytester
     result.assert_outcomes(failed=1)
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
     result.stdout.fnmatch_lines(["E       AssertionError: fail: perplexity: worse than allowed: *"])
+
+
+def test_better_than_counting(suite, pytester):
+    """Neither becomes a baseline nor passes if it is worse than its n-gram."""
+    BETTER.save(str(pytester.path / "better.json"))
+    WORSE.save(str(pytester.path / "worse.json"))
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("name", ["better", "worse"])
+        def test_counting(rnneval_gate, name):
+            rnneval_gate(f"{name}.json", name=name, better_than_counting=True)
+        """
+    )
+    result = suite("--rnneval-create")
+    result.stdout.fnmatch_lines(["E       AssertionError: fail: *ngram-5*"])
+    assert [path.name for path in (pytester.path / "baselines").iterdir()] == ["better.json"]
+    suite("-k", "not worse").assert_outcomes(passed=1, deselected=1)
 
 
 def test_limits_paths_names_and_several_gates_in_a_test(suite, pytester):
