@@ -11,7 +11,7 @@ from typing import Any
 
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, draw, label, model_name, number, rows
+from rnneval.render.figures._style import Look, draw, label, labels, number, rows, run_names
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
@@ -30,9 +30,9 @@ def figure(*runs: Run) -> Figure | None:
         return None
     table: list[tuple[str, float, float | None, float | None, str]]
     table = [(label(name), nats, nats, nats, "baseline") for name, nats in base.items()]
-    for run in kept:
+    for name, run in zip(labels(run_names(kept)), kept, strict=True):
         score = run.scores["cross_entropy"]
-        table.append((label(model_name(run)), score.value, score.low, score.high, "model"))
+        table.append((name, score.value, score.low, score.high, "model"))
     frame = pd.DataFrame(table, columns=["name", "nats", "low", "high", "kind"])
     frame = frame.fillna({"low": frame["nats"], "high": frame["nats"]})  # no interval
     frame = frame.sort_values("nats", ascending=False, kind="stable", ignore_index=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, draw, in_legend, label, legend, plain
+from rnneval.render.figures._style import Look, crowded, draw, in_legend, label, legend, plain
 from rnneval.render.phrasing import counted
 from rnneval.render.wiring_document import RIGHT, FlowMatrix, runs_of_calls
 
@@ -143,7 +143,10 @@ def _legend(ax: Any, look: Look, kinds: dict[str, None], *, numbered: bool, hidd
     own = Patch(facecolor="none", edgecolor=look.ink, label="own state")
     marks = [Line2D([], [], **_style(kind, look), label=in_legend(label(kind))) for kind in kinds]
     notes = ["numbers: calls"] * numbered + [f"{hidden} more in order"] * bool(hidden)
-    legend(ax, "beside", handles=[own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
+    place: dict[str, Any] = {"place": "beside"}
+    if crowded(ax):  # below are names, slanted if they are long
+        place = {"place": "above", "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
+    legend(ax, **place, handles=[own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
 
 
 def _name(end: Slot | str) -> str:

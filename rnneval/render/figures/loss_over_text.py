@@ -1,6 +1,6 @@
 """The loss along the text: where the model finds it hard.
 
-Each dot is a block of the text (256 bytes or more), in nats a token; of a long text, shaded bands hold 50 % and 90 % of
+Each dot is a block of the text (256 bytes or more), in nats a token; of a long text, shaded bands hold 50 % and 95 % of
 neighbouring blocks. The line is a running mean over a twentieth of the text, weighted by tokens; it starts anew in each
 document. The dashed line is the mean of the whole text, with its 95 % interval around it; ticks at the bottom mark
 where documents end.
@@ -47,9 +47,9 @@ def figure(run: Run) -> Figure | None:
     if len(kept) < 8:
         title = f"{number(mean)} nats a token over {counted(len(kept), 'block')} of text"
     score = run.scores.get("cross_entropy")
-    low, high = kept["mean"].quantile([0.05, 0.95])
+    low, high = kept["mean"].quantile([0.025, 0.975])
     parts = [
-        f"Loss along {_bytes(ends[-1])} of text: {number(mean)} nats a token on average{_interval(score)}; 90 % of "
+        f"Loss along {_bytes(ends[-1])} of text: {number(mean)} nats a token on average{_interval(score)}; 95 % of "
         f"{counted(len(kept), 'block')} lie between {number(low)} and {number(high)}; the running mean is highest near "
         f"{_bytes(most['middle'])} ({number(most['running'])}) and lowest near {_bytes(least['middle'])} "
         f"({number(least['running'])})."
@@ -100,8 +100,8 @@ def _paint(
         ax.plot(x, blocks["mean"], ".", color=look.good, markersize=dots, alpha=alpha, label="a block")
     else:
         pooled, _ = bands(blocks["middle"].to_numpy() / unit, blocks["mean"].to_numpy())
-        for low, high, alpha in ((5, 95, 0.18), (25, 75, 0.3)):
-            label = f"{high - low} % of blocks"
+        for low, high, alpha in ((2.5, 97.5, 0.18), (25, 75, 0.3)):
+            label = f"{high - low:.0f} % of blocks"
             ax.fill_between(pooled["x"], pooled[low], pooled[high], color=look.good, alpha=alpha, lw=0, label=label)
     if score is not None and score.low is not None and score.high is not None:
         label = "95 % interval of the mean"

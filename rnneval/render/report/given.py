@@ -19,14 +19,14 @@ from rnneval.records.run import WiringSummary
 from rnneval.records.wiring import Finding
 from rnneval.render.document import Block, Fold, Page, Part, Picture
 from rnneval.render.figures import Figure, Table, figures_of, module, svg
-from rnneval.render.figures._export import compact, ratio
+from rnneval.render.figures._export import compact, dark_of, ratio
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import file_name, model_names
 from rnneval.sweeps.table import SCHEMA
 
 R = TypeVar("R")
-WIDTH = 500
-"""Width of figures in CSS pixels: not wider than a column, so that they stay legible on a phone, where they shrink."""
+WIDTH, NARROW = 500, 350
+"""Widths of figures in CSS pixels: of a column, and of a phone."""
 _SIDE_BY_SIDE = 12
 _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 
@@ -357,12 +357,17 @@ def _pictures_in(blocks: Sequence[Block]) -> Iterator[Picture]:
 def _drawn(figure: Figure) -> Drawn:
     if figure.html is not None:
         return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
-    light, dark = (compact(svg(figure, width=WIDTH, dark=dark, titled=False)) for dark in (False, True))
-    return Drawn(light=light, dark=dark, width=WIDTH, height=round(WIDTH * ratio(light)))
+    return replace(_looks(figure, WIDTH), narrow=_looks(figure, NARROW))
+
+
+def _looks(figure: Figure, width: int) -> Drawn:
+    drawn = svg(figure, width=width, titled=False)
+    light, dark = compact(drawn), compact(dark_of(drawn))
+    return Drawn(light=light, dark=dark, width=width, height=round(width * ratio(light)))
 
 
 def _picture(given: Given, figure: Figure) -> Picture:
-    first, _, rest = _reading(figure.name).partition(". ")
+    first, _, rest = (figure.reading or _reading(figure.name)).partition(". ")
     return Picture(
         key=_key(given, figure),
         title=figure.title,
