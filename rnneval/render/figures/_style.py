@@ -203,6 +203,11 @@ def draw(function: str, ax: Any, look: Look, **settings: Any) -> None:
     getattr(sns, function)(**{**settings, **look.keywords}, ax=ax)
 
 
+def on_paper(look: Look) -> dict[str, Any]:
+    """Return a ground for text that stands over lines; an outline would turn the text into shapes."""
+    return {"facecolor": look.paper, "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+
+
 def counting(axis: Any) -> None:
     """Let an axis count: whole numbers, with separators for thousands."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator

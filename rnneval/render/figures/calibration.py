@@ -86,4 +86,4 @@ def _paint(bins: Any, ax: Any, look: Look) -> None:
     )  # fmt: skip
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
-    legend(ax, "inside", markerscale=0.6)
+    legend(ax, "below", ncols=2, markerscale=0.6)

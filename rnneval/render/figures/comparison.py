@@ -21,7 +21,7 @@ from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._keywords import meant
-from rnneval.render.figures._style import Look, crowded, labels, legend, plain, rows
+from rnneval.render.figures._style import Look, crowded, labels, legend, on_paper, plain, rows
 from rnneval.render.phrasing import counted, listed, model_names
 
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
@@ -199,7 +199,6 @@ def _forest(
 
 def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None:
     from matplotlib.lines import Line2D
-    from matplotlib.patheffects import withStroke
 
     ends, inside = [0.0, margin or 0.0], crowded(ax)
     if margin is not None:
@@ -215,7 +214,7 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
         x, y, says = (0.02, place - 0.32, ", ".join(row.says.split("\n"))) if inside else (1.02, place, row.says)
         ax.text(
             x, y, plain(says), transform=ax.get_yaxis_transform(), va="center", fontsize="x-small", linespacing=1.4,
-            path_effects=[withStroke(linewidth=2.5, foreground=look.paper)],
+            bbox=on_paper(look) if inside else None,
         )  # fmt: skip
         ends += [row.middle, *(row.bounds or ())]
     room = 0.08 * ((max(ends) - min(ends)) or 1.0)

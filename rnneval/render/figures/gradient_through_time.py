@@ -14,7 +14,7 @@ import numpy as np
 
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, in_legend, label, labels, legend, lines, number
+from rnneval.render.figures._style import Look, in_legend, label, labels, legend, lines, number, on_paper
 from rnneval.render.phrasing import counted, visible
 
 KINDS = ("rnneval.gradients/1",)
@@ -65,7 +65,6 @@ def _last_lag(states: Mapping[str, ThroughTime], truncation: int) -> int:
 
 def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Look) -> None:
     import pandas as pd
-    from matplotlib.patheffects import withStroke
 
     last = _last_lag(states, truncation)
     table = pd.concat(
@@ -93,7 +92,7 @@ def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Lo
     ax.axhline(GONE, color=look.muted, linestyle="--", linewidth=1)
     ax.annotate(
         "99 % gone below", (last, GONE), (0, 3), textcoords="offset points", ha="right", fontsize="small",
-        path_effects=[withStroke(linewidth=2.5, foreground=look.paper)],
+        bbox=on_paper(look),
     )  # fmt: skip
     text = f"truncation: {counted(truncation, 'token')} {'' if truncation <= last else '→'}"
     if truncation <= last:

@@ -152,8 +152,7 @@ def test_models_stand_between_the_baselines(ax):
 def test_a_model_that_is_no_better_says_so():
     run = made.run(np.full(4, 4.5), baselines={"uniform": 4.0})
     assert (
-        figures.figure_of(run, "baselines").title
-        == "model is no better than uniform: 4.50 against 4.00 nats a token"
+        figures.figure_of(run, "baselines").title == "model is no better than uniform: 4.50 against 4.00 nats a token"
     )
 
 
