@@ -135,6 +135,8 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     broken = [line for part in text.split("\n") for line in _broken(under, part, 1.1 * ax.get_window_extent().width)]
     under.set_text(plain("\n".join(broken)))
     ax.set_ylabel(plain(y or ax.get_ylabel()), color=look.ink, fontsize="small")
+    _decades(ax.xaxis)
+    _decades(ax.yaxis)
     ax.tick_params(which="both", color=look.muted, labelcolor=look.ink)
     ax.set_axisbelow(True)
     ax.grid(visible=False)
@@ -143,6 +145,20 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     for spine in ax.spines.values():
         spine.set_color(look.muted)
     sns.despine(ax=ax, left=not grid, bottom=not grid)
+
+
+def _decades(axis: Any) -> None:
+    """Let a logarithmic axis write whole numbers: exponents would be too small to read."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+        axis.set_major_formatter(Plain())
+    if isinstance(axis.get_minor_formatter(), LogFormatterSciNotation):
+        axis.set_minor_formatter(Plain(labelOnlyBase=False))
 
 
 def fill(shown: Any, text: str, room: float) -> None:
