@@ -25,7 +25,7 @@ from rnneval.render.phrasing import file_name, model_names
 from rnneval.sweeps.table import SCHEMA
 
 R = TypeVar("R")
-WIDTH, NARROW = 500, 350
+WIDTH, NARROW = 460, 320
 """Widths of figures in CSS pixels: of a column, and of a phone."""
 _SIDE_BY_SIDE = 12
 _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}

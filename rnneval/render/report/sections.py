@@ -51,12 +51,12 @@ from rnneval.render.report.given import (
 )
 from rnneval.render.run_document import CONTRACTS, gradient_tables, inside_tables, reset_table, run_facts, scores_table
 from rnneval.render.sweep_document import checkpoints_table, failures_table
-from rnneval.render.wiring_document import finding_block, first_sentence, matrix_table, oracles_table
+from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 from rnneval.sweeps.table import OK, best_first
 
 _RULES = ("wiring/faults", "metrics/diagnostics/findings")
 _SHOWN_ROWS = 30
-_FAULTS, _NAMED = 6, 12
+_NAMED, _WHOLE = 12, 3
 _LARGEST_EXPONENT = 709  # above it, the perplexity is larger than any float
 _WIRING = {
     "pass": "Each layer gets its own state back",
@@ -107,7 +107,8 @@ def wiring(given: Sequence[Given]) -> Section | None:
     if right := [each for each in found if each.passes]:
         names = listed([each.name for each in right], most=_NAMED)
         blocks.append(Notice(kind="pass", title=_WIRING["pass"], text=names))
-        blocks += [fold for each in right for fold in _details(each)]
+        parts = tuple(part for number, each in enumerate(right) for part in _details(number, each))
+        blocks += [Fold(title="Where each state went, and the tests of behaviour", blocks=parts)] if parts else []
     lead = "Each recurrent layer has a state of its own, and must get it back at the next segment of text."
     return _section("wiring", "Wiring", lead, blocks)
 
@@ -123,11 +124,12 @@ def _wired(number: int, wired: Checked) -> Part:
         msgspec.structs.replace(finding_block(each), about=_rule_texts().get(each.rule)) for each in wired.findings
     ]
     blocks += found[:1]
-    blocks += [Fold(title=f"{each.rule}: {first_sentence(each.message)}", blocks=(each,)) for each in found[1:_FAULTS]]
-    if rest := found[_FAULTS:]:
-        blocks.append(Fold(title=f"{len(rest)} more findings", blocks=tuple(rest)))
+    if rest := found[1:]:
+        rules = listed(dict.fromkeys(each.rule for each in rest))
+        blocks.append(Fold(title=f"{counted(len(rest), 'more finding')}: {rules}", blocks=(*rest,)))
     blocks += dict.fromkeys(notice for run in wired.runs for notice in _without_leak(run))
-    blocks += _details(wired, drawn=True)
+    if tables := tuple(table for each in wired.records for table in _tables(each.record)):
+        blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tables))
     return Part(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
 
 
@@ -143,14 +145,18 @@ def _without_leak(run: Run) -> Iterator[Notice]:
     yield Notice(kind="fail", title="Loss with the leak removed", text=text)
 
 
-def _details(wired: Checked, *, drawn: bool = False) -> Iterator[Fold]:
-    """Fold the flow of a model as figure and table, and the tests of its behaviour."""
+def _details(number: int, wired: Checked) -> Iterator[Part]:
+    """Yield the flow of a model as figure and table, and the tests of its behaviour."""
+    blocks: list[Block] = []
     for each in wired.records:
-        record = each.record
-        blocks: list[Block] = [*(() if drawn else pictures(each)), *([matrix_table(record)] if record.flow else [])]
-        blocks += [oracles_table(record.oracles)] if record.oracles else []
-        if blocks:
-            yield Fold(title=f"{wired.name}: where each state went, and the tests of behaviour", blocks=tuple(blocks))
+        blocks += [*pictures(each), *_tables(each.record)]
+    if blocks:
+        yield Part(anchor=f"wiring-right-{number}", title=wired.name, blocks=tuple(blocks))
+
+
+def _tables(wiring: Wiring) -> list[Table]:
+    tables = [matrix_table(wiring)] if wiring.flow else []
+    return tables + ([oracles_table(wiring.oracles)] if wiring.oracles else [])
 
 
 @cache
@@ -199,7 +205,12 @@ def numbers(given: Sequence[Given]) -> Section | None:
     alone = len(found) == 1 and not sweeps(given)
     parts = [_evaluation(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
     blocks: list[Block] = list(_overview(found)) if len(found) > 1 else []
-    blocks += parts if alone else [Fold(title=part.title, blocks=part.blocks) for part in parts]
+    if alone:
+        blocks += parts
+    elif parts:
+        folds = (Fold(title=part.title, blocks=part.blocks) for part in parts)
+        each: tuple[Block, ...] = tuple(parts) if len(parts) <= _WHOLE else tuple(folds)
+        blocks.append(Fold(title="Each evaluation: figures, scores and what was counted", blocks=each))
     lead = "How well each model predicts a text that was held out, and what exactly was counted."
     return _section("numbers", "Numbers", lead, blocks)
 
@@ -391,8 +402,12 @@ def _gate(number: int, given: Given, gate: Gate) -> Part:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
     notice = Notice(kind=KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
-    blocks = (notice, *pictures(given), *gate_blocks(gate))
-    return Part(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=blocks)
+    drawn, said = pictures(given), tuple(gate_blocks(gate))
+    if drawn:
+        details = tuple(block for block in said if not isinstance(block, Notice))
+        fold = Fold(title="As a table, with the reason of each verdict", blocks=details)
+        said = (fold, *(block for block in said if isinstance(block, Notice)))
+    return Part(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=(notice, *drawn, *said))
 
 
 def _ranking(number: int, given: Given) -> Part:

@@ -115,7 +115,7 @@ def test_a_fault_that_only_one_of_two_checks_found_is_shown():
 def test_of_a_wiring_that_is_right_the_tables_are_folded():
     right = section(page_of(given(wiring=wrong_wiring(verdict="pass"))), "wiring").blocks
     assert [type(block) for block in right] == [Notice, Fold]
-    assert [type(block) for block in right[1].blocks] == [Picture, Table, Table]
+    assert [type(block) for block in right[1].blocks[0].blocks] == [Picture, Table, Table]
     (wrong,) = section(page_of(given(wiring=wrong_wiring())), "wiring").blocks
     assert [type(block) for block in wrong.blocks] == [Notice, Picture, Found, Fold]
 
@@ -179,8 +179,9 @@ def test_what_is_wired_wrong_stands_before_what_is_right():
     assert wrong.title == "wrong"
     assert [(type(each), each.title) for each in others] == [
         (Notice, "Each layer gets its own state back"),
-        (Fold, "right: where each state went, and the tests of behaviour"),
+        (Fold, "Where each state went, and the tests of behaviour"),
     ]
+    assert [part.title for part in others[1].blocks] == ["right"]
     assert others[0].text == "right"
 
 
@@ -190,7 +191,7 @@ def test_many_findings_fold():
     blocks = section(page_of(given(wiring=wrong_wiring(findings=findings))), "wiring").blocks
     assert len(inside(blocks, Found)) == 9
     (fold,) = [fold for fold in inside(blocks, Fold) if "findings" in fold.title]
-    assert (fold.title, len(fold.blocks)) == ("3 more findings", 3)
+    assert (fold.title, len(fold.blocks)) == ("8 more findings: shared-state", 8)
 
 
 def test_every_token_is_accounted_for():
@@ -381,7 +382,8 @@ def test_no_claim_and_no_card_stands_twice():
 
 def test_of_several_models_only_the_table_is_unfolded():
     page = page_of(given(good=full_run(), worse=worse_run()))
-    assert [type(block) for block in section(page, "numbers").blocks] == [Table, Fold, Fold]
+    assert [type(block) for block in section(page, "numbers").blocks] == [Table, Fold]
+    assert len(section(page, "numbers").blocks[1].blocks) == 2
     unfolded = [block for part in section(page, "inside").blocks if isinstance(part, Part) for block in part.blocks]
     assert {type(block) for block in unfolded} == {Found, Fold}
     assert {type(block) for block in section(page, "made").blocks} == {Fold}
