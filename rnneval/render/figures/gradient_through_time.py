@@ -99,5 +99,5 @@ def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Lo
         ax.axvline(truncation, color=look.ink, linestyle=":", linewidth=1.8)
     place = (min(truncation, last), 0.97)
     ax.text(*place, text, transform=ax.get_xaxis_transform(), ha="right", va="top", fontsize="small")
-    size = "small" if len(states) <= 8 else "x-small" if len(states) <= 16 else "xx-small"
+    size = "small" if len(states) <= 8 else "x-small"
     legend(ax, "beside", title="99 % gone after", fontsize=size, labelspacing=0.35, markerscale=0.8)

@@ -167,10 +167,19 @@ def test_on_half_width_axes_a_legend_covers_neither_data_nor_the_neighbour(name,
 # Phones
 
 
-@pytest.mark.parametrize("width", [350, 500])
-@pytest.mark.parametrize("name", DRAWN)
-def test_below_520_pixels_letters_have_nine_at_least(name, width):
-    svg = figures.svg(figure_of(name), width=width, titled=False)
+MANY = [f"layer_{k}.h" for k in range(24)]
+RECORDS = {name: lambda name=name: every("gru")[name] for name in DRAWN} | {
+    "state_norms of many": lambda: made.trace({name: [1.0, 2.0, 3.0] for name in MANY}),
+    "gates of many": lambda: made.trace({}, gates={name: ([1, 2], 0.1, 0.5) for name in MANY}),
+    "gradient_through_time of many": lambda: made.gradients(dict.fromkeys(MANY, 0.5)),
+    "state_history of many": lambda: made.state_history([5.0, 3.0], {name: [1.0, 2.0] for name in MANY}),
+}
+
+
+@pytest.mark.parametrize("width", [320, 460])
+@pytest.mark.parametrize("record", RECORDS)
+def test_below_520_pixels_letters_have_nine_at_least(record, width):
+    svg = figures.svg(figure_of(record.partition(" ")[0], RECORDS[record]()), width=width, titled=False)
     box = [float(number) for number in re.search(r'viewBox="([^"]+)"', svg)[1].split()]
     scale = width / box[2]
     sizes = [float(size) * scale for size in re.findall(r"font(?:-size)?: (?:\w+ )?([\d.]+)px", svg)]
@@ -212,4 +221,4 @@ def test_the_dark_look_is_the_light_one_in_other_colours(name):
 def test_long_names_leave_room_for_the_picture(name):
     """Where they take all of it, matplotlib warns, which fails a test."""
     figure = figures.figure_of(every()[name], name)
-    assert "<svg" in figures.svg(figure, width=350, titled=False)
+    assert "<svg" in figures.svg(figure, width=320, titled=False)
