@@ -1,11 +1,9 @@
 """The picture of a report that docs/report.md shows: a screen in light, a phone in dark.
 
-    rnneval check question.py:MyModel --builder-arg vocab_size=65 --out question.json
-    rnneval evaluate answer.keras tinyshakespeare.txt --part 95%: --vocab vocab.json --out answer.json
-    python benchmarks/report_picture.py question.json answer.json
+    rnneval demo --out out
+    python benchmarks/report_picture.py out/wrong-stack.*.json out/right-stack.*.json out/one-layer.*.json out/gate.json
 
-`question.py` holds the first model of docs/origin.md. Writes docs/_static/report.png. Wants Chromium and the extra
-`browser`.
+Writes docs/_static/report.png. Wants Chromium and the extra `browser`.
 """
 
 import argparse
@@ -52,7 +50,7 @@ def side_by_side(screen: Image.Image, phone: Image.Image) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", nargs="+")
-    parser.add_argument("--title", default="A second GRU layer")
+    parser.add_argument("--title", default="One layer, a wrong stack and a right one")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         page = Path(folder) / "report.html"

@@ -309,11 +309,11 @@ def _span(line: str) -> str:
     return "".join(f"``{piece}``" if place % 2 else piece.replace("|", r"\|") for place, piece in enumerate(pieces))
 
 
-def figures() -> str:
+def figures(part: str = "gallery") -> str:
     """The gallery; its file lies beside this one, and is found there also where this one is loaded by its path."""
     sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
     gallery: Any = import_module("gallery")
-    return str(gallery.gallery())
+    return str(getattr(gallery, part)())
 
 
 def speed(name: str) -> str:
@@ -378,6 +378,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "schemas": schemas,
     "records": records,
     "figures": figures,
+    "thumbnails": partial(figures, "thumbnails"),
     "mutations": mutations,
     "growth": growth,
     "keras versions": keras_versions,

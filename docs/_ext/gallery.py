@@ -2,12 +2,14 @@
 
     python docs/_ext/gallery.py
 
-draws them anew into docs/_static/plots. The records are of the models that the pages on the inside and on the gate
-measure, thinned out: norms at every 64th token, gradient norms by layer alone. The history of states is of a small LSTM
-and GRU that read 60,000 characters of Tiny Shakespeare twelve times, which is too often.
+draws them anew into docs/_static/plots: for a page and for a phone, each light and dark. The records are of the models
+that the pages on the inside and on the gate measure, thinned out: norms at every 64th token, gradient norms by layer
+alone. The history of states is of a small LSTM and GRU that read 60,000 characters of Tiny Shakespeare twelve times,
+which is too often.
 """
 
 import hashlib
+import html
 import json
 import sys
 from dataclasses import dataclass, replace
@@ -19,10 +21,30 @@ sys.path[:0] = [str(DOCS.parent)] if str(DOCS.parent) not in sys.path else []
 
 from rnneval.render import figures  # noqa: E402 - the checkout's, found by the line above
 from rnneval.render.figures import passage  # noqa: E402
+from rnneval.render.figures._export import compact, dark_of  # noqa: E402
 from rnneval.render.figures._style import DARK, LIGHT  # noqa: E402
 
 RECORDS, PICTURES = DOCS / "records", DOCS / "_static" / "plots"
 MADE = PICTURES / "made.json"
+WIDTHS = {"": 620, "-phone": 350}
+"""CSS pixels, by what is added to the name of the file."""
+PHONE = "(max-width: 34rem)"
+TITLES = {
+    "flow_matrix": "Where each state went",
+    "loss_over_text": "Loss along the text",
+    "learning_curve": "Loss by checkpoint",
+    "passage": "A passage coloured by surprise",
+    "comparison": "Differences and what is allowed",
+    "baselines": "The model among baselines",
+    "calibration": "Confidence against accuracy",
+    "loss_by_context": "Loss by length of context",
+    "forgetting": "How soon the state forgets its start",
+    "state_norms": "State norms along the text",
+    "gates": "How far the gates are open",
+    "gradient_through_time": "Gradients back through time",
+    "gradient_history": "Gradient norms in training",
+    "state_history": "Perplexity and state norms in training",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +60,23 @@ class Shown:
     """What is added to the name of its file, and to its heading."""
 
     @property
-    def path(self) -> Path:
-        """File of the picture."""
-        return PICTURES / f"{self.figure}{self.more and '-' + self.more}.svg"
+    def stem(self) -> str:
+        """Beginning of the names of its files."""
+        return f"{self.figure}{self.more and '-' + self.more}"
+
+    @property
+    def label(self) -> str:
+        """Label of its section."""
+        return f"figure-{self.figure.replace('_', '-')}"
+
+    def files(self) -> dict[str, str]:
+        """Return the pictures by the names of their files."""
+        found = {}
+        for width, pixels in WIDTHS.items():
+            light = figures.svg(self.drawn(), width=pixels)
+            for look, svg in (("", light), ("-dark", dark_of(light))):
+                found[f"{self.stem}{width}{look}.svg"] = f"{compact(svg)}\n"
+        return found
 
     def drawn(self) -> figures.Figure:
         """Return the figure, not drawn yet."""
@@ -91,6 +127,28 @@ DRAWN = [shown for shown in GALLERY if not shown.text]
 """Figures that are pictures; the others are text and stand in the page."""
 
 
+def thumbnails() -> str:
+    """Return a small picture of each figure, with its title and a link to its section."""
+    cards = []
+    for shown in GALLERY:
+        if not shown.more:
+            picture = _looks(shown, alt="") if not shown.text else '<span class="words">To be, or not to be</span>'
+            cards.append(f'<a href="#{shown.label}">{picture}<span>{TITLES[shown.figure]}</span></a>')
+    return f'<nav class="thumbnails" aria-label="Figures">{"".join(cards)}</nav>'
+
+
+def _looks(shown: Shown, alt: str) -> str:
+    """Return a picture in the look of the theme and in the layout of the screen."""
+    elements = []
+    for look, suffix in (("light", ""), ("dark", "-dark")):
+        wide, phone = (f"_static/plots/{shown.stem}{width}{suffix}.svg" for width in WIDTHS)
+        # A thumbnail is no place for the layout of a phone.
+        source = f'<source media="{PHONE}" srcset="{phone}">' if alt else ""
+        image = f'<img src="{wide}" alt="{html.escape(alt)}" loading="lazy">'
+        elements.append(f'<picture class="only-{look}">{source}{image}</picture>')
+    return "".join(elements)
+
+
 def gallery() -> str:
     """Return a section for each figure: the docstring of its file, the picture, and the commands."""
     return "\n\n".join(_section(shown) for shown in GALLERY)
@@ -98,13 +156,13 @@ def gallery() -> str:
 
 def _section(shown: Shown) -> str:
     figure = shown.drawn()
-    alt = " ".join(figure.alt.split()).replace("[", r"\[").replace("]", r"\]")
-    parts = [_coloured(figure) if figure.html else f"![{alt}](_static/plots/{shown.path.name})"]
+    parts = [_coloured(figure) if figure.html else f"<div>{_looks(shown, ' '.join(figure.alt.split()))}</div>"]
     if shown.more:
         parts.insert(0, "A training that went wrong:")
     else:
         text = figures.module(shown.figure).__doc__ or ""
-        parts = [f"(figure-{shown.figure.replace('_', '-')})=\n## {shown.figure}", text.strip(), *parts]
+        head = f"({shown.label})=\n## {TITLES[shown.figure]} (`{shown.figure}`)"
+        parts = [head, text.strip(), *parts]
         language = "python" if shown.made_by.startswith("model") else "sh"
         made_by = f"```{language}\n{shown.made_by}\n```"
         parts += [made_by, f"```sh\n{shown.command}\n```"]
@@ -138,8 +196,9 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     made = {}
     for shown in DRAWN:
-        figures.save(shown.drawn(), shown.path)
-        made[shown.path.name] = hashlib.sha256(shown.path.read_bytes()).hexdigest()
+        for name, svg in shown.files().items():
+            (PICTURES / name).write_text(svg, encoding="utf-8")
+            made[name] = hashlib.sha256(svg.encode()).hexdigest()
     MADE.write_text(json.dumps({"versions": versions(), "sha256": made}, indent=2) + "\n", encoding="utf-8")
 
 

@@ -106,7 +106,7 @@ def decay_of(norms: Doubles) -> ThroughTime | None:
         return None
     base = int(acting[0])
     ratio = norms / norms[:, base, None]
-    low, median, high = np.percentile(ratio, [5, 50, 95], axis=0)
+    low, median, high = np.percentile(ratio, [2.5, 50, 97.5], axis=0)
     below = median < GONE
     gone = int(np.flatnonzero(~below)[-1]) + 1 if below[-1] else None
     last = gone if gone is not None else len(median) - 1
@@ -115,6 +115,7 @@ def decay_of(norms: Doubles) -> ThroughTime | None:
         median=tuple(median.tolist()),
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
+        band=0.95,
         base=base,
         decay=float(median[last] ** (1 / steps)) if last > base else 1.0,
         gone=gone,

@@ -29,9 +29,11 @@ class ThroughTime(Value, frozen=True, kw_only=True):
     median: tuple[float, ...]
     """Medians by lag, from 0."""
     low: tuple[float, ...]
-    """The 5th percentile over anchors."""
+    """Lower end of what the middle `band` of the anchors reach."""
     high: tuple[float, ...]
-    """The 95th."""
+    """The upper end."""
+    band: float = 0.9
+    """Share of the anchors between `low` and `high`; absent, and 0.9, in records of earlier versions."""
     base: Count
     """First lag at which the state acts on the loss: 0; for the c of an LSTM 1, since it acts through the next h."""
     decay: float

@@ -28,7 +28,7 @@ _SYMBOLS: dict[Kind, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "note"
 _WORDS: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure": "Not settled", "note": "No verdict"}
 _TEMPLATES = ("page.html.j2", "notebook.html.j2", "blocks.html.j2")
 _LONGEST = 4000
-_UNQUOTED = " !$'()*+,-./:;=@[]_{}~"
+_UNQUOTED = "!$'()*+,-./:;=@[]_{}~"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class Drawn:
     dark: str = ""
     width: int = 0
     height: int = 0
+    narrow: "Drawn | None" = None
+    """The same laid out for a phone."""
     html: Markup | None = None
 
 
@@ -124,5 +126,5 @@ def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
 
 def _uri(svg: str) -> Markup:
     """Write an image as data; as an image it can neither run anything nor reach the page around it."""
-    # The characters with a meaning in an attribute (& " <) are not among those that quote leaves as they are.
+    # The characters with a meaning in an attribute (& " <) and in a `srcset` (a space) are quoted.
     return Markup(f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}")  # noqa: S704

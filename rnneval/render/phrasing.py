@@ -10,6 +10,7 @@ from typing import Literal
 Level = Literal["error", "warning", "notice"]
 _LONGEST_LINE = 4000
 _LONGEST_NAME = 400
+_ENDING = re.compile(r"(?<=[^/])(\.weights\.h5|\.keras|\.h5|\.hdf5|(\.run)?\.json)$")
 _COMMAND = re.compile(r"##(?=\w*\[)")  # Azure's `##vso[…]`, GitHub's older `##[…]`, TeamCity's `##teamcity[…]`
 
 
@@ -97,14 +98,30 @@ def file_name(path: str) -> str:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return the file names of paths, or the whole paths if two files have the same name.
+    """Return the file names of paths, with as many folders before them as tell different paths apart.
 
     Example:
-        >>> short_names(["runs/a.keras", "b.keras"]), short_names(["x/a.keras", "y/a.keras"])
-        (['a.keras', 'b.keras'], ['x/a.keras', 'y/a.keras'])
+        >>> short_names(["runs/a.keras", "b.keras"]), short_names(["/home/x/1/a.keras", "/home/y/1/a.keras"])
+        (['a.keras', 'b.keras'], ['x/1/a.keras', 'y/1/a.keras'])
     """
-    names = [file_name(path) or path for path in paths]
-    return names if len(set(names)) == len(names) else list(paths)
+    parts = [path.replace("\\", "/").rstrip("/").split("/") for path in paths]
+    for depth in range(1, max(map(len, parts), default=0)):
+        names = ["/".join(part[-depth:]) or path for part, path in zip(parts, paths, strict=True)]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return list(paths)
+
+
+def model_names(paths: Sequence[str]) -> list[str]:
+    """Return the names of models: `short_names` of their files, without the endings that say the format.
+
+    Example:
+        >>> model_names(["runs/a.weights.h5", "runs/b.keras"]), model_names(["a.h5", "a.keras"])
+        (['a', 'b'], ['a.h5', 'a.keras'])
+    """
+    names = short_names(paths)
+    bare = [_ENDING.sub("", name) or name for name in names]
+    return bare if len(set(bare)) == len(set(names)) else names
 
 
 def figure(value: float) -> str:

@@ -249,3 +249,30 @@ def test_the_policy_would_stop_what_got_in(opened):
     assert page.refused == [("https://example.invalid/x.png", "csp")]
     assert page.evaluate("getComputedStyle(document.getElementById('planted')).color") != "rgb(255, 0, 0)"
     assert len(page.said) >= 2
+
+
+ENDS = """
+() => Object.fromEntries([...document.querySelectorAll('main > section')].map(
+  section => [section.id, section.getBoundingClientRect().bottom + scrollY]))
+"""
+
+
+def test_the_verdict_is_on_the_first_screen_and_the_comparison_on_the_third(opened):
+    page = opened("three", width=1280, height=900)
+    ends = page.evaluate(ENDS)
+    assert list(ends)[:4] == ["verdict", "wiring", "numbers", "comparisons"]
+    assert ends["verdict"] <= 900
+    assert ends["comparisons"] <= 3 * 900
+    assert page.evaluate("document.documentElement.scrollHeight") <= 6 * 900
+    assert "wrong-stack" in page.locator("#verdict").text_content()
+    assert ".json" not in page.locator("#verdict").text_content()
+
+
+@pytest.mark.parametrize(("width", "laid_out"), [(390, 320), (360, 320), (700, 460), (1280, 460)])
+def test_a_phone_gets_figures_of_its_own_layout(opened, width, laid_out):
+    page = opened(width=width)
+    page.evaluate(UNFOLD)
+    for image in page.locator("img.on-light").all():
+        shown = image.evaluate("i => i.getBoundingClientRect().width")
+        assert "max-width: " + str(laid_out) in image.evaluate("i => decodeURIComponent(i.currentSrc)")
+        assert 9.25 * shown / laid_out >= 9  # the smallest letters have 9.25 pixels

@@ -23,7 +23,7 @@ def test_it_writes_the_page_and_says_the_verdict(folder, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     verdict, told = out.splitlines()
-    assert verdict.startswith("The state is wired wrong in wiring.json: ")
+    assert verdict.startswith("The state is wired wrong in the checked model: ")
     assert told.startswith("report.html: 2 records, ")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
@@ -50,7 +50,7 @@ def test_what_compare_and_gate_write_is_taken(folder, capsys):
     assert run(["gate", "worse.json", "--baseline", "run.json", "--out", "gate.json", "--quiet"]) == 1
     assert run(["report", "compare.json", "gate.json", "--format", "json"]) == 0
     page = json.loads(capsys.readouterr().out)
-    assert page["claims"][0]["sentence"].startswith("worse.json is worse than run.json by more than is allowed")
+    assert page["claims"][0]["sentence"].startswith("worse is worse than run by more than is allowed")
     (section,) = [section for section in page["sections"] if section["anchor"] == "comparisons"]
     assert len(section["blocks"]) == 2
 
@@ -99,3 +99,12 @@ def test_a_name_out_of_a_file_cannot_drive_the_terminal(folder, capsys):
     make_run([1.5] * 128, checkpoint="a\x1b[2J.keras").save("run.json")
     assert run(["report", "run.json", "--out", "r.html"]) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_text_that_no_record_needs_is_a_warning(folder, capsys):
+    (folder / "held_out.txt").write_text("x")
+    assert run(["report", "run.json", "--text", "held_out.txt", "--out", "r.html"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)\n")
+    assert out.startswith("good: on this text")
+    assert (folder / "r.html").exists()

@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "input", "img", "br", "hr"}
+VOID = {"meta", "input", "img", "br", "hr", "source"}
 ENDS_A_WORD = {"p", "td", "th", "li", "dt", "dd", "div", "h1", "h2", "h3", "h4", "h5", "summary", "caption"}
 
 

@@ -56,13 +56,13 @@ def _run(folder: Path, seed: int, *, quick: bool, quiet: bool) -> "tuple[Files, 
 
 
 def _say(files: "Files", lines: tuple[str, ...]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from rnneval.render.terminal import show
 
     table = Table.grid(padding=(0, 1))
     for number, line in enumerate(lines, 1):
         table.add_row(f"{number}.", Text(line))
-    console = Console()
-    console.print(table)
-    console.print(Text(f"\nThe page: {files.page.resolve().as_uri()}"), soft_wrap=True)
+    show(table)
+    click.echo(f"\nThe page: {files.page.resolve().as_uri()}")

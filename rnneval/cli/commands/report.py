@@ -136,7 +136,8 @@ def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
 
     parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
     losses = [each for each in given if isinstance(each.record, Table) and each.record.schema == LOSSES]
-    require(losses, "--text is of losses (evaluate --losses), and none of these records is a table of them")
+    if not losses:
+        say("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)")
     found = {}
     for each in losses:
         sha256 = each.record.metadata.get("rnneval.text")

@@ -46,6 +46,8 @@ class Figure:
     """Makes the coloured text of a figure that is text, for a terminal or a notebook."""
     html: Callable[[], str] | None = None
     """Makes the same as an HTML element; `passage.CSS` styles it."""
+    reading: str = ""
+    """How to read it, where the docstring of the file is of another kind of source."""
     chapter: Literal["inside", "numbers", "baselines"] = "inside"
     """Chapter of a report that shows the figure of a model."""
 

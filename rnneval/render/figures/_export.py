@@ -28,13 +28,14 @@ from rnneval.render.figures._keywords import Keywords
 from rnneval.render.figures._style import DARK, LIGHT, Look, fill
 from rnneval.render.phrasing import visible
 
-_NARROWEST = 520
+_NARROWEST, _LOWEST = 300, 520  # pixels: no picture is narrower, or lower than one that is as wide
 ENDINGS = ("png", "svg", "pdf", "html")
 # Text in an SVG stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TAG = re.compile(r"<[^>]*>")  # text is escaped: it holds neither < nor >, and is left as it is
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _PLACES = re.compile(r'(?<= )(d|x|y|width|height|transform)="([^"]*)"')
+_COMMAND = re.compile(",?([A-Za-z]),?")  # of a path
 _STYLE = re.compile(r' style="([^"]*)"')
 _NAMED = re.compile(r' id="([^"]+)"')
 _POINTS_AT = re.compile(r'(?<=url\(#)[^)]+|(?<=href="#)[^"]+|(?<= id=")[^"]+')
@@ -47,8 +48,9 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
 
     Args:
         figure: From `figures_of`.
-        width: In CSS pixels, its largest; the element shrinks with its column, and its letters with it (they are 13
-            pixels high at full width). Nothing is laid out for less than 520.
+        width: In CSS pixels, its largest; the element shrinks with its column, and its letters with it (they are 9 to
+            13 pixels high at full width). Below 520 the picture is as high as at 520, and legends stand below it where
+            there is no room beside it. Nothing is laid out for less than 300.
         dark: Whether it stands on a dark page; the background is transparent.
         titled: Whether the title is drawn above the picture.
     """
@@ -165,7 +167,9 @@ def _drawn(
     look = DARK if dark else LIGHT
     width, height, dpi = size
     canvas = Canvas(
-        figsize=(width, height or width * figure.height), dpi=dpi, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+        figsize=(width, height or max(width, _LOWEST / 96) * figure.height),
+        dpi=dpi,
+        layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08),
     )
     FigureCanvasAgg(canvas)
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
@@ -223,6 +227,18 @@ def _element(written: str, *, name: str, title: str, alt: str, width: float) -> 
     return f"{head}{xlink} {about}>{words}{rest}"
 
 
+def dark_of(svg: str) -> str:
+    """Return a picture in the light look in the colours of the dark one, as it would be drawn.
+
+    Drawing takes a hundred times as long, and figures take every colour from their look.
+    """
+    names = ("paper", "ink", "muted", "grid", "hot")
+    colors = {getattr(LIGHT, name): getattr(DARK, name) for name in names}
+    colors |= dict(zip(LIGHT.palette, DARK.palette, strict=True))
+    pattern = re.compile("|".join(colors))
+    return _TAG.sub(lambda tag: pattern.sub(lambda found: colors[found[0]], tag[0]), svg)
+
+
 def compact(svg: str) -> str:
     """Return the same picture in fewer bytes, as an image of its own.
 
@@ -270,4 +286,7 @@ def _small_tag(tag: str, classes: Mapping[str, str], names: Mapping[str, str]) -
 
 def _rounded(places: re.Match[str]) -> str:
     numbers = _NUMBER.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), places[2])
+    if places[1] == "d":  # a comma is shorter than a space, which data in an address must escape
+        path = _COMMAND.sub(r"\1", ",".join(numbers.split()))
+        return f'd="{path}"'
     return f'{places[1]}="{" ".join(numbers.split())}"'

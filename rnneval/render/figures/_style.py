@@ -5,6 +5,7 @@ theme that is set while a figure draws (`Figure.draw`), and the axes are framed 
 decides between the light and the dark look.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.records.run import Run
-from rnneval.render.phrasing import file_name, shortened, visible
+from rnneval.render.phrasing import model_names, shortened, visible
 
 T = TypeVar("T")
 Doubles = NDArray[np.float64]
@@ -97,11 +98,15 @@ COLORS = len(LIGHT.palette)
 """Colours of a palette."""
 _DASHES = ("", (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_PERCENTS = (0, 5, 25, 50, 75, 95, 100)
+_PERCENTS = (0, 2.5, 25, 50, 75, 97.5, 100)
+_NARROW = 280.0
+"""Points; on narrower Axes, nothing stands beside them or over their data."""
+SMALLEST = 6.8
+"""Points; 9 pixels on a page."""
 PLACES: dict[str, dict[str, Any]] = {
     "above": {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2},
     "below": {"loc": "upper center", "bbox_to_anchor": (0.48, -0.2), "columnspacing": 1.4},
-    "beside": {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02), "borderaxespad": 0.0},
+    "beside": {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0},
     "inside": {"loc": "upper left"},
 }
 
@@ -120,12 +125,18 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     """Add title, axis labels and a quiet grid to drawn Axes; an empty label leaves the present one."""
     import seaborn as sns
 
-    above = ax.get_legend() is not None and ax.get_legend().get_gid() == "above"
-    pad = 26 if above else 6
+    pad = 6.0
+    if ax.get_legend() is not None and ax.get_legend().get_gid() == "above":
+        pad += ax.get_legend().get_window_extent().height / ax.figure.dpi * 72
     shown = ax.set_title("", loc="left", color=look.ink, fontsize="medium", fontweight="bold", pad=pad)
     fill(shown, title, ax.get_window_extent().width)
-    ax.set_xlabel(plain(x or ax.get_xlabel()), color=look.ink, fontsize="small")
+    text = x or ax.get_xlabel()
+    under = ax.set_xlabel(text, color=look.ink, fontsize="small")
+    broken = [line for part in text.split("\n") for line in _broken(under, part, 1.1 * ax.get_window_extent().width)]
+    under.set_text(plain("\n".join(broken)))
     ax.set_ylabel(plain(y or ax.get_ylabel()), color=look.ink, fontsize="small")
+    _decades(ax.xaxis)
+    _decades(ax.yaxis)
     ax.tick_params(which="both", color=look.muted, labelcolor=look.ink)
     ax.set_axisbelow(True)
     ax.grid(visible=False)
@@ -136,23 +147,69 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     sns.despine(ax=ax, left=not grid, bottom=not grid)
 
 
+def _decades(axis: Any) -> None:
+    """Let a logarithmic axis write whole numbers: exponents would be too small to read."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+        axis.set_major_formatter(Plain())
+    if isinstance(axis.get_minor_formatter(), LogFormatterSciNotation):
+        axis.set_minor_formatter(Plain(labelOnlyBase=False))
+
+
 def fill(shown: Any, text: str, room: float) -> None:
     """Set the text of an artist, broken between words where it would be wider than `room` dots."""
+    shown.set_text(plain("\n".join(_broken(shown, visible(text), room))))
+
+
+def _broken(shown: Any, text: str, room: float) -> list[str]:
     lines = [""]
-    for word in visible(text).split(" "):
+    for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
         shown.set_text(plain(longer))
         if lines[-1] and shown.get_window_extent().width > room:
             lines.append(word)
         else:
             lines[-1] = longer
-    shown.set_text(plain("\n".join(lines)))
+    return lines
+
+
+def crowded(ax: Any) -> bool:
+    """Return whether the Axes are narrow, or have neighbours at the right for which no layout makes room."""
+    box = ax.get_position(original=True).transformed(
+        ax.figure.transSubfigure
+    )  # square Axes are narrower than their place
+    beside = (other for other in ax.figure.axes if other is not ax and other.get_window_extent().x0 >= box.x1)
+    return bool(box.width / ax.figure.dpi * 72 < _NARROW or (ax.figure.get_layout_engine() is None and any(beside)))
 
 
 def legend(ax: Any, place: str, **options: Any) -> None:
-    """Add a legend `above`, `below`, `beside` or `inside` the Axes, unless it would be empty."""
-    if options.get("handles") or ax.get_legend_handles_labels()[0]:
-        ax.legend(**PLACES[place] | options).set_gid(place)
+    """Add a legend `above`, `below`, `beside` or `inside` the Axes, unless it would be empty.
+
+    Of crowded Axes it stands below instead of beside or inside them. It has as many columns as there is room for.
+    """
+    from matplotlib.transforms import offset_copy
+
+    if not (options.get("handles") or ax.get_legend_handles_labels()[0]):
+        return
+    settings = PLACES[place] | options
+    if place in ("beside", "inside") and crowded(ax):
+        place, settings = "below", PLACES["below"] | {"ncols": 3} | options
+    box = ax.get_window_extent()
+    if place == "below":
+        ticks = ax.xaxis.get_tightbbox()
+        points = (3 if ax.get_xlabel() else 18) + (0 if ticks is None else (box.y0 - ticks.y0) / ax.figure.dpi * 72)
+        under = offset_copy(ax.transAxes, ax.figure, y=-points, units="points")
+        settings |= {"bbox_to_anchor": (0.48, 0.0), "bbox_transform": under}
+    for columns in range(settings.get("ncols", 1), 0, -1):
+        shown = ax.legend(**settings | {"ncols": columns})
+        if place in ("beside", "inside") or shown.get_window_extent().width <= 1.1 * box.width:
+            break
+    shown.set_gid(place)
 
 
 def draw(function: str, ax: Any, look: Look, **settings: Any) -> None:
@@ -162,18 +219,23 @@ def draw(function: str, ax: Any, look: Look, **settings: Any) -> None:
     getattr(sns, function)(**{**settings, **look.keywords}, ax=ax)
 
 
+def on_paper(look: Look) -> dict[str, Any]:
+    """Return a ground for text that stands over lines; an outline would turn the text into shapes."""
+    return {"facecolor": look.paper, "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+
+
 def counting(axis: Any) -> None:
     """Let an axis count: whole numbers, with separators for thousands."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(nbins=4 if crowded(axis.axes) else 7, integer=True, min_n_ticks=1))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,.0f}"))
 
 
 def rows(ax: Any, names: Sequence[str]) -> None:
     """Name rows at y = 0, 1, …; the first is on top."""
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_yticks(range(len(names)), [plain(label(name)) for name in names])
+    ax.set_yticks(range(len(names)), list(map(plain, labels(names, 16 if crowded(ax) else 24))))
     ax.tick_params(axis="y", length=0)
 
 
@@ -185,11 +247,11 @@ def lanes(ax: Any, every: Sequence[T], key: Callable[[T], float], name: Callable
     """
     points = float(ax.get_window_extent().height / ax.figure.dpi * 72)
     order = sorted(range(len(every)), key=lambda k: -key(every[k]))
-    chosen = [every[k] for k in sorted(order[: max(int(points / 7.5), 1)])]
+    chosen = [every[k] for k in sorted(order[: max(int(points / SMALLEST * 0.78), 1)])]
     count = len(chosen)
-    size = min(8.5, max(4.5, 0.78 * points / count))
+    size = min(8.5, max(SMALLEST, 0.78 * points / count))
     ax.set_ylim(-0.08, count)
-    ax.set_yticks([count - 1 - k + 0.4 for k in range(count)], [plain(label(name(lane))) for lane in chosen])
+    ax.set_yticks([count - 1 - k + 0.4 for k in range(count)], list(map(plain, labels(list(map(name, chosen))))))
     ax.tick_params(axis="y", length=0, labelsize=size)
     return chosen, size
 
@@ -209,8 +271,8 @@ def bands(x: Doubles, values: Doubles, most: int = 160) -> tuple[Any, int]:
     """Pool neighbours into at most `most` bins: no value is skipped, each counts in the quantiles of its bin.
 
     Returns:
-        A DataFrame with a row for each bin: its middle `x`, and its quantiles 0, 5, 25, 50, 75, 95 and 100 by per cent;
-        and how many values are in a bin: 1 for a short series, which stays as it is.
+        A DataFrame with a row for each bin: its middle `x`, and its quantiles 0, 2.5, 25, 50, 75, 97.5 and 100 by per
+        cent; and how many values are in a bin: 1 for a short series, which stays as it is.
 
     Example:
         >>> table, pooled = bands(np.arange(6.0), np.array([1.0, 3, 5, 7, 9, 11]), most=2)
@@ -273,8 +335,9 @@ def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]]) -> None:
     heights = [min(max(float(to_axes.transform((middle, y))[1]), 0.0), 1.0) for y, _, _ in ends]
     points = ax.get_window_extent().height / ax.figure.dpi * 72
     gap = min(11.0 / points, 1.0 / max(len(ends), 1))
-    for (_, name, color), height in zip(ends, spread(heights, gap), strict=True):
-        ax.text(1.012, height, plain(label(name, 18)), color=color, fontsize=size, va="center", transform=ax.transAxes)
+    names = labels([name for _, name, _ in ends], 18)
+    for (_, _, color), name, height in zip(ends, names, spread(heights, gap), strict=True):
+        ax.text(1.012, height, plain(name), color=color, fontsize=size, va="center", transform=ax.transAxes)
 
 
 # Words
@@ -300,14 +363,53 @@ def label(name: str, most: int = 24) -> str:
     return shortened(visible(name), most)
 
 
+def labels(names: Sequence[str], most: int = 24) -> list[str]:
+    """Return names out of files as short lines, which differ where the names differ.
+
+    Where a name is too long, what all of them begin or end with is left out, up to the end of a word.
+
+    Example:
+        >>> labels(["a_run_with_a_long_name_gru_64.keras", "a_run_with_a_long_name_gru_128.keras"])
+        ['…64…', '…128…']
+        >>> labels(["gru", "lstm"]), labels(["x" * 30 + "1" + "y" * 30, "x" * 30 + "2" + "y" * 30], most=9)
+        (['gru', 'lstm'], ['…1yy…yyyy', '…2yy…yyyy'])
+    """
+    shown = [visible(name) for name in names]
+    different = list(dict.fromkeys(shown))
+    if all(len(name) <= most for name in different) or len(different) < 2:
+        return [label(name, most) for name in names]
+    begin, end = (_shared(names) for names in (different, [name[::-1] for name in different]))
+    begin = len(re.sub(r"[^\W_]+$", "", different[0][:begin]))
+    end = len(re.sub(r"[^\W_]+$", "", different[0][::-1][:end]))
+    short = {}
+    for name in different:
+        middle = name[begin : max(len(name) - end, begin)]
+        short[name] = shortened(f"{'…' if begin else ''}{middle}{'…' if end else ''}", most)
+    groups: dict[str, list[str]] = {}
+    for name, text in short.items():
+        groups.setdefault(text, []).append(name)
+    for alike in groups.values():
+        if len(alike) > 1:  # they differ where the middle was left out
+            short |= {name: shortened(f"…{name[_shared(alike) :]}", most) for name in alike}
+    if len(set(short.values())) < len(short):
+        short = {name: f"{label(name, most - 4)} ({number})" for number, name in enumerate(different, 1)}
+    return [short[name] for name in shown]
+
+
+def _shared(names: Sequence[str]) -> int:
+    """Return the number of characters that all names begin with."""
+    columns = enumerate(zip(*names, strict=False))
+    return next((place for place, column in columns if len(set(column)) > 1), min(map(len, names)))
+
+
 def in_legend(name: str) -> str:
     """Return a name as a legend accepts it: matplotlib leaves out names that begin with an underscore."""
     return plain(f" {name}" if name.startswith("_") else name)
 
 
-def model_name(run: Run) -> str:
-    """Return the file name of the model that a run evaluated."""
-    return file_name(run.source.path) or run.title
+def run_names(runs: Sequence[Run]) -> list[str]:
+    """Return the names of the models that runs evaluated."""
+    return model_names([run.title for run in runs])
 
 
 def number(value: float) -> str:

@@ -15,7 +15,7 @@ from rnneval.metrics import Metric, UnavailableError, by_name, totals_of
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._keywords import require_metric
-from rnneval.render.figures._style import Look, draw, label, model_name, number, rows
+from rnneval.render.figures._style import Look, draw, label, labels, number, rows, run_names
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
@@ -46,9 +46,9 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
         return None
     table: list[tuple[str, float, float | None, float | None, str]]
     table = [(label(name), value, value, value, "baseline") for name, value in base.items()]
-    for run in kept:
+    for name, run in zip(labels(run_names(kept)), kept, strict=True):
         score = run.scores[measured.name]
-        table.append((label(model_name(run)), score.value, score.low, score.high, "model"))
+        table.append((name, score.value, score.low, score.high, "model"))
     frame = pd.DataFrame(table, columns=["name", "score", "low", "high", "kind"])
     frame = frame.fillna({"low": frame["score"], "high": frame["score"]})  # no interval
     frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)

@@ -2,8 +2,8 @@
 
 Tokens are put into 15 bins by the probability of the model's first choice. A dot stands at the middle of its bin, and
 the stem between the diagonal, where confidence equals accuracy, and the dot is the exact gap of the bin. Dots below the
-diagonal mean overconfidence. The area of a dot is the share of tokens in its bin, the thin bar two standard errors of
-its accuracy.
+diagonal mean overconfidence. The area of a dot is the share of tokens in its bin, the thin bar the 95 % interval of its
+accuracy by itself (1.96 standard errors).
 """
 
 from functools import partial
@@ -75,10 +75,10 @@ def _paint(bins: Any, ax: Any, look: Look) -> None:
     middle, right, tokens = bins[["middle", "accuracy", "tokens"]].to_numpy().T
     ax.plot([0, 1], [0, 1], color=look.ink, linestyle="--", linewidth=1.1, label="perfectly calibrated")
     ax.vlines(middle, middle, right, color=look.bad, linewidth=3, label="gap", zorder=2)
-    error = 2 * np.sqrt((right * (1 - right)).clip(1e-12) / tokens)
+    error = 1.96 * np.sqrt((right * (1 - right)).clip(1e-12) / tokens)
     ax.errorbar(
         middle, right, yerr=[np.minimum(error, right), np.minimum(error, 1 - right)], fmt="none",
-        ecolor=look.good, elinewidth=1, label="± 2 standard errors", zorder=3,
+        ecolor=look.good, elinewidth=1, label="95 % interval", zorder=3,
     )  # fmt: skip
     draw(
         "scatterplot", ax, look, x=middle, y=right, s=14 + 500 * tokens / tokens.sum(), color=look.good,
@@ -86,4 +86,4 @@ def _paint(bins: Any, ax: Any, look: Look) -> None:
     )  # fmt: skip
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
-    legend(ax, "inside", markerscale=0.6)
+    legend(ax, "below", ncols=2, markerscale=0.6)

@@ -1,10 +1,10 @@
 """Differences, their uncertainty and what was allowed: a forest plot.
 
-Of a gate record, a row is a metric; to the right is worse. The dot is the difference, the bar its bounds (one-sided
+A row is a metric that a gate judged; to the right is worse. The dot is the difference, the bar its bounds (one-sided
 95 % each), and the line at 1 is the allowance: every row is measured by its own allowance, so that metrics of different
-units share one axis; the numbers at the right are in each metric's own unit. A bar wholly beyond the line fails, one
-wholly before it passes, and one across it is inconclusive. Of several run records, a row is a run, and the difference
-is that to the best one; the intervals of all pairs of runs hold together with 95 %.
+units share one axis; the numbers are in each metric's own unit. A bar wholly beyond the line fails, one wholly before
+it passes, and one across it is inconclusive. Of several run records, a row is a run, and the difference is that to the
+best one; the intervals of all pairs of runs hold together with 95 %.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,17 @@ from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._keywords import meant
-from rnneval.render.figures._style import Look, label, legend, plain, rows
-from rnneval.render.phrasing import counted, file_name, listed, short_names
+from rnneval.render.figures._style import Look, crowded, labels, legend, on_paper, plain, rows
+from rnneval.render.phrasing import counted, listed, model_names
 
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
 ORDER = 10
 TOGETHER = True
+_RANKED = (
+    "A row is a run, and the dot its difference to the best one. The bar is its 95 % interval: those of all pairs of "
+    "runs hold together."
+)
+"""How to read the figure of ranked runs."""
 _MOST = 40
 """Rows that can be read; where there are more, those that did not pass come before the others."""
 _URGENCY = {"fail": 0, "inconclusive": 1}
@@ -79,22 +84,23 @@ def _require_compared(metric: str | None, compared: list[str]) -> None:
 
 def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
     """Return the forest plot of a gate's comparisons; None if none has a difference and an allowance."""
-    several = len({each.candidate for each in gate.comparisons if each.baseline != "limit"}) > 1
+    sides = list(dict.fromkeys(each.candidate for each in gate.comparisons if each.baseline != "limit"))
+    names = dict(zip(sides, model_names(sides), strict=True)) if len(sides) > 1 else {}
     wanted = [each for each in gate.comparisons if metric in (None, each.metric)]
-    found = [(each, _row(each, several=several)) for each in wanted]
+    found = [(each, _row(each, names.get(each.candidate))) for each in wanted]
     shown = [(each, row) for each, row in found if row is not None]
     if not shown:
         return None
     return _forest(
         [row for _, row in shown],
         title=_gate_title(gate, [each for each, _ in shown]),
-        axis="difference as a share of what is allowed (right: worse)",
+        axis="difference, in multiples of the allowed change (right: worse)",
         margin=1.0,
         left_out=[each.title for each, row in found if row is None],
     )
 
 
-def _row(each: Comparison, *, several: bool) -> _Row | None:
+def _row(each: Comparison, candidate: str | None) -> _Row | None:
     """Measure a difference by its allowance; an allowance of 0 (nothing may be lost) gives no such scale."""
     if each.difference is None or not each.allowed or each.metric not in by_name():
         return None
@@ -106,7 +112,7 @@ def _row(each: Comparison, *, several: bool) -> _Row | None:
         says += f" [{in_unit(each.metric, each.low)}, {in_unit(each.metric, each.high)}]"
     name = each.metric.replace("_", " ")
     return _Row(
-        name=f"{name}, {file_name(each.candidate)}" if several else name,
+        name=f"{name}, {candidate}" if candidate else name,
         middle=each.difference * scale,
         bounds=bounds,
         verdict=each.verdict,
@@ -132,16 +138,17 @@ def _gate_title(gate: Gate, shown: list[Comparison]) -> str:
 
 def _of_ranking(ranking: Ranking) -> Figure | None:
     """Return the forest plot of the differences to the best; None if fewer than two rows have one."""
-    short = dict(zip(ranking.rows, short_names([row.name for row in ranking.rows]), strict=True))
-    shown = []
-    for row in ranking.rows:
+    short = labels(model_names([row.name for row in ranking.rows]), 40)
+    shown, left_out = [], []
+    for row, name in zip(ranking.rows, short, strict=True):
         if row.difference is None:
+            left_out.append(name)
             continue
         says = in_unit(ranking.metric, row.difference) if row.difference else "best"
         bounds = None if row.low is None or row.high is None else (row.low, row.high)
         if bounds and bounds != (0.0, 0.0):
             says += f" [{in_unit(ranking.metric, bounds[0])}, {in_unit(ranking.metric, bounds[1])}]"
-        shown.append(_Row(name=short[row], middle=row.difference, bounds=bounds, says=says))
+        shown.append(_Row(name=name, middle=row.difference, bounds=bounds, says=says))
     if len(shown) < 2:
         return None
     side = "right" if by_name()[ranking.metric].worse > 0 else "left"
@@ -151,28 +158,31 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
         title=_ranking_title(metric, *shown[:2]),
         axis=f"difference of {metric} to the best ({ranking.unit}; {side}: worse)",
         margin=None,
-        left_out=[short[row] for row in ranking.rows if row.difference is None],
+        left_out=left_out,
+        reading=_RANKED,
     )
 
 
 def _ranking_title(metric: str, first: _Row, second: _Row) -> str:
     low, high = second.bounds or (0.0, 1.0)
     if second.middle == 0 and low == 0:
-        return f"{label(first.name)} and {label(second.name)} are the same by {metric}"
+        return f"{first.name} and {second.name} are the same by {metric}"
     if second.bounds and low * high > 0:
-        return f"{label(first.name)} is best by {metric}, a significant difference on this text"
-    return f"{label(first.name)} is best by {metric}, but {label(second.name)} may be as good"
+        return f"{first.name} is best by {metric}, a significant difference on this text"
+    return f"{first.name} is best by {metric}, but {second.name} may be as good"
 
 
-def _forest(shown: list[_Row], *, title: str, axis: str, margin: float | None, left_out: list[str]) -> Figure:
+def _forest(
+    shown: list[_Row], *, title: str, axis: str, margin: float | None, left_out: list[str], reading: str = ""
+) -> Figure:
     """Return a figure with one line for each row; of too many rows, the most urgent."""
     urgent = sorted(range(len(shown)), key=lambda k: _URGENCY.get(shown[k].verdict, 2))[:_MOST]
     drawn = [shown[k] for k in sorted(urgent)]
     said = [
-        f"{label(row.name, 40)} {row.says.replace(chr(10), ', ')}" + (f" ({row.verdict})" if row.verdict else "")
-        for row in drawn
+        f"{name} {row.says.replace(chr(10), ', ')}" + (f" ({row.verdict})" if row.verdict else "")
+        for name, row in zip(labels([row.name for row in drawn], 40), drawn, strict=True)
     ]
-    names = [label(name) for name in left_out]
+    names = labels(left_out)
     notes = [f"not drawn: {listed(names, 3)}"] if names else []
     notes += [f"no room for {counted(len(shown) - len(drawn), 'further row')}"] if len(shown) > len(drawn) else []
     rest = f" Not drawn, since they have no difference or no allowance: {listed(names, _MOST)}." if names else ""
@@ -183,13 +193,14 @@ def _forest(shown: list[_Row], *, title: str, axis: str, margin: float | None, l
         x="\n".join([axis, *notes]),
         grid="x",
         paint=partial(_paint, drawn, margin),
+        reading=reading,
     )
 
 
 def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None:
     from matplotlib.lines import Line2D
 
-    ends = [0.0, margin or 0.0]
+    ends, inside = [0.0, margin or 0.0], crowded(ax)
     if margin is not None:
         ax.axvspan(-1e6, margin, color=look.good, alpha=0.09, linewidth=0, zorder=0)
         ax.axvline(margin, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
@@ -200,9 +211,10 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
             ax.plot(row.bounds, [place, place], color=mark["color"], linewidth=2.4, solid_capstyle="butt")
             ax.plot(row.bounds, [place, place], "|", color=mark["color"], markersize=9, markeredgewidth=1.8)
         ax.plot(row.middle, place, gid=row.name, **mark)
+        x, y, says = (0.02, place - 0.32, ", ".join(row.says.split("\n"))) if inside else (1.02, place, row.says)
         ax.text(
-            1.02, place, plain(row.says), transform=ax.get_yaxis_transform(), va="center", fontsize="x-small",
-            linespacing=1.4,
+            x, y, plain(says), transform=ax.get_yaxis_transform(), va="center", fontsize="x-small", linespacing=1.4,
+            bbox=on_paper(look) if inside else None,
         )  # fmt: skip
         ends += [row.middle, *(row.bounds or ())]
     room = 0.08 * ((max(ends) - min(ends)) or 1.0)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, draw, in_legend, label, legend, plain
+from rnneval.render.figures._style import Look, crowded, draw, in_legend, label, labels, legend, plain
 from rnneval.render.phrasing import counted
 from rnneval.render.wiring_document import RIGHT, FlowMatrix, runs_of_calls
 
@@ -103,13 +103,15 @@ def _paint(
         ax.add_patch(rim)
     for entry in flow:
         _mark(ax, look, (columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5), entry, points)
-    turned = max(len(_name(column)) for column in columns) * 6.0 > points
+    narrow = crowded(ax)
+    across, down = (labels(list(map(_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
+    turned = max(map(len, across)) * 6.0 > points
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    ax.set_xticks(np.arange(len(columns)) + 0.5, [plain(_name(column)) for column in columns], **slanted)
-    ax.set_yticks(np.arange(len(shown)) + 0.5, [plain(_name(slot)) for slot in shown], rotation=0)
+    ax.set_xticks(np.arange(len(columns)) + 0.5, list(map(plain, across)), **slanted)
+    ax.set_yticks(np.arange(len(shown)) + 0.5, list(map(plain, down)), rotation=0)
     ax.tick_params(length=0)
     ax.set_anchor("NW")
-    _legend(ax, look, dict.fromkeys(entry.kind for entry in flow), numbered=points > 26, hidden=hidden)
+    _legend(ax, look, dict.fromkeys(entry.kind for entry in flow), numbered=points > 26, hidden=hidden, narrow=narrow)
 
 
 def _mark(ax: Any, look: Look, place: tuple[float, float], entry: Flow, points: float) -> None:
@@ -136,15 +138,18 @@ def _style(kind: str, look: Look) -> dict[str, Any]:
     return style | {"linestyle": "none", "markersize": 8}
 
 
-def _legend(ax: Any, look: Look, kinds: dict[str, None], *, numbered: bool, hidden: int) -> None:
+def _legend(ax: Any, look: Look, kinds: dict[str, None], *, numbered: bool, hidden: int, narrow: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     own = Patch(facecolor="none", edgecolor=look.ink, label="own state")
     marks = [Line2D([], [], **_style(kind, look), label=in_legend(label(kind))) for kind in kinds]
     notes = ["numbers: calls"] * numbered + [f"{hidden} more in order"] * bool(hidden)
-    legend(ax, "beside", handles=[own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
+    place: dict[str, Any] = {"place": "beside"}
+    if narrow:  # below are names, slanted if they are long
+        place = {"place": "above", "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
+    legend(ax, **place, handles=[own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
 
 
 def _name(end: Slot | str) -> str:
-    return label(end) if isinstance(end, str) else f"{label(end.layer, 20)}.{label(end.slot)}"
+    return end if isinstance(end, str) else f"{end.layer}.{end.slot}"

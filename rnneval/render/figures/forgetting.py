@@ -12,7 +12,7 @@ from typing import Any
 
 from rnneval.records.run import Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, counting, label, legend, model_name, rows
+from rnneval.render.figures._style import Look, counting, labels, legend, rows, run_names
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
@@ -25,7 +25,7 @@ def figure(*runs: Run) -> Figure | None:
 
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
-    known = [(model_name(run), run.forgetting) for run in runs]
+    known = list(zip(labels(run_names(runs), 40), (run.forgetting for run in runs), strict=True))
     kept = [(name, length) for name, length in known if length is not None]
     if not kept:
         return None
@@ -33,7 +33,7 @@ def figure(*runs: Run) -> Figure | None:
     without = len(runs) - len(kept)
     note = f" {counted(without, 'run')} without a forgetting length not shown" if without else ""
     said = [
-        f"{label(name)}: median {each.median:,.0f}, 95 % within {each.p95:,.0f}, longest {each.max:,.0f}"
+        f"{name}: median {each.median:,.0f}, 95 % within {each.p95:,.0f}, longest {each.max:,.0f}"
         for name, each in kept
     ]
     return Figure(
@@ -52,7 +52,7 @@ def _title(kept: Sequence[tuple[str, Forgetting]]) -> str:
         return f"The state forgets its start after {kept[0][1].median:,.0f} tokens, at most {kept[0][1].max:,.0f}"
     order = sorted(kept, key=lambda each: each[1].median)
     (first, soon), (last, late) = order[0], order[-1]
-    return f"{label(first)} forgets first (after {soon.median:,.0f} tokens), {label(last)} last ({late.median:,.0f})"
+    return f"{first} forgets first (after {soon.median:,.0f} tokens), {last} last ({late.median:,.0f})"
 
 
 def _paint(names: list[str], lengths: list[Forgetting], ax: Any, look: Look) -> None:

@@ -20,6 +20,8 @@ from rnneval.render.phrasing import counted
 
 KINDS = (TRACE,)
 ORDER = 30
+_COLUMNS = (8, 44)
+"""Points between the right edge and each of the two columns of shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +91,17 @@ def _paint(gates: Sequence[_Gate], ax: Any, look: Look) -> None:
         heights = base + 0.86 * gate.counts / gate.counts.max()
         ax.stairs(heights, gate.edges, baseline=base, fill=True, color=look.good, alpha=0.45, linewidth=0)
         ax.stairs(heights, gate.edges, baseline=base, color=look.good, linewidth=size / 8, gid=gate.name)
-        for x, share in ((1.03, gate.low), (1.15, gate.high)):
-            ax.text(
-                x, base + 0.4, "–" if share is None else percent(share), transform=ax.get_yaxis_transform(),
-                va="center", fontsize=min(size, 7.0), fontweight="bold" if (share or 0) >= 0.5 else "normal",
+        for points, share in zip(_COLUMNS, (gate.low, gate.high), strict=True):
+            ax.annotate(
+                "–" if share is None else percent(share), (1.0, base + 0.4), (points, 0),
+                xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center", fontsize=min(size, 7.0),
+                fontweight="bold" if (share or 0) >= 0.5 else "normal",
             )  # fmt: skip
-    for x, text in ((1.03, f"< {LOW}"), (1.15, f"> {HIGH}")):
-        ax.text(x, 1.01, text, transform=ax.transAxes, fontsize="x-small", color=look.muted, va="bottom")
+    for points, text in zip(_COLUMNS, (f"< {LOW}", f"> {HIGH}"), strict=True):
+        ax.annotate(
+            text, (1.0, 1.01), (points, 0), xycoords="axes fraction", textcoords="offset points", fontsize="x-small",
+            color=look.muted, va="bottom",
+        )  # fmt: skip
     more = len(gates) - len(shown)
     rest = f"; {counted(more, 'less saturated gate')} not shown" if more else ""
     ax.set_xlim(0, 1)

@@ -1,7 +1,7 @@
 """Reach of learning: the gradient of one token's loss by the state k tokens before it.
 
 A line is a state: the median over many tokens of the total derivative, as a share of its value at the first lag at
-which the state acts; the bands hold 90 % (drawn for one or two states). Below the dashed line 99 % of the gradient are
+which the state acts; the bands hold 95 % (drawn for one or two states). Below the dashed line 99 % of the gradient are
 gone; a mark shows where a line falls below it for good. If the lines fall before the truncation of training, longer
 segments would teach nothing more; if they do not fall, training cut off what the model can remember.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, in_legend, label, legend, lines, number
+from rnneval.render.figures._style import Look, in_legend, label, labels, legend, lines, number, on_paper
 from rnneval.render.phrasing import counted, visible
 
 KINDS = ("rnneval.gradients/1",)
@@ -65,7 +65,6 @@ def _last_lag(states: Mapping[str, ThroughTime], truncation: int) -> int:
 
 def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Look) -> None:
     import pandas as pd
-    from matplotlib.patheffects import withStroke
 
     last = _last_lag(states, truncation)
     table = pd.concat(
@@ -76,26 +75,29 @@ def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Lo
     )
     table["median"] = table["median"].where(table["median"] > 0, _FLOOR / 100)  # far below what is shown
     drawn = lines(ax, look, table, x="lag", y="median", by="state", marked=True, linewidth=1.8, markersize=7)
-    for line, (name, state) in zip(drawn, states.items(), strict=True):
+    names = labels(list(states), 20)
+    for line, name, (key, state) in zip(drawn, names, states.items(), strict=True):
         hidden = state.gone is None or state.gone > last
         line.set_markevery([0 if hidden else max(int(state.gone or 0) - state.base, 0)])
-        line.set_label(in_legend(f"{label(name, 20)}: {'never' if state.gone is None else state.gone}"))
-        if len(states) <= 2:
-            part = table[table["state"] == visible(name)]
+        line.set_label(in_legend(f"{name}: {'never' if state.gone is None else state.gone}"))
+        if len(states) <= 2 and state.band == 0.95:  # earlier records have bands of 90 %
+            part = table[table["state"] == visible(key)]
             low = part["low"].clip(_FLOOR / 10)
             ax.fill_between(part["lag"], low, part["high"], color=line.get_color(), alpha=0.14, linewidth=0)
+            for edge in (low, part["high"]):  # so that a band can be followed through the other one
+                ax.plot(part["lag"], edge, color=line.get_color(), linestyle=line.get_linestyle(), linewidth=0.6)
     ax.set_yscale("log")
     ax.set_ylim(_FLOOR, max(table["high"].max() * 1.5, 2))
     ax.set_xlim(0, last + 0.5)
     ax.axhline(GONE, color=look.muted, linestyle="--", linewidth=1)
     ax.annotate(
         "99 % gone below", (last, GONE), (0, 3), textcoords="offset points", ha="right", fontsize="small",
-        path_effects=[withStroke(linewidth=2.5, foreground=look.paper)],
+        bbox=on_paper(look),
     )  # fmt: skip
     text = f"truncation: {counted(truncation, 'token')} {'' if truncation <= last else '→'}"
     if truncation <= last:
         ax.axvline(truncation, color=look.ink, linestyle=":", linewidth=1.8)
     place = (min(truncation, last), 0.97)
     ax.text(*place, text, transform=ax.get_xaxis_transform(), ha="right", va="top", fontsize="small")
-    size = "small" if len(states) <= 8 else "x-small" if len(states) <= 16 else "xx-small"
+    size = "small" if len(states) <= 8 else "x-small"
     legend(ax, "beside", title="99 % gone after", fontsize=size, labelspacing=0.35, markerscale=0.8)

@@ -1,7 +1,7 @@
 """Loss by context: the loss when the state is reset k tokens before the scored token.
 
 The same tokens are scored with 1, 2, 5, … tokens of context; the dashed line is their loss with the full context. Where
-the curve meets the line, more context does not help. The bars are one standard error of the difference to the line. If
+the curve meets the line, more context does not help. The bars are 95 % intervals of the difference to the line. If
 the record has it, the forgetting length is marked: after that many tokens two states that began differently are the
 same, so that nothing older can matter.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from rnneval.records.run import ContextCurve, Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, draw, legend, number
+from rnneval.render.figures._style import Look, crowded, draw, legend, number
 from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
@@ -56,7 +56,8 @@ def enough(curve: ContextCurve) -> int | None:
 
 def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax: Any, look: Look) -> None:
     ax.set_xscale("log")
-    ax.errorbar(curve.lengths, curve.nats, yerr=curve.extra_error, fmt="none", ecolor=look.good, capsize=2)
+    bars = [1.96 * error for error in curve.extra_error]
+    ax.errorbar(curve.lengths, curve.nats, yerr=bars, fmt="none", ecolor=look.good, capsize=2)
     draw(
         "lineplot", ax, look, x=curve.lengths, y=curve.nats, estimator=None, color=look.good, marker="o", markersize=5,
         markeredgewidth=0, linewidth=1.8, label="state reset that many tokens before", legend=False,
@@ -72,6 +73,7 @@ def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax:
         ax.axvline(kept.median, color=look.bad, linestyle=":", linewidth=1.8, label=forgets)
         if kept.p95 > kept.median:
             ax.axvspan(kept.median, kept.p95, color=look.bad, alpha=0.15, linewidth=0, label="… in 95 % of excerpts")
-    ax.set_xticks(curve.lengths, [f"{k:,}" for k in curve.lengths])
+    named = curve.lengths[:: 2 if crowded(ax) else 1]
+    ax.set_xticks(curve.lengths, [f"{k:,}" if k in named else "" for k in curve.lengths])
     ax.minorticks_off()
     legend(ax, "below", ncols=2)

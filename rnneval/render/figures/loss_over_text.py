@@ -1,6 +1,6 @@
 """The loss along the text: where the model finds it hard.
 
-Each dot is a block of the text (256 bytes or more), in nats a token; of a long text, shaded bands hold 50 % and 90 % of
+Each dot is a block of the text (256 bytes or more), in nats a token; of a long text, shaded bands hold 50 % and 95 % of
 neighbouring blocks. The line is a running mean over a twentieth of the text, weighted by tokens; it starts anew in each
 document. The dashed line is the mean of the whole text, with its 95 % interval around it; ticks at the bottom mark
 where documents end.
@@ -105,10 +105,10 @@ def _said(blocks: Any, mean: float, score: Score | None, *, size: str, measured:
     title = f"{value}; hardest near {_bytes(hardest['middle'])} ({number(hardest['running'])})"
     if len(blocks) < 8:
         title = f"{value} over {counted(len(blocks), 'block')} of text"
-    least, most = blocks["mean"].quantile([0.05, 0.95])
+    least, most = blocks["mean"].quantile([0.025, 0.975])
     value = f"{number(mean)} {measured.unit} on average{_interval(score)}"
     return title, (
-        f"{what} along {size} of text: {value}; 90 % of "
+        f"{what} along {size} of text: {value}; 95 % of "
         f"{counted(len(blocks), 'block')} lie between {number(least)} and {number(most)}; the running mean is highest "
         f"near {_bytes(high['middle'])} ({number(high['running'])}) and lowest near {_bytes(low['middle'])} "
         f"({number(low['running'])})."
@@ -140,8 +140,8 @@ def _paint(
         ax.plot(x, valued["mean"], ".", color=look.good, markersize=dots, alpha=alpha, label="a block")
     else:
         pooled, _ = bands(valued["middle"].to_numpy() / unit, valued["mean"].to_numpy())
-        for low, high, alpha in ((5, 95, 0.18), (25, 75, 0.3)):
-            label = f"{high - low} % of blocks"
+        for low, high, alpha in ((2.5, 97.5, 0.18), (25, 75, 0.3)):
+            label = f"{high - low:.0f} % of blocks"
             ax.fill_between(pooled["x"], pooled[low], pooled[high], color=look.good, alpha=alpha, lw=0, label=label)
     if score is not None and score.low is not None and score.high is not None:
         label = "95 % interval of the mean"

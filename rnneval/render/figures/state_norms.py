@@ -1,7 +1,7 @@
 """State norms along the text: a lane for each state of each layer, with quantile bands.
 
 The line is the median of ‖state‖₂ over neighbouring positions, the darker band holds half of them and the lighter band
-90 %; a short trace is drawn as it is. Each lane has its own scale, from 0 to the number at its right end. A lane that
+95 %; a short trace is drawn as it is. Each lane has its own scale, from 0 to the number at its right end. A lane that
 climbs is a state that grows with the text.
 """
 
@@ -59,8 +59,8 @@ def figure(table: Table) -> Figure | None:
         return None
     title, end = _title(states), max(float(state.positions[-1]) for state in states)
     said = [
-        f"{label(state.name)} median {number(float(np.median(state.norms)))}, 90 % between "
-        f"{number(float(np.quantile(state.norms, 0.05)))} and {number(float(np.quantile(state.norms, 0.95)))}"
+        f"{label(state.name)} median {number(float(np.median(state.norms)))}, 95 % between "
+        f"{number(float(np.quantile(state.norms, 0.025)))} and {number(float(np.quantile(state.norms, 0.975)))}"
         for state in states
     ]
     return Figure(
@@ -96,7 +96,7 @@ def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
         ax.axhline(base, color=look.muted, linewidth=0.7)
         if size_of_bin > 1:
             pooled = max(pooled, size_of_bin)
-            ax.fill_between(table["x"], at[5], at[95], color=look.good, alpha=0.22, linewidth=0)
+            ax.fill_between(table["x"], at[2.5], at[97.5], color=look.good, alpha=0.22, linewidth=0)
             ax.fill_between(table["x"], at[25], at[75], color=look.good, alpha=0.4, linewidth=0)
         marker = "o" if len(table) < 3 else None
         draw(
@@ -109,6 +109,6 @@ def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
     counting(ax.xaxis)
     ax.set_ylabel("state norm ‖s‖₂" if count == len(states) else f"the {count} norms that change most")
     line = Line2D([], [], color=look.good, label=f"median of {pooled}" if pooled > 1 else "each position of the trace")
-    shares = ((0.5, "50 %"), (0.22, "90 %"))
+    shares = ((0.5, "50 %"), (0.22, "95 %"))
     patches = [Patch(color=look.good, alpha=alpha, linewidth=0, label=share) for alpha, share in shares]
     legend(ax, "above", ncols=3, handles=[line, *patches] if pooled > 1 else [line])

@@ -1,21 +1,40 @@
 """Records → page: its title, its claims with the worst first, and its chapters."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import msgspec
 
 from rnneval._version import __version__
+from rnneval.gates.comparable import fields_of
 from rnneval.gates.explanation import in_per_cent, number
-from rnneval.records import Gate, Run, Wiring
+from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
 from rnneval.render.document import KINDS, Claim, Kind, Page
-from rnneval.render.phrasing import counted
-from rnneval.render.report.given import Given, Subject, is_told, of_kind, subjects, sweeps, tokens_of
+from rnneval.render.phrasing import counted, file_name, short_names
+from rnneval.render.report.given import (
+    Checked,
+    Given,
+    Subject,
+    checked,
+    of_kind,
+    subjects,
+    sweeps,
+    tokens_of,
+    with_model_names,
+)
 from rnneval.render.report.sections import sections_of
 from rnneval.render.wiring_document import first_sentence
 from rnneval.sweeps.table import OK, best_first
 
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
 _NAMED = 3
+_UNKNOWN = 0.01
+"""Share of unknown tokens from which numbers do not stand for the text."""
+_ABSOLUTE = re.compile(r"(?:^|(?<==))(/|[A-Za-z]:[\\/])")
+"""Where an absolute path begins: at the start of a text, or behind `--option=`."""
 
 
 def page_of(given: Sequence[Given], title: str | None = None) -> Page:
@@ -25,32 +44,78 @@ def page_of(given: Sequence[Given], title: str | None = None) -> Page:
         given: Any mix of records, in the order in which the page shows them.
         title: Of the page; by default the names of the models.
     """
-    return Page(
-        title=title or _title(given),
-        claims=_claims(given),
-        sections=sections_of(given),
+    named = with_model_names(given)
+    page = Page(
+        title=title or _title(named),
+        claims=_claims(named),
+        sections=sections_of(named),
         records=tuple(each.name for each in given),
         rnneval=__version__,
     )
+    return _without_folders(page, given)
+
+
+def _without_folders(page: Page, given: Sequence[Given]) -> Page:
+    """Leave out the folders of absolute paths: a page is shown to others, and they are of one computer."""
+    named: dict[str, list[str]] = {}
+    for path in dict.fromkeys(path for each in given for path in _absolute_paths(each)):
+        named.setdefault(file_name(path), []).append(path)
+    short = {path: name for paths in named.values() for path, name in zip(paths, short_names(paths), strict=True)}
+    if not short:
+        return page
+    known = "|".join(map(re.escape, sorted(short, key=len, reverse=True)))
+    pattern = re.compile(rf"(?<![\w./\\-])(?:{known})(?![\w/\\-])")
+    return cast("Page", _mapped(page, lambda text: pattern.sub(lambda found: short[found[0]], text)))
+
+
+def _absolute_paths(given: Given) -> Iterator[str]:
+    record = given.record
+    texts = [given.name]
+    if isinstance(record, Run | Gradients):
+        texts += [*record.command, *(file.path or "" for file in record.text.files)]
+    if isinstance(record, Run | Gradients | Opened) and record.checkpoint:
+        texts.append(record.checkpoint.path or "")
+    if isinstance(record, Run):
+        texts.append(record.vocabulary.source if record.vocabulary else "")
+        texts.append((record.imported.path or "") if record.imported else "")
+    wiring = record.wiring if isinstance(record, Run) else record
+    if isinstance(wiring, Wiring | WiringSummary):
+        texts += [finding.file or "" for finding in wiring.findings]
+    for text in texts:
+        if found := _ABSOLUTE.search(text):
+            yield text[found.start() :]
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a value of the document model with every text changed, except for the keys of pictures."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_mapped(each, change) for each in value)
+    if isinstance(value, msgspec.Struct):
+        names = [name for name in value.__struct_fields__ if name != "key"]
+        return msgspec.structs.replace(value, **{name: _mapped(getattr(value, name), change) for name in names})
+    return value
 
 
 def _title(given: Sequence[Given]) -> str:
     if found := sweeps(given):
         return counted(sum(len(each.record.frame) for each in found), "checkpoint")
-    names = [model.name for model in subjects(given)] or [each.label for each in given]
-    if len(names) > _NAMED:
-        return f"{len(names)} models"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return _and([model.name for model in subjects(given)] or [each.label for each in given])
 
 
 def _claims(given: Sequence[Given]) -> tuple[Claim, ...]:
-    """Return every claim, the worst first; wiring before numbers, numbers before comparisons."""
-    models = subjects(given)
-    found = [*_of_wirings(given, models), *_of_sweeps(given), *_of_models(models)]
+    """Return every claim, the worst first; faults of the wiring before numbers, numbers before comparisons."""
+    models, wirings = subjects(given), checked(given)
+    found = [claim for each in wirings for claim in _of_wiring(each)]
+    found += [*_of_sweeps(given), *_of_models(models)]
     found += [
         Claim(kind=KINDS[gate.verdict], sentence=_gate(each, gate), anchor="comparisons")
         for each, gate in of_kind(given, Gate)
     ]
+    if passed := [each.name for each in wirings if each.passes]:
+        sentence = f"The state is wired right in {_and(passed)}: each layer gets its own back."
+        found.append(Claim(kind="pass", sentence=sentence, anchor="wiring"))
     if not found:
         sentence = "No record was given."
         if given:
@@ -59,26 +124,23 @@ def _claims(given: Sequence[Given]) -> tuple[Claim, ...]:
     return tuple(sorted(found, key=lambda claim: _ORDER.index(claim.kind)))
 
 
-def _of_wirings(given: Sequence[Given], models: Sequence[Subject]) -> Iterator[Claim]:
-    for each, wiring in of_kind(given, Wiring):
-        yield _wiring(each.name, wiring)
-    for model in models:
-        for run in model.scored:
-            if run.wiring is not None and run.wiring.verdict != "pass" and not is_told(run.wiring, given):
-                yield _wiring(model.name, run.wiring)
+def _and(names: Sequence[str]) -> str:
+    if len(names) > _NAMED:
+        return f"{len(names)} models"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _wiring(name: str, wiring: Wiring | WiringSummary) -> Claim:
-    sentence = {
-        "pass": f"The state is wired right in {name}: each layer gets its own back.",
-        "fail": f"The state is wired wrong in {name}: {_fault(wiring)}.",
-    }.get(wiring.verdict, f"Whether the state is wired right in {name} could not be settled: {wiring.reason}.")
-    return Claim(kind=KINDS.get(wiring.verdict, "unsure"), sentence=sentence, anchor="wiring")
-
-
-def _fault(wiring: Wiring | WiringSummary) -> str:
-    worst = next((finding for finding in wiring.findings if finding.severity == "error"), None)
-    return first_sentence(worst.message) if worst else wiring.reason
+def _of_wiring(wired: Checked) -> Iterator[Claim]:
+    """Yield what is wrong or not settled, once for each verdict."""
+    worst = next((finding for finding in wired.findings if finding.severity == "error"), None)
+    for wiring in wired.verdicts:
+        if wiring.verdict == "pass":
+            continue
+        sentence = f"Whether the state is wired right in {wired.name} could not be settled: {wiring.reason}."
+        if wiring.verdict == "fail":
+            fault = first_sentence(worst.message) if worst else wiring.reason
+            sentence = f"The state is wired wrong in {wired.name}: {fault}."
+        yield Claim(kind=KINDS.get(wiring.verdict, "unsure"), sentence=sentence, anchor="wiring")
 
 
 def _of_models(models: Sequence[Subject]) -> Iterator[Claim]:
@@ -86,9 +148,26 @@ def _of_models(models: Sequence[Subject]) -> Iterator[Claim]:
         for run in model.scored:
             if not run.valid:
                 yield Claim(kind="fail", sentence=_not_valid(model.name, run), anchor="numbers")
+            elif any(warning.code == "worse-than-uniform" for warning in run.warnings):
+                sentence = f"{model.name} predicts this text worse than guessing would."
+                yield Claim(kind="fail", sentence=sentence, anchor="warnings")
+            if unknown := _unknown(model.name, run):
+                yield Claim(kind="unsure", sentence=unknown, anchor="warnings")
     sound = [(model, run) for model in models for run in model.scored if run.valid and "cross_entropy" in run.scores]
     if sound:
         yield _best(sound)
+
+
+def _unknown(name: str, run: Run) -> str | None:
+    """Say how much of the text a model does not know, if that is much."""
+    skipped = run.tokens.unknown if fields_of(run.signature).get("unk") == "skip" else 0
+    share = run.tokens.unknown / max(run.tokens.total + skipped, 1)
+    if share < _UNKNOWN:
+        return None
+    return (
+        f"{name} does not know {100 * share:.2g} % of the {tokens_of(run)} of this text: its numbers are of an easier "
+        "text, and do not compare with those of a model that knows them."
+    )
 
 
 def _not_valid(name: str, run: Run) -> str:
@@ -105,7 +184,8 @@ def _best(sound: Sequence[tuple[Subject, Run]]) -> Claim:
         sentence = f"{len(sound)} valid evaluations, of which not all compare: they are of different texts or tokens."
         return Claim(kind="note", sentence=sentence, anchor="numbers")
     start = f"{model.name} is the best of {len(sound)}: on" if len(sound) > 1 else f"{model.name}: on"
-    return Claim(kind="pass", sentence=f"{start} this text {_how_good(run)}.", anchor="numbers")
+    kind: Kind = "note" if _unknown(model.name, run) else "pass"
+    return Claim(kind=kind, sentence=f"{start} this text {_how_good(run)}.", anchor="numbers")
 
 
 def _how_good(run: Run) -> str:
@@ -147,8 +227,13 @@ def _gate(given: Given, gate: Gate) -> str:
 
 
 def _amount(comparison: Comparison) -> str:
+    """Write a difference, its bounds and what is allowed."""
     if comparison.difference is None or comparison.allowed is None:
         return ""
     unit = "" if in_per_cent(comparison.metric) else f" {comparison.unit}"
+    bounds = ""
+    if comparison.low is not None and comparison.high is not None:
+        low, high = (number(comparison.metric, n) for n in (comparison.low, comparison.high))
+        bounds = f" (one-sided 95 % bounds {low} and {high})"
     difference, allowed = (number(comparison.metric, n) for n in (comparison.difference, comparison.allowed))
-    return f": {comparison.metric} {difference}{unit}, allowed {allowed}{unit}"
+    return f": {comparison.metric} {difference}{unit}{bounds}, allowed {allowed}{unit}"

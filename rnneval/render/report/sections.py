@@ -1,5 +1,6 @@
 """Chapters of the report: each function reads all records and returns a `Section`, or None if they have none for it."""
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -9,11 +10,9 @@ from math import exp, log
 import msgspec
 
 from rnneval.gates.comparable import fields_of
-from rnneval.gates.ranking import Ranking, rank
-from rnneval.gates.sides import Named
 from rnneval.metrics.diagnostics import findings as rules
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
-from rnneval.records.run import Checkpoint, WiringSummary
+from rnneval.records.run import Checkpoint
 from rnneval.registry import read_entries
 from rnneval.render.document import (
     KINDS,
@@ -36,13 +35,15 @@ from rnneval.render.document import (
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure, file_name, interval, listed, optional, short_names, signed
+from rnneval.render.phrasing import counted, figure, file_name, interval, listed, optional, signed
 from rnneval.render.report.given import (
+    Checked,
     Given,
     Subject,
-    is_told,
+    checked,
     of_kind,
     pictures,
+    rankings,
     subjects,
     sweeps,
     together,
@@ -63,7 +64,7 @@ from rnneval.sweeps.table import OK, best_first
 
 _RULES = ("wiring/faults", "metrics/diagnostics/findings")
 _SHOWN_ROWS = 30
-_WHOLE_RUNS, _WHOLE_RECORDS, _WHOLE_FINDINGS = 3, 4, 6
+_NAMED, _WHOLE = 12, 3
 _LARGEST_EXPONENT = 709  # above it, the perplexity is larger than any float
 _WIRING = {
     "pass": "Each layer gets its own state back",
@@ -108,55 +109,62 @@ def _section(anchor: str, title: str, lead: str, blocks: Sequence[Block]) -> Sec
 
 
 def wiring(given: Sequence[Given]) -> Section | None:
-    """Show every wiring that was checked, by itself or before an evaluation; the wrong ones first."""
-    parts = [_checked(number, *pair) for number, pair in enumerate(of_kind(given, Wiring))]
-    parts += [part for number, model in enumerate(subjects(given)) for part in _evaluated(number, model, given)]
-    parts.sort(key=lambda part: not any(isinstance(block, Notice) and block.kind == "fail" for block in part.blocks))
+    """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
+    found = checked(given)
+    blocks: list[Block] = [_wired(number, each) for number, each in enumerate(found) if not each.passes]
+    if right := [each for each in found if each.passes]:
+        names = listed([each.name for each in right], most=_NAMED)
+        blocks.append(Notice(kind="pass", title=_WIRING["pass"], text=names))
+        parts = tuple(part for number, each in enumerate(right) for part in _details(number, each))
+        blocks += [Fold(title="Where each state went, and the tests of behaviour", blocks=parts)] if parts else []
     lead = "Each recurrent layer has a state of its own, and must get it back at the next segment of text."
-    return _section("wiring", "Wiring", lead, parts)
+    return _section("wiring", "Wiring", lead, blocks)
 
 
-def _checked(number: int, given: Given, wiring: Wiring) -> Part:
-    blocks: list[Block] = [_wiring_notice(wiring), *pictures(given), *_findings(wiring)]
-    tables = [matrix_table(wiring)] if wiring.flow else []
-    tables += [oracles_table(wiring.oracles)] if wiring.oracles else []
-    if tables and wiring.verdict == "pass":
-        blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tuple(tables)))
-    else:
-        blocks += tables
-    return Part(anchor=f"wiring-{number}", title=given.name, blocks=tuple(blocks))
+def _wired(number: int, wired: Checked) -> Part:
+    """Show every fault once: the first whole, the others folded."""
+    blocks: list[Block] = [
+        Notice(kind=KINDS.get(each.verdict, "unsure"), title=_WIRING.get(each.verdict, each.verdict), text=each.reason)
+        for each in wired.verdicts
+    ]
+    blocks += pictures(*wired.records)
+    found = [
+        msgspec.structs.replace(finding_block(each), about=_rule_texts().get(each.rule)) for each in wired.findings
+    ]
+    blocks += found[:1]
+    if rest := found[1:]:
+        rules = listed(dict.fromkeys(each.rule for each in rest))
+        blocks.append(Fold(title=f"{counted(len(rest), 'more finding')}: {rules}", blocks=(*rest,)))
+    blocks += dict.fromkeys(notice for run in wired.runs for notice in _without_leak(run))
+    if tables := tuple(table for each in wired.records for table in _tables(each.record)):
+        blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tables))
+    return Part(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
 
 
-def _evaluated(which: int, model: Subject, given: Sequence[Given]) -> Iterator[Part]:
-    """Show the wiring of runs; once if all runs of the model, or a wiring record, say the same."""
-    seen = {run.wiring: run for run in model.scored if run.wiring is not None}
-    for number, (wiring, run) in enumerate(seen.items()):
-        blocks: list[Block] = [] if is_told(wiring, given) else [_wiring_notice(wiring), *_findings(wiring)]
-        if run.token_by_token is not None and run.total_nats is not None and run.tokens.scored:
-            whole, single = (nats / run.tokens.scored for nats in (run.total_nats, run.token_by_token.total_nats))
-            text = (
-                f"Read in segments, its loss is {whole:.4g} nats a token; one token at a time, when it cannot look "
-                f"ahead, {single:.4g}."
-            )
-            blocks.append(Notice(kind="fail", title="Loss with the leak removed", text=text))
-        if blocks:
-            title = f"{model.name}, when it was evaluated"
-            yield Part(anchor=f"wiring-run-{which}-{number}", title=title, blocks=tuple(blocks))
-
-
-def _wiring_notice(wiring: Wiring | WiringSummary) -> Notice:
-    title = _WIRING.get(wiring.verdict, wiring.verdict)
-    return Notice(kind=KINDS.get(wiring.verdict, "unsure"), title=title, text=wiring.reason)
-
-
-def _findings(wiring: Wiring | WiringSummary) -> Iterator[Block]:
-    """Show every finding; from a certain number on they are folded."""
-    shown = tuple(
-        msgspec.structs.replace(finding_block(each), about=_rule_texts().get(each.rule)) for each in wiring.findings
+def _without_leak(run: Run) -> Iterator[Notice]:
+    """Say what the loss is when the model cannot look ahead."""
+    if run.token_by_token is None or run.total_nats is None:
+        return
+    whole, single = (nats / max(run.tokens.scored, 1) for nats in (run.total_nats, run.token_by_token.total_nats))
+    text = (
+        f"Read in segments, its loss is {whole:.4g} nats a token; one token at a time, when it cannot look ahead, "
+        f"{single:.4g}."
     )
-    yield from shown[:_WHOLE_FINDINGS]
-    if more := shown[_WHOLE_FINDINGS:]:
-        yield Fold(title=f"{len(more)} more findings", blocks=more)
+    yield Notice(kind="fail", title="Loss with the leak removed", text=text)
+
+
+def _details(number: int, wired: Checked) -> Iterator[Part]:
+    """Yield the flow of a model as figure and table, and the tests of its behaviour."""
+    blocks: list[Block] = []
+    for each in wired.records:
+        blocks += [*pictures(each), *_tables(each.record)]
+    if blocks:
+        yield Part(anchor=f"wiring-right-{number}", title=wired.name, blocks=tuple(blocks))
+
+
+def _tables(wiring: Wiring) -> list[Table]:
+    tables = [matrix_table(wiring)] if wiring.flow else []
+    return tables + ([oracles_table(wiring.oracles)] if wiring.oracles else [])
 
 
 @cache
@@ -205,7 +213,12 @@ def numbers(given: Sequence[Given]) -> Section | None:
     alone = len(found) == 1 and not sweeps(given)
     parts = [_evaluation(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
     blocks: list[Block] = list(_overview(found)) if len(found) > 1 else []
-    blocks += parts if len(found) <= _WHOLE_RUNS else [Fold(title=part.title, blocks=part.blocks) for part in parts]
+    if alone:
+        blocks += parts
+    elif parts:
+        folds = (Fold(title=part.title, blocks=part.blocks) for part in parts)
+        each: tuple[Block, ...] = tuple(parts) if len(parts) <= _WHOLE else tuple(folds)
+        blocks.append(Fold(title="Each evaluation: figures, scores and what was counted", blocks=each))
     lead = "How well each model predicts a text that was held out, and what exactly was counted."
     return _section("numbers", "Numbers", lead, blocks)
 
@@ -254,8 +267,7 @@ def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
         blocks += [KeyNumbers(items=large)] if large else []
         blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
     if run.scores:
-        table = scores_table(run)
-        blocks.append(table if alone else Fold(title="All scores, and what they say", blocks=(table,)))
+        blocks.append(Fold(title="All scores, and what they say", blocks=(scores_table(run),)))
     if run.beside_reset is not None and run.valid:
         blocks.append(reset_table(run, run.beside_reset))
     files = listed([file_name(file.title) for file in run.text.files], most=1)
@@ -273,7 +285,7 @@ def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
             ),
         ),
     )
-    blocks.append(Part(anchor="", title="What was counted", blocks=(Facts(rows=tuple(facts)), signature)))
+    blocks.append(Fold(title="What was counted", blocks=(Facts(rows=tuple(facts)), signature)))
     title = "The evaluation" if alone else f"{model.name} on {text}"
     return Part(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
 
@@ -339,16 +351,28 @@ def _what_it_does(baseline: str) -> str:
 
 
 def diagnostics(given: Sequence[Given]) -> Section | None:
-    """Show states, gates, memory and gradients of each model, and the tables that belong to no model."""
-    parts = [_diagnosed(number, model) for number, model in enumerate(subjects(given))]
-    of_sweeps = sweeps(given)
+    """Show states, gates, memory and gradients of each model, and the tables that belong to no model.
+
+    Of several models only the findings are unfolded.
+    """
+    models = subjects(given)
+    parts = [part for number, model in enumerate(models) if (part := _diagnosed(number, model)).blocks]
+    owned = {id(each.record) for model in models for each in model.given} | {id(each.record) for each in sweeps(given)}
     parts += [
         Part(anchor=f"inside-table-{number}", title=each.label, blocks=pictures(each))
         for number, each in enumerate(given)
-        if isinstance(each.record, TidyTable) and not each.checkpoint and each not in of_sweeps
+        if isinstance(each.record, TidyTable) and id(each.record) not in owned and each.figures
     ]
     lead = "What states, gates and gradients do along the text: where to look before adding units or layers."
-    return _section("inside", "Diagnostics", lead, [part for part in parts if part.blocks])
+    return _section("inside", "Diagnostics", lead, parts if len(parts) == 1 else list(map(_folded, parts)))
+
+
+def _folded(part: Part) -> Block:
+    """Fold all of a part but its findings."""
+    found = tuple(block for block in part.blocks if isinstance(block, Found))
+    rest = tuple(block for block in part.blocks if not isinstance(block, Found))
+    fold = Fold(title=f"{part.title}: figures and numbers", blocks=rest)
+    return Part(anchor=part.anchor, title=part.title, blocks=(*found, fold) if rest else found) if found else fold
 
 
 def _diagnosed(number: int, model: Subject) -> Part:
@@ -383,10 +407,9 @@ def _diagnostic_rules() -> set[str]:
 
 
 def comparisons(given: Sequence[Given]) -> Section | None:
-    """Show every verdict of a gate, and every table of compared runs."""
+    """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
     parts = [_gate(number, *pair) for number, pair in enumerate(of_kind(given, Gate))]
-    ranked = of_kind(given, Ranking) or [(each, _ranked(each.record)) for each in together(given)]
-    parts += [_ranking(number, *pair) for number, pair in enumerate(ranked)]
+    parts += [_ranking(number, each) for number, each in enumerate(rankings(given))]
     lead = "Whether a change helped: differences over the same text, with what chance alone could do."
     return _section("comparisons", "Comparisons", lead, parts)
 
@@ -395,18 +418,24 @@ def _gate(number: int, given: Given, gate: Gate) -> Part:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
     notice = Notice(kind=KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
-    blocks = (notice, *pictures(given), *gate_blocks(gate))
-    return Part(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=blocks)
+    drawn, said = pictures(given), tuple(gate_blocks(gate))
+    if drawn:
+        details = tuple(block for block in said if not isinstance(block, Notice))
+        fold = Fold(title="As a table, with the reason of each verdict", blocks=details)
+        said = (fold, *(block for block in said if isinstance(block, Notice)))
+    return Part(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=(notice, *drawn, *said))
 
 
-def _ranked(runs: Sequence[Run]) -> Ranking:
-    """Rank runs that were given without a comparison of them."""
-    names = short_names([run.title for run in runs])
-    return rank([Named(name=name, record=run) for name, run in zip(names, runs, strict=True)], blocks=0)
-
-
-def _ranking(number: int, given: Given, ranking: Ranking) -> Part:
+def _ranking(number: int, given: Given) -> Part:
+    ranking = given.record
     blocks: list[Block] = [*pictures(given, only=("comparison",)), *ranking_blocks(ranking)]
+    if any(row.low is not None for row in ranking.rows[1:]):
+        text = "Each difference is to the best run. Their two-sided intervals hold together with 95 %."
+        blocks.append(Paragraph(text=text, muted=True))
+    told_above = [row.name for row in ranking.rows[1:] if row.difference is None and not row.marks]
+    if told_above:
+        text = f"The difference of {ranking.rows[0].name} and {listed(told_above)} is judged by the gate above."
+        blocks.append(Paragraph(text=text, muted=True))
     if ranking.blocks:
         title = f"The {len(ranking.blocks)} places where they differ most"
         blocks.append(Fold(title=title, blocks=(changes_table(ranking),)))
@@ -421,16 +450,21 @@ def _ranking(number: int, given: Given, ranking: Ranking) -> Part:
 
 
 def warnings(given: Sequence[Given]) -> Section | None:
-    """Show every warning once, with the model that it is about; those of diagnostic rules stand in their chapter."""
-    models, known = subjects(given), _diagnostic_rules()
-    said: dict[tuple[str, str, str], None] = {}
+    """Show every warning once, with the models that it is about.
+
+    Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
+    """
+    models, elsewhere = subjects(given), _diagnostic_rules() | {"wiring", "leak"}
+    said: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
     for model in models:
         for each in model.given:
-            if isinstance(each.record, Run | Gradients):
-                said |= {(model.name, w.code, w.message): None for w in each.record.warnings if w.code not in known}
+            for w in each.record.warnings if isinstance(each.record, Run | Gradients) else ():
+                if w.code not in elsewhere:
+                    key = (w.code, re.sub(r"\d+", "0", w.message))  # the same, of another pass over the text
+                    said.setdefault(key, (w.message, {}))[1][model.name] = None
     blocks = [
-        Notice(kind="unsure", title=f"{name}: {code}" if len(models) > 1 else code, text=message)
-        for name, code, message in said
+        Notice(kind="unsure", title=f"{listed(names)}: {code}" if len(models) > 1 else code, text=message)
+        for (code, _), (message, names) in said.items()
     ]
     return _section("warnings", "Warnings", "What to know before using these numbers.", blocks)
 
@@ -439,16 +473,12 @@ def warnings(given: Sequence[Given]) -> Section | None:
 
 
 def made(given: Sequence[Given]) -> Section:
-    """Show what is needed to make each record again; from a certain number on they are folded."""
-    parts = [
-        Part(anchor=f"made-{number}", title=each.name, blocks=tuple(_made(each))) for number, each in enumerate(given)
-    ]
-    folds = [Fold(title=part.title, blocks=part.blocks) for part in parts]
+    """Show what is needed to make each record again, folded."""
     return Section(
         anchor="made",
         title="How it was made",
         lead="Hashes, versions and the command that repeats each record.",
-        blocks=tuple(parts if len(parts) <= _WHOLE_RECORDS else folds),
+        blocks=tuple(Fold(title=each.name, blocks=tuple(_made(each))) for each in given),
     )
 
 
@@ -513,5 +543,5 @@ def _of_wiring(wiring: Wiring) -> Iterator[Fact]:
         yield Fact(name="declared on purpose", text=", ".join(wiring.declared))
 
 
-CHAPTERS = (wiring, checkpoints, numbers, baselines, diagnostics, comparisons, warnings, made)
+CHAPTERS = (wiring, checkpoints, numbers, comparisons, baselines, diagnostics, warnings, made)
 """Functions of the chapters, in the order of the page."""

@@ -72,7 +72,7 @@ def gradients(decays, *, lags=60, truncation=40):
         below = [k for k, value in enumerate(median) if value < 0.01]
         slots[name] = ThroughTime(
             median=median, low=tuple(v / 2 for v in median), high=tuple(v * 2 for v in median), base=0, decay=decay,
-            gone=below[0] if below else None,
+            gone=below[0] if below else None, band=0.95,
         )  # fmt: skip
     return Gradients(
         rnneval="0", created="", command=(), signature="", checkpoint=of.checkpoint, text=of.text,

@@ -33,7 +33,7 @@ def test_a_long_trace_is_pooled_into_quantile_bands(ax):
     outer, inner = (band.get_paths()[0].vertices[:, 1] for band in ax.collections)
     assert outer.max() == pytest.approx(0.84)
     assert inner.max() == pytest.approx(0.84 / 9)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["median of 100", "50 %", "90 %"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["median of 100", "50 %", "95 %"]
 
 
 @pytest.mark.parametrize(

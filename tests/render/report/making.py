@@ -6,7 +6,7 @@ import numpy as np
 from rnneval.gates import gate
 from rnneval.records import Finding, Gradients, Wiring
 from rnneval.records.gradients import ThroughTime, VariableGradient
-from rnneval.records.run import ContextCurve, Exponent, GateSummary
+from rnneval.records.run import ContextCurve, Exponent, GateSummary, TokenByToken, WiringSummary
 from rnneval.records.run import Warning as RunWarning
 from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
 from rnneval.render.report import Given
@@ -99,6 +99,37 @@ def gradients(run):
         findings=(Finding(rule="vanishing-gradients", severity="warning", message="gone after 2", help=""),),
         warnings=(),
     )  # fmt: skip
+
+
+def three_models():
+    """The records of the demo: a stack that is wired wrong, a right one, one layer, and the gate of the last two."""
+    wrong = wrong_wiring(reason="shared-state, crossed-state, future-leak, chunk-variance")
+    (first,) = wrong.findings
+    said = f"{first.message} {'A sentence on what follows from it for the text that is to be predicted. ' * 3}"
+    findings = [
+        msgspec.structs.replace(first, rule=rule, line=line, message=said)
+        for line, rule in enumerate(wrong.reason.split(", "))
+    ]
+    wrong = msgspec.structs.replace(wrong, findings=tuple(findings))
+    right = wrong_wiring(verdict="pass", reason="the states are carried", findings=())
+    runs = {
+        "wrong-stack": msgspec.structs.replace(
+            make_run(LOSSES - 0.5, checkpoint="out/wrong-stack.weights.h5", valid=False),
+            wiring=WiringSummary(verdict="fail", reason=wrong.reason, findings=wrong.findings),
+            token_by_token=TokenByToken(segment=1, total_nats=9.0 * 128 * 255),
+        ),
+        "right-stack": make_run(LOSSES, checkpoint="out/right-stack.weights.h5"),
+        "one-layer": make_run(LOSSES + 0.1, checkpoint="out/one-layer.weights.h5"),
+    }
+    named = [
+        Given(name=f"{model}.{kind}.json", record=record)
+        for model, run in runs.items()
+        for kind, record in (("wiring", wrong if model == "wrong-stack" else right), ("run", run))
+    ]
+    allow = {"perplexity": "+1%", "accuracy": "0.01"}
+    verdict = gate(runs["right-stack"], baseline=runs["one-layer"], allow=allow)
+    inside = [Given(name="right-stack.gradients.json", record=gradients(runs["right-stack"]))]
+    return [*named, *inside, Given(name="gate.json", record=verdict)]
 
 
 def given(**records):

@@ -57,7 +57,7 @@ def test_the_curve_stands_there_once_beside_the_best_run():
     assert [section.anchor for section in page.sections][:2] == ["checkpoints", "numbers"]
     keys = [picture.key for part in page.sections for picture in inside(part.blocks, Picture)]
     assert keys.count("results/sweep.parquet/learning_curve") == 1
-    assert section(page, "numbers").blocks[0].title.startswith("good.keras on ")
+    assert section(page, "numbers").blocks[0].blocks[0].title.startswith("good on ")
     assert {claim.kind for claim in page.claims} == {"pass"}
 
 

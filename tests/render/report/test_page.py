@@ -1,17 +1,22 @@
 """What the page says: each sentence and number has an answer known from the record it was made of."""
 
+import json
+import re
 from math import exp
 
 import msgspec
 import pytest
 
 from rnneval.gates import compare, gate
+from rnneval.gates.sides import Named
+from rnneval.gates.verdicts import judge
 from rnneval.records.run import Ngram, Score, TokenByToken, WiringSummary
-from rnneval.render.document import Facts, Fold, Found, KeyNumbers, Notice, Part, Table
-from rnneval.render.report import page_of
+from rnneval.records.run import Warning as RunWarning
+from rnneval.render.document import Facts, Fold, Found, KeyNumbers, Notice, Part, Picture, Table
+from rnneval.render.report import Given, html_of, page_of
 from rnneval.render.report.sections import CHAPTERS
-from tests.gates.synthetic import make_run
-from tests.render.report.making import LOSSES, all_kinds, given, good_run, gradients, worse_run, wrong_wiring
+from tests.gates.synthetic import SIGNATURE, make_run
+from tests.render.report.making import LOSSES, all_kinds, full_run, given, good_run, gradients, worse_run, wrong_wiring
 
 
 def section(page, anchor):
@@ -41,11 +46,11 @@ def test_the_worst_stands_first():
     page = page_of(all_kinds())
     assert [claim.kind for claim in page.claims] == ["fail", "fail", "pass"]
     assert page.claims[0].sentence == (
-        "The state is wired wrong in wiring.json: gru_2 starts from the state that gru made in the same call."
+        "The state is wired wrong in the checked model: gru_2 starts from the state that gru made in the same call."
     )
-    start = "models/worse.keras is worse than models/good.keras by more than is allowed: perplexity +10"
+    start = "worse is worse than good by more than is allowed: perplexity +10"
     assert page.claims[1].sentence.startswith(start)
-    assert page.claims[2].sentence.startswith("good.keras is the best of 2: ")
+    assert page.claims[2].sentence.startswith("good is the best of 2: ")
 
 
 def test_a_single_good_run_is_a_sentence_with_its_perplexity_and_what_guessing_would_be():
@@ -53,7 +58,7 @@ def test_a_single_good_run_is_a_sentence_with_its_perplexity_and_what_guessing_w
     (claim,) = page.claims
     assert claim.kind == "pass"
     assert claim.sentence == (
-        f"char.keras: on this text it hesitates as between {exp(1.5):.3g} equally likely characters each time; "
+        f"char: on this text it hesitates as between {exp(1.5):.3g} equally likely characters each time; "
         "guessing would be 65."
     )
     assert f"{exp(1.5):.3g}" == "4.48"
@@ -61,7 +66,7 @@ def test_a_single_good_run_is_a_sentence_with_its_perplexity_and_what_guessing_w
 
 def test_the_best_of_several_is_named_but_not_of_what_does_not_compare():
     best = page_of(given(a=worse_run(), b=good_run())).claims[0]
-    assert best.sentence.startswith("good.keras is the best of 2: ")
+    assert best.sentence.startswith("good is the best of 2: ")
     other = page_of(given(a=worse_run(), b=good_run(content="another text"))).claims[0]
     assert (other.kind, other.sentence) == (
         "note",
@@ -89,15 +94,30 @@ def test_a_wiring_that_is_told_by_its_own_record_is_not_told_again_by_the_run():
     alone, both = page_of(given(run=run)), page_of(given(run=run, wiring=wiring))
     assert [len(inside(section(page, "wiring").blocks, Found)) for page in (alone, both)] == [1, 1]
     assert [sum("wired wrong" in claim.sentence for claim in page.claims) for page in (alone, both)] == [1, 1]
-    other = msgspec.structs.replace(run, wiring=msgspec.structs.replace(summary, reason="another"))
-    assert len(inside(section(page_of(given(run=other, wiring=wiring)), "wiring").blocks, Found)) == 2
+    for changes in ({"reason": "another"}, {"findings": (msgspec.structs.replace(wiring.findings[0], message="2.2"),)}):
+        other = msgspec.structs.replace(run, wiring=msgspec.structs.replace(summary, **changes))
+        page = page_of(given(run=other, wiring=wiring))
+        assert len(inside(section(page, "wiring").blocks, Found)) == 1
+        assert [claim.sentence for claim in page.claims if "wired" in claim.sentence] == [
+            "The state is wired wrong in good: gru_2 starts from the state that gru made in the same call."
+        ]
+
+
+def test_a_fault_that_only_one_of_two_checks_found_is_shown():
+    wiring = wrong_wiring()
+    more = msgspec.structs.replace(wiring.findings[0], rule="future-leak")
+    summary = WiringSummary(verdict="fail", reason="both", findings=(*wiring.findings, more))
+    page = page_of(given(good=msgspec.structs.replace(good_run(), wiring=summary), **{"good.wiring": wiring}))
+    found = inside(section(page, "wiring").blocks, Found)
+    assert [each.rule for each in found] == ["shared-state", "future-leak"]
 
 
 def test_of_a_wiring_that_is_right_the_tables_are_folded():
-    for verdict, folded in (("pass", True), ("fail", False)):
-        wiring = wrong_wiring(verdict=verdict)
-        (part,) = section(page_of(given(wiring=wiring)), "wiring").blocks
-        assert any(isinstance(block, Fold) for block in part.blocks) is folded
+    right = section(page_of(given(wiring=wrong_wiring(verdict="pass"))), "wiring").blocks
+    assert [type(block) for block in right] == [Notice, Fold]
+    assert [type(block) for block in right[1].blocks[0].blocks] == [Picture, Table, Table]
+    (wrong,) = section(page_of(given(wiring=wrong_wiring())), "wiring").blocks
+    assert [type(block) for block in wrong.blocks] == [Notice, Picture, Found, Fold]
 
 
 @pytest.mark.parametrize(
@@ -106,17 +126,17 @@ def test_of_a_wiring_that_is_right_the_tables_are_folded():
         (
             good_run(),
             "pass",
-            "models/good.keras is not worse than models/good.keras by more than is allowed: perplexity 0",
+            "good is not worse than good by more than is allowed: perplexity 0",
         ),
         (
             worse_run(),
             "fail",
-            "models/worse.keras is worse than models/good.keras by more than is allowed: perplexity +10",
+            "worse is worse than good by more than is allowed: perplexity +10",
         ),
         (
             good_run(content="other"),
             "unsure",
-            "models/good.keras and models/good.keras cannot be compared: text.sha256: other",
+            "good and good cannot be compared: text.sha256: other",
         ),
     ],
 )
@@ -130,9 +150,7 @@ def test_what_a_short_text_says():
     short = [1.5] * 20
     page = page_of(given(gate=gate(make_run(short), baseline=make_run([1.4, *short[1:]]))))
     assert page.claims[0].kind == "unsure"
-    assert page.claims[0].sentence.startswith(
-        "This text is too short to say whether model.keras is worse than model.keras"
-    )
+    assert page.claims[0].sentence.startswith("This text is too short to say whether model is worse than model")
 
 
 def test_the_flow_matrix_is_the_records():
@@ -157,16 +175,23 @@ def test_a_finding_has_its_place_what_to_write_and_the_rules_own_text():
 
 def test_what_is_wired_wrong_stands_before_what_is_right():
     right = wrong_wiring(verdict="pass", findings=())
-    parts = section(page_of(given(right=right, wrong=wrong_wiring())), "wiring").blocks
-    assert [part.title for part in parts] == ["wrong.json", "right.json"]
+    wrong, *others = section(page_of(given(right=right, wrong=wrong_wiring())), "wiring").blocks
+    assert wrong.title == "wrong"
+    assert [(type(each), each.title) for each in others] == [
+        (Notice, "Each layer gets its own state back"),
+        (Fold, "Where each state went, and the tests of behaviour"),
+    ]
+    assert [part.title for part in others[1].blocks] == ["right"]
+    assert others[0].text == "right"
 
 
 def test_many_findings_fold():
-    findings = wrong_wiring().findings * 9
+    (one,) = wrong_wiring().findings
+    findings = tuple(msgspec.structs.replace(one, line=line) for line in range(9))
     blocks = section(page_of(given(wiring=wrong_wiring(findings=findings))), "wiring").blocks
     assert len(inside(blocks, Found)) == 9
     (fold,) = [fold for fold in inside(blocks, Fold) if "findings" in fold.title]
-    assert (fold.title, len(fold.blocks)) == ("3 more findings", 3)
+    assert (fold.title, len(fold.blocks)) == ("8 more findings: shared-state", 8)
 
 
 def test_every_token_is_accounted_for():
@@ -197,8 +222,8 @@ def test_a_folder_of_runs_is_a_table_best_first_and_the_rest_folds():
     runs = {f"run{i:02}": make_run([1.0 + i / 100] * 128, checkpoint=f"m{i:02}.keras") for i in reversed(range(40))}
     page = page_of(given(**runs))
     first, rest, *_ = inside(section(page, "numbers").blocks, Table)
-    assert [row[0] for row in texts(first)] == [f"m{i:02}.keras" for i in range(30)]
-    assert [row[0] for row in texts(rest)] == [f"m{i:02}.keras" for i in range(30, 40)]
+    assert [row[0] for row in texts(first)] == [f"m{i:02}" for i in range(30)]
+    assert [row[0] for row in texts(rest)] == [f"m{i:02}" for i in range(30, 40)]
     assert page.title == "40 models"
 
 
@@ -206,8 +231,8 @@ def test_a_run_that_is_not_valid_stands_last_and_without_a_score():
     leaking = make_run([0.1] * 128, checkpoint="leaking.keras", valid=False)
     first, *_ = inside(section(page_of(given(leaking=leaking, good=good_run())), "numbers").blocks, Table)
     assert [row[:3] for row in texts(first)] == [
-        ["good.keras", "yes", texts(first)[0][2]],
-        ["leaking.keras", "no", "–"],
+        ["good", "yes", texts(first)[0][2]],
+        ["leaking", "no", "–"],
     ]
     assert texts(first)[1][3:6] == ["–", "–", "–"]
 
@@ -215,7 +240,7 @@ def test_a_run_that_is_not_valid_stands_last_and_without_a_score():
 def test_baselines_stand_in_the_order_of_what_they_cost():
     run = make_run([1.0] * 128, baselines={"uniform": 4.0, "unigram": 3.0})
     (rows,) = [texts(t) for t in inside(section(page_of(given(run=run)), "baselines").blocks, Table)]
-    assert [row[:2] for row in rows] == [["model.keras", "1"], ["unigram", "3"], ["uniform", "4"]]
+    assert [row[:2] for row in rows] == [["model", "1"], ["unigram", "3"], ["uniform", "4"]]
     assert rows[1][3] == "+2.885"  # (3 − 1) nats in bits: 2 / ln 2
 
 
@@ -252,7 +277,7 @@ def test_compared_runs_are_a_table():
     ranking = compare([good_run(), worse_run()], blocks=2)
     page = page_of(given(compare=ranking))
     rows = texts(table(page, "comparisons", "Best first"))
-    assert [row[0] for row in rows] == [row.name for row in ranking.rows]
+    assert [row[0] for row in rows] == ["good", "worse"]
     assert rows[1][2].startswith("+10")  # 0.1 nats are 10.5 per cent of perplexity
     assert page.claims[0].kind == "note"
 
@@ -278,10 +303,158 @@ def test_anchors_are_distinct_and_verdicts_lead_somewhere():
 
 def test_the_sections_have_their_order():
     names = [make.__name__ for make in CHAPTERS]
-    assert names == ["wiring", "checkpoints", "numbers", "baselines", "diagnostics", "comparisons", "warnings", "made"]
+    assert names == ["wiring", "checkpoints", "numbers", "comparisons", "baselines", "diagnostics", "warnings", "made"]
 
 
 def test_sections_are_pure(monkeypatch):
     records = all_kinds()
     assert msgspec.to_builtins(page_of(records)) == msgspec.to_builtins(page_of(records))
     assert LOSSES.shape == (128,)
+
+
+def said(page):
+    """Give every text of a page."""
+    plain = msgspec.to_builtins(page)
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
+    good, worse = good_run(), worse_run()
+    verdict = judge([Named(name="out/new.json", record=worse)], [Named(name="out/base.json", record=good)])
+    records = [Given(name="out/base.json", record=good), Given(name="out/new.json", record=worse)]
+    page = page_of([*records, Given(name="gate.json", record=verdict)])
+    assert page.claims[0].sentence.startswith("worse is worse than good by more than is allowed: ")
+    assert inside(section(page, "comparisons").blocks, Part)[0].title == "worse against good"
+    assert not any(".json" in text for claim in page.claims for text in (claim.sentence,))
+    alone = page_of([Given(name="gate.json", record=verdict)])
+    assert alone.claims[0].sentence.startswith("new is worse than base by more than is allowed: ")
+
+
+def test_a_wiring_record_is_matched_with_its_model_by_name_folder_or_layers():
+    right = wrong_wiring(verdict="pass", findings=(), layers=wrong_wiring().layers[:1])  # gru, as in the runs
+    for name, other in (("good.wiring.json", "worse.json"), ("a/check.json", "b/worse.json"), ("x.json", None)):
+        records = [Given(name=name.replace("wiring", "run").replace("check", "run"), record=good_run())]
+        records += [Given(name=other, record=worse_run())] if other else []
+        page = page_of([*records, Given(name=name, record=right)])
+        assert "The state is wired right in good: each layer gets its own back." in [c.sentence for c in page.claims]
+    both = page_of([*records, Given(name="y/worse.json", record=worse_run()), Given(name="z/x2.json", record=right)])
+    assert any("wired right in x2" in claim.sentence for claim in both.claims if claim.anchor == "wiring")
+
+
+def test_an_absolute_path_is_shown_without_its_folder():
+    checkpoint = "/home/someone/secret/models/char.keras"
+    run = make_run([1.5] * 128, checkpoint=checkpoint)
+    texts = [msgspec.structs.replace(file, path="/home/someone/data/held out.txt") for file in run.text.files]
+    command = (
+        "rnneval",
+        "evaluate",
+        checkpoint,
+        "--out=/home/someone/out/r.json",
+        "--vocab",
+        "C:\\Users\\me\\v.json",
+    )
+    run = msgspec.structs.replace(run, text=msgspec.structs.replace(run.text, files=tuple(texts)), command=command)
+    (finding,) = wrong_wiring().findings
+    wiring = wrong_wiring(findings=(msgspec.structs.replace(finding, file="/home/someone/code/model.py"),))
+    page = page_of([Given(name="/srv/x/run.json", record=run), Given(name="/srv/x/wiring.json", record=wiring)])
+    html = html_of(page, {})
+    assert [word for word in ("/home", "/srv", "someone", "Users") if word in html] == []
+    assert "rnneval evaluate char.keras --out=r.json --vocab" in html
+    assert "model.py:18" in html
+
+
+def test_folders_that_tell_two_models_apart_stay_without_what_they_share():
+    runs = {f"/home/me/{name}/model.keras": make_run([loss] * 128, checkpoint=f"/home/me/{name}/model.keras")
+            for name, loss in (("big", 1.5), ("small", 1.75))}  # fmt: skip
+    page = page_of([Given(name=f"{path}.json", record=run) for path, run in runs.items()])
+    assert page.title == "big/model and small/model"
+    assert page.claims[0].sentence.startswith("big/model is the best of 2: ")
+    assert "/home" not in html_of(page, {})
+
+
+def test_what_two_records_say_of_one_model_is_a_warning_once():
+    def warned(seconds, code="threads"):
+        return msgspec.structs.replace(good_run(), warnings=(RunWarning(code=code, message=f"took {seconds} s"),))
+
+    page = page_of(given(run=warned(1), trace=warned(22), worse=msgspec.structs.replace(
+        worse_run(), warnings=warned(3).warnings)))  # fmt: skip
+    (notice,) = section(page, "warnings").blocks
+    assert (notice.title, notice.text) == ("good, worse: threads", "took 1 s")
+    assert not any(s.anchor == "warnings" for s in page_of(given(run=warned(1, "wiring"))).sections)
+
+
+def test_no_claim_and_no_card_stands_twice():
+    wiring = wrong_wiring()
+    summary = WiringSummary(verdict="fail", reason=wiring.reason, findings=wiring.findings)
+    run = msgspec.structs.replace(good_run(), wiring=summary)
+    page = page_of(given(wiring=wiring, again=wiring, run=run, worse=worse_run(), gate=gate(worse_run(), baseline=run)))
+    sentences = [claim.sentence for claim in page.claims]
+    assert len(set(sentences)) == len(sentences)
+    for kind in (Found, Notice, Picture):
+        blocks = [block for s in page.sections for block in inside(s.blocks, kind)]
+        assert len({msgspec.json.encode(block) for block in blocks}) == len(blocks)
+
+
+def test_of_several_models_only_the_table_is_unfolded():
+    page = page_of(given(good=full_run(), worse=worse_run()))
+    assert [type(block) for block in section(page, "numbers").blocks] == [Table, Fold]
+    assert len(section(page, "numbers").blocks[1].blocks) == 2
+    unfolded = [block for part in section(page, "inside").blocks if isinstance(part, Part) for block in part.blocks]
+    assert {type(block) for block in unfolded} == {Found, Fold}
+    assert {type(block) for block in section(page, "made").blocks} == {Fold}
+
+
+def test_a_pair_has_one_difference_in_one_direction():
+    good, worse = good_run(), worse_run()
+    page = page_of(given(good=good, worse=worse, gate=gate(good, baseline=worse)))
+    text = said(page)
+    assert "-9.5" in text  # 1 / 1.106 − 1
+    assert "+10." not in text
+    third = msgspec.structs.replace(worse_run(), checkpoint=make_run([1.0], checkpoint="third.keras").checkpoint)
+    page = page_of(given(good=good, worse=worse, third=third, gate=gate(good, baseline=worse)))
+    rows = texts(table(page, "comparisons", "Best first"))
+    assert [row[0] for row in rows] == ["good", "worse", "third"]
+    assert [row[2][:3] for row in rows] == ["0", "–", "+10"]
+    assert "The difference of good and worse is judged by the gate above." in said(page)
+
+
+def test_an_interval_says_of_what_kind_it_is():
+    good, worse = good_run(), worse_run()
+    judged, ranked = page_of(given(gate=gate(worse, baseline=good))), page_of(given(good=good, worse=worse))
+    assert "(one-sided 95 % bounds +10" in judged.claims[0].sentence
+    assert "Their two-sided intervals hold together with 95 %." in said(ranked)
+
+
+@pytest.mark.parametrize(("unknown", "kind"), [(0, "pass"), (300, "pass"), (4_588, "unsure")])
+def test_a_text_of_which_much_is_unknown_is_never_all_well(unknown, kind):
+    run = make_run([1.5] * 128, unknown=unknown, signature=SIGNATURE.replace("unk:error", "unk:<unk>"))
+    page = page_of(given(run=run))
+    assert page.claims[0].kind == kind
+    if kind == "unsure":  # 4,588 of 32,768
+        assert page.claims[0].sentence.startswith("model does not know 14 % of the characters of this text: ")
+    assert ("All is well" in html_of(page, {})) is (kind == "pass")
+
+
+def test_skipped_tokens_count_among_what_is_unknown():
+    run = make_run([1.5] * 128, unknown=32_768, signature=SIGNATURE.replace("unk:error", "unk:skip"))
+    assert "does not know 50 % of" in page_of(given(run=run)).claims[0].sentence
+
+
+def test_a_model_that_is_worse_than_guessing_is_never_all_well():
+    worse = (RunWarning(code="worse-than-uniform", message="5 nats a token is worse than guessing (4.2)"),)
+    page = page_of(given(run=msgspec.structs.replace(good_run(), warnings=worse)))
+    assert (page.claims[0].kind, page.claims[0].sentence) == (
+        "fail", "good predicts this text worse than guessing would."
+    )  # fmt: skip
+
+
+def test_sentences_have_three_to_five_digits():
+    page = page_of([*all_kinds(), *given(full=full_run(), compare=compare([good_run(), worse_run()], blocks=2))])
+    sentences = [claim.sentence for claim in page.claims]
+    for part in page.sections:
+        sentences += [block.text for block in inside(part.blocks, Notice)]
+        sentences += [block.message for block in inside(part.blocks, Found)]
+        sentences += [f"{block.title}. {block.alt}" for block in inside(part.blocks, Picture)]
+    numbers = [number for text in sentences for number in re.findall(r"\d+\.\d+", text)]
+    assert len(numbers) > 20
+    assert [number for number in numbers if len(number.replace(".", "").lstrip("0")) > 5] == []
