@@ -8,6 +8,7 @@ import pytest
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and what is printed into a pipe follows it
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,8 @@ class ThroughTime(Value, frozen=True, kw_only=True):
     """Lower end of what the middle `band` of the anchors reach."""
     high: tuple[float, ...]
     """The upper end."""
-    band: float = 0.9
-    """Share of the anchors between `low` and `high`; absent, and 0.9, in records of earlier versions."""
+    band: float | None = None
+    """Share of the anchors between `low` and `high`; absent from records of earlier versions, where it was 0.9."""
     base: Count
     """First lag at which the state acts on the loss: 0; for the c of an LSTM 1, since it acts through the next h."""
     decay: float

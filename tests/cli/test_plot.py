@@ -145,7 +145,7 @@ def test_several_records_go_to_a_folder(files, capsys):
 
 def test_several_runs_make_one_comparison(files, capsys):
     assert run(["plot", "a.json", "b.json", "--figure", "comparison", "--out", "f.png"]) == 0
-    assert capsys.readouterr().out == "f.png: a.keras is best by perplexity, a significant difference on this text\n"
+    assert capsys.readouterr().out == "f.png: a is best by perplexity, a significant difference on this text\n"
 
 
 def test_all_figures_of_a_record(files):

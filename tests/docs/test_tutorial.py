@@ -131,7 +131,7 @@ def test_by_copy_and_paste_in_a_shell(tmp_path):
         (binaries / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {command} "$@"\n')
         (binaries / name).chmod(0o755)
     root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": root, "COLUMNS": "100"}
+    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": root, "COLUMNS": "120"}
     printed = ""
     for block in blocks():
         if block.kind == "python":

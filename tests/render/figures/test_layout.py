@@ -103,7 +103,7 @@ def test_a_band_of_another_share_is_not_drawn(ax):
     import msgspec
 
     record = made.gradients({"a.h": 0.5})
-    older = {name: msgspec.structs.replace(state, band=0.9) for name, state in record.through_time.items()}
+    older = {name: msgspec.structs.replace(state, band=None) for name, state in record.through_time.items()}
     figures.figure_of(msgspec.structs.replace(record, through_time=older)).draw(ax=ax)
     assert len(ax.collections) == 0
 
