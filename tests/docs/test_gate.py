@@ -96,6 +96,7 @@ class Repository:
             **{f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
         }
         (self.folder / "held_out.txt").write_text(TEXT)
+        (self.folder / "train.txt").write_text(TEXT[::-1])
         (self.folder / "vocab.json").write_text(json.dumps(list(LETTERS)))
         self.train("base")
         self.run("git init -q -b main && git add . && git commit -qm Model")
@@ -270,6 +271,8 @@ def test_snippets_of_python(repository):
     failed = repository.run(suite)
     assert failed.returncode == 1
     assert "AssertionError: fail: perplexity: worse than allowed" in failed.stdout
-    repository.run("rnneval evaluate model.keras held_out.txt --out run.json && cp run.json base.json")
+    repository.run(
+        "rnneval evaluate model.keras held_out.txt --fit-on train.txt --out run.json && cp run.json base.json"
+    )
     (repository.folder / "plain.py").write_text(f"{plain}print(verdict.verdict)\n")
     assert repository.run(f"{shlex.quote(sys.executable)} plain.py").stdout == "pass\n"

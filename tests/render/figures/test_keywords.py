@@ -207,7 +207,7 @@ def test_baselines_by_another_metric(ax):
     np.testing.assert_allclose(sorted(widths), np.array([200.0, 300.0]) / (np.log(2) * 511))
     assert ax.get_xlabel() == "bits per char (bits a character; less is better)"
     title = " ".join(ax.get_title(loc="left").split())
-    assert title == "model.keras is better than uniform: bits per char 0.56 against 0.85"
+    assert title == "model is better than uniform: bits per char 0.56 against 0.85"
 
 
 def test_runs_whose_baselines_differ_in_the_metric_are_left_out(ax):
