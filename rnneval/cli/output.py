@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from rnneval.cli.terminal import say
+
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rnneval.records import Run
     from rnneval.render.document import Block
 
 ENDINGS = (".json", ".csv", ".md")
@@ -19,6 +22,20 @@ class Tabular(Protocol):
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the table."""
+
+
+def exit_of(run: "Run", *, quiet: bool, strict: bool = False) -> int:
+    """Return 1 for a run that is not valid, with `strict` also for one with warnings, else 0.
+
+    With `quiet`, where no document says it, the reason goes to standard error.
+    """
+    warned = ", ".join(sorted({warning.code for warning in run.warnings})) if strict else ""
+    if run.valid and not warned:
+        return 0
+    if quiet:
+        why = f"warnings with --strict: {warned}" if run.valid else f"not valid: {run.why_not_valid}"
+        say(f"rnneval: {run.title}: {why}")
+    return 1
 
 
 def print_and_write(

@@ -56,7 +56,7 @@ def standing(run: Run) -> str:
     missed = [name for nats, name in ladder if loss > nats]
     if not missed:
         return f"better than {run.ngram.name}, the best of counting"
-    return f"as good as {reached[-1]}, worse than {missed[0]}" if reached else f"worse than {missed[0]}"
+    return f"at least as good as {reached[-1]}, worse than {missed[0]}" if reached else f"worse than {missed[0]}"
 
 
 def as_run(name: str, run: Run) -> Named:

@@ -418,6 +418,12 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
         """The path of the source, or words for one that was given in Python."""
         return self.source.title
 
+    @property
+    def why_not_valid(self) -> str:
+        """The reason why the run is not valid; "" for a run that is."""
+        found = [each.message for each in self.warnings if each.code in {"leak", "not-finite", "not-repeatable"}]
+        return "" if self.valid else next(iter(found), "not valid")
+
     def to_frame(self) -> "pd.DataFrame":
         """Return the scores as a pandas DataFrame with a row for each.
 

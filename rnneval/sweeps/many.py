@@ -281,7 +281,7 @@ def _row(planned: Planned, run: Run) -> Row:
         run=run,
         record=planned.record,
         rule=None if run.valid else _why_not_valid(run),
-        error=None if run.valid else _message(run),
+        error=run.why_not_valid or None,
     )
 
 
@@ -289,13 +289,6 @@ def _why_not_valid(run: Run) -> str:
     findings = run.wiring.findings if run.wiring is not None else ()
     rules = [finding.rule for finding in findings if finding.severity == "error"]
     return " ".join(dict.fromkeys(rules)) or "not-finite"
-
-
-def _message(run: Run) -> str:
-    return next(
-        (warning.message for warning in run.warnings if warning.code in {"leak", "not-finite", "not-repeatable"}),
-        "not valid",
-    )
 
 
 def _of_error(error: BaseException) -> Answer:

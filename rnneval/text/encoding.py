@@ -165,7 +165,8 @@ class EncodedText:
         if self.vocabulary.subword is not None and self.token_kind.startswith("subword"):
             return self.vocabulary.subword.decode(self.ids(start, stop))
         first, tokens = self.vocabulary.first_id, self.vocabulary.tokens
-        words = [tokens[id_ - first] for id_ in self.ids(start, stop).tolist()]
+        unknown = self.vocabulary.unknown or ""
+        words = [tokens[id_ - first] if id_ >= first else unknown for id_ in self.ids(start, stop).tolist()]
         match self.token_kind:
             case "char":
                 return "".join(words)
@@ -325,7 +326,7 @@ class _Encoder:
     def _refuse(self) -> None:
         name, unknowns = self._sources.name, self._tokeniser.unknowns
         if self._options.unknown == "error":
-            unknowns.refuse(name, self._vocabulary.ids if self._vocabulary else ())
+            unknowns.refuse(name, self._vocabulary)
         tokens, documents = self.spool.tokens, len(self._spanner.document_starts)
         if tokens > documents:
             return

@@ -128,37 +128,40 @@ class Unknowns:
             f"first at character offset {self.first.character:,}, line {self.first.line:,})"
         )
 
-    def refuse(self, of: str, tokens: Collection[str]) -> None:
+    def refuse(self, of: str, vocabulary: Vocabulary | None) -> None:
         """Refuse a text with unknown tokens.
 
         Raises:
             TextError: says what is unknown, and what to do.
         """
         if self.total:
-            raise TextError(f"{self.describe(of)}: {self._advice(tokens)}")
+            raise TextError(f"{self.describe(of)}: {self._advice(vocabulary)}")
 
     def _show(self, token: str) -> str:
         if self._kind == "byte":
             return f"0x{ord(token):02X}"
         return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
 
-    def _advice(self, tokens: Collection[str]) -> str:
-        unk = next((token for token in ("<unk>", "<UNK>", "[UNK]") if token in tokens), None)
+    def _advice(self, vocabulary: Vocabulary | None) -> str:
+        unk = None if vocabulary is None else vocabulary.unknown
         advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
         if unk is not None:
             advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
-        return "; ".join([*self._causes(tokens), advice])
+        return "; ".join([*self._causes(vocabulary), advice])
 
-    def _causes(self, tokens: Collection[str]) -> list[str]:
+    def _causes(self, vocabulary: Vocabulary | None) -> list[str]:
         """Return likely causes, as far as the unknown tokens show them."""
         causes = []
         if any("\0" in token for token in self._counts):
             causes.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
         if any("\r" in token for token in self._counts):
             causes.append("--newlines lf turns CRLF and CR into LF")
-        if all(token != token.lower() and token.lower() in tokens for token in self._counts):
+        if vocabulary is not None and not vocabulary.has_capitals and self._are_capitals(vocabulary.ids):
             causes.append("all are known in lower case: --normalize lower")
         return causes
+
+    def _are_capitals(self, known: Collection[str]) -> bool:
+        return all(token != token.lower() and token.lower() in known for token in self._counts)
 
 
 EOS = "<eos>"
@@ -218,12 +221,13 @@ class _Policy:
         self.skips = unknown == "skip"
         self.id = vocabulary.first_id  # `error`: any will do, as the text is refused in the end
         if unknown not in {"error", "skip"}:
-            if unknown not in vocabulary.ids:
+            found = vocabulary.id_of(unknown)
+            if found is None:
                 raise VocabularyError(
                     f"--unknown {unknown!r} is not a token of the vocabulary ({vocabulary.source}): "
                     "give error, skip, or one of its tokens"
                 )
-            self.id = vocabulary.ids[unknown]
+            self.id = found
 
 
 class BaseTokeniser:

@@ -72,6 +72,8 @@ def _words(pieces: Iterable[Piece]) -> tuple[str, ...]:
     return tuple(sorted(seen))
 
 
+UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
+"""Usual names of the token for what a vocabulary lacks."""
 _SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Za-z_ ]+\]|")
 """Tokens that no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
 
@@ -93,6 +95,8 @@ class Vocabulary:
     """Origin of the vocabulary, in words."""
     fixed_ids: bool = False
     """The ids were given, not only the order, so that `fit` may not move them."""
+    unknown_first: bool = False
+    """Id 0 is taken for [UNK], which is not among the tokens."""
     subword: Subword | None = field(default=None, repr=False, compare=False)
     """The tokenizer that splits a text into subwords, which are the tokens."""
 
@@ -163,6 +167,24 @@ class Vocabulary:
         """The id of each token."""
         return MappingProxyType({token: id_ for id_, token in enumerate(self.tokens, start=self.first_id)})
 
+    @property
+    def unknown(self) -> str | None:
+        """The token for what the vocabulary lacks, by its name; None if there is none."""
+        return "[UNK]" if self.unknown_first else next((token for token in UNKNOWN if token in self.ids), None)
+
+    def id_of(self, token: str) -> int | None:
+        """Return the id of a token; None if the vocabulary lacks it.
+
+        >>> Vocabulary.from_tokens(["a", "b"]).fit(3).id_of("[UNK]")
+        0
+        """
+        return 0 if self.unknown_first and token == self.unknown else self.ids.get(token)
+
+    @property
+    def has_capitals(self) -> bool:
+        """Whether a token that a text may hold has capital letters: then the model was not trained on lower case."""
+        return any(token != token.lower() and not _SPECIAL.fullmatch(token) for token in self.tokens)
+
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the tokens in the order of their ids, as a JSON list in ASCII; of subwords, the tokenizer's."""
@@ -191,7 +213,7 @@ class Vocabulary:
             return self
         if self.first_id + self.size + 1 == width and self._may_move():
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
-            return replace(self, first_id=1, source=assumed, fixed_ids=True)
+            return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)
         raise VocabularyError(f"{self._sizes(width)}: {self._cause(width)}")
 
     def _may_move(self) -> bool:

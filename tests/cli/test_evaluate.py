@@ -23,11 +23,11 @@ from tests.shelf import LETTERS
 def evaluated(shelf, tmp_path, capsys):
     """Evaluate something of the shelf; give exit code, record and what was printed."""
 
-    def evaluated(checkpoint, *more, text=None):
+    def evaluated(checkpoint, *more, text=None, said=""):
         out = tmp_path / "run.json"
         code = run([str(a) for a in ("evaluate", checkpoint, text or shelf.text, "--out", out, *more)])
         captured = capsys.readouterr()
-        assert captured.err == ""
+        assert captured.err == said
         return code, records.read(out), captured.out
 
     return evaluated
@@ -98,7 +98,9 @@ def test_a_loss_above_uniform_is_a_warning_and_with_strict_an_exit_code_of_1(eva
     assert (code, found.valid) == (0, True)
     assert "worse-than-uniform" in {warning.code for warning in found.warnings}
     assert "nats a token is worse than guessing (2.303)" in " ".join(printed.split())
-    assert evaluated(shelf / "flat.keras", "--vocab", turned, "--no-check", "--strict", "--quiet")[0] == 1
+    quiet = ("--vocab", turned, "--no-check", "--strict", "--quiet")
+    said = f"rnneval: {shelf / 'flat.keras'}: warnings with --strict: too-little-text, worse-than-uniform\n"
+    assert evaluated(shelf / "flat.keras", *quiet, said=said)[0] == 1
 
 
 def saved(path, *, head=None, dense_weights=None):
@@ -125,6 +127,7 @@ def test_losses_that_are_not_finite_make_the_run_not_valid(evaluated, tmp_path):
     said = next(warning.message for warning in found.warnings if warning.code == "not-finite")
     assert said.startswith("the loss of token 4 (byte 4 of the text) is inf")
     assert "not valid: none of this is a perplexity" in printed
+    evaluated(path, "--no-check", "--quiet", text=text, said=f"rnneval: {path}: not valid: {said}\n")
 
 
 def test_a_probability_of_zero_is_refused_with_its_position(refused, tmp_path):

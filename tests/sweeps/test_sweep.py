@@ -217,7 +217,7 @@ def test_the_folder_is_taken_by_compare_report_and_plot(sweep, folder, tmp_path,
     assert run(["report", out, "--format", "json"]) == 0
     page = json.loads(capsys.readouterr().out)
     best = next(row.record for row in first.rows if row.name == "ckpt_10.keras")
-    assert page["records"] == [f"{out}/sweep.parquet", f"{out}/{best}"]
+    assert page["records"] == ["sweep.parquet", Path(best).name]
     assert [part["anchor"] for part in page["sections"]][:2] == ["checkpoints", "numbers"]
     assert run(["plot", out, "--out", str(tmp_path / "curve.svg")]) == 0
     assert "ckpt_10.keras is best, at epoch 10" in capsys.readouterr().out

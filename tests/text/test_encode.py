@@ -250,6 +250,26 @@ def test_causes_of_unknowns(write, text, cause):
         encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
 
 
+def test_lower_case_is_no_cause_where_the_vocabulary_has_capitals(write):
+    """[UNK] is no capital of a text."""
+    for tokens, cause in ((["a", "z", "A"], False), (["[UNK]", "a", "z"], True)):
+        with pytest.raises(TextError) as refused:
+            encode(write(["azZ"]), Vocabulary.from_tokens(tokens))
+        assert ("--normalize lower" in str(refused.value)) == cause
+
+
+def test_the_unknown_token_before_the_first_id(write):
+    """The ids of a vocabulary moved to 1, for a model with one output more: id 0 is [UNK]."""
+    moved = Vocabulary.from_tokens(["a", "b"]).fit(3)
+    with pytest.raises(TextError, match=r"--unknown '\[UNK\]' maps them"):
+        encode(write(["abz"]), moved)
+    with encode(write(["abz"]), moved, TextOptions(unknown="[UNK]")) as encoded:
+        assert encoded.ids(0, 3).tolist() == [1, 2, 0]
+        assert encoded.decode(0) == "ab[UNK]"
+    with pytest.raises(VocabularyError, match="is not a token"):
+        encode(write(["abz"]), Vocabulary.from_tokens({"a": 1, "b": 2}), TextOptions(unknown="[UNK]"))
+
+
 def test_a_token_for_unknowns_must_be_one(write):
     with pytest.raises(VocabularyError, match=r"--unknown '<unk>' is not a token of the vocabulary \(given\)"):
         encode(write(["ab"]), Vocabulary.from_tokens(["a", "b"]), TextOptions(unknown="<unk>"))

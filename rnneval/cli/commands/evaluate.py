@@ -18,14 +18,12 @@ from rnneval.cli.options import (
     require_ending,
     require_places,
 )
-from rnneval.cli.output import ENDINGS, print_and_write
+from rnneval.cli.output import ENDINGS, exit_of, print_and_write
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
 
 if TYPE_CHECKING:
     from rnneval.engine.measure import Reader
-
-EXIT_NOT_VALID = 1
 
 
 @click.command(
@@ -80,7 +78,7 @@ def command(
     from rnneval.render.run_document import run_document
 
     print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
-    return EXIT_NOT_VALID if not run.valid or (strict and run.warnings) else 0
+    return exit_of(run, quiet=quiet, strict=strict)
 
 
 def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> "AbstractContextManager[Reader]":

@@ -15,10 +15,9 @@ from rnneval.cli.options import (
     require_ending,
     require_places,
 )
+from rnneval.cli.output import exit_of
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import TraceOptions
-
-EXIT_NOT_VALID = 1
 
 
 @click.command(
@@ -75,4 +74,4 @@ def command(
         from rnneval.render.terminal import print_document
 
         print_document(trace_document(run))
-    return 0 if run.valid else EXIT_NOT_VALID
+    return exit_of(run, quiet=quiet)

@@ -256,7 +256,9 @@ def test_ngrams_are_named_with_the_one_that_the_model_is_as_good_as():
     assert [row[0] for row in texts(table)] == ["ngram-3", "model", "ngram-2", "uniform"]
     assert [row[3] for row in texts(table)][:2] == ["−0.721", "best model"]  # half a nat in bits
     assert texts(table)[0][4] == "counts what follows the 2 tokens before it"
-    assert table.note.startswith("model: as good as ngram-2, worse than ngram-3; +0.5000 nats a token beside ngr")
+    assert table.note.startswith(
+        "model: at least as good as ngram-2, worse than ngram-3; +0.5000 nats a token beside ngr"
+    )
 
 
 def test_findings_of_the_inside_stand_there_and_not_among_the_warnings():
