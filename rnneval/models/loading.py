@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Loaded:
     """The vocabulary of a layer that is left out."""
     notes: tuple[str, ...] = ()
     """Assumptions, a sentence each."""
+    lookups: Mapping[str, Any] = field(default_factory=dict)
+    """Lookup layers that the builder's code made beside the model, by their names there."""
 
 
 def load_full_model(artefact: Artefact, custom: Mapping[str, Any]) -> Loaded:

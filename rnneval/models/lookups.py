@@ -57,6 +57,22 @@ def vocabulary_inside(model: Any, width: int) -> Vocabulary | None:
     return vocabulary_of(fitting[0]) if fitting else None
 
 
+def lookups_of(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lookup layers among named values."""
+    return {name: value for name, value in made.items() if is_lookup(value)}
+
+
+def vocabulary_among(lookups: Mapping[str, Any], width: int) -> Vocabulary | None:
+    """Return the vocabulary of the lookup layers that are as long as a model's output is wide; None if they differ."""
+    found: dict[str, Vocabulary] = {}
+    for name, lookup in lookups.items():
+        vocabulary = vocabulary_of(lookup)
+        if vocabulary.size == width:
+            source = f"{type(lookup).__name__} {name} of the builder's code"
+            found.setdefault(vocabulary.sha256, replace(vocabulary, source=source))
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
 def vocabulary_of(lookup: Any) -> Vocabulary:
     """Return the vocabulary of a StringLookup or TextVectorization layer, whose ids are fixed by the layer."""
     tokens = [str(token) for token in lookup.get_vocabulary()]

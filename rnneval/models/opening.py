@@ -13,7 +13,7 @@ from rnneval.files import Artefact, private_copy, require_builder
 from rnneval.files.artefact import FULL_MODELS, require_sha256
 from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.loading import Loaded, custom_objects, in_float32, load_full_model, nothing_beside
-from rnneval.models.lookups import as_vocabulary, from_ids, vocabulary_inside
+from rnneval.models.lookups import as_vocabulary, from_ids, lookups_of, vocabulary_among, vocabulary_inside
 from rnneval.models.saved_model import stored_vocabulary
 from rnneval.models.vocabulary_size import explained
 from rnneval.models.weights import load_weights
@@ -42,7 +42,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # 
             lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=options.window, notes=read.notes)
         except CheckpointError as error:
             raise CheckpointError(f"{artefact.path}: {error}") from error
-        return lm if given is not None else _with_vocabulary(lm, artefact)
+        return lm if given is not None else _with_vocabulary(lm, artefact, read.lookups)
 
 
 @on_path(OpenOptions)
@@ -93,8 +93,10 @@ def _model(
     if vocabulary is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
         vocabulary = _beside(artefact)
 
+    lookups: dict[str, Any] = {}
+
     def loaded(builder: Builder) -> tuple[Any, tuple[str, ...]]:
-        model = builder.build(vocabulary, around=eagerly)
+        model = builder.build(vocabulary, around=eagerly, seen=lambda made: lookups.update(lookups_of(made)))
         with eagerly():
             call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
             return model, load_weights(model, artefact, mapped)
@@ -103,7 +105,7 @@ def _model(
         model, notes = loaded(builder)
     except WeightShapeError as error:
         raise explained(error, builder, vocabulary, loaded) from error
-    return Loaded(model=model, notes=(*builder.notes(), *notes, *in_float32(model)))
+    return Loaded(model=model, notes=(*builder.notes(), *notes, *in_float32(model)), lookups=lookups)
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -138,10 +140,10 @@ def _place(artefact: Artefact) -> Path:
     return artefact.path.absolute().parent if artefact.format == "tf-checkpoint" else artefact.path
 
 
-def _with_vocabulary(lm: RecurrentLM, artefact: Artefact) -> RecurrentLM:
-    """Find the vocabulary inside the model, then beside the checkpoint; without one, keep the reason."""
+def _with_vocabulary(lm: RecurrentLM, artefact: Artefact, lookups: Mapping[str, Any]) -> RecurrentLM:
+    """Find the vocabulary inside the model, in the builder's code, then beside the checkpoint; else keep the reason."""
     try:
-        inside = vocabulary_inside(lm.model, lm.width)
+        inside = vocabulary_inside(lm.model, lm.width) or vocabulary_among(lookups, lm.width)
         if inside is None and artefact.format == "saved-model":
             inside = stored_vocabulary(artefact)
         found = inside if inside is not None else find_vocabulary(_place(artefact), lm.width)

@@ -7,6 +7,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -54,6 +55,7 @@ class Builder:
         *,
         checkpoint: str | None = None,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
+        seen: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> Any:
         """Run the code and call what it names for a model.
 
@@ -62,6 +64,7 @@ class Builder:
                 whose signature takes them.
             checkpoint: Path of the checkpoint, offered in the same way to one that reads the file itself.
             around: Context in which the callable is called.
+            seen: Called with the names that the code binds, and their values.
 
         Returns:
             The model: the value that the callable returned, or the named object itself if it is a model.
@@ -73,6 +76,8 @@ class Builder:
         name = split_spec(self.spec)[1]
         with self._importable(self._slice):
             module = self._module(self._slice)
+            if seen is not None:
+                seen(vars(module))
             named = _named(module, name, self.spec)
             if _is_model(named):
                 self._require_no_arguments()
@@ -189,7 +194,8 @@ class Builder:
         except RnnevalError:
             raise
         except (Exception, SystemExit) as error:
-            said = f"{type_and_message(error)}{self._where(error)}{self._about_name(error)}"
+            advice = self._about_name(error) or self._about_path(error)
+            said = f"{type_and_message(error)}{self._where(error)}{advice}"
             raise CheckpointError(f"{what} {said}") from error
 
     def _where(self, error: BaseException) -> str:
@@ -211,6 +217,17 @@ class Builder:
         guarded = error.name in self._source.guarded
         where = ', which is bound under if __name__ == "__main__" alone' if guarded else ""
         return f"{where}: give --builder-global {error.name}=VALUE"
+
+    def _about_path(self, error: BaseException) -> str:
+        """Return what to do about a file that is not there, where the code names it from the current folder."""
+        name = error.filename if isinstance(error, FileNotFoundError) else None
+        if self._source is None or not isinstance(name, str) or Path(name).is_absolute():
+            return ""
+        folder = shlex.quote(str(self._source.path.parent))
+        return (
+            f": the code reads {name} from the current folder: cd {folder} first, or give --builder-global NAME=VALUE "
+            "in place of the statement that reads it"
+        )
 
     def _require_no_arguments(self) -> None:
         if self.arguments:

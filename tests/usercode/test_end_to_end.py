@@ -71,6 +71,34 @@ def test_the_script_on_the_command_line(trained, capsys, monkeypatch):
     assert contents(trained) == before
 
 
+MADE = """
+from pathlib import Path
+import tensorflow as tf
+text = Path("text.txt").read_text()
+ids_from_chars = tf.keras.layers.StringLookup(vocabulary=sorted(set(text)))
+chars_from_ids = tf.keras.layers.StringLookup(vocabulary=ids_from_chars.get_vocabulary(), invert=True)
+"""
+
+
+def test_the_lookup_layer_of_the_script_is_the_vocabulary(trained, tmp_path, monkeypatch, capsys):
+    """It is made on the way to the model: no option names a vocabulary."""
+    start = SCRIPT.index("class MyModel")
+    body = SCRIPT[start : SCRIPT.index("\n\n\n", start)]
+    size = "len(ids_from_chars.get_vocabulary())"
+    (trained / "made.py").write_text(f"{MADE}\n{body}\n\n\nmodel = MyModel({size}, 5, 6)\n")
+    weights = trained / "training_checkpoints" / "ckpt_2.weights.h5"
+    monkeypatch.chdir(trained)
+    lm = rnneval.open(weights, builder="made.py:model")
+    assert lm.vocabulary.source == "StringLookup ids_from_chars of the builder's code"
+    assert lm.vocabulary.tokens == ("[UNK]", *sorted(set(TEXT)))
+    run = rnneval.evaluate(lm, string="to Zee", unknown="[UNK]", check=False, states=False)
+    assert (run.tokens.scored, run.tokens.unknown) == (5, 1)
+    # A path in the code is read as the code says it: from the current folder.
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=r"text\.txt.* \(.*made\.py:4\): .*current folder.*cd .*--builder-global"):
+        rnneval.open(weights, builder=f"{trained / 'made.py'}:model")
+
+
 def test_the_notebook_in_python(trained):
     before = contents(trained)
     weights = trained / "training_checkpoints" / "ckpt_2.weights.h5"
