@@ -174,9 +174,7 @@ def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | 
     Raises:
         UsageError: an ending is none of the allowed ones; the message names them.
     """
-    from rnneval.records.paths import named
-
-    for path in (each.path for each in named(option, paths)):
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths or ():
         ending = Path(path).suffix
         if ending and ending.lower() not in allowed:
             known = " or ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))

@@ -126,7 +126,8 @@ def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, Score]:
     scores = {}
     for name, value in found.values.items():
         bounds = intervals.bounds.get(name)
-        low, high = (bounds.low, bounds.high) if bounds is not None else (None, None)
+        # The two add up in another order: where all losses are equal, the last digit may differ.
+        low, high = (min(bounds.low, value), max(bounds.high, value)) if bounds is not None else (None, None)
         scores[name] = Score(value=value, unit=units[name], low=low, high=high)
     return scores
 
