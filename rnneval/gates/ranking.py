@@ -79,9 +79,9 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     rows: tuple[Row, ...]
     about: str
     baseline: str
-    """The first run given."""
+    """The first valid run given."""
     candidate: str
-    """The last run given."""
+    """The last valid run given."""
     usual: str = ""
     """The metric that papers report for the runs' kind of token; "" if there is no custom, or the kinds differ."""
     blocks: tuple[BlockChange, ...]
@@ -134,7 +134,7 @@ def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20,
     Args:
         runs: Two or more.
         metric: Its name; by default perplexity, or bits_per_char where the tokens differ.
-        blocks: How many of the blocks with the largest change to name, between the first run and the last.
+        blocks: How many of the blocks with the largest change to name, between the first valid run and the last.
         text: The final text that was scored, to show those blocks in.
 
     Raises:
@@ -160,7 +160,9 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
     best = entrants[0] if entrants[0].problem is None else None
     sound = sum(entrant.problem is None for entrant in entrants)
     pairs = sound * (sound - 1) // 2
-    ends = Sides(baseline=sides[0], candidate=sides[-1])
+    valid = [side for side in sides if side.runs[0].valid]
+    shown = valid if len(valid) > 1 else sides
+    ends = Sides(baseline=shown[0], candidate=shown[-1])
     customs = {usual_metric(run.signature) for _, run in runs}
     usual = customs.pop() if len(customs) == 1 else ""
     return Ranking(

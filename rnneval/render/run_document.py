@@ -21,11 +21,14 @@ _SEEN = 5e-5
 # Documents
 
 
+_NOT_VALID = Notice(kind="fail", title="not valid", text="none of this is a perplexity")
+
+
 def run_document(run: Run) -> Iterator[Block]:
     """Write the scores of a run, what was counted, and the warnings."""
     yield Heading(text=_title(run))
     if not run.valid:
-        yield Notice(kind="fail", title="not valid", text="none of this is a perplexity")
+        yield _NOT_VALID
     if run.scores:
         yield scores_table(run)
     if run.beside_reset is not None:
@@ -37,6 +40,8 @@ def run_document(run: Run) -> Iterator[Block]:
 def trace_document(run: Run) -> Iterator[Block]:
     """Write states, gates, exponents and context of a traced run, and the warnings."""
     yield Heading(text=_title(run))
+    if not run.valid:
+        yield _NOT_VALID
     yield from (Paragraph(text=fact.text, muted=True) for fact in run_facts(run) if fact.name == "model")
     yield from inside_tables(run)
     said = f"{run.tokens.total:,} tokens"

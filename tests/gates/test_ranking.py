@@ -129,3 +129,11 @@ def test_what_a_run_that_is_not_valid_scored_is_no_value_and_its_wiring_is_told_
     row = compare([BEST, MIDDLE, leaking]).rows[-1]
     assert (row.name, row.value, row.difference) == ("leaking", None, None)
     assert [mark.partition(":")[0] for mark in row.marks] == ["not valid"]
+
+
+def test_blocks_are_those_of_valid_runs():
+    first, last = (make_run(LOSSES - 1, valid=False, checkpoint=name) for name in ("first", "last"))
+    ranking = compare([first, BEST, MIDDLE, last])
+    alone = compare([BEST, MIDDLE])
+    assert (ranking.baseline, ranking.candidate) == (alone.baseline, alone.candidate)
+    assert ranking.blocks == alone.blocks != ()

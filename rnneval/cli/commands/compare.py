@@ -64,8 +64,8 @@ def command(
 ) -> int:
     """Sort runs by a metric, with paired differences to the best.
 
-    It also lists the blocks of the text in which the last run gains and loses most against the first. The folder of a
-    sweep stands for all of its records.
+    It also lists the blocks of the text in which the last valid run gains and loses most against the first. The folder
+    of a sweep stands for all of its records.
 
     Two tables of losses (evaluate --losses) are compared token by token: the largest difference, and the first place
     where they differ by more than --within.
