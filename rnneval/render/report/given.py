@@ -127,7 +127,7 @@ def subjects(given: Sequence[Given]) -> tuple[Subject, ...]:
 
 
 def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
-    """Name each model by its file; if two have the same name, by its path; if that fails, by its record."""
+    """Name each model by its file; of equal names, with the folder of its records, or else with its first record."""
     paths = []
     for group in groups:
         records = (each.record for each in group if isinstance(each.record, Run | Gradients | Opened))
@@ -136,7 +136,10 @@ def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
     names = model_names(paths)
     if len(set(names)) == len(names):
         return names
-    return [f"{path} ({group[0].name})" for path, group in zip(names, groups, strict=True)]
+    folders = [PurePath(group[0].name).parent.name for group in groups]
+    different = all(folders) and len(set(zip(names, folders, strict=True))) == len(names)
+    places = folders if different else [group[0].name for group in groups]
+    return [f"{name} ({place})" for name, place in zip(names, places, strict=True)]
 
 
 def with_model_names(given: Sequence[Given]) -> list[Given]:
@@ -193,7 +196,15 @@ def tokens_of(run: Run) -> str:
 def together(given: Sequence[Given]) -> tuple[Given, ...]:
     """Return runs of several models that compare, as one source: some figures show them side by side."""
     several = _comparable(given)
-    return tuple(Given(name=f"together/{n}", record=[run for _, run in runs]) for n, runs in enumerate(several))
+    return tuple(
+        Given(name=f"together/{n}", record=[_called(model.name, run) for model, run in runs])
+        for n, runs in enumerate(several)
+    )
+
+
+def _called(name: str, run: Run) -> Run:
+    """Return a run whose checkpoint has the name of its model, by which figures call it."""
+    return run if run.checkpoint is None else changed(run, checkpoint=changed(run.checkpoint, path=name))
 
 
 def rankings(given: Sequence[Given]) -> tuple[Given, ...]:

@@ -14,6 +14,7 @@ from rnneval.records.run import Ngram, Score, TokenByToken, WiringSummary
 from rnneval.records.run import Warning as RunWarning
 from rnneval.render.document import Facts, Fold, Found, KeyNumbers, Notice, Part, Picture, Table
 from rnneval.render.report import Given, html_of, page_of
+from rnneval.render.report.given import subjects, together
 from rnneval.render.report.sections import CHAPTERS
 from tests.gates.synthetic import SIGNATURE, make_run
 from tests.render.report.making import LOSSES, all_kinds, full_run, given, good_run, gradients, worse_run, wrong_wiring
@@ -330,6 +331,23 @@ def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
     assert not any(".json" in text for claim in page.claims for text in (claim.sentence,))
     alone = page_of([Given(name="gate.json", record=verdict)])
     assert alone.claims[0].sentence.startswith("new is worse than base by more than is allowed: ")
+
+
+def test_models_of_equal_names_are_told_apart_by_the_folders_of_their_records():
+    """Every training of a tutorial writes `ckpt_5`."""
+
+    def trained(run, sha256):
+        return msgspec.structs.replace(
+            run, checkpoint=msgspec.structs.replace(run.checkpoint, path="ckpt_5.weights.h5", sha256=sha256)
+        )
+
+    runs = {"one": trained(good_run(), "1" * 64), "two": trained(worse_run(), "2" * 64)}
+    records = [Given(name=f"{folder}/run.json", record=run) for folder, run in runs.items()]
+    assert [model.name for model in subjects(records)] == ["ckpt_5 (one)", "ckpt_5 (two)"]
+    (both,) = together(records)
+    assert [run.title for run in both.record] == ["ckpt_5 (one)", "ckpt_5 (two)"]
+    beside = [Given(name=f"{folder}.json", record=run) for folder, run in runs.items()]
+    assert [model.name for model in subjects(beside)] == ["ckpt_5 (one.json)", "ckpt_5 (two.json)"]
 
 
 def test_a_wiring_record_is_matched_with_its_model_by_name_folder_or_layers():
