@@ -11,6 +11,7 @@ which is too often.
 import hashlib
 import html
 import json
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,10 +144,18 @@ def _looks(shown: Shown, alt: str) -> str:
     for look, suffix in (("light", ""), ("dark", "-dark")):
         wide, phone = (f"_static/plots/{shown.stem}{width}{suffix}.svg" for width in WIDTHS)
         # A thumbnail is no place for the layout of a phone.
-        source = f'<source media="{PHONE}" srcset="{phone}">' if alt else ""
-        image = f'<img src="{wide}" alt="{html.escape(alt)}" loading="lazy">'
+        source = f'<source media="{PHONE}" srcset="{phone}" {_size(phone)}>' if alt else ""
+        image = f'<img src="{wide}" alt="{html.escape(alt)}" {_size(wide)} loading="lazy">'
         elements.append(f'<picture class="only-{look}">{source}{image}</picture>')
     return "".join(elements)
+
+
+def _size(picture: str) -> str:
+    """Return width and height of a picture, so that the page keeps room for it before it is loaded."""
+    head = (DOCS / picture).read_text(encoding="utf-8")[:1000]
+    points = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)[0]
+    width, height = (round(float(each) * 96 / 72) for each in points)  # CSS pixels
+    return f'width="{width}" height="{height}"'
 
 
 def gallery() -> str:

@@ -152,12 +152,14 @@ def _too_little(blocks: int, of_documents: NDArray[np.float64], block_bytes: int
     seen = f"{blocks} {_plural('block', blocks)} of {block_bytes} bytes in {count} {_plural('document', count)}"
     passage = f"{FLOOR_BLOCKS} blocks ({kilobytes} kB)"
     if count < 2:
-        return f"{seen}: too little text for an interval; needed are {passage}, or 8 documents of like length"
+        return (
+            f"{seen}: too little text for an interval, which needs {passage}, or 8 documents of about the same length"
+        )
     largest = 100 * of_documents.max() / of_documents.sum()
     return (
         f"{seen}, the largest with {largest:.0f} % of the text, worth {effective_number(of_documents):.1f} of equal "
         f"length: too few documents for an interval, and they are not cut into parts; needed is a worth of "
-        f"{ENOUGH_DOCUMENTS:.0f} (8 documents of like length), or one passage (--documents one) of {passage}"
+        f"{ENOUGH_DOCUMENTS:.0f} (8 documents of about the same length), or one passage (--documents one) of {passage}"
     )
 
 

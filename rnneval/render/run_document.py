@@ -102,14 +102,18 @@ def opened_document(opened: Opened) -> Iterator[Block]:
 def scores_table(run: Run) -> Table:
     """Return every score with its interval and its meaning: the first sentence of the text of the metric.
 
-    The score that is usual for the kind of token is marked.
+    The score that is usual for the kind of token is marked, and so is every score of a run that is not valid.
     """
     meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
     usual, kind = usual_metric(run.signature), usual_for(run.signature)
+
+    def mark(name: str) -> str:
+        return "does not count" if not run.valid else f"usual for {kind}" if name == usual else ""
+
     rows = tuple(
         row(
             code(name), figure(score.value), score.unit, interval(score.low, score.high),
-            Cell(text=f"usual for {kind}" if name == usual and run.valid else "", kind="note"), meaning.get(name, ""),
+            Cell(text=mark(name), kind="note"), meaning.get(name, ""),
         )
         for name, score in run.scores.items()
     )  # fmt: skip

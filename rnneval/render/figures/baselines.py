@@ -55,11 +55,11 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     what = "loss" if measured.name == _LOSS else measured.name.replace("_", " ")
     title = _title(frame, what)
     without = len(runs) - len(kept)
-    note = f" {counted(without, 'run')} not comparable, not shown." if without else ""
+    note = f"\n{counted(without, 'run')} not comparable, not shown" if without else ""
     scores = ", ".join(f"{name} {number(value)}" for name, value in zip(frame["name"], frame["score"], strict=True))
     return Figure(
         title=title,
-        alt=f"{title}. {what.capitalize()} in {measured.unit}: {scores}.{note}",
+        alt=f"{title}. {what.capitalize()} in {measured.unit}: {scores}.{note.replace(chr(10), ' ')}",
         height=min(0.2 + 0.06 * len(frame), 1.0),
         x=f"{what} ({measured.unit}; less is better){note}",
         grid="x",

@@ -1,4 +1,4 @@
-"""Reach of learning: the gradient of one token's loss by the state k tokens before it.
+"""Reach of learning: the gradient of one token's loss with respect to the state k tokens before it.
 
 A line is a state: the median over many tokens of the total derivative, as a share of its value at the first lag at
 which the state acts; the bands hold 95 % (drawn for one or two states). Below the dashed line 99 % of the gradient are

@@ -183,7 +183,7 @@ def _best(sound: Sequence[tuple[Subject, Run]]) -> Claim:
     if len(kinds) > 1:
         sentence = f"{len(sound)} valid evaluations, of which not all compare: they are of different texts or tokens."
         return Claim(kind="note", sentence=sentence, anchor="numbers")
-    start = f"{model.name} is the best of {len(sound)}: on" if len(sound) > 1 else f"{model.name}: on"
+    start = f"{model.name} has the lowest loss of {len(sound)}: on" if len(sound) > 1 else f"{model.name}: on"
     kind: Kind = "note" if _unknown(model.name, run) else "pass"
     return Claim(kind=kind, sentence=f"{start} this text {_how_good(run)}.", anchor="numbers")
 
@@ -191,9 +191,12 @@ def _best(sound: Sequence[tuple[Subject, Run]]) -> Claim:
 def _how_good(run: Run) -> str:
     if "perplexity" not in run.scores:
         return f"a prediction costs it {run.scores['cross_entropy'].value:.3g} nats"
-    choices = f"it hesitates as between {run.scores['perplexity'].value:.3g} equally likely {tokens_of(run)}"
-    guessing = f"; guessing would be {run.vocabulary.size:,}" if run.vocabulary else ""
-    return f"{choices} each time{guessing}"
+    choices = f"its perplexity is {run.scores['perplexity'].value:.3g}"
+    return (
+        f"{choices}; guessing among {run.vocabulary.size:,} {tokens_of(run)} has {run.vocabulary.size:,}"
+        if run.vocabulary
+        else choices
+    )
 
 
 def _of_sweeps(given: Sequence[Given]) -> Iterator[Claim]:

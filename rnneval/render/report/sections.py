@@ -267,7 +267,12 @@ def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
         blocks += [KeyNumbers(items=large)] if large else []
         blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
     if run.scores:
-        blocks.append(Fold(title="All scores, and what they say", blocks=(scores_table(run),)))
+        blocks.append(
+            Fold(
+                title="All scores, and what they say" if run.valid else "All scores: none of them counts",
+                blocks=(scores_table(run),),
+            )
+        )
     if run.beside_reset is not None and run.valid:
         blocks.append(reset_table(run, run.beside_reset))
     files = listed([file_name(file.title) for file in run.text.files], most=1)
@@ -316,7 +321,7 @@ def baselines(given: Sequence[Given]) -> Section | None:
     # Models that compare stand in one picture; a single model has its own.
     shown = together(given) or [each for each in given if isinstance(each.record, Run)][:1]
     drawn = [picture for each in shown for picture in pictures(each, chapter="baselines")] if groups else []
-    lead = "A model is worth its gain over models that need no network."
+    lead = "Losses of models that need no network, for comparison."
     return _section("baselines", "Baselines", lead, [*drawn, *map(_baselines_table, groups.values())])
 
 
@@ -410,7 +415,7 @@ def comparisons(given: Sequence[Given]) -> Section | None:
     """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
     parts = [_gate(number, *pair) for number, pair in enumerate(of_kind(given, Gate))]
     parts += [_ranking(number, each) for number, each in enumerate(rankings(given))]
-    lead = "Whether a change helped: differences over the same text, with what chance alone could do."
+    lead = "Whether a change helped: differences on the same text, with their intervals."
     return _section("comparisons", "Comparisons", lead, parts)
 
 

@@ -51,7 +51,7 @@ def test_the_worst_stands_first():
     )
     start = "worse is worse than good by more than is allowed: perplexity +10"
     assert page.claims[1].sentence.startswith(start)
-    assert page.claims[2].sentence.startswith("good is the best of 2: ")
+    assert page.claims[2].sentence.startswith("good has the lowest loss of 2: ")
 
 
 def test_a_single_good_run_is_a_sentence_with_its_perplexity_and_what_guessing_would_be():
@@ -59,15 +59,14 @@ def test_a_single_good_run_is_a_sentence_with_its_perplexity_and_what_guessing_w
     (claim,) = page.claims
     assert claim.kind == "pass"
     assert claim.sentence == (
-        f"char: on this text it hesitates as between {exp(1.5):.3g} equally likely characters each time; "
-        "guessing would be 65."
+        f"char: on this text its perplexity is {exp(1.5):.3g}; guessing among 65 characters has 65."
     )
     assert f"{exp(1.5):.3g}" == "4.48"
 
 
 def test_the_best_of_several_is_named_but_not_of_what_does_not_compare():
     best = page_of(given(a=worse_run(), b=good_run())).claims[0]
-    assert best.sentence.startswith("good is the best of 2: ")
+    assert best.sentence.startswith("good has the lowest loss of 2: ")
     other = page_of(given(a=worse_run(), b=good_run(content="another text"))).claims[0]
     assert (other.kind, other.sentence) == (
         "note",
@@ -388,7 +387,7 @@ def test_folders_that_tell_two_models_apart_stay_without_what_they_share():
             for name, loss in (("big", 1.5), ("small", 1.75))}  # fmt: skip
     page = page_of([Given(name=f"{path}.json", record=run) for path, run in runs.items()])
     assert page.title == "big/model and small/model"
-    assert page.claims[0].sentence.startswith("big/model is the best of 2: ")
+    assert page.claims[0].sentence.startswith("big/model has the lowest loss of 2: ")
     assert "/home" not in html_of(page, {})
 
 
