@@ -5,7 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# A machine with other work is slow at times, and no test is about the time that it takes.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and what is printed into a pipe follows it

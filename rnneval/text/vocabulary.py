@@ -182,7 +182,7 @@ class Vocabulary:
 
     @property
     def has_capitals(self) -> bool:
-        """Whether a token that a text may hold has capital letters: then the model was not trained on lower case."""
+        """True if a token that a text may hold has capital letters: the model was not trained on lower case."""
         return any(token != token.lower() and not _SPECIAL.fullmatch(token) for token in self.tokens)
 
     @cached_property

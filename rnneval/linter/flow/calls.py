@@ -607,8 +607,8 @@ def _taken(machine: Machine, target: ast.expr, owner: Value, name: str, argument
     """Call `pop`, `popleft` or `get`."""
     first = 0 if name == "popleft" else -1 if name == "pop" else None
     key = _literal(arguments.positional[0]) if arguments.positional else first
-    by_name = isinstance(key, str)
-    if key is None or (by_name and isinstance(owner, Many)) or (not by_name and isinstance(owner, Table)):
+    named = isinstance(key, str)
+    if key is None or (named and isinstance(owner, Many)) or (not named and isinstance(owner, Table)):
         return None
     _note_read(machine, owner)
     item = machine.part(owner, key)
