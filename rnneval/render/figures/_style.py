@@ -132,7 +132,8 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     fill(shown, title, ax.get_window_extent().width)
     text = x or ax.get_xlabel()
     under = ax.set_xlabel(text, color=look.ink, fontsize="small")
-    broken = [line for part in text.split("\n") for line in _broken(under, part, 1.1 * ax.get_window_extent().width)]
+    room = (0.9 if _on_phone(ax) else 1.1) * ax.get_window_extent().width
+    broken = [line for part in text.split("\n") for line in _broken(under, part, room)]
     under.set_text(plain("\n".join(broken)))
     ax.set_ylabel(plain(y or ax.get_ylabel()), color=look.ink, fontsize="small")
     _decades(ax.xaxis)
@@ -187,6 +188,11 @@ def crowded(ax: Any) -> bool:
     return bool(box.width / ax.figure.dpi * 72 < _NARROW or (ax.figure.get_layout_engine() is None and any(beside)))
 
 
+def _on_phone(ax: Any) -> bool:
+    """Return whether the Axes are narrow because the whole picture is."""
+    return crowded(ax) and len(ax.figure.axes) == 1
+
+
 def legend(ax: Any, place: str, **options: Any) -> None:
     """Add a legend `above`, `below`, `beside` or `inside` the Axes, unless it would be empty.
 
@@ -205,9 +211,11 @@ def legend(ax: Any, place: str, **options: Any) -> None:
         points = (3 if ax.get_xlabel() else 18) + (0 if ticks is None else (box.y0 - ticks.y0) / ax.figure.dpi * 72)
         under = offset_copy(ax.transAxes, ax.figure, y=-points, units="points")
         settings |= {"bbox_to_anchor": (0.48, 0.0), "bbox_transform": under}
+    # Labels beside narrow Axes will take a quarter of the picture, which the Axes have until it is laid out.
+    room = 0.75 * ax.figure.bbox.width if _on_phone(ax) else 1.1 * box.width
     for columns in range(settings.get("ncols", 1), 0, -1):
         shown = ax.legend(**settings | {"ncols": columns})
-        if place in ("beside", "inside") or shown.get_window_extent().width <= 1.1 * box.width:
+        if place in ("beside", "inside") or shown.get_window_extent().width <= room:
             break
     shown.set_gid(place)
 

@@ -211,7 +211,8 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
             ax.plot(row.bounds, [place, place], color=mark["color"], linewidth=2.4, solid_capstyle="butt")
             ax.plot(row.bounds, [place, place], "|", color=mark["color"], markersize=9, markeredgewidth=1.8)
         ax.plot(row.middle, place, gid=row.name, **mark)
-        x, y, says = (0.02, place - 0.32, ", ".join(row.says.split("\n"))) if inside else (1.02, place, row.says)
+        # Within the Axes there is room for the difference, and the axis says how it is to what is allowed.
+        x, y, says = (0.02, place - 0.32, row.says.partition("\n")[0]) if inside else (1.02, place, row.says)
         ax.text(
             x, y, plain(says), transform=ax.get_yaxis_transform(), va="center", fontsize="x-small", linespacing=1.4,
             bbox=on_paper(look) if inside else None,

@@ -105,7 +105,7 @@ def _paint(
         _mark(ax, look, (columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5), entry, points)
     narrow = crowded(ax)
     across, down = (labels(list(map(_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
-    turned = max(map(len, across)) * 6.0 > points
+    turned = max(map(len, across)) * (9.0 if narrow else 6.0) > points  # a legend above narrow Axes makes cells smaller
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     ax.set_xticks(np.arange(len(columns)) + 0.5, list(map(plain, across)), **slanted)
     ax.set_yticks(np.arange(len(shown)) + 0.5, list(map(plain, down)), rotation=0)
