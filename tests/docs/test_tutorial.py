@@ -86,7 +86,7 @@ def python(words, patch):
 def test_every_file_and_command_is_there():
     kinds = [block.kind for block in blocks()]
     assert kinds.count("python") == 3
-    lines = [line for block in blocks() if block.kind == "sh" for line in block.body.splitlines()]
+    lines = [line for block in blocks() if block.kind == "sh" for line in block.body.replace("\\\n", "").splitlines()]
     assert {shlex.split(line)[1] for line in lines if line.startswith("rnneval")} == {
         "lint", "check", "evaluate", "trace", "gradients", "gate", "report",
     }  # fmt: skip
@@ -107,7 +107,7 @@ def test_by_copy_and_paste_with_less_training(tmp_path, monkeypatch):
             save(block, tmp_path, FEWER)
         elif block.kind == "sh":
             printed = ""
-            for line in block.body.splitlines():
+            for line in block.body.replace("\\\n", "").splitlines():
                 codes[line], text = in_process(line)
                 printed += text
         elif "lint" in (last := [*codes][-1]) or "check" in last:  # what the training decides is left to the slow test

@@ -482,7 +482,7 @@ def made(given: Sequence[Given]) -> Section:
     return Section(
         anchor="made",
         title="How it was made",
-        lead="Hashes, versions and the command that repeats each record.",
+        lead="Hashes, versions and, where a record holds it, the command that repeats it.",
         blocks=tuple(Fold(title=each.name, blocks=tuple(_made(each))) for each in given),
     )
 
