@@ -100,8 +100,10 @@ def test_the_usual_score_alone_is_marked(tokens, marked):
     assert markdown(run_document(run)).count("usual for ") == (1 if marked else 0)
 
 
-def test_a_score_that_is_not_valid_is_not_marked():
-    assert not any(row[4].text for row in scores_table(make_run(ar_losses(128), valid=False)).rows)
+def test_no_score_of_a_run_that_is_not_valid_counts():
+    """Not even the usual one is marked as such."""
+    rows = scores_table(make_run(ar_losses(128), valid=False)).rows
+    assert {row[4].text for row in rows} == {"does not count"}
 
 
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n" * 50
