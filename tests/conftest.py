@@ -5,14 +5,19 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-# A machine with other work is slow at times, and no test is about the time that it takes.
-settings.register_profile("without deadlines", deadline=None)
-settings.load_profile("without deadlines")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and what is printed into a pipe follows it
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let no drawn example fail by the time that it takes: a machine with other work is slow at times."""
+    if config.pluginmanager.hasplugin("hypothesispytest"):  # the tests in a browser need no Hypothesis
+        from hypothesis import settings
+
+        settings.register_profile("without deadlines", deadline=None)
+        settings.load_profile("without deadlines")
 
 
 @pytest.fixture(scope="session")
