@@ -121,10 +121,7 @@ def _ngrams(
 ) -> Fitted:
     """Score every order, and keep the sums by block of the best."""
     fitted, held_out = _tokens(text), _tokens(scored)
-    in_document = np.arange(scored.tokens) - np.repeat(
-        scored.document_starts, scored.document_stops - scored.document_starts
-    )
-    wanted = in_document >= unscored
+    wanted = scored.are_scored(np.arange(scored.tokens), unscored)
     width, means, best = len(counts), {}, None
     for each in losses_by_order(fitted, held_out, vocabulary_size=width, max_order=max_order or LARGEST_ORDER):
         if each.order == 1:
