@@ -338,7 +338,7 @@ class _Reader:
         """Compute: powers of two, means, and the rest."""
         left, right = self.value(node.left), self.value(node.right)
         if isinstance(node.op, ast.Pow):
-            return self._power(node, right, "bits") if _is_two(node.left) and isinstance(right, Score) else None
+            return self._power(node, right, "bits") if _is_number(node.left, 2) and isinstance(right, Score) else None
         if isinstance(node.op, ast.Div) and isinstance(left, Series) and left.summed and not isinstance(right, Tool):
             return self._mean(node, left)
         for held, other in ((left, node.right), (right, node.left)):
@@ -406,7 +406,7 @@ class _Reader:
         elif not (last == "average" and "weights" in written):
             first = owner if owner is not None or not arguments else arguments[0]
             if last == "pow":
-                first = arguments[1] if len(arguments) == 2 and _is_two(node.args[0]) else None
+                first = arguments[1] if len(arguments) == 2 and _is_number(node.args[0], 2) else None
             held = _made(node, last, written) or self._function(node, last, first)
         return held
 
@@ -471,7 +471,7 @@ class _Reader:
 
     def _range(self, node: ast.Call) -> Value:
         """Return batches for `range(0, len(rows), size)`: the last of them may be smaller."""
-        if len(node.args) != 3 or _is_one(node.args[2]) or self.value(node.args[1]) == Tool("whole"):
+        if len(node.args) != 3 or _is_number(node.args[2], 1) or self.value(node.args[1]) == Tool("whole"):
             return None
         return Tool("batches") if re.search(r"\blen\(|\.size\(|\.shape\b", ast.unparse(node.args[1])) else None
 
@@ -542,14 +542,14 @@ def _has_rest(node: ast.Call, written: dict[str, ast.expr], keyword: str, size_a
     drop = node.args[drop_at] if len(node.args) > drop_at else written.get(keyword)
     kept = drop is None or (isinstance(drop, ast.Constant) and not drop.value)
     every = all(item.arg for item in node.keywords)
-    return size is not None and not _is_one(size) and kept and every
+    return size is not None and not _is_number(size, 1) and kept and every
 
 
 def _logarithm(node: ast.Call, last: str, first: Value) -> Value:
     argument = node.args[0] if node.args else None
     if isinstance(first, Score) and first.unit == "perplexity":
         return replace(first, unit="bits" if last == "log2" else "nats", by="name")
-    if last == "log" and len(node.args) == 1 and _is_two(argument):
+    if last == "log" and len(node.args) == 1 and _is_number(argument, 2):
         return Tool("ln2")
     if last == "log2" and isinstance(argument, ast.Attribute) and argument.attr == "e":
         return Tool("log2e")
@@ -586,12 +586,8 @@ def _trains(node: ast.AST) -> bool:
     return any(isinstance(inner, ast.Attribute) and inner.attr in _TRAINING for inner in ast.walk(node))
 
 
-def _is_two(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and node.value == 2
-
-
-def _is_one(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value == 1
+def _is_number(node: ast.expr | None, number: int) -> bool:
+    return isinstance(node, ast.Constant) and node.value == number
 
 
 def _last(node: ast.expr) -> str:

@@ -5,7 +5,7 @@ parameter or attribute by which a state comes into a function. A *slot* is one p
 """
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,6 +132,10 @@ class Facts:
         self.events.append(event)
         self.by_function.setdefault(event.function, []).append(event)
         self.by_layer.setdefault((event.function, event.layer), []).append(event)
+
+    def score_faults(self, kind: str) -> Iterator[Fault]:
+        """Return the faults of losses and perplexities that have this name."""
+        return (fault for fault in self.scores if fault.kind == kind)
 
     def of(self, function: Function) -> list[Event]:
         """Return the events of one function, in order."""
