@@ -191,12 +191,10 @@ def _best(sound: Sequence[tuple[Subject, Run]]) -> Claim:
 def _how_good(run: Run) -> str:
     if "perplexity" not in run.scores:
         return f"a prediction costs it {run.scores['cross_entropy'].value:.3g} nats"
-    choices = f"its perplexity is {run.scores['perplexity'].value:.3g}"
-    return (
-        f"{choices}; guessing among {run.vocabulary.size:,} {tokens_of(run)} has {run.vocabulary.size:,}"
-        if run.vocabulary
-        else choices
-    )
+    perplexity = f"its perplexity is {run.scores['perplexity'].value:.3g}"
+    if run.vocabulary is None:
+        return perplexity
+    return f"{perplexity}; guessing among {run.vocabulary.size:,} {tokens_of(run)} has {run.vocabulary.size:,}"
 
 
 def _of_sweeps(given: Sequence[Given]) -> Iterator[Claim]:
