@@ -1,10 +1,31 @@
-"""A pool for tests of what is done and not of who does it: this process, finishing in an order of its own."""
+"""What tests of several pools share, and a pool for tests of what is done and not of who does it."""
 
 import random
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 
-from rnneval.sweeps.pool import Done, Task
+from rnneval.sweeps.pool import Done, Task, WorkerDiedError
+from tests.sweeps import calls
+
+
+def ran(workers, *tasks):
+    """Run calls, and give what came of each in their order."""
+    waiting = deque(Task(key=k, call=call, arguments=partial(tuple, a)) for k, (call, *a) in enumerate(tasks))
+    done = {one.key: one for one in workers.run(waiting)}
+    return [done[k] for k in range(len(tasks))]
+
+
+def assert_a_death_costs_its_own_task_alone(workers, folder):
+    """Run tasks of which one always dies, one dies once and one raises, on the workers of any pool."""
+    done = ran(
+        workers, (calls.where, 0), (calls.die, 1), (calls.where, 2), (calls.wrong, 3),
+        (calls.die_once, str(folder / "flag")), *[(calls.where, k) for k in range(5, 9)],
+    )  # fmt: skip
+    assert isinstance(done[1].error, WorkerDiedError)
+    assert repr(done[3].error) == "ValueError('on purpose')"
+    assert done[4].value == "alive"  # tried once more
+    assert [one.value[0] for one in (done[0], done[2], *done[5:])] == [0, 2, 5, 6, 7, 8]
 
 
 class Shuffled:

@@ -9,10 +9,9 @@ from distributed import Future, LocalCluster
 
 from rnneval.errors import UsageError
 from rnneval.sweeps import dask_pool
-from rnneval.sweeps.pool import WorkerDiedError
 from rnneval.sweeps.workers import Workers, connected
 from tests.sweeps import calls
-from tests.sweeps.test_pool import ran
+from tests.sweeps.pools import assert_a_death_costs_its_own_task_alone, ran
 
 
 @pytest.fixture
@@ -30,14 +29,7 @@ def workers():
 
 
 def test_a_process_that_dies_costs_its_own_task_alone(workers, tmp_path):
-    done = ran(
-        workers, (calls.where, 0), (calls.die, 1), (calls.where, 2), (calls.wrong, 3),
-        (calls.die_once, str(tmp_path / "flag")), *[(calls.where, k) for k in range(5, 9)],
-    )  # fmt: skip
-    assert isinstance(done[1].error, WorkerDiedError)
-    assert repr(done[3].error) == "ValueError('on purpose')"
-    assert done[4].value == "alive"  # tried once more
-    assert [one.value[0] for one in (done[0], done[2], *done[5:])] == [0, 2, 5, 6, 7, 8]
+    assert_a_death_costs_its_own_task_alone(workers, tmp_path)
 
 
 def test_an_answer_that_does_not_come_is_asked_for_again(workers, monkeypatch):

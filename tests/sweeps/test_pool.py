@@ -17,6 +17,7 @@ from rnneval.sweeps.pool import Task, WorkerDiedError
 from rnneval.sweeps.processes import memory_of_each
 from rnneval.sweeps.workers import Workers, connected
 from tests.sweeps import calls
+from tests.sweeps.pools import assert_a_death_costs_its_own_task_alone, ran
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +25,6 @@ def workers():
     """Two worker processes for all tests of this file."""
     with connected(Workers(jobs=2), tasks=9) as pool:
         yield pool
-
-
-def ran(workers, *tasks):
-    """Run calls, and give what came of each in their order."""
-    waiting = deque(Task(key=k, call=call, arguments=partial(tuple, a)) for k, (call, *a) in enumerate(tasks))
-    done = {one.key: one for one in workers.run(waiting)}
-    return [done[k] for k in range(len(tasks))]
 
 
 def test_tasks_run_in_two_processes_of_their_own_and_no_port_is_open(workers):
@@ -51,14 +45,7 @@ def test_tasks_run_in_two_processes_of_their_own_and_no_port_is_open(workers):
 
 
 def test_a_process_that_dies_costs_its_own_task_alone(workers, tmp_path):
-    done = ran(
-        workers, (calls.where, 0), (calls.die, 1), (calls.where, 2), (calls.wrong, 3),
-        (calls.die_once, str(tmp_path / "flag")), *[(calls.where, k) for k in range(5, 9)],
-    )  # fmt: skip
-    assert isinstance(done[1].error, WorkerDiedError)
-    assert repr(done[3].error) == "ValueError('on purpose')"
-    assert done[4].value == "alive"  # tried once more
-    assert [one.value[0] for one in (done[0], done[2], *done[5:])] == [0, 2, 5, 6, 7, 8]
+    assert_a_death_costs_its_own_task_alone(workers, tmp_path)
 
 
 def test_what_a_task_prints_or_raises_is_not_taken_for_its_result(workers):
