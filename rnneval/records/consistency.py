@@ -143,11 +143,16 @@ def _bounds(run: Run) -> Iterator[str]:
     for name, score in run.scores.items():
         if (score.low is None) != (score.high is None):
             yield f"scores.{name} has one bound of two"
-        if score.low is not None and score.high is not None and not score.low <= score.value <= score.high:
+        if _lies_outside(score.value, score.low, score.high):
             yield f"scores.{name} is {score.value:.9g}, outside of its own interval {score.low:.9g} to {score.high:.9g}"
     bounded = any(score.low is not None for score in run.scores.values())
     if bounded and run.interval is None:
         yield "scores have intervals and it is not said how they were made (interval)"
+
+
+def _lies_outside(value: float, low: float | None, high: float | None) -> bool:
+    """Return whether a value, or a NaN, is not in its interval; False without both bounds."""
+    return low is not None and high is not None and not low <= value <= high
 
 
 def _states(run: Run) -> Iterator[str]:
@@ -203,7 +208,7 @@ def _ngram(run: Run) -> Iterator[str]:
     low, value, high = best.change.low, best.change.value, best.change.high
     if not math.isclose(change, value, rel_tol=RELATIVE, abs_tol=1e-9):
         yield f"ngram.change is {value:.9g}, the totals differ by {change:.9g} nats a token"
-    if (low is None) != (high is None) or (low is not None and high is not None and not low <= value <= high):
+    if (low is None) != (high is None) or _lies_outside(value, low, high):
         yield "ngram.change lies outside of its own interval"
 
 
@@ -221,7 +226,7 @@ def _of_gate(gate: Gate) -> Iterator[str]:
         low, difference, high = comparison.low, comparison.difference, comparison.high
         if low is not None and high is not None and not low <= high:
             yield f"{comparison.metric}: low is above high"
-        if low is not None and difference is not None and high is not None and not low <= difference <= high:
+        if difference is not None and _lies_outside(difference, low, high):
             yield f"{comparison.metric}: the difference lies outside of its own interval"
 
 
