@@ -21,7 +21,7 @@ def workers():
                 "distributed.worker.http.routes": []}  # fmt: skip
     with (
         dask.config.set(settings),
-        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
     ):
         cluster.wait_for_workers(2, timeout=120)
         with connected(Workers(scheduler=cluster.scheduler_address), tasks=9, duplicates=True) as pool:
