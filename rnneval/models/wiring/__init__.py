@@ -30,10 +30,11 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
         UsageError: a declaration is not one, or names a layer that the model does not have.
     """
     declared = parse_declarations(declare)
-    inner = model.model if isinstance(model, RecurrentLM) else model  # a RecurrentLM's model is what its author wired
+    lm = model if isinstance(model, RecurrentLM) else None
+    inner = model if lm is None else lm.model  # what its author wired
     if is_graph(inner) and predicts_once(inner):
         return wiring_of(Facts(declared=declared, failure=_WINDOW))
-    facts = gather(inner, declared, vocab_size=vocab_size, seed=seed)
+    facts = gather(inner, declared, vocab_size=vocab_size, seed=seed, lm=lm)
     if facts.units:
         require_known(declared, by_place(facts).units)
     return wiring_of(facts)

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import type_and_message
-from rnneval.models.lm import eagerly
+from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.wiring.locating import locate
 from rnneval.models.wiring.names import fact_of
-from rnneval.models.wiring.oracles import run_oracles
+from rnneval.models.wiring.oracles import KEYS, Subject, run_oracles
 from rnneval.models.wiring.private import hook_fires, is_traced_function, traced_signatures
 from rnneval.models.wiring.probe import Emissions, Recording, Returned, record
 from rnneval.models.wiring.provenance import Origins, by_intervention, by_tape, by_values, events_of, with_sources
@@ -28,8 +28,10 @@ CALLS, TOKENS = 4, 2
 _DRAWS = 3
 
 
-def gather(model: Any, declared: Declarations, *, vocab_size: int | None, seed: int) -> Facts:
-    """Run the model, and return the facts as plain values."""
+def gather(
+    model: Any, declared: Declarations, *, vocab_size: int | None, seed: int, lm: RecurrentLM | None = None
+) -> Facts:
+    """Run the model, and return the facts as plain values; `lm` is the model with its state carried, if there is one."""
     trace = compare_traces(model)
     with eagerly():
         try:
@@ -39,7 +41,7 @@ def gather(model: Any, declared: Declarations, *, vocab_size: int | None, seed: 
         try:
             facts = provenance(ready, declared, seed)
             variants = tuple(_variants(ready, declared, seed)) if not facts.failure else ()
-            found = _oracles(ready, facts, seed)
+            found = _oracles(ready, facts, lm, seed)
             spots = locate(ready, found, seed) if hook_fires() else {}
         finally:
             ready.snapshot.restore()
@@ -156,33 +158,39 @@ def _units(ready: Ready, recording: Recording) -> tuple[tuple[UnitFact, ...], di
     return facts, indices
 
 
-def _oracles(ready: Ready, facts: Facts, seed: int) -> dict[str, Oracle]:
+def _oracles(ready: Ready, facts: Facts, lm: RecurrentLM | None, seed: int) -> dict[str, Oracle]:
     """Test the behaviour; in a stateless graph it is rnneval that carries states, so `chunk` and `used` test that."""
     subject = ready.subject(seed)
-    found = run_oracles(subject)
     if not ready.call.is_stateless_graph:
-        return found
+        return run_oracles(subject)
+    found = run_oracles(subject, without=("chunk", "used"))
     stateless = facts.declared.stateless
     if facts.units and all(unit.names & stateless for unit in facts.units):
-        return {name: oracle for name, oracle in found.items() if name not in ("chunk", "used")}
+        return found
+    found |= _carried(ready, subject, lm)
+    return {key: found[key] for key in KEYS if key in found}
+
+
+def _carried(ready: Ready, subject: Subject, lm: RecurrentLM | None) -> dict[str, Oracle]:
+    """Test `chunk` and `used` with the states carried by rnneval."""
     try:
-        lm = wrap(ready.model)
+        carrier = lm or wrap(ready.model)
     except Exception as error:
         reason = Oracle(verdict="inconclusive", tolerance=subject.tolerance, detail=str(error))
-        return found | {"chunk": reason, "used": reason}
+        return {"chunk": reason, "used": reason}
 
     def run(pieces: Any) -> list[Any]:
-        state, logits = lm.initial_state(int(pieces[0].shape[0])), []
+        state, logits = carrier.initial_state(int(pieces[0].shape[0])), []
         for ids in pieces:
-            step = lm.step(tf.constant(ids), state)
+            step = carrier.step(tf.constant(ids), state)
             state = step.state
             logits.append(np.asarray(tf.cast(step.logits, tf.float64)))
         return logits
 
-    # The other tests do not depend on who carries the state, and have been run.
+    # The other tests do not depend on who carries the state.
     kept = replace(subject, run=run, single=False, run_after=None, run_training=None, why_not_training="")
-    carried = run_oracles(kept)
-    return found | {name: carried[name] for name in ("chunk", "used")}
+    carried = run_oracles(kept, without=("causal", "batch"))
+    return {key: carried[key] for key in ("chunk", "used")}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ the same ids, which differ in one thing:
 Differences are relative to the largest logit, so that untrained weights suffice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,6 +30,8 @@ TOKENS = 9  # three calls of three tokens
 Logits = list[NDArray[np.float64]]
 Runner = Callable[..., Logits]
 """Calls of ids `(batch, time)`, read one after the other with the state carried → the logits of each call."""
+KEYS = ("chunk", "causal", "batch", "used", "repeat", "alone", "fresh", "training")
+"""The keys of all tests, in the order of the record."""
 _THIRDS = (3, 6)
 _CUTS = ((1,), (3, 5, 6))  # beside the thirds, which are run anyway; a fault that begins late needs several calls
 ALTERED = ((0, 2), (1, 2), (2, 1), (2, 2))
@@ -64,12 +66,14 @@ class Subject:
     """The error that the model raises with training=True."""
 
 
-def run_oracles(subject: Subject) -> dict[str, Oracle]:
+def run_oracles(subject: Subject, *, without: Collection[str] = ()) -> dict[str, Oracle]:
     """Run the tests of behaviour, by key; a test that cannot be run is inconclusive, with the reason.
 
-    Left out are `alone` where the model takes no batch of one row, `fresh` where no document can be begun, and
-    `training` where the model takes no such argument.
+    Left out are `alone` where the model takes no batch of one row, `fresh` where no document can be begun,
+    `training` where the model takes no such argument, and those of `chunk`, `causal`, `batch` and `used` that `without`
+    names.
     """
+    tests = {name: test for name, test in _COMPARED.items() if name not in without}
     ids = random_ids(subject)
     try:
         base = subject.run(thirds(ids))
@@ -78,17 +82,13 @@ def run_oracles(subject: Subject) -> dict[str, Oracle]:
     except Exception as error:
         problem, base, again = f"the model raises: {type_and_message(error)}", [], []
     if problem:
-        return {name: _cannot(subject, problem) for name in ("chunk", "causal", "batch", "used", "repeat")}
+        return {name: _cannot(subject, problem) for name in (*tests, "repeat")}
     repeat = _judged(subject, _difference(base, again), "the same three calls, run twice", "differ")
     if repeat.verdict == "fail":
         why = "the model gives different logits for the same calls, so nothing can be compared"
-        others = {name: _cannot(subject, why) for name in ("chunk", "causal", "batch", "used")}
-        return {**others, "repeat": repeat}
+        return {**{name: _cannot(subject, why) for name in tests}, "repeat": repeat}
     return {
-        "chunk": _guarded(subject, lambda: _chunk(subject, ids, base)),
-        "causal": _guarded(subject, lambda: _causal(subject, ids, base)),
-        "batch": _guarded(subject, lambda: _batch(subject, ids, base)),
-        "used": _guarded(subject, lambda: _used(subject, ids, base)),
+        **{name: _guarded(subject, partial(test, subject, ids, base)) for name, test in tests.items()},
         "repeat": repeat,
         **_alone(subject, ids, base),
         **_fresh(subject, ids),
@@ -192,6 +192,10 @@ def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
         detail=f"two other segments before, the same one after: the logits {'differ' if used else 'are equal'}"
         f" ({difference:.2g})",
     )
+
+
+_COMPARED = {"chunk": _chunk, "causal": _causal, "batch": _batch, "used": _used}
+"""The tests that every model takes, by key; each compares logits with those of three calls."""
 
 
 def _alone(subject: Subject, ids: NDArray[np.int32], base: Logits) -> dict[str, Oracle]:
