@@ -315,6 +315,8 @@ def test_a_wiring_record_that_is_known_is_taken(model_of, tmp_path, monkeypatch)
     monkeypatch.setattr("rnneval.engine.precheck.check", None)  # it is not checked again
     run = rnneval.evaluate(lm, text, wiring=wiring)
     assert (run.wiring.verdict, run.wiring.reason, run.wiring.findings) == ("pass", wiring.reason, wiring.findings)
-    leaking = structs.replace(wiring, verdict="fail", findings=(Finding(rule="future-leak", severity="error", message="…"),))
+    leaking = structs.replace(
+        wiring, verdict="fail", findings=(Finding(rule="future-leak", severity="error", message="…", help="…"),)
+    )
     run = rnneval.evaluate(lm, text, wiring=leaking)
     assert (run.valid, run.wiring.verdict, "leak" in codes(run)) == (False, "fail", True)
