@@ -46,6 +46,17 @@ class WeightShapeError(CheckpointError):
         """Options of the command line with which every weight fits; none where that is not known."""
 
 
+class FolderError(CheckpointError):
+    """A folder of checkpoints was given in place of one of them."""
+
+    def __init__(self, seen: str = "", *, newest: str = "", one: str = "", every: str = "", needs: str = "") -> None:
+        super().__init__(f"{seen}: to evaluate it: {one}{every}{needs}")
+        self.seen, self.newest = seen, newest
+        """What was seen, and the path of the newest checkpoint."""
+        self.every, self.needs = every, needs
+        """Ends of the message: the command for all checkpoints, and what a file of weights needs; or ""."""
+
+
 class VocabularyError(RnnevalError):
     """A vocabulary is missing, is not a one-to-one map, or does not fit the model or the text."""
 

@@ -22,6 +22,8 @@ from rnneval.errors import UsageError
 PathLike = str | os.PathLike[str]
 Paths = PathLike | Iterable[PathLike]
 Progress = Callable[[int, int], None]
+LARGEST_ORDER = 9
+"""Highest order of the n-gram baselines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,7 +316,7 @@ class FitGroup(Options):
     )
     max_order: int | None = option(
         None,
-        "Highest order of the n-gram baselines, up to 9; 1 leaves them out.",
+        f"Highest order of the n-gram baselines, up to {LARGEST_ORDER}; 1 leaves them out.",
         metavar="N",
         least=1,
         unset="two above the best order",
@@ -322,8 +324,8 @@ class FitGroup(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_order is not None and self.max_order > 9:
-            raise UsageError(f"--max-order {self.max_order} is not allowed: give 1 to 9")
+        if self.max_order is not None and self.max_order > LARGEST_ORDER:
+            raise UsageError(f"--max-order {self.max_order} is not allowed: give 1 to {LARGEST_ORDER}")
         for flag, value in (("--fit-part", self.fit_part), ("--max-order", self.max_order)):
             if value is not None and self.fit_on is None:
                 raise UsageError(f"{flag} {value} is about the text that --fit-on names: give --fit-on TEXT")

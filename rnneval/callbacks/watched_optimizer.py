@@ -54,7 +54,13 @@ class WatchedOptimizer:
         """Steps that were fetched so far."""
 
     def watching(self) -> AbstractContextManager[None]:
-        """Watch the optimizer's `apply` while the block runs."""
+        """Watch the optimizer's `apply` while the block runs.
+
+        Where all is built, the ring buffer is made before the step is traced: a function whose first trace makes
+        variables is traced twice.
+        """
+        if self._model.built and self._optimizer.built:
+            self._make_ready(self._optimizer._trainable_variables)
         return overridden(self._optimizer, "apply", self._apply_beside(self._optimizer.apply))
 
     def described(self) -> dict[str, str]:

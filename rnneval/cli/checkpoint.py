@@ -4,15 +4,22 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnneval.cli.options import add_options, command_line
-from rnneval.errors import CheckpointError, WeightShapeError
-from rnneval.options import OpenOptions
+from rnneval.errors import CheckpointError, FolderError, WeightShapeError
+from rnneval.options import OpenOptions, TextGroup
 
 if TYPE_CHECKING:
     from rnneval.backends.protocol import LanguageModel
     from rnneval.records.paths import Named
+
+_FROM_VOCABULARY = ("vocab_size", "vocabulary")
+_OF_ONE = ("--out", "--losses", "--beside-reset", "--expect-sha256")
+"""Options of `evaluate` that `sweep` lacks, or means otherwise; each takes a value."""
+_MOST_ENCODED_TWICE = 2 << 20
+"""Bytes of text that are encoded in a fraction of a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +30,41 @@ class CheckpointOptions(OpenOptions):
         """Refuse what can be refused before TensorFlow is imported."""
         from rnneval.files import preflight
         from rnneval.files.artefact import FULL_MODELS
+        from rnneval.text import siblings
         from rnneval.usercode import reads_checkpoint
 
         if self.builder is not None and reads_checkpoint(self.builder):
-            self.preflight_builder()
+            self.preflight_builder(offered=("checkpoint",))
             return
-        found = preflight(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
-        self.preflight_builder(everything=found.format in FULL_MODELS)
+        try:
+            found = preflight(checkpoint, has_builder=self.builder is not None, expect_sha256=self.expect_sha256)
+        except FolderError as error:
+            raise CheckpointError(_about_folder(error, checkpoint, has_builder=self.builder is not None)) from error
+        beside = found.format == "saved-model" or siblings(checkpoint)
+        self.preflight_builder(everything=found.format in FULL_MODELS, offered=_FROM_VOCABULARY if beside else ())
 
-    def preflight_builder(self, spec: str | None = None, *, everything: bool = False) -> None:
-        """Refuse a builder, `spec` or that of --builder, which needs statements that may not be run."""
+    def preflight_builder(
+        self, spec: str | None = None, *, everything: bool = False, offered: Sequence[str] = ()
+    ) -> None:
+        """Refuse a builder, `spec` or that of --builder, which needs what may not be run or is not given."""
         from rnneval.usercode import builder_of
 
         builder = builder_of(self, spec)
         if builder is not None:
-            builder.preflight(everything=everything)
+            if self.vocabulary or self.vocabulary_from:
+                offered = (*offered, *_FROM_VOCABULARY)
+            builder.preflight(everything=everything, offered=offered)
+
+    def preflight_text(self, text: Sequence[str], options: TextGroup) -> None:
+        """Refuse a text that a given vocabulary does not fit, before TensorFlow is imported; a long one later."""
+        from rnneval.text import TextOptions, encode, given_vocabulary
+
+        sizes = [Path(path).stat().st_size for path in text if Path(path).is_file()]
+        if options.unknown != "error" or len(sizes) < len(text) or sum(sizes) > _MOST_ENCODED_TWICE:
+            return
+        given = given_vocabulary(self.vocabulary, self.vocabulary_from)
+        if given is not None:
+            encode(text, given, TextOptions.of(options)).close()
 
     def inputs(self, checkpoint: str | None) -> "list[Named]":
         """Return every file that opening the checkpoint reads, a vocabulary beside it included."""
@@ -81,6 +108,28 @@ class CheckpointOptions(OpenOptions):
 
         with _whole_command_proposed():
             return load_model(checkpoint, **vars(self))
+
+
+def _about_folder(error: FolderError, checkpoint: str, *, has_builder: bool) -> str:
+    """Return the message about a folder of checkpoints, with the user's own command for the newest and for all."""
+    command = command_line()
+    if checkpoint not in command[2:]:
+        return str(error)
+    at = command.index(checkpoint, 2)
+    one = shlex.join([*command[:at], error.newest, *command[at + 1 :]])
+    every = f"; for all: {shlex.join(_as_sweep(command))}" if error.every and command[1] == "evaluate" else ""
+    return f"{error.seen}: to take it: {one}{every}{'' if has_builder else error.needs}"
+
+
+def _as_sweep(command: Sequence[str]) -> list[str]:
+    """Return the command that evaluates all checkpoints of a folder with the options of a command for one."""
+    kept, words = ["rnneval", "sweep"], iter(command[2:])
+    for word in words:
+        if word in _OF_ONE:
+            next(words, None)
+        elif word.partition("=")[0] not in _OF_ONE:
+            kept.append(word)
+    return [*kept, "--out", "results"]
 
 
 @contextmanager

@@ -80,12 +80,12 @@ class _Actions:
     def evaluating(self, name: str, told: Progress | None) -> None:
         """Evaluate the saved weights on the rest of the text."""
         out, wiring = self._files.run(name), read(self._files.wiring(name))
-        known = isinstance(wiring, Wiring) and wiring.verdict == "pass"  # then it is not checked again
+        assert isinstance(wiring, Wiring)  # noqa: S101 - this class has just written it
         beside = self._recipe.segment if name == RIGHT else None
-        more = [*(["--no-check"] if known else []), *(["--beside-reset", str(beside)] if beside else [])]
+        more = ["--beside-reset", str(beside)] if beside else []
         command = self._command("evaluate", name, *more, "--out", str(out))
         lm, text, part = self._open(name), self._files.text, self._part
-        run = evaluate(lm, text, part=part, check=not known, beside_reset=beside, progress=told, command=command)
+        run = evaluate(lm, text, part=part, wiring=wiring, beside_reset=beside, progress=told, command=command)
         write(run, out)
 
     def tracing(self, name: str, told: Progress | None) -> None:

@@ -66,9 +66,11 @@ def train(
     """
     keras.utils.set_random_seed(recipe.seed)
     model = make(**recipe.builder_arguments(vocab_size))
+    model(ids[None, :1])  # what has its weights before it is traced is traced once only
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps, alpha=0.05)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), loss)
+    model.optimizer.build(model.trainable_variables)
     reporters: Sequence[keras.callbacks.Callback] = () if progress is None else (_Reporter(progress, recipe.steps),)
     model.fit(
         _segments(ids, recipe),

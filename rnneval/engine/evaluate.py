@@ -13,6 +13,7 @@ from rnneval.errors import UsageError, VocabularyError
 from rnneval.options import EvaluateOptions, StringGroup, on_model, option
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
+from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, Paths, TextOptions, encode, text_given
 
 
@@ -22,6 +23,9 @@ class ReaderOptions(StringGroup, EvaluateOptions):
 
     reader: Reader | None = option(
         None, "Reader of the text in place of this process, from `rnneval.sweeps.distributed.workers_reading`.", flag=""
+    )
+    wiring: Wiring | None = option(
+        None, "Wiring record of this very model from `rnneval.check`, in place of checking it again.", flag=""
     )
 
 
@@ -52,7 +56,8 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart(named("losses", options.losses), [*inputs_of(lm, given), *named("fit_on", options.fit_on)])
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
-    sound = precheck_wiring(lm, options.declare, seed=how.seed) if options.check and carried else UNCHECKED
+    checked = options.check and carried
+    sound = precheck_wiring(lm, options.declare, seed=how.seed, known=options.wiring) if checked else UNCHECKED
     with encode(given, lm.vocabulary, read_as) as encoded:
         fitted = fit(options, read_as, lm.vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
         reader = options.reader

@@ -1,8 +1,11 @@
 """Baselines that learn: fitted to the text of `--fit-on`, scored on the same tokens as the model."""
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,8 +15,8 @@ from rnneval.engine.collect import Collector, KnownLosses, show
 from rnneval.errors import UsageError
 from rnneval.gates import change_of_loss
 from rnneval.metrics import baselines
-from rnneval.metrics.baselines.ngram import COPIED_TOKENS, LARGEST_ORDER, MOST_TOKENS, Tokens, copied, losses_by_order
-from rnneval.options import FitGroup
+from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, Tokens, copied, losses_by_order
+from rnneval.options import LARGEST_ORDER, FitGroup, PathLike
 from rnneval.records.run import Blocks, Ngram, Score
 from rnneval.records.run import Warning as Warned
 from rnneval.text import EncodedText, TextOptions, Vocabulary, encode
@@ -61,7 +64,7 @@ class Fitted:
         yield Warned(code="copied", message=message)
 
 
-_LATEST: dict[tuple[str, str, bytes, int, int | None, int], Fitted] = {}
+_LATEST: dict[Any, Fitted] = {}
 """The last result, by all that it depends on: a sweep scores many checkpoints on the same texts."""
 
 
@@ -84,27 +87,46 @@ def fit(
     """
     if options.fit_on is None:
         return None
+    files = [options.fit_on] if isinstance(options.fit_on, str | os.PathLike) else list(options.fit_on)
     fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
-    with encode(options.fit_on, vocabulary, fit_as) as text:
-        refuse_overlap(text.taken, scored.taken)
-        counts = np.zeros(width, np.int64)
-        for start in range(0, text.tokens, _CHUNK):
-            ids = text.ids(start, min(start + _CHUNK, text.tokens))
-            counts += np.bincount(ids, minlength=width)
-        if options.max_order == 1:
-            return Fitted(counts=counts, ngrams={}, best=None, copied=0.0)
-        _require_room(text, scored)
-        key = (_hash(text), _hash(scored), scored.blocks.ends.tobytes(), width, options.max_order, unscored)
-        if key not in _LATEST:
-            found = _ngrams(text, scored, counts, options.max_order, unscored)
-            _LATEST.clear()
-            _LATEST[key] = found
-        return _LATEST[key]
+    unchanged = (scored.sha256, scored.signature_part, scored.taken, scored.blocks.ends.tobytes())
+    key = (
+        _states(files),
+        fit_as,
+        vocabulary.sha256,
+        vocabulary.first_id,
+        unchanged,
+        width,
+        options.max_order,
+        unscored,
+    )
+    if key[0] is None or key not in _LATEST:
+        with encode(files, vocabulary, fit_as) as text:
+            found = _fitted(text, scored, width, options.max_order, unscored)
+        _LATEST.clear()
+        _LATEST[key] = found
+    return _LATEST[key]
 
 
-def _hash(text: EncodedText) -> str:
-    ids, document_starts = _tokens(text)
-    return sha256(ids.tobytes() + document_starts.tobytes()).hexdigest()
+def _states(files: Sequence[PathLike]) -> tuple[tuple[int, ...], ...] | None:
+    """Return numbers that differ once a file has changed; None where one cannot be read twice."""
+    try:
+        found = [Path(file).stat() for file in files]
+    except (OSError, ValueError):
+        return None  # the message comes when it is read
+    states = tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
+    return states if all(stat.S_ISREG(each.st_mode) for each in found) else None
+
+
+def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int | None, unscored: int) -> Fitted:
+    refuse_overlap(text.taken, scored.taken)
+    counts = np.zeros(width, np.int64)
+    for start in range(0, text.tokens, _CHUNK):
+        counts += np.bincount(text.ids(start, min(start + _CHUNK, text.tokens)), minlength=width)
+    if max_order == 1:
+        return Fitted(counts=counts, ngrams={}, best=None, copied=0.0)
+    _require_room(text, scored)
+    return _ngrams(text, scored, counts, max_order, unscored)
 
 
 def _require_room(fitted: EncodedText, scored: EncodedText) -> None:

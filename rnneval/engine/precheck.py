@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rnneval.backends.protocol import LanguageModel
 from rnneval.engine.check import check
 from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
+from rnneval.records.wiring import Wiring
 
 LEAK_SEGMENT = 100
 """Tokens a step with which a leaking model is measured, as in training."""
@@ -36,9 +37,11 @@ class WiringPrecheck:
         return (Warning(code="wiring", message=said),)
 
 
-def precheck_wiring(lm: LanguageModel, declare: Iterable[str], *, seed: int) -> WiringPrecheck:
-    """Run the wiring check; a leak makes the evaluation not valid, any other finding is a warning."""
-    wiring = check(lm, declare=declare, seed=seed)
+def precheck_wiring(
+    lm: LanguageModel, declare: Iterable[str], *, seed: int, known: Wiring | None = None
+) -> WiringPrecheck:
+    """Run the wiring check unless its record is known; a leak makes the evaluation not valid, else findings warn."""
+    wiring = check(lm, declare=declare, seed=seed) if known is None else known
     errors = {finding.rule for finding in wiring.findings if finding.severity == "error"}
     return WiringPrecheck(
         summary=WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings),

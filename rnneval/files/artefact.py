@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
-from rnneval.errors import CheckpointError, UsageError
+from rnneval.errors import CheckpointError, FolderError, UsageError
 from rnneval.files.bundle import read_bundle
 from rnneval.files.config import as_bytes, checked_config
 from rnneval.files.hdf5 import BROKEN, Hdf5, checked_hdf5
@@ -237,7 +237,7 @@ def _latest(folder: Path, prefixes: list[Path]) -> Path:
     raise _several(folder, prefixes)
 
 
-def _several(folder: Path, checkpoints: list[Path]) -> CheckpointError:
+def _several(folder: Path, checkpoints: list[Path]) -> FolderError:
     """Return the error that a folder is no checkpoint, with the newest in it and the commands for one and for all.
 
     TensorFlow checkpoints are given by their prefixes. Of several of one time, the last by number is the newest.
@@ -253,7 +253,8 @@ def _several(folder: Path, checkpoints: list[Path]) -> CheckpointError:
     needs = "" if newest.suffix == ".keras" else f" {_IF_WEIGHTS}"
     one = f"rnneval evaluate {shlex.quote(str(newest))} TEXT"
     every = f"; for all: rnneval sweep {shlex.quote(str(folder))} TEXT --out results" if len(checkpoints) > 1 else ""
-    return CheckpointError(f"{folder}: a folder with {count} {newest.name}: to evaluate it: {one}{every}{needs}")
+    seen = f"{folder}: a folder with {count} {newest.name}"
+    return FolderError(seen, newest=str(newest), one=one, every=every, needs=needs)
 
 
 def _tensorflow(prefix: Path) -> Artefact:

@@ -7,6 +7,7 @@ import msgspec
 
 from rnneval.errors import UsageError
 from rnneval.gates.sides import Named
+from rnneval.options import LARGEST_ORDER
 from rnneval.records import Run
 from rnneval.records.gate import Counting
 from rnneval.records.run import Score
@@ -48,7 +49,7 @@ def standing(run: Run) -> str:
     if run.ngram is None or "cross_entropy" not in run.scores or not run.valid:
         return ""
     loss, best = run.scores["cross_entropy"].value, run.baselines[run.ngram.name]
-    above = [f"ngram-{order}" for order in range(run.ngram.order + 1, 10)]
+    above = [f"ngram-{order}" for order in range(run.ngram.order + 1, LARGEST_ORDER + 1)]
     ladder = sorted(
         ((nats, name) for name, nats in run.baselines.items() if name not in above and nats >= best), reverse=True
     )

@@ -1,11 +1,11 @@
 """Linting: one document, one file or many files in, their findings out."""
 
 import ast
-import gc
 import os
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
+from rnneval import collector_paused
 from rnneval.linter import scores
 from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Cell, Document, Trouble, read_document
 from rnneval.linter.finding import LintFinding, Match, with_cells
@@ -43,14 +43,8 @@ def wanted(found: Sequence[LintFinding], settings: Settings) -> tuple[LintFindin
 
 
 def _batch(files: Sequence[str]) -> list[LintFinding]:
-    # Trees are large and hold no cycles: looking for cycles in them takes a quarter of the time.
-    running = gc.isenabled()
-    gc.disable()
-    try:
+    with collector_paused():
         return [finding for file in files for finding in _lint_file(file)]
-    finally:
-        if running:
-            gc.enable()
 
 
 def _lint_file(path: str) -> tuple[LintFinding, ...]:

@@ -3,7 +3,7 @@
 import os
 from importlib.util import find_spec
 
-from rnneval import without_current_folder
+from rnneval import collector_paused, without_current_folder
 from rnneval.errors import UsageError
 
 
@@ -26,7 +26,7 @@ def require_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-with without_current_folder():
+with without_current_folder(), collector_paused():
     require_tensorflow()
     from rnneval.models.lm import RecurrentLM
     from rnneval.models.opening import open  # noqa: A004 - the name in the contract: rnneval.open

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from rnneval.errors import RecordError
+from rnneval.options import LARGEST_ORDER
 from rnneval.records._base import Stored, Value
 from rnneval.records.summary import quoted, score_in_words, usual_metric
 from rnneval.records.wiring import Finding
@@ -304,7 +305,7 @@ class BesideReset(Value, frozen=True, kw_only=True):
 class Ngram(Value, frozen=True, kw_only=True):
     """The best of the n-gram baselines, and the model beside it."""
 
-    order: Annotated[int, msgspec.Meta(ge=2, le=9)]
+    order: Annotated[int, msgspec.Meta(ge=2, le=LARGEST_ORDER)]
     discounts: tuple[str, ...]
     """Discounts of the orders 1 to `order`: `modified`, or `single` or `absolute` where counts of counts are 0."""
     fitted_tokens: Count

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
@@ -165,24 +164,13 @@ def _error(error: BaseException) -> BaseException:
     return WorkerDiedError(str(error)) if isinstance(error, KilledWorker) else error
 
 
-def require_dask() -> None:
-    """Refuse an environment without Dask.
-
-    Raises:
-        UsageError: says what to install.
-    """
-    if find_spec("distributed") is None:
-        raise UsageError("distributed is not installed, and --scheduler needs it: pip install 'rnneval[dask]'")
-
-
 @contextmanager
 def connected_to(address: str, *, duplicates: bool) -> Iterator[DaskPool]:
     """Return a pool of the workers of a scheduler; with `duplicates`, slow tasks are started again on idle workers.
 
     Raises:
-        UsageError: Dask is not installed, or no scheduler or no worker that can be used is at the address.
+        UsageError: no scheduler or no worker that can be used is at the address.
     """
-    require_dask()
     from distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)

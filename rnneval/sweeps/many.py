@@ -2,9 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.errors import RecordError, UsageError
-from rnneval.options import Progress, SweepOptions, SweptGroup, WorkerGroup, on_folder, option, values_of
+from rnneval.options import Progress, SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
 from rnneval.records import Run, decode, read_run, write
 from rnneval.records.paths import named, require_apart
 from rnneval.records.summary import quoted, score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
 from rnneval.sweeps.measuring import Answer, Order, measure_one
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
-from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
+from rnneval.sweeps.pool import Done, Task, WorkerDiedError
 from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
 from rnneval.sweeps.workers import Workers, connected
 from rnneval.text import Paths, TextOptions
@@ -39,8 +38,6 @@ _RULES = {
     "RecordError": "record",
     "MemoryError": "out-of-memory",
 }
-
-PoolOf = Callable[[Workers, int], AbstractContextManager[Pool]]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -86,15 +83,8 @@ class Sweep:
         return f"<Sweep of {said}: best is {quoted([best['path']])} with {score}, {run.signature}>"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PoolOptions(SweepOptions):
-    """Options of `sweep`, with the one that only Python has."""
-
-    pool_of: PoolOf | None = option(None, "Function that makes the pool of workers: for tests.", flag="")
-
-
-@on_folder(PoolOptions)
-def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> Sweep:
+@on_folder(SweepOptions)
+def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) -> Sweep:
     """Evaluate every checkpoint of a folder in worker processes; what was finished before is not done again.
 
     A file that is broken or hostile, or that kills its worker process, is a row with its error; the rest goes on.
@@ -102,7 +92,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> 
     Args:
         folder: Folder that is searched for checkpoints, by content, with all folders in it. Links are not followed.
         text: One or more files of UTF-8 text.
-        options: Keyword arguments, each a field of `PoolOptions`.
+        options: Keyword arguments, each a field of `SweepOptions`.
 
     Returns:
         A value with one row per checkpoint, and the table as a pandas DataFrame (`frame`).
@@ -115,10 +105,6 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> 
     """
     out, progress = options.out, options.progress
     workers = Workers(**values_of(WorkerGroup, options))
-    if workers.scheduler is not None:
-        from rnneval.sweeps.dask_pool import require_dask
-
-        require_dask()
     found = find_checkpoints(folder, out=out)
     plan = _plan(found.candidates, text, options)
     own = [FILE, *(planned.record for planned in plan)]
@@ -137,7 +123,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> 
     kept = len(rows)
     _tell(progress, kept, len(plan))
     if left:
-        with (options.pool_of or _pool)(workers, len(left)) as pool:
+        with connected(workers, tasks=len(left)) as pool:
             for done in pool.run(deque(map(_task, left))):
                 rows[done.key.name] = store.row(done.key, done)
                 _tell(progress, len(rows), len(plan))
@@ -148,10 +134,6 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: PoolOptions) -> 
 
 def _task(planned: "Planned") -> Task:
     return Task(key=planned, call=measure_one, arguments=lambda: (planned.order,))
-
-
-def _pool(workers: Workers, tasks: int) -> AbstractContextManager[Pool]:
-    return connected(workers, tasks=tasks)
 
 
 def _tell(progress: Progress | None, done: int, total: int) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from rnneval.errors import UsageError
 from rnneval.options import WorkerGroup
@@ -26,6 +27,8 @@ class Workers(WorkerGroup):
             raise UsageError(f"--scheduler {self.scheduler}: not an address: give one such as tcp://10.0.0.1:8786")
         if self.scheduler is not None and (self.jobs is not None or self.memory is not None):
             raise UsageError("--scheduler brings its own workers: leave out --jobs and --memory")
+        if self.scheduler is not None and find_spec("distributed") is None:
+            raise UsageError("distributed is not installed, and --scheduler needs it: pip install 'rnneval[dask]'")
 
     def processes(self, tasks: int) -> int:
         """Return how many processes are started on this machine for so many tasks."""
@@ -43,7 +46,7 @@ def connected(workers: Workers, *, tasks: int, duplicates: bool = False, deaths:
         deaths: So many workers may die of a task before it is given up; a user's own scheduler has its own rule.
 
     Raises:
-        UsageError: `--memory` is no size; or Dask is not installed, or no scheduler or worker is at the address.
+        UsageError: `--memory` is no size, or no scheduler or worker is at the address.
     """
     if workers.scheduler is not None:
         from rnneval.sweeps.dask_pool import connected_to

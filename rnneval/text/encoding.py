@@ -374,6 +374,9 @@ class _Encoder:
         if returns:
             message = f"{self._sources.name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"
             found.append(run.Warning(code="carriage-return", message=message))
+        taken_from = self._vocabulary.texts if self._vocabulary is not None else ()
+        if self._options.part is None and taken_from and {file.sha256 for file in self._sources.files} == {*taken_from}:
+            found.append(run.Warning(code="training-text", message=f"{self._sources.name}: {_TRAINED_ON}"))
         without = self._totals.documents - len(self._spanner.document_starts)
         if without:
             message = f"{without:,} of {self._totals.documents:,} documents have no token: their text goes to the next"
@@ -384,6 +387,12 @@ class _Encoder:
         done = "skipped" if self._options.unknown == "skip" else f"read as {self._options.unknown!r}"
         described = self._tokeniser.unknowns.describe(self._sources.name)
         return f"{described}: {done}; bits per character are a lower bound"
+
+
+_TRAINED_ON = (
+    "the vocabulary was taken from this very text, the training text: on text that was seen in training, no score says "
+    "how good the model is on new text; give the part that was held out (--part, such as 90%:)"
+)
 
 
 class _Totals:

@@ -39,6 +39,8 @@ class Distinct:
     tokens: tuple[str, ...]
     name: str
     """Name of the text."""
+    files: tuple[str, ...]
+    """SHA-256 of each file of the text."""
 
 
 def distinct(paths: Paths, options: TextOptions | None = None) -> Distinct:
@@ -54,7 +56,8 @@ def distinct(paths: Paths, options: TextOptions | None = None) -> Distinct:
     kind = options.tokens or "char"
     pieces = final_text(sources, options)
     tokens = _words(pieces) if kind == "word" else _units(pieces, as_bytes=kind == "byte")
-    return Distinct(kind=kind, tokens=tokens, name=sources.name)
+    files = tuple(file.sha256 for file in sources.files)
+    return Distinct(kind=kind, tokens=tokens, name=sources.name, files=files)
 
 
 def _units(pieces: Iterable[Piece], *, as_bytes: bool) -> tuple[str, ...]:
@@ -99,6 +102,8 @@ class Vocabulary:
     """Id 0 is taken for [UNK], which is not among the tokens."""
     subword: Subword | None = field(default=None, repr=False, compare=False)
     """The tokenizer that splits a text into subwords, which are the tokens."""
+    texts: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """SHA-256 of each file of the training text that it was taken from, if it was taken from one."""
 
     @classmethod
     def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
@@ -155,7 +160,7 @@ class Vocabulary:
             TextError: as `rnneval.text.encode`.
         """
         found = distinct(paths, options)
-        return cls(kind=found.kind, tokens=found.tokens, source=f"the text {found.name}")
+        return cls(kind=found.kind, tokens=found.tokens, source=f"the text {found.name}", texts=found.files)
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ import inspect
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +28,7 @@ from rnneval.usercode.slice import Slice
 from rnneval.usercode.source import Source, read_source
 
 T = TypeVar("T")
+_MAKERS = ("__new__", "__init__")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +125,21 @@ class Builder:
         with self._importable(self._everything):
             return self._module(self._everything)
 
-    def preflight(self, *, everything: bool = False) -> None:
-        """Refuse code that may not be run, before anything is run; see `build` and `everything`.
+    def preflight(self, *, everything: bool = False, offered: Container[str] = ()) -> None:
+        """Refuse code that may not be run or cannot be called, before anything is run; see `build` and `everything`.
+
+        Args:
+            everything: Whether the code is run for all that it defines, and NAME is not called.
+            offered: Arguments that it may be offered beside those of `--builder-arg`.
 
         Raises:
-            CheckpointError: the file cannot be read, has no such name, or needs a statement that may not be run.
+            CheckpointError: the file cannot be read, has no such name, needs a statement that may not be run, or an
+                argument that is not given.
         """
         _ = self._everything if everything else self._slice
+        if not everything and self._source is not None:
+            known = _needed_of(self._source, split_spec(self.spec)[1])
+            _require_given(self.spec, [name for name in known if name not in self.arguments and name not in offered])
 
     def notes(self, *, everything: bool = False) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
@@ -278,12 +287,25 @@ def reads_checkpoint(spec: str) -> bool:
     return any("checkpoint" in _needed(node.args) for node in named[-1:])
 
 
-def _needed(arguments: ast.arguments) -> set[str]:
+def _needed(arguments: ast.arguments) -> list[str]:
     """Return the names of parameters without a default."""
     placed = [*arguments.posonlyargs, *arguments.args]
     plain = placed[: len(placed) - len(arguments.defaults)]
     named = [arg for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
-    return {arg.arg for arg in (*plain, *named)}
+    return [arg.arg for arg in (*plain, *named)]
+
+
+def _needed_of(source: Source, name: str) -> list[str]:
+    """Return what a function or the `__init__` of a class needs, as far as its source alone says it for certain."""
+    bound = [unit.node for unit in source.units if name in unit.names.binds | unit.names.binds_later]
+    node = bound[0] if len(bound) == 1 else None
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+        return _needed(node.args)
+    if isinstance(node, ast.ClassDef) and not node.decorator_list and not node.keywords:
+        made = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name in _MAKERS]
+        if len(made) == 1 and made[0].name == "__init__" and not made[0].decorator_list:
+            return _needed(made[0].args)[1:]
+    return []
 
 
 def _is_model(value: Any) -> bool:
@@ -335,12 +357,16 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
         and name not in arguments
         and parameter.kind in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
     ]
-    if missing:
-        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {_how_to_give(missing)}")
+    _require_given(spec, missing)
     return arguments
 
 
-def _how_to_give(missing: list[str]) -> str:
+def _require_given(spec: str, missing: Sequence[str]) -> None:
+    if missing:
+        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {_how_to_give(missing)}")
+
+
+def _how_to_give(missing: Sequence[str]) -> str:
     plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
     ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
     if len(plain) < len(missing):

@@ -319,3 +319,14 @@ def test_kill_9_leaves_every_whole_part(tmp_path):
     assert parts >= 5
     assert sorted(set(table["step"])) == list(range(1, 4 * parts + 1))
     assert history(folder).steps == 4 * parts
+
+
+def test_a_step_of_what_is_built_is_traced_once(tmp_path):
+    model, traced = compiled("subclassed"), []
+    real = model.train_step
+    model.train_step = lambda inputs: traced.append(1) or real(inputs)
+    model(data()[0])
+    model.optimizer.build(model.trainable_variables)
+    trained(model, [GradientNorms(tmp_path / "h")], epochs=1)
+    assert len(traced) == 1
+    assert pd.read_parquet(tmp_path / "h")["step"].max() == 4

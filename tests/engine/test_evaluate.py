@@ -11,10 +11,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from msgspec import structs
 
 import rnneval
 from rnneval.errors import CheckpointError, TextError, UsageError, VocabularyError
 from rnneval.records import encode
+from rnneval.records.wiring import Finding
 from rnneval.text import Vocabulary
 from tests.engine.small import LETTERS, codes, evaluated, letters, stacked
 
@@ -305,3 +307,16 @@ def test_an_old_losses_file_stays_where_the_run_fails(model_of, tmp_path):
     with pytest.raises(TextError):
         rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 1), losses=losses, check=False)
     assert pd.read_parquet(losses)["x"].tolist() == [1]
+
+
+def test_a_wiring_record_that_is_known_is_taken(model_of, tmp_path, monkeypatch):
+    lm, text = model_of("GRU 8").lm, letters(tmp_path, 300)
+    wiring = rnneval.check(lm)
+    monkeypatch.setattr("rnneval.engine.precheck.check", None)  # it is not checked again
+    run = rnneval.evaluate(lm, text, wiring=wiring)
+    assert (run.wiring.verdict, run.wiring.reason, run.wiring.findings) == ("pass", wiring.reason, wiring.findings)
+    leaking = structs.replace(
+        wiring, verdict="fail", findings=(Finding(rule="future-leak", severity="error", message="…", help="…"),)
+    )
+    run = rnneval.evaluate(lm, text, wiring=leaking)
+    assert (run.valid, run.wiring.verdict, "leak" in codes(run)) == (False, "fail", True)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from rnneval.metrics import UnavailableError
 from rnneval.metrics.baselines import ngram
-from rnneval.metrics.baselines.ngram import LARGEST_ORDER, Tokens, copied, losses_by_order
+from rnneval.metrics.baselines.ngram import Tokens, copied, losses_by_order
+from rnneval.options import LARGEST_ORDER
 from tests.metrics.slow_ngrams import slow_losses
 
 LETTERS = 4

@@ -68,16 +68,20 @@ class Quick(Shuffled):
         return Answer(record=encode(structs.replace(record, checkpoint=checkpoint, warnings=warnings)))
 
 
+def run_by(monkeypatch, pool):
+    """Let a pool of this process run the tasks of every sweep."""
+    monkeypatch.setattr(many, "connected", lambda *_, **__: nullcontext(pool))
+
+
 @pytest.fixture
-def sweep(folder, shelf, tmp_path):
+def sweep(folder, shelf, tmp_path, monkeypatch):
     """Sweep the folder in this process; gives the sweep and how many checkpoints were measured."""
 
     def sweep(*, real=False, **options):
         pool = Shuffled(2, seed=1) if real else Quick()
         options = {"check": False, "states": False, **options}
-        result = rnneval.sweep(
-            folder, shelf.text, out=tmp_path / "out", pool_of=lambda *_: nullcontext(pool), **options
-        )
+        run_by(monkeypatch, pool)
+        result = rnneval.sweep(folder, shelf.text, out=tmp_path / "out", **options)
         return result, len(pool.ran)
 
     return sweep
@@ -143,33 +147,29 @@ def test_a_record_that_is_worth_nothing_here_is_made_again(sweep, monkeypatch):
     assert sweep()[1] == 4
 
 
-def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path):
+def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path, monkeypatch):
     class Deadly(Shuffled):
         def run(self, waiting):
             for task in list(waiting):
                 yield Done(key=task.key, error=WorkerDiedError("…"))
 
-    result = rnneval.sweep(folder, shelf.text, out=tmp_path / "out", pool_of=lambda *_: nullcontext(Deadly(1, 0)))
+    run_by(monkeypatch, Deadly(1, 0))
+    result = rnneval.sweep(folder, shelf.text, out=tmp_path / "out")
     assert {row.rule for row in result.rows} == {"worker-died"}
     assert "more memory than it may (--memory), or its content crashes a parser" in result.rows[0].error
     with pytest.raises(RecordError, match="4 checkpoints all failed"):
         records_of(tmp_path / "out")
 
 
-def test_a_model_that_leaks_is_not_valid_and_failed(shelf, tmp_path):
+def test_a_model_that_leaks_is_not_valid_and_failed(shelf, tmp_path, monkeypatch):
     import keras
 
     (tmp_path / "leaky").mkdir()
     shutil.copy(shelf / "vocab.json", tmp_path / "leaky")
     layers = [keras.layers.Embedding(10, 4), keras.layers.Bidirectional(keras.layers.GRU(3, return_sequences=True))]
     keras.Sequential([keras.Input((None,)), *layers, keras.layers.Dense(10)]).save(tmp_path / "leaky" / "bi.keras")
-    result = rnneval.sweep(
-        tmp_path / "leaky",
-        shelf.text,
-        out=tmp_path / "out",
-        pool_of=lambda *_: nullcontext(Shuffled(1, 0)),
-        states=False,
-    )
+    run_by(monkeypatch, Shuffled(1, 0))
+    result = rnneval.sweep(tmp_path / "leaky", shelf.text, out=tmp_path / "out", states=False)
     assert result.failed == result.rows  # refused or not valid: in no case a number to compare
 
 
@@ -191,7 +191,7 @@ def test_usage(folder, shelf, tmp_path):
 
 
 def test_the_command(folder, shelf, monkeypatch, capsys, refused):
-    monkeypatch.setattr(many, "_pool", lambda *_: nullcontext(Quick()))
+    run_by(monkeypatch, Quick())
     out = folder.parent / "out"
     arguments = ["sweep", str(folder), str(shelf.text), "--out", str(out), "--no-check", "--no-states"]
     assert run(arguments) == 1

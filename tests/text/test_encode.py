@@ -352,3 +352,20 @@ def test_a_full_disk(write):
         ):
             encode(write(["ab"]), Vocabulary.from_tokens(["a", "b"]))
         file.return_value.close.assert_called_once()
+
+
+def test_the_very_text_that_the_vocabulary_was_taken_from_is_no_held_out_text(tmp_path):
+    trained, copy, other = (tmp_path / name for name in ("train.txt", "copy.txt", "other.txt"))
+    for path in (trained, copy):
+        path.write_text("ab ba " * 9)
+    other.write_text("ba ab")
+    vocabulary = Vocabulary.from_text(trained).fit(4)
+
+    def warned(given, path, **options):
+        with encode(path, given, TextOptions(**options)) as text:
+            return [warning.code for warning in text.warnings]
+
+    assert warned(vocabulary, trained) == warned(vocabulary, copy) == ["training-text"]
+    assert warned(vocabulary, trained, part="90%:") == warned(vocabulary, other) == []
+    assert warned(vocabulary, [trained, other]) == warned(Vocabulary.from_text([trained, other]), other) == []
+    assert warned(Vocabulary.from_tokens(vocabulary.tokens), trained) == []  # nothing says what it was taken from

@@ -47,3 +47,30 @@ def test_preflight_refuses_before_anything_is_run(user):
     with pytest.raises(CheckpointError, match="was not run"):
         Builder(spec=spec).preflight()
     assert user.files() == {"train.py"}
+
+
+NEEDS = "units, cell"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("class Made:\n    def __init__(self, units, width=2, *, cell): pass\n", NEEDS),
+        ("def Made(units, cell, width=2): pass\n", NEEDS),
+        ("class Made:\n    def __new__(cls, units, cell): pass\n    def __init__(self, *a): pass\n", ""),
+        ("class Made(metaclass=type):\n    def __init__(self, units, cell): pass\n", ""),
+        ("import functools\n@functools.cache\ndef Made(units, cell): pass\n", ""),
+        ("def Made(units, cell): pass\ndef Made(): pass\n", ""),
+        ("def Made(units, cell): pass\nMade = Made\n", ""),
+        ("import functools\ndef make(units, cell): pass\nMade = functools.partial(make, 1, 2)\n", ""),
+    ],
+)
+def test_arguments_that_the_source_asks_for_are_missed_before_anything_is_run(user, code, said):
+    spec = user.spec("Made", code)
+    if not said:
+        Builder(spec=spec).preflight()
+        return
+    with pytest.raises(CheckpointError, match=rf"Made needs {said}: give --builder-arg units=… --builder-arg cell=…$"):
+        Builder(spec=spec).preflight()
+    Builder(spec=spec, arguments={"units": 1}).preflight(offered=("cell",))
+    Builder(spec=spec).preflight(everything=True)  # classes of a full model: nothing is called

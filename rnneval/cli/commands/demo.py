@@ -45,6 +45,7 @@ def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None
 
 def _run(folder: Path, seed: int, *, quick: bool, quiet: bool) -> "tuple[Files, tuple[str, ...]]":
     with progress_bar("starting TensorFlow", quiet=quiet):
+        import rnneval.models  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
         from rnneval.demo import lessons, steps, text, training
         from rnneval.demo.files import prepare
     recipe = training.recipe_for(seed=seed, quick=quick)

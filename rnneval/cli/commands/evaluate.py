@@ -68,6 +68,7 @@ def command(
     require(spread or workers.memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
         opening.preflight(checkpoint)
+        opening.preflight_text(text, options)
         from rnneval.engine.evaluate import evaluate
 
         options = replace(options, progress=progress, command=command_line())

@@ -45,6 +45,7 @@ def command(
     require_ending("--out", out, ".json")
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.preflight(checkpoint)
+        opening.preflight_text(text, options)
         from rnneval.engine.diagnostics.gradients import gradients
 
         options = replace(options, progress=progress, command=command_line())

@@ -60,6 +60,7 @@ def command(
     require_ending("--record", record, ".json")
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
         opening.preflight(checkpoint)
+        opening.preflight_text(text, options)
         from rnneval.engine.diagnostics.trace import trace
 
         options = replace(options, progress=progress, command=command_line())

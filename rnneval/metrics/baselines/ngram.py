@@ -57,8 +57,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.metrics._base import UnavailableError
+from rnneval.options import LARGEST_ORDER
 
-LARGEST_ORDER = 9
 MOST_TOKENS = 12_000_000
 """Tokens of the fitted and of the scored text that fit into 2 GB of memory and two minutes."""
 COPIED_TOKENS = 32

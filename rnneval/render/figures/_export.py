@@ -166,10 +166,11 @@ def _drawn(
 
     look = DARK if dark else LIGHT
     width, height, dpi = size
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     canvas = Canvas(
         figsize=(width, height or max(width, _LOWEST / 96) * figure.height),
         dpi=dpi,
-        layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08),
+        layout=layout,
     )
     FigureCanvasAgg(canvas)
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
@@ -179,9 +180,11 @@ def _drawn(
         x = 0.1 / canvas.get_figwidth()
         shown = canvas.suptitle("", x=x, ha="left", fontsize=11, fontweight="bold", color=look.ink)
         fill(shown, figure.title, (canvas.get_figwidth() - 0.2) * canvas.dpi)
-    canvas.draw_without_rendering()  # what is drawn next may ask how large the Axes are
+    layout.execute(canvas)  # what is drawn next may ask how large the Axes are
     figure.draw(ax=ax, keywords=keywords)
     ax.set_title("", loc="left")
+    layout.execute(canvas)
+    canvas.set_layout_engine(None)  # else savefig draws everything once more, for the layout alone
     return canvas
 
 

@@ -213,3 +213,12 @@ def test_the_legend_lies_below_the_title(ax, name):
     ax.figure.draw_without_rendering()
     title, legend = ax._left_title.get_window_extent(), ax.get_legend().get_window_extent()
     assert title.y0 >= legend.y1
+
+
+def test_a_figure_is_laid_out_before_it_is_drawn_and_drawn_once(monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn, real = [], Axes.draw
+    monkeypatch.setattr(Axes, "draw", lambda *arguments: drawn.append(1) or real(*arguments))
+    figures.svg(figures.figure_of(every("gru")["loss_over_text"], "loss_over_text"))
+    assert len(drawn) == 1
