@@ -59,10 +59,14 @@ class OwnStep(Subclassed):
 MODELS = {"sequential": sequential, "functional": functional, "subclassed": Subclassed, "own step": OwnStep}
 
 
-def compiled(kind="sequential", optimizer=None, **options):
+def compiled(kind="sequential", optimizer=None, *, built=True, **options):
+    """A compiled model; where it and its optimizer are built, their step is traced once and not twice."""
     keras.utils.set_random_seed(3)
     model = MODELS[kind]()
     model.compile(loss=loss(), optimizer=optimizer or keras.optimizers.Adam(1e-2, global_clipnorm=0.1), **options)
+    if built:
+        model(data()[0][:1])
+        model.optimizer.build(model.trainable_variables)
     return model
 
 
