@@ -31,7 +31,7 @@ _DRAWS = 3
 def gather(
     model: Any, declared: Declarations, *, vocab_size: int | None, seed: int, lm: RecurrentLM | None = None
 ) -> Facts:
-    """Run the model, and return the facts as plain values; `lm` is the model with its state carried, if there is one."""
+    """Run the model, and return the facts as plain values; `lm` is the model with its state carried, if known."""
     trace = compare_traces(model)
     with eagerly():
         try:
