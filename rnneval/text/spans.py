@@ -5,14 +5,14 @@ then reaches from the start of the document to the first span that is there.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnneval.errors import RecordError
 from rnneval.text.pieces import Piece
-from rnneval.text.tokenise import PLAIN, Batch, LayoutWatch, Unknowns, byte_units
+from rnneval.text.tokenise import Batch, Tokeniser, byte_units
 from rnneval.text.units import Bools, Ints, Letters, bytes_before, letters
 
 _LONG = 64
@@ -217,28 +217,23 @@ class _Tiler:
         return np.minimum.accumulate(found[::-1])[::-1]
 
 
-class SpanTokeniser:
+class SpanTokeniser(Tokeniser):
     """Tokens by the spans of a table, all with id 0; a character and a word count at the token with their first byte.
 
     Their kind is `char` or `byte` if every token is one; else `spans-` and 8 digits of the hash of their ends, so that
     two tables of the same tokens on the same text have the same kind.
     """
 
-    narrow: bool = False
-    eos_id: int | None = None
+    narrow = False
 
     def __init__(self, name: str, tiling: Tiling, kind: str | None) -> None:
-        self.unknowns = Unknowns("char")
+        super().__init__("char")
         self._spans_kind = self.kind = f"spans-{hashlib.sha256(tiling.ends.astype('<i8').tobytes()).hexdigest()[:8]}"
         self._name, self._tiling, self._wanted = name, tiling, kind
         self._begins = np.append(0, tiling.ends[:-1])
         self._may_be = {"char", "byte"}
         """Kinds that no token so far contradicts."""
         self._bytes = self._tokens = self._documents = 0
-
-    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Return the pieces unchanged."""
-        yield from pieces
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Return the tokens that end in a piece; an empty one at its end belongs to the next piece."""
@@ -256,14 +251,6 @@ class SpanTokeniser:
             starts=bytes_before(letters, letters.starts),
             before=self._tiling.first_tokens[document : self._documents] - first,
         )
-
-    def layout(self, watch: LayoutWatch) -> str | None:
-        """Return `plain`: spans that tile the text spell it."""
-        return PLAIN
-
-    def why_not_lossless(self, name: str) -> str:
-        """Return a message that names the kind; spans that tile the text are never lossy."""
-        return f"{name}: its {self.kind} tokens do not give the text back"
 
     def _compare(self, ends: Ints, letters: Letters, first: int, start: int) -> None:
         """Compare the tokens of a piece with its characters and its bytes.
