@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from rnneval.linter.flow import names
-from rnneval.linter.flow.assignment import insert, rebind, take, update
+from rnneval.linter.flow.expressions import insert, rebind, take, update
 from rnneval.linter.flow.facts import Event
 from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Env, Frame, FunctionNode, Machine, Summary
 from rnneval.linter.flow.values import (

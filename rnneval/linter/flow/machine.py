@@ -19,7 +19,7 @@ The terms, most of them classes of `rnneval.linter.flow.values`:
 The handlers of expressions and statements are given to the machine by `rnneval.linter.flow.statements.gather`, so that
 the modules below it can run code without importing it. `gather` runs the module, and each class where it is defined,
 then the functions in `waiting`; it sets `frame`, `env`, `loops` and `used_before_entry` for each entry point and puts
-them back. `rnneval.linter.flow.looping` sets `loops` for each pass. The result of it all is `facts`.
+them back. `rnneval.linter.flow.expressions` sets `loops` for each pass. The result of it all is `facts`.
 """
 
 import ast
