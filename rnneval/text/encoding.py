@@ -1,8 +1,7 @@
 """A text as ids on the disk, with everything that its tokens stand for counted in one pass."""
 
 import hashlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
@@ -165,10 +164,6 @@ class EncodedText:
             case _:
                 return text_of_words(words, self.layout or PLAIN, EOS)
 
-    def decode_all(self) -> Iterator[str]:
-        """Yield the text of every document from the ids alone."""
-        return map(self.decode, range(len(self.document_starts)))
-
     def _check(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
@@ -314,10 +309,11 @@ class _Encoder:
 
     def _result(self) -> EncodedText:
         totals, kind = self._totals, self._tokeniser.kind
+        starts = np.array(self._spanner.document_starts, np.int64)
         return EncodedText(
             tokens=self.spool.tokens,
-            document_starts=_int64(self._spanner.document_starts),
-            document_stops=np.append(_int64(self._spanner.document_starts)[1:], self.spool.tokens),
+            document_starts=starts,
+            document_stops=np.append(starts[1:], self.spool.tokens),
             text_documents=totals.documents,
             unknown=self._tokeniser.unknowns.total,
             lossless=self._layout() is not None and not self._tokeniser.unknowns.total,
@@ -380,7 +376,3 @@ class _Totals:
         self.words += int(np.count_nonzero(looked_at.begins))
         self.carriage_returns += piece.text.count("\r")
         return looked_at
-
-
-def _int64(places: "array[int]") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    return np.array(places, np.int64)

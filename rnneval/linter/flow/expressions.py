@@ -49,10 +49,6 @@ Names = dict[str, Value] | None
 """Names with what they hold; None if the branch cannot be taken."""
 
 
-def _name(machine: Machine, node: ast.Name) -> Value:
-    return machine.lookup(node.id)
-
-
 def _constant(_machine: Machine, node: ast.Constant) -> Value:
     return Const(node.value) if isinstance(node.value, int | str | bool | None) else NOTHING
 
@@ -251,10 +247,6 @@ def _conditional(machine: Machine, node: ast.IfExp) -> Value:
     return choice(found) if found else NOTHING
 
 
-def _comprehension(machine: Machine, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> Value:
-    return comprehend(machine, node.generators, node.elt)
-
-
 def _dict_comprehension(machine: Machine, node: ast.DictComp) -> Value:
     comprehend(machine, node.generators, node.value)
     return NOTHING
@@ -266,14 +258,6 @@ def _walrus(machine: Machine, node: ast.NamedExpr) -> Value:
     return value
 
 
-def _inner(machine: Machine, node: ast.Await | ast.Starred) -> Value:
-    return machine.value_of(node.value)
-
-
-def _nothing(_machine: Machine, _node: ast.expr) -> Value:
-    return NOTHING
-
-
 def _compare(machine: Machine, node: ast.Compare) -> Value:
     quiet = len(node.comparators) == 1 and isinstance(node.comparators[0], ast.Constant)
     machine.value_of(node.left, quiet=quiet)
@@ -283,7 +267,7 @@ def _compare(machine: Machine, node: ast.Compare) -> Value:
 
 
 EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
-    ast.Name: _name,
+    ast.Name: lambda machine, node: machine.lookup(node.id),
     ast.Constant: _constant,
     ast.Attribute: _attribute,
     ast.Tuple: _sequence,
@@ -294,16 +278,17 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.UnaryOp: _signed,
     ast.BoolOp: _either,
     ast.IfExp: _conditional,
-    ast.ListComp: _comprehension,
-    ast.GeneratorExp: _comprehension,
-    ast.SetComp: _comprehension,
+    **dict.fromkeys(
+        (ast.ListComp, ast.GeneratorExp, ast.SetComp),
+        lambda machine, node: comprehend(machine, node.generators, node.elt),
+    ),
     ast.DictComp: _dict_comprehension,
     ast.NamedExpr: _walrus,
-    ast.Await: _inner,
-    ast.Starred: _inner,
+    ast.Await: lambda machine, node: machine.value_of(node.value),
+    ast.Starred: lambda machine, node: machine.value_of(node.value),
     ast.Compare: _compare,
-    ast.Lambda: _nothing,
-    ast.JoinedStr: _nothing,
+    ast.Lambda: lambda _machine, _node: NOTHING,
+    ast.JoinedStr: lambda _machine, _node: NOTHING,
 }
 
 

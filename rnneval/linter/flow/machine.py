@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnneval.linter.flow.facts import Facts, Function, survey
+from rnneval.linter.flow.facts import Facts, Function, FunctionNode, survey
 from rnneval.linter.flow.names import BUILTINS, conventional
 from rnneval.linter.flow.values import (
     MOST_WEIGHT,
@@ -60,7 +60,6 @@ from rnneval.linter.flow.values import (
     through,
 )
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_CALLS_DEEP = 3
 MOST_BASES_DEEP = 6
 MOST_STEPS = 40_000

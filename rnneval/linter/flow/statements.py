@@ -6,8 +6,8 @@ from typing import Any
 
 from rnneval.linter.flow.calls import call, parameters_of, takes_self
 from rnneval.linter.flow.expressions import EXPRESSIONS, assign, loop_over, loop_while, narrow, target_names
-from rnneval.linter.flow.facts import Carried, Event, Facts, Function
-from rnneval.linter.flow.machine import Class, Env, Frame, FunctionNode, Machine, Summary
+from rnneval.linter.flow.facts import Carried, Event, Facts, Function, FunctionNode
+from rnneval.linter.flow.machine import Class, Env, Frame, Machine, Summary
 from rnneval.linter.flow.values import (
     NONE,
     NOTHING,
