@@ -218,7 +218,7 @@ def _saved_model(path: Path) -> Artefact:
     program = path / "saved_model.pb"
     require_allowed("folder", parts_of(path, [program, path / "variables"]), path)
     if not (path / "variables" / "variables.index").is_file():
-        raise _incomplete(path, "a SavedModel without variables/variables.index: the folder is not whole")
+        raise refused("damaged-file", path, "a SavedModel without variables/variables.index: the folder is not whole")
     variables = _tensorflow(path / "variables" / "variables")
     return Artefact(path=path, format="saved-model", files=(program, *variables.files))
 
@@ -229,9 +229,8 @@ def _latest(folder: Path, prefixes: list[Path]) -> Path:
     if folder / named in prefixes:
         return folder / named
     if named:
-        raise _incomplete(
-            folder, f"its file checkpoint names {named[:80]}, which is not there ({names} is): to take another, name it"
-        )
+        seen = f"its file checkpoint names {named[:80]}, which is not there ({names} is): to take another, name it"
+        raise refused("damaged-file", folder, seen)
     if len(prefixes) == 1:
         return prefixes[0]
     raise _several(folder, prefixes)
@@ -260,21 +259,18 @@ def _several(folder: Path, checkpoints: list[Path]) -> FolderError:
 def _tensorflow(prefix: Path) -> Artefact:
     index = Path(f"{prefix}.index")
     data = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*"))
+    count = data[0].name.rpartition("-of-")[2] if data else ""
+    missing = ""
     if not index.is_file():
-        raise _incomplete(prefix, f"{index.name} is missing beside its data: the checkpoint is not whole")
-    if not data:
-        raise _incomplete(prefix, f"{prefix.name}.data-… is missing beside {index.name}: the checkpoint is not whole")
-    count = data[0].name.rpartition("-of-")[2]
-    if not count.isdecimal() or len(data) != int(count):
-        raise _incomplete(
-            prefix, f"{len(data)} of {count.lstrip('0') or 0} data files are there: the checkpoint is not whole"
-        )
+        missing = f"{index.name} is missing beside its data"
+    elif not data:
+        missing = f"{prefix.name}.data-… is missing beside {index.name}"
+    elif not count.isdecimal() or len(data) != int(count):
+        missing = f"{len(data)} of {count.lstrip('0') or 0} data files are there"
+    if missing:
+        raise refused("damaged-file", prefix, f"{missing}: the checkpoint is not whole")
     require_allowed("folder", parts_of(prefix.parent, [index, *data]), prefix)
     return Artefact(path=prefix, format="tf-checkpoint", files=(index, *data))
-
-
-def _incomplete(path: Path, said: str) -> CheckpointError:
-    return refused("damaged-file", path, said)
 
 
 def _file(path: Path) -> Artefact:

@@ -222,13 +222,18 @@ def per(total: float, count: float, unit: str) -> float:
     return quotient
 
 
-def exponential(mean_nats: float) -> float:
-    """Return e to the power of a mean loss.
+def exponential(log: Callable[[Totals], float]) -> Callable[[Totals], float]:
+    """Return the `finish` of a metric that is e to the power of a mean loss.
 
-    Raises:
-        UnavailableError: the result is larger than any float (a mean above 709 nats).
+    It raises `UnavailableError` where `log` does, and where the result is larger than any float (a mean above
+    709 nats).
     """
-    try:
-        return math.exp(mean_nats)
-    except OverflowError:
-        raise UnavailableError(f"e to the power of {mean_nats:.6g} nats is larger than any float") from None
+
+    def finish(totals: Totals) -> float:
+        mean_nats = log(totals)
+        try:
+            return math.exp(mean_nats)
+        except OverflowError:
+            raise UnavailableError(f"e to the power of {mean_nats:.6g} nats is larger than any float") from None
+
+    return finish

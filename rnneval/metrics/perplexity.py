@@ -76,21 +76,12 @@ def log_perplexity(totals: Totals) -> float:
     return per(totals.total("nats"), totals.tokens, "token")
 
 
-def finish(totals: Totals) -> float:
-    """Return the perplexity per token.
-
-    Raises:
-        UnavailableError: no token was scored, a loss is not finite, or the result is larger than any float.
-    """
-    return exponential(log_perplexity(totals))
-
-
 METRIC = Metric(
     name="perplexity",
     unit="tokens",
     order=20,  # place in reports
     tally=tally_nats,
-    finish=finish,
+    finish=exponential(log_perplexity),
     log=log_perplexity,
     log_unit="nats a token",
     hypothesis="loss",  # shared by the metrics that rank models alike

@@ -81,21 +81,12 @@ def log_word_perplexity(totals: Totals) -> float:
     return per(totals.total("nats"), totals.words, "word")
 
 
-def finish(totals: Totals) -> float:
-    """Return the perplexity of a word.
-
-    Raises:
-        UnavailableError: no word was scored, a loss is not finite, or the result is larger than any float.
-    """
-    return exponential(log_word_perplexity(totals))
-
-
 METRIC = Metric(
     name="word_perplexity",
     unit="words",
     order=50,  # place in reports
     tally=tally_nats,
-    finish=finish,
+    finish=exponential(log_word_perplexity),
     log=log_word_perplexity,
     log_unit="nats a word",
     hypothesis="loss",  # shared by the metrics that rank models alike

@@ -86,21 +86,12 @@ def log_word_perplexity(totals: Totals) -> float:
     return per(totals.total("nats"), words, "word or end of line")
 
 
-def finish(totals: Totals) -> float:
-    """Return the perplexity of a word or end of line.
-
-    Raises:
-        UnavailableError: neither was scored, a loss is not finite, or the result is larger than any float.
-    """
-    return exponential(log_word_perplexity(totals))
-
-
 METRIC = Metric(
     name="word_perplexity_eos",
     unit="words and ends of lines",
     order=60,  # place in reports
     tally=tally,
-    finish=finish,
+    finish=exponential(log_word_perplexity),
     log=log_word_perplexity,
     log_unit="nats a word",
     hypothesis="loss",  # shared by the metrics that rank models alike

@@ -168,7 +168,7 @@ def _one_hot(
     return rows if (on_value, off_value) == (1, 0) else rows * (on_value - off_value) + off_value
 
 
-# The operations of `rnneval.files.keras2.layer_settings`.
+# The operations of `rnneval.files.keras2.configuration`.
 _COMPUTED: Mapping[str, Callable[..., Any]] = {
     "one_hot": _one_hot,
     "cast": ops.cast,

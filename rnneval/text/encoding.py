@@ -1,8 +1,7 @@
 """A text as ids on the disk, with everything that its tokens stand for counted in one pass."""
 
 import hashlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
@@ -21,7 +20,7 @@ from rnneval.text.spans import Spans, SpanTokeniser, whole_text
 from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
 from rnneval.text.subword.tokeniser import SubwordTokeniser
 from rnneval.text.tokenise import EOS, PLAIN, ByteTokeniser, CharTokeniser, Tokeniser, WordTokeniser, text_of_words
-from rnneval.text.units import Bools, Ints, Letters, letters
+from rnneval.text.units import Ints, Letters, letters
 from rnneval.text.vocabulary import Vocabulary
 
 
@@ -34,28 +33,17 @@ class Document:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenSlice:
+class TokenSlice(TokenSpans):
     """Some tokens in a row and their spans; every array has the shape `(n,)`.
 
     A token's span reaches from the end of the token before to its own end, so that sums over all tokens are those of
     the text: the white space before a word is the word's; text after a document's last token is that token's.
     """
 
-    ids: NDArray[np.int32]
-    characters: Ints
-    bytes: Ints
-    words: Ints
-    """Maximal runs of characters that are not white space, at the token in whose span they begin; see `read`."""
-    newlines: Ints
-    """Line feeds."""
-    unknown: Ints
-    """Characters, bytes or words that the vocabulary lacks: skipped within the span, or mapped to this token."""
     byte_start: Ints
     """First byte of the span in the final text."""
     byte_end: Ints
     """Byte after the last one of the span."""
-    runs_on: Bools
-    """Whether the span begins within a word: the document has no white space at its first character or before it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,9 +135,10 @@ class EncodedText:
         """
         self._check(start, stop)
         further = min(stop + 1, self.tokens)  # whether a word runs on from the last token stands in the next
-        placed = self.spool.spans(start, further)
-        _move_words(placed.spans, self._first_scored(start, further, scored_from) - start)
-        return _slice(placed.spans, placed.byte_start, stop - start)
+        spans, byte_start = self.spool.spans(start, further)
+        _move_words(spans, self._first_scored(start, further, scored_from) - start)
+        ends = byte_start + np.cumsum(spans.bytes[: stop - start])
+        return TokenSlice(**spans.cut(None, stop - start), byte_start=ends - spans.bytes[: stop - start], byte_end=ends)
 
     def decode(self, document: int) -> str:
         """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
@@ -175,10 +164,6 @@ class EncodedText:
             case _:
                 return text_of_words(words, self.layout or PLAIN, EOS)
 
-    def decode_all(self) -> Iterator[str]:
-        """Yield the text of every document from the ids alone."""
-        return map(self.decode, range(len(self.document_starts)))
-
     def _check(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
@@ -197,21 +182,6 @@ def _move_words(spans: TokenSpans, places: Ints) -> None:
     places = places[spans.runs_on[places]]
     spans.words[places] += 1
     spans.words[places[places > 0] - 1] -= 1
-
-
-def _slice(spans: TokenSpans, byte_start: int, count: int) -> TokenSlice:
-    ends = byte_start + np.cumsum(spans.bytes[:count])
-    return TokenSlice(
-        ids=spans.ids[:count],
-        characters=spans.characters[:count],
-        bytes=spans.bytes[:count],
-        words=spans.words[:count],
-        newlines=spans.newlines[:count],
-        unknown=spans.unknown[:count],
-        byte_start=ends - spans.bytes[:count],
-        byte_end=ends,
-        runs_on=spans.runs_on[:count],
-    )
 
 
 _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
@@ -339,10 +309,11 @@ class _Encoder:
 
     def _result(self) -> EncodedText:
         totals, kind = self._totals, self._tokeniser.kind
+        starts = np.array(self._spanner.document_starts, np.int64)
         return EncodedText(
             tokens=self.spool.tokens,
-            document_starts=_int64(self._spanner.document_starts),
-            document_stops=np.append(_int64(self._spanner.document_starts)[1:], self.spool.tokens),
+            document_starts=starts,
+            document_stops=np.append(starts[1:], self.spool.tokens),
             text_documents=totals.documents,
             unknown=self._tokeniser.unknowns.total,
             lossless=self._layout() is not None and not self._tokeniser.unknowns.total,
@@ -414,7 +385,3 @@ class _Totals:
         self.words += int(np.count_nonzero(looked_at.begins))
         self.carriage_returns += piece.text.count("\r")
         return looked_at
-
-
-def _int64(places: "array[int]") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    return np.array(places, np.int64)

@@ -2,7 +2,6 @@
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,6 @@ _READABLE = (".json", ".txt", ".npy", ".model")
 _PICKLES = (".pkl", ".pickle", ".p")
 _MOST = 50
 """Most candidates that are read; a folder with more is no folder of a model."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Looked:
-    """Vocabularies that were read from the candidates."""
-
-    fitting: list[Vocabulary]
-    refused: list[str]
-    """Reasons for the others, a line each."""
 
 
 def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | None:
@@ -72,8 +62,8 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         VocabularyError: none fits (what was tried, and why not), or two that fit differ.
     """
     path = Path(checkpoint)
-    looked = _look(siblings(path), width)
-    fitting = _whole(looked.fitting)
+    found, refused = _look(siblings(path), width)
+    fitting = _whole(found)
     distinct = {(vocabulary.sha256, vocabulary.first_id): vocabulary for vocabulary in reversed(fitting)}
     if len(distinct) == 1:
         return fitting[0]
@@ -82,7 +72,14 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
-    raise VocabularyError(_about_none(path, width, looked.refused + _links(path) + _pickles(path)))
+    refused += _unread(path, width)
+    tried = (
+        f"tried: {'; '.join(refused)}" if refused else "no file named like a vocabulary (vocab.json, char2idx.json …)"
+    )
+    raise VocabularyError(
+        f"{path}: no vocabulary for its {width:,} outputs beside it ({tried}): "
+        "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT"
+    )
 
 
 def _whole(fitting: list[Vocabulary]) -> list[Vocabulary]:
@@ -111,43 +108,24 @@ def _leads_out(candidate: Path) -> bool:
     return not candidate.resolve().is_relative_to(candidate.parent.resolve())
 
 
-def _look(candidates: list[Path], width: int) -> _Looked:
-    looked = _Looked(fitting=[], refused=[])
+def _look(candidates: list[Path], width: int) -> tuple[list[Vocabulary], list[str]]:
+    """Return the vocabularies that fit, and for each of the others the reason why it does not."""
+    fitting, refused = [], []
     for candidate in candidates:
         try:
-            looked.fitting.append(Vocabulary.from_file(candidate).fit(width))
+            fitting.append(Vocabulary.from_file(candidate).fit(width))
         except VocabularyError as error:
-            looked.refused.append(str(error))
-    return looked
+            refused.append(str(error))
+    return fitting, refused
 
 
-def _links(checkpoint: Path) -> list[str]:
-    """Return a message for each link out of the folder: it was not read."""
-    return [
+def _unread(checkpoint: Path, width: int) -> list[str]:
+    """Return a message for each link out of the folder, and for each pickle how to turn it into JSON."""
+    named = _named(checkpoint, (*_READABLE, *_PICKLES))
+    links = [
         f"{candidate} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
-        for candidate in _named(checkpoint, (*_READABLE, *_PICKLES))
+        for candidate in named
         if _leads_out(candidate)
     ]
-
-
-def _pickles(checkpoint: Path) -> list[str]:
-    """Return a message for each pickle: how to turn it into JSON."""
-    refusals = []
-    for pickle in _named(checkpoint, _PICKLES):
-        if _leads_out(pickle):
-            continue
-        try:
-            Vocabulary.from_file(pickle)
-        except VocabularyError as error:
-            refusals.append(str(error))
-    return refusals
-
-
-def _about_none(checkpoint: Path, width: int, refused: list[str]) -> str:
-    tried = (
-        f"tried: {'; '.join(refused)}" if refused else "no file named like a vocabulary (vocab.json, char2idx.json …)"
-    )
-    return (
-        f"{checkpoint}: no vocabulary for its {width:,} outputs beside it ({tried}): "
-        "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT"
-    )
+    pickles = [found for found in _named(checkpoint, _PICKLES) if not _leads_out(found)]
+    return links + _look(pickles, width)[1]

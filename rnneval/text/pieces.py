@@ -5,6 +5,7 @@ rewriter holds back what the next chunk can still change: a CR that may be half 
 accent, a Greek sigma that may be the last of its word.
 """
 
+import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -23,18 +24,15 @@ class LineFeeds:
     """CRLF and lone CR → LF."""
 
     def __init__(self) -> None:
-        self._kept = ""
+        self._decoder = io.IncrementalNewlineDecoder(None, translate=True)
 
     def feed(self, text: str) -> str:
         """Take the next characters, and return what is settled."""
-        text = self._kept + text
-        self._kept = "\r" if text.endswith("\r") else ""
-        return _line_feeds(text[: len(text) - len(self._kept)])
+        return self._decoder.decode(text)
 
     def finish(self) -> str:
         """Return the rest at the end of a document, and start anew."""
-        kept, self._kept = self._kept, ""
-        return _line_feeds(kept)
+        return self._decoder.decode("", final=True)
 
 
 class Rewriter:
@@ -75,10 +73,6 @@ def rewriters(normalize: str, newlines: str) -> list[LineFeeds | Rewriter]:
     if normalize == "nfc":
         chain.append(Rewriter(_nfc, _begins_composition))
     return chain
-
-
-def _line_feeds(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _nfc(text: str) -> str:

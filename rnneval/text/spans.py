@@ -5,14 +5,14 @@ then reaches from the start of the document to the first span that is there.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnneval.errors import RecordError
 from rnneval.text.pieces import Piece
-from rnneval.text.tokenise import PLAIN, Batch, LayoutWatch, Unknowns, byte_units
+from rnneval.text.tokenise import Batch, Tokeniser, byte_units
 from rnneval.text.units import Bools, Ints, Letters, bytes_before, letters
 
 _LONG = 64
@@ -38,16 +38,6 @@ class Spans:
         return f"{self.name}: row {row:,} (token {self.token[row]:,}, bytes {self.start[row]:,} to {self.end[row]:,})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extent:
-    """The size of a text, and where its documents begin."""
-
-    documents: Ints
-    """First byte of each document, `(documents,)`."""
-    bytes: int
-    characters: int
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tiling:
     """Every token of a text, those without a row included."""
@@ -60,27 +50,22 @@ class Tiling:
     """Tokens at the start of each document that have no row: 0 or 1."""
 
 
-def tiled(spans: Spans, extent: Extent) -> Tiling:
-    """Require that the spans tile the text, and return all of its tokens.
-
-    Raises:
-        RecordError: a span is no span of the text, two overlap, some bytes have no row, or the token numbers do not
-            fit; the message has the first place, and the number of bytes.
-    """
-    if not len(spans.token):
-        raise RecordError(f"{spans.name}: has no row: one row for each scored token is needed")
-    return _Tiler(spans, extent).tiling()
-
-
 class _Tiler:
-    """The spans beside the documents of the text; arrays of shape `(rows,)` unless they say otherwise."""
+    """The spans beside the documents of the text; arrays of shape `(rows,)` unless they say otherwise.
 
-    def __init__(self, spans: Spans, extent: Extent) -> None:
-        self._spans, self._extent = spans, extent
+    Args:
+        spans: At least one.
+        documents: First byte of each document, `(documents,)`.
+        size: Bytes of the text.
+        characters: Characters of the text.
+    """
+
+    def __init__(self, spans: Spans, documents: Ints, size: int, characters: int) -> None:
+        self._spans, self._documents, self._size, self._characters = spans, documents, size, characters
         self._previous_end = np.append(0, spans.end[:-1])
         self._gap: Ints = spans.start - self._previous_end
         self._missing: Ints = spans.token - np.append(-1, spans.token[:-1]) - 1
-        self._document: Ints = np.searchsorted(extent.documents, spans.start, side="right") - 1
+        self._document: Ints = np.searchsorted(documents, spans.start, side="right") - 1
         self._opens: Bools = np.diff(self._document, prepend=-1) != 0
         """Whether the row is the first of its document."""
 
@@ -99,7 +84,7 @@ class _Tiler:
         return Tiling(ends=self._all_ends(), first_tokens=self._first_tokens(), unscored=int(unscored[0]))
 
     def _bounds(self) -> None:
-        spans, size = self._spans, self._extent.bytes
+        spans, size = self._spans, self._size
         for wrong, said in (
             (spans.token < 0, "a token number is below 0"),
             (spans.start < 0, "a span begins before the text"),
@@ -122,7 +107,7 @@ class _Tiler:
 
     def _gaps(self) -> None:
         """Refuse bytes without a row that are not the first token of a document."""
-        at_start = np.isin(self._previous_end, self._extent.documents)
+        at_start = np.isin(self._previous_end, self._documents)
         wrong = (self._gap > 0) & ~(self._opens & at_start & (self._missing > 0))
         if not wrong.any():
             return
@@ -142,7 +127,7 @@ class _Tiler:
 
     def _numbers(self) -> None:
         """Refuse token numbers that do not rise by 1, but for the unscored first token of each document."""
-        spans, documents = self._spans, self._extent.documents
+        spans, documents = self._spans, self._documents
         begun = np.searchsorted(documents, spans.start, "right") - np.searchsorted(documents, self._previous_end)
         allowed = np.where(self._opens, begun, 0)
         wrong = (self._missing < 0) | (self._missing > allowed)
@@ -168,15 +153,15 @@ class _Tiler:
 
     def _ends(self) -> None:
         """Refuse a text whose end has no row, and a token that crosses the end of a document."""
-        spans, extent = self._spans, self._extent
+        spans, size = self._spans, self._size
         last = int(spans.end[-1])
-        if last < extent.bytes:
+        if last < size:
             hint = "it was dropped with the last incomplete batch or segment"
-            if last == extent.characters:
+            if last == self._characters:
                 hint = f"the text has {last:,} characters, so that the spans seem to count characters, not bytes"
             raise RecordError(
-                f"{spans.name}: the end of the text has no row: bytes {last:,} to {extent.bytes:,}, "
-                f"{extent.bytes - last:,} after token {spans.token[-1]:,}: {hint}; score the whole text"
+                f"{spans.name}: the end of the text has no row: bytes {last:,} to {size:,}, "
+                f"{size - last:,} after token {spans.token[-1]:,}: {hint}; score the whole text"
             )
         stops = self._stops()
         wrong = spans.end > stops
@@ -194,7 +179,7 @@ class _Tiler:
 
     def _all_ends(self) -> Ints:
         """Return the end of each token; one without a row ends where the next token or document begins."""
-        spans, documents = self._spans, self._extent.documents
+        spans, documents = self._spans, self._documents
         ends = np.zeros(int(spans.token[-1]) + 1, np.int64)
         ends[spans.token] = spans.end
         for row in np.flatnonzero(self._missing > 0).tolist():
@@ -206,39 +191,34 @@ class _Tiler:
 
     def _stops(self) -> Ints:
         """Return the end of the document of each row."""
-        return np.append(self._extent.documents[1:], self._extent.bytes)[self._document]
+        return np.append(self._documents[1:], self._size)[self._document]
 
     def _first_tokens(self) -> Ints:
         """Return the first token of each document."""
-        found = np.full(len(self._extent.documents), self._spans.token[-1] + 1, np.int64)
+        found = np.full(len(self._documents), self._spans.token[-1] + 1, np.int64)
         for row in np.flatnonzero(self._opens).tolist():
             token, missing, document = int(self._spans.token[row]), int(self._missing[row]), int(self._document[row])
             found[document - max(missing - 1, 0) : document + 1] = np.arange(token - missing, token + (missing == 0))
         return np.minimum.accumulate(found[::-1])[::-1]
 
 
-class SpanTokeniser:
+class SpanTokeniser(Tokeniser):
     """Tokens by the spans of a table, all with id 0; a character and a word count at the token with their first byte.
 
     Their kind is `char` or `byte` if every token is one; else `spans-` and 8 digits of the hash of their ends, so that
     two tables of the same tokens on the same text have the same kind.
     """
 
-    narrow: bool = False
-    eos_id: int | None = None
+    narrow = False
 
     def __init__(self, name: str, tiling: Tiling, kind: str | None) -> None:
-        self.unknowns = Unknowns("char")
+        super().__init__("char")
         self._spans_kind = self.kind = f"spans-{hashlib.sha256(tiling.ends.astype('<i8').tobytes()).hexdigest()[:8]}"
         self._name, self._tiling, self._wanted = name, tiling, kind
         self._begins = np.append(0, tiling.ends[:-1])
         self._may_be = {"char", "byte"}
         """Kinds that no token so far contradicts."""
         self._bytes = self._tokens = self._documents = 0
-
-    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Return the pieces unchanged."""
-        yield from pieces
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Return the tokens that end in a piece; an empty one at its end belongs to the next piece."""
@@ -256,14 +236,6 @@ class SpanTokeniser:
             starts=bytes_before(letters, letters.starts),
             before=self._tiling.first_tokens[document : self._documents] - first,
         )
-
-    def layout(self, watch: LayoutWatch) -> str | None:
-        """Return `plain`: spans that tile the text spell it."""
-        return PLAIN
-
-    def why_not_lossless(self, name: str) -> str:
-        """Return a message that names the kind; spans that tile the text are never lossy."""
-        return f"{name}: its {self.kind} tokens do not give the text back"
 
     def _compare(self, ends: Ints, letters: Letters, first: int, start: int) -> None:
         """Compare the tokens of a piece with its characters and its bytes.
@@ -295,7 +267,8 @@ def whole_text(pieces: Iterable[Piece], spans: Spans) -> tuple[list[Piece], Tili
     No more of the text is kept than the spans say that it has.
 
     Raises:
-        RecordError: as `tiled`.
+        RecordError: a span is no span of the text, two overlap, some bytes have no row, or the token numbers do not
+            fit; the message has the first place, and the number of bytes.
     """
     claimed = int(spans.end.max(initial=0))
     kept: list[Piece] = []
@@ -308,5 +281,7 @@ def whole_text(pieces: Iterable[Piece], spans: Spans) -> tuple[list[Piece], Tili
             kept.append(piece)
         size += len(seen.utf8)
         characters += len(piece.text)
+    if not len(spans.token):
+        raise RecordError(f"{spans.name}: has no row: one row for each scored token is needed")
     documents = np.concatenate([np.zeros(0, np.int64), *starts])
-    return kept, tiled(spans, Extent(documents=documents, bytes=size, characters=characters))
+    return kept, _Tiler(spans, documents, size, characters).tiling()

@@ -8,7 +8,7 @@ scored), or at the end of all to the last token.
 
 from array import array
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from rnneval.text.disk import DiskArray
 from rnneval.text.tokenise import Batch, LayoutWatch
 from rnneval.text.units import Bools, Counts, Ints, Units
 
+_COUNTS = ("characters", "bytes", "words", "newlines", "unknown")
 _STRIDE = 1024
 """The byte offset of one token in this many is kept in memory."""
 
@@ -30,40 +31,17 @@ class TokenSpans:
     characters: Counts
     bytes: Counts
     words: Counts
+    """Maximal runs of characters that are not white space, at the token in whose span they begin."""
     newlines: Counts
+    """Line feeds."""
     unknown: Counts
+    """Characters, bytes or words that the vocabulary lacks: skipped within the span, or mapped to this token."""
     runs_on: Bools
-    """Whether the span begins within a word of the same document."""
+    """Whether the span begins within a word: the document has no white space at its first character or before it."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class PlacedSpans:
-    """Spans, and their first byte in the text."""
-
-    spans: TokenSpans
-    byte_start: int
-
-
-class Codec(Protocol):
-    """Spans ↔ records of one dtype."""
-
-    dtype: np.dtype[Any]
-
-    def pack(self, spans: TokenSpans) -> NDArray[Any]:
-        """Return one record for each token."""
-        ...
-
-    def unpack(self, records: NDArray[Any]) -> TokenSpans:
-        """Return the spans, as int64 (ids: int32)."""
-        ...
-
-    def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Return only the lengths of the spans in bytes."""
-        ...
-
-    def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
-        """Return only the ids."""
-        ...
+    def cut(self, start: int | None, stop: int | None) -> dict[str, NDArray[Any]]:
+        """Return the values of tokens start to stop, by the name of the field."""
+        return {name: getattr(self, name)[start:stop] for name in TokenSpans.__dataclass_fields__}
 
 
 class Narrow:
@@ -86,14 +64,11 @@ class Narrow:
         return records
 
     def unpack(self, records: NDArray[Any]) -> TokenSpans:
-        """Return the spans."""
+        """Return the spans, as int64 (ids: int32)."""
         flags = {name: (records >> bit & 1).astype(np.int64) for bit, name in enumerate(self._flags, start=23)}
         runs_on = flags.pop("runs_on").astype(bool)
-        return TokenSpans(ids=self.ids_of(records), bytes=self.bytes_of(records), runs_on=runs_on, **flags)
-
-    def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Return only the lengths of the spans in bytes."""
-        return (records >> 21 & 3).astype(np.int64) + 1
+        of_bytes = (records >> 21 & 3).astype(np.int64) + 1
+        return TokenSpans(ids=self.ids_of(records), bytes=of_bytes, runs_on=runs_on, **flags)
 
     def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
         """Return only the ids."""
@@ -103,8 +78,7 @@ class Narrow:
 class Wide:
     """Any token whose span is below 4 GiB: 25 bytes per record."""
 
-    _counts = ("characters", "bytes", "words", "newlines", "unknown")
-    dtype = np.dtype([("ids", "<i4"), *((name, "<u4") for name in _counts), ("runs_on", "?")])
+    dtype = np.dtype([("ids", "<i4"), *((name, "<u4") for name in _COUNTS), ("runs_on", "?")])
 
     def pack(self, spans: TokenSpans) -> NDArray[Any]:
         """Return one record for each token.
@@ -123,13 +97,9 @@ class Wide:
         return records
 
     def unpack(self, records: NDArray[Any]) -> TokenSpans:
-        """Return the spans."""
-        counts = {name: records[name].astype(np.int64) for name in self._counts}
+        """Return the spans, as int64 (ids: int32)."""
+        counts = {name: records[name].astype(np.int64) for name in _COUNTS}
         return TokenSpans(ids=self.ids_of(records), runs_on=records["runs_on"], **counts)
-
-    def bytes_of(self, records: NDArray[Any]) -> Ints:
-        """Return only the lengths of the spans in bytes."""
-        return records["bytes"].astype(np.int64)
 
     def ids_of(self, records: NDArray[Any]) -> NDArray[np.int32]:
         """Return only the ids."""
@@ -139,7 +109,7 @@ class Wide:
 class Spool:
     """Records of tokens, appended in order and read in any order."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Narrow | Wide) -> None:
         self.tokens = 0
         self._codec = codec
         self._bytes = 0
@@ -165,20 +135,17 @@ class Spool:
         """Return the ids of a range of tokens, `(n,)`."""
         return self._codec.ids_of(self._records.read(start, stop))
 
-    def spans(self, start: int, stop: int) -> PlacedSpans:
+    def spans(self, start: int, stop: int) -> tuple[TokenSpans, int]:
         """Return a range of tokens, and the byte of the text at which it begins."""
         from_known = start % _STRIDE
-        records = self._records.read(start - from_known, stop)
+        spans = self._codec.unpack(self._records.read(start - from_known, stop))
         known = self._offsets[start // _STRIDE] if start < self.tokens else self._bytes
-        before = self._codec.bytes_of(records[:from_known]).sum() if start < self.tokens else 0
-        return PlacedSpans(spans=self._codec.unpack(records[from_known:]), byte_start=int(known + before))
+        before = spans.bytes[:from_known].sum() if start < self.tokens else 0
+        return TokenSpans(**spans.cut(from_known, None)), int(known + before)
 
     def close(self) -> None:
         """Free the disk space."""
         self._records.close()
-
-
-_COUNTS = ("characters", "bytes", "words", "newlines", "unknown")
 
 
 class Spanner:
@@ -264,8 +231,8 @@ class Spanner:
         """Write all tokens but the last, which is held back."""
         if self._held is not None:
             self._spool.append(self._held)
-        self._spool.append(_cut(spans, slice(None, -1)))
-        self._held = _cut(spans, slice(-1, None))
+        self._spool.append(TokenSpans(**spans.cut(None, -1)))
+        self._held = TokenSpans(**spans.cut(-1, None))
 
     def _sums(self, batch: Batch, start: int, stops: Ints, firsts: Ints) -> TokenSpans:
         """Add up the units of each token, and those that were left before the first."""
@@ -307,10 +274,6 @@ def _sums_between(counts: Counts, begins: Ints, stops: Ints) -> Ints:
     sums: Ints = np.add.reduceat(ended, begins, dtype=np.int64)
     sums[begins == stops] = 0
     return sums
-
-
-def _cut(spans: TokenSpans, which: slice) -> TokenSpans:
-    return TokenSpans(**{name: getattr(spans, name)[which] for name in TokenSpans.__dataclass_fields__})
 
 
 def _names(units: Units) -> tuple[str, ...]:

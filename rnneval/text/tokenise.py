@@ -9,11 +9,12 @@ padded if all its white space follows that pattern: *plain*, `w w⏎`, has one s
 the text, and there are no bits per character.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,72 +188,54 @@ class Batch:
     """
 
 
-class Tokeniser(Protocol):
-    """Splits pieces into tokens; unknown ones are counted in `unknowns`."""
+class Tokeniser(ABC):
+    """Splits pieces into tokens; unknown ones are counted in `unknowns`.
 
-    kind: str
-    unknowns: Unknowns
-    narrow: bool
+    Args:
+        noun: `char`, `byte`, `word` or `subword`: what is counted as unknown.
+        vocabulary: Its map from tokens to ids; None where no token can be unknown.
+        unknown: The option: `error`, `skip`, or a token that stands for unknown ones.
+
+    Raises:
+        VocabularyError: the token for unknown ones is not in the vocabulary.
+    """
+
+    kind = ""
+    narrow = True
     """True if every token is one character or byte."""
-    eos_id: int | None
+    eos_id: int | None = None
     """The id of a line feed, if it is a token among words."""
 
-    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Cut a text at places where tokens end; nothing is dropped."""
-        ...
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Split one piece that `pieces` has cut; `letters` are the arrays of the same piece."""
-        ...
-
-    def layout(self, watch: LayoutWatch) -> str | None:
-        """Return the layout by which the tokens determine the text, or None if they do not determine it."""
-        ...
-
-    def why_not_lossless(self, name: str) -> str:
-        """Return a message that says why the tokens do not determine the text, which is called `name`."""
-        ...
-
-
-class _Policy:
-    """Treatment of unknown tokens: `id` stands for them, or they are dropped."""
-
-    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
+    def __init__(self, noun: str, vocabulary: Vocabulary | None = None, unknown: str = "error") -> None:
+        self.unknowns = Unknowns(noun)
         self.skips = unknown == "skip"
-        self.id = vocabulary.first_id  # `error`: any will do, as the text is refused in the end
-        if unknown not in {"error", "skip"}:
+        """Whether unknown tokens are dropped; else `stand_in` is their id."""
+        self.stand_in = 0 if vocabulary is None else vocabulary.first_id  # `error`: the text is refused in the end
+        if vocabulary is not None and unknown not in {"error", "skip"}:
             found = vocabulary.id_of(unknown)
             if found is None:
                 raise VocabularyError(
                     f"--unknown {unknown!r} is not a token of the vocabulary ({vocabulary.source}): "
                     "give error, skip, or one of its tokens"
                 )
-            self.id = found
-
-
-class BaseTokeniser:
-    """Base of tokenisers: counts unknown tokens, and the characters and lines before the current piece."""
-
-    kind = ""
-    narrow = True
-    eos_id: int | None = None
-
-    def __init__(self, kind: str, vocabulary: Vocabulary, unknown: str) -> None:
-        self.unknowns = Unknowns(kind)
-        self.policy = _Policy(vocabulary, unknown)
+            self.stand_in = found
         self._characters = 0
         self._lines = 1
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Return the pieces unchanged: no character or byte crosses their ends."""
+        """Cut a text at places where tokens end, and drop nothing: no character or byte crosses the ends of pieces."""
         yield from pieces
 
+    @abstractmethod
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Split one piece that `pieces` has cut; `letters` are the arrays of the same piece."""
+
     def layout(self, watch: LayoutWatch) -> str | None:
-        """Return `plain`: characters and bytes spell the text."""
+        """Return the layout by which the tokens determine the text, or None if they do not; most spell it: `plain`."""
         return PLAIN
 
     def why_not_lossless(self, name: str) -> str:
-        """Return a message that says of which kind the tokens are."""
+        """Return a message that says why the tokens do not determine the text, which is called `name`."""
         return f"{name}: its {self.kind} tokens do not give the text back; so there are no bits per character"
 
     def note(self, counts: dict[str, int], units: Units, first: int) -> None:
@@ -273,16 +256,16 @@ class BaseTokeniser:
         if unknown.any():
             points, counts = np.unique(values[unknown], return_counts=True)
             self.note(dict(zip(map(chr, points), counts.tolist(), strict=True)), units, int(unknown.argmax()))
-            if self.policy.skips:
+            if self.skips:
                 ends = np.flatnonzero(~unknown) + 1
                 ids = ids[~unknown]
             else:
-                ids[unknown] = self.policy.id
+                ids[unknown] = self.stand_in
         self.advance(units)
         return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends, starts=starts)
 
 
-class CharTokeniser(BaseTokeniser):
+class CharTokeniser(Tokeniser):
     """One code point per token."""
 
     kind = "char"
@@ -298,7 +281,7 @@ class CharTokeniser(BaseTokeniser):
         )
 
 
-class ByteTokeniser(BaseTokeniser):
+class ByteTokeniser(Tokeniser):
     """One byte of UTF-8 per token; a character and a word are counted at their first byte."""
 
     kind = "byte"
@@ -315,7 +298,7 @@ class ByteTokeniser(BaseTokeniser):
         return self._every_unit(units, look_up(self._table, values), values, bytes_before(letters, letters.starts))
 
 
-class WordTokeniser(BaseTokeniser):
+class WordTokeniser(Tokeniser):
     """Words of `str.split`; with `<eos>` in the vocabulary, every line feed is a token too."""
 
     narrow = False
@@ -356,9 +339,9 @@ class WordTokeniser(BaseTokeniser):
             first = int(np.flatnonzero(letters.begins)[absent[0]])
             self.note(Counter(words[place] for place in absent), units, first)
             units = replace(units, unknown=marks(len(letters.points), ends[absent] - 1))
-            ids[absent] = self.policy.id
+            ids[absent] = self.stand_in
         self.advance(units)
-        kept = marks(len(ids), absent, invert=True) if self.policy.skips else slice(None)
+        kept = marks(len(ids), absent, invert=True) if self.skips else slice(None)
         return self._with_lines(Batch(units=units, ids=ids[kept], ends=ends[kept], starts=letters.starts))
 
     def _with_lines(self, words: Batch) -> Batch:

@@ -30,36 +30,6 @@ from rnneval.text.vocabulary_file import read
 _POINTS = 0x110000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Distinct:
-    """The distinct tokens of a text."""
-
-    kind: str
-    """The kind that was asked for; `char` if none was."""
-    tokens: tuple[str, ...]
-    name: str
-    """Name of the text."""
-    files: tuple[str, ...]
-    """SHA-256 of each file of the text."""
-
-
-def distinct(paths: Paths, options: TextOptions | None = None) -> Distinct:
-    """Read a text once and return its distinct characters (words, bytes), sorted.
-
-    `tokens="subword"` gives characters, too: a text holds no tokenizer, and encoding with the result is refused.
-
-    Raises:
-        TextError: a file cannot be read as UTF-8 text, or there is nothing in it.
-    """
-    options = replace(options or TextOptions(), documents="one")
-    sources = Sources(paths)
-    kind = options.tokens or "char"
-    pieces = final_text(sources, options)
-    tokens = _words(pieces) if kind == "word" else _units(pieces, as_bytes=kind == "byte")
-    files = tuple(file.sha256 for file in sources.files)
-    return Distinct(kind=kind, tokens=tokens, name=sources.name, files=files)
-
-
 def _units(pieces: Iterable[Piece], *, as_bytes: bool) -> tuple[str, ...]:
     seen = np.zeros(_POINTS, bool)
     for piece in pieces:
@@ -123,11 +93,16 @@ class Vocabulary:
         >>> Vocabulary.from_tokens({"b": 2, "a": 1}).ids["a"]
         1
         """
-        ordered = _ordered(tokens, source)
-        kind = kind or _kind(ordered.tokens)
-        names = tuple(_as_string(token, kind, source) for token in ordered.tokens)
-        _refuse_duplicates(names, ordered.first_id, source)
-        return cls(kind=kind, tokens=names, first_id=ordered.first_id, source=source, fixed_ids=ordered.fixed)
+        first_id, ordered = _ordered(tokens, source)
+        kind = kind or _kind(ordered)
+        names = tuple(_as_string(token, kind, source) for token in ordered)
+        if twice := _first_twice(names):
+            ids = " and ".join(str(place + (first_id or 0)) for place in twice)
+            raise VocabularyError(
+                f"the vocabulary ({source}): the token {names[twice[1]]!r} has the ids {ids}: tokens and ids must be "
+                "one-to-one"
+            )
+        return cls(kind=kind, tokens=names, first_id=first_id or 0, source=source, fixed_ids=first_id is not None)
 
     @classmethod
     def from_bytes(cls) -> "Vocabulary":
@@ -156,11 +131,17 @@ class Vocabulary:
             paths: One path or several, as for `rnneval.text.encode`.
             options: `TextOptions`: newlines, normalize and (if given) part apply; `tokens="word"` takes words.
 
+        `tokens="subword"` gives characters, too: a text holds no tokenizer, and encoding with the result is refused.
+
         Raises:
             TextError: as `rnneval.text.encode`.
         """
-        found = distinct(paths, options)
-        return cls(kind=found.kind, tokens=found.tokens, source=f"the text {found.name}", texts=found.files)
+        options = replace(options or TextOptions(), documents="one")
+        kind, sources = options.tokens or "char", Sources(paths)
+        pieces = final_text(sources, options)
+        tokens = _words(pieces) if kind == "word" else _units(pieces, as_bytes=kind == "byte")
+        files = tuple(file.sha256 for file in sources.files)
+        return cls(kind=kind, tokens=tokens, source=f"the text {sources.name}", texts=files)
 
     @property
     def size(self) -> int:
@@ -247,29 +228,22 @@ class Vocabulary:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Ordered:
-    """Tokens in the order of their ids."""
-
-    tokens: Sequence[Any]
-    first_id: int
-    fixed: bool
-    """The ids were given, and not only the order."""
-
-
-def _ordered(given: object, source: str) -> _Ordered:
-    """Return the tokens of a list or a map in the order of their ids.
+def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
+    """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given.
 
     Raises:
         VocabularyError: it has no order or no tokens, or its ids have a gap or a duplicate.
     """
     if isinstance(given, Mapping):
         pairs = _pairs(given, source)
-        _refuse_duplicates([id_ for id_, _ in pairs], None, source)
+        if twice := _first_twice([id_ for id_, _ in pairs]):
+            raise VocabularyError(
+                f"the vocabulary ({source}): id {pairs[twice[1]][0]} is given to two tokens: tokens and ids must be "
+                "one-to-one"
+            )
         pairs.sort(key=lambda pair: pair[0])
-        ids = [id_ for id_, _ in pairs]
-        _refuse_gaps(ids, source)
-        return _Ordered(tokens=[token for _, token in pairs], first_id=ids[0], fixed=True)
+        _refuse_gaps([id_ for id_, _ in pairs], source)
+        return pairs[0][0], [token for _, token in pairs]
     if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
         raise VocabularyError(
             f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of "
@@ -283,7 +257,7 @@ def _ordered(given: object, source: str) -> _Ordered:
     tokens = list(given)
     if not tokens:
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
-    return _Ordered(tokens=tokens, first_id=0, fixed=False)
+    return None, tokens
 
 
 def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
@@ -321,18 +295,14 @@ def _refuse_gaps(ids: Sequence[int], source: str) -> None:
         )
 
 
-def _refuse_duplicates(values: Sequence[Any], first_id: int | None, source: str) -> None:
-    """Refuse values that occur twice: tokens, whose ids count from `first_id`, or ids where that is None."""
+def _first_twice(values: Sequence[Any]) -> tuple[int, int] | None:
+    """Return the places of the first value that occurs a second time."""
     seen: dict[Any, int] = {}
     for place, value in enumerate(values):
         if value in seen:
-            twice = (
-                f"id {value} is given to two tokens"
-                if first_id is None
-                else f"the token {value!r} has the ids {seen[value] + first_id} and {place + first_id}"
-            )
-            raise VocabularyError(f"the vocabulary ({source}): {twice}: tokens and ids must be one-to-one")
+            return seen[value], place
         seen[value] = place
+    return None
 
 
 def _kind(tokens: Sequence[Any]) -> str:

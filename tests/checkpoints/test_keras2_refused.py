@@ -8,7 +8,7 @@ import rnneval
 from rnneval.errors import CheckpointError, RnnevalError
 from rnneval.files import identify
 from rnneval.files.full_model import private_model
-from rnneval.files.keras2.graphs import rewrite
+from rnneval.files.keras2.configuration import rewrite
 from rnneval.files.keras2.stored_weights import read_layers
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write

@@ -2,13 +2,13 @@
 
 import ast
 import copy
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from rnneval.linter.flow import names
-from rnneval.linter.flow.assignment import insert, rebind, take, update
-from rnneval.linter.flow.facts import Event
-from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Env, Frame, FunctionNode, Machine, Summary
+from rnneval.linter.flow.expressions import insert, rebind, take, update
+from rnneval.linter.flow.facts import Event, FunctionNode, defaults_of
+from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Env, Frame, Machine, Summary
 from rnneval.linter.flow.values import (
     MOST_ORIGINS,
     NONE,
@@ -44,9 +44,7 @@ from rnneval.linter.flow.values import (
     traced,
 )
 
-T = TypeVar("T")
 MODEL = Spec(framework="file", kind="simple", returns_state=True, returns_sequences=True)
-_IN_PLACE = names.TAKES | {"update", "reverse"}
 GUESS = Spec(framework="guess", kind="simple", returns_state=True, returns_sequences=True)
 
 
@@ -116,24 +114,13 @@ def _one_of(callee: Choice) -> Value:
     )
     if not layers:
         return next((option for option in callee.options if isinstance(option, Local | Object)), NOTHING)
-    specs = [layer.spec for layer in layers]
-    spec = specs[0]
-    if any(other != spec for other in specs):
-        spec = Spec(
-            framework=spec.framework,
-            kind=_agreed(other.kind for other in specs),
-            cell=spec.cell,
-            returns_state=_agreed(other.returns_state for other in specs),
-            returns_sequences=_agreed(other.returns_sequences for other in specs),
-            stateful=_agreed(other.stateful for other in specs),
-        )
+    spec = layers[0].spec
+    if any(layer.spec != spec for layer in layers):
+        shared = ("kind", "returns_state", "returns_sequences", "stateful")
+        ways: dict[str, set[Any]] = {name: {getattr(layer.spec, name) for layer in layers} for name in shared}
+        agreed: dict[str, Any] = {name: found.pop() if len(found) == 1 else None for name, found in ways.items()}
+        spec = Spec(framework=spec.framework, cell=spec.cell, **agreed)
     return Layer(("one of", *(layer.key for layer in layers)), spec)
-
-
-def _agreed(values: Iterable[T]) -> T | None:
-    """Return the value on which all layers agree; None if they do not."""
-    found = set(values)
-    return found.pop() if len(found) == 1 else None
 
 
 # Constructors and functions that are known by name
@@ -532,10 +519,9 @@ def _method(machine: Machine, node: ast.Call, callee: Method, arguments: Argumen
         return _layer_method(machine, node, owner, name, arguments)
     if isinstance(owner, Graph) and name in ("predict", "predict_on_batch", "__call__", "call"):
         return _graph(machine, node, owner, arguments)
-    if isinstance(node.func, ast.Attribute) and (name in names.CHANGES or name in _IN_PLACE):
-        changed = _change(machine, node.func.value, owner, name, arguments)
-        if changed is not None:
-            return changed
+    changed = _change(machine, node.func, owner, name, arguments)
+    if changed is not None:
+        return changed
     if name == "assign" and arguments.positional and isinstance(node.func, ast.Attribute):
         machine.mark_read(arguments.positional[0])
         rebind(machine, node.func.value, owner, arguments.positional[0])
@@ -561,13 +547,14 @@ def _own_method(machine: Machine, node: ast.Call, owner: Object, name: str, argu
         if summary is not None:
             return _model(machine, node, owner, summary, arguments)
         return _unknown(machine, node, arguments)
-    function = machine.method(owner.of, name)
-    result = None if function is None else _inline(machine, node, function, owner.of, arguments)
-    return result if result is not None else _unknown(machine, node, arguments)
+    return _follow(machine, node, machine.method(owner.of, name), owner.of, arguments)
 
 
-def _change(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value | None:
+def _change(machine: Machine, func: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value | None:
     """Call a method that changes a container in place or takes from it; return None if it is not known to."""
+    if not isinstance(func, ast.Attribute):
+        return None
+    target = func.value
     if name in names.CHANGES:
         return _added(machine, target, owner, name, arguments)
     if name in names.TAKES and isinstance(owner, Many | Incoming | Table):
@@ -576,15 +563,17 @@ def _change(machine: Machine, target: ast.expr, owner: Value, name: str, argumen
         turned = Many(owner.items[::-1], owner.open) if isinstance(owner, Many) else machine.data_of(owner)
         rebind(machine, target, owner, turned)
         return NOTHING
+    pairs: tuple[tuple[object, Value], ...] | None = None
     if name == "update" and isinstance(owner, Table | Incoming) and not arguments.unknown:
         match arguments.positional:
             case [] if arguments.named:
-                update(machine, target, owner, arguments.named.items())
-                return NOTHING
+                pairs = (*arguments.named.items(),)
             case [Table(items)]:
-                update(machine, target, owner, (*items, *arguments.named.items()))
-                return NOTHING
-    return None
+                pairs = (*items, *arguments.named.items())
+    if pairs is None:
+        return None
+    update(machine, target, owner, pairs)
+    return NOTHING
 
 
 def _added(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value:
@@ -640,10 +629,9 @@ def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: 
         machine.mark_read(arguments.positional[0])
         machine.env.names[owner.carrier] = arguments.positional[0]
         return arguments.positional[0]
-    if isinstance(node.func, ast.Attribute) and (name in names.CHANGES or name in _IN_PLACE):
-        changed = _change(machine, node.func.value, owner, name, arguments)
-        if changed is not None:
-            return changed
+    changed = _change(machine, node.func, owner, name, arguments)
+    if changed is not None:
+        return changed
     if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
         return owner
     _note_read(machine, owner)
@@ -657,9 +645,7 @@ def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: 
 def _local(machine: Machine, node: ast.Call, callee: Local, arguments: Arguments) -> Value:
     if callee.kind == "class":
         return Object(callee.name, machine.place_key(node))
-    function = machine.functions.get(callee.name)
-    result = None if function is None else _inline(machine, node, function, None, arguments)
-    return result if result is not None else _unknown(machine, node, arguments)
+    return _follow(machine, node, machine.functions.get(callee.name), None, arguments)
 
 
 def _object(machine: Machine, node: ast.Call, callee: Object, arguments: Arguments) -> Value:
@@ -685,19 +671,24 @@ def takes_self(node: FunctionNode) -> bool:
     return bool(parameters_of(node)) and not static
 
 
-def _inline(
-    machine: Machine, node: ast.Call, function: FunctionNode, owner: str | None, arguments: Arguments
-) -> Value | None:
-    """Follow a call of the file's own function; return None if it is not followed."""
+def _follow(
+    machine: Machine, node: ast.Call, function: FunctionNode | None, owner: str | None, arguments: Arguments
+) -> Value:
+    """Follow a call of the file's own function, unless it is too deep, recursive, or does not fit the parameters."""
     frame = machine.frame
-    recursive = function in machine.running or frame.function.node is function
-    if frame.depth >= MOST_CALLS_DEEP or recursive or machine.out_of_budget():
-        return None
+    if (
+        function is None
+        or frame.depth >= MOST_CALLS_DEEP
+        or function in machine.running
+        or frame.function.node is function
+        or machine.out_of_budget()
+    ):
+        return _unknown(machine, node, arguments)
     parameters = parameters_of(function)
     own = owner is not None and takes_self(function)
     bound = _bind(function, parameters[1:] if own else parameters, arguments)
     if bound is None:
-        return None
+        return _unknown(machine, node, arguments)
     env, loop_state = machine.env, (machine.loop_envs, machine.loop_exits)
     machine.env, machine.loop_envs, machine.loop_exits = Env(env, wall=True), [], []
     machine.env.names.update(bound)
@@ -713,23 +704,16 @@ def _inline(
 
 def _bind(function: FunctionNode, parameters: tuple[str, ...], arguments: Arguments) -> dict[str, Value] | None:
     """Bind the parameters to their arguments or defaults; return None if the call does not fit."""
-    spec = function.args
-    if arguments.unknown or (len(arguments.positional) > len(parameters) and spec.vararg is None):
+    if arguments.unknown or (len(arguments.positional) > len(parameters) and function.args.vararg is None):
         return None
     bound: dict[str, Value] = dict(zip(parameters, arguments.positional, strict=False))
     bound |= {name: value for name, value in arguments.named.items() if name in parameters}
-    positional = (*spec.posonlyargs, *spec.args)
-    defaults = [
-        *zip(positional[len(positional) - len(spec.defaults) :], spec.defaults, strict=True),
-        *zip(spec.kwonlyargs, spec.kw_defaults, strict=True),
-    ]
-    for argument, default in defaults:
-        if default is not None:
-            match default:
-                case ast.Constant(value=int() | str() | None as literal):
-                    bound.setdefault(argument.arg, Const(literal))
-                case _:
-                    bound.setdefault(argument.arg, NOTHING)
+    for name, default in defaults_of(function):
+        match default:
+            case ast.Constant(value=int() | str() | None as literal):
+                bound.setdefault(name, Const(literal))
+            case _:
+                bound.setdefault(name, NOTHING)
     for name in parameters:
         bound.setdefault(name, Data(frozenset({("parameter", name)})))
     return bound

@@ -1,16 +1,20 @@
-"""Expressions: the value of each, and what a test shows about a name."""
+"""Expressions: the value of each, what a test shows about a name, and what assignments and loops do.
+
+A loop is run in two passes, or in one for each item of a known tuple of layers. A *turn* is the number of a pass, from
+0. Calls are in `rnneval.linter.flow.calls`.
+"""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from rnneval.linter.flow.calls import call
-from rnneval.linter.flow.looping import comprehend
+from rnneval.linter.flow.facts import Unpacking
 from rnneval.linter.flow.machine import Env, Machine
 from rnneval.linter.flow.values import (
     MOST_ITEMS,
     NONE,
     NOTHING,
+    Choice,
     Const,
     Data,
     Emitted,
@@ -28,18 +32,21 @@ from rnneval.linter.flow.values import (
     blend,
     choice,
     cut,
+    index_of,
     is_none,
+    join,
     through,
     traced,
 )
 
+MOST_TURNS = 6
+"""Passes that are run of a loop over layers."""
+MOST_LOOPS_DEEP = 2
+"""Loops within each other that are run twice; those inside of them are run once."""
+UNKNOWN_KEY = "?"
 UNKNOWN_BOUND = "..."
 Names = dict[str, Value] | None
 """Names with what they hold; None if the branch cannot be taken."""
-
-
-def _name(machine: Machine, node: ast.Name) -> Value:
-    return machine.lookup(node.id)
 
 
 def _constant(_machine: Machine, node: ast.Constant) -> Value:
@@ -240,10 +247,6 @@ def _conditional(machine: Machine, node: ast.IfExp) -> Value:
     return choice(found) if found else NOTHING
 
 
-def _comprehension(machine: Machine, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> Value:
-    return comprehend(machine, node.generators, node.elt)
-
-
 def _dict_comprehension(machine: Machine, node: ast.DictComp) -> Value:
     comprehend(machine, node.generators, node.value)
     return NOTHING
@@ -255,14 +258,6 @@ def _walrus(machine: Machine, node: ast.NamedExpr) -> Value:
     return value
 
 
-def _inner(machine: Machine, node: ast.Await | ast.Starred) -> Value:
-    return machine.value_of(node.value)
-
-
-def _nothing(_machine: Machine, _node: ast.expr) -> Value:
-    return NOTHING
-
-
 def _compare(machine: Machine, node: ast.Compare) -> Value:
     quiet = len(node.comparators) == 1 and isinstance(node.comparators[0], ast.Constant)
     machine.value_of(node.left, quiet=quiet)
@@ -272,10 +267,9 @@ def _compare(machine: Machine, node: ast.Compare) -> Value:
 
 
 EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
-    ast.Name: _name,
+    ast.Name: lambda machine, node: machine.lookup(node.id),
     ast.Constant: _constant,
     ast.Attribute: _attribute,
-    ast.Call: call,
     ast.Tuple: _sequence,
     ast.List: _sequence,
     ast.Dict: _dict,
@@ -284,16 +278,17 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.UnaryOp: _signed,
     ast.BoolOp: _either,
     ast.IfExp: _conditional,
-    ast.ListComp: _comprehension,
-    ast.GeneratorExp: _comprehension,
-    ast.SetComp: _comprehension,
+    **dict.fromkeys(
+        (ast.ListComp, ast.GeneratorExp, ast.SetComp),
+        lambda machine, node: comprehend(machine, node.generators, node.elt),
+    ),
     ast.DictComp: _dict_comprehension,
     ast.NamedExpr: _walrus,
-    ast.Await: _inner,
-    ast.Starred: _inner,
+    ast.Await: lambda machine, node: machine.value_of(node.value),
+    ast.Starred: lambda machine, node: machine.value_of(node.value),
     ast.Compare: _compare,
-    ast.Lambda: _nothing,
-    ast.JoinedStr: _nothing,
+    ast.Lambda: lambda _machine, _node: NOTHING,
+    ast.JoinedStr: lambda _machine, _node: NOTHING,
 }
 
 
@@ -343,3 +338,349 @@ def _about_none(machine: Machine, node: ast.expr) -> tuple[Names, Names]:
     rest = [option for option in alternatives(held) if option != NONE]
     some = {name: rest[0]} if len(rest) == 1 and len(alternatives(held)) > 1 else {}
     return {name: NONE}, some
+
+
+# Assignments: what is on the left side, and containers that are changed in place
+
+
+def assign(machine: Machine, target: ast.expr, value: Value) -> None:
+    """Bind a target to a value."""
+    match target:
+        case ast.Name():
+            machine.env.names[target.id] = value
+            function = machine.frame.function
+            if machine.frame.depth == 0 and target.id in function.parameters:
+                function.overwritten.setdefault(target.id, []).append(value)
+        case ast.Attribute():
+            machine.mark_read(value)
+            name = machine.attribute_name(target)
+            if name is not None:
+                machine.env.names[name] = value
+            else:
+                machine.value_of(target.value)
+        case ast.Subscript():
+            machine.mark_read(value)
+            _put(machine, target.value, machine.index_value(target.slice), value)
+        case ast.Starred():
+            assign(machine, target.value, value)
+        case ast.Tuple() | ast.List():
+            _note_unpacking(machine, target, value, nested=False)
+            for inner, item in zip(target.elts, _unpacked(machine, value, target.elts), strict=True):
+                if isinstance(inner, ast.Tuple | ast.List):
+                    _note_unpacking(machine, inner, item, nested=True)
+                assign(machine, inner, item)
+
+
+def _note_unpacking(machine: Machine, target: ast.Tuple | ast.List, value: Value, *, nested: bool) -> None:
+    """Keep the number of names that a layer's own result is unpacked into."""
+    made, event = machine.results.get(id(value), (None, 0))
+    if made is value:
+        starred = any(isinstance(inner, ast.Starred) for inner in target.elts)
+        machine.facts.unpackings.append(Unpacking(target, len(target.elts), starred, event, nested))
+
+
+def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[Value]:
+    """Return the part of each target, where one starred target takes the rest."""
+    count = len(targets)
+    star = next((index for index, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
+    match value:
+        case Choice():
+            ways = [_unpacked(machine, option, targets) for option in value.options]
+            parts = [choice(way[index] for way in ways) for index in range(count)]
+        case Many(open=False) if star is not None and len(value.items) >= count - 1:
+            end = len(value.items) - (count - star - 1)
+            parts = [*value.items[:star], Many(value.items[star:end]), *value.items[end:]]
+        case Many(open=False) if len(value.items) == count and star is None:
+            parts = [*value.items]
+        case Initial() if star is None:
+            parts = [Initial(value.layer, index if value.slot is None else value.slot) for index in range(count)]
+        case Incoming() | Emitted() | Many() | Table() if star is None:
+            parts = [machine.part(value, index) for index in range(count)]
+        case Incoming(sliced=False) if star == count - 1:
+            rest = Incoming(value.carrier, value.path, star, None, True)
+            parts = [*(machine.part(value, index) for index in range(star)), rest]
+        case _:
+            parts = [through(machine.data_of(value)) for _ in targets]
+    return parts
+
+
+def _put(machine: Machine, owner: ast.expr, key: object, value: Value) -> None:
+    """Carry out `owner[key] = value`."""
+    held = machine.value_of(owner, quiet=True)
+    _note_change(machine, owner, held, value)
+    rebind(machine, owner, held, _with_item(held, key, value))
+
+
+def update(machine: Machine, owner: ast.expr, held: Value, pairs: Iterable[tuple[object, Value]]) -> None:
+    """Carry out `owner.update(pairs)`."""
+    changed = held
+    for key, value in pairs:
+        machine.mark_read(value)
+        _note_change(machine, owner, held, value)
+        changed = _with_item(changed, key, value)
+    rebind(machine, owner, held, changed)
+
+
+def insert(machine: Machine, owner: ast.expr, held: Value, at: int | None, added: tuple[Value, ...]) -> None:
+    """Carry out `owner.insert(at, value)`; at the end, as `append` and `extend` do, if `at` is None."""
+    for value in added:
+        _note_change(machine, owner, held, value)
+    if isinstance(held, Many):
+        at = len(held.items) if at is None else at
+        items = (*held.items[:at], *added, *held.items[at:])
+        more = held.open or bool(machine.loops) or len(items) > MOST_ITEMS
+        rebind(machine, owner, held, Many(items[:MOST_ITEMS], more))
+    elif isinstance(held, Incoming):
+        rebind(machine, owner, held, Data(frozenset({("changed", held.carrier)})))
+
+
+def take(machine: Machine, owner: ast.expr, held: Value, key: object) -> None:
+    """Carry out `owner.pop(key)`: the rest stays."""
+    rest: Value = Data(frozenset({("changed", UNKNOWN_KEY)}))
+    match held:
+        case Many(open=False) if isinstance(key, int) and -len(held.items) <= key < len(held.items):
+            at = key % len(held.items)
+            rest = Many((*held.items[:at], *held.items[at + 1 :]))
+        case Many(open=True) if key in (0, -1):
+            few = len(held.items) < 2
+            rest = held if few else Many(held.items[1:] if key == 0 else held.items[:-1], True)
+        case Incoming() if key == 0:
+            rest = Incoming(held.carrier, held.path, held.start + 1, held.stop, True)
+        case Incoming() if key == -1:
+            rest = Incoming(held.carrier, held.path, held.start, (held.stop or 0) - 1, True)
+        case Table() | Incoming() if isinstance(key, str):
+            rest = held
+    rebind(machine, owner, held, rest)
+
+
+def rebind(machine: Machine, owner: ast.expr, old: Value, new: Value) -> None:
+    """Let every name that held the old object hold the new one."""
+    machine.env.replace(old, new)
+    if isinstance(owner, ast.Name):
+        machine.env.names[owner.id] = new
+    elif isinstance(owner, ast.Attribute):
+        name = machine.attribute_name(owner)
+        if name is not None:
+            machine.env.names[name] = new
+    elif isinstance(owner, ast.Subscript):
+        # states[0][1] = …: the outer container is no longer what it was, and how is not followed.
+        outer = machine.value_of(owner.value, quiet=True)
+        if isinstance(outer, Many | Table | Incoming):
+            rebind(machine, owner.value, outer, machine.data_of(outer))
+
+
+def _note_change(machine: Machine, owner: ast.expr, held: Value, value: Value) -> None:
+    """Keep that a parameter's own object is changed: a default would remember it."""
+    function = machine.frame.function
+    if isinstance(owner, ast.Name) and machine.frame.depth == 0 and owner.id in function.parameters:
+        base = held.base if isinstance(held, Table) else held
+        if isinstance(base, Incoming) and base.carrier == owner.id:
+            function.changed.setdefault(owner.id, []).append(value)
+
+
+def _with_item(held: Value, key: object, value: Value) -> Value:
+    """Return a container after one of its items was replaced."""
+    match held:
+        case Choice():
+            changed = choice(_with_item(option, key, value) for option in held.options)
+        case Many():
+            items, index = list(held.items), index_of(key)
+            if isinstance(index, int) and not isinstance(index, bool) and -len(items) <= index < len(items):
+                items[index] = value
+                changed = Many(tuple(items), held.open)
+            else:
+                changed = Many((*items, value)[:MOST_ITEMS], True)
+        case _ if key is None or key == UNKNOWN_KEY:
+            changed = Data(frozenset({("changed", UNKNOWN_KEY)}))
+        case Table():
+            kept = tuple((name, item) for name, item in held.items if name != key)
+            changed = Table((*kept[-MOST_ITEMS:], (key, value)), held.base)
+        case Incoming() | Emitted() | Initial():
+            changed = Table(((key, value),), held)
+        case _:
+            changed = join(held, value) if isinstance(held, Data) else held
+    return changed
+
+
+def target_names(target: ast.expr) -> tuple[str, ...]:
+    """Return the names that a tuple of targets binds, "" for what is not a name."""
+    if not isinstance(target, ast.Tuple | ast.List):
+        return ()
+    plain = (inner.value if isinstance(inner, ast.Starred) else inner for inner in target.elts)
+    return tuple(inner.id if isinstance(inner, ast.Name) else "" for inner in plain)
+
+
+# Loops and comprehensions
+
+
+class Elements:
+    """The iterable of a loop: an element for each pass."""
+
+    def __init__(self, machine: Machine, node: ast.expr) -> None:
+        self.machine = machine
+        self.node = node
+        self.role = _role(machine, node)
+        arguments = node.args if isinstance(node, ast.Call) and self.role in ("enumerate", "zip", "reversed") else []
+        self.inner = [Elements(machine, argument) for argument in arguments if not isinstance(argument, ast.Starred)]
+        self.value = NOTHING if self.inner else self._evaluate()
+
+    def _evaluate(self) -> Value:
+        machine, node = self.machine, self.node
+        match self.role, node:
+            case "range", ast.Call():
+                bounds = [machine.value_of(argument) for argument in node.args]
+                first = bounds[0] if len(bounds) > 1 else Const(0)
+                known = len(bounds) < 3 and isinstance(first, Const) and isinstance(first.value, int)
+                return first if known else NOTHING
+            case "tqdm", ast.Call(args=[argument, *_]):
+                return machine.value_of(argument)
+            case "items" | "values", ast.Call(func=ast.Attribute() as func):
+                return machine.value_of(func.value)
+            case _:
+                return machine.value_of(node)
+
+    @property
+    def layers(self) -> int:
+        """Number of passes that a known tuple of layers asks for; 0 if none is known."""
+        if self.inner:
+            return max(inner.layers for inner in self.inner)
+        if isinstance(self.value, Many) and any(
+            isinstance(option, Layer) for item in self.value.items for option in alternatives(item)
+        ):
+            return len(self.value.items) + (1 if self.value.open and len(self.value.items) < 2 else 0)
+        return 0
+
+    @property
+    def turns(self) -> int:
+        """Number of passes to run."""
+        return min(self.layers, MOST_TURNS) or 2
+
+    @property
+    def open(self) -> bool:
+        """True if there may be more elements than are known."""
+        if self.inner:
+            return any(inner.open for inner in self.inner)
+        return isinstance(self.value, Many) and self.value.open
+
+    def at(self, loop: int, turn: int) -> Value:
+        """Return the element of one pass."""
+        match self.role, self.inner:
+            case "enumerate", [inner, *_]:
+                element: Value = Many((Step(loop, turn), inner.at(loop, turn)))
+            case "zip", [_, *_]:
+                element = Many(tuple(inner.at(loop, turn) for inner in self.inner))
+            case "reversed", [inner, *_]:
+                element = inner.from_the_end(loop, turn)
+            case "range", _:
+                start = self.value.value if isinstance(self.value, Const) else None
+                element = Step(loop, turn, start) if isinstance(start, int) else NOTHING
+            case "items" | "values", _:
+                element = self._of_table(turn)
+            case _:
+                element = self._plain(Step(loop, turn))
+        return element
+
+    def _of_table(self, turn: int) -> Value:
+        if isinstance(self.value, Table) and turn < len(self.value.items):
+            name, value = self.value.items[turn]
+            return Many((Const(name), value)) if self.role == "items" else value
+        return cut(self.machine.data_of(self.value), ("item", self.node.lineno, turn))
+
+    def from_the_end(self, loop: int, turn: int) -> Value:
+        """Return the element of one pass of `reversed`."""
+        options = alternatives(self.value)
+        if all(isinstance(option, Incoming) or _has(option, turn) for option in options):
+            return choice(self.machine.part(option, -1 - turn) for option in options)
+        return self._plain(Step(loop, turn))
+
+    def _plain(self, running: Step) -> Value:
+        if isinstance(self.value, Many | Incoming | Table):
+            return self.machine.part(self.value, running)
+        if any(isinstance(option, Many | Incoming) for option in alternatives(self.value)):
+            return choice(self.machine.part(option, running) for option in alternatives(self.value))
+        data = self.machine.data_of(self.value)
+        return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
+
+
+def _has(value: Value, turn: int) -> bool:
+    return isinstance(value, Many) and not value.open and turn < len(value.items)
+
+
+def _role(machine: Machine, node: ast.expr) -> str | None:
+    """Return the function or method that makes the iterable, if it is one that is followed."""
+    if not isinstance(node, ast.Call):
+        return None
+    if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values") and not node.args:
+        return node.func.attr
+    value = machine.value_of(node.func, quiet=True)
+    name = value.name.rpartition(".")[2] if isinstance(value, Known | Method) else ""
+    return name if name in ("enumerate", "zip", "reversed", "range", "tqdm", "items", "values") else None
+
+
+def loop_over(machine: Machine, iterable: ast.expr, target: ast.expr, body: Callable[[], None]) -> None:
+    """Run a `for` loop."""
+    elements = Elements(machine, iterable)
+    loop = machine.next_loop()
+
+    def one_pass(turn: int) -> None:
+        assign(machine, target, elements.at(loop, turn))
+        body()
+
+    _run(machine, loop, elements.turns, bool(elements.layers), one_pass)
+
+
+def loop_while(machine: Machine, body: Callable[[], None]) -> None:
+    """Run a `while` loop."""
+    _run(machine, machine.next_loop(), 2, False, lambda _: body())
+
+
+def _run(machine: Machine, loop: int, turns: int, layers: bool, one_pass: Callable[[int], None]) -> None:
+    """Run the passes of a loop; `layers` tells whether they are places in a stack."""
+    deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.out_of_budget()
+    outer, base = machine.loops, machine.env
+    for turn in range(1 if deep and not layers else turns):
+        machine.loops = (*outer, (loop, turn, layers))
+        machine.env = start = Env(base)
+        machine.loop_envs.append(base)
+        machine.loop_exits.append([])
+        one_pass(turn)
+        exits = machine.loop_exits.pop()
+        machine.loop_envs.pop()
+        machine.env = base
+        base.meet([start, *exits])
+        if base.dead:
+            # Every way out of the pass leaves the function or the loop: what follows is still reached by other passes.
+            base.dead = False
+            break
+    machine.loops = outer
+
+
+def comprehend(machine: Machine, generators: list[ast.comprehension], element: ast.expr) -> Value:
+    """Run a comprehension: return a list of what its passes give."""
+    items: list[Value] = []
+    is_open = True
+
+    def level(depth: int) -> None:
+        nonlocal is_open
+        if depth == len(generators):
+            items.append(machine.value_of(element))
+            return
+        generator = generators[depth]
+        elements = Elements(machine, generator.iter)
+        if depth == 0:
+            is_open = not (elements.layers and not elements.open) or bool(generator.ifs)
+        loop = machine.next_loop()
+
+        def one_pass(turn: int) -> None:
+            assign(machine, generator.target, elements.at(loop, turn))
+            for test in generator.ifs:
+                machine.value_of(test, quiet=True)
+            level(depth + 1)
+
+        _run(machine, loop, elements.turns, bool(elements.layers), one_pass)
+
+    base = machine.env
+    machine.env = Env(base)
+    level(0)
+    machine.env = base
+    return Many(tuple(items[:8]), is_open)

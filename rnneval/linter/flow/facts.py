@@ -5,16 +5,15 @@ parameter or attribute by which a state comes into a function. A *slot* is one p
 """
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from rnneval.linter.finding import within
 from rnneval.linter.flow.names import RESETS, SWITCHES
 from rnneval.linter.flow.values import Data, Key, Spec, Value
 from rnneval.linter.scores import Fault
 
-_STEPPED = ("return_state", "initial_state")
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _LEAVES = frozenset({"ctx", "op", "ops", "id", "attr", "n", "s", "kind", "type_comment"})
 
 
@@ -79,15 +78,17 @@ class Function:
     @property
     def defaults(self) -> list[tuple[str, ast.expr]]:
         """The arguments that have a default, with the default."""
-        node = self.node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            return []
-        positional = [*node.args.posonlyargs, *node.args.args]
-        pairs = [
-            *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
-            *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
-        ]
-        return [(argument.arg, default) for argument, default in pairs if default is not None]
+        return defaults_of(self.node) if isinstance(self.node, FunctionNode) else []
+
+
+def defaults_of(node: FunctionNode) -> list[tuple[str, ast.expr]]:
+    """Return the parameters of a function that have a default, with the default."""
+    positional = [*node.args.posonlyargs, *node.args.args]
+    pairs = [
+        *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return [(argument.arg, default) for argument, default in pairs if default is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,8 @@ def survey(tree: ast.Module) -> Survey:
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
-        see = _SEEN.get(node.__class__)
-        if see is not None:
-            see(found, node)
+        if node.__class__ in _SEEN:
+            _see(found, node)
         for name in node._fields:
             if name in _LEAVES:
                 continue
@@ -190,59 +190,34 @@ def survey(tree: ast.Module) -> Survey:
     return found
 
 
-def _see_bare_name(found: Survey, node: ast.Name) -> None:
-    _see_name(found, node, node.id)
-    if isinstance(node.ctx, ast.Store):
-        found.defined.add(node.id)
+_SEEN = frozenset({
+    ast.Name, ast.Attribute, ast.arg, ast.keyword, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import,
+    ast.ImportFrom,
+})  # fmt: skip
 
 
-def _see_attribute(found: Survey, node: ast.Attribute) -> None:
-    _see_name(found, node, node.attr)
-    if node.attr in RESETS:
-        found.resets.append(node)
-
-
-def _see_name(found: Survey, node: ast.expr, name: str) -> None:
-    if "GRU" in name or "LSTM" in name or "RNN" in name:
-        found.made.append(node.lineno)
-
-
-def _see_definition(found: Survey, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
-    found.defined.add(node.name)
-
-
-def _see_parameter(found: Survey, node: ast.arg) -> None:
-    found.defined.add(node.arg)
-
-
-def _see_keyword(found: Survey, node: ast.keyword) -> None:
-    if node.arg in _STEPPED:
-        found.stepped.append(node.lineno)
-
-
-def _see_import(found: Survey, node: ast.Import) -> None:
-    for alias in node.names:
-        first = alias.name.split(".")[0]
-        found.imports[alias.asname or first] = alias.name if alias.asname else first
-
-
-def _see_import_from(found: Survey, node: ast.ImportFrom) -> None:
-    module = "." * node.level + (node.module or "")
-    for alias in node.names:
-        if alias.name == "*":
-            found.whole.append(module)
-        else:
-            found.imports[alias.asname or alias.name] = f"{module}.{alias.name}"
-
-
-_SEEN: dict[type, Callable[[Survey, Any], None]] = {
-    ast.Name: _see_bare_name,
-    ast.Attribute: _see_attribute,
-    ast.FunctionDef: _see_definition,
-    ast.AsyncFunctionDef: _see_definition,
-    ast.ClassDef: _see_definition,
-    ast.arg: _see_parameter,
-    ast.keyword: _see_keyword,
-    ast.Import: _see_import,
-    ast.ImportFrom: _see_import_from,
-}
+def _see(found: Survey, node: ast.AST) -> None:
+    """Note what one node of these types names."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            if "GRU" in name or "LSTM" in name or "RNN" in name:
+                found.made.append(node.lineno)
+            if isinstance(node, ast.Attribute):
+                found.resets += [node] if name in RESETS else []
+            elif isinstance(node.ctx, ast.Store):
+                found.defined.add(name)
+        case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            found.defined.add(name)
+        case ast.keyword(arg="return_state" | "initial_state"):
+            found.stepped.append(node.lineno)
+        case ast.Import(names=aliases):
+            for alias in aliases:
+                first = alias.name.split(".")[0]
+                found.imports[alias.asname or first] = alias.name if alias.asname else first
+        case ast.ImportFrom(names=aliases):
+            module = "." * node.level + (node.module or "")
+            for alias in aliases:
+                if alias.name == "*":
+                    found.whole.append(module)
+                else:
+                    found.imports[alias.asname or alias.name] = f"{module}.{alias.name}"

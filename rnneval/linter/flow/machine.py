@@ -19,7 +19,7 @@ The terms, most of them classes of `rnneval.linter.flow.values`:
 The handlers of expressions and statements are given to the machine by `rnneval.linter.flow.statements.gather`, so that
 the modules below it can run code without importing it. `gather` runs the module, and each class where it is defined,
 then the functions in `waiting`; it sets `frame`, `env`, `loops` and `used_before_entry` for each entry point and puts
-them back. `rnneval.linter.flow.looping` sets `loops` for each pass. The result of it all is `facts`.
+them back. `rnneval.linter.flow.expressions` sets `loops` for each pass. The result of it all is `facts`.
 """
 
 import ast
@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnneval.linter.flow.facts import Facts, Function, survey
+from rnneval.linter.flow.facts import Facts, Function, FunctionNode, survey
 from rnneval.linter.flow.names import BUILTINS, conventional
 from rnneval.linter.flow.values import (
     MOST_WEIGHT,
@@ -60,7 +60,6 @@ from rnneval.linter.flow.values import (
     through,
 )
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 MOST_CALLS_DEEP = 3
 MOST_BASES_DEEP = 6
 MOST_STEPS = 40_000

@@ -6,9 +6,12 @@ Imports are followed; the usual aliases are believed if nothing is imported. Fun
 import re
 from collections.abc import Iterable
 
-KERAS_KINDS = {"GRU": "gru", "LSTM": "lstm", "SimpleRNN": "simple", "CuDNNGRU": "gru", "CuDNNLSTM": "lstm"}
+KERAS_KINDS: dict[str, str | None] = {
+    "GRU": "gru", "LSTM": "lstm", "SimpleRNN": "simple", "CuDNNGRU": "gru", "CuDNNLSTM": "lstm", "RNN": None,
+}  # fmt: skip
+"""Kinds of layers by their names; the kind of `RNN` is that of its cell."""
 KERAS_CELLS = {"GRUCell": "gru", "LSTMCell": "lstm", "SimpleRNNCell": "simple"}
-TORCH_KINDS = {"GRU": "gru", "LSTM": "lstm", "RNN": "simple"}
+TORCH_KINDS: dict[str, str | None] = {"GRU": "gru", "LSTM": "lstm", "RNN": "simple"}
 TORCH_CELLS = {"GRUCell": "gru", "LSTMCell": "lstm", "RNNCell": "simple"}
 
 MENTIONS = re.compile(r"GRU|LSTM|RNN")
@@ -48,17 +51,14 @@ def recurrent(name: str) -> tuple[str, str | None, bool] | None:
     """Return framework, kind and whether it is a cell, for the full name of a recurrent layer."""
     last = name.rpartition(".")[2]
     if is_keras(name):
-        if last in KERAS_KINDS:
-            return "keras", KERAS_KINDS[last], False
-        if last in KERAS_CELLS:
-            return "keras", KERAS_CELLS[last], True
-        return ("keras", None, False) if last == "RNN" else None
-    if name.startswith("torch.nn"):
-        if last in TORCH_KINDS:
-            return "torch", TORCH_KINDS[last], False
-        if last in TORCH_CELLS:
-            return "torch", TORCH_CELLS[last], True
-    return None
+        framework, kinds, cells = "keras", KERAS_KINDS, KERAS_CELLS
+    elif name.startswith("torch.nn"):
+        framework, kinds, cells = "torch", TORCH_KINDS, TORCH_CELLS
+    else:
+        return None
+    if last in kinds:
+        return framework, kinds[last], False
+    return (framework, cells[last], True) if last in cells else None
 
 
 SAME_STATE = frozenset({

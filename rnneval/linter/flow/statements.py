@@ -4,12 +4,10 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rnneval.linter.flow.assignment import assign, target_names
-from rnneval.linter.flow.calls import parameters_of, takes_self
-from rnneval.linter.flow.expressions import EXPRESSIONS, narrow
-from rnneval.linter.flow.facts import Carried, Event, Facts, Function
-from rnneval.linter.flow.looping import loop_over, loop_while
-from rnneval.linter.flow.machine import Class, Env, Frame, FunctionNode, Machine, Summary
+from rnneval.linter.flow.calls import call, parameters_of, takes_self
+from rnneval.linter.flow.expressions import EXPRESSIONS, assign, loop_over, loop_while, narrow, target_names
+from rnneval.linter.flow.facts import Carried, Event, Facts, Function, FunctionNode
+from rnneval.linter.flow.machine import Class, Env, Frame, Machine, Summary
 from rnneval.linter.flow.values import (
     NONE,
     NOTHING,
@@ -38,7 +36,7 @@ _FIRST = ("__init__", "build", "setup", "__post_init__")
 
 def gather(tree: ast.Module) -> Facts:
     """Run a file once and return its facts."""
-    machine = Machine(tree, EXPRESSIONS, _STATEMENTS)
+    machine = Machine(tree, EXPRESSIONS | {ast.Call: call}, _STATEMENTS)
     for node in tree.body:
         if isinstance(node, FunctionNode):
             machine.functions[node.name] = node

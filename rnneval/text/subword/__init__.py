@@ -2,7 +2,3 @@
 
 Neither library is asked to read a file or to fetch one: they get bytes that were checked before.
 """
-
-from rnneval.text.subword.base import Offsets, Subword
-
-__all__ = ["Offsets", "Subword"]

@@ -15,21 +15,8 @@ from rnneval import without_current_folder
 from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError
 from rnneval.text.units import Ints, letters
 
-
-@dataclass(frozen=True, kw_only=True)
-class Offsets:
-    """Start and end of each token in the encoded text, in characters, as the library says; `(n,)` each."""
-
-    starts: Ints
-    ends: Ints
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodedPieces:
-    """A text as ids, `(n,)`; `offsets` is called only if the pieces do not spell the text."""
-
-    ids: NDArray[np.int32]
-    offsets: Callable[[], Offsets]
+Offsets = tuple[Ints, Ints]
+"""Start and end of each token in the encoded text, in characters, as the library says; `(n,)` each."""
 
 
 class Subword(ABC):
@@ -49,8 +36,10 @@ class Subword(ABC):
     """The characters it knows, if it drops others without a token for them; None if it never does."""
 
     @abstractmethod
-    def encode(self, text: str) -> EncodedPieces:
-        """Return the ids of a text, without special tokens around it.
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
+        """Return the ids of a text, `(n,)`, without special tokens around it, and a function that gives the offsets.
+
+        It is called only if the pieces do not spell the text.
 
         Raises:
             VocabularyError: the library fails.
@@ -145,21 +134,21 @@ def locate(subword: Subword, text: str) -> Located:
         VocabularyError: the library fails.
         TextError: the tokenizer leaves out characters without a trace.
     """
-    encoded, utf8 = subword.encode(text), text.encode()
-    spelt = subword.spell(encoded.ids)
-    ends = np.cumsum(subword.lengths[encoded.ids])
+    (ids, offsets), utf8 = subword.encode(text), text.encode()
+    spelt = subword.spell(ids)
+    ends = np.cumsum(subword.lengths[ids])
     if spelt == utf8:
-        return Located(ids=encoded.ids, ends=ends)
+        return Located(ids=ids, ends=ends)
     if subword.adds_space and spelt == b" " + utf8:
-        return Located(ids=encoded.ids, ends=np.maximum(ends - 1, 0))
+        return Located(ids=ids, ends=np.maximum(ends - 1, 0))
     _refuse_dropped(subword, text)
-    return Located(ids=encoded.ids, ends=_by_offsets(encoded.offsets(), text))
+    return Located(ids=ids, ends=_by_offsets(offsets(), text))
 
 
 def _by_offsets(offsets: Offsets, text: str) -> Ints:
     """Return where tokens end by the library, but no later than the next one begins, so that no text counts twice."""
     places = np.append(0, np.cumsum(letters(text).widths, dtype=np.int64))
-    ends, starts = places[offsets.ends], places[offsets.starts]
+    starts, ends = (places[of_each] for of_each in offsets)
     if not len(ends):
         return ends
     ends[:-1] = np.minimum(ends[:-1], starts[1:])

@@ -3,14 +3,15 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnneval.errors import VocabularyError
-from rnneval.text.subword.base import EncodedPieces, Offsets, Subword, digits, library, plainly
+from rnneval.text.subword.base import Offsets, Subword, digits, library, plainly
 from rnneval.text.subword.patterns import MOST_WAYS, OddPatternError, ways
 
 _LARGEST = 1 << 21
@@ -53,17 +54,17 @@ class HuggingFace(Subword):
         self.unknown_id = self._unknown()
         self.drops = self._drops()
 
-    def encode(self, text: str) -> EncodedPieces:
-        """Return the ids of a text, special tokens only where the text itself has them."""
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
+        """Return the ids and offsets of a text, special tokens only where the text itself has them."""
         with plainly(self.name, "the library tokenizers cannot encode the text"):
             found = self._tokenizer.encode(text, add_special_tokens=False)
             ids = np.array(found.ids, np.int32)
 
         def offsets() -> Offsets:
             pairs = np.array(found.offsets, np.int64).reshape(-1, 2)
-            return Offsets(starts=pairs[:, 0], ends=pairs[:, 1])
+            return pairs[:, 0], pairs[:, 1]
 
-        return EncodedPieces(ids=ids, offsets=offsets)
+        return ids, offsets
 
     def normalized(self, text: str) -> str:
         """Return the text as the pieces see it."""

@@ -1,11 +1,13 @@
 """`.model` files of SentencePiece, identified by their content and run by the library `sentencepiece` from memory."""
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnneval.errors import VocabularyError
-from rnneval.text.subword.base import EncodedPieces, Offsets, Subword, digits, library, plainly
+from rnneval.text.subword.base import Offsets, Subword, digits, library, plainly
 
 _SPACE = "▁"
 _LARGEST = 1 << 21
@@ -43,11 +45,11 @@ class SentencePiece(Subword):
             raise VocabularyError(f"{name}: a piece comes twice: pieces and ids must be one-to-one")
         self.adds_space = any(piece.startswith(_SPACE) for piece in first)
 
-    def encode(self, text: str) -> EncodedPieces:
-        """Return the ids of a text."""
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
+        """Return the ids and offsets of a text."""
         with plainly(self.name, "the library sentencepiece cannot encode the text"):
             ids = np.asarray(self._processor.encode(text, return_type="numpy"), np.int32)
-        return EncodedPieces(ids=ids, offsets=lambda: self._offsets(text))
+        return ids, lambda: self._offsets(text)
 
     def normalized(self, text: str) -> str:
         """Return the text unchanged: an unknown character has a token of its own."""
@@ -62,4 +64,4 @@ class SentencePiece(Subword):
         with plainly(self.name, "the library sentencepiece cannot encode the text"):
             pairs = self._processor.encode(text, return_type="offset_mapping")["offsets"]
             places = np.array(pairs, np.int64).reshape(-1, 2)
-        return Offsets(starts=places[:, 0], ends=places[:, 1])
+        return places[:, 0], places[:, 1]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece
 from rnneval.text.subword.base import Located, Subword, locate
-from rnneval.text.tokenise import PLAIN, BaseTokeniser, Batch, LayoutWatch, byte_units, marks
+from rnneval.text.tokenise import PLAIN, Batch, LayoutWatch, Tokeniser, byte_units, marks
 from rnneval.text.units import Bools, Ints, Letters
 from rnneval.text.vocabulary import Vocabulary
 
@@ -157,7 +157,7 @@ class _Encoded(Piece):
     excerpt: Excerpt
 
 
-class SubwordTokeniser(BaseTokeniser):
+class SubwordTokeniser(Tokeniser):
     """Pieces of words, by the tokenizer that the vocabulary comes from."""
 
     narrow = False
@@ -190,10 +190,10 @@ class SubwordTokeniser(BaseTokeniser):
             places = np.maximum(ends[unknown] - 1, 0)
             self.note(Counter(self._texts(excerpt, letters.utf8, unknown)), units, int(places[0]))
             units = replace(units, unknown=marks(len(letters.utf8), places))
-            if self.policy.skips:
+            if self.skips:
                 ids, ends = ids[~unknown], ends[~unknown]
             else:
-                ids[unknown] = self.policy.id
+                ids[unknown] = self.stand_in
         self.advance(units)
         return Batch(units=units, ids=ids, ends=ends, starts=letters.starts, before=np.zeros_like(letters.starts))
 

@@ -120,7 +120,7 @@ def test_bytes_of_one_character_are_parted_by_hand():
 def test_a_space_before_the_text_is_no_part_of_it():
     with encoded("☃ to", "spm_bpe") as found:
         read = found.read(0, found.tokens, scored_from=0)
-        assert "".join(found.decode_all()) == "☃ to"
+        assert "".join(map(found.decode, range(len(found.documents)))) == "☃ to"
     assert vocabulary("spm_bpe").tokens[read.ids[0]] == "▁"
     assert read.bytes.tolist()[:2] == [0, 1]
     check_sums(read, "☃ to")
@@ -154,7 +154,7 @@ def test_each_document_is_encoded_by_itself():
                 assert found.ids(document.start, document.stop).tolist() == zoo.ids_of(name, text)
                 starts = found.read(document.start, document.stop)
                 assert starts.byte_start[0] == "".join(documents).encode().index(text.encode())
-            assert list(found.decode_all()) == texts
+            assert list(map(found.decode, range(len(found.documents)))) == texts
 
 
 def test_unknown_text_is_counted_with_its_place():
