@@ -1,8 +1,8 @@
 """The flow matrix of a wiring record: which state each state received.
 
 A row is a state that a value went into, a column is where the value came from. The cells with a rim are the diagonal: a
-state's own value. A round mark there is a state that was carried correctly; a cross, wherever it is, is a value that
-does not belong there. The small numbers are the calls (segments) in which it was seen.
+state's own value. A round mark is a value that belongs there. A cross, wherever it is, is a value that does not. Small
+numbers are the calls (segments) in which it was seen.
 """
 
 from collections.abc import Sequence
@@ -50,6 +50,7 @@ def figure(wiring: Wiring) -> Figure | None:
     said = "; ".join(f"{_name(e.into)} from {_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow)
     rest = f" {counted(hidden, 'further state')} in order and not shown." if hidden else ""
     wide = max(len(_name(column)) for column in columns) > 12
+    drawn = {entry.kind in RIGHT for entry in flow if entry.source in columns and entry.kind != "unknown"}
     return Figure(
         title=title,
         alt=f"Flow matrix of {counted(len(shown), 'state')}. {title}. Values went into {said}.{rest}",
@@ -60,6 +61,7 @@ def figure(wiring: Wiring) -> Figure | None:
         paint=partial(
             _paint, shown=shown, columns=columns, flow=[e for e in flow if e.source in columns], hidden=hidden
         ),
+        absent=tuple(words for right, words in ((True, "round mark"), (False, "cross")) if right not in drawn),
     )
 
 
