@@ -42,13 +42,20 @@ def number(metric: str, value: float) -> str:
     if value == 0:
         return "0"
     if not in_per_cent(metric):
-        return _signed(value, "+.3g")
-    return f"{_signed(100 * math.expm1(value), '+.3g')} %" if in_per_cent(metric, value) else f"{value:+.4g} nats"
+        return _signed(value)
+    return f"{_signed(100 * math.expm1(value))} %" if in_per_cent(metric, value) else f"{value:+.4g} nats"
 
 
-def _signed(value: float, form: str) -> str:
-    text = format(value, form)
-    return f"−{text[1:]}" if text.startswith("-") else text
+def _signed(value: float) -> str:
+    """Write three digits with a sign; a number that has fewer, such as an allowance, as it is.
+
+    >>> _signed(1.0), _signed(-10.013), _signed(123.4), _signed(-0.0500003)
+    ('+1', '−10.0', '+123', '−0.0500')
+    """
+    text = f"{value:+.3g}"
+    if not math.isclose(float(text), value, rel_tol=1e-9):
+        text = f"{value:+#.3g}".rstrip(".")
+    return text.replace("-", "−", 1) if value < 0 else text
 
 
 def in_per_cent(metric: str, value: float = 0.0) -> bool:
@@ -171,11 +178,11 @@ def _dominating(paired: Paired, clusters: Clusters) -> Iterator[str]:
         return
     place = f"bytes {paired.start[worst]:,} to {paired.end[worst]:,}"
     alone = float(ratio(np.delete(differences, few, axis=1).sum(axis=1, keepdims=True))[0])
-    with_all, without = _signed(mean, "+.3g"), _signed(alone, "+.3g")
+    with_all, without = _signed(mean), _signed(alone)
     seen = f"the loss differs by {with_all} nats with {'it' if few.size == 1 else 'them'}, by {without} without"
     if few.size == 1:
         cluster = jackknife(ratio, differences, clusters).without[clusters.labels[worst]]
-        seen = f"one block dominates ({place}): {seen} it, by {_signed(cluster, '+.3g')} without its cluster"
+        seen = f"one block dominates ({place}): {seen} it, by {_signed(cluster)} without its cluster"
     else:
         seen = f"{few.size} of {squared.size} blocks dominate (the largest: {place}): {seen} them"
     yield (

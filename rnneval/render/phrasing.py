@@ -128,10 +128,11 @@ def figure(value: float) -> str:
     """Write a number with five significant digits, without an exponent where it can be read without one.
 
     Example:
-        >>> figure(4.174387), figure(12345.678), figure(-0.00012345), figure(1e9)
-        ('4.1744', '12,346', '−0.00012345', '1e+09')
+        >>> figure(4.174387), figure(12345.678), figure(-0.00012345), figure(15609234.0), figure(1e9)
+        ('4.1744', '12,346', '−0.00012345', '15,609,000', '1e+09')
     """
-    return signed(value, ",.0f" if 1e4 <= abs(value) < 1e7 else ".5g")
+    rounded = float(f"{value:.5g}")
+    return signed(rounded, ",.0f" if 1e4 <= abs(rounded) < 1e9 else ".5g")
 
 
 def number(value: float) -> str:

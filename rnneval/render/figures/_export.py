@@ -179,6 +179,8 @@ def _drawn(
         x = 0.1 / canvas.get_figwidth()
         shown = canvas.suptitle("", x=x, ha="left", fontsize=11, fontweight="bold", color=look.ink)
         fill(shown, figure.title, (canvas.get_figwidth() - 0.2) * canvas.dpi)
+        if width < _LOWEST / 96:  # a phone breaks the title into more lines, which must not cost the Axes their height
+            canvas.set_figheight(canvas.get_figheight() + shown.get_window_extent().height / canvas.dpi)
     canvas.draw_without_rendering()  # what is drawn next may ask how large the Axes are
     figure.draw(ax=ax, keywords=keywords)
     ax.set_title("", loc="left")

@@ -20,6 +20,8 @@ from rnneval.render.wiring_document import RIGHT, FlowMatrix, runs_of_calls
 KINDS = ("rnneval.wiring/1",)
 ORDER = 10
 SEABORN = "heatmap"
+_AROUND = 55.0
+"""Points that legend, names and axis label take of the height of narrow Axes, before they are laid out."""
 _SAYS = {
     "crossed": "{into} gets {source}'s state",
     "stale": "{into} gets an outdated state of its own",
@@ -93,8 +95,9 @@ def _paint(
     for entry in flow:
         if entry.kind not in RIGHT:
             wrong[shown.index(entry.into), columns.index(entry.source)] = 1
-    box = ax.get_window_extent()
-    points = float(min(box.width / len(columns), box.height / len(shown)) / ax.figure.dpi * 72)  # of a cell
+    box, narrow = ax.get_window_extent(), crowded(ax)
+    room = max(box.height * 72 / ax.figure.dpi - _AROUND * narrow, 20.0 * len(shown))
+    points = float(min(box.width * 72 / ax.figure.dpi / len(columns), room / len(shown)))  # of a cell
     draw(
         "heatmap", ax, look, data=wrong, vmin=0, vmax=1, cmap=[to_rgba(look.grid, 0.45), to_rgba(look.bad, 0.25)],
         cbar=False, square=True, linewidths=points * 0.08, linecolor=look.paper,
@@ -105,9 +108,8 @@ def _paint(
         ax.add_patch(rim)
     for entry in flow:
         _mark(ax, look, (columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5), entry, points)
-    narrow = crowded(ax)
     across, down = (labels(list(map(_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
-    turned = max(map(len, across)) * (9.0 if narrow else 6.0) > points  # a legend above narrow Axes makes cells smaller
+    turned = max(map(len, across)) * 5.0 > points
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     ax.set_xticks(np.arange(len(columns)) + 0.5, list(map(plain, across)), **slanted)
     ax.set_yticks(np.arange(len(shown)) + 0.5, list(map(plain, down)), rotation=0)

@@ -1,8 +1,8 @@
 """State norms, token by token: a lane for each state along the text.
 
-The line is ‖state‖₂. It is the median of neighbouring positions. The darker band holds the middle 50 % of them, the
-lighter band the middle 95 %. Each lane has its own scale, from 0 to the number at its right end. A lane that climbs
-is a state that grows with the text.
+The line is the norm ‖state‖₂ at a position. It is the median of neighbouring positions. The darker band holds the
+middle 50 % of them, the lighter band the middle 95 %. Each lane has its own scale, from 0 to the number at its right
+end. A lane that climbs is a state that grows with the text.
 """
 
 from collections.abc import Sequence

@@ -340,7 +340,7 @@ def _baselines_table(group: Sequence[tuple[Subject, Run]]) -> Table:
         )
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
     )
-    head = ("", "nats a token", "perplexity", "more than the best", "what it does")
+    head = ("", "nats a token", "perplexity", "nats more", "what it does")
     note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
     return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3), note=note)
 
