@@ -49,8 +49,8 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
     Args:
         figure: From `figures_of`.
         width: In CSS pixels, its largest; the element shrinks with its column, and its letters with it (they are 9 to
-            13 pixels high at full width). Below 520 the picture is as high as at 520, and legends stand below it where
-            there is no room beside it. Nothing is laid out for less than 300.
+            13 pixels high at full width). Below 520 the picture is as high as at 520, its title comes on top, and
+            legends stand below it where there is no room beside it. Nothing is laid out for less than 300.
         dark: Whether it stands on a dark page; the background is transparent.
         titled: Whether the title is drawn above the picture.
     """

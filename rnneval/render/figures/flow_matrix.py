@@ -1,7 +1,7 @@
 """The flow matrix of a wiring record: which state each state received.
 
 A row is a state that a value went into, a column is where the value came from. The cells with a rim are the diagonal: a
-state's own value. A round mark is a value that belongs there. A cross, wherever it is, is a value that does not. Small
+state's own value. A round mark is a value that belongs there. A cross is a value that does not belong there. Small
 numbers are the calls (segments) in which it was seen.
 """
 
