@@ -54,7 +54,7 @@ def fill(page: str) -> str:
 
 def _part(name: str) -> str:
     kind, _, rest = name.partition(" ")
-    with_argument = {"pages": pages, "output": output, "record": record, "trace": trace}
+    with_argument = {"pages": pages, "output": output, "record": record, "trace": trace, "picture": picture}
     return with_argument[kind](rest) if kind in with_argument else PARTS[name]()
 
 
@@ -309,11 +309,16 @@ def _span(line: str) -> str:
     return "".join(f"``{piece}``" if place % 2 else piece.replace("|", r"\|") for place, piece in enumerate(pieces))
 
 
-def figures(part: str = "gallery") -> str:
+def figures(part: str = "gallery", *name: str) -> str:
     """The gallery; its file lies beside this one, and is found there also where this one is loaded by its path."""
     sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
     gallery: Any = import_module("gallery")
-    return str(getattr(gallery, part)())
+    return str(getattr(gallery, part)(*name))
+
+
+def picture(name: str) -> str:
+    """One picture of the gallery, for a screen and for a phone."""
+    return figures("picture", name)
 
 
 def speed(name: str) -> str:

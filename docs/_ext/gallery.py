@@ -40,11 +40,11 @@ TITLES = {
     "calibration": "Confidence against accuracy",
     "loss_by_context": "Loss by length of context",
     "forgetting": "How soon the state forgets its start",
-    "state_norms": "State norms along the text",
+    "state_norms": "State norms, token by token",
     "gates": "How far the gates are open",
     "gradient_through_time": "Gradients back through time",
-    "gradient_history": "Gradient norms in training",
-    "state_history": "Perplexity and state norms in training",
+    "gradient_history": "Gradient norms, step by step",
+    "state_history": "Training, epoch by epoch",
 }
 
 
@@ -133,9 +133,26 @@ def thumbnails() -> str:
     cards = []
     for shown in GALLERY:
         if not shown.more:
-            picture = _looks(shown, alt="") if not shown.text else '<span class="words">To be, or not to be</span>'
-            cards.append(f'<a href="#{shown.label}">{picture}<span>{TITLES[shown.figure]}</span></a>')
+            image = _words(shown) if shown.text else _looks(shown, alt="")
+            cards.append(f'<a href="#{shown.label}">{image}<span>{TITLES[shown.figure]}</span></a>')
     return f'<nav class="thumbnails" aria-label="Figures">{"".join(cards)}</nav>'
+
+
+def picture(name: str) -> str:
+    """Return one picture of the gallery for another page."""
+    return _picture(next(shown for shown in DRAWN if shown.stem == name))
+
+
+def _picture(shown: Shown) -> str:
+    return f"<div>{_looks(shown, ' '.join(shown.drawn().alt.split()))}</div>"
+
+
+def _words(shown: Shown) -> str:
+    """Return the coloured text of a figure that is text; a thumbnail shows its beginning."""
+    text = shown.drawn().html
+    assert text is not None  # noqa: S101 - asked before
+    excerpt = text().partition('<p class="excerpt">')[2].partition("</p>")[0]
+    return f'<span class="words surprise" aria-hidden="true">{excerpt}</span>'
 
 
 def _looks(shown: Shown, alt: str) -> str:
@@ -159,19 +176,19 @@ def _size(picture: str) -> str:
 
 
 def gallery() -> str:
-    """Return a section for each figure: the docstring of its file, the picture, and the commands."""
+    """Return a section for each figure: what it shows, how to read the picture, the picture, and the commands."""
     return "\n\n".join(_section(shown) for shown in GALLERY)
 
 
 def _section(shown: Shown) -> str:
     figure = shown.drawn()
-    parts = [_coloured(figure) if figure.html else f"<div>{_looks(shown, ' '.join(figure.alt.split()))}</div>"]
+    parts = [_coloured(figure) if figure.html else _picture(shown)]
     if shown.more:
         parts.insert(0, "A training that went wrong:")
     else:
-        text = figures.module(shown.figure).__doc__ or ""
+        summary = (figures.module(shown.figure).__doc__ or "").partition("\n\n")[0]
         head = f"({shown.label})=\n## {TITLES[shown.figure]} (`{shown.figure}`)"
-        parts = [head, text.strip(), *parts]
+        parts = [head, summary, figure.reading, *parts]
         language = "python" if shown.made_by.startswith("model") else "sh"
         made_by = f"```{language}\n{shown.made_by}\n```"
         parts += [made_by, f"```sh\n{shown.command}\n```"]

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
-from rnneval.gates.explanation import number
+from rnneval.gates.explanation import number as in_unit
 from rnneval.records import Gate, Gradients, Run, Wiring, read
+from rnneval.render.phrasing import number
 
 R = TypeVar("R", Run, Wiring, Gate, Gradients)
 
@@ -42,14 +43,18 @@ def _leak(files: Files) -> str:
 
 
 def _nats(run: Run, total: float) -> str:
-    return f"{total / run.tokens.scored:.2f}"
+    return number(total / run.tokens.scored)
 
 
 def _score(files: Files) -> str:
     run = _read(Run, files.run(RIGHT))
     perplexity, bits = run.scores["perplexity"], run.scores["bits_per_char"]
-    between = "" if perplexity.low is None else f" (95 %: {perplexity.low:.3g} to {perplexity.high:.3g})"
-    score = f"a held-out perplexity of {perplexity.value:.3g}{between}, {bits.value:.2f} bits a character"
+    between = (
+        ""
+        if perplexity.low is None or perplexity.high is None
+        else f" (95 %: {number(perplexity.low)} to {number(perplexity.high)})"
+    )
+    score = f"a held-out perplexity of {number(perplexity.value)}{between}, {number(bits.value)} bits a character"
     guessing = (
         f"guessing would have {run.vocabulary.size}" if run.vocabulary else "nothing says what guessing would have"
     )
@@ -62,7 +67,7 @@ def _layer(files: Files) -> str:
     asked = f"Did the second layer help? {RIGHT} against {ONE}"
     if compared.difference is None or compared.low is None or compared.high is None:
         return f"{asked}: {gate.verdict}: {compared.reason}."
-    words = (number(compared.metric, value) for value in (compared.difference, compared.low, compared.high))
+    words = (in_unit(compared.metric, value) for value in (compared.difference, compared.low, compared.high))
     difference, low, high = words
     return f"{asked}: perplexity {difference} ({low} to {high}): {_helped(compared.low, compared.high)}."
 

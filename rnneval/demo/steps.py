@@ -4,11 +4,12 @@ So any step can be repeated by hand: its record holds the command.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from msgspec import structs
 
 from rnneval.demo import models
 from rnneval.demo.files import BUILDERS, ONE, RIGHT, Files
@@ -71,11 +72,10 @@ class _Actions:
     def checking(self, name: str, _: Progress | None) -> None:
         """Check that each layer's state goes back to the same layer; this needs no training."""
         arguments = self._recipe.builder_arguments(len(self._characters))
-        builder = Builder(spec=self._files.builder(name), arguments=arguments)
-        write(
-            check(builder.build(None, around=eagerly)),
-            self._files.wiring(name),
-        )
+        spec, out = self._files.builder(name), self._files.wiring(name)
+        model = Builder(spec=spec, arguments=arguments).build(None, around=eagerly)
+        command = ["rnneval", "check", spec, *_options_of(arguments), "--out", str(out)]
+        write(structs.replace(check(model), command=tuple(command)), out)
 
     def evaluating(self, name: str, told: Progress | None) -> None:
         """Evaluate the saved weights on the rest of the text."""
@@ -154,12 +154,12 @@ class _Actions:
         return self._opened[name]
 
     def _command(self, verb: str, name: str, *options: str) -> list[str]:
-        files, recipe = self._files, self._recipe
-        arguments = [
-            word
-            for key, value in recipe.builder_arguments(len(self._characters)).items()
-            if key != "vocab_size"
-            for word in ("--builder-arg", f"{key}={value}")
-        ]
+        files, arguments = self._files, self._recipe.builder_arguments(len(self._characters))
+        del arguments["vocab_size"]  # the vocabulary says it
         opened = [str(files.weights(name)), str(files.text), "--part", self._part, "--builder", files.builder(name)]
-        return ["rnneval", verb, *opened, *arguments, *options]
+        return ["rnneval", verb, *opened, *_options_of(arguments), *options]
+
+
+def _options_of(arguments: Mapping[str, object]) -> list[str]:
+    """Return arguments of a builder as options of a command."""
+    return [word for key, value in arguments.items() for word in ("--builder-arg", f"{key}={value}")]

@@ -54,8 +54,8 @@ class Fitted:
         if self.best is None or self.copied < _MANY_COPIED:
             return
         known = (
-            f"{self.copied:.0%} of the scored tokens end a run of {COPIED_TOKENS} tokens that stands in the --fit-on "
-            "text, too"
+            f"{100 * self.copied:.0f} % of the scored tokens end a run of {COPIED_TOKENS} tokens that stands in the "
+            "--fit-on text, too"
         )
         best = self.ngrams[self.best.name]
         if nats_per_token is not None and best < nats_per_token:

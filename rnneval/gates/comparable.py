@@ -58,7 +58,7 @@ def _differences(baseline: Run, candidate: Run, across_tokens: bool) -> Iterator
     """Yield what differs in text, signature, unknown tokens and blocks."""
     ours, theirs = baseline.text, candidate.text
     if ours.sha256 != theirs.sha256:
-        sizes = f"{ours.bytes} bytes, {ours.sha256[:8]}…, and {theirs.bytes} bytes, {theirs.sha256[:8]}…"
+        sizes = f"{ours.bytes:,} bytes, {ours.sha256[:8]}…, and {theirs.bytes:,} bytes, {theirs.sha256[:8]}…"
         yield Difference(field="text.sha256", reason=f"other text ({sizes})")
     parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
     differing = [name for name in {**parts, **others} if parts.get(name) != others.get(name)]

@@ -26,7 +26,7 @@ def amount(metric: str, unit: str, value: float) -> str:
     """Write a difference: per cent for a perplexity, else in its unit.
 
     >>> amount("perplexity", "nats a token", math.log(1.01)), amount("accuracy", "share", -0.0123)
-    ('+1 %', '-0.0123 share')
+    ('+1 %', '−0.0123 share')
     """
     return number(metric, value) if value == 0 or in_per_cent(metric) else f"{number(metric, value)} {unit}"
 
@@ -35,25 +35,37 @@ def number(metric: str, value: float) -> str:
     """Write a difference without its unit, except for per cent and for differences too large for it.
 
     >>> number("perplexity", math.log(1.01)), number("accuracy", -0.0123), number("accuracy", 0.0)
-    ('+1 %', '-0.0123', '0')
+    ('+1 %', '−0.0123', '0')
     >>> number("perplexity", 905.9)
     '+905.9 nats'
     """
     if value == 0:
         return "0"
     if not in_per_cent(metric):
-        return f"{value:+.3g}"
-    return f"{100 * math.expm1(value):+.3g} %" if value < _LARGEST_IN_PER_CENT else f"{value:+.4g} nats"
+        return _signed(value)
+    return f"{_signed(100 * math.expm1(value))} %" if in_per_cent(metric, value) else f"{value:+.4g} nats"
 
 
-def in_per_cent(metric: str) -> bool:
-    """Return whether differences of a metric are shown in per cent; false for a limit or an unknown metric.
+def _signed(value: float) -> str:
+    """Write three digits with a sign; a number that has fewer, such as an allowance, as it is.
+
+    >>> _signed(1.0), _signed(-10.013), _signed(123.4), _signed(-0.0500003)
+    ('+1', '−10.0', '+123', '−0.0500')
+    """
+    text = f"{value:+.3g}"
+    if not math.isclose(float(text), value, rel_tol=1e-9):
+        text = f"{value:+#.3g}".rstrip(".")
+    return text.replace("-", "−", 1) if value < 0 else text
+
+
+def in_per_cent(metric: str, value: float = 0.0) -> bool:
+    """Return whether a difference of a metric is shown in per cent; false for a limit or an unknown metric.
 
     >>> in_per_cent("perplexity"), in_per_cent("accuracy"), in_per_cent("perplexity<=5.3")
     (True, False, False)
     """
     known = by_name().get(metric)
-    return known is not None and known.logarithmic
+    return known is not None and known.logarithmic and value < _LARGEST_IN_PER_CENT
 
 
 def reason_of(measured: Metric, tested: Tested, paired: Paired, clusters: Clusters | None, level: float) -> str:
@@ -164,12 +176,13 @@ def _dominating(paired: Paired, clusters: Clusters) -> Iterator[str]:
     few, worst = order[squared[order] > squared.max() / 4], order[0]
     if not squared[few].sum() > DOMINATES * squared.sum():
         return
-    place = f"bytes {paired.start[worst]} to {paired.end[worst]}"
+    place = f"bytes {paired.start[worst]:,} to {paired.end[worst]:,}"
     alone = float(ratio(np.delete(differences, few, axis=1).sum(axis=1, keepdims=True))[0])
-    seen = f"the loss differs by {mean:+.4g} nats with {'it' if few.size == 1 else 'them'}, by {alone:+.4g} without"
+    with_all, without = _signed(mean), _signed(alone)
+    seen = f"the loss differs by {with_all} nats with {'it' if few.size == 1 else 'them'}, by {without} without"
     if few.size == 1:
-        without = jackknife(ratio, differences, clusters).without[clusters.labels[worst]]
-        seen = f"one block dominates ({place}): {seen} it, by {without:+.4g} without its cluster"
+        cluster = jackknife(ratio, differences, clusters).without[clusters.labels[worst]]
+        seen = f"one block dominates ({place}): {seen} it, by {_signed(cluster)} without its cluster"
     else:
         seen = f"{few.size} of {squared.size} blocks dominate (the largest: {place}): {seen} them"
     yield (

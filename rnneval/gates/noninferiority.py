@@ -139,7 +139,7 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
     return Tested(
         worse=allowance.measured.worse,
         value=text.value + _shift(allowance, values),
-        allowed=_allowed(allowance, values),
+        allowed=allowed_by(allowance, values),
         se=math.hypot(text.se, se_runs),
         df=_satterthwaite([_Variance(variance=text.se**2, df=text.df), *runs]),
         se_text=text.se,
@@ -156,7 +156,7 @@ def assess_same(allowance: Allowance, paired: Paired) -> Tested:
     return Tested(
         worse=allowance.measured.worse,
         value=0.0,
-        allowed=_allowed(allowance, values_of(allowance.measured, paired)),
+        allowed=allowed_by(allowance, values_of(allowance.measured, paired)),
         se=0.0,
         df=0.0,
         se_text=0.0,
@@ -203,7 +203,7 @@ def _shift(allowance: Allowance, values: Values) -> float:
     return (allowance.factor - 1) * float(np.mean(values.baseline))
 
 
-def _allowed(allowance: Allowance, values: Values) -> float:
+def allowed_by(allowance: Allowance, values: Values) -> float:
     """Return the largest allowed difference candidate − baseline; a relative one, that share of the baseline."""
     worse = allowance.measured.worse
     return _shift(allowance, values) if allowance.relative else worse * allowance.amount

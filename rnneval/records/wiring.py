@@ -64,6 +64,8 @@ class Oracle(Value, frozen=True, kw_only=True):
 class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.wiring/1"):
     """Observed wiring, and the verdict."""
 
+    command: tuple[str, ...] | None = None
+    """The command that wrote the record; absent if it was made in Python, and from records of earlier versions."""
     verdict: Literal["pass", "fail", "inconclusive"]
     reason: str
     layers: tuple[WiredLayer, ...]

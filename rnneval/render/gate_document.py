@@ -24,7 +24,7 @@ from rnneval.render.document import (
     code,
     row,
 )
-from rnneval.render.phrasing import figure, listed, optional, signed
+from rnneval.render.phrasing import figure, listed, optional, per_cent, signed
 
 HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
@@ -107,11 +107,11 @@ def line(comparison: Comparison) -> Line:
     unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
     return Line(
         metric=f"{comparison.title}{unit}",
-        baseline=optional(comparison.baseline_value, ".5g"),
-        candidate=optional(comparison.candidate_value, ".5g"),
+        baseline=optional(comparison.baseline_value),
+        candidate=optional(comparison.candidate_value),
         difference=_difference(metric, comparison.difference),
         bounds=_bounds(metric, comparison.low, comparison.high),
-        allowed=optional(comparison.allowed, ".5g") if is_limit else _difference(metric, comparison.allowed),
+        allowed=optional(comparison.allowed) if is_limit else _difference(metric, comparison.allowed),
         verdict=comparison.verdict,
     )
 
@@ -181,7 +181,7 @@ def _run(run: Row, metric: str) -> tuple[Cell, ...]:
     marks = "; ".join(mark.split(":")[0] for mark in run.marks)
     return row(
         code(run.name),
-        optional(run.value, ".5g"),
+        optional(run.value),
         _difference(metric, run.difference),
         _bounds(metric, run.low, run.high),
         optional(run.parameters, ","),
@@ -201,14 +201,14 @@ def losses_document(found: LossComparison) -> Iterator[Block]:
         head=("", "token", "bytes", "baseline", "candidate", "difference (nats)", "text" if found.largest.text else ""),
         rows=tuple(
             row(
-                name, f"{each.token:,}", f"{each.byte_start}–{each.byte_end}", figure(each.baseline),
+                name, f"{each.token:,}", f"{each.byte_start:,}–{each.byte_end:,}", figure(each.baseline),
                 figure(each.candidate), signed(each.difference, "+.3g"), " ".join((each.text or "").split()),
             )
             for name, each in places
         ),
         right=(1, 2, 3, 4, 5),
     )  # fmt: skip
-    quantiles = ", ".join(f"{float(share):.1%} within {nats:.3g}" for share, nats in found.quantiles.items())
+    quantiles = ", ".join(f"{per_cent(float(share))} within {nats:.3g}" for share, nats in found.quantiles.items())
     rows = [
         ("tokens", f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"),
         ("differences", f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"),
@@ -222,8 +222,8 @@ def changes_table(ranking: Ranking) -> Table:
     for block in ranking.blocks:
         text = " ".join((block.text or "").split())
         short = text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
-        numbers = f"{block.nats:+.4g}", f"{block.nats / block.units:+.3g}", f"{block.start}–{block.end}"
-        rows.append(row(*numbers, Cell(text=text, short=short)))
+        differences = signed(block.nats, "+.4g"), signed(block.nats / block.units, "+.3g")
+        rows.append(row(*differences, f"{block.start:,}–{block.end:,}", Cell(text=text, short=short)))
     return Table(
         caption=f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}",
         head=("nats", "a unit", "bytes", "text" if any(cells[-1].text for cells in rows) else ""),

@@ -128,10 +128,26 @@ def figure(value: float) -> str:
     """Write a number with five significant digits, without an exponent where it can be read without one.
 
     Example:
-        >>> figure(4.174387), figure(12345.678), figure(0.00012345), figure(1e9)
-        ('4.1744', '12,346', '0.00012345', '1e+09')
+        >>> figure(4.174387), figure(12345.678), figure(-0.00012345), figure(15609234.0), figure(1e9)
+        ('4.1744', '12,346', '−0.00012345', '15,609,000', '1e+09')
     """
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.5g}"
+    rounded = float(f"{value:.5g}")
+    return signed(rounded, ",.0f" if 1e4 <= abs(rounded) < 1e9 else ".5g")
+
+
+def number(value: float) -> str:
+    """Write a number with three significant digits, without an exponent unless it is very small or large.
+
+    Example:
+        >>> number(1.8034), number(12345.6), number(0.00123), number(2.4e-13), number(-0.5), number(192.0)
+        ('1.80', '12,346', '0.00123', '2.4e-13', '−0.500', '192')
+    """
+    size = abs(value)
+    if value == 0 or 1000 <= size < 1e7:
+        return signed(value, ",.0f")
+    if 0.1 <= size < 1000:
+        return signed(value, f".{3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0}f")
+    return signed(value, ".3g" if size >= 1e-4 else ".2g")
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -148,22 +164,33 @@ def optional(value: float | None, form: str = "") -> str:
     """Write a number, with a format specification instead of as `figure` does; a missing one is a dash.
 
     Example:
-        >>> optional(None), optional(0.25), optional(0.25, ".1%")
-        ('–', '0.25', '25.0%')
+        >>> optional(None), optional(0.25), optional(1234, ",")
+        ('–', '0.25', '1,234')
     """
     if value is None:
         return "–"
     return format(value, form) if form else figure(value)
 
 
+def per_cent(share: float | None, form: str = ".1f") -> str:
+    """Write a share in per cent; a missing one is a dash.
+
+    Example:
+        >>> per_cent(0.366), per_cent(-0.0041, "+.1f"), per_cent(None)
+        ('36.6 %', '−0.4 %', '–')
+    """
+    return "–" if share is None else f"{signed(100 * share, form)} %"
+
+
 def signed(value: float, form: str = "+.4f") -> str:
-    """Write a difference with its sign.
+    """Write a difference with its sign, which is a minus and no hyphen.
 
     Example:
         >>> signed(0.25), signed(-1.5, "+.1f")
         ('+0.2500', '−1.5')
     """
-    return format(value, form).replace("-", "−")
+    text = format(value, form)
+    return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def annotation(level: Level, message: str, **properties: object) -> str:

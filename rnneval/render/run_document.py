@@ -10,7 +10,7 @@ from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, Scor
 from rnneval.records.run import Warning as Warned
 from rnneval.records.summary import usual_for, usual_metric
 from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
-from rnneval.render.phrasing import counted, figure, interval, listed, optional, shortened, signed
+from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
@@ -51,7 +51,7 @@ def trace_document(run: Run) -> Iterator[Block]:
         said += f"; {figure(run.scores['cross_entropy'].value)} nats a token"
     forgetting = run.forgetting
     if forgetting is not None:
-        said += f"; forgets in {forgetting.median:.0f} tokens (median), {forgetting.max:.0f} at the longest"
+        said += f"; forgets in {forgetting.median:,.0f} tokens (median), {forgetting.max:,.0f} at the longest"
     yield Paragraph(text=said, muted=True)
     yield from _warnings(run.warnings)
 
@@ -62,8 +62,8 @@ def gradients_document(record: Gradients) -> Iterator[Block]:
     yield Paragraph(text=describe(record.checkpoint), muted=True)
     yield from gradient_tables(record)
     yield Paragraph(
-        text=f"{counted(record.segments, 'segment')} of {record.truncation} tokens, each from its carried state; back "
-        f"through time: median of {counted(record.anchors, 'token')}, as a share of the gradient at the first lag",
+        text=f"{counted(record.segments, 'segment')} of {record.truncation:,} tokens, each from its carried state; "
+        f"back through time: median of {counted(record.anchors, 'token')}, as a share of the gradient at the first lag",
         muted=True,
     )
     for finding in record.findings:
@@ -188,7 +188,7 @@ def run_facts(run: Run) -> Iterator[Fact]:
         each = run.token_by_token.total_nats / max(1, tokens.scored)
         yield Fact(name="one by one", text=f"{figure(each)} nats a token when it reads one token a step")
     if run.streams and run.timing:
-        again = f"{run.streams.tokens_rerun / max(1, tokens.scored):.0%} re-evaluated"
+        again = f"{per_cent(run.streams.tokens_rerun / max(1, tokens.scored), '.0f')} re-evaluated"
         rerun = f"{counted(run.streams.count, 'row')}, {again}"
         speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({rerun})"
         yield Fact(name="speed", text=speed)
@@ -219,7 +219,7 @@ def _read_in(streams: Streams) -> Iterator[Fact]:
     yield Fact(name="read in", text=read)
     forgetting = streams.forgetting_length
     if forgetting is not None:
-        lengths = f"median {forgetting.median:.0f}, 95 % within {forgetting.p95:.0f}, longest {forgetting.max:.0f}"
+        lengths = f"median {forgetting.median:,.0f}, 95 % within {forgetting.p95:,.0f}, longest {forgetting.max:,.0f}"
         bounds = f"tokens (upper bounds: compared every {streams.segment})"
         yield Fact(name="forgets in", text=f"{lengths} {bounds}")
 
@@ -241,9 +241,9 @@ def inside_tables(run: Run) -> Iterator[Table]:
         )
         states = (
             (
-                key, figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", optional(s.saturated, ".1%"),
-                f"{s.dead:.1%}", f"{s.duplicated:.1%}", f"{s.participation_ratio:.1f}", figure(s.speed),
-                f"{s.drift:+.1%}",
+                key, figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", per_cent(s.saturated),
+                per_cent(s.dead), per_cent(s.duplicated), f"{s.participation_ratio:.1f}", figure(s.speed),
+                per_cent(s.drift, "+.1f"),
             )
             for key, s in run.states.items()
         )  # fmt: skip
@@ -256,7 +256,7 @@ def inside_tables(run: Run) -> Iterator[Table]:
         head = ("gate", "mean", "below 0.03", "above 0.97", "time constant (tokens)")
         gates = (
             (
-                key, figure(gate.mean), f"{gate.saturated_low:.1%}", f"{gate.saturated_high:.1%}",
+                key, figure(gate.mean), per_cent(gate.saturated_low), per_cent(gate.saturated_high),
                 optional(gate.time_constant),
             )
             for key, gate in run.gates.items()
@@ -269,7 +269,7 @@ def inside_tables(run: Run) -> Iterator[Table]:
     if run.lyapunov:
         head = ("Lyapunov exponent", "nats a token", "± s. e.", "steps", "settling")
         exponents = (
-            (key, f"{e.value:+.4g}", f"{e.standard_error:.2g}", f"{e.steps:,}", optional(e.settling, ","))
+            (key, signed(e.value, "+.4g"), f"{e.standard_error:.2g}", f"{e.steps:,}", optional(e.settling, ","))
             for key, e in run.lyapunov.items()
         )
         note = "Below 0, a small change of the state dies out; above 0, it grows."
@@ -320,7 +320,7 @@ def _context(curve: ContextCurve) -> Table:
         (
             f"{length:,}",
             figure(nats),
-            f"{extra:+.4f}" if abs(extra) >= _SEEN or error >= _SEEN else "0",
+            signed(extra) if abs(extra) >= _SEEN or error >= _SEEN else "0",
             f"{error:.4f}",
         )
         for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True)

@@ -129,10 +129,10 @@ class _Wrapped:
 
 
 def _line_ends(text: str, width: int) -> list[int]:
-    """Return the places at which a text is broken into lines of so many columns."""
+    """Return the places at which a text is broken into lines of so many columns; a number keeps its per cent sign."""
     ends: list[int] = []
     at = used = 0
-    for word in re.findall(r"\s*\S+\s*|\s+", text):
+    for word in re.findall(r"\s*\S+(?: %\S*)?\s*|\s+", text):
         pieces = [word]
         if cell_len(word.strip()) > width:
             pieces = [part for piece in _PIECE.findall(word) for part in chop_cells(piece, width)]

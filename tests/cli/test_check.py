@@ -21,6 +21,11 @@ def test_the_questions_stack_exits_with_1_and_shows_matrix_line_and_correction(c
     assert "origin.py:" in shown.out
     assert "gru_2_state = self.gru_2(" in shown.out
     assert read(out).verdict == "fail"
+    assert read(out).command[0] == "rnneval"
+
+
+def test_a_record_of_an_earlier_version_has_no_command():
+    assert read(ORIGIN.parents[3] / "docs" / "records" / "wiring.json").command is None
 
 
 def test_the_answers_stack_exits_with_0_and_json_is_the_record(capsys):

@@ -51,6 +51,9 @@ def test_it_starts_with_a_thumbnail_and_a_title_of_each_figure():
         assert title in cards.said
         assert f"\n## {title} (`{name}`)\n" in sections
         assert len(title.split()) >= 3
+    (words,) = [each for each in cards.all("span") if "words" in (each.get("class") or "")]
+    assert words == {"class": "words surprise", "aria-hidden": "true"}  # a text in its colours
+    assert '<span class="s8">' in gallery.thumbnails()
     assert len(set(gallery.TITLES.values())) == len(figures.names()) == len(gallery.TITLES)
     assert all((DOCS / image["src"]).exists() for image in cards.all("img"))
 

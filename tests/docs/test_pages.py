@@ -127,8 +127,11 @@ def test_pages_link_a_word_to_the_glossary(page: str, words: str) -> None:
 
 def test_the_index_has_a_picture_the_two_commands_and_a_map_of_all_pages() -> None:
     text = (DOCS / "index.md").read_text(encoding="utf-8")
-    assert (DOCS / re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)[0]).exists()
-    assert re.findall(r"^rnneval (\w+) .*\.json", text, re.MULTILINE) == ["evaluate", "gate"]
+    sources = re.findall(r'(?:src|srcset)="([^"]+)"', FILLED[DOCS / "index.md"])
+    looks = [f"{phone}{dark}" for dark in ("", "-dark") for phone in ("-phone", "")]
+    assert sources == [f"_static/plots/flow_matrix{look}.svg" for look in looks]
+    assert all((DOCS / source).exists() for source in sources)
+    assert re.findall(r"^rnneval (\w+) \w+\.(?:keras|json)", text, re.MULTILINE) == ["evaluate", "gate"]
     named = set(re.findall(r"\]\(([\w/-]+)\.md", text))
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}
     assert pages - named <= {"index", "changelog"}

@@ -101,6 +101,7 @@ def test_below_the_floor_says_how_much_is_needed():
     assert "128 blocks (32 kB)" in found.reason
     assert found.low is None
     assert found.difference is not None
+    assert found.allowed == pytest.approx(math.log(1.01))
 
 
 def test_a_candidate_that_is_not_finite_fails_and_such_a_baseline_does_not_compare():
@@ -260,7 +261,7 @@ def test_a_dominating_block_is_named_with_what_it_does():
     found = gate(make_run(spiked), baseline=BASELINE)
     assert found.verdict == "inconclusive"
     (warning,) = [warning for warning in found.warnings if "dominates" in warning]
-    assert "bytes 25600 to 25856" in warning
+    assert "bytes 25,600 to 25,856" in warning
     assert "+0 without it" in warning
     limited = gate(make_run(spiked), require=["blocks.largest_nats_per_token<=10"])
     assert limited.verdict == "fail"

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from rnneval.gates import gate
 from rnneval.records.wiring import WiredLayer
-from rnneval.render.document import Fact, Facts, Table, row
+from rnneval.render.document import Fact, Facts, Paragraph, Table, row
 from rnneval.render.gate_document import gate_document
 from rnneval.render.run_document import gradients_document, run_document, trace_document
 from rnneval.render.terminal import as_text, inert, print_document, show
@@ -47,6 +47,14 @@ def test_a_long_word_ends_a_line_at_a_stroke_and_loses_no_letter():
     assert lines == ["signature    tok:char|norm:none|", "             newlines:keep|", "             state:carry"]
     path = "a" * 50
     assert "".join(as_text([Facts(rows=(Fact(name="x", text=path),))], 20).split()) == f"x{path}"
+
+
+def test_a_number_keeps_its_per_cent_sign_on_the_line():
+    text = "the bounds are -5.25 % and +7.32 %, allowed 6 %"
+    for width in range(12, 30):
+        lines = as_text([Paragraph(text=text)], width).splitlines()
+        assert " ".join(lines) == text
+        assert [line for line in lines if line.startswith("%")] == []
 
 
 def test_a_table_without_room_becomes_a_list_that_says_the_same():

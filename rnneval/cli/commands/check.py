@@ -8,7 +8,7 @@ import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import add_options, output_options, require, require_ending, require_places
+from rnneval.cli.options import add_options, command_line, output_options, require, require_ending, require_places
 from rnneval.cli.terminal import chatter_held
 from rnneval.options import CheckOptions
 
@@ -40,6 +40,8 @@ def command(
     CHECKPOINT is a saved model; FILE.py:BUILDER is your own code that makes one. Of a script or notebook, only what
     BUILDER needs is run; a package.module is imported. Exit code: 0 pass, 1 fail, 3 no verdict.
     """
+    from msgspec import structs
+
     from rnneval.records import encode, write
     from rnneval.records.paths import named
 
@@ -60,7 +62,8 @@ def command(
 
         # Loaded as its author wired it: a model that cannot be evaluated can still be checked.
         model = _built(what, opening) if is_builder else opening.load_model(what)
-        wiring = check(model, declare=options.declare, seed=options.seed)
+        found = check(model, declare=options.declare, seed=options.seed)
+    wiring = structs.replace(found, command=tuple(command_line()))
     if out is not None:
         write(wiring, out)
     if form == "json":

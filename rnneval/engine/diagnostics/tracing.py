@@ -3,8 +3,8 @@
 The table is tidy, one observation a row, in Parquet that pandas reads with no help. Columns: `position` (token of the
 text; absent for statistics of the whole text), `unit` (absent for statistics that are not of one unit), `lag` (tokens
 of context; only for `context`), `layer`, `slot` (h, c, or a gate: update, reset, input, forget, output; "" for the
-whole layer or model), `statistic`, `value`, `low` and `high` (the bin of a histogram; the 5th and 95th percentile of a
-`norm_band`; two standard errors around a `context` or `lyapunov`; absent elsewhere). Numbers that are not finite are
+whole layer or model), `statistic`, `value`, `low` and `high` (the bin of a histogram; the ends of the middle 95 % of
+a `norm_band`; two standard errors around a `context` or `lyapunov`; absent elsewhere). Numbers that are not finite are
 left out.
 """
 
@@ -291,6 +291,7 @@ def _described(watch: TraceWatch, run: Run) -> dict[str, str]:
         "rnneval.text": run.text.sha256,
         "rnneval.checkpoint": run.source.sha256,
         "rnneval.stride": str(watch.stride),
+        "rnneval.norm_band": "0.95",
     }
 
 
@@ -302,12 +303,12 @@ def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
 
 
 def _bands(watch: TraceWatch) -> Iterator[dict[str, Any]]:
-    """Yield median, 5th and 95th percentile of each norm by spans of the text, with the first position of each span."""
+    """Yield median and middle 95 % of each norm by spans of the text, with the first position of each span."""
     places = [k for k, column in enumerate(watch.columns) if column.statistic == "norm"]
     size, begins, found = max(_FEWEST, -(-watch.most_lines // _BANDS)), [], []
     for position, norms in _spans(watch, places, size):
         begins.append(position)
-        found.append(np.percentile(norms.astype(np.float64), (5, 50, 95), axis=0))
+        found.append(np.percentile(norms.astype(np.float64), (2.5, 50, 97.5), axis=0))
     for k, place in enumerate(places):
         low, median, high = np.array(found).reshape(-1, 3, len(places))[:, :, k].T
         named = watch.columns[place]._replace(statistic="norm_band")._asdict()

@@ -2,7 +2,7 @@
 
 The file of a figure holds
 
-- a docstring: the first paragraph says what the figure shows, the second how to read it;
+- a docstring: the first paragraph says what the figure shows, the second how to read it, a sentence a mark;
 - `KINDS`, the schemas of the records or tables that it is made from;
 - `ORDER`; the figure with the lowest is the default of a record;
 - `figure(source)`, which returns a `Figure`, or `None` if this source cannot give it;
@@ -15,6 +15,7 @@ The file of a figure holds
 imported in functions, so that listing the figures of a record does not load matplotlib.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -134,7 +135,13 @@ def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> Iterator
         if kinds <= set(each.KINDS) and (len(sources) == 1 or getattr(each, "TOGETHER", False)):
             figure = each.figure(*sources, **options)
             if figure is not None:
-                yield replace(figure, name=_name(each))
+                yield replace(figure, name=_name(each), reading=figure.reading or _reading(each, figure.absent))
+
+
+def _reading(figure: ModuleType, absent: tuple[str, ...]) -> str:
+    """Return how to read a figure, without what is said of marks that are not drawn."""
+    sentences = re.split(r"(?<=[.]) (?=\S)", " ".join((figure.__doc__ or "").split("\n\n")[1].split()))
+    return " ".join(each for each in sentences if not any(words in each for words in absent))
 
 
 def _name(figure: ModuleType) -> str:

@@ -47,7 +47,9 @@ class Figure:
     html: Callable[[], str] | None = None
     """Makes the same as an HTML element; `passage.CSS` styles it."""
     reading: str = ""
-    """How to read it, where the docstring of the file is of another kind of source."""
+    """How to read it: by default, the second paragraph of the file's docstring, from which the package takes it."""
+    absent: tuple[str, ...] = ()
+    """Words of marks that are not in this picture: `reading` goes without the sentences that hold them."""
     chapter: Literal["inside", "numbers", "baselines"] = "inside"
     """Chapter of a report that shows the figure of a model."""
 

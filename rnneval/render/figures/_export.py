@@ -49,8 +49,8 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
     Args:
         figure: From `figures_of`.
         width: In CSS pixels, its largest; the element shrinks with its column, and its letters with it (they are 9 to
-            13 pixels high at full width). Below 520 the picture is as high as at 520, and legends stand below it where
-            there is no room beside it. Nothing is laid out for less than 300.
+            13 pixels high at full width). Below 520 the picture is as high as at 520, its title comes on top, and
+            legends stand below it where there is no room beside it. Nothing is laid out for less than 300.
         dark: Whether it stands on a dark page; the background is transparent.
         titled: Whether the title is drawn above the picture.
     """
@@ -180,6 +180,8 @@ def _drawn(
         x = 0.1 / canvas.get_figwidth()
         shown = canvas.suptitle("", x=x, ha="left", fontsize=11, fontweight="bold", color=look.ink)
         fill(shown, figure.title, (canvas.get_figwidth() - 0.2) * canvas.dpi)
+        if width < _LOWEST / 96:  # a phone breaks the title into more lines, which must not cost the Axes their height
+            canvas.set_figheight(canvas.get_figheight() + shown.get_window_extent().height / canvas.dpi)
     layout.execute(canvas)  # what is drawn next may ask how large the Axes are
     figure.draw(ax=ax, keywords=keywords)
     ax.set_title("", loc="left")

@@ -99,6 +99,7 @@ COLORS = len(LIGHT.palette)
 _DASHES = ("", (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _PERCENTS = (0, 2.5, 25, 50, 75, 97.5, 100)
+_MOST_BINS = 160
 _NARROW = 280.0
 """Points; on narrower Axes, nothing stands beside them or over their data."""
 SMALLEST = 6.8
@@ -275,7 +276,7 @@ def beside_lane(ax: Any, look: Look, text: str, y: float, size: float) -> None:
 # Series
 
 
-def bands(x: Doubles, values: Doubles, most: int = 160) -> tuple[Any, int]:
+def bands(x: Doubles, values: Doubles, most: int = _MOST_BINS) -> tuple[Any, int]:
     """Pool neighbours into at most `most` bins: no value is skipped, each counts in the quantiles of its bin.
 
     Returns:
@@ -289,10 +290,15 @@ def bands(x: Doubles, values: Doubles, most: int = 160) -> tuple[Any, int]:
     """
     import pandas as pd
 
-    pooled = max(-(-len(x) // most), 1)
+    pooled = pooled_by(len(x), most)
     bins = np.arange(len(x)) // pooled
     table = pd.Series(values).groupby(bins).quantile(np.divide(_PERCENTS, 100)).unstack()  # noqa: PD010 - a Series
     return table.set_axis(_PERCENTS, axis=1).assign(x=pd.Series(x).groupby(bins).mean()), pooled
+
+
+def pooled_by(count: int, most: int = _MOST_BINS) -> int:
+    """Return how many neighbours of so many values `bands` pools."""
+    return max(-(-count // most), 1)
 
 
 def lines(ax: Any, look: Look, frame: Any, *, x: str, y: str, by: str, marked: bool, **options: Any) -> list[Any]:
@@ -418,23 +424,6 @@ def in_legend(name: str) -> str:
 def run_names(runs: Sequence[Run]) -> list[str]:
     """Return the names of the models that runs evaluated."""
     return model_names([run.title for run in runs])
-
-
-def number(value: float) -> str:
-    """Return a number with three significant digits, without an exponent unless it is very small or large.
-
-    Example:
-        >>> number(1.8034), number(12345.6), number(0.00123), number(2.4e-13), number(-0.5), number(192.0)
-        ('1.80', '12,346', '0.00123', '2.4e-13', '−0.50', '192')
-    """
-    size = abs(value)
-    if value == 0 or 1000 <= size < 1e7:
-        text = f"{value:,.0f}"
-    elif 0.1 <= size < 1000:
-        text = f"{value:.{2 if size < 10 else 1 if size < 100 else 0}f}"
-    else:
-        text = f"{value:.3g}" if size >= 1e-4 else f"{value:.2g}"
-    return text.replace("-", "−") if text.startswith("-") else text
 
 
 def percent(share: float) -> str:

@@ -1,8 +1,8 @@
 """The loss of the model between those of baselines: models without a network, fitted to the same text.
 
-`uniform` takes every token for equally likely, `unigram` knows how often each occurs, `ngram-5` counts what follows the
-4 tokens before it. Shorter bars are better; the line at the end of a model's bar is its 95 % interval. Several runs
-stand below one another; only runs with the same baselines are shown.
+Shorter bars are better. The line at the end of a model's bar is its 95 % interval. `uniform` takes every token for
+equally likely. `unigram` knows how often each token occurs. `ngram-N` counts what follows the N − 1 tokens before it.
+Several runs stand below one another; only runs with the same baselines are shown.
 """
 
 import math
@@ -15,8 +15,8 @@ from rnneval.metrics import Metric, UnavailableError, by_name, totals_of
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._keywords import require_metric
-from rnneval.render.figures._style import Look, draw, label, labels, number, rows, run_names
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import Look, draw, label, labels, rows, run_names
+from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 70
@@ -54,8 +54,12 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     what = "loss" if measured.name == _LOSS else measured.name.replace("_", " ")
     title = _title(frame, what)
-    without = len(runs) - len(kept)
-    note = f"\n{counted(without, 'run')} not comparable, not shown" if without else ""
+    invalid = sum(not run.valid for run in runs)
+    without = {"not valid": invalid, "not comparable": len(runs) - len(kept) - invalid}
+    note = "".join(f"\n{counted(count, 'run')} {why}, not shown" for why, count in without.items() if count)
+    unseen = [f"`{kind}" for kind in ("uniform", "unigram", "ngram") if not any(name.startswith(kind) for name in base)]
+    unseen += [] if frame["high"].gt(frame["low"]).any() else ["interval"]
+    unseen += [] if len(runs) > 1 else ["Several runs"]
     scores = ", ".join(f"{name} {number(value)}" for name, value in zip(frame["name"], frame["score"], strict=True))
     return Figure(
         title=title,
@@ -64,6 +68,7 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
         x=f"{what} ({measured.unit}; less is better){note}",
         grid="x",
         paint=partial(_paint, frame),
+        absent=tuple(unseen),
         chapter="baselines",
     )
 

@@ -14,8 +14,8 @@ import numpy as np
 from rnneval.metrics.calibration_error import BINS, COUNTS, NAMES
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, draw, legend, number, percent
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import Look, draw, legend, percent
+from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 60

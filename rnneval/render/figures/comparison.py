@@ -3,16 +3,19 @@
 A row is a metric that a gate judged; to the right is worse. The dot is the difference, the bar its bounds (one-sided
 95 % each), and the line at 1 is the allowance: every row is measured by its own allowance, so that metrics of different
 units share one axis; the numbers are in each metric's own unit. A bar wholly beyond the line fails, one wholly before
-it passes, and one across it is inconclusive. Of several run records, a row is a run, and the difference is that to the
-best one; the intervals of all pairs of runs hold together with 95 %.
+it passes, and one across it is inconclusive.
+
+Of several run records, a row is a run, and the difference is that to the best one; the intervals of all pairs of runs
+hold together with 95 %.
 """
 
 from dataclasses import dataclass
 from functools import partial
+from math import expm1
 from typing import Any
 
 from rnneval.errors import UsageError
-from rnneval.gates.explanation import amount
+from rnneval.gates.explanation import amount, in_per_cent
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.ranking import Ranking, rank
 from rnneval.gates.sides import named
@@ -83,7 +86,7 @@ def _require_compared(metric: str | None, compared: list[str]) -> None:
 
 
 def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
-    """Return the forest plot of a gate's comparisons; None if none has a difference and an allowance."""
+    """Return the forest plot of a gate's comparisons; None if none has an interval and an allowance."""
     sides = list(dict.fromkeys(each.candidate for each in gate.comparisons if each.baseline != "limit"))
     names = dict(zip(sides, model_names(sides), strict=True)) if len(sides) > 1 else {}
     wanted = [each for each in gate.comparisons if metric in (None, each.metric)]
@@ -102,21 +105,20 @@ def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
 
 def _row(each: Comparison, candidate: str | None) -> _Row | None:
     """Measure a difference by its allowance; an allowance of 0 (nothing may be lost) gives no such scale."""
-    if each.difference is None or not each.allowed or each.metric not in by_name():
+    if each.difference is None or each.low is None or each.high is None:
+        return None
+    if not each.allowed or each.metric not in by_name():
         return None
     scale = by_name()[each.metric].worse / abs(each.allowed)
-    says, bounds = in_unit(each.metric, each.difference), None
-    if each.low is not None and each.high is not None:
-        low, high = sorted((each.low * scale, each.high * scale))
-        bounds = (low, high)
-        says += f" [{in_unit(each.metric, each.low)}, {in_unit(each.metric, each.high)}]"
+    low, high = sorted((each.low * scale, each.high * scale))
+    middle, *ends = (in_unit(each.metric, value) for value in (each.difference, each.low, each.high))
     name = each.metric.replace("_", " ")
     return _Row(
         name=f"{name}, {candidate}" if candidate else name,
         middle=each.difference * scale,
-        bounds=bounds,
+        bounds=(low, high),
         verdict=each.verdict,
-        says=f"{says}\nallowed {amount(each.metric, each.unit, each.allowed)}",
+        says=f"{middle} [{', '.join(ends)}]\nallowed {amount(each.metric, each.unit, each.allowed)}",
     )
 
 
@@ -139,6 +141,8 @@ def _gate_title(gate: Gate, shown: list[Comparison]) -> str:
 def _of_ranking(ranking: Ranking) -> Figure | None:
     """Return the forest plot of the differences to the best; None if fewer than two rows have one."""
     short = labels(model_names([row.name for row in ranking.rows]), 40)
+    values = [value for row in ranking.rows for value in (row.difference, row.low, row.high) if value is not None]
+    per_cent = in_per_cent(ranking.metric, max(values, default=0.0))
     shown, left_out = [], []
     for row, name in zip(ranking.rows, short, strict=True):
         if row.difference is None:
@@ -148,7 +152,10 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
         bounds = None if row.low is None or row.high is None else (row.low, row.high)
         if bounds and bounds != (0.0, 0.0):
             says += f" [{in_unit(ranking.metric, bounds[0])}, {in_unit(ranking.metric, bounds[1])}]"
-        shown.append(_Row(name=name, middle=row.difference, bounds=bounds, says=says))
+        middle = row.difference
+        if per_cent:  # as the numbers beside the rows
+            middle, bounds = 100 * expm1(middle), bounds and (100 * expm1(bounds[0]), 100 * expm1(bounds[1]))
+        shown.append(_Row(name=name, middle=middle, bounds=bounds, says=says))
     if len(shown) < 2:
         return None
     side = "right" if by_name()[ranking.metric].worse > 0 else "left"
@@ -156,7 +163,7 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
     return _forest(
         shown,
         title=_ranking_title(metric, *shown[:2]),
-        axis=f"difference of {metric} to the best ({ranking.unit}; {side}: worse)",
+        axis=f"difference of {metric} to the best ({'per cent' if per_cent else ranking.unit}; {side}: worse)",
         margin=None,
         left_out=left_out,
         reading=_RANKED,
@@ -185,7 +192,9 @@ def _forest(
     names = labels(left_out)
     notes = [f"not drawn: {listed(names, 3)}"] if names else []
     notes += [f"no room for {counted(len(shown) - len(drawn), 'further row')}"] if len(shown) > len(drawn) else []
-    rest = f" Not drawn, since they have no difference or no allowance: {listed(names, _MOST)}." if names else ""
+    rest = (
+        f" Not drawn, for lack of a difference, an interval or an allowance: {listed(names, _MOST)}." if names else ""
+    )
     return Figure(
         title=title,
         alt=f"{title}. Forest plot of {counted(len(shown), 'difference')}: {'; '.join(said)}.{rest}",

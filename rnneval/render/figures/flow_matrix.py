@@ -1,8 +1,8 @@
 """The flow matrix of a wiring record: which state each state received.
 
 A row is a state that a value went into, a column is where the value came from. The cells with a rim are the diagonal: a
-state's own value. A round mark there is a state that was carried correctly; a cross, wherever it is, is a value that
-does not belong there. The small numbers are the calls (segments) in which it was seen.
+state's own value. A round mark is a value that belongs there. A cross is a value that does not belong there. Small
+numbers are the calls (segments) in which it was seen.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ from rnneval.render.wiring_document import RIGHT, FlowMatrix, runs_of_calls
 KINDS = ("rnneval.wiring/1",)
 ORDER = 10
 SEABORN = "heatmap"
+_AROUND = 55.0
+"""Points that legend, names and axis label take of the height of narrow Axes, before they are laid out."""
 _SAYS = {
     "crossed": "{into} gets {source}'s state",
     "stale": "{into} gets an outdated state of its own",
@@ -50,6 +52,7 @@ def figure(wiring: Wiring) -> Figure | None:
     said = "; ".join(f"{_name(e.into)} from {_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow)
     rest = f" {counted(hidden, 'further state')} in order and not shown." if hidden else ""
     wide = max(len(_name(column)) for column in columns) > 12
+    drawn = {entry.kind in RIGHT for entry in flow if entry.source in columns and entry.kind != "unknown"}
     return Figure(
         title=title,
         alt=f"Flow matrix of {counted(len(shown), 'state')}. {title}. Values went into {said}.{rest}",
@@ -60,6 +63,7 @@ def figure(wiring: Wiring) -> Figure | None:
         paint=partial(
             _paint, shown=shown, columns=columns, flow=[e for e in flow if e.source in columns], hidden=hidden
         ),
+        absent=tuple(words for right, words in ((True, "round mark"), (False, "cross")) if right not in drawn),
     )
 
 
@@ -91,8 +95,9 @@ def _paint(
     for entry in flow:
         if entry.kind not in RIGHT:
             wrong[shown.index(entry.into), columns.index(entry.source)] = 1
-    box = ax.get_window_extent()
-    points = float(min(box.width / len(columns), box.height / len(shown)) / ax.figure.dpi * 72)  # of a cell
+    box, narrow = ax.get_window_extent(), crowded(ax)
+    room = max(box.height * 72 / ax.figure.dpi - _AROUND * narrow, 20.0 * len(shown))
+    points = float(min(box.width * 72 / ax.figure.dpi / len(columns), room / len(shown)))  # of a cell
     draw(
         "heatmap", ax, look, data=wrong, vmin=0, vmax=1, cmap=[to_rgba(look.grid, 0.45), to_rgba(look.bad, 0.25)],
         cbar=False, square=True, linewidths=points * 0.08, linecolor=look.paper,
@@ -103,9 +108,8 @@ def _paint(
         ax.add_patch(rim)
     for entry in flow:
         _mark(ax, look, (columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5), entry, points)
-    narrow = crowded(ax)
     across, down = (labels(list(map(_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
-    turned = max(map(len, across)) * (9.0 if narrow else 6.0) > points  # a legend above narrow Axes makes cells smaller
+    turned = max(map(len, across)) * 5.0 > points
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     ax.set_xticks(np.arange(len(columns)) + 0.5, list(map(plain, across)), **slanted)
     ax.set_yticks(np.arange(len(shown)) + 0.5, list(map(plain, down)), rotation=0)

@@ -43,6 +43,7 @@ def figure(*runs: Run) -> Figure | None:
         x=f"tokens{note and f';{note}'}",
         grid="x",
         paint=partial(_paint, names, lengths),
+        absent=() if len(kept) > 1 else ("Several runs",),
     )
 
 

@@ -1,9 +1,9 @@
 """Gradient norms in training: one line for each layer, step by step, on a logarithmic axis.
 
-Norms are those before clipping. Ticks at the top mark the steps at which the gradient was clipped. A vertical line
-marks the first step with a gradient that is not finite: a layer has no point at such a step. For long trainings each
-point is the median of neighbouring steps, and the band goes from their smallest to their largest norm of the whole
-model.
+A line is a layer, the thick one the whole model. Norms are those before clipping. Ticks at the top mark the steps at
+which the gradient was clipped. A vertical line marks the first step with a gradient that is not finite: a layer has no
+point at such a step. Each point is the median of neighbouring steps, and the band goes from their smallest to their
+largest norm of the whole model.
 """
 
 from functools import partial
@@ -13,8 +13,18 @@ import numpy as np
 
 from rnneval.records.tables import GRADIENT_HISTORY
 from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._style import Look, bands, counting, end_labels, label, legend, lines, number, percent
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import (
+    Look,
+    bands,
+    counting,
+    end_labels,
+    label,
+    legend,
+    lines,
+    percent,
+    pooled_by,
+)
+from rnneval.render.phrasing import counted, number
 
 KINDS = (GRADIENT_HISTORY,)
 ORDER = 20
@@ -46,12 +56,15 @@ def figure(table: Table) -> Figure | None:
         layers = [label(name) for name in broken.loc[broken["step"] == first_bad, "layer"].unique() if name]
         parts.append(f"First not finite at step {first_bad:,}, in {', '.join(layers)}.")
     note = f"{counted(zeros, 'norm')} of 0 not drawn" if zeros else ""
+    pooled = max((pooled_by(len(part)) for _, part in norms.groupby("layer")), default=1) > 1
+    marks = {"clipp": len(clipped), "vertical line": first_bad is not None, "median of neighbouring": pooled}
     return Figure(
         title=title,
         alt=" ".join([*parts, f"{note}."] if note else parts),
         x=f"training step ({note})" if note else "training step",
         y="gradient norm ‖g‖₂",
         paint=partial(_paint, norms=norms, clipped=clipped, first_bad=first_bad, peak=peak, last=last),
+        absent=tuple(words for words, drawn in marks.items() if not drawn),
     )
 
 

@@ -1,8 +1,8 @@
 """Reach of learning: the gradient of one token's loss with respect to the state k tokens before it.
 
 A line is a state: the median over many tokens of the total derivative, as a share of its value at the first lag at
-which the state acts; the bands hold 95 % (drawn for one or two states). Below the dashed line 99 % of the gradient are
-gone; a mark shows where a line falls below it for good. If the lines fall before the truncation of training, longer
+which the state acts. The bands hold the middle 95 % of the tokens. Below the dashed line 99 % of the gradient are gone;
+a mark shows where a line falls below it for good. If the lines fall before the truncation of training, longer
 segments would teach nothing more; if they do not fall, training cut off what the model can remember.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, in_legend, label, labels, legend, lines, number, on_paper
-from rnneval.render.phrasing import counted, visible
+from rnneval.render.figures._style import Look, in_legend, label, labels, legend, lines, on_paper
+from rnneval.render.phrasing import counted, number, visible
 
 KINDS = ("rnneval.gradients/1",)
 ORDER = 10
@@ -51,6 +51,7 @@ def figure(gradients: Gradients) -> Figure | None:
         x="lag (tokens back)",
         y="gradient, share of the first",
         paint=partial(_paint, states, gradients.truncation),
+        absent=() if any(_banded(states, state) for state in states.values()) else ("bands",),
     )
 
 
@@ -61,6 +62,11 @@ def _last_lag(states: Mapping[str, ThroughTime], truncation: int) -> int:
     if truncation <= 2 * wanted:
         wanted = max(wanted, truncation + 2)
     return min(wanted, max(len(state.median) - 1 for state in states.values()))
+
+
+def _banded(states: Mapping[str, ThroughTime], state: ThroughTime) -> bool:
+    """Return whether a band is drawn: of one or two states, and not of earlier records, whose bands hold 90 %."""
+    return len(states) <= 2 and state.band == 0.95
 
 
 def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Look) -> None:
@@ -80,7 +86,7 @@ def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Lo
         hidden = state.gone is None or state.gone > last
         line.set_markevery([0 if hidden else max(int(state.gone or 0) - state.base, 0)])
         line.set_label(in_legend(f"{name}: {'never' if state.gone is None else state.gone}"))
-        if len(states) <= 2 and state.band == 0.95:  # earlier records have bands of 90 %
+        if _banded(states, state):
             part = table[table["state"] == visible(key)]
             low = part["low"].clip(_FLOOR / 10)
             ax.fill_between(part["lag"], low, part["high"], color=line.get_color(), alpha=0.14, linewidth=0)

@@ -2,8 +2,8 @@
 
 The horizontal axis is the step or the epoch from the names of the checkpoints, or else their order. The band is the
 95 % interval of each number by itself: neighbouring checkpoints read the same text, so a difference between two of them
-may be significant where their bands overlap (see rnneval compare). The ring marks the best checkpoint. Checkpoints that
-failed or are not valid are counted and not drawn.
+may be significant where their bands overlap (see `rnneval compare`). The ring marks the best checkpoint. Checkpoints
+that failed or are not valid are counted and not drawn.
 """
 
 from functools import partial
@@ -15,8 +15,8 @@ from rnneval.metrics import by_name
 from rnneval.records.tables import SWEEP
 from rnneval.render.figures._base import Figure, Table
 from rnneval.render.figures._keywords import require_metric
-from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines, number
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines
+from rnneval.render.phrasing import counted, number
 
 KINDS = (SWEEP,)
 ORDER = 5
@@ -67,6 +67,7 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         x=f"{across} ({', '.join(notes)})" if notes else across,
         y=unit,
         paint=partial(_paint, curves),
+        absent=(*["band"] * (not curves["low"].notna().any()), *["Checkpoints that failed"] * (not failed)),
     )
 
 

@@ -1,9 +1,9 @@
 """Loss by context: the loss when the state is reset k tokens before the scored token.
 
 The same tokens are scored with 1, 2, 5, … tokens of context; the dashed line is their loss with the full context. Where
-the curve meets the line, more context does not help. The bars are 95 % intervals of the difference to the line. If
-the record has it, the forgetting length is marked: after that many tokens two states that began differently are the
-same, so that nothing older can matter.
+the curve meets the line, more context does not help. The bars are 95 % intervals of the difference to the line. The
+forgetting length is marked: after that many tokens two states that began differently are the same, so that nothing
+older can matter.
 """
 
 from functools import partial
@@ -11,8 +11,8 @@ from typing import Any
 
 from rnneval.records.run import ContextCurve, Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, crowded, draw, legend, number
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import Look, crowded, draw, legend
+from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 40
@@ -44,6 +44,7 @@ def figure(run: Run) -> Figure | None:
         x="context (tokens, logarithmic)",
         y="loss (nats a token)",
         paint=partial(_paint, curve, length, kept),
+        absent=() if kept else ("forgetting length",),
     )
 
 

@@ -1,9 +1,9 @@
 """The loss along the text: where the model finds it hard.
 
-Each dot is a block of the text (256 bytes or more), in nats a token; of a long text, shaded bands hold 50 % and 95 % of
-neighbouring blocks. The line is a running mean over a twentieth of the text, weighted by tokens; it starts anew in each
-document. The dashed line is the mean of the whole text, with its 95 % interval around it; ticks at the bottom mark
-where documents end.
+Each dot is a block of the text (256 bytes or more). The shaded bands hold the middle 50 % and 95 % of neighbouring
+blocks of the text (256 bytes or more). The line is a running mean over a twentieth of the text, weighted by tokens. The
+dashed line is the mean of the whole text. The grey band is the 95 % interval of that mean. Ticks at the bottom mark
+where documents end, and the running mean starts anew there.
 """
 
 from functools import partial
@@ -17,14 +17,16 @@ from rnneval.metrics import Metric, UnavailableError, by_name
 from rnneval.records.run import Run, Score
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._keywords import require_metric
-from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, legend, number
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, legend
+from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 20
 SEABORN = "lineplot"
 _LOSS = "cross_entropy"
 _WINDOW = 20  # parts of the text
+_DOTS = 600
+"""More blocks are drawn as bands."""
 
 
 def figure(run: Run, metric: str | None = None) -> Figure | None:
@@ -63,6 +65,12 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
     missing = int(scored.sum() - finite.sum())
     note = f"The loss of {counted(missing, 'block')} is not finite and not drawn." if missing else ""
     title, said = _said(kept, mean, score, size=_bytes(ends[-1]), measured=measured)
+    marks = {
+        "dot": len(kept) <= _DOTS,
+        "shaded bands": len(kept) > _DOTS,
+        "grey band": score is not None and score.low is not None and score.high is not None,
+        "Ticks": len(documents),
+    }
     parts = [said, *[f"{counted(len(documents) + 1, 'document')}."] * bool(len(documents)), *[note] * bool(note)]
     return Figure(
         title=title,
@@ -73,6 +81,7 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
         paint=partial(
             _paint, blocks=kept, documents=documents, size=float(ends[-1]), mean=mean, score=score, note=note
         ),
+        absent=tuple(words for words, drawn in marks.items() if not drawn),
         chapter="numbers",
     )
 
@@ -134,7 +143,7 @@ def _paint(
 ) -> None:
     unit = _unit(size)[0]
     valued = blocks.dropna(subset="mean")
-    if len(blocks) <= 600:
+    if len(blocks) <= _DOTS:
         dots, alpha = (3.5, 0.6) if len(blocks) > 40 else (7, 1)
         x = valued["middle"] / unit
         ax.plot(x, valued["mean"], ".", color=look.good, markersize=dots, alpha=alpha, label="a block")

@@ -1,10 +1,9 @@
 """An excerpt of the text coloured by surprise: what the model did not expect, character by character.
 
-Surprise is −log₂ of the probability that the model gave to what came. The stronger the colour behind a character, the
-less the model expected it; underlined characters have a surprise of 8 bits or more. All characters of a token have the
-token's surprise. Of a long text the most surprising excerpt is shown, or the one around a given byte. Characters
-without a prediction (the first of a document) are shown in grey. This figure is text: `rnneval plot` prints it, or
-writes it as HTML.
+The stronger the colour behind a character, the less the model expected it. Surprise is −log₂ of the probability that
+the model gave to what came. Underlined characters have a surprise of 8 bits or more. All characters of a token have the
+token's surprise. Characters without a prediction (the first of a document) are shown in grey. Of a long text the most
+surprising excerpt is shown, or the one around a given byte.
 """
 
 import html
@@ -20,8 +19,8 @@ from rich.text import Text
 from rnneval.errors import UsageError
 from rnneval.records.tables import LOSSES
 from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._style import LIGHT, Doubles, label, number
-from rnneval.render.phrasing import visible
+from rnneval.render.figures._style import LIGHT, Doubles, label
+from rnneval.render.phrasing import number, visible
 
 KINDS = (LOSSES,)
 ORDER = 10
@@ -29,6 +28,8 @@ LENGTH, LINES = 700, 12
 """Most characters and lines of an excerpt."""
 MARKED, TOP = 8, 12
 """Bits from which on a character is underlined, and at which the colours end."""
+
+_UNDERLINED = frozenset(f"s{bits}" for bits in range(MARKED, TOP + 1))
 
 Runs = Sequence[tuple[str, str]]
 """Neighbouring characters of one level, and its style: `s0` … `s12` for whole bits, `none` without a prediction."""
@@ -65,15 +66,20 @@ def figure(table: Table) -> Figure | None:
     runs = list(_runs(shown, _surprise(tokens, start, stop)))
     name = "This excerpt" if table.at is not None else "The most surprising excerpt"
     title = f"{name} has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
-    if start == 0 and stop == len(text):
+    whole = start == 0 and stop == len(text)
+    if whole:
         title = f"The text has {number(mean)} bits a token"
     largest = f"the largest surprise is {number(peak['bits'])} bits at {word}"
+    unseen = ["Of a long text"] * whole
+    unseen += [] if any(style == "none" for _, style in runs) else ["without a prediction"]
+    unseen += [] if any(style in _UNDERLINED for _, style in runs) else ["Underlined"]
     note = f"Bytes {start:,} to {stop:,}; {largest}."
     return Figure(
         title=title,
         alt=f"{title}. Bytes {start:,} to {stop:,}, coloured by surprise; {largest}. The text: {visible(shown)}",
         text=partial(_text, runs, note),
         html=partial(_html, runs, note),
+        absent=tuple(unseen),
         chapter="numbers",
     )
 

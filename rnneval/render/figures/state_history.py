@@ -1,8 +1,9 @@
-"""Held-out perplexity and state norms in training: a lane for the perplexity and for each state, epoch by epoch.
+"""Training, epoch by epoch: a lane for the held-out perplexity, and one for the norm of each state.
 
-A ring marks the epoch with the best perplexity, whose lane goes from the smallest value to the largest. A state's line
-is the mean of ‖state‖₂ over the held-out text, the band above it goes to the largest norm, and its lane begins at 0.
-Where a norm grows, the table says whether units saturate (statistic `saturated`) or the state drifts (`drift`).
+A point is an epoch. A ring marks the epoch with the best score, whose lane goes from the smallest value to the largest.
+A state's line is the mean of ‖state‖₂ over the held-out text, the band above it goes to the largest norm, and its lane
+begins at 0. Where a norm grows, the table says whether units saturate (statistic `saturated`) or the state drifts
+(`drift`).
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,8 @@ from rnneval.metrics import by_name
 from rnneval.records.tables import STATE_HISTORY
 from rnneval.render.figures._base import Figure, Table
 from rnneval.render.figures._keywords import require_metric
-from rnneval.render.figures._style import Doubles, Look, beside_lane, counting, label, lanes, legend, number
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import Doubles, Look, beside_lane, counting, label, lanes, legend
+from rnneval.render.phrasing import counted, number
 
 KINDS = (STATE_HISTORY,)
 ORDER = 20
@@ -83,6 +84,7 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         x=x,
         grid="x",
         paint=partial(_paint, shown, float(frame["at"].min()), float(frame["at"].max())),
+        absent=(*["ring"] * (score is None), *["norm"] * (not states)),
     )
 
 
@@ -136,11 +138,12 @@ def _states_title(states: Sequence[_Lane]) -> str:
     """State which norm changes most in training."""
     most = max(states, key=lambda lane: abs(lane.change))
     if len(most.values) < 2:
-        return f"Norms of {counted(len(states), 'state')} after one epoch"
+        return f"Mean norms of {counted(len(states), 'state')} after one epoch"
+    training = f"Training of {most.epochs[-1] - most.epochs[0] + 1:,.0f} epochs"
     if abs(most.change) < 0.1:
-        return f"{'The state norm stays' if len(states) == 1 else 'All state norms stay'} level in training"
-    verb = "grows" if most.change > 0 else "shrinks"
-    return f"The norm of {label(most.name)} {verb} from {number(most.values[0])} to {number(most.values[-1])}"
+        return f"{training} leaves {'the state norm' if len(states) == 1 else 'all state norms'} level"
+    change = f"from {number(most.values[0])} to {number(most.values[-1])}"
+    return f"{training} changes the mean norm of {label(most.name)} most: {change}"
 
 
 def _importance(lane: _Lane) -> float:

@@ -1,8 +1,8 @@
-"""State norms along the text: a lane for each state of each layer, with quantile bands.
+"""State norms, token by token: a lane for each state along the text.
 
-The line is the median of ‖state‖₂ over neighbouring positions, the darker band holds half of them and the lighter band
-95 %; a short trace is drawn as it is. Each lane has its own scale, from 0 to the number at its right end. A lane that
-climbs is a state that grows with the text.
+The line is the norm ‖state‖₂ at a position. It is the median of neighbouring positions. The darker band holds the
+middle 50 % of them, the lighter band the middle 95 %. Each lane has its own scale, from 0 to the number at its right
+end. A lane that climbs is a state that grows with the text.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ from rnneval.render.figures._style import (
     label,
     lanes,
     legend,
-    number,
+    pooled_by,
 )
-from rnneval.render.phrasing import counted
+from rnneval.render.phrasing import counted, number
 
 KINDS = (TRACE,)
 ORDER = 20
@@ -70,18 +70,19 @@ def figure(table: Table) -> Figure | None:
         x="position in the text (tokens)",
         grid="x",
         paint=partial(_paint, states, end),
+        absent=() if any(pooled_by(len(state.norms)) > 1 for state in states) else ("median", "band"),
     )
 
 
 def _title(states: Sequence[_State]) -> str:
     """State whether a norm changes along the text."""
     if any(len(state.norms) < 5 for state in states):
-        return f"Norms of {counted(len(states), 'state')}"
+        return f"Norms of {counted(len(states), 'state')} along the text"
     most = max(states, key=lambda state: abs(state.change))
     if abs(most.change) < 0.1:
-        return f"{'The state norm stays' if len(states) == 1 else 'All state norms stay'} level along the text"
+        return f"Along the text, {'the state norm stays' if len(states) == 1 else 'all state norms stay'} level"
     verb = "grows" if most.change > 0 else "shrinks"
-    return f"The norm of {label(most.name)} {verb} by {abs(most.change) * 100:.0f} % along the text"
+    return f"Along the text, the norm of {label(most.name)} {verb} by {abs(most.change) * 100:.0f} %"
 
 
 def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
@@ -109,6 +110,6 @@ def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
     counting(ax.xaxis)
     ax.set_ylabel("state norm ‖s‖₂" if count == len(states) else f"the {count} norms that change most")
     line = Line2D([], [], color=look.good, label=f"median of {pooled}" if pooled > 1 else "each position of the trace")
-    shares = ((0.5, "50 %"), (0.22, "95 %"))
+    shares = ((0.5, "middle 50 %"), (0.22, "middle 95 %"))
     patches = [Patch(color=look.good, alpha=alpha, linewidth=0, label=share) for alpha, share in shares]
     legend(ax, "above", ncols=3, handles=[line, *patches] if pooled > 1 else [line])

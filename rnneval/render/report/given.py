@@ -1,6 +1,5 @@
 """Sources of a page: records under the names they were given by, the models they are about, and their figures."""
 
-import inspect
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from rnneval.records.run import WiringSummary
 from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import Finding
 from rnneval.render.document import Block, Fold, Page, Part, Picture
-from rnneval.render.figures import Figure, Table, figures_of, module, svg
+from rnneval.render.figures import Figure, Table, figures_of, svg
 from rnneval.render.figures._export import compact, dark_of, ratio
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import file_name, model_names
@@ -375,7 +374,7 @@ def _looks(figure: Figure, width: int) -> Drawn:
 
 
 def _picture(given: Given, figure: Figure) -> Picture:
-    first, _, rest = (figure.reading or _reading(figure.name)).partition(". ")
+    first, _, rest = figure.reading.partition(". ")
     return Picture(
         key=_key(given, figure),
         title=figure.title,
@@ -387,10 +386,3 @@ def _picture(given: Given, figure: Figure) -> Picture:
 
 def _key(given: Given, figure: Figure) -> str:
     return f"{given.name}/{figure.name}"
-
-
-def _reading(name: str) -> str:
-    """Return how to read a figure: the second paragraph of its docstring."""
-    text = inspect.cleandoc(module(name).__doc__ or "")
-    paragraphs: Sequence[str] = [" ".join(part.split()) for part in text.split("\n\n")]
-    return paragraphs[1] if len(paragraphs) > 1 else paragraphs[0]

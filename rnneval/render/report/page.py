@@ -8,12 +8,13 @@ import msgspec
 
 from rnneval._version import __version__
 from rnneval.gates.comparable import fields_of
-from rnneval.gates.explanation import in_per_cent, number
+from rnneval.gates.explanation import in_per_cent
+from rnneval.gates.explanation import number as in_unit
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
 from rnneval.render.document import KINDS, Claim, Kind, Page
-from rnneval.render.phrasing import counted, file_name, short_names
+from rnneval.render.phrasing import counted, file_name, number, short_names
 from rnneval.render.report.given import (
     Checked,
     Given,
@@ -71,8 +72,10 @@ def _without_folders(page: Page, given: Sequence[Given]) -> Page:
 def _absolute_paths(given: Given) -> Iterator[str]:
     record = given.record
     texts = [given.name]
+    if isinstance(record, Run | Gradients | Wiring):
+        texts += record.command or ()
     if isinstance(record, Run | Gradients):
-        texts += [*record.command, *(file.path or "" for file in record.text.files)]
+        texts += [*(file.path or "" for file in record.text.files)]
     if isinstance(record, Run | Gradients | Opened) and record.checkpoint:
         texts.append(record.checkpoint.path or "")
     if isinstance(record, Run):
@@ -190,8 +193,8 @@ def _best(sound: Sequence[tuple[Subject, Run]]) -> Claim:
 
 def _how_good(run: Run) -> str:
     if "perplexity" not in run.scores:
-        return f"a prediction costs it {run.scores['cross_entropy'].value:.3g} nats"
-    perplexity = f"its perplexity is {run.scores['perplexity'].value:.3g}"
+        return f"a prediction costs it {number(run.scores['cross_entropy'].value)} nats"
+    perplexity = f"its perplexity is {number(run.scores['perplexity'].value)}"
     if run.vocabulary is None:
         return perplexity
     return f"{perplexity}; guessing among {run.vocabulary.size:,} {tokens_of(run)} has {run.vocabulary.size:,}"
@@ -234,7 +237,7 @@ def _amount(comparison: Comparison) -> str:
     unit = "" if in_per_cent(comparison.metric) else f" {comparison.unit}"
     bounds = ""
     if comparison.low is not None and comparison.high is not None:
-        low, high = (number(comparison.metric, n) for n in (comparison.low, comparison.high))
+        low, high = (in_unit(comparison.metric, n) for n in (comparison.low, comparison.high))
         bounds = f" (one-sided 95 % bounds {low} and {high})"
-    difference, allowed = (number(comparison.metric, n) for n in (comparison.difference, comparison.allowed))
+    difference, allowed = (in_unit(comparison.metric, n) for n in (comparison.difference, comparison.allowed))
     return f": {comparison.metric} {difference}{unit}{bounds}, allowed {allowed}{unit}"

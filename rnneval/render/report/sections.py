@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
-from math import exp, log
+from math import exp
 
 import msgspec
 
@@ -35,7 +35,7 @@ from rnneval.render.document import (
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure, file_name, interval, listed, optional, signed
+from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, optional, signed
 from rnneval.render.report.given import (
     Checked,
     Given,
@@ -147,8 +147,8 @@ def _without_leak(run: Run) -> Iterator[Notice]:
         return
     whole, single = (nats / max(run.tokens.scored, 1) for nats in (run.total_nats, run.token_by_token.total_nats))
     text = (
-        f"Read in segments, its loss is {whole:.4g} nats a token; one token at a time, when it cannot look ahead, "
-        f"{single:.4g}."
+        f"Read in segments, its loss is {figure(whole)} nats a token; one token at a time, when it cannot look ahead, "
+        f"{figure(single)}."
     )
     yield Notice(kind="fail", title="Loss with the leak removed", text=text)
 
@@ -297,15 +297,15 @@ def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
 
 def _key_number(run: Run, name: str) -> KeyNumber:
     score = run.scores[name]
-    form, unit = "{:.3g}", score.unit
+    unit = score.unit
     if score.unit == "share":
-        form, unit = "{:.1%}", f"of {tokens_of(run)} guessed right"
+        unit = f"share of {tokens_of(run)} guessed right"
     elif name == "perplexity":
         unit = f"equally likely {tokens_of(run)}"
     bounds = None
     if score.low is not None and score.high is not None:
-        bounds = f"{form.format(score.low)} – {form.format(score.high)}"
-    return KeyNumber(name=_SPOKEN.get(name, name), value=form.format(score.value), unit=unit, interval=bounds)
+        bounds = f"{number(score.low)} – {number(score.high)}"
+    return KeyNumber(name=_SPOKEN.get(name, name), value=number(score.value), unit=unit, interval=bounds)
 
 
 # Baselines
@@ -335,12 +335,12 @@ def _baselines_table(group: Sequence[tuple[Subject, Run]]) -> Table:
             Cell(text=name, code=is_model),
             figure(nats),
             figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–",
-            signed((nats - best) / log(2), "+.3f") if nats != best else "best model",
+            signed(nats - best) if nats != best else "best model",
             said,
         )
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
     )
-    head = ("", "nats a token", "perplexity", "bits more a token", "what it does")
+    head = ("", "nats a token", "perplexity", "nats more", "what it does")
     note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
     return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3), note=note)
 
@@ -490,9 +490,9 @@ def made(given: Sequence[Given]) -> Section:
 def _made(given: Given) -> Iterator[Block]:
     record = given.record
     rows: list[Fact] = []
+    if isinstance(record, Run | Gradients | Wiring) and record.command:
+        yield Code(label="The command that repeats it", text=shlex.join(record.command))
     if isinstance(record, Run | Gradients):
-        if record.command:
-            yield Code(label="The command that repeats it", text=shlex.join(record.command))
         rows.append(Fact(name="made", text=f"{record.created}, by rnneval {record.rnneval}"))
     if isinstance(record, Run | Gradients | Opened) and record.checkpoint:
         rows += _of_checkpoint(record.checkpoint)

@@ -65,7 +65,7 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
         yield evidence.detection(seen, group)
     for group in evidence.groups("partial"):
         share = max(item.arrival.missing for item in group.items)
-        seen = f"{share:.0%} of the state of {group.into.name} is not carried ({group.slots}; {group.calls})"
+        seen = f"{100 * share:.0f} % of the state of {group.into.name} is not carried ({group.slots}; {group.calls})"
         yield evidence.detection(seen, group)
 
 

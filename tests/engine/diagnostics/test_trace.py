@@ -69,7 +69,7 @@ def test_the_table_agrees_with_a_float64_loop(model_of, tmp_path, name):
         norms = np.split(expected["norm"], np.arange(8, len(at), 8))  # 234 lines: the fewest in a stretch, 8
         bands = table[(table.layer == layer) & (table.slot == slot) & (table.statistic == "norm_band")]
         assert bands["position"].tolist() == at[::8].tolist()
-        for column, share in (("low", 5), ("value", 50), ("high", 95)):
+        for column, share in (("low", 2.5), ("value", 50), ("high", 97.5)):
             np.testing.assert_allclose(bands[column], [np.percentile(part, share) for part in norms], atol=1e-5)
     nats = small.oracle.losses(ids)[at]
     np.testing.assert_allclose(series["", "", "nats"], nats, atol=1e-5)
@@ -103,6 +103,7 @@ def test_the_file_says_what_it_is(model_of, tmp_path):
     assert metadata[b"rnneval.text"].decode() == run.text.sha256
     assert metadata[b"rnneval.version"].decode() == rnneval.__version__
     assert metadata[b"rnneval.stride"] == b"16"
+    assert metadata[b"rnneval.norm_band"] == b"0.95"  # files without this key have bands of 0.9
     with pytest.raises(UsageError, match="stride"):
         trace(small.lm, text, stride=0)
 

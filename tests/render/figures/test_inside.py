@@ -33,16 +33,16 @@ def test_a_long_trace_is_pooled_into_quantile_bands(ax):
     outer, inner = (band.get_paths()[0].vertices[:, 1] for band in ax.collections)
     assert outer.max() == pytest.approx(0.84)
     assert inner.max() == pytest.approx(0.84 / 9)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["median of 100", "50 %", "95 %"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["median of 100", "middle 50 %", "middle 95 %"]
 
 
 @pytest.mark.parametrize(
     ("norms", "title"),
     [
-        (np.linspace(1, 3, 100), "The norm of a.h grows by 81 % along the text"),
-        (np.linspace(3, 1, 100), "The norm of a.h shrinks by 81 % along the text"),
-        (np.ones(100), "The state norm stays level along the text"),
-        ([1.0, 2.0], "Norms of 1 state"),
+        (np.linspace(1, 3, 100), "Along the text, the norm of a.h grows by 81 %"),
+        (np.linspace(3, 1, 100), "Along the text, the norm of a.h shrinks by 81 %"),
+        (np.ones(100), "Along the text, the state norm stays level"),
+        ([1.0, 2.0], "Norms of 1 state along the text"),
     ],
 )
 def test_titles_of_norms(norms, title):

@@ -177,13 +177,13 @@ def test_the_accuracy_along_the_text(ax):
     np.testing.assert_allclose(running[0].get_ydata(), [0.3, 0.4, 0.5])
     np.testing.assert_allclose(running[1].get_ydata(), [0.9, 0.8, 0.7])
     assert ax.get_ylabel() == "accuracy (share)"
-    assert ax.get_title(loc="left") == "Accuracy 0.60 over 6 blocks of text"
+    assert ax.get_title(loc="left") == "Accuracy 0.600 over 6 blocks of text"
 
 
 def test_the_hardest_span_is_that_of_the_least_accuracy(ax):
     run = made.run([1.0] * 40, accuracy=[0.9] * 20 + [0.1] + [0.9] * 19)
     title = figures.figure_of(run, "loss_over_text", metric="accuracy").title
-    assert title.startswith("Accuracy 0.88; hardest near byte ")
+    assert title.startswith("Accuracy 0.880; hardest near byte ")
     place = int(title.partition("byte ")[2].partition(" ")[0].replace(",", ""))
     assert abs(place - 20.5 * 256) <= 256
 
@@ -207,7 +207,7 @@ def test_baselines_by_another_metric(ax):
     np.testing.assert_allclose(sorted(widths), np.array([200.0, 300.0]) / (np.log(2) * 511))
     assert ax.get_xlabel() == "bits per char (bits a character; less is better)"
     title = " ".join(ax.get_title(loc="left").split())
-    assert title == "model is better than uniform: bits per char 0.56 against 0.85"
+    assert title == "model is better than uniform: bits per char 0.565 against 0.847"
 
 
 def test_runs_whose_baselines_differ_in_the_metric_are_left_out(ax):

@@ -189,12 +189,15 @@ def test_below_520_pixels_letters_have_nine_at_least(record, width):
     assert box[3] * scale >= 100
 
 
-def test_a_narrow_picture_is_as_high_as_a_column():
-    heights = [
-        float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', figures.svg(figure_of("loss_over_text"), width=width))[1])
-        for width in (350, 500)
-    ]
-    assert heights[0] == heights[1]
+def height_of(width, *, titled):
+    svg = figures.svg(figure_of("loss_over_text"), width=width, titled=titled)
+    return float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', svg)[1])
+
+
+def test_a_narrow_picture_is_as_high_as_a_column_and_its_title_comes_on_top():
+    assert height_of(350, titled=False) == height_of(500, titled=False)
+    assert height_of(350, titled=True) > height_of(350, titled=False) + 10
+    assert height_of(640, titled=True) == height_of(640, titled=False)
 
 
 def test_axes_are_crowded_where_they_are_narrow_or_have_a_neighbour():

@@ -162,7 +162,7 @@ def test_the_reliability_diagram(ax):
     ("bins", "start"),
     [
         ({5: (100, 5.0)}, "The model is underconfident by 5.00 percentage"),
-        ({5: (100, 0.5)}, "The model is perfectly calibrated to within 0.50 percentage"),
+        ({5: (100, 0.5)}, "The model is perfectly calibrated to within 0.500 percentage"),
         ({5: (100, 5.0), 9: (100, -5.0)}, "Confidence is off by 5.00 percentage points on average, in both directions"),
     ],
 )

@@ -13,11 +13,11 @@ from rnneval.render.figures._style import (
     bands,
     in_legend,
     label,
-    number,
     percent,
     plain,
     spread,
 )
+from rnneval.render.phrasing import number
 
 # Machado and others: A Physiologically-based Model for Simulation of Color Vision Deficiency. 2009; severity 1.
 DEFICIENCIES = {
@@ -101,6 +101,6 @@ def test_names_and_numbers():
     assert in_legend("_a$") == r" _a\$"
     assert plain("a\x07b\nc$") == "a\\x07b\nc\\$"
     assert [number(v) for v in (0, 0.1, 9.999, 99.95, 1234.5, 1e8, -3.0, 12)] == [
-        "0", "0.10", "10.00", "100.0", "1,234", "1e+08", "−3.00", "12.0",
+        "0", "0.100", "10.00", "100.0", "1,234", "1e+08", "−3.00", "12.0",
     ]  # fmt: skip
     assert [percent(v) for v in (0, 0.0009, 0.005, 0.5, 1)] == ["0 %", "< 0.1 %", "0.5 %", "50 %", "100 %"]

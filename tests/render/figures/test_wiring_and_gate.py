@@ -1,5 +1,6 @@
 """Flow matrix, comparison, baselines: what stands where."""
 
+import msgspec
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -110,10 +111,11 @@ def test_titles_of_gates(verdict, title):
 def test_what_has_no_scale_is_named_and_not_drawn(ax):
     limit = made.comparison("perplexity<=6", verdict="pass")
     nothing = made.comparison("accuracy", allowed=0.0, verdict="fail", unit="share")
-    figure = drawn("comparison", made.gate(made.comparison(), limit, nothing), ax)
+    short = msgspec.structs.replace(made.comparison("bits_per_char", verdict="inconclusive"), low=None, high=None)
+    figure = drawn("comparison", made.gate(made.comparison(), limit, nothing, short), ax)
     assert len(ax.get_yticks()) == 1
-    assert "not drawn: perplexity<=6, accuracy" in ax.get_xlabel()
-    assert "perplexity<=6, accuracy" in figure.alt
+    assert "not drawn: perplexity<=6, accuracy, bits_per_char" in " ".join(ax.get_xlabel().split())
+    assert "perplexity<=6, accuracy, bits_per_char" in figure.alt
 
 
 def test_rows_without_room_are_counted_and_those_that_did_not_pass_come_first(ax):
@@ -132,7 +134,8 @@ def test_runs_stand_at_their_difference_to_the_best(ax):
     figure = drawn("comparison", runs, ax)
     middles = {line.get_gid(): line.get_xdata()[0] for line in ax.lines if line.get_gid()}
     assert middles["b"] == 0
-    assert middles["a"] == pytest.approx(0.3)
+    assert middles["a"] == pytest.approx(100 * np.expm1(0.3))  # in per cent, as the number beside it
+    assert ax.get_xlabel() == "difference of perplexity to the best (per cent; right: worse)"
     assert figure.title == "b is best by perplexity, a significant difference on this text"
 
 

@@ -12,11 +12,12 @@ from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge
 from rnneval.records.run import Ngram, Score, TokenByToken, WiringSummary
 from rnneval.records.run import Warning as RunWarning
-from rnneval.render.document import Facts, Fold, Found, KeyNumbers, Notice, Part, Picture, Table
+from rnneval.render.document import Code, Facts, Fold, Found, KeyNumbers, Notice, Part, Picture, Table
 from rnneval.render.report import Given, html_of, page_of
 from rnneval.render.report.given import subjects, together
 from rnneval.render.report.sections import CHAPTERS
 from tests.gates.synthetic import SIGNATURE, make_run
+from tests.render.reading import Reader
 from tests.render.report.making import LOSSES, all_kinds, full_run, given, good_run, gradients, worse_run, wrong_wiring
 
 
@@ -241,7 +242,7 @@ def test_baselines_stand_in_the_order_of_what_they_cost():
     run = make_run([1.0] * 128, baselines={"uniform": 4.0, "unigram": 3.0})
     (rows,) = [texts(t) for t in inside(section(page_of(given(run=run)), "baselines").blocks, Table)]
     assert [row[:2] for row in rows] == [["model", "1"], ["unigram", "3"], ["uniform", "4"]]
-    assert rows[1][3] == "+2.885"  # (3 − 1) nats in bits: 2 / ln 2
+    assert rows[1][3] == "+2.0000"  # in nats, as the losses beside it
 
 
 def test_ngrams_are_named_with_the_one_that_the_model_is_as_good_as():
@@ -254,7 +255,7 @@ def test_ngrams_are_named_with_the_one_that_the_model_is_as_good_as():
     run = msgspec.structs.replace(run, ngram=best, baselines={"ngram-2": 2.0, "ngram-3": 1.0, "uniform": 4.0})
     (table,) = inside(section(page_of(given(run=run)), "baselines").blocks, Table)
     assert [row[0] for row in texts(table)] == ["ngram-3", "model", "ngram-2", "uniform"]
-    assert [row[3] for row in texts(table)][:2] == ["−0.721", "best model"]  # half a nat in bits
+    assert [row[3] for row in texts(table)][:2] == ["−0.5000", "best model"]
     assert texts(table)[0][4] == "counts what follows the 2 tokens before it"
     assert table.note.startswith(
         "model: at least as good as ngram-2, worse than ngram-3; +0.5000 nats a token beside ngr"
@@ -288,6 +289,14 @@ def test_the_command_can_be_copied_into_a_shell():
     page = page_of(given(run=good_run()))
     (code,) = [block for part in section(page, "made").blocks for block in part.blocks if hasattr(block, "label")]
     assert code.text == "rnneval evaluate 'a b.keras'"
+
+
+def test_the_command_of_a_wiring_record_is_shown_if_it_holds_one():
+    command = ("rnneval", "check", "/home/someone/models.py:Stack", "--builder-arg", "vocab_size=65")
+    with_command, without = msgspec.structs.replace(wrong_wiring(), command=command), wrong_wiring()
+    (code,) = inside(section(page_of(given(wiring=with_command)), "made").blocks, Code)
+    assert code.text == "rnneval check models.py:Stack --builder-arg vocab_size=65"
+    assert list(inside(section(page_of(given(wiring=without)), "made").blocks, Code)) == []
 
 
 def test_every_record_is_told_how_it_was_made():
@@ -378,7 +387,7 @@ def test_an_absolute_path_is_shown_without_its_folder():
     page = page_of([Given(name="/srv/x/run.json", record=run), Given(name="/srv/x/wiring.json", record=wiring)])
     html = html_of(page, {})
     assert [word for word in ("/home", "/srv", "someone", "Users") if word in html] == []
-    assert "rnneval evaluate char.keras --out=r.json --vocab" in html
+    assert "rnneval evaluate char.keras --out=r.json --vocab" in Reader(html).said
     assert "model.py:18" in html
 
 
@@ -427,7 +436,7 @@ def test_a_pair_has_one_difference_in_one_direction():
     good, worse = good_run(), worse_run()
     page = page_of(given(good=good, worse=worse, gate=gate(good, baseline=worse)))
     text = said(page)
-    assert "-9.5" in text  # 1 / 1.106 − 1
+    assert "−9.5" in text  # 1 / 1.106 − 1
     assert "+10." not in text
     third = msgspec.structs.replace(worse_run(), checkpoint=make_run([1.0], checkpoint="third.keras").checkpoint)
     page = page_of(given(good=good, worse=worse, third=third, gate=gate(good, baseline=worse)))

@@ -28,4 +28,4 @@ def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
     """Yield states with too many units that do not move."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not state.dead <= threshold:
-            yield key.rpartition(".")[0], f"{key}: {state.dead:.0%} of the units never move"
+            yield key.rpartition(".")[0], f"{key}: {100 * state.dead:.0f} % of the units never move"

@@ -30,4 +30,7 @@ def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
     """Yield states whose norm drifts."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not abs(state.drift) <= threshold:
-            yield key.rpartition(".")[0], f"{key}: the norm changes by {state.drift:+.0%} of its mean along the text"
+            yield (
+                key.rpartition(".")[0],
+                f"{key}: the norm changes by {100 * state.drift:+.0f} % of its mean along the text",
+            )

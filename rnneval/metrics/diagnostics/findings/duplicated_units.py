@@ -28,4 +28,7 @@ def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
     """Yield states with too many twins."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not state.duplicated <= threshold:
-            yield key.rpartition(".")[0], f"{key}: {state.duplicated:.0%} of the units have a twin (|r| > 0.999)"
+            yield (
+                key.rpartition(".")[0],
+                f"{key}: {100 * state.duplicated:.0f} % of the units have a twin (|r| > 0.999)",
+            )

@@ -30,8 +30,8 @@ def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
     run = facts.run
     for key, state in (run.states or {}).items() if run else ():
         if state.saturated is not None and not state.saturated <= threshold:
-            yield key.rpartition(".")[0], f"{key}: {state.saturated:.0%} of the state is saturated"
+            yield key.rpartition(".")[0], f"{key}: {100 * state.saturated:.0f} % of the state is saturated"
     for key, gate in (run.gates or {}).items() if run else ():
         share = gate.saturated_low + gate.saturated_high
         if not share <= (1 + threshold) / 2:
-            yield key.rpartition(".")[0], f"{key}: the gate is saturated at {share:.0%} of position × unit"
+            yield key.rpartition(".")[0], f"{key}: the gate is saturated at {100 * share:.0f} % of position × unit"
