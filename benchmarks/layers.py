@@ -2,7 +2,7 @@
 
     nice python benchmarks/layers.py --data tinyshakespeare.txt --out RUNS
 
-Each run is a process of its own and becomes a folder of --out: `model.keras` (`model.weights.h5` for the wrong stack),
+Each run becomes a folder of --out: `model.keras` (`model.weights.h5` for the wrong stack),
 `run.json` (the record of `rnneval.evaluate` on the held-out text), `training.json` (the history) and `timing.json`. The
 folder appears when the run is complete; the same command after a kill starts the runs that are missing. A run depends
 on its seed alone. benchmarks/layers_records.py makes the records of docs/layers.md of these folders.
@@ -14,13 +14,13 @@ import argparse
 import dataclasses
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ class Recipe:
     """Share of the text that is not held out."""
     validation_share: float = 0.05
     """Share at the end of the training part, for early stopping."""
-    rows: int = 32
+    rows: int = 64
     """Parallel streams; each is a contiguous part of the training text, and carries its state."""
-    segment: int = 64
+    segment: int = 40
     """Tokens between truncations of backpropagation."""
-    epochs: int = 4
+    epochs: int = 3
     patience: int = 2
     """Epochs without a better validation loss after which the training ends."""
     learning_rate: float = 4e-3
@@ -109,28 +109,26 @@ def segments(ids: Ids, rows: int, length: int) -> Iterator[tuple[Ids, Ids]]:
 
 
 class Trainer:
-    """One model in training: its optimizer, and the two functions that run it over a segment."""
+    """Training of one arm: its functions are traced once, and every run begins with `reset`."""
 
-    def __init__(self, job: Job, recipe: Recipe, vocab_size: int, steps_an_epoch: int) -> None:
+    def __init__(self, arm: str, size: int, recipe: Recipe, vocab_size: int, steps_an_epoch: int) -> None:
         import keras
         import layers_models as models
         import tensorflow as tf
 
-        keras.utils.set_random_seed(job.seed)
-        self.arm, self.recipe = models.BY_NAME[job.arm], recipe
-        self.units = models.units_for(self.arm, job.size, vocab_size)
-        self.model = models.build(self.arm, self.units, vocab_size)
-        total = steps_an_epoch * recipe.epochs
-        self.optimizer = keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(
-                0.0,
-                decay_steps=max(total - recipe.warmup_steps, 1),
-                warmup_target=recipe.learning_rate,
-                warmup_steps=recipe.warmup_steps,
-            ),
-            global_clipnorm=recipe.clipnorm,
+        self.arm, self.recipe, self.vocab_size = models.BY_NAME[arm], recipe, vocab_size
+        self.units = models.units_for(self.arm, size, vocab_size)
+        self.model = models.build(self.arm, self.units, vocab_size, unroll=True)
+        self.variables = self.model.trainable_variables
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            decay_steps=max(steps_an_epoch * recipe.epochs - recipe.warmup_steps, 1),
+            warmup_target=recipe.learning_rate,
+            warmup_steps=recipe.warmup_steps,
         )
-        self.optimizer.build(self.model.trainable_variables)
+        self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=recipe.clipnorm)
+        self.optimizer.build(self.variables)
+        self._zeros = models.zero_states(self.arm, self.units, recipe.rows)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits
 
         @tf.function
@@ -138,9 +136,9 @@ class Trainer:
             with tf.GradientTape() as tape:
                 logits, states = self.model(inputs, states=states, return_state=True, training=True)
                 loss = tf.reduce_mean(losses(targets, logits))
-            variables = self.model.trainable_variables
-            self.optimizer.apply(tape.gradient(loss, variables), variables)
-            return loss, states
+            gradients = [tf.convert_to_tensor(each) for each in tape.gradient(loss, self.variables)]
+            self.optimizer.apply(gradients, self.variables)
+            return loss, states, gradients
 
         @tf.function
         def look(inputs: Any, targets: Any, states: Any) -> Any:
@@ -148,72 +146,114 @@ class Trainer:
             return tf.reduce_mean(losses(targets, logits)), states
 
         self._train, self._look = train, look
-        self._zeros = models.zero_states(self.arm, self.units, recipe.rows)
 
-    def epoch(self, ids: Ids, after_step: Any, shift: int) -> float:
-        """Train on the text once, from its character `shift` on; return the mean loss of its segments."""
-        return self._over(self._train, ids[shift:], after_step)
+    def reset(self, seed: int) -> None:
+        """Make the weights, the optimizer and the random numbers those of a new process with this seed."""
+        import keras
+        import layers_models as models
 
-    def validate(self, ids: Ids) -> float:
-        """Return the mean loss on a text, without dropout, the state carried."""
-        return self._over(self._look, ids, lambda: None)
+        keras.utils.set_random_seed(seed)
+        fresh = models.build(self.arm, self.units, self.vocab_size)
+        for variable, value in zip(self.model.variables, fresh.variables, strict=True):
+            variable.assign(value)
+        for variable in self.optimizer.variables:
+            variable.assign(0 * variable)
 
-    def _over(self, function: Any, ids: Ids, after_step: Any) -> float:
+    def epoch(self, ids: Ids, after_step: Callable[[Any], None]) -> float:
+        """Train on a text once; return the mean loss of its segments."""
         import tensorflow as tf
 
         states, total = self._zeros, []
         for inputs, targets in segments(ids, self.recipe.rows, self.recipe.segment):
-            loss, states = function(tf.constant(inputs), tf.constant(targets), states)
-            total.append(loss)
-            after_step()
-        return float(np.mean([float(loss) for loss in total], dtype=np.float64))
+            loss, states, gradients = self._train(tf.constant(inputs), tf.constant(targets), states)
+            total.append(float(loss))
+            after_step(gradients)
+        return float(np.mean(total))
+
+    def validate(self, ids: Ids) -> float:
+        """Return the mean loss on a text, without dropout, the state carried."""
+        import tensorflow as tf
+
+        states, total = self._zeros, []
+        for inputs, targets in segments(ids, self.recipe.rows, self.recipe.segment):
+            loss, states = self._look(tf.constant(inputs), tf.constant(targets), states)
+            total.append(float(loss))
+        return float(np.mean(total))
 
 
-def train(job: Job, recipe: Recipe, text: str, folder: Path) -> dict[str, Any]:
+class GradientLog:
+    """Norms of the gradients before clipping, of the whole model and of each layer, every few steps."""
+
+    def __init__(self, model: Any, every: int = 5) -> None:
+        self._names = [f"{owner.name}.{variable.name}" for owner, variable in _owned(model)]
+        self._every, self._seen = every, 0
+        self.steps: list[int] = []
+        self.total: list[float] = []
+        self.layers: dict[str, list[float]] = {}
+
+    def add(self, gradients: Sequence[Any]) -> None:
+        """Note the gradients of a step."""
+        from rnneval.metrics import gradient_norms
+
+        self._seen += 1
+        if self._seen % self._every:
+            return
+        arrays = [gradient.numpy() for gradient in gradients]
+        norms = gradient_norms(dict(zip(self._names, arrays, strict=True)))
+        self.steps.append(self._seen)
+        self.total.append(round(norms.total, 6))
+        for layer, norm in norms.layers.items():
+            self.layers.setdefault(layer, []).append(round(norm, 6))
+
+
+def _owned(model: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the layer of each trainable variable, in the order of `model.trainable_variables`."""
+    owners = {id(variable): layer for layer in model._flatten_layers() for variable in layer.trainable_variables}
+    leaves = {
+        id(variable): layer
+        for layer in model._flatten_layers(include_self=False)
+        if not layer.name.endswith("_cell")
+        for variable in layer.trainable_variables
+    }
+    for variable in model.trainable_variables:
+        yield leaves.get(id(variable), owners[id(variable)]), variable
+
+
+def train(trainer: Trainer, job: Job, text: str, folder: Path) -> dict[str, Any]:
     """Train one model, and save its best epoch; return the history."""
-    import keras
-
-    import rnneval
-
-    vocabulary = sorted(set(text))
+    recipe, vocabulary, parent = trainer.recipe, sorted(set(text)), os.getppid()
     training, validation, _ = (encode(part, vocabulary) for part in parts(text, recipe))
-    steps = ((len(training) - recipe.segment - 1) // recipe.rows) // recipe.segment
-    trainer = Trainer(job, recipe, len(vocabulary), steps)
+    trainer.reset(job.seed)
     rng = np.random.default_rng(job.seed)
-    epochs, best, weights, parent = [], np.inf, None, os.getppid()
-    with rnneval.GradientNorms(folder / "gradients", steps_per_part=10**9).watching(
-        trainer.model, trainer.optimizer
-    ) as norms:
-        waiting = 0
+    log = GradientLog(trainer.model)
 
-        def after_step() -> None:
-            nonlocal waiting
-            waiting = (waiting + 1) % 200
-            if not waiting:
-                norms.collect()
-                if os.getppid() != parent:  # the study was killed: another process will train this model
-                    raise SystemExit(1)
+    def after_step(gradients: Any) -> None:
+        log.add(gradients)
+        if os.getppid() != parent:  # the study was killed: it will start this run again
+            raise SystemExit(1)
 
-        for number in range(recipe.epochs):
-            loss = trainer.epoch(training, after_step, int(rng.integers(recipe.segment)))
-            seen = trainer.validate(validation)
-            epochs.append({"epoch": number + 1, "training_nats": loss, "validation_nats": seen})
-            print(f"{job.name} {epochs[-1]}", flush=True)
-            if seen < best:
-                best, weights = seen, trainer.model.get_weights()
-            if number + 1 - (1 + int(np.argmin([e["validation_nats"] for e in epochs]))) >= recipe.patience:
-                break
+    epochs: list[dict[str, float]] = []
+    best, kept = np.inf, 0
+    weights = trainer.model.get_weights()
+    for number in range(1, recipe.epochs + 1):
+        loss = trainer.epoch(training[int(rng.integers(recipe.segment)) :], after_step)
+        seen = trainer.validate(validation)
+        epochs.append({"epoch": number, "training_nats": loss, "validation_nats": seen})
+        print(f"{job.name} {epochs[-1]}", flush=True)
+        if seen < best:
+            best, kept, weights = seen, number, trainer.model.get_weights()
+        if number - kept >= recipe.patience:
+            break
     trainer.model.set_weights(weights)
     _save(trainer, folder)
     return {
         "job": dataclasses.asdict(job),
         "recipe": dataclasses.asdict(recipe),
         "units": trainer.units,
-        "parameters": trainer.model.count_params(),
-        "steps_an_epoch": steps,
+        "parameters": sum(int(np.prod(variable.shape)) for variable in trainer.variables),
+        "kept_epoch": kept,
         "epochs": epochs,
-        "lost_steps": norms.lost,
-        "keras": keras.__version__,
+        "gradients": {"steps": log.steps, "total": log.total, "layers": log.layers},
     }
 
 
@@ -249,35 +289,65 @@ def opened(folder: Path, vocabulary: Sequence[str]) -> Any:
     )
 
 
-def one_run(job: Job, recipe: Recipe, data: Path, out: Path) -> None:
-    """Train and evaluate one model in this process; its folder appears when it is complete."""
-    import tensorflow as tf
+def steps_an_epoch(text: str, recipe: Recipe) -> int:
+    return (len(parts(text, recipe)[0]) - 1) // recipe.rows // recipe.segment
 
+
+def one_run(trainer: Trainer, job: Job, text: str, out: Path) -> None:
+    """Train and evaluate one model; its folder appears when it is complete."""
     import rnneval
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.experimental.enable_op_determinism()
-    began = time.perf_counter()
-    text = data.read_text(encoding="utf-8")[: recipe.characters]
+    began, processor = time.perf_counter(), time.process_time()
     working = out / f".{job.name}.{os.getpid()}"
     working.mkdir(parents=True)
-    history = train(job, recipe, text, working)
+    history = train(trainer, job, text, working)
     trained = time.perf_counter()
-    _write(working / "training.json", history)
-    run = rnneval.evaluate(opened(working, sorted(set(text))), string=parts(text, recipe)[2])
+    write(working / "training.json", history)
+    run = rnneval.evaluate(opened(working, sorted(set(text))), string=parts(text, trainer.recipe)[2])
     run.save(working / "run.json")
     timing = {
         "training_seconds": round(trained - began, 1),
         "evaluation_seconds": round(time.perf_counter() - trained, 1),
-        "processor_seconds": round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 1),
+        "processor_seconds": round(time.process_time() - processor, 1),
     }
-    _write(working / "timing.json", timing)
-    working.rename(out / job.name)
+    write(working / "timing.json", timing)
+    if (out / job.name).exists():  # of a worker that outlived its study
+        shutil.rmtree(working)
+    else:
+        working.rename(out / job.name)
+    (out / f".{job.name}.taken").unlink(missing_ok=True)
     print(f"{job.name}: {run.scores['perplexity'].value:.4f} perplexity, {timing}", flush=True)
 
 
-def _write(path: Path, value: Any) -> None:
+def work(jobs: Sequence[Job], recipe: Recipe, data: Path, out: Path) -> None:
+    """Run jobs that no other worker has taken, until there are none; arms that are traced already come first."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    text = data.read_text(encoding="utf-8")[: recipe.characters]
+    trainers: dict[tuple[str, int], Trainer] = {}
+    while job := _taken(jobs, trainers, out):
+        kind = (job.arm, job.size)
+        if kind not in trainers:
+            trainers[kind] = Trainer(*kind, recipe, len(set(text)), steps_an_epoch(text, recipe))
+        one_run(trainers[kind], job, text, out)
+
+
+def _taken(jobs: Sequence[Job], trainers: Container[tuple[str, int]], out: Path) -> Job | None:
+    """Take a job of the lowest seed that has any left; None if all are taken."""
+    left = [job for job in jobs if not (out / job.name).exists() and not (out / f".{job.name}.taken").exists()]
+    for job in sorted(left, key=lambda job: (job.size, job.seed, (job.arm, job.size) not in trainers)):
+        try:
+            (out / f".{job.name}.taken").touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return job
+    return None
+
+
+def write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
@@ -300,31 +370,26 @@ def check_arms(names: Sequence[str], size: int, vocab_size: int, out: Path) -> N
         print(f"{name}: {found[name]}", flush=True)
         if (wiring.verdict == "fail") != arm.shared:
             raise ValueError(f"{name}: the wiring check says {wiring.verdict}: {wiring.reason}")
-    _write(out / "wiring.json", found)
+    write(out / "wiring.json", found)
 
 
 def study(jobs: Sequence[Job], arguments: argparse.Namespace) -> None:
-    """Start the runs that are missing, some at a time; a run that fails is an error at the end."""
+    """Start workers for the runs that are missing, and wait for them.
+
+    Raises:
+        SystemExit: a worker failed.
+    """
     out: Path = arguments.out
-    for left in out.glob(".*-seed*"):  # of runs that were killed
-        shutil.rmtree(left)
-    waiting = [job for job in jobs if not (out / job.name).exists()]
-    print(f"{len(waiting)} of {len(jobs)} runs to do", flush=True)
-    running: dict[subprocess.Popen[bytes], Job] = {}
-    failed: list[str] = []
-    while waiting or running:
-        while waiting and len(running) < arguments.jobs:
-            job = waiting.pop(0)
-            command = [sys.executable, __file__, "--data", str(arguments.data), "--out", str(out), "--run"]
-            command += [job.arm, str(job.size), str(job.seed), *(["--quick"] if arguments.quick else [])]
-            running[subprocess.Popen(command)] = job
-        time.sleep(0.2)
-        for process in [each for each in running if each.poll() is not None]:
-            job = running.pop(process)
-            if process.returncode:
-                failed.append(job.name)
-    if failed:
-        raise SystemExit(f"failed: {', '.join(failed)}")
+    for left in out.glob(".*-seed*"):  # of a study that was killed
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    complete = sum((out / job.name).exists() for job in jobs)
+    with (out / "starts.jsonl").open("a", encoding="utf-8") as starts:
+        print(json.dumps({"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "complete": complete}), file=starts)
+    print(f"{len(jobs) - complete} of {len(jobs)} runs to do", flush=True)
+    command = [sys.executable, *sys.argv, "--work"]
+    workers = [subprocess.Popen(command) for _ in range(min(arguments.jobs, len(jobs) - complete))]
+    if any([worker.wait() for worker in workers]):
+        raise SystemExit("a worker failed")
 
 
 def options() -> argparse.Namespace:
@@ -336,7 +401,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", help="default: all")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default: 2)")
     parser.add_argument("--quick", action="store_true", help="a study of seconds, to test the program")
-    parser.add_argument("--run", nargs=3, metavar=("ARM", "SIZE", "SEED"), help=argparse.SUPPRESS)
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -344,15 +409,15 @@ def main() -> None:
     arguments = options()
     recipe = QUICK if arguments.quick else Recipe()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    if arguments.run:
-        arm, size, seed = arguments.run
-        one_run(Job(arm=arm, size=int(size), seed=int(seed)), recipe, arguments.data, arguments.out)
-        return
     names = arguments.arms or ["gru-1", "gru-2", "gru-3", "lstm-1", "lstm-2", "gru-2-shared"]
+    jobs = order(names, arguments.sizes, arguments.seeds)
+    if arguments.work:
+        work(jobs, recipe, arguments.data, arguments.out)
+        return
     if not (arguments.out / "wiring.json").exists():
         text = arguments.data.read_text(encoding="utf-8")[: recipe.characters]
         check_arms(names, arguments.sizes[0], len(set(text)), arguments.out)
-    study(order(names, arguments.sizes, arguments.seeds), arguments)
+    study(jobs, arguments)
 
 
 if __name__ == "__main__":

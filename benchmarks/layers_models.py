@@ -75,12 +75,15 @@ def units_for(arm: Arm, size: int, vocab_size: int) -> int:
 class Stack(keras.Model):
     """Recurrent layers that each have a state of their own: the stack in the answer."""
 
-    def __init__(self, vocab_size: int, kind: str = "gru", layers: int = 1, units: int = 128) -> None:
+    def __init__(
+        self, vocab_size: int, kind: str = "gru", layers: int = 1, units: int = 128, unroll: bool = False
+    ) -> None:
         super().__init__()
         kinds: dict[str, Callable[..., Any]] = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
         self.embedding = keras.layers.Embedding(vocab_size, EMBEDDING, name="embedding")
         self.recurrent = [
-            kinds[kind](units, return_sequences=True, return_state=True, name=f"{kind}_{i + 1}") for i in range(layers)
+            kinds[kind](units, return_sequences=True, return_state=True, unroll=unroll, name=f"{kind}_{i + 1}")
+            for i in range(layers)
         ]
         self.dropouts = [keras.layers.Dropout(DROPOUT) for _ in range(layers)]
         self.dense = keras.layers.Dense(vocab_size, name="logits")
@@ -102,11 +105,12 @@ class Stack(keras.Model):
 class SharedStack(keras.Model):
     """Two GRU layers that pass on one state: the stack in the question (docs/origin.md)."""
 
-    def __init__(self, vocab_size: int, units: int = 128) -> None:
+    def __init__(self, vocab_size: int, units: int = 128, unroll: bool = False) -> None:
         super().__init__()
         self.embedding = keras.layers.Embedding(vocab_size, EMBEDDING, name="embedding")
-        self.gru = keras.layers.GRU(units, return_sequences=True, return_state=True, name="gru_1")
-        self.gru_2 = keras.layers.GRU(units, return_sequences=True, return_state=True, name="gru_2")
+        options = {"return_sequences": True, "return_state": True, "unroll": unroll}
+        self.gru = keras.layers.GRU(units, name="gru_1", **options)
+        self.gru_2 = keras.layers.GRU(units, name="gru_2", **options)
         self.dropout = keras.layers.Dropout(DROPOUT)
         self.dropout_2 = keras.layers.Dropout(DROPOUT)
         self.dense = keras.layers.Dense(vocab_size, name="logits")
@@ -124,9 +128,12 @@ class SharedStack(keras.Model):
         return (x, states) if return_state else x
 
 
-def build(arm: Arm, units: int, vocab_size: int) -> Any:
-    """Return a model with its weights made."""
-    model = SharedStack(vocab_size, units) if arm.shared else Stack(vocab_size, arm.kind, arm.layers, units)
+def build(arm: Arm, units: int, vocab_size: int, *, unroll: bool = False) -> Any:
+    """Return a model with its weights made; unrolled layers take longer to trace and train faster."""
+    if arm.shared:
+        model = SharedStack(vocab_size, units, unroll)
+    else:
+        model = Stack(vocab_size, arm.kind, arm.layers, units, unroll)
     model(tf.zeros((1, 2), tf.int32))
     return model
 
@@ -145,7 +152,7 @@ def sequential(model: Stack) -> Any:
         layers += [layer, dropout]
     copies = [
         type(layer).from_config(
-            {key: value for key, value in layer.get_config().items() if key != "return_state"}
+            {key: value for key, value in layer.get_config().items() if key not in {"return_state", "unroll"}}
         )
         for layer in [*layers, model.dense]
     ]

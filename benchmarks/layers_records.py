@@ -1,0 +1,146 @@
+"""Gather the runs of benchmarks/layers.py into one small record, which docs/layers.md is made of.
+
+    PYTHONPATH=. python benchmarks/layers_records.py --data tinyshakespeare.txt --runs RUNS --out benchmarks/layers.json
+
+Two things are computed here: the n-gram baselines of the held-out text, and for seed 0 of each arm what goes on inside
+(`rnneval.trace`, `rnneval.gradients`; kept in RUNS/inside.json). With --table only what follows from the seeds is
+written: two studies of the same recipe have the same table, byte by byte, however often one of them was killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import layers
+import numpy as np
+import pandas as pd
+
+DIGITS = 4
+"""Decimals of the nats of a block of 256 characters: 2e-7 nats per character."""
+
+
+def run_of(folder: Path) -> dict[str, Any]:
+    """Return what the record keeps of one run; all of it follows from the seed."""
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    forgetting = (run.get("streams") or {}).get("forgetting_length")
+    return {
+        **training["job"],
+        **{key: training[key] for key in ("units", "parameters", "steps_an_epoch", "epochs")},
+        "gradients": gradients_of(folder / "gradients"),
+        "valid": run["valid"],
+        "backend": run["backend"],
+        "tokens": run["tokens"]["scored"],
+        "total_nats": run["total_nats"],
+        "token_by_token_nats": _token_by_token(run),
+        "accuracy": run["scores"]["accuracy"]["value"],
+        "forgetting_length": forgetting,
+        "saturated": {name: state.get("saturated") for name, state in run["states"].items()},
+        "nats": [round(nats, DIGITS) for nats in run["blocks"]["sums"]["nats"]],
+    }
+
+
+def _token_by_token(run: dict[str, Any]) -> float | None:
+    """Return the total loss of a model with a leak, in segments of one token."""
+    leak = run.get("leak") or {}
+    return leak.get("total_nats")
+
+
+def gradients_of(folder: Path) -> dict[str, Any]:
+    """Summarise the gradient norms of a training: of the whole model by epoch of steps, and of each layer."""
+    history = pd.read_parquet(folder)
+    norms = history[(history["variable"] == "") & (history["statistic"] == "grad_norm")]
+    whole = norms.loc[norms["layer"] == "", "value"].to_numpy()
+    bad = history[(history["layer"] == "") & (history["statistic"] == "not_finite")]["value"]
+    layers_of = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
+    return {
+        "steps": int(whole.size),
+        "median": float(np.median(whole)),
+        "p99": float(np.percentile(whole, 99)),
+        "max": float(whole.max()),
+        "clipped_share": float(np.mean(whole > layers.Recipe().clipnorm)),
+        "not_finite": float(bad.sum()),
+        "layers": {str(name): round(float(value), 6) for name, value in layers_of.items()},
+    }
+
+
+def table(runs: Path) -> dict[str, Any]:
+    """Return the record without anything that differs between two studies of the same recipe."""
+    folders = sorted(path.parent for path in runs.glob("[!.]*/run.json"))
+    first = json.loads((folders[0] / "run.json").read_text(encoding="utf-8"))
+    training = json.loads((folders[0] / "training.json").read_text(encoding="utf-8"))
+    found = {folder.name: run_of(folder) for folder in folders}
+    return {
+        "sizes": sorted({run["size"] for run in found.values()}),
+        "recipe": training["recipe"],
+        "held_out": {key: first["text"][key] for key in ("sha256", "characters")},
+        "vocabulary": first["vocabulary"]["size"],
+        "signature": first["signature"],
+        "wiring": json.loads((runs / "wiring.json").read_text(encoding="utf-8")),
+        "blocks": {key: first["blocks"][key] for key in ("bytes", "tokens")},
+        "runs": found,
+    }
+
+
+def machine(runs: Path) -> dict[str, Any]:
+    """Return the time that the study took, and when it was started again."""
+    timing = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(runs.glob("[!.]*/timing.json"))]
+    import keras
+    import tensorflow as tf
+
+    return {
+        "hours_of_runs": round(sum(t["training_seconds"] + t["evaluation_seconds"] for t in timing) / 3600, 2),
+        "processor_hours": round(sum(t["processor_seconds"] for t in timing) / 3600, 2),
+        "cores": 2,
+        "starts": [json.loads(line) for line in (runs / "starts.jsonl").read_text(encoding="utf-8").splitlines()],
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
+
+
+def counting(data: Path, folder: Path) -> dict[str, float]:
+    """Return the losses of the baselines on the held-out text, fitted on the training part, in nats per character."""
+    import rnneval
+
+    text = data.read_text(encoding="utf-8")
+    training, validation, held_out = layers.parts(text, layers.Recipe())
+    fitted = folder.parent / "training.txt"
+    fitted.write_text(training + validation, encoding="utf-8")
+    run = rnneval.evaluate(layers.opened(folder, sorted(set(text))), string=held_out, fit_on=[fitted])
+    return dict(run.baselines)
+
+
+def inside(folder: Path, data: Path) -> dict[str, Any]:
+    """Return the context curve, gates, states and reach of gradients of one checkpoint, on the held-out text."""
+    import rnneval
+
+    text = data.read_text(encoding="utf-8")
+    vocabulary, held_out = sorted(set(text)), layers.parts(text, layers.Recipe())[2]
+    truncation = layers.Recipe().segment
+    run = rnneval.trace(layers.opened(folder, vocabulary), string=held_out, context=True, truncation=truncation)
+    lm = rnneval.open(folder / "model.keras", vocabulary=vocabulary, backend="keras")
+    backwards = rnneval.gradients(lm, string=held_out, truncation=truncation)
+    return {"trace": _plain(run.trace), "gradients": _plain(backwards)}
+
+
+def _plain(value: Any) -> Any:
+    import msgspec
+
+    return json.loads(msgspec.json.encode(value))
+
+
+def insides(runs: Path, data: Path) -> dict[str, Any]:
+    """Look into seed 0 of each arm that has a state for each layer; what is known already is kept."""
+    path = runs / "inside.json"
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for folder in sorted(runs.glob("[!.]*-seed0")):
+        if folder.name not in known and (folder / "model.keras").exists():
+            known[folder.name] = inside(folder, data)
+            layers.write(path, known)
+            print(f"looked into {folder.name}", flush=True)
+    return known
