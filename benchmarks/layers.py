@@ -43,7 +43,7 @@ class Recipe:
     """Parallel streams; each is a contiguous part of the training text, and carries its state."""
     segment: int = 40
     """Tokens between truncations of backpropagation."""
-    epochs: int = 3
+    epochs: int = 5
     patience: int = 2
     """Epochs without a better validation loss after which the training ends."""
     learning_rate: float = 4e-3
@@ -343,7 +343,8 @@ def _taken(jobs: Sequence[Job], trainers: Container[tuple[str, int]], out: Path)
             (out / f".{job.name}.taken").touch(exist_ok=False)
         except FileExistsError:
             continue
-        return job
+        if not (out / job.name).exists():  # else another worker has just completed it
+            return job
     return None
 
 
@@ -388,7 +389,8 @@ def study(jobs: Sequence[Job], arguments: argparse.Namespace) -> None:
     print(f"{len(jobs) - complete} of {len(jobs)} runs to do", flush=True)
     command = [sys.executable, *sys.argv, "--work"]
     workers = [subprocess.Popen(command) for _ in range(min(arguments.jobs, len(jobs) - complete))]
-    if any([worker.wait() for worker in workers]):
+    codes = [worker.wait() for worker in workers]
+    if any(codes):
         raise SystemExit("a worker failed")
 
 

@@ -8,8 +8,10 @@ prints the answers and writes the simulated studies into the record, under `cali
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +108,7 @@ def two_sided(tested: Tested) -> float:
 def answers(record: Mapping[str, Any], size: int) -> list[Answer]:
     """Answer the family of comparisons at one size; pairs with an arm of fewer than two runs are left out."""
     groups = {
-        pair: tuple(of_arm(record, arm, size) for arm in pair)
+        pair: (of_arm(record, pair[0], size), of_arm(record, pair[1], size))
         for pair in COMPARISONS
         if min(len(of_arm(record, arm, size)) for arm in pair) > 1
     }
@@ -115,36 +117,33 @@ def answers(record: Mapping[str, Any], size: int) -> list[Answer]:
     claims = [Claim(name=deep, hypothesis=deep, p=two_sided(tested[shallow, deep])) for shallow, deep in tested]
     levels = holm_levels(claims, LEVEL)
     return [
-        _answer(pair, size, groups[pair], found, levels[pair[1]], len(tested), _drift(sides[pair][0]))
+        _answer(groups[pair], found, level=levels[pair[1]], family=len(tested), drifted=_drift(sides[pair][0]))
         for pair, found in tested.items()
     ]
 
 
 def _drift(sides: Paired) -> float:
-    columns = loss_differences(sides)
-    return drift(ratio, columns, sides.units)
+    return drift(ratio, loss_differences(sides), sides.units)
+
+
+def loss(run: Mapping[str, Any]) -> float:
+    """Return the held-out loss of a run, in nats per character."""
+    return float(run["total_nats"] / run["tokens"])
 
 
 def _answer(
-    pair: tuple[str, str],
-    size: int,
-    groups: tuple[Sequence[Any], ...],
-    tested: Tested,
-    level: float,
-    family: int,
-    drifted: float,
+    groups: tuple[Sequence[Any], Sequence[Any]], tested: Tested, *, level: float, family: int, drifted: float
 ) -> Answer:
     together = (tested.bound(LEVEL / 2 / family), tested.bound(1 - LEVEL / 2 / family))
     p = two_sided(tested)
-    counts = (len(groups[0]), len(groups[1]))
-    losses = tuple(float(np.mean([run["total_nats"] for run in runs])) for runs in groups)
-    tokens = groups[0][0]["tokens"]
+    shallow, deep = groups
+    counts = (len(shallow), len(deep))
     return Answer(
-        shallow=pair[0],
-        deep=pair[1],
-        size=size,
+        shallow=shallow[0]["arm"],
+        deep=deep[0]["arm"],
+        size=shallow[0]["size"],
         seeds=counts,
-        losses=(losses[0] / tokens, losses[1] / tokens),
+        losses=(float(np.mean([loss(run) for run in shallow])), float(np.mean([loss(run) for run in deep]))),
         difference=tested.value,
         low=tested.bound(LEVEL / 2),
         high=tested.bound(1 - LEVEL / 2),
@@ -301,6 +300,25 @@ def calibrated(of: Spreads) -> Iterator[dict[str, Any]]:
             }
 
 
+def splits(record: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Compare the runs of each arm with one another: two against the rest, which are of the same recipe.
+
+    Count the comparisons, which share their runs and text and are far from independent, and the 95 % intervals that
+    leave out 0.
+    """
+    outside = total = 0
+    for arm in dict.fromkeys(sum(COMPARISONS, ())):
+        runs = of_arm(record, arm, size)
+        for two in itertools.combinations(runs, 2):
+            rest = [run for run in runs if run not in two]
+            if len(rest) < 2:
+                continue
+            found = assess(PERPLEXITY, *paired(record, two, rest))
+            total += 1
+            outside += two_sided(found) <= LEVEL
+    return {"comparisons": total, "outside": int(outside)}
+
+
 def calibration(record: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Return the measured spreads and the results of the simulated studies."""
     of = spreads(record, size)
@@ -308,7 +326,14 @@ def calibration(record: Mapping[str, Any], size: int) -> dict[str, Any]:
         "studies": STUDIES,
         "spreads": {name: round(value, 5) for name, value in vars(of).items()},
         "rows": list(calibrated(of)),
+        "splits": splits(record, size),
     }
+
+
+def compact(record: Any) -> str:
+    """Return JSON with lists of numbers on one line each."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
 
 def main() -> None:
@@ -321,7 +346,7 @@ def main() -> None:
             print(answer)
     record["calibration"] = calibration(record, record["sizes"][0])
     print(json.dumps(record["calibration"], indent=1))
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(compact(record), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 import layers
 import numpy as np
-import pandas as pd
+from layers_answer import compact
 
 DIGITS = 4
 """Decimals of the nats of a block of 256 characters: 2e-7 nats per character."""
@@ -30,13 +30,13 @@ def run_of(folder: Path) -> dict[str, Any]:
     forgetting = (run.get("streams") or {}).get("forgetting_length")
     return {
         **training["job"],
-        **{key: training[key] for key in ("units", "parameters", "steps_an_epoch", "epochs")},
-        "gradients": gradients_of(folder / "gradients"),
+        **{key: training[key] for key in ("units", "parameters", "kept_epoch", "epochs")},
+        "gradients": gradients_of(training["gradients"], training["recipe"]["clipnorm"]),
         "valid": run["valid"],
         "backend": run["backend"],
         "tokens": run["tokens"]["scored"],
         "total_nats": run["total_nats"],
-        "token_by_token_nats": _token_by_token(run),
+        "token_by_token": run.get("token_by_token"),
         "accuracy": run["scores"]["accuracy"]["value"],
         "forgetting_length": forgetting,
         "saturated": {name: state.get("saturated") for name, state in run["states"].items()},
@@ -44,27 +44,17 @@ def run_of(folder: Path) -> dict[str, Any]:
     }
 
 
-def _token_by_token(run: dict[str, Any]) -> float | None:
-    """Return the total loss of a model with a leak, in segments of one token."""
-    leak = run.get("leak") or {}
-    return leak.get("total_nats")
-
-
-def gradients_of(folder: Path) -> dict[str, Any]:
-    """Summarise the gradient norms of a training: of the whole model by epoch of steps, and of each layer."""
-    history = pd.read_parquet(folder)
-    norms = history[(history["variable"] == "") & (history["statistic"] == "grad_norm")]
-    whole = norms.loc[norms["layer"] == "", "value"].to_numpy()
-    bad = history[(history["layer"] == "") & (history["statistic"] == "not_finite")]["value"]
-    layers_of = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
+def gradients_of(history: dict[str, Any], limit: float) -> dict[str, Any]:
+    """Summarise the gradient norms of a training: of the whole model, and of each layer."""
+    total = np.array(history["total"])
     return {
-        "steps": int(whole.size),
-        "median": float(np.median(whole)),
-        "p99": float(np.percentile(whole, 99)),
-        "max": float(whole.max()),
-        "clipped_share": float(np.mean(whole > layers.Recipe().clipnorm)),
-        "not_finite": float(bad.sum()),
-        "layers": {str(name): round(float(value), 6) for name, value in layers_of.items()},
+        "steps": len(history["steps"]),
+        "median": round(float(np.median(total)), 4),
+        "p99": round(float(np.percentile(total, 99)), 4),
+        "max": round(float(total.max()), 4),
+        "clipped_share": round(float(np.mean(total > limit)), 4),
+        "not_finite": int(np.count_nonzero(~np.isfinite(total))),
+        "layers": {name: round(float(np.median(norms)), 4) for name, norms in history["layers"].items()},
     }
 
 
@@ -116,7 +106,7 @@ def counting(data: Path, folder: Path) -> dict[str, float]:
 
 
 def inside(folder: Path, data: Path) -> dict[str, Any]:
-    """Return the context curve, gates, states and reach of gradients of one checkpoint, on the held-out text."""
+    """Return the context curve, states, gates and reach of gradients of one checkpoint, on the held-out text."""
     import rnneval
 
     text = data.read_text(encoding="utf-8")
@@ -125,13 +115,31 @@ def inside(folder: Path, data: Path) -> dict[str, Any]:
     run = rnneval.trace(layers.opened(folder, vocabulary), string=held_out, context=True, truncation=truncation)
     lm = rnneval.open(folder / "model.keras", vocabulary=vocabulary, backend="keras")
     backwards = rnneval.gradients(lm, string=held_out, truncation=truncation)
-    return {"trace": _plain(run.trace), "gradients": _plain(backwards)}
+    kept = ("median", "decay", "gone")
+    return {
+        "context": _plain(run.context),
+        "states": _plain(run.states),
+        "gates": _plain(run.gates),
+        "through_time": {
+            name: {key: value for key, value in _plain(reach).items() if key in kept}
+            for name, reach in backwards.through_time.items()
+        },
+    }
 
 
 def _plain(value: Any) -> Any:
+    """Return a value of a record as lists, maps and rounded numbers."""
     import msgspec
 
-    return json.loads(msgspec.json.encode(value))
+    return _rounded(json.loads(msgspec.json.encode(value)))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def insides(runs: Path, data: Path) -> dict[str, Any]:
@@ -144,3 +152,22 @@ def insides(runs: Path, data: Path) -> dict[str, Any]:
             layers.write(path, known)
             print(f"looked into {folder.name}", flush=True)
     return known
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, required=True, help="folder that benchmarks/layers.py wrote")
+    parser.add_argument("--data", type=Path, help="tinyshakespeare.txt; not needed with --table")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", action="store_true", help="write only what follows from the seeds")
+    arguments = parser.parse_args()
+    record = table(arguments.runs)
+    if not arguments.table:
+        record["machine"] = machine(arguments.runs)
+        record["baselines"] = counting(arguments.data, arguments.runs / f"gru-1-{record['sizes'][0]}-seed0")
+        record["inside"] = insides(arguments.runs, arguments.data)
+    arguments.out.write_text(compact(record), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
