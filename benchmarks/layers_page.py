@@ -109,7 +109,7 @@ def summary(record: Mapping[str, Any], found: Sequence[Answer]) -> str:
     first, *others = found
     recipe, size = record["recipe"], first.size
     about = (
-        f"In a character model with {size:,} parameters, trained with {counted(recipe['epochs'], 'pass')} over "
+        f"In a character model with {size:,} parameters, trained for {counted(recipe['epochs'], 'pass')} over "
         f"tinyshakespeare, "
     )
     sentences = [f"{about}{claim(first)}."]
@@ -180,9 +180,9 @@ def _difference(answer: Answer) -> list[str]:
 
 def drift_note(found: Sequence[Answer]) -> str:
     """Return the warning of drift where one of the differences drifts along the text."""
-    drifting = [f"{title(a.deep)} − {title(a.shallow)} ({a.drift:.1f})" for a in found if a.drift > DRIFTS]
+    drifting = [f"{title(a.deep)} − {title(a.shallow)} ({a.drift:.2f})" for a in found if a.drift > DRIFTS]
     if not drifting:
-        ratios = ", ".join(f"{answer.drift:.1f}" for answer in found)
+        ratios = ", ".join(f"{answer.drift:.2f}" for answer in found)
         return paragraph(
             "The differences do not drift along the text: the ratio of the standard error from 16 long batches to "
             "that "
@@ -215,7 +215,7 @@ def wrong_stack(record: Mapping[str, Any], size: int) -> str:
         (name, mean(wrong, of), mean(right, of))
         for name, of in (
             ("training loss, last epoch, with dropout", last("training_nats")),
-            ("validation loss, segments of 40", last("validation_nats")),
+            (f"validation loss, segments of {record['recipe']['segment']}", last("validation_nats")),
             ("held out, as the model computes it", loss),
             ("held out, with the leak removed (token by token)", without_leak),
         )
@@ -345,7 +345,8 @@ def recipe(record: Mapping[str, Any]) -> Iterator[str]:
         "characters are held out. Each model is an embedding of 32, recurrent layers of equal width and a dense "
         "layer, "
         f"with a dropout of 0.1 after each recurrent layer. All arms have one recipe: {how['rows']} rows, segments of "
-        f"{how['segment']} characters, the state carried from segment to segment, Adam with a peak learning rate of "
+        f"{how['segment']} characters, the [state](glossary.md#state) carried from segment to segment, Adam with a "
+        "peak learning rate of "
         f"{how['learning_rate']} after {how['warmup_steps']} steps and half a cosine down to 0, gradients clipped to a "
         f"global norm of {how['clipnorm']:.0f}, {counted(how['epochs'], 'epoch')}, early stopping after "
         f"{counted(how['patience'], 'epoch')} without a better validation loss. Nothing was tuned. The wiring of each "
@@ -395,8 +396,8 @@ def page(record: Mapping[str, Any]) -> str:
     size = record["sizes"][0]
     found = answers(record, size)
     parts = [
-        "<!-- Written by benchmarks/layers_page.py from benchmarks/layers.json: change those, not this file. -->",
         "# Do more layers help?",
+        "<!-- Written by benchmarks/layers_page.py from benchmarks/layers.json: change those, not this file. -->",
         summary(record, found),
         "![Held-out loss of every seed by number of layers, with the interval of each mean](_static/layers-depth.svg)",
         "## Losses",
@@ -428,7 +429,8 @@ def page(record: Mapping[str, Any]) -> str:
             "others."
         ),
         inside(record, size),
-        "![Loss on the validation text by epoch, a line for each seed](_static/layers-training.svg)",
+        "![Training and validation loss by epoch, a panel for each arm and a line for each "
+        "seed](_static/layers-training.svg)",
         *recipe(record),
         *calibration(record),
         "## Reproduce it",
