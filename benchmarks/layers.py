@@ -43,7 +43,7 @@ class Recipe:
     """Parallel streams; each is a contiguous part of the training text, and carries its state."""
     segment: int = 40
     """Tokens between truncations of backpropagation."""
-    epochs: int = 5
+    epochs: int = 8
     patience: int = 2
     """Epochs without a better validation loss after which the training ends."""
     learning_rate: float = 4e-3

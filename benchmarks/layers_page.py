@@ -110,7 +110,7 @@ def summary(record: Mapping[str, Any], found: Sequence[Answer]) -> str:
     recipe, size = record["recipe"], first.size
     about = (
         f"In a character model with {size:,} parameters, trained for {counted(recipe['epochs'], 'pass')} over "
-        f"tinyshakespeare, "
+        "tinyshakespeare, "
     )
     sentences = [f"{about}{claim(first)}."]
     sentences += [f"{claim(answer)[0].upper()}{claim(answer)[1:]}." for answer in others]
@@ -121,8 +121,8 @@ def summary(record: Mapping[str, Any], found: Sequence[Answer]) -> str:
     ]
     if first.seeds[0] == first.seeds[1]:
         sentences.append(
-            f"Each arm was trained with {counted(first.seeds[0], 'seed')}, all arms have the same number of parameters "
-            f"within 2 %, and the intervals are over seeds and text."
+            f"Each arm was trained with {counted(first.seeds[0], 'seed')}, all arms have the same number of "
+            "parameters within 2 %, and the intervals are over seeds and text."
         )
     return paragraph(" ".join(sentences))
 
@@ -185,13 +185,11 @@ def drift_note(found: Sequence[Answer]) -> str:
         ratios = ", ".join(f"{answer.drift:.2f}" for answer in found)
         return paragraph(
             "The differences do not drift along the text: the ratio of the standard error from 16 long batches to "
-            "that "
-            f"from blocks of 256 characters is {ratios}, and {DRIFTS} is the limit of rnneval's warning `drift`."
+            f"that from blocks of 256 characters is {ratios}, and {DRIFTS} is the limit of rnneval's warning `drift`."
         )
     return paragraph(
         f"Warning: a difference drifts along the text (ratio of standard errors above {DRIFTS}): "
-        f"{', '.join(drifting)}. "
-        "Its interval holds for this passage, and not for all of Shakespeare."
+        f"{', '.join(drifting)}. Its interval holds for this passage, and not for all of Shakespeare."
     )
 
 
@@ -227,16 +225,14 @@ def wrong_stack(record: Mapping[str, Any], size: int) -> str:
             "## The stack in the question",
             paragraph(
                 "The stack of [](origin.md) hands the state of its first layer to the second. `rnneval.check` "
-                "refuses it "
-                f"before the training ({rules}). It was trained all the same, with the width of {title('gru-2')}."
+                f"refuses it before the training ({rules}). It was trained all the same, with the width of "
+                f"{title('gru-2')}."
             ),
             table(head, rows),
             paragraph(
                 "Held out, it is reported in segments of 100 characters, in which the second layer knows the end of "
-                "the "
-                f"segment. With the leak removed it is worse than the right stack by {cost:.2f} nats per character. "
-                "The "
-                f"record of rnneval is not valid, and has both numbers."
+                f"the segment. With the leak removed it is worse than the right stack by {cost:.2f} nats per "
+                "character. The record of rnneval is not valid, and has both numbers."
             ),
         ]
     )
@@ -287,8 +283,7 @@ def counting(record: Mapping[str, Any]) -> str:
     )
     return (
         f"The best n-gram of the same training text ({order.removeprefix('ngram-')} characters, modified Kneser–Ney) "
-        "has "
-        f"{best:.3f} nats, a unigram {baselines['unigram']:.3f}, and a uniform guess {baselines['uniform']:.3f}."
+        f"has {best:.3f} nats, a unigram {baselines['unigram']:.3f}, and a uniform guess {baselines['uniform']:.3f}."
     )
 
 
@@ -299,14 +294,11 @@ def calibration(record: Mapping[str, Any]) -> Iterator[str]:
     yield "## How often such answers are wrong"
     yield paragraph(
         f"{found['studies']:,} studies of the same three comparisons were simulated for each row, with the spreads "
-        "that "
-        f"this study measured: seeds {spreads['seed']:.4f} nats per character, seed × passage "
-        f"{spreads['seed_text']:.4f}, "
-        f"arm × passage {spreads['arm_text']:.4f} (8 passages). *False answers* are studies without any true "
-        "difference "
-        f"in which at least one of the three comparisons says `helps` or `hurts`. *False “no difference”* is for a "
-        f"true difference of {MATTERS} in one comparison. Power is the share of studies that find a true difference in "
-        f"one comparison. All are in per cent."
+        f"that this study measured: seeds {spreads['seed']:.4f} nats per character, seed × passage "
+        f"{spreads['seed_text']:.4f}, arm × passage {spreads['arm_text']:.4f} (8 passages). *False answers* are "
+        "studies without any true difference in which at least one of the three comparisons says `helps` or "
+        f"`hurts`. *False “no difference”* is for a true difference of {MATTERS} in one comparison. Power is the "
+        "share of studies that find a true difference in one comparison. All are in per cent."
     )
     head = ["seeds, text", "false answers", "false “no difference”", *(f"power, {e}" for e in rows[0]["power"])]
     yield table(
@@ -324,13 +316,11 @@ def calibration(record: Mapping[str, Any]) -> Iterator[str]:
     worst = max(row["false_answers"] for row in rows if "correlated" not in row["text"])
     correlated = max(row["false_answers"] for row in rows if "correlated" in row["text"])
     yield paragraph(
-        f"At most {worst:.1f} % of the studies of independent passages are false, where 5 % is stated. If neighbouring "
-        f"passages are correlated, up to {correlated:.1f} % are: the interval counts the eight passages as "
-        "independent. "
-        f"With the real runs, two seeds of an arm were compared with the other seeds of the same arm, in every way: "
-        f"{splits['outside']} of {splits['comparisons']} intervals of 95 % left out 0. These comparisons share their "
-        "runs "
-        f"and their text, so this is one look and no rate."
+        f"At most {worst:.1f} % of the studies of independent passages are false, where 5 % is stated. If "
+        f"neighbouring passages are correlated, up to {correlated:.1f} % are: the interval counts the eight passages "
+        "as independent. With the real runs, two seeds of an arm were compared with the other seeds of the same "
+        f"arm, in every way: {splits['outside']} of {splits['comparisons']} intervals of 95 % left out 0. These "
+        "comparisons share their runs and their text, so this is one look and no rate."
     )
 
 
@@ -341,25 +331,21 @@ def recipe(record: Mapping[str, Any]) -> Iterator[str]:
     yield "## The study"
     yield paragraph(
         f"The first {100 * how['train_share']:.0f} % of tinyshakespeare are the training text, of which the last "
-        f"{100 * how['validation_share']:.0f} % are for early stopping; the last {record['held_out']['characters']:,} "
-        "characters are held out. Each model is an embedding of 32, recurrent layers of equal width and a dense "
-        "layer, "
-        f"with a dropout of 0.1 after each recurrent layer. All arms have one recipe: {how['rows']} rows, segments of "
-        f"{how['segment']} characters, the [state](glossary.md#state) carried from segment to segment, Adam with a "
-        "peak learning rate of "
-        f"{how['learning_rate']} after {how['warmup_steps']} steps and half a cosine down to 0, gradients clipped to a "
-        f"global norm of {how['clipnorm']:.0f}, {counted(how['epochs'], 'epoch')}, early stopping after "
-        f"{counted(how['patience'], 'epoch')} without a better validation loss. Nothing was tuned. The wiring of each "
-        "arm "
-        "was checked before the training; the held-out text was evaluated by `rnneval.evaluate`, with the state "
-        "carried."
+        f"{100 * how['validation_share']:.0f} % are for early stopping; the last "
+        f"{record['held_out']['characters']:,} characters are held out. Each model is an embedding of 32, recurrent "
+        "layers of equal width and a dense layer, with a dropout of 0.1 after each recurrent layer. All arms have "
+        f"one recipe: {how['rows']} rows, segments of {how['segment']} characters, the [state](glossary.md#state) "
+        f"carried from segment to segment, Adam with a peak learning rate of {how['learning_rate']} after "
+        f"{how['warmup_steps']} steps and half a cosine down to 0, gradients clipped to a global norm of "
+        f"{how['clipnorm']:.0f}, {counted(how['epochs'], 'epoch')}, early stopping after "
+        f"{counted(how['patience'], 'epoch')} without a better validation loss. Nothing was tuned. The wiring of "
+        "each arm was checked before the training; the held-out text was evaluated by `rnneval.evaluate`, with the "
+        "state carried."
     )
     yield paragraph(
         f"The {len(record['runs'])} runs took {machine['hours_of_runs']:.1f} hours of runs of one thread, two at a "
-        "time, "
-        f"on {machine['cores']} cores that other work shared ({machine['processor_hours']:.1f} processor hours). The "
-        "study "
-        f"was started {counted(len(starts), 'time')}: it was killed with `kill -9` after "
+        f"time, on {machine['cores']} cores that other work shared ({machine['processor_hours']:.1f} processor "
+        f"hours). The study was started {counted(len(starts), 'time')}: it was killed with `kill -9` after "
         f"{_and([str(start['complete']) for start in starts[1:]])} complete runs, and started again."
         if len(starts) > 1
         else f"The {len(record['runs'])} runs took {machine['hours_of_runs']:.1f} hours of runs of one thread."
@@ -371,10 +357,8 @@ def recipe(record: Mapping[str, Any]) -> Iterator[str]:
             *(
                 textwrap.fill(f"- {each}", WIDTH, subsequent_indent="  ")
                 for each in (
-                    "Longer training. "
-                    f"{counted(how['epochs'], 'pass').capitalize()} over a million characters do not bring a model to "
-                    "its "
-                    "best; deeper stacks may need more steps.",
+                    f"Longer training. {counted(how['epochs'], 'pass').capitalize()} over a million characters do "
+                    "not bring a model to its best; deeper stacks may need more steps.",
                     "Other sizes. The design asks for 400,000 parameters as well; the machine time did not suffice."
                     if len(record["sizes"]) == 1
                     else "Other sizes than these.",
@@ -406,15 +390,11 @@ def page(record: Mapping[str, Any]) -> str:
         "## Differences between neighbouring depths",
         paragraph(
             "Nats per character; below 0 the deeper stack is better. The interval has two parts, shown apart: the "
-            "spread of "
-            "the seeds of both arms, and the spread of their difference over eight passages of the held-out text, as "
-            "in "
-            "[](statistics.md). They add as squares. A comparison says `helps` or `hurts` if its p-value is at most "
-            "the "
-            f"level of Holm's procedure for all {len(found)} comparisons. It says `no difference larger than d` if its "
-            f"interval, widened to hold together with the others, lies within d, and d is at most {MATTERS}. This "
-            "limit "
-            "was set before the training."
+            "spread of the seeds of both arms, and the spread of their difference over eight passages of the "
+            "held-out text, as in [](statistics.md). They add as squares. A comparison says `helps` or `hurts` if "
+            f"its p-value is at most the level of Holm's procedure for all {len(found)} comparisons. It says `no "
+            "difference larger than d` if its interval, widened to hold together with the others, lies within d, "
+            f"and d is at most {MATTERS}. This limit was set before the training."
         ),
         differences(found),
         drift_note(found),
@@ -422,11 +402,9 @@ def page(record: Mapping[str, Any]) -> str:
         "## Inside the models",
         paragraph(
             "Seed 0 of each arm, so these are examples and no answers; numbers of several layers are separated by a "
-            "slash. "
-            "*Context for 0.02 nats* is the number of characters with which the loss is within 0.02 nats of that with "
-            "the "
-            "whole text; *gradient gone* is the lag at which 1 % of the gradient is left. [](inside.md) explains the "
-            "others."
+            "slash. *Context for 0.02 nats* is the number of characters with which the loss is within 0.02 nats of "
+            "that with the whole text; *gradient gone* is the lag at which 1 % of the gradient is left. "
+            "[](inside.md) explains the others."
         ),
         inside(record, size),
         "![Training and validation loss by epoch, a panel for each arm and a line for each "
@@ -434,15 +412,13 @@ def page(record: Mapping[str, Any]) -> str:
         *recipe(record),
         *calibration(record),
         "## Reproduce it",
-        "```sh\nPYTHONPATH=. nice python benchmarks/layers.py --data tinyshakespeare.txt --out RUNS\n"
-        "PYTHONPATH=. python benchmarks/layers_records.py --data tinyshakespeare.txt --runs RUNS "
-        "--out benchmarks/layers.json\n"
-        "PYTHONPATH=. python benchmarks/layers_answer.py benchmarks/layers.json\n"
-        "PYTHONPATH=. python benchmarks/layers_page.py\n```",
+        "```sh\nPYTHONPATH=. nice python benchmarks/layers.py --data tinyshakespeare.txt --out RUNS\nPYTHONPATH=. "
+        "python benchmarks/layers_records.py --data tinyshakespeare.txt --runs RUNS --out "
+        "benchmarks/layers.json\nPYTHONPATH=. python benchmarks/layers_answer.py "
+        "benchmarks/layers.json\nPYTHONPATH=. python benchmarks/layers_page.py\n```",
         paragraph(
-            "The first command trains what is missing in `RUNS`, also after a kill; the last one writes this page and "
-            "its "
-            "figures from the record alone."
+            "The first command trains what is missing in `RUNS`, also after a kill; the last one writes this page "
+            "and its figures from the record alone."
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
