@@ -208,15 +208,14 @@ class GradientLog:
 
 def _owned(model: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the layer of each trainable variable, in the order of `model.trainable_variables`."""
-    owners = {id(variable): layer for layer in model._flatten_layers() for variable in layer.trainable_variables}
-    leaves = {
+    owners = {
         id(variable): layer
         for layer in model._flatten_layers(include_self=False)
         if not layer.name.endswith("_cell")
         for variable in layer.trainable_variables
     }
     for variable in model.trainable_variables:
-        yield leaves.get(id(variable), owners[id(variable)]), variable
+        yield owners[id(variable)], variable
 
 
 def train(trainer: Trainer, job: Job, text: str, folder: Path) -> dict[str, Any]:

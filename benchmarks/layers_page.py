@@ -206,7 +206,7 @@ def wrong_stack(record: Mapping[str, Any], size: int) -> str:
         return lambda run: run["epochs"][run["kept_epoch"] - 1][key]
 
     def without_leak(run: Mapping[str, Any]) -> float:
-        nats = run["token_by_token"]
+        nats = run["token_by_token_nats"]
         return loss(run) if nats is None else nats / run["tokens"]
 
     rows = [
@@ -275,15 +275,22 @@ def _inside(record: Mapping[str, Any], arm: str, size: int, seen: Mapping[str, A
     ]
 
 
-def counting(record: Mapping[str, Any]) -> str:
-    """Return the sentence about n-grams."""
+def counting(record: Mapping[str, Any], size: int) -> str:
+    """Return the sentences about n-grams."""
     baselines = record["baselines"]
-    order, best = min(
-        ((name, nats) for name, nats in baselines.items() if name.startswith("ngram")), key=lambda x: x[1]
+    orders = {name: nats for name, nats in baselines.items() if name.startswith("ngram")}
+    best = min(orders, key=lambda name: orders[name])
+    means = [np.mean([loss(run) for run in of_arm(record, arm, size)]) for arm in RIGHT]
+    better = sum(mean < orders[best] for mean in means)
+    judged = (
+        "No arm is better than counting: the models are small, and the training is short."
+        if not better
+        else f"Of the {len(means)} arms, {better} are better than counting."
     )
     return (
-        f"The best n-gram of the same training text ({order.removeprefix('ngram-')} characters, modified Kneser–Ney) "
-        f"has {best:.3f} nats, a unigram {baselines['unigram']:.3f}, and a uniform guess {baselines['uniform']:.3f}."
+        f"The best n-gram of the same training text ({best.removeprefix('ngram-')} characters, modified Kneser–Ney) "
+        f"has {orders[best]:.3f} nats, a unigram {baselines['unigram']:.3f}, and a uniform guess "
+        f"{baselines['uniform']:.3f}. {judged}"
     )
 
 
@@ -345,7 +352,8 @@ def recipe(record: Mapping[str, Any]) -> Iterator[str]:
     yield paragraph(
         f"The {len(record['runs'])} runs took {machine['hours_of_runs']:.1f} hours of runs of one thread, two at a "
         f"time, on {machine['cores']} cores that other work shared ({machine['processor_hours']:.1f} processor "
-        f"hours). The study was started {counted(len(starts), 'time')}: it was killed with `kill -9` after "
+        f"hours). The study lasted from {starts[0]['at']} to {machine['ended']}, and was started "
+        f"{counted(len(starts), 'time')}: it was killed with `kill -9` after "
         f"{_and([str(start['complete']) for start in starts[1:]])} complete runs, and started again."
         if len(starts) > 1
         else f"The {len(record['runs'])} runs took {machine['hours_of_runs']:.1f} hours of runs of one thread."
@@ -385,7 +393,7 @@ def page(record: Mapping[str, Any]) -> str:
         summary(record, found),
         "![Held-out loss of every seed by number of layers, with the interval of each mean](_static/layers-depth.svg)",
         "## Losses",
-        paragraph(f"Held-out loss in nats per character. {counting(record)}"),
+        paragraph(f"Held-out loss in nats per character. {counting(record, size)}"),
         losses(record, size),
         "## Differences between neighbouring depths",
         paragraph(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def run_of(folder: Path) -> dict[str, Any]:
         "backend": run["backend"],
         "tokens": run["tokens"]["scored"],
         "total_nats": run["total_nats"],
-        "token_by_token": run.get("token_by_token"),
+        "token_by_token_nats": (run.get("token_by_token") or {}).get("total_nats"),
         "accuracy": run["scores"]["accuracy"]["value"],
         "forgetting_length": forgetting,
         "saturated": {name: state.get("saturated") for name, state in run["states"].items()},
@@ -78,7 +79,9 @@ def table(runs: Path) -> dict[str, Any]:
 
 def machine(runs: Path) -> dict[str, Any]:
     """Return the time that the study took, and when it was started again."""
-    timing = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(runs.glob("[!.]*/timing.json"))]
+    paths = sorted(runs.glob("[!.]*/timing.json"))
+    timing = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    ended = datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), tz=UTC)
     import keras
     import tensorflow as tf
 
@@ -87,6 +90,7 @@ def machine(runs: Path) -> dict[str, Any]:
         "processor_hours": round(sum(t["processor_seconds"] for t in timing) / 3600, 2),
         "cores": 2,
         "starts": [json.loads(line) for line in (runs / "starts.jsonl").read_text(encoding="utf-8").splitlines()],
+        "ended": f"{ended:%Y-%m-%d %H:%M} UTC",
         "python": platform.python_version(),
         "keras": keras.__version__,
         "tensorflow": tf.__version__,

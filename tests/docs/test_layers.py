@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,18 +122,28 @@ def test_killed_three_times_it_comes_to_the_same_table(tmp_path):
     text = tmp_path / "text.txt"
     rng = np.random.default_rng(0)
     text.write_text("".join(rng.choice(list("abcdefgh \n"), 20_000)), encoding="utf-8")
-    for name, kills in (("whole", ()), ("killed", (12, 18, 24))):
-        command = [
-            sys.executable, str(BENCHMARKS / "layers.py"), "--data", str(text), "--out", str(tmp_path / name),
-            "--quick", "--sizes", "40000", "--seeds", "2", "--arms", "gru-1", "lstm-1",
-        ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        for seconds in kills:
-            study = subprocess.Popen(command, env=environment, start_new_session=True)
-            time.sleep(seconds)
-            os.killpg(study.pid, signal.SIGKILL)
-            study.wait()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for name, kills in (("whole", ()), ("killed", (1, 2, 3))):
+        out = tmp_path / name
+        command = [sys.executable, str(BENCHMARKS / "layers.py"), "--data", str(text), "--out", str(out), "--quick"]
+        command += ["--sizes", "40000", "--seeds", "2", "--arms", "gru-1", "lstm-1"]
+        for epochs in kills:
+            _killed_after(command, environment, epochs)
         subprocess.run(command, env=environment, check=True)
-        table = [sys.executable, str(BENCHMARKS / "layers_records.py"), "--table", "--runs", str(tmp_path / name)]
+        table = [sys.executable, str(BENCHMARKS / "layers_records.py"), "--table", "--runs", str(out)]
         subprocess.run([*table, "--out", str(tmp_path / f"{name}.json")], env=environment, check=True)
+    assert len((tmp_path / "killed" / "starts.jsonl").read_text().splitlines()) == 4
     assert (tmp_path / "whole.json").read_bytes() == (tmp_path / "killed.json").read_bytes()
+
+
+def _killed_after(command, environment, epochs):
+    """Start a study, and kill all its processes as soon as so many epochs are done: in the middle of a run."""
+    study = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert study.stdout is not None
+    for line in study.stdout:
+        epochs -= "'epoch'" in line
+        if not epochs:
+            break
+    os.killpg(study.pid, signal.SIGKILL)
+    study.stdout.close()
+    study.wait()
