@@ -265,7 +265,7 @@ def _save(trainer: Trainer, folder: Path) -> None:
         trainer.model.save_weights(folder / "model.weights.h5")
         return
     copy = models.sequential(trainer.model)
-    ids = tf.constant(np.arange(40, dtype=np.int32).reshape(2, 20) % 60)
+    ids = tf.constant(np.arange(40, dtype=np.int32).reshape(2, 20) % trainer.vocab_size)
     difference = float(tf.reduce_max(tf.abs(copy(ids) - trainer.model(ids))))
     if not difference < 1e-4:
         raise ValueError(f"the saved copy has other logits than the model: {difference}")

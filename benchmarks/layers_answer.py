@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -276,12 +276,13 @@ def calibrated(of: Spreads) -> Iterator[dict[str, Any]]:
     """Yield a row for each number of seeds and each kind of text error: false answers and power, in per cent."""
     claims = {"helps", "hurts"}
     rng = np.random.default_rng(26)
-    same = Spreads(seed=of.seed, seed_text=of.seed_text, arm_text=0.0)
+    same = replace(of, arm_text=0.0)
     for seeds in SEEDS:
         for name, spread, correlation in (
             ("same recipe", same, 0.0),
             ("arms differ by passage", of, 0.0),
             ("the same, neighbouring passages correlated by 0.3", of, 0.3),
+            ("arm × passage 0.02, correlated by 0.3", replace(of, arm_text=0.02), 0.3),
         ):
             equal = verdicts(simulate(rng, spread, seeds, {}, correlation))
             limit = verdicts(simulate(rng, spread, seeds, {"lstm-2": MATTERS}, correlation))

@@ -26,7 +26,7 @@ FIGURES = ROOT / "docs" / "_static"
 RIGHT = ("gru-1", "gru-2", "gru-3", "lstm-1", "lstm-2")
 WRONG = "gru-2-shared"
 WIDTH = 125
-NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+NUMBERS = dict(enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 1))
 ORDINALS = {2: "second", 3: "third"}
 DRIFTS = 1.5
 
@@ -45,7 +45,7 @@ def counted(number: int, noun: str) -> str:
     """Return a number and its noun in words.
 
     >>> counted(3, "pass"), counted(1, "pass"), counted(7, "seed")
-    ('three passes', 'one pass', '7 seeds')
+    ('three passes', 'one pass', 'seven seeds')
     """
     plural = noun if number == 1 else f"{noun}{'es' if noun.endswith('s') else 's'}"
     return f"{NUMBERS.get(number, number)} {plural}"
@@ -85,55 +85,71 @@ def deeper(answer: Answer) -> str:
     return f"a {ORDINALS[int(layers)]} {kind.upper()} layer"
 
 
-def claim(answer: Answer) -> str:
-    """Return what an answer says, as a clause whose subject is the deeper layer."""
-    found = f"{signed(answer.difference)} nats per character, 95 % interval {interval(answer.low, answer.high)}"
-    name = deeper(answer)
+def change(answer: Answer) -> str:
+    """Return what a deeper stack does to the loss, as a clause whose subject is the deeper layer."""
+    verb = {"helps": "lowers", "hurts": "raises"}.get(answer.verdict, "changes")
+    size = abs(answer.difference) if answer.verdict in {"helps", "hurts"} else answer.difference
+    by = f"{size:.3f}" if size > 0 and verb != "changes" else signed(size)
+    return f"{deeper(answer)} {verb} it by {by} (95 % interval {interval(answer.low, answer.high)})"
+
+
+def headline(found: Sequence[Answer]) -> str:
+    """Return the answer of all comparisons in a few words."""
+    helped = sum(answer.verdict == "helps" for answer in found)
+    if not helped:
+        return "No added layer was found to help"
+    return "Each added layer helped" if helped == len(found) else "Some added layers helped and others did not"
+
+
+def said(answer: Answer) -> str:
+    """Return the verdict of a comparison in a sentence, and how many seeds would settle it."""
+    subject = f"{deeper(answer)[0].upper()}{deeper(answer)[1:]}"
     if answer.verdict in {"helps", "hurts"}:
-        change = "lowers" if answer.verdict == "helps" else "raises"
-        return f"{name} {answer.verdict}: it {change} the held-out loss ({found})"
+        return f"{subject} {answer.verdict}."
     if answer.verdict == "no difference":
-        return f"{name} makes no difference larger than {bound(answer):.3f} nats per character ({found})"
-    return f"whether {name} helps, this study cannot tell ({found})"
-
-
-def needed(answer: Answer) -> str:
-    """Return how many seeds would settle a comparison that cannot tell."""
-    if answer.more_seeds is None:
-        return f"no number of seeds finds {MATTERS} nats on this text; it takes more text"
-    return f"about {answer.more_seeds} more seeds of each arm would find a difference of {MATTERS} nats"
+        return f"{subject} makes no difference larger than {bound(answer):.3f}."
+    seeds = (
+        f"no number of seeds finds a difference of {MATTERS} on this text"
+        if answer.more_seeds is None
+        else f"about {counted(answer.more_seeds, 'more seed')} of each arm would find a difference of {MATTERS}"
+    )
+    return f"Whether {deeper(answer)} helps, the study cannot tell: {seeds}."
 
 
 def summary(record: Mapping[str, Any], found: Sequence[Answer]) -> str:
-    """Return the answer: the first sentence of the page is the first comparison, and what it is about."""
-    first, *others = found
-    recipe, size = record["recipe"], first.size
-    about = (
-        f"In a character model with {size:,} parameters, trained for {counted(recipe['epochs'], 'pass')} over "
-        "tinyshakespeare, "
-    )
-    sentences = [f"{about}{claim(first)}."]
-    sentences += [f"{claim(answer)[0].upper()}{claim(answer)[1:]}." for answer in others]
-    sentences += [
-        f"For {title(answer.shallow)} → {answer.deep[-1]}, {needed(answer)}."
-        for answer in found
-        if answer.verdict == "cannot tell"
+    """Return the answer: its first sentence has the numbers, their intervals and what it is about."""
+    first = found[0]
+    passes = counted(record["recipe"]["epochs"], "pass")
+    changes = [change(answer) for answer in found]
+    changes[0] = changes[0].replace(" it by ", " the held-out loss by ").replace(" (95", " nats per character (95")
+    sentences = [
+        f"{headline(found)} in character models of {first.size:,} parameters, trained for {passes} over "
+        f"tinyshakespeare: {_and(changes)}.",
+        *(said(answer) for answer in found),
+        f"Each arm has {counted(min(first.seeds), 'seed')}, all arms have the same number of parameters within 2 %, "
+        "and the intervals are over seeds and text.",
     ]
-    if first.seeds[0] == first.seeds[1]:
-        sentences.append(
-            f"Each arm was trained with {counted(first.seeds[0], 'seed')}, all arms have the same number of "
-            "parameters within 2 %, and the intervals are over seeds and text."
-        )
     return paragraph(" ".join(sentences))
 
 
 def losses(record: Mapping[str, Any], size: int) -> str:
     """Return the table of losses, an arm a row."""
-    head = ["", "units", "parameters", "seeds", "mean loss", "SD of seeds", "lowest", "highest", "bits per char."]
-    return table(head, (_losses(arm, of_arm(record, arm, size)) for arm in RIGHT if of_arm(record, arm, size)))
+    head = [
+        "",
+        "units",
+        "parameters",
+        "seeds",
+        "mean loss",
+        "SD of seeds",
+        "lowest",
+        "highest",
+        "bits per char.",
+        "CPU s",
+    ]
+    return table(head, (_losses(record, arm, of_arm(record, arm, size)) for arm in RIGHT))
 
 
-def _losses(arm: str, runs: Sequence[Any]) -> list[str]:
+def _losses(record: Mapping[str, Any], arm: str, runs: Sequence[Any]) -> list[str]:
     values = np.array([loss(run) for run in runs])
     return [
         title(arm),
@@ -145,6 +161,7 @@ def _losses(arm: str, runs: Sequence[Any]) -> list[str]:
         f"{values.min():.4f}",
         f"{values.max():.4f}",
         f"{values.mean() / math.log(2):.3f}",
+        f"{record['machine']['seconds_by_arm'][arm]:.0f}",
     ]
 
 
@@ -322,12 +339,15 @@ def calibration(record: Mapping[str, Any]) -> Iterator[str]:
     )
     worst = max(row["false_answers"] for row in rows if "correlated" not in row["text"])
     correlated = max(row["false_answers"] for row in rows if "correlated" in row["text"])
+    few = next(row["equal_no_difference"] for row in rows if (row["seeds"], row["text"]) == (5, "same recipe"))
     yield paragraph(
         f"At most {worst:.1f} % of the studies of independent passages are false, where 5 % is stated. If "
         f"neighbouring passages are correlated, up to {correlated:.1f} % are: the interval counts the eight passages "
-        "as independent. With the real runs, two seeds of an arm were compared with the other seeds of the same "
-        f"arm, in every way: {splits['outside']} of {splits['comparisons']} intervals of 95 % left out 0. These "
-        "comparisons share their runs and their text, so this is one look and no rate."
+        f"as independent. With five seeds, two arms of the same recipe get the answer `no difference` in {few:.0f} % "
+        "of the studies, so `cannot tell` is the usual answer for equal arms. With the real runs, two seeds of an "
+        f"arm were compared with the other seeds of the same arm, in every way: {splits['outside']} of "
+        f"{splits['comparisons']} intervals of 95 % left out 0. These comparisons share their runs and their text, "
+        "so this is one look and no rate."
     )
 
 
@@ -393,7 +413,7 @@ def page(record: Mapping[str, Any]) -> str:
         summary(record, found),
         "![Held-out loss of every seed by number of layers, with the interval of each mean](_static/layers-depth.svg)",
         "## Losses",
-        paragraph(f"Held-out loss in nats per character. {counting(record, size)}"),
+        paragraph(f"Held-out loss in nats per character, and the processor seconds of a run. {counting(record, size)}"),
         losses(record, size),
         "## Differences between neighbouring depths",
         paragraph(

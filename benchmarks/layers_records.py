@@ -82,12 +82,16 @@ def machine(runs: Path) -> dict[str, Any]:
     paths = sorted(runs.glob("[!.]*/timing.json"))
     timing = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     ended = datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), tz=UTC)
+    by_arm: dict[str, list[float]] = {}
+    for path, took in zip(paths, timing, strict=True):
+        by_arm.setdefault(path.parent.name.rsplit("-", 2)[0], []).append(took["processor_seconds"])
     import keras
     import tensorflow as tf
 
     return {
         "hours_of_runs": round(sum(t["training_seconds"] + t["evaluation_seconds"] for t in timing) / 3600, 2),
         "processor_hours": round(sum(t["processor_seconds"] for t in timing) / 3600, 2),
+        "seconds_by_arm": {arm: round(float(np.median(seconds)), 1) for arm, seconds in by_arm.items()},
         "cores": 2,
         "starts": [json.loads(line) for line in (runs / "starts.jsonl").read_text(encoding="utf-8").splitlines()],
         "ended": f"{ended:%Y-%m-%d %H:%M} UTC",
