@@ -144,9 +144,27 @@ def losses(record: Mapping[str, Any], size: int) -> str:
         "lowest",
         "highest",
         "bits per char.",
+        "training",
         "CPU s",
     ]
     return table(head, (_losses(record, arm, of_arm(record, arm, size)) for arm in RIGHT))
+
+
+def trained(run: Mapping[str, Any]) -> float:
+    """Return the training loss of the epoch that was kept, with dropout."""
+    return float(run["epochs"][run["kept_epoch"] - 1]["training_nats"])
+
+
+def fitting(record: Mapping[str, Any], found: Sequence[Answer]) -> str:
+    """Return whether the deeper stacks fit the training text less well, too."""
+    size = found[0].size
+    means = {arm: np.mean([trained(run) for run in of_arm(record, arm, size)]) for arm in RIGHT}
+    if all(means[answer.deep] > means[answer.shallow] for answer in found):
+        return (
+            "Each deeper stack has a higher training loss, too: it does not overfit, it fits less in the same "
+            "number of steps."
+        )
+    return ""
 
 
 def _losses(record: Mapping[str, Any], arm: str, runs: Sequence[Any]) -> list[str]:
@@ -161,6 +179,7 @@ def _losses(record: Mapping[str, Any], arm: str, runs: Sequence[Any]) -> list[st
         f"{values.min():.4f}",
         f"{values.max():.4f}",
         f"{values.mean() / math.log(2):.3f}",
+        f"{np.mean([trained(run) for run in runs]):.3f}",
         f"{record['machine']['seconds_by_arm'][arm]:.0f}",
     ]
 
@@ -229,7 +248,7 @@ def wrong_stack(record: Mapping[str, Any], size: int) -> str:
     rows = [
         (name, mean(wrong, of), mean(right, of))
         for name, of in (
-            ("training loss, last epoch, with dropout", last("training_nats")),
+            ("training loss, with dropout", trained),
             (f"validation loss, segments of {record['recipe']['segment']}", last("validation_nats")),
             ("held out, as the model computes it", loss),
             ("held out, with the leak removed (token by token)", without_leak),
@@ -390,7 +409,8 @@ def recipe(record: Mapping[str, Any]) -> Iterator[str]:
                     "Other sizes. The design asks for 400,000 parameters as well; the machine time did not suffice."
                     if len(record["sizes"]) == 1
                     else "Other sizes than these.",
-                    "Other learning rates. Each depth may have a best one of its own.",
+                    "Other learning rates and other dropout. Each depth may have a best of its own, and a deeper "
+                    "stack has dropout in more places.",
                     "Equal time. A deeper stack of the same number of parameters takes longer for each step.",
                     "Other texts. The interval is over seeds and over passages of one text.",
                 )
@@ -413,8 +433,12 @@ def page(record: Mapping[str, Any]) -> str:
         summary(record, found),
         "![Held-out loss of every seed by number of layers, with the interval of each mean](_static/layers-depth.svg)",
         "## Losses",
-        paragraph(f"Held-out loss in nats per character, and the processor seconds of a run. {counting(record, size)}"),
+        paragraph(
+            "Held-out loss in nats per character; the training loss with dropout, of the epoch that was kept; and the "
+            f"processor seconds of a run. {counting(record, size)}"
+        ),
         losses(record, size),
+        paragraph(fitting(record, found)),
         "## Differences between neighbouring depths",
         paragraph(
             "Nats per character; below 0 the deeper stack is better. The interval has two parts, shown apart: the "
