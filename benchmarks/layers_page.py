@@ -57,7 +57,8 @@ def paragraph(text: str) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table whose first column holds words and whose others hold numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    kept = ([row[0].replace(" × ", "\u00a0×\u00a0"), *row[1:]] for row in rows)  # names stay on one line
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *kept]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -88,8 +89,7 @@ def deeper(answer: Answer) -> str:
 def change(answer: Answer) -> str:
     """Return what a deeper stack does to the loss, as a clause whose subject is the deeper layer."""
     verb = {"helps": "lowers", "hurts": "raises"}.get(answer.verdict, "changes")
-    size = abs(answer.difference) if answer.verdict in {"helps", "hurts"} else answer.difference
-    by = f"{size:.3f}" if size > 0 and verb != "changes" else signed(size)
+    by = signed(answer.difference) if verb == "changes" else f"{abs(answer.difference):.3f}"
     return f"{deeper(answer)} {verb} it by {by} (95 % interval {interval(answer.low, answer.high)})"
 
 
@@ -319,9 +319,10 @@ def counting(record: Mapping[str, Any], size: int) -> str:
     means = [np.mean([loss(run) for run in of_arm(record, arm, size)]) for arm in RIGHT]
     better = sum(mean < orders[best] for mean in means)
     judged = (
-        "No arm is better than counting: the models are small, and the training is short."
+        "No arm is [better than counting](number.md#better-than-counting): the models are small, and the training "
+        "is short."
         if not better
-        else f"Of the {len(means)} arms, {better} are better than counting."
+        else f"Of the {len(means)} arms, {better} are [better than counting](number.md#better-than-counting)."
     )
     return (
         f"The best n-gram of the same training text ({best.removeprefix('ngram-')} characters, modified Kneser–Ney) "
@@ -384,9 +385,10 @@ def recipe(record: Mapping[str, Any]) -> Iterator[str]:
         f"carried from segment to segment, Adam with a peak learning rate of {how['learning_rate']} after "
         f"{how['warmup_steps']} steps and half a cosine down to 0, gradients clipped to a global norm of "
         f"{how['clipnorm']:.0f}, {counted(how['epochs'], 'epoch')}, early stopping after "
-        f"{counted(how['patience'], 'epoch')} without a better validation loss. Nothing was tuned. The wiring of "
-        "each arm was checked before the training; the held-out text was evaluated by `rnneval.evaluate`, with the "
-        "state carried."
+        f"{counted(how['patience'], 'epoch')} without a better validation loss. Nothing was tuned; shorter trials of "
+        "one or two arms (3 to 5 epochs) were stopped when the machine had time for more epochs. The wiring of each "
+        "arm was checked before the training; the held-out text was evaluated by `rnneval.evaluate`, with the state "
+        "carried."
     )
     yield paragraph(
         f"The {len(record['runs'])} runs took {machine['hours_of_runs']:.1f} hours of runs of one thread, two at a "
@@ -397,6 +399,13 @@ def recipe(record: Mapping[str, Any]) -> Iterator[str]:
         if len(starts) > 1
         else f"The {len(record['runs'])} runs took {machine['hours_of_runs']:.1f} hours of runs of one thread."
     )
+    if machine["repeated"]:
+        yield paragraph(
+            f"To see whether a kill leaves a trace, {counted(len(machine['repeated']), 'run')} of the study "
+            f"({_and([f'`{name}`' for name in machine['repeated']])}) were trained again without a kill, in another "
+            "order. Their entries in the record are the same in every digit. A test kills a small study three "
+            "times, and compares its table byte by byte with that of a study that was not killed."
+        )
     yield "\n".join(
         [
             "What it leaves open:",
@@ -434,8 +443,8 @@ def page(record: Mapping[str, Any]) -> str:
         "![Held-out loss of every seed by number of layers, with the interval of each mean](_static/layers-depth.svg)",
         "## Losses",
         paragraph(
-            "Held-out loss in nats per character; the training loss with dropout, of the epoch that was kept; and the "
-            f"processor seconds of a run. {counting(record, size)}"
+            "Held-out loss in nats per character; the training loss with dropout, of the epoch that was kept; and "
+            f"the processor seconds of a run. {counting(record, size)}"
         ),
         losses(record, size),
         paragraph(fitting(record, found)),

@@ -101,6 +101,19 @@ def machine(runs: Path) -> dict[str, Any]:
     }
 
 
+def repeated(again: Path | None, record: dict[str, Any]) -> list[str]:
+    """Return the names of runs that were trained a second time, with the same result.
+
+    Raises:
+        ValueError: a run has another result.
+    """
+    folders = [] if again is None else sorted(path.parent for path in again.glob("[!.]*/run.json"))
+    for folder in folders:
+        if run_of(folder) != record["runs"][folder.name]:
+            raise ValueError(f"{folder}: trained again, the run has another result than in the study")
+    return [folder.name for folder in folders]
+
+
 def counting(data: Path, folder: Path) -> dict[str, float]:
     """Return the losses of the baselines on the held-out text, fitted on the training part, in nats per character."""
     import rnneval
@@ -166,12 +179,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, required=True, help="folder that benchmarks/layers.py wrote")
     parser.add_argument("--data", type=Path, help="tinyshakespeare.txt; not needed with --table")
+    parser.add_argument("--again", type=Path, help="folder with runs that were trained again, to compare with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--table", action="store_true", help="write only what follows from the seeds")
     arguments = parser.parse_args()
     record = table(arguments.runs)
     if not arguments.table:
-        record["machine"] = machine(arguments.runs)
+        record["machine"] = {**machine(arguments.runs), "repeated": repeated(arguments.again, record)}
         record["baselines"] = counting(arguments.data, arguments.runs / f"gru-1-{record['sizes'][0]}-seed0")
         record["inside"] = insides(arguments.runs, arguments.data)
     arguments.out.write_text(compact(record), encoding="utf-8")
