@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
         settings.register_profile("without deadlines", deadline=None)
         settings.load_profile("without deadlines")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave all but every n-th case of a test that is marked `sampled(n)` to the grid."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is not None:
+            test = item.nodeid.partition("[")[0]
+            if seen[test] % mark.args[0]:
+                item.add_marker(pytest.mark.grid)
+            seen[test] += 1
 
 
 @pytest.fixture(scope="session")

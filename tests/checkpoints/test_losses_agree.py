@@ -24,6 +24,7 @@ def losses_of(shelf, tmp_path_factory):
     return of
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "builder", "backend"),
     [

@@ -77,7 +77,7 @@ def test_the_command_line_opens_and_evaluates_it_and_says_what_does_not_fit(fold
     assert json.loads(capsys.readouterr().out)["signature"].startswith("tok:subword-")
     (folder / "chars.json").write_text(json.dumps(sorted(set(text))))
     (folder / "tokenizer.json").write_text('{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "b"}')
-    for vocabulary, message in (("chars.json", "the model has"), ("tokenizer.json", "not whole JSON")):
+    for vocabulary, message in (("chars.json", "needs a tokenizer"), ("tokenizer.json", "not whole JSON")):
         code = rnneval_run([*command, "--vocab", str(folder / vocabulary), "--tokens", "subword"])
         captured = capsys.readouterr()
         assert (code, captured.out, captured.err.count("\n")) == (2, "", 1)

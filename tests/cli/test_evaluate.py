@@ -167,20 +167,20 @@ def test_where_the_first_unknown_character_is(refused, shelf, tmp_path):
 
 
 VOCABULARIES = {
-    "too small": (list(LETTERS[:-2]), "too small"),
-    "too large": ([*LETTERS, "x", "y"], "too large"),
-    "twice": ([*LETTERS[:-1], "a"], "one-to-one"),
-    "a gap": ({c: 2 * k for k, c in enumerate(LETTERS)}, "ids must run from 0 or 1 without a gap"),
+    "too small": (list(LETTERS[:-2]), "too small", "54 characters the vocabulary lacks"),
+    "too large": ([*LETTERS, "x", "y"], "too large", "too large"),
+    "twice": ([*LETTERS[:-1], "a"], "one-to-one", "one-to-one"),
+    "a gap": ({c: 2 * k for k, c in enumerate(LETTERS)}, *["ids must run from 0 or 1 without a gap"] * 2),
 }
 
 
 @pytest.mark.parametrize("case", VOCABULARIES)
 def test_vocabularies_that_do_not_fit(refused, shelf, tmp_path, case):
-    tokens, said = VOCABULARIES[case]
+    tokens, of_the_model, of_the_text = VOCABULARIES[case]
     path = tmp_path / "v.json"
     path.write_text(json.dumps(tokens))
-    for command in (["evaluate", shelf / "flat.keras", shelf.text], ["open", shelf / "flat.keras"]):
-        assert said in refused(*command, "--vocab", path)
+    assert of_the_model in refused("open", shelf / "flat.keras", "--vocab", path)
+    assert of_the_text in refused("evaluate", shelf / "flat.keras", shelf.text, "--vocab", path)
 
 
 def test_without_a_vocabulary_it_says_what_to_give(refused, shelf, tmp_path):

@@ -64,8 +64,8 @@ def test_the_keywords_of_a_figure(files, capsys):
     drawn = (files / "f.svg").read_text(encoding="utf-8")
     assert "accuracy (share)" in drawn
     assert "Mine &amp; yours" in drawn
-    assert "Accuracy 0.50; hardest" not in drawn.partition("</desc>")[2]
-    assert capsys.readouterr().out.startswith("f.svg: Accuracy 0.50; hardest near")
+    assert "Accuracy 0.500; hardest" not in drawn.partition("</desc>")[2]
+    assert capsys.readouterr().out.startswith("f.svg: Accuracy 0.500; hardest near")
 
 
 def test_a_title_may_be_left_out(files):
@@ -157,7 +157,7 @@ def test_figures_are_listed(files, capsys):
     assert run(["plot", "trace.parquet", "losses.parquet", "--list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "trace.parquet:",
-        "state_norms  Norms of 1 state",
+        "state_norms  Norms of 1 state along the text",
         "gates        gru.update is open 30 % of the time and closed 10 %",
         "losses.parquet:",
         "passage: give the text (--text)",

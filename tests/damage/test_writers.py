@@ -32,11 +32,6 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 sys.exit(run(sys.argv[1:]))
 """
 
-LINES = [
-    pytest.param(line, marks=pytest.mark.grid if name in ("PNG", "PDF") else (), id=name)
-    for name, line in WRITERS.items()
-]
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -53,7 +48,8 @@ def command(line: str, *start: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(started, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("line", WRITERS.values(), ids=WRITERS)
 def test_a_full_disk_leaves_the_old_file_and_is_one_line(line, folder):
     """A limit on the size of files stands for the disk: what is written fails after 64 bytes."""
     out = Path("there") / Path(line).name
@@ -64,7 +60,8 @@ def test_a_full_disk_leaves_the_old_file_and_is_one_line(line, folder):
     assert [(path.name, path.read_text()) for path in Path("there").iterdir()] == [(out.name, "old")]
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("line", WRITERS.values(), ids=WRITERS)
 def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(line, folder):
     target = Path("target")
     target.write_text("old")
@@ -75,7 +72,8 @@ def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(line, folder):
     assert target.read_bytes() not in (b"", b"old")
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("line", WRITERS.values(), ids=WRITERS)
 def test_a_folder_that_is_read_only_is_one_line(line, folder):
     mount = ["/bin/mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "there"]
     if subprocess.run(mount, capture_output=True, check=False).returncode:

@@ -22,6 +22,7 @@ def narrow_parts(monkeypatch):
     monkeypatch.setattr(arrangement.os, "cpu_count", lambda: 3)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["GRU 7-5", "GRU reset before 8", "LSTM 6-4-9", "SimpleRNN 8"])
 def test_kernels_agree_token_by_token_and_with_the_float64_loop(model_of, tmp_path, narrow_parts, name):
     small, text = model_of(name), letters(tmp_path, 2_500)
@@ -74,6 +75,7 @@ def test_a_kernel_that_is_not_known(model_of, tmp_path):
         rnneval.evaluate(model_of("GRU 7-5").lm, letters(tmp_path, 50), kernel="fast", check=False)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("width", [50_000, 200_000])
 def test_a_large_vocabulary_is_the_float64_loop(tmp_path, width):
     """Logits of one step stay below 128 MB; ids from both ends of the vocabulary occur."""

@@ -189,8 +189,9 @@ def test_beside_a_leak_stands_what_a_reset_run_gives(tmp_path):
     keras.utils.set_random_seed(1)
     lm = rnneval.wrap(Questions(), vocabulary=Vocabulary.from_tokens(list(LETTERS)))
     text = letters(tmp_path, 160)
-    run = rnneval.evaluate(lm, text, beside_reset=30)
-    alone = rnneval.evaluate(lm, text, state="reset", segment=30)
+    wiring = rnneval.check(lm)
+    run = rnneval.evaluate(lm, text, beside_reset=30, wiring=wiring)
+    alone = rnneval.evaluate(lm, text, state="reset", segment=30, wiring=wiring)
     assert (run.valid, alone.valid) == (False, False)
     assert run.beside_reset.total_nats == alone.total_nats
 

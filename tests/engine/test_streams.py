@@ -53,6 +53,7 @@ def named(point):
     return "-".join(map(str, point))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("point", SAMPLE, ids=named)
 def test_rows_and_segments_change_nothing(model_of, one_stream, point):
     assert_same(model_of, one_stream, point)

@@ -80,6 +80,7 @@ def test_refused_before_tensorflow_is_imported(early, name):
     assert early[name]["seconds"] < 5  # the promise of two seconds is held to on a quiet machine, below
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.after_tensorflow])
 def test_silent_where_tensorflow_is_needed(late, name):
     require_silent(name, late[name])

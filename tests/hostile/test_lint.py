@@ -53,6 +53,7 @@ def test_what_was_left_out_is_a_warning_that_strict_counts(tmp_path):
     assert cost("lint", "a.py", "--strict", cwd=tmp_path).code == 1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "source",
     [

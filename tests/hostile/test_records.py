@@ -50,6 +50,7 @@ def test_a_record_of_a_gigabyte(tmp_path):
         require_refused(done, "run.json: more than 67,108,864 bytes, the most that a record may have", mb=400)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("unit", "said"),
     [

@@ -41,6 +41,7 @@ def read(path):
     return said
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "unit", "said"),
     [

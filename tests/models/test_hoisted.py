@@ -115,6 +115,7 @@ def named(point):
     return "-".join(map(str, point))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("point", SAMPLE, ids=named)
 def test_it_is_the_float64_loop(point):
     assert_is_the_loop(point)
@@ -146,6 +147,7 @@ ACTIVATIONS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_and_option_is_keras_own_loop(name):
     lm = sequential(ACTIVATIONS[name]())

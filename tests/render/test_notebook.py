@@ -64,8 +64,8 @@ def test_a_trace_shows_the_inside_too():
 def test_styles_are_classes():
     html = VALUES["wiring"]._repr_html_()
     assert '<p class="conclusion is-fail">wiring: <strong>fail</strong>' in html
-    assert '<span class="is-pass">[● 1–3]</span>' in html
-    assert '<span class="is-fail">✗ 0–1,3</span>' in html
+    assert '<span class="is-pass kept">[● 1–3]</span>' in html
+    assert '<span class="is-fail kept">✗ 0–1,3</span>' in html
 
 
 def test_names_out_of_files_are_text():

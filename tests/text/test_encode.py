@@ -315,7 +315,7 @@ def test_a_single_path_and_its_record(write):
     with encode(str(path), Vocabulary.from_text(path)) as encoded:
         assert encoded.files[0].path == str(path)
         assert encoded.files[0].sha256 == encoded.sha256
-        assert [warning.code for warning in encoded.warnings] == ["carriage-return"]
+        assert [warning.code for warning in encoded.warnings] == ["carriage-return", "training-text"]
     with pytest.raises(ValueError, match="closed"):
         encoded.ids(0, 1)
 

@@ -57,6 +57,7 @@ def test_wrong(kind, order, pairs):
     assert all(f.file == __file__ and f.line for f in crossed)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "build",
     [

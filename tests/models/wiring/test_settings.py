@@ -35,6 +35,7 @@ def error_of(build, rule):
     return finding, line
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("build", "rule", "layer", "code"),
     [
@@ -70,6 +71,7 @@ def test_why_no_layer_is_named_where_the_recurrence_is_written_by_hand():
     assert "the recurrence is written by hand" in finding.message
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "build",
     [

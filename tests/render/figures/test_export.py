@@ -57,6 +57,7 @@ def test_every_figure_is_looked_at_here():
     assert set(every()) == set(figures.names())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", DRAWN)
 def test_hostile_names_are_shown_and_nothing_else(name):
     figure = figures.figure_of(every()[name], name)
@@ -70,6 +71,7 @@ def test_hostile_names_are_shown_and_nothing_else(name):
         assert "$x" in words or "long_" in words or "script" in words
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_element_says_what_it_shows_and_its_ids_are_its_own(name):
     figure = figures.figure_of(every("gru")[name], name)

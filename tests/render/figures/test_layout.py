@@ -144,6 +144,7 @@ def boxes(ax):
     return found
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("layout", ["constrained", None])
 @pytest.mark.parametrize("width", [7, 12])
 @pytest.mark.parametrize("name", DRAWN)
@@ -176,6 +177,7 @@ RECORDS = {name: lambda name=name: every("gru")[name] for name in DRAWN} | {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("width", [320, 460])
 @pytest.mark.parametrize("record", RECORDS)
 def test_below_520_pixels_letters_have_nine_at_least(record, width):
@@ -212,6 +214,7 @@ def test_axes_are_crowded_where_they_are_narrow_or_have_a_neighbour():
     plt.close(figure)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_dark_look_is_the_light_one_in_other_colours(name):
     figure = figure_of(name)
