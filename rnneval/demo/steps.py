@@ -36,7 +36,7 @@ def run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:
 
 
 class Steps:
-    """What is done with one model."""
+    """Steps of one model."""
 
     def __init__(self, files: Files, recipe: Recipe, name: str) -> None:
         """Take the demo's files and recipe, and the model's name."""

@@ -1,22 +1,15 @@
-"""Work of the demo: the steps of each model in worker processes, and what their records give in this one.
+"""Work of the demo: the steps of each model, run in worker processes.
 
 TensorFlow runs in the workers alone. A model is so small that two processes with one thread each do almost twice as
 much as one process with two.
 """
 
 from collections import deque
-from importlib import import_module
-from threading import Thread
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
 from rnneval.demo.recipe import Recipe
 from rnneval.errors import UsageError
-from rnneval.gates.sides import Named
-from rnneval.gates.verdicts import judge
 from rnneval.options import Progress
-from rnneval.records import read_run, write, write_text
-from rnneval.render.figures import load
-from rnneval.render.report import Given, draw, html_of, page_of
 from rnneval.sweeps.pool import Done, Task, WorkerDiedError
 from rnneval.sweeps.workers import Workers, connected
 
@@ -32,9 +25,6 @@ def measure(files: Files, recipe: Recipe, told: Progress | None = None) -> None:
     Raises:
         UsageError: no process can be started, or the processes die.
     """
-    Thread(
-        target=import_module, args=("seaborn",)
-    ).start()  # `report` draws with it: this process has nothing else to do
     waiting = deque(_task(files, recipe, name, 0) for name in MODELS)
     with connected(Workers(threads=1), tasks=len(MODELS)) as pool:
         for count, done in enumerate(pool.run(waiting), 1):
@@ -65,16 +55,3 @@ def _finished(done: Done) -> tuple[str, int]:
     if done.error is not None:
         raise done.error
     return name, place
-
-
-def compare(files: Files) -> None:
-    """Judge whether the second layer helped."""
-    candidate, baseline = (Named(name=name, record=read_run(files.run(name))) for name in (RIGHT, ONE))
-    write(judge([candidate], [baseline]), files.comparison)
-
-
-def report(files: Files) -> None:
-    """Write one page with all records."""
-    given = [Given(name=path.name, record=load(path)) for path in files.records()]
-    page = page_of(given, "One layer, a wrong stack and a right one")
-    write_text(html_of(page, draw(page, given)), files.page)

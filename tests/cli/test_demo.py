@@ -13,7 +13,7 @@ import pytest
 
 from rnneval import records
 from rnneval.cli.main import run
-from rnneval.demo import models, recipe, steps, text, training, work
+from rnneval.demo import models, page, recipe, steps, text, training, work
 from rnneval.demo.files import BUILDERS, Files, prepare
 from rnneval.demo.text import topics_text
 from rnneval.errors import UsageError
@@ -90,8 +90,8 @@ def test_a_records_command_gives_its_numbers_again(done, capsys):
 
 
 def test_five_lines_and_the_page(monkeypatch, tmp_path, capsys):
-    for part in ("measure", "compare", "report"):
-        monkeypatch.setattr(work, part, lambda *_: None)
+    for module, part in ((work, "measure"), (page, "compare"), (page, "report")):
+        monkeypatch.setattr(module, part, lambda *_: None)
     monkeypatch.setattr("rnneval.demo.lessons.lessons", lambda _: ("one", "two", "three", "four", "five"))
     assert run(["demo", "--out", str(tmp_path)]) == 0
     printed, warned = capsys.readouterr()
@@ -159,7 +159,7 @@ def test_processes_give_what_this_one_gives(done, tmp_path):
     """Weights byte for byte; numbers up to the order in which several threads add."""
     files = prepare(tmp_path / "demo", topics_text()[:LENGTH])
     work.measure(files, TINY)
-    work.compare(files)
+    page.compare(files)
     for name in BUILDERS:
         assert files.weights(name).read_bytes() == (done / files.weights(name).name).read_bytes()
         here, there = (record(folder, f"{name}.run.json") for folder in (done, files.folder))

@@ -1,7 +1,9 @@
 """`rnneval demo`."""
 
 import json
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import click
@@ -44,15 +46,18 @@ def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None
 
 
 def _run(folder: Path, seed: int, *, quick: bool, quiet: bool) -> "tuple[Files, tuple[str, ...]]":
-    from rnneval.demo import files, lessons, recipe, text, work
+    from rnneval.demo import files, recipe, text, work
 
     chosen = recipe.recipe_for(seed=seed, quick=quick)
     prepared = files.prepare(folder, text.topics_text())
     with progress_bar("training and measuring three models", quiet=quiet, unit="steps") as progress:
+        Thread(target=import_module, args=("rnneval.demo.page",)).start()  # while this process has nothing to do
         work.measure(prepared, chosen, progress)
     with progress_bar("writing the page", quiet=quiet):
-        work.compare(prepared)
-        work.report(prepared)
+        from rnneval.demo import lessons, page
+
+        page.compare(prepared)
+        page.report(prepared)
     return prepared, lessons.lessons(prepared)
 
 
