@@ -30,7 +30,7 @@ def measure(files: Files, recipe: Recipe, told: Progress | None = None) -> None:
         for count, done in enumerate(pool.run(waiting), 1):
             name, place = _finished(done)
             if place + 1 < len(STEPS):
-                waiting.appendleft(_task(files, recipe, name, place + 1))
+                waiting.append(_task(files, recipe, name, place + 1))
             if told is not None:
                 told(count, len(MODELS) * len(STEPS))
 
