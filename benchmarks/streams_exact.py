@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 import rnneval
-from rnneval.demo.training import Recipe, train
+from rnneval.demo.recipe import Recipe
+from rnneval.demo.training import train
 
 STEPS = 500
 

@@ -98,7 +98,9 @@ def run(arguments: list[str]) -> int:
     try:
         with broken_pipes_ignored():
             result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click makes the same of the end of a file that is cut off
+            return _refuse(error.__cause__)
         say("rnneval: interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:

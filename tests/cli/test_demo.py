@@ -1,28 +1,42 @@
 """`rnneval demo`: a tiny recipe by default; the whole of it, as a person runs it, by marker."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
 
-import keras
 import numpy as np
+import psutil
 import pytest
 
 from rnneval import records
 from rnneval.cli.main import run
-from rnneval.demo import models, text, training
-from rnneval.demo.files import BUILDERS
+from rnneval.demo import models, page, recipe, steps, text, training, work
+from rnneval.demo.files import BUILDERS, Files, prepare
 from rnneval.demo.text import topics_text
+from rnneval.errors import UsageError
+from rnneval.sweeps.pool import Done, WorkerDiedError
+from tests.sweeps.pools import Shuffled
 
-TINY = training.Recipe(embedding_dim=8, rnn_units=6, rows=4, segment=8, steps=3)
+TINY = recipe.Recipe(embedding_dim=8, rnn_units=6, rows=4, segment=8, steps=3)
 LENGTH = 3000
+
+
+def small(patch, pool):
+    """Let a demo have a short text and a tiny recipe, and a pool in place of its processes."""
+    patch.setattr(text, "topics_text", lambda: topics_text()[:LENGTH])
+    patch.setattr(recipe, "recipe_for", lambda **_: TINY)
+    patch.setattr(work, "connected", lambda *_, **__: nullcontext(pool))
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """The folder of a demo with a short text and a tiny recipe in place of its own, and what it printed."""
+    """The folder of a small demo whose steps ran in this process."""
     folder = tmp_path_factory.mktemp("the demo") / "its folder"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "topics_text", lambda: topics_text()[:LENGTH])
-        patch.setattr(training, "recipe_for", lambda **_: TINY)
+        small(patch, Shuffled(1, 0))
         assert run(["demo", "--out", str(folder), "--format", "json", "--quiet"]) == 0
     return folder
 
@@ -76,11 +90,8 @@ def test_a_records_command_gives_its_numbers_again(done, capsys):
 
 
 def test_five_lines_and_the_page(monkeypatch, tmp_path, capsys):
-    from rnneval.demo import steps
-
-    monkeypatch.setattr(text, "topics_text", lambda: topics_text()[:LENGTH])
-    monkeypatch.setattr(training, "recipe_for", lambda **_: TINY)
-    monkeypatch.setattr(steps, "steps", lambda *_: ())
+    for module, part in ((work, "measure"), (page, "compare"), (page, "report")):
+        monkeypatch.setattr(module, part, lambda *_: None)
     monkeypatch.setattr("rnneval.demo.lessons.lessons", lambda _: ("one", "two", "three", "four", "five"))
     assert run(["demo", "--out", str(tmp_path)]) == 0
     printed, warned = capsys.readouterr()
@@ -97,8 +108,37 @@ def test_a_folder_that_cannot_be_made(refused, tmp_path):
     assert "cannot be made: Not a directory: give another --out FOLDER" in said
 
 
+def test_an_error_of_a_step_is_one_line(refused, monkeypatch, tmp_path):
+    def full(_):
+        raise UsageError("one-layer.weights.h5: cannot be written: No space left on device")
+
+    small(monkeypatch, Shuffled(1, 0))
+    monkeypatch.setattr(steps.Steps, "train", full)
+    assert "No space left on device" in refused("demo", "--out", tmp_path / "demo")
+
+
+def test_a_process_that_dies_is_one_line(refused, monkeypatch, tmp_path):
+    class Deadly:
+        def run(self, waiting):
+            yield Done(key=waiting.popleft().key, error=WorkerDiedError("2 processes died of it"))
+
+    small(monkeypatch, Deadly())
+    said = refused("demo", "--out", tmp_path / "demo")
+    assert "right-stack: the process died twice in the step 'train': is there enough memory?" in said
+
+
+def test_each_step_is_told_and_comes_after_those_before_it(monkeypatch, tmp_path):
+    ran, told = [], []
+    small(monkeypatch, Shuffled(2, 0))
+    monkeypatch.setattr(work, "_run_step", lambda *given: ran.append((given[3], given[0])))
+    work.measure(Files(folder=tmp_path), TINY, lambda done, total: told.append((done, total)))
+    assert told == [(count, 9) for count in range(1, 10)]
+    for name in BUILDERS:
+        assert [step for of, step in ran if of == name] == ["train", "check", "measure"]
+
+
 def test_quick_is_the_same_with_less_training():
-    whole, quick = (training.recipe_for(seed=3, quick=quick) for quick in (False, True))
+    whole, quick = (recipe.recipe_for(seed=3, quick=quick) for quick in (False, True))
     assert (whole.seed, quick.seed, whole.rnn_units, quick.rnn_units) == (3, 3, 128, 128)
     assert quick.steps * quick.rows * 10 < whole.steps * whole.rows
 
@@ -106,21 +146,46 @@ def test_quick_is_the_same_with_less_training():
 @pytest.mark.slow
 def test_the_same_seed_trains_the_same_model(tmp_path):
     ids = np.arange(400, dtype=np.int32) % 7
-    told = []
 
-    def weights(progress=None):
-        trained = training.train(models.RightStack, ids, 7, TINY, history=tmp_path / "history", progress=progress)
-        return trained.get_weights()
+    def weights():
+        return training.train(models.RightStack, ids, 7, TINY, history=tmp_path / "history").get_weights()
 
-    first_time = weights(lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    for one, two in zip(first_time, weights(), strict=True):
+    for one, two in zip(weights(), weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.slow
+def test_processes_give_what_this_one_gives(done, tmp_path):
+    """Weights byte for byte; numbers up to the order in which several threads add."""
+    files = prepare(tmp_path / "demo", topics_text()[:LENGTH])
+    work.measure(files, TINY)
+    page.compare(files)
+    for name in BUILDERS:
+        assert files.weights(name).read_bytes() == (done / files.weights(name).name).read_bytes()
+        here, there = (record(folder, f"{name}.run.json") for folder in (done, files.folder))
+        assert there.total_nats == pytest.approx(here.total_nats, rel=1e-12)
+        assert there.scores.keys() == here.scores.keys()
+        here, there = (record(folder, f"{name}.wiring.json") for folder in (done, files.folder))
+        assert [found.message for found in there.findings] == [found.message for found in here.findings]
+    here, there = (record(folder, "gate.json") for folder in (done, files.folder))
+    assert (there.verdict, there.comparisons) == (here.verdict, here.comparisons)
+
+
+@pytest.mark.slow
+def test_interrupted_it_leaves_no_process(tmp_path):
+    command = [sys.executable, "-m", "rnneval", "demo", "--out", str(tmp_path / "demo")]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (workers := psutil.Process(demo.pid).children(recursive=True)):
+        time.sleep(0.1)
+    time.sleep(5)
+    demo.send_signal(signal.SIGINT)
+    printed, said = demo.communicate(timeout=60)
+    assert (demo.returncode, printed, said.strip()) == (130, "", "rnneval: interrupted")
+    assert not any(worker.is_running() for worker in workers)
+
+
+@pytest.mark.slow
 def test_the_whole_demo_learns(tmp_path, capsys):
-    keras.backend.clear_session()
     assert run(["demo", "--out", str(tmp_path), "--quiet", "--format", "json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["learnt"]) == 5
     right, wrong = (record(tmp_path, f"{name}.run.json") for name in ("right-stack", "wrong-stack"))

@@ -25,6 +25,7 @@ WRITERS = {
 }
 FULL = """
 import resource, signal, sys
+sys.dont_write_bytecode = True  # Python would leave the first 64 bytes of a .pyc file for the next process
 from rnneval.cli.main import run
 import matplotlib.font_manager
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

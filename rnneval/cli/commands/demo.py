@@ -1,7 +1,9 @@
 """`rnneval demo`."""
 
 import json
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import click
@@ -44,16 +46,19 @@ def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None
 
 
 def _run(folder: Path, seed: int, *, quick: bool, quiet: bool) -> "tuple[Files, tuple[str, ...]]":
-    with progress_bar("starting TensorFlow", quiet=quiet):
-        import rnneval.models  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
-        from rnneval.demo import lessons, steps, text, training
-        from rnneval.demo.files import prepare
-    recipe = training.recipe_for(seed=seed, quick=quick)
-    files = prepare(folder, text.topics_text())
-    for step in steps.steps(files, recipe):
-        with progress_bar(step.doing, quiet=quiet, unit=step.unit) as progress:
-            step.run(progress)
-    return files, lessons.lessons(files)
+    from rnneval.demo import files, recipe, text, work
+
+    chosen = recipe.recipe_for(seed=seed, quick=quick)
+    prepared = files.prepare(folder, text.topics_text())
+    with progress_bar("training and measuring three models", quiet=quiet, unit="steps") as progress:
+        Thread(target=import_module, args=("rnneval.demo.page",)).start()  # while this process has nothing to do
+        work.measure(prepared, chosen, progress)
+    with progress_bar("writing the page", quiet=quiet):
+        from rnneval.demo import lessons, page
+
+        page.compare(prepared)
+        page.report(prepared)
+    return prepared, lessons.lessons(prepared)
 
 
 def _say(files: "Files", lines: tuple[str, ...]) -> None:

@@ -1,0 +1,57 @@
+"""Work of the demo: the steps of each model, run in worker processes.
+
+TensorFlow runs in the workers alone. A model is so small that two processes with one thread each do almost twice as
+much as one process with two.
+"""
+
+from collections import deque
+
+from rnneval.demo.files import ONE, RIGHT, WRONG, Files
+from rnneval.demo.recipe import Recipe
+from rnneval.errors import UsageError
+from rnneval.options import Progress
+from rnneval.sweeps.pool import Done, Task, WorkerDiedError
+from rnneval.sweeps.workers import Workers, connected
+
+MODELS = (RIGHT, WRONG, ONE)
+"""The models, that with the most work first."""
+STEPS = ("train", "check", "measure")
+"""Steps of each model: the methods of `rnneval.demo.steps.Steps`."""
+
+
+def measure(files: Files, recipe: Recipe, told: Progress | None = None) -> None:
+    """Train, check and evaluate every model, as many at once as there are cores; `told` counts the steps.
+
+    Raises:
+        UsageError: no process can be started, or the processes die.
+    """
+    waiting = deque(_task(files, recipe, name, 0) for name in MODELS)
+    with connected(Workers(threads=1), tasks=len(MODELS)) as pool:
+        for count, done in enumerate(pool.run(waiting), 1):
+            name, place = _finished(done)
+            if place + 1 < len(STEPS):
+                waiting.append(_task(files, recipe, name, place + 1))
+            if told is not None:
+                told(count, len(MODELS) * len(STEPS))
+
+
+def _task(files: Files, recipe: Recipe, name: str, place: int) -> Task:
+    return Task(key=(name, place), call=_run_step, arguments=lambda: (STEPS[place], files, recipe, name))
+
+
+def _run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:
+    """Run a step in a worker: only there is TensorFlow imported."""
+    import rnneval.models  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
+    from rnneval.demo.steps import run_step
+
+    run_step(step, files, recipe, name)
+
+
+def _finished(done: Done) -> tuple[str, int]:
+    """Return the model and the place of a step that was run, or raise its error."""
+    name, place = done.key
+    if isinstance(done.error, WorkerDiedError):
+        raise UsageError(f"{name}: the process died twice in the step {STEPS[place]!r}: is there enough memory?")
+    if done.error is not None:
+        raise done.error
+    return name, place
