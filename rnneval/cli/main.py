@@ -3,6 +3,7 @@
 import os
 import traceback
 from difflib import get_close_matches
+from typing import Any
 
 import click
 
@@ -52,6 +53,13 @@ class Commands(click.Group):
                 raise
             raise click.UsageError(f"No such command {args[0]!r}: did you mean {close}?", ctx) from error
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would take the end of a file that is cut off for an interrupt."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise RuntimeError(f"the end of a file came too soon: {error}") from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in groups, each with the first sentence of its help."""
         width = max(map(len, self.list_commands(ctx)))
@@ -98,9 +106,7 @@ def run(arguments: list[str]) -> int:
     try:
         with broken_pipes_ignored():
             result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort) as error:
-        if isinstance(error.__cause__, EOFError):  # click makes the same of the end of a file that is cut off
-            return _refuse(error.__cause__)
+    except (KeyboardInterrupt, click.Abort):
         say("rnneval: interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:

@@ -96,6 +96,15 @@ def test_a_defect_is_one_line_with_a_hint(command_that, capsys, monkeypatch):
     )
 
 
+def test_a_file_that_ends_too_soon_is_no_interrupt(command_that, monkeypatch, capsys):
+    monkeypatch.delenv("RNNEVAL_DEBUG", raising=False)
+    command_that(raising(EOFError("marshal data too short")))
+    assert run(["made"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "the end of a file came too soon: marshal data too short" in said
+
+
 def test_debug_shows_where(command_that, capsys, monkeypatch):
     monkeypatch.setenv("RNNEVAL_DEBUG", "1")
     command_that(raising(KeyError("x")))
