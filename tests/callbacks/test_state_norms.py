@@ -54,7 +54,8 @@ class Reads(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.ids_from_chars = keras.layers.StringLookup(vocabulary=list(LETTERS[:-1]), mask_token=None)
+        letters = list(LETTERS[:-1])
+        self.ids_from_chars = keras.layers.StringLookup(vocabulary=letters, mask_token=None, name="string_lookup")
         self.embedding = keras.layers.Embedding(WIDTH, 5)
         self.gru = keras.layers.GRU(6, return_sequences=True)
         self.dense = keras.layers.Dense(WIDTH)

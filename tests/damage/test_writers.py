@@ -29,8 +29,11 @@ sys.dont_write_bytecode = True  # Python would leave the first 64 bytes of a .py
 from rnneval.cli.main import run
 import matplotlib.font_manager
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
-sys.exit(run(sys.argv[1:]))
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+code = run(sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # what measures coverage writes at the end
+sys.exit(code)
 """
 
 
