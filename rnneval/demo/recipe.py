@@ -11,7 +11,9 @@ class Recipe:
     rnn_units: int = 128
     rows: int = 32
     segment: int = 64
-    steps: int = 400
+    steps: int = 240
+    characters: int | None = None
+    """Length of the text that is used; None is the whole."""
     trained: int = 90
     """Per cent of the text; the rest is held out."""
     context: bool = True
@@ -33,7 +35,9 @@ class Recipe:
 def recipe_for(*, seed: int, quick: bool) -> Recipe:
     """Return the recipe of the demo; with `quick` it trains for a few seconds only."""
     return (
-        Recipe(seed=seed, steps=12, rows=16, trained=99, context=False, anchors=16, lags=64, segments=8)
+        Recipe(
+            seed=seed, steps=12, characters=300_000, rows=16, trained=99, context=False, anchors=16, lags=64, segments=8
+        )
         if quick
         else Recipe(seed=seed)
     )

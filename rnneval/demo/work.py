@@ -1,7 +1,7 @@
 """Work of the demo: the steps of each model, run in worker processes.
 
-TensorFlow runs in the workers alone. A model is so small that two processes with one thread each do almost twice as
-much as one process with two.
+TensorFlow runs in the workers alone. A model is so small that two processes train two models in little more time than
+one process trains one.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ def measure(files: Files, recipe: Recipe, told: Progress | None = None) -> None:
         UsageError: no process can be started, or the processes die.
     """
     waiting = deque(_task(files, recipe, name, 0) for name in MODELS)
-    with connected(Workers(threads=1), tasks=len(MODELS)) as pool:
+    with connected(Workers(threads=2), tasks=len(MODELS)) as pool:
         for count, done in enumerate(pool.run(waiting), 1):
             name, place = _finished(done)
             if place + 1 < len(STEPS):

@@ -153,7 +153,7 @@ def _cells(*, by_turns):
     return model, model.tables, model.rnn, model.dense
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("form", "kind", "places"), CASES, ids=NAMES)
 def test_losses_and_summaries_of_each_place_agree_with_a_float64_loop(form, kind, places, tmp_path):
     (lm, loop), text = made(form, kind, places), letters(tmp_path, 400)

@@ -67,7 +67,7 @@ def work(source: bytes) -> int:
     return calls
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "make",
     [_classes, _module, _one_name, _append, _stack, _scores, _functions, _popped],

@@ -76,6 +76,7 @@ def test_every_kind_of_layer_alone(kind):
     assert_right(made(kind, (5,), container))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_layer_in_a_stack_of_different_widths_with_a_learned_start(kind):
     lm = assert_right(made(kind, (4, 2, 3), "nested", learned=True))

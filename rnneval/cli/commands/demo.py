@@ -49,7 +49,7 @@ def _run(folder: Path, seed: int, *, quick: bool, quiet: bool) -> "tuple[Files, 
     from rnneval.demo import files, recipe, text, work
 
     chosen = recipe.recipe_for(seed=seed, quick=quick)
-    prepared = files.prepare(folder, text.topics_text())
+    prepared = files.prepare(folder, text.topics_text()[: chosen.characters])
     with progress_bar("training and measuring three models", quiet=quiet, unit="steps") as progress:
         Thread(target=import_module, args=("rnneval.demo.page",)).start()  # while this process has nothing to do
         work.measure(prepared, chosen, progress)

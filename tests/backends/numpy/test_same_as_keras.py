@@ -177,7 +177,7 @@ def test_every_field_is_equal(pair) -> None:
     assert fields_of(pair.numpy) == fields_of(pair.keras)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_files_of_keras_2(tmp_path, name, one_hot) -> None:

@@ -29,6 +29,7 @@ class Streams(keras.Model):
         return (logits, [new[k] for k in self.order]) if return_state else logits
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("kind", "order"),
     [("GRU", (0, 1)), ("LSTM", (0, 1, 2)), ("SimpleRNN", (0, 1, 2))],
@@ -41,6 +42,7 @@ def test_right(kind, order):
     assert {layer.path for layer in wiring.layers} == {"rnn"}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("kind", "order", "pairs"),
     [

@@ -35,7 +35,7 @@ def error_of(build, rule):
     return finding, line
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("build", "rule", "layer", "code"),
     [
