@@ -31,6 +31,8 @@ Floats = NDArray[np.float64]
 """A perplexity is compared by its logarithm, so that differences are in nats per character."""
 COMPARISONS = (("gru-1", "gru-2"), ("gru-2", "gru-3"), ("lstm-1", "lstm-2"))
 """Neighbouring depths: the family of Holm's correction."""
+ARMS = tuple(dict.fromkeys(arm for pair in COMPARISONS for arm in pair))
+"""The arms that are compared, the shallowest of each kind first."""
 LEVEL = 0.05
 POWER = 0.80
 MATTERS = 0.02
@@ -207,12 +209,12 @@ def of_clusters(record: Mapping[str, Any], runs: Sequence[Any]) -> Floats:
 
 def spreads(record: Mapping[str, Any], size: int) -> Spreads:
     """Estimate the spreads from the runs of the arms that are compared."""
-    arms = [of_clusters(record, of_arm(record, arm, size)) for arm in dict.fromkeys(sum(COMPARISONS, ()))]
+    arms = [of_clusters(record, of_arm(record, arm, size)) for arm in ARMS]
     left = [losses - losses.mean(0) - losses.mean(1, keepdims=True) + losses.mean() for losses in arms]
     free = sum((len(losses) - 1) * (losses.shape[1] - 1) for losses in arms)
     seed_text = sum(float(np.square(rest).sum()) for rest in left) / free
     of_runs = np.mean([losses.mean(1).var(ddof=1) for losses in arms])
-    means = {arm: losses.mean(0) for arm, losses in zip(dict.fromkeys(sum(COMPARISONS, ())), arms, strict=True)}
+    means = {arm: losses.mean(0) for arm, losses in zip(ARMS, arms, strict=True)}
     between = np.mean([(means[deep] - means[shallow]).var(ddof=1) / 2 for shallow, deep in COMPARISONS])
     return Spreads(
         seed=math.sqrt(max(of_runs - seed_text / CLUSTERS, 0.0)),
@@ -226,7 +228,7 @@ def simulate(
 ) -> dict[str, Floats]:
     """Return simulated losses of each arm, `(studies, seeds, clusters)`: deviations from what is common to all."""
     found = {}
-    for arm in dict.fromkeys(sum(COMPARISONS, ())):
+    for arm in ARMS:
         of_text = rng.normal(0, of.arm_text, (STUDIES, 1, CLUSTERS))
         for cluster in range(1, CLUSTERS):
             of_text[..., cluster] *= math.sqrt(1 - correlation**2)
@@ -308,7 +310,7 @@ def splits(record: Mapping[str, Any], size: int) -> dict[str, Any]:
     leave out 0.
     """
     outside = total = 0
-    for arm in dict.fromkeys(sum(COMPARISONS, ())):
+    for arm in ARMS:
         runs = of_arm(record, arm, size)
         for two in itertools.combinations(runs, 2):
             rest = [run for run in runs if run not in two]

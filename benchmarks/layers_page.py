@@ -16,19 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from layers_answer import MATTERS, Answer, answers, loss, of_arm
+from layers_answer import ARMS, MATTERS, Answer, answers, loss, of_arm
 from scipy.special import stdtrit
+
+from rnneval.gates.clusters import DRIFT_LIMIT
+from rnneval.render import phrasing
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "benchmarks" / "layers.json"
 PAGE = ROOT / "docs" / "layers.md"
 FIGURES = ROOT / "docs" / "_static"
-RIGHT = ("gru-1", "gru-2", "gru-3", "lstm-1", "lstm-2")
 WRONG = "gru-2-shared"
 WIDTH = 125
 NUMBERS = dict(enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 1))
 ORDINALS = {2: "second", 3: "third"}
-DRIFTS = 1.5
 
 
 def title(arm: str) -> str:
@@ -69,7 +70,7 @@ def signed(value: float) -> str:
     ('−0.021', '0.000', '+0.010')
     """
     rounded = round(value, 3)
-    return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
+    return phrasing.signed(rounded, "+.3f") if rounded else "0.000"
 
 
 def interval(low: float, high: float) -> str:
@@ -147,7 +148,7 @@ def losses(record: Mapping[str, Any], size: int) -> str:
         "training",
         "CPU s",
     ]
-    return table(head, (_losses(record, arm, of_arm(record, arm, size)) for arm in RIGHT))
+    return table(head, (_losses(record, arm, of_arm(record, arm, size)) for arm in ARMS))
 
 
 def trained(run: Mapping[str, Any]) -> float:
@@ -158,7 +159,7 @@ def trained(run: Mapping[str, Any]) -> float:
 def fitting(record: Mapping[str, Any], found: Sequence[Answer]) -> str:
     """Return whether the deeper stacks fit the training text less well, too."""
     size = found[0].size
-    means = {arm: np.mean([trained(run) for run in of_arm(record, arm, size)]) for arm in RIGHT}
+    means = {arm: np.mean([trained(run) for run in of_arm(record, arm, size)]) for arm in ARMS}
     if all(means[answer.deep] > means[answer.shallow] for answer in found):
         return (
             "Each deeper stack has a higher training loss, too: it does not overfit, it fits less in the same "
@@ -216,15 +217,16 @@ def _difference(answer: Answer) -> list[str]:
 
 def drift_note(found: Sequence[Answer]) -> str:
     """Return the warning of drift where one of the differences drifts along the text."""
-    drifting = [f"{title(a.deep)} − {title(a.shallow)} ({a.drift:.2f})" for a in found if a.drift > DRIFTS]
+    drifting = [f"{title(a.deep)} − {title(a.shallow)} ({a.drift:.2f})" for a in found if a.drift > DRIFT_LIMIT]
     if not drifting:
         ratios = ", ".join(f"{answer.drift:.2f}" for answer in found)
         return paragraph(
             "The differences do not drift along the text: the ratio of the standard error from 16 long batches to "
-            f"that from blocks of 256 characters is {ratios}, and {DRIFTS} is the limit of rnneval's warning `drift`."
+            f"that from blocks of 256 characters is {ratios}, and {DRIFT_LIMIT} is the limit of rnneval's warning "
+            "`drift`."
         )
     return paragraph(
-        f"Warning: a difference drifts along the text (ratio of standard errors above {DRIFTS}): "
+        f"Warning: a difference drifts along the text (ratio of standard errors above {DRIFT_LIMIT}): "
         f"{', '.join(drifting)}. Its interval holds for this passage, and not for all of Shakespeare."
     )
 
@@ -276,7 +278,7 @@ def wrong_stack(record: Mapping[str, Any], size: int) -> str:
 
 def inside(record: Mapping[str, Any], size: int) -> str:
     """Return the table of what goes on inside one model of each arm."""
-    found = {arm: record["inside"].get(f"{arm}-{size}-seed0") for arm in RIGHT}
+    found = {arm: record["inside"].get(f"{arm}-{size}-seed0") for arm in ARMS}
     head = [
         "",
         "forgetting length",
@@ -316,7 +318,7 @@ def counting(record: Mapping[str, Any], size: int) -> str:
     baselines = record["baselines"]
     orders = {name: nats for name, nats in baselines.items() if name.startswith("ngram")}
     best = min(orders, key=lambda name: orders[name])
-    means = [np.mean([loss(run) for run in of_arm(record, arm, size)]) for arm in RIGHT]
+    means = [np.mean([loss(run) for run in of_arm(record, arm, size)]) for arm in ARMS]
     better = sum(mean < orders[best] for mean in means)
     judged = (
         "No arm is [better than counting](number.md#better-than-counting): the models are small, and the training "
@@ -373,14 +375,15 @@ def calibration(record: Mapping[str, Any]) -> Iterator[str]:
 
 def recipe(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield the section about the training, and about what the answer leaves open."""
-    how, machine = record["recipe"], record["machine"]
+    how, made, machine = record["recipe"], record["model"], record["machine"]
     starts = machine["starts"]
     yield "## The study"
     yield paragraph(
         f"The first {100 * how['train_share']:.0f} % of tinyshakespeare are the training text, of which the last "
         f"{100 * how['validation_share']:.0f} % are for early stopping; the last "
-        f"{record['held_out']['characters']:,} characters are held out. Each model is an embedding of 32, recurrent "
-        "layers of equal width and a dense layer, with a dropout of 0.1 after each recurrent layer. All arms have "
+        f"{record['held_out']['characters']:,} characters are held out. Each model is an embedding of "
+        f"{made['embedding']}, recurrent layers of equal width and a dense layer, with a dropout of {made['dropout']} "
+        "after each recurrent layer. All arms have "
         f"one recipe: {how['rows']} rows, segments of {how['segment']} characters, the [state](glossary.md#state) "
         f"carried from segment to segment, Adam with a peak learning rate of {how['learning_rate']} after "
         f"{how['warmup_steps']} steps and half a cosine down to 0, gradients clipped to a global norm of "
@@ -415,7 +418,7 @@ def recipe(record: Mapping[str, Any]) -> Iterator[str]:
                 for each in (
                     f"Longer training. {counted(how['epochs'], 'pass').capitalize()} over a million characters do "
                     "not bring a model to its best; deeper stacks may need more steps.",
-                    "Other sizes. The design asks for 400,000 parameters as well; the machine time did not suffice."
+                    "Other sizes. The time of the machine did not suffice for more than one."
                     if len(record["sizes"]) == 1
                     else "Other sizes than these.",
                     "Other learning rates and other dropout. Each depth may have a best of its own, and a deeper "
@@ -513,7 +516,7 @@ def _depth(record: Mapping[str, Any], size: int) -> Any:
 
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     colours = dict(zip(("gru", "lstm"), sns.color_palette("colorblind", 2), strict=True))
-    names = [arm for arm in RIGHT if of_arm(record, arm, size)]
+    names = [arm for arm in ARMS if of_arm(record, arm, size)]
     for place, arm in enumerate(names):
         values = np.array([loss(run) for run in of_arm(record, arm, size)])
         colour = colours[arm.split("-")[0]]
@@ -534,7 +537,7 @@ def _training(record: Mapping[str, Any], size: int) -> Any:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    names = [arm for arm in (*RIGHT, WRONG) if of_arm(record, arm, size)]
+    names = [arm for arm in (*ARMS, WRONG) if of_arm(record, arm, size)]
     figure, panels = plt.subplots(2, 3, figsize=(8.5, 5), layout="constrained", sharex=True, sharey=True)
     training, validation = sns.color_palette("colorblind", 4)[2:]
     for axes, arm in zip(panels.flat, names, strict=False):

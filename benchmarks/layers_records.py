@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,9 +66,12 @@ def table(runs: Path) -> dict[str, Any]:
     first = json.loads((folders[0] / "run.json").read_text(encoding="utf-8"))
     training = json.loads((folders[0] / "training.json").read_text(encoding="utf-8"))
     found = {folder.name: run_of(folder) for folder in folders}
+    import layers_models as models
+
     return {
         "sizes": sorted({run["size"] for run in found.values()}),
         "recipe": training["recipe"],
+        "model": {"embedding": models.EMBEDDING, "dropout": models.DROPOUT},
         "held_out": {key: first["text"][key] for key in ("sha256", "characters")},
         "vocabulary": first["vocabulary"]["size"],
         "signature": first["signature"],
@@ -92,7 +96,7 @@ def machine(runs: Path) -> dict[str, Any]:
         "hours_of_runs": round(sum(t["training_seconds"] + t["evaluation_seconds"] for t in timing) / 3600, 2),
         "processor_hours": round(sum(t["processor_seconds"] for t in timing) / 3600, 2),
         "seconds_by_arm": {arm: round(float(np.median(seconds)), 1) for arm, seconds in by_arm.items()},
-        "cores": 2,
+        "cores": os.cpu_count(),
         "starts": [json.loads(line) for line in (runs / "starts.jsonl").read_text(encoding="utf-8").splitlines()],
         "ended": f"{ended:%Y-%m-%d %H:%M} UTC",
         "python": platform.python_version(),

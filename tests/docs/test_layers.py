@@ -38,7 +38,7 @@ def test_the_figures_are_of_the_same_runs(name):
 
 
 def test_all_arms_have_the_same_seeds_and_size():
-    arms = {name: layers_answer.of_arm(RECORD, name, SIZE) for name in (*layers_page.RIGHT, layers_page.WRONG)}
+    arms = {name: layers_answer.of_arm(RECORD, name, SIZE) for name in (*layers_answer.ARMS, layers_page.WRONG)}
     seeds = [run["seed"] for run in arms["gru-1"]]
     for runs in arms.values():
         assert [run["seed"] for run in runs] == seeds
