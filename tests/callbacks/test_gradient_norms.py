@@ -204,15 +204,9 @@ class Stops(keras.callbacks.Callback):
             raise self.error
 
 
-@pytest.mark.parametrize(
-    ("first", "error"),
-    [
-        (True, KeyboardInterrupt()),
-        (False, ValueError("another callback")),
-        pytest.param(False, KeyboardInterrupt(), marks=pytest.mark.grid),
-        pytest.param(True, ValueError("another callback"), marks=pytest.mark.grid),
-    ],
-)
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("another callback")])
+@pytest.mark.parametrize("first", [True, False])
 def test_a_training_that_is_broken_off_leaves_the_optimizer_alone(error, first, tmp_path):
     model, norms = compiled(), GradientNorms(tmp_path / "h")
     callbacks = [norms, Stops(error)] if first else [Stops(error), norms]
