@@ -1,6 +1,5 @@
 """Baselines that learn: fitted to the text of `--fit-on`, scored on the same tokens as the model."""
 
-import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ from rnneval.errors import UsageError
 from rnneval.gates import change_of_loss
 from rnneval.metrics import baselines
 from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, Tokens, copied, losses_by_order
-from rnneval.options import LARGEST_ORDER, FitGroup, PathLike
+from rnneval.options import LARGEST_ORDER, FitGroup
+from rnneval.records.paths import named
 from rnneval.records.run import Blocks, Ngram, Score
 from rnneval.records.run import Warning as Warned
 from rnneval.text import EncodedText, TextOptions, Vocabulary, encode
@@ -87,7 +87,7 @@ def fit(
     """
     if options.fit_on is None:
         return None
-    files = [options.fit_on] if isinstance(options.fit_on, str | os.PathLike) else list(options.fit_on)
+    files = [each.path for each in named("--fit-on", options.fit_on)]
     fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
     unchanged = (scored.sha256, scored.signature_part, scored.taken, scored.blocks.ends.tobytes())
     key = (
@@ -108,7 +108,7 @@ def fit(
     return _LATEST[key]
 
 
-def _states(files: Sequence[PathLike]) -> tuple[tuple[int, ...], ...] | None:
+def _states(files: Sequence[str]) -> tuple[tuple[int, ...], ...] | None:
     """Return numbers that differ once a file has changed; None where one cannot be read twice."""
     try:
         found = [Path(file).stat() for file in files]
