@@ -57,10 +57,12 @@ class CheckpointOptions(OpenOptions):
 
     def preflight_text(self, text: Sequence[str], options: TextGroup) -> None:
         """Refuse a text that a given vocabulary does not fit, before TensorFlow is imported; a long one later."""
+        from rnneval.records.paths import named
         from rnneval.text import TextOptions, encode, given_vocabulary
 
-        sizes = [Path(path).stat().st_size for path in text if Path(path).is_file()]
-        if options.unknown != "error" or len(sizes) < len(text) or sum(sizes) > _MOST_ENCODED_TWICE:
+        read = [Path(each.path) for each in named("", text, self.vocabulary_from)]  # here, and once more later
+        sizes = [path.stat().st_size for path in read if path.is_file()]
+        if options.unknown != "error" or len(sizes) < len(read) or sum(sizes) > _MOST_ENCODED_TWICE:
             return
         given = given_vocabulary(self.vocabulary, self.vocabulary_from)
         if given is not None:
