@@ -94,7 +94,7 @@ def test_the_check_is_linear():
     for pattern in ("(a|" * 1300, "[" * 4000, "a?" * 2000, "a{256}" * 600, "(?:" * 1300, "|" * 4000, "\\" * 4000):
         with contextlib.suppress(OddPatternError):
             ways(pattern)
-    assert time.process_time() - begun < 0.5
+    assert time.process_time() - begun < 5  # a check that is not linear takes minutes
 
 
 def seconds(split, text):
