@@ -19,6 +19,8 @@ from rnneval.backends.numpy.chain import SLOTS, Entry, activation_name
 
 _AT_ONCE = 1024
 """Tokens, rows times steps, whose products are made at once: the buffers of most models then fit into a cache."""
+_STEPS = 128
+"""The most steps that are made at once: a second thread makes the logits of earlier steps meanwhile."""
 _TABLE = 2**25
 """The most numbers in a table of the first layer's products: 128 MB."""
 
@@ -251,7 +253,7 @@ class Block:
                 steps, `(steps, rows, units)`, which is overwritten afterwards.
             paths: Places for what the layers do.
         """
-        steps = max(1, _AT_ONCE // ids.shape[1])
+        steps = max(1, min(_STEPS, _AT_ONCE // ids.shape[1]))
         for start in range(0, len(ids), steps):
             stop = min(start + steps, len(ids))
             take(start, self._some_steps(ids[start:stop], states, paths, slice(start, stop)))

@@ -1,11 +1,12 @@
 """Scoring with NumPy: blocks of rows, one after the other, each in buffers that are kept."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,16 @@ _FEW = 32
 """Rows: fewer are one block."""
 _WIDE = 2**18
 """Weights of a model from which on it is wide."""
-_PAYS = 0.2
-"""Seconds of work after which more processes are started, which takes as long."""
+_PAYS = 0.05
+"""Seconds of work in several blocks after which more processes are started: it is not known how much is to come."""
 _TRIED = 0.5
 """Seconds of work with more processes after which they are ended if they do not pay: on a machine with other work."""
+_FIRST = 0.8
+"""Size of the first half of the blocks of a small model, as a share of that of the others."""
 _LOGITS = 2**20
 """The most logits that are made at once: 4 MB."""
-_HALVED = 2**19
-"""Logits of some steps from which on they are made in two parts, which two threads can do."""
+_MANY = 2**19
+"""Logits of some steps from which on a second thread pays."""
 
 
 @cache
@@ -62,25 +65,44 @@ class BlockScorer:
 
         Args:
             room: The arrays of the block.
-            helper: A thread for half of the logits, where they are many.
+            helper: A thread for logits, where they are many: it makes those of earlier tokens while the states of later
+                ones are made.
         """
         rows, time = room.ids.shape
         states = self._network.split(room.before)
-        wanted = np.ascontiguousarray(room.targets.T)
+        wanted = np.ascontiguousarray(room.targets.T).reshape(-1)
         found = [np.empty((time, rows), array.dtype) for array in room.predicted]
+        flat_found = [array.reshape(-1) for array in found]
+        waiting: deque[tuple[slice, Floats]] = deque()
+        helped: list[Future[None]] = []
+
+        def score_waiting(logits: Floats) -> None:
+            with np.errstate(all="ignore"):  # again: it is a thread's own
+                while waiting:
+                    try:
+                        places, hidden = waiting.popleft()
+                    except IndexError:  # the other thread was faster
+                        return
+                    predicted = score_in_place(self._head(hidden, logits), wanted[places])
+                    for array, values in zip(flat_found, predicted, strict=True):
+                        array[places] = values
 
         def take(start: int, hidden: Floats) -> None:
             flat = hidden.reshape(-1, hidden.shape[2])
-            places = slice(start * rows, start * rows + len(flat))
-            out = [array.reshape(-1)[places] for array in found]
-            slices = self._slices(len(flat))
-            score = partial(self._score, flat, wanted.reshape(-1)[places], out)
-            other = helper.submit(score, slices[1::2], self._logits[1]) if helper and len(slices) > 1 else None
-            score(slices[::2] if other else slices, self._logits[0])
-            if other is not None:
-                other.result()
+            shared = helper is not None and len(flat) * self._network.width >= _MANY
+            if shared:
+                flat = flat.copy()
+            for some in self._slices(len(flat)):
+                waiting.append((slice(start * rows + some.start, start * rows + some.stop), flat[some]))
+            if helper is not None and shared:
+                helped.append(helper.submit(score_waiting, self._logits[1]))
+            else:
+                score_waiting(self._logits[0])
 
         self._block.run(np.ascontiguousarray(room.ids.T), states, take, room.paths)
+        score_waiting(self._logits[0])
+        for future in helped:
+            future.result()
         for array, whole in zip(found, room.predicted, strict=True):
             np.copyto(whole, array.T)
         np.concatenate([part for parts in states for part in parts], axis=1, out=room.after)
@@ -88,18 +110,9 @@ class BlockScorer:
     def _slices(self, tokens: int) -> list[slice]:
         """Divide tokens so that the logits of a part fit into the buffer; many are always two parts at least."""
         size = max(1, _LOGITS // self._network.width)
-        if tokens * self._network.width >= _HALVED:
+        if tokens * self._network.width >= _MANY:
             size = min(size, -(-tokens // 2))
         return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
-
-    def _score(
-        self, hidden: Floats, targets: Ids, out: Sequence[NDArray[Any]], slices: Sequence[slice], logits: Floats
-    ) -> None:
-        with np.errstate(all="ignore"):  # again: it is another thread's own
-            for some in slices:
-                found = score_in_place(self._head(hidden[some], logits), targets[some])
-                for array, values in zip(out, found, strict=True):
-                    array[some] = values
 
     def _head(self, hidden: Floats, logits: Floats) -> Floats:
         """Return logits, `(n, V)`, in the buffer if the last layer can put them there."""
@@ -235,11 +248,15 @@ class NumpyScorer:
 
 
 def blocks_of(rows: int, network: Network) -> tuple[int, ...]:
-    """Divide the rows of a step into blocks of nearly equal size; this depends on nothing but rows and model.
+    """Divide the rows of a step into blocks; this depends on nothing but rows and model.
 
-    Few rows of a wide model are divided too: the larger the model, the less a product gains from more rows.
+    Few rows of a wide model are divided too: the larger the model, the less a product gains from more rows. The first
+    blocks of a small model are smaller: the process that scores them compares and stores predictions as well.
     """
+    wide = network.numbers >= _WIDE
     blocks = -(-rows // ROWS)
-    if rows >= _FEW and network.numbers >= _WIDE:
+    if rows >= _FEW and wide:
         blocks = 2 * -(-rows // (2 * ROWS))
-    return tuple(rows // blocks + (k < rows % blocks) for k in range(blocks))
+    weights = np.where(np.arange(blocks) < blocks // 2, 1.0 if wide else _FIRST, 1.0)
+    bounds = np.rint(rows * np.cumsum(weights) / weights.sum()).astype(int)
+    return tuple(np.diff(bounds, prepend=0).tolist())

@@ -140,11 +140,11 @@ def patience(own: float) -> float:
 
 
 def shared_out(rooms: Sequence[Any], parts: int) -> list[slice]:
-    """Divide blocks among processes, in their order, as evenly as can be.
+    """Divide blocks among processes, in their order, as evenly as can be; the first has other work and gets no more.
 
     Example:
         >>> shared_out(range(5), 2)
-        [slice(0, 3, None), slice(3, 5, None)]
+        [slice(0, 2, None), slice(2, 5, None)]
     """
-    bounds = [-(-len(rooms) * part // parts) for part in range(parts + 1)]
+    bounds = [len(rooms) * part // parts for part in range(parts + 1)]
     return [slice(start, stop) for start, stop in pairwise(bounds)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnneval.backends.numpy import NumpyLM, open_numpy, team
+from rnneval.backends.numpy import NumpyLM, network, open_numpy, team
 from rnneval.backends.numpy import scorer as scoring
 from rnneval.backends.numpy.team import Team
 from rnneval.backends.protocol import Shape
@@ -23,7 +23,7 @@ IDS = ids_of(ROWS, SEGMENT + 1)
 
 @pytest.fixture
 def lm(tmp_path, monkeypatch) -> NumpyLM:
-    monkeypatch.setattr(scoring, "ROWS", 2)  # blocks of 2, 2, 2, 2, 2 and 1 rows
+    monkeypatch.setattr(scoring, "ROWS", 2)  # blocks of 2, 1, 2, 2, 2 and 2 rows
     monkeypatch.setattr(scoring, "_PAYS", 0.0)
     monkeypatch.setattr(team, "cores", lambda: 3)
     return open_numpy(stack_file(tmp_path / "model.h5", "LSTM")[0])
@@ -114,8 +114,9 @@ def test_an_error_in_a_step_ends_the_workers(lm, monkeypatch) -> None:
 
 
 def test_a_second_thread_changes_no_digit(tmp_path, monkeypatch) -> None:
-    """One row has no second block: half of its logits are another thread's."""
-    monkeypatch.setattr(scoring, "_HALVED", 0)
+    """One row has no second block: a part of its logits is made by another thread."""
+    monkeypatch.setattr(scoring, "_MANY", 0)
+    monkeypatch.setattr(network, "_STEPS", 3)  # logits of some steps are made beside the states of the next
     monkeypatch.setattr(team, "cores", lambda: 2)
     lm = open_numpy(stack_file(tmp_path / "model.h5", "GRU")[0])
     wanted = step(scorer_of(lm, parallel=False), lm)
@@ -124,7 +125,7 @@ def test_a_second_thread_changes_no_digit(tmp_path, monkeypatch) -> None:
     submit = scorer._helper.submit
     monkeypatch.setattr(scorer._helper, "submit", lambda *given: helped.append(given) or submit(*given))
     assert_same(step(scorer, lm), wanted)
-    assert helped
+    assert len(helped) == 7  # of 20 steps
     with pytest.raises(CheckpointError):
         scorer.score(IDS * 0 + 7, IDS, np.tile(lm.start(), (ROWS, 1)), ROWS)
 
@@ -178,8 +179,16 @@ def test_a_file_in_place_of_memory_without_a_name(lm, monkeypatch) -> None:
 
 
 def test_blocks_depend_on_rows_and_model_alone(lm) -> None:
-    assert scoring.blocks_of(11, lm.network) == (2, 2, 2, 2, 2, 1)
+    assert scoring.blocks_of(11, lm.network) == (2, 1, 2, 2, 2, 2)
     assert scoring.blocks_of(1, lm.network) == (1,)
+
+
+def test_the_first_process_which_keeps_predictions_gets_smaller_blocks_of_a_small_model(lm, monkeypatch) -> None:
+    monkeypatch.setattr(scoring, "ROWS", 64)
+    blocks = scoring.blocks_of(254, lm.network)
+    first, second = (sum(blocks[part]) for part in team.shared_out(blocks, 2))
+    assert first / second == pytest.approx(0.8, abs=0.02)
+    assert max(blocks) - min(blocks[2:]) <= 1
 
 
 def test_few_rows_of_a_wide_model_are_two_blocks(lm, monkeypatch) -> None:
@@ -187,7 +196,7 @@ def test_few_rows_of_a_wide_model_are_two_blocks(lm, monkeypatch) -> None:
     assert scoring.blocks_of(64, lm.network) == (64,)
     monkeypatch.setattr(scoring, "_WIDE", 10)
     assert scoring.blocks_of(64, lm.network) == (32, 32)
-    assert scoring.blocks_of(254, lm.network) == (64, 64, 63, 63)
+    assert scoring.blocks_of(254, lm.network) == (64, 63, 63, 64)
     assert scoring.blocks_of(16, lm.network) == (16,)
 
 
