@@ -9,6 +9,7 @@ import numpy as np
 
 from rnneval.backends.protocol import LanguageModel, Shape
 from rnneval.engine.collect import Collector, Observations, losses_written, require_losses_fit, show
+from rnneval.engine.lasting import UNCUT, Lasting, look, pays_to_look
 from rnneval.engine.options import StateOptions, Streaming
 from rnneval.engine.plan import Stitch, shape_for, stitch_of
 from rnneval.engine.rows import read_in_rows
@@ -110,13 +111,21 @@ def _read_alone(
     watch: Watch | None,
 ) -> Read:
     spans = stateful.spans(text)
-    shape = shape_for(spans, lm.width, rows=how.rows(lm, spans.predictions), segment=stateful.step)
-    stitch = stitch_of(spans, shape, seed=how.seed) if stateful.state == "carry" else Stitch(spans=spans, audited=None)
+    rows, segment, cut = how.rows(lm, spans.predictions), stateful.step, stateful.state == "carry"
+    seen = Lasting(lasts=False, fragile=False)
+    if cut and how.streams == "auto" and pays_to_look(lm, spans, rows):
+        seen = look(lm, text, spans, rows, how)
+    if seen.lasts:
+        rows, segment, cut = min(rows, len(spans)), segment or UNCUT, False
+    shape = shape_for(spans, lm.width, rows=rows, segment=segment)
+    stitch = stitch_of(spans, shape, seed=how.seed) if cut else Stitch(spans=spans, audited=None)
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     sees = "losses" if watch is None else watch.sees
     scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, sees=sees)
     runner = Runner(text, shape, scorer, start=lm.start(), watch=watch)
     stitching = read_in_rows(runner, stitch, observations, how.tolerance, watch=watch, progress=how.progress)
+    if seen.lasts:
+        stitching.result.lasts, stitching.result.fragile = True, seen.fragile
     return Read(shape=shape, stitched=stitching.result, kernel=scorer.kernel)
 
 

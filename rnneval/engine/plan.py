@@ -14,9 +14,9 @@ from rnneval.backends.protocol import Shape
 
 Ints = NDArray[np.int64]
 
-_SEGMENT = 64  # states are compared at the ends of segments: longer ones repeat more than is needed
+SEGMENT = 64  # states are compared at the ends of segments: longer ones repeat more than is needed
 _MOST_ROWS = 256
-_SHORTEST_ROW = 4 * _SEGMENT  # a shorter row would be re-evaluated to its end before it has forgotten its start
+_SHORTEST_ROW = 4 * SEGMENT  # a shorter row would be re-evaluated to its end before it has forgotten its start
 _WORTH_HALVING = 8  # segments: a shorter span is audited whole
 _LOGITS = 2**25  # numbers in one step's logits at the most: 128 MB
 
@@ -112,7 +112,7 @@ def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None
     """
     if segment is None:
         mean = int(spans.lengths.mean()) if len(spans) else 1
-        segment = min(_SEGMENT, max(16, 1 << (mean - 1).bit_length()), int(spans.lengths.max(initial=1)))
+        segment = min(SEGMENT, max(16, 1 << (mean - 1).bit_length()), int(spans.lengths.max(initial=1)))
     rows = max(1, min(rows, _LOGITS // width))
     return Shape(rows=rows, segment=max(1, min(segment, _LOGITS // (rows * width))))
 

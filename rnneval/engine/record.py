@@ -168,7 +168,13 @@ def _stream_warnings(measured: Measured) -> list[Warning]:
     stitched = measured.stitched
     warnings = []
     never = sum(tokens is None for tokens in stitched.forgetting.values())
-    if never > len(stitched.forgotten):
+    if stitched.lasts:
+        message = (
+            "the model does not forget: on a passage, the carried state and the initial one did not come near each "
+            "other, so every document was read in one row; the result is exact"
+        )
+        warnings.append(Warning(code="does-not-forget", message=message))
+    elif never > len(stitched.forgotten):
         message = (
             f"the model does not forget: {never} of {len(stitched.forgetting)} rows had not lost their start by their "
             "end, so they were read one after the other; the result is exact all the same"

@@ -97,20 +97,15 @@ class Rows:
     def is_fragile(self, readings: Sequence[SpanReading]) -> tuple[bool, int]:
         """Read spans from their start and from one changed by 1e-6; return whether that grows, and the tokens read."""
         starts = [self._initial if reading.start is None else reading.start for reading in readings]
-        noise = np.random.default_rng(0)
-        nudges = [noise.standard_normal(len(start)) * _NUDGE * (1 + np.abs(start)) for start in starts]
-        nudged = [(start + nudge).astype(start.dtype) for start, nudge in zip(starts, nudges, strict=True)]
+        near = nudged(starts)
         jobs = [  # side by side
             self._job(reading.span, start)
-            for some in (starts, nudged)
+            for some in (starts, near)
             for reading, start in zip(readings, some, strict=True)
         ]
         self._runner.run(deque(jobs), lambda rows: [True] * len(rows))
         ends = [job.state for job in jobs]
-        fragile = any(
-            scaled_difference(far, end) > _FRAGILE * scaled_difference(near, start)
-            for far, end, near, start in zip(ends[len(readings) :], ends, nudged, starts, strict=False)
-        )
+        fragile = any(map(grew, near, ends[len(readings) :], starts, ends))
         return fragile, sum(int(self._spans.lengths[job.span]) for job in jobs)
 
     def _job(self, span: int, state: Vectors) -> Job:
@@ -169,6 +164,18 @@ class Rows:
             conclusive=job.boundary >= _CONCLUSIVE,
             audit=audit if comparison.audits else None,
         )
+
+
+def nudged(states: Sequence[Vectors]) -> list[Vectors]:
+    """Return states `(D,)` that are changed by about 1e-6 in each unit, always in the same way."""
+    noise = np.random.default_rng(0)
+    nudges = [noise.standard_normal(len(state)) * _NUDGE * (1 + np.abs(state)) for state in states]
+    return [(state + nudge).astype(state.dtype) for state, nudge in zip(states, nudges, strict=True)]
+
+
+def grew(near: Vectors, far: Vectors, start: Vectors, end: Vectors) -> bool:
+    """Return whether the distance of two states, near and start, grew a hundredfold until they were far and end."""
+    return scaled_difference(far, end) > _FRAGILE * scaled_difference(near, start)
 
 
 def read_in_rows(

@@ -25,7 +25,7 @@ from rnneval.engine.agreement import scaled_difference, segments_to_go
 from rnneval.engine.plan import Spans
 
 TOLERANCE = 1e-5
-_PASSES = 4
+PASSES = 4
 """Up to this many passes over all stale spans together cost less than settling one span after another. If a model needs
 more, a span is only re-evaluated when the span before it is settled."""
 _LEFT = 0.05
@@ -55,6 +55,8 @@ class Stitched:
     An upper bound: states are compared only at the boundaries that are kept, the first ones a segment apart. A span
     of a chunk is a pair (chunk, span).
     """
+    lasts: bool = False
+    """Set by the reader: the model was seen to keep its state, so that no span was cut and compared."""
     fragile: bool = False
     """Set by the reader: a change of 1e-6 in the state grew, so the one-stream number itself depends on rounding."""
 
@@ -263,7 +265,7 @@ class Stitching:
         if agreed:
             result.audited_loss_difference = audit.loss_difference
         else:
-            self._at_once = segments_to_go(audit.state_differences, result.tolerance) <= _PASSES * self._longest
+            self._at_once = segments_to_go(audit.state_differences, result.tolerance) <= PASSES * self._longest
         floor = max(differences[len(differences) // 2 :], default=0.0)
         if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
             result.tolerance = 2 * floor

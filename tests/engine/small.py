@@ -50,6 +50,20 @@ def stacked(
     return Small(lm=lm, oracle=stack_of(model.layers[0], recurrent, model.layers[-1]))
 
 
+def linear(recurrent: np.ndarray, scale: float = 1.0) -> Small:
+    """A linear RNN with a given recurrent kernel: what it remembers is known in closed form."""
+    units, width = len(recurrent), len(LETTERS)
+    layer = keras.layers.SimpleRNN(units, return_sequences=True, activation="linear")
+    model = keras.Sequential([keras.layers.Embedding(width, units), layer, keras.layers.Dense(width)])
+    model(tf.ones((1, 1), tf.int32))
+    rng = np.random.default_rng(0)
+    model.layers[0].set_weights([(rng.standard_normal((width, units)) * 0.1).astype("f4")])
+    layer.set_weights([np.eye(units, dtype="f4"), recurrent.astype("f4"), np.zeros(units, "f4")])
+    model.layers[2].set_weights([(rng.standard_normal((units, width)) * scale).astype("f4"), np.zeros(width, "f4")])
+    lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+    return Small(lm=lm, oracle=stack_of(model.layers[0], [], model.layers[2]))
+
+
 def letters(folder: Path, length: int, seed: int = 0) -> Path:
     """Random text of the letters."""
     path = folder / f"letters-{length}-{seed}.txt"

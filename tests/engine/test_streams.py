@@ -3,18 +3,14 @@
 import itertools
 import random
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
 import rnneval
 from rnneval.engine.stitch import Stitching
-from rnneval.text import Vocabulary
 from tests.engine.conftest import MODELS
-from tests.engine.small import LETTERS, Small, codes, evaluated, letters, sentences, stacked
-from tests.oracles import stack_of
+from tests.engine.small import LETTERS, codes, evaluated, letters, linear, sentences, stacked
 
 TEXT = 1_500
 STREAMS = (1, 2, 7, 64, "auto")
@@ -147,20 +143,6 @@ def test_tolerance_zero_asks_for_equality(model_of, tmp_path):
     assert exact.run.streams.tolerance == 0
     assert exact.run.streams.largest_state_difference in (None, 0)
     assert np.abs(exact.nats - one.nats).max() < 1e-5
-
-
-def linear(recurrent: np.ndarray, scale: float = 1.0) -> Small:
-    """A linear RNN with a given recurrent kernel: what it remembers is known in closed form."""
-    units, width = len(recurrent), len(LETTERS)
-    layer = keras.layers.SimpleRNN(units, return_sequences=True, activation="linear")
-    model = keras.Sequential([keras.layers.Embedding(width, units), layer, keras.layers.Dense(width)])
-    model(tf.ones((1, 1), tf.int32))
-    rng = np.random.default_rng(0)
-    model.layers[0].set_weights([(rng.standard_normal((width, units)) * 0.1).astype("f4")])
-    layer.set_weights([np.eye(units, dtype="f4"), recurrent.astype("f4"), np.zeros(units, "f4")])
-    model.layers[2].set_weights([(rng.standard_normal((units, width)) * scale).astype("f4"), np.zeros(width, "f4")])
-    lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
-    return Small(lm=lm, oracle=stack_of(model.layers[0], [], model.layers[2]))
 
 
 def test_an_identity_recurrence_never_forgets_and_is_right_all_the_same(tmp_path):
