@@ -196,6 +196,7 @@ def test_the_context_curve_is_the_loss_of_tokens_after_so_much_context(model_of,
     assert table[table.statistic == "context_whole"]["value"].tolist() == [curve.whole]
 
 
+@pytest.mark.grid
 def test_what_the_wiring_check_finds_stands_beside_the_states(tmp_path):
     model = wrong_between_layers.Exchanged()
     model(tf.ones((2, 3), tf.int32))
@@ -219,6 +220,11 @@ def test_a_leaking_model_is_traced_as_it_is_evaluated(tmp_path):
     lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
     text = letters(tmp_path, 400)
     found, evaluated = trace(lm, text), rnneval.evaluate(lm, text)
+    assert (found.wiring.verdict, evaluated.wiring.verdict) == ("fail", "fail")
     assert not found.valid
     assert "leak" in {warning.code for warning in found.warnings}
     assert found.total_nats == evaluated.total_nats
+    warned = {warning for warning in evaluated.warnings if warning.code in {"wiring", "leak"}}
+    assert warned <= set(found.warnings)
+    assert warned <= set(gradients(lm, text, truncation=10, segments=2, lags=10, anchors=2).warnings)
+    assert trace(lm, text, check=False).wiring is None

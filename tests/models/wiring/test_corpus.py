@@ -39,12 +39,13 @@ def test_the_corpus_is_as_large_as_it_is_said_to_be():
     assert [c.name for c in right if c.verdict == "inconclusive"] == ["recurrence_by_hand"]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda case: case.name)
 def test_drawn_models(case):
     verify(case)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("recipe", MADE, ids=lambda recipe: recipe.name)
 def test_drawn_models_made_by_rule(recipe, tmp_path):
     verify(case_of(recipe, tmp_path))
