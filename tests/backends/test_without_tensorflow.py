@@ -107,7 +107,7 @@ def test_a_trace_gives_what_keras_gives(folder: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
     ours = json.loads((folder / "trace.json").read_text())
     lm = rnneval.open(folder / "ids.keras", vocabulary=folder / "vocab.json")
-    theirs = json.loads(rnneval.records.encode(rnneval.trace(lm, short, context=True)))
+    theirs = json.loads(rnneval.records.encode(rnneval.trace(lm, short, context=True, check=False)))
     for name in ("states", "gates", "context"):
         assert ours[name]
         assert differences(ours[name], theirs[name], name) == []

@@ -51,7 +51,7 @@ def test_drawn_models_made_by_rule(recipe, tmp_path):
     verify(case_of(recipe, tmp_path))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("case", [*COMPARED, right_transforms.zoneout_between_calls.case], ids=lambda case: case.name)
 def test_intervention_finds_the_same_sources_as_the_tape(case):
     found = compare(case)
