@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 import warnings
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -40,7 +41,23 @@ def made(form):
     return compiled(**options)
 
 
-DRAWN = {"own step", "scaled", "several steps a call"}
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    """A watched training of two epochs, with a callback on either side; read only."""
+    folder = tmp_path_factory.mktemp("training")
+    found = SimpleNamespace(history=folder / "h", csv=folder / "log.csv", saved=folder / "m.keras")
+    model = compiled()
+    callbacks = [
+        keras.callbacks.CSVLogger(found.csv),
+        GradientNorms(found.history, logs="all"),
+        keras.callbacks.ModelCheckpoint(found.saved),
+    ]
+    found.logs = trained(model, callbacks).history
+    found.weights = model.get_weights()
+    return found
+
+
+DRAWN = {"own step", "several steps a call"}
 
 
 @pytest.mark.parametrize(
@@ -106,13 +123,12 @@ def test_accumulated_gradients_are_clipped_where_the_step_is(tmp_path):
     assert of_variables.max() == pytest.approx(0.05, rel=1e-5)
 
 
-def test_a_part_says_how_the_optimizer_clips(tmp_path):
+def test_a_part_says_how_the_optimizer_clips(training):
     import json
 
     import pyarrow.parquet as pq
 
-    trained(compiled(), [GradientNorms(tmp_path / "h")], epochs=1)
-    metadata = pq.read_schema(tmp_path / "h" / "part-000000.parquet").metadata
+    metadata = pq.read_schema(training.history / "part-000000.parquet").metadata
     assert metadata[b"rnneval.schema"] == b"rnneval.gradient-history/1"
     assert json.loads(metadata[b"rnneval.optimizer"]) == {"name": "Adam", "global_clipnorm": 0.1}
     assert len(metadata[b"rnneval.layout"]) == 64
@@ -129,12 +145,10 @@ def test_a_loss_scale_is_taken_out(tmp_path):
     np.testing.assert_allclose(norms[1], norms[0], rtol=1e-3)
 
 
-def test_logs_hold_the_numbers_whatever_the_place_in_the_list(tmp_path):
-    logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    done = trained(compiled(), [logger, GradientNorms(tmp_path / "h", logs="all")])
+def test_logs_hold_the_numbers_whatever_the_place_in_the_list(training):
     wanted = {"loss", "grad_norm", "grad_norm_clipped", "update_ratio", "grad_not_finite", "grad_norm/lstm"}
-    assert wanted <= set(done.history)
-    assert wanted <= set(pd.read_csv(tmp_path / "log.csv").columns)
+    assert wanted <= set(training.logs)
+    assert wanted <= set(pd.read_csv(training.csv).columns)
 
 
 class Poison(keras.callbacks.Callback):
@@ -145,14 +159,13 @@ class Poison(keras.callbacks.Callback):
             self.model.get_layer("lstm").cell.bias.assign(np.full(24, np.nan))
 
 
-def test_a_gate_holds_a_training_to_limits(tmp_path):
+def test_a_gate_holds_a_training_to_limits(training):
     """Oracle: pandas, on the table that the callback wrote."""
     from rnneval.gates.histories import read_history
 
-    trained(compiled(), [GradientNorms(tmp_path / "h")])
-    table = pd.read_parquet(tmp_path / "h")
+    table = pd.read_parquet(training.history)
     of_layer = table[(table.layer == "lstm") & (table.variable == "") & (table.statistic == "grad_norm")]["value"]
-    history = read_history(tmp_path / "h")
+    history = read_history(training.history)
     assert history.figure("grad_norm.lstm.p75").value == pytest.approx(of_layer.quantile(0.75))
     assert history.figure("grad_norm.lstm.last3.mean").value == pytest.approx(of_layer.tail(3).mean())
     assert history.figure("not_finite").value == 0
@@ -175,6 +188,7 @@ def test_the_first_step_that_is_not_finite_is_counted_from_the_first_training(tm
     model, norms = compiled(), GradientNorms(tmp_path / "h")
     trained(model, [norms], epochs=1)
     trained(model, [norms, Poison()], epochs=1)
+    assert sorted(set(pd.read_parquet(tmp_path / "h")["step"])) == list(range(1, 9))
     assert norms.first_not_finite == (8, "embedding.embeddings")
     assert history(tmp_path / "h").first_not_finite == 8
 
@@ -204,9 +218,9 @@ class Stops(keras.callbacks.Callback):
             raise self.error
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("another callback")])
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("first", [False, True])
 def test_a_training_that_is_broken_off_leaves_the_optimizer_alone(error, first, tmp_path):
     model, norms = compiled(), GradientNorms(tmp_path / "h")
     callbacks = [norms, Stops(error)] if first else [Stops(error), norms]
@@ -250,15 +264,13 @@ def test_a_layer_that_is_frozen_in_between_is_seen_no_more(tmp_path):
     assert set(of_embedding["step"]) == {1, 2, 3, 4}
 
 
-def test_a_model_can_be_saved_while_it_is_watched(tmp_path):
-    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras")
-    model = compiled()
-    trained(model, [GradientNorms(tmp_path / "h"), checkpoint])
-    saved = keras.models.load_model(tmp_path / "m.keras")
-    for a, b in zip(model.get_weights(), saved.get_weights(), strict=True):
+def test_a_model_can_be_saved_while_it_is_watched(training):
+    saved = keras.models.load_model(training.saved)
+    for a, b in zip(training.weights, saved.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.grid
 def test_a_second_training_goes_on_counting(tmp_path):
     model, norms = compiled(), GradientNorms(tmp_path / "h")
     trained(model, [norms], epochs=1)
@@ -290,10 +302,11 @@ def test_a_loop_of_ones_own(tmp_path):
 
 
 def test_a_history_is_not_written_over(tmp_path):
-    trained(compiled(), [GradientNorms(tmp_path / "h")], epochs=1)
+    model = compiled()
+    trained(model, [GradientNorms(tmp_path / "h")], epochs=1)
     with pytest.raises(RecordError, match="holds a history"):
         GradientNorms(tmp_path / "h")
-    trained(compiled(), [GradientNorms(tmp_path / "h", existing="replace")], epochs=2)
+    trained(model, [GradientNorms(tmp_path / "h", existing="replace")], epochs=2)
     assert pd.read_parquet(tmp_path / "h")["step"].max() == 8
 
 

@@ -73,6 +73,7 @@ def test_the_block_of_the_page_stops_and_keeps_the_best(model):
     require_stopped_at_the_best(fits[0], model)
 
 
+@pytest.mark.grid
 def test_the_order_of_the_callbacks_makes_no_difference(model):
     monitors = [
         keras.callbacks.EarlyStopping("heldout_perplexity", mode="min", patience=2, restore_best_weights=True),

@@ -38,6 +38,7 @@ def saved(tmp_path, config, seed=0, **options):
     return write(tmp_path / "model.h5", config, weights, **options), stack(config, weights)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("GRU", {}), ("GRU", {"reset_after": False}), ("LSTM", {}), ("SimpleRNN", {})],
@@ -194,6 +195,7 @@ def test_a_cell_and_stacked_cells_in_a_layer(tmp_path):
     assert_driven_as(lm, stack(chain, weights_of(chain)))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("policy", ["mixed_float16", "float16"])
 @pytest.mark.parametrize("form", ["name", "object"])
 def test_half_precision_is_evaluated_in_float32_and_said(tmp_path, policy, form):
@@ -240,6 +242,7 @@ def make(kind):
 """
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("form", ["whole", "weights"])
 @pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3)])
 def test_layouts_of_cudnn_layers(tmp_path, kind, gates, form):

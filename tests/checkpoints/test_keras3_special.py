@@ -102,7 +102,7 @@ def test_bfloat16_weights_in_a_whole_h5_are_refused_as_keras_itself_cannot_read_
         rnneval.open(tmp_path / "half.h5")
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.filterwarnings("ignore:.*HDF5 file:UserWarning", "ignore:You are saving your model:UserWarning")
 @pytest.mark.parametrize(("policy", "form"), HALVES)
 def test_half_precision_is_evaluated_in_float32(tmp_path, policy, form):
@@ -218,6 +218,7 @@ def test_a_model_that_fails_at_one_length_is_refused_in_a_line():
 TOKENS = ["a", "b", "c", "d", "e"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["StringLookup", "TextVectorization"])
 @pytest.mark.parametrize("graph", ["sequential", "functional"])
 def test_a_vocabulary_inside_the_model(tmp_path, kind, graph):

@@ -24,7 +24,7 @@ def losses_of(shelf, tmp_path_factory):
     return of
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "builder", "backend"),
     [
@@ -59,6 +59,7 @@ def moved(weights):
     return changed
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("change", "within"), [(exchanged, 1e-4), (moved, 1e-5)])
 def test_the_first_place_of_a_wrong_conversion_is_named(shelf, losses_of, tmp_path, change, within):
     model = keras.models.load_model(shelf / "flat.keras")

@@ -94,7 +94,10 @@ def test_a_window_model_has_no_state_to_look_at(window_model, command, capsys):
     [
         ([f"{ORIGIN}:nobody"], "there is no nobody in it"),
         ([f"{ORIGIN}:answer", "--declare", "causal"], "allowed are causal=false"),
-        ([f"{ORIGIN}:answer", "--declare", "stateless=encoder"], "the model has no layer encoder"),
+        (
+            [f"{ORIGIN}:answer", "--declare", "stateless=encoder"],
+            "no layer encoder; its recurrent layers are: gru1, gru2",
+        ),
         ([f"{ORIGIN}:answer", "--builder", "x.py:y"], "is a builder already"),
         ([str(ORIGIN)], "origin.py:MyModel"),
         (["nowhere.keras"], "nowhere.keras"),

@@ -33,6 +33,7 @@ def evaluated(shelf, tmp_path, capsys):
     return evaluated
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "builder"),
     [("flat.h5", None), ("my.weights.h5", "MyModel"), ("ckpt_root", "MyModel"), ("flat_ckpt", "flat")],

@@ -84,7 +84,7 @@ def test_a_disk_that_is_full_when_the_result_is_written(line, words, out, refuse
     assert [path.name for path in out.iterdir() if path.name.endswith(".part")] == []
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["losses", "trace", "gradients", "sweep"])
 def test_a_command_that_is_killed_before_its_result_takes_its_place(name, words, out):
     place = target(WRITERS[name], out)

@@ -52,7 +52,7 @@ def command(line: str, *start: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(started, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("line", WRITERS.values(), ids=WRITERS)
 def test_a_full_disk_leaves_the_old_file_and_is_one_line(line, folder):
     """A limit on the size of files stands for the disk: what is written fails after 64 bytes."""
@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_the_old_file_and_is_one_line(line, folder):
     assert [(path.name, path.read_text()) for path in Path("there").iterdir()] == [(out.name, "old")]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("line", WRITERS.values(), ids=WRITERS)
 def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(line, folder):
     target = Path("target")
@@ -76,7 +76,7 @@ def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(line, folder):
     assert target.read_bytes() not in (b"", b"old")
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("line", WRITERS.values(), ids=WRITERS)
 def test_a_folder_that_is_read_only_is_one_line(line, folder):
     mount = ["/bin/mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "there"]

@@ -260,17 +260,33 @@ def test_the_job_of_gitlab_and_the_hook(repository):
         assert (repository.folder / path).exists()
 
 
+SUITES = """
+import glob, shutil
+import pytest
+
+def suite(*options):
+    code = pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir=.", "test_model.py", *options])
+    print(f"code {{code:d}}, baselines {{len(glob.glob('baselines/test_model*.json'))}}")
+
+suite("--rnneval-create")
+print("next")
+suite()
+print("next")
+shutil.copy({worse!r}, "model.keras")
+suite()
+"""
+
+
 def test_snippets_of_python(repository):
     fixture, plain = (body for kind, body in BLOCKS if kind == "python")
     (repository.folder / "test_model.py").write_text(fixture)
-    suite = f"{shlex.quote(sys.executable)} -m pytest -q -p no:cacheprovider --rootdir=. test_model.py"
-    assert repository.run(f"{suite} --rnneval-create").returncode == 0
-    assert len(list((repository.folder / "baselines").glob("test_model*.json"))) == 1
-    assert repository.run(suite).returncode == 0
-    repository.train("worse")
-    failed = repository.run(suite)
-    assert failed.returncode == 1
-    assert "AssertionError: fail: perplexity: worse than allowed" in failed.stdout
+    suites = SUITES.format(worse=str(repository.models / "worse.keras"))
+    printed = repository.run(f"{shlex.quote(sys.executable)} -c {shlex.quote(suites)}").stdout
+    created, same, worse = printed.split("next\n")
+    assert created.endswith("code 0, baselines 1\n"), printed
+    assert same.endswith("code 0, baselines 1\n"), printed
+    assert worse.endswith("code 1, baselines 1\n"), printed
+    assert "AssertionError: fail: perplexity: worse than allowed" in worse
     repository.run(
         "rnneval evaluate model.keras held_out.txt --fit-on train.txt --out run.json && cp run.json base.json"
     )

@@ -45,6 +45,7 @@ def test_a_bigram_table_gives_minus_sum_n_ln_p(tmp_path, streams):
     assert run.scores["accuracy"].value == pytest.approx(np.mean([p[i].argmax() == j for i, j in pairwise(ids)]))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["GRU", "LSTM", "SimpleRNN"])
 def test_zero_weights_give_log_v(tmp_path, kind):
     small = stacked(kind, (5,), scale=0.0)
@@ -170,10 +171,17 @@ class Questions(keras.Model):
         return (x, states) if return_state else x
 
 
-def test_a_leak_makes_the_run_not_valid_and_both_numbers_are_shown(tmp_path):
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory):
+    """The question's model, a text, and its run with a check of the wiring."""
     keras.utils.set_random_seed(1)
-    model, text = Questions(), letters(tmp_path, 160)
-    run = rnneval.evaluate(rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS))), text)
+    lm = rnneval.wrap(Questions(), vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+    text = letters(tmp_path_factory.mktemp("leaking"), 160)
+    return lm, text, rnneval.evaluate(lm, text)
+
+
+def test_a_leak_makes_the_run_not_valid_and_both_numbers_are_shown(leaking):
+    lm, text, run = leaking
     assert not run.valid
     assert run.wiring.verdict == "fail"
     assert {finding.rule for finding in run.wiring.findings} >= {"shared-state", "crossed-state", "future-leak"}
@@ -181,17 +189,14 @@ def test_a_leak_makes_the_run_not_valid_and_both_numbers_are_shown(tmp_path):
     assert (run.streams.count, run.streams.segment) == (1, 100)
     ids = np.array([LETTERS.index(c) for c in text.read_text()])
     for segment, total in ((100, run.total_nats), (1, run.token_by_token.total_nats)):
-        assert total == pytest.approx(by_hand(model, ids, segment), rel=1e-5)
+        assert total == pytest.approx(by_hand(lm.model, ids, segment), rel=1e-5)
     assert run.total_nats != pytest.approx(run.token_by_token.total_nats, rel=1e-6)
 
 
-def test_beside_a_leak_stands_what_a_reset_run_gives(tmp_path):
-    keras.utils.set_random_seed(1)
-    lm = rnneval.wrap(Questions(), vocabulary=Vocabulary.from_tokens(list(LETTERS)))
-    text = letters(tmp_path, 160)
-    wiring = rnneval.check(lm)
-    run = rnneval.evaluate(lm, text, beside_reset=30, wiring=wiring)
-    alone = rnneval.evaluate(lm, text, state="reset", segment=30, wiring=wiring)
+def test_beside_a_leak_stands_what_a_reset_run_gives(leaking):
+    lm, text, checked = leaking
+    run = rnneval.evaluate(lm, text, beside_reset=30, wiring=checked.wiring)
+    alone = rnneval.evaluate(lm, text, state="reset", segment=30, wiring=checked.wiring)
     assert (run.valid, alone.valid) == (False, False)
     assert run.beside_reset.total_nats == alone.total_nats
 

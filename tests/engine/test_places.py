@@ -135,12 +135,12 @@ class Loop:
 
 
 CASES = [
-    (subclassed, "GRU", 2),
-    (subclassed, "LSTM", 3),
-    (state_inputs, "LSTM", 2),
     (state_inputs, "SimpleRNN", 3),
+    (state_inputs, "LSTM", 2),
     (stateless, "LSTM", 2),
     (stateless, "GRU", 3),
+    (subclassed, "LSTM", 3),
+    (subclassed, "GRU", 2),
     (lambda *_: _cells(by_turns=True), "GRU", 2),
     (lambda *_: _cells(by_turns=False), "GRU", 2),
 ]
@@ -153,7 +153,7 @@ def _cells(*, by_turns):
     return model, model.tables, model.rnn, model.dense
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("form", "kind", "places"), CASES, ids=NAMES)
 def test_losses_and_summaries_of_each_place_agree_with_a_float64_loop(form, kind, places, tmp_path):
     (lm, loop), text = made(form, kind, places), letters(tmp_path, 400)
@@ -172,7 +172,8 @@ def test_losses_and_summaries_of_each_place_agree_with_a_float64_loop(form, kind
             assert seen[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6), (key, name)
 
 
-@pytest.mark.parametrize(("form", "kind"), [(subclassed, "LSTM"), (stateless, "GRU")])
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize(("form", "kind"), [(stateless, "GRU"), (subclassed, "LSTM")])
 def test_a_trace_has_the_norms_and_gates_of_each_place(form, kind, tmp_path):
     (lm, loop), text = made(form, kind), letters(tmp_path, 300)
     run = trace(lm, text, out=tmp_path / "t.parquet", stride=1, streams=2, check=False)
@@ -188,6 +189,7 @@ def test_a_trace_has_the_norms_and_gates_of_each_place(form, kind, tmp_path):
     assert means[0] != means[1]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("form", "kind"), [(subclassed, "GRU"), (stateless, "LSTM")])
 def test_gradients_through_time_are_those_of_each_place(form, kind):
     lm, loop = made(form, kind)
@@ -265,7 +267,7 @@ def test_evaluate_and_trace_run_from_the_command_line(tmp_path, capsys):
     given = [str(tmp_path / "m.keras"), str(text), "--vocab", str(tmp_path / "vocab.json")]
     for command in (
         ["evaluate"],
-        ["trace", "--out", str(tmp_path / "t.parquet"), "--record", str(tmp_path / "run.json")],
+        ["trace", "--no-check", "--out", str(tmp_path / "t.parquet"), "--record", str(tmp_path / "run.json")],
     ):
         code, (out, err) = command_line([*command, *given]), capsys.readouterr()
         assert (code, err) == (0, "")

@@ -49,7 +49,7 @@ def named(point):
     return "-".join(map(str, point))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("point", SAMPLE, ids=named)
 def test_rows_and_segments_change_nothing(model_of, one_stream, point):
     assert_same(model_of, one_stream, point)
@@ -99,6 +99,7 @@ def test_what_is_told_of_the_streams(model_of, tmp_path):
     assert 0 < forgetting.median <= forgetting.p95 <= forgetting.max < 500
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("segment", [16, 64])
 def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(model_of, tmp_path, monkeypatch, segment):
     small, text = model_of("GRU 7-5"), letters(tmp_path, 4_000)

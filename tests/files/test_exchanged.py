@@ -86,7 +86,7 @@ def numbers(lm):
     return np.concatenate([np.ravel(value) for value in lm.model.get_weights()])
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("exchange", [renamed, overwritten])
 @pytest.mark.parametrize("name", ["keras", "h5", "weights-h5", "tf-checkpoint", "saved-model"])
 def test_what_was_hashed_is_what_is_loaded(pairs, name, exchange, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_a_file_that_changes_all_the_time(pairs, tmp_path):
     other = threading.Thread(target=change)
     other.start()
     try:
-        for _ in range(8):
+        for _ in range(4):
             lm = rnneval.open(place)
             assert np.array_equal(numbers(lm), wanted[lm.checkpoint.sha256])
     finally:

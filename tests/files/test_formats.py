@@ -29,7 +29,7 @@ def opened(shelf, name, builder, **options):
     return rnneval.open(shelf / name, builder=spec, **options)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", OPENED)
 def test_the_loss_is_the_loops_whatever_the_format(shelf, name):
     builder, form, contract = OPENED[name]

@@ -62,6 +62,7 @@ def test_another_kind_of_layer(refused, shelf, builder, name):
     assert "is (5, 18) in the file and (5, 24) in the model" in refused("open", shelf / name, *builder(*code))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_order_in_which_layers_are_made_does_not_matter(shelf, builder, tmp_path, name, capsys):
     """Weights are matched by the author's attribute names."""

@@ -41,7 +41,7 @@ def is_harmless(text):
     return all(character.isprintable() or character == "\n" for character in text)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("record", ["run", "wiring", "gate", "gradients"])
 def test_figures_and_pages(tmp_path, monkeypatch, capsys, record, name):

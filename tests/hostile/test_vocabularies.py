@@ -41,12 +41,12 @@ def read(path):
     return said
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "unit", "said"),
     [
-        ("v.txt", "{number}\n", "7,000,000 lines, a vocabulary has at most 1,048,576: give the one of the model"),
-        ("v.txt", "aaaaaaaa\n", "7,000,000 lines, a vocabulary has at most 1,048,576"),
+        ("v.txt", "aaaaaaaa\n", "7,000,000 lines, a vocabulary has at most 1,048,576: give the one of the model"),
+        ("v.txt", "{number}\n", "7,000,000 lines, a vocabulary has at most 1,048,576"),
         ("v.json", '"a",', "14,000,000 quotation marks, a vocabulary has at most 8,388,608"),
         ("v.json", "[],", "7,000,001 lists and objects, a vocabulary has at most 2,097,152"),
         ("v.json", "300,", "has the token 300 of type int: tokens are strings"),
@@ -60,11 +60,15 @@ def test_seven_million_tokens(tmp_path, name, unit, said):
     assert said in read(tmp_path / name)
 
 
-def test_the_largest_vocabulary_is_read(tmp_path):
-    (tmp_path / "v.txt").write_text("".join(f"{number:050}\n" for number in range(MOST_TOKENS)))
-    assert read(tmp_path / "v.txt").startswith("1,048,576 ")
-    (tmp_path / "v.json").write_text(json.dumps({str(number): number for number in range(MOST_TOKENS)}))
-    assert read(tmp_path / "v.json").startswith("1,048,576 ")
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("name", ["v.json", "v.txt"])
+def test_the_largest_vocabulary_is_read(tmp_path, name):
+    if name == "v.json":
+        text = json.dumps({str(number): number for number in range(MOST_TOKENS)})
+    else:
+        text = "".join(f"{number:050}\n" for number in range(MOST_TOKENS))
+    (tmp_path / name).write_text(text)
+    assert read(tmp_path / name).startswith("1,048,576 ")
 
 
 def test_a_file_beyond_64_megabytes(tmp_path):

@@ -115,7 +115,7 @@ def named(point):
     return "-".join(map(str, point))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("point", SAMPLE, ids=named)
 def test_it_is_the_float64_loop(point):
     assert_is_the_loop(point)

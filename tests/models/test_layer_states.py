@@ -97,6 +97,7 @@ def stateful(kind="GRU"):
     return model, stack_of(embedding, recurrent, dense)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
 def test_stateful_layers_are_handed_their_state_and_keep_their_own(kind):
     model, oracle = stateful(kind)

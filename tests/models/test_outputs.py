@@ -46,6 +46,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("where", LAYERS)
 def test_the_softmax_of_a_layer_is_left_out(where):
     head, name = LAYERS[where]
@@ -95,14 +96,18 @@ def test_a_softmax_inside_the_model_is_no_final_one():
     np.testing.assert_allclose(tf.nn.softmax(lm.step(IDS, lm.initial_state(2)).logits), model(IDS), atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def wrapped():
+    return rnneval.wrap(sequential())
+
+
 @pytest.mark.parametrize(("ids", "said"), [
     ([[1, -1]], r"1 ids that the model does not have, the first -1 at \(0, 1\): its ids run from 0 to 6"),
     ([[0, 6], [7, 8]], r"2 ids that the model does not have, the first 7 at \(1, 0\)"),
 ])  # fmt: skip
-def test_ids_that_the_model_does_not_have_are_refused_before_it_sees_them(ids, said):
+def test_ids_that_the_model_does_not_have_are_refused_before_it_sees_them(wrapped, ids, said):
     """Keras reads the last row for -1, and under XLA the nearest one for V."""
-    lm = rnneval.wrap(sequential())
     with pytest.raises(UsageError, match=said):
-        lm.step(ids, lm.initial_state(len(ids)))
+        wrapped.step(ids, wrapped.initial_state(len(ids)))
     with pytest.raises(UsageError, match=said):
-        lm.step(np.array(ids), lm.initial_state(len(ids)))
+        wrapped.step(np.array(ids), wrapped.initial_state(len(ids)))

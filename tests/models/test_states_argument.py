@@ -64,7 +64,7 @@ def test_a_call_without_a_training_argument():
     assert_right(settled(dialect("hidden", None, training=False)("GRU", (3,), SINGLE)))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_the_state_comes_in_any_container(container):
     assert_right(made("LSTM", (3, 3), container))
@@ -87,7 +87,7 @@ GRID = list(itertools.product(NAMES, FLAGS, CONTAINERS, KINDS))
 DRAWN = [GRID[k] for k in np.random.default_rng(2).choice(len(GRID), 8, replace=False)]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("argument", "flag", "container", "kind"), DRAWN)
 def test_a_drawn_name_flag_container_and_kind(argument, flag, container, kind):
     assert_right(made(kind, (3, 3), container, argument, flag, learned=True))
@@ -99,7 +99,7 @@ def test_every_name_flag_container_and_kind(argument, flag, container, kind):
     assert_right(made(kind, (3, 3), container, argument, flag, learned=True))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("container", ["tuple", "dict", "nested", "with None", "concatenated", "stacked, batch first"])
 def test_a_learned_start_is_the_initial_state(container):
     model = made("LSTM", (3, 3), container, learned=True)
@@ -157,6 +157,7 @@ class SeveralArguments(Body):
         return self.given_back[0](logits, h, c)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "given_back",
     [
@@ -176,6 +177,7 @@ def test_several_state_arguments(given_back):
     assert {slot.slot for slot in lm.slots} == {"h", "c"}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "given_back",
     [

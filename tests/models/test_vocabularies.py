@@ -37,7 +37,7 @@ def model():
     return sequential("GRU")
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same_ids(model, tmp_path, form):
     lm = rnneval.wrap(model, vocabulary=FORMS[form](tmp_path))

@@ -28,7 +28,7 @@ def only(run):
     return msgspec.to_builtins(summary)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "name",
     ["GRU 8", "GRU reset before 7-5", "LSTM 7-5", pytest.param("SimpleRNN 6-4-9", id="SimpleRNN 6-4-9"),

@@ -97,6 +97,7 @@ def assert_gates(run, table, gates):
 def test_the_file_says_what_it_is(model_of, tmp_path):
     small, text = model_of("GRU 8"), letters(tmp_path, 300)
     run = trace(small.lm, text, out=tmp_path / "t.parquet", check=False)
+    assert run.wiring is None
     metadata = pq.read_schema(tmp_path / "t.parquet").metadata
     assert metadata[b"rnneval.schema"] == b"rnneval.trace/1"
     assert metadata[b"rnneval.signature"].decode() == run.signature
@@ -178,11 +179,11 @@ def test_a_custom_cell_gives_what_can_be_had_and_says_what_cannot(tmp_path):
 
 
 def test_the_context_curve_is_the_loss_of_tokens_after_so_much_context(model_of, tmp_path):
-    small, text = model_of("GRU 8"), letters(tmp_path, 420)
+    small, text = model_of("GRU 8"), letters(tmp_path, 300)
     curve = trace(small.lm, text, context=True, out=tmp_path / "t.parquet", check=False).context
     ids = ids_of(text, LETTERS)
     assert curve.lengths == (1, 2, 5, 10, 20, 50, 100, 200)
-    tokens = np.arange(200, 420)  # fewer places than anchors: all of them
+    tokens = np.arange(200, 300)  # fewer places than anchors: all of them
     assert curve.anchors == len(tokens)
     for length, nats in zip(curve.lengths, curve.nats, strict=True):
         expected = [small.oracle.losses(ids[t - length : t + 1])[-1] for t in tokens]
@@ -196,6 +197,7 @@ def test_the_context_curve_is_the_loss_of_tokens_after_so_much_context(model_of,
     assert table[table.statistic == "context_whole"]["value"].tolist() == [curve.whole]
 
 
+@pytest.mark.grid
 def test_what_the_wiring_check_finds_stands_beside_the_states(tmp_path):
     model = wrong_between_layers.Exchanged()
     model(tf.ones((2, 3), tf.int32))
@@ -218,7 +220,13 @@ def test_a_leaking_model_is_traced_as_it_is_evaluated(tmp_path):
     model = Questions()  # layer 2 starts from the last state of layer 1
     lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
     text = letters(tmp_path, 400)
-    found, evaluated = trace(lm, text), rnneval.evaluate(lm, text)
+    found = trace(lm, text)
+    evaluated = rnneval.evaluate(lm, text, wiring=found.wiring)
+    assert found.wiring.verdict == "fail"
     assert not found.valid
     assert "leak" in {warning.code for warning in found.warnings}
     assert found.total_nats == evaluated.total_nats
+    warned = {warning for warning in evaluated.warnings if warning.code in {"wiring", "leak"}}
+    assert warned
+    assert warned <= set(found.warnings)
+    assert warned <= set(gradients(lm, text, truncation=10, segments=2, lags=10, anchors=2).warnings)

@@ -39,18 +39,19 @@ def test_the_corpus_is_as_large_as_it_is_said_to_be():
     assert [c.name for c in right if c.verdict == "inconclusive"] == ["recurrence_by_hand"]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda case: case.name)
 def test_drawn_models(case):
     verify(case)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("recipe", MADE, ids=lambda recipe: recipe.name)
 def test_drawn_models_made_by_rule(recipe, tmp_path):
     verify(case_of(recipe, tmp_path))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("case", [*COMPARED, right_transforms.zoneout_between_calls.case], ids=lambda case: case.name)
 def test_intervention_finds_the_same_sources_as_the_tape(case):
     found = compare(case)

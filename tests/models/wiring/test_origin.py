@@ -21,6 +21,7 @@ def test_the_answers_stack_passes_with_layers_of_different_widths():
     assert carried == {("gru1", "gru1"), ("gru2", "gru2")}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("build", [origin.question, origin.question_guarded])
 def test_the_questions_stack_fails_at_the_line_of_the_call(build):
     wiring = check(build())

@@ -163,6 +163,7 @@ def test_half_precision_has_a_tolerance_of_its_own():
     assert wiring.oracles["chunk"].tolerance == 2e-2
 
 
+@pytest.mark.grid
 def test_a_declaration_about_an_unknown_layer_is_refused():
     with pytest.raises(UsageError, match="no layer encoder; its recurrent layers are: gru1, gru2"):
         check(origin.answer(), declare=["stateless=encoder"])

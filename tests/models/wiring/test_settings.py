@@ -35,7 +35,7 @@ def error_of(build, rule):
     return finding, line
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize(
     ("build", "rule", "layer", "code"),
     [
@@ -71,7 +71,7 @@ def test_why_no_layer_is_named_where_the_recurrence_is_written_by_hand():
     assert "the recurrence is written by hand" in finding.message
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "build",
     [
@@ -173,6 +173,7 @@ def test_open_says_that_dropout_is_always_on():
     assert not any("repeated" in said for said in right.assumptions)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("looked_at", [True, False])
 @pytest.mark.parametrize(
     "build", [wrong_noise.graph_with_dropout_on_the_embedding, wrong_noise.dropout_of_tensorflow_on_the_outputs]
