@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from rnneval.backends.numpy.activations import FUNCTIONS, Floats, Function, sigmoid
 from rnneval.backends.numpy.chain import GATES, SLOTS
 
+_LARGE = 2**20
+"""Bytes of recurrent weights that may not fit into a core's own cache."""
 InPlace = Callable[[Floats], Any]
 """Function that overwrites its argument with its result."""
 
@@ -124,14 +126,27 @@ class Cell:
             self._gru(inputs, state[0], hidden, work)
         np.copyto(state[0], hidden[-1])
 
+    def _multiply(self, h: Floats, out: Floats, step: int) -> None:
+        """Make the recurrent products of the first gates, `(gates, rows, units)`.
+
+        One row reads all weights for each token. If they do not fit into a core's own cache, every other step begins
+        with the gate whose weights are still there.
+        """
+        if len(h) > 1 or self.recurrent.nbytes < _LARGE:
+            np.matmul(h, self.recurrent[: len(out)], out=out)
+            return
+        for gate in range(len(out)) if step % 2 else reversed(range(len(out))):
+            np.matmul(h, self.recurrent[gate], out=out[gate])
+
     def _gru(self, inputs: Inputs, h: Floats, hidden: Floats, work: Floats) -> None:
         """Compute z, r, ĥ and h = ĥ + z·(h − ĥ).
 
         ĥ is act(x + r·(h U + b)) with the reset after the product, and act(x + (r·h) U) with the reset before it.
         """
         gates, (update, reset, candidate), kept = work[:2], work, np.empty_like(h)
+        products = 3 if self.reset_after else 2
         for t, new in enumerate(hidden):
-            np.matmul(h, self.recurrent[: 3 if self.reset_after else 2], out=work[: 3 if self.reset_after else 2])
+            self._multiply(h, work[:products], t)
             part = inputs.at(t)
             gates += part[:2]
             self.divide(gates)
@@ -154,7 +169,7 @@ class Cell:
         """Compute i, f, o, ĉ, then c = f·c + i·ĉ and h = o·act(c)."""
         gates, (enter, forget, leave, candidate), (h, c) = work[:3], work, state
         for t, new in enumerate(hidden):
-            np.matmul(h, self.recurrent, out=work)
+            self._multiply(h, work, t)
             work += inputs.at(t)
             self.divide(gates)
             self.activate(candidate)

@@ -30,8 +30,6 @@ _PAYS = 0.05
 """Seconds of work in several blocks after which more processes are started: it is not known how much is to come."""
 _TRIED = 0.5
 """Seconds of work with more processes after which they are ended if they do not pay: on a machine with other work."""
-_FIRST = 0.8
-"""Size of the first half of the blocks of a small model, as a share of that of the others."""
 _LOGITS = 2**20
 """The most logits that are made at once: 4 MB."""
 _MANY = 2**19
@@ -248,15 +246,11 @@ class NumpyScorer:
 
 
 def blocks_of(rows: int, network: Network) -> tuple[int, ...]:
-    """Divide the rows of a step into blocks; this depends on nothing but rows and model.
+    """Divide the rows of a step into blocks of nearly equal size; this depends on nothing but rows and model.
 
-    Few rows of a wide model are divided too: the larger the model, the less a product gains from more rows. The first
-    blocks of a small model are smaller: the process that scores them compares and stores predictions as well.
+    Few rows of a wide model are divided too: the larger the model, the less a product gains from more rows.
     """
-    wide = network.numbers >= _WIDE
     blocks = -(-rows // ROWS)
-    if rows >= _FEW and wide:
+    if rows >= _FEW and network.numbers >= _WIDE:
         blocks = 2 * -(-rows // (2 * ROWS))
-    weights = np.where(np.arange(blocks) < blocks // 2, 1.0 if wide else _FIRST, 1.0)
-    bounds = np.rint(rows * np.cumsum(weights) / weights.sum()).astype(int)
-    return tuple(np.diff(bounds, prepend=0).tolist())
+    return tuple(rows // blocks + (k < rows % blocks) for k in range(blocks))

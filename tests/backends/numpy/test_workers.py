@@ -23,7 +23,7 @@ IDS = ids_of(ROWS, SEGMENT + 1)
 
 @pytest.fixture
 def lm(tmp_path, monkeypatch) -> NumpyLM:
-    monkeypatch.setattr(scoring, "ROWS", 2)  # blocks of 2, 1, 2, 2, 2 and 2 rows
+    monkeypatch.setattr(scoring, "ROWS", 2)  # blocks of 2, 2, 2, 2, 2 and 1 rows
     monkeypatch.setattr(scoring, "_PAYS", 0.0)
     monkeypatch.setattr(team, "cores", lambda: 3)
     return open_numpy(stack_file(tmp_path / "model.h5", "LSTM")[0])
@@ -179,16 +179,8 @@ def test_a_file_in_place_of_memory_without_a_name(lm, monkeypatch) -> None:
 
 
 def test_blocks_depend_on_rows_and_model_alone(lm) -> None:
-    assert scoring.blocks_of(11, lm.network) == (2, 1, 2, 2, 2, 2)
+    assert scoring.blocks_of(11, lm.network) == (2, 2, 2, 2, 2, 1)
     assert scoring.blocks_of(1, lm.network) == (1,)
-
-
-def test_the_first_process_which_keeps_predictions_gets_smaller_blocks_of_a_small_model(lm, monkeypatch) -> None:
-    monkeypatch.setattr(scoring, "ROWS", 64)
-    blocks = scoring.blocks_of(254, lm.network)
-    first, second = (sum(blocks[part]) for part in team.shared_out(blocks, 2))
-    assert first / second == pytest.approx(0.8, abs=0.02)
-    assert max(blocks) - min(blocks[2:]) <= 1
 
 
 def test_few_rows_of_a_wide_model_are_two_blocks(lm, monkeypatch) -> None:
@@ -196,7 +188,7 @@ def test_few_rows_of_a_wide_model_are_two_blocks(lm, monkeypatch) -> None:
     assert scoring.blocks_of(64, lm.network) == (64,)
     monkeypatch.setattr(scoring, "_WIDE", 10)
     assert scoring.blocks_of(64, lm.network) == (32, 32)
-    assert scoring.blocks_of(254, lm.network) == (64, 63, 63, 64)
+    assert scoring.blocks_of(254, lm.network) == (64, 64, 63, 63)
     assert scoring.blocks_of(16, lm.network) == (16,)
 
 
