@@ -43,6 +43,19 @@ class Predicted(NamedTuple):
     confidence: NDArray[np.float32]
     rank: NDArray[np.int32]
 
+    def packed(self) -> NDArray[Any]:
+        """Return one array whose records have the fields `nats`, `confidence` and `rank`."""
+        dtype = [(name, array.dtype) for name, array in zip(self._fields, self, strict=True)]
+        records = np.empty(self.nats.shape, dtype)
+        for name, array in zip(self._fields, self, strict=True):
+            records[name] = array
+        return records
+
+    @classmethod
+    def of(cls, records: NDArray[Any]) -> "Predicted":
+        """Return the fields of records that `packed` made."""
+        return cls(records["nats"], records["confidence"], records["rank"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerState:

@@ -54,20 +54,17 @@ class Observations:
     ) -> None:
         self._rows.close()
 
-    def put(self, position: int, predicted: Predicted) -> None:
-        """Write the predictions of consecutive tokens, arrays of shape `(n,)`, of which `position` is the first.
+    def put(self, position: int, records: NDArray[Any]) -> None:
+        """Write the predictions of consecutive tokens, `(n,)`, packed, of which `position` is the first.
 
         Raises:
             TextError: the disk of temporary files is full.
         """
-        rows = np.empty(len(predicted.nats), self._dtype)
-        rows["nats"], rows["confidence"], rows["rank"] = predicted
-        self._rows.write(position, rows)
+        self._rows.write(position, records)
 
     def get(self, start: int, stop: int) -> Predicted:
         """Read positions start to stop; a position that was never written is zero."""
-        rows = self._rows.read(start, stop)
-        return Predicted(rows["nats"], rows["confidence"], rows["rank"])
+        return Predicted.of(self._rows.read(start, stop))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,13 +118,13 @@ class Rows:
         self._kept.put(job.span, job.boundary, job.state)
         if self._overlap is not None and job.span == 0 and self._kept.keeps(job.boundary):
             self._overlap[job.boundary] = job.state.copy()
-        self._scored += len(row.predicted.nats)
+        self._scored += len(row.records)
         return True
 
     def _compare(self, row: Boundary, comparison: _Comparison) -> bool:
         """Compare a segment with the earlier reading, and keep it; True while the span has to be read on."""
         job, agreement, audits = row.job, comparison.agreement, comparison.audits
-        count = len(row.predicted.nats)
+        count = len(row.records)
         comparison.tokens += count
         kept = self._kept.get(job.span, job.boundary)
         if audits and kept is not None:
@@ -143,7 +143,7 @@ class Rows:
 
     def _put(self, row: Boundary) -> None:
         """Keep the predictions of a segment: they stand until it is re-evaluated."""
-        self._seen.put(row.first, row.predicted)
+        self._seen.put(row.first, row.records)
         if self._watch is not None:
             once = row.job.span not in self._kept.spans
             self._watch.put(row, None if once else self._kept.group_of(row.job.boundary))

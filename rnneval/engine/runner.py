@@ -52,10 +52,15 @@ class Boundary(NamedTuple):
     job: Job
     first: int
     """Position of the first token that was predicted in the segment."""
-    predicted: Predicted
-    """Predictions of the segment's tokens, `(n,)` each."""
+    records: NDArray[Any]
+    """Predictions of the segment's tokens, `(n,)`, as `Predicted.packed` makes them."""
     inside: Any = None
     """Arrays that a watch saw of the segment; None without a watch."""
+
+    @property
+    def predicted(self) -> Predicted:
+        """The predictions, `(n,)` each."""
+        return Predicted.of(self.records)
 
 
 class Watch(Protocol):
@@ -121,7 +126,11 @@ class Runner:
         stepped = self._scorer.score(both[:, :-1], both[:, 1:], np.stack([job.state for job in jobs]), width)
         inside = self._observed(stepped, jobs, counts)
         rows = zip(jobs, counts, inside, strict=True)
-        return [_advanced(job, stepped, row, count, seen) for row, (job, count, seen) in enumerate(rows)]
+        records = stepped.predicted.packed()
+        return [
+            _advanced(job, stepped.states[row], records[row, :count], seen)
+            for row, (job, count, seen) in enumerate(rows)
+        ]
 
     def _observed(self, stepped: Stepped, jobs: list[Job], counts: list[int]) -> list[Any]:
         """Return what the watch keeps of each row."""
@@ -145,10 +154,9 @@ class Runner:
         return both
 
 
-def _advanced(job: Job, stepped: Stepped, row: int, count: int, inside: Any) -> Boundary:
+def _advanced(job: Job, state: Vectors, records: NDArray[Any], inside: Any) -> Boundary:
     first = job.at + 1
-    job.at += count
+    job.at += len(records)
     job.boundary += 1
-    job.state = stepped.states[row]
-    nats, confidence, rank = stepped.predicted
-    return Boundary(job, first, Predicted(nats[row, :count], confidence[row, :count], rank[row, :count]), inside)
+    job.state = state
+    return Boundary(job, first, records, inside)

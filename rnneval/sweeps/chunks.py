@@ -278,7 +278,7 @@ def _reevaluated(model: _OpenModel, earlier: Earlier) -> Reevaluated | None:
         return ()
 
     with model.observations() as seen:
-        seen.put(1, earlier.predicted)
+        seen.put(1, earlier.predicted.packed())
         reading = SpanReading(span=0, start=earlier.start, reevaluates=True, tolerance=earlier.tolerance)
         Rows(model.runner, row, seen, kept=kept).read([reading], on_end)
         (ended,) = ends

@@ -174,7 +174,7 @@ class ChunkReader:
     def _take(self, reading: SpanReading, read: WholeChunk | Reevaluated) -> SpanResult:
         """Keep the predictions of a chunk and the states by which it is compared."""
         index, chunk = reading.span, self._chunks[reading.span]
-        self._seen.put(chunk.first + 1, read.predicted)
+        self._seen.put(chunk.first + 1, read.predicted.packed())
         if isinstance(read, Reevaluated):
             self._overlaps.put(index, read.overlap, self._overlaps.get(index)[1])
             return SpanResult(

@@ -26,8 +26,6 @@ _FEW = 32
 """Rows: fewer are one block."""
 _WIDE = 2**18
 """Weights of a model from which on it is wide."""
-_PAYS = 0.05
-"""Seconds of work in several blocks after which more processes are started: it is not known how much is to come."""
 _TRIED = 0.5
 """Seconds of work with more processes after which they are ended if they do not pay: on a machine with other work."""
 _LOGITS = 2**20
@@ -205,10 +203,10 @@ class NumpyScorer:
         return [room for some in rooms for room in some]
 
     def _workers(self, ask: Ask) -> list[Worker]:
-        """Return the workers for a step of several blocks; start them as soon as the text is known to be long."""
+        """Return the workers for a step of several blocks, which only a long text has; start them at the first."""
         if self._team is None or len(ask.rows) < 2:
             return []
-        if self._team.can_start and self._alone.seconds >= _PAYS:
+        if self._team.can_start:
             self._team.start(self._widest)
         if self._together.seconds >= _TRIED and self._together.tokens_a_second < self._alone.tokens_a_second:
             self._team.stop()

@@ -24,7 +24,6 @@ IDS = ids_of(ROWS, SEGMENT + 1)
 @pytest.fixture
 def lm(tmp_path, monkeypatch) -> NumpyLM:
     monkeypatch.setattr(scoring, "ROWS", 2)  # blocks of 2, 2, 2, 2, 2 and 1 rows
-    monkeypatch.setattr(scoring, "_PAYS", 0.0)
     monkeypatch.setattr(team, "cores", lambda: 3)
     return open_numpy(stack_file(tmp_path / "model.h5", "LSTM")[0])
 
@@ -151,8 +150,8 @@ def test_workers_that_pay_stay(lm, monkeypatch) -> None:
     assert len(scorer._team.workers) == 2
 
 
-def test_few_rows_and_short_texts_start_nothing(lm, monkeypatch) -> None:
-    monkeypatch.setattr(scoring, "_PAYS", 1000.0)
+def test_few_rows_start_nothing(lm, monkeypatch) -> None:
+    monkeypatch.setattr(scoring, "ROWS", ROWS)
     scorer = scorer_of(lm)
     step(scorer, lm)
     assert scorer._team.workers == []
@@ -215,7 +214,7 @@ open("imported", "a").write("x")
 from rnneval.backends.numpy import open_numpy, scorer as scoring, team
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError
-scoring.ROWS, scoring._PAYS, team.cores = 2, 0.0, lambda: 2
+scoring.ROWS, team.cores = 2, lambda: 2
 lm = open_numpy(sys.argv[1])
 scorer = lm.scorer(Shape(rows=4, segment=5))
 ids = np.ones((4, 5), np.int32)
