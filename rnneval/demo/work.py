@@ -5,34 +5,47 @@ one process trains one.
 """
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
 from rnneval.demo.recipe import Recipe
 from rnneval.errors import UsageError
 from rnneval.options import Progress
-from rnneval.sweeps.pool import Done, Task, WorkerDiedError
+from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
 from rnneval.sweeps.workers import Workers, connected
 
 MODELS = (RIGHT, WRONG, ONE)
-"""The models, that with the most work first."""
+"""The models, that with the most work first: its steps wait for no others."""
 STEPS = ("train", "check", "measure")
 """Steps of each model: the methods of `rnneval.demo.steps.Steps`."""
 
 
-def measure(files: Files, recipe: Recipe, told: Progress | None = None) -> None:
-    """Train, check and evaluate every model, as many at once as there are cores; `told` counts the steps.
+@contextmanager
+def workers() -> Iterator[Pool]:
+    """Start as many worker processes as there are cores, or models.
 
     Raises:
-        UsageError: no process can be started, or the processes die.
+        UsageError: no process can be started.
+    """
+    with connected(Workers(threads=2), tasks=len(MODELS)) as pool:
+        yield pool
+
+
+def measure(pool: Pool, files: Files, recipe: Recipe, told: Progress | None = None) -> None:
+    """Train, check and evaluate every model; `told` counts the steps.
+
+    Raises:
+        UsageError: the processes die.
     """
     waiting = deque(_task(files, recipe, name, 0) for name in MODELS)
-    with connected(Workers(threads=2), tasks=len(MODELS)) as pool:
-        for count, done in enumerate(pool.run(waiting), 1):
-            name, place = _finished(done)
-            if place + 1 < len(STEPS):
-                waiting.append(_task(files, recipe, name, place + 1))
-            if told is not None:
-                told(count, len(MODELS) * len(STEPS))
+    for count, done in enumerate(pool.run(waiting), 1):
+        name, place = _finished(done)
+        if place + 1 < len(STEPS):
+            add = waiting.appendleft if name == MODELS[0] else waiting.append
+            add(_task(files, recipe, name, place + 1))
+        if told is not None:
+            told(count, len(MODELS) * len(STEPS))
 
 
 def _task(files: Files, recipe: Recipe, name: str, place: int) -> Task:

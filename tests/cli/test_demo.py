@@ -92,6 +92,7 @@ def test_a_records_command_gives_its_numbers_again(done, capsys):
 def test_five_lines_and_the_page(monkeypatch, tmp_path, capsys):
     for module, part in ((work, "measure"), (page, "compare"), (page, "report")):
         monkeypatch.setattr(module, part, lambda *_: None)
+    monkeypatch.setattr(work, "connected", lambda *_, **__: nullcontext(None))
     monkeypatch.setattr("rnneval.demo.lessons.lessons", lambda _: ("one", "two", "three", "four", "five"))
     assert run(["demo", "--out", str(tmp_path)]) == 0
     printed, warned = capsys.readouterr()
@@ -100,6 +101,16 @@ def test_five_lines_and_the_page(monkeypatch, tmp_path, capsys):
         "1.", "one", "2.", "two", "3.", "three", "4.", "four", "5.", "five",
         "The", "page:", (tmp_path / "report.html").as_uri(),
     ]  # fmt: skip
+
+
+def test_figures_of_a_worker_that_dies_are_drawn_here(done):
+    class Deadly:
+        def run(self, waiting):
+            yield Done(key=waiting.popleft().key, error=WorkerDiedError("2 processes died of it"))
+
+    before = (done / "report.html").read_text(encoding="utf-8").count("<img")
+    page.report(Files(folder=done), Deadly())
+    assert (done / "report.html").read_text(encoding="utf-8").count("<img") == before
 
 
 def test_a_folder_that_cannot_be_made(refused, tmp_path):
@@ -131,7 +142,8 @@ def test_each_step_is_told_and_comes_after_those_before_it(monkeypatch, tmp_path
     ran, told = [], []
     small(monkeypatch, Shuffled(2, 0))
     monkeypatch.setattr(work, "_run_step", lambda *given: ran.append((given[3], given[0])))
-    work.measure(Files(folder=tmp_path), TINY, lambda done, total: told.append((done, total)))
+    with work.workers() as pool:
+        work.measure(pool, Files(folder=tmp_path), TINY, lambda done, total: told.append((done, total)))
     assert told == [(count, 9) for count in range(1, 10)]
     for name in BUILDERS:
         assert [step for of, step in ran if of == name] == ["train", "check", "measure"]
@@ -158,8 +170,11 @@ def test_the_same_seed_trains_the_same_model(tmp_path):
 def test_processes_give_what_this_one_gives(done, tmp_path):
     """Weights byte for byte; numbers up to the order in which several threads add."""
     files = prepare(tmp_path / "demo", topics_text()[:LENGTH])
-    work.measure(files, TINY)
-    page.compare(files)
+    with work.workers() as pool:
+        work.measure(pool, files, TINY)
+        page.compare(files)
+        page.report(files, pool)
+    assert files.page.read_text(encoding="utf-8").count("<img") == (done / "report.html").read_text().count("<img")
     for name in BUILDERS:
         assert files.weights(name).read_bytes() == (done / files.weights(name).name).read_bytes()
         here, there = (record(folder, f"{name}.run.json") for folder in (done, files.folder))

@@ -50,14 +50,15 @@ def _run(folder: Path, seed: int, *, quick: bool, quiet: bool) -> "tuple[Files, 
 
     chosen = recipe.recipe_for(seed=seed, quick=quick)
     prepared = files.prepare(folder, text.topics_text()[: chosen.characters])
-    with progress_bar("training and measuring three models", quiet=quiet, unit="steps") as progress:
-        Thread(target=import_module, args=("rnneval.demo.page",)).start()  # while this process has nothing to do
-        work.measure(prepared, chosen, progress)
-    with progress_bar("writing the page", quiet=quiet):
-        from rnneval.demo import lessons, page
+    with work.workers() as pool:
+        with progress_bar("training and measuring three models", quiet=quiet, unit="steps") as progress:
+            Thread(target=import_module, args=("rnneval.demo.page",)).start()  # while this process has nothing to do
+            work.measure(pool, prepared, chosen, progress)
+        with progress_bar("writing the page", quiet=quiet):
+            from rnneval.demo import lessons, page
 
-        page.compare(prepared)
-        page.report(prepared)
+            page.compare(prepared)
+            page.report(prepared, pool)
     return prepared, lessons.lessons(prepared)
 
 
