@@ -80,6 +80,7 @@ def test_work_grows_with_the_lines(make: Callable[[int], str]) -> None:
     assert large < 12 * small
 
 
+@pytest.mark.grid
 def test_fifty_thousand_lines() -> None:
     source = _classes(50_000)
     assert source.count("\n") > 49_000
