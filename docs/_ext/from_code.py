@@ -372,7 +372,15 @@ def keras_versions() -> str:
 
 
 _FAULTS = ("fault", "hang", "crash", "canary", "accepted")
-_SPEED = ("speed ratios", "speed rates", "speed exactness", "speed kernels", "speed scaling", "speed commands")
+_SPEED = (
+    "speed backends",
+    "speed ratios",
+    "speed rates",
+    "speed exactness",
+    "speed kernels",
+    "speed scaling",
+    "speed commands",
+)
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "lint codes": lint_codes,

@@ -12,6 +12,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def tables() -> dict[str, Callable[[], str]]:
     """Every table by the name that a page calls it."""
     return {
+        "speed backends": partial(_from, "speed_backends.json", backends),
         "speed ratios": partial(_from, "speed_peers.json", ratios),
         "speed rates": partial(_from, "speed_peers.json", rates),
         "speed exactness": partial(_from, "speed_peers.json", exactness),
@@ -35,6 +36,28 @@ def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     """A table whose first column is words and whose others are figures."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def backends(found: Any) -> str:
+    """NumPy beside Keras, a model a row."""
+    head = ["model", "whole command: Keras", "NumPy", "tokens a second: Keras", "NumPy", "NumPy by Keras"]
+    rows = (
+        [
+            name,
+            f"{_range(case['command_seconds']['keras'], '.1f')} s",
+            f"{_range(case['command_seconds']['numpy, no TensorFlow'], '.1f')} s",
+            _range(case["tokens_per_second"]["keras"], ",.0f"),
+            _range(case["tokens_per_second"]["numpy"], ",.0f"),
+            _range(case["numpy_by_keras"], ".2f"),
+        ]
+        for name, case in found.items()
+        if isinstance(case, dict)
+    )
+    return table(head, rows)
+
+
+def _range(of: Any, form: str) -> str:
+    return f"{of['median']:{form}} ({of['low']:{form}}–{of['high']:{form}})"
 
 
 def ratios(found: Any) -> str:
