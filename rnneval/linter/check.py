@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from rnneval import collector_paused
+from rnneval.errors import UsageError
 from rnneval.linter import scores
 from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Cell, Document, Trouble, read_document
 from rnneval.linter.finding import LintFinding, Match, with_cells
@@ -25,13 +26,25 @@ _IN_PART = (
 
 
 def lint_files(files: Sequence[str], settings: Settings, jobs: int = 1) -> tuple[LintFinding, ...]:
-    """Lint files in several processes; findings come in the order of the files, whatever the number of processes."""
+    """Lint files in several processes; findings come in the order of the files, whatever the number of processes.
+
+    Raises:
+        UsageError: a process dies.
+    """
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     if jobs > 1 and len(batches) > 1 and hasattr(os, "fork"):
         import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+        from concurrent.futures.process import BrokenProcessPool
 
-        with multiprocessing.get_context("fork").Pool(min(jobs, len(batches))) as pool:
-            found = [finding for batch in pool.imap(_batch, batches) for finding in batch]
+        # Its processes end by themselves; multiprocessing.Pool kills its own, and waits for one that does not die.
+        with ProcessPoolExecutor(min(jobs, len(batches)), mp_context=multiprocessing.get_context("fork")) as pool:
+            try:
+                found = [finding for batch in pool.map(_batch, batches) for finding in batch]
+            except BrokenProcessPool as error:
+                raise UsageError(
+                    "a process that was linting files died: is there enough memory? --jobs 1 uses one process"
+                ) from error
     else:
         found = [finding for batch in batches for finding in _batch(batch)]
     return wanted(found, settings)

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -208,3 +209,11 @@ def test_unreadable_files_are_findings(tmp_path: Path, monkeypatch: pytest.Monke
 def test_processes_change_nothing(tmp_path: Path) -> None:
     tree(tmp_path, *(f"m{number}.py" for number in range(60)))
     assert lint(tmp_path, jobs=2) == lint(tmp_path)
+
+
+def test_a_process_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for."""
+    tree(tmp_path, *(f"m{number}.py" for number in range(60)))
+    monkeypatch.setattr("rnneval.linter.check._lint_file", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UsageError, match="a process that was linting files died"):
+        lint(tmp_path, jobs=2)
