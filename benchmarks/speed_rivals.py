@@ -66,9 +66,9 @@ def rnneval_rival(path: Path, vocabulary: Path, tokens: str) -> Callable[[Job], 
     import rnneval
     from rnneval.text import Vocabulary
 
-    lm = rnneval.open(path, vocabulary=Vocabulary.from_file(vocabulary, kind=tokens), backend="auto")
+    lm = rnneval.open(path, vocabulary=Vocabulary.from_file(vocabulary, kind=tokens))
     if not path.with_suffix(".npz").exists():
-        write_weights(rnneval.open(path).model, path)
+        write_weights(lm.model, path)
 
     def run(job: Job) -> Result:
         if "gemm" in job:
