@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import seaborn as sns  # noqa: F401 - figures import it late, and this module is imported while the models train
+from msgspec import structs
 
 from rnneval.demo.files import ONE, RIGHT, Files
 from rnneval.gates.sides import Named
@@ -15,8 +16,8 @@ from rnneval.render.html import Drawn
 from rnneval.render.report import Given, Page, draw, html_of, page_of
 from rnneval.sweeps.pool import Pool, Task, WorkerDiedError
 
-_ELSEWHERE = 5
-"""Figures that a worker draws, which has to import what draws first: about a third."""
+_ELSEWHERE = 2
+"""Sections, wiring and numbers, whose figures a worker draws, which has to import what draws first: about a third."""
 
 
 def compare(files: Files) -> None:
@@ -30,7 +31,7 @@ def report(files: Files, pool: Pool) -> None:
     page, given = _page(files)
     with ThreadPoolExecutor(1) as thread:
         elsewhere = thread.submit(_drawn_by, pool, files)
-        here = draw(page, given, slice(_ELSEWHERE, None))
+        here = draw(structs.replace(page, sections=page.sections[_ELSEWHERE:]), given)
         write_text(html_of(page, {**elsewhere.result(), **here}), files.page)
 
 
@@ -40,7 +41,7 @@ def _page(files: Files) -> tuple[Page, list[Given]]:
 
 
 def _drawn_by(pool: Pool, files: Files) -> Mapping[str, Drawn]:
-    """Have a worker draw the first figures."""
+    """Have a worker draw the figures of the first sections."""
     (done,) = pool.run(deque([Task(key="draw", call=_draw, arguments=lambda: (files,))]))
     if isinstance(done.error, WorkerDiedError):
         return _draw(files)
@@ -52,4 +53,4 @@ def _drawn_by(pool: Pool, files: Files) -> Mapping[str, Drawn]:
 
 def _draw(files: Files) -> Mapping[str, Drawn]:
     page, given = _page(files)
-    return draw(page, given, slice(_ELSEWHERE))
+    return draw(structs.replace(page, sections=page.sections[:_ELSEWHERE]), given)

@@ -5,8 +5,7 @@ one process trains one.
 """
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
 from rnneval.demo.recipe import Recipe
@@ -21,15 +20,13 @@ STEPS = ("train", "check", "measure")
 """Steps of each model: the methods of `rnneval.demo.steps.Steps`."""
 
 
-@contextmanager
-def workers() -> Iterator[Pool]:
+def workers() -> AbstractContextManager[Pool]:
     """Start as many worker processes as there are cores, or models.
 
     Raises:
         UsageError: no process can be started.
     """
-    with connected(Workers(threads=2), tasks=len(MODELS)) as pool:
-        yield pool
+    return connected(Workers(threads=2), tasks=len(MODELS))
 
 
 def measure(pool: Pool, files: Files, recipe: Recipe, told: Progress | None = None) -> None:

@@ -344,19 +344,13 @@ def pictures(*given: Given, only: Collection[str] = (), chapter: str | None = No
     return tuple(found.values())
 
 
-def draw(page: Page, given: Sequence[Given], part: slice = slice(None)) -> Mapping[str, Drawn]:
-    """Draw the figures of a page, by key: the slow part of a report.
-
-    Args:
-        page: The page.
-        given: What it was made of.
-        part: Which figures, in their order; the others are drawn elsewhere.
-    """
+def draw(page: Page, given: Sequence[Given]) -> Mapping[str, Drawn]:
+    """Draw the figures of a page, by key: the slow part of a report."""
     named = with_model_names(given)
     wanted = {picture.key for section in page.sections for picture in _pictures_in(section.blocks)}
     sources = (*named, *together(named), *rankings(named))
     known = {_key(each, figure): figure for each in sources for figure in each.figures}
-    return {key: _drawn(known[key]) for key in [key for key in known if key in wanted][part]}
+    return {key: _drawn(figure) for key, figure in known.items() if key in wanted}
 
 
 def _pictures_in(blocks: Sequence[Block]) -> Iterator[Picture]:
