@@ -168,18 +168,15 @@ def _stream_warnings(measured: Measured) -> list[Warning]:
     stitched = measured.stitched
     warnings = []
     never = sum(tokens is None for tokens in stitched.forgetting.values())
-    if stitched.lasts:
-        message = (
-            "the model does not forget: on a passage, the carried state and the initial one did not come near each "
-            "other, so every document was read in one row; the result is exact"
+    if stitched.lasts or never > len(stitched.forgotten):
+        seen = (
+            "on a passage, the carried state and the initial one did not come near each other, so every document was "
+            "read in one row; the result is exact"
+            if stitched.lasts
+            else f"{never} of {len(stitched.forgetting)} rows had not lost their start by their end, so they were read "
+            "one after the other; the result is exact all the same"
         )
-        warnings.append(Warning(code="does-not-forget", message=message))
-    elif never > len(stitched.forgotten):
-        message = (
-            f"the model does not forget: {never} of {len(stitched.forgetting)} rows had not lost their start by their "
-            "end, so they were read one after the other; the result is exact all the same"
-        )
-        warnings.append(Warning(code="does-not-forget", message=message))
+        warnings.append(Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
     if measured.shared is not None and measured.shared.threads != 1:
         message = (
             f"a worker's TensorFlow runs with {measured.shared.threads} threads and not with 1: the last digits may "
