@@ -90,11 +90,15 @@ def test_what_no_known_tokenizer_writes_is_refused(pattern):
 
 
 def test_the_check_is_linear():
-    begun = time.process_time()
-    for pattern in ("(a|" * 1300, "[" * 4000, "a?" * 2000, "a{256}" * 600, "(?:" * 1300, "|" * 4000, "\\" * 4000):
-        with contextlib.suppress(OddPatternError):
-            ways(pattern)
-    assert time.process_time() - begun < 5  # a check that is not linear takes minutes
+    """At its best: a machine with other work is slow at times."""
+    seconds = []
+    for _ in range(3):
+        begun = time.process_time()
+        for pattern in ("(a|" * 1300, "[" * 4000, "a?" * 2000, "a{256}" * 600, "(?:" * 1300, "|" * 4000, "\\" * 4000):
+            with contextlib.suppress(OddPatternError):
+                ways(pattern)
+        seconds.append(time.process_time() - begun)
+    assert min(seconds) < 0.5
 
 
 def seconds(split, text):
