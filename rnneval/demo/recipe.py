@@ -36,7 +36,7 @@ def recipe_for(*, seed: int, quick: bool) -> Recipe:
     """Return the recipe of the demo; with `quick` it trains for a few seconds only."""
     return (
         Recipe(
-            seed=seed, steps=12, characters=300_000, rows=16, trained=99, context=False, anchors=16, lags=64, segments=8
+            seed=seed, steps=8, characters=200_000, rows=16, trained=99, context=False, anchors=16, lags=64, segments=8
         )
         if quick
         else Recipe(seed=seed)
