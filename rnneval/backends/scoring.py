@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rnneval.backends.protocol import Predicted
 
 _SLICE = 1 << 17  # logits of a slice: they stay in a core's own cache while all passes go over them
+_NARROW = 128  # logits of a token: at most so many are reduced faster when tokens lie side by side, copy included
 
 
 def score_logits(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> Predicted:
@@ -31,11 +32,13 @@ def score_logits(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> Pre
 
 
 def score_in_place(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> Predicted:
-    """Score targets `(n,)` under logits `(n, V)`, which are overwritten.
+    """Score targets `(n,)` under logits `(n, V)`, which may be overwritten.
 
     The loss is the log-softmax of the logits, never the log of a softmax. The rank is the number of ids before the
     target: those with a higher logit, and of equal ones those with a lower id, as in argmax.
     """
+    if logits.shape[1] <= _NARROW:
+        logits = np.asfortranarray(logits)
     top, target = logits.max(axis=1), logits[np.arange(len(targets)), targets]
     rank = _row_sums(logits > target[:, None])
     equal = logits == target[:, None]

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from rnneval.backends.numpy.activations import FUNCTIONS, Floats, Function, sigmoid
 from rnneval.backends.numpy.chain import GATES, SLOTS
+from rnneval.backends.numpy.products import Matrix
 
-_LARGE = 2**20
-"""Bytes of recurrent weights that may not fit into a core's own cache."""
 InPlace = Callable[[Floats], Any]
 """Function that overwrites its argument with its result."""
 
@@ -67,15 +66,16 @@ class Cell:
 
     kind: str
     """GRU, LSTM or SimpleRNN."""
-    kernel: Floats
+    kernel: Matrix
     """Input weights, `(gates, inputs, units)`."""
-    recurrent: Floats
-    """Recurrent weights, `(gates, units, units)`."""
+    recurrent: Matrix
+    """Recurrent weights, `(gates, units, units)`; of a GRU with the reset before the product, those of z and r."""
+    candidate: Matrix | None
+    """Recurrent weights of the candidate of such a GRU, `(units, units)`."""
     bias: Floats | None
     """Biases of the input's products, `(gates, 1, units)`."""
     inner: Floats | None
     """Bias of the candidate's recurrent product, `(units,)`, of a GRU with reset_after."""
-    reset_after: bool
     activate: InPlace
     """The activation of the candidate, in place."""
     divide: InPlace
@@ -87,14 +87,19 @@ class Cell:
         return SLOTS[self.kind]
 
     @property
+    def gates(self) -> int:
+        """Count of its gates, the candidate included."""
+        return GATES[self.kind]
+
+    @property
     def units(self) -> int:
         """Count of its units."""
-        return int(self.recurrent.shape[1])
+        return self.recurrent.shape[2]
 
     @property
     def inputs(self) -> int:
         """Count of numbers that it reads for a token."""
-        return int(self.kernel.shape[1])
+        return self.kernel.shape[1]
 
     def project(self, rows: Floats | None, out: Floats | None = None) -> Floats:
         """Return the input's part of every gate, `(gates, n, units)`.
@@ -103,7 +108,7 @@ class Cell:
             rows: Inputs `(n, inputs)`; None for one-hot rows of every id.
             out: Where to put it.
         """
-        product: Floats = self.kernel.copy() if rows is None else np.matmul(rows, self.kernel, out=out)
+        product = self.kernel.times(rows, out)
         if self.bias is not None:
             product += self.bias
         return product
@@ -126,36 +131,26 @@ class Cell:
             self._gru(inputs, state[0], hidden, work)
         np.copyto(state[0], hidden[-1])
 
-    def _multiply(self, h: Floats, out: Floats, step: int) -> None:
-        """Make the recurrent products of the first gates, `(gates, rows, units)`.
-
-        One row reads all weights for each token. If they do not fit into a core's own cache, every other step begins
-        with the gate whose weights are still there.
-        """
-        if len(h) > 1 or self.recurrent.nbytes < _LARGE:
-            np.matmul(h, self.recurrent[: len(out)], out=out)
-            return
-        for gate in range(len(out)) if step % 2 else reversed(range(len(out))):
-            np.matmul(h, self.recurrent[gate], out=out[gate])
-
     def _gru(self, inputs: Inputs, h: Floats, hidden: Floats, work: Floats) -> None:
         """Compute z, r, ĥ and h = ĥ + z·(h − ĥ).
 
         ĥ is act(x + r·(h U + b)) with the reset after the product, and act(x + (r·h) U) with the reset before it.
         """
         gates, (update, reset, candidate), kept = work[:2], work, np.empty_like(h)
-        products = 3 if self.reset_after else 2
+        multiply = self.recurrent.into(work if self.candidate is None else gates)
+        multiply_reset = None if self.candidate is None else self.candidate.into(candidate)
+        inner = None if self.inner is None else np.repeat(self.inner[None], len(h), axis=0)
         for t, new in enumerate(hidden):
-            self._multiply(h, work[:products], t)
+            multiply(h)
             part = inputs.at(t)
             gates += part[:2]
             self.divide(gates)
-            if self.reset_after:
-                if self.inner is not None:
-                    candidate += self.inner
-                candidate /= reset
+            if multiply_reset is not None:
+                multiply_reset(np.divide(h, reset, out=kept))
             else:
-                np.matmul(np.divide(h, reset, out=kept), self.recurrent[2], out=candidate)
+                if inner is not None:
+                    candidate += inner
+                candidate /= reset
             candidate += part[2]
             self.activate(candidate)
             np.subtract(h, candidate, out=new)
@@ -168,8 +163,9 @@ class Cell:
     ) -> None:
         """Compute i, f, o, ĉ, then c = f·c + i·ĉ and h = o·act(c)."""
         gates, (enter, forget, leave, candidate), (h, c) = work[:3], work, state
+        multiply = self.recurrent.into(work)
         for t, new in enumerate(hidden):
-            self._multiply(h, work, t)
+            multiply(h)
             work += inputs.at(t)
             self.divide(gates)
             self.activate(candidate)
@@ -186,7 +182,7 @@ class Cell:
     def _simple(self, inputs: Inputs, h: Floats, hidden: Floats) -> None:
         """Compute h = act(x + h U)."""
         for t, new in enumerate(hidden):
-            np.matmul(h, self.recurrent[0], out=new)
+            self.recurrent.times(h, new[None])
             np.add(new, inputs.at(t)[0], out=new)
             self.activate(new)
             h = new
@@ -216,17 +212,17 @@ def cell_of(
     order = [0, 1, 3, 2][:count] if kind == "LSTM" else list(range(count))
     sign = np.ones((count, 1, 1), kernel.dtype)
     sign[: count - 1] = -1 if gate == "sigmoid" else 1
-    arranged = [
-        np.ascontiguousarray(array.reshape(len(array), count, -1).swapaxes(0, 1)[order] * sign)
-        for array in (kernel, recurrent)
-    ]
+    kernel, recurrent = (
+        array.reshape(len(array), count, -1).swapaxes(0, 1)[order] * sign for array in (kernel, recurrent)
+    )
+    resets_before = kind == "GRU" and not reset_after
     return Cell(
         kind=kind,
-        kernel=arranged[0],
-        recurrent=arranged[1],
+        kernel=Matrix(kernel),
+        recurrent=Matrix(recurrent[:2] if resets_before else recurrent),
+        candidate=Matrix(recurrent[2]) if resets_before else None,
         bias=None if bias is None else bias[order] * sign,
         inner=inner,
-        reset_after=reset_after,
         activate=_in_place(activation),
         divide=_divisor_of_turned if gate == "sigmoid" else partial(_divisor, FUNCTIONS[gate]),
     )

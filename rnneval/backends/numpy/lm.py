@@ -14,7 +14,8 @@ from rnneval.backends.numpy.activations import Floats
 from rnneval.backends.numpy.cells import gate_function
 from rnneval.backends.numpy.chain import HALVES, SLOTS, Chain, Entry, activation_name, chain_of, not_for_numpy
 from rnneval.backends.numpy.network import Block, Network, Recipe, through
-from rnneval.backends.numpy.scorer import NumpyScorer, one_blas_thread
+from rnneval.backends.numpy.products import one_blas_thread
+from rnneval.backends.numpy.scorer import NumpyScorer
 from rnneval.backends.numpy.stored import Weights, read_weights
 from rnneval.backends.numpy.team import Team
 from rnneval.backends.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors

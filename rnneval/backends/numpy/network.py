@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rnneval.backends.numpy.activations import FUNCTIONS, Floats, Function, elu, linear, relu
 from rnneval.backends.numpy.cells import Cell, Computed, LookedUp, cell_of
 from rnneval.backends.numpy.chain import SLOTS, Entry, activation_name
+from rnneval.backends.numpy.products import Matrix, aligned_empty
 
 _AT_ONCE = 1024
 """Tokens, rows times steps, whose products are made at once: the buffers of most models then fit into a cache."""
@@ -29,13 +30,13 @@ _TABLE = 2**25
 class Dense:
     """A Dense layer."""
 
-    kernel: Floats
+    kernel: Matrix
     bias: Floats | None
     activation: Function = linear
 
     def __call__(self, rows: Floats | None, out: Floats | None = None) -> Floats:
         """Return act(rows · kernel + bias), `(n, units)`; rows None stands for one-hot rows of every id."""
-        product: Floats = self.kernel.copy() if rows is None else np.matmul(rows, self.kernel, out=out)
+        product = self.kernel.times(rows, out)
         if self.bias is not None:
             product += self.bias
         return self.activation(product)
@@ -102,7 +103,7 @@ class Network:
     @property
     def dtype(self) -> Any:
         """The type of all arrays."""
-        return self.stages[0].cell.kernel.dtype
+        return self.stages[0].cell.kernel.whole.dtype
 
     def split(self, vectors: NDArray[Any]) -> list[list[Floats]]:
         """Divide states `(rows, D)` into the parts of each layer's state, `(rows, units)` each: copies."""
@@ -120,9 +121,9 @@ class Network:
         """Count of the numbers that a token is multiplied with."""
         looked_up = self.table is not None
         cells = [stage.cell for stage in self.stages]
-        kernels = sum(cell.kernel.size for k, cell in enumerate(cells) if k or not looked_up)
-        head = sum(layer.kernel.size for layer in self.head if isinstance(layer, Dense))
-        return kernels + sum(cell.recurrent.size for cell in cells) + head
+        kernels = sum(cell.kernel.whole.size for k, cell in enumerate(cells) if k or not looked_up)
+        head = sum(layer.kernel.whole.size for layer in self.head if isinstance(layer, Dense))
+        return kernels + sum(cell.gates * cell.units**2 for cell in cells) + head
 
     @property
     def size(self) -> int:
@@ -171,7 +172,7 @@ class Recipe:
                 after.insert(0, _timewise(entry, held))
         head, stages[-1] = stages[-1].after, Stage(cell=stages[-1].cell)
         first = stages[0].cell
-        fits = source is None or len(source) * len(first.kernel) * first.units <= _TABLE
+        fits = source is None or len(source) * first.gates * first.units <= _TABLE
         sizes = [layer.kernel.shape[1] for layer in head if isinstance(layer, Dense)]
         return Network(
             source=source,
@@ -197,7 +198,7 @@ def _timewise(entry: Entry, weights: Mapping[str, Floats]) -> Timewise:
     get = entry.get
     if entry.kind == "Dense":
         function = FUNCTIONS[activation_name(get("activation"))]
-        return Dense(kernel=weights["kernel"], bias=weights.get("bias"), activation=function)
+        return Dense(kernel=Matrix(weights["kernel"]), bias=weights.get("bias"), activation=function)
     if entry.kind == "LayerNormalization":
         return Normalization(gamma=weights.get("gamma"), beta=weights.get("beta"), epsilon=float(get("epsilon", 1e-3)))
     if entry.kind == "ReLU":
@@ -233,9 +234,9 @@ class Block:
         self.network = network
         cells = [stage.cell for stage in network.stages]
         most = max(_AT_ONCE, rows)
-        self._hidden = [np.empty(most * cell.units, network.dtype) for cell in cells]
-        self._parts = [np.empty(len(cell.recurrent) * most * cell.units, network.dtype) for cell in cells]
-        self._work = [np.empty(len(cell.recurrent) * most * cell.units, network.dtype) for cell in cells]
+        self._hidden = [aligned_empty(most * cell.units, network.dtype) for cell in cells]
+        self._parts = [aligned_empty(cell.gates * most * cell.units, network.dtype) for cell in cells]
+        self._work = [aligned_empty(cell.gates * most * cell.units, network.dtype) for cell in cells]
 
     def run(
         self,
@@ -266,7 +267,7 @@ class Block:
                 paths.inputs[k][at] = self._read(ids) if inputs is None else inputs
             parts = self._parts_of(k, inputs) if inputs is not None else self._first_parts(ids)
             memory = paths.states[k][1][at] if paths is not None and len(states[k]) > 1 else None
-            cell.run(parts, states[k], hidden, memory, _shaped(self._work[k], len(cell.recurrent), rows, cell.units))
+            cell.run(parts, states[k], hidden, memory, _shaped(self._work[k], cell.gates, rows, cell.units))
             if paths is not None:
                 paths.states[k][0][at] = hidden
             flat = through(stage.after, hidden.reshape(steps * rows, cell.units))
@@ -283,7 +284,7 @@ class Block:
     def _parts_of(self, k: int, inputs: Floats) -> Computed:
         """Make the input's part of the gates of layer k for some steps."""
         cell, flat = self.network.stages[k].cell, inputs.reshape(-1, inputs.shape[2])
-        parts = cell.project(flat, _shaped(self._parts[k], len(cell.recurrent), len(flat), cell.units))
+        parts = cell.project(flat, _shaped(self._parts[k], cell.gates, len(flat), cell.units))
         return Computed(parts=parts, rows=inputs.shape[1])
 
     def _read(self, ids: NDArray[np.int32]) -> Floats:

@@ -2,18 +2,16 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.backends.numpy.activations import Floats
 from rnneval.backends.numpy.network import Block, Dense, Network, through
+from rnneval.backends.numpy.products import aligned_empty, one_blas_thread
 from rnneval.backends.numpy.room import Ask, Ids, Room
 from rnneval.backends.numpy.team import Team, Worker, patience, shared_out
 from rnneval.backends.protocol import Layout, Predicted, SeenRows, Sees, Shape, Stepped, Trajectory, Vectors
@@ -34,27 +32,12 @@ _MANY = 2**19
 """Logits of some steps from which on a second thread pays."""
 
 
-@cache
-def _blas() -> Any:
-    """Return the libraries of linear algebra that are loaded; they are searched for once."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Let linear algebra run in one thread while the block runs: many threads spin where a machine is busy."""
-    with _blas().limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
-        yield
-
-
 class BlockScorer:
     """Scores blocks of rows, one after the other, in buffers that are kept."""
 
     def __init__(self, network: Network) -> None:
         self._network, self._block = network, Block(network, ROWS)
-        self._logits = [np.empty(_LOGITS + network.width, network.dtype) for _ in range(2)]
+        self._logits = [aligned_empty(_LOGITS + network.width, network.dtype) for _ in range(2)]
 
     def score(self, room: Room, helper: Executor | None = None) -> None:
         """Read the ids of a block from its states; fill in everything else.

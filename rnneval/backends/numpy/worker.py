@@ -9,8 +9,9 @@ import sys
 from typing import Any, cast
 
 from rnneval.backends.numpy.network import Recipe
+from rnneval.backends.numpy.products import one_blas_thread
 from rnneval.backends.numpy.room import Ask
-from rnneval.backends.numpy.scorer import BlockScorer, one_blas_thread
+from rnneval.backends.numpy.scorer import BlockScorer
 from rnneval.backends.protocol import Sees
 
 

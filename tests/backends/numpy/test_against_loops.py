@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from rnneval.backends.numpy import cells, open_numpy
+from rnneval.backends.numpy import open_numpy
 from rnneval.backends.numpy import scorer as scoring
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError, UsageError
@@ -86,18 +86,6 @@ def test_a_row_does_not_depend_on_its_block(gru, monkeypatch) -> None:
     found = scored(lm, ids, sees="states")
     assert [part.rows for part in found.seen] == [4, 4, 3]
     np.testing.assert_allclose(found.predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
-
-
-def test_the_order_of_gates_changes_no_digit(gru, monkeypatch) -> None:
-    """One row of a large model reads its weights forwards and backwards in turn."""
-    lm, _ = gru
-    ids = ids_of(1, 30)
-    wanted = scored(lm, ids).predicted.nats
-    orders = []
-    monkeypatch.setattr(cells, "_LARGE", 0)
-    monkeypatch.setattr(cells, "reversed", lambda gates: orders.append(gates) or reversed(gates), raising=False)
-    assert scored(lm, ids).predicted.nats.tolist() == wanted.tolist()
-    assert len(orders) == 2 * 15  # two layers, every other step
 
 
 def test_logits_are_made_in_slices(gru, monkeypatch) -> None:
