@@ -7,11 +7,11 @@
 Each contender is a process of its own, and only one works at a time. A round runs all, in an order that moves on by one
 from round to round; the ratios are taken within a round, and what is shown is their median and spread. From each
 time is taken what the same contender needs for the first 300 characters, which is start-up. rnneval reads the text
-whole, repairs included, without the summary of states and without the wiring check. The time of the others grows with
-the length alone, so they read a part of the text and are scaled: one row reads 20,000 characters (100,000 of the
-smallest models, which are through with less in a second), many rows 200,000.
-PyTorch and ONNX Runtime are run with one row (exact) and with 64 and 256 rows (not exact, like Keras with 64). A case
-that stands in the file is not run again.
+whole with either backend, repairs included, without the summary of states and without the wiring check. The time of the
+others grows with the length alone, so they read a part of the text and are scaled: one row reads 20,000 characters
+(100,000 of the smallest models, which are through with less in a second), many rows 200,000. PyTorch and ONNX Runtime
+are run with one row (exact) and with 64 and 256 rows (not exact, like Keras with 64). A case that stands in the file is
+not run again.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from speed_models import CASES
 ONE_ROW, MANY_ROWS, START = 20_000, 200_000, 300
 SMALL = 128  # units in all
 LENGTHS = (100_000, 1_000_000)
+OURS = ("rnneval-keras", "rnneval-numpy")  # by backend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +45,19 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """For the file: `torch, 64 rows`, `rnneval, 1000000`."""
-        return f"{self.rival}, {self.characters}" if self.rival == "rnneval" else f"{self.rival}, {self.rows} rows"
+        """For the file: `torch, 64 rows`, `rnneval-numpy, 1000000`."""
+        return f"{self.rival}, {self.characters}" if self.rival in OURS else f"{self.rival}, {self.rows} rows"
 
     @property
     def exact(self) -> bool:
         """Whether its number is that of one carried stream."""
-        return self.rival == "rnneval" or self.rows == 1
+        return self.rival in OURS or self.rows == 1
 
 
 def contenders(name: str, scale: float) -> list[Contender]:
     """All of them, for one case; a scale below one is for trying the script."""
     one_row = 5 * ONE_ROW if sum(CASES[name].units) <= SMALL else ONE_ROW
-    ours = [Contender(rival="rnneval", characters=int(n * scale)) for n in LENGTHS]
+    ours = [Contender(rival=rival, characters=int(n * scale)) for rival in OURS for n in LENGTHS]
     theirs = [
         Contender(rival=rival, rows=rows, characters=int(scale * (one_row if rows == 1 else MANY_ROWS)))
         for rival, choices in (("keras", (1, 64)), ("torch", (1, 64, 256)), ("onnx", (1, 64, 256)))
@@ -96,8 +97,8 @@ class Arena:
         here = Path(__file__).with_name("speed_rivals.py")
         arguments = [str(here), "", str(given.models / f"{name}.keras"), str(given.models / f"{tokens}.json")]
         self.rivals: dict[str, Rival] = {}
-        for rival in ("rnneval", "keras", "torch", "onnx"):
-            own = rival in ("rnneval", "keras")
+        for rival in (*OURS, "keras", "torch", "onnx"):
+            own = rival in (*OURS, "keras")
             if not own and given.peers is None:
                 continue
             arguments[1] = rival
@@ -110,7 +111,7 @@ class Arena:
         if not path.exists():
             cut = self._text[: contender.characters]
             path.write_text(cut[: cut.rfind(" ") + 1] or cut)  # no word is cut
-        if contender.rival == "rnneval":
+        if contender.rival in OURS:
             return {"text": str(path)}
         return {"text": str(path), "rows": contender.rows, "segment": contender.segment}
 
@@ -123,7 +124,7 @@ class Arena:
     def gemm(self, name: str) -> dict[str, Any]:
         """The limit: the recurrent product of the last layer, with 256 rows."""
         units, gates = CASES[name].units[-1], 3 if CASES[name].kind == "GRU" else 4
-        return self.rivals["rnneval"].ask(gemm=[256, units, gates * units])
+        return self.rivals[OURS[0]].ask(gemm=[256, units, gates * units])
 
     def exactly(self) -> float:
         """How far rnneval's mean is from the one-row loop's, its losses added up in float64, on the same tokens.
@@ -133,7 +134,7 @@ class Arena:
         text = self._folder / "exactly.txt"
         words = self._text[:ONE_ROW]
         text.write_text(words[: words.rfind(" ") + 1])
-        ours = self.rivals["rnneval"].ask(text=str(text))
+        ours = self.rivals[OURS[0]].ask(text=str(text))
         loop = self.rivals["keras"].ask(text=str(text), rows=1, segment=ours["tokens"], exactly=True)
         assert loop["tokens"] == ours["tokens"]
         return abs(ours["mean"] - loop["mean"])
@@ -142,7 +143,7 @@ class Arena:
         """How far a contender that is not exact is from the one-row number, in nats a token, on the text it reads."""
         job = self._job(contender)
         return float(
-            self.rivals[contender.rival].ask(**job)["mean"] - self.rivals["rnneval"].ask(text=job["text"])["mean"]
+            self.rivals[contender.rival].ask(**job)["mean"] - self.rivals[OURS[0]].ask(text=job["text"])["mean"]
         )
 
     def end(self) -> None:
@@ -180,7 +181,7 @@ def rounds_of(name: str, given: argparse.Namespace) -> dict[str, Any]:
         "difference_of_means": apart,
         "flops_a_token": flops_a_token(name, len(vocabulary)),
         "errors": errors,
-        "scaled": {one.name: one.characters for one in everyone if one.rival != "rnneval"},
+        "scaled": {one.name: one.characters for one in everyone if one.rival not in OURS},
         "exact": [one.name for one in everyone if one.exact],
         "rounds": found,
     } | summary(found, everyone, flops_a_token(name, len(vocabulary)))
@@ -192,8 +193,8 @@ def summary(rounds: list[dict[str, Any]], everyone: list[Contender], flops: floa
     for one in everyone:
         start = statistics.median(r[one.name]["start"] for r in rounds)
         rates[one.name] = [r[one.name]["tokens"] / max(1e-9, r[one.name]["seconds"] - start) for r in rounds]
-    ours = [one.name for one in everyone if one.rival == "rnneval"]
-    theirs = [one.name for one in everyone if one.rival != "rnneval"]
+    ours = [one.name for one in everyone if one.rival in OURS]
+    theirs = [one.name for one in everyone if one.rival not in OURS]
     limit = [r["gemm"]["flops_a_second"] / flops for r in rounds]
 
     def ratios(ours: list[float], others: list[float]) -> dict[str, float]:

@@ -2,10 +2,11 @@
 
     python benchmarks/speed_rivals.py RIVAL MODEL.keras VOCABULARY.json --tokens char      (texts by name on stdin)
 
-Rivals: rnneval, keras (a stateful model under `evaluate`), torch (a loop like its word_language_model example), onnx
-(ONNX Runtime). The last two run where PyTorch and ONNX Runtime are installed, without TensorFlow, from weights in
-MODEL.npz, which the first two write. A line on stdin is a job, `{"text": …, "rows": …, "segment": …}`, and a line on
-stdout its result. Seconds are wall time of everything: reading, encoding, running, adding up.
+Rivals: rnneval-keras and rnneval-numpy (its backends), keras (a stateful model under `evaluate`), torch (a loop like
+its word_language_model example), onnx (ONNX Runtime). The last two run where PyTorch and ONNX Runtime are installed,
+without TensorFlow, from weights in MODEL.npz, which keras writes. A line on stdin is a job, `{"text": …, "rows": …,
+"segment": …}`, and a line on stdout its result. Seconds are wall time of everything: reading, encoding, running, adding
+up.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +62,15 @@ def write_weights(model: Any, path: Path) -> None:
     np.savez(path.with_suffix(".npz"), **arrays)
 
 
-def rnneval_rival(path: Path, vocabulary: Path, tokens: str) -> Callable[[Job], Result]:
-    import tensorflow as tf
-
+def rnneval_rival(backend: str, path: Path, vocabulary: Path, tokens: str) -> Callable[[Job], Result]:
     import rnneval
     from rnneval.text import Vocabulary
 
-    lm = rnneval.open(path, vocabulary=Vocabulary.from_file(vocabulary, kind=tokens))
-    if not path.with_suffix(".npz").exists():
-        write_weights(lm.model, path)
+    lm = rnneval.open(path, vocabulary=Vocabulary.from_file(vocabulary, kind=tokens), backend=backend)
 
     def run(job: Job) -> Result:
         if "gemm" in job:
-            return gemm(tf, *job["gemm"])
+            return gemm(*job["gemm"])
         told = {key: job[key] for key in ("kernel", "streams", "segment") if key in job}
         unknown = "error" if tokens == "char" else "<unk>"
         measured = rnneval.evaluate(lm, job["text"], states=False, check=False, unknown=unknown, **told)
@@ -87,8 +85,10 @@ def rnneval_rival(path: Path, vocabulary: Path, tokens: str) -> Callable[[Job], 
     return run
 
 
-def gemm(tf: Any, rows: int, inner: int, columns: int) -> Result:
+def gemm(rows: int, inner: int, columns: int) -> Result:
     """The limit: how many products and sums a second TensorFlow's matrix product makes of one shape, at its best."""
+    import tensorflow as tf
+
     a, b = (tf.random.normal(shape) for shape in ((rows, inner), (inner, columns)))
     product = tf.function(lambda: tf.matmul(a, b))
     repeats = max(4, int(2e9 / (rows * inner * columns)))
@@ -268,7 +268,12 @@ def onnx_model(arrays: dict[str, np.ndarray]) -> tuple[Any, list[str]]:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), states
 
 
-RIVALS = {"rnneval": rnneval_rival, "keras": keras_rival, "torch": torch_rival, "onnx": onnx_rival}
+RIVALS = {
+    **{f"rnneval-{backend}": partial(rnneval_rival, backend) for backend in ("keras", "numpy")},
+    "keras": keras_rival,
+    "torch": torch_rival,
+    "onnx": onnx_rival,
+}
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def _range(of: Any, form: str) -> str:
 def ratios(found: Any) -> str:
     """How many times as fast: the median over rounds, the least and the most."""
     head = [
-        "model, characters",
+        "model, backend, characters",
         "Keras, one row",
         "Keras, 64 rows",
         "best exact peer",
@@ -78,8 +78,9 @@ def _ratios(name: str, case: Any) -> Iterator[list[str]]:
         others = [peer for peer in against if not peer.startswith("keras")]
         exact = [peer for peer in others if peer in case["exact"]]
         inexact = [peer for peer in others if peer not in case["exact"]]
+        backend, characters = ours.removeprefix("rnneval-").split(", ")
         yield [
-            f"{name}, {int(ours.split(', ')[1]):,}",
+            f"{name}, {'Keras' if backend == 'keras' else 'NumPy'}, {int(characters):,}",
             _spread(against["keras, 1 rows"]),
             _spread(against["keras, 64 rows"]),
             _hardest(against, exact),
@@ -114,7 +115,7 @@ def exactness(found: Any) -> str:
     """How far each is from the number of one carried stream, nats a token."""
     cases = found["cases"]
     peers = list(next(iter(cases.values()))["errors"])
-    rows = [["rnneval", *(f"{case['difference_of_means']:.1e}" for case in cases.values())]]
+    rows = [["rnneval, Keras backend", *(f"{case['difference_of_means']:.1e}" for case in cases.values())]]
     rows += [[peer, *(f"{case['errors'][peer]:+.1e}" for case in cases.values())] for peer in peers]
     return table(["nats a token", *cases], iter(rows))
 
