@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from rnneval.cli.options import add_options, command_line
 from rnneval.errors import CheckpointError, FolderError, WeightShapeError
 from rnneval.options import OpenOptions, TextGroup
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from rnneval.records.paths import Named
 
 _FROM_VOCABULARY = ("vocab_size", "vocabulary")
-_OF_ONE = ("--out", "--losses", "--beside-reset", "--expect-sha256")
-"""Options of `evaluate` that `sweep` lacks, or means otherwise; each takes a value."""
+_OF_ONE = ("--out", "--expect-sha256")
+"""Options of `evaluate` that `sweep` has and means otherwise or refuses."""
 _MOST_ENCODED_TWICE = 2 << 20
 """Bytes of text that are encoded in a fraction of a second."""
 
@@ -125,13 +127,25 @@ def _about_folder(error: FolderError, checkpoint: str, *, has_builder: bool) -> 
 
 def _as_sweep(command: Sequence[str]) -> list[str]:
     """Return the command that evaluates all checkpoints of a folder with the options of a command for one."""
+    ours, theirs = _options_of("evaluate"), _options_of("sweep")
+    left_out = {name: option for name, option in ours.items() if name in _OF_ONE or name not in theirs}
     kept, words = ["rnneval", "sweep"], iter(command[2:])
     for word in words:
-        if word in _OF_ONE:
-            next(words, None)
-        elif word.partition("=")[0] not in _OF_ONE:
+        name, given, _ = word.partition("=")
+        if name not in left_out:
             kept.append(word)
+        elif not given and not left_out[name].is_flag:
+            next(words, None)
     return [*kept, "--out", "results"]
+
+
+def _options_of(command: str) -> dict[str, click.Option]:
+    """Return the options of a command by each of their names."""
+    root = click.get_current_context().find_root()
+    assert isinstance(root.command, click.Group)  # noqa: S101 - it is `rnneval`
+    found = root.command.get_command(root, command)
+    options = (parameter for parameter in (found.params if found else ()) if isinstance(parameter, click.Option))
+    return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
 
 
 @contextmanager

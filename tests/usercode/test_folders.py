@@ -61,24 +61,24 @@ def test_the_hint_for_weights_says_that_nothing_is_trained(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("verb", "proposed"),
+    ("given", "proposed"),
     [
         (
-            "evaluate",
-            "rnneval evaluate '{newest}' t.txt --part 90%: --out=r.json --builder m.py:M; for all: "
-            "rnneval sweep '{folder}' t.txt --part 90%: --builder m.py:M --out results",
+            "evaluate --out=r.json --losses l.parquet --no-states",
+            "rnneval evaluate '{newest}' t.txt --out=r.json --losses l.parquet --no-states --builder m.py:M; for all: "
+            "rnneval sweep '{folder}' t.txt --no-states --builder m.py:M --out results",
         ),
-        ("trace", "rnneval trace '{newest}' t.txt --part 90%: --out=r.parquet --builder m.py:M"),
+        ("trace --out=r.parquet", "rnneval trace '{newest}' t.txt --out=r.parquet --builder m.py:M"),
     ],
 )
-def test_the_proposed_commands_repeat_the_options_that_were_given(refused, tmp_path, monkeypatch, verb, proposed):
+def test_the_proposed_commands_repeat_the_options_that_were_given(refused, tmp_path, monkeypatch, given, proposed):
     (tmp_path / "two models").mkdir()
     folder = folder_of(tmp_path / "two models", ["ckpt_1.weights.h5", "ckpt_2.weights.h5"], [3, 3])
     (tmp_path / "m.py").write_text("class M: pass\n")
     (tmp_path / "t.txt").touch()
     monkeypatch.chdir(tmp_path)
-    out = "--out=r.json" if verb == "evaluate" else "--out=r.parquet"
-    words = [verb, str(folder), "t.txt", "--part", "90%:", out, "--builder", "m.py:M"]
+    verb, *more = given.split()
+    words = [verb, str(folder), "t.txt", *more, "--builder", "m.py:M"]
     monkeypatch.setattr("sys.argv", ["rnneval", *words])
     wanted = proposed.format(newest=folder / "ckpt_2.weights.h5", folder=folder)
     assert refused(*words).endswith(f"the newest is ckpt_2.weights.h5: to take it: {wanted}")
