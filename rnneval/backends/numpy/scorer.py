@@ -32,6 +32,54 @@ _MANY = 2**19
 """Logits of some steps from which on a second thread pays."""
 
 
+class _Waiting:
+    """Outputs of the last recurrent layer that wait to be scored, by whichever thread is free."""
+
+    def __init__(self, network: Network, targets: Ids) -> None:
+        """Take the targets, `(time, rows)`."""
+        self._network, self._targets, self._parts = network, targets.reshape(-1), deque[tuple[slice, Floats]]()
+        size = len(self._targets)
+        self._found = np.empty(size, network.dtype), np.empty(size, np.float32), np.empty(size, np.int32)
+
+    def add(self, start: int, flat: Floats) -> None:
+        """Add the outputs for targets from `start` on, `(n, units)`, in parts whose logits fit into a buffer."""
+        size = max(1, _LOGITS // self._network.width)
+        if self.are_many(len(flat)):  # two threads share them
+            size = min(size, -(-len(flat) // 2))
+        for at in range(0, len(flat), size):
+            part = flat[at : at + size]
+            self._parts.append((slice(start + at, start + at + len(part)), part))
+
+    def are_many(self, tokens: int) -> bool:
+        """Return whether the logits of so many tokens are worth a second thread."""
+        return tokens * self._network.width >= _MANY
+
+    def score(self, logits: Floats) -> None:
+        """Score parts until none is left; their logits are put into a buffer."""
+        with np.errstate(all="ignore"):  # again: it is a thread's own
+            while self._parts:
+                try:
+                    places, hidden = self._parts.popleft()
+                except IndexError:  # the other thread was faster
+                    return
+                predicted = score_in_place(self._head(hidden, logits), self._targets[places])
+                for whole, values in zip(self._found, predicted, strict=True):
+                    whole[places] = values
+
+    def put(self, predicted: Predicted) -> None:
+        """Put what was found into arrays `(rows, time)`."""
+        for array, found in zip(predicted, self._found, strict=True):
+            np.copyto(array, found.reshape(array.shape[::-1]).T)
+
+    def _head(self, hidden: Floats, logits: Floats) -> Floats:
+        """Return logits, `(n, V)`, in the buffer if the last layer can put them there."""
+        *first, last = self._network.head or (None,)
+        if isinstance(last, Dense):
+            count = len(hidden) * self._network.width
+            return last(through(first, hidden), out=logits[:count].reshape(len(hidden), -1))
+        return through(self._network.head, hidden)
+
+
 class BlockScorer:
     """Scores blocks of rows, one after the other, in buffers that are kept."""
 
@@ -47,59 +95,24 @@ class BlockScorer:
             helper: A thread for logits, where they are many: it makes those of earlier tokens while the states of later
                 ones are made.
         """
-        rows, time = room.ids.shape
-        states = self._network.split(room.before)
-        wanted = np.ascontiguousarray(room.targets.T).reshape(-1)
-        found = [np.empty((time, rows), array.dtype) for array in room.predicted]
-        flat_found = [array.reshape(-1) for array in found]
-        waiting: deque[tuple[slice, Floats]] = deque()
-        helped: list[Future[None]] = []
-
-        def score_waiting(logits: Floats) -> None:
-            with np.errstate(all="ignore"):  # again: it is a thread's own
-                while waiting:
-                    try:
-                        places, hidden = waiting.popleft()
-                    except IndexError:  # the other thread was faster
-                        return
-                    predicted = score_in_place(self._head(hidden, logits), wanted[places])
-                    for array, values in zip(flat_found, predicted, strict=True):
-                        array[places] = values
+        rows, states = len(room.ids), self._network.split(room.before)
+        waiting, helped = _Waiting(self._network, np.ascontiguousarray(room.targets.T)), list[Future[None]]()
 
         def take(start: int, hidden: Floats) -> None:
             flat = hidden.reshape(-1, hidden.shape[2])
-            shared = helper is not None and len(flat) * self._network.width >= _MANY
-            if shared:
-                flat = flat.copy()
-            for some in self._slices(len(flat)):
-                waiting.append((slice(start * rows + some.start, start * rows + some.stop), flat[some]))
-            if helper is not None and shared:
-                helped.append(helper.submit(score_waiting, self._logits[1]))
+            if helper is not None and waiting.are_many(len(flat)):
+                waiting.add(start * rows, flat.copy())
+                helped.append(helper.submit(waiting.score, self._logits[1]))
             else:
-                score_waiting(self._logits[0])
+                waiting.add(start * rows, flat)
+                waiting.score(self._logits[0])
 
         self._block.run(np.ascontiguousarray(room.ids.T), states, take, room.paths)
-        score_waiting(self._logits[0])
+        waiting.score(self._logits[0])
         for future in helped:
             future.result()
-        for array, whole in zip(found, room.predicted, strict=True):
-            np.copyto(whole, array.T)
+        waiting.put(room.predicted)
         np.concatenate([part for parts in states for part in parts], axis=1, out=room.after)
-
-    def _slices(self, tokens: int) -> list[slice]:
-        """Divide tokens so that the logits of a part fit into the buffer; many are always two parts at least."""
-        size = max(1, _LOGITS // self._network.width)
-        if tokens * self._network.width >= _MANY:
-            size = min(size, -(-tokens // 2))
-        return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
-
-    def _head(self, hidden: Floats, logits: Floats) -> Floats:
-        """Return logits, `(n, V)`, in the buffer if the last layer can put them there."""
-        *first, last = self._network.head or (None,)
-        if isinstance(last, Dense):
-            count = len(hidden) * self._network.width
-            return last(through(first, hidden), out=logits[:count].reshape(len(hidden), -1))
-        return through(self._network.head, hidden)
 
 
 @dataclass
