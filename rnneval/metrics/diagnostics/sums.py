@@ -157,7 +157,7 @@ def _near_block(
     """Return the same of one block of rows, at its places `(rows, n)`."""
     row = np.arange(block.start, block.start + len(places))[:, None]
     missing = places < 0 if (places < 0).any() else None
-    x, work = trajectory.states[row, places], trajectory.states[row, places - 1]
+    x, work = trajectory.states[row, places], trajectory.states[row, np.maximum(places - 1, -1)]
     begins, at = np.nonzero(places == 0)
     work[begins, at] = trajectory.before[row[begins, 0]]
     np.subtract(x, work, out=work)

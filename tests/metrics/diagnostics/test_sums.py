@@ -8,12 +8,15 @@ from rnneval.metrics.diagnostics.summary import Covariance, participation_ratio,
 from rnneval.metrics.diagnostics.sums import PEAKS, SCALARS, Trajectory, Where, row_sums, shift_of
 
 
-@pytest.mark.parametrize(("units", "every"), [(1, 1), (5, 3), (5, 16), (700, 1), (700, 4)])
-def test_row_sums_are_those_of_each_row_alone(units, every):
+@pytest.mark.parametrize(
+    ("units", "every", "time"),
+    [(1, 1, 13), (5, 3, 13), (5, 16, 13), (700, 1, 13), (700, 4, 13), (5, 1, 1), (5, 3, 1), (700, 4, 2)],
+)
+def test_row_sums_are_those_of_each_row_alone(units, every, time):
     rng = np.random.default_rng(0)
-    states = rng.normal(0.3, 0.8, (9, 13, units)).astype("f4")
-    before, counts = rng.normal(size=(9, units)).astype("f4"), rng.integers(0, 14, 9)
-    counts[3:7] = 13  # rows that are summed as one block, where their places are the same
+    states = rng.normal(0.3, 0.8, (9, time, units)).astype("f4")
+    before, counts = rng.normal(size=(9, units)).astype("f4"), rng.integers(0, time + 1, 9)
+    counts[3:7] = time  # rows that are summed as one block, where their places are the same
     first, since = rng.integers(0, 10**6, 9), rng.integers(0, 10**6, 9)
     first[4:6] = first[3] + every * np.arange(1, 3)
     course = Trajectory(states=states, before=before)
