@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
@@ -103,6 +104,36 @@ def private_copy(path: Path) -> Iterator[Artefact]:
         files = tuple(_copy(file, folder / file.relative_to(root), found.path) for file in found.files)
         copied = folder if found.format == "saved-model" else folder / found.path.name
         yield _examined(replace(found, files=files, copied=copied), None)
+
+
+def require_not_replaced(artefact: Artefact, code: str) -> None:
+    """Refuse a checkpoint that the user's code has replaced while it ran; keep what was there in a folder beside it.
+
+    Args:
+        artefact: The private copy.
+        code: Name of the code for the message.
+
+    Raises:
+        CheckpointError: a file differs from its private copy, or is gone.
+    """
+    whole = artefact.format == "saved-model"
+    root, copies = (artefact.path, artefact.place) if whole else (artefact.path.parent, artefact.place.parent)
+    if all(_same_bytes(root / file.relative_to(copies), file) for file in artefact.files):
+        return
+    number = 1
+    while (kept := artefact.path.with_name(f"{artefact.path.name}.before{number}")).exists():
+        number += 1
+    for file in artefact.files:
+        (kept / file.relative_to(copies)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, kept / file.relative_to(copies))
+    raise CheckpointError(
+        f"{artefact.path}: it was replaced while {code} ran, which trains or saves a model: what was there before is "
+        f"in the folder {kept}: name code that only makes the model"
+    )
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    return one.is_file() and _sha256(one) == _sha256(other)
 
 
 @contextmanager

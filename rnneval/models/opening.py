@@ -10,7 +10,7 @@ from typing import Any
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError
 from rnneval.files import Artefact, private_copy, require_builder
-from rnneval.files.artefact import FULL_MODELS, require_sha256
+from rnneval.files.artefact import FULL_MODELS, require_not_replaced, require_sha256
 from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.loading import Loaded, custom_objects, in_float32, load_full_model, nothing_beside
 from rnneval.models.lookups import as_vocabulary, from_ids, lookups_of, vocabulary_among, vocabulary_inside
@@ -66,7 +66,12 @@ def _loaded(
         given = as_vocabulary(options.vocabulary, options.vocabulary_from)
         require_builder(artefact, has_builder=options.builder is not None)
         builder = builder_of(options)
-        yield artefact, _model(artefact, builder, given, options.window, _map(options.weight_map)), given, origin
+        try:
+            read = _model(artefact, builder, given, options.window, _map(options.weight_map))
+        finally:
+            if builder is not None and builder.runs_everything:
+                require_not_replaced(artefact, builder.spec)
+        yield artefact, read, given, origin
 
 
 def _origin(artefact: Artefact, expected: str | None) -> Checkpoint:

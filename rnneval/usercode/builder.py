@@ -46,7 +46,7 @@ class Builder:
 
     def __post_init__(self) -> None:
         target, _ = split_spec(self.spec)
-        if self.values and (self.run_module or not is_file(self.spec)):
+        if self.values and self.runs_everything:
             what = "--run-module runs all statements" if self.run_module else f"{target} is imported as a whole"
             raise UsageError(f"--builder-global stands in place of a statement of FILE.py or FILE.ipynb, and {what}")
 
@@ -92,6 +92,11 @@ class Builder:
         if checkpoint is None and (not callable(model) or isinstance(model, (str, type))):
             raise CheckpointError(f"builder {self.spec} returned {_described(model)}: a model is needed")
         return model
+
+    @property
+    def runs_everything(self) -> bool:
+        """Whether all statements are run, and none is searched for what it does."""
+        return self.run_module or not is_file(self.spec)
 
     def takes_vocabulary(self) -> bool:
         """Return whether the builder has a parameter `vocab_size` or `vocabulary` without a default."""

@@ -180,17 +180,16 @@ def _refusal(found: Violation, sliced: Slice, spec: str, name: str) -> str:
     chain = sliced.chain(found.unit) if found.unit is not None else []
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
     values = _values(chain, sliced)
-    if values:
-        instead = f"give --builder-global {values[0]}=VALUE in place of the statements that compute {values[0]}"
+    start = "give" if values else "name a class or function that only makes the model, or give"
+    given, what = (values[0], values[0]) if values else ("NAME", "a value")
+    ways = [f"--builder-global {given}=VALUE in place of the statements that compute {what}"]
+    if any(isinstance(unit.node, Function | ast.ClassDef) for unit in sliced.units if name in unit.names.binds):
+        ways.append(f"--builder-arg NAME=VALUE if {name} takes it as an argument")
     else:
-        instead = "give --builder-global NAME=VALUE in place of the statements that compute a value"
-    is_called = any(isinstance(unit.node, Function | ast.ClassDef) for unit in sliced.units if name in unit.names.binds)
-    argument = f"--builder-arg NAME=VALUE if {name} takes it as an argument"
-    if not is_called:
-        argument = "a class or function as NAME with --builder-arg NAME=VALUE"
+        ways.append("a class or function as NAME with --builder-arg NAME=VALUE")
     return (
         f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: "
-        f"{instead}, {argument}, or {_WHOLE}"
+        f"{start} {', '.join(ways)}, or {_WHOLE}"
     )
 
 

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 TRAINS, WRITES, DELETES = "trains a model", "writes a file", "deletes a file"
 DOWNLOADS, PROCESS, HIDDEN = "uses the network", "starts a process", "runs code that cannot be seen"
-MAY_WRITE = "opens a file in a mode that is computed, so that it may write it,"
+MAY_WRITE = "opens a file in a mode that is computed, so that it may write it"
 WAITS, CHANGES = "waits for input", "changes the current folder or the file system"
 
 _MODULES = {
@@ -40,6 +40,7 @@ _MODULES = {
     "tensorflow.profiler": WRITES, "tensorflow.debugging.experimental.enable_dump_debug_info": WRITES,
     "builtins.exec": HIDDEN, "builtins.eval": HIDDEN, "builtins.compile": HIDDEN, "builtins.input": WAITS,
     "builtins.breakpoint": WAITS, "getpass": WAITS, "os.chdir": CHANGES, "os.fork": PROCESS,
+    "tensorflow.GradientTape": TRAINS,
 }  # fmt: skip
 """Modules and functions whose use is refused, with what they do."""
 _HARMLESS = frozenset((

@@ -73,6 +73,7 @@ WRITING = {
     "train_on_batch": "m = object()\nmade = [m.train_on_batch(1) for _ in range(3)]",
     "train of a library": "from textgenrnn import textgenrnn\nt = textgenrnn()\nmade = t.train_from_file('a')",
     "apply_gradients": "o = object()\nmade = o.apply_gradients([])",
+    "loop with a tape": "import tensorflow as tf\nmade = 1\nwith tf.GradientTape() as t:\n    made = t.f(made)",
     "checkpoint manager": "import tensorflow as tf\nmade = tf.train.CheckpointManager(None, 'canary', 1)",
     "file writer": "import tensorflow as tf\nmade = tf.summary.create_file_writer('canary')",
     "tf write_file": "import tensorflow as tf\nmade = tf.io.write_file('canary', 'x')",
@@ -153,6 +154,7 @@ READING = {
     "getattr of layers": "class layers:\n    GRU = int\nkind = 'GRU'\nmade = getattr(layers, kind)(3)",
     "list methods": "made = [1]\nmade.remove(1)\nmade.append(2)",
     "main guard": "import os\nmade = 1\nif __name__ == '__main__':\n    os.system('touch canary')",
+    "tape in train_step": "import tensorflow as tf\nclass made:\n    def train_step(self, d):\n        with tf.GradientTape(): pass",
     "custom train_step": "class made:\n    def train_step(self, d): self.optimizer.apply_gradients(d)",
 }
 
