@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 
-def corrected(code: str, path: str, slots: Sequence[str], place: int = 1) -> str | None:
+def corrected(code: str, path: str, slots: Sequence[str], place: int = 1, *, cell: bool = False) -> str | None:
     """Rewrite the statement so that the unit takes and gives its own state; return None if it is not plain enough.
 
     Args:
@@ -16,10 +16,13 @@ def corrected(code: str, path: str, slots: Sequence[str], place: int = 1) -> str
         path: How the author reaches the unit, such as `gru_2` or `enc.rnn`.
         slots: The names of the parts of its state.
         place: Which of its places in the call it is: each has a state of its own.
+        cell: Whether it is a cell, which gives its states back in the form in which it takes them.
 
     Example:
         >>> corrected("x, states = self.gru_2(x, initial_state=states)", "gru_2", ["h"])
         'x, gru_2_state = self.gru_2(x, initial_state=gru_2_state)'
+        >>> corrected("x, s = self.cell(x, [s1])", "cell", ["h"], cell=True)
+        'x, (cell_state,) = self.cell(x, [cell_state])'
     """
     try:
         body = ast.parse(code).body
@@ -35,43 +38,48 @@ def corrected(code: str, path: str, slots: Sequence[str], place: int = 1) -> str
     stem = re.sub(r"\W+", "_", path if place == 1 else f"{path}_{place}").strip("_")
     parts = ["state"] if len(slots) == 1 else [re.sub(r"[^0-9A-Za-z]+", "_", slot) for slot in slots]
     names = [f"{stem}_{part}" for part in parts]
-    if not _retarget(target, names):
+    if not isinstance(target, (ast.Tuple, ast.List)) or len(target.elts) < 2:
         return None
-    _refeed(call, names)
+    own, bound = _in_form_of(_given(call), names), [ast.Name(name, ast.Store()) for name in names]
+    match target.elts[1:]:
+        case [ast.Starred()]:
+            own = ast.Name(f"{stem}_states", ast.Load())
+            target.elts[1:] = [ast.Starred(ast.Name(own.id, ast.Store()), ast.Store())]
+        case [ast.Tuple(elts=[*inner]) | ast.List(elts=[*inner])] if len(inner) == len(names):
+            target.elts[1:] = [ast.Tuple([*bound], ast.Store())]
+        case rest if len(rest) == len(names):
+            nested = cell and isinstance(own, (ast.Tuple, ast.List))
+            target.elts[1:] = [ast.Tuple([*bound], ast.Store())] if nested else bound
+        case _:
+            return None
+    _feed(call, own)
     return ast.unparse(ast.fix_missing_locations(statement))
 
 
-def _retarget(target: ast.expr, names: list[str]) -> bool:
-    """Bind the new state to the unit's own names in `x, state = …`, `x, *states = …` or `x, h, c = …`."""
-    if not isinstance(target, (ast.Tuple, ast.List)) or len(target.elts) < 2:
-        return False
-    rest = target.elts[1:]
-    own: list[ast.expr] = [ast.Name(name, ast.Store()) for name in names]
-    if len(rest) == 1 and isinstance(rest[0], ast.Starred):
-        together = ast.Name(f"{names[0].rsplit('_', 1)[0]}_states", ast.Store())
-        target.elts[1:] = [ast.Starred(together, ast.Store())]
-    elif len(rest) == 1 and len(names) > 1 and isinstance(rest[0], (ast.Tuple, ast.List)):
-        rest[0].elts = own
-    elif len(rest) == len(names):
-        target.elts[1:] = own
-    else:
-        return False
-    return True
+def _given(call: ast.Call) -> ast.expr | None:
+    """Return the state that the author passes."""
+    keyword = _keyword(call)
+    return keyword.value if keyword else call.args[1] if len(call.args) > 1 else None
 
 
-def _refeed(call: ast.Call, names: list[str]) -> None:
-    """Pass the unit's own state, in the form in which the author passes one."""
-    keyword = next((k for k in call.keywords if k.arg in {"initial_state", "states", "state"}), None)
-    given = keyword.value if keyword else call.args[1] if len(call.args) > 1 else None
+def _keyword(call: ast.Call) -> ast.keyword | None:
+    return next((k for k in call.keywords if k.arg in {"initial_state", "states", "state"}), None)
+
+
+def _in_form_of(given: ast.expr | None, names: list[str]) -> ast.expr:
+    """Return the unit's own state in the form in which the author passes one."""
     loads: list[ast.expr] = [ast.Name(name, ast.Load()) for name in names]
-    own: ast.expr = loads[0]
     if isinstance(given, ast.Tuple):
-        own = ast.Tuple(loads, ast.Load())
-    elif isinstance(given, ast.List) or len(names) > 1:
-        own = ast.List(loads, ast.Load())
+        return ast.Tuple(loads, ast.Load())
+    return ast.List(loads, ast.Load()) if isinstance(given, ast.List) or len(names) > 1 else loads[0]
+
+
+def _feed(call: ast.Call, own: ast.expr) -> None:
+    """Pass a state in the place of the author's."""
+    keyword = _keyword(call)
     if keyword:
         keyword.value = own
-    elif given is not None:
+    elif len(call.args) > 1:
         call.args[1] = own
     else:
         call.keywords.insert(0, ast.keyword("initial_state", own))

@@ -69,7 +69,8 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
 def _help(fault: ModuleType, group: Group | None) -> str:
     line = None
     if group is not None and getattr(fault, "CORRECTS", False):
-        line = corrected(group.event.code, group.into.path, group.into.slots, group.into.place)
+        into = group.into
+        line = corrected(group.event.code, into.path, into.slots, into.place, cell=not into.is_layer)
     general = _paragraph(fault, "What to write instead")
     return f"write `{line}`, and return that state too: {general[0].lower()}{general[1:]}" if line else general
 

@@ -79,6 +79,7 @@ def test_declarations_are_read_and_refused():
         ("x, (h, c) = self.cell(x, (h, c))", "cell", "hc", "x, (cell_h, cell_c) = self.cell(x, (cell_h, cell_c))"),
         ("y, s = self.c2(y, s)", "c2", ["h"], "y, c2_state = self.c2(y, c2_state)"),
         ("x, s = self.core.b(x)", "core.b", ["h"], "x, core_b_state = self.core.b(x, initial_state=core_b_state)"),
+        ("x, *s = self.l(x, initial_state=s)", "l", "hc", "x, *l_states = self.l(x, initial_state=l_states)"),
         ("x, s = layer(x, initial_state=s)", "stack[1]", ["h"], None),
         ("x = self.gru(x)", "gru", ["h"], None),
         ("not python (", "gru", ["h"], None),
@@ -86,6 +87,20 @@ def test_declarations_are_read_and_refused():
 )
 def test_a_corrected_line_is_given_where_the_call_is_plain(code, path, slots, line):
     assert corrected(code, path, list(slots)) == line
+
+
+@pytest.mark.parametrize(
+    ("code", "slots", "line"),
+    [
+        ("h, (s2,) = self.c2(h, [s1])", ["h"], "h, (c2_state,) = self.c2(h, [c2_state])"),
+        ("h, s2 = self.c2(h, [s1])", ["h"], "h, (c2_state,) = self.c2(h, [c2_state])"),
+        ("h, s2 = self.c2(h, s1)", ["h"], "h, c2_state = self.c2(h, c2_state)"),
+        ("h, (a, b) = self.c2(h, [a, b])", "hc", "h, (c2_h, c2_c) = self.c2(h, [c2_h, c2_c])"),
+        ("h, *s = self.c2(h, s)", ["h"], "h, *c2_states = self.c2(h, c2_states)"),
+    ],
+)
+def test_the_corrected_call_of_a_cell_takes_its_states_as_it_gives_them(code, slots, line):
+    assert corrected(code, "c2", list(slots), cell=True) == line
 
 
 def in_training(*runs):

@@ -6,7 +6,7 @@ variable used for both, `x, *states = …`, a loop over layers that passes `[h, 
 output.
 
 ## Why it is wrong
-Each layer's state belongs to its own space, and the giver's new state is that of the *end* of the segment: the
+Each layer's state belongs to its own space. A layer that has read the whole segment gives the state of its *end*: the
 receiver sees the future of the text that it is to predict, so the training loss looks fine, generation is bad, and a
 perplexity computed from it is not one.
 
@@ -64,10 +64,11 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
     for group in evidence.groups_within("crossed", same_call=True):
         giver = group.source.name if group.source else "another unit"
         if group.into.is_layer:
-            seen = f"{group.into.name} starts from the state that {giver} made in the same call"
+            seen, meant = f"{group.into.name} starts from the state that {giver} made in the same call", ""
         else:
             seen = f"cell {group.into.name} takes the state that {giver} made in the same call"
-        yield evidence.detection(f"{seen} ({group.flow}; {group.calls})", group)
+            meant = f"; if that is meant, give --declare mixed={group.into.name}"
+        yield evidence.detection(f"{seen} ({group.flow}; {group.calls}){meant}", group)
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
