@@ -92,11 +92,11 @@ def _weights_only(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]
     return ((name, value) for name, value in items if not set(name.split("/")) & set(_NO_WEIGHTS))
 
 
-def _require_all(path: Path, *, missing: list[str], of: int) -> None:
+def _require_all(path: Path, *, missing: list[str], of: int, or_else: str = "") -> None:
     if missing:
         raise CheckpointError(
-            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: the builder makes another model "
-            "than the one that was saved"
+            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: "
+            f"{or_else}the builder makes another model than the one that was saved"
         )
 
 
@@ -140,7 +140,8 @@ def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] |
         ) from error
     variables = {id(variable): variable for variable in model_variables(model) if not _is_seed(variable)}
     missing = [variable_name(variable) for key, variable in variables.items() if key not in found]
-    _require_all(prefix, missing=missing, of=len(variables))
+    unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
+    _require_all(prefix, missing=missing, of=len(variables), or_else=unsaved)
     _require_used(prefix, graph.unused(set(found.values())))
     shapes = [(variable_name(variables[i]), values[key].shape, tuple(variables[i].shape)) for i, key in found.items()]
     _require_shapes(prefix, shapes)

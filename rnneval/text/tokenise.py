@@ -11,7 +11,7 @@ the text, and there are no bits per character.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
@@ -157,12 +157,12 @@ class Unknowns:
             causes.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
         if any("\r" in token for token in self._counts):
             causes.append("--newlines lf turns CRLF and CR into LF")
-        if vocabulary is not None and not vocabulary.has_capitals and self._are_capitals(vocabulary.ids):
-            causes.append("all are known in lower case: --normalize lower")
+        if vocabulary is not None and not vocabulary.has_capitals:
+            lowered = sum(token != token.lower() and token.lower() in vocabulary.ids for token in self._counts)
+            if lowered:
+                some = "all" if lowered == len(self._counts) else f"{lowered:,} of the distinct"
+                causes.append(f"{some} are known in lower case: --normalize lower")
         return causes
-
-    def _are_capitals(self, known: Collection[str]) -> bool:
-        return all(token != token.lower() and token.lower() in known for token in self._counts)
 
 
 EOS = "<eos>"

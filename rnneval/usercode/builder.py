@@ -95,7 +95,7 @@ class Builder:
 
     @property
     def runs_everything(self) -> bool:
-        """Whether all statements are run, and none is searched for what it does."""
+        """True if all statements are run, and none is searched for what it does."""
         return self.run_module or not is_file(self.spec)
 
     def takes_vocabulary(self) -> bool:
@@ -208,7 +208,8 @@ class Builder:
         except RnnevalError:
             raise
         except (Exception, SystemExit) as error:
-            advice = self._about_name(error) or self._about_path(error)
+            about = (self._about_name, self._about_path, self._about_exit, self._about_package)
+            advice = next(filter(None, (each(error) for each in about)), "")
             said = f"{type_and_message(error)}{self._where(error)}{advice}"
             raise CheckpointError(f"{what} {said}") from error
 
@@ -241,6 +242,25 @@ class Builder:
         return (
             f": the code reads {name} from the current folder: cd {folder} first, or give --builder-global NAME=VALUE "
             "in place of the statement that reads it"
+        )
+
+    def _about_exit(self, error: BaseException) -> str:
+        """Return what to do about code that ends the process, as argparse does on an unknown command line."""
+        if self._source is None or not isinstance(error, SystemExit):
+            return ""
+        return (
+            ": the code ends here, as argparse does on the command line of another program: give --builder-global "
+            "NAME=VALUE in place of the statement, such as \"args={'units': 128}\""
+        )
+
+    def _about_package(self, error: BaseException) -> str:
+        """Return what to do about a file of a package, which imports its neighbours by a dot."""
+        if self._source is None or not isinstance(error, ImportError) or "relative import" not in str(error):
+            return ""
+        path, name = self._source.path.resolve(), split_spec(self.spec)[1]
+        return (
+            f": a file of a package is imported as a whole, with all that it trains and writes: cd "
+            f"{shlex.quote(str(path.parent.parent))} first, and give --builder {path.parent.name}.{path.stem}:{name}"
         )
 
     def _require_no_arguments(self) -> None:

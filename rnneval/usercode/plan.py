@@ -94,7 +94,7 @@ def whole(spec: str, source: Source) -> Slice:
 
 
 def _scanner(sliced: Slice) -> Scanner:
-    return Scanner(sliced.source, sliced.units, literal_folders(sliced.source, sliced.units))
+    return Scanner(sliced.source, sliced.units, literal_folders(sliced.source, sliced.units), sliced.given)
 
 
 def _bound(source: Source) -> set[str]:

@@ -52,6 +52,13 @@ class Scope:
     def _bind(self, name: str, meaning: str | ast.expr) -> None:
         self._meanings.setdefault(name, []).append(meaning)
 
+    def without(self, names: Iterable[str]) -> "Scope":
+        """Return the same meanings but for names that get values from elsewhere: nothing is known of those."""
+        scope = Scope((), self._package, self._outer)
+        scope._meanings = {**self._meanings, **{name: [] for name in names}}
+        scope._modules = self._modules.difference(names)
+        return scope
+
     def is_library(self, name: str) -> bool:
         """Return whether a name is a module, or a part of Keras, TensorFlow or NumPy: its functions change nothing."""
         if name in self._meanings:

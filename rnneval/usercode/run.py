@@ -33,7 +33,7 @@ def run_slice(sliced: Slice) -> ModuleType:
         linecache.checkcache(file)
     code = compile(sliced.tree(), file, "exec", source.flags, dont_inherit=True)
     module = ModuleType(name)
-    module.__file__ = file
+    module.__file__, module.__package__ = file, ""
     module.__dict__.update({**sliced.given, VALUES: dict(sliced.given)})
     sys.modules[name] = module  # before it runs: dataclasses and Keras look their module up
     try:

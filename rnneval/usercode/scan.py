@@ -2,7 +2,7 @@
 
 import ast
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -41,10 +41,17 @@ class Violation:
 class Scanner:
     """Scan of code that is about to be run. Files are read, never imported."""
 
-    def __init__(self, source: Source, units: Sequence[Unit], extra_folders: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        source: Source,
+        units: Sequence[Unit],
+        extra_folders: Iterable[Path] = (),
+        given: Collection[str] = (),
+    ) -> None:
+        """Take a file, its units that are run, folders of neighbours, and names that get values from elsewhere."""
         self._source = source
         self._folders = [source.path.resolve().parent, *extra_folders]
-        self._codes: dict[Path, _Code] = {source.path.resolve(): _Code(source, units)}
+        self._codes: dict[Path, _Code] = {source.path.resolve(): _Code(source, units, given)}
 
     def violation(self, units: Iterable[Unit], called: str | None = None) -> Violation | None:
         """Return the first refused statement that units of the file run, or that a call of `called` runs."""
@@ -101,8 +108,8 @@ class Scanner:
 class _Code:
     """The part of a file that is run: of the named file a slice, of a neighbour everything."""
 
-    def __init__(self, source: Source, units: Sequence[Unit]) -> None:
-        self.source, self.units = source, units
+    def __init__(self, source: Source, units: Sequence[Unit], given: Collection[str] = ()) -> None:
+        self.source, self.units, self.scope = source, units, source.scope.without(given)
 
     @cached_property
     def definitions(self) -> dict[str, list[Unit]]:
@@ -158,7 +165,7 @@ class _Search:
         if unit in self._seen:
             return None
         self._seen.add(unit)
-        return self._of_nodes(code, run_at_once(unit.header), code.source.scope)
+        return self._of_nodes(code, run_at_once(unit.header), code.scope)
 
     def of_module(self, code: _Code) -> Violation | None:
         """Search in everything that importing a file runs."""
@@ -248,9 +255,9 @@ class _Search:
         if isinstance(node, Function):
             return self._of_function(code, node)
         if isinstance(node, ast.ClassDef):
-            return self._of_class(code, node, code.source.scope, rest.rpartition(".")[2] or None)
+            return self._of_class(code, node, code.scope, rest.rpartition(".")[2] or None)
         if isinstance(node, ast.Import | ast.ImportFrom):
-            full = code.source.scope.full_names(ast.Name(id=next(iter(unit.names.binds), "")))
+            full = code.scope.full_names(ast.Name(id=next(iter(unit.names.binds), "")))
             names = [f"{name}.{rest}" if rest else name for name in full if not name.startswith((OWN, UNKNOWN))]
             split = [found for name in names if (found := self._scanner.split(name)) is not None]
             return first_found(self.of_call(*found) for found in split)
@@ -261,7 +268,7 @@ class _Search:
         inside = [
             each for each in ast.walk(unit.header) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
         ]
-        mentioned = {name for each in inside for name in code.source.scope.full_names(each)}
+        mentioned = {name for each in inside for name in code.scope.full_names(each)}
         self._call_later(code, (name for name in mentioned if not name.startswith("builtins.")))
         return None
 
@@ -283,7 +290,7 @@ class _Search:
             return None
         self._seen.add(node)
         inside = list(ast.walk(node))[1:]
-        scope = Scope(inside, code.source.package, outer or code.source.scope)
+        scope = Scope(inside, code.source.package, outer or code.scope)
         for statement in node.body:
             found = self._of_nodes(code, self._body(statement), scope)
             if found is not None:

@@ -70,7 +70,7 @@ def test_what_can_be_a_builder(opening, capsys, name):
 
 REFUSED = {
     "raises": ("raises", (), "code.py:raises raised KeyError: 'red' (", "code.py:9)"),
-    "leaves": ("leaves", (), "code.py:leaves raised SystemExit: 3", ""),
+    "leaves": ("leaves", (), "code.py:leaves raised SystemExit: 3", "give --builder-global NAME=VALUE in place of"),
     "none": ("nothing", (), "code.py:nothing returned None: a model is needed", ""),
     "text": ("text", (), "code.py:text returned a str: a model is needed", ""),
     "class": ("a_class", (), "code.py:a_class returned ", ": a model is needed"),
@@ -97,6 +97,7 @@ def test_refused_in_one_line(refused, opening, case):
         ("import keras\n1 / 0\n", "ZeroDivisionError: division by zero ("),
         ("import no_such_module_of_mine\n", "ModuleNotFoundError: No module named 'no_such_module_of_mine'"),
         ("raise SystemExit('done')\n", "SystemExit: done"),
+        ("from .other import size\n", ".code:stack"),
     ],
 )
 def test_a_whole_file_that_fails_says_that_importing_runs_it(refused, opening, code, said):
@@ -179,6 +180,10 @@ def test_a_file_runs_once_an_opening_and_anew_when_it_was_edited(shelf, tmp_path
 
 
 def test_arguments_are_literals_else_text():
+    (settings,) = parse_arguments(("args={'units': 3}",)).values()
+    assert (settings.units, settings["units"], settings == {"units": 3}) == (3, 3, True)
+    with pytest.raises(AttributeError, match="no 'depth'; they have units"):
+        _ = settings.depth
     assert parse_arguments(("a=1", "b=x", "c=[1, 2]", "d=None", "e=a=b", "f=")) == {
         "a": 1, "b": "x", "c": [1, 2], "d": None, "e": "a=b", "f": "",
     }  # fmt: skip

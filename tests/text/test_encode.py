@@ -242,6 +242,7 @@ def test_unknown_bytes_are_told(write):
     [
         ("a\r\nb", "--newlines lf turns CRLF"),
         ("aB", "all are known in lower case: --normalize lower"),
+        ("aBZ", "1 of the distinct are known in lower case: --normalize lower"),
         ("a\0b\0", "a sign of UTF-16"),
     ],
 )
