@@ -37,7 +37,8 @@ def score_in_place(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> P
     The loss is the log-softmax of the logits, never the log of a softmax. The rank is the number of ids before the
     target: those with a higher logit, and of equal ones those with a lower id, as in argmax.
     """
-    if logits.shape[1] <= _NARROW:
+    narrow = logits.shape[1] <= _NARROW
+    if narrow:
         logits = np.asfortranarray(logits)
     top, target = logits.max(axis=1), logits[np.arange(len(targets)), targets]
     rank = _row_sums(logits > target[:, None])
@@ -46,8 +47,9 @@ def score_in_place(logits: NDArray[Any], targets: NDArray[np.integer[Any]]) -> P
         equal &= np.arange(logits.shape[1]) < targets[:, None]
         rank += _row_sums(equal)
     logits -= top[:, None]
-    # A product with ones sums rows several times as fast as `sum`. Σ ≥ 1: its logarithm is ≥ 0.
-    log_sum = np.log(np.exp(logits, out=logits) @ np.ones(logits.shape[1], logits.dtype))
+    powers = np.exp(logits, out=logits)
+    # A product with ones sums long rows several times as fast as `sum`. Σ ≥ 1: its logarithm is ≥ 0.
+    log_sum = np.log(powers.sum(axis=1) if narrow else powers @ np.ones(powers.shape[1], powers.dtype))
     return Predicted((top - target) + log_sum, np.exp(-log_sum).astype(np.float32), rank)
 
 
