@@ -7,6 +7,7 @@ import json
 import pytest
 
 from rnneval.errors import CheckpointError
+from rnneval.usercode.arguments import parse_arguments
 from rnneval.usercode.plan import plan
 from rnneval.usercode.run import neighbours_scanned, run_slice
 from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
@@ -313,3 +314,11 @@ def test_a_notebook_file_without_code(user):
 
 def test_the_tutorials_pieces_are_whole():
     assert "\n".join(CELLS) == SCRIPT
+
+
+def test_a_value_that_is_given_clears_the_alias_of_a_refused_module(user):
+    spec = user.spec("made", "import wandb\nconfig = wandb.config\nmade = config['units'] + config.emb")
+    with pytest.raises(CheckpointError, match=r"uses the network.*--builder-global config=VALUE"):
+        plan(spec)
+    given = parse_arguments(["config={'units': 3, 'emb': 4}"])
+    assert run_slice(plan(spec, given)).made == 7
