@@ -126,7 +126,7 @@ class Cell:
         if self.kind == "LSTM":
             self._lstm(inputs, state, hidden, memory, work)
         elif self.kind == "SimpleRNN":
-            self._simple(inputs, state[0], hidden)
+            self._simple(inputs, state[0], hidden, work)
         else:
             self._gru(inputs, state[0], hidden, work)
         np.copyto(state[0], hidden[-1])
@@ -179,11 +179,12 @@ class Cell:
             np.divide(new, leave, out=new)
             h = new
 
-    def _simple(self, inputs: Inputs, h: Floats, hidden: Floats) -> None:
+    def _simple(self, inputs: Inputs, h: Floats, hidden: Floats, work: Floats) -> None:
         """Compute h = act(x + h U)."""
+        multiply = self.recurrent.into(work)
         for t, new in enumerate(hidden):
-            self.recurrent.times(h, new[None])
-            np.add(new, inputs.at(t)[0], out=new)
+            multiply(h)
+            np.add(work[0], inputs.at(t)[0], out=new)
             self.activate(new)
             h = new
 

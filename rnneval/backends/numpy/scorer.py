@@ -35,11 +35,12 @@ _MANY = 2**19
 class _Waiting:
     """Outputs of the last recurrent layer that wait to be scored, by whichever thread is free."""
 
-    def __init__(self, network: Network, targets: Ids) -> None:
-        """Take the targets, `(time, rows)`."""
-        self._network, self._targets, self._parts = network, targets.reshape(-1), deque[tuple[slice, Floats]]()
-        size = len(self._targets)
-        self._found = np.empty(size, network.dtype), np.empty(size, np.float32), np.empty(size, np.int32)
+    def __init__(self, network: Network, room: Room) -> None:
+        """Take the arrays of a block, whose targets are scored; here they are time first."""
+        self._network, self._predicted = network, room.predicted
+        self._targets = np.ascontiguousarray(room.targets.T).reshape(-1)
+        self._found = [np.empty(array.size, array.dtype) for array in room.predicted]
+        self._parts = deque[tuple[slice, Floats]]()
 
     def add(self, start: int, flat: Floats) -> None:
         """Add the outputs for targets from `start` on, `(n, units)`, in parts whose logits fit into a buffer."""
@@ -66,9 +67,9 @@ class _Waiting:
                 for whole, values in zip(self._found, predicted, strict=True):
                     whole[places] = values
 
-    def put(self, predicted: Predicted) -> None:
-        """Put what was found into arrays `(rows, time)`."""
-        for array, found in zip(predicted, self._found, strict=True):
+    def put(self) -> None:
+        """Put what was found into the block's arrays, `(rows, time)`."""
+        for array, found in zip(self._predicted, self._found, strict=True):
             np.copyto(array, found.reshape(array.shape[::-1]).T)
 
     def _head(self, hidden: Floats, logits: Floats) -> Floats:
@@ -96,7 +97,7 @@ class BlockScorer:
                 ones are made.
         """
         rows, states = len(room.ids), self._network.split(room.before)
-        waiting, helped = _Waiting(self._network, np.ascontiguousarray(room.targets.T)), list[Future[None]]()
+        waiting, helped = _Waiting(self._network, room), list[Future[None]]()
 
         def take(start: int, hidden: Floats) -> None:
             flat = hidden.reshape(-1, hidden.shape[2])
@@ -111,7 +112,7 @@ class BlockScorer:
         waiting.score(self._logits[0])
         for future in helped:
             future.result()
-        waiting.put(room.predicted)
+        waiting.put()
         np.concatenate([part for parts in states for part in parts], axis=1, out=room.after)
 
 

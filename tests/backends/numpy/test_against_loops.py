@@ -1,5 +1,6 @@
 """The NumPy backend against a float64 loop, in files of Keras 2 that are made by hand: no TensorFlow is needed."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from rnneval.backends.numpy import open_numpy
+from rnneval.backends.numpy import open_numpy, products
 from rnneval.backends.numpy import scorer as scoring
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError, UsageError
@@ -86,6 +87,18 @@ def test_a_row_does_not_depend_on_its_block(gru, monkeypatch) -> None:
     found = scored(lm, ids, sees="states")
     assert [part.rows for part in found.seen] == [4, 4, 3]
     np.testing.assert_allclose(found.predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
+
+
+def test_the_order_of_gates_changes_no_digit(gru, monkeypatch) -> None:
+    """One row of a large model reads its weights forwards and backwards in turn."""
+    lm, _ = gru
+    ids = ids_of(1, 30)
+    wanted = scored(lm, ids).predicted.nats
+    made = []
+    monkeypatch.setattr(products, "_LARGE", 0)
+    monkeypatch.setattr(products, "cycle", lambda orders: made.append(orders) or itertools.cycle(orders))
+    assert scored(lm, ids).predicted.nats.tolist() == wanted.tolist()
+    assert [[list(order) for order in orders] for orders in made] == 2 * [[[0, 1, 2], [2, 1, 0]]]  # two layers
 
 
 def test_logits_are_made_in_slices(gru, monkeypatch) -> None:
