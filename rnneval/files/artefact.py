@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
@@ -124,8 +123,7 @@ def require_not_replaced(artefact: Artefact, code: str) -> None:
     while (kept := artefact.path.with_name(f"{artefact.path.name}.before{number}")).exists():
         number += 1
     for file in artefact.files:
-        (kept / file.relative_to(copies)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, kept / file.relative_to(copies))
+        _copy(file, kept / file.relative_to(copies), artefact.path)
     raise CheckpointError(
         f"{artefact.path}: it was replaced while {code} ran, which trains or saves a model: what was there before is "
         f"in the folder {kept}: name code that only makes the model"
