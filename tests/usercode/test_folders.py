@@ -64,11 +64,15 @@ def test_the_hint_for_weights_says_that_nothing_is_trained(tmp_path):
     ("given", "proposed"),
     [
         (
-            "evaluate --out=r.json --losses l.parquet --no-states",
-            "rnneval evaluate '{newest}' t.txt --out=r.json --losses l.parquet --no-states --builder m.py:M; for all: "
-            "rnneval sweep '{folder}' t.txt --no-states --builder m.py:M --out results",
+            "evaluate --part 90%: --out=r.json --losses l.parquet --no-states",
+            "rnneval evaluate '{newest}' t.txt --part 90%: --out=r.json --losses l.parquet --no-states "
+            "--builder m.py:M; for all: "
+            "rnneval sweep '{folder}' t.txt --part 90%: --no-states --builder m.py:M --out results",
         ),
-        ("trace --out=r.parquet", "rnneval trace '{newest}' t.txt --out=r.parquet --builder m.py:M"),
+        (
+            "trace --part 90%: --out=r.parquet",
+            "rnneval trace '{newest}' t.txt --part 90%: --out=r.parquet --builder m.py:M",
+        ),
     ],
 )
 def test_the_proposed_commands_repeat_the_options_that_were_given(refused, tmp_path, monkeypatch, given, proposed):
