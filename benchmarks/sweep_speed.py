@@ -19,8 +19,7 @@ import numpy as np
 import rnneval
 from rnneval.sweeps.distributed import reader_over
 from rnneval.sweeps.opening import Opening
-from rnneval.sweeps.pool import Pool, Task
-from rnneval.sweeps.workers import Workers, connected
+from rnneval.sweeps.workers import Pool, Task, Workers, connected
 
 TASKS, ROUNDS = 100, 2
 

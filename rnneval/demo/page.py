@@ -14,7 +14,7 @@ from rnneval.records import read_run, write, write_text
 from rnneval.render.figures import load
 from rnneval.render.html import Drawn
 from rnneval.render.report import Given, Page, draw, html_of, page_of
-from rnneval.sweeps.pool import Pool, Task, WorkerDiedError
+from rnneval.sweeps.workers import Pool, Task, WorkerDiedError
 
 _ELSEWHERE = 2
 """Sections, wiring and numbers, whose figures a worker draws, which has to import what draws first: about a third."""

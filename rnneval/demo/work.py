@@ -11,8 +11,7 @@ from rnneval.demo.files import ONE, RIGHT, WRONG, Files
 from rnneval.demo.recipe import Recipe
 from rnneval.errors import UsageError
 from rnneval.options import Progress
-from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
-from rnneval.sweeps.workers import Workers, connected
+from rnneval.sweeps.workers import Done, Pool, Task, WorkerDiedError, Workers, connected
 
 MODELS = (RIGHT, WRONG, ONE)
 """The models, that with the most work first: its steps wait for no others."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval import metrics
-from rnneval.backends.protocol import Predicted
+from rnneval.backends.protocol import LanguageModel, Predicted
 from rnneval.metrics import LossesAlone, ScoredTokens
 from rnneval.records import require_rows, table_written
 from rnneval.records.run import Blocks
@@ -40,11 +40,12 @@ _FIELDS: list[Any] = [
 
 
 class Observations:
-    """Loss, confidence and rank of each position of a text."""
+    """A model's loss, confidence and rank at each position of a text."""
 
-    def __init__(self, nats_dtype: Any = np.float32) -> None:
-        self._dtype = np.dtype([("nats", nats_dtype), ("confidence", "<f4"), ("rank", "<i4")])
-        self._rows = DiskArray(self._dtype, holds="losses")
+    def __init__(self, lm: LanguageModel) -> None:
+        nats = np.float64 if lm.output_kind == "probabilities" else np.float32
+        dtype = np.dtype([("nats", nats), ("confidence", "<f4"), ("rank", "<i4")])
+        self._rows = DiskArray(dtype, holds="losses")
 
     def __enter__(self) -> Self:
         return self

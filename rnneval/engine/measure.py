@@ -81,7 +81,7 @@ def measure(
     if losses is not None:
         require_losses_fit(losses, text)
     collected = Collector(text.blocks, lm.width)
-    with Observations(np.float64 if lm.output_kind == "probabilities" else np.float32) as observations:
+    with Observations(lm) as observations:
         began = time.perf_counter()
         if reader is None:
             read = _read_alone(lm, text, stateful, how, observations, watch=watch)

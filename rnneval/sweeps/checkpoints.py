@@ -63,71 +63,55 @@ def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[s
     if not root.is_dir():
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
-    seen = list(_walk(root, None if out is None else Path(out).resolve()))
-    candidates = [
-        Candidate(name=found.path.relative_to(root).as_posix(), path=found.path, files=found.files)
-        for found in seen
-        if isinstance(found, Artefact)
-    ]
-    others = [path.relative_to(root).as_posix() for path in seen if isinstance(path, Path)]
+    candidates, others = [], []
+    for path, files in _walk(root, None if out is None else Path(out).resolve()):
+        name = path.relative_to(root).as_posix()
+        if files:
+            candidates.append(Candidate(name=name, path=path, files=files))
+        else:
+            others.append(name)
+    candidates.sort(key=lambda candidate: natural(candidate.name))
+    others.sort(key=natural)
     if not candidates:
-        raise UsageError(f"{root}: no checkpoint in it: {_listed(others)}; a checkpoint is identified by its content")
-    return FolderContent(
-        candidates=tuple(sorted(candidates, key=lambda candidate: natural(candidate.name))),
-        others=tuple(sorted(others, key=natural)),
-    )
-
-
-def _listed(others: list[str]) -> str:
-    """Return the end of the message that a folder has no checkpoint: up to five of the files that it has."""
-    if not others:
-        return "it holds no visible files"
-    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    return f"found only {', '.join(sorted(others, key=natural)[:5])}{more}"
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        held = f"found only {', '.join(others[:5])}{more}" if others else "it holds no visible files"
+        raise UsageError(f"{root}: no checkpoint in it: {held}; a checkpoint is identified by its content")
+    return FolderContent(candidates=tuple(candidates), others=tuple(others))
 
 
 def _refuse(error: OSError) -> None:
     raise UsageError(f"{error.filename}: cannot be read: {error.strerror or error}")
 
 
-def _walk(root: Path, out: Path | None) -> Iterator[Artefact | Path]:
-    """Yield checkpoints as artefacts, other files as paths; the format of an artefact is "", not known yet."""
+def _walk(root: Path, out: Path | None) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+    """Yield each checkpoint with its files, and every other file with none."""
     for name, folders, files in os.walk(root, onerror=_refuse):
         folder = Path(name)
         # A sweep is of the checkpoints *in* the root: the root itself is never one, even if it is a SavedModel.
-        checkpoint = _folder_checkpoint(folder, set(files)) if folder != root else None
-        if checkpoint is not None:
+        if folder != root and (whole := _files_of_folder(folder, set(files))):
             folders.clear()
-            yield checkpoint
+            yield folder, whole
             continue
         folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and (folder / sub).resolve() != out)
-        yield from _in_folder(folder, [file for file in files if not file.startswith(".")])
+        visible = {file for file in files if not file.startswith(".")}
+        plain = {file for file in visible if (folder / file).is_file() and not (folder / file).is_symlink()}
+        parts = _tensorflow_parts(folder, plain)
+        for prefix, held in parts.items():
+            yield folder / prefix, tuple(folder / file for file in sorted(held))
+        for file in sorted(visible.difference(*parts.values())):
+            path = folder / file
+            yield path, (path,) if file in plain and _looks_like_checkpoint(path) else ()
 
 
-def _folder_checkpoint(folder: Path, files: set[str]) -> Artefact | None:
-    """Return a folder that is one checkpoint, a SavedModel or an unzipped `.keras` file; None if it is not.
+def _files_of_folder(folder: Path, files: set[str]) -> tuple[Path, ...]:
+    """Return the files of a folder that is one checkpoint, a SavedModel or an unzipped `.keras` file.
 
     An unzipped `.keras` file cannot be opened: its row in the table says so.
     """
     if "saved_model.pb" in files:
-        variables = folder / "variables"
-        held = sorted(path for path in variables.glob("variables.*") if path.is_file())
-        return Artefact(path=folder, format="", files=(folder / "saved_model.pb", *held))
-    if files >= _KERAS:
-        return Artefact(path=folder, format="", files=tuple(folder / name for name in sorted(_KERAS)))
-    return None
-
-
-def _in_folder(folder: Path, names: list[str]) -> Iterator[Artefact | Path]:
-    plain = {name for name in names if (folder / name).is_file() and not (folder / name).is_symlink()}
-    parts = _tensorflow_parts(folder, plain)
-    for prefix, files in parts.items():
-        yield Artefact(path=folder / prefix, format="", files=tuple(folder / name for name in sorted(files)))
-    rest = sorted(set(names) - {name for files in parts.values() for name in files})
-    for name in rest:
-        path = folder / name
-        checkpoint = name in plain and _looks_like_checkpoint(path)
-        yield Artefact(path=path, format="", files=(path,)) if checkpoint else path
+        held = sorted(path for path in (folder / "variables").glob("variables.*") if path.is_file())
+        return (folder / "saved_model.pb", *held)
+    return tuple(folder / name for name in sorted(_KERAS)) if files >= _KERAS else ()
 
 
 def _tensorflow_parts(folder: Path, names: set[str]) -> dict[str, list[str]]:
@@ -144,17 +128,15 @@ def _tensorflow_parts(folder: Path, names: set[str]) -> dict[str, list[str]]:
 
 
 def _looks_like_checkpoint(path: Path) -> bool:
+    """Return whether a file is one by its ending or its bytes; a zip file, by the names in it: an .npz file is none.
+
+    One of the two names of a `.keras` file suffices: a file that lacks the other gets a row that says so.
+    """
     if path.suffix.lower() in _ENDINGS:
         return True
     head = _first_or_last_bytes(path, 8)
-    return head == _HDF5 or (head.startswith(_ZIP) and _is_keras(path))
-
-
-def _is_keras(path: Path) -> bool:
-    """Return whether a zip file with another ending holds a model: .npz and .docx files do not.
-
-    One of the two names suffices: a file that lacks the other gets a row that says so.
-    """
+    if not head.startswith(_ZIP):
+        return head == _HDF5
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_KERAS & set(archive.namelist()))

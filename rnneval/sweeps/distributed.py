@@ -1,50 +1,322 @@
-"""Distributed stitching of one long text: chunks are read in worker processes.
+"""One long text over many worker processes: cut into chunks, each read by the exact method of one process.
 
-It is the algorithm of `rnneval.engine.stitch` with chunks in place of spans, so `SpanReading.span` is the number of a
-chunk here. Which chunk is read from which state depends on sizes and on the states, never on the worker that is ready
-first: the result is the same for any number of workers. *Overlap*: the states of a chunk's first row, with which its
-re-evaluation is compared.
+The algorithm is that of `rnneval.engine.stitch` with chunks in place of spans, so `SpanReading.span` is the number of a
+chunk here. Chunks are cut by sizes alone, and which one is read from which state depends on sizes and on the states,
+never on the worker that is ready first: the result is the same for any number of workers. A worker opens the model once
+and keeps it with its compiled steps. It gets nothing of the text but the ids of a chunk, which come with the task.
+
+*Span*: consecutive tokens of one document that one state is carried over. *Chunk*: what one task reads: several short
+spans, or a piece of a long one. *Row*: a span of the chunk as it is cut again, in the worker, for reading side by side;
+the first row begins where the chunk begins. *Segment*: the tokens of one step of the model; its end is a *boundary*.
+*Overlap*: the states of a chunk's first row, with which its re-evaluation is compared.
 """
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 import rnneval
-from rnneval.backends.protocol import LanguageModel, Vectors
+from rnneval.backends.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
+from rnneval.engine.agreement import Boundaries
 from rnneval.engine.collect import Observations
 from rnneval.engine.measure import Read, Reader, Shared
 from rnneval.engine.options import StateOptions, Streaming
-from rnneval.engine.plan import Spans, shape_for
+from rnneval.engine.plan import Ints, Spans, Stitch, cut_spans, shape_for, stitch_of
+from rnneval.engine.rows import Rows, read_in_rows
+from rnneval.engine.runner import Runner
 from rnneval.engine.stitch import SpanReading, SpanResult, Stitched, Stitching
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.sweeps.chunks import (
-    Chunk,
-    ChunkIds,
-    ChunkSetup,
-    Earlier,
-    Overlap,
-    Reevaluated,
-    WholeChunk,
-    automatic_length,
-    chunks_of,
-    read_chunk,
-    reevaluate_chunk,
-)
-from rnneval.sweeps.opening import Opening, file_hashes
-from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
-from rnneval.sweeps.workers import Workers, connected
+from rnneval.sweeps.opening import ALONE, Opening, file_hashes, require_same_files, require_same_version
+from rnneval.sweeps.workers import Pool, Task, WorkerDiedError, Workers, connected
 from rnneval.text import EncodedText
 from rnneval.text.disk import DiskArray
 
+_SHORTEST, _LONGEST = 1 << 17, 1 << 20
+"""Least and greatest length of a chunk that is chosen, in predictions."""
+_CHUNKS = 64
+"""Number of chunks that a text is cut into between these lengths, or up to twice as many."""
 _PASSES_AT_ONCE = 3
 """Passes after which all stale chunks may still be re-evaluated together: no audit foresees how many are needed."""
 _CONCLUSIVE = 4  # segments: a shorter row that does not agree may only have been too short
+
+Overlap = dict[int, Vectors]
+"""States of the first row of a chunk by boundary."""
+
+# How a text is cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Consecutive spans of a text, or a piece of a long one."""
+
+    starts: Ints
+    """First input token of each span, `(spans,)`."""
+    stops: Ints
+    """Last target of each span, inclusive: a span of stop − start predictions has one token more."""
+    continues: bool
+    """Whether its first span goes on from the last state of the chunk before; others begin with the initial state."""
+
+    @property
+    def first(self) -> int:
+        """The first input token of the chunk."""
+        return int(self.starts[0])
+
+    @property
+    def stop(self) -> int:
+        """The last token of the chunk, which is predicted (inclusive)."""
+        return int(self.stops[-1])
+
+    @property
+    def predictions(self) -> int:
+        """Predictions of all spans."""
+        return int((self.stops - self.starts).sum())
+
+    @property
+    def spans(self) -> Spans:
+        """The spans, counted from the first token of the chunk."""
+        return Spans(
+            starts=self.starts - self.first, stops=self.stops - self.first, previous=np.full(len(self.starts), -1)
+        )
+
+
+def automatic_length(predictions: int) -> int:
+    """Choose how long a chunk is at the most, in predictions.
+
+    A chunk is long enough to be read in many rows, since with few rows a step costs more per token. It is never longer
+    than a million, so that a lost worker costs little.
+
+    Example:
+        >>> [automatic_length(n) for n in (1_000, 1_000_000, 10_000_000, 10**9)]
+        [131072, 131072, 131072, 1048576]
+    """
+    share = max(1, predictions // _CHUNKS)
+    return max(_SHORTEST, min(_LONGEST, 1 << (share.bit_length() - 1)))
+
+
+def chunks_of(spans: Spans, length: int) -> list[Chunk]:
+    """Cut spans that are longer than `length`, and put short neighbours together.
+
+    Example:
+        >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), previous=np.array([-1, -1, -1]))
+        >>> [(c.starts.tolist(), c.stops.tolist(), c.continues) for c in chunks_of(spans, 5)]
+        [([0], [5], False), ([5, 8, 11], [7, 10, 12], True)]
+    """
+    cut = cut_spans(spans, length)
+    found: list[Chunk] = []
+    begin, held = 0, 0
+    for at, size in enumerate([*cut.lengths.tolist(), length]):  # the last one ends what is held
+        if held and held + size > length:
+            continues = bool(cut.previous[begin] >= 0)
+            found.append(Chunk(starts=cut.starts[begin:at], stops=cut.stops[begin:at], continues=continues))
+            begin, held = at, 0
+        held += size
+    return found
+
+
+# In a worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkSetup:
+    """Settings that all chunks share."""
+
+    path: str
+    sha256: str
+    """Hash of the checkpoint."""
+    opening: Opening
+    hashes: Mapping[str, str]
+    """Hashes of the files that are read beside the checkpoint, by path: a worker must have the same ones."""
+    version: str
+    """Version of rnneval."""
+    shape: Shape
+    """Rows and tokens per row of one step."""
+    seed: int
+    tolerance: float
+    carried: bool
+    """Whether long spans may be cut into rows: where the state is reset, each span is a row."""
+    padded: bool
+    """Whether a short segment is filled up to the length of `shape`, so that one compiled step serves all."""
+    kernel: str
+    """The kernel that is asked for, as `--kernel` names it."""
+    backend: str
+    """The library that runs the model where the text is: workers use the same one."""
+    width: int
+    """Number of the model's outputs, that is, the size of the vocabulary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkIds:
+    """One chunk with its ids: the text that a worker reads."""
+
+    index: int
+    """The chunk's number, added to the seed that picks the audited row."""
+    chunk: Chunk
+    held: NDArray[np.int32]
+    """Ids of its tokens, from its first input to its last target."""
+
+    def ids(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Return the ids of tokens start to stop, counted from the first token of the chunk."""
+        return self.held[start:stop]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """The first reading of a chunk's first row, with which a re-evaluation is compared."""
+
+    start: Vectors
+    """The last state of the chunk before: where the re-evaluation begins."""
+    overlap: Overlap
+    predicted: Predicted
+    """Predictions of the row's tokens."""
+    tolerance: float
+    """Tolerance that the first reading of the chunk found to be reachable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeChunk:
+    """A chunk that was read to its end."""
+
+    predicted: Predicted
+    """Predictions of every token after the chunk's first, `(n,)`; those that begin a span are without meaning."""
+    last: Vectors
+    """The state after its last token."""
+    overlap: Overlap
+    overlap_tokens: int
+    """Predictions of the first row."""
+    stitched: Stitched
+    threads: int
+    kernel: str
+    """The kernel that ran, in the words of `Arrangement.said`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reevaluated:
+    """A chunk whose first row was re-evaluated until it agreed with the first reading."""
+
+    predicted: Predicted
+    overlap: Overlap
+    agreed_after: int
+    """Tokens up to the start of the last segment that was read.
+
+    The states may have agreed before (`SpanResult.agreed_after`): a reading ends only when the losses agree, too.
+    """
+    difference: float
+    """Difference of the states that agreed."""
+
+
+class _OpenModel(NamedTuple):
+    lm: LanguageModel
+    scorer: Scorer
+    threads: int
+
+
+_OPEN: dict[tuple[Any, ...], _OpenModel] = {}
+"""The one model of this process, with its compiled steps."""
+
+
+def read_chunk(setup: ChunkSetup, given: ChunkIds) -> WholeChunk:
+    """Read a chunk from the model's initial state.
+
+    Raises:
+        CheckpointError: the checkpoint, or the model that it makes, is not the one that was asked for.
+        UsageError: this process has other files or another version of rnneval than the one that asks.
+    """
+    with ALONE:  # one model at a time in this process
+        return _read(*_opened(setup, given), setup, given, None)
+
+
+def reevaluate_chunk(setup: ChunkSetup, given: ChunkIds, earlier: Earlier) -> Reevaluated | WholeChunk:
+    """Re-evaluate the first row of a chunk until it agrees with the first reading.
+
+    If it ends without agreement, all of the chunk is read from `earlier.start`.
+    """
+    with ALONE:
+        model, runner = _opened(setup, given)
+        row = Spans(starts=np.array([0]), stops=np.array([len(earlier.predicted.nats)]), previous=np.array([-1]))
+        kept = Boundaries([0], earlier.start)
+        for boundary, known in earlier.overlap.items():
+            kept.put(0, boundary, known)
+        ends: list[SpanResult] = []
+
+        def on_end(ended: SpanResult) -> tuple[SpanReading, ...]:
+            ends.append(ended)
+            return ()
+
+        reading = SpanReading(span=0, start=earlier.start, reevaluates=True, tolerance=earlier.tolerance)
+        with Observations(model.lm) as seen:
+            seen.put(1, earlier.predicted.packed())
+            Rows(runner, row, seen, kept=kept).read([reading], on_end)
+            (ended,) = ends
+            predicted = seen.get(1, 1 + ended.tokens)  # token 0 is never predicted
+        if ended.last is not None:
+            return _read(model, runner, setup, given, earlier.start)
+        return Reevaluated(
+            predicted=predicted,
+            overlap={boundary: state for boundary in earlier.overlap if (state := kept.get(0, boundary)) is not None},
+            agreed_after=(ended.tokens - 1) // setup.shape.segment * setup.shape.segment,
+            difference=ended.difference,
+        )
+
+
+def _read(model: _OpenModel, runner: Runner, setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> WholeChunk:
+    spans, overlap = given.chunk.spans, Overlap()
+    if setup.carried:
+        stitch = stitch_of(spans, setup.shape, seed=setup.seed + given.index)
+    else:
+        stitch = Stitch(spans=spans, audited=None)
+    with Observations(model.lm) as seen:
+        stitching = read_in_rows(runner, stitch, seen, setup.tolerance, start=start, overlap=overlap)
+        predicted = seen.get(1, len(given.held))  # token 0 is never predicted
+    return WholeChunk(
+        predicted=predicted,
+        last=stitching.last(len(stitch.spans) - 1),
+        overlap=overlap,
+        overlap_tokens=int(stitch.spans.stops[0]),
+        stitched=stitching.result,
+        threads=model.threads,
+        kernel=model.scorer.kernel,
+    )
+
+
+def _opened(setup: ChunkSetup, given: ChunkIds) -> tuple[_OpenModel, Runner]:
+    """Open the model if this process has not yet, and begin to read a chunk with it."""
+    require_same_version(setup.version)
+    require_same_files(setup.hashes)
+    key = setup.path, setup.sha256, repr(setup.opening), setup.shape, setup.padded, setup.kernel
+    if key not in _OPEN:
+        _OPEN.clear()
+        threads = _one_thread() if setup.backend == "keras" else 1
+        lm = setup.opening.open(setup.path, setup.sha256, kernel=setup.kernel, backend=setup.backend)
+        if lm.width != setup.width:
+            raise CheckpointError(f"{setup.path}: {lm.width} outputs on a worker, {setup.width} where the text is")
+        scorer = lm.scorer(setup.shape, kernel=setup.kernel, padded=setup.padded, parallel=False)
+        _OPEN[key] = _OpenModel(lm, scorer, threads)
+    model = _OPEN[key]
+    runner = Runner(given, setup.shape, model.scorer, start=model.lm.start())
+    runner.begin()
+    return model, runner
+
+
+def _one_thread() -> int:
+    """Let TensorFlow use one thread, so that no last digit depends on the machine; return how many it uses."""
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:  # it is running already
+        given = tf.config.threading.get_intra_op_parallelism_threads()
+        return int(given or os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
+    return 1
+
+
+# Where the text is
 
 
 @contextmanager
@@ -126,12 +398,9 @@ class ChunkReader:
             stops=np.array([chunk.stop for chunk in self._chunks], np.int64),
             previous=np.array([k - 1 if chunk.continues else -1 for k, chunk in enumerate(self._chunks)], np.int64),
         )
-        setup = self._setup
+        segment, tolerance = self._setup.shape.segment, self._setup.tolerance
         with self._overlaps:
-            stitching = Stitching(
-                self, spans, segment=setup.shape.segment, tolerance=setup.tolerance, passes_at_once=_PASSES_AT_ONCE
-            )
-            result = stitching.run()
+            result = Stitching(self, spans, segment=segment, tolerance=tolerance, passes_at_once=_PASSES_AT_ONCE).run()
         for chunk, inner in self._inner:
             result.include(chunk, inner)
         result.passes += max((inner.passes for _, inner in self._inner), default=1) - 1
@@ -142,14 +411,22 @@ class ChunkReader:
         """Make readings on workers; further ones are made first."""
         waiting = deque(map(self._task, readings))
         for done in self._pool.run(waiting):
-            waiting.extendleft(map(self._task, on_end(self._take(done.key, self._value(done)))))
+            if isinstance(done.error, WorkerDiedError):
+                chunk = self._chunks[done.key.span]
+                raise CheckpointError(
+                    f"every worker process that was given tokens {chunk.first} to {chunk.stop} died: they need more "
+                    "memory (--memory), or the model crashes TensorFlow"
+                ) from done.error
+            if done.error is not None:
+                raise done.error
+            waiting.extendleft(map(self._task, on_end(self._take(done.key, done.value))))
 
     def _task(self, reading: SpanReading) -> Task:
         index = reading.span
 
         def arguments() -> tuple[Any, ...]:
             chunk = self._chunks[index]
-            given = ChunkIds(index=index, chunk=chunk, ids=self._text.ids(chunk.first, chunk.stop + 1))
+            given = ChunkIds(index=index, chunk=chunk, held=self._text.ids(chunk.first, chunk.stop + 1))
             if reading.start is None:
                 return self._setup, given
             overlap, tokens = self._overlaps.get(index)
@@ -158,18 +435,6 @@ class ChunkReader:
             return self._setup, given, earlier
 
         return Task(key=reading, call=reevaluate_chunk if reading.reevaluates else read_chunk, arguments=arguments)
-
-    def _value(self, done: Done) -> WholeChunk | Reevaluated:
-        if isinstance(done.error, WorkerDiedError):
-            chunk = self._chunks[done.key.span]
-            raise CheckpointError(
-                f"every worker process that was given tokens {chunk.first} to {chunk.stop} died: they need more memory "
-                "(--memory), or the model crashes TensorFlow"
-            ) from done.error
-        if done.error is not None:
-            raise done.error
-        value: WholeChunk | Reevaluated = done.value
-        return value
 
     def _take(self, reading: SpanReading, read: WholeChunk | Reevaluated) -> SpanResult:
         """Keep the predictions of a chunk and the states by which it is compared."""

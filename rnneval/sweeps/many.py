@@ -1,26 +1,30 @@
 """`rnneval.sweep`: evaluate many checkpoints once each, into a record each and one table."""
 
+import gc
+import json
 import os
+import sys
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 import rnneval
-from rnneval.errors import RecordError, UsageError
-from rnneval.options import Progress, SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
-from rnneval.records import Run, decode, read_run, write
+from rnneval.errors import RecordError, RnnevalError, UsageError
+from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
+from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records.paths import named, require_apart
 from rnneval.records.summary import quoted, score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
-from rnneval.sweeps.measuring import Answer, Order, measure_one
-from rnneval.sweeps.opening import Opening, file_hashes, key_of
-from rnneval.sweeps.pool import Done, Task, WorkerDiedError
+from rnneval.sweeps.opening import ALONE, Opening, absolute_paths, file_hashes, require_same_files, require_same_version
 from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
-from rnneval.sweeps.workers import Workers, connected
+from rnneval.sweeps.workers import Done, Task, WorkerDiedError, Workers, connected
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
 from rnneval.text.sources import Sources, refuse_overlap
@@ -103,54 +107,60 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
         TextError: the text is missing, empty or not UTF-8.
         RecordError: a record or the table cannot be written.
     """
-    out, progress = options.out, options.progress
+    out, progress = Path(options.out), options.progress
     workers = Workers(**values_of(WorkerGroup, options))
     found = find_checkpoints(folder, out=out)
-    plan = _plan(found.candidates, text, options)
-    own = [FILE, *(planned.record for planned in plan)]
-    one = plan[0].order  # all read the same texts
+    orders = _orders(found.candidates, text, options)
+    one = orders[0]  # all read the same texts
     require_apart(
-        named("out", [Path(out) / name for name in own]),
+        named("out", [out / name for name in (FILE, *(order.record for order in orders))]),
         [
             *named("folder", *(candidate.files for candidate in found.candidates)),
             *named("the text", one.texts, options.fit_on),
             *named("opening", one.opening.files),
         ],
     )
-    store = _Store.at(Path(out))
-    rows = {order.name: row for order in plan if (row := store.finished(order)) is not None}
-    left = [order for order in plan if order.name not in rows]
+    try:
+        (out / RECORDS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"{out}: cannot be made: {error.strerror or error}: name a folder") from error
+    rows = {order.name: row for order in orders if (row := _finished(order, out)) is not None}
     kept = len(rows)
-    _tell(progress, kept, len(plan))
-    if left:
-        with connected(workers, tasks=len(left)) as pool:
-            for done in pool.run(deque(map(_task, left))):
-                rows[done.key.name] = store.row(done.key, done)
-                _tell(progress, len(rows), len(plan))
-    ordered = tuple(rows[one.name] for one in plan)
-    write_table(ordered, out, {"rnneval.text": plan[0].text})
-    return Sweep(rows=ordered, out=Path(out), others=found.others, kept=kept)
-
-
-def _task(planned: "Planned") -> Task:
-    return Task(key=planned, call=measure_one, arguments=lambda: (planned.order,))
-
-
-def _tell(progress: Progress | None, done: int, total: int) -> None:
     if progress is not None:
-        progress(done, total)
+        progress(kept, len(orders))
+    if kept < len(orders):
+        left = [order for order in orders if order.name not in rows]
+        tasks = deque(Task(key=order, call=measure_one, arguments=partial(tuple, [order])) for order in left)
+        with connected(workers, tasks=len(left)) as pool:
+            for done in pool.run(tasks):
+                rows[done.key.name] = _row_of(done, out)
+                if progress is not None:
+                    progress(len(rows), len(orders))
+    ordered = tuple(rows[order.name] for order in orders)
+    write_table(ordered, out, {"rnneval.text": one.text})
+    return Sweep(rows=ordered, out=out, others=found.others, kept=kept)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
-    """One checkpoint that is to be evaluated."""
+class Order:
+    """One checkpoint to be evaluated: instructions for a worker."""
 
     name: str
     key: str
     """Hash of its path and content, the text, the options and `EVALUATION`."""
+    path: str
+    shown: str
+    """The path as the user gave it, for the record."""
+    sha256: str
+    opening: Opening
+    texts: tuple[str, ...]
     text: str
     """SHA-256 of the final text."""
-    order: Order
+    options: Mapping[str, Any]
+    """Keyword arguments of `rnneval.evaluate`."""
+    hashes: Mapping[str, str]
+    version: str
+    command: tuple[str, ...]
 
     @property
     def record(self) -> str:
@@ -158,37 +168,35 @@ class Planned:
         return f"{RECORDS}/{record_name(self.name, self.key)}"
 
 
-def _plan(candidates: Sequence[Candidate], text: Paths, options: SweepOptions) -> list[Planned]:
+def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions) -> list[Order]:
     """Hash everything that a score depends on, before any work is started."""
     opening = Opening(**(options.opening or {}))
-    texts = _texts(text)
-    fitted = _texts(options.fit_on or ())
+    texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
     final = _final_sha256(texts, fitted, options)
     hashes = file_hashes((*texts, *fitted, *opening.files))
-    passed = values_of(SweptGroup, options)
-    plain = {**passed, "fit_on": fitted or None, "declare": tuple(options.declare)}
-    common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
+    plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
     with ThreadPoolExecutor(4) as threads:
         contents = list(threads.map(_content, candidates))
-    return [
-        Planned(
+    common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
+    orders = []
+    for candidate, content in zip(candidates, contents, strict=True):
+        depends_on = json.dumps((candidate.name, content, *common), sort_keys=True, default=repr)
+        order = Order(
             name=candidate.name,
-            key=key_of(candidate.name, content, *common),
+            key=sha256(depends_on.encode()).hexdigest(),
+            path=str(candidate.path.absolute()),
+            shown=str(candidate.path),
+            sha256=content,
+            opening=opening,
+            texts=texts,
             text=final,
-            order=Order(
-                path=str(candidate.path.absolute()),
-                shown=str(candidate.path),
-                sha256=content,
-                opening=opening,
-                texts=texts,
-                options=plain,
-                hashes=hashes,
-                version=rnneval.__version__,
-                command=tuple(options.command),
-            ),
+            options=plain,
+            hashes=hashes,
+            version=rnneval.__version__,
+            command=tuple(options.command),
         )
-        for candidate, content in zip(candidates, contents, strict=True)
-    ]
+        orders.append(order)
+    return orders
 
 
 def _content(candidate: Candidate) -> str:
@@ -196,11 +204,6 @@ def _content(candidate: Candidate) -> str:
         return candidate.sha256
     except OSError as error:
         raise UsageError(f"{candidate.path}: cannot be read: {error.strerror or error}") from error
-
-
-def _texts(given: Any) -> tuple[str, ...]:
-    paths: Iterable[Any] = [given] if isinstance(given, (str, os.PathLike)) else given
-    return tuple(str(Path(path).absolute()) for path in paths)
 
 
 def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOptions) -> str:
@@ -219,65 +222,90 @@ def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOpt
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Store:
-    """Folder of results."""
+class Answer:
+    """A worker's answer: the record as JSON, or the error."""
 
-    folder: Path
+    record: str | None = None
+    error: str = ""
+    kind: str = ""
+    """The rule by which the file was refused, or the class of another error."""
 
-    @classmethod
-    def at(cls, folder: Path) -> "_Store":
+
+def measure_one(order: Order) -> Answer:
+    """Evaluate one checkpoint in this process, a worker; any error with it is an answer as well."""
+    with ALONE:
         try:
-            (folder / RECORDS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecordError(f"{folder}: cannot be made: {error.strerror or error}: name a folder") from error
-        return cls(folder=folder)
-
-    def finished(self, planned: Planned) -> Row | None:
-        """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
-        path = self.folder / planned.record
-        if not path.is_file():
-            return None
-        try:
-            run = read_run(path)
-        except RecordError:
-            return None  # of another version, or damaged: the checkpoint is evaluated again
-        return _row(planned, run) if run.source.sha256 == planned.order.sha256 else None
-
-    def row(self, planned: Planned, done: Done) -> Row:
-        """Write the record that a worker returned, and return the row."""
-        answer: Answer = done.value if done.error is None else _of_error(done.error)
-        if answer.record is None:
-            rule = _RULES.get(answer.kind, answer.kind)
-            error = answer.error.removeprefix(f"{planned.order.path}: ")
-            return Row(name=planned.name, sha256=planned.order.sha256, error=error, rule=rule)
-        run = decode(answer.record, planned.name)
-        assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
-        write(run, self.folder / planned.record)
-        return _row(planned, run)
+            return Answer(record=encode(_measured(order)))
+        except RnnevalError as error:
+            return Answer(error=str(error), kind=error.rule or type(error).__name__)
+        except MemoryError:
+            return Answer(error="out of memory", kind="MemoryError")
+        except Exception as error:
+            return _unexpected(error)
+        finally:
+            if (keras := sys.modules.get("keras")) is not None:
+                keras.utils.clear_session()  # it keeps names and graphs of every model
+            gc.collect()
 
 
-def _row(planned: Planned, run: Run) -> Row:
-    return Row(
-        name=planned.name,
-        sha256=planned.order.sha256,
-        run=run,
-        record=planned.record,
-        rule=None if run.valid else _why_not_valid(run),
-        error=run.why_not_valid or None,
-    )
+def _measured(order: Order) -> Run:
+    """Open and evaluate the checkpoint; the model is gone when this returns."""
+    require_same_version(order.version)
+    require_same_files(order.hashes)
+    from rnneval.engine.evaluate import evaluate
+
+    lm = order.opening.open(order.path, order.sha256, kernel=order.options.get("kernel", "auto"))
+    run = evaluate(lm, list(order.texts), command=order.command, **order.options)
+    assert run.checkpoint is not None  # noqa: S101 - only imported losses have none
+    return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
 
 
-def _why_not_valid(run: Run) -> str:
-    findings = run.wiring.findings if run.wiring is not None else ()
-    rules = [finding.rule for finding in findings if finding.severity == "error"]
-    return " ".join(dict.fromkeys(rules)) or "not-finite"
+def _unexpected(error: BaseException) -> Answer:
+    return Answer(error=f"{type(error).__name__}: {error}", kind="unexpected")
 
 
-def _of_error(error: BaseException) -> Answer:
-    if isinstance(error, WorkerDiedError):
+def _finished(order: Order, out: Path) -> Row | None:
+    """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
+    path = out / order.record
+    if not path.is_file():
+        return None
+    try:
+        run = read_run(path)
+    except RecordError:
+        return None  # of another version, or damaged: the checkpoint is evaluated again
+    return _row(order, run) if run.source.sha256 == order.sha256 else None
+
+
+def _row_of(done: Done, out: Path) -> Row:
+    """Write the record that a worker returned, and return the row."""
+    order: Order = done.key
+    answer: Answer = done.value
+    if isinstance(done.error, WorkerDiedError):
         message = (
             "the worker process died twice while it evaluated this checkpoint: it used more memory than it may "
             "(--memory), or its content crashes a parser"
         )
-        return Answer(error=message, kind="worker-died")
-    return Answer(error=f"{type(error).__name__}: {error}", kind="unexpected")
+        answer = Answer(error=message, kind="worker-died")
+    elif done.error is not None:
+        answer = _unexpected(done.error)
+    if answer.record is None:
+        rule = _RULES.get(answer.kind, answer.kind)
+        error = answer.error.removeprefix(f"{order.path}: ")
+        return Row(name=order.name, sha256=order.sha256, error=error, rule=rule)
+    run = decode(answer.record, order.name)
+    assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
+    write(run, out / order.record)
+    return _row(order, run)
+
+
+def _row(order: Order, run: Run) -> Row:
+    findings = run.wiring.findings if run.wiring is not None else ()
+    broken = " ".join(dict.fromkeys(finding.rule for finding in findings if finding.severity == "error"))
+    return Row(
+        name=order.name,
+        sha256=order.sha256,
+        run=run,
+        record=order.record,
+        rule=None if run.valid else broken or "not-finite",
+        error=run.why_not_valid or None,
+    )

@@ -1,14 +1,13 @@
 """Options for opening a checkpoint on a worker, as plain data; TensorFlow is imported only there."""
 
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.errors import UsageError
@@ -29,13 +28,17 @@ class Opening(OpeningGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        builder, vocabulary = self.builder, _absolute(self.vocabulary)
+        if builder is not None and is_file(builder):
+            module, _, name = builder.rpartition(":")
+            builder = f"{_absolute(module)}:{name}"
         plain = {
-            "builder": None if self.builder is None else _absolute_builder(self.builder),
+            "builder": builder,
             "builder_arguments": _plain(self.builder_arguments) or (),
             "builder_globals": _plain(self.builder_globals) or (),
-            "vocabulary": _absolute(self.vocabulary) if _is_path(self.vocabulary) else _plain(self.vocabulary),
-            "vocabulary_from": _absolutes(self.vocabulary_from),
-            "weight_map": _absolute(self.weight_map) if _is_path(self.weight_map) else self.weight_map,
+            "vocabulary": vocabulary if isinstance(vocabulary, str) else _plain(vocabulary),
+            "vocabulary_from": None if self.vocabulary_from is None else absolute_paths(self.vocabulary_from),
+            "weight_map": _absolute(self.weight_map),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -44,8 +47,8 @@ class Opening(OpeningGroup):
     def files(self) -> tuple[str, ...]:
         """The files that are read beside the checkpoint: they must be the same ones on every worker."""
         code = self.builder.rpartition(":")[0] if self.builder is not None and is_file(self.builder) else None
-        own = [code, self.vocabulary, *(_absolutes(self.vocabulary_from) or ())]
-        return tuple(name for name in [*own, self.weight_map] if name and isinstance(name, str))
+        own = [code, self.vocabulary, *absolute_paths(self.vocabulary_from or ()), self.weight_map]
+        return tuple(name for name in own if name and isinstance(name, str))
 
     def open(self, path: str, sha256: str, *, kernel: str = "auto", backend: str | None = None) -> "LanguageModel":
         """Open a checkpoint of known content to read a text, in this process, with a backend if one is given."""
@@ -65,40 +68,24 @@ def _plain(given: Any) -> Any:
     return dict(given) if isinstance(given, Mapping) else None if given is None else tuple(given)
 
 
-def _is_path(given: Any) -> TypeGuard[str | os.PathLike[str]]:
-    return isinstance(given, (str, os.PathLike))
+def _absolute(given: Any) -> Any:
+    """Return a path as an absolute one, anything else as it is."""
+    return str(Path(given).absolute()) if isinstance(given, (str, os.PathLike)) else given
 
 
-def _absolute(path: str | os.PathLike[str]) -> str:
-    return str(Path(path).absolute())
-
-
-def _absolutes(paths: Paths | None) -> tuple[str, ...] | None:
-    if paths is None or isinstance(paths, (str, os.PathLike)):
-        return None if paths is None else (_absolute(paths),)
-    return tuple(map(_absolute, paths))
-
-
-def _absolute_builder(spec: str) -> str:
-    module, _, name = spec.rpartition(":")
-    return f"{_absolute(module)}:{name}" if is_file(spec) else spec
+def absolute_paths(given: Paths) -> tuple[str, ...]:
+    """Return one path, or several, as absolute ones."""
+    paths = [given] if isinstance(given, (str, os.PathLike)) else given
+    return tuple(str(Path(path).absolute()) for path in paths)
 
 
 def file_hashes(paths: Iterable[str]) -> dict[str, str]:
-    """Hash files by path.
-
-    Raises:
-        UsageError: one cannot be read.
-    """
+    """Hash files by path; one that cannot be read is a UsageError."""
     return {path: _hash(path) for path in dict.fromkeys(paths)}
 
 
 def require_same_files(hashes: Mapping[str, str]) -> None:
-    """Refuse to work if a path leads to another file than on the machine that started the sweep.
-
-    Raises:
-        UsageError: names the path and this machine.
-    """
+    """Refuse to work, with a UsageError, if a path leads to another file than on the machine that started the sweep."""
     for path, sha256 in hashes.items():
         try:
             status = Path(path).stat()
@@ -110,18 +97,9 @@ def require_same_files(hashes: Mapping[str, str]) -> None:
 
 
 def require_same_version(version: str) -> None:
-    """Refuse to mix results of two versions.
-
-    Raises:
-        UsageError: names both and this machine.
-    """
+    """Refuse to mix results of two versions, with a UsageError."""
     if version != rnneval.__version__:
         raise UsageError(f"{_machine()} has rnneval {rnneval.__version__}, not {version}: install the same on workers")
-
-
-def key_of(*things: Any) -> str:
-    """Hash plain data."""
-    return hashlib.sha256(json.dumps(things, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def _machine() -> str:

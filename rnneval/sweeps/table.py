@@ -11,8 +11,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from rnneval.errors import RecordError
 from rnneval.records import Run, table_written
@@ -57,29 +58,26 @@ class Row:
 
     def columns(self) -> dict[str, Any]:
         """Return the row of the table."""
-        place = place_of(self.name)
-        told = {"path": self.name, "run": place.run, "epoch": place.epoch, "step": place.step, "status": self.status}
-        told |= {"rule": self.rule, "error": self.error, "sha256": self.sha256, "record": self.record}
-        return told if self.run is None else told | _of_run(self.run)
-
-
-def _of_run(run: Run) -> dict[str, Any]:
-    model, timing = run.checkpoint, run.timing
-    found: dict[str, Any] = {
-        "format": model.format if model else None,
-        "parameters": model.parameters if model else None,
-        "signature": run.signature,
-        "text_sha256": run.text.sha256,
-        "vocabulary_sha256": run.vocabulary.sha256 if run.vocabulary else None,
-        "tokens": run.tokens.scored,
-        "total_nats": run.total_nats,
-        "seconds": timing.seconds if timing else None,
-        "tokens_per_second": timing.tokens_per_second if timing else None,
-        "warnings": " ".join(dict.fromkeys(warning.code for warning in run.warnings)),
-    }
-    for name, score in run.scores.items():
-        found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-    return found
+        found: dict[str, Any] = {"path": self.name, **place_of(self.name)._asdict(), "status": self.status}
+        found |= {"rule": self.rule, "error": self.error, "sha256": self.sha256, "record": self.record}
+        if (run := self.run) is None:
+            return found
+        model, timing = run.checkpoint, run.timing
+        found |= {
+            "format": model.format if model else None,
+            "parameters": model.parameters if model else None,
+            "signature": run.signature,
+            "text_sha256": run.text.sha256,
+            "vocabulary_sha256": run.vocabulary.sha256 if run.vocabulary else None,
+            "tokens": run.tokens.scored,
+            "total_nats": run.total_nats,
+            "seconds": timing.seconds if timing else None,
+            "tokens_per_second": timing.tokens_per_second if timing else None,
+            "warnings": " ".join(dict.fromkeys(warning.code for warning in run.warnings)),
+        }
+        for name, score in run.scores.items():
+            found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        return found
 
 
 def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: Mapping[str, str]) -> Path:
@@ -90,26 +88,19 @@ def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: 
     """
     import pyarrow as pa
 
-    columns = [row.columns() for row in rows]
+    types = {
+        **dict.fromkeys(_WORDS, pa.string()),
+        **dict.fromkeys(_WHOLE, pa.int64()),
+        **dict.fromkeys(_MEASURED, pa.float64()),
+    }
+    for score in dict.fromkeys(name for row in rows if row.run is not None for name in sorted(row.run.scores)):
+        types |= dict.fromkeys((score, f"{score}_low", f"{score}_high"), pa.float64())
     metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SWEEP, **described}.items()}
-    schema = pa.schema([(name, _type(name)) for name in _names(rows)], metadata=metadata)
+    schema = pa.schema(types, metadata=metadata)
     path = Path(folder) / FILE
     with table_written(path, schema) as writer:
-        writer.write_table(pa.Table.from_pylist(columns, schema=schema))
+        writer.write_table(pa.Table.from_pylist([row.columns() for row in rows], schema=schema))
     return path
-
-
-def _names(rows: Sequence[Row]) -> list[str]:
-    scores = dict.fromkeys(name for row in rows if row.run is not None for name in sorted(row.run.scores))
-    return [*_WORDS, *(f"{name}{end}" for name in scores for end in ("", "_low", "_high"))]
-
-
-def _type(name: str) -> Any:
-    import pyarrow as pa
-
-    if name in _WHOLE:
-        return pa.int64()
-    return pa.string() if name in _WORDS and name not in _MEASURED else pa.float64()
 
 
 def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -127,17 +118,13 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     if (table.schema.metadata or {}).get(b"rnneval.schema") != SWEEP.encode():
         raise RecordError(f"{path}: not a table of rnneval sweep (schema {SWEEP}): run the sweep again")
     rows: list[dict[str, Any]] = table.to_pylist()
-    if not all(map(_sound, rows)):
-        raise RecordError(f"{path}: rows that no sweep writes (path, status or record): run the sweep again")
+    for row in rows:
+        record, status = row.get("record"), row.get("status")
+        inside = isinstance(record, str) and PurePosixPath(record).parts == (RECORDS, PurePosixPath(record).name)
+        whole = inside if status in {OK, NOT_VALID} else record is None and status == FAILED
+        if not (whole and isinstance(row.get("path"), str)):
+            raise RecordError(f"{path}: rows that no sweep writes (path, status or record): run the sweep again")
     return rows
-
-
-def _sound(row: Mapping[str, Any]) -> bool:
-    """Return whether a row has a checkpoint, a known status, and a record in the folder of records."""
-    record, status = row.get("record"), row.get("status")
-    inside = isinstance(record, str) and PurePosixPath(record).parts == (RECORDS, PurePosixPath(record).name)
-    whole = inside if status in {OK, NOT_VALID} else record is None and status == FAILED
-    return whole and isinstance(row.get("path"), str)
 
 
 def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -161,21 +148,18 @@ def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         >>> [row.get("cross_entropy") for row in best_first([{"status": "failed"}, *good])]
         [1.5, 2.0, None]
     """
-    score = next((name for name in _SCORES if any(row.get(name) is not None for row in rows)), _SCORES[0])
-    return sorted(rows, key=lambda row: _place(row, row.get(score)))
+    name = next((name for name in _SCORES if any(row.get(name) is not None for row in rows)), _SCORES[0])
+
+    def place(row: Mapping[str, Any]) -> tuple[int, float]:
+        score: Any = row.get(name)
+        status = row["status"]
+        missing = score is None or score != score  # noqa: PLR0124 - a missing one is NaN in pandas
+        return _STATUSES.index(status) if status in _STATUSES else len(_STATUSES), inf if missing else float(score)
+
+    return sorted(rows, key=place)
 
 
-def _place(row: Mapping[str, Any], score: float | None) -> tuple[int, float]:
-    known = score is not None and score == score  # noqa: PLR0124 - a missing one is NaN in pandas
-    status = row["status"]
-    return (
-        _STATUSES.index(status) if status in _STATUSES else len(_STATUSES),
-        score if known and score is not None else float("inf"),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CurvePosition:
+class CurvePosition(NamedTuple):
     """Position of a checkpoint in its training."""
 
     run: str
@@ -223,28 +207,16 @@ def place_of(name: str) -> CurvePosition:
 
 def _numbers(name: str, *, bare: bool) -> tuple[int | None, int | None]:
     stem = _ENDING.sub("", name)
-    epoch, step = _EPOCH.search(stem), _STEP.search(stem)
-    if epoch is None and step is None and bare:
-        epoch = _bare(stem)
-    return _number(epoch), _number(step)
-
-
-def _bare(stem: str) -> re.Match[str] | None:
-    """Return the first number that is not part of a decimal: `05` of `model.05-1.23`, none of `loss1.23`."""
-    for found in _NUMBER.finditer(stem):
-        decimals = [whole.span() for whole in _DECIMAL.finditer(stem)]
-        if not any(start <= found.start() < stop for start, stop in decimals):
-            return found
-    return None
-
-
-def _number(found: re.Match[str] | None) -> int | None:
-    if found is None:
-        return None
-    digits = found[found.lastindex or 0]
-    if len(digits) > 18:  # more digits than int64 holds: a hash, or a date with time
-        return None
-    return int(digits)
+    found = [_EPOCH.search(stem), _STEP.search(stem)]
+    if found == [None, None] and bare:
+        # The first number that is not part of a decimal: `05` of `model.05-1.23`, none of `loss1.23`.
+        decimals = [decimal.span() for decimal in _DECIMAL.finditer(stem)]
+        whole = (n for n in _NUMBER.finditer(stem) if not any(start <= n.start() < stop for start, stop in decimals))
+        found[0] = next(whole, None)
+    digits = ["" if each is None else each[each.lastindex or 0] for each in found]
+    # More digits than int64 holds: a hash, or a date with time.
+    epoch, step = (int(each) if 0 < len(each) <= 18 else None for each in digits)
+    return epoch, step
 
 
 def record_name(name: str, key: str) -> str:

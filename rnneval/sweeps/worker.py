@@ -1,4 +1,4 @@
-"""A process that runs tasks of a `rnneval.sweeps.processes.ProcessPool`, one after the other."""
+"""A process that runs tasks of a `rnneval.sweeps.workers.ProcessPool`, one after the other."""
 
 import os
 import pickle

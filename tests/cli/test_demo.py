@@ -17,7 +17,7 @@ from rnneval.demo import models, page, recipe, steps, text, training, work
 from rnneval.demo.files import BUILDERS, Files, prepare
 from rnneval.demo.text import topics_text
 from rnneval.errors import UsageError
-from rnneval.sweeps.pool import Done, WorkerDiedError
+from rnneval.sweeps.workers import Done, WorkerDiedError
 from tests.sweeps.pools import Shuffled
 
 TINY = recipe.Recipe(embedding_dim=8, rnn_units=6, rows=4, segment=8, steps=3)

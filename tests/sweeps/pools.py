@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 
-from rnneval.sweeps.pool import Done, Task, WorkerDiedError
+from rnneval.sweeps.workers import Done, Task, WorkerDiedError
 from tests.sweeps import calls
 
 

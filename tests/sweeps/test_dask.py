@@ -6,7 +6,7 @@ import pytest
 from distributed import Future, LocalCluster
 
 from rnneval.errors import UsageError
-from rnneval.sweeps import dask_pool
+from rnneval.sweeps import workers as worker_pools
 from rnneval.sweeps.workers import Workers, connected
 from tests.sweeps import calls
 from tests.sweeps.pools import assert_a_death_costs_its_own_task_alone, ran
@@ -41,12 +41,12 @@ def test_an_answer_that_does_not_come_is_asked_for_again(workers, monkeypatch):
 
     monkeypatch.setattr(Future, "result", slow)
     assert [one.value[0] for one in ran(workers, *[(calls.where, k) for k in range(3)])] == [0, 1, 2]
-    assert limits == [dask_pool._ANSWER] * 4
+    assert limits == [worker_pools._ANSWER] * 4
 
 
 def test_a_straggler_does_not_hold_the_rest(workers, tmp_path, monkeypatch):
-    monkeypatch.setattr(dask_pool, "_AT_LEAST", 0.2)
-    monkeypatch.setattr(dask_pool, "_TICK", 0.2)
+    monkeypatch.setattr(worker_pools, "_AT_LEAST", 0.2)
+    monkeypatch.setattr(worker_pools, "_TICK", 0.2)
     flag = str(tmp_path / "flag")
     done = ran(workers, (calls.stop_once, flag), *[(calls.wait, 0.01)] * 4)
     assert [one.value for one in done] == ["went on", 0.01, 0.01, 0.01, 0.01]
@@ -63,7 +63,7 @@ def test_what_is_not_installed_is_said_before_anything_starts(monkeypatch):
 
 
 def test_a_scheduler_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(dask_pool, "_PATIENCE", 1)
+    monkeypatch.setattr(worker_pools, "_PATIENCE", 1)
     with (
         pytest.raises(UsageError, match=r"^--scheduler 127\.0\.0\.1:9: no Dask scheduler answers there"),
         connected(Workers(scheduler="127.0.0.1:9"), tasks=1),

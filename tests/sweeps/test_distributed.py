@@ -12,8 +12,7 @@ import pytest
 
 import rnneval
 from rnneval.engine.plan import Spans
-from rnneval.sweeps.chunks import chunks_of
-from rnneval.sweeps.distributed import reader_over
+from rnneval.sweeps.distributed import chunks_of, reader_over
 from rnneval.sweeps.opening import Opening
 from tests.engine.small import LETTERS, codes, letters, stacked
 from tests.engine.test_streams import linear

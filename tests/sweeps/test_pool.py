@@ -13,9 +13,7 @@ import psutil
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.sweeps.pool import Task, WorkerDiedError
-from rnneval.sweeps.processes import memory_of_each
-from rnneval.sweeps.workers import Workers, connected
+from rnneval.sweeps.workers import Task, WorkerDiedError, Workers, connected, memory_of_each
 from tests.sweeps import calls
 from tests.sweeps.pools import assert_a_death_costs_its_own_task_alone, ran
 
@@ -77,7 +75,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(
         "import sys\nfrom collections import deque\nprint('script', flush=True)\n"
-        "from rnneval.sweeps.pool import Task\nfrom rnneval.sweeps.workers import Workers, connected\n"
+        "from rnneval.sweeps.workers import Task\nfrom rnneval.sweeps.workers import Workers, connected\n"
         "from tests.sweeps import calls\n"
         "with connected(Workers(jobs=2), tasks=2) as pool:\n"
         "    tasks = [Task(key=k, call=calls.tell, arguments=lambda k=k: (k, sys.argv[1])) for k in (0, 1)]\n"

@@ -24,9 +24,9 @@ from rnneval.files import identify
 from rnneval.records import encode, read_run
 from rnneval.records.run import Warning as RunWarning
 from rnneval.sweeps import many
-from rnneval.sweeps.measuring import Answer
-from rnneval.sweeps.pool import Done, WorkerDiedError
+from rnneval.sweeps.many import Answer
 from rnneval.sweeps.table import records_of
+from rnneval.sweeps.workers import Done, WorkerDiedError
 from tests.gates.synthetic import ar_losses, make_run
 from tests.sweeps.pools import Shuffled
 
