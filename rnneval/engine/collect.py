@@ -6,11 +6,10 @@ more: a record keeps one sum per block.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -50,9 +49,7 @@ class Observations:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._rows.close()
 
     def put(self, position: int, records: NDArray[Any]) -> None:
@@ -83,53 +80,21 @@ class Seen:
     byte_end: NDArray[np.int64]
 
 
-class Observer(Protocol):
-    """Takes scored tokens: sums, a table of losses, traces."""
-
-    def add(self, seen: Seen, scored: ScoredTokens) -> None:
-        """Take n scored tokens, after all that come before them in the text."""
-        ...
-
-
-class Readable(Protocol):
-    """Predictions by position in the text."""
-
-    def get(self, start: int, stop: int) -> Predicted:
-        """Return the predictions of positions start to stop, arrays of shape `(n,)`."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class KnownLosses:
-    """The losses of all tokens, `(tokens,)`; nothing else is known of a prediction."""
-
-    nats: NDArray[np.float64]
-
-    def get(self, start: int, stop: int) -> Predicted:
-        """Return the losses of a range of tokens."""
-        nats = self.nats[start:stop]
-        unknown = np.full(len(nats), np.nan, np.float32)
-        return Predicted(nats, unknown, np.full(len(nats), -1, np.int32))
-
-
 def show(
     text: EncodedText,
-    observations: Readable,
-    observers: Iterable[Observer],
+    predictions: Observations | NDArray[np.float64],
+    observers: Sequence["Collector | LossWriter"],
     *,
     unscored: int = 1,
-    losses_alone: bool = False,
 ) -> None:
     """Show every scored token once, in the order of the text.
 
     Args:
         text: The text.
-        observations: The predictions of its tokens.
+        predictions: The predictions of its tokens; or their losses alone, `(tokens,)`, where nothing else is known.
         observers: They are shown the tokens, one after the other.
         unscored: Number of tokens at the start of each document that are not scored.
-        losses_alone: Whether confidence and rank are not known.
     """
-    observers, kind = tuple(observers), LossesAlone if losses_alone else ScoredTokens
     for start in range(0, text.tokens, _CHUNK):
         stop = min(start + _CHUNK, text.tokens)
         positions = np.arange(start, stop)
@@ -139,11 +104,15 @@ def show(
         piece = text.read(start, stop, scored_from=unscored)
         columns = {name: getattr(piece, name)[wanted] for name in _COLUMNS}
         seen = Seen(positions=positions[wanted], **columns)
-        nats, confidence, rank = observations.get(start, stop)
+        if isinstance(predictions, Observations):
+            kind, predicted = ScoredTokens, predictions.get(start, stop)
+        else:
+            kind, nats = LossesAlone, predictions[start:stop]
+            predicted = Predicted(nats, np.full(len(nats), np.nan, np.float32), np.full(len(nats), -1, np.int32))
         scored = kind(
-            nats=nats[wanted].astype(np.float64),
-            confidence=confidence[wanted].astype(np.float64),
-            rank=rank[wanted].astype(np.int64),
+            nats=predicted.nats[wanted].astype(np.float64),
+            confidence=predicted.confidence[wanted].astype(np.float64),
+            rank=predicted.rank[wanted].astype(np.int64),
             characters=seen.characters,
             bytes=seen.bytes,
             words=seen.words,
@@ -153,8 +122,7 @@ def show(
             observer.add(seen, scored)
 
 
-@dataclass(frozen=True, kw_only=True)
-class NotFinite:
+class NotFinite(NamedTuple):
     """The first loss, in the order of the text, that is not a finite number."""
 
     token: int
@@ -190,21 +158,15 @@ class Collector:
         for name, values in zip(_UNITS, (one, seen.characters, seen.bytes, seen.words, seen.unknown), strict=True):
             self._units[name][blocks] += np.add.reduceat(values, first, dtype=np.int64)
         self.id_counts += np.bincount(seen.ids, minlength=len(self.id_counts))
-        self._note_not_finite(seen, scored)
+        bad = np.flatnonzero(~np.isfinite(scored.nats))
+        if bad.size and self.not_finite is None:
+            at = bad[0]
+            token, byte, value = seen.positions[at], seen.byte_start[at], scored.nats[at]
+            self.not_finite = NotFinite(token=int(token), byte=int(byte), value=float(value))
         for name, term in metrics.tally(scored).items():
             if name not in self._sums:
                 self._sums[name] = np.zeros(len(self._cuts.ends), np.float64)
             self._sums[name][blocks] += np.add.reduceat(term, first, dtype=np.float64)
-
-    def _note_not_finite(self, seen: Seen, scored: ScoredTokens) -> None:
-        bad = np.flatnonzero(~np.isfinite(scored.nats))
-        if not bad.size:
-            return
-        at = bad[np.argmin(seen.positions[bad])]
-        if self.not_finite is None or seen.positions[at] < self.not_finite.token:
-            self.not_finite = NotFinite(
-                token=int(seen.positions[at]), byte=int(seen.byte_start[at]), value=float(scored.nats[at])
-            )
 
     def totals(self) -> dict[str, float]:
         """Return the sum of each term over all blocks."""
@@ -216,11 +178,7 @@ class Collector:
         return Blocks(
             bytes=tuple(self._cuts.ends.tolist()),
             document=tuple(self._cuts.document.tolist()),
-            scored_bytes=tuple(self._units["scored_bytes"].tolist()),
-            tokens=tuple(self._units["tokens"].tolist()),
-            characters=tuple(self._units["characters"].tolist()),
-            words=tuple(self._units["words"].tolist()),
-            unknown=tuple(self._units["unknown"].tolist()),
+            **{name: tuple(values.tolist()) for name, values in self._units.items()},
             sums={name: tuple(values.tolist()) for name, values in sums.items()},
         )
 

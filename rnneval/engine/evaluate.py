@@ -1,20 +1,26 @@
-"""Evaluate a model on a text: from both to a run record."""
+"""Evaluate a model on a text: from both to a run record. Diagnoses read a text in the same way."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from rnneval.backends.protocol import LanguageModel
+from rnneval.backends.protocol import LanguageModel, require_carried
+from rnneval.engine.check import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
 from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.fitting import fit
-from rnneval.engine.measure import Reader, inputs_of, measure
-from rnneval.engine.options import StateOptions, Streaming
-from rnneval.engine.precheck import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
-from rnneval.engine.record import Beside, Reading, run_record
+from rnneval.engine.measure import Measured, Reader, inputs_of, measure
+from rnneval.engine.plan import StateOptions, Streaming
+from rnneval.engine.record import run_record
+from rnneval.engine.rows import Watch
 from rnneval.errors import UsageError, VocabularyError
-from rnneval.options import EvaluateOptions, StringGroup, on_model, option
+from rnneval.metrics.diagnostics import findings
+from rnneval.options import DiagnosticOptions, EvaluateOptions, StringGroup, on_model, option
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
-from rnneval.text import EncodedText, Paths, TextOptions, encode, text_given
+from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
+
+_UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,48 +56,89 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     """
     given, read_as = text_given(text, options.string), TextOptions.of(options)
     stateful, how = StateOptions.of(options, lm), Streaming.of(options, options.progress)
-    if lm.vocabulary is None:
-        raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
+    vocabulary = _vocabulary_of(lm)
     if options.beside_reset is not None and lm.window is not None:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart(named("losses", options.losses), [*inputs_of(lm, given), *named("fit_on", options.fit_on)])
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     checked = options.check and carried
     sound = precheck_wiring(lm, options.declare, seed=how.seed, known=options.wiring) if checked else UNCHECKED
-    with encode(given, lm.vocabulary, read_as) as encoded:
-        fitted = fit(options, read_as, lm.vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
-        reader = options.reader
+    with encode(given, vocabulary, read_as) as encoded:
+        fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
+        stateful, how = _settings_for(sound, stateful, how)
+        reader = None if sound.leaks else options.reader
+        states = watch = token_by_token = beside = None
+        if options.states and carried:
+            states, watch = (_UNSEEN, None) if reader is not None else (None, StateWatch(encoded))
+        measured = measure(lm, encoded, stateful, how, losses=options.losses, watch=watch, reader=reader)
+        if watch is not None:
+            states = watch.finish()
         if sound.leaks:
-            # The scores of such a model depend on how the text is divided, and on what stands after its end.
-            how = replace(how, streams=1, padded=False)
-            stateful = replace(stateful, segment=stateful.segment or LEAK_SEGMENT)
-            reader = None
-        states = options.states and carried
-        watch = StateWatch(encoded) if states and reader is None else None
-        reading = Reading(
-            measured=measure(lm, encoded, stateful, how, losses=options.losses, watch=watch, reader=reader),
-            states=watch.finish() if watch is not None else _UNSEEN if states else None,
+            # In segments of one token it can see nothing ahead; rows are side by side again, unless they see another.
+            single = replace(how, streams=1 if "batch-leak" in sound.leaks else "auto")
+            token_by_token = measure(lm, encoded, StateOptions(state="carry", segment=1), single).total_nats
+        if options.beside_reset:
+            resets = StateOptions(state="reset", segment=options.beside_reset)
+            beside = options.beside_reset, measure(lm, encoded, resets, how, reader=reader)
+        return run_record(
+            lm,
+            encoded,
+            read_as,
+            measured,
             sound=sound,
-            token_by_token=_token_by_token(lm, encoded, sound, how) if sound.leaks else None,
-            beside=_with_resets(lm, encoded, options.beside_reset, how, reader) if options.beside_reset else None,
+            states=states,
+            command=options.command,
+            fitted=fitted,
+            token_by_token=token_by_token,
+            beside=beside,
         )
-        return run_record(lm, encoded, read_as, reading, fitted=fitted, command=options.command)
 
 
-_UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"}, every=1)
+def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
+    if lm.vocabulary is None:
+        raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
+    return lm.vocabulary
 
 
-def _token_by_token(lm: LanguageModel, text: EncodedText, sound: WiringPrecheck, how: Streaming) -> float | None:
-    """Return the loss of a leaking model in segments of one token, of which it can see nothing ahead.
+def _settings_for(sound: WiringPrecheck, stateful: StateOptions, how: Streaming) -> tuple[StateOptions, Streaming]:
+    """Return the options with which a text is read: its division and its end change the scores of a leaking model."""
+    if not sound.leaks:
+        return stateful, how
+    return replace(stateful, segment=stateful.segment or LEAK_SEGMENT), replace(how, streams=1, padded=False)
 
-    Rows are read side by side again, unless they see one another.
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """A model and a text that it can read, for a diagnosis."""
+
+    lm: LanguageModel
+    text: EncodedText
+    options: DiagnosticOptions
+    sound: WiringPrecheck
+
+    def measure(self, watch: Watch) -> Measured:
+        """Read the text from its first token to its last, with a watch."""
+        settings = _settings_for(self.sound, StateOptions(), Streaming.of(self.options, self.options.progress))
+        return measure(self.lm, self.text, *settings, watch=watch)
+
+    def record(self, measured: Measured, states: States | None = None) -> Run:
+        """Return the run record; its `valid`, `wiring` and warnings say whether the model's states can be trusted."""
+        read_as, command = TextOptions.of(self.options), self.options.command
+        return run_record(self.lm, self.text, read_as, measured, sound=self.sound, states=states, command=command)
+
+
+@contextmanager
+def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions) -> Iterator[HeldOut]:
+    """Check a model's wiring, and encode the text for it.
+
+    Raises:
+        UsageError: a window model, which carries no state; a threshold of no rule; or a value that is not known.
+        VocabularyError: the model has no vocabulary.
+        TextError: the text cannot be read.
     """
-    streams = 1 if "batch-leak" in sound.leaks else "auto"
-    single = StateOptions(state="carry", segment=1)
-    return measure(lm, text, single, replace(how, streams=streams)).total_nats
-
-
-def _with_resets(lm: LanguageModel, text: EncodedText, segment: int, how: Streaming, reader: Reader | None) -> Beside:
-    """Read the text once more as `--state reset --segment N` does."""
-    stateful = StateOptions(state="reset", segment=segment)
-    return Beside(segment=segment, measured=measure(lm, text, stateful, how, reader=reader))
+    findings.require_known(options.thresholds or {})
+    read_as = TextOptions.of(options)
+    require_carried(lm, what)
+    with encode(given, _vocabulary_of(lm), read_as) as encoded:
+        sound = precheck_wiring(lm, options.declare, seed=options.seed) if options.check else UNCHECKED
+        yield HeldOut(lm=lm, text=encoded, options=options, sound=sound)

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.collect import Collector, KnownLosses, show
+from rnneval.engine.collect import Collector, show
 from rnneval.errors import UsageError
 from rnneval.gates import change_of_loss
 from rnneval.metrics import baselines
@@ -44,9 +44,7 @@ class Fitted:
         """Return the best n-gram with the change from it to a model; without one if the model's losses are unknown."""
         if self.best is None or "nats" not in blocks.sums:
             return self.best
-        found = change_of_loss(msgspec.structs.replace(blocks, sums={"nats": self.best.nats}), blocks)
-        low, high = (found.bounds.low, found.bounds.high) if found.bounds else (None, None)
-        change = Score(value=found.value, unit="nats a token", low=low, high=high)
+        change = change_in_nats(msgspec.structs.replace(blocks, sums={"nats": self.best.nats}), blocks)
         return msgspec.structs.replace(self.best, change=change)
 
     def warnings(self, nats_per_token: float | None) -> Iterator[Warned]:
@@ -89,17 +87,9 @@ def fit(
         return None
     files = [each.path for each in named("--fit-on", options.fit_on)]
     fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
-    unchanged = (scored.sha256, scored.signature_part, scored.taken, scored.blocks.ends.tobytes())
-    key = (
-        _states(files),
-        fit_as,
-        vocabulary.sha256,
-        vocabulary.first_id,
-        unchanged,
-        width,
-        options.max_order,
-        unscored,
-    )
+    held_out = (scored.sha256, scored.signature_part, scored.taken, scored.blocks.ends.tobytes())
+    read = (vocabulary.sha256, vocabulary.first_id, width, options.max_order, unscored)
+    key = (_states(files), fit_as, held_out, read)
     if key[0] is None or key not in _LATEST:
         with encode(files, vocabulary, fit_as) as text:
             found = _fitted(text, scored, width, options.max_order, unscored)
@@ -119,32 +109,22 @@ def _states(files: Sequence[str]) -> tuple[tuple[int, ...], ...] | None:
 
 
 def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int | None, unscored: int) -> Fitted:
+    """Score every order, and keep the sums by block of the best."""
     refuse_overlap(text.taken, scored.taken)
     counts = np.zeros(width, np.int64)
     for start in range(0, text.tokens, _CHUNK):
         counts += np.bincount(text.ids(start, min(start + _CHUNK, text.tokens)), minlength=width)
     if max_order == 1:
         return Fitted(counts=counts, ngrams={}, best=None, copied=0.0)
-    _require_room(text, scored)
-    return _ngrams(text, scored, counts, max_order, unscored)
-
-
-def _require_room(fitted: EncodedText, scored: EncodedText) -> None:
-    for text, said, part in ((fitted, "the --fit-on text", "--fit-part"), (scored, "the scored text", "--part")):
-        if text.tokens > MOST_TOKENS:
+    for one, said, part in ((text, "the --fit-on text", "--fit-part"), (scored, "the scored text", "--part")):
+        if one.tokens > MOST_TOKENS:
             raise UsageError(
-                f"{said} has {text.tokens:,} tokens; n-grams are counted in up to {MOST_TOKENS:,}, which take about a "
+                f"{said} has {one.tokens:,} tokens; n-grams are counted in up to {MOST_TOKENS:,}, which take about a "
                 f"minute and a GB of memory: give a part of it ({part}), or --max-order 1 for no n-grams"
             )
-
-
-def _ngrams(
-    text: EncodedText, scored: EncodedText, counts: NDArray[np.int64], max_order: int | None, unscored: int
-) -> Fitted:
-    """Score every order, and keep the sums by block of the best."""
-    fitted, held_out = _tokens(text), _tokens(scored)
+    fitted, held_out = (Tokens(one.ids(0, one.tokens), one.document_starts) for one in (text, scored))
     wanted = scored.are_scored(np.arange(scored.tokens), unscored)
-    width, means, best = len(counts), {}, None
+    means, best = {}, None
     for each in losses_by_order(fitted, held_out, vocabulary_size=width, max_order=max_order or LARGEST_ORDER):
         if each.order == 1:
             continue  # the unigram stands for it
@@ -155,7 +135,7 @@ def _ngrams(
             break
     assert best is not None  # noqa: S101 - the highest order is at least 2
     collected = Collector(scored.blocks, width)
-    show(scored, KnownLosses(nats=best.nats), [collected], unscored=unscored, losses_alone=True)
+    show(scored, best.nats, [collected], unscored=unscored)
     return Fitted(
         counts=counts,
         ngrams={f"ngram-{order}": mean for order, mean in means.items()},
@@ -170,8 +150,11 @@ def _ngrams(
     )
 
 
-def _tokens(text: EncodedText) -> Tokens:
-    return Tokens(text.ids(0, text.tokens), text.document_starts)
+def change_in_nats(baseline: Blocks, candidate: Blocks) -> Score:
+    """Return the paired change of the loss of the same tokens."""
+    found = change_of_loss(baseline, candidate)
+    low, high = (found.bounds.low, found.bounds.high) if found.bounds else (None, None)
+    return Score(value=found.value, unit="nats a token", low=low, high=high)
 
 
 def baselines_of(collected: Collector, fitted: Fitted | None) -> dict[str, float]:

@@ -1,16 +1,16 @@
 """Losses that another program computed: from its table and the text to a run record, without TensorFlow."""
 
 import re
-from collections.abc import Iterator
 from math import log
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.engine.collect import Collector, KnownLosses, show
-from rnneval.engine.fitting import Fitted, baselines_of, fit
-from rnneval.engine.scores import scored_text
+from rnneval.engine.collect import Collector, show
+from rnneval.engine.fitting import baselines_of, fit
+from rnneval.engine.record import scored_text
 from rnneval.errors import RecordError, UsageError
 from rnneval.options import ImportOptions, Paths, on_table
 from rnneval.records.losses import LossTable, read_losses
@@ -69,73 +69,57 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     >>> run.total_nats, run.tokens.unscored, run.signature
     (1.5, 1, 'tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1')
     """
-    given, read_as, state = text_given(text, options.string), TextOptions.of(options), _state(options.state)
-    vocabulary = _vocabulary(options, read_as)
+    given, read_as = text_given(text, options.string), TextOptions.of(options)
+    warnings: list[Warned] = []
+    if options.state is None:
+        state = "unknown"
+        warnings.append(Warned(code="state-unknown", message=_UNKNOWN_STATE))
+    elif options.state == "carry" or re.fullmatch(r"reset-[1-9][0-9]{0,17}", options.state):
+        state = options.state
+    else:
+        raise UsageError(
+            f"--state {options.state!r} is not known: give carry, or reset-N if the state started anew every N tokens, "
+            "such as reset-100"
+        )
+    vocabulary = given_vocabulary(options.vocabulary, options.vocabulary_from)
+    width = options.vocabulary_size  # of the tokens that the other program chose from; None if it is not known
+    if vocabulary is None:
+        _require_no_vocabulary_is_needed(read_as)
+        warnings.insert(0, Warned(code="no-vocabulary", message=_NO_VOCABULARY))
+    elif width is None:
+        width = vocabulary.first_id + vocabulary.size
+    else:
+        vocabulary = vocabulary.fit(width)
     table = read_losses(losses)
     spans = Spans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
     encoded = encode_spans(given, spans, read_as, vocabulary)
     with encoded.text as known:
+        unscored = encoded.unscored
         _require_same_text(table, known)
-        _require_same_documents(table, known)
+        fitted, base = None, {}
         if vocabulary is not None:
-            _require_same_tokens(table, known, vocabulary, encoded.unscored)
-        width = _width(options, vocabulary)
-        fitted = None
+            _require_same_tokens(table, known, vocabulary, unscored)
         if options.fit_on is not None:
             if vocabulary is None or width is None:
                 raise UsageError("--fit-on needs the vocabulary that turns the text into tokens: give --vocab")
-            fitted = fit(options, read_as, vocabulary, known, width=width, unscored=encoded.unscored)
+            fitted = fit(options, read_as, vocabulary, known, width=width, unscored=unscored)
         collected = Collector(known.blocks, width or 1)
         nats = np.zeros(known.tokens)
         nats[table.token] = table.nats
-        show(known, KnownLosses(nats=nats), [collected], unscored=encoded.unscored, losses_alone=True)
-        told = scored_text(
-            known,
-            read_as,
-            collected,
-            state=state,
-            base=_baselines(collected, vocabulary, width, fitted),
-            fitted=fitted,
-            bos="none" if encoded.unscored else "scored",
-        )
-    return told.run(
-        command=options.command,
-        warnings=(*told.warnings, *_warnings(vocabulary, options)),
-        valid=True,  # every loss is finite, and of wiring nothing is known
+        show(known, nats, [collected], unscored=unscored)
+        if vocabulary is not None:
+            base = baselines_of(collected, fitted)
+        elif width is not None:
+            base = {"uniform": log(width)}
+        bos = "none" if unscored else "scored"
+        told = scored_text(known, read_as, collected, state=f"state:{state}", base=base, fitted=fitted, bos=bos)
+    return msgspec.structs.replace(  # it is valid: every loss is finite, and of wiring nothing is known
+        told,
+        command=tuple(options.command),
+        warnings=(*told.warnings, *warnings),
         imported=Imported(path=table.path, sha256=table.sha256),
         vocabulary=None if vocabulary is None else vocabulary.record(),
     )
-
-
-def _warnings(vocabulary: Vocabulary | None, options: ImportOptions) -> Iterator[Warned]:
-    if vocabulary is None:
-        yield Warned(code="no-vocabulary", message=_NO_VOCABULARY)
-    if options.state is None:
-        yield Warned(code="state-unknown", message=_UNKNOWN_STATE)
-
-
-# Options
-
-
-def _state(given: str | None) -> str:
-    """Return the field of the signature."""
-    if given is None:
-        return "state:unknown"
-    if given != "carry" and not re.fullmatch(r"reset-[1-9][0-9]{0,17}", given):
-        raise UsageError(
-            f"--state {given!r} is not known: give carry, or reset-N if the state started anew every N tokens, such as "
-            "reset-100"
-        )
-    return f"state:{given}"
-
-
-def _vocabulary(options: ImportOptions, read_as: TextOptions) -> Vocabulary | None:
-    """Return the vocabulary that was given, fitted to the number of outputs if that was given, too."""
-    found = given_vocabulary(options.vocabulary, options.vocabulary_from)
-    if found is None:
-        _require_no_vocabulary_is_needed(read_as)
-        return None
-    return found if options.vocabulary_size is None else found.fit(options.vocabulary_size)
 
 
 def _require_no_vocabulary_is_needed(read_as: TextOptions) -> None:
@@ -147,35 +131,14 @@ def _require_no_vocabulary_is_needed(read_as: TextOptions) -> None:
         raise UsageError(f"--unknown {read_as.unknown} needs the vocabulary that lacks some of the text: give --vocab")
 
 
-def _width(options: ImportOptions, vocabulary: Vocabulary | None) -> int | None:
-    """Return the number of tokens that the other program chose from; None if it is not known."""
-    if options.vocabulary_size is not None or vocabulary is None:
-        return options.vocabulary_size
-    return vocabulary.first_id + vocabulary.size
-
-
-def _baselines(
-    collected: Collector, vocabulary: Vocabulary | None, width: int | None, fitted: Fitted | None
-) -> dict[str, float]:
-    if width is None:
-        return {}
-    return {"uniform": log(width)} if vocabulary is None else baselines_of(collected, fitted)
-
-
-# The table beside the text
-
-
 def _require_same_text(table: LossTable, text: EncodedText) -> None:
+    """Require that the table is of this text, and that its column `document` counts the documents of it from 0."""
     scored = table.text_sha256
     if scored is not None and scored != text.sha256:
         raise RecordError(
             f"{table.name}: the text that was scored has the hash {scored[:8]}…, this one has {text.sha256[:8]}…: give "
             "the same files, --part and normalization"
         )
-
-
-def _require_same_documents(table: LossTable, text: EncodedText) -> None:
-    """Require that the column `document`, if there is one, counts the documents of the text from 0."""
     if table.document is None:
         return
     ours = text.blocks.document[text.block_of(np.minimum(table.byte_start, text.bytes - 1))]
@@ -190,11 +153,7 @@ def _require_same_documents(table: LossTable, text: EncodedText) -> None:
 
 
 def _require_same_tokens(table: LossTable, text: EncodedText, vocabulary: Vocabulary, unscored: int) -> None:
-    """Require that the table has the tokens into which the vocabulary divides the text.
-
-    Raises:
-        RecordError: names the first token that differs.
-    """
+    """Require that the table has the tokens into which the vocabulary divides the text."""
     row = 0
     for start in range(0, text.tokens, _CHUNK):
         stop = min(start + _CHUNK, text.tokens)

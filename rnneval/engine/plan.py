@@ -1,16 +1,18 @@
-"""Plan of a reading: spans that begin with a known state, rows that read them side by side, and the shape of a step.
+"""Plan of a reading: where the state starts anew, how many rows read spans side by side, and the shape of a step.
 
 Sizes decide everything, never a clock, so that a run repeats to the last digit.
 """
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.backends.protocol import Shape
+from rnneval.backends.protocol import LanguageModel, Shape
+from rnneval.errors import UsageError
+from rnneval.options import Progress, StateGroup, StreamGroup, values_of
+from rnneval.text import EncodedText
 
 Ints = NDArray[np.int64]
 
@@ -19,20 +21,6 @@ _MOST_ROWS = 256
 _SHORTEST_ROW = 4 * SEGMENT  # a shorter row would be re-evaluated to its end before it has forgotten its start
 _WORTH_HALVING = 8  # segments: a shorter span is audited whole
 _LOGITS = 2**25  # numbers in one step's logits at the most: 128 MB
-
-
-class Documents(Protocol):
-    """A text with token ranges of its documents, `(documents,)` each."""
-
-    @property
-    def document_starts(self) -> Ints:
-        """First token of each document."""
-        ...
-
-    @property
-    def document_stops(self) -> Ints:
-        """One past the last token of each document."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +47,14 @@ class Spans:
         return len(self.starts)
 
 
-def carried_spans(text: Documents) -> Spans:
+def carried_spans(text: EncodedText) -> Spans:
     """Return one span per document, over which the state is carried. A document of one token has none."""
     starts, stops = text.document_starts, text.document_stops - 1
     some = stops > starts
     return Spans(starts=starts[some], stops=stops[some], previous=np.full(int(some.sum()), -1))
 
 
-def reset_spans(text: Documents, length: int) -> Spans:
+def reset_spans(text: EncodedText, length: int) -> Spans:
     """Cut each document into spans of `length` input tokens, each from the initial state.
 
     The first token of a later span is predicted at the end of the one before, so nothing is left unscored but the
@@ -139,13 +127,77 @@ def stitch_of(spans: Spans, shape: Shape, *, seed: int) -> Stitch:
     segments = int(cut.lengths[at]) // shape.segment
     if segments < _WORTH_HALVING:
         return Stitch(spans=cut, audited=at)
-    return Stitch(spans=_split(cut, at, int(cut.starts[at]) + segments // 2 * shape.segment), audited=at + 1)
+    middle = int(cut.starts[at]) + segments // 2 * shape.segment
+    moved = np.where(cut.previous > at - 1, cut.previous + 1, cut.previous)
+    moved[at] = cut.previous[at]
+    halved = Spans(
+        starts=np.insert(cut.starts, at + 1, middle),
+        stops=np.insert(cut.stops, at, middle),
+        previous=np.insert(moved, at + 1, at),
+    )
+    return Stitch(spans=halved, audited=at + 1)
 
 
-def _split(spans: Spans, at: int, position: int) -> Spans:
-    """Cut one span in two."""
-    starts = np.insert(spans.starts, at + 1, position)
-    stops = np.insert(spans.stops, at, position)
-    moved = np.where(spans.previous > at - 1, spans.previous + 1, spans.previous)
-    moved[at] = spans.previous[at]
-    return Spans(starts=starts, stops=stops, previous=np.insert(moved, at + 1, at))
+@dataclass(frozen=True, kw_only=True)
+class StateOptions(StateGroup):
+    """Options that say where the state starts anew and how long a step is, for a model of this kind."""
+
+    window: int | None = None
+    """N of a window model: its state is the last N − 1 ids, so that nothing is carried or reset."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window is None and self.pad:
+            raise UsageError("--pad is for window models (N tokens in, one prediction out): this model carries a state")
+        if self.window is not None and self.state == "reset":
+            raise UsageError(f"--state reset: a window model knows nothing but the last {self.window} tokens anyway")
+
+    @classmethod
+    def of(cls, options: StateGroup, lm: LanguageModel) -> "StateOptions":
+        """Take the options of the state from those of a function that reads a text with the model."""
+        return cls(**values_of(StateGroup, options), window=lm.window)
+
+    @property
+    def signature(self) -> str:
+        """The field of the signature; it holds the length of a step only if the state is reset with it."""
+        if self.window is not None:
+            return f"state:window-{self.window}{'+pad' if self.pad else ''}"
+        return f"state:reset-{self.segment}" if self.state == "reset" else "state:carry"
+
+    @property
+    def unscored(self) -> int:
+        """Number of tokens at the start of each document that are not scored: 1, or N of a window model."""
+        return 1 if self.window is None or self.pad else self.window
+
+    @property
+    def step(self) -> int | None:
+        """The length of a step if --segment asks for one; with --state reset it does not."""
+        return self.segment if self.state == "carry" else None
+
+    def spans(self, text: EncodedText) -> Spans:
+        """Cut the text's documents into spans that begin with the initial state."""
+        if self.state == "reset" and self.segment is not None:
+            return reset_spans(text, self.segment)
+        return carried_spans(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streaming(StreamGroup):
+    """Options that say how a text is read; none changes the result of a valid run."""
+
+    progress: Progress | None = None
+    padded: bool = True
+    """Whether short segments may be filled up; not for a model that sees the future."""
+
+    @classmethod
+    def of(cls, options: StreamGroup, progress: Progress | None) -> "Streaming":
+        """Take the options of streaming from those of a function that reads a text."""
+        return cls(**values_of(StreamGroup, options), progress=progress)
+
+    def rows(self, lm: LanguageModel, predictions: int) -> int:
+        """Return the number of rows side by side: 1 if the model's rows cannot start at different times."""
+        if not lm.mixable:
+            return 1
+        if isinstance(self.streams, int):
+            return self.streams
+        return automatic_rows(predictions, memory_cells=lm.memory_cells)

@@ -1,20 +1,23 @@
-"""The run record, made of what was measured."""
+"""The run record: what follows from the losses of a text, whoever computed them, and what was measured beside them."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from math import expm1
 
+import msgspec
 import numpy as np
 
+import rnneval
+from rnneval import metrics
 from rnneval.backends.protocol import LanguageModel
+from rnneval.engine.check import WiringPrecheck
 from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
-from rnneval.engine.fitting import Fitted, baselines_of
+from rnneval.engine.fitting import Fitted, baselines_of, change_in_nats
 from rnneval.engine.measure import Measured
-from rnneval.engine.precheck import UNCHECKED, WiringPrecheck
-from rnneval.engine.scores import scored_text
-from rnneval.gates import change_of_loss
+from rnneval.gates import ScoreIntervals, score_intervals
+from rnneval.metrics import Scores, Totals
 from rnneval.records.run import (
     BesideReset,
     Forgetting,
@@ -23,96 +26,102 @@ from rnneval.records.run import (
     Run,
     Score,
     Streams,
+    Text,
     Timing,
     TokenByToken,
+    Tokens,
     Warning,  # noqa: A004 - the record's own word
 )
 from rnneval.text import EncodedText, TextOptions
 
+_DEFINITIONS = 1
+"""Increased only when a number changes its meaning, so that it is never compared with an older one."""
 _NOT_REPEATABLE = (
     "the same ids give different logits with training=False: another run of the same text gives other losses"
 )
-ILL_CONDITIONED = 1e-4
+_ILL_CONDITIONED = 1e-4
 """Nats: an audited loss that moved by more than this after the states had agreed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Beside:
-    """A second reading of the text, with the state reset every `segment` tokens."""
-
-    segment: int
-    measured: Measured
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Measurements of a run, and the wiring precheck before it."""
-
-    measured: Measured
-    sound: WiringPrecheck = UNCHECKED
-    states: States | None = None
-    """Summaries of the states; None if they were not watched."""
-    token_by_token: float | None = None
-    """The total loss of a leaking model when it reads one token per step."""
-    beside: Beside | None = None
 
 
 def run_record(
     lm: LanguageModel,
     text: EncodedText,
     options: TextOptions,
-    reading: Reading,
+    measured: Measured,
     *,
-    fitted: Fitted | None,
+    sound: WiringPrecheck,
+    states: States | None,
     command: Sequence[str],
+    fitted: Fitted | None = None,
+    token_by_token: float | None = None,
+    beside: tuple[int, Measured] | None = None,
 ) -> Run:
-    """Make the record of one run."""
+    """Make the record of one run.
+
+    Args:
+        lm: The model.
+        text: The text.
+        options: The options that it was read with.
+        measured: The sums over the text, and how it was read.
+        sound: The wiring precheck.
+        states: Summaries of the states; None if they were not watched.
+        command: The command that repeats the run.
+        fitted: The baselines that were fitted to a text, if there are any.
+        token_by_token: The total loss of a leaking model when it reads one token per step.
+        beside: The distance of resets in a second reading of the text, and what was measured in it.
+    """
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
-    measured, sound, token_by_token = reading.measured, reading.sound, reading.token_by_token
-    collected = measured.collected
+    collected, seconds, shared = measured.collected, measured.seconds, measured.shared
     base = baselines_of(collected, fitted)
     told = scored_text(text, options, collected, state=measured.state_signature, base=base, fitted=fitted)
-    return told.run(
-        command=command,
-        valid=collected.not_finite is None and not sound.leaks and lm.repeatable,
+    warnings = [*sound.warnings]
+    if not lm.repeatable:
+        warnings.append(Warning(code="not-repeatable", message=_NOT_REPEATABLE))
+    warnings += [*told.warnings, *_stream_warnings(measured)]
+    if beside is not None and (place := beside[1].collected.not_finite) is not None:
+        message = (
+            f"with the state reset every {beside[0]} tokens, the loss of token {place.token} (byte {place.byte} of the "
+            f"text) is {place.value}: there is no change to show"
+        )
+        warnings.append(Warning(code="beside-reset", message=message))
+    for name, why in (states.missing if states else {}).items():
+        warnings.append(Warning(code="no-states", message=f"no state summary of {name}: {why}"))
+    return msgspec.structs.replace(
+        told,
+        command=tuple(command),
+        valid=told.valid and not sound.leaks and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=lm.vocabulary.record(),
         input=Input(kind=lm.input_kind),
         output=Output(kind=lm.output_kind),
         backend=lm.backend,
         streams=_streams(measured),
-        states=(dict(reading.states.summaries) or None) if reading.states else None,
+        states=(dict(states.summaries) or None) if states else None,
         wiring=sound.summary,
         token_by_token=None if token_by_token is None else TokenByToken(segment=1, total_nats=token_by_token),
-        beside_reset=None if reading.beside is None else _beside_reset(text, options, collected, reading.beside),
-        timing=_timing(measured, lm.device),
-        warnings=(
-            *sound.warnings,
-            *([] if lm.repeatable else [Warning(code="not-repeatable", message=_NOT_REPEATABLE)]),
-            *told.warnings,
-            *_stream_warnings(measured),
-            *_beside_warnings(reading.beside),
-            *(
-                Warning(code="no-states", message=f"no state summary of {name}: {why}")
-                for name, why in (reading.states.missing if reading.states else {}).items()
-            ),
+        beside_reset=None if beside is None else _beside_reset(text, options, collected, *beside),
+        timing=Timing(
+            seconds=seconds,
+            tokens_per_second=collected.tokens / max(seconds, 1e-9),
+            device=lm.device,
+            threads=(os.cpu_count() or 1) if shared is None else shared.workers * shared.threads,
         ),
+        warnings=tuple(warnings),
     )
 
 
-def _beside_reset(text: EncodedText, options: TextOptions, carried: Collector, beside: Beside) -> BesideReset:
+def _beside_reset(
+    text: EncodedText, options: TextOptions, carried: Collector, segment: int, measured: Measured
+) -> BesideReset:
     """Return the scores of the second reading, and the change from it to the carried state."""
-    collected = beside.measured.collected
-    told = scored_text(text, options, collected, state=beside.measured.state_signature, base={})
+    told = scored_text(text, options, measured.collected, state=measured.state_signature, base={})
     change = perplexity_change = None
-    if carried.not_finite is None and collected.not_finite is None:
-        found = change_of_loss(collected.blocks(), carried.blocks())
-        low, high = (found.bounds.low, found.bounds.high) if found.bounds else (None, None)
-        change = Score(value=found.value, unit="nats a token", low=low, high=high)
-        low, high = (None if nats is None else 100 * expm1(nats) for nats in (low, high))
-        perplexity_change = Score(value=100 * expm1(found.value), unit="%", low=low, high=high)
+    if carried.not_finite is None and told.valid:
+        change = change_in_nats(told.blocks, carried.blocks())
+        low, high = (None if nats is None else 100 * expm1(nats) for nats in (change.low, change.high))
+        perplexity_change = Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
     return BesideReset(
-        segment=beside.segment,
+        segment=segment,
         signature=told.signature,
         total_nats=told.total_nats,
         scores=told.scores,
@@ -121,21 +130,9 @@ def _beside_reset(text: EncodedText, options: TextOptions, carried: Collector, b
     )
 
 
-def _beside_warnings(beside: Beside | None) -> list[Warning]:
-    place = None if beside is None else beside.measured.collected.not_finite
-    if place is None or beside is None:
-        return []
-    message = (
-        f"with the state reset every {beside.segment} tokens, the loss of token {place.token} (byte {place.byte} of "
-        f"the text) is {place.value}: there is no change to show"
-    )
-    return [Warning(code="beside-reset", message=message)]
-
-
 def _streams(measured: Measured) -> Streams:
-    stitched = measured.stitched
+    stitched, shared, lengths = measured.stitched, measured.shared, None
     forgotten = stitched.forgotten
-    lengths = None
     if forgotten:
         median, p95 = np.percentile(forgotten, [50, 95])
         lengths = Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
@@ -149,18 +146,8 @@ def _streams(measured: Measured) -> Streams:
         largest_state_difference=stitched.largest_state_difference,
         audited_loss_difference=stitched.audited_loss_difference,
         forgetting_length=lengths,
-        workers=None if measured.shared is None else measured.shared.workers,
-        chunks=None if measured.shared is None else measured.shared.chunks,
-    )
-
-
-def _timing(measured: Measured, device: str) -> Timing:
-    seconds, shared = measured.seconds, measured.shared
-    return Timing(
-        seconds=seconds,
-        tokens_per_second=measured.collected.tokens / max(seconds, 1e-9),
-        device=device,
-        threads=(os.cpu_count() or 1) if shared is None else shared.workers * shared.threads,
+        workers=None if shared is None else shared.workers,
+        chunks=None if shared is None else shared.chunks,
     )
 
 
@@ -184,10 +171,108 @@ def _stream_warnings(measured: Measured) -> list[Warning]:
         )
         warnings.append(Warning(code="threads", message=message))
     audited = stitched.audited_loss_difference or 0.0
-    if stitched.fragile or audited > ILL_CONDITIONED:
+    if stitched.fragile or audited > _ILL_CONDITIONED:
         message = (
             "a change of the last digit of a state grows: the one-stream number itself depends on rounding, and is not "
             "claimed to 1e-6"
         )
         warnings.append(Warning(code="ill-conditioned", message=message))
+    return warnings
+
+
+def scored_text(
+    text: EncodedText,
+    options: TextOptions,
+    collected: Collector,
+    *,
+    state: str,
+    base: Mapping[str, float],
+    fitted: Fitted | None = None,
+    bos: str = "none",
+) -> Run:
+    """Compute scores and intervals from sums over a text: a record made now, of no checkpoint and no command yet.
+
+    Args:
+        text: The text.
+        options: The options that it was read with.
+        collected: Its sums.
+        state: The field of the signature, such as `state:carry`.
+        base: Nats a token of each baseline.
+        fitted: The baselines that were fitted to a text, if there are any.
+        bos: The value in the signature: `none` if the first token of a document has no loss, else `scored`.
+    """
+    blocks, finite = collected.blocks(), collected.not_finite is None
+    totals = Totals(
+        tokens=collected.tokens,
+        characters=collected.unit("characters"),
+        bytes=collected.unit("scored_bytes"),
+        words=collected.unit("words"),
+        lossless=text.layout is not None,
+        sums=collected.totals(),
+    )
+    found = metrics.finish(totals) if finite else Scores(values={}, missing={})
+    intervals = ScoreIntervals(bounds={}, interval=None, warnings=())
+    if found.values:
+        intervals = score_intervals(blocks, lossless=totals.lossless)
+    fitted_warnings = () if fitted is None else fitted.warnings(found.values.get("cross_entropy"))
+    return Run(
+        rnneval=rnneval.__version__,
+        created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+        command=(),
+        signature=f"{text.signature_part}|bos:{bos}|{state}|defs:{_DEFINITIONS}",
+        valid=finite,
+        text=Text(
+            sha256=text.sha256,
+            files=text.files,
+            part=options.part,
+            characters=text.characters,
+            bytes=text.bytes,
+            words=text.words,
+            documents=text.text_documents,
+            scored_characters=collected.unit("characters"),
+            scored_bytes=collected.unit("scored_bytes"),
+            scored_words=collected.unit("words"),
+        ),
+        tokens=Tokens(
+            total=text.tokens,
+            scored=collected.tokens,
+            unscored=text.tokens - collected.tokens,
+            unknown=text.unknown,
+        ),
+        total_nats=totals.sums.get("nats") if finite else None,
+        scores=_scores(found, intervals),
+        interval=intervals.interval,
+        baselines=dict(base),
+        ngram=None if fitted is None else fitted.beside(blocks),
+        blocks=blocks,
+        warnings=(*text.warnings, *intervals.warnings, *_score_warnings(collected, found, base), *fitted_warnings),
+    )
+
+
+def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, Score]:
+    units = {metric.name: metric.unit for metric in metrics.all_metrics()}
+    scores = {}
+    for name, value in found.values.items():
+        bounds = intervals.bounds.get(name)
+        # The two add up in another order: where all losses are equal, the last digit may differ.
+        low, high = (min(bounds.low, value), max(bounds.high, value)) if bounds is not None else (None, None)
+        scores[name] = Score(value=value, unit=units[name], low=low, high=high)
+    return scores
+
+
+def _score_warnings(collected: Collector, found: Scores, base: Mapping[str, float]) -> list[Warning]:
+    warnings = [Warning(code="no-score", message=f"{name}: {reason}") for name, reason in found.missing.items()]
+    place = collected.not_finite
+    if place is not None:
+        message = (
+            f"the loss of token {place.token} (byte {place.byte} of the text) is {place.value}: no score is a number"
+        )
+        warnings.append(Warning(code="not-finite", message=message))
+    loss, guess = found.values.get("cross_entropy"), base.get("uniform")
+    if loss is not None and guess is not None and loss > guess:
+        message = (
+            f"{loss:.4g} nats a token is worse than guessing ({guess:.4g}): the vocabulary is in another "
+            "order than in training, the input encoding does not match, or the model is untrained"
+        )
+        warnings.append(Warning(code="worse-than-uniform", message=message))
     return warnings

@@ -1,34 +1,182 @@
-"""Spans read as rows of one process: losses and states are kept, and compared with those of an earlier reading."""
+"""Spans of a text read as rows of one process, segment by segment: a row that ends is free for the next span.
+
+Losses and states are kept, and compared with those of an earlier reading. *Row*: one of the spans that a step reads at
+the same time. *Segment*: the tokens that a row reads in one step. *Job*: one reading of a span.
+"""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rnneval.backends.protocol import Vectors
-from rnneval.engine.agreement import Agreement, Boundaries, loss_difference, scaled_difference
+from rnneval.backends.protocol import Ids, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Vectors
 from rnneval.engine.collect import Observations
 from rnneval.engine.plan import Spans, Stitch
-from rnneval.engine.runner import Boundary, Job, Runner, Watch
-from rnneval.engine.stitch import Audit, SpanReading, SpanResult, Stitching
+from rnneval.engine.stitch import (
+    Agreement,
+    Boundaries,
+    SpanReading,
+    SpanResult,
+    Stitching,
+    loss_difference,
+    scaled_difference,
+)
 from rnneval.options import Progress
 
+_WIDTHS = (1, 4, 16, 64)
+"""Numbers of rows of narrower steps, which are compiled too: a run takes the first that holds its first jobs."""
+_AHEAD = 8  # steps for which a row reads ids at once
 _CONCLUSIVE = 4  # boundaries: a shorter span that does not agree may only have been too short
 _NUDGE = 1e-6
 _FRAGILE = 100
 _NUDGED = 8  # spans: on one of them alone a change may happen to die out
 
 
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """One span being read: the position and the state there."""
+
+    span: int
+    at: int
+    """Position of the next input token."""
+    stop: int
+    """Position after the last input token: the last token that is predicted."""
+    state: Vectors
+    """The state before the next input token, `(D,)`."""
+    boundary: int = 0
+    """Segments read so far."""
+    _ids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Ids read ahead."""
+    _from: int = 0
+    """Position of the first id read ahead."""
+
+    def ids(self, text: Ids, count: int) -> NDArray[np.int32]:
+        """Return the next `count` inputs and the target of the last one, `(count + 1,)`; ids are read ahead."""
+        start = self.at - self._from
+        if start + count >= len(self._ids):
+            stop = min(self.stop + 1, self.at + _AHEAD * count + 1)
+            self._ids, self._from, start = text.ids(self.at, stop), self.at, 0
+        return self._ids[start : start + count + 1]
+
+
+class Boundary(NamedTuple):
+    """A job at the end of a segment."""
+
+    job: Job
+    first: int
+    """Position of the first token that was predicted in the segment."""
+    records: NDArray[Any]
+    """Predictions of the segment's tokens, `(n,)`, as `Predicted.packed` makes them."""
+    inside: Any = None
+    """Arrays that a watch saw of the segment; None without a watch."""
+
+    @property
+    def predicted(self) -> Predicted:
+        """The predictions, `(n,)` each."""
+        return Predicted.of(self.records)
+
+
+class Watch(Protocol):
+    """A probe of the exact stream: it sees more of a step than the losses."""
+
+    weight: int
+    """Numbers kept for a group of segments, for each number of the state: bounds how many groups are kept."""
+    sees: Sees
+    """What is observed for it."""
+
+    def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+        """Return what is kept of each row of a step; the rows may come in several parts, each in a call of its own.
+
+        Args:
+            seen: What was observed; None if the watch sees only losses.
+            first: Position in the text of each row's first input token.
+            counts: How many of its positions count.
+        """
+        ...
+
+    def put(self, row: Boundary, group: int | None) -> None:
+        """Take one row at the end of a segment.
+
+        Args:
+            row: The observation.
+            group: The boundary at which the group of the segment begins; None if the span is read only once. A span is
+                re-evaluated from its start, and the last observation of a group is the valid one.
+        """
+        ...
+
+
+OnBoundary = Callable[[list[Boundary]], list[bool]]
+"""Takes all rows at the end of a segment, and returns for each whether it goes on."""
+
+
+class Runner:
+    """Runs jobs over a text with steps of at most one shape."""
+
+    def __init__(self, text: Ids, shape: Shape, scorer: Scorer, *, start: Vectors, watch: Watch | None = None) -> None:
+        """Take a text, what scores a model's predictions in steps of a shape, and the model's initial state `(D,)`."""
+        self._text, self.shape, self._scorer, self.start, self.watch = text, shape, scorer, start, watch
+
+    def begin(self) -> None:
+        """Begin a reading: its steps depend on nothing that was read before."""
+        self._scorer.begin()
+
+    def run(self, waiting: deque[Job], on_boundary: OnBoundary) -> None:
+        """Read the span of every job, or as much as `on_boundary` wants; it may add jobs to those waiting."""
+        active: list[Job] = []
+        width = next((width for width in _WIDTHS if width >= len(waiting)), self.shape.rows)
+        width = min(width, self.shape.rows)
+        while True:
+            while waiting and len(active) < width:
+                active.append(waiting.popleft())
+            if not active:
+                return
+            go_on = on_boundary(self._step(active, width))
+            active = [job for job, wanted in zip(active, go_on, strict=True) if wanted and job.at < job.stop]
+
+    def _step(self, jobs: list[Job], width: int) -> list[Boundary]:
+        counts = [min(self.shape.segment, job.stop - job.at) for job in jobs]
+        both = np.zeros((len(jobs), max(counts) + 1), np.int32)  # inputs and targets
+        for row, (job, count) in enumerate(zip(jobs, counts, strict=True)):
+            both[row, : count + 1] = job.ids(self._text, count)
+            both[row, count + 1 :] = both[row, count]  # a short row repeats its last id
+        stepped = self._scorer.score(both[:, :-1], both[:, 1:], np.stack([job.state for job in jobs]), width)
+        inside = self._observed(stepped, jobs, counts)
+        records = stepped.predicted.packed()
+        rows = []
+        for row, (job, count, seen) in enumerate(zip(jobs, counts, inside, strict=True)):
+            rows.append(Boundary(job, job.at + 1, records[row, :count], seen))
+            job.at += count
+            job.boundary += 1
+            job.state = stepped.states[row]
+        return rows
+
+    def _observed(self, stepped: Stepped, jobs: list[Job], counts: list[int]) -> list[Any]:
+        """Return what the watch keeps of each row."""
+        watch = self.watch
+        if watch is None:
+            return [None] * len(jobs)
+        first = [job.at for job in jobs]
+        if not stepped.seen:
+            return watch.rows(None, first, counts)
+        kept, start = [], 0
+        for part in stepped.seen:
+            some = slice(start, start := start + part.rows)
+            if counts[some]:
+                kept += watch.rows(part, first[some], counts[some])
+        return kept
+
+
 @dataclass(kw_only=True)
 class _Comparison:
     """A re-evaluation that has begun, compared with the reading before it."""
 
-    audits: bool
     agreement: Agreement
     tokens: int = 0
-    loss_differences: list[float] = field(default_factory=list)
-    """Differences of losses after agreement, for the audit."""
+    loss_difference: float = 0.0
+    """The largest difference of losses after agreement, for the audit."""
     state_differences: dict[int, float] = field(default_factory=dict)
     """The difference of states at each boundary, for the audit."""
 
@@ -43,7 +191,6 @@ class Rows:
         seen: Observations,
         *,
         kept: Boundaries | None = None,
-        watch: Watch | None = None,
         progress: Progress | None = None,
         overlap: dict[int, Vectors] | None = None,
     ) -> None:
@@ -54,15 +201,13 @@ class Rows:
             spans: The spans to read.
             seen: Keeps the predictions.
             kept: States of earlier readings; by default those of the spans that go on from others are kept.
-            watch: Sees more of each step.
             progress: Called with the tokens scored so far and in all.
             overlap: Gets the states of the first span by boundary, for a re-evaluation by another process.
         """
-        self._runner, self._spans, self._seen, self._watch = runner, spans, seen, watch
+        self._runner, self._spans, self._seen, self._watch = runner, spans, seen, runner.watch
         self._progress, self._overlap = progress, overlap
-        self._initial = runner.start
-        weight = 1 if watch is None else 1 + watch.weight
-        self._kept = kept or Boundaries(np.flatnonzero(spans.previous >= 0).tolist(), self._initial, weight)
+        weight = 1 if runner.watch is None else 1 + runner.watch.weight
+        self._kept = kept or Boundaries(np.flatnonzero(spans.previous >= 0).tolist(), runner.start, weight)
         self._scored, self._predictions = 0, spans.predictions
 
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
@@ -72,10 +217,10 @@ class Rows:
 
         def open_all(several: Sequence[SpanReading]) -> None:
             for reading in several:
-                job = self._job(reading.span, self._initial if reading.start is None else reading.start)
+                job = self._job(reading.span, reading.start)
                 comparison = None  # a first reading has nothing to compare with
                 if reading.reevaluates:
-                    comparison = _Comparison(audits=reading.audits, agreement=Agreement(tolerance=reading.tolerance))
+                    comparison = _Comparison(agreement=Agreement(tolerance=reading.tolerance))
                 asked[job] = reading, comparison
                 waiting.append(job)
 
@@ -83,10 +228,14 @@ class Rows:
             go_on, scored = [], self._scored
             for row in rows:
                 reading, comparison = asked[row.job]
-                go_on.append(self._first(row) if comparison is None else self._compare(row, comparison))
+                if comparison is None:
+                    self._keep_first(row)
+                    go_on.append(True)
+                else:
+                    go_on.append(self._compare(row, comparison, audits=reading.audits))
                 if row.job.at == row.job.stop or not go_on[-1]:
                     del asked[row.job]
-                    open_all(on_end(self._ended(row.job, reading, comparison)))
+                    open_all(on_end(_ended(row.job, reading, comparison)))
             if self._progress is not None and self._scored > scored:
                 self._progress(self._scored, self._predictions)
             return go_on
@@ -96,7 +245,7 @@ class Rows:
 
     def is_fragile(self, readings: Sequence[SpanReading]) -> tuple[bool, int]:
         """Read spans from their start and from one changed by 1e-6; return whether that grows, and the tokens read."""
-        starts = [self._initial if reading.start is None else reading.start for reading in readings]
+        starts = [self._runner.start if reading.start is None else reading.start for reading in readings]
         near = nudged(starts)
         jobs = [  # side by side
             self._job(reading.span, start)
@@ -108,10 +257,11 @@ class Rows:
         fragile = any(map(grew, near, ends[len(readings) :], starts, ends))
         return fragile, sum(int(self._spans.lengths[job.span]) for job in jobs)
 
-    def _job(self, span: int, state: Vectors) -> Job:
+    def _job(self, span: int, start: Vectors | None) -> Job:
+        state = self._runner.start if start is None else start
         return Job(span=span, at=int(self._spans.starts[span]), stop=int(self._spans.stops[span]), state=state)
 
-    def _first(self, row: Boundary) -> bool:
+    def _keep_first(self, row: Boundary) -> None:
         """Keep a segment of a first reading."""
         job = row.job
         self._put(row)
@@ -119,23 +269,20 @@ class Rows:
         if self._overlap is not None and job.span == 0 and self._kept.keeps(job.boundary):
             self._overlap[job.boundary] = job.state.copy()
         self._scored += len(row.records)
-        return True
 
-    def _compare(self, row: Boundary, comparison: _Comparison) -> bool:
+    def _compare(self, row: Boundary, comparison: _Comparison, *, audits: bool) -> bool:
         """Compare a segment with the earlier reading, and keep it; True while the span has to be read on."""
-        job, agreement, audits = row.job, comparison.agreement, comparison.audits
-        count = len(row.records)
+        job, agreement, count = row.job, comparison.agreement, len(row.records)
         comparison.tokens += count
         kept = self._kept.get(job.span, job.boundary)
         if audits and kept is not None:
             comparison.state_differences[job.boundary] = scaled_difference(job.state, kept)
-        if agreement.settled or (kept is not None and not agreement.hopeless):
+        if agreement.settled:
+            difference = loss_difference(row.predicted, self._seen.get(row.first, row.first + count))
+            comparison.loss_difference = max(comparison.loss_difference, difference)
+        elif kept is not None and not agreement.hopeless:
             before = self._seen.get(row.first, row.first + count)
-            if agreement.settled:
-                comparison.loss_differences.append(loss_difference(row.predicted, before))
-            elif kept is not None:
-                tokens = job.at - int(self._spans.starts[job.span])
-                agreement.compare(job.state, kept, row.predicted, before, tokens)
+            agreement.compare(job.state, kept, row.predicted, before, job.at - int(self._spans.starts[job.span]))
         self._put(row)
         if not agreement.settled and (not audits or job.at == job.stop):
             self._kept.put(job.span, job.boundary, job.state)
@@ -148,26 +295,25 @@ class Rows:
             once = row.job.span not in self._kept.spans
             self._watch.put(row, None if once else self._kept.group_of(row.job.boundary))
 
-    def _ended(self, job: Job, reading: SpanReading, comparison: _Comparison | None) -> SpanResult:
-        if comparison is None:
-            return SpanResult(reading=reading, last=job.state.copy())
-        audit = Audit(
-            loss_difference=max(comparison.loss_differences, default=0.0),
-            state_differences=comparison.state_differences,
-        )
-        return SpanResult(
-            reading=reading,
-            last=None if comparison.agreement.settled else job.state.copy(),
-            tokens=comparison.tokens,
-            agreed_after=comparison.agreement.met,
-            difference=comparison.agreement.difference,
-            conclusive=job.boundary >= _CONCLUSIVE,
-            audit=audit if comparison.audits else None,
-        )
+
+def _ended(job: Job, reading: SpanReading, comparison: _Comparison | None) -> SpanResult:
+    if comparison is None:
+        return SpanResult(reading=reading, last=job.state.copy())
+    agreement = comparison.agreement
+    return SpanResult(
+        reading=reading,
+        last=None if agreement.settled else job.state.copy(),
+        tokens=comparison.tokens,
+        agreed_after=agreement.met,
+        difference=agreement.difference,
+        conclusive=job.boundary >= _CONCLUSIVE,
+        audited_loss_difference=comparison.loss_difference,
+        audited_state_differences=comparison.state_differences if reading.audits else None,
+    )
 
 
 def nudged(states: Sequence[Vectors]) -> list[Vectors]:
-    """Return states `(D,)` that are changed by about 1e-6 in each unit, always in the same way."""
+    """Return states that are changed by about 1e-6 in each unit, always in the same way."""
     noise = np.random.default_rng(0)
     nudges = [noise.standard_normal(len(state)) * _NUDGE * (1 + np.abs(state)) for state in states]
     return [(state + nudge).astype(state.dtype) for state, nudge in zip(states, nudges, strict=True)]
@@ -186,18 +332,16 @@ def read_in_rows(
     *,
     start: Vectors | None = None,
     overlap: dict[int, Vectors] | None = None,
-    watch: Watch | None = None,
     progress: Progress | None = None,
 ) -> Stitching:
     """Read every span exactly, in rows of this process, and return the finished stitching."""
-    rows = Rows(runner, stitch.spans, seen, watch=watch, progress=progress, overlap=overlap)
-    segment = runner.shape.segment
-    stitching = Stitching(rows, stitch.spans, segment=segment, tolerance=tolerance, audited=stitch.audited, start=start)
+    rows = Rows(runner, stitch.spans, seen, progress=progress, overlap=overlap)
+    spans, segment = stitch.spans, runner.shape.segment
+    stitching = Stitching(rows, spans, segment=segment, tolerance=tolerance, audited=stitch.audited, start=start)
     result = stitching.run()
     never = [span for span, tokens in result.forgetting.items() if tokens is None and isinstance(span, int)]
-    readings = [
-        SpanReading(span=span, start=stitching.before(span)) for span in never[: min(_NUDGED, runner.shape.rows)]
-    ]
+    some = never[: min(_NUDGED, runner.shape.rows)]
+    readings = [SpanReading(span=span, start=stitching.before(span)) for span in some]
     result.fragile, tokens = rows.is_fragile(readings)
     result.tokens_rerun += tokens
     return stitching

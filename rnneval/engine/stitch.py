@@ -6,31 +6,187 @@ the one of the earlier reading: from there on the earlier results stand. A span 
 last state, so the span after it is re-evaluated too, until nothing changes. After k passes the first k + 1 spans of a
 document are right, so this ends for every model; a model that forgets needs one pass.
 
+A small difference of states may persist (an identity recurrence), grow (an unstable direction) or add up over rows, and
+a bound on the state is no bound on the loss. So readings agree only at two boundaries in a row, with a difference that
+does not grow, and with losses that agree too.
+
 *Span*: consecutive tokens of one document, with the span from whose last state it goes on, if any. *Segment*: the
-tokens of one step of the model; its end is a *boundary*, where states are compared. *Reading*: one pass of the model
-over one span. The losses stay in the reader; only states come here.
+tokens of one step of the model; the end of the k-th one of a span is *boundary* k, where states are compared.
+*Reading*: one pass of the model over one span. `(D,)` is a whole state, all its parts in one vector. The losses stay in
+the reader; only states come here.
 
 The algorithm does not know who reads: `rnneval.engine.rows` reads spans as rows of one process, and
 `rnneval.sweeps.distributed` reads chunks of a text in worker processes, which use rows again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from math import inf, log
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rnneval.backends.protocol import Vectors
-from rnneval.engine.agreement import scaled_difference, segments_to_go
+from rnneval.backends.protocol import Predicted, Vectors
 from rnneval.engine.plan import Spans
 
 TOLERANCE = 1e-5
+LOSS_TOLERANCE = 1e-5
+"""Largest difference of the losses of any token of the last segment, in nats."""
+_NOISE = 1e-7  # of float32: a tolerance of 0 is reached there
+_GROWING = 3
+"""Boundaries of growth in a row after which a span is read to its end."""
+_BYTES = 32 << 20
+_FEWEST, _MOST = 8, 32  # fewest and most of the first boundaries of each span that are kept, whatever a state weighs
 PASSES = 4
 """Up to this many passes over all stale spans together cost less than settling one span after another. If a model needs
 more, a span is only re-evaluated when the span before it is settled."""
 _LEFT = 0.05
 """Passes over all stale spans go on only while each leaves at most this share of the state difference at the ends of
 spans: 0.05⁴ ≈ 1e-5 is left after four."""
+
+# Agreement of two readings
+
+
+@dataclass(kw_only=True)
+class Agreement:
+    """Comparison of two readings of a span, boundary by boundary."""
+
+    tolerance: float
+    difference: float = inf
+    """Largest difference at the last boundary, in units of 1 + |s|."""
+    agreed: int = 0
+    """Boundaries in a row that agreed."""
+    growing: int = 0
+    """Boundaries in a row at which the difference grew."""
+    met: int | None = None
+    """Tokens up to the first boundary since which states have agreed, whatever the losses; None while they differ."""
+
+    @property
+    def settled(self) -> bool:
+        """True once the kept results stand from here on."""
+        return self.agreed >= 2
+
+    @property
+    def hopeless(self) -> bool:
+        """True once the difference only grows: the span is read to its end without further comparison."""
+        return self.growing >= _GROWING
+
+    def compare(self, state: Vectors, kept: Vectors, predicted: Predicted, before: Predicted, tokens: int = 0) -> None:
+        """Compare states `(D,)` and losses `(n,)` at the end of a segment, `tokens` after the start of the span."""
+        difference = scaled_difference(state, kept)
+        if not difference <= self.tolerance:
+            self.met = None
+        elif self.met is None:
+            self.met = tokens
+        allowed = LOSS_TOLERANCE if self.tolerance > 0 else 0.0
+        near = difference <= self.tolerance and loss_difference(predicted, before) <= allowed
+        not_growing = difference <= max(self.difference, self.tolerance / 4)
+        self.agreed = self.agreed + 1 if near and (not_growing or self.agreed == 0) else 0
+        self.growing = self.growing + 1 if difference > self.difference > self.tolerance else 0
+        self.difference = difference
+
+
+class Boundaries:
+    """States at the ends of segments: the first of each span, and beyond them pairs at every 2ⁿ and 3 · 2ⁿ.
+
+    Memory is bounded: it grows with the logarithm of a span's length only. A reading that agrees at a boundary which is
+    not kept agrees at the next pair too, so it repeats more and is right all the same.
+    """
+
+    def __init__(self, spans: Sequence[int], state: Vectors, weight: int = 1) -> None:
+        """Take the spans whose states are kept, and a state for its size and type.
+
+        `weight` counts, in states, all that is kept for each boundary, here and by a watch: memory is bounded for all.
+        """
+        self._place = {span: place for place, span in enumerate(spans)}
+        self._first = min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
+        self._like = state
+        self._kept: dict[int, Vectors] = {}
+        """The states at each kept boundary: `(spans, D)`."""
+        self._held: dict[int, set[int]] = {}
+        """The spans that have a state at each kept boundary."""
+
+    @property
+    def spans(self) -> KeysView[int]:
+        """The spans whose states are kept."""
+        return self._place.keys()
+
+    def put(self, span: int, boundary: int, state: Vectors) -> None:
+        """Keep the state `(D,)` of a span at a boundary, if both are among those that are kept."""
+        if span not in self._place or not self.keeps(boundary):
+            return
+        if boundary not in self._kept:
+            self._kept[boundary] = np.empty((len(self._place), len(self._like)), self._like.dtype)
+            self._held[boundary] = set()
+        self._kept[boundary][self._place[span]] = state
+        self._held[boundary].add(span)
+
+    def get(self, span: int, boundary: int) -> Vectors | None:
+        """Return the state of a span at a boundary, or None if it was not kept."""
+        if span not in self._held.get(boundary, ()):
+            return None
+        return np.array(self._kept[boundary][self._place[span]])
+
+    def group_of(self, boundary: int) -> int:
+        """Return the last kept boundary before this one, where the group of its segment begins."""
+        before = boundary - 1
+        if self.keeps(before):
+            return before
+        return max(self._first, _mark(before) + 1)  # between pairs: the second of the pair below
+
+    def keeps(self, boundary: int) -> bool:
+        """Return whether the state at a boundary is kept."""
+        return boundary <= self._first or boundary - _mark(boundary) <= 1
+
+
+def scaled_difference(state: Vectors, kept: Vectors) -> float:
+    """Return the largest |Δ| / (1 + |s|) over units; infinite where a number of one reading alone is not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        differences = np.abs(state - kept) / (1 + np.abs(kept))
+    return _largest(differences, both_lost=~np.isfinite(state) & ~np.isfinite(kept))
+
+
+def segments_to_go(differences: Mapping[int, float], tolerance: float) -> float:
+    """Return the segments until a difference is below the tolerance, at the rate at which it last fell.
+
+    The rate is that of the second half of the boundaries: slow units are what is left then. Infinite where it does not
+    fall; 0 where there are fewer than two differences, or none is left.
+
+    Example:
+        >>> segments_to_go({1: 1.0, 2: 0.1, 3: 0.05, 4: 0.01}, 1e-4)
+        4.0
+    """
+    if len(differences) < 2:
+        return 0.0
+    last, half = max(differences), min(differences, key=lambda boundary: abs(2 * boundary - max(differences)))
+    if not 0 < differences[last] < differences[half] < inf:
+        return inf if differences[last] else 0.0
+    rate = log(differences[half] / differences[last]) / (last - half)
+    return max(0.0, round(log(differences[last] / max(tolerance, _NOISE)) / rate, 6))
+
+
+def loss_difference(predicted: Predicted, before: Predicted) -> float:
+    """Return the largest difference of two readings' losses; infinite where one reading's alone is not finite."""
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(predicted.nats.astype(np.float64) - before.nats)
+    return _largest(differences, both_lost=~np.isfinite(predicted.nats) & ~np.isfinite(before.nats))
+
+
+def _largest(differences: NDArray[Any], *, both_lost: NDArray[np.bool_]) -> float:
+    """Return the largest difference; numbers that are not finite in both readings agree."""
+    largest = float(np.max(np.where(both_lost, 0.0, differences), initial=0.0))
+    return largest if np.isfinite(largest) else inf
+
+
+def _mark(boundary: int) -> int:
+    """Return the last 2ⁿ or 3 · 2ⁿ up to a boundary of at least 1."""
+    power = 1 << (boundary.bit_length() - 1)
+    half_more = power + power // 2
+    return half_more if boundary >= half_more else power
+
+
+# Stitching
 
 
 @dataclass(kw_only=True)
@@ -68,16 +224,13 @@ class Stitched:
     def include(self, chunk: int, inner: "Stitched") -> None:
         """Add the statistics of the spans of one chunk; passes and tolerance are not added."""
         self.tokens_rerun += inner.tokens_rerun
-        self.largest_state_difference = _largest(self.largest_state_difference, inner.largest_state_difference)
-        self.audited_loss_difference = _largest(self.audited_loss_difference, inner.audited_loss_difference)
+        for name in ("largest_state_difference", "audited_loss_difference"):
+            both = (getattr(self, name), getattr(inner, name))
+            setattr(self, name, max((value for value in both if value is not None), default=None))
         self.fragile = self.fragile or inner.fragile
         for span, tokens in inner.forgetting.items():
             assert isinstance(span, int)  # noqa: S101 - chunks have no chunks
             self.forgetting.setdefault((chunk, span), tokens)
-
-
-def _largest(first: float | None, second: float | None) -> float | None:
-    return max((value for value in (first, second) if value is not None), default=None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,18 +249,8 @@ class SpanReading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
-    """Differences between two readings of a span, up to its end."""
-
-    loss_difference: float
-    """The largest difference of losses after the states had agreed, in nats."""
-    state_differences: dict[int, float]
-    """The difference of states at each boundary that was compared."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class SpanResult:
-    """A reading that has ended; the last three fields are those of a re-evaluation."""
+    """A reading that has ended."""
 
     reading: SpanReading
     last: Vectors | None
@@ -120,7 +263,10 @@ class SpanResult:
     """Difference of the states that agreed."""
     conclusive: bool = True
     """Whether the span is long enough that an end without agreement says something of the model."""
-    audit: Audit | None = None
+    audited_loss_difference: float = 0.0
+    """Of an audit: the largest difference of losses after the states had agreed, in nats."""
+    audited_state_differences: Mapping[int, float] | None = None
+    """Of an audit: the difference of states at each boundary that was compared."""
 
 
 class SpanReader(Protocol):
@@ -247,26 +393,26 @@ class Stitching:
         elif ended.conclusive:
             result.forgetting.setdefault(span, None)
         self._keep_last(ended, self._later)
-        if ended.audit is not None:
-            self._learn_from(ended.audit, agreed=ended.last is None)
+        if ended.audited_state_differences is not None:
+            self._learn_from(ended, ended.audited_state_differences)
         return []
 
     def _keep_last(self, ended: SpanResult, last: dict[int, Vectors]) -> None:
         if ended.last is not None and ended.reading.span in self._needed:
             last[ended.reading.span] = ended.last
 
-    def _learn_from(self, audit: Audit, *, agreed: bool) -> None:
+    def _learn_from(self, audit: SpanResult, differences: Mapping[int, float]) -> None:
         """Set the noise floor, and foresee how many passes will be needed.
 
         The state difference that remains at the end of the audited span, where the states have merged, is the noise
         floor: float32 products differ between rows of a batch, and a tolerance below it would never be met.
         """
-        result, differences = self.result, list(audit.state_differences.values())
-        if agreed:
-            result.audited_loss_difference = audit.loss_difference
+        result = self.result
+        if audit.last is None:
+            result.audited_loss_difference = audit.audited_loss_difference
         else:
-            self._at_once = segments_to_go(audit.state_differences, result.tolerance) <= PASSES * self._longest
-        floor = max(differences[len(differences) // 2 :], default=0.0)
+            self._at_once = segments_to_go(differences, result.tolerance) <= PASSES * self._longest
+        floor = max([*differences.values()][len(differences) // 2 :], default=0.0)
         if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
             result.tolerance = 2 * floor
 

@@ -1,6 +1,6 @@
 """Tangent vectors that are carried along by the Jacobian of each layer's own step, for Lyapunov exponents.
 
-The walk and its source are described in `rnneval.engine.diagnostics.lyapunov`.
+The walk and its source are described in `rnneval.engine.diagnostics.probes`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -24,14 +24,11 @@ from numpy.typing import NDArray
 
 import rnneval
 from rnneval.backends.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
-from rnneval.engine.agreement import Boundaries
 from rnneval.engine.collect import Observations
 from rnneval.engine.measure import Read, Reader, Shared
-from rnneval.engine.options import StateOptions, Streaming
-from rnneval.engine.plan import Ints, Spans, Stitch, cut_spans, shape_for, stitch_of
-from rnneval.engine.rows import Rows, read_in_rows
-from rnneval.engine.runner import Runner
-from rnneval.engine.stitch import SpanReading, SpanResult, Stitched, Stitching
+from rnneval.engine.plan import Ints, Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
+from rnneval.engine.rows import Rows, Runner, read_in_rows
+from rnneval.engine.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.sweeps.opening import ALONE, Opening, file_hashes, require_same_files, require_same_version
 from rnneval.sweeps.workers import Pool, Task, WorkerDiedError, Workers, connected

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnneval.engine.agreement import Agreement, Boundaries, loss_difference, scaled_difference, segments_to_go
+from rnneval.engine.stitch import Agreement, Boundaries, loss_difference, scaled_difference, segments_to_go
 from rnneval.models.kernel import Predicted
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import rnneval
 from rnneval.engine import collect
-from rnneval.engine.options import StateOptions
+from rnneval.engine.plan import StateOptions
 from rnneval.errors import RecordError, UsageError
 from rnneval.gates.clusters import BATCHES
 from rnneval.records.consistency import require_consistent

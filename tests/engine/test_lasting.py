@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from rnneval.engine import lasting
+from rnneval.engine import measure
 from tests.engine.small import LETTERS, codes, evaluated, letters, linear, stacked
 from tests.oracles import nats
 
@@ -16,7 +16,7 @@ MANY = tuple(dict.fromkeys(LETTERS + string.printable))
 
 @pytest.fixture(autouse=True)
 def short_texts(monkeypatch):
-    monkeypatch.setattr(lasting, "_WORTH", 1_100)
+    monkeypatch.setattr(measure, "_WORTH", 1_100)
 
 
 def ids_in(text):
@@ -71,8 +71,8 @@ class Model:
 )
 def test_what_is_looked_at(width, lengths, rows, worth):
     stops = np.cumsum(lengths)
-    spans = lasting.Spans(starts=stops - lengths, stops=stops, previous=np.full(len(lengths), -1))
-    assert lasting.pays_to_look(Model(width), spans, rows) is worth
+    spans = measure.Spans(starts=stops - lengths, stops=stops, previous=np.full(len(lengths), -1))
+    assert measure.pays_to_look(Model(width), spans, rows) is worth
 
 
 def test_rows_that_are_asked_for_stay(tmp_path):

@@ -12,8 +12,7 @@ import tensorflow as tf
 import rnneval
 from rnneval import records
 from rnneval.cli.main import run as command_line
-from rnneval.engine.diagnostics.anchors import Place
-from rnneval.engine.diagnostics.lyapunov import exponents
+from rnneval.engine.diagnostics.probes import Place, exponents
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.errors import CheckpointError
 from rnneval.models.backwards import through_time, variable_gradients

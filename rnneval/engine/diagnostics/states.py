@@ -6,14 +6,13 @@ row's overlap is re-evaluated, and the new sums replace the first ones. Covarian
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.backends.protocol import LayerState, Layout, SeenRows, Sees, Trajectory
-from rnneval.engine.runner import Boundary
+from rnneval.engine.rows import Boundary
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.records.run import StateSummary
@@ -33,27 +32,15 @@ _ONCE = (-1, -1)  # the group of all segments that are read only once
 Floats = NDArray[np.float32]
 
 
-def sampling(tokens: int) -> int:
-    """Return the distance of samples: 16 tokens, doubled until there are at most 65,536 samples.
+def sampling(tokens: int, most: int = MOST) -> int:
+    """Return the distance of samples: 16 tokens, doubled until there are at most `most` samples.
 
     Example:
         >>> sampling(111_540), sampling(10_000_000)
         (16, 256)
-    """
-    return _doubled(tokens, MOST)
-
-
-def covariance_sampling(tokens: int) -> int:
-    """Return the distance of samples for a covariance: 16 tokens, doubled until there are at most 4,096 samples.
-
-    Example:
-        >>> covariance_sampling(65_536), covariance_sampling(111_540), covariance_sampling(10_000_000)
+        >>> sampling(65_536, ENOUGH), sampling(111_540, ENOUGH), sampling(10_000_000, ENOUGH)
         (16, 32, 4096)
     """
-    return _doubled(tokens, ENOUGH)
-
-
-def _doubled(tokens: int, most: int) -> int:
     every = EVERY
     while tokens > every * most:
         every *= 2
@@ -65,14 +52,11 @@ class Samples:
 
     def __init__(self, every: int, size: int, tokens: int, *, holds: str) -> None:
         """Make room for every sample of the text; `holds` names the content in messages."""
-        self.every = every
+        self._every = every
         count = -(-tokens // every)
-        self._held: Floats | None = None
-        self._disk: DiskArray | None = None
-        if count * size * 4 <= _MEMORY:
-            self._held = np.zeros((count, size), np.float32)
-        else:
-            self._disk = DiskArray(np.float32, (size,), holds=holds)
+        fits = count * size * 4 <= _MEMORY
+        self._held: Floats = np.zeros((count if fits else 0, size), np.float32)
+        self._disk = None if fits else DiskArray(np.float32, (size,), holds=holds)
 
     def put(self, first: int, vectors: Floats) -> None:
         """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`.
@@ -80,24 +64,19 @@ class Samples:
         Raises:
             TextError: the disk of temporary files is full.
         """
-        place = first // self.every
-        if self._held is not None:
+        place = first // self._every
+        if self._disk is None:
             self._held[place : place + len(vectors)] = vectors
-        elif self._disk is not None:
+        else:
             self._disk.write(place, vectors)
 
     def chunks(self, tokens: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Yield positions `(n,)` and vectors `(n, D)`, in the order of the text."""
-        positions = np.arange(0, tokens, self.every)
+        positions = np.arange(0, tokens, self._every)
         for start in range(0, len(positions), _CHUNK):
             at = positions[start : start + _CHUNK]
-            yield at, self._read(start, len(at))
-
-    def _read(self, start: int, count: int) -> Floats:
-        if self._disk is not None:
-            return self._disk.read(start, start + count)
-        assert self._held is not None  # noqa: S101 - one of the two
-        return self._held[start : start + count]
+            stop = start + len(at)
+            yield at, self._held[start:stop] if self._disk is None else self._disk.read(start, stop)
 
     def close(self) -> None:
         """Free the disk space."""
@@ -128,8 +107,6 @@ class States:
     """Summaries by `LAYER.SLOT`."""
     missing: Mapping[str, str]
     """Reasons why there is no summary, by layer or state."""
-    every: int
-    """The distance of the samples of which covariances are made."""
 
 
 def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -169,7 +146,7 @@ class StateWatch:
         self._closer = summing(text.tokens) if every is None else every
         self._starts, self._stops, self._tokens = text.document_starts, text.document_stops, text.tokens
         self._layout = Layout()
-        self._every = covariance_sampling(text.tokens)
+        self._every = sampling(text.tokens, ENOUGH)
         self._shifts: dict[str, sums.Floats] = {}
         self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._samples: Samples | None = None
@@ -179,11 +156,6 @@ class StateWatch:
         """The states that were seen, by their names in a record."""
         return self._layout.states
 
-    @property
-    def missing(self) -> dict[str, str]:
-        """Reasons why there is no summary, by layer or state."""
-        return self._layout.missing
-
     def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Sum each state over each row's segment, and take the samples."""
         assert seen is not None  # noqa: S101 - states are asked for
@@ -192,10 +164,17 @@ class StateWatch:
         since = at - self._starts[np.searchsorted(self._starts, at, side="right") - 1]
         where = sums.Where(first=at, counts=np.asarray(counts, np.int64), since=since, every=self._closer)
         found = [self._sums(key, seen.states[key], where) for key in self.slots]
-        additive = np.concatenate([part.additive for part in found] or [np.zeros((len(counts), 0))], axis=1)
-        peaks = np.concatenate([part.peaks for part in found] or [np.zeros((len(counts), 0))], axis=1)
-        samples = self._sampled(seen, first, counts)
-        return [Row(additive[row], peaks[row], at + -at % self._every, samples[row]) for row, at in enumerate(first)]
+        empty = [np.zeros((len(counts), 0))]
+        additive = np.concatenate([part.additive for part in found] or empty, axis=1)
+        peaks = np.concatenate([part.peaks for part in found] or empty, axis=1)
+        row, time = places(first, counts, self._every)
+        parts = [np.asarray(seen.states[key].states[row, time], np.float32) for key in self.slots]
+        sampled = np.concatenate(parts or [np.zeros((len(row), 0), np.float32)], axis=1)  # all states side by side
+        bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
+        return [
+            Row(additive[k], peaks[k], at + -at % self._every, sampled[bounds[k] : bounds[k + 1]])
+            for k, at in enumerate(first)
+        ]
 
     def _sums(self, key: str, seen: Trajectory, where: sums.Where) -> sums.Sums:
         (states, before), rows = seen, len(where.counts)
@@ -205,14 +184,6 @@ class StateWatch:
         if key not in self._shifts:
             self._shifts[key] = sums.shift_of(course)
         return sums.row_sums(course, where, self._shifts[key], self.slots[key].limit)
-
-    def _sampled(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[NDArray[np.float32]]:
-        """Take the samples of each row, `(n, D)`: all states side by side."""
-        row, time = places(first, counts, self._every)
-        parts = [np.asarray(seen.states[key].states[row, time], np.float32) for key in self.slots]
-        all_of = np.concatenate(parts, axis=1) if parts else np.zeros((len(row), 0), np.float32)
-        bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
-        return [all_of[start:stop] for start, stop in pairwise(bounds)]
 
     def put(self, row: Boundary, group: int | None) -> None:
         """Add a segment to its group; the first segment of a group replaces what was kept of the group."""
@@ -227,26 +198,22 @@ class StateWatch:
             np.maximum(peaks, seen.peaks, out=peaks)
         if len(seen.samples):
             if self._samples is None:
-                self._samples = Samples(
-                    self._every,
-                    seen.samples.shape[1],
-                    self._tokens,
-                    holds="sampled states (none are kept with --no-states)",
-                )
+                holds = "sampled states (none are kept with --no-states)"
+                self._samples = Samples(self._every, seen.samples.shape[1], self._tokens, holds=holds)
             self._samples.put(seen.first, seen.samples)
 
     def finish(self) -> States:
         """Add everything up, and close the file of samples."""
-        found, covariances = {}, self._covariances()
-        for collected, slot in zip(self._collected(covariances), self.slots.values(), strict=True):
+        found, missing = {}, self._layout.missing
+        for collected, slot in zip(self._collected(self._covariances()), self.slots.values(), strict=True):
             made = summary(collected)
             if made is None:
-                self.missing[slot.key] = "a state is not a finite number"
+                missing[slot.key] = "a state is not a finite number"
             else:
                 found[slot.key] = made
         if self._samples is not None:
             self._samples.close()
-        return States(summaries=found, missing=self.missing, every=self._every)
+        return States(summaries=found, missing=missing)
 
     def _collected(self, covariances: Sequence[Covariance]) -> Iterator[Collected]:
         widths = [sums.width(slot.units) for slot in self.slots.values()]

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.engine.diagnostics.anchors import Place, spread
 from rnneval.engine.diagnostics.gradients import gradients
+from rnneval.engine.diagnostics.probes import Place, spread
 from rnneval.errors import TextError, UsageError
 from rnneval.models.backwards import decay_of, through_time, variable_gradients
 from tests.engine.small import LETTERS, letters, stacked

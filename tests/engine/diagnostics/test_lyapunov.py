@@ -7,8 +7,7 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.engine.diagnostics.anchors import Place
-from rnneval.engine.diagnostics.lyapunov import exponents
+from rnneval.engine.diagnostics.probes import Place, exponents
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.metrics.diagnostics.findings import Facts, find
 from tests.engine.diagnostics.test_backwards import linear

@@ -6,7 +6,7 @@ import pytest
 
 import rnneval
 from rnneval.callbacks import GradientNorms, history
-from rnneval.engine.diagnostics.anchors import Place
+from rnneval.engine.diagnostics.probes import Place
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.metrics.diagnostics.findings import Facts, find
 from rnneval.models.backwards import through_time, variable_gradients
