@@ -25,7 +25,7 @@ from rnneval.text import BlockCuts, EncodedText
 from rnneval.text.disk import DiskArray
 
 _CHUNK = 1 << 14  # tokens shown at once: thirty columns of them stand in memory
-_COLUMNS = ("ids", "characters", "bytes", "words", "newlines", "unknown", "byte_start", "byte_end")
+_PLACED, _COUNTED = ("ids", "unknown", "byte_start", "byte_end"), ("characters", "bytes", "words", "newlines")
 _UNITS = ("tokens", "characters", "scored_bytes", "words", "unknown")
 _ROW_GROUP = 1 << 16
 _FIELDS: list[Any] = [
@@ -53,11 +53,7 @@ class Observations:
         self._rows.close()
 
     def put(self, position: int, records: NDArray[Any]) -> None:
-        """Write the predictions of consecutive tokens, `(n,)`, packed, of which `position` is the first.
-
-        Raises:
-            TextError: the disk of temporary files is full.
-        """
+        """Write the predictions of consecutive tokens, `(n,)`, packed, of which `position` is the first."""
         self._rows.write(position, records)
 
     def get(self, start: int, stop: int) -> Predicted:
@@ -67,14 +63,10 @@ class Observations:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """Scored tokens: their places in the text, and what they stand for; arrays of shape `(n,)`."""
+    """Scored tokens: which they are, and their places in the text; arrays of shape `(n,)`."""
 
     positions: NDArray[np.int64]
     ids: NDArray[np.int32]
-    characters: NDArray[np.int64]
-    bytes: NDArray[np.int64]
-    words: NDArray[np.int64]
-    newlines: NDArray[np.int64]
     unknown: NDArray[np.int64]
     byte_start: NDArray[np.int64]
     byte_end: NDArray[np.int64]
@@ -87,13 +79,9 @@ def show(
     *,
     unscored: int = 1,
 ) -> None:
-    """Show every scored token once, in the order of the text.
+    """Show every scored token once, in the order of the text; the first `unscored` ones of a document are not scored.
 
-    Args:
-        text: The text.
-        predictions: The predictions of its tokens; or their losses alone, `(tokens,)`, where nothing else is known.
-        observers: They are shown the tokens, one after the other.
-        unscored: Number of tokens at the start of each document that are not scored.
+    Of predictions, the losses alone may be known, `(tokens,)`.
     """
     for start in range(0, text.tokens, _CHUNK):
         stop = min(start + _CHUNK, text.tokens)
@@ -102,8 +90,7 @@ def show(
         if not wanted.any():
             continue
         piece = text.read(start, stop, scored_from=unscored)
-        columns = {name: getattr(piece, name)[wanted] for name in _COLUMNS}
-        seen = Seen(positions=positions[wanted], **columns)
+        seen = Seen(positions=positions[wanted], **{name: getattr(piece, name)[wanted] for name in _PLACED})
         if isinstance(predictions, Observations):
             kind, predicted = ScoredTokens, predictions.get(start, stop)
         else:
@@ -113,10 +100,7 @@ def show(
             nats=predicted.nats[wanted].astype(np.float64),
             confidence=predicted.confidence[wanted].astype(np.float64),
             rank=predicted.rank[wanted].astype(np.int64),
-            characters=seen.characters,
-            bytes=seen.bytes,
-            words=seen.words,
-            newlines=seen.newlines,
+            **{name: getattr(piece, name)[wanted] for name in _COUNTED},
         )
         for observer in observers:
             observer.add(seen, scored)
@@ -155,7 +139,8 @@ class Collector:
         first = np.flatnonzero(np.diff(block, prepend=-1))  # tokens come in the order of the text
         blocks = block[first]
         one = np.ones(len(seen.ids), np.int64)
-        for name, values in zip(_UNITS, (one, seen.characters, seen.bytes, seen.words, seen.unknown), strict=True):
+        counted = (one, scored.characters, scored.bytes, scored.words, seen.unknown)
+        for name, values in zip(_UNITS, counted, strict=True):
             self._units[name][blocks] += np.add.reduceat(values, first, dtype=np.int64)
         self.id_counts += np.bincount(seen.ids, minlength=len(self.id_counts))
         bad = np.flatnonzero(~np.isfinite(scored.nats))
@@ -184,11 +169,7 @@ class Collector:
 
 
 def require_losses_fit(path: str | os.PathLike[str], text: EncodedText) -> None:
-    """Refuse a text with more tokens than a table of losses may have rows.
-
-    Raises:
-        RecordError: the text has too many tokens.
-    """
+    """Refuse, with a RecordError, a text with more tokens than a table of losses may have rows."""
     require_rows(path, pa.schema(_FIELDS), text.tokens)
 
 
@@ -219,11 +200,7 @@ class LossWriter:
 def losses_written(
     path: str | os.PathLike[str], text: EncodedText, described: Mapping[str, str]
 ) -> Iterator[LossWriter]:
-    """Write a Parquet file atomically; its metadata say what it was made from.
-
-    Raises:
-        RecordError: the file cannot be written.
-    """
+    """Write a Parquet file atomically, or raise a RecordError; its metadata say what it was made from."""
     metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": LOSSES, **described}.items()}
     schema = pa.schema(_FIELDS, metadata=metadata)
     repeated = ["document", "id"]  # the other columns never repeat: a dictionary of them would only take memory

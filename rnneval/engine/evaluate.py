@@ -8,7 +8,7 @@ from rnneval.backends.protocol import LanguageModel, require_carried
 from rnneval.engine.check import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
 from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.fitting import fit
-from rnneval.engine.measure import Measured, Reader, inputs_of, measure
+from rnneval.engine.measure import Reader, inputs_of, measure
 from rnneval.engine.plan import StateOptions, Streaming
 from rnneval.engine.record import run_record
 from rnneval.engine.rows import Watch
@@ -116,26 +116,21 @@ class HeldOut:
     options: DiagnosticOptions
     sound: WiringPrecheck
 
-    def measure(self, watch: Watch) -> Measured:
-        """Read the text from its first token to its last, with a watch."""
-        settings = _settings_for(self.sound, StateOptions(), Streaming.of(self.options, self.options.progress))
-        return measure(self.lm, self.text, *settings, watch=watch)
+    def read(self, watch: Watch) -> Run:
+        """Read the text from its first token to its last, with a watch, and return the run record.
 
-    def record(self, measured: Measured, states: States | None = None) -> Run:
-        """Return the run record; its `valid`, `wiring` and warnings say whether the model's states can be trusted."""
+        Its `valid`, `wiring` and warnings say whether the model's states can be trusted.
+        """
+        settings = _settings_for(self.sound, StateOptions(), Streaming.of(self.options, self.options.progress))
+        measured = measure(self.lm, self.text, *settings, watch=watch)
+        states = watch.finish() if isinstance(watch, StateWatch) else None
         read_as, command = TextOptions.of(self.options), self.options.command
         return run_record(self.lm, self.text, read_as, measured, sound=self.sound, states=states, command=command)
 
 
 @contextmanager
 def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions) -> Iterator[HeldOut]:
-    """Check a model's wiring, and encode the text for it.
-
-    Raises:
-        UsageError: a window model, which carries no state; a threshold of no rule; or a value that is not known.
-        VocabularyError: the model has no vocabulary.
-        TextError: the text cannot be read.
-    """
+    """Check a model's wiring, and encode the text for it; a window model is refused, which carries no state."""
     findings.require_known(options.thresholds or {})
     read_as = TextOptions.of(options)
     require_carried(lm, what)

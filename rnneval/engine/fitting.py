@@ -22,8 +22,7 @@ from rnneval.records.run import Warning as Warned
 from rnneval.text import EncodedText, TextOptions, Vocabulary, encode
 from rnneval.text.sources import refuse_overlap
 
-_FURTHER = 2
-"""Orders to try above the best one."""
+_FURTHER = 2  # orders to try above the best one
 _MANY_COPIED = 0.1
 _CHUNK = 1 << 16
 
@@ -71,13 +70,7 @@ def fit(
 ) -> Fitted | None:
     """Fit the baselines that learn; None without a text to fit them to.
 
-    Args:
-        options: The text, its part and the highest order of n-grams.
-        read_as: Options that the scored text was read with.
-        vocabulary: Vocabulary of both texts.
-        scored: The scored text, of which no character may be in the fitted part.
-        width: Number of ids that the model chooses from, V.
-        unscored: Number of tokens at the start of each document that are not scored.
+    No character of the scored text may be in the fitted part. `width` is the number of ids that the model chooses from.
 
     Raises:
         UsageError: the texts overlap, or are too long for n-grams.
@@ -158,10 +151,6 @@ def change_in_nats(baseline: Blocks, candidate: Blocks) -> Score:
 
 
 def baselines_of(collected: Collector, fitted: Fitted | None) -> dict[str, float]:
-    """Return nats a token of every baseline.
-
-    Raises:
-        UnavailableError: no token was scored.
-    """
+    """Return nats a token of every baseline."""
     base = baselines.nats_per_token(collected.id_counts, None if fitted is None else fitted.counts)
     return base if fitted is None else {**base, **fitted.ngrams}

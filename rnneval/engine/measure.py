@@ -24,23 +24,9 @@ from rnneval.errors import CheckpointError
 from rnneval.records.paths import Named, named, named_checkpoint
 from rnneval.text import EncodedText, InMemory, Paths
 
-_TOKENS = 8 * SEGMENT
-"""Tokens of each of the two passages that show whether a model forgets."""
-_UNCUT = 16 * SEGMENT
-"""Tokens of a segment of spans that are not cut: their states are compared with none."""
-_WORTH = 2**17
-"""Predictions of a text from which on looking costs no more than a hundredth."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shared:
-    """The processes that read a text, if several do."""
-
-    workers: int
-    chunks: int
-    """Number of chunks of the text; each is one task."""
-    threads: int
-    """Threads of TensorFlow in a process: 1, unless a worker was started with more."""
+_TOKENS = 8 * SEGMENT  # tokens of each of the two passages that show whether a model forgets
+_UNCUT = 16 * SEGMENT  # tokens of a segment of spans that are not cut: their states are compared with none
+_WORTH = 2**17  # predictions of a text from which on looking costs no more than a hundredth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +37,12 @@ class Read:
     stitched: Stitched
     kernel: str
     """The kernel that ran, for the record."""
-    shared: Shared | None = None
+    workers: int | None = None
+    """Worker processes that read the text; None: this process read it alone."""
+    chunks: int | None = None
+    """Number of chunks of the text; each is one task of a worker."""
+    threads: int = 1
+    """Threads of TensorFlow in a worker: 1, unless it was started with more."""
 
 
 Reader = Callable[[LanguageModel, EncodedText, StateOptions, Streaming, Observations], Read]
@@ -85,10 +76,6 @@ def measure(
     """Read a text and add up its losses; a watch sees more of every step.
 
     A reader reads the text instead of this process; it has no watch.
-
-    Raises:
-        CheckpointError: the model gives a token the probability 0, or raises.
-        RecordError: the losses cannot be written, or are more than `read_table` accepts.
     """
     if losses is not None:
         require_losses_fit(losses, text)

@@ -86,15 +86,9 @@ def _made_by_builder(path: Path, options: OpenOptions) -> Any:
 
 
 def with_automatic_backend(options: OpenOptions, *, kernel: str = "auto", keras: str = "") -> OpenOptions:
-    """Return the options of a command for which any backend will do.
+    """Return the options of a command for which any backend will do, or raise a UsageError.
 
-    Args:
-        options: Options of the command.
-        kernel: The kernel that is asked for: only Keras has several.
-        keras: Name of what only Keras can do; "" for nothing.
-
-    Raises:
-        UsageError: Keras is needed, and NumPy is asked for.
+    Only Keras has several kernels; `keras` names what else only Keras can do, "" if nothing.
     """
     keras = keras or (f"--kernel {kernel}" if kernel != "auto" else "")
     if keras and options.backend == "numpy":

@@ -1,4 +1,4 @@
-"""The run record: what follows from the losses of a text, whoever computed them, and what was measured beside them."""
+"""The run record: what follows from the losses of a text, and what was measured beside them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -34,13 +34,11 @@ from rnneval.records.run import (
 )
 from rnneval.text import EncodedText, TextOptions
 
-_DEFINITIONS = 1
-"""Increased only when a number changes its meaning, so that it is never compared with an older one."""
+_DEFINITIONS = 1  # increased only when a number changes its meaning, so that it is never compared with an older one
 _NOT_REPEATABLE = (
     "the same ids give different logits with training=False: another run of the same text gives other losses"
 )
-_ILL_CONDITIONED = 1e-4
-"""Nats: an audited loss that moved by more than this after the states had agreed."""
+_ILL_CONDITIONED = 1e-4  # nats: an audited loss that moved by more than this after the states had agreed
 
 
 def run_record(
@@ -58,20 +56,11 @@ def run_record(
 ) -> Run:
     """Make the record of one run.
 
-    Args:
-        lm: The model.
-        text: The text.
-        options: The options that it was read with.
-        measured: The sums over the text, and how it was read.
-        sound: The wiring precheck.
-        states: Summaries of the states; None if they were not watched.
-        command: The command that repeats the run.
-        fitted: The baselines that were fitted to a text, if there are any.
-        token_by_token: The total loss of a leaking model when it reads one token per step.
-        beside: The distance of resets in a second reading of the text, and what was measured in it.
+    `states` is None if they were not watched, `token_by_token` the total loss of a leaking model when it reads one
+    token per step. `beside` holds the distance of resets in a second reading of the text, and what was measured in it.
     """
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
-    collected, seconds, shared = measured.collected, measured.seconds, measured.shared
+    collected, seconds = measured.collected, measured.seconds
     base = baselines_of(collected, fitted)
     told = scored_text(text, options, collected, state=measured.state_signature, base=base, fitted=fitted)
     warnings = [*sound.warnings]
@@ -104,7 +93,7 @@ def run_record(
             seconds=seconds,
             tokens_per_second=collected.tokens / max(seconds, 1e-9),
             device=lm.device,
-            threads=(os.cpu_count() or 1) if shared is None else shared.workers * shared.threads,
+            threads=(os.cpu_count() or 1) if measured.workers is None else measured.workers * measured.threads,
         ),
         warnings=tuple(warnings),
     )
@@ -131,7 +120,7 @@ def _beside_reset(
 
 
 def _streams(measured: Measured) -> Streams:
-    stitched, shared, lengths = measured.stitched, measured.shared, None
+    stitched, lengths = measured.stitched, None
     forgotten = stitched.forgotten
     if forgotten:
         median, p95 = np.percentile(forgotten, [50, 95])
@@ -146,8 +135,8 @@ def _streams(measured: Measured) -> Streams:
         largest_state_difference=stitched.largest_state_difference,
         audited_loss_difference=stitched.audited_loss_difference,
         forgetting_length=lengths,
-        workers=None if shared is None else shared.workers,
-        chunks=None if shared is None else shared.chunks,
+        workers=measured.workers,
+        chunks=measured.chunks,
     )
 
 
@@ -164,9 +153,9 @@ def _stream_warnings(measured: Measured) -> list[Warning]:
             "one after the other; the result is exact all the same"
         )
         warnings.append(Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
-    if measured.shared is not None and measured.shared.threads != 1:
+    if measured.threads != 1:
         message = (
-            f"a worker's TensorFlow runs with {measured.shared.threads} threads and not with 1: the last digits may "
+            f"a worker's TensorFlow runs with {measured.threads} threads and not with 1: the last digits may "
             "differ between workers; start them anew"
         )
         warnings.append(Warning(code="threads", message=message))
@@ -192,14 +181,8 @@ def scored_text(
 ) -> Run:
     """Compute scores and intervals from sums over a text: a record made now, of no checkpoint and no command yet.
 
-    Args:
-        text: The text.
-        options: The options that it was read with.
-        collected: Its sums.
-        state: The field of the signature, such as `state:carry`.
-        base: Nats a token of each baseline.
-        fitted: The baselines that were fitted to a text, if there are any.
-        bos: The value in the signature: `none` if the first token of a document has no loss, else `scored`.
+    `state` is the field of the signature, such as `state:carry`; `bos` is the value of another: `none` if the first
+    token of a document has no loss, else `scored`. `base` holds nats a token of each baseline.
     """
     blocks, finite = collected.blocks(), collected.not_finite is None
     totals = Totals(

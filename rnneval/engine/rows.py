@@ -48,10 +48,8 @@ class Job:
     """The state before the next input token, `(D,)`."""
     boundary: int = 0
     """Segments read so far."""
-    _ids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-    """Ids read ahead."""
-    _from: int = 0
-    """Position of the first id read ahead."""
+    _ids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # ids read ahead
+    _from: int = 0  # position of the first id read ahead
 
     def ids(self, text: Ids, count: int) -> NDArray[np.int32]:
         """Return the next `count` inputs and the target of the last one, `(count + 1,)`; ids are read ahead."""
@@ -90,20 +88,16 @@ class Watch(Protocol):
     def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Return what is kept of each row of a step; the rows may come in several parts, each in a call of its own.
 
-        Args:
-            seen: What was observed; None if the watch sees only losses.
-            first: Position in the text of each row's first input token.
-            counts: How many of its positions count.
+        `seen` is None if the watch sees only losses. Of each row, `first` has the position in the text of the first
+        input token, and `counts` how many of its positions count.
         """
         ...
 
     def put(self, row: Boundary, group: int | None) -> None:
         """Take one row at the end of a segment.
 
-        Args:
-            row: The observation.
-            group: The boundary at which the group of the segment begins; None if the span is read only once. A span is
-                re-evaluated from its start, and the last observation of a group is the valid one.
+        `group` is the boundary at which the group of the segment begins; None if the span is read only once. A span is
+        re-evaluated from its start, and the last observation of a group is the valid one.
         """
         ...
 
@@ -194,15 +188,10 @@ class Rows:
         progress: Progress | None = None,
         overlap: dict[int, Vectors] | None = None,
     ) -> None:
-        """Take the runner of the model, the spans, and the place where predictions are kept.
+        """Take what runs the model, the spans to read, and what keeps the predictions.
 
-        Args:
-            runner: Runs the model over the text.
-            spans: The spans to read.
-            seen: Keeps the predictions.
-            kept: States of earlier readings; by default those of the spans that go on from others are kept.
-            progress: Called with the tokens scored so far and in all.
-            overlap: Gets the states of the first span by boundary, for a re-evaluation by another process.
+        `kept` holds states of earlier readings; by default those of the spans that go on from others are kept.
+        `overlap` gets the states of the first span by boundary, for a re-evaluation by another process.
         """
         self._runner, self._spans, self._seen, self._watch = runner, spans, seen, runner.watch
         self._progress, self._overlap = progress, overlap

@@ -34,8 +34,7 @@ TOLERANCE = 1e-5
 LOSS_TOLERANCE = 1e-5
 """Largest difference of the losses of any token of the last segment, in nats."""
 _NOISE = 1e-7  # of float32: a tolerance of 0 is reached there
-_GROWING = 3
-"""Boundaries of growth in a row after which a span is read to its end."""
+_GROWING = 3  # boundaries of growth in a row after which a span is read to its end
 _BYTES = 32 << 20
 _FEWEST, _MOST = 8, 32  # fewest and most of the first boundaries of each span that are kept, whatever a state weighs
 PASSES = 4
@@ -102,10 +101,8 @@ class Boundaries:
         self._place = {span: place for place, span in enumerate(spans)}
         self._first = min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
         self._like = state
-        self._kept: dict[int, Vectors] = {}
-        """The states at each kept boundary: `(spans, D)`."""
-        self._held: dict[int, set[int]] = {}
-        """The spans that have a state at each kept boundary."""
+        self._kept: dict[int, Vectors] = {}  # the states at each kept boundary: `(spans, D)`
+        self._held: dict[int, set[int]] = {}  # the spans that have a state at each kept boundary
 
     @property
     def spans(self) -> KeysView[int]:
@@ -296,11 +293,11 @@ class Stitching:
         passes_at_once: int | None = None,
         start: Vectors | None = None,
     ) -> None:
-        """Take a reader and the spans that it reads.
+        """Take a reader and the spans that it reads, each of which goes on from the one before, or begins anew.
 
         Args:
             reader: Reads the spans.
-            spans: What is read; each goes on from the span before, or begins with the initial state.
+            spans: What is read.
             segment: Tokens between two comparisons of states.
             tolerance: When two states count as equal.
             audited: The span that is re-evaluated to its end within the first pass. It shows the noise floor of the
@@ -312,20 +309,17 @@ class Stitching:
             start: The state from which the first span begins; None: the model's initial state.
         """
         self._reader, self._spans, self._audited, self._passes_at_once = reader, spans, audited, passes_at_once
-        self._longest = int(spans.lengths.max(initial=0)) / segment
-        """Length of the longest span, in segments."""
+        self._longest = int(spans.lengths.max(initial=0)) / segment  # length of the longest span, in segments
         self._start = start
         self._continuing = [int(span) for span in np.flatnonzero(spans.previous >= 0)]
         self._needed = {*spans.previous.tolist(), len(spans) - 1}
         """Spans whose last state is kept; −1, which `previous` holds for a span that begins anew, is none of them."""
         self._last: dict[int, Vectors] = {}
         """The last state of each needed span at the end of the pass before; in the first pass, of its first reading."""
-        self._later: dict[int, Vectors] = {}
-        """Last states that are new in this pass: they count from the next one on."""
+        self._later: dict[int, Vectors] = {}  # last states that are new in this pass: they count from the next one on
         self._read_from: dict[int, Vectors] = {}
         """The state, out of `_last`, from which each span that goes on was last read."""
-        self._at_once = True
-        """Whether all stale spans are re-evaluated in one pass."""
+        self._at_once = True  # whether all stale spans are re-evaluated in one pass
         self._difference = 1.0
         """Median difference of states at the ends of spans between the last two passes.
 

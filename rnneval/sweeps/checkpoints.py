@@ -18,8 +18,7 @@ from rnneval.sweeps.table import natural
 
 # The first bytes of zip and HDF5 files.
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
-_TABLE = bytes.fromhex("57fb808b247547db")
-"""The last bytes of TensorFlow's `.index` files."""
+_TABLE = bytes.fromhex("57fb808b247547db")  # the last bytes of TensorFlow's `.index` files
 _ENDINGS = {".keras", ".h5", ".hdf5"}
 _DATA = re.compile(r"^(?P<prefix>.+)\.data-\d+-of-\d+$", re.DOTALL)
 _KERAS = {"config.json", "model.weights.h5"}  # in every `.keras` file
@@ -38,9 +37,11 @@ class Candidate:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of its content, as in a run record."""
-        # A hash needs no format, which is not known yet.
-        return Artefact(path=self.path, format="", files=self.files).sha256
+        """SHA-256 of its content, as in a run record; a UsageError says that a file cannot be read."""
+        try:
+            return Artefact(path=self.path, format="", files=self.files).sha256  # which needs no format
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be read: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +55,7 @@ class FolderContent:
 
 
 def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> FolderContent:
-    """Return the checkpoints in a folder and its subfolders, except hidden ones and `out`; links are not followed.
-
-    Raises:
-        UsageError: it is no folder, a folder in it cannot be read, or no checkpoint is there.
-    """
+    """Return the checkpoints in a folder and its subfolders, except hidden ones and `out`; links are not followed."""
     root = Path(folder)
     if not root.is_dir():
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"

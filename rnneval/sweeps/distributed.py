@@ -25,20 +25,19 @@ from numpy.typing import NDArray
 import rnneval
 from rnneval.backends.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.engine.collect import Observations
-from rnneval.engine.measure import Read, Reader, Shared
+from rnneval.engine.measure import Read, Reader
 from rnneval.engine.plan import Ints, Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
 from rnneval.engine.rows import Rows, Runner, read_in_rows
 from rnneval.engine.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
 from rnneval.errors import CheckpointError, UsageError
+from rnneval.options import Progress
 from rnneval.sweeps.opening import ALONE, Opening, file_hashes, require_same_files, require_same_version
 from rnneval.sweeps.workers import Pool, Task, WorkerDiedError, Workers, connected
 from rnneval.text import EncodedText
 from rnneval.text.disk import DiskArray
 
-_SHORTEST, _LONGEST = 1 << 17, 1 << 20
-"""Least and greatest length of a chunk that is chosen, in predictions."""
-_CHUNKS = 64
-"""Number of chunks that a text is cut into between these lengths, or up to twice as many."""
+_SHORTEST, _LONGEST = 1 << 17, 1 << 20  # least and greatest length of a chunk that is chosen, in predictions
+_CHUNKS = 64  # number of chunks that a text is cut into between these lengths, or up to twice as many
 _PASSES_AT_ONCE = 3
 """Passes after which all stale chunks may still be re-evaluated together: no audit foresees how many are needed."""
 _CONCLUSIVE = 4  # segments: a shorter row that does not agree may only have been too short
@@ -122,30 +121,23 @@ def chunks_of(spans: Spans, length: int) -> list[Chunk]:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkSetup:
-    """Settings that all chunks share."""
+    """Settings that all chunks share; a worker must have the same files, version, backend and width of the model."""
 
     path: str
     sha256: str
-    """Hash of the checkpoint."""
     opening: Opening
     hashes: Mapping[str, str]
-    """Hashes of the files that are read beside the checkpoint, by path: a worker must have the same ones."""
+    """Hashes of the files that are read beside the checkpoint, by path."""
     version: str
-    """Version of rnneval."""
     shape: Shape
-    """Rows and tokens per row of one step."""
     seed: int
     tolerance: float
     carried: bool
     """Whether long spans may be cut into rows: where the state is reset, each span is a row."""
     padded: bool
-    """Whether a short segment is filled up to the length of `shape`, so that one compiled step serves all."""
     kernel: str
-    """The kernel that is asked for, as `--kernel` names it."""
     backend: str
-    """The library that runs the model where the text is: workers use the same one."""
     width: int
-    """Number of the model's outputs, that is, the size of the vocabulary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,17 +206,11 @@ class _OpenModel(NamedTuple):
     threads: int
 
 
-_OPEN: dict[tuple[Any, ...], _OpenModel] = {}
-"""The one model of this process, with its compiled steps."""
+_OPEN: dict[tuple[Any, ...], _OpenModel] = {}  # the one model of this process, with its compiled steps
 
 
 def read_chunk(setup: ChunkSetup, given: ChunkIds) -> WholeChunk:
-    """Read a chunk from the model's initial state.
-
-    Raises:
-        CheckpointError: the checkpoint, or the model that it makes, is not the one that was asked for.
-        UsageError: this process has other files or another version of rnneval than the one that asks.
-    """
+    """Read a chunk from the model's initial state."""
     with ALONE:  # one model at a time in this process
         return _read(*_opened(setup, given), setup, given, None)
 
@@ -322,14 +308,8 @@ def workers_reading(
 ) -> Iterator[Reader]:
     """Start workers, return a reader for `rnneval.evaluate` that uses them, and stop them at the end.
 
-    Args:
-        checkpoint: Path of the very checkpoint that is evaluated; workers open it there.
-        opening: Options with which they open it.
-        workers: The workers to start or to connect to.
-        chunk: Most predictions of a chunk; by default chosen by the length of the text.
-
-    Raises:
-        UsageError: as `connected`.
+    Workers open the very checkpoint that is evaluated, at its path. `chunk` is the most predictions of a chunk, by
+    default chosen by the length of the text.
     """
     with connected(replace(workers, threads=1), tasks=workers.jobs or 1, duplicates=True, deaths=3) as pool:
         yield reader_over(pool, checkpoint, opening, chunk=chunk)
@@ -355,10 +335,12 @@ def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | N
         )  # fmt: skip
         # At the ends of segments: in a shorter one the state goes on over what fills it up.
         chunks = chunks_of(spans, max(1, length // shape.segment) * shape.segment)
-        reader = ChunkReader(pool, setup, chunks, text=text, observations=observations, how=how)
+        reader = ChunkReader(pool, setup, chunks, text=text, observations=observations, progress=how.progress)
         stitched = reader.stitched()
-        shared = Shared(workers=max(1, pool.workers), chunks=len(chunks), threads=reader.threads)
-        return Read(shape=shape, stitched=stitched, kernel=", ".join(sorted(reader.kernels)), shared=shared)
+        return Read(
+            shape=shape, stitched=stitched, kernel=", ".join(sorted(reader.kernels)), workers=max(1, pool.workers),
+            chunks=len(chunks), threads=reader.threads,
+        )  # fmt: skip
 
     return read
 
@@ -374,10 +356,10 @@ class ChunkReader:
         *,
         text: EncodedText,
         observations: Observations,
-        how: Streaming,
+        progress: Progress | None,
     ) -> None:
         self._pool, self._setup, self._chunks, self._text = pool, setup, chunks, text
-        self._seen, self._progress = observations, how.progress
+        self._seen, self._progress = observations, progress
         self._overlaps = _Overlaps()
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []

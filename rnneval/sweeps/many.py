@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 import rnneval
-from rnneval.errors import RecordError, RnnevalError, UsageError
+from rnneval.errors import RecordError, RnnevalError
 from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records.paths import named, require_apart
@@ -176,7 +177,7 @@ def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions)
     hashes = file_hashes((*texts, *fitted, *opening.files))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
     with ThreadPoolExecutor(4) as threads:
-        contents = list(threads.map(_content, candidates))
+        contents = list(threads.map(attrgetter("sha256"), candidates))
     common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
     orders = []
     for candidate, content in zip(candidates, contents, strict=True):
@@ -197,13 +198,6 @@ def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions)
         )
         orders.append(order)
     return orders
-
-
-def _content(candidate: Candidate) -> str:
-    try:
-        return candidate.sha256
-    except OSError as error:
-        raise UsageError(f"{candidate.path}: cannot be read: {error.strerror or error}") from error
 
 
 def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOptions) -> str:

@@ -81,11 +81,7 @@ class Row:
 
 
 def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: Mapping[str, str]) -> Path:
-    """Write the table into the folder atomically.
-
-    Raises:
-        RecordError: it cannot be written.
-    """
+    """Write the table into the folder atomically."""
     import pyarrow as pa
 
     types = {
@@ -104,11 +100,7 @@ def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: 
 
 
 def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read the table of a sweep's folder, a dictionary a row.
-
-    Raises:
-        RecordError: there is none, it is damaged, or it is not a table of a sweep.
-    """
+    """Read the table of a sweep's folder, a dictionary a row; a RecordError says what is wrong with it."""
     path = Path(folder) / FILE
     if not path.is_file():
         raise RecordError(
@@ -128,11 +120,7 @@ def read_table(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Return the paths of the run records of a sweep by checkpoint, in the order of its table; failures have none.
-
-    Raises:
-        RecordError: as `read_table`, or no checkpoint of the sweep has a record.
-    """
+    """Return the paths of the run records of a sweep by checkpoint, in the order of its table; failures have none."""
     rows = read_table(folder)
     found = {row["path"]: Path(folder) / row["record"] for row in rows if row.get("record") is not None}
     if not found:

@@ -30,18 +30,15 @@ from rnneval.processes import cores, start_python
 
 _ADDRESS = re.compile(r"^(?:(?:tcp|tls|ws|wss)://)?[^/\s:]+:\d+$|^(?:tcp|tls)://\[[0-9a-f:]+\]:\d+$", re.IGNORECASE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b", re.IGNORECASE)
-_LEAST = 1 << 28
-"""Bytes that TensorFlow alone takes."""
-_FULL = 0.95
-"""A process that takes this part of its memory is ended."""
+_LEAST = 1 << 28  # bytes that TensorFlow alone takes
+_FULL = 0.95  # a process that takes this part of its memory is ended
 _SETTINGS = {"MALLOC_TRIM_THRESHOLD_": "65536"}  # glibc gives memory back, so that no model counts for the next one
 _LOOK = 0.1  # seconds between looks at the memory of the processes
 
 _PATIENCE = 30  # seconds to wait for a scheduler, and for the first worker
 _TICK = 1.0  # seconds between checks for slow tasks and for workers that came or went
 _ALONE = 300.0  # seconds without any worker before the run is given up
-_SLOW = 3.0
-"""A task that takes this many times as long as the median is started again on another worker."""
+_SLOW = 3.0  # a task that takes this many times as long as the median is started again on another worker
 _AT_LEAST = 5.0  # … but not before it has run for this many seconds
 _ANSWER = 60.0  # seconds for an answer to come over the network
 
@@ -107,14 +104,9 @@ class Workers(WorkerGroup):
 def connected(workers: Workers, *, tasks: int, duplicates: bool = False, deaths: int = 1) -> Iterator[Pool]:
     """Start or find workers, return a pool of them, and release them at the end.
 
-    Args:
-        workers: Which workers.
-        tasks: How many tasks there will be: no more processes are started.
-        duplicates: Whether a scheduler's workers start a task again that takes far longer than the others.
-        deaths: So many workers may die of a task before it is given up; a user's own scheduler has its own rule.
-
-    Raises:
-        UsageError: `--memory` is no size, or no scheduler or worker that can be used is at the address.
+    No more processes are started than there are tasks. With `duplicates`, a scheduler's workers start a task again that
+    takes far longer than the others. So many `deaths` may a task cause before it is given up; a user's own scheduler
+    has its own rule.
     """
     if workers.scheduler is not None:
         with _connected_to(workers.scheduler, duplicates=duplicates) as pool:
@@ -180,11 +172,7 @@ class ProcessPool:
             worker.stop()
 
     def run(self, waiting: deque[Task]) -> Iterator[Done]:
-        """Run the waiting tasks.
-
-        Raises:
-            UsageError: no process can be started.
-        """
+        """Run the waiting tasks; where no process can be started, a UsageError says so."""
         running: set[Future[Done]] = set()
         with ThreadPoolExecutor(self._count) as threads:
             try:
@@ -234,12 +222,7 @@ class _Worker:
         self._lock = threading.Lock()
 
     def ask(self, sent: bytes) -> tuple[Any, BaseException | None]:
-        """Let the process make a pickled call, and return its result or error.
-
-        Raises:
-            EOFError, OSError: the process died.
-            UsageError: no process can be started.
-        """
+        """Let the process make a pickled call, and return its result or error; EOFError or OSError: it died."""
         with self._lock:
             if self._stopped:
                 raise EOFError
@@ -330,19 +313,14 @@ class DaskPool:
         self._client, self._duplicates = client, duplicates
         self.workers = 0
         """The most workers that were there at once."""
-        self._running: dict[Any, tuple[Task, float]] = {}
-        """The task of each future, and when it began."""
+        self._running: dict[Any, tuple[Task, float]] = {}  # the task of each future, and when it began
         self._seconds: list[float] = []
         self._alone_since: float | None = None
         self._slow: dict[str, Any] = {}
         """Workers with a slow task, by address, with its future: they get no other task."""
 
     def run(self, waiting: deque[Task]) -> Iterator[Done]:
-        """Run the waiting tasks.
-
-        Raises:
-            UsageError: the scheduler is gone, or no worker is left for five minutes.
-        """
+        """Run the waiting tasks, until the scheduler is gone, or no worker has been there for five minutes."""
         import distributed
 
         try:

@@ -53,7 +53,7 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         segments = spread(starts + 1, stops, SEGMENT + 1 + truncation, options.segments, options.seed)
         anchors = spread(starts + 1, stops, SEGMENT + 1 + lags + 1, options.anchors, options.seed)
         seen = Anchors(targets=np.unique(np.concatenate([segments, anchors])))
-        run = held.record(held.measure(seen))
+        run = held.read(seen)
         places = [[seen.places[int(target)] for target in targets] for targets in (segments, anchors)]
         loss, variables, nothing = variable_gradients(lm, held.text, places[0], truncation)
         courses, missing = through_time(lm, held.text, places[1], lags)

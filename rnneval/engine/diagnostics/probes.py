@@ -1,4 +1,4 @@
-"""What a diagnosis starts at chosen places of the exact stream: the context curve, and Lyapunov exponents.
+"""Probes that start at chosen places of the exact stream: the context curve, and Lyapunov exponents.
 
 *Anchor*: a position where a diagnosis starts again, with the state and the loss there.
 
@@ -43,12 +43,9 @@ ROWS, STEPS = 8, 1_000
 """The number of rows, and of the tokens of each row that are averaged."""
 SETTLING, MOST_SETTLING = 100, 8_000
 """The fewest and the most tokens of a row that are walked before those that are averaged."""
-_FURTHER = 500
-"""Tokens walked before the tangents are compared again."""
-_SETTLED = 0.25
-"""The tangents have settled where their difference is at most this share of the spread over the text."""
-_ROUNDING = 1e-6
-"""Differences of growth below this are rounding of float32, in nats per token."""
+_FURTHER = 500  # tokens walked before the tangents are compared again
+_SETTLED = 0.25  # the tangents have settled where their difference is at most this share of the spread over the text
+_ROUNDING = 1e-6  # differences of growth below this are rounding of float32, in nats per token
 _CLUSTERS = 8
 
 
@@ -105,8 +102,7 @@ def context_curve(
 ) -> ContextCurve | None:
     """Measure the losses of tokens with each length of context; `whole` holds their losses with all of it.
 
-    Returns:
-        The curve; None where there is nothing to measure, or a loss is not finite.
+    There is no curve where there is nothing to measure, or a loss is not finite.
     """
     tokens = np.array(sorted(whole), np.int64)
     if not len(tokens) or not lengths:
@@ -147,13 +143,9 @@ class Exponents:
 
 
 def exponents(lm: LanguageModel, text: Ids, places: Sequence[Place], steps: int) -> Exponents:
-    """Estimate the largest Lyapunov exponent of each layer and of the stack.
+    """Estimate the largest Lyapunov exponent of each layer and of the stack, a row from each place.
 
-    Args:
-        lm: The model.
-        text: The text with the ids.
-        places: Starting points, one per row, each followed by `steps` tokens.
-        steps: The most tokens to walk in each row: a multiple of 50, more than `SETTLING`.
+    At most `steps` tokens are walked in each row: a multiple of 50, more than `SETTLING`.
     """
     from rnneval.models.lm import RecurrentLM
     from rnneval.models.tangents import TINY, TangentWalk

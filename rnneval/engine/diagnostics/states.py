@@ -23,8 +23,7 @@ EVERY = 16
 MOST = 1 << 16
 ENOUGH = 1 << 12
 """The most samples of a covariance: the products and the memory of more are much of a summary's cost."""
-_FEWEST_SUMS = 1 << 12
-"""Positions of the slowest sums that a text keeps at least, where it has as many."""
+_FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many
 _CHUNK = 2048
 _MEMORY = 64 << 20  # bytes of samples that may be held in memory
 _ONCE = (-1, -1)  # the group of all segments that are read only once
@@ -59,11 +58,7 @@ class Samples:
         self._disk = None if fits else DiskArray(np.float32, (size,), holds=holds)
 
     def put(self, first: int, vectors: Floats) -> None:
-        """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`.
-
-        Raises:
-            TextError: the disk of temporary files is full.
-        """
+        """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`."""
         place = first // self._every
         if self._disk is None:
             self._held[place : place + len(vectors)] = vectors

@@ -19,18 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval.backends.protocol import LanguageModel, LayerState, SeenRows, Sees
-from rnneval.engine.diagnostics.probes import (
-    ANCHORS,
-    LENGTHS,
-    MOST_SETTLING,
-    ROWS,
-    SETTLING,
-    STEPS,
-    Anchors,
-    context_curve,
-    exponents,
-    spread,
-)
+from rnneval.engine.diagnostics import probes
+from rnneval.engine.diagnostics.probes import SETTLING, STEPS, Anchors
 from rnneval.engine.diagnostics.states import Row, Samples, StateWatch, places, sampling
 from rnneval.engine.evaluate import held_out
 from rnneval.engine.measure import inputs_of
@@ -62,8 +52,7 @@ _FIELDS: list[Any] = [
 _GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
 _GATE_EDGES = histogram.edges_within(0.0, 1.0)
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_BANDS, _FEWEST = 128, 8
-"""The number of spans into which a text is divided for bands, and the fewest lines of a span."""
+_BANDS, _FEWEST = 128, 8  # the number of spans into which a text is divided for bands, and the fewest lines of a span
 
 
 @on_model(TraceOptions)
@@ -89,69 +78,58 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
     given = text_given(text, options.string)
     require_apart(named("out", options.out), inputs_of(lm, given))
     with held_out(lm, "trace", given, options) as held:
-        probes = _Probes(lm, held.text, options)
-        measured = held.measure(probes.watch)
-        run = held.record(measured, probes.watch.finish())
-        run = msgspec.structs.replace(run, **probes.fields())
-        if options.out is not None:
-            write_trace(options.out, probes.watch, run)
-    found = findings.find(findings.Facts(run=run, truncation=options.truncation), options.thresholds or {})
-    warnings = [*run.warnings, *probes.warnings, *(Warning(code=item.rule, message=item.message) for item in found)]
-    return msgspec.structs.replace(run, warnings=tuple(warnings))
-
-
-class _Probes:
-    """Probes of a trace beside the states: the context curve and the Lyapunov exponents, and where they begin."""
-
-    def __init__(self, lm: LanguageModel, text: EncodedText, options: TraceOptions) -> None:
-        self._lm, self._text, self._options = lm, text, options
-        starts, stops = text.document_starts, text.document_stops
+        starts, stops = held.text.document_starts, held.text.document_stops
         longest = int((stops - starts).max())
-        self._lengths = tuple(k for k in LENGTHS if k < longest) if options.context else ()
-        room = max(self._lengths, default=0)
+        lengths = tuple(k for k in probes.LENGTHS if k < longest) if options.context else ()
+        room = max(lengths, default=0)
         tokens = targets = np.zeros(0, np.int64)
         if room:
-            tokens = spread(starts, stops, room, ANCHORS, options.seed) + room
+            tokens = probes.spread(starts, stops, room, probes.ANCHORS, options.seed) + room
         # At most half of the longest document, so that places spread out; one too short for that is walked to its end.
         steps = max(longest // 2, min(STEPS + SETTLING, longest - SEGMENT - 3))
-        self._steps = min(STEPS + MOST_SETTLING, steps) // 50 * 50
-        if options.lyapunov and self._steps > SETTLING and lm.mixable:
-            targets = spread(starts + 1, stops, self._steps + SEGMENT + 1, ROWS, options.seed)
-        self._anchors = Anchors(targets=targets, tokens=tokens)
-        self.watch = TraceWatch(text, options.stride or sampling(text.tokens), self._anchors)
-        self.warnings: list[Warning] = []
+        steps = min(STEPS + probes.MOST_SETTLING, steps) // 50 * 50
+        if options.lyapunov and steps > SETTLING and lm.mixable:
+            targets = probes.spread(starts + 1, stops, steps + SEGMENT + 1, probes.ROWS, options.seed)
+        anchors = Anchors(targets=targets, tokens=tokens)
+        watch = TraceWatch(held.text, options.stride or sampling(held.text.tokens), anchors)
+        run = held.read(watch)
+        more, warnings = _probed(lm, held.text, options, anchors, lengths=lengths, steps=steps)
+        run = msgspec.structs.replace(run, gates=watch.spectra()[1] or None, **more)
+        if options.out is not None:
+            write_trace(options.out, watch, run)
+    found = findings.find(findings.Facts(run=run, truncation=options.truncation), options.thresholds or {})
+    warnings += [(item.rule, item.message) for item in found]
+    warned = (*run.warnings, *(Warning(code=code, message=message) for code, message in warnings))
+    return msgspec.structs.replace(run, warnings=warned)
 
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of the record that only a trace has, and collect warnings."""
-        _, summaries, _ = self.watch.spectra()
-        found: dict[str, Any] = {"gates": summaries or None}
-        if self._options.context:
-            curve = context_curve(self._lm, self._text, self._anchors.nats, self._lengths) if self._lm.mixable else None
-            found["context"] = curve
-            if curve is None:
-                self._warn(
-                    "no-context", "no context curve: the text is too short, or the model's start cannot be given"
-                )
-        starts = list(self._anchors.places.values())
-        if self._options.lyapunov and not starts:
-            self._warn(
-                "no-lyapunov", f"no Lyapunov exponent: no document is longer than {SETTLING + 2 * SEGMENT} tokens"
+
+def _probed(
+    lm: LanguageModel, text: EncodedText, options: TraceOptions, anchors: Anchors, *, lengths: Sequence[int], steps: int
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the context curve and the Lyapunov exponents, as fields of the record, and code and text of warnings."""
+    found: dict[str, Any] = {}
+    warnings = []
+    if options.context:
+        found["context"] = probes.context_curve(lm, text, anchors.nats, lengths) if lm.mixable else None
+        if found["context"] is None:
+            message = "no context curve: the text is too short, or the model's start cannot be given"
+            warnings.append(("no-context", message))
+    places = list(anchors.places.values())
+    if options.lyapunov and not places:
+        message = f"no Lyapunov exponent: no document is longer than {SETTLING + 2 * SEGMENT} tokens"
+        warnings.append(("no-lyapunov", message))
+    elif options.lyapunov:
+        seen = probes.exponents(lm, text, places, steps)
+        found["lyapunov"] = seen.found or None
+        for name, reason in seen.missing.items():
+            warnings.append(("no-lyapunov", f"no Lyapunov exponent of {name}: {reason}"))
+        for name, difference in seen.unsettled.items():
+            message = (
+                f"{name}: two tangents still differ by {difference:.2g} nats a token after {steps:,} tokens; "
+                "the exponent may be off by as much, which its error includes"
             )
-        elif self._options.lyapunov:
-            seen = exponents(self._lm, self._text, starts, self._steps)
-            found["lyapunov"] = seen.found or None
-            for name, reason in seen.missing.items():
-                self._warn("no-lyapunov", f"no Lyapunov exponent of {name}: {reason}")
-            for name, difference in seen.unsettled.items():
-                self._warn(
-                    "unsettled-lyapunov",
-                    f"{name}: two tangents still differ by {difference:.2g} nats a token after {self._steps:,} tokens; "
-                    "the exponent may be off by as much, which its error includes",
-                )
-        return found
-
-    def _warn(self, code: str, message: str) -> None:
-        self.warnings.append(Warning(code=code, message=message))
+            warnings.append(("unsettled-lyapunov", message))
+    return found, warnings
 
 
 # The watch
@@ -183,16 +161,6 @@ class Spectrum(NamedTuple):
     slot: str
     edges: Doubles
     counts: Doubles
-
-
-class UnitColumn(NamedTuple):
-    """One number per unit, over a text."""
-
-    layer: str
-    slot: str
-    statistic: str
-    values: Doubles
-    """The statistic of each unit, `(units,)`."""
 
 
 class TraceWatch(StateWatch):
@@ -292,8 +260,8 @@ class TraceWatch(StateWatch):
             read = ~np.isin(positions, self._stops - 1)
             yield positions[read], lines[read]
 
-    def spectra(self) -> tuple[list[Spectrum], dict[str, GateSummary], list[UnitColumn]]:
-        """Return the histograms, the summaries of gates, and the statistics of each unit."""
+    def spectra(self) -> tuple[list[Spectrum], dict[str, GateSummary], dict[Column, Doubles]]:
+        """Return the histograms, the summaries of gates, and the statistics of each unit, `(units,)`."""
         slots, rest = self.slots.values(), self._totals()[0]
         at = sum(sums.width(slot.units) for slot in slots)
 
@@ -303,10 +271,10 @@ class TraceWatch(StateWatch):
             return rest[at - count : at]
 
         found = [Spectrum(slot.layer, slot.slot, _edges(slot), take(histogram.BINS)) for slot in slots]
-        columns, summaries = [], {}
+        columns, summaries = {}, {}
         for slot, collected in zip(slots, self._collected([Covariance(1) for _ in slots]), strict=True):
-            columns.append(UnitColumn(slot.layer, slot.slot, "unit_mean", means(collected)))
-            columns.append(UnitColumn(slot.layer, slot.slot, "unit_variance", variances(collected)))
+            columns[Column(slot.layer, slot.slot, "unit_mean")] = means(collected)
+            columns[Column(slot.layer, slot.slot, "unit_variance")] = variances(collected)
         for layer, cells in self._layout.cells.items():
             for cell in cells:
                 for gate in cell.names:
@@ -315,7 +283,7 @@ class TraceWatch(StateWatch):
                     constants = None
                     if gate == cell.keeps:
                         constants = gates.time_constants(take(cell.weights.units) / (size / cell.weights.units))
-                        columns.append(UnitColumn(layer, gate, "time_constant", constants))
+                        columns[Column(layer, gate, "time_constant")] = constants
                     summaries[f"{layer}.{gate}"] = GateSummary(
                         mean=total / size,
                         saturated_low=low / size,
@@ -347,11 +315,7 @@ def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[s
 
 
 def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> None:
-    """Write the trace, atomically; the file's metadata say what it was made from.
-
-    Raises:
-        RecordError: the file cannot be written.
-    """
+    """Write the trace, atomically; the file's metadata say what it was made from."""
     metadata = {
         "rnneval.schema": TRACE,
         "rnneval.version": run.rnneval,
@@ -408,9 +372,8 @@ def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
         for share in _SHARES:
             value = histogram.percentile(counts, edges, share)
             yield {**place, "statistic": f"p{round(share * 100):02}", "value": np.array([value])}
-    for layer, slot, statistic, values in units:
-        named = {"layer": layer, "slot": slot, "statistic": statistic}
-        yield {**named, "value": values, "unit": np.arange(len(values))}
+    for column, values in units.items():
+        yield {**column._asdict(), "value": values, "unit": np.arange(len(values))}
 
 
 def _asked_for(run: Run) -> Iterator[dict[str, Any]]:
