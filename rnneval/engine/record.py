@@ -217,10 +217,7 @@ def scored_text(
             scored_words=collected.unit("words"),
         ),
         tokens=Tokens(
-            total=text.tokens,
-            scored=collected.tokens,
-            unscored=text.tokens - collected.tokens,
-            unknown=text.unknown,
+            total=text.tokens, scored=collected.tokens, unscored=text.tokens - collected.tokens, unknown=text.unknown
         ),
         total_nats=totals.sums.get("nats") if finite else None,
         scores=_scores(found, intervals),
