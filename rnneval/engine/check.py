@@ -1,12 +1,11 @@
 """`rnneval.check`: the wiring check of any model, and its consequence for an evaluation: a leak has no perplexity."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from rnneval.backends.protocol import ChecksItself, LanguageModel
+from rnneval.backends.protocol import ChecksItself
 from rnneval.errors import UsageError
-from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
+from rnneval.records.run import Warning  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Wiring
 
 LEAK_SEGMENT = 100
@@ -43,40 +42,22 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
     return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)
 
 
-@dataclass(frozen=True, kw_only=True)
-class WiringPrecheck:
-    """Verdict of the wiring check, and its consequence for the evaluation."""
-
-    summary: WiringSummary | None = None
-    leaks: tuple[str, ...] = ()
-    """Rules that the model breaks because predictions see future tokens or other rows."""
-
-    @property
-    def warnings(self) -> tuple[Warning, ...]:
-        """Warnings for the record."""
-        if self.summary is None or self.summary.verdict == "pass":
-            return ()
-        if self.leaks:
-            message = (
-                f"{' and '.join(self.leaks)}: predictions see what they must not see, so no score is a perplexity; "
-                f"shown are {LEAK_SEGMENT} tokens a step and, token_by_token, one token a step: see rnneval check"
-            )
-            return (Warning(code="leak", message=message),)
-        found = "; ".join(finding.message for finding in self.summary.findings if finding.severity == "error")
-        said = f"{self.summary.verdict}: {found or self.summary.reason}; see rnneval check"
-        return (Warning(code="wiring", message=said),)
+def leaks_of(wiring: Wiring | None) -> tuple[str, ...]:
+    """Return the rules that a model breaks because predictions see future tokens or other rows."""
+    findings = () if wiring is None else wiring.findings
+    errors = {finding.rule for finding in findings if finding.severity == "error"}
+    return tuple(rule for rule in _LEAKS if rule in errors)
 
 
-def precheck_wiring(
-    lm: LanguageModel, declare: Iterable[str], *, seed: int, known: Wiring | None = None
-) -> WiringPrecheck:
-    """Run the wiring check unless its record is known; a leak makes the evaluation not valid, else findings warn."""
-    wiring = check(lm, declare=declare, seed=seed) if known is None else known
-    errors = {finding.rule for finding in wiring.findings if finding.severity == "error"}
-    return WiringPrecheck(
-        summary=WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings),
-        leaks=tuple(rule for rule in _LEAKS if rule in errors),
-    )
-
-
-UNCHECKED = WiringPrecheck()
+def wiring_warnings(wiring: Wiring | None) -> list[Warning]:
+    """Return the warnings of a run record: a leak makes it not valid, other findings warn."""
+    if wiring is None or wiring.verdict == "pass":
+        return []
+    if leaks := leaks_of(wiring):
+        message = (
+            f"{' and '.join(leaks)}: predictions see what they must not see, so no score is a perplexity; shown are "
+            f"{LEAK_SEGMENT} tokens a step and, token_by_token, one token a step: see rnneval check"
+        )
+        return [Warning(code="leak", message=message)]
+    found = "; ".join(finding.message for finding in wiring.findings if finding.severity == "error")
+    return [Warning(code="wiring", message=f"{wiring.verdict}: {found or wiring.reason}; see rnneval check")]

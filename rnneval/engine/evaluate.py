@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from rnneval.backends.protocol import LanguageModel, require_carried
-from rnneval.engine.check import LEAK_SEGMENT, UNCHECKED, WiringPrecheck, precheck_wiring
+from rnneval.engine.check import LEAK_SEGMENT, check, leaks_of
 from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.fitting import fit
 from rnneval.engine.measure import Reader, inputs_of, measure
@@ -62,20 +62,21 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     require_apart(named("losses", options.losses), [*inputs_of(lm, given), *named("fit_on", options.fit_on)])
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     checked = options.check and carried
-    sound = precheck_wiring(lm, options.declare, seed=how.seed, known=options.wiring) if checked else UNCHECKED
+    wiring = (options.wiring or check(lm, declare=options.declare, seed=how.seed)) if checked else None
     with encode(given, vocabulary, read_as) as encoded:
         fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
-        stateful, how = _settings_for(sound, stateful, how)
-        reader = None if sound.leaks else options.reader
+        stateful, how = _settings_for(wiring, stateful, how)
+        leaks = leaks_of(wiring)
+        reader = None if leaks else options.reader
         states = watch = token_by_token = beside = None
         if options.states and carried:
             states, watch = (_UNSEEN, None) if reader is not None else (None, StateWatch(encoded))
         measured = measure(lm, encoded, stateful, how, losses=options.losses, watch=watch, reader=reader)
         if watch is not None:
             states = watch.finish()
-        if sound.leaks:
+        if leaks:
             # In segments of one token it can see nothing ahead; rows are side by side again, unless they see another.
-            single = replace(how, streams=1 if "batch-leak" in sound.leaks else "auto")
+            single = replace(how, streams=1 if "batch-leak" in leaks else "auto")
             token_by_token = measure(lm, encoded, StateOptions(state="carry", segment=1), single).total_nats
         if options.beside_reset:
             resets = StateOptions(state="reset", segment=options.beside_reset)
@@ -85,7 +86,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
             encoded,
             read_as,
             measured,
-            sound=sound,
+            wiring=wiring,
             states=states,
             command=options.command,
             fitted=fitted,
@@ -100,9 +101,9 @@ def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
     return lm.vocabulary
 
 
-def _settings_for(sound: WiringPrecheck, stateful: StateOptions, how: Streaming) -> tuple[StateOptions, Streaming]:
+def _settings_for(wiring: Wiring | None, stateful: StateOptions, how: Streaming) -> tuple[StateOptions, Streaming]:
     """Return the options with which a text is read: its division and its end change the scores of a leaking model."""
-    if not sound.leaks:
+    if not leaks_of(wiring):
         return stateful, how
     return replace(stateful, segment=stateful.segment or LEAK_SEGMENT), replace(how, streams=1, padded=False)
 
@@ -114,18 +115,18 @@ class HeldOut:
     lm: LanguageModel
     text: EncodedText
     options: DiagnosticOptions
-    sound: WiringPrecheck
+    wiring: Wiring | None
 
     def read(self, watch: Watch) -> Run:
         """Read the text from its first token to its last, with a watch, and return the run record.
 
         Its `valid`, `wiring` and warnings say whether the model's states can be trusted.
         """
-        settings = _settings_for(self.sound, StateOptions(), Streaming.of(self.options, self.options.progress))
+        settings = _settings_for(self.wiring, StateOptions(), Streaming.of(self.options, self.options.progress))
         measured = measure(self.lm, self.text, *settings, watch=watch)
         states = watch.finish() if isinstance(watch, StateWatch) else None
         read_as, command = TextOptions.of(self.options), self.options.command
-        return run_record(self.lm, self.text, read_as, measured, sound=self.sound, states=states, command=command)
+        return run_record(self.lm, self.text, read_as, measured, wiring=self.wiring, states=states, command=command)
 
 
 @contextmanager
@@ -135,5 +136,5 @@ def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: Dia
     read_as = TextOptions.of(options)
     require_carried(lm, what)
     with encode(given, _vocabulary_of(lm), read_as) as encoded:
-        sound = precheck_wiring(lm, options.declare, seed=options.seed) if options.check else UNCHECKED
-        yield HeldOut(lm=lm, text=encoded, options=options, sound=sound)
+        wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
+        yield HeldOut(lm=lm, text=encoded, options=options, wiring=wiring)

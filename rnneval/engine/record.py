@@ -11,7 +11,7 @@ import numpy as np
 import rnneval
 from rnneval import metrics
 from rnneval.backends.protocol import LanguageModel
-from rnneval.engine.check import WiringPrecheck
+from rnneval.engine.check import leaks_of, wiring_warnings
 from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
 from rnneval.engine.fitting import Fitted, baselines_of, change_in_nats
@@ -31,7 +31,9 @@ from rnneval.records.run import (
     TokenByToken,
     Tokens,
     Warning,  # noqa: A004 - the record's own word
+    WiringSummary,
 )
+from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, TextOptions
 
 _DEFINITIONS = 1  # increased only when a number changes its meaning, so that it is never compared with an older one
@@ -47,7 +49,7 @@ def run_record(
     options: TextOptions,
     measured: Measured,
     *,
-    sound: WiringPrecheck,
+    wiring: Wiring | None,
     states: States | None,
     command: Sequence[str],
     fitted: Fitted | None = None,
@@ -63,7 +65,7 @@ def run_record(
     collected, seconds = measured.collected, measured.seconds
     base = baselines_of(collected, fitted)
     told = scored_text(text, options, collected, state=measured.state_signature, base=base, fitted=fitted)
-    warnings = [*sound.warnings]
+    warnings = wiring_warnings(wiring)
     if not lm.repeatable:
         warnings.append(Warning(code="not-repeatable", message=_NOT_REPEATABLE))
     warnings += [*told.warnings, *_stream_warnings(measured)]
@@ -75,10 +77,13 @@ def run_record(
         warnings.append(Warning(code="beside-reset", message=message))
     for name, why in (states.missing if states else {}).items():
         warnings.append(Warning(code="no-states", message=f"no state summary of {name}: {why}"))
+    summary = None
+    if wiring is not None:
+        summary = WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings)
     return msgspec.structs.replace(
         told,
         command=tuple(command),
-        valid=told.valid and not sound.leaks and lm.repeatable,
+        valid=told.valid and not leaks_of(wiring) and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=lm.vocabulary.record(),
         input=Input(kind=lm.input_kind),
@@ -86,7 +91,7 @@ def run_record(
         backend=lm.backend,
         streams=_streams(measured),
         states=(dict(states.summaries) or None) if states else None,
-        wiring=sound.summary,
+        wiring=summary,
         token_by_token=None if token_by_token is None else TokenByToken(segment=1, total_nats=token_by_token),
         beside_reset=None if beside is None else _beside_reset(text, options, collected, *beside),
         timing=Timing(

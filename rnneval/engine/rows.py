@@ -85,11 +85,11 @@ class Watch(Protocol):
     sees: Sees
     """What is observed for it."""
 
-    def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Return what is kept of each row of a step; the rows may come in several parts, each in a call of its own.
 
-        `seen` is None if the watch sees only losses. Of each row, `first` has the position in the text of the first
-        input token, and `counts` how many of its positions count.
+        Of each row, `first` has the position in the text of the first input token, and `counts` how many of its
+        positions count. A watch that sees only losses is not asked.
         """
         ...
 
@@ -149,17 +149,13 @@ class Runner:
 
     def _observed(self, stepped: Stepped, jobs: list[Job], counts: list[int]) -> list[Any]:
         """Return what the watch keeps of each row."""
-        watch = self.watch
-        if watch is None:
+        if self.watch is None or not stepped.seen:
             return [None] * len(jobs)
-        first = [job.at for job in jobs]
-        if not stepped.seen:
-            return watch.rows(None, first, counts)
-        kept, start = [], 0
+        first, kept, start = [job.at for job in jobs], [], 0
         for part in stepped.seen:
             some = slice(start, start := start + part.rows)
             if counts[some]:
-                kept += watch.rows(part, first[some], counts[some])
+                kept += self.watch.rows(part, first[some], counts[some])
         return kept
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from rnneval._version import __version__
 from rnneval.backends.protocol import LanguageModel
+from rnneval.engine.check import wiring_warnings
 from rnneval.engine.diagnostics.probes import Anchors, spread
 from rnneval.engine.evaluate import held_out
 from rnneval.engine.plan import SEGMENT
@@ -57,7 +58,7 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         places = [[seen.places[int(target)] for target in targets] for targets in (segments, anchors)]
         loss, variables, nothing = variable_gradients(lm, held.text, places[0], truncation)
         courses, missing = through_time(lm, held.text, places[1], lags)
-        warnings = [*held.sound.warnings]
+        warnings = wiring_warnings(held.wiring)
         for name, why in {**nothing, **missing}.items():
             warnings.append(Warning(code="no-gradient", message=f"no gradient of {name}: {why}"))
         record = Gradients(

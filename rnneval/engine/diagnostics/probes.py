@@ -64,7 +64,7 @@ class Anchors:
     weight: int = 0
     sees: Sees = "losses"
 
-    def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Keep nothing of a row."""
         return [None] * len(counts)
 

@@ -151,9 +151,8 @@ class StateWatch:
         """The states that were seen, by their names in a record."""
         return self._layout.states
 
-    def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Sum each state over each row's segment, and take the samples."""
-        assert seen is not None  # noqa: S101 - states are asked for
         self._layout = seen.layout
         at = np.asarray(first, np.int64)
         since = at - self._starts[np.searchsorted(self._starts, at, side="right") - 1]

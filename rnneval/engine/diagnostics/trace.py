@@ -174,9 +174,8 @@ class TraceWatch(StateWatch):
         self.columns: list[Column] = []
         self._table: Samples | None = None
 
-    def rows(self, seen: SeenRows | None, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Record the positions of the stride, beside the sums."""
-        assert seen is not None  # noqa: S101 - states are asked for
         summed = super().rows(seen, first, counts)
         row, time = places(first, counts, self.stride)
         slots = {}  # each state at these places, and the one before, `(n, units)`
