@@ -30,8 +30,8 @@ class Spans:
     starts: Ints
     stops: Ints
     """Exclusive; token `stop` is the last one that is predicted."""
-    previous: Ints
-    """The span from whose last state this one goes on, or −1 where it begins with the model's initial state."""
+    continues: NDArray[np.bool_]
+    """Whether each goes on from the last state of the span before it; others begin with the model's initial state."""
 
     @property
     def lengths(self) -> Ints:
@@ -51,7 +51,7 @@ def carried_spans(text: EncodedText) -> Spans:
     """Return one span per document, over which the state is carried. A document of one token has none."""
     starts, stops = text.document_starts, text.document_stops - 1
     some = stops > starts
-    return Spans(starts=starts[some], stops=stops[some], previous=np.full(int(some.sum()), -1))
+    return Spans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
 
 
 def reset_spans(text: EncodedText, length: int) -> Spans:
@@ -61,7 +61,7 @@ def reset_spans(text: EncodedText, length: int) -> Spans:
     first token of each document.
     """
     cut = cut_spans(carried_spans(text), length)
-    return Spans(starts=cut.starts, stops=cut.stops, previous=np.full(len(cut), -1))
+    return Spans(starts=cut.starts, stops=cut.stops, continues=np.zeros(len(cut), bool))
 
 
 def cut_spans(spans: Spans, length: int) -> Spans:
@@ -70,7 +70,7 @@ def cut_spans(spans: Spans, length: int) -> Spans:
     within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     starts = np.repeat(spans.starts, pieces) + within * length
     stops = np.minimum(starts + length, np.repeat(spans.stops, pieces))
-    return Spans(starts=starts, stops=stops, previous=np.where(within > 0, np.arange(len(starts)) - 1, -1))
+    return Spans(starts=starts, stops=stops, continues=within > 0)
 
 
 def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
@@ -121,19 +121,17 @@ def stitch_of(spans: Spans, shape: Shape, *, seed: int) -> Stitch:
     """
     share = -(-spans.predictions // max(1, shape.rows - 1))
     cut = cut_spans(spans, max(1, -(-share // shape.segment)) * shape.segment)
-    if (cut.previous < 0).all():
+    if not cut.continues.any():
         return Stitch(spans=cut, audited=None)
-    at = int(np.random.default_rng(seed).choice(np.flatnonzero(cut.previous >= 0)))
+    at = int(np.random.default_rng(seed).choice(np.flatnonzero(cut.continues)))
     segments = int(cut.lengths[at]) // shape.segment
     if segments < _WORTH_HALVING:
         return Stitch(spans=cut, audited=at)
     middle = int(cut.starts[at]) + segments // 2 * shape.segment
-    moved = np.where(cut.previous > at - 1, cut.previous + 1, cut.previous)
-    moved[at] = cut.previous[at]
     halved = Spans(
         starts=np.insert(cut.starts, at + 1, middle),
         stops=np.insert(cut.stops, at, middle),
-        previous=np.insert(moved, at + 1, at),
+        continues=np.insert(cut.continues, at + 1, True),
     )
     return Stitch(spans=halved, audited=at + 1)
 

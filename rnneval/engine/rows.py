@@ -161,8 +161,9 @@ class Runner:
 
 @dataclass(kw_only=True)
 class _Comparison:
-    """A re-evaluation that has begun, compared with the reading before it."""
+    """A reading that has begun, and how a re-evaluation compares with the reading before it."""
 
+    reading: SpanReading
     agreement: Agreement
     tokens: int = 0
     loss_difference: float = 0.0
@@ -192,35 +193,29 @@ class Rows:
         self._runner, self._spans, self._seen, self._watch = runner, spans, seen, runner.watch
         self._progress, self._overlap = progress, overlap
         weight = 1 if runner.watch is None else 1 + runner.watch.weight
-        self._kept = kept or Boundaries(np.flatnonzero(spans.previous >= 0).tolist(), runner.start, weight)
+        self._kept = kept or Boundaries(np.flatnonzero(spans.continues).tolist(), runner.start, weight)
         self._scored, self._predictions = 0, spans.predictions
 
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
         """Make readings side by side; further ones are made when a row is free."""
         waiting: deque[Job] = deque()
-        asked: dict[Job, tuple[SpanReading, _Comparison | None]] = {}
+        asked: dict[Job, _Comparison] = {}
 
         def open_all(several: Sequence[SpanReading]) -> None:
             for reading in several:
-                job = self._job(reading.span, reading.start)
-                comparison = None  # a first reading has nothing to compare with
-                if reading.reevaluates:
-                    comparison = _Comparison(agreement=Agreement(tolerance=reading.tolerance))
-                asked[job] = reading, comparison
+                job = self._job(reading.span, self._runner.start if reading.start is None else reading.start)
+                asked[job] = _Comparison(reading=reading, agreement=Agreement(tolerance=reading.tolerance))
                 waiting.append(job)
 
         def at_boundary(rows: list[Boundary]) -> list[bool]:
             go_on, scored = [], self._scored
             for row in rows:
-                reading, comparison = asked[row.job]
-                if comparison is None:
-                    self._keep_first(row)
-                    go_on.append(True)
-                else:
-                    go_on.append(self._compare(row, comparison, audits=reading.audits))
+                comparison = asked[row.job]
+                reevaluates = comparison.reading.reevaluates
+                go_on.append(self._compare(row, comparison) if reevaluates else self._keep_first(row))
                 if row.job.at == row.job.stop or not go_on[-1]:
                     del asked[row.job]
-                    open_all(on_end(_ended(row.job, reading, comparison)))
+                    open_all(on_end(_ended(row.job, comparison)))
             if self._progress is not None and self._scored > scored:
                 self._progress(self._scored, self._predictions)
             return go_on
@@ -228,36 +223,32 @@ class Rows:
         open_all(readings)
         self._runner.run(waiting, at_boundary)
 
-    def is_fragile(self, readings: Sequence[SpanReading]) -> tuple[bool, int]:
-        """Read spans from their start and from one changed by 1e-6; return whether that grows, and the tokens read."""
-        starts = [self._runner.start if reading.start is None else reading.start for reading in readings]
+    def is_fragile(self, spans: Sequence[int], starts: Sequence[Vectors]) -> tuple[bool, int]:
+        """Read spans from their starts and others 1e-6 beside them; return whether that grows, and the tokens read."""
         near = nudged(starts)
-        jobs = [  # side by side
-            self._job(reading.span, start)
-            for some in (starts, near)
-            for reading, start in zip(readings, some, strict=True)
-        ]
+        jobs = list(map(self._job, [*spans, *spans], [*starts, *near]))  # side by side
         self._runner.run(deque(jobs), lambda rows: [True] * len(rows))
         ends = [job.state for job in jobs]
-        fragile = any(map(grew, near, ends[len(readings) :], starts, ends))
+        fragile = any(map(grew, near, ends[len(spans) :], starts, ends))
         return fragile, sum(int(self._spans.lengths[job.span]) for job in jobs)
 
-    def _job(self, span: int, start: Vectors | None) -> Job:
-        state = self._runner.start if start is None else start
+    def _job(self, span: int, state: Vectors) -> Job:
         return Job(span=span, at=int(self._spans.starts[span]), stop=int(self._spans.stops[span]), state=state)
 
-    def _keep_first(self, row: Boundary) -> None:
-        """Keep a segment of a first reading."""
+    def _keep_first(self, row: Boundary) -> bool:
+        """Keep a segment of a first reading, which always goes on."""
         job = row.job
         self._put(row)
         self._kept.put(job.span, job.boundary, job.state)
         if self._overlap is not None and job.span == 0 and self._kept.keeps(job.boundary):
             self._overlap[job.boundary] = job.state.copy()
         self._scored += len(row.records)
+        return True
 
-    def _compare(self, row: Boundary, comparison: _Comparison, *, audits: bool) -> bool:
+    def _compare(self, row: Boundary, comparison: _Comparison) -> bool:
         """Compare a segment with the earlier reading, and keep it; True while the span has to be read on."""
         job, agreement, count = row.job, comparison.agreement, len(row.records)
+        audits = comparison.reading.audits
         comparison.tokens += count
         kept = self._kept.get(job.span, job.boundary)
         if audits and kept is not None:
@@ -281,10 +272,10 @@ class Rows:
             self._watch.put(row, None if once else self._kept.group_of(row.job.boundary))
 
 
-def _ended(job: Job, reading: SpanReading, comparison: _Comparison | None) -> SpanResult:
-    if comparison is None:
+def _ended(job: Job, comparison: _Comparison) -> SpanResult:
+    reading, agreement = comparison.reading, comparison.agreement
+    if not reading.reevaluates:
         return SpanResult(reading=reading, last=job.state.copy())
-    agreement = comparison.agreement
     return SpanResult(
         reading=reading,
         last=None if agreement.settled else job.state.copy(),
@@ -326,7 +317,6 @@ def read_in_rows(
     result = stitching.run()
     never = [span for span, tokens in result.forgetting.items() if tokens is None and isinstance(span, int)]
     some = never[: min(_NUDGED, runner.shape.rows)]
-    readings = [SpanReading(span=span, start=stitching.before(span)) for span in some]
-    result.fragile, tokens = rows.is_fragile(readings)
+    result.fragile, tokens = rows.is_fragile(some, [stitching.before(span) for span in some])
     result.tokens_rerun += tokens
     return stitching

@@ -293,27 +293,23 @@ class Stitching:
         passes_at_once: int | None = None,
         start: Vectors | None = None,
     ) -> None:
-        """Take a reader and the spans that it reads, each of which goes on from the one before, or begins anew.
+        """Take a reader, the spans that it reads, and the tokens between two comparisons of states.
 
-        Args:
-            reader: Reads the spans.
-            spans: What is read.
-            segment: Tokens between two comparisons of states.
-            tolerance: When two states count as equal.
-            audited: The span that is re-evaluated to its end within the first pass. It shows the noise floor of the
-                arithmetic, and whether passes over all spans at once will pay.
-            passes_at_once: All stale spans are re-evaluated together while at most this many passes have been made,
-                for the first time within the first pass, as early as possible. None: decide after each pass, and go on
-                only while each leaves little of the differences (`_LEFT`) and the audit foresees few passes; within
-                the first pass only the audited span is re-evaluated.
-            start: The state from which the first span begins; None: the model's initial state.
+        The audited span is re-evaluated to its end within the first pass. It shows the noise floor of the arithmetic,
+        and whether passes over all spans at once will pay.
+
+        All stale spans are re-evaluated together while at most `passes_at_once` passes have been made, for the first
+        time within the first pass, as early as possible. None: decide after each pass, and go on only while each leaves
+        little of the differences (`_LEFT`) and the audit foresees few passes; within the first pass only the audited
+        span is re-evaluated.
+
+        The first span begins from `start`; None: the model's initial state.
         """
         self._reader, self._spans, self._audited, self._passes_at_once = reader, spans, audited, passes_at_once
         self._longest = int(spans.lengths.max(initial=0)) / segment  # length of the longest span, in segments
         self._start = start
-        self._continuing = [int(span) for span in np.flatnonzero(spans.previous >= 0)]
-        self._needed = {*spans.previous.tolist(), len(spans) - 1}
-        """Spans whose last state is kept; −1, which `previous` holds for a span that begins anew, is none of them."""
+        self._continuing: list[int] = np.flatnonzero(spans.continues).tolist()
+        self._needed = {*(span - 1 for span in self._continuing), len(spans) - 1}  # spans whose last state is kept
         self._last: dict[int, Vectors] = {}
         """The last state of each needed span at the end of the pass before; in the first pass, of its first reading."""
         self._later: dict[int, Vectors] = {}  # last states that are new in this pass: they count from the next one on
@@ -334,7 +330,11 @@ class Stitching:
             self.result.passes += 1
             self._later = {}
             self._reader.read([self._reevaluation(span) for span in stale], self._take)
-            self._judge()
+            # What is left of the differences at the ends of spans says whether another pass over all will pay.
+            differences = [scaled_difference(state, self._last[span]) for span, state in self._later.items()]
+            left = float(np.median([difference for difference in differences if difference > 0] or [0.0]))
+            self._at_once = self._at_once and left <= _LEFT * self._difference
+            self._difference = left
             self._last |= self._later
         return self.result
 
@@ -344,7 +344,7 @@ class Stitching:
 
     def before(self, span: int) -> Vectors:
         """Return the state after the span from which this one goes on."""
-        return self._last[int(self._spans.previous[span])]
+        return self._last[span - 1]
 
     def _first_pass(self) -> None:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
@@ -361,10 +361,8 @@ class Stitching:
             self._keep_last(ended, self._last)
             return [
                 self._reevaluation(span, audits=span == self._audited)
-                for span in (at, at + 1)  # a span goes on from the one just before it, or from none
-                if span in early
-                and span not in self._read_from
-                and not {span, int(self._spans.previous[span])} & unread
+                for span in (at, at + 1)
+                if span in early and span not in self._read_from and not {span - 1, span} & unread
             ]
 
         order = np.argsort(-self._spans.lengths, kind="stable").tolist()
@@ -410,13 +408,6 @@ class Stitching:
         if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
             result.tolerance = 2 * floor
 
-    def _judge(self) -> None:
-        """Judge by what a pass left of the state differences at the ends of spans whether another over all will pay."""
-        differences = [scaled_difference(state, self._last[span]) for span, state in self._later.items()]
-        left = float(np.median([difference for difference in differences if difference > 0] or [0.0]))
-        self._at_once = self._at_once and left <= _LEFT * self._difference
-        self._difference = left
-
     def _stale(self) -> list[int]:
         """Return the spans to re-evaluate now: all stale ones, or only those behind a span that is settled."""
         stale = [span for span in self._continuing if self._read_from.get(span) is not self.before(span)]
@@ -424,4 +415,4 @@ class Stitching:
         if at_once:
             return stale
         unsettled = set(stale)
-        return [span for span in stale if int(self._spans.previous[span]) not in unsettled]
+        return [span for span in stale if span - 1 not in unsettled]

@@ -26,7 +26,7 @@ import rnneval
 from rnneval.backends.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.engine.collect import Observations
 from rnneval.engine.measure import Read, Reader
-from rnneval.engine.plan import Ints, Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
+from rnneval.engine.plan import Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
 from rnneval.engine.rows import Rows, Runner, read_in_rows
 from rnneval.engine.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
 from rnneval.errors import CheckpointError, UsageError
@@ -48,40 +48,6 @@ Overlap = dict[int, Vectors]
 # How a text is cut
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chunk:
-    """Consecutive spans of a text, or a piece of a long one."""
-
-    starts: Ints
-    """First input token of each span, `(spans,)`."""
-    stops: Ints
-    """Last target of each span, inclusive: a span of stop − start predictions has one token more."""
-    continues: bool
-    """Whether its first span goes on from the last state of the chunk before; others begin with the initial state."""
-
-    @property
-    def first(self) -> int:
-        """The first input token of the chunk."""
-        return int(self.starts[0])
-
-    @property
-    def stop(self) -> int:
-        """The last token of the chunk, which is predicted (inclusive)."""
-        return int(self.stops[-1])
-
-    @property
-    def predictions(self) -> int:
-        """Predictions of all spans."""
-        return int((self.stops - self.starts).sum())
-
-    @property
-    def spans(self) -> Spans:
-        """The spans, counted from the first token of the chunk."""
-        return Spans(
-            starts=self.starts - self.first, stops=self.stops - self.first, previous=np.full(len(self.starts), -1)
-        )
-
-
 def automatic_length(predictions: int) -> int:
     """Choose how long a chunk is at the most, in predictions.
 
@@ -96,21 +62,21 @@ def automatic_length(predictions: int) -> int:
     return max(_SHORTEST, min(_LONGEST, 1 << (share.bit_length() - 1)))
 
 
-def chunks_of(spans: Spans, length: int) -> list[Chunk]:
-    """Cut spans that are longer than `length`, and put short neighbours together.
+def chunks_of(spans: Spans, length: int) -> list[Spans]:
+    """Cut spans that are longer than `length`, and put short neighbours together: only the first may go on from before.
 
     Example:
-        >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), previous=np.array([-1, -1, -1]))
-        >>> [(c.starts.tolist(), c.stops.tolist(), c.continues) for c in chunks_of(spans, 5)]
-        [([0], [5], False), ([5, 8, 11], [7, 10, 12], True)]
+        >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
+        >>> [(c.starts.tolist(), c.stops.tolist(), c.continues.tolist()) for c in chunks_of(spans, 5)]
+        [([0], [5], [False]), ([5, 8, 11], [7, 10, 12], [True, False, False])]
     """
     cut = cut_spans(spans, length)
-    found: list[Chunk] = []
+    found = []
     begin, held = 0, 0
     for at, size in enumerate([*cut.lengths.tolist(), length]):  # the last one ends what is held
         if held and held + size > length:
-            continues = bool(cut.previous[begin] >= 0)
-            found.append(Chunk(starts=cut.starts[begin:at], stops=cut.stops[begin:at], continues=continues))
+            these = slice(begin, at)
+            found.append(Spans(starts=cut.starts[these], stops=cut.stops[these], continues=cut.continues[these]))
             begin, held = at, 0
         held += size
     return found
@@ -146,7 +112,7 @@ class ChunkIds:
 
     index: int
     """The chunk's number, added to the seed that picks the audited row."""
-    chunk: Chunk
+    chunk: Spans
     held: NDArray[np.int32]
     """Ids of its tokens, from its first input to its last target."""
 
@@ -222,7 +188,7 @@ def reevaluate_chunk(setup: ChunkSetup, given: ChunkIds, earlier: Earlier) -> Re
     """
     with ALONE:
         model, runner = _opened(setup, given)
-        row = Spans(starts=np.array([0]), stops=np.array([len(earlier.predicted.nats)]), previous=np.array([-1]))
+        row = Spans(starts=np.array([0]), stops=np.array([len(earlier.predicted.nats)]), continues=np.zeros(1, bool))
         kept = Boundaries([0], earlier.start)
         for boundary, known in earlier.overlap.items():
             kept.put(0, boundary, known)
@@ -249,7 +215,9 @@ def reevaluate_chunk(setup: ChunkSetup, given: ChunkIds, earlier: Earlier) -> Re
 
 
 def _read(model: _OpenModel, runner: Runner, setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> WholeChunk:
-    spans, overlap = given.chunk.spans, Overlap()
+    chunk, overlap = given.chunk, Overlap()
+    first = chunk.starts[0]  # from which a worker counts
+    spans = Spans(starts=chunk.starts - first, stops=chunk.stops - first, continues=np.zeros(len(chunk), bool))
     if setup.carried:
         stitch = stitch_of(spans, setup.shape, seed=setup.seed + given.index)
     else:
@@ -352,7 +320,7 @@ class ChunkReader:
         self,
         pool: Pool,
         setup: ChunkSetup,
-        chunks: list[Chunk],
+        chunks: list[Spans],
         *,
         text: EncodedText,
         observations: Observations,
@@ -362,10 +330,8 @@ class ChunkReader:
         self._seen, self._progress = observations, progress
         self._overlaps = _Overlaps()
         self._last: dict[int, Vectors] = {}
-        self._inner: list[tuple[int, Stitched]] = []
-        """The number of a chunk and the statistics of its rows, for every reading of a whole chunk."""
-        self._tolerance: dict[int, float] = {}
-        """The tolerance that the first reading of a chunk found to be reachable, by chunk."""
+        self._inner: list[tuple[int, Stitched]] = []  # for every reading of a whole chunk: its number, and its rows
+        self._tolerance: dict[int, float] = {}  # by chunk: that which its first reading found to be reachable
         self._scored, self._predictions = 0, sum(chunk.predictions for chunk in chunks)
         self.threads = 1
         self.kernels: set[str] = set()
@@ -373,9 +339,9 @@ class ChunkReader:
     def stitched(self) -> Stitched:
         """Read every chunk exactly, and return the statistics."""
         spans = Spans(
-            starts=np.array([chunk.first for chunk in self._chunks], np.int64),
-            stops=np.array([chunk.stop for chunk in self._chunks], np.int64),
-            previous=np.array([k - 1 if chunk.continues else -1 for k, chunk in enumerate(self._chunks)], np.int64),
+            starts=np.array([chunk.starts[0] for chunk in self._chunks], np.int64),
+            stops=np.array([chunk.stops[-1] for chunk in self._chunks], np.int64),
+            continues=np.array([chunk.continues[0] for chunk in self._chunks], bool),
         )
         segment, tolerance = self._setup.shape.segment, self._setup.tolerance
         with self._overlaps:
@@ -393,8 +359,8 @@ class ChunkReader:
             if isinstance(done.error, WorkerDiedError):
                 chunk = self._chunks[done.key.span]
                 raise CheckpointError(
-                    f"every worker process that was given tokens {chunk.first} to {chunk.stop} died: they need more "
-                    "memory (--memory), or the model crashes TensorFlow"
+                    f"every worker process that was given tokens {chunk.starts[0]} to {chunk.stops[-1]} died: they "
+                    "need more memory (--memory), or the model crashes TensorFlow"
                 ) from done.error
             if done.error is not None:
                 raise done.error
@@ -405,11 +371,12 @@ class ChunkReader:
 
         def arguments() -> tuple[Any, ...]:
             chunk = self._chunks[index]
-            given = ChunkIds(index=index, chunk=chunk, held=self._text.ids(chunk.first, chunk.stop + 1))
+            first = int(chunk.starts[0])
+            given = ChunkIds(index=index, chunk=chunk, held=self._text.ids(first, int(chunk.stops[-1]) + 1))
             if reading.start is None:
                 return self._setup, given
             overlap, tokens = self._overlaps.get(index)
-            before = self._seen.get(chunk.first + 1, chunk.first + 1 + tokens)
+            before = self._seen.get(first + 1, first + 1 + tokens)
             earlier = Earlier(start=reading.start, overlap=overlap, predicted=before, tolerance=self._tolerance[index])
             return self._setup, given, earlier
 
@@ -418,7 +385,7 @@ class ChunkReader:
     def _take(self, reading: SpanReading, read: WholeChunk | Reevaluated) -> SpanResult:
         """Keep the predictions of a chunk and the states by which it is compared."""
         index, chunk = reading.span, self._chunks[reading.span]
-        self._seen.put(chunk.first + 1, read.predicted.packed())
+        self._seen.put(int(chunk.starts[0]) + 1, read.predicted.packed())
         if isinstance(read, Reevaluated):
             self._overlaps.put(index, read.overlap, self._overlaps.get(index)[1])
             return SpanResult(
@@ -453,7 +420,7 @@ class _Overlaps:
     def __init__(self) -> None:
         self._states: DiskArray | None = None
         self._placed: dict[int, tuple[int, list[int], int]] = {}
-        """The first row of a chunk's states on disk, their boundaries, and the tokens, by chunk."""
+        """By chunk: the first row of its states on disk, their boundaries, and the tokens."""
         self._end = 0
 
     def __enter__(self) -> Self:

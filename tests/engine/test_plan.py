@@ -42,13 +42,13 @@ def test_carried_spans_by_hand():
     spans = carried_spans(Texts((5, 1, 3)))
     assert spans.starts.tolist() == [0, 6]
     assert spans.stops.tolist() == [4, 8]
-    assert spans.previous.tolist() == [-1, -1]
+    assert spans.continues.tolist() == [False, False]
 
 
 def test_reset_spans_by_hand():
     spans = reset_spans(Texts((6, 2)), 2)
     assert list(zip(spans.starts.tolist(), spans.stops.tolist(), strict=True)) == [(0, 2), (2, 4), (4, 5), (6, 7)]
-    assert spans.previous.tolist() == [-1] * 4
+    assert spans.continues.tolist() == [False] * 4
 
 
 @given(documents, st.integers(1, 50))
@@ -66,17 +66,15 @@ def test_stitched_spans(text, rows, segment, seed):
     spans = stitch.spans
     assert predicted(spans) == all_but_first(text)
     begins = set(whole.starts.tolist())
-    for index, (start, previous) in enumerate(zip(spans.starts.tolist(), spans.previous.tolist(), strict=True)):
-        if start in begins:
-            assert previous == -1
-        else:
-            assert previous == index - 1
-            assert spans.stops[previous] == start
+    for index, (start, continues) in enumerate(zip(spans.starts.tolist(), spans.continues.tolist(), strict=True)):
+        assert continues == (start not in begins)
+        if continues:
+            assert spans.stops[index - 1] == start
             assert (start - max(b for b in begins if b <= start)) % segment == 0
     if stitch.audited is None:
-        assert (spans.previous < 0).all()
+        assert not spans.continues.any()
     else:
-        assert spans.previous[stitch.audited] >= 0
+        assert spans.continues[stitch.audited]
 
 
 @pytest.mark.parametrize("length", [20_000, 99_999, 10**6])

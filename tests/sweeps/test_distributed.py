@@ -142,7 +142,7 @@ def test_chunks_hold_every_span_once():
     for _ in range(50):
         lengths = rng.integers(1, 90, rng.integers(1, 12))
         stops = np.cumsum(lengths + 1) - 1
-        spans = Spans(starts=stops - lengths, stops=stops, previous=np.full(len(lengths), -1))
+        spans = Spans(starts=stops - lengths, stops=stops, continues=np.zeros(len(lengths), bool))
         length = int(rng.integers(1, 60))
         wanted = [at for start, stop in zip(spans.starts, spans.stops, strict=True) for at in range(start, stop)]
         chunks = chunks_of(spans, length)
@@ -150,5 +150,6 @@ def test_chunks_hold_every_span_once():
         assert held == wanted
         assert max(chunk.predictions for chunk in chunks) <= length
         begins = set(spans.starts.tolist())
-        assert all(chunk.continues == (chunk.first not in begins) for chunk in chunks)
+        assert all(chunk.continues[0] == (int(chunk.starts[0]) not in begins) for chunk in chunks)
+        assert not any(chunk.continues[1:].any() for chunk in chunks)
         assert all(start in begins for chunk in chunks for start in chunk.starts[1:].tolist())
