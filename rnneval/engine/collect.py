@@ -124,14 +124,9 @@ class Collector:
         self.id_counts = np.zeros(width, np.int64)
         self.not_finite: NotFinite | None = None
 
-    @property
-    def tokens(self) -> int:
-        """Tokens that were scored so far."""
-        return int(self._units["tokens"].sum())
-
-    def unit(self, name: str) -> int:
-        """Return how many `characters`, `scored_bytes`, `words`, … were scored so far."""
-        return int(self._units[name].sum())
+    def units(self) -> dict[str, int]:
+        """Return how many `tokens`, `characters`, `scored_bytes`, `words` and `unknown` ones were scored so far."""
+        return {name: int(values.sum()) for name, values in self._units.items()}
 
     def add(self, seen: Seen, scored: ScoredTokens) -> None:
         """Add scored tokens."""

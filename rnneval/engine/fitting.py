@@ -71,10 +71,6 @@ def fit(
     """Fit the baselines that learn; None without a text to fit them to.
 
     No character of the scored text may be in the fitted part. `width` is the number of ids that the model chooses from.
-
-    Raises:
-        UsageError: the texts overlap, or are too long for n-grams.
-        TextError: the fitted text cannot be read, or has characters that the vocabulary lacks.
     """
     if options.fit_on is None:
         return None

@@ -18,21 +18,7 @@ from rnneval.engine.fitting import Fitted, baselines_of, change_in_nats
 from rnneval.engine.measure import Measured
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals
-from rnneval.records.run import (
-    BesideReset,
-    Forgetting,
-    Input,
-    Output,
-    Run,
-    Score,
-    Streams,
-    Text,
-    Timing,
-    TokenByToken,
-    Tokens,
-    Warning,  # noqa: A004 - the record's own word
-    WiringSummary,
-)
+from rnneval.records import run as records
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, TextOptions
 
@@ -55,7 +41,7 @@ def run_record(
     fitted: Fitted | None = None,
     token_by_token: float | None = None,
     beside: tuple[int, Measured] | None = None,
-) -> Run:
+) -> records.Run:
     """Make the record of one run.
 
     `states` is None if they were not watched, `token_by_token` the total loss of a leaking model when it reads one
@@ -67,36 +53,36 @@ def run_record(
     told = scored_text(text, options, collected, state=measured.state_signature, base=base, fitted=fitted)
     warnings = wiring_warnings(wiring)
     if not lm.repeatable:
-        warnings.append(Warning(code="not-repeatable", message=_NOT_REPEATABLE))
+        warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
     warnings += [*told.warnings, *_stream_warnings(measured)]
     if beside is not None and (place := beside[1].collected.not_finite) is not None:
         message = (
             f"with the state reset every {beside[0]} tokens, the loss of token {place.token} (byte {place.byte} of the "
             f"text) is {place.value}: there is no change to show"
         )
-        warnings.append(Warning(code="beside-reset", message=message))
+        warnings.append(records.Warning(code="beside-reset", message=message))
     for name, why in (states.missing if states else {}).items():
-        warnings.append(Warning(code="no-states", message=f"no state summary of {name}: {why}"))
+        warnings.append(records.Warning(code="no-states", message=f"no state summary of {name}: {why}"))
     summary = None
     if wiring is not None:
-        summary = WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings)
+        summary = records.WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings)
     return msgspec.structs.replace(
         told,
         command=tuple(command),
         valid=told.valid and not leaks_of(wiring) and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=lm.vocabulary.record(),
-        input=Input(kind=lm.input_kind),
-        output=Output(kind=lm.output_kind),
+        input=records.Input(kind=lm.input_kind),
+        output=records.Output(kind=lm.output_kind),
         backend=lm.backend,
         streams=_streams(measured),
         states=(dict(states.summaries) or None) if states else None,
         wiring=summary,
-        token_by_token=None if token_by_token is None else TokenByToken(segment=1, total_nats=token_by_token),
+        token_by_token=None if token_by_token is None else records.TokenByToken(segment=1, total_nats=token_by_token),
         beside_reset=None if beside is None else _beside_reset(text, options, collected, *beside),
-        timing=Timing(
+        timing=records.Timing(
             seconds=seconds,
-            tokens_per_second=collected.tokens / max(seconds, 1e-9),
+            tokens_per_second=told.tokens.scored / max(seconds, 1e-9),
             device=lm.device,
             threads=(os.cpu_count() or 1) if measured.workers is None else measured.workers * measured.threads,
         ),
@@ -106,15 +92,15 @@ def run_record(
 
 def _beside_reset(
     text: EncodedText, options: TextOptions, carried: Collector, segment: int, measured: Measured
-) -> BesideReset:
+) -> records.BesideReset:
     """Return the scores of the second reading, and the change from it to the carried state."""
     told = scored_text(text, options, measured.collected, state=measured.state_signature, base={})
     change = perplexity_change = None
     if carried.not_finite is None and told.valid:
         change = change_in_nats(told.blocks, carried.blocks())
         low, high = (None if nats is None else 100 * expm1(nats) for nats in (change.low, change.high))
-        perplexity_change = Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
-    return BesideReset(
+        perplexity_change = records.Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
+    return records.BesideReset(
         segment=segment,
         signature=told.signature,
         total_nats=told.total_nats,
@@ -124,13 +110,13 @@ def _beside_reset(
     )
 
 
-def _streams(measured: Measured) -> Streams:
+def _streams(measured: Measured) -> records.Streams:
     stitched, lengths = measured.stitched, None
     forgotten = stitched.forgotten
     if forgotten:
         median, p95 = np.percentile(forgotten, [50, 95])
-        lengths = Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
-    return Streams(
+        lengths = records.Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
+    return records.Streams(
         count=measured.shape.rows,
         segment=measured.shape.segment,
         kernel=measured.kernel,
@@ -145,7 +131,7 @@ def _streams(measured: Measured) -> Streams:
     )
 
 
-def _stream_warnings(measured: Measured) -> list[Warning]:
+def _stream_warnings(measured: Measured) -> list[records.Warning]:
     stitched = measured.stitched
     warnings = []
     never = sum(tokens is None for tokens in stitched.forgetting.values())
@@ -157,20 +143,20 @@ def _stream_warnings(measured: Measured) -> list[Warning]:
             else f"{never} of {len(stitched.forgetting)} rows had not lost their start by their end, so they were read "
             "one after the other; the result is exact all the same"
         )
-        warnings.append(Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
+        warnings.append(records.Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
     if measured.threads != 1:
         message = (
             f"a worker's TensorFlow runs with {measured.threads} threads and not with 1: the last digits may "
             "differ between workers; start them anew"
         )
-        warnings.append(Warning(code="threads", message=message))
+        warnings.append(records.Warning(code="threads", message=message))
     audited = stitched.audited_loss_difference or 0.0
     if stitched.fragile or audited > _ILL_CONDITIONED:
         message = (
             "a change of the last digit of a state grows: the one-stream number itself depends on rounding, and is not "
             "claimed to 1e-6"
         )
-        warnings.append(Warning(code="ill-conditioned", message=message))
+        warnings.append(records.Warning(code="ill-conditioned", message=message))
     return warnings
 
 
@@ -183,18 +169,18 @@ def scored_text(
     base: Mapping[str, float],
     fitted: Fitted | None = None,
     bos: str = "none",
-) -> Run:
+) -> records.Run:
     """Compute scores and intervals from sums over a text: a record made now, of no checkpoint and no command yet.
 
     `state` is the field of the signature, such as `state:carry`; `bos` is the value of another: `none` if the first
     token of a document has no loss, else `scored`. `base` holds nats a token of each baseline.
     """
-    blocks, finite = collected.blocks(), collected.not_finite is None
+    blocks, units, finite = collected.blocks(), collected.units(), collected.not_finite is None
     totals = Totals(
-        tokens=collected.tokens,
-        characters=collected.unit("characters"),
-        bytes=collected.unit("scored_bytes"),
-        words=collected.unit("words"),
+        tokens=units["tokens"],
+        characters=units["characters"],
+        bytes=units["scored_bytes"],
+        words=units["words"],
         lossless=text.layout is not None,
         sums=collected.totals(),
     )
@@ -203,13 +189,13 @@ def scored_text(
     if found.values:
         intervals = score_intervals(blocks, lossless=totals.lossless)
     fitted_warnings = () if fitted is None else fitted.warnings(found.values.get("cross_entropy"))
-    return Run(
+    return records.Run(
         rnneval=rnneval.__version__,
         created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         command=(),
         signature=f"{text.signature_part}|bos:{bos}|{state}|defs:{_DEFINITIONS}",
         valid=finite,
-        text=Text(
+        text=records.Text(
             sha256=text.sha256,
             files=text.files,
             part=options.part,
@@ -217,12 +203,12 @@ def scored_text(
             bytes=text.bytes,
             words=text.words,
             documents=text.text_documents,
-            scored_characters=collected.unit("characters"),
-            scored_bytes=collected.unit("scored_bytes"),
-            scored_words=collected.unit("words"),
+            scored_characters=units["characters"],
+            scored_bytes=units["scored_bytes"],
+            scored_words=units["words"],
         ),
-        tokens=Tokens(
-            total=text.tokens, scored=collected.tokens, unscored=text.tokens - collected.tokens, unknown=text.unknown
+        tokens=records.Tokens(
+            total=text.tokens, scored=units["tokens"], unscored=text.tokens - units["tokens"], unknown=text.unknown
         ),
         total_nats=totals.sums.get("nats") if finite else None,
         scores=_scores(found, intervals),
@@ -234,30 +220,30 @@ def scored_text(
     )
 
 
-def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, Score]:
+def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score]:
     units = {metric.name: metric.unit for metric in metrics.all_metrics()}
     scores = {}
     for name, value in found.values.items():
         bounds = intervals.bounds.get(name)
         # The two add up in another order: where all losses are equal, the last digit may differ.
         low, high = (min(bounds.low, value), max(bounds.high, value)) if bounds is not None else (None, None)
-        scores[name] = Score(value=value, unit=units[name], low=low, high=high)
+        scores[name] = records.Score(value=value, unit=units[name], low=low, high=high)
     return scores
 
 
-def _score_warnings(collected: Collector, found: Scores, base: Mapping[str, float]) -> list[Warning]:
-    warnings = [Warning(code="no-score", message=f"{name}: {reason}") for name, reason in found.missing.items()]
+def _score_warnings(collected: Collector, found: Scores, base: Mapping[str, float]) -> list[records.Warning]:
+    warnings = [records.Warning(code="no-score", message=f"{name}: {reason}") for name, reason in found.missing.items()]
     place = collected.not_finite
     if place is not None:
         message = (
             f"the loss of token {place.token} (byte {place.byte} of the text) is {place.value}: no score is a number"
         )
-        warnings.append(Warning(code="not-finite", message=message))
+        warnings.append(records.Warning(code="not-finite", message=message))
     loss, guess = found.values.get("cross_entropy"), base.get("uniform")
     if loss is not None and guess is not None and loss > guess:
         message = (
             f"{loss:.4g} nats a token is worse than guessing ({guess:.4g}): the vocabulary is in another "
             "order than in training, the input encoding does not match, or the model is untrained"
         )
-        warnings.append(Warning(code="worse-than-uniform", message=message))
+        warnings.append(records.Warning(code="worse-than-uniform", message=message))
     return warnings

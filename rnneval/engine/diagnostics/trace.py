@@ -154,15 +154,6 @@ class TraceRow(NamedTuple):
     """Lines of the table, `(n, columns)`."""
 
 
-class Spectrum(NamedTuple):
-    """A histogram over a text."""
-
-    layer: str
-    slot: str
-    edges: Doubles
-    counts: Doubles
-
-
 class TraceWatch(StateWatch):
     """A watch that records states and gates at every `stride`-th position, beside the sums of every position."""
 
@@ -171,6 +162,8 @@ class TraceWatch(StateWatch):
     def __init__(self, text: EncodedText, stride: int, anchors: Anchors) -> None:
         super().__init__(text, every=1)
         self.stride, self._anchors = stride, anchors
+        self.most_lines = -(-text.tokens // stride)
+        """The most lines that the table may have."""
         self.columns: list[Column] = []
         self._table: Samples | None = None
 
@@ -246,11 +239,6 @@ class TraceWatch(StateWatch):
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
         self._table.put(seen.first, seen.table)
 
-    @property
-    def most_lines(self) -> int:
-        """The most lines that the table may have."""
-        return -(-self._tokens // self.stride)
-
     def lines(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield positions `(n,)` and their lines `(n, columns)`, in the order of the text."""
         if self._table is None:
@@ -259,8 +247,8 @@ class TraceWatch(StateWatch):
             read = ~np.isin(positions, self._stops - 1)
             yield positions[read], lines[read]
 
-    def spectra(self) -> tuple[list[Spectrum], dict[str, GateSummary], dict[Column, Doubles]]:
-        """Return the histograms, the summaries of gates, and the statistics of each unit, `(units,)`."""
+    def spectra(self) -> tuple[dict[Column, tuple[Doubles, Doubles]], dict[str, GateSummary], dict[Column, Doubles]]:
+        """Return edges and counts of histograms, the summaries of gates, and statistics of each unit, `(units,)`."""
         slots, rest = self.slots.values(), self._totals()[0]
         at = sum(sums.width(slot.units) for slot in slots)
 
@@ -269,15 +257,15 @@ class TraceWatch(StateWatch):
             at += count
             return rest[at - count : at]
 
-        found = [Spectrum(slot.layer, slot.slot, _edges(slot), take(histogram.BINS)) for slot in slots]
-        columns, summaries = {}, {}
+        found, columns, summaries = {}, {}, {}
         for slot, collected in zip(slots, self._collected([Covariance(1) for _ in slots]), strict=True):
+            found[Column(slot.layer, slot.slot, "histogram")] = _edges(slot), take(histogram.BINS)
             columns[Column(slot.layer, slot.slot, "unit_mean")] = means(collected)
             columns[Column(slot.layer, slot.slot, "unit_variance")] = variances(collected)
         for layer, cells in self._layout.cells.items():
             for cell in cells:
                 for gate in cell.names:
-                    found.append(Spectrum(layer, gate, _GATE_EDGES, take(histogram.BINS)))
+                    found[Column(layer, gate, "histogram")] = _GATE_EDGES, take(histogram.BINS)
                     size, total, low, high = take(4).tolist()
                     constants = None
                     if gate == cell.keeps:
@@ -365,12 +353,11 @@ def _spans(watch: TraceWatch, places: list[int], size: int) -> Iterator[tuple[in
 def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
     """Yield statistics of the whole text: histograms, percentiles, numbers a unit."""
     spectra, _, units = watch.spectra()
-    for layer, slot, edges, counts in spectra:
-        place = {"layer": layer, "slot": slot}
-        yield {**place, "statistic": "histogram", "value": counts, "low": edges[:-1], "high": edges[1:]}
+    for column, (edges, counts) in spectra.items():
+        yield {**column._asdict(), "value": counts, "low": edges[:-1], "high": edges[1:]}
         for share in _SHARES:
-            value = histogram.percentile(counts, edges, share)
-            yield {**place, "statistic": f"p{round(share * 100):02}", "value": np.array([value])}
+            named = column._replace(statistic=f"p{round(share * 100):02}")._asdict()
+            yield {**named, "value": np.array([histogram.percentile(counts, edges, share)])}
     for column, values in units.items():
         yield {**column._asdict(), "value": values, "unit": np.arange(len(values))}
 
