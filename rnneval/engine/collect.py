@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,27 +38,16 @@ _FIELDS: list[Any] = [
 ]
 
 
-class Observations:
-    """A model's loss, confidence and rank at each position of a text."""
+class Observations(DiskArray):
+    """A model's loss, confidence and rank at each position of a text, as packed predictions."""
 
     def __init__(self, lm: LanguageModel) -> None:
         nats = np.float64 if lm.output_kind == "probabilities" else np.float32
-        dtype = np.dtype([("nats", nats), ("confidence", "<f4"), ("rank", "<i4")])
-        self._rows = DiskArray(dtype, holds="losses")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rows.close()
-
-    def put(self, position: int, records: NDArray[Any]) -> None:
-        """Write the predictions of consecutive tokens, `(n,)`, packed, of which `position` is the first."""
-        self._rows.write(position, records)
+        super().__init__(np.dtype([("nats", nats), ("confidence", "<f4"), ("rank", "<i4")]), holds="losses")
 
     def get(self, start: int, stop: int) -> Predicted:
-        """Read positions start to stop; a position that was never written is zero."""
-        return Predicted.of(self._rows.read(start, stop))
+        """Return the predictions of positions start to stop; a position that was never written is zero."""
+        return Predicted.of(self.read(start, stop))
 
 
 @dataclass(frozen=True, kw_only=True)

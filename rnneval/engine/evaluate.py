@@ -14,7 +14,15 @@ from rnneval.engine.record import run_record
 from rnneval.engine.rows import Watch
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.metrics.diagnostics import findings
-from rnneval.options import DiagnosticOptions, EvaluateOptions, StringGroup, on_model, option
+from rnneval.options import (
+    DiagnosticOptions,
+    EvaluateOptions,
+    StateGroup,
+    StringGroup,
+    on_model,
+    option,
+    values_of,
+)
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
@@ -55,7 +63,8 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         CheckpointError: the model gives a token the probability 0, or raises.
     """
     given, read_as = text_given(text, options.string), TextOptions.of(options)
-    stateful, how = StateOptions.of(options, lm), Streaming.of(options, options.progress)
+    stateful = StateOptions(**values_of(StateGroup, options), window=lm.window)
+    how = Streaming.of(options, options.progress)
     vocabulary = _vocabulary_of(lm)
     if options.beside_reset is not None and lm.window is not None:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
@@ -122,8 +131,8 @@ class HeldOut:
 
         Its `valid`, `wiring` and warnings say whether the model's states can be trusted.
         """
-        settings = _settings_for(self.wiring, StateOptions(), Streaming.of(self.options, self.options.progress))
-        measured = measure(self.lm, self.text, *settings, watch=watch)
+        how = Streaming.of(self.options, self.options.progress)
+        measured = measure(self.lm, self.text, *_settings_for(self.wiring, StateOptions(), how), watch=watch)
         states = watch.finish() if isinstance(watch, StateWatch) else None
         read_as, command = TextOptions.of(self.options), self.options.command
         return run_record(self.lm, self.text, read_as, measured, wiring=self.wiring, states=states, command=command)

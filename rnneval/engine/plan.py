@@ -150,11 +150,6 @@ class StateOptions(StateGroup):
         if self.window is not None and self.state == "reset":
             raise UsageError(f"--state reset: a window model knows nothing but the last {self.window} tokens anyway")
 
-    @classmethod
-    def of(cls, options: StateGroup, lm: LanguageModel) -> "StateOptions":
-        """Take the options of the state from those of a function that reads a text with the model."""
-        return cls(**values_of(StateGroup, options), window=lm.window)
-
     @property
     def signature(self) -> str:
         """The field of the signature; it holds the length of a step only if the state is reset with it."""

@@ -7,7 +7,7 @@ the same time. *Segment*: the tokens that a row reads in one step. *Job*: one re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,12 +77,12 @@ class Boundary(NamedTuple):
         return Predicted.of(self.records)
 
 
-class Watch(Protocol):
-    """A probe of the exact stream: it sees more of a step than the losses."""
+class Watch:
+    """A probe of the exact stream: it may see more of a step than the losses."""
 
-    weight: int
+    weight = 0
     """Numbers kept for a group of segments, for each number of the state: bounds how many groups are kept."""
-    sees: Sees
+    sees: Sees = "losses"
     """What is observed for it."""
 
     def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
@@ -91,7 +91,7 @@ class Watch(Protocol):
         Of each row, `first` has the position in the text of the first input token, and `counts` how many of its
         positions count. A watch that sees only losses is not asked.
         """
-        ...
+        raise NotImplementedError
 
     def put(self, row: Boundary, group: int | None) -> None:
         """Take one row at the end of a segment.
@@ -99,7 +99,7 @@ class Watch(Protocol):
         `group` is the boundary at which the group of the segment begins; None if the span is read only once. A span is
         re-evaluated from its start, and the last observation of a group is the valid one.
         """
-        ...
+        raise NotImplementedError
 
 
 OnBoundary = Callable[[list[Boundary]], list[bool]]
@@ -266,7 +266,7 @@ class Rows:
 
     def _put(self, row: Boundary) -> None:
         """Keep the predictions of a segment: they stand until it is re-evaluated."""
-        self._seen.put(row.first, row.records)
+        self._seen.write(row.first, row.records)
         if self._watch is not None:
             once = row.job.span not in self._kept.spans
             self._watch.put(row, None if once else self._kept.group_of(row.job.boundary))

@@ -14,10 +14,10 @@ the first row begins where the chunk begins. *Segment*: the tokens of one step o
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,7 +200,7 @@ def reevaluate_chunk(setup: ChunkSetup, given: ChunkIds, earlier: Earlier) -> Re
 
         reading = SpanReading(span=0, start=earlier.start, reevaluates=True, tolerance=earlier.tolerance)
         with Observations(model.lm) as seen:
-            seen.put(1, earlier.predicted.packed())
+            seen.write(1, earlier.predicted.packed())
             Rows(runner, row, seen, kept=kept).read([reading], on_end)
             (ended,) = ends
             predicted = seen.get(1, 1 + ended.tokens)  # token 0 is never predicted
@@ -344,7 +344,7 @@ class ChunkReader:
             continues=np.array([chunk.continues[0] for chunk in self._chunks], bool),
         )
         segment, tolerance = self._setup.shape.segment, self._setup.tolerance
-        with self._overlaps:
+        with closing(self._overlaps):
             result = Stitching(self, spans, segment=segment, tolerance=tolerance, passes_at_once=_PASSES_AT_ONCE).run()
         for chunk, inner in self._inner:
             result.include(chunk, inner)
@@ -385,7 +385,7 @@ class ChunkReader:
     def _take(self, reading: SpanReading, read: WholeChunk | Reevaluated) -> SpanResult:
         """Keep the predictions of a chunk and the states by which it is compared."""
         index, chunk = reading.span, self._chunks[reading.span]
-        self._seen.put(int(chunk.starts[0]) + 1, read.predicted.packed())
+        self._seen.write(int(chunk.starts[0]) + 1, read.predicted.packed())
         if isinstance(read, Reevaluated):
             self._overlaps.put(index, read.overlap, self._overlaps.get(index)[1])
             return SpanResult(
@@ -423,10 +423,8 @@ class _Overlaps:
         """By chunk: the first row of its states on disk, their boundaries, and the tokens."""
         self._end = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Free the disk space."""
         if self._states is not None:
             self._states.close()
 

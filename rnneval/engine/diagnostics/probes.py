@@ -23,13 +23,12 @@ differ by, as a root mean square over rows, is part of the error.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.backends.protocol import Ids, LanguageModel, Place, SeenRows, Sees, Shape
-from rnneval.engine.rows import Boundary
+from rnneval.backends.protocol import Ids, LanguageModel, Place, Shape
+from rnneval.engine.rows import Boundary, Watch
 from rnneval.errors import UsageError
 from rnneval.records.run import ContextCurve, Exponent
 
@@ -50,7 +49,7 @@ _CLUSTERS = 8
 
 
 @dataclass(kw_only=True)
-class Anchors:
+class Anchors(Watch):
     """A watch that keeps the state at the first boundary at or after each target, and the loss of some tokens."""
 
     targets: NDArray[np.int64]
@@ -61,12 +60,6 @@ class Anchors:
     """Places by position of the target."""
     nats: dict[int, float] = field(default_factory=dict)
     """Losses by position of the token."""
-    weight: int = 0
-    sees: Sees = "losses"
-
-    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
-        """Keep nothing of a row."""
-        return [None] * len(counts)
 
     def put(self, row: Boundary, group: int | None) -> None:
         """Keep what belongs to a segment; a segment that is re-evaluated replaces what was kept before."""

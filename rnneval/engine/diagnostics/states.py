@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.backends.protocol import LayerState, Layout, SeenRows, Sees, Trajectory
-from rnneval.engine.rows import Boundary
+from rnneval.engine.rows import Boundary, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.records.run import StateSummary
@@ -130,7 +130,7 @@ def summing(tokens: int) -> int:
     return every
 
 
-class StateWatch:
+class StateWatch(Watch):
     """A watch over the states of every layer."""
 
     weight = 4
