@@ -112,8 +112,7 @@ def _beside_reset(
 
 def _streams(measured: Measured) -> records.Streams:
     stitched, lengths = measured.stitched, None
-    forgotten = stitched.forgotten
-    if forgotten:
+    if forgotten := [tokens for tokens in stitched.forgetting.values() if tokens is not None]:
         median, p95 = np.percentile(forgotten, [50, 95])
         lengths = records.Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
     return records.Streams(
@@ -133,16 +132,19 @@ def _streams(measured: Measured) -> records.Streams:
 
 def _stream_warnings(measured: Measured) -> list[records.Warning]:
     stitched = measured.stitched
-    warnings = []
-    never = sum(tokens is None for tokens in stitched.forgetting.values())
-    if stitched.lasts or never > len(stitched.forgotten):
+    warnings, seen = [], ""
+    rows, never = len(stitched.forgetting), sum(tokens is None for tokens in stitched.forgetting.values())
+    if stitched.lasts:
         seen = (
             "on a passage, the carried state and the initial one did not come near each other, so every document was "
             "read in one row; the result is exact"
-            if stitched.lasts
-            else f"{never} of {len(stitched.forgetting)} rows had not lost their start by their end, so they were read "
-            "one after the other; the result is exact all the same"
         )
+    elif never > rows - never:
+        seen = (
+            f"{never} of {rows} rows had not lost their start by their end, so they were read one after the other; the "
+            "result is exact all the same"
+        )
+    if seen:
         warnings.append(records.Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
     if measured.threads != 1:
         message = (

@@ -102,10 +102,6 @@ class Watch:
         raise NotImplementedError
 
 
-OnBoundary = Callable[[list[Boundary]], list[bool]]
-"""Takes all rows at the end of a segment, and returns for each whether it goes on."""
-
-
 class Runner:
     """Runs jobs over a text with steps of at most one shape."""
 
@@ -117,8 +113,12 @@ class Runner:
         """Begin a reading: its steps depend on nothing that was read before."""
         self._scorer.begin()
 
-    def run(self, waiting: deque[Job], on_boundary: OnBoundary) -> None:
-        """Read the span of every job, or as much as `on_boundary` wants; it may add jobs to those waiting."""
+    def run(self, waiting: deque[Job], on_boundary: Callable[[list[Boundary]], list[bool]]) -> None:
+        """Read the span of every job, or as much as is wanted.
+
+        `on_boundary` takes all rows at the end of a segment, returns for each whether it goes on, and may add jobs to
+        those waiting.
+        """
         active: list[Job] = []
         width = next((width for width in _WIDTHS if width >= len(waiting)), self.shape.rows)
         width = min(width, self.shape.rows)
@@ -268,8 +268,8 @@ class Rows:
         """Keep the predictions of a segment: they stand until it is re-evaluated."""
         self._seen.write(row.first, row.records)
         if self._watch is not None:
-            once = row.job.span not in self._kept.spans
-            self._watch.put(row, None if once else self._kept.group_of(row.job.boundary))
+            again = self._spans.continues[row.job.span]
+            self._watch.put(row, self._kept.group_of(row.job.boundary) if again else None)
 
 
 def _ended(job: Job, comparison: _Comparison) -> SpanResult:
@@ -317,6 +317,6 @@ def read_in_rows(
     result = stitching.run()
     never = [span for span, tokens in result.forgetting.items() if tokens is None and isinstance(span, int)]
     some = never[: min(_NUDGED, runner.shape.rows)]
-    result.fragile, tokens = rows.is_fragile(some, [stitching.before(span) for span in some])
+    result.fragile, tokens = rows.is_fragile(some, [stitching.last(span - 1) for span in some])
     result.tokens_rerun += tokens
     return stitching

@@ -19,7 +19,7 @@ The algorithm does not know who reads: `rnneval.engine.rows` reads spans as rows
 `rnneval.sweeps.distributed` reads chunks of a text in worker processes, which use rows again.
 """
 
-from collections.abc import Callable, KeysView, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, log
 from typing import Any, Protocol
@@ -103,11 +103,6 @@ class Boundaries:
         self._like = state
         self._kept: dict[int, Vectors] = {}  # the states at each kept boundary: `(spans, D)`
         self._held: dict[int, set[int]] = {}  # the spans that have a state at each kept boundary
-
-    @property
-    def spans(self) -> KeysView[int]:
-        """The spans whose states are kept."""
-        return self._place.keys()
 
     def put(self, span: int, boundary: int, state: Vectors) -> None:
         """Keep the state `(D,)` of a span at a boundary, if both are among those that are kept."""
@@ -213,11 +208,6 @@ class Stitched:
     fragile: bool = False
     """Set by the reader: a change of 1e-6 in the state grew, so the one-stream number itself depends on rounding."""
 
-    @property
-    def forgotten(self) -> list[int]:
-        """Tokens to agreement, of the spans that agreed."""
-        return [tokens for tokens in self.forgetting.values() if tokens is not None]
-
     def include(self, chunk: int, inner: "Stitched") -> None:
         """Add the statistics of the spans of one chunk; passes and tolerance are not added."""
         self.tokens_rerun += inner.tokens_rerun
@@ -317,10 +307,7 @@ class Stitching:
         """The state, out of `_last`, from which each span that goes on was last read."""
         self._at_once = True  # whether all stale spans are re-evaluated in one pass
         self._difference = 1.0
-        """Median difference of states at the ends of spans between the last two passes.
-
-        At first the order of size of the difference between a carried state and the initial one.
-        """
+        """Median difference of states at the ends of spans between the last two passes; at first, its order of size."""
         self.result = Stitched(tolerance=tolerance)
 
     def run(self) -> Stitched:
@@ -341,10 +328,6 @@ class Stitching:
     def last(self, span: int) -> Vectors:
         """Return the state after a span, `(D,)`: kept for spans from which another goes on, and for the last of all."""
         return self._last[span]
-
-    def before(self, span: int) -> Vectors:
-        """Return the state after the span from which this one goes on."""
-        return self._last[span - 1]
 
     def _first_pass(self) -> None:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
@@ -372,7 +355,7 @@ class Stitching:
             self.result.passes += 1  # every span that goes on has been read twice
 
     def _reevaluation(self, span: int, *, audits: bool = False) -> SpanReading:
-        start = self._read_from[span] = self.before(span)
+        start = self._read_from[span] = self._last[span - 1]
         return SpanReading(span=span, start=start, reevaluates=True, audits=audits, tolerance=self.result.tolerance)
 
     def _take(self, ended: SpanResult) -> list[SpanReading]:
@@ -410,7 +393,7 @@ class Stitching:
 
     def _stale(self) -> list[int]:
         """Return the spans to re-evaluate now: all stale ones, or only those behind a span that is settled."""
-        stale = [span for span in self._continuing if self._read_from.get(span) is not self.before(span)]
+        stale = [span for span in self._continuing if self._read_from.get(span) is not self._last[span - 1]]
         at_once = self._at_once if self._passes_at_once is None else self.result.passes <= self._passes_at_once
         if at_once:
             return stale

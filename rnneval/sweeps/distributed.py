@@ -129,9 +129,8 @@ class Earlier:
     """The last state of the chunk before: where the re-evaluation begins."""
     overlap: Overlap
     predicted: Predicted
-    """Predictions of the row's tokens."""
     tolerance: float
-    """Tolerance that the first reading of the chunk found to be reachable."""
+    """That which the first reading of the chunk found to be reachable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +140,12 @@ class WholeChunk:
     predicted: Predicted
     """Predictions of every token after the chunk's first, `(n,)`; those that begin a span are without meaning."""
     last: Vectors
-    """The state after its last token."""
     overlap: Overlap
     overlap_tokens: int
     """Predictions of the first row."""
     stitched: Stitched
     threads: int
     kernel: str
-    """The kernel that ran, in the words of `Arrangement.said`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +155,8 @@ class Reevaluated:
     predicted: Predicted
     overlap: Overlap
     agreed_after: int
-    """Tokens up to the start of the last segment that was read.
-
-    The states may have agreed before (`SpanResult.agreed_after`): a reading ends only when the losses agree, too.
-    """
+    """Tokens up to the start of the last segment that was read: states may have agreed before the losses did."""
     difference: float
-    """Difference of the states that agreed."""
 
 
 class _OpenModel(NamedTuple):
