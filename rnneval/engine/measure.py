@@ -18,7 +18,7 @@ import numpy as np
 from rnneval.backends.protocol import Ids, LanguageModel, Shape
 from rnneval.engine.collect import Collector, LossWriter, Observations, losses_written, require_losses_fit, show
 from rnneval.engine.plan import SEGMENT, Spans, StateOptions, Stitch, Streaming, shape_for, stitch_of
-from rnneval.engine.rows import Boundary, Job, Runner, Watch, grew, nudged, read_in_rows
+from rnneval.engine.rows import Boundary, Job, Rows, Runner, Watch, grew, nudged
 from rnneval.engine.stitch import PASSES, Stitched, scaled_difference, segments_to_go
 from rnneval.errors import CheckpointError
 from rnneval.records.paths import Named, named, named_checkpoint
@@ -124,7 +124,8 @@ def _read_alone(
     sees = "losses" if watch is None else watch.sees
     scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, sees=sees)
     runner = Runner(text, shape, scorer, start=lm.start(), watch=watch)
-    stitched = read_in_rows(runner, stitch, observations, how.tolerance, progress=how.progress).result
+    reader = Rows(runner, stitch.spans, observations, progress=how.progress)
+    stitched = reader.stitched(how.tolerance, audited=stitch.audited).result
     if lasts:
         stitched.lasts, stitched.fragile = True, fragile
     return Read(shape=shape, stitched=stitched, kernel=scorer.kernel)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnneval.backends.protocol import Ids, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Vectors
 from rnneval.engine.collect import Observations
-from rnneval.engine.plan import Spans, Stitch
+from rnneval.engine.plan import Spans
 from rnneval.engine.stitch import (
     Agreement,
     Boundaries,
@@ -223,14 +223,25 @@ class Rows:
         open_all(readings)
         self._runner.run(waiting, at_boundary)
 
-    def is_fragile(self, spans: Sequence[int], starts: Sequence[Vectors]) -> tuple[bool, int]:
-        """Read spans from their starts and others 1e-6 beside them; return whether that grows, and the tokens read."""
+    def stitched(self, tolerance: float, *, audited: int | None, start: Vectors | None = None) -> Stitching:
+        """Read every span exactly, and return the finished stitching; the first span begins from `start`.
+
+        Spans that never forgot their start are read again, from their start and from one changed by 1e-6: where that
+        grows, the result depends on rounding.
+        """
+        spans, shape = self._spans, self._runner.shape
+        stitching = Stitching(self, spans, segment=shape.segment, tolerance=tolerance, audited=audited, start=start)
+        result = stitching.run()
+        never = [span for span, tokens in result.forgetting.items() if tokens is None and isinstance(span, int)]
+        some = never[: min(_NUDGED, shape.rows)]
+        starts = [stitching.last(span - 1) for span in some]
         near = nudged(starts)
-        jobs = list(map(self._job, [*spans, *spans], [*starts, *near]))  # side by side
+        jobs = list(map(self._job, [*some, *some], [*starts, *near]))  # side by side
         self._runner.run(deque(jobs), lambda rows: [True] * len(rows))
         ends = [job.state for job in jobs]
-        fragile = any(map(grew, near, ends[len(spans) :], starts, ends))
-        return fragile, sum(int(self._spans.lengths[job.span]) for job in jobs)
+        result.fragile = any(map(grew, near, ends[len(some) :], starts, ends))
+        result.tokens_rerun += 2 * sum(int(spans.lengths[span]) for span in some)
+        return stitching
 
     def _job(self, span: int, state: Vectors) -> Job:
         return Job(span=span, at=int(self._spans.starts[span]), stop=int(self._spans.stops[span]), state=state)
@@ -298,25 +309,3 @@ def nudged(states: Sequence[Vectors]) -> list[Vectors]:
 def grew(near: Vectors, far: Vectors, start: Vectors, end: Vectors) -> bool:
     """Return whether the distance of two states, near and start, grew a hundredfold until they were far and end."""
     return scaled_difference(far, end) > _FRAGILE * scaled_difference(near, start)
-
-
-def read_in_rows(
-    runner: Runner,
-    stitch: Stitch,
-    seen: Observations,
-    tolerance: float,
-    *,
-    start: Vectors | None = None,
-    overlap: dict[int, Vectors] | None = None,
-    progress: Progress | None = None,
-) -> Stitching:
-    """Read every span exactly, in rows of this process, and return the finished stitching."""
-    rows = Rows(runner, stitch.spans, seen, progress=progress, overlap=overlap)
-    spans, segment = stitch.spans, runner.shape.segment
-    stitching = Stitching(rows, spans, segment=segment, tolerance=tolerance, audited=stitch.audited, start=start)
-    result = stitching.run()
-    never = [span for span, tokens in result.forgetting.items() if tokens is None and isinstance(span, int)]
-    some = never[: min(_NUDGED, runner.shape.rows)]
-    result.fragile, tokens = rows.is_fragile(some, [stitching.last(span - 1) for span in some])
-    result.tokens_rerun += tokens
-    return stitching

@@ -27,7 +27,7 @@ from rnneval.backends.protocol import LanguageModel, Predicted, Scorer, Shape, V
 from rnneval.engine.collect import Observations
 from rnneval.engine.measure import Read, Reader
 from rnneval.engine.plan import Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
-from rnneval.engine.rows import Rows, Runner, read_in_rows
+from rnneval.engine.rows import Rows, Runner
 from rnneval.engine.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.options import Progress
@@ -216,7 +216,8 @@ def _read(model: _OpenModel, runner: Runner, setup: ChunkSetup, given: ChunkIds,
     else:
         stitch = Stitch(spans=spans, audited=None)
     with Observations(model.lm) as seen:
-        stitching = read_in_rows(runner, stitch, seen, setup.tolerance, start=start, overlap=overlap)
+        rows = Rows(runner, stitch.spans, seen, overlap=overlap)
+        stitching = rows.stitched(setup.tolerance, audited=stitch.audited, start=start)
         predicted = seen.get(1, len(given.held))  # token 0 is never predicted
     return WholeChunk(
         predicted=predicted,
