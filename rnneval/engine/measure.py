@@ -10,13 +10,12 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnneval.backends.protocol import Ids, LanguageModel, Shape
-from rnneval.engine.collect import Collector, LossWriter, Observations, losses_written, require_losses_fit, show
+from rnneval.engine.collect import Collector, Observations, losses_written, require_losses_fit, show
 from rnneval.engine.plan import SEGMENT, Spans, StateOptions, Stitch, Streaming, shape_for, stitch_of
 from rnneval.engine.rows import Boundary, Job, Rows, Runner, Watch, grew, nudged
 from rnneval.engine.stitch import PASSES, Stitched, scaled_difference, segments_to_go
@@ -87,12 +86,12 @@ def measure(
         else:
             read = reader(lm, text, stateful, how, observations)
         seconds = time.perf_counter() - began
-        observers: list[Collector | LossWriter] = [collected]
-        with ExitStack() as stack:
-            if losses is not None:
-                described = {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256}
-                observers.append(stack.enter_context(losses_written(losses, text, described)))
-            show(text, observations, observers, unscored=stateful.unscored)
+        if losses is None:
+            show(text, observations, [collected], unscored=stateful.unscored)
+        else:
+            described = {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256}
+            with losses_written(losses, text, described) as writer:
+                show(text, observations, [collected, writer], unscored=stateful.unscored)
     place = collected.not_finite
     if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
         raise CheckpointError(

@@ -326,6 +326,7 @@ class ChunkReader:
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []  # for every reading of a whole chunk: its number, and its rows
         self._tolerance: dict[int, float] = {}  # by chunk: that which its first reading found to be reachable
+        self._tokens: dict[int, int] = {}  # by chunk: the predictions of its first row
         self._scored, self._predictions = 0, sum(chunk.predictions for chunk in chunks)
         self.threads = 1
         self.kernels: set[str] = set()
@@ -369,8 +370,7 @@ class ChunkReader:
             given = ChunkIds(index=index, chunk=chunk, held=self._text.ids(first, int(chunk.stops[-1]) + 1))
             if reading.start is None:
                 return self._setup, given
-            overlap, tokens = self._overlaps.get(index)
-            before = self._seen.get(first + 1, first + 1 + tokens)
+            before, overlap = self._seen.get(first + 1, first + 1 + self._tokens[index]), self._overlaps.get(index)
             earlier = Earlier(start=reading.start, overlap=overlap, predicted=before, tolerance=self._tolerance[index])
             return self._setup, given, earlier
 
@@ -380,8 +380,8 @@ class ChunkReader:
         """Keep the predictions of a chunk and the states by which it is compared."""
         index, chunk = reading.span, self._chunks[reading.span]
         self._seen.write(int(chunk.starts[0]) + 1, read.predicted.packed())
+        self._overlaps.put(index, read.overlap)
         if isinstance(read, Reevaluated):
-            self._overlaps.put(index, read.overlap, self._overlaps.get(index)[1])
             return SpanResult(
                 reading=reading,
                 last=None,
@@ -391,7 +391,7 @@ class ChunkReader:
             )
         self.threads = max(self.threads, read.threads)
         self.kernels.add(read.kernel)
-        self._overlaps.put(index, read.overlap, read.overlap_tokens)
+        self._tokens[index] = read.overlap_tokens
         self._tolerance[index] = read.stitched.tolerance
         self._inner.append((index, read.stitched))
         if not reading.reevaluates:
@@ -409,12 +409,11 @@ class ChunkReader:
 
 
 class _Overlaps:
-    """The overlap of every chunk, and the tokens of its first row, on disk."""
+    """The overlap of every chunk, on disk."""
 
     def __init__(self) -> None:
         self._states: DiskArray | None = None
-        self._placed: dict[int, tuple[int, list[int], int]] = {}
-        """By chunk: the first row of its states on disk, their boundaries, and the tokens."""
+        self._placed: dict[int, tuple[int, list[int]]] = {}  # by chunk: the first of its states, their boundaries
         self._end = 0
 
     def close(self) -> None:
@@ -422,21 +421,21 @@ class _Overlaps:
         if self._states is not None:
             self._states.close()
 
-    def put(self, chunk: int, overlap: Overlap, tokens: int) -> None:
+    def put(self, chunk: int, overlap: Overlap) -> None:
         """Keep an overlap; one of the same size takes the place of the one before."""
-        at, boundaries, _ = self._placed.get(chunk, (self._end, [], 0))
+        at, boundaries = self._placed.get(chunk, (self._end, []))
         if len(boundaries) != len(overlap):
             at, self._end = self._end, self._end + len(overlap)
-        self._placed[chunk] = at, list(overlap), tokens
+        self._placed[chunk] = at, list(overlap)
         if overlap:
             states = np.stack(list(overlap.values()))
             if self._states is None:
                 self._states = DiskArray(states.dtype, states.shape[1:], holds="states")
             self._states.write(at, states)
 
-    def get(self, chunk: int) -> tuple[Overlap, int]:
-        """Return an overlap, and how many tokens the row has."""
-        at, boundaries, tokens = self._placed[chunk]
+    def get(self, chunk: int) -> Overlap:
+        """Return an overlap."""
+        at, boundaries = self._placed[chunk]
         if self._states is None:
-            return {}, tokens
-        return dict(zip(boundaries, self._states.read(at, at + len(boundaries)), strict=True)), tokens
+            return {}
+        return dict(zip(boundaries, self._states.read(at, at + len(boundaries)), strict=True))
