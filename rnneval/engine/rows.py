@@ -149,7 +149,7 @@ class Runner:
 
     def _observed(self, stepped: Stepped, jobs: list[Job], counts: list[int]) -> list[Any]:
         """Return what the watch keeps of each row."""
-        if self.watch is None or not stepped.seen:
+        if self.watch is None or self.watch.sees == "losses":
             return [None] * len(jobs)
         first, kept, start = [job.at for job in jobs], [], 0
         for part in stepped.seen:

@@ -197,7 +197,8 @@ class ProcessPool:
         error: BaseException | None = WorkerDiedError(f"{self._deaths + 1} processes died of it")
         try:
             for _ in range(self._deaths + 1):
-                with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+                # ValueError: the pipe was closed while it was read.
+                with contextlib.suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):
                     value, error = worker.ask(sent)
                     break
         finally:
