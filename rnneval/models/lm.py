@@ -1,28 +1,47 @@
-"""RecurrentLM: the interface through which every recurrent language model is called."""
+"""RecurrentLM: the interface through which every recurrent language model is called, and the state it starts from.
+
+The start is measured, and never assumed to be zero. A model that is called with `states=None` gives its layers some
+initial state: zeros, a learned vector, anything. To start one row of a batch anew while the others go on, that state is
+needed in the form in which the model *returns* states. It is found element by element: the model is called with a state
+of distinct numbers. The element of a layer's state in which a number arrives shows which element of the start belongs
+in that number's place.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from rnneval.backends.protocol import Scorer, Sees, Shape, Vectors
-from rnneval.backends.weights import require_finite
 from rnneval.errors import UsageError
-from rnneval.models.adapters import Adapter
+from rnneval.models.adapters import Adapter, numbers_of
 from rnneval.models.arrangement import arranged
 from rnneval.models.kernel import KerasScorer, Packing
 from rnneval.models.layers import Unit
-from rnneval.models.outputs import linear
-from rnneval.models.start import Start, find_start
+from rnneval.models.state_tap import UnitRun, overridden, record_runs
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot
 from rnneval.text import Vocabulary
 
 State = tuple[Any, ...]
 """Leaves of a state, that is, its tensors; `()` stands for `states=None` if no leaves can."""
+
+
+class Start(NamedTuple):
+    """The leaves that stand for `states=None` at one batch size, and the layer's state that each leaf goes into.
+
+    *Leaves* are the tensors of a state as the model returns it; a *slot* is one part of a layer's state, h or c.
+    """
+
+    leaves: State
+    slots: tuple[Slot | None, ...]
+    batch_axes: tuple[int | None, ...]
+    """The batch axis of each leaf; None if no axis grows with the batch."""
 
 
 class Step(NamedTuple):
@@ -92,7 +111,7 @@ class RecurrentLM:
     @property
     def memory_cells(self) -> bool:
         """True if a layer has memory cells, as an LSTM has."""
-        return any(unit.has_memory_cells for unit in self.units)
+        return any(slot.rsplit(".", 1)[-1] == "c" for unit in self.units for slot in unit.slots)
 
     @property
     def device(self) -> str:
@@ -137,7 +156,14 @@ class RecurrentLM:
                 are not checked, since its values may not exist yet.
         """
         if not tf.is_tensor(ids):
-            _require_ids(np.asarray(ids), self.width)
+            given = np.asarray(ids)
+            outside = np.argwhere((given < 0) | (given >= self.width))
+            if len(outside):
+                first = tuple(outside[0])
+                raise UsageError(
+                    f"{len(outside):,} ids that the model does not have, the first {given[first]} at "
+                    f"({', '.join(map(str, first))}): its ids run from 0 to {self.width - 1:,}"
+                )
         ids = tf.convert_to_tensor(ids, tf.int32)
         with linear(self.softmax):
             output, leaves = self.drive(ids, tuple(state) or None)
@@ -146,15 +172,83 @@ class RecurrentLM:
         return Step(output, leaves)
 
 
-def _require_ids(ids: Any, width: int) -> None:
-    outside = np.argwhere((ids < 0) | (ids >= width))
-    if len(outside):
-        first = tuple(outside[0])
-        where = ", ".join(map(str, first))
-        raise UsageError(
-            f"{len(outside):,} ids that the model does not have, the first {ids[first]} at ({where}): its ids run "
-            f"from 0 to {width - 1:,}"
-        )
+def find_start(adapter: Adapter, units: Sequence[Unit], batch: int) -> Start:
+    """Call the model three times, eagerly, and work out its start as the module's docstring says."""
+    ids = tf.ones((batch, 1), tf.int32)
+    with record_runs(units) as at_start:
+        returned = adapter(ids, None).leaves
+    sizes = [int(tf.size(leaf)) if leaf.dtype.is_floating else 0 for leaf in returned]
+    numbers = np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, sum(sizes) + 1, dtype=np.float32)[:-1])
+    parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
+    marked = [  # all elements are distinct, and integers stay as they are
+        tf.cast(tf.reshape(part, tf.shape(leaf)), leaf.dtype) if leaf.dtype.is_floating else leaf
+        for leaf, part in zip(returned, parts, strict=True)
+    ]
+    with record_runs(units) as when_marked:
+        adapter(ids, marked)
+    arrivals = _Arrivals(at_start, when_marked)
+    found = [arrivals.of(numbers_of(mark)) for mark in marked]
+    wider = adapter(tf.ones((batch + 1, 1), tf.int32), None).leaves
+    axes: list[int | None] = []
+    for leaf, other in zip(returned, wider, strict=False):
+        grown = [axis for axis, (a, b) in enumerate(zip(leaf.shape, other.shape, strict=True)) if a != b]
+        axes.append(grown[0] if len(grown) == 1 else None)
+    return Start(tuple(leaf for leaf, _ in found), tuple(slot for _, slot in found), tuple(axes))
+
+
+class _Arrivals:
+    """The places where distinct numbers arrived, and the numbers that arrive there at the model's own start."""
+
+    def __init__(self, at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]) -> None:
+        starts = {(p.unit, p.turn, k): numbers_of(leaf) for p in at_start for k, leaf in enumerate(p.before)}
+        arrived: list[NDArray[Any]] = []
+        began: list[NDArray[Any]] = []
+        self._slots: list[Slot] = []
+        for run in when_marked:
+            for k, leaf in enumerate(run.before):
+                values, start = numbers_of(leaf), starts.get((run.unit, run.turn, k))
+                if start is not None and start.shape == values.shape:
+                    arrived.append(values.ravel())
+                    began.append(start.ravel())
+                    place = run.unit.at(run.turn)  # one token was read: each run is a place
+                    self._slots.append(Slot(layer=place.name, slot=place.slots[k]))
+        self._origin = np.repeat(np.arange(len(arrived)), [len(values) for values in arrived])
+        self._began = np.concatenate([*began, np.zeros(0, np.float32)])
+        values = np.concatenate([*arrived, np.zeros(0, np.float32)])
+        self._order = np.argsort(values, kind="stable")
+        self._sorted = values[self._order]
+
+    def of(self, mark: NDArray[Any]) -> tuple[Any, Slot | None]:
+        """Return the start in the form of one leaf, whose distinct numbers are `mark`, and the state it arrives in.
+
+        The state is None where a leaf is divided over several, or arrives nowhere.
+        """
+        flat, start = mark.ravel(), np.zeros(mark.size, mark.dtype)
+        found, place = np.zeros(flat.size, bool), np.zeros(0, np.int64)
+        if self._sorted.size and np.issubdtype(flat.dtype, np.floating):
+            at = np.minimum(np.searchsorted(self._sorted, flat), self._sorted.size - 1)
+            found = self._sorted[at] == flat
+            place = self._order[at[found]]
+        start[found] = self._began[place]
+        origins = np.unique(self._origin[place])
+        whole = found.all() and found.size and len(origins) == 1
+        return tf.constant(start.reshape(mark.shape), mark.dtype), self._slots[origins[0]] if whole else None
+
+
+@contextmanager
+def linear(layer: Any | None) -> Iterator[None]:
+    """Run a layer without its softmax while the block runs."""
+    if layer is None:
+        yield
+        return
+
+    def identity(inputs: Any, mask: Any = None) -> Any:  # noqa: ARG001 - the signature of Softmax.call
+        return inputs
+
+    is_softmax = isinstance(layer, keras.layers.Softmax)
+    value = identity if is_softmax else keras.activations.linear
+    with overridden(layer, "call" if is_softmax else "activation", value):
+        yield
 
 
 @contextmanager
@@ -170,11 +264,6 @@ def eagerly() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
-
-
-def check_finite(model: Any) -> None:
-    """Refuse a model with weights that are not finite; see `require_finite`."""
-    require_finite((variable_name(variable), variable) for variable in model_variables(model))
 
 
 def model_variables(model: Any) -> list[Any]:

@@ -266,19 +266,25 @@ def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UnitRun:
-    """The states of one run of a unit; tensors of shape `(batch, units)`."""
+    """The states of one run of a unit, or of the joined runs of one of its places; tensors."""
 
     unit: Unit
     turn: int
     """The number of this run among the unit's runs in the block, from 1."""
     steps: int | None
     """The number of tokens; None if the shape leaves it open."""
-    state_in: tuple[Any, ...]
-    state_out: tuple[Any, ...]
+    before: tuple[Any, ...]
+    """Each part of the state before the first step, `(batch, units)`."""
+    after: tuple[Any, ...] = ()
+    """Each part of the state as the unit returned it, `(batch, units)`; empty for joined runs."""
+    inputs: Any = None
+    """Inputs of the unit, `(batch, time, inputs)`, if they are recorded."""
+    states: tuple[Any, ...] = ()
+    """Each part of the state after every step, `(batch, time, units)`, if they are recorded."""
 
     def feeds(self, later: "UnitRun") -> bool:
-        """Return whether a later run begins with a state that this one returned."""
-        return any(given is taken for given in self.state_out for taken in later.state_in)
+        """Return whether a later run begins with a state that this one returned, the very tensor."""
+        return any(given is taken for given in self.after for taken in later.before)
 
 
 @contextmanager
@@ -291,17 +297,23 @@ def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | Non
             block, which is its place k only if every run reads all tokens.
     """
     seen: list[UnitRun] = []
+    output_states = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
 
     def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
         own = (given or {}).get(unit.at(run.turn))
         if own is not None:
             run = replace(run, state=keras.tree.pack_sequence_as(run.state, list(own)))
         result = proceed(run)
-        state_in, state_out = leaves_of(run.state), leaves_of(result.state)
-        seen.append(UnitRun(unit=unit, turn=run.turn, steps=run.steps, state_in=state_in, state_out=state_out))
-        if own is not None and run.is_layer and run.mask is not None and _outputs_its_state(unit.layer):
-            result = result._replace(outputs=_as_before(result.outputs, run.mask, state_in[0]))
-        return result
+        before, after = leaves_of(run.state), leaves_of(result.state)
+        seen.append(UnitRun(unit=unit, turn=run.turn, steps=run.steps, before=before, after=after))
+        if own is None or not run.is_layer or run.mask is None or not isinstance(unit.layer, output_states):
+            return result
+        if not unit.layer.return_sequences or unit.layer.zero_output_for_mask:
+            return result
+        # Its output is its state, and a masked position repeats the output before it: where a row begins with masked
+        # positions, that is the state before the segment. Keras knows none there, and puts zeros.
+        begun = keras.ops.cumsum(keras.ops.cast(run.mask, "int32"), axis=1) > 0  # (batch, time)
+        return result._replace(outputs=keras.ops.where(begun[..., None], result.outputs, before[0][:, None, :]))
 
     with ExitStack() as stack:
         for unit in units:
@@ -315,22 +327,113 @@ def by_place(seen: Sequence[UnitRun], tokens: int) -> tuple[Unit, ...]:
     found: dict[int, Unit] = {}
     for unit in dict.fromkeys(run.unit for run in seen):
         own = [k for k, run in enumerate(seen) if run.unit is unit]
-        steps = [seen[k].steps or tokens for k in own]
-        places = places_of(steps, tokens, lambda a, b, own=own: seen[own[a]].feeds(seen[own[b]]))  # type: ignore[misc]
+        places = _places([seen[k] for k in own], [seen[k].steps or tokens for k in own], tokens)
         found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
     return tuple(dict.fromkeys(found[k] for k in sorted(found)))
 
 
-def _outputs_its_state(layer: Any) -> bool:
-    kinds = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
-    return isinstance(layer, kinds) and layer.return_sequences and not layer.zero_output_for_mask
+def _places(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[int, ...]:
+    return places_of(steps, tokens, lambda earlier, later: runs[earlier].feeds(runs[later]))
 
 
-def _as_before(outputs: Any, mask: Any, state: Any) -> Any:
-    """Put the state before the segment where a row begins with masked positions.
+@dataclass(kw_only=True)
+class Trajectories:
+    """The runs of all units in one call with their states after every step, and why some units have none."""
 
-    For layers whose output is their state. A masked position repeats the output before it; at the start of a segment
-    Keras knows none, and puts zeros there.
+    runs: list[UnitRun] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    """The reason why a unit has none, by the unit's name."""
+    nudged: set[Unit] = field(default_factory=set)
+    """The units, each at its place, to whose states a nudge was added."""
+
+    def by_unit(self, time: int | None) -> dict[Unit, UnitRun]:
+        """Return one trajectory for each place of each unit, joined along time where it is called step by step.
+
+        A place whose states cannot be read, or are not one after every token, goes to `missing` in its place.
+
+        Args:
+            time: The number of tokens that the call of the model read; None where it is not known.
+        """
+        found: dict[Unit, UnitRun] = {}
+        for unit in dict.fromkeys(run.unit for run in self.runs):
+            every = [run for run in self.runs if run.unit is unit]
+            steps = [run.states[0].shape[1] or time or 1 for run in every]
+            places = _places(every, steps, time or sum(steps))
+            for place in dict.fromkeys(places):
+                runs = [run for run, own in zip(every, places, strict=True) if own == place]
+                reason = _why_none(runs, time)
+                if reason:
+                    self.missing[unit.at(place).name] = reason
+                    continue
+                parts = zip(*(run.states for run in runs), strict=True)
+                found[unit.at(place)] = (
+                    runs[0]
+                    if len(runs) == 1
+                    else replace(
+                        runs[0],
+                        inputs=tf.concat([run.inputs for run in runs], axis=1),
+                        states=tuple(tf.concat(part, axis=1) for part in parts),
+                        after=(),
+                    )
+                )
+        return found
+
+
+@contextmanager
+def trajectories_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) -> Iterator[Trajectories]:
+    """Record the states of units after every step, h *and* c, while the block runs the model.
+
+    Args:
+        units: Recurrent layers and free cells.
+        nudges: For some layers, the nudge to add to their states after each step, `(batch, time, units)`; the last axis
+            holds the units of h, then those of c. A layer with several places has a nudge for each.
     """
-    begun = keras.ops.cumsum(keras.ops.cast(mask, "int32"), axis=1) > 0  # (batch, time)
-    return keras.ops.where(begun[..., None], outputs, state[:, None, :])
+    seen, given = Trajectories(), nudges or {}
+
+    def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
+        place = unit.at(run.turn) if given else unit
+        nudge = given.get(place) if unit.is_layer else None
+        if unit.is_layer:
+            odd = [s for s in leaves_of(run.state) if len(s.shape) != 2 or not tf.as_dtype(s.dtype).is_floating]
+            if odd:  # not rows of numbers
+                seen.missing[unit.name] = f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}"
+                return proceed(run)
+            if unit in given and (nudge is None or run.steps != nudge.shape[1]):
+                seen.missing[unit.name] = "it is called step by step: nothing can be added to its state"
+                return proceed(run)
+        result = proceed(replace(run, every_step=True, nudge=nudge))
+        seen.runs.append(
+            UnitRun(
+                unit=unit,
+                turn=run.turn,
+                steps=run.steps,
+                before=leaves_of(run.state),
+                after=leaves_of(result.state),
+                inputs=run.inputs if unit.is_layer else run.inputs[:, None],
+                states=result.states or (),
+            )
+        )
+        if nudge is not None:
+            seen.nudged.add(place)
+        return result
+
+    with ExitStack() as stack:
+        # One tap for each layer object. Its places are told apart in `by_unit`, or by turn when each has a nudge.
+        for unit in (unit for unit in units if unit.place == 1):
+            if not unit.is_layer and unit in given:
+                seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
+            stack.enter_context(tap(unit.layer, partial(observe, unit)))
+        yield seen
+
+
+def _why_none(runs: Sequence[UnitRun], time: int | None) -> str | None:
+    """Return why the runs of a place make no trajectory; None if they do, with one step for each token."""
+    if not tf.executing_eagerly():
+        # A loop or a `tf.function` of the author's own has a graph of its own, whose tensors end with it.
+        outer = tf.compat.v1.get_default_graph()
+        if any(state.graph is not outer for run in runs for state in (run.inputs, *run.before, *run.states)):
+            return "it runs inside a loop or a tf.function of the author's own, which shows nothing of itself"
+    steps = [run.states[0].shape[1] for run in runs]
+    if time is None or None in steps or sum(steps) == time:
+        return None
+    return f"it makes {sum(steps)} steps in a call over {time} tokens"

@@ -14,7 +14,7 @@ from rnneval.engine.diagnostics.held_out import held_out
 from rnneval.engine.precheck import WiringPrecheck
 from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.metrics.diagnostics import findings
-from rnneval.models.backwards import through_time, variable_gradients
+from rnneval.models.derivatives import through_time, variable_gradients
 from rnneval.models.lm import RecurrentLM
 from rnneval.options import GradientOptions, on_model
 from rnneval.records.gradients import Gradients

@@ -57,8 +57,8 @@ def exponents(lm: LanguageModel, text: Ids, places: Sequence[Place], steps: int)
         places: Starting points, one per row, each followed by `steps` tokens.
         steps: The most tokens to walk in each row: a multiple of 50, more than `SETTLING`.
     """
+    from rnneval.models.derivatives import TINY, TangentWalk
     from rnneval.models.lm import RecurrentLM
-    from rnneval.models.tangents import TINY, TangentWalk
 
     if not isinstance(lm, RecurrentLM):
         raise UsageError(

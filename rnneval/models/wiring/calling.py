@@ -14,8 +14,16 @@ from typing import Any
 
 import keras
 
-from rnneval.models.adapters import LOGIT_KEYS, Convention, GraphInputs, call_parameters, convention_of
-from rnneval.models.inputs import ONE_HOT, SCALED, Inputs
+from rnneval.models.adapters import (
+    LOGIT_KEYS,
+    ONE_HOT,
+    SCALED,
+    Convention,
+    GraphInputs,
+    Inputs,
+    call_parameters,
+    convention_of,
+)
 from rnneval.models.layers import is_graph, sublayers
 
 _PLAIN = ("training", "mask", "return_sequences", "self")
