@@ -86,8 +86,8 @@ def step_of(cell: Any) -> Step:
         biases, inner = (into[0] + back[0], into[1] + back[1], into[2]), back[2]
     else:
         biases = () if bias is None else tuple(tf.split(bias, gates))
-    formula = {1: _simple, 3: partial(_gru, inner), 4: _lstm}[gates]
-    return Step(kernels=tuple(kernels), biases=biases, formula=partial(formula, cell, recurrent))
+    formulas: dict[int, Callable[..., Tensors]] = {1: _simple, 3: partial(_gru, inner), 4: _lstm}
+    return Step(kernels=tuple(kernels), biases=biases, formula=partial(formulas[gates], cell, recurrent))
 
 
 def _gru(inner: Any, cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) -> Tensors:
