@@ -69,7 +69,7 @@ class Snapshot:
         return [variable for variable, _ in self._variables.values()]
 
     def _visit(self, thing: Any) -> None:
-        """Keep a copy of a thing that can change, and of everything that can be reached from it, each once."""
+        """Keep a copy of a thing that can change, and of all that can be reached from it, each once."""
         if id(thing) in self._seen:
             return
         self._seen.add(id(thing))
@@ -81,21 +81,17 @@ class Snapshot:
             self._dicts.append((thing, dict(thing)))
         elif isinstance(thing, list):
             self._lists.append((thing, list(thing)))
-        elif isinstance(thing, FunctionType):
-            self._visit_function(thing)
+        elif isinstance(thing, FunctionType):  # the variables that it closes over, and the globals that it assigns
+            self._cells += [(cell, cell.cell_contents) for cell in _cells(thing)]
+            known = thing.__globals__
+            assigned = {step.argval for step in get_instructions(thing) if step.opname == "STORE_GLOBAL"}
+            self._globals.append((known, {name: known[name] for name in assigned if name in known}))
         elif isinstance(thing, type):
             self._classes.append((thing, _class_attributes(thing)))
         elif _has_attributes(thing) and not _is_foreign(type(thing).__module__):
-            self._objects.append((thing, _attributes(thing)))
+            self._objects.append((thing, {name: value for name, value in vars(thing).items() if _may_change(name)}))
         for child in _children(thing):
             self._visit(child)
-
-    def _visit_function(self, function: FunctionType) -> None:
-        """Remember the variables that a function closes over, and the global names that it assigns."""
-        self._cells += [(cell, cell.cell_contents) for cell in _cells(function)]
-        known = function.__globals__
-        assigned = {step.argval for step in get_instructions(function) if step.opname == "STORE_GLOBAL"}
-        self._globals.append((known, {name: known[name] for name in assigned if name in known}))
 
 
 def numbers_in(variable: Any) -> np.ndarray[Any, Any]:
@@ -116,10 +112,6 @@ def _is_built(value: Any) -> bool:
     """Return whether a value holds layers or weights: made once, and not a state."""
     leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
     return any(isinstance(leaf, keras.layers.Layer) or _is_variable(leaf) for leaf in leaves)
-
-
-def _attributes(thing: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(thing).items() if _may_change(name)}
 
 
 def _class_attributes(owner: type) -> dict[str, Any]:
@@ -171,5 +163,5 @@ def _children(thing: Any) -> Iterator[Any]:
     elif isinstance(thing, (list, tuple)):
         yield from thing
     elif _has_attributes(thing):
-        yield from _attributes(thing).values()
+        yield from (value for name, value in vars(thing).items() if _may_change(name))
         yield from (owner for owner in type(thing).__mro__ if not _is_foreign(owner.__module__))
