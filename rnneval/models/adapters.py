@@ -98,9 +98,8 @@ def call_parameters(model: Any) -> list[inspect.Parameter]:
 def convention_of(model: Any) -> Convention | None:
     """Read the convention from the signature of `call`; None where it takes no state.
 
-    Recognised are the usual argument names (`states`, `state`, `initial_state`, `hidden`, …), arguments with such a
-    word or letter for a name and None as their default (`h` and `c`, `lstm_state`), and flags that begin with
-    `return_`.
+    Recognised are the usual argument names, arguments with such a word or letter for a name and None as their default
+    (`h` and `c`, `lstm_state`), and flags that begin with `return_`.
     """
     parameters = call_parameters(model)
 
@@ -135,7 +134,6 @@ class StatesArgumentAdapter:
     """The container of the last returned state, with 0 for each leaf: learned at the first call."""
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
-        """Call the model with the state packed as it returned it."""
         if leaves is None:
             given = dict.fromkeys(self.convention.required)
         else:
@@ -189,10 +187,9 @@ class GraphInputs:
 
 @dataclass(kw_only=True, eq=False)
 class StateInputsAdapter:
-    """Adapter of a graph with inputs and outputs for its states, in the same order.
+    """Adapter of a graph with inputs and outputs for its states, in the same order (of dictionaries: of sorted keys).
 
-    Lists, nests and dictionaries are flattened as Keras flattens them (dictionaries by sorted keys, so that equal keys
-    meet); the ids are the input of whole numbers or of open length, the logits the output that has a time axis.
+    The ids are the input of whole numbers or of open length, the logits the output that has a time axis.
     """
 
     model: Any
@@ -221,9 +218,8 @@ def _only(wanted: list[bool]) -> int:
 class LayerStatesAdapter:
     """Adapter of a model that takes no state: each recurrent layer is given its own through the state tap.
 
-    The same layers run the same code; only the initial state of each is replaced, and its last state kept (see
-    `record_runs`). A layer that is stateful is run as if it were not, so that its variables stay as they are; one that
-    reads one token a call and makes one prediction is run as if it returned sequences.
+    A layer that is stateful is run as if it were not, so that its variables stay as they are; one that reads one token
+    a call and makes one prediction is run as if it returned sequences.
     """
 
     model: Any
@@ -236,7 +232,6 @@ class LayerStatesAdapter:
     """The units at each of their places, in the order in which they run: learned at the first call."""
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
-        """Call the model with each unit's part of the leaves as its initial state."""
         rest = iter(leaves or ())
         given = {} if leaves is None else {unit: [next(rest) for _ in unit.slots] for unit in self.order}
         with ExitStack() as stack:
@@ -363,7 +358,6 @@ class Encoded:
         return self._model(keras.tree.map_structure(encode, given), *rest, **named)
 
     def __getattr__(self, name: str) -> Any:
-        """Look up everything else in the model."""
         return getattr(self._model, name)
 
 
@@ -376,16 +370,7 @@ class Recognised(NamedTuple):
 
 
 def recognise(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> Recognised:
-    """Find the drive for a model.
-
-    Args:
-        model: The Keras model, or another callable object.
-        vocabulary_width: The number of ids in the vocabulary, if it is known.
-        window: N of a window model whose own input does not have that length.
-
-    Raises:
-        CheckpointError: it cannot be run with a carried state; the message says why.
-    """
+    """Find how a model is called; `vocabulary_width` is how many ids its vocabulary has, where it is known."""
     if not callable(model):
         raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
     units = recurrent_units(model)
@@ -450,7 +435,6 @@ def _drive(model: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | No
 
 
 def _window_length(model: Any) -> int | None:
-    """Return N where the input of a graph says it."""
     inputs = getattr(model, "inputs", None)
     length = inputs[0].shape[1] if inputs and len(inputs[0].shape) > 1 else None
     return None if length is None else int(length)

@@ -59,10 +59,7 @@ PLAIN: Arrangement = Arrangement()
 
 
 def arranged(lm: "RecurrentLM", kernel: str) -> Arrangement:
-    """Choose how a model is run.
-
-    If TensorFlow sees a GPU, `auto` leaves the cuDNN loops to the layers of Keras.
-    """
+    """Choose how a model is run; if TensorFlow sees a GPU, `auto` leaves the cuDNN loops to the layers of Keras."""
     gpu = bool(tf.config.list_logical_devices("GPU"))
     if kernel == "layers" or (kernel == "auto" and gpu):
         return PLAIN

@@ -27,29 +27,8 @@ from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, overridden
 _GATES = {keras.layers.GRUCell: 3, keras.layers.LSTMCell: 4, keras.layers.SimpleRNNCell: 1}
 
 Tensors = tuple[Any, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The input's part of each gate at every step: one tensor per gate."""
-
-    parts: Tensors
-    """The part of each gate, `(time, batch, units)`; with ids, the table in which it is looked up, `(V, units)`."""
-    ids: Any = None
-    """Ids to look up at each step, `(time, batch)`; None: the parts are there already."""
-
-    @property
-    def time(self) -> Any:
-        """The number of steps."""
-        over = self.parts[0] if self.ids is None else self.ids
-        return over.shape[0] or tf.shape(over)[0]
-
-    def at(self, t: Any) -> Tensors:
-        """Return each gate's part at one step, `(batch, units)`."""
-        if self.ids is None:
-            return tuple(part[t] for part in self.parts)
-        ids = self.ids[t]
-        return tuple(tf.gather(table, ids) for table in self.parts)
+At = Callable[[Any], Tensors]
+"""A step → each gate's part of the input there, `(batch, units)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +93,6 @@ def _lstm(cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) 
 
 
 def _simple(cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) -> Tensors:
-    """Return act(x·W + h·U + b)."""
     total = inputs[0] + tf.matmul(state[0], recurrent[0])
     return (total if cell.activation is None else cell.activation(total),)
 
@@ -143,21 +121,22 @@ class Hoisting:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run the model in the block with its loops hoisted; the model is as before after it."""
-        looked_up = _LookedUp()
+        outputs: dict[int, Any] = {}
         with ExitStack() as stack:
             for embedding in self._embeddings:
-                stack.enter_context(overridden(embedding, "call", looked_up.watching(embedding)))
+                watched = partial(_remembered, outputs, embedding, embedding.call)
+                stack.enter_context(overridden(embedding, "call", watched))
             for unit in self.units:
                 if unit.place > 1:
                     continue
                 reason = why_own(unit)
                 if reason is None:
-                    stack.enter_context(tap(unit.layer, partial(self._run, unit, looked_up)))
+                    stack.enter_context(tap(unit.layer, partial(self._run, unit, outputs)))
                 else:
                     self.own[unit.name] = reason
             yield
 
-    def _run(self, unit: Unit, looked_up: "_LookedUp", run: Run, proceed: Proceed) -> Result:
+    def _run(self, unit: Unit, outputs: dict[int, Any], run: Run, proceed: Proceed) -> Result:
         """Run one layer's loop over `(batch, time, inputs)` in place of its own, unless that has to run."""
         cell, reason = unit.layer.cell, None
         if run.mask is not None:
@@ -172,23 +151,29 @@ class Hoisting:
         self.ran.add(unit.name)
         step, state = step_of(cell), leaves_of(run.state)
         kept = len(state) if run.every_step else int(unit.layer.return_sequences)
-        inputs = self._inputs(run.inputs, cell, step, looked_up.behind(run.inputs))
-        after, seen = over_time(step, inputs, state, kept)
-        outputs = seen[0] if unit.layer.return_sequences else after[0][:, None]
-        return Result(after[0], outputs, list(after), seen if run.every_step else None)
+        time, at = self._inputs(run.inputs, cell, step, outputs)
+        after, seen = _over_time(step.formula, time, at, state, kept)
+        sequences = seen[0] if unit.layer.return_sequences else after[0][:, None]
+        return Result(after[0], sequences, list(after), seen if run.every_step else None)
 
-    def _inputs(self, sequences: Any, cell: Any, step: Step, looked_up: tuple[Any, Any] | None) -> Inputs:
-        """Return the input's part of each gate, computed for the whole segment or looked up by id."""
-        if looked_up is not None:
-            ids, embedding = looked_up
-            table = self._table(embedding, cell)
-            if table is not None:
-                return Inputs(parts=table, ids=tf.transpose(tf.cast(ids, tf.int32)))
+    def _inputs(self, sequences: Any, cell: Any, step: Step, outputs: dict[int, Any]) -> tuple[Any, At]:
+        """Return the number of steps, and the input's part of each: made for the whole segment, or looked up by id."""
+        output, ids, embedding = outputs.get(id(sequences), (None, None, None))
+        tables = self._tables_of(embedding, cell) if output is sequences and len(ids.shape) == 2 else None
+        if tables is not None:
+            ids = tf.transpose(tf.cast(ids, tf.int32))
+
+            def looked_up(t: Any) -> Tensors:
+                now = ids[t]
+                return tuple(tf.gather(table, now) for table in tables)
+
+            return ids.shape[0] or tf.shape(ids)[0], looked_up
         time, batch = (sequences.shape[k] or tf.shape(sequences)[k] for k in (1, 0))
         flat = tf.reshape(tf.transpose(sequences, [1, 0, 2]), [-1, sequences.shape[2]])
-        return Inputs(parts=tuple(tf.reshape(part, [time, batch, part.shape[-1]]) for part in step.project(flat)))
+        parts = [tf.reshape(part, [time, batch, part.shape[-1]]) for part in step.project(flat)]
+        return parts[0].shape[0] or tf.shape(parts[0])[0], lambda t: tuple(part[t] for part in parts)
 
-    def _table(self, embedding: Any, cell: Any) -> tuple[Any, ...] | None:
+    def _tables_of(self, embedding: Any, cell: Any) -> tuple[Any, ...] | None:
         """Return `embeddings @ kernel + bias`, a tensor `(V, units)` a gate; None where it would be too large."""
         if embedding.input_dim * _GATES[type(cell)] * cell.units > _TABLE:
             return None
@@ -212,41 +197,26 @@ def why_own(unit: Unit) -> str | None:
     return None
 
 
-class _LookedUp:
-    """The outputs of embeddings in one trace, and the ids they were looked up by."""
-
-    def __init__(self) -> None:
-        self._found: dict[int, tuple[Any, Any, Any]] = {}
-
-    def watching(self, embedding: Any) -> Callable[..., Any]:
-        """Return a replacement of the embedding's `call` that remembers its outputs."""
-        original = embedding.call
-
-        def call(inputs: Any, *rest: Any, **options: Any) -> Any:
-            output = original(inputs, *rest, **options)
-            self._found[id(output)] = (output, inputs, embedding)  # the output is held, so that its id stays its own
-            return output
-
-        return call
-
-    def behind(self, sequences: Any) -> tuple[Any, Any] | None:
-        """Return the ids `(batch, time)` and the embedding that made a tensor, or None."""
-        found = self._found.get(id(sequences))
-        if found is None or found[0] is not sequences or len(found[1].shape) != 2:
-            return None
-        return found[1], found[2]
+def _remembered(
+    outputs: dict[int, Any], embedding: Any, original: Callable[..., Any], inputs: Any, *rest: Any, **options: Any
+) -> Any:
+    """Call an embedding, and remember which ids its output was looked up by."""
+    output = original(inputs, *rest, **options)
+    outputs[id(output)] = (output, inputs, embedding)  # the output is held, so that its id stays its own
+    return output
 
 
-def over_time(step: Step, inputs: Inputs, state: Sequence[Any], kept: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Run a step over time; return the last state, and its first `kept` parts at every step, `(batch, time, units)`."""
-    time = inputs.time
+def _over_time(
+    formula: Callable[[Tensors, Tensors], Tensors], time: Any, at: At, state: Sequence[Any], kept: int
+) -> tuple[Tensors, Tensors]:
+    """Run a formula over time; return the last state, and its first `kept` parts after each step, batch first."""
     if time == 1:
-        after = step.formula(inputs.at(0), tuple(state))
+        after = formula(at(0), tuple(state))
         return after, tuple(part[:, None] for part in after[:kept])
     arrays = tuple(tf.TensorArray(part.dtype, time, element_shape=part.shape) for part in state[:kept])
 
-    def body(t: Any, arrays: tuple[Any, ...], before: tuple[Any, ...]) -> tuple[Any, ...]:
-        after = step.formula(inputs.at(t), before)
+    def body(t: Any, arrays: Tensors, before: Tensors) -> Tensors:
+        after = formula(at(t), before)
         for part, like in zip(after, before, strict=True):
             part.set_shape(like.shape)
         return t + 1, tuple(a.write(t, part) for a, part in zip(arrays, after[:kept], strict=True)), after

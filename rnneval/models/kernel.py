@@ -152,8 +152,7 @@ class _WatchedSteps:
     def run(self, ids: Any, state: Any) -> tuple[Any, Any, Any]:
         """Return the logits, the state, and the tensors that are seen: states and inputs by name.
 
-        Time comes first in states, as in the loop that made them: the transpose undoes the loop's own, and neither is
-        run.
+        Time comes first in states, as in the loop: the transpose undoes the loop's own, and neither is run.
         """
         if self._sees == "losses":
             return *self._lm.step(ids, state), ({}, {})
@@ -195,11 +194,7 @@ class Kernel:
         self._run = tf.function(self._graph, autograph=False)
 
     def step(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors) -> Stepped:
-        """Read ids `(rows, segment)` from states `(rows, D)` and score the targets.
-
-        Raises:
-            CheckpointError: the model's own code cannot be traced into a graph, or fails in it.
-        """
+        """Read ids `(rows, segment)` from states `(rows, D)` and score the targets."""
         try:
             (*predicted, after), seen = self._run(tf.constant(ids), tf.constant(targets), tf.constant(states))
         except Exception as error:

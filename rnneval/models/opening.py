@@ -63,11 +63,7 @@ class Loaded:
 
 @on_path(OpenOptions)
 def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # noqa: A001 - the name in the contract: rnneval.open
-    """Open a saved model with Keras; `rnneval.open` has the same arguments, and opens with other backends too.
-
-    Raises:
-        CheckpointError, VocabularyError, UsageError: as `rnneval.open`.
-    """
+    """Open a saved model with Keras; `rnneval.open` has the same arguments, and opens with other backends too."""
     if options.backend == "numpy":
         raise UsageError("backend 'numpy' is not known here: rnneval.open opens with it")
     with _loaded(path, options) as (artefact, read, chosen, origin):
@@ -91,10 +87,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # 
 
 @on_path(OpenOptions)
 def load_model(path: str | os.PathLike[str], options: OpenOptions) -> Any:
-    """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged.
-
-    Takes what `open` takes, and refuses the same files.
-    """
+    """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged."""
     with _loaded(path, options) as (_, read, _, _):
         return read.model
 
@@ -195,10 +188,9 @@ def _place(artefact: Artefact) -> Path:
 
 
 def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
-    """Load a full model and its notes, once its configuration is known to be harmless.
+    """Load a full model, and return it with notes, once its configuration is known to be harmless.
 
-    `custom` has classes and functions of the user's own, by the names that the file may ask for. Keras opens a private
-    copy of the file, and no trace is made before its weights are in.
+    `custom` has classes and functions of the user's own, by the names that the file may ask for.
     """
     with private_model(artefact, tuple(custom)) as model:
         try:
@@ -214,11 +206,9 @@ def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tup
 
 
 def _custom_objects(builder: Builder) -> dict[str, Any]:
-    """Return the objects of the user's file or module that a full model may ask for.
+    """Return the layers, models and functions of the user's code that a full model may ask for, by all their names.
 
-    These are its layers and models, by their own names and by the names under which they are registered, and its
-    functions (an activation, for example). Classes and functions that need a statement which may not be run are left
-    out.
+    Those that need a statement which may not be run are left out.
     """
     module = builder.everything()
     found: dict[str, Any] = {}
@@ -280,10 +270,7 @@ def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) ->
 
 
 def _in_float32(model: Any) -> tuple[str, ...]:
-    """Let every layer of half precision compute in float32: the same weights, without rounding products to 3 digits.
-
-    Returned is nothing, or one sentence that names the policies under which the layers were made.
-    """
+    """Let every layer of half precision compute in float32, and say so: products are not rounded to 3 digits."""
     layers = [layer for layer in (model, *sublayers(model)) if isinstance(layer, keras.layers.Layer)]
     named = {layer.dtype_policy.name for layer in layers if layer.compute_dtype in _HALVES}
     if not named:

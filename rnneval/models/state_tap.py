@@ -34,15 +34,13 @@ class Run:
     """One run of a recurrent layer over a segment, or of a cell over one token."""
 
     layer: Any
-    """The Keras layer or cell."""
     inputs: Any
     """The inputs of a layer, `(batch, time, …)`, or of a cell, `(batch, …)`."""
     state: Any
     """The initial state, in the container in which Keras passes it."""
     arguments: tuple[Any, ...] = ()
-    """Further positional arguments of the call."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of the call."""
+    """Further arguments of the call, positional and by name."""
     turn: int = 0
     """The number of this run among those of the same layer since the tap was installed, from 1."""
     every_step: bool = False
@@ -125,18 +123,19 @@ def tap(target: Any, observer: Observer) -> Iterator[None]:
 
 @contextmanager
 def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
-    """Pass the runs of every recurrent layer, and of every cell of known classes, through an observer.
-
-    Args:
-        cells: Cells of the model; the classes of Keras' own cells are tapped in any case.
-        observer: Gets every run and the function that executes it, as in `tap`.
-    """
+    """Pass the runs of every recurrent layer, and of every cell of the classes of Keras and of `cells`, through one."""
     classes = [keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell, *map(type, cells)]
     owners_of_call = [
         next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer) for kind in classes
     ]
+    loops, waiting = dict[type, None](), [keras.layers.RNN]
+    while waiting:  # every class at or below RNN that defines a loop itself
+        owner = waiting.pop()
+        waiting += owner.__subclasses__()
+        if "inner_loop" in vars(owner):
+            loops[owner] = None
     with ExitStack() as stack:
-        for owner in _owners(keras.layers.RNN, "inner_loop"):
+        for owner in loops:
             stack.enter_context(tap(owner, observer))
         for owner in dict.fromkeys(owners_of_call):
             if owner is not keras.layers.Layer:
@@ -167,19 +166,7 @@ def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
             remove(attribute)
 
 
-def _owners(base: type, attribute: str) -> list[type]:
-    """Return every class at or below `base` that defines the attribute itself."""
-    found, waiting = [], [base]
-    while waiting:
-        owner = waiting.pop()
-        waiting += owner.__subclasses__()
-        if attribute in vars(owner) and owner not in found:
-            found.append(owner)
-    return found
-
-
 def _execute(original: Any, is_unbound: bool, run: Run) -> Result:
-    """Run the layer's own loop or the cell's own step."""
     call = partial(original, run.layer) if is_unbound else original
     if not run.is_layer:
         output, new = call(run.inputs, run.state, *run.arguments, **run.options)
@@ -289,12 +276,9 @@ class UnitRun:
 
 @contextmanager
 def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | None = None) -> Iterator[list[UnitRun]]:
-    """Record the states of each run of the units while the block runs.
+    """Record the states of each run of the units while the block runs, each with the state that is `given`, if any.
 
-    Args:
-        units: Recurrent layers and free cells.
-        given: The initial state of a unit in place of its own. Here the key `unit.at(k)` is the unit's k-th run in the
-            block, which is its place k only if every run reads all tokens.
+    Its key `unit.at(k)` is the unit's k-th run in the block, which is its place k only if every run reads all tokens.
     """
     seen: list[UnitRun] = []
     output_states = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
@@ -349,10 +333,7 @@ class Trajectories:
     def by_unit(self, time: int | None) -> dict[Unit, UnitRun]:
         """Return one trajectory for each place of each unit, joined along time where it is called step by step.
 
-        A place whose states cannot be read, or are not one after every token, goes to `missing` in its place.
-
-        Args:
-            time: The number of tokens that the call of the model read; None where it is not known.
+        A place whose states cannot be read, or are not one after each of `time` tokens, goes to `missing` in its place.
         """
         found: dict[Unit, UnitRun] = {}
         for unit in dict.fromkeys(run.unit for run in self.runs):
@@ -383,10 +364,8 @@ class Trajectories:
 def trajectories_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) -> Iterator[Trajectories]:
     """Record the states of units after every step, h *and* c, while the block runs the model.
 
-    Args:
-        units: Recurrent layers and free cells.
-        nudges: For some layers, the nudge to add to their states after each step, `(batch, time, units)`; the last axis
-            holds the units of h, then those of c. A layer with several places has a nudge for each.
+    The `nudges` of some layers are added to their states after each step, `(batch, time, units)`; the last axis holds
+    the units of h, then those of c. A layer with several places has a nudge for each.
     """
     seen, given = Trajectories(), nudges or {}
 

@@ -43,10 +43,7 @@ _FILE = {
 
 
 def from_ids(model: Any) -> tuple[Any, Vocabulary | None, tuple[str, ...]]:
-    """Return a graph that takes strings as one that takes the ids that its lookup layer makes of them.
-
-    Beside the model are the vocabulary of the layer that is left out, and notes; other models stay as they are.
-    """
+    """Return a graph without its lookup layer, so that it takes ids, the vocabulary of that layer, and notes."""
     inputs = getattr(model, "inputs", None) if is_graph(model) else None
     if not inputs or len(inputs) != 1 or str(inputs[0].dtype) != "string":
         return model, None, ()
@@ -104,10 +101,6 @@ def stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
     """Find the one table of tokens that is as long as some weight is wide; None if there is no such table.
 
     StringLookup keeps id 0 for [UNK] and stores only the other tokens, so that a table of one token less fits, too.
-
-    Raises:
-        CheckpointError: saved_model.pb or its variables are damaged.
-        VocabularyError: several tables fit and differ.
     """
     try:
         reader: Any = tf.train.load_checkpoint(str(artefact.weights))
@@ -154,15 +147,10 @@ def _tables(artefact: Artefact) -> list[list[str]]:
 def explained(
     error: WeightShapeError, builder: Builder, vocabulary: Vocabulary | None, load: Callable[[Builder], Any]
 ) -> WeightShapeError:
-    """Return the error with its likely cause, and with options under which every weight fits if there are such.
+    """Return the error with its likely cause: special tokens, where the size of a vocabulary is off by one or two.
 
-    Special tokens are the cause, where the size of a vocabulary is off by one or two.
-
-    Args:
-        error: The error of loading the weights into the builder's model.
-        builder: The builder.
-        vocabulary: The vocabulary whose size the builder was offered.
-        load: Function that builds a model and loads the weights into it; it raises an error if they do not fit.
+    With it come options under which every weight fits, if there are such: `load` raises an error if they do not. The
+    builder was offered the size of the vocabulary.
     """
     # All shapes differ in one size alone, by 1 or 2; the model has one, and the file has the other.
     if any(len(held) != len(wanted) for _, held, wanted in error.pairs):

@@ -42,16 +42,9 @@ _ROLES_OF_TF1 = ("kernel", "recurrent_kernel", "bias", "embeddings")
 
 
 def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's into a built model.
+    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's; return assumptions.
 
-    `mapped` has names in the model → names in a name-based checkpoint (see `load_tf1_weights`).
-
-    Returns:
-        Assumptions, a sentence each.
-
-    Raises:
-        CheckpointError: a weight of the model is not in the file, one of the file is not in the model, shapes differ,
-            or the file is damaged.
+    `mapped` has names in the model → names in a name-based checkpoint, where they are ambiguous, and `forget_bias`.
     """
     if artefact.format == "weights-h5":
         load_hdf5(model, artefact.place, shown=artefact.path)
@@ -250,21 +243,10 @@ def _is_seed(variable: Any) -> bool:
 
 
 def load_keras2_weights(model: Any, path: Path, *, shown: Path | None = None) -> tuple[str, ...]:
-    """Load the weights of an `.h5` file of Keras 2 (weights alone or a full model) into a built model.
+    """Load the weights of an `.h5` file of Keras 2 (weights alone or a full model), and return assumptions.
 
-    Layers are matched by name where the names are the same, else in their order, as in Keras 2.
-
-    Args:
-        model: The model.
-        path: The file.
-        shown: The file to name in messages, where `path` is a copy of it.
-
-    Returns:
-        Assumptions, a sentence each.
-
-    Raises:
-        CheckpointError: a weight of the model is not in the file, one of the file is not in the model, or shapes or
-            kinds differ.
+    Layers are matched by name where the names are the same, else in their order, as in Keras 2. `shown` is the file to
+    name in messages, where `path` is a copy of it.
     """
     stored = read_layers(path, shown=shown)
     path, notes = shown or path, dict[str, None]()
@@ -367,21 +349,7 @@ def _counted(layers: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
 
 
 def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Assign every weight of the checkpoint to one of the model, and every one of the model from the checkpoint.
-
-    Args:
-        model: The builder's model, built.
-        reader: From `tf.train.load_checkpoint`.
-        path: For messages.
-        given: Names in the model → names in the checkpoint where they are ambiguous, and `forget_bias`.
-
-    Returns:
-        Assumptions, a sentence each.
-
-    Raises:
-        CheckpointError: a weight is left over on either side, or could go to several places; the message shows the
-            map that is needed.
-    """
+    """Assign every weight of the checkpoint to one of the model, and the reverse; return assumptions."""
     mapped = dict(given or {})
     forget_bias = float(mapped.pop("forget_bias", FORGET_BIAS))
     shapes = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if is_weight(n, tuple(s))}

@@ -80,11 +80,7 @@ def wrap(
 
 
 def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> None:
-    """Build a model by calling it once, so that its weights exist; eagerly, so that no trace keeps their first values.
-
-    Raises:
-        CheckpointError: it cannot be called on ids.
-    """
+    """Build a model by calling it once, so that its weights exist; eagerly: no trace keeps their first values."""
     with eagerly():
         _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window).drive, model)
 
@@ -212,7 +208,6 @@ def _output_of(model: Any, drive: Adapter, ids: Any) -> tuple[str, Any, str]:
 
 
 def _prove_rewiring(drive: LayerStatesAdapter, ids: Any, start: Start) -> None:
-    """Refuse a model if one call over 2T tokens does not give what two carried calls give."""
     whole, half = drive(ids, None), _PROBE[1]
     first = drive(ids[:, :half], start.leaves)
     second = drive(ids[:, half:], first.leaves)
@@ -226,7 +221,6 @@ def _prove_rewiring(drive: LayerStatesAdapter, ids: Any, start: Start) -> None:
 
 
 def _assumptions(found: Recognised, output: str, *, mixable: bool, repeatable: bool) -> Iterator[str]:
-    """Yield what was assumed of the state, the input and the output, a sentence each."""
     drive = found.drive
     if isinstance(drive, StatesArgumentAdapter):
         taken = [*drive.convention.state_names, *drive.convention.flags[:1]]

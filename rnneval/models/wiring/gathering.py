@@ -44,11 +44,7 @@ _WINDOW = (
 
 
 def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
-    """Check a Keras model or another object that holds Keras layers; see `rnneval.check`, which has the same arguments.
-
-    Raises:
-        UsageError: a declaration is not one, or names a layer that the model does not have.
-    """
+    """Check a Keras model or another object that holds Keras layers; see `rnneval.check`."""
     declared = parse_declarations(declare)
     lm = model if isinstance(model, RecurrentLM) else None
     inner = model if lm is None else lm.model  # what its author wired
@@ -148,12 +144,9 @@ def run_stubbed(
 
 
 def intervene(ready: Ready, seed: int, recording: Recording, wanted: Any) -> dict[tuple[int, int], frozenset[Source]]:
-    """Find sources by altering one emitted state at a time.
+    """Find sources by altering one emitted state at a time; a RuntimeError says that the model draws random numbers.
 
     NumPy's and Python's random generators are put back afterwards (TensorFlow's cannot be read).
-
-    Raises:
-        RuntimeError: the model draws random numbers.
     """
 
     def rerun(altered: Source | None) -> Recording:
@@ -238,7 +231,7 @@ def _compare_traces(model: Any) -> Trace:
     The weights are altered, and each trace that the model came with is compared to an eager run of the same inputs.
     Where the model is not built yet, its `call` is a trap: it would freeze the weights.
     """
-    function = getattr(model, "call", None)
+    function: Any = getattr(model, "call", None)
     if not (hasattr(function, "get_concrete_function") and hasattr(function, "python_function")):
         return Trace()  # it is no `tf.function`
     trap = "" if getattr(model, "built", True) else f"{type(model).__name__}.call"

@@ -72,7 +72,6 @@ def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
 
 
 def _looking_aside(ready: Ready, seed: int) -> Spot | None:
-    """Find the op that lets the other rows into row 0."""
     subject = ready.subject(seed)
     ids = random_ids(subject)
 
@@ -175,7 +174,6 @@ def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any]
 
 
 def _first_difference(ready: Ready, one: Tape, other: Tape) -> Spot | None:
-    """Return the first op whose outputs differ."""
     for ran, again in zip(one, other, strict=False):
         pairs = [(_values(a), _values(b)) for a, b in zip(ran.outputs, again.outputs, strict=False)]
         alike = [(a is None and b is None) or (a is not None and np.array_equal(a, b)) for a, b in pairs]

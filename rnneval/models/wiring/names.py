@@ -124,7 +124,7 @@ def _is_library(name: str) -> bool:
 
 
 def _original_line(frame: FrameType) -> tuple[str, int] | None:
-    """Return the author's own file and line for a frame of code that AutoGraph generated; None if they are unknown."""
+    """Return the author's own file and line for a frame of code that AutoGraph generated, where they are known."""
     outer: FrameType | None = frame
     while outer is not None:
         converted = outer.f_locals.get("converted_f") or outer.f_locals.get("ag_fn")

@@ -70,8 +70,7 @@ def run_oracles(subject: Subject, *, without: Collection[str] = ()) -> dict[str,
     """Run the tests of behaviour, by key; a test that cannot be run is inconclusive, with the reason.
 
     Left out are `alone` where the model takes no batch of one row, `fresh` where no document can be begun,
-    `training` where the model takes no such argument, and those of `chunk`, `causal`, `batch` and `used` that `without`
-    names.
+    `training` where the model takes no such argument, and those of `chunk`, `causal`, `batch` and `used` in `without`.
     """
     compared = [name for name in KEYS[: KEYS.index("repeat")] if name not in without]
     ids = random_ids(subject)
@@ -111,21 +110,19 @@ def _largest(differences: Iterable[tuple[float, str]]) -> tuple[float, str]:
 
 
 def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test that one call gives the logits of several, however the text is cut."""
     whole = subject.run([ids])
 
     def joined(pieces: Logits) -> Logits:
         """Return pieces as one array; only the last prediction where the model makes one per call."""
         return [pieces[-1]] if whole[0].ndim < 3 else [np.concatenate(pieces, axis=1)]
 
-    found = [(_difference(joined(whole), joined(base)), _THIRDS)]
+    found: list[tuple[float, tuple[int, ...]]] = [(_difference(joined(whole), joined(base)), _THIRDS)]
     found += [(_difference(joined(whole), joined(subject.run(_cut(ids, cut)))), cut) for cut in _CUTS]
     worst, where = _largest((seen, f" (cut after token {', '.join(map(str, cut))})") for seen, cut in found)
     return _judged(subject, worst, f"one call over {TOKENS} tokens against several{where}", "differ")
 
 
 def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test that a prediction does not depend on later tokens of the same call."""
     if base[0].ndim < 3:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="one prediction a call, after its last token")
     found = []
@@ -138,7 +135,6 @@ def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 
 def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test that row 0 does not depend on the other rows."""
     if subject.batch < 2:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="the model takes one row at a time")
     logits = subject.run(other_rows_altered(subject, ids))
@@ -147,7 +143,6 @@ def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 
 def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test that the third call depends on the two before it: here a difference passes, and equality fails."""
     other = np.concatenate([_other(subject, ids[:, :6]), ids[:, 6:]], axis=1)
     difference = _difference(base[2:], subject.run(_cut(other, _THIRDS))[2:], base)
     used = difference > subject.tolerance
@@ -161,7 +156,6 @@ def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 
 def _alone(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test one row without the others."""
     first, logits = [array[:1] for array in base], subject.run(thirds(ids[:1]))
     if [array.shape for array in logits] != [array.shape for array in first]:
         return _cannot(subject, "the model takes no batch of one row")
@@ -169,7 +163,6 @@ def _alone(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
 
 
 def _fresh(subject: Subject, ids: NDArray[np.int32], _: Logits) -> Oracle:
-    """Test that a new document does not depend on what was read before it."""
     run_after = subject.run_after
     assert run_after is not None  # noqa: S101 - else the test is left out
     pieces, others = thirds(ids), another_document(subject, ids)

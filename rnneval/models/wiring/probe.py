@@ -294,16 +294,7 @@ def record(
     emissions: Emissions,
     listen: bool,
 ) -> Recording:
-    """Run the segments one after the other, each with the state exactly as the last one returned it.
-
-    Args:
-        call: How to call the model.
-        segments: For each call, one array `(batch, time)` for each of the model's texts.
-        names: The names of the texts.
-        cells: The known cells of the model.
-        emissions: The source of the stubs' numbers.
-        listen: Whether to record ops too.
-    """
+    """Run the segments (arrays of ids, one a text) with the state as the last returned it; `listen` records ops too."""
     recording = Recording(emissions=emissions)
     with listening(recording.hear) if listen else nullcontext(), tap_classes(cells, recording.observe):
         state = None

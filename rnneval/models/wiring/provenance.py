@@ -68,7 +68,6 @@ def _slice(op: Moving) -> Labels:
 
 
 def _strided_slice(op: Moving) -> Labels:
-    """Slice the labels as the op slices the values."""
 
     def flag(mask: str, at: int) -> bool:
         return bool(int(op.attributes.get(mask, 0)) >> at & 1)
@@ -246,7 +245,6 @@ class Walk:
                 self._by_bytes[_bytes(tensor)] = made
 
     def _outputs(self, op: Op) -> list[Trail]:
-        """Return the trail of each output of an op."""
         trails = [self.trail(tensor, op.call) for tensor in op.inputs]
         base = _flags(op, trails)
         recurrent = [trail for trail in trails if trail.recurrent]
@@ -473,10 +471,8 @@ def by_intervention(
 ) -> dict[tuple[int, int], frozenset[Source]]:
     """Return, for each wanted (event, slot), the emitted states that change it when they alone are altered.
 
-    `rerun` runs the model again with one state's numbers altered (or none).
-
-    Raises:
-        RuntimeError: two runs without any alteration differ, so that nothing can be told.
+    `rerun` runs the model again with one state's numbers altered (or none); if two runs without any alteration differ,
+    nothing can be told: a RuntimeError.
     """
     wanted = tuple(wanted)
 

@@ -90,7 +90,6 @@ class TolerantSignature(TolerantAdapter):
     """`texts` or `state` where the first argument is a pair: of two texts, or of ids and the state."""
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
-        """Call the model, and divide what it returns into logits and state."""
         positional, named = self._arguments(ids, state)
         return _divided(call_model(self.model, positional, named), ids[0])
 
@@ -183,7 +182,6 @@ def _graph_adapter(model: Any) -> TolerantGraph:
 
 
 def _signature_adapter(model: Any) -> TolerantSignature:
-    """Return the way to call a model as the signature of its `call` says."""
     parameters = call_parameters(model)
     names = _state_names(model, parameters)
     flags = tuple(p.name for p in parameters if _is_flag(p) and p.name != "training")
@@ -232,7 +230,6 @@ def _is_flag(parameter: inspect.Parameter) -> bool:
 
 
 def _divided(returned: Any, ids: Any) -> Answer:
-    """Divide what a model returned into logits and state, whatever the container."""
     if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
         returned = {f.name: getattr(returned, f.name) for f in dataclasses.fields(returned)}
     if isinstance(returned, Mapping):
@@ -280,7 +277,6 @@ def recurrent_layers(model: Any) -> list[Any]:
 
 
 def _encoded(ids: Any, tensor: Any) -> Any:
-    """Return ids as an input wants them: as they are, as one-hot rows, or as numbers in (0, 1)."""
     if tensor is None or len(tensor.shape) < 3:
         return ids
     width = int(tensor.shape[-1] or 1)
@@ -389,11 +385,7 @@ class Ready:
 
 
 def make_ready(model: Any, vocab_size: int | None) -> Ready:
-    """Find the way in which the model wants to be called, build it, and put it back.
-
-    Raises:
-        ValueError: no way of calling it works; the message is the first error.
-    """
+    """Find the way in which the model wants to be called, build it, and put it back; a ValueError if none works."""
     before = Snapshot(model)
     fresh = [layer for _, layer in walk_below(model) if isinstance(layer, keras.layers.RNN) and not layer.built]
     errors: list[str] = []
