@@ -45,8 +45,7 @@ _MIX_TIME = (
 class Called(NamedTuple):
     """The result of one call."""
 
-    output: Any
-    """Logits or probabilities as the model returns them, `(batch, time, V)`."""
+    output: Any  # logits or probabilities as the model returns them, `(batch, time, V)`
     leaves: tuple[Any, ...]
 
 
@@ -65,10 +64,8 @@ class Convention:
     """The names under which a model's `call` takes its state, and the arguments that make it return the state."""
 
     state_names: tuple[str, ...]
-    required: tuple[str, ...] = ()
-    """State arguments without a default: they get None at the start."""
-    flags: tuple[str, ...] = ()
-    """Arguments that are set to True."""
+    required: tuple[str, ...] = ()  # state arguments without a default: they get None at the start
+    flags: tuple[str, ...] = ()  # arguments that are set to True
     takes_training: bool = False
 
     def options(self, *, training: bool = False) -> dict[str, Any]:
@@ -134,6 +131,7 @@ class StatesArgumentAdapter:
     """The container of the last returned state, with 0 for each leaf: learned at the first call."""
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
+        """Call the model with the state packed as it returned it."""
         if leaves is None:
             given = dict.fromkeys(self.convention.required)
         else:
@@ -194,8 +192,7 @@ class StateInputsAdapter:
 
     model: Any
     contract: int = 2
-    training: bool | None = False
-    """None leaves each layer of a graph as its author called it."""
+    training: bool | None = False  # None leaves each layer of a graph as its author called it
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Call the model; its own start is zeros."""
@@ -226,12 +223,12 @@ class LayerStatesAdapter:
     units: tuple[Unit, ...]
     contract: int = 4
     takes_training: bool = True
-    training: bool | None = False
-    """None leaves each layer of a graph as its author called it."""
+    training: bool | None = False  # None leaves each layer of a graph as its author called it
     order: tuple[Unit, ...] = field(default=(), init=False)
     """The units at each of their places, in the order in which they run: learned at the first call."""
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
+        """Call the model with each unit's part of the leaves as its initial state."""
         rest = iter(leaves or ())
         given = {} if leaves is None else {unit: [next(rest) for _ in unit.slots] for unit in self.order}
         with ExitStack() as stack:
@@ -284,12 +281,9 @@ class WindowAdapter:
     All positions of all rows are one batch, however the text is cut.
     """
 
-    model: Any
-    """Maps `(windows, N)` ids to `(windows, V)`."""
-    window: int
-    """N."""
-    width: int
-    """Count of numbers that one token becomes in the input: 1, or V if it is one-hot."""
+    model: Any  # maps `(windows, N)` ids to `(windows, V)`
+    window: int  # N
+    width: int  # count of numbers that one token becomes in the input: 1, or V if it is one-hot
     takes_training: bool = True
     contract: int = 5
 
@@ -321,8 +315,7 @@ class Inputs:
     """The form in which a model reads a token, recognised by the rank of its input alone: the record says so."""
 
     kind: str = IDS
-    width: int = 0
-    """V, the size of the vocabulary: the length of a one-hot row, or the divisor of an id."""
+    width: int = 0  # V, the size of the vocabulary: the length of a one-hot row, or the divisor of an id
     dtype: str = "float32"
 
     @property

@@ -27,12 +27,9 @@ from rnneval.models.lm import RecurrentLM
 from rnneval.models.state_tap import UnitRun, trajectories_of
 from rnneval.records.gradients import ThroughTime, VariableGradient
 
-GONE = 0.01
-"""The share of its first norm below which a gradient counts as gone."""
-TINY = 1e-30
-"""The smallest growth of one step that is told apart from none."""
-_ROWS = 16
-"""Tokens whose losses are differentiated in one backward pass."""
+GONE = 0.01  # the share of its first norm below which a gradient counts as gone
+TINY = 1e-30  # the smallest growth of one step that is told apart from none
+_ROWS = 16  # tokens whose losses are differentiated in one backward pass
 _SEGMENT = 50
 Doubles = NDArray[np.float64]
 

@@ -27,20 +27,16 @@ from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, overridden
 _GATES = {keras.layers.GRUCell: 3, keras.layers.LSTMCell: 4, keras.layers.SimpleRNNCell: 1}
 
 Tensors = tuple[Any, ...]
-At = Callable[[Any], Tensors]
-"""A step → each gate's part of the input there, `(batch, units)`."""
+At = Callable[[Any], Tensors]  # a step → each gate's part of the input there, `(batch, units)`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of a cell, whose weights are read once."""
 
-    kernels: Tensors
-    """Input weights, `(inputs, units)` per gate."""
-    biases: Tensors
-    """Biases of the input's products, `(units,)` per gate; empty without biases."""
-    formula: Callable[[Tensors, Tensors], Tensors]
-    """(each gate's input part, state) → new state."""
+    kernels: Tensors  # input weights, `(inputs, units)` per gate
+    biases: Tensors  # biases of the input's products, `(units,)` per gate; empty without biases
+    formula: Callable[[Tensors, Tensors], Tensors]  # (each gate's input part, state) → new state
 
     def project(self, rows: Any) -> list[Any]:
         """Return each gate's part of inputs `(n, inputs)`: `(n, units)`."""
@@ -107,10 +103,8 @@ class Hoisting:
 
     model: Any
     units: tuple[Unit, ...]
-    own: dict[str, str] = field(default_factory=dict)
-    """Reasons why layers ran their own loop, by the layer's name."""
-    ran: set[str] = field(default_factory=set)
-    """The names of layers whose loop was hoisted."""
+    own: dict[str, str] = field(default_factory=dict)  # reasons why layers ran their own loop, by the layer's name
+    ran: set[str] = field(default_factory=set)  # the names of layers whose loop was hoisted
     _tables: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
     _embeddings: list[Any] = field(init=False)
 

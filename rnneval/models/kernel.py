@@ -21,8 +21,7 @@ from rnneval.models.state_tap import trajectories_of
 if TYPE_CHECKING:
     from rnneval.models.lm import RecurrentLM
 
-_FEW = 4
-"""Rows of a step when no more are read than this."""
+_FEW = 4  # rows of a step when no more are read than this
 _WORTH_COMPILING = 4
 """Steps: fewer are made in a wider shape that was used already, since compiling costs as much as some of them."""
 

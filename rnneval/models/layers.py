@@ -30,8 +30,7 @@ _SLOTS = {"LSTM": ("h", "c"), "LSTMCell": ("h", "c")}
 class Unit:
     """One recurrent layer or free cell, at one of its places in a call; equal only to itself."""
 
-    layer: Any
-    """The Keras object."""
+    layer: Any  # the Keras object
     path: str
     name: str
     place: int = 1
@@ -157,10 +156,8 @@ def is_graph(model: Any) -> bool:
 class Column:
     """One variable of one layer."""
 
-    layer: str
-    """`model` for a variable that belongs to no layer."""
-    variable: str
-    """`kernel`, `recurrent_kernel`, `bias`, `embeddings`, …"""
+    layer: str  # `model` for a variable that belongs to no layer
+    variable: str  # `kernel`, `recurrent_kernel`, `bias`, `embeddings`, …
     tensor: Any = field(repr=False)
 
 

@@ -40,8 +40,7 @@ class Start(NamedTuple):
 
     leaves: State
     slots: tuple[Slot | None, ...]
-    batch_axes: tuple[int | None, ...]
-    """The batch axis of each leaf; None if no axis grows with the batch."""
+    batch_axes: tuple[int | None, ...]  # the batch axis of each leaf; None if no axis grows with the batch
 
 
 class Step(NamedTuple):

@@ -25,6 +25,7 @@ from rnneval.files.keras2.configuration import HARD_SIGMOID, OPERATION, rewrite
 from rnneval.files.rules import refused
 from rnneval.models.layers import sublayers
 from rnneval.models.lm import RecurrentLM, eagerly, model_variables
+from rnneval.models.state_tap import overridden
 from rnneval.models.vocabularies import (
     as_vocabulary,
     explained,
@@ -43,8 +44,7 @@ from rnneval.text import Vocabulary, find_vocabulary, siblings
 from rnneval.usercode import Builder, builder_of
 
 _MOST_MAP_BYTES = 1 << 24
-_HARMLESS = 1 << 22
-"""Numbers that no file stores, 16 MB: random generators, states."""
+_HARMLESS = 1 << 22  # numbers that no file stores, 16 MB: random generators, states
 _HALVES = ("float16", "bfloat16")
 
 
@@ -53,10 +53,8 @@ class Loaded:
     """A model, and how it was read."""
 
     model: Any
-    vocabulary: Vocabulary | None = None
-    """The vocabulary of a layer that is left out."""
-    notes: tuple[str, ...] = ()
-    """Assumptions, a sentence each."""
+    vocabulary: Vocabulary | None = None  # the vocabulary of a layer that is left out
+    notes: tuple[str, ...] = ()  # assumptions, a sentence each
     lookups: Mapping[str, Any] = field(default_factory=dict)
     """Lookup layers that the builder's code made beside the model, by their names there."""
 
@@ -237,8 +235,7 @@ def _allocation_limited(path: Path, stored: int) -> Iterator[None]:
     The rule config-allocation checks the sizes in a configuration one by one. Only Keras knows their sum, and it tells
     `Layer.add_weight` before it allocates.
     """
-    original = keras.layers.Layer.add_weight
-    asked = 0
+    original, asked = keras.layers.Layer.add_weight, 0
 
     def add_weight(self: Any, shape: Any = None, *arguments: Any, **named: Any) -> Any:
         nonlocal asked
@@ -248,11 +245,8 @@ def _allocation_limited(path: Path, stored: int) -> Iterator[None]:
             raise refused("config-allocation", path, seen)
         return original(self, shape, *arguments, **named)
 
-    keras.layers.Layer.add_weight = add_weight
-    try:
+    with overridden(keras.layers.Layer, "add_weight", add_weight):
         yield
-    finally:
-        keras.layers.Layer.add_weight = original
 
 
 def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:

@@ -34,17 +34,12 @@ class Run:
     """One run of a recurrent layer over a segment, or of a cell over one token."""
 
     layer: Any
-    inputs: Any
-    """The inputs of a layer, `(batch, time, …)`, or of a cell, `(batch, …)`."""
-    state: Any
-    """The initial state, in the container in which Keras passes it."""
+    inputs: Any  # the inputs of a layer, `(batch, time, …)`, or of a cell, `(batch, …)`
+    state: Any  # the initial state, in the container in which Keras passes it
     arguments: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of the call, positional and by name."""
-    turn: int = 0
-    """The number of this run among those of the same layer since the tap was installed, from 1."""
-    every_step: bool = False
-    """Whether the observer asks for `Result.states`."""
+    options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the call, positional and by name
+    turn: int = 0  # the number of this run among those of the same layer since the tap was installed, from 1
+    every_step: bool = False  # whether the observer asks for `Result.states`
     nudge: Any = None
     """Numbers to add to the states after every step, `(batch, time, all units of all states)`; for layers only."""
 
@@ -72,19 +67,15 @@ class Run:
 class Result(NamedTuple):
     """The result of a run."""
 
-    output: Any
-    """The last output, `(batch, units)`."""
-    outputs: Any
-    """The outputs as the layer collects them, `(batch, time, units)`; None for a cell."""
-    state: Any
-    """The new state, in the container in which Keras returns it."""
+    output: Any  # the last output, `(batch, units)`
+    outputs: Any  # the outputs as the layer collects them, `(batch, time, units)`; None for a cell
+    state: Any  # the new state, in the container in which Keras returns it
     states: tuple[Any, ...] | None = None
     """Each part of the state after every step, `(batch, time, units)`, if the run asked for it."""
 
 
 Proceed = Callable[[Run], Result]
-Observer = Callable[[Run, Proceed], Result]
-"""(a run, the function that executes it) → the result that the model gets."""
+Observer = Callable[[Run, Proceed], Result]  # (a run, the function that executes it) → the result that the model gets
 
 
 def leaves_of(state: Any) -> tuple[Any, ...]:
@@ -209,8 +200,7 @@ class _ProbeCell:
         self.state_size = cell.state_size
         self.sizes: list[int] = []
         """Widths of the outputs: the cell's own output first unless it is one of the states, then every state."""
-        self.output_at = self.states_at = 0
-        """Places of the cell's own output and of the first state among the outputs."""
+        self.output_at = self.states_at = 0  # places of the cell's own output and of the first state among the outputs
 
     def __call__(self, inputs: Any, states: Any, **_: Any) -> tuple[Any, Any]:
         """Run one step of the cell, and output its new states beside its own output."""
@@ -256,16 +246,12 @@ class UnitRun:
     """The states of one run of a unit, or of the joined runs of one of its places; tensors."""
 
     unit: Unit
-    turn: int
-    """The number of this run among the unit's runs in the block, from 1."""
-    steps: int | None
-    """The number of tokens; None if the shape leaves it open."""
-    before: tuple[Any, ...]
-    """Each part of the state before the first step, `(batch, units)`."""
+    turn: int  # the number of this run among the unit's runs in the block, from 1
+    steps: int | None  # the number of tokens; None if the shape leaves it open
+    before: tuple[Any, ...]  # each part of the state before the first step, `(batch, units)`
     after: tuple[Any, ...] = ()
     """Each part of the state as the unit returned it, `(batch, units)`; empty for joined runs."""
-    inputs: Any = None
-    """Inputs of the unit, `(batch, time, inputs)`, if they are recorded."""
+    inputs: Any = None  # inputs of the unit, `(batch, time, inputs)`, if they are recorded
     states: tuple[Any, ...] = ()
     """Each part of the state after every step, `(batch, time, units)`, if they are recorded."""
 
@@ -325,10 +311,8 @@ class Trajectories:
     """The runs of all units in one call with their states after every step, and why some units have none."""
 
     runs: list[UnitRun] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
-    """The reason why a unit has none, by the unit's name."""
-    nudged: set[Unit] = field(default_factory=set)
-    """The units, each at its place, to whose states a nudge was added."""
+    missing: dict[str, str] = field(default_factory=dict)  # the reason why a unit has none, by the unit's name
+    nudged: set[Unit] = field(default_factory=set)  # the units, each at its place, to whose states a nudge was added
 
     def by_unit(self, time: int | None) -> dict[Unit, UnitRun]:
         """Return one trajectory for each place of each unit, joined along time where it is called step by step.

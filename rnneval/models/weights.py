@@ -5,7 +5,7 @@ their order; the object graph of a TensorFlow checkpoint is walked beside the mo
 TensorFlow 1 cells are matched by order, and other weights by name or shape.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -68,8 +68,8 @@ def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
     with TemporaryDirectory() as folder:
         own = Path(folder) / "own.weights.h5"
         model.save_weights(own)
-        wanted = dict(_weights_only(shapes_of(own).items()))
-    held = dict(_weights_only(shapes_of(loaded).items()))
+        wanted = _weights_only(own)
+    held = _weights_only(loaded)
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
         _load_keras2_tree(model, loaded, held, shown=path)
         return
@@ -96,8 +96,9 @@ def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]
             found[name].assign(np.asarray(file[name][()], np.float32))
 
 
-def _weights_only(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in items if not set(name.split("/")) & set(_NO_WEIGHTS))
+def _weights_only(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights in a file, by their names."""
+    return {name: shape for name, shape in shapes_of(path).items() if not set(name.split("/")) & set(_NO_WEIGHTS)}
 
 
 def _require_all(path: Path, *, missing: list[str], of: int, or_else: str = "") -> None:
@@ -304,17 +305,16 @@ def _assign(path: Path, held: StoredLayer, layer: Any, notes: dict[str, None]) -
 
 
 def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) -> None:
-    name = variable_name(variable)
+    name, held, wanted = variable_name(variable), tuple(array.shape), tuple(variable.shape)
     own = name.rpartition("/")[2]
     if role in _ROLES_OF_KERAS and own in _ROLES_OF_KERAS and role != own:
         raise CheckpointError(f"{path}: layer {layer} has a {role} where the model has {name}: another kind of layer")
-    if tuple(array.shape) == tuple(variable.shape):
+    if held == wanted:
         return
     hint = "check the builder's sizes"
     ranks = (array.ndim, len(variable.shape))
-    if own == "bias" and ranks in {(1, 2), (2, 1)} and array.shape[-1] == variable.shape[-1]:
+    if own == "bias" and ranks in {(1, 2), (2, 1)} and held[-1] == wanted[-1]:
         hint = f"its GRU has reset_after={array.ndim == 2}"
-    held, wanted = tuple(array.shape), tuple(variable.shape)
     raise WeightShapeError(
         f"{path}: {layer}/{role} is {held} in the file and {wanted} in the model: {hint}",
         pairs=[(f"{layer}/{role}", held, wanted)],
@@ -380,16 +380,14 @@ def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, An
 
 
 def _of_cell(path: Path, cell: Tf1Cell, unit: Unit, reader: Any, forget_bias: float) -> dict[int, Any]:
-    inner = unit.cell
+    inner, found = unit.cell, dict[int, Any]()
     if cell.kind == "GRU" and inner.reset_after:
         raise CheckpointError(
             f"{path}: {cell.scope} is a GRUCell of TensorFlow 1, which resets before the product: make the builder's "
             f"layer {unit.name} with reset_after=False"
         )
     values = {name: reader.get_tensor(name) for name in cell.names.values()}
-    inputs = int(inner.kernel.shape[0])
-    found: dict[int, Any] = {}
-    arrays = as_keras(cell, values, inputs, forget_bias)
+    arrays = as_keras(cell, values, int(inner.kernel.shape[0]), forget_bias)
     for variable, array in zip((inner.kernel, inner.recurrent_kernel, inner.bias), arrays, strict=True):
         if tuple(variable.shape) != array.shape:
             raise CheckpointError(

@@ -33,8 +33,7 @@ from rnneval.text import Vocabulary
 
 # Relative to the largest logit; carried and whole runs of right models differ by at most 3e-7 (design, wiring).
 _TOLERANCE = 1e-4
-_SUM_TOLERANCE = 1e-4
-"""Softmax rows sum to one within float32 rounding of the sum of V terms; logits do not by chance."""
+_SUM_TOLERANCE = 1e-4  # softmax rows sum to one within float32 rounding of the sum of V terms; logits do not by chance
 _PROBE = (2, 6)  # rows and tokens of the segment on which a model is tried
 
 

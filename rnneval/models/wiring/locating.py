@@ -42,8 +42,7 @@ class _Ran:
 
 
 Tape = list[_Ran]
-Watched = Callable[[Any], Any]
-"""A tensor's values → the part that must not change; None for a tensor of another shape."""
+Watched = Callable[[Any], Any]  # a tensor's values → the part that must not change; None for a tensor of another shape
 
 
 def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, Spot]:

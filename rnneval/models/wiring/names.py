@@ -21,8 +21,7 @@ class Names:
 
     def __init__(self, model: Any) -> None:
         self.twins: dict[int, int] = {}
-        self.kept: list[Any] = []
-        """The objects themselves, so that no identity is given away."""
+        self.kept: list[Any] = []  # the objects themselves, so that no identity is given away
         self._paths: dict[int, tuple[str, str]] = {}
         for path, thing in walk_below(model):
             self._enter(path, thing)

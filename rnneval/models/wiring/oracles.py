@@ -44,14 +44,11 @@ class Subject:
 
     run: Runner
     batch: int
-    low: int
-    """Lowest id that is drawn."""
-    high: int
-    """One more than the highest id that is drawn."""
+    low: int  # lowest id that is drawn
+    high: int  # one more than the highest id that is drawn
     tolerance: float
     seed: int
-    single: bool = False
-    """Whether it can be called with one row alone."""
+    single: bool = False  # whether it can be called with one row alone
     run_after: Callable[..., Logits] | None = None
     """(calls of one document, calls of the next, training=False) → the logits of the next.
 
@@ -62,8 +59,7 @@ class Subject:
 
     With seeds=True, Keras' random generators are put back first: equal calls then draw the same numbers.
     """
-    why_not_training: str = ""
-    """The error that the model raises with training=True."""
+    why_not_training: str = ""  # the error that the model raises with training=True
 
 
 def run_oracles(subject: Subject, *, without: Collection[str] = ()) -> dict[str, Oracle]:

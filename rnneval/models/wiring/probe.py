@@ -76,8 +76,7 @@ class Emissions:
     """
 
     seed: int
-    altered: Source | None = None
-    """The state that gets other numbers this time: the intervention."""
+    altered: Source | None = None  # the state that gets other numbers this time: the intervention
     count: int = 0
     other: int = 0
     marked: int = 0
@@ -206,8 +205,7 @@ class Recording:
     failure: str = ""
     calls: int = 0
     _events: int = 0
-    _quiet: int = 0
-    """Above 0 while a unit's own code runs below its stub, which is not recorded."""
+    _quiet: int = 0  # above 0 while a unit's own code runs below its stub, which is not recorded
 
     @property
     def rows(self) -> int:

@@ -21,8 +21,7 @@ from rnneval.models.wiring.probe import MARKS, Emissions, Op, Recording, StubRun
 from rnneval.wiring.facts import Arrival, Source
 
 Labels = NDArray[np.int64]
-Descent = tuple[frozenset[int], frozenset[str]]
-"""Events and inputs of the model."""
+Descent = tuple[frozenset[int], frozenset[str]]  # events and inputs of the model
 IDENTITY = frozenset(
     {
         "Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast", "CheckNumerics", "EnsureShape", "Snapshot",
@@ -68,7 +67,6 @@ def _slice(op: Moving) -> Labels:
 
 
 def _strided_slice(op: Moving) -> Labels:
-
     def flag(mask: str, at: int) -> bool:
         return bool(int(op.attributes.get(mask, 0)) >> at & 1)
 
@@ -167,14 +165,12 @@ class Trail:
 
     planes: tuple[Labels, ...] = ()
     """Label arrays of the tensor's shape, −1 for no label; an element that is made of several states has several."""
-    pool: frozenset[Source] = frozenset()
-    """Sources whose places are lost."""
+    pool: frozenset[Source] = frozenset()  # sources whose places are lost
     transformed: bool = False
     random: bool = False
     noisy: bool = False
     variable: bool = False
-    born: int | None = None
-    """The call in which it was made, where no state is in it."""
+    born: int | None = None  # the call in which it was made, where no state is in it
     origins: frozenset[Any] = frozenset()
     """The model's inputs and the events that it was computed from (events not through whole numbers)."""
     opaque: str = ""
@@ -248,21 +244,17 @@ class Walk:
         trails = [self.trail(tensor, op.call) for tensor in op.inputs]
         base = _flags(op, trails)
         recurrent = [trail for trail in trails if trail.recurrent]
-        outputs = [base] * len(op.outputs)
         if not recurrent or op.name in VALUELESS:
-            return outputs
+            return [base] * len(op.outputs)
         traced = self._moved(op, trails) or self._blended(op, trails)
         if not traced:  # sources stay, places are lost
             pool = frozenset[Source]().union(*(self.sources(trail) for trail in trails))
             traced = [Trail(pool=pool, transformed=True)] * len(op.outputs)
         noisy = any(t.noisy for t in recurrent) or any(t.random for t in trails if not t.recurrent)
         opaque = next((t.opaque for t in recurrent if t.opaque), "") or (op.name if op.name.startswith(OPAQUE) else "")
+        base_of = replace(base, noisy=noisy, opaque=opaque, born=None)
         return [
-            replace(
-                base, planes=t.planes, pool=t.pool, transformed=t.transformed, noisy=noisy, opaque=opaque, born=None
-            )
-            if _is_float(tensor)
-            else base
+            replace(base_of, planes=t.planes, pool=t.pool, transformed=t.transformed) if _is_float(tensor) else base
             for tensor, t in zip(op.outputs, traced, strict=True)
         ]
 
@@ -355,10 +347,8 @@ def _bytes(tensor: Any) -> bytes:
 class Origins:
     """The sources of every state and every input in a recording; an *event* is one run of a layer or free cell."""
 
-    arrivals: tuple[Arrival, ...]
-    """Each part of the state that went into each event."""
-    returned: tuple[frozenset[Source], ...]
-    """The sources of the states that each call returned."""
+    arrivals: tuple[Arrival, ...]  # each part of the state that went into each event
+    returned: tuple[frozenset[Source], ...]  # the sources of the states that each call returned
     descents: tuple[Descent, ...]
     """The events and the model's inputs that the input sequence of each event was computed from."""
 
@@ -431,13 +421,16 @@ def _arrival(run: StubRun, slot: int, walk: Walk, recording: Recording, calls: S
         return Arrival(event=run.event, slot=slot, random=trail.random, born=born, outputs=made)
     planes = [np.where(plane < MARKS, plane, -1) for plane in trail.planes]
     labelled = np.any([plane >= 0 for plane in planes], axis=0) if planes else None
+    # Whatever arithmetic they went through, the numbers may be those emitted, to the bit.
+    same = emissions.find(np.asarray(tensor)) if trail.transformed else None
+    unchanged = same is not None and len(planes) == 1 and bool((same == planes[0]).all()) and not trail.pool
     return Arrival(
         event=run.event,
         slot=slot,
         sources=sources,
         in_place=all(_in_place(plane, emissions, one_row=recording.rows == 1) for plane in planes),
         missing=0.0 if labelled is None or trail.pool else float(1 - labelled.mean()),
-        transformed=trail.transformed and not _is_unchanged(tensor, planes, trail, emissions),
+        transformed=trail.transformed and not unchanged,
         noisy=trail.noisy,
         unknown=f"went through {trail.opaque}" if trail.opaque else "",
     )
@@ -458,12 +451,6 @@ def _in_place(plane: np.ndarray[Any, Any], emissions: Emissions, *, one_row: boo
     found = emissions.offsets(flat[places])
     width = flat.size // len(plane) if one_row and plane.ndim > 1 else max(flat.size, int(found.max(initial=0)) + 1)
     return bool((found % width == places % width).all())
-
-
-def _is_unchanged(tensor: Any, planes: Sequence[Any], trail: Trail, emissions: Emissions) -> bool:
-    """Return whether the numbers are those emitted, to the bit, whatever arithmetic they went through."""
-    found = emissions.find(np.asarray(tensor))
-    return found is not None and len(planes) == 1 and bool((found == planes[0]).all()) and not trail.pool
 
 
 def by_intervention(

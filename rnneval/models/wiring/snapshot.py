@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from rnneval.models.layers import OWN_ATTRIBUTES
 
+# The packages whose objects are not searched for states.
 _FOREIGN = {"builtins", "tensorflow", "keras", "numpy", "functools", "types", "inspect", "abc"}
-"""The packages whose objects are not searched for states."""
 
 
 class Snapshot:
@@ -88,7 +88,7 @@ class Snapshot:
             self._globals.append((known, {name: known[name] for name in assigned if name in known}))
         elif isinstance(thing, type):
             self._classes.append((thing, _class_attributes(thing)))
-        elif _has_attributes(thing) and not _is_foreign(type(thing).__module__):
+        elif _has_attributes(thing) and not _is_foreign(type(thing)):
             self._objects.append((thing, {name: value for name, value in vars(thing).items() if _may_change(name)}))
         for child in _children(thing):
             self._visit(child)
@@ -139,11 +139,11 @@ def _is_variable(thing: Any) -> bool:
 def _has_attributes(thing: Any) -> bool:
     if isinstance(thing, (keras.layers.Layer, tf.Module)):
         return True
-    return hasattr(thing, "__dict__") and not isinstance(thing, type) and not _is_foreign(type(thing).__module__)
+    return hasattr(thing, "__dict__") and not isinstance(thing, type) and not _is_foreign(type(thing))
 
 
-def _is_foreign(module: str) -> bool:
-    return module.partition(".")[0] in _FOREIGN
+def _is_foreign(owner: type) -> bool:
+    return owner.__module__.partition(".")[0] in _FOREIGN
 
 
 def _children(thing: Any) -> Iterator[Any]:
@@ -164,4 +164,4 @@ def _children(thing: Any) -> Iterator[Any]:
         yield from thing
     elif _has_attributes(thing):
         yield from (value for name, value in vars(thing).items() if _may_change(name))
-        yield from (owner for owner in type(thing).__mro__ if not _is_foreign(owner.__module__))
+        yield from (owner for owner in type(thing).__mro__ if not _is_foreign(owner))

@@ -39,8 +39,8 @@ _SOURCE_TOKENS = 3  # a second text (an encoder's) has a length of its own, whic
 _PLAIN = ("training", "mask", "return_sequences", "self")
 _OLD_STYLE = re.compile(r"^(h|c|s|hx|cx|state|carry|prev|past|mem|hid)")
 _STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "initial_states", "init_hidden")
-_SCALE = 16
-"""The divisor of ids for an input of single numbers: any that keeps the few ids of a probe apart."""
+Pieces = Sequence[NDArray[np.int32]]
+_SCALE = 16  # the divisor of ids for an input of single numbers: any that keeps the few ids of a probe apart
 
 _RESET = re.compile(
     r"(reset|clear|forget|begin|start|new)(_all|_rnn|_my|_own|_new)?"
@@ -52,8 +52,7 @@ class Answer(NamedTuple):
     """The result of one call."""
 
     logits: Any
-    state: Any = None
-    """The state as the model returned it; None if it returned none."""
+    state: Any = None  # the state as the model returned it; None if it returned none
 
 
 @dataclass(kw_only=True, eq=False)
@@ -62,16 +61,12 @@ class TolerantAdapter:
 
     model: Any
     takes_states: bool
-    takes_training: bool = True
-    """Whether it can be called with training=True."""
-    texts: int = 1
-    """The number of arrays of ids that the model reads."""
-    batch: int | None = None
-    """The only batch size that it takes, where it takes one only."""
+    takes_training: bool = True  # whether it can be called with training=True
+    texts: int = 1  # the number of arrays of ids that the model reads
+    batch: int | None = None  # the only batch size that it takes, where it takes one only
     time: int | None = None
     is_stateless_graph: bool = False
-    training: bool = False
-    """Whether it is called as a training loop calls it."""
+    training: bool = False  # whether it is called as a training loop calls it
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Read ids, one array for each of the model's texts, from a state (None for the model's own start)."""
@@ -83,13 +78,12 @@ class TolerantSignature(TolerantAdapter):
     """A subclassed model, or any object or function that is called with ids and maybe a state."""
 
     convention: Convention
-    spread: bool = False
-    """Whether `*states` takes the state."""
+    spread: bool = False  # whether `*states` takes the state
     more_texts: tuple[str, ...] = ()
-    paired: str = ""
-    """`texts` or `state` where the first argument is a pair: of two texts, or of ids and the state."""
+    paired: str = ""  # `texts` or `state` where the first argument is a pair: of two texts, or of ids and the state
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
+        """Call the model, and divide what it returns into logits and state."""
         positional, named = self._arguments(ids, state)
         return _divided(call_model(self.model, positional, named), ids[0])
 
@@ -295,13 +289,10 @@ class Ready:
     batch: int
     low: int
     high: int
-    main: int
-    """The index of the text that the model predicts, among the texts that it reads."""
+    main: int  # the index of the text that the model predicts, among the texts that it reads
     tolerance: float = _TOLERANCE
-    trains: bool = False
-    """Whether it can be called with training=True."""
-    why_not_training: str = ""
-    """The error that the model raises with training=True."""
+    trains: bool = False  # whether it can be called with training=True
+    why_not_training: str = ""  # the error that the model raises with training=True
 
     @property
     def text_names(self) -> list[str]:
@@ -314,7 +305,7 @@ class Ready:
         source = np.random.default_rng(7).integers(self.low, self.high, (self.batch, _SOURCE_TOKENS), dtype=np.int32)
         return [ids if at == self.main else source[: len(ids)] for at in range(self.call.texts)]
 
-    def run(self, pieces: Sequence[NDArray[np.int32]], *, seeds: bool = False) -> Logits:
+    def run(self, pieces: Pieces, *, seeds: bool = False) -> Logits:
         """Read pieces one after the other from the model's own start, the state carried.
 
         With `seeds`, Keras' random generators are put back first: equal calls then draw the same numbers.
@@ -322,14 +313,12 @@ class Ready:
         self.snapshot.restore(seeds=seeds)
         return self.read(pieces)
 
-    def run_after(
-        self, before: Sequence[NDArray[np.int32]], pieces: Sequence[NDArray[np.int32]], *, training: bool = False
-    ) -> Logits:
+    def run_after(self, before: Pieces, pieces: Pieces, *, training: bool = False) -> Logits:
         """Read one document, then another as the model's user would begin it; return the logits of the second."""
         self.leave_behind(before, training=training)
         return self.read(pieces)
 
-    def leave_behind(self, document: Sequence[NDArray[np.int32]], *, training: bool = False) -> None:
+    def leave_behind(self, document: Pieces, *, training: bool = False) -> None:
         """Read a document, and begin a new one."""
         self.snapshot.restore(seeds=False)
         self._begin()
@@ -338,7 +327,7 @@ class Ready:
             self.snapshot.restore_variables(seeds=False)  # moving averages are learned, and no state of a document
         self._begin()
 
-    def read(self, pieces: Sequence[NDArray[np.int32]]) -> Logits:
+    def read(self, pieces: Pieces) -> Logits:
         """Read pieces one after the other, the state carried, from wherever the model is."""
         state, logits = None, []
         for ids in pieces:
@@ -352,7 +341,7 @@ class Ready:
         reset = reset_of(self.model)
         if reset is not None:
             reset()
-        elif any(layer.stateful for layer in recurrent_layers(self.model)):
+        else:
             _reset(recurrent_layers(self.model))
 
     @property
@@ -399,23 +388,16 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
         before.restore()
         _reset(fresh)
         ready.snapshot = Snapshot(model)
-        _warm_training(ready)
+        if call.takes_training:  # twice: the first call builds what only training uses
+            try:
+                ready.in_training.run([np.ones((ready.batch, call.time or _SOURCE_TOKENS), np.int32)] * 2)
+                ready.trains = True
+            except Exception as error:  # the author's code may raise anything; the check says that it was not looked at
+                ready.why_not_training = type_and_message(error)
+            ready.snapshot.restore()
+            ready.snapshot = Snapshot(model)
         return ready
     raise ValueError(errors[0])
-
-
-def _warm_training(ready: Ready) -> None:
-    """Call it twice with training=True, which builds what only training uses, and put it back."""
-    if not ready.call.takes_training:
-        return
-    ids = [np.ones((ready.batch, ready.call.time or _SOURCE_TOKENS), np.int32)] * 2
-    try:
-        ready.in_training.run(ids)
-        ready.trains = True
-    except Exception as error:  # the author's code may raise anything; the check says that it was not looked at
-        ready.why_not_training = type_and_message(error)
-    ready.snapshot.restore()
-    ready.snapshot = Snapshot(ready.model)
 
 
 def _warmed(model: Any, call: TolerantAdapter, vocab_size: int | None) -> Ready:
