@@ -121,15 +121,14 @@ class KerasScorer:
         shape = self._worth(wanted)
         if shape not in self._kernels:
             self._kernels[shape] = (
-                WholeStateKernel(self._lm, shape, self._watched)
+                WholeStateKernel(self._lm, self._watched)
                 if self._packing is None
-                else Kernel(self._lm, self._packing, shape, self._watched, self._arrangement)
+                else Kernel(self._lm, self._packing, self._watched, self._arrangement)
             )
-        kernel = self._kernels[shape]
         # A padded row repeats its last id, and a padded row or token is not counted.
-        filled = ((0, kernel.shape.rows - rows), (0, kernel.shape.segment - time))
+        filled = ((0, shape.rows - rows), (0, shape.segment - time))
         both = [np.pad(array, filled, mode="edge") for array in (ids, targets)]
-        return kernel.step(both[0], both[1], np.pad(states, (filled[0], (0, 0))))
+        return self._kernels[shape].step(both[0], both[1], np.pad(states, (filled[0], (0, 0))))
 
     def _worth(self, wanted: Shape) -> Shape:
         """Return the wanted shape, or at first a wider one that this reading has used already."""
@@ -184,10 +183,7 @@ class _WatchedSteps:
 class Kernel:
     """A model compiled for steps of one shape."""
 
-    def __init__(
-        self, lm: "RecurrentLM", packing: Packing, shape: Shape, watched: _WatchedSteps, arrangement: Arrangement
-    ) -> None:
-        self.shape = shape
+    def __init__(self, lm: "RecurrentLM", packing: Packing, watched: _WatchedSteps, arrangement: Arrangement) -> None:
         self._lm, self._packing, self._arrangement, self._watched = lm, packing, arrangement, watched
         self._part_of = tf.function(self._part, autograph=False)  # parts of one size are traced once
         self._run = tf.function(self._graph, autograph=False)
@@ -226,8 +222,7 @@ class Kernel:
 class WholeStateKernel:
     """A model that cannot be started from a returned state: one row, with the state as the model returns it."""
 
-    def __init__(self, lm: "RecurrentLM", shape: Shape, watched: _WatchedSteps) -> None:
-        self.shape = shape
+    def __init__(self, lm: "RecurrentLM", watched: _WatchedSteps) -> None:
         self._lm, self._watched = lm, watched
         self._state: tuple[Any, ...] = ()
         self._run = tf.function(self._graph, autograph=False)

@@ -185,53 +185,49 @@ def find_start(adapter: Adapter, units: Sequence[Unit], batch: int) -> Start:
     ]
     with record_runs(units) as when_marked:
         adapter(ids, marked)
-    arrivals = _Arrivals(at_start, when_marked)
-    found = [arrivals.of(numbers_of(mark)) for mark in marked]
+    values, began, origin, slots = _arrivals(at_start, when_marked)
+    leaves, places = [], []
+    for mark in map(numbers_of, marked):
+        flat, leaf = mark.ravel(), np.zeros(mark.size, mark.dtype)
+        at = np.zeros(0, np.int64)
+        if values.size and np.issubdtype(flat.dtype, np.floating):
+            at = np.minimum(np.searchsorted(values, flat), values.size - 1)
+            found = values[at] == flat
+            at = at[found]
+            leaf[found] = began[at]
+        leaves.append(tf.constant(leaf.reshape(mark.shape), mark.dtype))
+        # A leaf may be divided over several states, or arrive nowhere.
+        origins = np.unique(origin[at])
+        places.append(slots[origins[0]] if len(at) == flat.size and len(origins) == 1 else None)
     wider = adapter(tf.ones((batch + 1, 1), tf.int32), None).leaves
     axes: list[int | None] = []
     for leaf, other in zip(returned, wider, strict=False):
         grown = [axis for axis, (a, b) in enumerate(zip(leaf.shape, other.shape, strict=True)) if a != b]
         axes.append(grown[0] if len(grown) == 1 else None)
-    return Start(tuple(leaf for leaf, _ in found), tuple(slot for _, slot in found), tuple(axes))
+    return Start(tuple(leaves), tuple(places), tuple(axes))
 
 
-class _Arrivals:
-    """The places where distinct numbers arrived, and the numbers that arrive there at the model's own start."""
+def _arrivals(
+    at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], list[Slot]]:
+    """Return the distinct numbers that arrived, sorted; for each what is there at the start, and the index of its slot.
 
-    def __init__(self, at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]) -> None:
-        starts = {(p.unit, p.turn, k): numbers_of(leaf) for p in at_start for k, leaf in enumerate(p.before)}
-        arrived: list[NDArray[Any]] = []
-        began: list[NDArray[Any]] = []
-        self._slots: list[Slot] = []
-        for run in when_marked:
-            for k, leaf in enumerate(run.before):
-                values, start = numbers_of(leaf), starts.get((run.unit, run.turn, k))
-                if start is not None and start.shape == values.shape:
-                    arrived.append(values.ravel())
-                    began.append(start.ravel())
-                    place = run.unit.at(run.turn)  # one token was read: each run is a place
-                    self._slots.append(Slot(layer=place.name, slot=place.slots[k]))
-        self._origin = np.repeat(np.arange(len(arrived)), [len(values) for values in arrived])
-        self._began = np.concatenate([*began, np.zeros(0, np.float32)])
-        values = np.concatenate([*arrived, np.zeros(0, np.float32)])
-        self._order = np.argsort(values, kind="stable")
-        self._sorted = values[self._order]
-
-    def of(self, mark: NDArray[Any]) -> tuple[Any, Slot | None]:
-        """Return the start in the form of one leaf, whose distinct numbers are `mark`, and the state it arrives in.
-
-        The state is None where a leaf is divided over several, or arrives nowhere.
-        """
-        flat, start = mark.ravel(), np.zeros(mark.size, mark.dtype)
-        found, place = np.zeros(flat.size, bool), np.zeros(0, np.int64)
-        if self._sorted.size and np.issubdtype(flat.dtype, np.floating):
-            at = np.minimum(np.searchsorted(self._sorted, flat), self._sorted.size - 1)
-            found = self._sorted[at] == flat
-            place = self._order[at[found]]
-        start[found] = self._began[place]
-        origins = np.unique(self._origin[place])
-        whole = found.all() and found.size and len(origins) == 1
-        return tf.constant(start.reshape(mark.shape), mark.dtype), self._slots[origins[0]] if whole else None
+    Beside them are the slots.
+    """
+    starts = {(p.unit, p.turn, k): numbers_of(leaf) for p in at_start for k, leaf in enumerate(p.before)}
+    arrived, began, slots = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], []
+    for run in when_marked:
+        for k, leaf in enumerate(run.before):
+            values, start = numbers_of(leaf), starts.get((run.unit, run.turn, k))
+            if start is not None and start.shape == values.shape:
+                arrived.append(values.ravel())
+                began.append(start.ravel())
+                place = run.unit.at(run.turn)  # one token was read: each run is a place
+                slots.append(Slot(layer=place.name, slot=place.slots[k]))
+    origin = np.repeat(np.arange(len(slots)), [len(values) for values in arrived[1:]])
+    every = np.concatenate(arrived)
+    order = np.argsort(every, kind="stable")
+    return every[order], np.concatenate(began)[order], origin[order], slots
 
 
 @contextmanager

@@ -80,9 +80,10 @@ class Emissions:
     count: int = 0
     other: int = 0
     marked: int = 0
-    _marks: list[tuple[int, Source]] = field(default_factory=list)
     _bases: list[int] = field(default_factory=list)
     _sources: list[Source] = field(default_factory=list)
+    _mark_bases: list[int] = field(default_factory=list)
+    _mark_sources: list[Source] = field(default_factory=list)
     _arrays: list[NDArray[np.float32]] = field(default_factory=list)
     _sorted: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
 
@@ -99,11 +100,11 @@ class Emissions:
 
     def mark(self, source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """Return labels for a tensor that no stub emitted; its numbers mean nothing and are not looked up."""
-        size = int(np.prod(shape))
-        labels = np.arange(self.marked, self.marked + size, dtype=np.int64) + MARKS
-        self._marks.append((int(labels[0]) if size else MARKS, source))
+        base, size = MARKS + self.marked, int(np.prod(shape))
+        self._mark_bases.append(base)
+        self._mark_sources.append(source)
         self.marked += size
-        return labels.reshape(shape)
+        return np.arange(base, base + size, dtype=np.int64).reshape(shape)
 
     def noise(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return numbers for an output that is no state."""
@@ -118,16 +119,15 @@ class Emissions:
         places = (labels * _STRIDE + self.seed * 7919 + far) % _GRID * 3 + third
         return (1.8 * (places + 0.5) / (3 * _GRID) - 0.9).astype(np.float32)
 
-    def sources(self, labels: NDArray[np.int64]) -> dict[Source, NDArray[np.int64]]:
-        """Divide labels by the state that they come from, and return their offsets within it."""
-        found: dict[Source, NDArray[np.int64]] = {}
+    def sources(self, labels: NDArray[np.int64]) -> set[Source]:
+        """Return the states that labels come from."""
+        found: set[Source] = set()
         for bases, sources, some in (
             (self._bases, self._sources, labels[labels < MARKS]),
-            ([base for base, _ in self._marks], [source for _, source in self._marks], labels[labels >= MARKS]),
+            (self._mark_bases, self._mark_sources, labels[labels >= MARKS]),
         ):
-            places = np.searchsorted(np.asarray(bases, np.int64), some, side="right") - 1
-            for place in np.unique(places):
-                found[sources[place]] = some[places == place] - bases[place]
+            places = np.unique(np.searchsorted(np.asarray(bases, np.int64), some, side="right") - 1)
+            found |= {sources[place] for place in places}
         return found
 
     def offsets(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:

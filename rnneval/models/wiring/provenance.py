@@ -301,7 +301,7 @@ class Walk:
         """Return every state that is in a tensor."""
         found = set(trail.pool)
         for plane in trail.planes:
-            found |= set(self._emissions.sources(plane[plane >= 0]))
+            found |= self._emissions.sources(plane[plane >= 0])
         return frozenset(found)
 
 
