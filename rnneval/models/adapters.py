@@ -42,6 +42,32 @@ _MIX_TIME = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The form in which a model reads a token, recognised by the rank of its input alone: the record says so."""
+
+    kind: str = IDS
+    width: int = 0  # V, the size of the vocabulary: the length of a one-hot row, or the divisor of an id
+    dtype: str = "float32"
+
+    @property
+    def said(self) -> str:
+        """The assumption, as a sentence."""
+        return {
+            IDS: "inputs are integer ids",
+            ONE_HOT: f"inputs are one-hot rows of {self.width} numbers (its input has a third axis of that length)",
+            SCALED: f"inputs are ids divided by {self.width}, the number of outputs (its input has a third axis of 1)",
+        }[self.kind]
+
+    def encode(self, ids: Any) -> Any:
+        """Convert ids `(…, time)` to the model's inputs."""
+        if self.kind == ONE_HOT:
+            return tf.one_hot(ids, self.width, dtype=self.dtype)
+        if self.kind == SCALED:
+            return tf.cast(ids, self.dtype)[..., tf.newaxis] / tf.cast(self.width, self.dtype)
+        return ids
+
+
 class Called(NamedTuple):
     """The result of one call."""
 
@@ -53,6 +79,7 @@ class Adapter(Protocol):
     """One way of calling a model."""
 
     contract: int
+    inputs: Inputs
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Run the model over `(batch, time)` ids from a state, or from its own start where leaves is None."""
@@ -125,6 +152,7 @@ class StatesArgumentAdapter:
     """Adapter of `call(ids, states=None, return_state=False, training=False)` or the like, with states in any nest."""
 
     model: Any
+    inputs: Inputs
     convention: Convention
     contract: int = 1
     structure: Any = field(default=None, init=False)
@@ -138,7 +166,7 @@ class StatesArgumentAdapter:
             rest = iter(leaves)  # a None in the returned container stays None
             flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self.structure)]
             given = self.convention.state_arguments(tf.nest.pack_sequence_as(self.structure, flat))
-        output, state = self._split(self.model(ids, **self.convention.options(), **given))
+        output, state = self._split(self.model(self.inputs.encode(ids), **self.convention.options(), **given))
         self.structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, state)
         returned = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(state) if leaf is not None]
         return Called(output, tuple(returned))
@@ -191,6 +219,7 @@ class StateInputsAdapter:
     """
 
     model: Any
+    inputs: Inputs
     contract: int = 2
     training: bool | None = False  # None leaves each layer of a graph as its author called it
 
@@ -199,9 +228,10 @@ class StateInputsAdapter:
         given, returned = self.model.inputs, self.model.outputs
         place = _only(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in given])
         places = tuple(other for other in range(len(given)) if other != place)
-        inputs = GraphInputs(model=self.model, texts=(place,), states=places)
-        states = inputs.zero_states(tf.shape(ids)[0]) if leaves is None else leaves
-        outputs = keras.tree.flatten(self.model(inputs.packed([ids], states), training=self.training))
+        ends = GraphInputs(model=self.model, texts=(place,), states=places)
+        states = ends.zero_states(tf.shape(ids)[0]) if leaves is None else leaves
+        packed = ends.packed([self.inputs.encode(ids)], states)
+        outputs = keras.tree.flatten(self.model(packed, training=self.training))
         output = outputs.pop(_only([len(one.shape) == 3 for one in returned]))
         return Called(output, tuple(outputs))
 
@@ -220,6 +250,7 @@ class LayerStatesAdapter:
     """
 
     model: Any
+    inputs: Inputs
     units: tuple[Unit, ...]
     contract: int = 4
     takes_training: bool = True
@@ -250,7 +281,8 @@ class LayerStatesAdapter:
         return Called(output, tuple(leaf for run in seen for leaf in run.after))
 
     def _run(self, ids: Any) -> Any:
-        return self.model(ids, training=self.training) if self.takes_training else self.model(ids)
+        given = self.inputs.encode(ids)
+        return self.model(given, training=self.training) if self.takes_training else self.model(given)
 
 
 def _one_hot_rows(layer: Any, original: Callable[[Any], Any], inputs: Any) -> Any:
@@ -281,9 +313,9 @@ class WindowAdapter:
     All positions of all rows are one batch, however the text is cut.
     """
 
-    model: Any  # maps `(windows, N)` ids to `(windows, V)`
+    model: Any  # maps `(windows, N)` tokens to `(windows, V)`
+    inputs: Inputs
     window: int  # N
-    width: int  # count of numbers that one token becomes in the input: 1, or V if it is one-hot
     takes_training: bool = True
     contract: int = 5
 
@@ -299,7 +331,7 @@ class WindowAdapter:
 
     def _predictions(self, windows: Any) -> Any:
         """Run the model over `(windows, N)` ids, as many at once as fit into memory."""
-        most = max(1, _MOST_NUMBERS // (self.window * self.width))
+        most = max(1, _MOST_NUMBERS // (self.window * (self.inputs.width or 1)))
         count = windows.shape[0]
         if count is None or count <= most:
             return self._call(windows)
@@ -307,68 +339,19 @@ class WindowAdapter:
         return tf.concat([self._call(part) for part in parts], axis=0)
 
     def _call(self, windows: Any) -> Any:
-        return self.model(windows, training=False) if self.takes_training else self.model(windows)
+        given = self.inputs.encode(windows)
+        return self.model(given, training=False) if self.takes_training else self.model(given)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The form in which a model reads a token, recognised by the rank of its input alone: the record says so."""
-
-    kind: str = IDS
-    width: int = 0  # V, the size of the vocabulary: the length of a one-hot row, or the divisor of an id
-    dtype: str = "float32"
-
-    @property
-    def said(self) -> str:
-        """The assumption, as a sentence."""
-        return {
-            IDS: "inputs are integer ids",
-            ONE_HOT: f"inputs are one-hot rows of {self.width} numbers (its input has a third axis of that length)",
-            SCALED: f"inputs are ids divided by {self.width}, the number of outputs (its input has a third axis of 1)",
-        }[self.kind]
-
-    def encode(self, ids: Any) -> Any:
-        """Convert ids `(…, time)` to the model's inputs."""
-        if self.kind == ONE_HOT:
-            return tf.one_hot(ids, self.width, dtype=self.dtype)
-        if self.kind == SCALED:
-            return tf.cast(ids, self.dtype)[..., tf.newaxis] / tf.cast(self.width, self.dtype)
-        return ids
-
-
-class Encoded:
-    """A model that takes ids in front of the author's model, which takes another form; all else is the author's."""
-
-    def __init__(self, model: Any, inputs: Inputs) -> None:
-        self._model, self._encoding = model, inputs
-
-    def __call__(self, given: Any, *rest: Any, **named: Any) -> Any:
-        """Call the model; tensors of whole numbers are ids, all others are states."""
-
-        def encode(tensor: Any) -> Any:
-            return self._encoding.encode(tensor) if tensor.dtype.is_integer else tensor
-
-        return self._model(keras.tree.map_structure(encode, given), *rest, **named)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-
-class Recognised(NamedTuple):
-    """How a model is called, its recurrent units, and the form in which it reads a token."""
-
-    drive: Adapter
-    units: tuple[Unit, ...]
-    inputs: Inputs
-
-
-def recognise(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> Recognised:
-    """Find how a model is called; `vocabulary_width` is how many ids its vocabulary has, where it is known."""
+def recognise(
+    model: Any, *, vocabulary_width: int | None = None, window: int | None = None
+) -> tuple[Adapter, tuple[Unit, ...]]:
+    """Find how a model is called, and its recurrent units; `vocabulary_width` is how many ids its vocabulary has."""
     if not callable(model):
         raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
     units = recurrent_units(model)
     inputs = _inputs_of(model, units, vocabulary_width)
-    return Recognised(_drive(model, units, inputs, window), units, inputs)
+    return _drive(model, units, inputs, window), units
 
 
 def _inputs_of(model: Any, units: Sequence[Unit], vocabulary_width: int | None) -> Inputs:
@@ -398,7 +381,6 @@ def _inputs_of(model: Any, units: Sequence[Unit], vocabulary_width: int | None) 
 
 
 def _drive(model: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | None) -> Adapter:
-    takes_ids = model if inputs.kind == IDS else Encoded(model, inputs)
     graph, stateful = is_graph(model), any(getattr(unit.layer, "stateful", False) for unit in units)
     if graph:
         into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
@@ -408,12 +390,12 @@ def _drive(model: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | No
                 "states, and gives logits and as many states"
             )
         if into > 1:
-            return StateInputsAdapter(model=takes_ids)
+            return StateInputsAdapter(model=model, inputs=inputs)
         length = (window or _window_length(model)) if predicts_once(model) else None
     else:
         convention = convention_of(model)
         if convention is not None:
-            return StatesArgumentAdapter(model=takes_ids, convention=convention)
+            return StatesArgumentAdapter(model=model, inputs=inputs, convention=convention)
         length = window
     one_step = graph and stateful and length == 1
     if length is not None and not one_step:
@@ -421,10 +403,10 @@ def _drive(model: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | No
             raise CheckpointError(
                 f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent language models"
             )
-        width = inputs.width if inputs.kind != IDS else 1
-        return WindowAdapter(model=takes_ids, window=length, width=width, takes_training=graph)
+        return WindowAdapter(model=model, inputs=inputs, window=length, takes_training=graph)
     _require_carriable(model, units, one_step=one_step)
-    return LayerStatesAdapter(model=takes_ids, units=units, contract=3 if stateful else 4, takes_training=graph)
+    contract = 3 if stateful else 4
+    return LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
 
 
 def _window_length(model: Any) -> int | None:

@@ -17,14 +17,13 @@ from rnneval.models.adapters import (
     Called,
     Inputs,
     LayerStatesAdapter,
-    Recognised,
     StateInputsAdapter,
     StatesArgumentAdapter,
     WindowAdapter,
     numbers_of,
     recognise,
 )
-from rnneval.models.layers import sublayers
+from rnneval.models.layers import Unit, sublayers
 from rnneval.models.lm import RecurrentLM, Start, eagerly, find_start, linear, model_variables, variable_name
 from rnneval.models.state_tap import by_place, record_runs
 from rnneval.models.vocabularies import AnyVocabulary, as_vocabulary
@@ -63,12 +62,12 @@ def wrap(
     tokens = as_vocabulary(vocabulary)
     with eagerly():
         known = None if tokens is None else tokens.first_id + tokens.size
-        found = recognise(model, vocabulary_width=known, window=window)
-        width = int(_first_call(found.drive, model).output.shape[-1])
+        drive, units = recognise(model, vocabulary_width=known, window=window)
+        width = int(_first_call(drive, model).output.shape[-1])
         require_finite((variable_name(variable), variable) for variable in model_variables(model))
-        _require_tokens_out(model, found.inputs, width)
+        _require_tokens_out(model, drive.inputs, width)
         try:
-            return _proved(model, found, width, vocabulary=tokens, checkpoint=checkpoint, notes=notes)
+            return _proved(model, drive, units, width, vocabulary=tokens, checkpoint=checkpoint, notes=notes)
         except RnnevalError:
             raise
         except Exception as error:  # a model is the user's code: it may fail at one length and not at another
@@ -81,7 +80,7 @@ def wrap(
 def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> None:
     """Build a model by calling it once, so that its weights exist; eagerly: no trace keeps their first values."""
     with eagerly():
-        _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window).drive, model)
+        _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window)[0], model)
 
 
 def _first_call(drive: Adapter, model: Any) -> Called:
@@ -126,14 +125,14 @@ def _require_tokens_out(model: Any, inputs: Inputs, width: int) -> None:
 
 def _proved(
     model: Any,
-    found: Recognised,
+    drive: Adapter,
+    units: tuple[Unit, ...],
     width: int,
     *,
     vocabulary: Vocabulary | None,
     checkpoint: Checkpoint | None,
     notes: tuple[str, ...],
 ) -> RecurrentLM:
-    drive, units = found.drive, found.units
     # Random ids that the model takes: 1 up to the smallest of its output width and its embeddings' input sizes.
     top = max(2, min([width, *_embedded(model)]))
     ids = tf.constant(np.random.default_rng(0).integers(1, top, (_PROBE[0], 2 * _PROBE[1])), tf.int32)
@@ -164,9 +163,9 @@ def _proved(
         layers=layers,
         slots=start.slots,
         batch_axes=start.batch_axes,
-        input_kind=found.inputs.kind,
+        input_kind=drive.inputs.kind,
         output_kind=output_kind,
-        assumptions=(*notes, *_assumptions(found, output_said, mixable=mixable, repeatable=repeatable)),
+        assumptions=(*notes, *_assumptions(drive, output_said, mixable=mixable, repeatable=repeatable)),
         vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
         checkpoint=_described(model, drive, layers, checkpoint),
         drive=drive,
@@ -219,8 +218,7 @@ def _prove_rewiring(drive: LayerStatesAdapter, ids: Any, start: Start) -> None:
         )
 
 
-def _assumptions(found: Recognised, output: str, *, mixable: bool, repeatable: bool) -> Iterator[str]:
-    drive = found.drive
+def _assumptions(drive: Adapter, output: str, *, mixable: bool, repeatable: bool) -> Iterator[str]:
     if isinstance(drive, StatesArgumentAdapter):
         taken = [*drive.convention.state_names, *drive.convention.flags[:1]]
         yield f"states argument: call takes {' and '.join(taken)}"
@@ -232,7 +230,7 @@ def _assumptions(found: Recognised, output: str, *, mixable: bool, repeatable: b
             3: "stateful layers: each is given its state, and its own variables stay as they are",
             4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
         }[drive.contract]
-    yield found.inputs.said
+    yield drive.inputs.said
     yield output
     if not mixable:
         yield "no state that the model returns stands for states=None: rows cannot start at different times"

@@ -12,7 +12,7 @@ and inputs that it was computed from.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,24 +30,16 @@ IDENTITY = frozenset(
 )  # fmt: skip
 
 
-class Moving:
+class Moving(NamedTuple):
     """An op that moves elements without changing them, with label arrays in place of its inputs."""
 
-    def __init__(self, labels: Sequence[Labels | None], inputs: Sequence[Any], attributes: Mapping[str, Any]) -> None:
-        self._labels, self._inputs, self.attributes = labels, inputs, attributes
-
-    def labels(self, k: int = 0) -> Labels:
-        """Return the labels of an input: −1 everywhere if it has none."""
-        labels, tensor = self._labels[k], self._inputs[k]
-        return np.full(tuple(tensor.shape), -1, np.int64) if labels is None else labels
-
-    def tensors(self) -> list[Labels]:
-        """Return the labels of all inputs."""
-        return [self.labels(k) for k in range(len(self._inputs))]
+    labels: list[Labels]  # −1 everywhere for an input without labels
+    inputs: Sequence[Any]
+    attributes: Mapping[str, Any]
 
     def value(self, k: int) -> NDArray[Any]:
         """Return the numbers of an input that is a shape, an axis, or places."""
-        return np.asarray(self._inputs[k])
+        return np.asarray(self.inputs[k])
 
 
 Move = Callable[[Moving], Labels | list[Labels]]
@@ -57,13 +49,13 @@ Move = Callable[[Moving], Labels | list[Labels]]
 def _split_sizes(op: Moving) -> list[Labels]:
     axis = int(op.value(2))
     sizes = op.value(1).astype(int)
-    left = op.labels().shape[axis] - int(sizes[sizes >= 0].sum())
-    return list(np.split(op.labels(), np.cumsum(np.where(sizes < 0, left, sizes))[:-1], axis))
+    left = op.labels[0].shape[axis] - int(sizes[sizes >= 0].sum())
+    return list(np.split(op.labels[0], np.cumsum(np.where(sizes < 0, left, sizes))[:-1], axis))
 
 
 def _slice(op: Moving) -> Labels:
     parts = zip(op.value(1), op.value(2), strict=True)
-    return op.labels()[tuple(slice(begin, None if size < 0 else begin + size) for begin, size in parts)]
+    return op.labels[0][tuple(slice(begin, None if size < 0 else begin + size) for begin, size in parts)]
 
 
 def _strided_slice(op: Moving) -> Labels:
@@ -81,12 +73,12 @@ def _strided_slice(op: Moving) -> Labels:
         else:
             begin, end = (None if flag(f"{name}_mask", at) else to for name, to in (("begin", first), ("end", last)))
             places.append(slice(begin, end, step))
-    moved: Labels = op.labels()[tuple(places)]
+    moved: Labels = op.labels[0][tuple(places)]
     return moved
 
 
 def _gather(op: Moving) -> Labels:
-    whole, places, axis = op.labels(), op.value(1), int(op.value(2))
+    whole, places, axis = op.labels[0], op.value(1), int(op.value(2))
     batch = int(op.attributes.get("batch_dims", 0) or 0)
     if batch > 1:
         raise NotImplementedError("batch_dims above one")
@@ -96,33 +88,33 @@ def _gather(op: Moving) -> Labels:
 
 
 def _scatter_update(op: Moving) -> Labels:
-    updated: Labels = op.labels().copy()
-    updated[tuple(np.moveaxis(op.value(1), -1, 0))] = op.labels(2)
+    updated: Labels = op.labels[0].copy()
+    updated[tuple(np.moveaxis(op.value(1), -1, 0))] = op.labels[2]
     return updated
 
 
 def _pad(op: Moving) -> Labels:
-    return np.pad(op.labels(), op.value(1), constant_values=-1)
+    return np.pad(op.labels[0], op.value(1), constant_values=-1)
 
 
 MOVES: Mapping[str, Move] = {
-    "Reshape": lambda op: op.labels().reshape(op.value(1).tolist()),
-    "Squeeze": lambda op: np.squeeze(op.labels(), tuple(op.attributes.get("squeeze_dims") or ()) or None),
-    "ExpandDims": lambda op: np.expand_dims(op.labels(), int(op.value(1))),
-    "Pack": lambda op: np.stack(op.tensors(), op.attributes.get("axis", 0)),
-    "Unpack": lambda op: list(np.moveaxis(op.labels(), op.attributes.get("axis", 0), 0)),
-    "ConcatV2": lambda op: np.concatenate(op.tensors()[:-1], int(op.value(-1))),
-    "Split": lambda op: list(np.split(op.labels(1), op.attributes["num_split"], int(op.value(0)))),
+    "Reshape": lambda op: op.labels[0].reshape(op.value(1).tolist()),
+    "Squeeze": lambda op: np.squeeze(op.labels[0], tuple(op.attributes.get("squeeze_dims") or ()) or None),
+    "ExpandDims": lambda op: np.expand_dims(op.labels[0], int(op.value(1))),
+    "Pack": lambda op: np.stack(op.labels, op.attributes.get("axis", 0)),
+    "Unpack": lambda op: list(np.moveaxis(op.labels[0], op.attributes.get("axis", 0), 0)),
+    "ConcatV2": lambda op: np.concatenate(op.labels[:-1], int(op.value(-1))),
+    "Split": lambda op: list(np.split(op.labels[1], op.attributes["num_split"], int(op.value(0)))),
     "SplitV": _split_sizes,
     "Slice": _slice,
     "StridedSlice": _strided_slice,
-    "Transpose": lambda op: np.transpose(op.labels(), op.value(1)),
+    "Transpose": lambda op: np.transpose(op.labels[0], op.value(1)),
     "GatherV2": _gather,
-    "GatherNd": lambda op: op.labels()[tuple(np.moveaxis(op.value(1), -1, 0))],
-    "Tile": lambda op: np.tile(op.labels(), op.value(1)),
-    "ReverseV2": lambda op: np.flip(op.labels(), tuple(op.value(1).ravel().tolist())),
-    "Roll": lambda op: np.roll(op.labels(), *(tuple(np.ravel(op.value(k)).tolist()) for k in (1, 2))),
-    "BroadcastTo": lambda op: np.broadcast_to(op.labels(), op.value(1).tolist()),
+    "GatherNd": lambda op: op.labels[0][tuple(np.moveaxis(op.value(1), -1, 0))],
+    "Tile": lambda op: np.tile(op.labels[0], op.value(1)),
+    "ReverseV2": lambda op: np.flip(op.labels[0], tuple(op.value(1).ravel().tolist())),
+    "Roll": lambda op: np.roll(op.labels[0], *(tuple(np.ravel(op.value(k)).tolist()) for k in (1, 2))),
+    "BroadcastTo": lambda op: np.broadcast_to(op.labels[0], op.value(1).tolist()),
     "Pad": _pad,
     "PadV2": _pad,
     "TensorScatterUpdate": _scatter_update,
@@ -270,8 +262,11 @@ class Walk:
         transformed = any(trail.transformed for trail in trails)
         moved = []
         for plane in range(planes):
-            given = [trail.planes[plane] if plane < len(trail.planes) else None for trail in trails]
             try:
+                given = [
+                    trail.planes[plane] if plane < len(trail.planes) else np.full(tuple(tensor.shape), -1, np.int64)
+                    for trail, tensor in zip(trails, op.inputs, strict=True)
+                ]
                 found = move(Moving(given, op.inputs, op.attributes))
                 moved.append(found if isinstance(found, list) else [found])
             except (ValueError, IndexError, NotImplementedError, TypeError):
@@ -343,8 +338,7 @@ def _bytes(tensor: Any) -> bytes:
     return f"{values.dtype}{values.shape}".encode() + values.tobytes()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origins:
+class Origins(NamedTuple):
     """The sources of every state and every input in a recording; an *event* is one run of a layer or free cell."""
 
     arrivals: tuple[Arrival, ...]  # each part of the state that went into each event
@@ -389,7 +383,7 @@ def origins_of(recording: Recording, *, by_tape: bool) -> Origins:
             tensors = [leaf for leaf in item.leaves if hasattr(leaf, "dtype")]
             found = frozenset[Source]().union(*(walk.sources(walk.trail(leaf, item.call)) for leaf in tensors))
             returned.append(frozenset(source for source in found if not source.incoming))
-    return Origins(arrivals=tuple(arrivals), returned=tuple(returned), descents=tuple(descents))
+    return Origins(tuple(arrivals), tuple(returned), tuple(descents))
 
 
 def _descent(trail: Trail, before: Sequence[Descent]) -> Descent:
