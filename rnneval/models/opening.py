@@ -255,12 +255,10 @@ def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) ->
     model = keras.saving.deserialize_keras_object(rewritten.config, custom_objects=known, safe_mode=True)
     if not model.built:
         call_once(model)
-    notes: tuple[str, ...] = ()
     if artefact.format == "keras-h5":
-        notes = load_keras2_weights(model, stored.weights, shown=artefact.path)
-    else:
-        load_hdf5(model, stored.weights, shown=artefact.path)
-    return model, (*rewritten.notes, *notes)
+        return model, (*rewritten.notes, *load_keras2_weights(model, stored.weights, shown=artefact.path))
+    load_hdf5(model, stored.weights, shown=artefact.path)
+    return model, rewritten.notes
 
 
 def _in_float32(model: Any) -> tuple[str, ...]:

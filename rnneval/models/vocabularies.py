@@ -6,6 +6,7 @@ strings of a SavedModel's graph are read as data: no graph is loaded or run.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeAlias, Union
 
@@ -162,7 +163,12 @@ def explained(
     more = needed - seen
     if more not in _SPECIAL:
         return error
-    options = next((options for other, options in _candidates(builder, seen, needed) if _fits(load, other)), ())
+    options: tuple[str, ...] = ()
+    for other, given in _candidates(builder, seen, needed):
+        with suppress(RnnevalError):
+            load(other)
+            options = given
+            break
     what = f"give the builder {needed} in place of {seen}"
     if options:
         what = f"with {' '.join(options)} every weight of the file fits"
@@ -191,11 +197,3 @@ def _candidates(builder: Builder, seen: int, needed: int) -> list[tuple[Builder,
             if value == seen
         ]
     return found
-
-
-def _fits(load: Callable[[Builder], Any], builder: Builder) -> bool:
-    try:
-        load(builder)
-    except RnnevalError:
-        return False
-    return True

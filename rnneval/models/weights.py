@@ -5,7 +5,7 @@ their order; the object graph of a TensorFlow checkpoint is walked beside the mo
 TensorFlow 1 cells are matched by order, and other weights by name or shape.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -73,9 +73,8 @@ def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
         _load_keras2_tree(model, loaded, held, shown=path)
         return
-    _require_all(path, missing=[name for name in wanted if name not in held], of=len(wanted))
-    _require_used(path, [name for name in held if name not in wanted])
-    _require_shapes(path, [(name, held[name], wanted[name]) for name in wanted])
+    missing, unused = [name for name in wanted if name not in held], [name for name in held if name not in wanted]
+    _require_match(path, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
     try:
         model.load_weights(loaded)
     except (ValueError, OSError, KeyError) as error:
@@ -88,9 +87,8 @@ def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]
     variables = [variable for variable in model_variables(model) if not _is_kept_state(variable)]
     reached = {id(found[name]) for name in held if name in found}
     missing = [variable_name(variable) for variable in variables if id(variable) not in reached]
-    _require_all(shown, missing=missing, of=len(variables))
-    _require_used(shown, [name for name in held if name not in found])
-    _require_shapes(shown, [(name, shape, tuple(found[name].shape)) for name, shape in held.items()])
+    shapes = ((name, shape, tuple(found[name].shape)) for name, shape in held.items())
+    _require_match(shown, missing, len(variables), [name for name in held if name not in found], shapes)
     with h5py.File(path, "r") as file:
         for name in held:
             found[name].assign(np.asarray(file[name][()], np.float32))
@@ -101,24 +99,18 @@ def _weights_only(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in shapes_of(path).items() if not set(name.split("/")) & set(_NO_WEIGHTS)}
 
 
-def _require_all(path: Path, *, missing: list[str], of: int, or_else: str = "") -> None:
+def _require_match(
+    path: Path, missing: list[str], of: int, unused: list[str], shapes: Iterable[ShapePair], *, or_else: str = ""
+) -> None:
+    """Refuse weights that are missing (`of` so many), left over, or of another shape (name, in the file, wanted)."""
+    another = "the builder makes another model than the one that was saved"
     if missing:
         raise CheckpointError(
-            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: "
-            f"{or_else}the builder makes another model than the one that was saved"
+            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: {or_else}{another}"
         )
-
-
-def _require_used(path: Path, unused: list[str]) -> None:
     if unused:
-        raise CheckpointError(
-            f"{path} has weights the model does not use: {_listed(unused)}: the builder makes another model than the "
-            "one that was saved"
-        )
-
-
-def _require_shapes(path: Path, pairs: list[ShapePair]) -> None:
-    wrong = [(name, held, wanted) for name, held, wanted in pairs if held != wanted]
+        raise CheckpointError(f"{path} has weights the model does not use: {_listed(unused)}: {another}")
+    wrong = [(name, held, wanted) for name, held, wanted in shapes if held != wanted]
     if wrong:
         said = [f"{name} is {held} in the file and {wanted} in the model" for name, held, wanted in wrong[:3]]
         more = " …" if len(wrong) > 3 else ""
@@ -150,10 +142,9 @@ def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] |
     variables = {id(variable): variable for variable in model_variables(model) if not _is_seed(variable)}
     missing = [variable_name(variable) for key, variable in variables.items() if key not in found]
     unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
-    _require_all(prefix, missing=missing, of=len(variables), or_else=unsaved)
-    _require_used(prefix, graph.unused(set(found.values())))
-    shapes = [(variable_name(variables[i]), values[key].shape, tuple(variables[i].shape)) for i, key in found.items()]
-    _require_shapes(prefix, shapes)
+    shapes = ((variable_name(variables[i]), values[key].shape, tuple(variables[i].shape)) for i, key in found.items())
+    unused = graph.unused(set(found.values()))
+    _require_match(prefix, missing, len(variables), unused, shapes, or_else=unsaved)
     for identity, key in found.items():
         variables[identity].assign(values[key])
     return ()

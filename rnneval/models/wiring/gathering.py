@@ -16,7 +16,7 @@ from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.wiring.locating import locate
 from rnneval.models.wiring.names import fact_of
 from rnneval.models.wiring.oracles import KEYS, run_oracles
-from rnneval.models.wiring.probe import Emissions, Recording, Returned, hook_fires, record
+from rnneval.models.wiring.probe import TOKENS, Recording, Returned, hook_fires, run_stubbed
 from rnneval.models.wiring.provenance import by_intervention, origins_of
 from rnneval.models.wiring.snapshot import Snapshot, numbers_in
 from rnneval.models.wiring.subject import Ready, make_ready
@@ -36,7 +36,6 @@ from rnneval.wiring.facts import (
 from rnneval.wiring.judging import wiring_of
 from rnneval.wiring.places import by_place
 
-CALLS, TOKENS = 4, 2
 _DRAWS = 3
 _WINDOW = (
     "a window model: it predicts from the last tokens alone, each time from the start, so there is no state to carry"
@@ -122,24 +121,6 @@ def provenance(
         declared=declared,
         failure=recording.failure,
         provenance="tape" if listen else "values and intervention",
-    )
-
-
-def run_stubbed(
-    ready: Ready, seed: int, *, listen: bool, altered: Source | None = None, seeds: bool = True
-) -> Recording:
-    """Record one stubbed run from the model's own start."""
-    ready.snapshot.restore(seeds=seeds)
-    generator = np.random.default_rng(seed)
-    time = ready.call.time or TOKENS
-    ids = [generator.integers(ready.low, ready.high, (ready.batch, time), dtype=np.int32) for _ in range(CALLS)]
-    return record(
-        ready.call,
-        [ready.segment(part) for part in ids],
-        names=ready.text_names,
-        cells=ready.cells,
-        emissions=Emissions(seed=seed, altered=altered),
-        listen=listen,
     )
 
 

@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from rnneval.errors import type_and_message
 from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, tap_classes
 from rnneval.models.wiring.names import SourceLine, frames_of_call, is_composite
-from rnneval.models.wiring.subject import TolerantAdapter
+from rnneval.models.wiring.subject import Ready
 from rnneval.wiring.facts import Source
 
 Listener = Callable[[str, Sequence[Any], Mapping[str, Any], Sequence[Any]], None]
 """Called with op type, inputs, attributes, outputs of each op that ran eagerly."""
 
 
+CALLS, TOKENS = 4, 2
 _GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs
 MARKS = 2**40  # labels from here on are marks
 _STRIDE = 1_368_547  # odd, so that i → i · stride mod 2²² meets each number once
@@ -283,24 +284,23 @@ class Recording:
         return output, outputs, (*made, (outputs, marks))
 
 
-def record(
-    call: TolerantAdapter,
-    segments: Sequence[Sequence[NDArray[np.int32]]],
-    *,
-    names: Sequence[str],
-    cells: Sequence[Any],
-    emissions: Emissions,
-    listen: bool,
+def run_stubbed(
+    ready: Ready, seed: int, *, listen: bool, altered: Source | None = None, seeds: bool = True
 ) -> Recording:
-    """Run the segments (arrays of ids, one a text) with the state as the last returned it; `listen` records ops too."""
-    recording = Recording(emissions=emissions)
-    with listening(recording.hear) if listen else nullcontext(), tap_classes(cells, recording.observe):
-        state = None
-        for number, segment in enumerate(segments):
+    """Record a few calls from the model's own start, each with the state as the last returned it.
+
+    With `listen` ops are recorded too; without `seeds`, Keras' random generators are not reset.
+    """
+    ready.snapshot.restore(seeds=seeds)
+    generator, time = np.random.default_rng(seed), ready.call.time or TOKENS
+    ids = [generator.integers(ready.low, ready.high, (ready.batch, time), dtype=np.int32) for _ in range(CALLS)]
+    recording, state = Recording(emissions=Emissions(seed=seed, altered=altered)), None
+    with listening(recording.hear) if listen else nullcontext(), tap_classes(ready.cells, recording.observe):
+        for number, segment in enumerate(map(ready.segment, ids)):
             try:
-                texts = [tf.constant(ids) for ids in segment]
-                recording.texts += list(zip(names, texts, strict=True))
-                state = call(texts, state).state
+                texts = [tf.constant(text) for text in segment]
+                recording.texts += list(zip(ready.text_names, texts, strict=True))
+                state = ready.call(texts, state).state
                 leaves = tuple(leaf for leaf in keras.tree.flatten(state) if leaf is not None)
             except Exception as error:
                 recording.failure = f"the model raises in call {number}: {type_and_message(error)}"

@@ -3,7 +3,8 @@
 from typing import Any
 
 from rnneval.models.lm import eagerly
-from rnneval.models.wiring.gathering import intervene, run_stubbed
+from rnneval.models.wiring.gathering import intervene
+from rnneval.models.wiring.probe import run_stubbed
 from rnneval.models.wiring.provenance import origins_of
 from rnneval.models.wiring.subject import make_ready
 from tests.wiring.corpus.case import Case
