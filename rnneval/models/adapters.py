@@ -1,4 +1,4 @@
-"""How a model is called with a state: the form in which it reads a token, and one adapter for each state contract.
+"""Adapters: how a model is called with its state, one for each state contract, and in what form it reads a token.
 
 An adapter maps `(ids, leaves)` to `(output, leaves)`. The leaves are the flat parts of the state as the model itself
 returns it; None stands for the model's own start. The *state contract* is the way in which a model takes and returns

@@ -167,28 +167,26 @@ class _ObjectGraph:
 
     def best_match(self, model: Any) -> dict[int, str]:
         """Return variable (by `id`) → checkpoint key, of the best match: the root or one of its children."""
-        roots = [0, *(node for name, node in self._children[0].items() if name not in _NO_WEIGHTS)]
-        matches = [(self._match(model, root), root) for root in roots]
-        found, self._root = max(matches, key=lambda match: len(match[0]))
-        return found
-
-    def _match(self, model: Any, root: int) -> dict[int, str]:
         wanted = {id(variable) for variable in model_variables(model) if not _is_seed(variable)}
-        found: dict[int, str] = {}
-        queue: list[tuple[int, Any]] = [(root, model)]
-        seen: set[tuple[int, int]] = set()
-        while queue:
-            node, value = queue.pop(0)
-            if (node, id(value)) in seen:
-                continue
-            seen.add((node, id(value)))
-            key = self._keys[node]
-            if key is not None and id(value) in wanted:
-                found.setdefault(id(value), key)
-            for name, child in self._children[node].items():
-                if name not in _BY_PLACE:
-                    queue.extend((child, held) for held in _held_by(value, name))
-        return found
+        matches = []
+        for root in (0, *(node for name, node in self._children[0].items() if name not in _NO_WEIGHTS)):
+            found: dict[int, str] = {}
+            queue: list[tuple[int, Any]] = [(root, model)]
+            seen: set[tuple[int, int]] = set()
+            while queue:
+                node, value = queue.pop(0)
+                if (node, id(value)) in seen:
+                    continue
+                seen.add((node, id(value)))
+                key = self._keys[node]
+                if key is not None and id(value) in wanted:
+                    found.setdefault(id(value), key)
+                for name, child in self._children[node].items():
+                    if name not in _BY_PLACE:
+                        queue.extend((child, held) for held in _held_by(value, name))
+            matches.append((found, root))
+        best, self._root = max(matches, key=lambda match: len(match[0]))
+        return best
 
     def unused(self, used: set[str]) -> list[str]:
         """Return the paths of the weights below the matched object that no variable took.

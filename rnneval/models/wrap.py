@@ -15,7 +15,6 @@ from rnneval.models.adapters import (
     IDS,
     Adapter,
     Called,
-    Inputs,
     LayerStatesAdapter,
     StateInputsAdapter,
     StatesArgumentAdapter,
@@ -61,11 +60,16 @@ def wrap(
     """
     tokens = as_vocabulary(vocabulary)
     with eagerly():
-        known = None if tokens is None else tokens.first_id + tokens.size
-        drive, units = recognise(model, vocabulary_width=known, window=window)
+        size = None if tokens is None else tokens.first_id + tokens.size
+        drive, units = recognise(model, vocabulary_width=size, window=window)
         width = int(_first_call(drive, model).output.shape[-1])
         require_finite((variable_name(variable), variable) for variable in model_variables(model))
-        _require_tokens_out(model, drive.inputs, width)
+        known = min(_embedded(model), default=width) if drive.inputs.kind == IDS else width
+        if width < 2 or known > 2 * width:
+            raise CheckpointError(
+                f"it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a "
+                "classifier or a tagger, and no model of the next token, which gives one for each id"
+            )
         try:
             return _proved(model, drive, units, width, vocabulary=tokens, checkpoint=checkpoint, notes=notes)
         except RnnevalError:
@@ -111,16 +115,6 @@ def _first_call(drive: Adapter, model: Any) -> Called:
 def _embedded(model: Any) -> list[int]:
     """Return how many ids each embedding of the model knows."""
     return [layer.input_dim for layer in sublayers(model) if isinstance(layer, keras.layers.Embedding)]
-
-
-def _require_tokens_out(model: Any, inputs: Inputs, width: int) -> None:
-    """Refuse a model that returns one output, or too few for the ids that it reads: no model of the next token."""
-    known = min(_embedded(model), default=width) if inputs.kind == IDS else width
-    if width < 2 or known > 2 * width:
-        raise CheckpointError(
-            f"it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a classifier "
-            "or a tagger, and no model of the next token, which gives one for each id"
-        )
 
 
 def _proved(

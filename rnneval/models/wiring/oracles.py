@@ -15,7 +15,7 @@ the same ids, which differ in one thing:
 Differences are relative to the largest logit, so that untrained weights suffice.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,6 +27,7 @@ from rnneval.errors import type_and_message
 from rnneval.records.wiring import Oracle
 
 TOKENS = 9  # three calls of three tokens
+Ids = NDArray[np.int32]
 Logits = list[NDArray[np.float64]]
 Runner = Callable[..., Logits]
 """Calls of ids `(batch, time)`, read one after the other with the state carried → the logits of each call."""
@@ -105,7 +106,7 @@ def _largest(differences: Iterable[tuple[float, str]]) -> tuple[float, str]:
     return worst, where
 
 
-def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+def _chunk(subject: Subject, ids: Ids, base: Logits) -> Oracle:
     whole = subject.run([ids])
 
     def joined(pieces: Logits) -> Logits:
@@ -113,12 +114,12 @@ def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
         return [pieces[-1]] if whole[0].ndim < 3 else [np.concatenate(pieces, axis=1)]
 
     found: list[tuple[float, tuple[int, ...]]] = [(_difference(joined(whole), joined(base)), _THIRDS)]
-    found += [(_difference(joined(whole), joined(subject.run(_cut(ids, cut)))), cut) for cut in _CUTS]
+    found += [(_difference(joined(whole), joined(subject.run(np.split(ids, cut, axis=1)))), cut) for cut in _CUTS]
     worst, where = _largest((seen, f" (cut after token {', '.join(map(str, cut))})") for seen, cut in found)
     return _judged(subject, worst, f"one call over {TOKENS} tokens against several{where}", "differ")
 
 
-def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+def _causal(subject: Subject, ids: Ids, base: Logits) -> Oracle:
     if base[0].ndim < 3:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="one prediction a call, after its last token")
     found = []
@@ -130,7 +131,7 @@ def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     return _judged(subject, worst, f"a later token altered{where}", "change earlier predictions")
 
 
-def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+def _batch(subject: Subject, ids: Ids, base: Logits) -> Oracle:
     if subject.batch < 2:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="the model takes one row at a time")
     logits = subject.run(other_rows_altered(subject, ids))
@@ -138,9 +139,9 @@ def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     return _judged(subject, difference, "row 1 altered, row 0 watched", "change row 0")
 
 
-def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+def _used(subject: Subject, ids: Ids, base: Logits) -> Oracle:
     other = np.concatenate([_other(subject, ids[:, :6]), ids[:, 6:]], axis=1)
-    difference = _difference(base[2:], subject.run(_cut(other, _THIRDS))[2:], base)
+    difference = _difference(base[2:], subject.run(thirds(other))[2:], base)
     used = difference > subject.tolerance
     return Oracle(
         verdict="pass" if used else "fail",
@@ -151,14 +152,14 @@ def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     )
 
 
-def _alone(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
+def _alone(subject: Subject, ids: Ids, base: Logits) -> Oracle:
     first, logits = [array[:1] for array in base], subject.run(thirds(ids[:1]))
     if [array.shape for array in logits] != [array.shape for array in first]:
         return _cannot(subject, "the model takes no batch of one row")
     return _judged(subject, _difference(first, logits, base), "row 0 without the other rows", "differs")
 
 
-def _fresh(subject: Subject, ids: NDArray[np.int32], _: Logits) -> Oracle:
+def _fresh(subject: Subject, ids: Ids, _: Logits) -> Oracle:
     run_after = subject.run_after
     assert run_after is not None  # noqa: S101 - else the test is left out
     pieces, others = thirds(ids), another_document(subject, ids)
@@ -170,7 +171,7 @@ def _fresh(subject: Subject, ids: NDArray[np.int32], _: Logits) -> Oracle:
     return _judged(subject, worst, f"a document read first, and after another document{where}", "differs")
 
 
-def _training(subject: Subject, ids: NDArray[np.int32], evaluated: Logits) -> Oracle:
+def _training(subject: Subject, ids: Ids, evaluated: Logits) -> Oracle:
     """Test as `_causal` does, with training=True; inconclusive where noise or means over the batch hide the result."""
     if subject.run_training is None:
         return _cannot(subject, f"the model raises with training=True: {subject.why_not_training}")
@@ -186,7 +187,7 @@ def _training(subject: Subject, ids: NDArray[np.int32], evaluated: Logits) -> Or
     return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
 
 
-_TESTS: dict[str, Callable[[Subject, NDArray[np.int32], Logits], Oracle]] = {
+_TESTS: dict[str, Callable[[Subject, Ids, Logits], Oracle]] = {
     "chunk": _chunk,
     "causal": _causal,
     "batch": _batch,
@@ -198,34 +199,34 @@ _TESTS: dict[str, Callable[[Subject, NDArray[np.int32], Logits], Oracle]] = {
 """The tests by key, each of which compares logits with those of three calls; `repeat` goes before them."""
 
 
-def random_ids(subject: Subject) -> NDArray[np.int32]:
+def random_ids(subject: Subject) -> Ids:
     """Return the ids of the tests, `(batch, TOKENS)`: random, always the same for a seed."""
     generator = np.random.default_rng([subject.seed, 0])
     return generator.integers(subject.low, subject.high, (subject.batch, TOKENS), dtype=np.int32)
 
 
-def thirds(ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+def thirds(ids: Ids) -> list[Ids]:
     """Return the ids as three calls read them."""
-    return _cut(ids, _THIRDS)
+    return np.split(ids, _THIRDS, axis=1)
 
 
-def later_altered(subject: Subject, ids: NDArray[np.int32], call: int, token: int) -> list[NDArray[np.int32]]:
+def later_altered(subject: Subject, ids: Ids, call: int, token: int) -> list[Ids]:
     """Return the calls up to `call`, one token of which is another."""
     altered = ids.copy()
     altered[:, 3 * call + token] = _other(subject, altered[:, 3 * call + token])
     return thirds(altered)[: call + 1]
 
 
-def other_rows_altered(subject: Subject, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+def other_rows_altered(subject: Subject, ids: Ids) -> list[Ids]:
     """Return the three calls with other ids in all rows but the first."""
     altered = ids.copy()
     altered[1:] = _other(subject, altered[1:])
     return thirds(altered)
 
 
-def another_document(subject: Subject, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+def another_document(subject: Subject, ids: Ids) -> list[Ids]:
     """Return other ids, cut in another place."""
-    return _cut(_other(subject, ids), (2,))
+    return np.split(_other(subject, ids), (2,), axis=1)
 
 
 def _judged(subject: Subject, difference: float, what: str, verb: str) -> Oracle:
@@ -250,7 +251,7 @@ def _finite(difference: float) -> float | None:
     return float(difference) if np.isfinite(difference) else None
 
 
-def _problem(logits: Logits, ids: NDArray[np.int32]) -> str:
+def _problem(logits: Logits, ids: Ids) -> str:
     """Return the reason why logits cannot be compared; "" if they can."""
     if any(not np.isfinite(array).all() for array in logits):
         return "the logits are not finite"
@@ -273,14 +274,10 @@ def _difference(a: Logits, b: Logits, scale: Logits | None = None) -> float:
     return change / max(largest, 1e-30)
 
 
-def _other(subject: Subject, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+def _other(subject: Subject, ids: Ids) -> Ids:
     """Return another id at each position."""
     # Two ids further on, around the end of the range; one further where there are few: of two ids, the second next is
     # the same one.
     span = subject.high - subject.low
-    shifted: NDArray[np.int32] = ((ids - subject.low + 1 + (span > 3)) % span + subject.low).astype(np.int32)
+    shifted: Ids = ((ids - subject.low + 1 + (span > 3)) % span + subject.low).astype(np.int32)
     return shifted
-
-
-def _cut(ids: NDArray[np.int32], cuts: Sequence[int]) -> list[NDArray[np.int32]]:
-    return np.split(ids, list(cuts), axis=1)
