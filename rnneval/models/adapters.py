@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -75,15 +75,23 @@ class Called(NamedTuple):
     leaves: tuple[Any, ...]
 
 
-class Adapter(Protocol):
+@dataclass(kw_only=True, eq=False)
+class Adapter:
     """One way of calling a model."""
 
-    contract: int
+    model: Any
     inputs: Inputs
+    contract: int
+    takes_training: bool = True
+    training: bool | None = False  # None leaves each layer of a graph as its author called it
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Run the model over `(batch, time)` ids from a state, or from its own start where leaves is None."""
-        ...
+        raise NotImplementedError
+
+    def _run(self, ids: Any) -> Any:
+        given = self.inputs.encode(ids)
+        return self.model(given, training=self.training) if self.takes_training else self.model(given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +156,9 @@ def convention_of(model: Any) -> Convention | None:
 
 
 @dataclass(kw_only=True, eq=False)
-class StatesArgumentAdapter:
+class StatesArgumentAdapter(Adapter):
     """Adapter of `call(ids, states=None, return_state=False, training=False)` or the like, with states in any nest."""
 
-    model: Any
-    inputs: Inputs
     convention: Convention
     contract: int = 1
     structure: Any = field(default=None, init=False)
@@ -212,16 +218,13 @@ class GraphInputs:
 
 
 @dataclass(kw_only=True, eq=False)
-class StateInputsAdapter:
+class StateInputsAdapter(Adapter):
     """Adapter of a graph with inputs and outputs for its states, in the same order (of dictionaries: of sorted keys).
 
     The ids are the input of whole numbers or of open length, the logits the output that has a time axis.
     """
 
-    model: Any
-    inputs: Inputs
     contract: int = 2
-    training: bool | None = False  # None leaves each layer of a graph as its author called it
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
         """Call the model; its own start is zeros."""
@@ -242,19 +245,15 @@ def _only(wanted: list[bool]) -> int:
 
 
 @dataclass(kw_only=True, eq=False)
-class LayerStatesAdapter:
+class LayerStatesAdapter(Adapter):
     """Adapter of a model that takes no state: each recurrent layer is given its own through the state tap.
 
     A layer that is stateful is run as if it were not, so that its variables stay as they are; one that reads one token
     a call and makes one prediction is run as if it returned sequences.
     """
 
-    model: Any
-    inputs: Inputs
     units: tuple[Unit, ...]
     contract: int = 4
-    takes_training: bool = True
-    training: bool | None = False  # None leaves each layer of a graph as its author called it
     order: tuple[Unit, ...] = field(default=(), init=False)
     """The units at each of their places, in the order in which they run: learned at the first call."""
 
@@ -280,10 +279,6 @@ class LayerStatesAdapter:
         self.order = tuple(run.unit.at(run.turn) for run in seen)
         return Called(output, tuple(leaf for run in seen for leaf in run.after))
 
-    def _run(self, ids: Any) -> Any:
-        given = self.inputs.encode(ids)
-        return self.model(given, training=self.training) if self.takes_training else self.model(given)
-
 
 def _one_hot_rows(layer: Any, original: Callable[[Any], Any], inputs: Any) -> Any:
     """Keep the time axis of one-hot rows where there is one token: CategoryEncoding drops an axis of length one."""
@@ -307,16 +302,13 @@ def _require_second_place(unit: Unit, steps: int | None, tokens: int | None) -> 
 
 
 @dataclass(kw_only=True, eq=False)
-class WindowAdapter:
+class WindowAdapter(Adapter):
     """Adapter of a window model, which predicts one token from the last N; its state is the last N − 1 ids.
 
     All positions of all rows are one batch, however the text is cut.
     """
 
-    model: Any  # maps `(windows, N)` tokens to `(windows, V)`
-    inputs: Inputs
-    window: int  # N
-    takes_training: bool = True
+    window: int  # N: the model maps `(windows, N)` tokens to `(windows, V)`
     contract: int = 5
 
     def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
@@ -334,13 +326,9 @@ class WindowAdapter:
         most = max(1, _MOST_NUMBERS // (self.window * (self.inputs.width or 1)))
         count = windows.shape[0]
         if count is None or count <= most:
-            return self._call(windows)
+            return self._run(windows)
         parts = tf.split(windows, [*[most] * (count // most), *([count % most] if count % most else [])])
-        return tf.concat([self._call(part) for part in parts], axis=0)
-
-    def _call(self, windows: Any) -> Any:
-        given = self.inputs.encode(windows)
-        return self.model(given, training=False) if self.takes_training else self.model(given)
+        return tf.concat([self._run(part) for part in parts], axis=0)
 
 
 def recognise(

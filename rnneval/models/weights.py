@@ -54,31 +54,30 @@ def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | Non
     return _load_tensorflow(model, artefact, mapped)
 
 
-def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
+def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
     """Compare names and shapes with a file that the model itself saves, then let Keras load the weights.
 
     `shown` is the file to name in messages, if `path` is a part of it.
     """
-    loaded, path = path, shown or path
     if not hasattr(model, "save_weights"):
         raise CheckpointError(
-            f"{path}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
+            f"{shown}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
             "save it as a TensorFlow checkpoint (tf.train.Checkpoint(model=…).write)"
         )
     with TemporaryDirectory() as folder:
         own = Path(folder) / "own.weights.h5"
         model.save_weights(own)
         wanted = _weights_only(own)
-    held = _weights_only(loaded)
+    held = _weights_only(path)
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
-        _load_keras2_tree(model, loaded, held, shown=path)
+        _load_keras2_tree(model, path, held, shown=shown)
         return
     missing, unused = [name for name in wanted if name not in held], [name for name in held if name not in wanted]
-    _require_match(path, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
+    _require_match(shown, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
     try:
-        model.load_weights(loaded)
+        model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
-        raise CheckpointError(f"{path}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
+        raise CheckpointError(f"{shown}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
 
 
 def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]], *, shown: Path) -> None:
@@ -232,14 +231,13 @@ def _is_seed(variable: Any) -> bool:
     return "seed_generator" in variable_name(variable) or not np.issubdtype(np.dtype(variable.dtype), np.floating)
 
 
-def load_keras2_weights(model: Any, path: Path, *, shown: Path | None = None) -> tuple[str, ...]:
+def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ...]:
     """Load the weights of an `.h5` file of Keras 2 (weights alone or a full model), and return assumptions.
 
     Layers are matched by name where the names are the same, else in their order, as in Keras 2. `shown` is the file to
     name in messages, where `path` is a copy of it.
     """
-    stored = read_layers(path, shown=shown)
-    path, notes = shown or path, dict[str, None]()
+    stored, notes = read_layers(path, shown=shown), dict[str, None]()
     layers = list(getattr(model, "layers", ()))
     known = {id(variable) for layer in layers for variable in layer.weights}
     own = [variable for variable in getattr(model, "weights", ()) if id(variable) not in known]
@@ -253,13 +251,13 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path | None = None) ->
     elif len(stored) != len(layers):
         listed = [", ".join(str(one.name) for one in some[:8]) + " …" * (len(some) > 8) for some in (stored, layers)]
         raise CheckpointError(
-            f"{path} has weights of {len(stored)} layers ({listed[0] or 'none'}), the model has {len(layers)} layers "
+            f"{shown} has weights of {len(stored)} layers ({listed[0] or 'none'}), the model has {len(layers)} layers "
             f"with weights ({listed[1] or 'none'}): the builder makes another model than the one that was saved"
         )
     else:
         notes["layers meet in their order: their names differ from those in the file"] = None
     for held, layer in zip(stored, layers, strict=True):
-        _assign(path, held, layer, notes)
+        _assign(shown, held, layer, notes)
     return tuple(notes)
 
 

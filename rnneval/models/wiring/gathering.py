@@ -49,22 +49,13 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
     inner = model if lm is None else lm.model  # what its author wired
     if is_graph(inner) and predicts_once(inner):
         return wiring_of(Facts(declared=declared, failure=_WINDOW))
-    facts = _gather(inner, declared, vocab_size=vocab_size, seed=seed, lm=lm)
-    if facts.units:
-        require_known(declared, by_place(facts).units)
-    return wiring_of(facts)
-
-
-def _gather(
-    model: Any, declared: Declarations, *, vocab_size: int | None, seed: int, lm: RecurrentLM | None = None
-) -> Facts:
-    """Run the model, and return the facts as plain values; `lm` is the model with its state carried, if known."""
-    trace = _compare_traces(model)
+    trace = _compare_traces(inner)
     with eagerly():
         try:
-            ready = make_ready(model, vocab_size)
+            ready = make_ready(inner, vocab_size)
         except ValueError as error:
-            return Facts(declared=declared, trace=trace, failure=f"the model cannot be called: {error}")
+            failure = f"the model cannot be called: {error}"
+            return wiring_of(Facts(declared=declared, trace=trace, failure=failure))
         try:
             facts = provenance(ready, declared, seed)
             variants = tuple(_variants(ready, declared, seed)) if not facts.failure else ()
@@ -72,7 +63,10 @@ def _gather(
             spots = locate(ready, found, seed) if hook_fires() else {}
         finally:
             ready.snapshot.restore()
-    return replace(facts, oracles=found, spots=spots, variants=variants, trace=trace)
+    facts = replace(facts, oracles=found, spots=spots, variants=variants, trace=trace)
+    if facts.units:
+        require_known(declared, by_place(facts).units)
+    return wiring_of(facts)
 
 
 def _variants(ready: Ready, declared: Declarations, seed: int) -> Iterator[Variant]:
