@@ -330,17 +330,13 @@ class Trajectories:
                 if reason:
                     self.missing[unit.at(place).name] = reason
                     continue
-                parts = zip(*(run.states for run in runs), strict=True)
-                found[unit.at(place)] = (
-                    runs[0]
-                    if len(runs) == 1
-                    else replace(
-                        runs[0],
-                        inputs=tf.concat([run.inputs for run in runs], axis=1),
-                        states=tuple(tf.concat(part, axis=1) for part in parts),
-                        after=(),
-                    )
-                )
+                whole = runs[0]
+                if len(runs) > 1:
+                    parts = zip(*(run.states for run in runs), strict=True)
+                    states = tuple(tf.concat(part, axis=1) for part in parts)
+                    inputs = tf.concat([run.inputs for run in runs], axis=1)
+                    whole = replace(whole, inputs=inputs, states=states, after=())
+                found[unit.at(place)] = whole
         return found
 
 
