@@ -18,7 +18,7 @@ from rnneval.models.wiring.names import fact_of
 from rnneval.models.wiring.oracles import KEYS, run_oracles
 from rnneval.models.wiring.probe import TOKENS, Recording, Returned, hook_fires, run_stubbed
 from rnneval.models.wiring.provenance import by_intervention, origins_of
-from rnneval.models.wiring.snapshot import Snapshot, numbers_in
+from rnneval.models.wiring.snapshot import Snapshot
 from rnneval.models.wiring.subject import Ready, make_ready
 from rnneval.models.wrap import wrap
 from rnneval.records.wiring import Oracle, Wiring
@@ -219,8 +219,7 @@ def _compare_traces(model: Any) -> Trace:
     snapshot = Snapshot(model)
     worst, uncompared = 0.0, ""
     try:
-        for variable in snapshot.variables:
-            values = numbers_in(variable)
+        for variable, values in snapshot.variables:
             if np.issubdtype(values.dtype, np.floating):
                 variable.assign(values * 1.5 + 0.01)
         for signature in signatures:

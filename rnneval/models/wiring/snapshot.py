@@ -23,7 +23,7 @@ class Snapshot:
     """
 
     def __init__(self, model: Any) -> None:
-        self._variables: dict[int, tuple[Any, Any]] = {}
+        self.variables: list[tuple[Any, np.ndarray[Any, Any]]] = []
         self._objects: list[tuple[Any, dict[str, Any]]] = []
         self._lists: list[tuple[list[Any], list[Any]]] = []
         self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
@@ -59,14 +59,9 @@ class Snapshot:
 
     def restore_variables(self, *, seeds: bool = True) -> None:
         """Put the values of variables back, and leave attributes as they are."""
-        for variable, value in self._variables.values():
+        for variable, value in self.variables:
             if seeds or getattr(variable, "name", "") != "seed_generator_state":
                 variable.assign(value)
-
-    @property
-    def variables(self) -> list[Any]:
-        """The variables of the model."""
-        return [variable for variable, _ in self._variables.values()]
 
     def _visit(self, thing: Any) -> None:
         """Keep a copy of a thing that can change, and of all that can be reached from it, each once."""
@@ -74,7 +69,7 @@ class Snapshot:
             return
         self._seen.add(id(thing))
         if _is_variable(thing):
-            self._variables[id(thing)] = (thing, numbers_in(thing))
+            self.variables.append((thing, (thing.value if isinstance(thing, keras.Variable) else thing).numpy()))
         elif isinstance(thing, np.ndarray):
             self._arrays.append((thing, thing.copy()))
         elif isinstance(thing, dict):
@@ -92,12 +87,6 @@ class Snapshot:
             self._objects.append((thing, {name: value for name, value in vars(thing).items() if _may_change(name)}))
         for child in _children(thing):
             self._visit(child)
-
-
-def numbers_in(variable: Any) -> np.ndarray[Any, Any]:
-    """Return a variable's value."""
-    values: np.ndarray[Any, Any] = (variable.value if isinstance(variable, keras.Variable) else variable).numpy()
-    return values
 
 
 def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
