@@ -16,7 +16,7 @@ from rnneval.callbacks.logs import chosen, require_known
 from rnneval.engine.evaluate import evaluate
 from rnneval.errors import TextError, VocabularyError
 from rnneval.models.lm import RecurrentLM
-from rnneval.models.lookups import as_vocabulary, vocabulary_inside
+from rnneval.models.vocabularies import as_vocabulary, vocabulary_inside
 from rnneval.models.wrap import wrap
 from rnneval.options import EvaluateOptions, on_method, option, values_of
 from rnneval.records.paths import named

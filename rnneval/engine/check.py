@@ -37,7 +37,7 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
                 f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out"
             )
         return model.check_wiring(declare=declare, seed=seed)
-    from rnneval.models.wiring import check_layers
+    from rnneval.models.wiring.gathering import check_layers
 
     return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)
 

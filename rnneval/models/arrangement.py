@@ -26,12 +26,9 @@ _MOST_PARTS = 4
 class Arrangement:
     """Settings with which a model is run in the graph of a step."""
 
-    parts: int = 1
-    """Most parts into which rows are divided; parts run at the same time."""
-    rows_a_part: int = 1
-    """Fewest rows of a part."""
-    hoisting: Hoisting | None = None
-    """The loops that are hoisted; None: every layer runs its own."""
+    parts: int = 1  # most parts into which rows are divided; parts run at the same time
+    rows_a_part: int = 1  # fewest rows of a part
+    hoisting: Hoisting | None = None  # the loops that are hoisted; None: every layer runs its own
 
     def divided(self, *tensors: Any) -> Iterator[tuple[Any, ...]]:
         """Divide tensors of the same rows."""
@@ -59,10 +56,7 @@ PLAIN: Arrangement = Arrangement()
 
 
 def arranged(lm: "RecurrentLM", kernel: str) -> Arrangement:
-    """Choose how a model is run.
-
-    If TensorFlow sees a GPU, `auto` leaves the cuDNN loops to the layers of Keras.
-    """
+    """Choose how a model is run; if TensorFlow sees a GPU, `auto` leaves the cuDNN loops to the layers of Keras."""
     gpu = bool(tf.config.list_logical_devices("GPU"))
     if kernel == "layers" or (kernel == "auto" and gpu):
         return PLAIN

@@ -27,45 +27,16 @@ from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, overridden
 _GATES = {keras.layers.GRUCell: 3, keras.layers.LSTMCell: 4, keras.layers.SimpleRNNCell: 1}
 
 Tensors = tuple[Any, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The input's part of each gate at every step: one tensor per gate."""
-
-    parts: Tensors
-    """The part of each gate, `(time, batch, units)`; with ids, the table in which it is looked up, `(V, units)`."""
-    ids: Any = None
-    """Ids to look up at each step, `(time, batch)`; None: the parts are there already."""
-
-    @property
-    def time(self) -> Any:
-        """The number of steps."""
-        over = self.parts[0] if self.ids is None else self.ids
-        return over.shape[0] or tf.shape(over)[0]
-
-    def at(self, t: Any) -> Tensors:
-        """Return each gate's part at one step, `(batch, units)`."""
-        if self.ids is None:
-            return tuple(part[t] for part in self.parts)
-        ids = self.ids[t]
-        return tuple(tf.gather(table, ids) for table in self.parts)
+At = Callable[[Any], Tensors]  # a step → each gate's part of the input there, `(batch, units)`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of a cell, whose weights are read once."""
 
-    kernels: Tensors
-    """Input weights, `(inputs, units)` per gate."""
-    biases: Tensors
-    """Biases of the input's products, `(units,)` per gate; empty without biases."""
-    formula: Callable[[Tensors, Tensors], Tensors]
-    """(each gate's input part, state) → new state."""
-
-    def __call__(self, inputs: Tensors, state: Tensors) -> Tensors:
-        """Return the new state."""
-        return self.formula(inputs, state)
+    kernels: Tensors  # input weights, `(inputs, units)` per gate
+    biases: Tensors  # biases of the input's products, `(units,)` per gate; empty without biases
+    formula: Callable[[Tensors, Tensors], Tensors]  # (each gate's input part, state) → new state
 
     def project(self, rows: Any) -> list[Any]:
         """Return each gate's part of inputs `(n, inputs)`: `(n, units)`."""
@@ -75,41 +46,26 @@ class Step:
         return [tf.nn.bias_add(product, bias) for product, bias in zip(products, self.biases, strict=True)]
 
 
-def has_formula(cell: Any) -> bool:
-    """Return whether a cell is one of Keras' own, and not of a class derived from one."""
-    return type(cell) in _GATES
-
-
 def step_of(cell: Any) -> Step:
-    """Read a cell's weights, as tensors of the graph that is being made."""
+    """Read a cell's weights, as tensors of the graph that is being made.
+
+    Biases of a GRU's z and r are added once, whichever product they belong to; the candidate's stays under the reset.
+    """
     gates = _GATES[type(cell)]
     read = partial(tf.cast, dtype=cell.compute_dtype)
     kernels = tf.split(read(cell.kernel), gates, axis=1)
     recurrent = tf.split(read(cell.recurrent_kernel), gates, axis=1)
-    bias = None if cell.bias is None else read(cell.bias)
-    if type(cell) is keras.layers.GRUCell:
-        return _gru(cell, kernels, recurrent, bias)
-    biases = () if bias is None else tuple(tf.split(bias, gates))
-    formula = partial(_lstm if gates == 4 else _simple, cell, recurrent)
-    return Step(kernels=tuple(kernels), biases=biases, formula=formula)
-
-
-def _gru(cell: Any, kernels: Sequence[Any], recurrent: Sequence[Any], bias: Any) -> Step:
-    """Return a GRU's step.
-
-    Biases of z and r are added once, whichever product they belong to; the candidate's stays under the reset.
-    """
-    biases: Tensors = ()
-    inner = None
-    if bias is not None and cell.reset_after:
+    bias, inner = None if cell.bias is None else read(cell.bias), None
+    if bias is not None and type(cell) is keras.layers.GRUCell and cell.reset_after:
         into, back = (tf.split(part, 3) for part in tf.unstack(bias))
         biases, inner = (into[0] + back[0], into[1] + back[1], into[2]), back[2]
-    elif bias is not None:
-        biases = tuple(tf.split(bias, 3))
-    return Step(kernels=tuple(kernels), biases=biases, formula=partial(_gru_step, cell, recurrent, inner))
+    else:
+        biases = () if bias is None else tuple(tf.split(bias, gates))
+    formulas: dict[int, Callable[..., Tensors]] = {1: _simple, 3: partial(_gru, inner), 4: _lstm}
+    return Step(kernels=tuple(kernels), biases=biases, formula=partial(formulas[gates], cell, recurrent))
 
 
-def _gru_step(cell: Any, recurrent: Sequence[Any], inner: Any, inputs: Tensors, state: Tensors) -> Tensors:
+def _gru(inner: Any, cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) -> Tensors:
     """Compute z, r and the candidate ĥ, and return h = z·h + (1 − z)·ĥ."""
     h, gate = state[0], cell.recurrent_activation
     z = gate(inputs[0] + tf.matmul(h, recurrent[0]))
@@ -133,7 +89,6 @@ def _lstm(cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) 
 
 
 def _simple(cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) -> Tensors:
-    """Return act(x·W + h·U + b)."""
     total = inputs[0] + tf.matmul(state[0], recurrent[0])
     return (total if cell.activation is None else cell.activation(total),)
 
@@ -148,10 +103,8 @@ class Hoisting:
 
     model: Any
     units: tuple[Unit, ...]
-    own: dict[str, str] = field(default_factory=dict)
-    """Reasons why layers ran their own loop, by the layer's name."""
-    ran: set[str] = field(default_factory=set)
-    """The names of layers whose loop was hoisted."""
+    own: dict[str, str] = field(default_factory=dict)  # reasons why layers ran their own loop, by the layer's name
+    ran: set[str] = field(default_factory=set)  # the names of layers whose loop was hoisted
     _tables: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
     _embeddings: list[Any] = field(init=False)
 
@@ -162,19 +115,59 @@ class Hoisting:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run the model in the block with its loops hoisted; the model is as before after it."""
-        looked_up = _LookedUp()
+        outputs: dict[int, Any] = {}
         with ExitStack() as stack:
             for embedding in self._embeddings:
-                stack.enter_context(overridden(embedding, "call", looked_up.watching(embedding)))
-            for unit in (unit for unit in self.units if unit.place == 1):
+                watched = partial(_remembered, outputs, embedding, embedding.call)
+                stack.enter_context(overridden(embedding, "call", watched))
+            for unit in self.units:
+                if unit.place > 1:
+                    continue
                 reason = why_own(unit)
                 if reason is None:
-                    stack.enter_context(tap(unit.layer, HoistedLoop(self, unit, looked_up)))
+                    stack.enter_context(tap(unit.layer, partial(self._run, unit, outputs)))
                 else:
                     self.own[unit.name] = reason
             yield
 
-    def table(self, embedding: Any, cell: Any) -> tuple[Any, ...] | None:
+    def _run(self, unit: Unit, outputs: dict[int, Any], run: Run, proceed: Proceed) -> Result:
+        """Run one layer's loop over `(batch, time, inputs)` in place of its own, unless that has to run."""
+        cell, reason = unit.layer.cell, None
+        if run.mask is not None:
+            reason = "it is given a mask"
+        elif run.training and (cell.dropout or cell.recurrent_dropout):
+            reason = "it trains with dropout"
+        elif run.nudge is not None:
+            reason = "its states are nudged"
+        if reason:
+            self.own[unit.name] = reason
+            return proceed(run)
+        self.ran.add(unit.name)
+        step, state = step_of(cell), leaves_of(run.state)
+        kept = len(state) if run.every_step else int(unit.layer.return_sequences)
+        time, at = self._inputs(run.inputs, cell, step, outputs)
+        after, seen = _over_time(step.formula, time, at, state, kept)
+        sequences = seen[0] if unit.layer.return_sequences else after[0][:, None]
+        return Result(after[0], sequences, list(after), seen if run.every_step else None)
+
+    def _inputs(self, sequences: Any, cell: Any, step: Step, outputs: dict[int, Any]) -> tuple[Any, At]:
+        """Return the number of steps, and the input's part of each: made for the whole segment, or looked up by id."""
+        output, ids, embedding = outputs.get(id(sequences), (None, None, None))
+        tables = self._tables_of(embedding, cell) if output is sequences and len(ids.shape) == 2 else None
+        if tables is not None:
+            ids = tf.transpose(tf.cast(ids, tf.int32))
+
+            def looked_up(t: Any) -> Tensors:
+                now = ids[t]
+                return tuple(tf.gather(table, now) for table in tables)
+
+            return ids.shape[0] or tf.shape(ids)[0], looked_up
+        time, batch = (sequences.shape[k] or tf.shape(sequences)[k] for k in (1, 0))
+        flat = tf.reshape(tf.transpose(sequences, [1, 0, 2]), [-1, sequences.shape[2]])
+        parts = [tf.reshape(part, [time, batch, part.shape[-1]]) for part in step.project(flat)]
+        return parts[0].shape[0] or tf.shape(parts[0])[0], lambda t: tuple(part[t] for part in parts)
+
+    def _tables_of(self, embedding: Any, cell: Any) -> tuple[Any, ...] | None:
         """Return `embeddings @ kernel + bias`, a tensor `(V, units)` a gate; None where it would be too large."""
         if embedding.input_dim * _GATES[type(cell)] * cell.units > _TABLE:
             return None
@@ -191,89 +184,33 @@ def why_own(unit: Unit) -> str | None:
     layer = unit.layer
     if not unit.is_layer:
         return "a cell called by hand"
-    if type(layer) not in _LAYERS or not has_formula(layer.cell):
+    if type(layer) not in _LAYERS or type(layer.cell) not in _GATES:
         return f"{type(layer).__name__} of {type(layer.cell).__name__}"
     if layer.go_backwards:
         return "it reads backwards"
     return None
 
 
-class _LookedUp:
-    """The outputs of embeddings in one trace, and the ids they were looked up by."""
-
-    def __init__(self) -> None:
-        self._found: dict[int, tuple[Any, Any, Any]] = {}
-
-    def watching(self, embedding: Any) -> Callable[..., Any]:
-        """Return a replacement of the embedding's `call` that remembers its outputs."""
-        original = embedding.call
-
-        def call(inputs: Any, *rest: Any, **options: Any) -> Any:
-            output = original(inputs, *rest, **options)
-            self._found[id(output)] = (output, inputs, embedding)  # the output is held, so that its id stays its own
-            return output
-
-        return call
-
-    def behind(self, sequences: Any) -> tuple[Any, Any] | None:
-        """Return the ids `(batch, time)` and the embedding that made a tensor, or None."""
-        found = self._found.get(id(sequences))
-        if found is None or found[0] is not sequences or len(found[1].shape) != 2:
-            return None
-        return found[1], found[2]
+def _remembered(
+    outputs: dict[int, Any], embedding: Any, original: Callable[..., Any], inputs: Any, *rest: Any, **options: Any
+) -> Any:
+    """Call an embedding, and remember which ids its output was looked up by."""
+    output = original(inputs, *rest, **options)
+    outputs[id(output)] = (output, inputs, embedding)  # the output is held, so that its id stays its own
+    return output
 
 
-class HoistedLoop:
-    """Run one layer's loop over time, in place of its own."""
-
-    def __init__(self, hoisting: Hoisting, unit: Unit, looked_up: _LookedUp) -> None:
-        self._of, self._unit, self._looked_up = hoisting, unit, looked_up
-        self._cell = unit.layer.cell
-
-    def __call__(self, run: Run, proceed: Proceed) -> Result:
-        """Run the layer over `(batch, time, inputs)`, with its own loop where that has to run."""
-        reason = self._why_own(run)
-        if reason:
-            self._of.own[self._unit.name] = reason
-            return proceed(run)
-        self._of.ran.add(self._unit.name)
-        step = step_of(self._cell)
-        state = leaves_of(run.state)
-        kept = len(state) if run.every_step else int(self._unit.layer.return_sequences)
-        after, seen = over_time(step, self._inputs(run.inputs, step), state, kept)
-        outputs = seen[0] if self._unit.layer.return_sequences else after[0][:, None]
-        return Result(after[0], outputs, list(after), seen if run.every_step else None)
-
-    def _why_own(self, run: Run) -> str | None:
-        if run.mask is not None:
-            return "it is given a mask"
-        if run.training and (self._cell.dropout or self._cell.recurrent_dropout):
-            return "it trains with dropout"
-        return None if run.nudge is None else "its states are nudged"
-
-    def _inputs(self, sequences: Any, step: Step) -> Inputs:
-        """Return the input's part of each gate, computed for the whole segment or looked up by id."""
-        looked_up = self._looked_up.behind(sequences)
-        if looked_up is not None:
-            ids, embedding = looked_up
-            table = self._of.table(embedding, self._cell)
-            if table is not None:
-                return Inputs(parts=table, ids=tf.transpose(tf.cast(ids, tf.int32)))
-        time, batch = (sequences.shape[k] or tf.shape(sequences)[k] for k in (1, 0))
-        flat = tf.reshape(tf.transpose(sequences, [1, 0, 2]), [-1, sequences.shape[2]])
-        return Inputs(parts=tuple(tf.reshape(part, [time, batch, part.shape[-1]]) for part in step.project(flat)))
-
-
-def over_time(step: Step, inputs: Inputs, state: Sequence[Any], kept: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Run a step over time; return the last state, and its first `kept` parts at every step, `(batch, time, units)`."""
-    time = inputs.time
+def _over_time(
+    formula: Callable[[Tensors, Tensors], Tensors], time: Any, at: At, state: Sequence[Any], kept: int
+) -> tuple[Tensors, Tensors]:
+    """Run a formula over time; return the last state, and its first `kept` parts after each step, batch first."""
     if time == 1:
-        after = step(inputs.at(0), tuple(state))
+        after = formula(at(0), tuple(state))
         return after, tuple(part[:, None] for part in after[:kept])
     arrays = tuple(tf.TensorArray(part.dtype, time, element_shape=part.shape) for part in state[:kept])
 
-    def body(t: Any, arrays: tuple[Any, ...], before: tuple[Any, ...]) -> tuple[Any, ...]:
-        after = step(inputs.at(t), before)
+    def body(t: Any, arrays: Tensors, before: Tensors) -> Tensors:
+        after = formula(at(t), before)
         for part, like in zip(after, before, strict=True):
             part.set_shape(like.shape)
         return t + 1, tuple(a.write(t, part) for a, part in zip(arrays, after[:kept], strict=True)), after

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from rnneval.backends.protocol import Layout, Predicted, SeenRows, Sees, Shape, Stepped, Trajectory, Vectors
 from rnneval.errors import CheckpointError, in_one_line
 from rnneval.models.arrangement import Arrangement
-from rnneval.models.layer_states import gated_cells, states_of, why_no_gates
-from rnneval.models.trajectories import trajectories_of
+from rnneval.models.layers import gated_cells, states_of, why_no_gates
+from rnneval.models.state_tap import trajectories_of
 
 if TYPE_CHECKING:
     from rnneval.models.lm import RecurrentLM
 
-_FEW = 4
-"""Rows of a step when no more are read than this."""
+_FEW = 4  # rows of a step when no more are read than this
 _WORTH_COMPILING = 4
 """Steps: fewer are made in a wider shape that was used already, since compiling costs as much as some of them."""
 
@@ -39,6 +38,11 @@ class Leaf:
     def size(self) -> int:
         """Count of numbers in one row."""
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def rows_first(self) -> list[int]:
+        """The axes of the leaf with its batch axis first."""
+        return [self.axis, *(other for other in range(len(self.shape) + 1) if other != self.axis)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,34 +75,26 @@ class Packing:
         """Put leaves, tensors, into vectors `(rows, D)`; in a graph or eagerly."""
         columns = []
         for leaf, value in zip(self.leaves, state, strict=True):
-            rows_first = tf.transpose(value, _rows_first(leaf.axis, len(leaf.shape) + 1))
+            rows_first = tf.transpose(value, leaf.rows_first)
             columns.append(tf.cast(tf.reshape(rows_first, [-1, leaf.size]), self.dtype))
         return tf.concat(columns, axis=1)
 
     def unpack(self, vectors: Any) -> tuple[Any, ...]:
         """Put vectors `(rows, D)` back into leaves."""
+        leaves = []
         parts = tf.split(vectors, [leaf.size for leaf in self.leaves], axis=1)
-        return tuple(self._leaf(leaf, part) for leaf, part in zip(self.leaves, parts, strict=True))
-
-    def _leaf(self, leaf: Leaf, part: Any) -> Any:
-        rows = part.shape[0]
-        shaped = tf.reshape(tf.cast(part, leaf.dtype), [rows, *leaf.shape])
-        return tf.transpose(shaped, np.argsort(_rows_first(leaf.axis, len(leaf.shape) + 1)))
-
-
-def _rows_first(axis: int, rank: int) -> list[int]:
-    return [axis, *(other for other in range(rank) if other != axis)]
+        for leaf, part in zip(self.leaves, parts, strict=True):
+            shaped = tf.reshape(tf.cast(part, leaf.dtype), [part.shape[0], *leaf.shape])
+            leaves.append(tf.transpose(shaped, np.argsort(leaf.rows_first)))
+        return tuple(leaves)
 
 
 class KerasScorer:
     """Runs a Keras model for the engine, with steps compiled for the shapes that are worth it."""
 
     def __init__(self, lm: "RecurrentLM", shape: Shape, arrangement: Arrangement, *, padded: bool, sees: Sees) -> None:
-        """Take a model; without padding, a last short segment is a step of its own length.
-
-        Padding follows the tokens that count, so it changes nothing but for a model that sees the future. A compiled
-        step for every length would cost more than the steps.
-        """
+        # Padding follows the tokens that count, so it changes nothing but for a model that sees the future: without
+        # it, a last short segment is a step of its own. A compiled step for every length would cost more than steps.
         self._lm, self._shape, self._padded = lm, shape, padded
         self._watched = _WatchedSteps(lm, sees)
         self._arrangement = arrangement
@@ -122,20 +118,17 @@ class KerasScorer:
         wanted = Shape(
             rows=width if rows > _FEW else min(_FEW, width), segment=self._shape.segment if self._padded else time
         )
-        kernel = self._kernel(self._worth(wanted))
-        # A padded row repeats its last id, and a padded row or token is not counted.
-        filled = ((0, kernel.shape.rows - rows), (0, kernel.shape.segment - time))
-        both = [np.pad(array, filled, mode="edge") for array in (ids, targets)]
-        return kernel.step(both[0], both[1], np.pad(states, (filled[0], (0, 0))))
-
-    def _kernel(self, shape: Shape) -> "Kernel | WholeStateKernel":
+        shape = self._worth(wanted)
         if shape not in self._kernels:
             self._kernels[shape] = (
-                WholeStateKernel(self._lm, shape, self._watched)
+                WholeStateKernel(self._lm, self._watched)
                 if self._packing is None
-                else Kernel(self._lm, self._packing, shape, self._watched, self._arrangement)
+                else Kernel(self._lm, self._packing, self._watched, self._arrangement)
             )
-        return self._kernels[shape]
+        # A padded row repeats its last id, and a padded row or token is not counted.
+        filled = ((0, shape.rows - rows), (0, shape.segment - time))
+        both = [np.pad(array, filled, mode="edge") for array in (ids, targets)]
+        return self._kernels[shape].step(both[0], both[1], np.pad(states, (filled[0], (0, 0))))
 
     def _worth(self, wanted: Shape) -> Shape:
         """Return the wanted shape, or at first a wider one that this reading has used already."""
@@ -155,9 +148,9 @@ class _WatchedSteps:
         self.layout = Layout()
 
     def run(self, ids: Any, state: Any) -> tuple[Any, Any, Any]:
-        """Return the logits, the state, and the tensors that are seen: states and inputs by name, time first.
+        """Return the logits, the state, and the tensors that are seen: states and inputs by name.
 
-        Time comes first, as in the loop that made them: the transpose undoes the loop's own, and neither is run.
+        Time comes first in states, as in the loop: the transpose undoes the loop's own, and neither is run.
         """
         if self._sees == "losses":
             return *self._lm.step(ids, state), ({}, {})
@@ -190,20 +183,13 @@ class _WatchedSteps:
 class Kernel:
     """A model compiled for steps of one shape."""
 
-    def __init__(
-        self, lm: "RecurrentLM", packing: Packing, shape: Shape, watched: _WatchedSteps, arrangement: Arrangement
-    ) -> None:
-        self.shape = shape
+    def __init__(self, lm: "RecurrentLM", packing: Packing, watched: _WatchedSteps, arrangement: Arrangement) -> None:
         self._lm, self._packing, self._arrangement, self._watched = lm, packing, arrangement, watched
         self._part_of = tf.function(self._part, autograph=False)  # parts of one size are traced once
         self._run = tf.function(self._graph, autograph=False)
 
     def step(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors) -> Stepped:
-        """Read ids `(rows, segment)` from states `(rows, D)` and score the targets.
-
-        Raises:
-            CheckpointError: the model's own code cannot be traced into a graph, or fails in it.
-        """
+        """Read ids `(rows, segment)` from states `(rows, D)` and score the targets."""
         try:
             (*predicted, after), seen = self._run(tf.constant(ids), tf.constant(targets), tf.constant(states))
         except Exception as error:
@@ -236,8 +222,7 @@ class Kernel:
 class WholeStateKernel:
     """A model that cannot be started from a returned state: one row, with the state as the model returns it."""
 
-    def __init__(self, lm: "RecurrentLM", shape: Shape, watched: _WatchedSteps) -> None:
-        self.shape = shape
+    def __init__(self, lm: "RecurrentLM", watched: _WatchedSteps) -> None:
         self._lm, self._watched = lm, watched
         self._state: tuple[Any, ...] = ()
         self._run = tf.function(self._graph, autograph=False)

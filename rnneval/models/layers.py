@@ -1,4 +1,4 @@
-"""The layers and trainable variables of a model, and their names in records.
+"""The layers and trainable variables of a model and their names in records; the states and gates of a layer.
 
 A *unit* is a recurrent layer, or a cell that is called outside of one. Its path is how its author reaches it
 (`gru2`, `stack[1].lstm`, `enc.forward_layer`); its name is the key used in records and on the command line.
@@ -11,12 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from rnneval.backends.numpy.chain import snake_case
+from rnneval.backends.protocol import GatedCell, LayerState
+from rnneval.metrics.diagnostics import gates
+from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.wiring.places import place_name
 
 # Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
 OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
+_KINDS = ((keras.layers.GRUCell, "GRU"), (keras.layers.LSTMCell, "LSTM"))
 _SLOTS = {"LSTM": ("h", "c"), "LSTMCell": ("h", "c")}
 
 
@@ -24,8 +30,7 @@ _SLOTS = {"LSTM": ("h", "c"), "LSTMCell": ("h", "c")}
 class Unit:
     """One recurrent layer or free cell, at one of its places in a call; equal only to itself."""
 
-    layer: Any
-    """The Keras object."""
+    layer: Any  # the Keras object
     path: str
     name: str
     place: int = 1
@@ -64,31 +69,51 @@ class Unit:
     @property
     def sizes(self) -> tuple[int, ...]:
         """The widths of the parts of its state."""
-        return tuple(int(size) for size in keras.tree.flatten(_state_size(self.cell)))
-
-    @property
-    def has_memory_cells(self) -> bool:
-        """True if it keeps a c beside its h, as an LSTM does; of stacked cells, whether one of them does."""
-        return any(slot.rsplit(".", 1)[-1] == "c" for slot in self.slots)
+        return tuple(int(size) for size in keras.tree.flatten(self.cell.state_size))
 
     @property
     def units(self) -> int:
         """The width of the first part of its state."""
-        return int(keras.tree.flatten(_state_size(self.cell))[0])
+        return self.sizes[0]
 
 
 def recurrent_units(model: Any) -> tuple[Unit, ...]:
     """Find every recurrent layer, and every cell outside of one, each once, in the order of the author's attributes."""
     return tuple(
         Unit(layer=layer, path=path, name=key_of(layer, path))
-        for path, layer in _walk(model, "", set())
+        for path, layer in walk_below(model)
         if is_recurrent(layer)
     )
 
 
 def walk_below(thing: Any, *, into_recurrent: bool = False) -> Iterator[tuple[str, Any]]:
     """Yield every layer below `thing`, each once, with its path; inside of recurrent layers and cells only if asked."""
-    yield from _walk(thing, "", set(), into_recurrent=into_recurrent)
+    waiting, seen = [("", thing)], set[int]()
+    while waiting:
+        path, thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if path and isinstance(thing, keras.layers.Layer):
+            yield path, thing
+            if is_recurrent(thing) and not into_recurrent:
+                continue
+        for name, child in reversed(_children(thing)):
+            waiting.append((f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}", child))
+
+
+def _children(thing: Any) -> list[tuple[str, Any]]:
+    if is_graph(thing):
+        return [(layer.name, layer) for layer in thing.layers]
+    if isinstance(thing, dict):
+        return [(f"[{key!r}]", value) for key, value in thing.items()]
+    if isinstance(thing, (list, tuple)):
+        return [(f"[{index}]", value) for index, value in enumerate(thing)]
+    held = dict(getattr(thing, "__dict__", {}))
+    if isinstance(thing, keras.layers.Layer):
+        held = {k: value for k, value in held.items() if k not in OWN_ATTRIBUTES and not k.startswith("_self_")}
+    kinds = (keras.layers.Layer, list, tuple, dict)
+    return [(name, value) for name, value in held.items() if isinstance(value, kinds)]
 
 
 def slot_names(cell: Any) -> tuple[str, ...]:
@@ -98,7 +123,7 @@ def slot_names(cell: Any) -> tuple[str, ...]:
     for base in type(cell).__mro__:
         if base.__name__ in _SLOTS:
             return _SLOTS[base.__name__]
-    count = len(keras.tree.flatten(_state_size(cell)))
+    count = len(keras.tree.flatten(cell.state_size))
     return ("h",) if count == 1 else tuple(f"s{i}" for i in range(count))
 
 
@@ -118,38 +143,7 @@ def sublayers(model: Any) -> list[Any]:
 
 def is_recurrent(layer: Any) -> bool:
     """Return whether an object is a recurrent layer or a cell."""
-    return isinstance(layer, keras.layers.RNN) or _state_size(layer) is not None
-
-
-def _state_size(cell: Any) -> Any:
-    return getattr(cell, "state_size", None)
-
-
-def _walk(thing: Any, path: str, seen: set[int], *, into_recurrent: bool = False) -> Iterator[tuple[str, Any]]:
-    """Yield every layer below `thing` with its path; recurrent layers and cells are entered only if asked."""
-    if id(thing) in seen:
-        return
-    seen.add(id(thing))
-    if path and isinstance(thing, keras.layers.Layer):
-        yield path, thing
-        if is_recurrent(thing) and not into_recurrent:
-            return
-    for name, child in _children(thing):
-        where = f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}"
-        yield from _walk(child, where, seen, into_recurrent=into_recurrent)
-
-
-def _children(thing: Any) -> list[tuple[str, Any]]:
-    if is_graph(thing):
-        return [(layer.name, layer) for layer in thing.layers]
-    if isinstance(thing, dict):
-        return [(f"[{key!r}]", value) for key, value in thing.items()]
-    if isinstance(thing, (list, tuple)):
-        return [(f"[{index}]", value) for index, value in enumerate(thing)]
-    if isinstance(thing, keras.layers.Layer):
-        own = [(name, value) for name, value in vars(thing).items() if name not in OWN_ATTRIBUTES]
-        return [(name, value) for name, value in own if not name.startswith("_self_") and _may_hold_layers(value)]
-    return [(name, value) for name, value in getattr(thing, "__dict__", {}).items() if _may_hold_layers(value)]
+    return isinstance(layer, keras.layers.RNN) or getattr(layer, "state_size", None) is not None
 
 
 def is_graph(model: Any) -> bool:
@@ -158,18 +152,12 @@ def is_graph(model: Any) -> bool:
     return bool(names & {"Functional", "Sequential"}) and type(model).call.__module__.startswith("keras.")
 
 
-def _may_hold_layers(value: Any) -> bool:
-    return isinstance(value, (keras.layers.Layer, list, tuple, dict))
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Column:
     """One variable of one layer."""
 
-    layer: str
-    """`model` for a variable that belongs to no layer."""
-    variable: str
-    """`kernel`, `recurrent_kernel`, `bias`, `embeddings`, …"""
+    layer: str  # `model` for a variable that belongs to no layer
+    variable: str  # `kernel`, `recurrent_kernel`, `bias`, `embeddings`, …
     tensor: Any = field(repr=False)
 
 
@@ -188,3 +176,60 @@ def columns_of(model: Any) -> tuple[Column, ...]:
             name = "/".join(str(getattr(variable, "path", variable.name)).split("/")[-2:])  # noqa: PLW2901
         found.append(Column(layer=layer, variable=name, tensor=variable))
     return tuple(found)
+
+
+def states_of(unit: Unit) -> tuple[LayerState, ...]:
+    """Return the parts of a unit's state in Keras' order, with the bound beyond which each is saturated."""
+    limits: list[float | None] = []
+    for cell in _cells_in(unit.cell):
+        tanh = getattr(cell, "activation", None) is keras.activations.tanh
+        if tanh and isinstance(cell, keras.layers.LSTMCell):
+            limits += [LIMITS["h"], LIMITS["c"]]
+        elif tanh and isinstance(cell, (keras.layers.GRUCell, keras.layers.SimpleRNNCell)):
+            limits.append(LIMITS["h"])
+        else:
+            limits += [None] * len(keras.tree.flatten(cell.state_size))
+    return tuple(
+        LayerState(layer=unit.name, slot=name, units=size, limit=limit)
+        for name, size, limit in zip(unit.slots, unit.sizes, limits, strict=True)
+    )
+
+
+def _cells_in(cell: Any) -> tuple[Any, ...]:
+    """Return the cells of a stack of cells in their order, or the cell itself."""
+    if isinstance(cell, keras.layers.StackedRNNCells):
+        return tuple(inner for part in cell.cells for inner in _cells_in(part))
+    return (cell,)
+
+
+def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
+    """Return the cells of a layer whose gates are known; none for a cell whose step is its author's own."""
+    cells = _cells_in(unit.cell)
+    found, slot, below = [], 0, None
+    for k, cell in enumerate(cells):
+        kind = _kind(cell)
+        if kind is not None:
+            weights = [np.asarray(part, np.float32) for part in (cell.kernel, cell.recurrent_kernel)]
+            bias = None if cell.bias is None else np.asarray(cell.bias, np.float32)
+            gated = gates.Gated(kind=kind, kernel=weights[0], recurrent=weights[1], bias=bias)
+            prefix = f"cells[{k}]." if len(cells) > 1 else ""
+            gate = cell.recurrent_activation
+            logistic = gate is keras.activations.sigmoid
+            activation = None if logistic else lambda array, gate=gate: np.asarray(gate(tf.constant(array)))
+            found.append(GatedCell(prefix=prefix, weights=gated, activation=activation, slot=slot, below=below))
+        if kind is None and not isinstance(cell, keras.layers.SimpleRNNCell):
+            break  # its output, which the cell above reads, is not known to be its state
+        below, slot = slot, slot + len(keras.tree.flatten(cell.state_size))
+    return tuple(found)
+
+
+def why_no_gates(unit: Unit) -> str | None:
+    """Return the reason if the gates of a layer are not known; None if they are, or if it is known to have none."""
+    plain = keras.layers.SimpleRNNCell
+    own = [cell for cell in _cells_in(unit.cell) if _kind(cell) is None and type(cell) is not plain]
+    return f"{type(own[0]).__name__} is a cell of the author's own: its gates are not known" if own else None
+
+
+def _kind(cell: Any) -> str | None:
+    """Return GRU or LSTM for Keras' cells and for subclasses that step as they do; None for one with its own `call`."""
+    return next((kind for base, kind in _KINDS if isinstance(cell, base) and type(cell).call is base.call), None)

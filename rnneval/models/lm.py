@@ -1,28 +1,46 @@
-"""RecurrentLM: the interface through which every recurrent language model is called."""
+"""RecurrentLM: the interface through which every recurrent language model is called, and the state it starts from.
+
+The start is measured, and never assumed to be zero. A model that is called with `states=None` gives its layers some
+initial state: zeros, a learned vector, anything. To start one row of a batch anew while the others go on, that state is
+needed in the form in which the model *returns* states. It is found element by element: the model is called with a state
+of distinct numbers. The element of a layer's state in which a number arrives shows which element of the start belongs
+in that number's place.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from rnneval.backends.protocol import Scorer, Sees, Shape, Vectors
-from rnneval.backends.weights import require_finite
 from rnneval.errors import UsageError
-from rnneval.models.adapters import Adapter
+from rnneval.models.adapters import Adapter, numbers_of
 from rnneval.models.arrangement import arranged
 from rnneval.models.kernel import KerasScorer, Packing
 from rnneval.models.layers import Unit
-from rnneval.models.outputs import linear
-from rnneval.models.start import Start, find_start
+from rnneval.models.state_tap import UnitRun, overridden, record_runs
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot
 from rnneval.text import Vocabulary
 
 State = tuple[Any, ...]
 """Leaves of a state, that is, its tensors; `()` stands for `states=None` if no leaves can."""
+
+
+class Start(NamedTuple):
+    """The leaves that stand for `states=None` at one batch size, and the layer's state that each leaf goes into.
+
+    *Leaves* are the tensors of a state as the model returns it; a *slot* is one part of a layer's state, h or c.
+    """
+
+    leaves: State
+    slots: tuple[Slot | None, ...]
+    batch_axes: tuple[int | None, ...]  # the batch axis of each leaf; None if no axis grows with the batch
 
 
 class Step(NamedTuple):
@@ -92,7 +110,7 @@ class RecurrentLM:
     @property
     def memory_cells(self) -> bool:
         """True if a layer has memory cells, as an LSTM has."""
-        return any(unit.has_memory_cells for unit in self.units)
+        return any(slot.rsplit(".", 1)[-1] == "c" for unit in self.units for slot in unit.slots)
 
     @property
     def device(self) -> str:
@@ -137,7 +155,14 @@ class RecurrentLM:
                 are not checked, since its values may not exist yet.
         """
         if not tf.is_tensor(ids):
-            _require_ids(np.asarray(ids), self.width)
+            given = np.asarray(ids)
+            outside = np.argwhere((given < 0) | (given >= self.width))
+            if len(outside):
+                first = tuple(outside[0])
+                raise UsageError(
+                    f"{len(outside):,} ids that the model does not have, the first {given[first]} at "
+                    f"({', '.join(map(str, first))}): its ids run from 0 to {self.width - 1:,}"
+                )
         ids = tf.convert_to_tensor(ids, tf.int32)
         with linear(self.softmax):
             output, leaves = self.drive(ids, tuple(state) or None)
@@ -146,15 +171,79 @@ class RecurrentLM:
         return Step(output, leaves)
 
 
-def _require_ids(ids: Any, width: int) -> None:
-    outside = np.argwhere((ids < 0) | (ids >= width))
-    if len(outside):
-        first = tuple(outside[0])
-        where = ", ".join(map(str, first))
-        raise UsageError(
-            f"{len(outside):,} ids that the model does not have, the first {ids[first]} at ({where}): its ids run "
-            f"from 0 to {width - 1:,}"
-        )
+def find_start(adapter: Adapter, units: Sequence[Unit], batch: int) -> Start:
+    """Call the model three times, eagerly, and work out its start as the module's docstring says."""
+    ids = tf.ones((batch, 1), tf.int32)
+    with record_runs(units) as at_start:
+        returned = adapter(ids, None).leaves
+    sizes = [int(tf.size(leaf)) if leaf.dtype.is_floating else 0 for leaf in returned]
+    numbers = np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, sum(sizes) + 1, dtype=np.float32)[:-1])
+    parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
+    marked = [  # all elements are distinct, and integers stay as they are
+        tf.cast(tf.reshape(part, tf.shape(leaf)), leaf.dtype) if leaf.dtype.is_floating else leaf
+        for leaf, part in zip(returned, parts, strict=True)
+    ]
+    with record_runs(units) as when_marked:
+        adapter(ids, marked)
+    values, began, origin, slots = _arrivals(at_start, when_marked)
+    leaves, places = [], []
+    for mark in map(numbers_of, marked):
+        flat, leaf = mark.ravel(), np.zeros(mark.size, mark.dtype)
+        at = np.zeros(0, np.int64)
+        if values.size and np.issubdtype(flat.dtype, np.floating):
+            at = np.minimum(np.searchsorted(values, flat), values.size - 1)
+            found = values[at] == flat
+            at = at[found]
+            leaf[found] = began[at]
+        leaves.append(tf.constant(leaf.reshape(mark.shape), mark.dtype))
+        # A leaf may be divided over several states, or arrive nowhere.
+        origins = np.unique(origin[at])
+        places.append(slots[origins[0]] if len(at) == flat.size and len(origins) == 1 else None)
+    wider = adapter(tf.ones((batch + 1, 1), tf.int32), None).leaves
+    axes: list[int | None] = []
+    for leaf, other in zip(returned, wider, strict=False):
+        grown = [axis for axis, (a, b) in enumerate(zip(leaf.shape, other.shape, strict=True)) if a != b]
+        axes.append(grown[0] if len(grown) == 1 else None)
+    return Start(tuple(leaves), tuple(places), tuple(axes))
+
+
+def _arrivals(
+    at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], list[Slot]]:
+    """Return the distinct numbers that arrived, sorted; for each what is there at the start, and the index of its slot.
+
+    Beside them are the slots.
+    """
+    starts = {(p.unit, p.turn, k): numbers_of(leaf) for p in at_start for k, leaf in enumerate(p.before)}
+    arrived, began, slots = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], []
+    for run in when_marked:
+        for k, leaf in enumerate(run.before):
+            values, start = numbers_of(leaf), starts.get((run.unit, run.turn, k))
+            if start is not None and start.shape == values.shape:
+                arrived.append(values.ravel())
+                began.append(start.ravel())
+                place = run.unit.at(run.turn)  # one token was read: each run is a place
+                slots.append(Slot(layer=place.name, slot=place.slots[k]))
+    origin = np.repeat(np.arange(len(slots)), [len(values) for values in arrived[1:]])
+    every = np.concatenate(arrived)
+    order = np.argsort(every, kind="stable")
+    return every[order], np.concatenate(began)[order], origin[order], slots
+
+
+@contextmanager
+def linear(layer: Any | None) -> Iterator[None]:
+    """Run a layer without its softmax while the block runs."""
+    if layer is None:
+        yield
+        return
+
+    def identity(inputs: Any, mask: Any = None) -> Any:  # noqa: ARG001 - the signature of Softmax.call
+        return inputs
+
+    is_softmax = isinstance(layer, keras.layers.Softmax)
+    value = identity if is_softmax else keras.activations.linear
+    with overridden(layer, "call" if is_softmax else "activation", value):
+        yield
 
 
 @contextmanager
@@ -170,11 +259,6 @@ def eagerly() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
-
-
-def check_finite(model: Any) -> None:
-    """Refuse a model with weights that are not finite; see `require_finite`."""
-    require_finite((variable_name(variable), variable) for variable in model_variables(model))
 
 
 def model_variables(model: Any) -> list[Any]:

@@ -34,19 +34,12 @@ class Run:
     """One run of a recurrent layer over a segment, or of a cell over one token."""
 
     layer: Any
-    """The Keras layer or cell."""
-    inputs: Any
-    """The inputs of a layer, `(batch, time, …)`, or of a cell, `(batch, …)`."""
-    state: Any
-    """The initial state, in the container in which Keras passes it."""
+    inputs: Any  # the inputs of a layer, `(batch, time, …)`, or of a cell, `(batch, …)`
+    state: Any  # the initial state, in the container in which Keras passes it
     arguments: tuple[Any, ...] = ()
-    """Further positional arguments of the call."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of the call."""
-    turn: int = 0
-    """The number of this run among those of the same layer since the tap was installed, from 1."""
-    every_step: bool = False
-    """Whether the observer asks for `Result.states`."""
+    options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the call, positional and by name
+    turn: int = 0  # the number of this run among those of the same layer since the tap was installed, from 1
+    every_step: bool = False  # whether the observer asks for `Result.states`
     nudge: Any = None
     """Numbers to add to the states after every step, `(batch, time, all units of all states)`; for layers only."""
 
@@ -74,19 +67,15 @@ class Run:
 class Result(NamedTuple):
     """The result of a run."""
 
-    output: Any
-    """The last output, `(batch, units)`."""
-    outputs: Any
-    """The outputs as the layer collects them, `(batch, time, units)`; None for a cell."""
-    state: Any
-    """The new state, in the container in which Keras returns it."""
+    output: Any  # the last output, `(batch, units)`
+    outputs: Any  # the outputs as the layer collects them, `(batch, time, units)`; None for a cell
+    state: Any  # the new state, in the container in which Keras returns it
     states: tuple[Any, ...] | None = None
     """Each part of the state after every step, `(batch, time, units)`, if the run asked for it."""
 
 
 Proceed = Callable[[Run], Result]
-Observer = Callable[[Run, Proceed], Result]
-"""(a run, the function that executes it) → the result that the model gets."""
+Observer = Callable[[Run, Proceed], Result]  # (a run, the function that executes it) → the result that the model gets
 
 
 def leaves_of(state: Any) -> tuple[Any, ...]:
@@ -125,18 +114,19 @@ def tap(target: Any, observer: Observer) -> Iterator[None]:
 
 @contextmanager
 def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
-    """Pass the runs of every recurrent layer, and of every cell of known classes, through an observer.
-
-    Args:
-        cells: Cells of the model; the classes of Keras' own cells are tapped in any case.
-        observer: Gets every run and the function that executes it, as in `tap`.
-    """
+    """Pass the runs of every recurrent layer, and of every cell of the classes of Keras and of `cells`, through one."""
     classes = [keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell, *map(type, cells)]
     owners_of_call = [
         next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer) for kind in classes
     ]
+    loops, waiting = dict[type, None](), [keras.layers.RNN]
+    while waiting:  # every class at or below RNN that defines a loop itself
+        owner = waiting.pop()
+        waiting += owner.__subclasses__()
+        if "inner_loop" in vars(owner):
+            loops[owner] = None
     with ExitStack() as stack:
-        for owner in _owners(keras.layers.RNN, "inner_loop"):
+        for owner in loops:
             stack.enter_context(tap(owner, observer))
         for owner in dict.fromkeys(owners_of_call):
             if owner is not keras.layers.Layer:
@@ -167,19 +157,7 @@ def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
             remove(attribute)
 
 
-def _owners(base: type, attribute: str) -> list[type]:
-    """Return every class at or below `base` that defines the attribute itself."""
-    found, waiting = [], [base]
-    while waiting:
-        owner = waiting.pop()
-        waiting += owner.__subclasses__()
-        if attribute in vars(owner) and owner not in found:
-            found.append(owner)
-    return found
-
-
 def _execute(original: Any, is_unbound: bool, run: Run) -> Result:
-    """Run the layer's own loop or the cell's own step."""
     call = partial(original, run.layer) if is_unbound else original
     if not run.is_layer:
         output, new = call(run.inputs, run.state, *run.arguments, **run.options)
@@ -222,8 +200,7 @@ class _ProbeCell:
         self.state_size = cell.state_size
         self.sizes: list[int] = []
         """Widths of the outputs: the cell's own output first unless it is one of the states, then every state."""
-        self.output_at = self.states_at = 0
-        """Places of the cell's own output and of the first state among the outputs."""
+        self.output_at = self.states_at = 0  # places of the cell's own output and of the first state among the outputs
 
     def __call__(self, inputs: Any, states: Any, **_: Any) -> tuple[Any, Any]:
         """Run one step of the cell, and output its new states beside its own output."""
@@ -266,42 +243,47 @@ def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UnitRun:
-    """The states of one run of a unit; tensors of shape `(batch, units)`."""
+    """The states of one run of a unit, or of the joined runs of one of its places; tensors."""
 
     unit: Unit
-    turn: int
-    """The number of this run among the unit's runs in the block, from 1."""
-    steps: int | None
-    """The number of tokens; None if the shape leaves it open."""
-    state_in: tuple[Any, ...]
-    state_out: tuple[Any, ...]
+    turn: int  # the number of this run among the unit's runs in the block, from 1
+    steps: int | None  # the number of tokens; None if the shape leaves it open
+    before: tuple[Any, ...]  # each part of the state before the first step, `(batch, units)`
+    after: tuple[Any, ...] = ()
+    """Each part of the state as the unit returned it, `(batch, units)`; empty for joined runs."""
+    inputs: Any = None  # inputs of the unit, `(batch, time, inputs)`, if they are recorded
+    states: tuple[Any, ...] = ()
+    """Each part of the state after every step, `(batch, time, units)`, if they are recorded."""
 
     def feeds(self, later: "UnitRun") -> bool:
-        """Return whether a later run begins with a state that this one returned."""
-        return any(given is taken for given in self.state_out for taken in later.state_in)
+        """Return whether a later run begins with a state that this one returned, the very tensor."""
+        return any(given is taken for given in self.after for taken in later.before)
 
 
 @contextmanager
 def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | None = None) -> Iterator[list[UnitRun]]:
-    """Record the states of each run of the units while the block runs.
+    """Record the states of each run of the units while the block runs, each with the state that is `given`, if any.
 
-    Args:
-        units: Recurrent layers and free cells.
-        given: The initial state of a unit in place of its own. Here the key `unit.at(k)` is the unit's k-th run in the
-            block, which is its place k only if every run reads all tokens.
+    Its key `unit.at(k)` is the unit's k-th run in the block, which is its place k only if every run reads all tokens.
     """
     seen: list[UnitRun] = []
+    output_states = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
 
     def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
         own = (given or {}).get(unit.at(run.turn))
         if own is not None:
             run = replace(run, state=keras.tree.pack_sequence_as(run.state, list(own)))
         result = proceed(run)
-        state_in, state_out = leaves_of(run.state), leaves_of(result.state)
-        seen.append(UnitRun(unit=unit, turn=run.turn, steps=run.steps, state_in=state_in, state_out=state_out))
-        if own is not None and run.is_layer and run.mask is not None and _outputs_its_state(unit.layer):
-            result = result._replace(outputs=_as_before(result.outputs, run.mask, state_in[0]))
-        return result
+        before, after = leaves_of(run.state), leaves_of(result.state)
+        seen.append(UnitRun(unit=unit, turn=run.turn, steps=run.steps, before=before, after=after))
+        if own is None or not run.is_layer or run.mask is None or not isinstance(unit.layer, output_states):
+            return result
+        if not unit.layer.return_sequences or unit.layer.zero_output_for_mask:
+            return result
+        # Its output is its state, and a masked position repeats the output before it: where a row begins with masked
+        # positions, that is the state before the segment. Keras knows none there, and puts zeros.
+        begun = keras.ops.cumsum(keras.ops.cast(run.mask, "int32"), axis=1) > 0  # (batch, time)
+        return result._replace(outputs=keras.ops.where(begun[..., None], result.outputs, before[0][:, None, :]))
 
     with ExitStack() as stack:
         for unit in units:
@@ -315,22 +297,102 @@ def by_place(seen: Sequence[UnitRun], tokens: int) -> tuple[Unit, ...]:
     found: dict[int, Unit] = {}
     for unit in dict.fromkeys(run.unit for run in seen):
         own = [k for k, run in enumerate(seen) if run.unit is unit]
-        steps = [seen[k].steps or tokens for k in own]
-        places = places_of(steps, tokens, lambda a, b, own=own: seen[own[a]].feeds(seen[own[b]]))  # type: ignore[misc]
+        places = _places([seen[k] for k in own], [seen[k].steps or tokens for k in own], tokens)
         found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
     return tuple(dict.fromkeys(found[k] for k in sorted(found)))
 
 
-def _outputs_its_state(layer: Any) -> bool:
-    kinds = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
-    return isinstance(layer, kinds) and layer.return_sequences and not layer.zero_output_for_mask
+def _places(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[int, ...]:
+    return places_of(steps, tokens, lambda earlier, later: runs[earlier].feeds(runs[later]))
 
 
-def _as_before(outputs: Any, mask: Any, state: Any) -> Any:
-    """Put the state before the segment where a row begins with masked positions.
+@dataclass(kw_only=True)
+class Trajectories:
+    """The runs of all units in one call with their states after every step, and why some units have none."""
 
-    For layers whose output is their state. A masked position repeats the output before it; at the start of a segment
-    Keras knows none, and puts zeros there.
+    runs: list[UnitRun] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)  # the reason why a unit has none, by the unit's name
+    nudged: set[Unit] = field(default_factory=set)  # the units, each at its place, to whose states a nudge was added
+
+    def by_unit(self, time: int | None) -> dict[Unit, UnitRun]:
+        """Return one trajectory for each place of each unit, joined along time where it is called step by step.
+
+        A place whose states cannot be read, or are not one after each of `time` tokens, goes to `missing` in its place.
+        """
+        found: dict[Unit, UnitRun] = {}
+        for unit in dict.fromkeys(run.unit for run in self.runs):
+            every = [run for run in self.runs if run.unit is unit]
+            steps = [run.states[0].shape[1] or time or 1 for run in every]
+            places = _places(every, steps, time or sum(steps))
+            for place in dict.fromkeys(places):
+                runs = [run for run, own in zip(every, places, strict=True) if own == place]
+                reason = _why_none(runs, time)
+                if reason:
+                    self.missing[unit.at(place).name] = reason
+                    continue
+                whole = runs[0]
+                if len(runs) > 1:
+                    parts = zip(*(run.states for run in runs), strict=True)
+                    states = tuple(tf.concat(part, axis=1) for part in parts)
+                    inputs = tf.concat([run.inputs for run in runs], axis=1)
+                    whole = replace(whole, inputs=inputs, states=states, after=())
+                found[unit.at(place)] = whole
+        return found
+
+
+@contextmanager
+def trajectories_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) -> Iterator[Trajectories]:
+    """Record the states of units after every step, h *and* c, while the block runs the model.
+
+    The `nudges` of some layers are added to their states after each step, `(batch, time, units)`; the last axis holds
+    the units of h, then those of c. A layer with several places has a nudge for each.
     """
-    begun = keras.ops.cumsum(keras.ops.cast(mask, "int32"), axis=1) > 0  # (batch, time)
-    return keras.ops.where(begun[..., None], outputs, state[:, None, :])
+    seen, given = Trajectories(), nudges or {}
+
+    def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
+        place = unit.at(run.turn) if given else unit
+        nudge = given.get(place) if unit.is_layer else None
+        if unit.is_layer:
+            odd = [s for s in leaves_of(run.state) if len(s.shape) != 2 or not tf.as_dtype(s.dtype).is_floating]
+            if odd:  # not rows of numbers
+                seen.missing[unit.name] = f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}"
+                return proceed(run)
+            if unit in given and (nudge is None or run.steps != nudge.shape[1]):
+                seen.missing[unit.name] = "it is called step by step: nothing can be added to its state"
+                return proceed(run)
+        result = proceed(replace(run, every_step=True, nudge=nudge))
+        seen.runs.append(
+            UnitRun(
+                unit=unit,
+                turn=run.turn,
+                steps=run.steps,
+                before=leaves_of(run.state),
+                after=leaves_of(result.state),
+                inputs=run.inputs if unit.is_layer else run.inputs[:, None],
+                states=result.states or (),
+            )
+        )
+        if nudge is not None:
+            seen.nudged.add(place)
+        return result
+
+    with ExitStack() as stack:
+        # One tap for each layer object. Its places are told apart in `by_unit`, or by turn when each has a nudge.
+        for unit in (unit for unit in units if unit.place == 1):
+            if not unit.is_layer and unit in given:
+                seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
+            stack.enter_context(tap(unit.layer, partial(observe, unit)))
+        yield seen
+
+
+def _why_none(runs: Sequence[UnitRun], time: int | None) -> str | None:
+    """Return why the runs of a place make no trajectory; None if they do, with one step for each token."""
+    if not tf.executing_eagerly():
+        # A loop or a `tf.function` of the author's own has a graph of its own, whose tensors end with it.
+        outer = tf.compat.v1.get_default_graph()
+        if any(state.graph is not outer for run in runs for state in (run.inputs, *run.before, *run.states)):
+            return "it runs inside a loop or a tf.function of the author's own, which shows nothing of itself"
+    steps = [run.states[0].shape[1] for run in runs]
+    if time is None or None in steps or sum(steps) == time:
+        return None
+    return f"it makes {sum(steps)} steps in a call over {time} tokens"

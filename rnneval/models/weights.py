@@ -1,20 +1,28 @@
-"""Loading weights into a built model. Weights that are missing or left over are an error that names them."""
+"""Loading weights into a built model. Weights that are missing or left over are an error that names them.
 
-from collections.abc import Iterable, Iterator, Mapping
+Four kinds of files have four ways: Keras 3 loads its own; the layers of Keras 2 meet those of the model by name or in
+their order; the object graph of a TensorFlow checkpoint is walked beside the model; of a name-based checkpoint of
+TensorFlow 1 cells are matched by order, and other weights by name or shape.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
 import numpy as np
 import tensorflow as tf
 
+from rnneval.backends.numpy.chain import snake_case
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
 from rnneval.files import Artefact
 from rnneval.files.hdf5 import shapes_of
-from rnneval.models.keras2 import is_kept_state, keras2_tree, load_keras2_weights
+from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudnn, read_layers
+from rnneval.files.tf1 import Tf1Cell, as_keras, cells_of, is_weight
+from rnneval.models.layers import Unit, recurrent_units
 from rnneval.models.lm import model_variables, variable_name
-from rnneval.models.tf1_weights import load_tf1_weights
 
 # State that is saved with the weights and has no part in evaluation: random generators and state of the training.
 _NO_WEIGHTS = ("seed_generator", "optimizer", "metrics", "_metrics", "compile_metrics", "loss")
@@ -24,19 +32,19 @@ _UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
 # Lists in which a weight has no name, only a place, which differs between versions of Keras: never a way to a weight.
 _BY_PLACE = {"variables", "trainable_variables", "non_trainable_variables", "weights"}
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+FORGET_BIAS = 1.0
+"""The default of BasicLSTMCell and LSTMCell of TensorFlow 1; it is no variable, so no checkpoint has it."""
+# The names of weights by which Keras 2 and 3 mean the same; others are matched by place and shape alone.
+_ROLES_OF_KERAS = frozenset(
+    ("kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta", "moving_mean", "moving_variance")
+)
+_ROLES_OF_TF1 = ("kernel", "recurrent_kernel", "bias", "embeddings")
 
 
 def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's into a built model.
+    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's; return assumptions.
 
-    `mapped` has names in the model → names in a name-based checkpoint (see `load_tf1_weights`).
-
-    Returns:
-        Assumptions, a sentence each.
-
-    Raises:
-        CheckpointError: a weight of the model is not in the file, one of the file is not in the model, shapes differ,
-            or the file is damaged.
+    `mapped` has names in the model → names in a name-based checkpoint, where they are ambiguous, and `forget_bias`.
     """
     if artefact.format == "weights-h5":
         load_hdf5(model, artefact.place, shown=artefact.path)
@@ -46,70 +54,62 @@ def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | Non
     return _load_tensorflow(model, artefact, mapped)
 
 
-def load_hdf5(model: Any, path: Path, *, shown: Path | None = None) -> None:
+def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
     """Compare names and shapes with a file that the model itself saves, then let Keras load the weights.
 
     `shown` is the file to name in messages, if `path` is a part of it.
     """
-    loaded, path = path, shown or path
     if not hasattr(model, "save_weights"):
         raise CheckpointError(
-            f"{path}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
+            f"{shown}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
             "save it as a TensorFlow checkpoint (tf.train.Checkpoint(model=…).write)"
         )
     with TemporaryDirectory() as folder:
         own = Path(folder) / "own.weights.h5"
         model.save_weights(own)
-        wanted = dict(_weights_only(shapes_of(own).items()))
-    held = dict(_weights_only(shapes_of(loaded).items()))
+        wanted = _weights_only(own)
+    held = _weights_only(path)
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
-        _load_keras2_tree(model, loaded, held, shown=path)
+        _load_keras2_tree(model, path, held, shown=shown)
         return
-    _require_all(path, missing=[name for name in wanted if name not in held], of=len(wanted))
-    _require_used(path, [name for name in held if name not in wanted])
-    _require_shapes(path, [(name, held[name], wanted[name]) for name in wanted])
+    missing, unused = [name for name in wanted if name not in held], [name for name in held if name not in wanted]
+    _require_match(shown, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
     try:
-        model.load_weights(loaded)
+        model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
-        raise CheckpointError(f"{path}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
+        raise CheckpointError(f"{shown}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
 
 
 def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]], *, shown: Path) -> None:
     """Load the weights of a subclassed model of Keras 2; `held` has their shapes by their paths in the file."""
-    found = keras2_tree(model)
-    variables = [variable for variable in model_variables(model) if not is_kept_state(variable)]
+    found = dict(_keras2_tree(model))
+    variables = [variable for variable in model_variables(model) if not _is_kept_state(variable)]
     reached = {id(found[name]) for name in held if name in found}
     missing = [variable_name(variable) for variable in variables if id(variable) not in reached]
-    _require_all(shown, missing=missing, of=len(variables))
-    _require_used(shown, [name for name in held if name not in found])
-    _require_shapes(shown, [(name, shape, tuple(found[name].shape)) for name, shape in held.items()])
+    shapes = ((name, shape, tuple(found[name].shape)) for name, shape in held.items())
+    _require_match(shown, missing, len(variables), [name for name in held if name not in found], shapes)
     with h5py.File(path, "r") as file:
         for name in held:
             found[name].assign(np.asarray(file[name][()], np.float32))
 
 
-def _weights_only(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in items if not set(name.split("/")) & set(_NO_WEIGHTS))
+def _weights_only(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights in a file, by their names."""
+    return {name: shape for name, shape in shapes_of(path).items() if not set(name.split("/")) & set(_NO_WEIGHTS)}
 
 
-def _require_all(path: Path, *, missing: list[str], of: int, or_else: str = "") -> None:
+def _require_match(
+    path: Path, missing: list[str], of: int, unused: list[str], shapes: Iterable[ShapePair], *, or_else: str = ""
+) -> None:
+    """Refuse weights that are missing (`of` so many), left over, or of another shape (name, in the file, wanted)."""
+    another = "the builder makes another model than the one that was saved"
     if missing:
         raise CheckpointError(
-            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: "
-            f"{or_else}the builder makes another model than the one that was saved"
+            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: {or_else}{another}"
         )
-
-
-def _require_used(path: Path, unused: list[str]) -> None:
     if unused:
-        raise CheckpointError(
-            f"{path} has weights the model does not use: {_listed(unused)}: the builder makes another model than the "
-            "one that was saved"
-        )
-
-
-def _require_shapes(path: Path, pairs: list[ShapePair]) -> None:
-    wrong = [(name, held, wanted) for name, held, wanted in pairs if held != wanted]
+        raise CheckpointError(f"{path} has weights the model does not use: {_listed(unused)}: {another}")
+    wrong = [(name, held, wanted) for name, held, wanted in shapes if held != wanted]
     if wrong:
         said = [f"{name} is {held} in the file and {wanted} in the model" for name, held, wanted in wrong[:3]]
         more = " …" if len(wrong) > 3 else ""
@@ -141,10 +141,9 @@ def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] |
     variables = {id(variable): variable for variable in model_variables(model) if not _is_seed(variable)}
     missing = [variable_name(variable) for key, variable in variables.items() if key not in found]
     unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
-    _require_all(prefix, missing=missing, of=len(variables), or_else=unsaved)
-    _require_used(prefix, graph.unused(set(found.values())))
-    shapes = [(variable_name(variables[i]), values[key].shape, tuple(variables[i].shape)) for i, key in found.items()]
-    _require_shapes(prefix, shapes)
+    shapes = ((variable_name(variables[i]), values[key].shape, tuple(variables[i].shape)) for i, key in found.items())
+    unused = graph.unused(set(found.values()))
+    _require_match(prefix, missing, len(variables), unused, shapes, or_else=unsaved)
     for identity, key in found.items():
         variables[identity].assign(values[key])
     return ()
@@ -167,28 +166,26 @@ class _ObjectGraph:
 
     def best_match(self, model: Any) -> dict[int, str]:
         """Return variable (by `id`) → checkpoint key, of the best match: the root or one of its children."""
-        roots = [0, *(node for name, node in self._children[0].items() if name not in _NO_WEIGHTS)]
-        matches = [(self._match(model, root), root) for root in roots]
-        found, self._root = max(matches, key=lambda match: len(match[0]))
-        return found
-
-    def _match(self, model: Any, root: int) -> dict[int, str]:
         wanted = {id(variable) for variable in model_variables(model) if not _is_seed(variable)}
-        found: dict[int, str] = {}
-        queue: list[tuple[int, Any]] = [(root, model)]
-        seen: set[tuple[int, int]] = set()
-        while queue:
-            node, value = queue.pop(0)
-            if (node, id(value)) in seen:
-                continue
-            seen.add((node, id(value)))
-            key = self._keys[node]
-            if key is not None and id(value) in wanted:
-                found.setdefault(id(value), key)
-            for name, child in self._children[node].items():
-                if name not in _BY_PLACE:
-                    queue.extend((child, held) for held in _held_by(value, name))
-        return found
+        matches = []
+        for root in (0, *(node for name, node in self._children[0].items() if name not in _NO_WEIGHTS)):
+            found: dict[int, str] = {}
+            queue: list[tuple[int, Any]] = [(root, model)]
+            seen: set[tuple[int, int]] = set()
+            while queue:
+                node, value = queue.pop(0)
+                if (node, id(value)) in seen:
+                    continue
+                seen.add((node, id(value)))
+                key = self._keys[node]
+                if key is not None and id(value) in wanted:
+                    found.setdefault(id(value), key)
+                for name, child in self._children[node].items():
+                    if name not in _BY_PLACE:
+                        queue.extend((child, held) for held in _held_by(value, name))
+            matches.append((found, root))
+        best, self._root = max(matches, key=lambda match: len(match[0]))
+        return best
 
     def unused(self, used: set[str]) -> list[str]:
         """Return the paths of the weights below the matched object that no variable took.
@@ -232,3 +229,198 @@ def _held_by(parent: Any, name: str) -> list[Any]:
 
 def _is_seed(variable: Any) -> bool:
     return "seed_generator" in variable_name(variable) or not np.issubdtype(np.dtype(variable.dtype), np.floating)
+
+
+def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ...]:
+    """Load the weights of an `.h5` file of Keras 2 (weights alone or a full model), and return assumptions.
+
+    Layers are matched by name where the names are the same, else in their order, as in Keras 2. `shown` is the file to
+    name in messages, where `path` is a copy of it.
+    """
+    stored, notes = read_layers(path, shown=shown), dict[str, None]()
+    layers = list(getattr(model, "layers", ()))
+    known = {id(variable) for layer in layers for variable in layer.weights}
+    own = [variable for variable in getattr(model, "weights", ()) if id(variable) not in known]
+    if own:  # weights that belong to no layer come last
+        top = SimpleNamespace(name="top_level_model_weights", trainable_weights=own, non_trainable_weights=[])
+        layers.append(top)
+    layers = [layer for layer in layers if _variables(layer)]
+    names = {layer.name: layer for layer in layers}
+    if len(names) == len(layers) and set(names) == {held.name for held in stored}:
+        layers = [names[held.name] for held in stored]
+    elif len(stored) != len(layers):
+        listed = [", ".join(str(one.name) for one in some[:8]) + " …" * (len(some) > 8) for some in (stored, layers)]
+        raise CheckpointError(
+            f"{shown} has weights of {len(stored)} layers ({listed[0] or 'none'}), the model has {len(layers)} layers "
+            f"with weights ({listed[1] or 'none'}): the builder makes another model than the one that was saved"
+        )
+    else:
+        notes["layers meet in their order: their names differ from those in the file"] = None
+    for held, layer in zip(stored, layers, strict=True):
+        _assign(shown, held, layer, notes)
+    return tuple(notes)
+
+
+def _variables(layer: Any) -> list[Any]:
+    """Return weights in the order of Keras 2: those that are trained, then the others; no kept states."""
+    both = [*layer.trainable_weights, *layer.non_trainable_weights]
+    return [variable for variable in both if not _is_kept_state(variable)]
+
+
+def _is_kept_state(variable: Any) -> bool:
+    """Return whether it is the state of a stateful layer or of a random generator, rather than a weight."""
+    path = variable_name(variable)
+    return "rnn_state" in path or "seed_generator" in path
+
+
+def _assign(path: Path, held: StoredLayer, layer: Any, notes: dict[str, None]) -> None:
+    variables, arrays = _variables(layer), [weight.values for weight in held.weights]
+    if len(variables) != len(arrays):
+        raise CheckpointError(
+            f"{path}: layer {held.name} has {len(arrays)} weights in the file and {len(variables)} in the model "
+            f"({layer.name}): the builder makes another model than the one that was saved"
+        )
+    for at in range(len(variables) - 2):
+        wanted = tuple(variables[at + 2].shape)
+        roles = [variable_name(variable).rpartition("/")[2] for variable in variables[at : at + 3]]
+        if roles == ["kernel", "recurrent_kernel", "bias"] and is_cudnn(arrays[at + 2].shape, wanted):
+            arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
+            notes["weights were in the layout of cuDNN's own layers, and were rearranged"] = None
+    for weight, array, variable in zip(held.weights, arrays, variables, strict=True):
+        _require_same(path, held.name, weight.role, array, variable)
+        variable.assign(np.asarray(array, np.float32))
+
+
+def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) -> None:
+    name, held, wanted = variable_name(variable), tuple(array.shape), tuple(variable.shape)
+    own = name.rpartition("/")[2]
+    if role in _ROLES_OF_KERAS and own in _ROLES_OF_KERAS and role != own:
+        raise CheckpointError(f"{path}: layer {layer} has a {role} where the model has {name}: another kind of layer")
+    if held == wanted:
+        return
+    hint = "check the builder's sizes"
+    ranks = (array.ndim, len(variable.shape))
+    if own == "bias" and ranks in {(1, 2), (2, 1)} and held[-1] == wanted[-1]:
+        hint = f"its GRU has reset_after={array.ndim == 2}"
+    raise WeightShapeError(
+        f"{path}: {layer}/{role} is {held} in the file and {wanted} in the model: {hint}",
+        pairs=[(f"{layer}/{role}", held, wanted)],
+    )
+
+
+def _keras2_tree(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every weight below a layer, and before it its path in the `.weights.h5` of a subclassed model of Keras 2.
+
+    That file is a tree of layers, named after their classes and counted. Keras 3 names the same tree after attributes,
+    so that neither finds a weight in the other's file.
+    """
+    own = [*getattr(layer, "_trainable_variables", ()), *getattr(layer, "_non_trainable_variables", ())]
+    for number, variable in enumerate(variable for variable in own if not _is_kept_state(variable)):
+        yield f"{path}vars/{number}", variable
+    if hasattr(layer, "layers") and not path.endswith("cells/"):
+        yield from _counted(layer.layers, f"{path}layers/")
+        return
+    for name in ("cell", "layer", "forward_layer", "backward_layer"):
+        if hasattr(layer, name):
+            yield from _keras2_tree(getattr(layer, name), f"{path}{name}/")
+    if isinstance(getattr(layer, "cells", None), (list, tuple)):
+        yield from _counted(layer.cells, f"{path}cells/")
+
+
+def _counted(layers: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
+    counts: dict[str, int] = {}
+    for layer in layers:
+        name = snake_case(type(layer).__name__)
+        count = counts[name] = counts.get(name, -1) + 1
+        yield from _keras2_tree(layer, f"{path}{name}_{count}/" if count else f"{path}{name}/")
+
+
+def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Assign every weight of the checkpoint to one of the model, and the reverse; return assumptions."""
+    mapped = dict(given or {})
+    forget_bias = float(mapped.pop("forget_bias", FORGET_BIAS))
+    shapes = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if is_weight(n, tuple(s))}
+    cells, units = cells_of(shapes, str(path)), recurrent_units(model)
+    if cells and [cell.kind for cell in cells] != [unit.kind.removesuffix("Cell") for unit in units]:
+        raise CheckpointError(
+            f"{path} has the cells {', '.join(f'{c.scope} ({c.kind})' for c in cells)}; the model has "
+            f"{', '.join(f'{u.name} ({u.kind})' for u in units) or 'none'}: make the builder's layers the same"
+        )
+    taken: dict[int, Any] = {}
+    for cell, unit in zip(cells, units, strict=False):
+        taken |= _of_cell(path, cell, unit, reader, forget_bias)
+    used = {name for cell in cells for name in cell.names.values()}
+    rest = {name: shape for name, shape in shapes.items() if name not in used}
+    variables = [v for v in model_variables(model) if id(v) not in taken and "seed_generator" not in variable_name(v)]
+    pairs = _matched(path, variables, rest, mapped)
+    for variable in model_variables(model):
+        if id(variable) in taken:
+            variable.assign(np.asarray(taken[id(variable)], np.float32))
+        elif id(variable) in pairs:
+            variable.assign(np.asarray(reader.get_tensor(pairs[id(variable)]), np.float32))
+    met = "; ".join(f"{cell.scope} is {unit.name}" for cell, unit in zip(cells, units, strict=False))
+    said = [f"a checkpoint of TensorFlow 1: cells meet in their order ({met})"] if cells else []
+    if any(cell.kind == "LSTM" for cell in cells):
+        default = 'the default of its cells, which no checkpoint holds (--weight-map: "forget_bias")'
+        said.append(f"forget bias {forget_bias:g}, {'as given' if 'forget_bias' in (given or {}) else default}")
+    return tuple(said)
+
+
+def _of_cell(path: Path, cell: Tf1Cell, unit: Unit, reader: Any, forget_bias: float) -> dict[int, Any]:
+    inner, found = unit.cell, dict[int, Any]()
+    if cell.kind == "GRU" and inner.reset_after:
+        raise CheckpointError(
+            f"{path}: {cell.scope} is a GRUCell of TensorFlow 1, which resets before the product: make the builder's "
+            f"layer {unit.name} with reset_after=False"
+        )
+    values = {name: reader.get_tensor(name) for name in cell.names.values()}
+    arrays = as_keras(cell, values, int(inner.kernel.shape[0]), forget_bias)
+    for variable, array in zip((inner.kernel, inner.recurrent_kernel, inner.bias), arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise CheckpointError(
+                f"{path}: {cell.scope} gives {variable_name(variable)} of shape {array.shape}, the model has "
+                f"{tuple(variable.shape)}: check the builder's sizes"
+            )
+        found[id(variable)] = array
+    return found
+
+
+def _matched(
+    path: Path, variables: Sequence[Any], rest: Mapping[str, tuple[int, ...]], mapped: Mapping[str, Any]
+) -> dict[int, str]:
+    """Return variable (by `id`) → name: as mapped, else the only name left of its shape, or of its shape and role."""
+    left = dict(rest)
+    pairs: dict[int, str] = {}
+    waiting = []
+    for variable in variables:
+        name = next((mapped[key] for key in mapped if variable_name(variable).endswith(key)), None)
+        if name is None:
+            waiting.append(variable)
+        elif left.pop(name, None) != tuple(variable.shape):
+            raise CheckpointError(
+                f"{path}: the map gives {variable_name(variable)} {name}, which is missing or of another shape"
+            )
+        else:
+            pairs[id(variable)] = name
+    for variable in waiting:
+        names = _candidates(variable, left)
+        rivals = [v for v in waiting if id(v) not in pairs and _candidates(v, left) == names]
+        if len(names) != 1 or len(rivals) != 1:
+            held = ", ".join(f"{name} {shape}" for name, shape in left.items()) or "none"
+            own = ", ".join(f"{variable_name(each)} {tuple(each.shape)}" for each in waiting)
+            raise CheckpointError(
+                f"{path}: which weight is which cannot be told: the checkpoint has {held}; the model wants {own}: give "
+                '--weight-map FILE.json, such as {"dense/kernel": "softmax_w"}'
+            )
+        pairs[id(variable)] = names[0]
+    unused = [name for name in left if name not in pairs.values()]
+    if unused:
+        raise CheckpointError(f"{path} has weights the model does not use: {', '.join(unused[:8])}")
+    return pairs
+
+
+def _candidates(variable: Any, left: Mapping[str, tuple[int, ...]]) -> list[str]:
+    fitting = [name for name, shape in left.items() if shape == tuple(variable.shape)]
+    role = variable_name(variable).rpartition("/")[2]
+    same = [name for name in fitting if name.rpartition("/")[2] == role]
+    return same if role in _ROLES_OF_TF1 and same else fitting

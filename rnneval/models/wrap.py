@@ -1,15 +1,18 @@
-"""Making a RecurrentLM of a Keras model: its state contract, its state, and a test that the state can be carried."""
+"""Making a RecurrentLM of a Keras model: its state contract, its output, and a test that the state can be carried."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from rnneval.backends.weights import require_finite
 from rnneval.errors import CheckpointError, RnnevalError, type_and_message
 from rnneval.models.adapters import (
+    IDS,
     Adapter,
     Called,
     LayerStatesAdapter,
@@ -17,34 +20,19 @@ from rnneval.models.adapters import (
     StatesArgumentAdapter,
     WindowAdapter,
     numbers_of,
+    recognise,
 )
 from rnneval.models.layers import Unit, sublayers
-from rnneval.models.lm import RecurrentLM, check_finite, eagerly, model_variables
-from rnneval.models.lookups import AnyVocabulary, as_vocabulary
-from rnneval.models.outputs import are_probabilities, final_softmax, linear, require_tokens_out
-from rnneval.models.recognise import Recognised, recognise
-from rnneval.models.start import Start, find_start
+from rnneval.models.lm import RecurrentLM, Start, eagerly, find_start, linear, model_variables, variable_name
 from rnneval.models.state_tap import by_place, record_runs
+from rnneval.models.vocabularies import AnyVocabulary, as_vocabulary
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.text import Vocabulary
 
 # Relative to the largest logit; carried and whole runs of right models differ by at most 3e-7 (design, wiring).
 _TOLERANCE = 1e-4
+_SUM_TOLERANCE = 1e-4  # softmax rows sum to one within float32 rounding of the sum of V terms; logits do not by chance
 _PROBE = (2, 6)  # rows and tokens of the segment on which a model is tried
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Origin:
-    vocabulary: Vocabulary | None
-    checkpoint: Checkpoint | None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Output:
-    kind: str
-    softmax: Any
-    said: str
 
 
 def wrap(
@@ -72,14 +60,18 @@ def wrap(
     """
     tokens = as_vocabulary(vocabulary)
     with eagerly():
-        known = None if tokens is None else tokens.first_id + tokens.size
-        found = recognise(model, vocabulary_width=known, window=window)
-        first = _first_call(found.drive, model)
-        check_finite(model)
-        require_tokens_out(model, found.inputs, int(first.output.shape[-1]))
-        origin = _Origin(vocabulary=tokens, checkpoint=checkpoint, notes=notes)
+        size = None if tokens is None else tokens.first_id + tokens.size
+        drive, units = recognise(model, vocabulary_width=size, window=window)
+        width = int(_first_call(drive, model).output.shape[-1])
+        require_finite((variable_name(variable), variable) for variable in model_variables(model))
+        known = min(_embedded(model), default=width) if drive.inputs.kind == IDS else width
+        if width < 2 or known > 2 * width:
+            raise CheckpointError(
+                f"it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a "
+                "classifier or a tagger, and no model of the next token, which gives one for each id"
+            )
         try:
-            return _proved(model, found, int(first.output.shape[-1]), origin)
+            return _proved(model, drive, units, width, vocabulary=tokens, checkpoint=checkpoint, notes=notes)
         except RnnevalError:
             raise
         except Exception as error:  # a model is the user's code: it may fail at one length and not at another
@@ -90,13 +82,9 @@ def wrap(
 
 
 def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> None:
-    """Build a model by calling it once, so that its weights exist; eagerly, so that no trace keeps their first values.
-
-    Raises:
-        CheckpointError: it cannot be called on ids.
-    """
+    """Build a model by calling it once, so that its weights exist; eagerly: no trace keeps their first values."""
     with eagerly():
-        _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window).drive, model)
+        _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window)[0], model)
 
 
 def _first_call(drive: Adapter, model: Any) -> Called:
@@ -108,9 +96,12 @@ def _first_call(drive: Adapter, model: Any) -> Called:
     except CheckpointError:
         raise
     except Exception as error:
+        hint = (
+            "; it has no Embedding: if it reads one-hot rows, give the vocabulary (--vocab FILE), whose size is theirs"
+        )
         raise CheckpointError(
             f"{type(model).__name__} could not be called on int32 ids of shape {_PROBE}: "
-            f"{type_and_message(error)}{_about_rows(model)}"
+            f"{type_and_message(error)}{'' if _embedded(model) else hint}"
         ) from error
     shape = tuple(first.output.shape)
     if len(shape) != 3 or shape[:2] != _PROBE:
@@ -121,26 +112,44 @@ def _first_call(drive: Adapter, model: Any) -> Called:
     return first
 
 
-def _about_rows(model: Any) -> str:
-    """Return advice for a model that may read one-hot rows, whose length is not known."""
-    if any(isinstance(layer, keras.layers.Embedding) for layer in sublayers(model)):
-        return ""
-    return "; it has no Embedding: if it reads one-hot rows, give the vocabulary (--vocab FILE), whose size is theirs"
+def _embedded(model: Any) -> list[int]:
+    """Return how many ids each embedding of the model knows."""
+    return [layer.input_dim for layer in sublayers(model) if isinstance(layer, keras.layers.Embedding)]
 
 
-def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> RecurrentLM:
-    drive, units = found.drive, found.units
-    ids = _probe_ids(model, width)
-    output = _output_of(model, drive, ids)
-    repeatable = _repeats(drive, ids)
-    with linear(output.softmax):
+def _proved(
+    model: Any,
+    drive: Adapter,
+    units: tuple[Unit, ...],
+    width: int,
+    *,
+    vocabulary: Vocabulary | None,
+    checkpoint: Checkpoint | None,
+    notes: tuple[str, ...],
+) -> RecurrentLM:
+    # Random ids that the model takes: 1 up to the smallest of its output width and its embeddings' input sizes.
+    top = max(2, min([width, *_embedded(model)]))
+    ids = tf.constant(np.random.default_rng(0).integers(1, top, (_PROBE[0], 2 * _PROBE[1])), tf.int32)
+    output_kind, softmax, output_said = _output_of(model, drive, ids)
+    layered = drive if isinstance(drive, LayerStatesAdapter) else None
+    # Whether the same ids give the same output is asked with each layer of a graph called as its author wrote it.
+    written = replace(drive, training=None) if isinstance(drive, (LayerStatesAdapter, StateInputsAdapter)) else drive
+    repeatable = _differ(written(ids, None), written(ids, None)) <= _TOLERANCE
+    with linear(softmax):
         start = find_start(drive, units, _PROBE[0])
-        mixable = all(axis is not None for axis in start.batch_axes) and _starts_alike(drive, ids, start)
-        if isinstance(drive, LayerStatesAdapter) and _repeats_as_driven(drive, ids):
-            _prove_rewiring(drive, ids, start)
-    order = drive.order if isinstance(drive, LayerStatesAdapter) else _order_seen(drive, units, start)
-    layers = _layers(order)
-    vocabulary = origin.vocabulary
+        mixable = all(axis is not None for axis in start.batch_axes) and bool(start.leaves)
+        mixable = mixable and _differ(drive(ids, None), drive(ids, start.leaves)) <= _TOLERANCE
+        if layered is not None and _differ(drive(ids, None), drive(ids, None)) <= _TOLERANCE:
+            _prove_rewiring(layered, ids, start)
+    if layered is not None:
+        order = layered.order
+    else:
+        with record_runs(units) as seen:
+            drive(tf.ones(_PROBE, tf.int32), start.leaves or None)
+        order = by_place(seen, _PROBE[1])
+    layers = tuple(  # once per place, in the order in which they run; a layer that never runs is left out
+        Layer(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots) for unit in order
+    )
     return RecurrentLM(
         model=model,
         contract=drive.contract,
@@ -148,80 +157,53 @@ def _proved(model: Any, found: Recognised, width: int, origin: _Origin) -> Recur
         layers=layers,
         slots=start.slots,
         batch_axes=start.batch_axes,
-        input_kind=found.inputs.kind,
-        output_kind=output.kind,
-        assumptions=(*origin.notes, *_assumptions(found, output, mixable=mixable), *_noise(repeatable=repeatable)),
+        input_kind=drive.inputs.kind,
+        output_kind=output_kind,
+        assumptions=(*notes, *_assumptions(drive, output_said, mixable=mixable, repeatable=repeatable)),
         vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
-        checkpoint=_described(model, drive, layers, origin.checkpoint),
+        checkpoint=_described(model, drive, layers, checkpoint),
         drive=drive,
         units=tuple(dict.fromkeys([*units, *order])),
-        softmax=output.softmax,
+        softmax=softmax,
         mixable=mixable,
         repeatable=repeatable,
-        window=found.window,
+        window=drive.window if isinstance(drive, WindowAdapter) else None,
     )
 
 
-def _assumptions(found: Recognised, output: _Output, *, mixable: bool) -> tuple[str, ...]:
-    said = (_contract_said(found.drive), found.inputs.said, output.said)
-    alone = "no state that the model returns stands for states=None: rows cannot start at different times"
-    return said if mixable else (*said, alone)
+def _differ(one: Called, other: Called) -> float:
+    """Return the largest difference of two outputs, of the largest number in the first."""
+    first, second = (numbers_of(called.output).astype(np.float64) for called in (one, other))
+    return float(np.abs(first - second).max() / max(np.abs(first).max(), np.finfo(np.float32).tiny))
 
 
-def _probe_ids(model: Any, width: int) -> Any:
-    """Random ids that the model takes: 1 up to the smallest of its output width and its embeddings' input sizes."""
-    sizes = [layer.input_dim for layer in sublayers(model) if isinstance(layer, keras.layers.Embedding)]
-    top = max(2, min([width, *sizes]))
-    return tf.constant(np.random.default_rng(0).integers(1, top, (_PROBE[0], 2 * _PROBE[1])), tf.int32)
+def _output_of(model: Any, drive: Adapter, ids: Any) -> tuple[str, Any, str]:
+    """Return whether a model gives logits or probabilities, the layer of a softmax to leave out, and a sentence.
 
-
-def _output_of(model: Any, drive: Adapter, ids: Any) -> _Output:
-    output = drive(ids, None).output
-    if not are_probabilities(output):
-        return _Output(kind="logits", softmax=None, said="outputs are logits (rows do not sum to one)")
-    softmax = final_softmax(model, output, lambda: drive(ids, None).output)
-    if softmax is not None:
-        said = f"outputs are probabilities: the softmax of layer {softmax.name} is left out, which gives logits"
-        return _Output(kind="probabilities-as-logits", softmax=softmax, said=said)
-    return _Output(
-        kind="probabilities", softmax=None, said="outputs are probabilities: losses are their logarithms, in float64"
-    )
-
-
-def _starts_alike(drive: Adapter, ids: Any, start: Start) -> bool:
-    return bool(start.leaves) and _difference(drive(ids, None).output, drive(ids, start.leaves).output) <= _TOLERANCE
-
-
-def _repeats(drive: Adapter, ids: Any) -> bool:
-    """Return whether the same ids give the same output, each layer of a graph called as its author wrote it."""
-    if isinstance(drive, (LayerStatesAdapter, StateInputsAdapter)):
-        drive = replace(drive, training=None)
-    return _repeats_as_driven(drive, ids)
-
-
-def _repeats_as_driven(drive: Adapter, ids: Any) -> bool:
-    return _difference(drive(ids, None).output, drive(ids, None).output) <= _TOLERANCE
-
-
-def _noise(*, repeatable: bool) -> tuple[str, ...]:
-    always = (
-        "the same ids give different outputs, with training=False too (dropout that is always on, or a state that is "
-        "left over): no run can be repeated, so none is valid; a graph's dropout is left out, as Keras' predict leaves "
-        "it out: see rnneval check"
-    )
-    return () if repeatable else (always,)
+    A layer makes the model's probabilities if its softmax can be left out and put on again. There is none where the
+    softmax is written into the author's `call`, say.
+    """
+    output = numbers_of(drive(ids, None).output)
+    sums = output.astype(np.float64).sum(axis=-1)
+    if not ((output >= 0).all() and (np.abs(sums - 1) < _SUM_TOLERANCE).all()):
+        return "logits", None, "outputs are logits (rows do not sum to one)"
+    for layer in reversed(sublayers(model)):  # the last first: it is the likely one
+        own = getattr(layer, "activation", None) is keras.activations.softmax
+        if not own and not isinstance(layer, keras.layers.Softmax):
+            continue
+        with linear(layer):
+            logits = drive(ids, None).output
+        if np.allclose(numbers_of(tf.nn.softmax(logits)), output, rtol=1e-4, atol=1e-6):
+            said = f"outputs are probabilities: the softmax of layer {layer.name} is left out, which gives logits"
+            return "probabilities-as-logits", layer, said
+    return "probabilities", None, "outputs are probabilities: losses are their logarithms, in float64"
 
 
 def _prove_rewiring(drive: LayerStatesAdapter, ids: Any, start: Start) -> None:
-    """Refuse a model if one call over 2T tokens does not give what two carried calls give.
-
-    Raises:
-        CheckpointError: with the difference seen.
-    """
-    whole, half = drive(ids, None).output, _PROBE[1]
+    whole, half = drive(ids, None), _PROBE[1]
     first = drive(ids[:, :half], start.leaves)
     second = drive(ids[:, half:], first.leaves)
-    difference = _difference(whole, tf.concat([first.output, second.output], axis=1))
+    difference = _differ(whole, Called(tf.concat([first.output, second.output], axis=1), second.leaves))
     if not difference <= _TOLERANCE:
         raise CheckpointError(
             f"carrying the state of {', '.join(unit.name for unit in drive.order)} over two segments does not give "
@@ -230,54 +212,44 @@ def _prove_rewiring(drive: LayerStatesAdapter, ids: Any, start: Start) -> None:
         )
 
 
-def _difference(a: Any, b: Any) -> float:
-    first, second = numbers_of(a).astype(np.float64), numbers_of(b).astype(np.float64)
-    return float(np.abs(first - second).max() / max(np.abs(first).max(), np.finfo(np.float32).tiny))
-
-
-def _contract_said(drive: Adapter) -> str:
+def _assumptions(drive: Adapter, output: str, *, mixable: bool, repeatable: bool) -> Iterator[str]:
     if isinstance(drive, StatesArgumentAdapter):
-        taken = [*drive.convention.state_names, *([drive.convention.flag] if drive.convention.flag else [])]
-        return f"states argument: call takes {' and '.join(taken)}"
-    if isinstance(drive, WindowAdapter):
-        return f"window: {drive.window} tokens in and one prediction out; the window slides by one token"
-    return {
-        2: "state inputs: states go in and come out in the same order; the start is zeros",
-        3: "stateful layers: each is given its state, and its own variables stay as they are",
-        4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
-    }[drive.contract]
-
-
-def _layers(order: tuple[Unit, ...]) -> tuple[Layer, ...]:
-    """Describe the layers, once per place, in the order in which they run; a layer that never runs is left out."""
-    return tuple(
-        Layer(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots) for unit in order
-    )
-
-
-def _order_seen(drive: Adapter, units: tuple[Unit, ...], start: Start) -> tuple[Unit, ...]:
-    with record_runs(units) as seen:
-        drive(tf.ones(_PROBE, tf.int32), start.leaves or None)
-    return by_place(seen, _PROBE[1])
+        taken = [*drive.convention.state_names, *drive.convention.flags[:1]]
+        yield f"states argument: call takes {' and '.join(taken)}"
+    elif isinstance(drive, WindowAdapter):
+        yield f"window: {drive.window} tokens in and one prediction out; the window slides by one token"
+    else:
+        yield {
+            2: "state inputs: states go in and come out in the same order; the start is zeros",
+            3: "stateful layers: each is given its state, and its own variables stay as they are",
+            4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
+        }[drive.contract]
+    yield drive.inputs.said
+    yield output
+    if not mixable:
+        yield "no state that the model returns stands for states=None: rows cannot start at different times"
+    if not repeatable:
+        yield (
+            "the same ids give different outputs, with training=False too (dropout that is always on, or a state that "
+            "is left over): no run can be repeated, so none is valid; a graph's dropout is left out, as Keras' predict "
+            "leaves it out: see rnneval check"
+        )
 
 
 def _described(model: Any, drive: Adapter, layers: tuple[Layer, ...], given: Checkpoint | None) -> Checkpoint:
     variables = model_variables(model)
+    sha256 = hashlib.sha256()
+    if given is None:
+        for variable in variables:
+            values = np.ascontiguousarray(np.asarray(variable))
+            sha256.update(f"{values.dtype.str}{values.shape}".encode())
+            sha256.update(values.tobytes())
     return Checkpoint(
         path=given.path if given else "",
-        sha256=given.sha256 if given else _weights_sha256(variables),
+        sha256=given.sha256 if given else sha256.hexdigest(),
         format=given.format if given else "model",
         contract=drive.contract,
         parameters=sum(int(np.prod(variable.shape)) for variable in variables),
         dtype=str(getattr(model, "compute_dtype", None) or "float32"),
         layers=layers,
     )
-
-
-def _weights_sha256(variables: list[Any]) -> str:
-    found = hashlib.sha256()
-    for variable in variables:
-        values = np.ascontiguousarray(np.asarray(variable))
-        found.update(f"{values.dtype.str}{values.shape}".encode())
-        found.update(values.tobytes())
-    return found.hexdigest()

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rnneval.errors import CheckpointError
 from rnneval.files.keras2.configuration import ARGUMENTS, arguments_of, operation_of
-from rnneval.models.keras2 import Keras2Operation
+from rnneval.models.opening import Keras2Operation
 
 X = np.random.default_rng(0).normal(size=(2, 3, 1)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(2, 3, 1)).astype("float32")

@@ -15,7 +15,7 @@ from rnneval.cli.main import run as command_line
 from rnneval.engine.diagnostics.probes import Place, exponents
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.errors import CheckpointError
-from rnneval.models.backwards import through_time, variable_gradients
+from rnneval.models.derivatives import through_time, variable_gradients
 from rnneval.text import Vocabulary
 from tests.engine.diagnostics.oracle import ids_of, summary_of
 from tests.engine.small import LETTERS, letters

@@ -44,7 +44,7 @@ def assert_right(model):
 @pytest.mark.parametrize("flag", FLAGS)
 def test_the_argument_and_the_flag_have_any_usual_name(argument, flag):
     found = convention_of(dialect(argument, flag))
-    assert (found.state_names, found.flag, found.takes_training) == ((argument,), flag, True)
+    assert (found.state_names, found.flags, found.takes_training) == ((argument,), (flag,) if flag else (), True)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_several_arguments_have_any_usual_name(names):
 
 def test_other_arguments_are_no_states():
     found = convention_of(dialect("states", "return_state=False, mask=None, memory_size=3, return_sequences"))
-    assert (found.state_names, found.flag) == (("states",), "return_state")
+    assert (found.state_names, found.flags) == (("states",), ("return_state",))
 
 
 def test_a_call_without_a_training_argument():

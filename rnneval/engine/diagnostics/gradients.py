@@ -13,7 +13,7 @@ from rnneval.engine.evaluate import held_out
 from rnneval.engine.plan import SEGMENT
 from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.metrics.diagnostics import findings
-from rnneval.models.backwards import through_time, variable_gradients
+from rnneval.models.derivatives import through_time, variable_gradients
 from rnneval.models.lm import RecurrentLM
 from rnneval.options import GradientOptions, on_model
 from rnneval.records.gradients import Gradients

@@ -2,7 +2,7 @@
 
 A setting that is neither known nor known to be harmless is refused: dropping it could change the numbers without a
 warning. So is an operation of TensorFlow between layers (a `TFOpLambda`) that is not on the list below. The known ones
-are computed by Keras 3's own operations (`rnneval.models.keras2`); no name is ever looked up in TensorFlow.
+are computed by Keras 3's own operations (`rnneval.models.opening`); no name is ever looked up in TensorFlow.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,8 +1,7 @@
 """Gathering the facts about a model: its provenance by a probe, the tests of its behaviour, its frozen traces."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,33 +10,52 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.errors import type_and_message
+from rnneval.models.adapters import predicts_once
+from rnneval.models.layers import is_graph
 from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.wiring.locating import locate
 from rnneval.models.wiring.names import fact_of
-from rnneval.models.wiring.oracles import KEYS, Subject, run_oracles
-from rnneval.models.wiring.private import hook_fires, is_traced_function, traced_signatures
-from rnneval.models.wiring.probe import Emissions, Recording, Returned, record
-from rnneval.models.wiring.provenance import Origins, by_intervention, by_tape, by_values, events_of, with_sources
-from rnneval.models.wiring.snapshot import Snapshot, numbers_in
+from rnneval.models.wiring.oracles import KEYS, run_oracles
+from rnneval.models.wiring.probe import TOKENS, Recording, Returned, hook_fires, run_stubbed
+from rnneval.models.wiring.provenance import by_intervention, origins_of
+from rnneval.models.wiring.snapshot import Snapshot
 from rnneval.models.wiring.subject import Ready, make_ready
 from rnneval.models.wrap import wrap
-from rnneval.records.wiring import Oracle
-from rnneval.wiring.facts import Arrival, Declarations, Facts, Source, Trace, UnitFact, Variant
+from rnneval.records.wiring import Oracle, Wiring
+from rnneval.wiring.facts import (
+    Arrival,
+    Declarations,
+    Event,
+    Facts,
+    Source,
+    Trace,
+    Variant,
+    parse_declarations,
+    require_known,
+)
+from rnneval.wiring.judging import wiring_of
+from rnneval.wiring.places import by_place
 
-CALLS, TOKENS = 4, 2
 _DRAWS = 3
+_WINDOW = (
+    "a window model: it predicts from the last tokens alone, each time from the start, so there is no state to carry"
+)
 
 
-def gather(
-    model: Any, declared: Declarations, *, vocab_size: int | None, seed: int, lm: RecurrentLM | None = None
-) -> Facts:
-    """Run the model, and return the facts as plain values; `lm` is the model with its state carried, if known."""
-    trace = compare_traces(model)
+def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
+    """Check a Keras model or another object that holds Keras layers; see `rnneval.check`."""
+    declared = parse_declarations(declare)
+    lm = model if isinstance(model, RecurrentLM) else None
+    inner = model if lm is None else lm.model  # what its author wired
+    if is_graph(inner) and predicts_once(inner):
+        return wiring_of(Facts(declared=declared, failure=_WINDOW))
+    trace = _compare_traces(inner)
     with eagerly():
         try:
-            ready = make_ready(model, vocab_size)
+            ready = make_ready(inner, vocab_size)
         except ValueError as error:
-            return Facts(declared=declared, trace=trace, failure=f"the model cannot be called: {error}")
+            failure = f"the model cannot be called: {error}"
+            return wiring_of(Facts(declared=declared, trace=trace, failure=failure))
         try:
             facts = provenance(ready, declared, seed)
             variants = tuple(_variants(ready, declared, seed)) if not facts.failure else ()
@@ -45,7 +63,10 @@ def gather(
             spots = locate(ready, found, seed) if hook_fires() else {}
         finally:
             ready.snapshot.restore()
-    return replace(facts, oracles=found, spots=spots, variants=variants, trace=trace)
+    facts = replace(facts, oracles=found, spots=spots, variants=variants, trace=trace)
+    if facts.units:
+        require_known(declared, by_place(facts).units)
+    return wiring_of(facts)
 
 
 def _variants(ready: Ready, declared: Declarations, seed: int) -> Iterator[Variant]:
@@ -64,13 +85,27 @@ def provenance(
     """Return where states went over a few calls; without `seeds`, Keras' random generators are not reset."""
     listen = hook_fires() if listen is None else listen
     recording = run_stubbed(ready, seed, listen=listen, seeds=seeds)
-    seen = by_tape(recording) if listen else by_values(recording)
-    seen = _completed(ready, seed, recording, seen, listen=listen)
-    units, indices = _units(ready, recording)
+    seen = origins_of(recording, by_tape=listen)
+    arrivals = _completed(ready, seed, recording, seen.arrivals, listen=listen)
+    first = {id(run.unit): run for run in reversed(recording.runs)}
+    indices = {key: index for index, key in enumerate(dict.fromkeys(id(run.unit) for run in recording.runs))}
+    events = [
+        Event(
+            unit=indices[id(run.unit)],
+            call=run.call,
+            steps=run.steps,
+            file=run.line.file,
+            line=run.line.line,
+            code=run.line.code,
+            descends=descends,
+            reads=reads,
+        )
+        for run, (descends, reads) in zip(recording.runs, seen.descents, strict=True)
+    ]
     return Facts(
-        units=units,
-        events=events_of(recording, seen, indices),
-        arrivals=seen.arrivals,
+        units=tuple(fact_of(first[key].unit, ready.names, indices, len(first[key].states)) for key in indices),
+        events=tuple(events),
+        arrivals=arrivals,
         returned=seen.returned,
         takes_states=ready.call.takes_states,
         gives_states=any(item.leaves for item in recording.items if isinstance(item, Returned)),
@@ -83,57 +118,44 @@ def provenance(
     )
 
 
-def run_stubbed(
-    ready: Ready, seed: int, *, listen: bool, altered: Source | None = None, seeds: bool = True
-) -> Recording:
-    """Record one stubbed run from the model's own start."""
-    ready.snapshot.restore(seeds=seeds)
-    generator = np.random.default_rng(seed)
-    time = ready.call.time or TOKENS
-    ids = [generator.integers(ready.low, ready.high, (ready.batch, time), dtype=np.int32) for _ in range(CALLS)]
-    return record(
-        ready.call,
-        [ready.segment(part) for part in ids],
-        names=ready.text_names,
-        cells=ready.cells,
-        emissions=Emissions(seed=seed, altered=altered),
-        listen=listen,
-    )
-
-
 def intervene(ready: Ready, seed: int, recording: Recording, wanted: Any) -> dict[tuple[int, int], frozenset[Source]]:
-    """Find sources by altering one emitted state at a time.
+    """Find sources by altering one emitted state at a time; a RuntimeError says that the model draws random numbers.
 
-    Raises:
-        RuntimeError: the model draws random numbers.
+    NumPy's and Python's random generators are put back afterwards (TensorFlow's cannot be read).
     """
 
     def rerun(altered: Source | None) -> Recording:
         keras.utils.set_random_seed(seed)
         return run_stubbed(ready, seed, listen=False, altered=altered)
 
-    with _own_randomness():
-        return by_intervention(recording, rerun, wanted)
-
-
-def _completed(ready: Ready, seed: int, recording: Recording, seen: Origins, *, listen: bool) -> Origins:
-    """Find sources that the first way could not tell by intervention."""
-    open_ones = [(a.event, a.slot) for a in seen.arrivals if _is_open(a, recording, listen=listen)]
-    if not open_ones:
-        return seen
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 - the author's, not ours
     try:
-        found = intervene(ready, seed, recording, open_ones)
+        return by_intervention(recording, rerun, wanted)
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)
+
+
+def _completed(
+    ready: Ready, seed: int, recording: Recording, arrivals: tuple[Arrival, ...], *, listen: bool
+) -> tuple[Arrival, ...]:
+    """Find sources that the first way could not tell by intervention; their places are then not known."""
+    wanted = [(a.event, a.slot) for a in arrivals if _is_open(a, recording, listen=listen)]
+    if not wanted:
+        return arrivals
+    try:
+        found = intervene(ready, seed, recording, wanted)
     except RuntimeError as error:
         why = str(error)
-        unknown = tuple(
-            replace(a, unknown=a.unknown or why) if (a.event, a.slot) in open_ones else a for a in seen.arrivals
-        )
-        return replace(seen, arrivals=unknown)
-    arrivals = tuple(
-        with_sources(a, found[a.event, a.slot]) if found.get((a.event, a.slot)) else replace(a, unknown="")
-        for a in seen.arrivals
-    )
-    return replace(seen, arrivals=arrivals)
+        return tuple(replace(a, unknown=a.unknown or why) if (a.event, a.slot) in wanted else a for a in arrivals)
+    completed = []
+    for arrival in arrivals:
+        known = replace(arrival, unknown="")
+        sources = found.get((arrival.event, arrival.slot))
+        if sources:
+            known = replace(known, sources=sources, transformed=True, in_place=True, missing=0.0)
+        completed.append(known)
+    return tuple(completed)
 
 
 def _is_open(arrival: Arrival, recording: Recording, *, listen: bool) -> bool:
@@ -148,36 +170,20 @@ def _is_open(arrival: Arrival, recording: Recording, *, listen: bool) -> bool:
     return bool(varied and (not listen or arrival.born is not None))
 
 
-def _units(ready: Ready, recording: Recording) -> tuple[tuple[UnitFact, ...], dict[int, int]]:
-    """Return the units in the order in which they first ran."""
-    indices: dict[int, int] = {}
-    for run in recording.runs:
-        indices.setdefault(id(run.unit), len(indices))
-    first = {id(p.unit): p for p in reversed(recording.runs)}
-    facts = tuple(fact_of(first[key].unit, ready.names, indices, len(first[key].states)) for key in indices)
-    return facts, indices
-
-
 def _oracles(ready: Ready, facts: Facts, lm: RecurrentLM | None, seed: int) -> dict[str, Oracle]:
     """Test the behaviour; in a stateless graph it is rnneval that carries states, so `chunk` and `used` test that."""
     subject = ready.subject(seed)
     if not ready.call.is_stateless_graph:
         return run_oracles(subject)
     found = run_oracles(subject, without=("chunk", "used"))
-    stateless = facts.declared.stateless
-    if facts.units and all(unit.names & stateless for unit in facts.units):
+    if facts.units and all(unit.names & facts.declared.stateless for unit in facts.units):
         return found
-    found |= _carried(ready, subject, lm)
-    return {key: found[key] for key in KEYS if key in found}
-
-
-def _carried(ready: Ready, subject: Subject, lm: RecurrentLM | None) -> dict[str, Oracle]:
-    """Test `chunk` and `used` with the states carried by rnneval."""
     try:
         carrier = lm or wrap(ready.model)
     except Exception as error:
         reason = Oracle(verdict="inconclusive", tolerance=subject.tolerance, detail=str(error))
-        return {"chunk": reason, "used": reason}
+        found |= {"chunk": reason, "used": reason}
+        return {key: found[key] for key in KEYS if key in found}
 
     def run(pieces: Any) -> list[Any]:
         state, logits = carrier.initial_state(int(pieces[0].shape[0])), []
@@ -190,37 +196,30 @@ def _carried(ready: Ready, subject: Subject, lm: RecurrentLM | None) -> dict[str
     # The other tests do not depend on who carries the state.
     kept = replace(subject, run=run, single=False, run_after=None, run_training=None, why_not_training="")
     carried = run_oracles(kept, without=("causal", "batch"))
-    return {key: carried[key] for key in ("chunk", "used")}
+    found |= {"chunk": carried["chunk"], "used": carried["used"]}
+    return {key: found[key] for key in KEYS if key in found}
 
 
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    """Put NumPy's and Python's generators back after the block (TensorFlow's cannot be read)."""
-    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 - the author's, not ours
-    try:
-        yield
-    finally:
-        np.random.set_state(of_numpy)  # noqa: NPY002
-        random.setstate(of_python)
-
-
-def compare_traces(model: Any) -> Trace:
+def _compare_traces(model: Any) -> Trace:
     """Return whether a `tf.function` on `call` keeps weights that the model no longer has.
 
     The weights are altered, and each trace that the model came with is compared to an eager run of the same inputs.
     Where the model is not built yet, its `call` is a trap: it would freeze the weights.
     """
-    function = getattr(model, "call", None)
-    traced = is_traced_function(function)
-    trap = f"{type(model).__name__}.call" if traced and not getattr(model, "built", True) else ""
-    signatures = traced_signatures(function) if traced else []
+    function: Any = getattr(model, "call", None)
+    if not (hasattr(function, "get_concrete_function") and hasattr(function, "python_function")):
+        return Trace()  # it is no `tf.function`
+    trap = "" if getattr(model, "built", True) else f"{type(model).__name__}.call"
+    try:  # a private part of TensorFlow
+        signatures = [each.structured_input_signature for each in function._list_all_concrete_functions()]
+    except AttributeError:
+        signatures = []
     if not signatures:
         return Trace(trap=trap)
     snapshot = Snapshot(model)
     worst, uncompared = 0.0, ""
     try:
-        for variable in snapshot.variables:
-            values = numbers_in(variable)
+        for variable, values in snapshot.variables:
             if np.issubdtype(values.dtype, np.floating):
                 variable.assign(values * 1.5 + 0.01)
         for signature in signatures:
@@ -235,7 +234,14 @@ def compare_traces(model: Any) -> Trace:
 
 def _difference(function: Any, signature: Any) -> float:
     """Return max |Δ| / max |value| between a traced function and the same function run eagerly."""
-    positional, named = tf.nest.map_structure(_filled, signature)
+
+    def filled(spec: Any) -> Any:
+        if not isinstance(spec, tf.TensorSpec):
+            return spec
+        shape = [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])]
+        return tf.ones(shape, spec.dtype)
+
+    positional, named = tf.nest.map_structure(filled, signature)
     results = []
     before = tf.config.functions_run_eagerly()
     for eager in (False, True):
@@ -246,10 +252,3 @@ def _difference(function: Any, signature: Any) -> float:
             tf.config.run_functions_eagerly(before)
     traced, fresh = (np.asarray(result).astype(np.float64) for result in results)
     return float(np.abs(traced - fresh).max() / max(np.abs(fresh).max(), 1e-30))
-
-
-def _filled(spec: Any) -> Any:
-    if not isinstance(spec, tf.TensorSpec):
-        return spec
-    shape = [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])]
-    return tf.ones(shape, spec.dtype)

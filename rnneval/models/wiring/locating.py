@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
 from typing import Any
 
 import keras
@@ -23,7 +22,7 @@ from rnneval.models.wiring.oracles import (
     random_ids,
     thirds,
 )
-from rnneval.models.wiring.private import listening
+from rnneval.models.wiring.probe import listening
 from rnneval.models.wiring.subject import Ready
 from rnneval.records.wiring import Oracle
 from rnneval.wiring.facts import Spot
@@ -43,18 +42,11 @@ class _Ran:
 
 
 Tape = list[_Ran]
-Watched = Callable[[Any], Any]
-"""A tensor's values → the part that must not change; None for a tensor of another shape."""
+Watched = Callable[[Any], Any]  # a tensor's values → the part that must not change; None for a tensor of another shape
 
 
 def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, Spot]:
-    """Find where each failed test of behaviour fails, as far as it can be told.
-
-    Args:
-        ready: The model.
-        oracles: The results of the tests.
-        seed: The random seed of the tests.
-    """
+    """Find where each failed test of behaviour fails, as far as it can be told; `seed` is that of the tests."""
     failed = [name for name, oracle in oracles.items() if oracle.verdict == "fail" and name in _SEARCHES]
     found = {name: _SEARCHES[name](ready, seed) for name in failed}
     return {name: spot for name, spot in found.items() if spot is not None}
@@ -79,7 +71,6 @@ def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
 
 
 def _looking_aside(ready: Ready, seed: int) -> Spot | None:
-    """Find the op that lets the other rows into row 0."""
     subject = ready.subject(seed)
     ids = random_ids(subject)
 
@@ -128,20 +119,16 @@ def _taped(run: Callable[[], Any]) -> Tape:
 
     def listen(name: str, inputs: Sequence[Any], _: Any, outputs: Sequence[Any]) -> None:
         if len(tape) < _MOST_OPS:
-            layer, line = _caller(sys._getframe(1))
+            # The layer is the one that the author's line called, or belongs to.
+            frames, line = frames_of_call(sys._getframe(1))
+            callers = [f.f_locals.get("self") for f in frames if f.f_code.co_name in ("__call__", "call")]
+            layers = [c for c in callers if isinstance(c, keras.layers.Layer) and not isinstance(c, keras.Model)]
+            layer = layers[-1] if layers else None
             tape.append(_Ran(name=name, inputs=tuple(inputs), outputs=tuple(outputs), layer=layer, line=line))
 
     with listening(listen):
         run()
     return tape
-
-
-def _caller(frame: FrameType | None) -> tuple[Any, SourceLine]:
-    """Return the layer that the author's line called (or belongs to), and the line."""
-    frames, line = frames_of_call(frame)
-    callers = [f.f_locals.get("self") for f in frames if f.f_code.co_name in ("__call__", "call")]
-    layers = [c for c in callers if isinstance(c, keras.layers.Layer) and not isinstance(c, keras.Model)]
-    return (layers[-1] if layers else None), line
 
 
 def _let_in(ready: Ready, plain: Tape, altered: Tape, watched: Watched) -> Spot | None:
@@ -186,18 +173,12 @@ def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any]
 
 
 def _first_difference(ready: Ready, one: Tape, other: Tape) -> Spot | None:
-    """Return the first op whose outputs differ."""
     for ran, again in zip(one, other, strict=False):
         pairs = [(_values(a), _values(b)) for a, b in zip(ran.outputs, again.outputs, strict=False)]
-        if ran.name != again.name or any(not _alike(a, b) for a, b in pairs):
+        alike = [(a is None and b is None) or (a is not None and np.array_equal(a, b)) for a, b in pairs]
+        if ran.name != again.name or not all(alike):
             return _spot(ready, again)
     return None
-
-
-def _alike(a: Any, b: Any) -> bool:
-    if a is None or b is None or a.shape != b.shape:
-        return a is None and b is None
-    return bool(np.array_equal(a, b))
 
 
 def _values(tensor: Any) -> Any:

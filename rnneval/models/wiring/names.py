@@ -4,7 +4,6 @@ import ast
 import linecache
 import os
 import textwrap
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
@@ -14,51 +13,40 @@ import keras
 import tensorflow as tf
 
 from rnneval.models.layers import is_recurrent, key_of, slot_names, walk_below
-from rnneval.models.wiring.private import original_line
 from rnneval.wiring.facts import UnitFact
 
 
-@dataclass(kw_only=True, eq=False)
 class Names:
     """Every recurrent layer and cell below a model, by identity, with its path and name."""
 
-    paths: dict[int, tuple[str, str]] = field(default_factory=dict)
-    twins: dict[int, int] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)
-    """The objects themselves, so that no identity is given away."""
+    def __init__(self, model: Any) -> None:
+        self.twins: dict[int, int] = {}
+        self.kept: list[Any] = []  # the objects themselves, so that no identity is given away
+        self._paths: dict[int, tuple[str, str]] = {}
+        for path, thing in walk_below(model):
+            self._enter(path, thing)
+            if isinstance(thing, keras.layers.Bidirectional):
+                forward, backward = thing.forward_layer, thing.backward_layer
+                self.twins |= {id(forward): id(backward), id(backward): id(forward)}
+            if is_recurrent(thing):
+                is_layer = isinstance(thing, keras.layers.RNN)
+                cell, where = (thing.cell, f"{path}.cell") if is_layer else (thing, path)
+                self._enter(where, cell)
+                for inner_path, inner in walk_below(cell, into_recurrent=True):
+                    self._enter(f"{where}.{inner_path}", inner)
+
+    def _enter(self, path: str, thing: Any) -> None:
+        if id(thing) not in self._paths:
+            self._paths[id(thing)] = (path, key_of(thing, path))
+            self.kept.append(thing)
 
     def of(self, thing: Any) -> tuple[str, str]:
         """Return (path, name); a unit that no attribute of the model leads to goes by its own name."""
-        found = self.paths.get(id(thing))
-        if found is None:
+        if id(thing) not in self._paths:
             name = str(getattr(thing, "name", "") or type(thing).__name__)
-            found = (name, name)
-            self.paths[id(thing)] = found
+            self._paths[id(thing)] = (name, name)
             self.kept.append(thing)
-        return found
-
-
-def names_below(model: Any) -> Names:
-    """Return the names of the recurrent layers and cells of a model."""
-    names = Names()
-    for path, thing in walk_below(model):
-        _enter(names, path, thing)
-        if isinstance(thing, keras.layers.Bidirectional):
-            forward, backward = thing.forward_layer, thing.backward_layer
-            names.twins[id(forward)], names.twins[id(backward)] = id(backward), id(forward)
-        if is_recurrent(thing):
-            is_layer = isinstance(thing, keras.layers.RNN)
-            cell, where = (thing.cell, f"{path}.cell") if is_layer else (thing, path)
-            _enter(names, where, cell)
-            for inner_path, inner in walk_below(cell, into_recurrent=True):
-                _enter(names, f"{where}.{inner_path}", inner)
-    return names
-
-
-def _enter(names: Names, path: str, thing: Any) -> None:
-    if id(thing) not in names.paths:
-        names.paths[id(thing)] = (path, key_of(thing, path))
-        names.kept.append(thing)
+        return self._paths[id(thing)]
 
 
 def is_composite(cell: Any) -> bool:
@@ -115,7 +103,7 @@ def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], SourceLine
         frames.append(frame)
         name = frame.f_code.co_filename
         if "__autograph_generated_file" in name:
-            found = original_line(frame)
+            found = _original_line(frame)
             if found is not None:
                 return frames, SourceLine(*found, _statement(*found))
         elif not _is_library(name):
@@ -132,6 +120,19 @@ def _is_library(name: str) -> bool:
         or (_LIBRARY in name and any(package in name for package in ("keras", "tensorflow", "optree")))
         or name.endswith(("contextlib.py", "functools.py", "nest_util.py"))
     )
+
+
+def _original_line(frame: FrameType) -> tuple[str, int] | None:
+    """Return the author's own file and line for a frame of code that AutoGraph generated, where they are known."""
+    outer: FrameType | None = frame
+    while outer is not None:
+        converted = outer.f_locals.get("converted_f") or outer.f_locals.get("ag_fn")
+        source_map = getattr(converted, "ag_source_map", None)
+        for location, origin in (source_map or {}).items():
+            if location.filename == frame.f_code.co_filename and location.lineno == frame.f_lineno:
+                return origin.loc.filename, origin.loc.lineno
+        outer = outer.f_back
+    return None
 
 
 @lru_cache(maxsize=1024)

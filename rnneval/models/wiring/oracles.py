@@ -15,7 +15,7 @@ the same ids, which differ in one thing:
 Differences are relative to the largest logit, so that untrained weights suffice.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,6 +27,7 @@ from rnneval.errors import type_and_message
 from rnneval.records.wiring import Oracle
 
 TOKENS = 9  # three calls of three tokens
+Ids = NDArray[np.int32]
 Logits = list[NDArray[np.float64]]
 Runner = Callable[..., Logits]
 """Calls of ids `(batch, time)`, read one after the other with the state carried → the logits of each call."""
@@ -44,14 +45,11 @@ class Subject:
 
     run: Runner
     batch: int
-    low: int
-    """Lowest id that is drawn."""
-    high: int
-    """One more than the highest id that is drawn."""
+    low: int  # lowest id that is drawn
+    high: int  # one more than the highest id that is drawn
     tolerance: float
     seed: int
-    single: bool = False
-    """Whether it can be called with one row alone."""
+    single: bool = False  # whether it can be called with one row alone
     run_after: Callable[..., Logits] | None = None
     """(calls of one document, calls of the next, training=False) → the logits of the next.
 
@@ -62,18 +60,16 @@ class Subject:
 
     With seeds=True, Keras' random generators are put back first: equal calls then draw the same numbers.
     """
-    why_not_training: str = ""
-    """The error that the model raises with training=True."""
+    why_not_training: str = ""  # the error that the model raises with training=True
 
 
 def run_oracles(subject: Subject, *, without: Collection[str] = ()) -> dict[str, Oracle]:
     """Run the tests of behaviour, by key; a test that cannot be run is inconclusive, with the reason.
 
     Left out are `alone` where the model takes no batch of one row, `fresh` where no document can be begun,
-    `training` where the model takes no such argument, and those of `chunk`, `causal`, `batch` and `used` that `without`
-    names.
+    `training` where the model takes no such argument, and those of `chunk`, `causal`, `batch` and `used` in `without`.
     """
-    tests = {name: test for name, test in _COMPARED.items() if name not in without}
+    compared = [name for name in KEYS[: KEYS.index("repeat")] if name not in without]
     ids = random_ids(subject)
     try:
         base = subject.run(thirds(ids))
@@ -82,108 +78,70 @@ def run_oracles(subject: Subject, *, without: Collection[str] = ()) -> dict[str,
     except Exception as error:
         problem, base, again = f"the model raises: {type_and_message(error)}", [], []
     if problem:
-        return {name: _cannot(subject, problem) for name in (*tests, "repeat")}
+        return {name: _cannot(subject, problem) for name in (*compared, "repeat")}
     repeat = _judged(subject, _difference(base, again), "the same three calls, run twice", "differ")
     if repeat.verdict == "fail":
         why = "the model gives different logits for the same calls, so nothing can be compared"
-        return {**{name: _cannot(subject, why) for name in tests}, "repeat": repeat}
-    return {
-        **{name: _guarded(subject, partial(test, subject, ids, base)) for name, test in tests.items()},
-        "repeat": repeat,
-        **_alone(subject, ids, base),
-        **_fresh(subject, ids),
-        **_training(subject, ids, base),
+        return {**{name: _cannot(subject, why) for name in compared}, "repeat": repeat}
+    left_out = {
+        "alone": not subject.single,
+        "fresh": subject.run_after is None,
+        "training": subject.run_training is None and not subject.why_not_training,
     }
+    found: dict[str, Oracle] = {}
+    for name in (*compared, "repeat", *(name for name, left in left_out.items() if not left)):
+        try:
+            found[name] = repeat if name == "repeat" else _TESTS[name](subject, ids, base)
+        except Exception as error:
+            found[name] = _cannot(subject, f"the model raises: {type_and_message(error)}")
+    return found
 
 
-def _guarded(subject: Subject, test: Callable[[], Oracle]) -> Oracle:
-    """Run a test; inconclusive if the model raises."""
-    try:
-        return test()
-    except Exception as error:
-        return _cannot(subject, f"the model raises: {type_and_message(error)}")
-
-
-def _chunk(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test that one call gives the logits of several, however the text is cut."""
-    whole = subject.run([ids])
+def _largest(differences: Iterable[tuple[float, str]]) -> tuple[float, str]:
+    """Return the largest difference (or NaN) and where it was seen; nowhere if there is none."""
     worst, where = 0.0, ""
-    for cut in (_THIRDS, *_CUTS):
-        pieces = base if cut == _THIRDS else subject.run(_cut(ids, cut))
-        difference = _difference(_joined(whole, whole), _joined(pieces, whole))
+    for difference, seen in differences:
         if not difference <= worst:  # also true for NaN
-            worst, where = difference, f" (cut after token {', '.join(map(str, cut))})"
+            worst, where = difference, seen
+    return worst, where
+
+
+def _chunk(subject: Subject, ids: Ids, base: Logits) -> Oracle:
+    whole = subject.run([ids])
+
+    def joined(pieces: Logits) -> Logits:
+        """Return pieces as one array; only the last prediction where the model makes one per call."""
+        return [pieces[-1]] if whole[0].ndim < 3 else [np.concatenate(pieces, axis=1)]
+
+    found: list[tuple[float, tuple[int, ...]]] = [(_difference(joined(whole), joined(base)), _THIRDS)]
+    found += [(_difference(joined(whole), joined(subject.run(np.split(ids, cut, axis=1)))), cut) for cut in _CUTS]
+    worst, where = _largest((seen, f" (cut after token {', '.join(map(str, cut))})") for seen, cut in found)
     return _judged(subject, worst, f"one call over {TOKENS} tokens against several{where}", "differ")
 
 
-def _joined(pieces: Logits, whole: Logits) -> Logits:
-    """Return pieces as one array; only the last prediction where the model makes one per call."""
-    if whole[0].ndim < 3:
-        return [pieces[-1]]
-    return [np.concatenate(pieces, axis=1)]
-
-
-def _causal(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test that a prediction does not depend on later tokens of the same call."""
+def _causal(subject: Subject, ids: Ids, base: Logits) -> Oracle:
     if base[0].ndim < 3:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="one prediction a call, after its last token")
-    worst, where = 0.0, ""
+    found = []
     for call, token in ALTERED:
         logits = subject.run(later_altered(subject, ids, call, token))
         difference = _difference([base[call][:, :token]], [logits[call][:, :token]], base)
-        if not difference <= worst:  # also true for NaN
-            worst, where = difference, f" (token {token} of call {call} altered, tokens before it watched)"
+        found.append((difference, f" (token {token} of call {call} altered, tokens before it watched)"))
+    worst, where = _largest(found)
     return _judged(subject, worst, f"a later token altered{where}", "change earlier predictions")
 
 
-def _batch(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test that row 0 does not depend on the other rows."""
+def _batch(subject: Subject, ids: Ids, base: Logits) -> Oracle:
     if subject.batch < 2:
         return Oracle(verdict="pass", tolerance=subject.tolerance, detail="the model takes one row at a time")
     logits = subject.run(other_rows_altered(subject, ids))
-    first = [array[:1] for array in base]
-    return _judged(
-        subject,
-        _difference(first, [array[:1] for array in logits], base),
-        "row 1 altered, row 0 watched",
-        "change row 0",
-    )
+    difference = _difference([array[:1] for array in base], [array[:1] for array in logits], base)
+    return _judged(subject, difference, "row 1 altered, row 0 watched", "change row 0")
 
 
-def random_ids(subject: Subject) -> NDArray[np.int32]:
-    """Return the ids of the tests, `(batch, TOKENS)`: random, always the same for a seed."""
-    generator = np.random.default_rng([subject.seed, 0])
-    return generator.integers(subject.low, subject.high, (subject.batch, TOKENS), dtype=np.int32)
-
-
-def thirds(ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-    """Return the ids as three calls read them."""
-    return _cut(ids, _THIRDS)
-
-
-def later_altered(subject: Subject, ids: NDArray[np.int32], call: int, token: int) -> list[NDArray[np.int32]]:
-    """Return the calls up to `call`, one token of which is another."""
-    altered = ids.copy()
-    altered[:, 3 * call + token] = _other(subject, altered[:, 3 * call + token])
-    return thirds(altered)[: call + 1]
-
-
-def other_rows_altered(subject: Subject, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-    """Return the three calls with other ids in all rows but the first."""
-    altered = ids.copy()
-    altered[1:] = _other(subject, altered[1:])
-    return thirds(altered)
-
-
-def another_document(subject: Subject, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-    """Return other ids, cut in another place."""
-    return _cut(_other(subject, ids), (2,))
-
-
-def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
-    """Test that the third call depends on the two before it: here a difference passes, and equality fails."""
+def _used(subject: Subject, ids: Ids, base: Logits) -> Oracle:
     other = np.concatenate([_other(subject, ids[:, :6]), ids[:, 6:]], axis=1)
-    difference = _difference(base[2:], subject.run(_cut(other, _THIRDS))[2:], base)
+    difference = _difference(base[2:], subject.run(thirds(other))[2:], base)
     used = difference > subject.tolerance
     return Oracle(
         verdict="pass" if used else "fail",
@@ -194,67 +152,81 @@ def _used(subject: Subject, ids: NDArray[np.int32], base: Logits) -> Oracle:
     )
 
 
-_COMPARED = {"chunk": _chunk, "causal": _causal, "batch": _batch, "used": _used}
-"""The tests that every model takes, by key; each compares logits with those of three calls."""
+def _alone(subject: Subject, ids: Ids, base: Logits) -> Oracle:
+    first, logits = [array[:1] for array in base], subject.run(thirds(ids[:1]))
+    if [array.shape for array in logits] != [array.shape for array in first]:
+        return _cannot(subject, "the model takes no batch of one row")
+    return _judged(subject, _difference(first, logits, base), "row 0 without the other rows", "differs")
 
 
-def _alone(subject: Subject, ids: NDArray[np.int32], base: Logits) -> dict[str, Oracle]:
-    """Test one row without the others."""
-    if not subject.single:
-        return {}
-    first = [array[:1] for array in base]
-
-    def test() -> Oracle:
-        logits = subject.run(thirds(ids[:1]))
-        if [array.shape for array in logits] != [array.shape for array in first]:
-            return _cannot(subject, "the model takes no batch of one row")
-        return _judged(subject, _difference(first, logits, base), "row 0 without the other rows", "differs")
-
-    return {"alone": _guarded(subject, test)}
-
-
-def _fresh(subject: Subject, ids: NDArray[np.int32]) -> dict[str, Oracle]:
-    """Test that a new document does not depend on what was read before it."""
+def _fresh(subject: Subject, ids: Ids, _: Logits) -> Oracle:
     run_after = subject.run_after
-    if run_after is None:
-        return {}
-
-    def test() -> Oracle:
-        pieces, others = thirds(ids), another_document(subject, ids)
-        first = run_after([], pieces)
-        begun = {"the same": run_after(pieces, pieces), "another": run_after(others, pieces)}
-        if subject.run_training is not None:
-            begun["one with training=True"] = run_after(pieces, pieces, training=True)
-        worst, where = 0.0, ""
-        for before, logits in begun.items():
-            difference = _difference(first, logits)
-            if not difference <= worst:  # also true for NaN
-                worst, where = difference, f" ({before})"
-        return _judged(subject, worst, f"a document read first, and after another document{where}", "differs")
-
-    return {"fresh": _guarded(subject, test)}
+    assert run_after is not None  # noqa: S101 - else the test is left out
+    pieces, others = thirds(ids), another_document(subject, ids)
+    first = run_after([], pieces)
+    begun = {"the same": run_after(pieces, pieces), "another": run_after(others, pieces)}
+    if subject.run_training is not None:
+        begun["one with training=True"] = run_after(pieces, pieces, training=True)
+    worst, where = _largest((_difference(first, logits), f" ({before})") for before, logits in begun.items())
+    return _judged(subject, worst, f"a document read first, and after another document{where}", "differs")
 
 
-def _training(subject: Subject, ids: NDArray[np.int32], evaluated: Logits) -> dict[str, Oracle]:
+def _training(subject: Subject, ids: Ids, evaluated: Logits) -> Oracle:
     """Test as `_causal` does, with training=True; inconclusive where noise or means over the batch hide the result."""
-    run = subject.run_training
-    if run is None:
-        why = subject.why_not_training
-        return {"training": _cannot(subject, f"the model raises with training=True: {why}")} if why else {}
-    training = replace(subject, run=partial(run, seeds=True))
+    if subject.run_training is None:
+        return _cannot(subject, f"the model raises with training=True: {subject.why_not_training}")
+    training = replace(subject, run=partial(subject.run_training, seeds=True))
+    base = training.run(thirds(ids))
+    if _difference(evaluated, base) == 0:
+        return _judged(subject, 0.0, "training=True against training=False", "differ")
+    if not _difference(base, training.run(thirds(ids))) <= subject.tolerance:
+        return _cannot(subject, "with training=True equal calls differ, so looking ahead cannot be told from noise")
+    if _batch(training, ids, base).verdict != "pass":
+        return _cannot(subject, "with training=True rows depend on each other (means over the batch?)")
+    found = _causal(training, ids, base)
+    return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
 
-    def test() -> Oracle:
-        base = training.run(thirds(ids))
-        if _difference(evaluated, base) == 0:
-            return _judged(subject, 0.0, "training=True against training=False", "differ")
-        if not _difference(base, training.run(thirds(ids))) <= subject.tolerance:
-            return _cannot(subject, "with training=True equal calls differ, so looking ahead cannot be told from noise")
-        if _batch(training, ids, base).verdict != "pass":
-            return _cannot(subject, "with training=True rows depend on each other (means over the batch?)")
-        found = _causal(training, ids, base)
-        return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
 
-    return {"training": _guarded(subject, test)}
+_TESTS: dict[str, Callable[[Subject, Ids, Logits], Oracle]] = {
+    "chunk": _chunk,
+    "causal": _causal,
+    "batch": _batch,
+    "used": _used,
+    "alone": _alone,
+    "fresh": _fresh,
+    "training": _training,
+}
+"""The tests by key, each of which compares logits with those of three calls; `repeat` goes before them."""
+
+
+def random_ids(subject: Subject) -> Ids:
+    """Return the ids of the tests, `(batch, TOKENS)`: random, always the same for a seed."""
+    generator = np.random.default_rng([subject.seed, 0])
+    return generator.integers(subject.low, subject.high, (subject.batch, TOKENS), dtype=np.int32)
+
+
+def thirds(ids: Ids) -> list[Ids]:
+    """Return the ids as three calls read them."""
+    return np.split(ids, _THIRDS, axis=1)
+
+
+def later_altered(subject: Subject, ids: Ids, call: int, token: int) -> list[Ids]:
+    """Return the calls up to `call`, one token of which is another."""
+    altered = ids.copy()
+    altered[:, 3 * call + token] = _other(subject, altered[:, 3 * call + token])
+    return thirds(altered)[: call + 1]
+
+
+def other_rows_altered(subject: Subject, ids: Ids) -> list[Ids]:
+    """Return the three calls with other ids in all rows but the first."""
+    altered = ids.copy()
+    altered[1:] = _other(subject, altered[1:])
+    return thirds(altered)
+
+
+def another_document(subject: Subject, ids: Ids) -> list[Ids]:
+    """Return other ids, cut in another place."""
+    return np.split(_other(subject, ids), (2,), axis=1)
 
 
 def _judged(subject: Subject, difference: float, what: str, verb: str) -> Oracle:
@@ -279,7 +251,7 @@ def _finite(difference: float) -> float | None:
     return float(difference) if np.isfinite(difference) else None
 
 
-def _problem(logits: Logits, ids: NDArray[np.int32]) -> str:
+def _problem(logits: Logits, ids: Ids) -> str:
     """Return the reason why logits cannot be compared; "" if they can."""
     if any(not np.isfinite(array).all() for array in logits):
         return "the logits are not finite"
@@ -302,14 +274,10 @@ def _difference(a: Logits, b: Logits, scale: Logits | None = None) -> float:
     return change / max(largest, 1e-30)
 
 
-def _other(subject: Subject, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+def _other(subject: Subject, ids: Ids) -> Ids:
     """Return another id at each position."""
     # Two ids further on, around the end of the range; one further where there are few: of two ids, the second next is
     # the same one.
     span = subject.high - subject.low
-    shifted: NDArray[np.int32] = ((ids - subject.low + 1 + (span > 3)) % span + subject.low).astype(np.int32)
+    shifted: Ids = ((ids - subject.low + 1 + (span > 3)) % span + subject.low).astype(np.int32)
     return shifted
-
-
-def _cut(ids: NDArray[np.int32], cuts: Sequence[int]) -> list[NDArray[np.int32]]:
-    return np.split(ids, list(cuts), axis=1)

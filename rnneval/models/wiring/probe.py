@@ -5,11 +5,14 @@ objects, so that layers which no attribute leads to are met too. Below a stub th
 
 A *unit* is a recurrent layer, or a cell that is called outside of one. An *event* is one run of its stub, counted over
 all calls of the model. A *source* is one part of the state that an event gave.
+
+`tensorflow.python.framework.op_callbacks` reports every op that runs. It is not public: `hook_fires` tests that it does
+what is needed here. If it does not, the check falls back on values and intervention.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +23,50 @@ from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
 from rnneval.models.state_tap import Proceed, Result, Run, leaves_of, tap_classes
-from rnneval.models.wiring.calling import TolerantAdapter
 from rnneval.models.wiring.names import SourceLine, frames_of_call, is_composite
-from rnneval.models.wiring.private import is_eager, listening
+from rnneval.models.wiring.subject import Ready
 from rnneval.wiring.facts import Source
 
+Listener = Callable[[str, Sequence[Any], Mapping[str, Any], Sequence[Any]], None]
+"""Called with op type, inputs, attributes, outputs of each op that ran eagerly."""
+
+
+CALLS, TOKENS = 4, 2
 _GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs
-_MARKS = 2**40  # labels from here on are marks
+MARKS = 2**40  # labels from here on are marks
 _STRIDE = 1_368_547  # odd, so that i → i · stride mod 2²² meets each number once
+_SYMBOLIC: Any = getattr(getattr(tf, "__internal__", None), "SymbolicTensor", ())
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Report every op that runs eagerly on this thread."""
+    from tensorflow.python.framework import op_callbacks
+
+    def callback(
+        op_type: Any, inputs: Any, attributes: Any, outputs: Any, *_: Any, graph: Any = None, **__: Any
+    ) -> None:
+        if graph is None:
+            name = op_type.decode() if isinstance(op_type, bytes) else op_type
+            listener(name, inputs, dict(zip((attributes or ())[::2], (attributes or ())[1::2], strict=False)), outputs)
+
+    op_callbacks.add_op_callback(callback)
+    try:
+        yield
+    finally:
+        op_callbacks.remove_op_callback(callback)
+
+
+def hook_fires() -> bool:
+    """Return whether op callbacks still report an op with its inputs and outputs."""
+    seen: list[tuple[str, int, int]] = []
+    try:
+        with listening(lambda name, inputs, _, outputs: seen.append((name, id(inputs[0]), id(outputs[0])))):
+            given = tf.constant([1.0, 2.0])
+            result = tf.tanh(given)
+    except (ImportError, AttributeError, TypeError):
+        return False
+    return ("Tanh", id(given), id(result)) in seen
 
 
 @dataclass(kw_only=True)
@@ -38,14 +77,14 @@ class Emissions:
     """
 
     seed: int
-    altered: Source | None = None
-    """The state that gets other numbers this time: the intervention."""
+    altered: Source | None = None  # the state that gets other numbers this time: the intervention
     count: int = 0
     other: int = 0
     marked: int = 0
-    _marks: list[tuple[int, Source]] = field(default_factory=list)
     _bases: list[int] = field(default_factory=list)
     _sources: list[Source] = field(default_factory=list)
+    _mark_bases: list[int] = field(default_factory=list)
+    _mark_sources: list[Source] = field(default_factory=list)
     _arrays: list[NDArray[np.float32]] = field(default_factory=list)
     _sorted: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
 
@@ -62,11 +101,11 @@ class Emissions:
 
     def mark(self, source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """Return labels for a tensor that no stub emitted; its numbers mean nothing and are not looked up."""
-        size = int(np.prod(shape))
-        labels = np.arange(self.marked, self.marked + size, dtype=np.int64) + _MARKS
-        self._marks.append((int(labels[0]) if size else _MARKS, source))
+        base, size = MARKS + self.marked, int(np.prod(shape))
+        self._mark_bases.append(base)
+        self._mark_sources.append(source)
         self.marked += size
-        return labels.reshape(shape)
+        return np.arange(base, base + size, dtype=np.int64).reshape(shape)
 
     def noise(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Return numbers for an output that is no state."""
@@ -81,23 +120,16 @@ class Emissions:
         places = (labels * _STRIDE + self.seed * 7919 + far) % _GRID * 3 + third
         return (1.8 * (places + 0.5) / (3 * _GRID) - 0.9).astype(np.float32)
 
-    def sources(self, labels: NDArray[np.int64]) -> dict[Source, NDArray[np.int64]]:
-        """Divide labels by the state that they come from, and return their offsets within it."""
-        found: dict[Source, NDArray[np.int64]] = {}
-        marks = labels[labels >= _MARKS]
-        labels = labels[labels < _MARKS]
+    def sources(self, labels: NDArray[np.int64]) -> set[Source]:
+        """Return the states that labels come from."""
+        found: set[Source] = set()
         for bases, sources, some in (
-            (self._bases, self._sources, labels),
-            ([base for base, _ in self._marks], [source for _, source in self._marks], marks),
+            (self._bases, self._sources, labels[labels < MARKS]),
+            (self._mark_bases, self._mark_sources, labels[labels >= MARKS]),
         ):
-            places = np.searchsorted(np.asarray(bases, np.int64), some, side="right") - 1
-            for place in np.unique(places):
-                found[sources[place]] = some[places == place] - bases[place]
+            places = np.unique(np.searchsorted(np.asarray(bases, np.int64), some, side="right") - 1)
+            found |= {sources[place] for place in places}
         return found
-
-    def emitted(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the labels with −1 in place of marks."""
-        return np.where(labels < _MARKS, labels, -1)
 
     def offsets(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the offset of each label within its own state."""
@@ -115,17 +147,14 @@ class Emissions:
                     return np.arange(base, base + array.size, dtype=np.int64).reshape(array.shape)
             return None
         wanted = values.astype(np.float32)
-        order, known = self._table()
+        if self._sorted is None or self._sorted[0].size != self.count:
+            emitted = np.concatenate([array.ravel() for array in self._arrays])
+            by_value = np.argsort(emitted)
+            self._sorted = by_value.astype(np.int64), emitted[by_value]
+        order, known = self._sorted
         at = np.minimum(np.searchsorted(known, wanted.ravel()), known.size - 1)
         found = np.where(known[at] == wanted.ravel(), order[at], -1).reshape(values.shape)
         return found if (found >= 0).any() else None
-
-    def _table(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if self._sorted is None or self._sorted[0].size != self.count:
-            values = np.concatenate([array.ravel() for array in self._arrays])
-            order = np.argsort(values)
-            self._sorted = order.astype(np.int64), values[order]
-        return self._sorted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,13 +195,18 @@ class Returned:
 
 @dataclass(kw_only=True, eq=False)
 class Recording:
-    """The ops, runs and returned states of some calls, in order; its tensors stay alive with it."""
+    """The ops, runs and returned states of some calls, in order; its tensors stay alive with it.
+
+    It is the observer of every layer and cell, and the listener to every op.
+    """
 
     emissions: Emissions
     items: list[Op | StubRun | Returned] = field(default_factory=list)
     texts: list[tuple[str, Any]] = field(default_factory=list)
     failure: str = ""
     calls: int = 0
+    _events: int = 0
+    _quiet: int = 0  # above 0 while a unit's own code runs below its stub, which is not recorded
 
     @property
     def rows(self) -> int:
@@ -184,70 +218,16 @@ class Recording:
         """The runs of stubs alone."""
         return [item for item in self.items if isinstance(item, StubRun)]
 
-
-def record(
-    call: TolerantAdapter,
-    segments: Sequence[Sequence[NDArray[np.int32]]],
-    *,
-    names: Sequence[str],
-    cells: Sequence[Any],
-    emissions: Emissions,
-    listen: bool,
-) -> Recording:
-    """Run the segments one after the other, each with the state exactly as the last one returned it.
-
-    Args:
-        call: How to call the model.
-        segments: For each call, one array `(batch, time)` for each of the model's texts.
-        names: The names of the texts.
-        cells: The known cells of the model.
-        emissions: The source of the stubs' numbers.
-        listen: Whether to record ops too.
-    """
-    recorder = _Recorder(Recording(emissions=emissions))
-    with listening(recorder.hear) if listen else nullcontext(), tap_classes(cells, recorder.observe):
-        state = None
-        for number, segment in enumerate(segments):
-            recorder.call = number
-            try:
-                state = recorder.one_call(call, segment, names, state)
-            except Exception as error:
-                recorder.recording.failure = f"the model raises in call {number}: {type_and_message(error)}"
-                break
-    return recorder.recording
-
-
-class _Recorder:
-    """The observer of every layer and cell, and the listener to every op, of one recording."""
-
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.call = 0
-        self._events = 0
-        self._quiet = 0
-        """Above 0 while a unit's own code runs below its stub, which is not recorded."""
-
-    def one_call(
-        self, call: TolerantAdapter, segment: Sequence[NDArray[np.int32]], names: Sequence[str], state: Any
-    ) -> Any:
-        texts = [tf.constant(ids) for ids in segment]
-        self.recording.texts += list(zip(names, texts, strict=True))
-        answer = call(texts, state)
-        leaves = tuple(leaf for leaf in keras.tree.flatten(answer.state) if leaf is not None)
-        self.recording.items.append(Returned(call=self.call, leaves=leaves))
-        self.recording.calls += 1
-        return answer.state
-
     def hear(self, name: str, inputs: Sequence[Any], attributes: Any, outputs: Sequence[Any]) -> None:
         """Record an op."""
         if not self._quiet:
-            self.recording.items.append(
-                Op(name=name, inputs=tuple(inputs), attributes=attributes, outputs=tuple(outputs), call=self.call)
+            self.items.append(
+                Op(name=name, inputs=tuple(inputs), attributes=attributes, outputs=tuple(outputs), call=self.calls)
             )
 
     def observe(self, run: Run, proceed: Proceed) -> Result:
         """Run the unit out of sight, and return a stub's result; a cell made of cells runs as its author wrote it."""
-        if self._quiet or run.state is None or not is_eager(run.inputs):
+        if self._quiet or run.state is None or not _is_eager(run.inputs):
             return proceed(run)
         if is_composite(run.layer.cell if run.is_layer else run.layer):
             return _step_by_step(run) if run.is_layer else proceed(run)
@@ -266,16 +246,14 @@ class _Recorder:
         """Record the run, and replace its states and outputs by numbers of the stub's own."""
         event, self._events = self._events, self._events + 1
         new_states = leaves_of(result.state)
-        drawn = [
-            self.recording.emissions.draw(Source(event, slot), tuple(new.shape)) for slot, new in enumerate(new_states)
-        ]
+        drawn = [self.emissions.draw(Source(event, slot), tuple(new.shape)) for slot, new in enumerate(new_states)]
         emitted = tuple(_like(values, new) for (_, values), new in zip(drawn, new_states, strict=True))
         output, outputs, made = self._outputs(result, drawn, emitted)
-        self.recording.items.append(
+        self.items.append(
             StubRun(
                 event=event,
                 unit=run.layer,
-                call=self.call,
+                call=self.calls,
                 steps=int(run.inputs.shape[1]) if run.is_layer else 1,
                 line=frames_of_call(sys._getframe(1))[1],
                 inputs=run.inputs,
@@ -289,7 +267,7 @@ class _Recorder:
 
     def _outputs(self, result: Result, drawn: Any, emitted: tuple[Any, ...]) -> tuple[Any, Any, Any]:
         """Draw outputs at random, but the last row is the emitted state where the unit's output is its state."""
-        emissions = self.recording.emissions
+        emissions = self.emissions
         slot = _output_slot(result)
         labels: Any
         labels, values = drawn[slot] if slot is not None else (None, emissions.noise(tuple(result.output.shape)))
@@ -304,6 +282,37 @@ class _Recorder:
             marks[:, -1] = labels
         outputs = _like(every, result.outputs)
         return output, outputs, (*made, (outputs, marks))
+
+
+def run_stubbed(
+    ready: Ready, seed: int, *, listen: bool, altered: Source | None = None, seeds: bool = True
+) -> Recording:
+    """Record a few calls from the model's own start, each with the state as the last returned it.
+
+    With `listen` ops are recorded too; without `seeds`, Keras' random generators are not reset.
+    """
+    ready.snapshot.restore(seeds=seeds)
+    generator, time = np.random.default_rng(seed), ready.call.time or TOKENS
+    ids = [generator.integers(ready.low, ready.high, (ready.batch, time), dtype=np.int32) for _ in range(CALLS)]
+    recording, state = Recording(emissions=Emissions(seed=seed, altered=altered)), None
+    with listening(recording.hear) if listen else nullcontext(), tap_classes(ready.cells, recording.observe):
+        for number, segment in enumerate(map(ready.segment, ids)):
+            try:
+                texts = [tf.constant(text) for text in segment]
+                recording.texts += list(zip(ready.text_names, texts, strict=True))
+                state = ready.call(texts, state).state
+                leaves = tuple(leaf for leaf in keras.tree.flatten(state) if leaf is not None)
+            except Exception as error:
+                recording.failure = f"the model raises in call {number}: {type_and_message(error)}"
+                break
+            recording.items.append(Returned(call=number, leaves=leaves))
+            recording.calls += 1
+    return recording
+
+
+def _is_eager(thing: Any) -> bool:
+    """Return whether an object is a tensor with a value (or a variable), and not a symbol of a graph being built."""
+    return hasattr(thing, "numpy") and not isinstance(thing, _SYMBOLIC)
 
 
 def _step_by_step(run: Run) -> Result:
@@ -333,7 +342,3 @@ def _output_slot(result: Result) -> int | None:
 def _like(values: NDArray[np.float32], tensor: Any) -> Any:
     """Return values as a tensor of the same type, made by no op."""
     return tf.constant(values.astype(tensor.dtype.as_numpy_dtype))
-
-
-Rerun = Callable[[Source | None], Recording]
-"""Run again with one state's numbers altered (or none)."""

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from rnneval.models.layers import OWN_ATTRIBUTES
 
+# The packages whose objects are not searched for states.
 _FOREIGN = {"builtins", "tensorflow", "keras", "numpy", "functools", "types", "inspect", "abc"}
-"""The packages whose objects are not searched for states."""
 
 
 class Snapshot:
@@ -23,7 +23,7 @@ class Snapshot:
     """
 
     def __init__(self, model: Any) -> None:
-        self._variables: dict[int, tuple[Any, Any]] = {}
+        self.variables: list[tuple[Any, np.ndarray[Any, Any]]] = []
         self._objects: list[tuple[Any, dict[str, Any]]] = []
         self._lists: list[tuple[list[Any], list[Any]]] = []
         self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
@@ -59,49 +59,34 @@ class Snapshot:
 
     def restore_variables(self, *, seeds: bool = True) -> None:
         """Put the values of variables back, and leave attributes as they are."""
-        for variable, value in self._variables.values():
+        for variable, value in self.variables:
             if seeds or getattr(variable, "name", "") != "seed_generator_state":
                 variable.assign(value)
 
-    @property
-    def variables(self) -> list[Any]:
-        """The variables of the model."""
-        return [variable for variable, _ in self._variables.values()]
-
     def _visit(self, thing: Any) -> None:
-        """Keep a copy of a thing that can change, and of everything that can be reached from it, each once."""
+        """Keep a copy of a thing that can change, and of all that can be reached from it, each once."""
         if id(thing) in self._seen:
             return
         self._seen.add(id(thing))
         if _is_variable(thing):
-            self._variables[id(thing)] = (thing, numbers_in(thing))
+            self.variables.append((thing, (thing.value if isinstance(thing, keras.Variable) else thing).numpy()))
         elif isinstance(thing, np.ndarray):
             self._arrays.append((thing, thing.copy()))
         elif isinstance(thing, dict):
             self._dicts.append((thing, dict(thing)))
         elif isinstance(thing, list):
             self._lists.append((thing, list(thing)))
-        elif isinstance(thing, FunctionType):
-            self._visit_function(thing)
+        elif isinstance(thing, FunctionType):  # the variables that it closes over, and the globals that it assigns
+            self._cells += [(cell, cell.cell_contents) for cell in _cells(thing)]
+            known = thing.__globals__
+            assigned = {step.argval for step in get_instructions(thing) if step.opname == "STORE_GLOBAL"}
+            self._globals.append((known, {name: known[name] for name in assigned if name in known}))
         elif isinstance(thing, type):
             self._classes.append((thing, _class_attributes(thing)))
-        elif _has_attributes(thing) and not _is_foreign(type(thing).__module__):
-            self._objects.append((thing, _attributes(thing)))
+        elif _has_attributes(thing) and not _is_foreign(type(thing)):
+            self._objects.append((thing, {name: value for name, value in vars(thing).items() if _may_change(name)}))
         for child in _children(thing):
             self._visit(child)
-
-    def _visit_function(self, function: FunctionType) -> None:
-        """Remember the variables that a function closes over, and the global names that it assigns."""
-        self._cells += [(cell, cell.cell_contents) for cell in _cells(function)]
-        known = function.__globals__
-        assigned = {step.argval for step in get_instructions(function) if step.opname == "STORE_GLOBAL"}
-        self._globals.append((known, {name: known[name] for name in assigned if name in known}))
-
-
-def numbers_in(variable: Any) -> np.ndarray[Any, Any]:
-    """Return a variable's value."""
-    values: np.ndarray[Any, Any] = (variable.value if isinstance(variable, keras.Variable) else variable).numpy()
-    return values
 
 
 def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
@@ -116,10 +101,6 @@ def _is_built(value: Any) -> bool:
     """Return whether a value holds layers or weights: made once, and not a state."""
     leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
     return any(isinstance(leaf, keras.layers.Layer) or _is_variable(leaf) for leaf in leaves)
-
-
-def _attributes(thing: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(thing).items() if _may_change(name)}
 
 
 def _class_attributes(owner: type) -> dict[str, Any]:
@@ -147,11 +128,11 @@ def _is_variable(thing: Any) -> bool:
 def _has_attributes(thing: Any) -> bool:
     if isinstance(thing, (keras.layers.Layer, tf.Module)):
         return True
-    return hasattr(thing, "__dict__") and not isinstance(thing, type) and not _is_foreign(type(thing).__module__)
+    return hasattr(thing, "__dict__") and not isinstance(thing, type) and not _is_foreign(type(thing))
 
 
-def _is_foreign(module: str) -> bool:
-    return module.partition(".")[0] in _FOREIGN
+def _is_foreign(owner: type) -> bool:
+    return owner.__module__.partition(".")[0] in _FOREIGN
 
 
 def _children(thing: Any) -> Iterator[Any]:
@@ -171,5 +152,5 @@ def _children(thing: Any) -> Iterator[Any]:
     elif isinstance(thing, (list, tuple)):
         yield from thing
     elif _has_attributes(thing):
-        yield from _attributes(thing).values()
-        yield from (owner for owner in type(thing).__mro__ if not _is_foreign(owner.__module__))
+        yield from (value for name, value in vars(thing).items() if _may_change(name))
+        yield from (owner for owner in type(thing).__mro__ if not _is_foreign(owner))

@@ -9,7 +9,7 @@ import rnneval
 from rnneval.engine.diagnostics.gradients import gradients
 from rnneval.engine.diagnostics.probes import Place, spread
 from rnneval.errors import TextError, UsageError
-from rnneval.models.backwards import decay_of, through_time, variable_gradients
+from rnneval.models.derivatives import decay_of, through_time, variable_gradients
 from tests.engine.small import LETTERS, letters, stacked
 from tests.oracles import stack_of
 

@@ -9,7 +9,7 @@ from rnneval.callbacks import GradientNorms, history
 from rnneval.engine.diagnostics.probes import Place
 from rnneval.engine.diagnostics.trace import trace
 from rnneval.metrics.diagnostics.findings import Facts, find
-from rnneval.models.backwards import through_time, variable_gradients
+from rnneval.models.derivatives import through_time, variable_gradients
 from rnneval.text import Vocabulary
 from tests.engine.diagnostics.oracle import courses, summary_of
 from tests.engine.diagnostics.test_trace import gates_of

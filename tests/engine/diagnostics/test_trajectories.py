@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from rnneval.models.layers import Unit, recurrent_units
-from rnneval.models.trajectories import trajectories_of
+from rnneval.models.state_tap import trajectories_of
 
 X = np.random.default_rng(0).normal(size=(3, 7, 4)).astype("f4")
 

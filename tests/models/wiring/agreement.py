@@ -3,8 +3,9 @@
 from typing import Any
 
 from rnneval.models.lm import eagerly
-from rnneval.models.wiring.gathering import intervene, run_stubbed
-from rnneval.models.wiring.provenance import by_tape as read_tape
+from rnneval.models.wiring.gathering import intervene
+from rnneval.models.wiring.probe import run_stubbed
+from rnneval.models.wiring.provenance import origins_of
 from rnneval.models.wiring.subject import make_ready
 from tests.wiring.corpus.case import Case
 
@@ -15,7 +16,7 @@ def compare(case: Case) -> dict[str, Any]:
     with eagerly():
         ready = make_ready(model, None)
         recording = run_stubbed(ready, 0, listen=True)
-        by_tape = {(a.event, a.slot): a.sources for a in read_tape(recording).arrivals}
+        by_tape = {(a.event, a.slot): a.sources for a in origins_of(recording, by_tape=True).arrivals}
         try:
             by_hand = intervene(ready, 0, recording, by_tape)
         except RuntimeError as error:

@@ -12,8 +12,8 @@ from rnneval.engine.check import check
 from rnneval.errors import UsageError
 from rnneval.models.lm import eagerly
 from rnneval.models.wiring import gathering
-from rnneval.models.wiring.gathering import provenance, run_stubbed
-from rnneval.models.wiring.private import hook_fires, listening
+from rnneval.models.wiring.gathering import provenance
+from rnneval.models.wiring.probe import hook_fires, listening, run_stubbed
 from rnneval.models.wiring.subject import make_ready
 from rnneval.wiring.evidence import classify
 from rnneval.wiring.facts import Declarations, Source

@@ -9,8 +9,8 @@ import pytest
 
 import rnneval
 from rnneval.engine.check import check
-from rnneval.models.wiring.calling import reset_of
 from rnneval.models.wiring.snapshot import Snapshot
+from rnneval.models.wiring.subject import reset_of
 from rnneval.text import Vocabulary
 from tests.wiring.corpus import (
     right_caches,

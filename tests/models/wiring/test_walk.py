@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnneval.models.wiring.private import listening
-from rnneval.models.wiring.probe import Emissions, Op
-from rnneval.models.wiring.walk import Trail, Walk
+from rnneval.models.wiring.probe import Emissions, Op, listening
+from rnneval.models.wiring.provenance import Trail, Walk
 from rnneval.wiring.facts import Source
 
 SHAPE = (2, 3, 4)
