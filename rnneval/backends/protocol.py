@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import UsageError
+from rnneval.errors import CheckpointError, UsageError
 from rnneval.metrics.diagnostics import gates
 
 if TYPE_CHECKING:  # worker processes that only score import this module
+    from rnneval.records.opened import Opened
     from rnneval.records.run import Checkpoint
     from rnneval.records.wiring import Wiring
     from rnneval.text import Vocabulary
@@ -23,6 +24,9 @@ Vectors = NDArray[np.floating[Any]]
 
 They are float64 only where a leaf is not float32, since float64 holds every smaller type exactly.
 """
+
+_MOST_NAMED = 5
+"""Weights that are not finite and are named, at most."""
 
 Sees = Literal["losses", "states", "gates"]
 """What is observed of a step: losses alone; the states of every layer too; the inputs of gated layers as well."""
@@ -156,11 +160,9 @@ class Scorer(Protocol):
     @property
     def kernel(self) -> str:
         """The implementation that ran, for the record."""
-        ...
 
     def begin(self) -> None:
         """Begin a reading: what is chosen for speed depends on nothing that was read before."""
-        ...
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
         """Read ids `(rows, time)` from states `(rows, D)` and score the targets `(rows, time)`.
@@ -174,7 +176,6 @@ class Scorer(Protocol):
         Raises:
             CheckpointError: the model's own code fails.
         """
-        ...
 
 
 class LanguageModel(Protocol):
@@ -183,71 +184,57 @@ class LanguageModel(Protocol):
     @property
     def backend(self) -> str:
         """The library that runs it: `keras`, `numpy` or `step`."""
-        ...
 
     @property
     def width(self) -> int:
         """V, the number of logits."""
-        ...
 
     @property
     def vocabulary(self) -> "Vocabulary | None":
         """The vocabulary, without which no text can be read."""
-        ...
 
     @property
     def why_no_vocabulary(self) -> str:
         """The places where no vocabulary was found, and what to give."""
-        ...
 
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Assumptions that were made on opening, a sentence each."""
-        ...
 
     @property
     def checkpoint(self) -> "Checkpoint":
         """The file that it came from, its layers and the number of its parameters."""
-        ...
 
     @property
     def input_kind(self) -> str:
         """The form in which it reads a token, for the record."""
-        ...
 
     @property
     def output_kind(self) -> str:
         """`logits`, `probabilities-as-logits` or `probabilities`; losses of the last are float64."""
-        ...
 
     @property
     def mixable(self) -> bool:
         """True if rows of one batch may start at different times."""
-        ...
 
     @property
     def repeatable(self) -> bool:
         """True if the same ids give the same logits."""
-        ...
 
     @property
     def window(self) -> int | None:
         """N of a window model, which predicts from the last N tokens; None where a state is carried."""
-        ...
 
     @property
     def memory_cells(self) -> bool:
         """True if a layer has memory cells, as an LSTM has: such a model forgets slowly."""
-        ...
 
     @property
     def device(self) -> str:
         """The kind of device that it runs on, such as `CPU`."""
-        ...
 
     def start(self) -> Vectors:
         """Return the model's initial state, `(D,)`."""
-        ...
 
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
@@ -261,7 +248,6 @@ class LanguageModel(Protocol):
             sees: What is observed of each step.
             parallel: Whether it may use more than one core; where it may not, no digit depends on the machine.
         """
-        ...
 
 
 @runtime_checkable
@@ -270,7 +256,6 @@ class ChecksItself(Protocol):
 
     def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> "Wiring":
         """Check that every layer gets its own last state back."""
-        ...
 
 
 class Ids(Protocol):
@@ -278,7 +263,6 @@ class Ids(Protocol):
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,3 +286,51 @@ def require_carried(lm: LanguageModel, what: str) -> None:
             f"a window model predicts from the last {lm.window} tokens alone: it carries no state to {what}; "
             "rnneval evaluate measures it"
         )
+
+
+def require_finite(weights: Iterable[tuple[str, Any]], shown: str = "") -> None:
+    """Refuse weights of which a number is not finite.
+
+    Args:
+        weights: Names and arrays; arrays of whole numbers pass.
+        shown: The file, for the message.
+
+    Raises:
+        CheckpointError: names up to five such weights, and how many of their numbers are NaN or infinite.
+
+    >>> require_finite([("gru/bias", np.array([0.0, np.nan, -np.inf]))], "model.keras")
+    Traceback (most recent call last):
+    ...
+    rnneval.errors.CheckpointError: model.keras: weight gru/bias has 1 NaN and 1 infinite: the training diverged; \
+take an earlier checkpoint
+    """
+    faults = []
+    for name, given in weights:
+        values = np.asarray(given)
+        if values.dtype.kind not in "fV":
+            continue
+        numbers = values if values.dtype.kind == "f" else values.astype(np.float32)  # bfloat16 is of kind V
+        if not np.isfinite(numbers).all():
+            nans, infinite = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
+            counts = [f"{count} {what}" for count, what in ((nans, "NaN"), (infinite, "infinite")) if count]
+            faults.append(f"weight {name} has {' and '.join(counts)}")
+    if faults:
+        listed = "; ".join([*faults[:_MOST_NAMED], *(["…"] if len(faults) > _MOST_NAMED else [])])
+        where = f"{shown}: " if shown else ""
+        raise CheckpointError(f"{where}{listed}: the training diverged; take an earlier checkpoint")
+
+
+def opened(lm: LanguageModel) -> "Opened":
+    """Return the record of what was recognised in a model, which `rnneval open` shows."""
+    from rnneval.records.opened import Opened
+    from rnneval.records.run import Input, Output
+
+    return Opened(
+        checkpoint=lm.checkpoint,
+        input=Input(kind=lm.input_kind),
+        output=Output(kind=lm.output_kind),
+        width=lm.width,
+        vocabulary=None if lm.vocabulary is None else lm.vocabulary.record(),
+        why_no_vocabulary=lm.why_no_vocabulary or None,
+        assumptions=lm.assumptions,
+    )

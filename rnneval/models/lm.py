@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rnneval.backends.protocol import Scorer, Sees, Shape, Vectors
-from rnneval.backends.weights import require_finite
+from rnneval.backends.protocol import Scorer, Sees, Shape, Vectors, require_finite
 from rnneval.errors import UsageError
 from rnneval.models.adapters import Adapter
 from rnneval.models.arrangement import arranged

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from rnneval.backends.numpy import open_numpy, products
+from rnneval.backends.numpy import layers, open_numpy
 from rnneval.backends.numpy import scorer as scoring
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError, UsageError
@@ -95,8 +95,8 @@ def test_the_order_of_gates_changes_no_digit(gru, monkeypatch) -> None:
     ids = ids_of(1, 30)
     wanted = scored(lm, ids).predicted.nats
     made = []
-    monkeypatch.setattr(products, "_LARGE", 0)
-    monkeypatch.setattr(products, "cycle", lambda orders: made.append(orders) or itertools.cycle(orders))
+    monkeypatch.setattr(layers, "_LARGE", 0)
+    monkeypatch.setattr(layers, "cycle", lambda orders: made.append(orders) or itertools.cycle(orders))
     assert scored(lm, ids).predicted.nats.tolist() == wanted.tolist()
     assert [[list(order) for order in orders] for orders in made] == 2 * [[[0, 1, 2], [2, 1, 0]]]  # two layers
 
