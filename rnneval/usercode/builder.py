@@ -1,12 +1,16 @@
 """Builders: the user's own code, run only because the user named it.
 
 `--builder FILE.py:NAME` and `FILE.ipynb:NAME` run the statements that NAME needs; `package.module:NAME` is imported.
+The statements run as a module whose tracebacks and sources are those of the user's file.
 """
 
 import ast
 import difflib
+import hashlib
+import importlib.machinery
 import importlib.util
 import inspect
+import linecache
 import shlex
 import sys
 import traceback
@@ -14,6 +18,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -21,10 +26,8 @@ from typing import Any, TypeVar
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
-from rnneval.usercode.arguments import parse_arguments
-from rnneval.usercode.plan import is_file, plan, read_file, split_spec, whole
-from rnneval.usercode.run import forget, neighbours_scanned, run_slice
-from rnneval.usercode.slice import Slice
+from rnneval.usercode.plan import VALUES, Slice, is_file, plan, read_file, split_spec, whole
+from rnneval.usercode.scan import Scanner, is_installed
 from rnneval.usercode.source import Source, read_source
 
 T = TypeVar("T")
@@ -81,9 +84,14 @@ class Builder:
                 seen(vars(module))
             named = _named(module, name, self.spec)
             if _is_model(named):
-                self._require_no_arguments()
+                if self.arguments:
+                    raise CheckpointError(
+                        f"builder {self.spec}: {self.spec.rpartition(':')[2]} is a model that is made already, and "
+                        f"takes no {', '.join(self.arguments)}: leave --builder-arg out, name its class or the "
+                        "function that makes it, or change what it is made of by --builder-global NAME=VALUE"
+                    )
                 if self._slice is not None:
-                    forget(module)  # another opening gets a model of its own
+                    sys.modules.pop(module.__name__, None)  # another opening gets a model of its own
                 return named
             with around():
                 offered = {} if checkpoint is None else {"checkpoint": checkpoint}
@@ -208,9 +216,7 @@ class Builder:
         except RnnevalError:
             raise
         except (Exception, SystemExit) as error:
-            about = (self._about_name, self._about_path, self._about_exit, self._about_package)
-            advice = next(filter(None, (each(error) for each in about)), "")
-            said = f"{type_and_message(error)}{self._where(error)}{advice}"
+            said = f"{type_and_message(error)}{self._where(error)}{self._advice(error)}"
             raise CheckpointError(f"{what} {said}") from error
 
     def _where(self, error: BaseException) -> str:
@@ -225,52 +231,34 @@ class Builder:
             line = error.lineno
         return f" ({self._source.place(line)})" if line else ""
 
-    def _about_name(self, error: BaseException) -> str:
-        """Return what to do about a name that the file does not bind where it is run."""
-        if not isinstance(error, NameError) or self._source is None or self.run_module:
+    def _advice(self, error: BaseException) -> str:
+        """Return what to do about an error of code in a file; "" if that is not known."""
+        if self._source is None:
             return ""
-        guarded = error.name in self._source.guarded
-        where = ', which is bound under if __name__ == "__main__" alone' if guarded else ""
-        return f"{where}: give --builder-global {error.name}=VALUE"
-
-    def _about_path(self, error: BaseException) -> str:
-        """Return what to do about a file that is not there, where the code names it from the current folder."""
-        name = error.filename if isinstance(error, FileNotFoundError) else None
-        if self._source is None or not isinstance(name, str) or Path(name).is_absolute():
-            return ""
-        folder = shlex.quote(str(self._source.path.parent))
-        return (
-            f": the code reads {name} from the current folder: cd {folder} first, or give --builder-global NAME=VALUE "
-            "in place of the statement that reads it"
-        )
-
-    def _about_exit(self, error: BaseException) -> str:
-        """Return what to do about code that ends the process, as argparse does on an unknown command line."""
-        if self._source is None or not isinstance(error, SystemExit):
-            return ""
-        return (
-            ": the code ends here, as argparse does on the command line of another program: give --builder-global "
-            "NAME=VALUE in place of the statement, such as \"args={'units': 128}\""
-        )
-
-    def _about_package(self, error: BaseException) -> str:
-        """Return what to do about a file of a package, which imports its neighbours by a dot."""
-        if self._source is None or not isinstance(error, ImportError) or "relative import" not in str(error):
-            return ""
-        path, name = self._source.path.resolve(), split_spec(self.spec)[1]
-        return (
-            f": a file of a package is imported as a whole, with all that it trains and writes: cd "
-            f"{shlex.quote(str(path.parent.parent))} first, and give --builder {path.parent.name}.{path.stem}:{name}"
-        )
-
-    def _require_no_arguments(self) -> None:
-        if self.arguments:
-            name = self.spec.rpartition(":")[2]
-            raise CheckpointError(
-                f"builder {self.spec}: {name} is a model that is made already, and takes no "
-                f"{', '.join(self.arguments)}: leave --builder-arg out, name its class or the function that makes it, "
-                "or change what it is made of by --builder-global NAME=VALUE"
+        if isinstance(error, NameError) and not self.run_module:
+            guarded = error.name in self._source.guarded
+            where = ', which is bound under if __name__ == "__main__" alone' if guarded else ""
+            return f"{where}: give --builder-global {error.name}=VALUE"
+        if isinstance(error, FileNotFoundError):
+            file, folder = error.filename, shlex.quote(str(self._source.path.parent))
+            if isinstance(file, str) and not Path(file).is_absolute():
+                return (
+                    f": the code reads {file} from the current folder: cd {folder} first, or give --builder-global "
+                    "NAME=VALUE in place of the statement that reads it"
+                )
+        if isinstance(error, SystemExit):
+            return (
+                ": the code ends here, as argparse does on the command line of another program: give --builder-global "
+                "NAME=VALUE in place of the statement, such as \"args={'units': 128}\""
             )
+        if isinstance(error, ImportError) and "relative import" in str(error):
+            path = self._source.path.resolve()
+            spec = f"{path.parent.name}.{path.stem}:{split_spec(self.spec)[1]}"
+            return (
+                ": a file of a package is imported as a whole, with all that it trains and writes: "
+                f"cd {shlex.quote(str(path.parent.parent))} first, and give --builder {spec}"
+            )
+        return ""
 
 
 def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None:
@@ -310,6 +298,133 @@ def reads_checkpoint(spec: str) -> bool:
         return False  # the message comes when the builder is run
     named = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == name]
     return any("checkpoint" in _needed(node.args) for node in named[-1:])
+
+
+class Settings(dict[str, Any]):
+    """A dict whose values can be read as attributes too, as code reads the settings of argparse, wandb or a dataclass.
+
+    Example:
+        >>> settings = Settings(units=8)
+        >>> settings.units, settings["units"]
+        (8, 8)
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a value by its name."""
+        try:
+            return self[name]
+        except KeyError:
+            known = ", ".join(map(str, self))
+            raise AttributeError(f"the settings given have no {name!r}; they have {known}") from None
+
+
+def parse_arguments(
+    pairs: Sequence[str] | Mapping[str, Any], flag: str = "--builder-arg", example: str = "rnn_units=1024"
+) -> Mapping[str, Any]:
+    """Read `name=value` pairs whose values are Python literals; what is no literal is text. A map stays as it is.
+
+    A value that is a dict becomes `Settings`.
+
+    Example:
+        >>> parse_arguments(("rnn_units=1024", "cell=lstm", "dropout=0.1", "sizes=(2, 3)"))
+        {'rnn_units': 1024, 'cell': 'lstm', 'dropout': 0.1, 'sizes': (2, 3)}
+    """
+    if isinstance(pairs, Mapping):
+        return pairs
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"{flag} {pair!r}: give name=value, such as {example}")
+        try:
+            literal = ast.literal_eval(value)
+            arguments[name] = Settings(literal) if isinstance(literal, dict) else literal
+        except (ValueError, SyntaxError):
+            arguments[name] = value
+    return arguments
+
+
+def run_slice(sliced: Slice) -> ModuleType:
+    """Run a slice that `plan` allowed, as a module of its own; the same slice of an unchanged file is run once.
+
+    Raises:
+        Exception: whatever the user's code raises.
+    """
+    source, path = sliced.source, sliced.source.path.resolve()
+    seen = path.stat()  # a file that was edited since is another module: in a notebook the second try must see it
+    parts = (str(path), seen.st_mtime_ns, seen.st_size, sliced.lines(), sorted(map(repr, sliced.given.items())))
+    name = f"rnneval_builder_{path.stem}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    file = str(source.path.absolute())
+    if file.endswith(".ipynb"):  # a notebook's file holds JSON: let tracebacks and inspect read its cells
+        text = [f"{line}\n" for line in source.plain_lines]
+        linecache.cache[file] = (sum(map(len, text)), None, text, file)
+    else:
+        linecache.checkcache(file)
+    code = compile(sliced.tree(), file, "exec", source.flags, dont_inherit=True)
+    module = ModuleType(name)
+    module.__file__, module.__package__ = file, ""
+    module.__dict__.update({**sliced.given, VALUES: dict(sliced.given)})
+    sys.modules[name] = module  # before it runs: dataclasses and Keras look their module up
+    before, sys.argv = sys.argv, [file]  # the code's own argparse, if any, then takes its defaults
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - the user's own code, which was named to be run
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.argv = before
+    return module
+
+
+@contextmanager
+def neighbours_scanned(sliced: Slice) -> Iterator[None]:
+    """Scan every file of the user's own before it is imported, wherever it is found, while the block runs.
+
+    The imports that stand in the code are scanned before anything runs. This finds those whose names or folders are
+    computed, and those of functions that are called later.
+    """
+    finder = _Finder(Scanner(sliced.source, sliced.units), sliced.source.shown)
+    sys.meta_path.insert(0, finder)
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = written
+        sys.meta_path.remove(finder)
+
+
+class _Finder(MetaPathFinder):
+    """Finder that finds nothing, and refuses modules whose top level trains or writes."""
+
+    def __init__(self, scanner: Scanner, shown: str) -> None:
+        self._scanner, self._shown = scanner, shown
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return None, so that the next finder finds the module.
+
+        Raises:
+            CheckpointError: it is the user's own, and what it runs may not be run.
+        """
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return None
+        file = Path(spec.origin)
+        if is_installed(file):
+            return None
+        found = self._scanner.of_file(
+            file, fullname if spec.submodule_search_locations else fullname.rpartition(".")[0]
+        )
+        if found is not None:
+            raise CheckpointError(
+                f"builder {self._shown}: it imports {fullname}, which {found.does} ({found.place}): `{found.text}`: it "
+                'was not imported: move that under if __name__ == "__main__", or give --run-module to import '
+                "everything as it is"
+            )
+        return None
 
 
 def _needed(arguments: ast.arguments) -> list[str]:
@@ -388,15 +503,12 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
 
 def _require_given(spec: str, missing: Sequence[str]) -> None:
     if missing:
-        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {_how_to_give(missing)}")
-
-
-def _how_to_give(missing: Sequence[str]) -> str:
-    plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
-    ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
-    if len(plain) < len(missing):
-        ways.append("give --vocab FILE or --vocab-from TEXT, from which it is known (or --builder-arg vocab_size=…)")
-    return " and ".join(ways)
+        plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
+        ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
+        if len(plain) < len(missing):
+            from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
+            ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
+        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
 
 
 def _described(value: Any) -> str:

@@ -1,23 +1,213 @@
-"""The search for refused calls in a slice, in the functions that it calls and in neighbouring files that it imports."""
+"""The search for calls that may not be run: in a slice, in functions that it calls and in neighbours that it imports.
+
+They train, write, delete, download, start processes, or hide what they do. The list is a best effort: it knows
+functions by their names, and code can hide anything from a reader.
+"""
 
 import ast
+import re
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TypeVar
 
-from rnneval.usercode.effects import Function, run_at_once
-from rnneval.usercode.refusals import PROCESS, first_found, offence
-from rnneval.usercode.resolve import OWN, UNKNOWN, Scope, imported_module
 from rnneval.usercode.source import Source, Unit, read_source
+from rnneval.usercode.statements import OWN, UNKNOWN, Function, Scope, imported_module, run_at_once
 
+T = TypeVar("T")
+
+TRAINS, WRITES, DELETES = "trains a model", "writes a file", "deletes a file"
+DOWNLOADS, PROCESS, HIDDEN = "uses the network", "starts a process", "runs code that cannot be seen"
+MAY_WRITE = "opens a file in a mode that is computed, so that it may write it"
+WAITS, CHANGES = "waits for input", "changes the current folder or the file system"
+
+_MODULES = {
+    "subprocess": PROCESS, "multiprocessing": PROCESS, "pty": PROCESS, "pexpect": PROCESS, "sh": PROCESS,
+    "concurrent.futures.ProcessPoolExecutor": PROCESS, "concurrent.futures.process": PROCESS, "pip": PROCESS,
+    "joblib.Parallel": PROCESS,
+    "asyncio.create_subprocess_exec": PROCESS, "asyncio.create_subprocess_shell": PROCESS, "_posixsubprocess": PROCESS,
+    "posix": PROCESS, "nt": PROCESS, "ctypes": HIDDEN, "cffi": HIDDEN, "webbrowser": PROCESS,
+    "urllib.request": DOWNLOADS, "urllib3": DOWNLOADS, "requests": DOWNLOADS, "httpx": DOWNLOADS, "aiohttp": DOWNLOADS,
+    "wget": DOWNLOADS, "gdown": DOWNLOADS, "socket": DOWNLOADS, "ftplib": DOWNLOADS, "smtplib": DOWNLOADS,
+    "http.client": DOWNLOADS, "paramiko": DOWNLOADS, "boto3": DOWNLOADS, "huggingface_hub": DOWNLOADS,
+    "kagglehub": DOWNLOADS, "kaggle": DOWNLOADS, "tensorflow_datasets": DOWNLOADS, "tensorflow_hub": DOWNLOADS,
+    "datasets.load_dataset": DOWNLOADS, "gensim.downloader": DOWNLOADS, "nltk.download": DOWNLOADS,
+    "wandb": DOWNLOADS, "mlflow": DOWNLOADS, "comet_ml": DOWNLOADS, "neptune": DOWNLOADS, "google.colab": DOWNLOADS,
+    "google.cloud": DOWNLOADS, "torch.hub": DOWNLOADS, "xmlrpc": DOWNLOADS,
+    "shutil": WRITES, "tempfile": WRITES, "sqlite3": WRITES, "shelve": WRITES, "dbm": WRITES,
+    "logging.FileHandler": WRITES,
+    "logging.handlers": WRITES, "tensorflow.summary": WRITES, "tensorflow.train.CheckpointManager": WRITES,
+    "tensorflow.io.TFRecordWriter": WRITES, "tensorflow.io.write_file": WRITES, "tensorflow.io.write_graph": WRITES,
+    "tensorflow.data.experimental.save": WRITES, "fileinput": WRITES, "distutils": WRITES,
+    "runpy": HIDDEN, "code": HIDDEN, "importlib.util": HIDDEN, "importlib.machinery": HIDDEN,
+    "operator.methodcaller": HIDDEN, "atexit": HIDDEN, "sys.settrace": HIDDEN, "sys.setprofile": HIDDEN,
+    "tensorflow.profiler": WRITES, "tensorflow.debugging.experimental.enable_dump_debug_info": WRITES,
+    "builtins.exec": HIDDEN, "builtins.eval": HIDDEN, "builtins.compile": HIDDEN, "builtins.input": WAITS,
+    "builtins.breakpoint": WAITS, "getpass": WAITS, "os.chdir": CHANGES, "os.fork": PROCESS,
+    "tensorflow.GradientTape": TRAINS,
+}  # fmt: skip
+"""Modules and functions whose use is refused, with what they do."""
+_HARMLESS = frozenset((
+    "shutil.which", "shutil.get_terminal_size", "shutil.disk_usage", "shutil.Error", "shutil.SameFileError",
+    "multiprocessing.cpu_count", "subprocess.PIPE", "subprocess.DEVNULL", "subprocess.CalledProcessError",
+    "tempfile.gettempdir", "socket.gethostname", "urllib.request.Request", "sqlite3.Error", "importlib.util.find_spec",
+    "sys.stdout.write", "sys.stderr.write", "requests.exceptions", "multiprocessing.current_process",
+    "platform.system",
+))  # fmt: skip
+_OS = {
+    **dict.fromkeys(("remove", "unlink", "rmdir", "removedirs"), DELETES),
+    **dict.fromkeys(("system", "popen", "startfile", "kill", "killpg", "forkpty", "abort", "_exit"), PROCESS),
+    **dict.fromkeys((
+        "rename", "renames", "replace", "mkdir", "makedirs", "symlink", "link", "truncate", "ftruncate", "mkfifo",
+        "mknod", "write", "writev", "pwrite", "open", "fdopen", "chmod", "chown", "utime", "sendfile",
+        "copy_file_range", "setxattr", "removexattr",
+    ), WRITES),
+}  # fmt: skip
+_OS_STARTS = {"exec": PROCESS, "spawn": PROCESS, "posix_spawn": PROCESS}
+_METHODS = {
+    **dict.fromkeys(("fit", "fit_generator", "partial_fit", "train_on_batch", "apply_gradients", "minimize"), TRAINS),
+    **dict.fromkeys((
+        "writelines", "write_text", "write_bytes", "touch", "mkdir", "makedirs", "dump", "export", "tofile",
+        "plot_model",
+        "to_csv", "to_json", "to_pickle", "to_parquet", "to_hdf", "to_excel", "to_feather", "to_sql", "to_file",
+        "symlink_to", "hardlink_to", "chmod", "extractall", "export_saved_model", "write_graph", "imsave", "imwrite",
+        "copyfile",
+    ), WRITES),
+    **dict.fromkeys(("unlink", "rmdir", "rmtree", "remove_tree"), DELETES),
+    **dict.fromkeys((
+        "get_file", "urlretrieve", "urlopen", "from_pretrained", "download", "download_and_prepare", "push_to_hub",
+        "load_dataset", "snapshot_download", "hf_hub_download",
+    ), DOWNLOADS),
+    **dict.fromkeys(("run_line_magic", "run_cell_magic", "system", "getoutput"), PROCESS),
+}  # fmt: skip
+"""Methods and functions that are refused whatever their object is, with what they do."""
+_OPENERS = {
+    "builtins.open": 1, "io.open": 1, "codecs.open": 1, "gzip.open": 1, "gzip.GzipFile": 1, "bz2.open": 1,
+    "bz2.BZ2File": 1,
+    "lzma.open": 1, "lzma.LZMAFile": 1, "h5py.File": 1, "zipfile.ZipFile": 1, "tarfile.open": 1, "tarfile.TarFile": 1,
+    "tensorflow.io.gfile.GFile": 1, "tensorflow.compat.v1.gfile.GFile": 1, "numpy.memmap": 2,
+    "numpy.lib.format.open_memmap": 1, "io.FileIO": 1, "wave.open": 1, "pandas.HDFStore": 1, "pandas.ExcelWriter": 1,
+}  # fmt: skip
+"""Functions that open a file, and the position of the mode."""
+_GFILE = frozenset(("copy", "remove", "rename", "Copy", "Remove", "Rename", "MakeDirs", "DeleteRecursively"))
+_WRITING_MODE = re.compile(r"[rbtU|:]*[wax+][rwaxbtU+|:gz2]*")
+_DANGEROUS = ("os", "shutil", "subprocess", "builtins", "posix", "nt", "pathlib", "importlib")
 _WHEN_MADE = frozenset((
     "__new__", "__init__", "__post_init__", "__init_subclass__", "__call__", "__set_name__", "__enter__", "__exit__",
     "__iter__", "__getitem__", "__len__", "build", "call", "get_initial_state", "initial_state", "compute_output_shape",
     "compute_output_spec", "get_config", "from_config",
 ))  # fmt: skip
 """Methods that Python and Keras call when a model is made and run on ids; others only where the code calls them."""
+
+
+def offence(node: ast.AST, scope: Scope) -> str | None:
+    """Return what a node does that a slice may not do; None if nothing is known against it.
+
+    >>> scope = Scope(ast.walk(ast.parse("import numpy as np")))
+    >>> offence(ast.parse("np.save('a.npy', a)", mode="eval").body, scope)
+    'writes a file'
+    >>> offence(ast.parse("np.load('a.npy')", mode="eval").body, scope) is None
+    True
+    """
+    if isinstance(node, ast.Call):
+        return _first_found(_of_named_call(name, node, scope) for name in sorted(scope.full_names(node.func)))
+    if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load):
+        return _first_found(_of_reference(name) for name in sorted(scope.full_names(node)))
+    return None
+
+
+def _first_found(found: Iterable[T | None]) -> T | None:
+    """Return the first value that is not None; None if there is none."""
+    return next((each for each in found if each is not None), None)
+
+
+def _of_reference(name: str) -> str | None:
+    """Return what a function does that is named, called or not: it may be called under another name."""
+    if name in _HARMLESS or name.startswith(OWN):
+        return None
+    root, _, rest = name.partition(".")
+    if root == "os":
+        found = _OS.get(rest) or _first_found(_OS_STARTS[start] for start in _OS_STARTS if rest.startswith(start))
+        if found:
+            return found
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        prefix = ".".join(parts[:count])
+        if prefix in _MODULES and not (count == len(parts) and prefix == root):
+            return _MODULES[prefix]
+    last = parts[-1]
+    if (root == "numpy" and last.startswith("save")) or (root in {"torch", "joblib"} and last in {"save", "dump"}):
+        return WRITES
+    if last in {"write_text", "write_bytes", "train_on_batch"}:
+        return _METHODS[last]
+    return None
+
+
+def _of_named_call(name: str, node: ast.Call, scope: Scope) -> str | None:
+    if name in _HARMLESS or (name.startswith(OWN) and "." not in name):
+        return None
+    if name == "functools.partial" and node.args:
+        called = ast.Call(func=node.args[0], args=node.args[1:], keywords=node.keywords)
+        return offence(ast.copy_location(called, node), scope)
+    if name in _OPENERS:
+        return _opened(node, _OPENERS[name])
+    if _is_hidden(name, node, scope):
+        return HIDDEN
+    return _of_reference(name) or _of_method(name, node)
+
+
+def _is_hidden(name: str, node: ast.Call, scope: Scope) -> bool:
+    """Return whether a call gets a function of a dangerous module, or a module, by a computed name."""
+    if name == "builtins.getattr":
+        owners = {each.partition(".")[0] for each in scope.full_names(node.args[0])} if node.args else set()
+        named = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
+        return bool(owners & set(_DANGEROUS)) and not named
+    if name in {"importlib.import_module", "builtins.__import__"}:
+        return not (bool(node.args) and isinstance(node.args[0], ast.Constant))
+    return False
+
+
+def _of_method(name: str, node: ast.Call) -> str | None:
+    """Return what a method does, by its name alone or by its arguments."""
+    last = name.rpartition(".")[2]
+    if last in _METHODS:
+        return _METHODS[last]
+    if last == "train" or last.startswith(("train_on_", "train_from_", "train_new_", "train_model")):
+        return TRAINS
+    if last == "load_data" and ".datasets." in name:
+        return DOWNLOADS
+    if last == "open" and name.partition(".")[0] in {UNKNOWN, "pathlib"}:
+        return _opened(node, 0)
+    return WRITES if _writes(name, last, node) else None
+
+
+def _writes(name: str, last: str, node: ast.Call) -> bool:
+    if last == "write":
+        return len(node.args) == 1  # TensorArray.write takes two
+    if last == "basicConfig":
+        return any(each.arg in {"filename", "handlers"} for each in node.keywords)
+    if last in {"replace", "rename"} and name.partition(".")[0] in {UNKNOWN, "pathlib"}:
+        # Those of Path take one place; str.replace takes two texts, and those of pandas take keywords.
+        return len(node.args) == 1 and not node.keywords
+    if ".gfile." in name:
+        return last in _GFILE
+    return last.startswith("save") and last not in {"save_spec", "save_own_variables"}
+
+
+def _opened(node: ast.Call, position: int) -> str | None:
+    """Return that a call opens a file for writing, or that its mode is not known; None if it reads."""
+    given = [each.value for each in node.keywords if each.arg == "mode"]
+    given += node.args[position : position + 1]
+    if any(each.arg is None for each in node.keywords) or any(isinstance(each, ast.Starred) for each in node.args):
+        return MAY_WRITE
+    if not given:
+        return None
+    mode = given[0]
+    if not isinstance(mode, ast.Constant):
+        return MAY_WRITE if position else None
+    return WRITES if isinstance(mode.value, str) and _WRITING_MODE.fullmatch(mode.value) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +241,12 @@ class Scanner:
         """Take a file, its units that are run, folders of neighbours, and names that get values from elsewhere."""
         self._source = source
         self._folders = [source.path.resolve().parent, *extra_folders]
-        self._codes: dict[Path, _Code] = {source.path.resolve(): _Code(source, units, given)}
+        self.codes: dict[Path, _Code] = {source.path.resolve(): _Code(source, units, given)}
 
     def violation(self, units: Iterable[Unit], called: str | None = None) -> Violation | None:
         """Return the first refused statement that units of the file run, or that a call of `called` runs."""
         search = _Search(self)
-        code = self._codes[self._source.path.resolve()]
+        code = self.codes[self._source.path.resolve()]
         for unit in units:
             found = search.all_of(search.of_unit(code, unit))
             if found is not None:
@@ -75,10 +265,12 @@ class Scanner:
     def code(self, path: Path, package: str = "") -> "_Code":
         """Read a neighbouring file."""
         path = path.resolve()
-        if path not in self._codes:
-            source = read_source(path, _short(path), package)
-            self._codes[path] = _Code(source, source.units)
-        return self._codes[path]
+        if path not in self.codes:
+            here = Path.cwd()
+            shown = path.relative_to(here) if path.is_relative_to(here) else path
+            source = read_source(path, str(shown), package)
+            self.codes[path] = _Code(source, source.units)
+        return self.codes[path]
 
     def neighbours(self, module: str) -> Iterator[tuple[Path, str]]:
         """Yield the user's own files that an import of a module runs, each with its package."""
@@ -98,11 +290,6 @@ class Scanner:
                 path, package = found[-1]
                 return self.code(path, package), ".".join(parts[count:])
         return None
-
-    @property
-    def codes(self) -> "list[_Code]":
-        """All files that were read so far."""
-        return list(self._codes.values())
 
 
 class _Code:
@@ -172,7 +359,7 @@ class _Search:
         if code in self._seen:
             return None
         self._seen.add(code)
-        return first_found(self.of_unit(code, unit) for unit in code.units)
+        return _first_found(self.of_unit(code, unit) for unit in code.units)
 
     def _violation(self, code: _Code, node: ast.AST, does: str, line: int) -> Violation:
         return Violation(source=code.source, node=node, does=does, unit=self.unit, text=code.source.line(line))
@@ -180,22 +367,21 @@ class _Search:
     def _of_nodes(self, code: _Code, nodes: Iterable[ast.AST], scope: Scope) -> Violation | None:
         for node in nodes:
             does = offence(node, scope)
-            if does is not None and not self._is_searched(node, scope):
+            if does is not None and not (isinstance(node, ast.Call) and self._is_searched(node, scope)):
                 return self._violation(code, node, does, getattr(node, "lineno", 1))
             found = self._followed(code, node, scope)
             if found is not None:
                 return found
         return None
 
-    def _is_searched(self, node: ast.AST, scope: Scope) -> bool:
+    def _is_searched(self, node: ast.Call, scope: Scope) -> bool:
         """Return whether a call that only its name speaks against is of the user's own code, which is searched."""
-        if not isinstance(node, ast.Call):
-            return False
         names = scope.full_names(node.func)
         last = next(iter(names)).rpartition(".")[2]
         if not last.startswith(("save_", "train")):
             return False
-        if isinstance(node.func, ast.Attribute) and any(last in each.methods for each in self._scanner.codes):
+        codes = list(self._scanner.codes.values())
+        if isinstance(node.func, ast.Attribute) and any(last in each.methods for each in codes):
             return True
         return all(self._scanner.split(name) is not None for name in names)
 
@@ -205,15 +391,15 @@ class _Search:
         What is mentioned counts as called: it may be called through a table or by another function.
         """
         if isinstance(node, ast.Import):
-            return first_found(self._of_import(alias.name) for alias in node.names)
+            return _first_found(self._of_import(alias.name) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             module = imported_module(node, code.source.package)
-            return first_found(
+            return _first_found(
                 self._of_import(name) for name in (module, *(f"{module}.{each.name}" for each in node.names))
             )
         if isinstance(node, ast.Call):  # import_module("name")
             found = sorted(name for name in scope.full_names(node) if not name.startswith((UNKNOWN, OWN)))
-            return first_found(self._of_import(name) for name in found)
+            return _first_found(self._of_import(name) for name in found)
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             names = scope.full_names(node)
             # A name that nothing binds may come from `from neighbour import *`.
@@ -221,7 +407,7 @@ class _Search:
         return None
 
     def _of_import(self, module: str) -> Violation | None:
-        return first_found(
+        return _first_found(
             self.of_module(self._scanner.code(path, package)) for path, package in self._scanner.neighbours(module)
         )
 
@@ -229,18 +415,15 @@ class _Search:
         """Search in a function by its full name, or in the methods of that name if its object is not known."""
         if name.startswith(f"{UNKNOWN}."):
             last = name.rpartition(".")[2]
-            methods = [(each, node) for each in self._scanner.codes for node in each.methods.get(last, ())]
-            return first_found(self._of_function(each, node) for each, node in methods)
+            codes = list(self._scanner.codes.values())
+            methods = [(each, node) for each in codes for node in each.methods.get(last, ())]
+            return _first_found(self._of_function(each, node) for each, node in methods)
         name = name.removeprefix(OWN)
         first, _, rest = name.partition(".")
         if first not in code.definitions:
             elsewhere = self._scanner.split(name) or self._starred(code, name)
             return self.of_call(*elsewhere) if elsewhere is not None else None
-        for unit in code.definitions[first]:
-            found = self._of_definition(code, unit, rest)
-            if found is not None:
-                return found
-        return None
+        return _first_found(self._of_definition(code, unit, rest) for unit in code.definitions[first])
 
     def _starred(self, code: _Code, name: str) -> "tuple[_Code, str] | None":
         """Return the neighbour that binds a name by `from neighbour import *`."""
@@ -260,7 +443,7 @@ class _Search:
             full = code.scope.full_names(ast.Name(id=next(iter(unit.names.binds), "")))
             names = [f"{name}.{rest}" if rest else name for name in full if not name.startswith((OWN, UNKNOWN))]
             split = [found for name in names if (found := self._scanner.split(name)) is not None]
-            return first_found(self.of_call(*found) for found in split)
+            return _first_found(self.of_call(*found) for found in split)
         if (code, unit.order, "value") in self._seen:
             return None
         self._seen.add((code, unit.order, "value"))
@@ -275,11 +458,10 @@ class _Search:
     def _of_class(self, code: _Code, node: ast.ClassDef, scope: Scope, method: str | None = None) -> Violation | None:
         """Search in the methods that are called when an object of a class is made and run, or in one method."""
         wanted = _WHEN_MADE | {method} if method else _WHEN_MADE
-        for each in node.body:
-            if isinstance(each, Function) and each.name in wanted:
-                found = self._of_function(code, each, scope)
-                if found is not None:
-                    return found
+        methods = [each for each in node.body if isinstance(each, Function) and each.name in wanted]
+        found = _first_found(self._of_function(code, each, scope) for each in methods)
+        if found is not None:
+            return found
         bases = (name for base in node.bases for name in scope.full_names(base))
         self._call_later(code, (name for name in bases if name != f"{OWN}{node.name}"))
         return None
@@ -291,24 +473,24 @@ class _Search:
         self._seen.add(node)
         inside = list(ast.walk(node))[1:]
         scope = Scope(inside, code.source.package, outer or code.scope)
-        for statement in node.body:
-            found = self._of_nodes(code, self._body(statement), scope)
-            if found is not None:
-                return found
+        found = _first_found(self._of_nodes(code, _run_in_a_call(statement), scope) for statement in node.body)
+        if found is not None:
+            return found
         classes = [each for each in inside if isinstance(each, ast.ClassDef)]
-        return first_found(self._of_class(code, each, scope) for each in classes)
+        return _first_found(self._of_class(code, each, scope) for each in classes)
 
-    def _body(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Yield the nodes that a call of a function may run; of classes in it only what defines them."""
-        waiting: list[ast.AST] = [node]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            if isinstance(node, ast.ClassDef):
-                waiting += [*node.decorator_list, *node.bases]
-                waiting += [each for each in node.body if not isinstance(each, Function)]
-            else:
-                waiting += ast.iter_child_nodes(node)
+
+def _run_in_a_call(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes that a call of a function may run; of classes in it only what defines them."""
+    waiting: list[ast.AST] = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.ClassDef):
+            waiting += [*node.decorator_list, *node.bases]
+            waiting += [each for each in node.body if not isinstance(each, Function)]
+        else:
+            waiting += ast.iter_child_nodes(node)
 
 
 def _files_of(folder: Path, parts: Sequence[str]) -> Iterator[tuple[Path, str]]:
@@ -345,14 +527,6 @@ def is_installed(path: Path) -> bool:
         or "dist-packages" in path.parts
         or any(resolved.startswith((f"{folder}/", f"{folder}\\")) for folder in _installed())
     )
-
-
-def _short(path: Path) -> str:
-    """Return a path relative to the current folder where it is below it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def literal_folders(source: Source, units: Iterable[Unit]) -> list[Path]:

@@ -3,16 +3,25 @@
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from rnneval.errors import CheckpointError
 from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
 from rnneval.records.paths import read_regular
-from rnneval.usercode.changes import ChangeFinder, Changes, aliases_of
-from rnneval.usercode.effects import LOOPS, Names, bodies_of, header_of, is_main_guard, names_of
-from rnneval.usercode.resolve import Scope
+from rnneval.usercode.statements import (
+    LOOPS,
+    ChangeFinder,
+    Changes,
+    Names,
+    Scope,
+    aliases_of,
+    bodies_of,
+    header_of,
+    is_main_guard,
+    names_of,
+)
 
 ENDINGS = (".py", ".ipynb")
 _FLAGS = {"annotations": 0x1000000}
@@ -33,7 +42,7 @@ class Unit:
     changes: Changes
     when: int
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
-    is_command: bool = False
+    is_command: bool
     """Whether it binds the output of a notebook's command, as in `files = !ls`."""
 
     @property
@@ -68,11 +77,11 @@ class Source:
     """Compiler flags of its `from __future__` imports."""
     units: tuple[Unit, ...]
     scope: Scope
-    package: str = ""
+    package: str
     """Dotted name of the package it is in, for relative imports."""
-    guarded: frozenset[str] = frozenset()
+    guarded: frozenset[str]
     """Names that are bound under `if __name__ == "__main__"` alone."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...]
 
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.
@@ -139,21 +148,22 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
         for alias in node.names
     )
     laid = list(_laid_out(body, ()))
-    nodes = [node for node, _ in laid]
-    inside = [inner for node in nodes for inner in _module_level(node)]
+    inside = [inner for node, _ in laid for inner in _module_level(node)]
     scope = Scope(inside, package)
-    guarded = {name for node in _guarded(body) for name in names_of(node, flags, shown).binds}
-    units = _units(laid, inside, scope, document, flags)
+    # Of the main guards at the top level the simple statements, functions and classes.
+    guards = [getattr(node, "body", []) for node in body if is_main_guard(node)]
+    simple = [node for inner in guards for node, _ in _laid_out(inner, ()) if not bodies_of(node)]
+    guarded = frozenset(name for node in simple for name in names_of(node, flags, shown).binds)
     return Source(
         path=path,
         shown=shown,
         document=document,
         body=body,
         flags=flags,
-        units=units,
+        units=_units(laid, inside, scope, document, flags),
         scope=scope,
         package=package,
-        guarded=frozenset(guarded),
+        guarded=guarded,
         notes=tuple(notes),
     )
 
@@ -195,13 +205,6 @@ def _laid_out(
         at += len(below)
 
 
-def _guarded(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the simple statements, functions and classes of the main guards at the top level."""
-    for node in body:
-        if is_main_guard(node):
-            yield from (inner for inner, _ in _laid_out(getattr(node, "body", []), ()) if not bodies_of(inner))
-
-
 def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
     """Yield the nodes of a unit that bind names of the module: nothing inside of functions, classes and lambdas."""
     waiting: list[ast.AST] = [header_of(node)]
@@ -220,16 +223,23 @@ def _units(
     flags: int,
 ) -> tuple[Unit, ...]:
     finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
-    ends: dict[int, int] = {}
-    outermost: list[int | None] = []
+    outermost: list[int | None] = []  # the outermost loop around each unit
+    ends: dict[int, int] = {}  # the end of each of these loops
     for at, (_, blocks) in enumerate(laid):
-        outermost.append(next((block for block in (*blocks, at) if isinstance(laid[block][0], LOOPS)), None))
-        if (loop := outermost[at]) is not None:
+        loop = next((block for block in (*blocks, at) if isinstance(laid[block][0], LOOPS)), None)
+        outermost.append(loop)
+        if loop is not None:
             ends[loop] = at + 1
     units: list[Unit] = []
     for at, (node, blocks) in enumerate(laid):
         found, loop = finder.of_statement(header_of(node)), outermost[at]
         changed = found.names | {each for name in found.names for each in aliases.get(name, ())}
+        # A command of a notebook was replaced by None, as in `files = !ls`.
+        is_none = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
+        is_command = False
+        if is_none and document.path.endswith(".ipynb"):
+            cell, within = document.place(node.lineno)
+            is_command = _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None
         unit = Unit(
             node=node,
             order=at,
@@ -237,16 +247,7 @@ def _units(
             names=names_of(node, flags, document.path),
             changes=Changes(names=changed, settings=found.settings),
             when=at if loop is None else ends[loop],
-            is_command=_is_command(node, document),
+            is_command=is_command,
         )
         units.append(unit)
     return tuple(units)
-
-
-def _is_command(node: ast.stmt, document: Document) -> bool:
-    """Return whether a statement was a command of a notebook, which was replaced by None, as in `files = !ls`."""
-    if not (isinstance(node, ast.Assign) and document.path.endswith(".ipynb")):
-        return False
-    cell, within = document.place(node.lineno)
-    is_none = isinstance(node.value, ast.Constant) and node.value.value is None
-    return is_none and _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None

@@ -138,9 +138,8 @@ class _Difference(NamedTuple):
 
     def __str__(self) -> str:
         if self.position is None:
-            return (
-                f"{self.what}: {'no difference' if self.largest == 0 else f'{self.largest:.2g} of the largest logit'}"
-            )
+            size = f"{self.largest:.2g} of the largest logit" if self.largest else "no difference"
+            return f"{self.what}: {size}"
         at = f"at position {self.position}, by up to {self.largest:.2g} of the largest logit"
         return f"{self.what}: they differ first {at}"
 
@@ -309,9 +308,8 @@ class _Tests:
                 continue  # a position, say, which is the same in both texts
             mixed = after.copy()
             mixed[:, columns] = elsewhere[:, columns]
-            effect = self._compare(
-                "", wanted, self.read(later, [_SHORT[1]], packing.unpack(mixed), begins=False)
-            ).largest
+            seen = self.read(later, [_SHORT[1]], packing.unpack(mixed), begins=False)
+            effect = self._compare("", wanted, seen).largest
             exchanged, smallest = exchanged + 1, min(smallest, effect)
             if not effect > 0:
                 unused.append(leaf.path)
