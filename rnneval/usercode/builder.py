@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -61,25 +61,18 @@ class Builder:
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
         seen: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> Any:
-        """Run the code and call what it names for a model.
+        """Run the code and return the model: what the named callable returns, or the named object if it is a model.
 
-        Args:
-            vocabulary: Offered as `vocabulary` (the tokens in the order of their ids) and `vocab_size`, to a callable
-                whose signature takes them.
-            checkpoint: Path of the checkpoint, offered in the same way to one that reads the file itself.
-            around: Context in which the callable is called.
-            seen: Called with the names that the code binds, and their values.
-
-        Returns:
-            The model: the value that the callable returned, or the named object itself if it is a model.
+        The callable is offered the vocabulary as `vocabulary` (the tokens in the order of their ids) and `vocab_size`,
+        and the path of the checkpoint as `checkpoint` if it reads the file itself, as far as its signature takes them.
+        It is called in the context `around`. `seen` is called with the names that the code binds, and their values.
 
         Raises:
             CheckpointError: the code may not be run, cannot be run, found or called, or returns no model; the message
                 says which.
         """
         name = split_spec(self.spec)[1]
-        with self._importable(self._slice):
-            module = self._module(self._slice)
+        with self._running(self._slice) as module:
             if seen is not None:
                 seen(vars(module))
             named = _named(module, name, self.spec)
@@ -116,38 +109,27 @@ class Builder:
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """Return the parameters of the named callable; a model has none."""
-        with self._importable(self._slice):
-            named = _named(self._module(self._slice), split_spec(self.spec)[1], self.spec)
+        with self._running(self._slice) as module:
+            named = _named(module, split_spec(self.spec)[1], self.spec)
         return {} if _is_model(named) else _parameters(named)
 
     def numbers(self) -> dict[str, int]:
         """Return the whole numbers that the file binds at its top level, by name; none of a module."""
         if self._slice is None:
             return {}
-        with self._importable(self._slice):
-            module = self._module(self._slice)
         bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
-        return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
+        with self._running(self._slice) as module:
+            return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
     def everything(self) -> ModuleType:
-        """Run the whole file or module but for statements that may not be run; NAME need not exist.
-
-        Raises:
-            CheckpointError: the code may not be run or cannot be run.
-        """
-        with self._importable(self._everything):
-            return self._module(self._everything)
+        """Run the whole file or module but for statements that may not be run; NAME need not exist."""
+        with self._running(self._everything) as module:
+            return module
 
     def preflight(self, *, everything: bool = False, offered: Container[str] = ()) -> None:
-        """Refuse code that may not be run or cannot be called, before anything is run; see `build` and `everything`.
+        """Refuse code that `build` (or `everything`) may not run, or cannot call, before anything is run.
 
-        Args:
-            everything: Whether the code is run for all that it defines, and NAME is not called.
-            offered: Arguments that it may be offered beside those of `--builder-arg`.
-
-        Raises:
-            CheckpointError: the file cannot be read, has no such name, needs a statement that may not be run, or an
-                argument that is not given.
+        `offered` are arguments that it may be offered beside those of `--builder-arg`.
         """
         _ = self._everything if everything else self._slice
         if not everything and self._source is not None:
@@ -159,12 +141,11 @@ class Builder:
         sliced = self._everything if everything else self._slice
         if sliced is None:
             return ()
-        count, name = len(sliced.lines()), self.spec.rpartition(":")[2]
-        of, needed = f"{len(sliced.source.lines):,} lines", "all were run"
+        source, needed = sliced.source, "all were run"
         if not self.run_module:
-            why = "which the model may ask for" if everything else f"which {name} needs"
-            needed = f"{count:,} were run, {why}: {sliced.shown_lines()}"
-        return (f"of the {of} of {sliced.source.shown}, {needed}", *sliced.notes, *sliced.source.notes)
+            why = "which the model may ask for" if everything else f"which {self.spec.rpartition(':')[2]} needs"
+            needed = f"{len(sliced.lines()):,} were run, {why}: {sliced.shown_lines()}"
+        return (f"of the {len(source.lines):,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
 
     @cached_property
     def _source(self) -> Source | None:
@@ -187,49 +168,41 @@ class Builder:
         return plan(self.spec, self.values, everything=everything, source=self._source)
 
     @contextmanager
-    def _importable(self, sliced: Slice | None) -> Iterator[None]:
-        """Let the user's file import its neighbours, as it could when run as a script; no other code may."""
-        target, _ = split_spec(self.spec)
+    def _running(self, sliced: Slice | None) -> Iterator[ModuleType]:
+        """Run the code and yield its module.
+
+        The user's file may import its neighbours, as it could when run as a script; no other code may.
+        """
+        target, name = split_spec(self.spec)
+        what = f"importing {target} (which runs it)"
+        if sliced is not None and not self.run_module:
+            what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
         folder = str(Path(target).resolve().parent) if sliced is not None else str(Path.cwd())
         sys.path.insert(0, folder)
         try:
             with nullcontext() if sliced is None or self.run_module else neighbours_scanned(sliced):
-                yield
+                run = partial(importlib.import_module, target) if sliced is None else partial(run_slice, sliced)
+                yield self._ran(run, f"{what} failed:")
         finally:
             with suppress(ValueError):  # the user's code may have changed the list
                 sys.path.remove(folder)
 
-    def _module(self, sliced: Slice | None) -> ModuleType:
-        """Run the code and return its module."""
-        target, name = split_spec(self.spec)
-        what = f"importing {target} (which runs it)"
-        if sliced is None:
-            return self._ran(lambda: importlib.import_module(target), f"{what} failed:")
-        if not self.run_module:
-            what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
-        return self._ran(lambda: run_slice(sliced), f"{what} failed:")
-
     def _ran(self, run: Callable[[], T], what: str) -> T:
-        """Run code of the user's, and turn what it raises into one line."""
+        """Run code of the user's, and turn what it raises into one line, with the last line of the user's own file."""
         try:
             return run()
         except RnnevalError:
             raise
         except (Exception, SystemExit) as error:
-            said = f"{type_and_message(error)}{self._where(error)}{self._advice(error)}"
-            raise CheckpointError(f"{what} {said}") from error
-
-    def _where(self, error: BaseException) -> str:
-        """Return the last line of the user's own file in the traceback, in parentheses; "" if there is none."""
-        if self._source is None:
-            return ""
-        own = str(self._source.path.absolute())
-        line = None
-        for frame, number in traceback.walk_tb(error.__traceback__):
-            line = number if frame.f_code.co_filename == own else line
-        if isinstance(error, SyntaxError) and error.filename == own:
-            line = error.lineno
-        return f" ({self._source.place(line)})" if line else ""
+            where, line = "", None
+            if self._source is not None:
+                own = str(self._source.path.absolute())
+                for frame, number in traceback.walk_tb(error.__traceback__):
+                    line = number if frame.f_code.co_filename == own else line
+                if isinstance(error, SyntaxError) and error.filename == own:
+                    line = error.lineno
+                where = f" ({self._source.place(line)})" if line else ""
+            raise CheckpointError(f"{what} {type_and_message(error)}{where}{self._advice(error)}") from error
 
     def _advice(self, error: BaseException) -> str:
         """Return what to do about an error of code in a file; "" if that is not known."""
@@ -262,11 +235,7 @@ class Builder:
 
 
 def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None:
-    """Return the builder that options name, or that `spec` names with the options' arguments; None without one.
-
-    Raises:
-        UsageError: options for a builder are given without one, or contradict one another.
-    """
+    """Return the builder that options name, or that `spec` names with the options' arguments; None without one."""
     spec = spec or options.builder
     if spec is None:
         alone = {"--builder-global": options.builder_globals, "--run-module": options.run_module}
@@ -283,10 +252,7 @@ def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None
 
 
 def reads_checkpoint(spec: str) -> bool:
-    """Return whether a builder is a function that needs the argument `checkpoint`, and so reads the file itself.
-
-    The file is read as source: nothing is run.
-    """
+    """Return whether a builder is a function that needs the argument `checkpoint`, by its source: nothing is run."""
     target, name = split_spec(spec)
     try:
         if is_file(spec):
@@ -310,7 +276,6 @@ class Settings(dict[str, Any]):
     """
 
     def __getattr__(self, name: str) -> Any:
-        """Return a value by its name."""
         try:
             return self[name]
         except KeyError:
@@ -345,11 +310,7 @@ def parse_arguments(
 
 
 def run_slice(sliced: Slice) -> ModuleType:
-    """Run a slice that `plan` allowed, as a module of its own; the same slice of an unchanged file is run once.
-
-    Raises:
-        Exception: whatever the user's code raises.
-    """
+    """Run a slice that `plan` allowed, as a module of its own; the same slice of an unchanged file is run once."""
     source, path = sliced.source, sliced.source.path.resolve()
     seen = path.stat()  # a file that was edited since is another module: in a notebook the second try must see it
     parts = (str(path), seen.st_mtime_ns, seen.st_size, sliced.lines(), sorted(map(repr, sliced.given.items())))
@@ -404,20 +365,12 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return None, so that the next finder finds the module.
-
-        Raises:
-            CheckpointError: it is the user's own, and what it runs may not be run.
-        """
+        """Return None, so that the next finder finds the module."""
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py") or is_installed(Path(spec.origin)):
             return None
-        file = Path(spec.origin)
-        if is_installed(file):
-            return None
-        found = self._scanner.of_file(
-            file, fullname if spec.submodule_search_locations else fullname.rpartition(".")[0]
-        )
+        package = fullname if spec.submodule_search_locations else fullname.rpartition(".")[0]
+        found = self._scanner.of_file(Path(spec.origin), package)
         if found is not None:
             raise CheckpointError(
                 f"builder {self._shown}: it imports {fullname}, which {found.does} ({found.place}): `{found.text}`: it "

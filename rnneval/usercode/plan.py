@@ -37,9 +37,9 @@ class Slice:
     """The units that are needed, each with the reason."""
 
     source: Source
+    kept: Mapping[Unit, Reason]
     given: Mapping[str, Any] = field(default_factory=dict)
     """Values of `--builder-global`, in place of the statements that compute them."""
-    kept: Mapping[Unit, "Reason"] = field(default_factory=dict)
     unresolved: AbstractSet[str] = frozenset()
     """Names that are read and that no statement binds: they may come from `exec` or `from module import *`."""
     notes: tuple[str, ...] = ()
@@ -151,11 +151,7 @@ def is_file(spec: str) -> bool:
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """Return the file or module and the name of a builder.
-
-    Raises:
-        UsageError: one is missing.
-    """
+    """Return the file or module and the name of a builder."""
     target, colon, name = spec.rpartition(":")
     if not colon or not target or not name:
         raise UsageError(f"--builder {spec!r}: give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME")
@@ -163,16 +159,11 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 
 def read_file(spec: str) -> Source:
-    """Read the file of a builder.
-
-    Raises:
-        CheckpointError: there is no such file, or it cannot be read or parsed.
-    """
-    target, _ = split_spec(spec)
-    path = Path(target)
-    if not path.is_file():
+    """Read the file of a builder."""
+    target = split_spec(spec)[0]
+    if not Path(target).is_file():
         raise CheckpointError(f"builder {spec}: {target} is not a file")
-    return read_source(path, target)
+    return read_source(Path(target), target)
 
 
 def plan(
@@ -180,17 +171,12 @@ def plan(
 ) -> Slice:
     """Find the statements of a file that a builder needs, and search them for what may not be run. Nothing is run.
 
-    Args:
-        spec: `FILE.py:NAME` or `FILE.ipynb:NAME`.
-        given: Values of `--builder-global`.
-        everything: Whether to include all classes and functions of the file whose statements may be run. A model in
-            a file asks for them by name. NAME need not exist then.
-        source: The file, if it was read before.
+    With `everything`, all classes and functions of the file whose statements may be run are included, since a model in
+    a file asks for them by name; NAME need not exist then. `given` are the values of `--builder-global`.
 
     Raises:
         CheckpointError: the file cannot be read or has no such name, or a statement that is needed trains, writes,
             deletes, downloads or starts a process, or cannot be decided.
-        UsageError: a name of `given` is not bound in the file.
     """
     try:
         return _plan(spec, source or read_file(spec), given or {}, everything=everything)

@@ -8,10 +8,9 @@ import ast
 import re
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rnneval.usercode.source import Source, Unit, read_source
 from rnneval.usercode.statements import OWN, UNKNOWN, Function, Scope, imported_module, run_at_once
@@ -153,20 +152,15 @@ def _of_named_call(name: str, node: ast.Call, scope: Scope) -> str | None:
         return offence(ast.copy_location(called, node), scope)
     if name in _OPENERS:
         return _opened(node, _OPENERS[name])
-    if _is_hidden(name, node, scope):
-        return HIDDEN
-    return _of_reference(name) or _of_method(name, node)
-
-
-def _is_hidden(name: str, node: ast.Call, scope: Scope) -> bool:
-    """Return whether a call gets a function of a dangerous module, or a module, by a computed name."""
-    if name == "builtins.getattr":
+    if name == "builtins.getattr":  # a function of a dangerous module by a computed name
         owners = {each.partition(".")[0] for each in scope.full_names(node.args[0])} if node.args else set()
         named = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
-        return bool(owners & set(_DANGEROUS)) and not named
-    if name in {"importlib.import_module", "builtins.__import__"}:
-        return not (bool(node.args) and isinstance(node.args[0], ast.Constant))
-    return False
+        if owners & set(_DANGEROUS) and not named:
+            return HIDDEN
+    is_import = name in {"importlib.import_module", "builtins.__import__"}
+    if is_import and not (node.args and isinstance(node.args[0], ast.Constant)):  # a module by a computed name
+        return HIDDEN
+    return _of_reference(name) or _of_method(name, node)
 
 
 def _of_method(name: str, node: ast.Call) -> str | None:
@@ -180,20 +174,18 @@ def _of_method(name: str, node: ast.Call) -> str | None:
         return DOWNLOADS
     if last == "open" and name.partition(".")[0] in {UNKNOWN, "pathlib"}:
         return _opened(node, 0)
-    return WRITES if _writes(name, last, node) else None
-
-
-def _writes(name: str, last: str, node: ast.Call) -> bool:
     if last == "write":
-        return len(node.args) == 1  # TensorArray.write takes two
-    if last == "basicConfig":
-        return any(each.arg in {"filename", "handlers"} for each in node.keywords)
-    if last in {"replace", "rename"} and name.partition(".")[0] in {UNKNOWN, "pathlib"}:
+        writes = len(node.args) == 1  # TensorArray.write takes two
+    elif last == "basicConfig":
+        writes = any(each.arg in {"filename", "handlers"} for each in node.keywords)
+    elif last in {"replace", "rename"} and name.partition(".")[0] in {UNKNOWN, "pathlib"}:
         # Those of Path take one place; str.replace takes two texts, and those of pandas take keywords.
-        return len(node.args) == 1 and not node.keywords
-    if ".gfile." in name:
-        return last in _GFILE
-    return last.startswith("save") and last not in {"save_spec", "save_own_variables"}
+        writes = len(node.args) == 1 and not node.keywords
+    elif ".gfile." in name:
+        writes = last in _GFILE
+    else:
+        writes = last.startswith("save") and last not in {"save_spec", "save_own_variables"}
+    return WRITES if writes else None
 
 
 def _opened(node: ast.Call, position: int) -> str | None:
@@ -210,37 +202,27 @@ def _opened(node: ast.Call, position: int) -> str | None:
     return WRITES if isinstance(mode.value, str) and _WRITING_MODE.fullmatch(mode.value) else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Violation:
+class Violation(NamedTuple):
     """A statement that may not be run, and the unit that leads to it."""
 
-    source: Source
-    node: ast.AST
     does: str
     """Verb and object: `trains a model`."""
+    place: str
+    """File and line."""
+    text: str
     unit: Unit | None
     """The unit of the slice from which it is reached."""
-    text: str
-
-    @property
-    def place(self) -> str:
-        """File and line."""
-        return self.source.place(getattr(self.node, "lineno", 1))
 
 
 class Scanner:
     """Scan of code that is about to be run. Files are read, never imported."""
 
     def __init__(
-        self,
-        source: Source,
-        units: Sequence[Unit],
-        extra_folders: Iterable[Path] = (),
-        given: Collection[str] = (),
+        self, source: Source, units: Sequence[Unit], folders: Iterable[Path] = (), given: Collection[str] = ()
     ) -> None:
         """Take a file, its units that are run, folders of neighbours, and names that get values from elsewhere."""
         self._source = source
-        self._folders = [source.path.resolve().parent, *extra_folders]
+        self._folders = [source.path.resolve().parent, *folders]
         self.codes: dict[Path, _Code] = {source.path.resolve(): _Code(source, units, given)}
 
     def violation(self, units: Iterable[Unit], called: str | None = None) -> Violation | None:
@@ -348,7 +330,7 @@ class _Search:
         if code.source is self._scanner._source:
             self.unit = unit
         if unit.is_command:
-            return self._violation(code, unit.node, f"{PROCESS} or runs a command of IPython", unit.node.lineno)
+            return self._violation(code, unit.node, f"{PROCESS} or runs a command of IPython")
         if unit in self._seen:
             return None
         self._seen.add(unit)
@@ -361,14 +343,15 @@ class _Search:
         self._seen.add(code)
         return _first_found(self.of_unit(code, unit) for unit in code.units)
 
-    def _violation(self, code: _Code, node: ast.AST, does: str, line: int) -> Violation:
-        return Violation(source=code.source, node=node, does=does, unit=self.unit, text=code.source.line(line))
+    def _violation(self, code: _Code, node: ast.AST, does: str) -> Violation:
+        line = getattr(node, "lineno", 1)
+        return Violation(does, code.source.place(line), code.source.line(line), self.unit)
 
     def _of_nodes(self, code: _Code, nodes: Iterable[ast.AST], scope: Scope) -> Violation | None:
         for node in nodes:
             does = offence(node, scope)
             if does is not None and not (isinstance(node, ast.Call) and self._is_searched(node, scope)):
-                return self._violation(code, node, does, getattr(node, "lineno", 1))
+                return self._violation(code, node, does)
             found = self._followed(code, node, scope)
             if found is not None:
                 return found
@@ -394,9 +377,8 @@ class _Search:
             return _first_found(self._of_import(alias.name) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             module = imported_module(node, code.source.package)
-            return _first_found(
-                self._of_import(name) for name in (module, *(f"{module}.{each.name}" for each in node.names))
-            )
+            modules = (module, *(f"{module}.{each.name}" for each in node.names))
+            return _first_found(self._of_import(name) for name in modules)
         if isinstance(node, ast.Call):  # import_module("name")
             found = sorted(name for name in scope.full_names(node) if not name.startswith((UNKNOWN, OWN)))
             return _first_found(self._of_import(name) for name in found)
@@ -448,10 +430,9 @@ class _Search:
             return None
         self._seen.add((code, unit.order, "value"))
         # A variable that is called: every function that its value mentions.
-        inside = [
-            each for each in ast.walk(unit.header) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
-        ]
-        mentioned = {name for each in inside for name in code.scope.full_names(each)}
+        inside = (each for each in ast.walk(unit.header) if isinstance(each, ast.Name))
+        loaded = [each for each in inside if isinstance(each.ctx, ast.Load)]
+        mentioned = {name for each in loaded for name in code.scope.full_names(each)}
         self._call_later(code, (name for name in mentioned if not name.startswith("builtins.")))
         return None
 

@@ -124,11 +124,7 @@ class Source:
 
 
 def read_source(path: Path, shown: str | None = None, package: str = "") -> Source:
-    """Read a Python file or a notebook.
-
-    Raises:
-        CheckpointError: it cannot be read or parsed; the message names the line.
-    """
+    """Read a Python file or a notebook; refuse one that cannot be read or parsed."""
     shown = shown or str(path)
     try:
         document = read_document(str(path), read_regular(path, MOST_NOTEBOOK_BYTES))

@@ -67,16 +67,7 @@ class Names:
 
 
 def names_of(node: ast.stmt, flags: int, shown: str) -> Names:
-    """Return the names of a simple statement, or of the header of a block without its body.
-
-    Args:
-        node: The statement.
-        flags: Compiler flags of the file's `from __future__` imports.
-        shown: Name of the file for messages.
-
-    Raises:
-        CheckpointError: the statement does not compile, such as a `return` outside of a function.
-    """
+    """Return the names of a simple statement, or of the header of a block; refuse one that does not compile."""
     names = Names()
     if isinstance(node, ast.Break | ast.Continue | ast.Pass):
         return names
