@@ -165,16 +165,10 @@ class Scorer(Protocol):
         """Begin a reading: what is chosen for speed depends on nothing that was read before."""
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids `(rows, time)` from states `(rows, D)` and score the targets `(rows, time)`.
+        """Read ids `(rows, time)` from states `(rows, D)` and score the targets `(rows, time)`, the token after each.
 
-        Args:
-            ids: Inputs. Rows that end early repeat an id; what follows is not counted.
-            targets: The token after each input.
-            states: The state before the first input of each row.
-            width: The most rows that this run reads side by side, for backends that compile steps.
-
-        Raises:
-            CheckpointError: the model's own code fails.
+        Rows that end early repeat an id; what follows is not counted. `width` is the most rows that this run reads side
+        by side, for backends that compile steps. It is a `CheckpointError` if the model's own code fails.
         """
 
 
@@ -241,12 +235,9 @@ class LanguageModel(Protocol):
     ) -> Scorer:
         """Prepare the model for steps of at most one shape.
 
-        Args:
-            shape: The widest step.
-            kernel: The implementation that is asked for, as `--kernel` names it.
-            padded: Whether short segments may be filled up to the length of `shape`.
-            sees: What is observed of each step.
-            parallel: Whether it may use more than one core; where it may not, no digit depends on the machine.
+        `kernel` is the implementation that is asked for, as `--kernel` names it. `padded` says that short segments may
+        be filled up to the length of `shape`, `parallel` that more than one core may be used; where it may not, no
+        digit depends on the machine.
         """
 
 
@@ -276,11 +267,7 @@ class Place:
 
 
 def require_carried(lm: LanguageModel, what: str) -> None:
-    """Refuse a window model for a command that needs a carried state.
-
-    Raises:
-        UsageError: the model predicts from the last N tokens alone.
-    """
+    """Refuse a window model for a command that needs a carried state."""
     if lm.window is not None:
         raise UsageError(
             f"a window model predicts from the last {lm.window} tokens alone: it carries no state to {what}; "
@@ -289,14 +276,7 @@ def require_carried(lm: LanguageModel, what: str) -> None:
 
 
 def require_finite(weights: Iterable[tuple[str, Any]], shown: str = "") -> None:
-    """Refuse weights of which a number is not finite.
-
-    Args:
-        weights: Names and arrays; arrays of whole numbers pass.
-        shown: The file, for the message.
-
-    Raises:
-        CheckpointError: names up to five such weights, and how many of their numbers are NaN or infinite.
+    """Refuse weights, names and arrays, of which a number is not finite; arrays of whole numbers pass.
 
     >>> require_finite([("gru/bias", np.array([0.0, np.nan, -np.inf]))], "model.keras")
     Traceback (most recent call last):

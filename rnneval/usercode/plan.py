@@ -94,7 +94,9 @@ class Slice:
                     made += pruned(getattr(node, "orelse", []))
                 elif unit is not None:
                     made.append(_pruned_block(node, pruned) if bodies_of(node) else node)
-                    made += [_restored(name, node) for name in sorted(unit.names.binds & set(self.given))]
+                    for name in sorted(unit.names.binds & set(self.given)):
+                        bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
+                        made.append(ast.increment_lineno(bound, node.lineno - 1))
             return made
 
         return ast.fix_missing_locations(ast.Module(body=pruned(self.source.body), type_ignores=[]))
@@ -118,12 +120,6 @@ def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[as
         made.finalbody = [ast.copy_location(ast.Pass(), node)]
     copied: ast.stmt = ast.copy_location(made, node)
     return copied
-
-
-def _restored(name: str, node: ast.stmt) -> ast.stmt:
-    """Return the statement that binds a name to its value of `--builder-global` again."""
-    made = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]
-    return ast.increment_lineno(made, node.lineno - 1)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

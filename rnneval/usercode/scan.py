@@ -290,12 +290,6 @@ class _Code:
         return found
 
     @cached_property
-    def stars(self) -> list[str]:
-        """The modules of which everything is imported."""
-        nodes = [unit.node for unit in self.units if unit.is_star]
-        return [imported_module(node, self.source.package) for node in nodes if isinstance(node, ast.ImportFrom)]
-
-    @cached_property
     def methods(self) -> dict[str, list[ast.AST]]:
         """The methods of all classes, by name."""
         found: dict[str, list[ast.AST]] = {}
@@ -409,8 +403,9 @@ class _Search:
 
     def _starred(self, code: _Code, name: str) -> "tuple[_Code, str] | None":
         """Return the neighbour that binds a name by `from neighbour import *`."""
-        for module in code.stars:
-            found = self._scanner.split(f"{module}.{name}")
+        stars = [unit.node for unit in code.units if unit.is_star]
+        for node in (star for star in stars if isinstance(star, ast.ImportFrom)):
+            found = self._scanner.split(f"{imported_module(node, code.source.package)}.{name}")
             if found is not None and name.partition(".")[0] in found[0].definitions and found[0] is not code:
                 return found
         return None

@@ -21,6 +21,7 @@ from rnneval.usercode.statements import (
     header_of,
     is_main_guard,
     names_of,
+    run_at_once,
 )
 
 ENDINGS = (".py", ".ipynb")
@@ -228,7 +229,7 @@ def _units(
             ends[loop] = at + 1
     units: list[Unit] = []
     for at, (node, blocks) in enumerate(laid):
-        found, loop = finder.of_statement(header_of(node)), outermost[at]
+        found, loop = finder.of_nodes(run_at_once(header_of(node)), scope), outermost[at]
         changed = found.names | {each for name in found.names for each in aliases.get(name, ())}
         # A command of a notebook was replaced by None, as in `files = !ls`.
         is_none = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None

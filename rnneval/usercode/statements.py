@@ -317,11 +317,8 @@ class ChangeFinder:
             if isinstance(node, Function):
                 self._functions.setdefault(node.name, []).append(node)
 
-    def of_statement(self, node: ast.AST) -> Changes:
-        """Return the changes of a statement of the module; of a block, give the header."""
-        return self._of_nodes(run_at_once(node), self._scope)
-
-    def _of_nodes(self, nodes: Iterable[ast.AST], scope: Scope) -> Changes:
+    def of_nodes(self, nodes: Iterable[ast.AST], scope: Scope) -> Changes:
+        """Return the changes that are made when these nodes are evaluated, whose names mean those of the scope."""
         names: set[str] = set()
         settings = False
         for node in nodes:
@@ -382,7 +379,7 @@ class ChangeFinder:
     def _of_function(self, node: ast.AST) -> Changes:
         nodes = list(ast.walk(node))[1:]
         scope = Scope(nodes, outer=self._scope)
-        changed = self._of_nodes(nodes, scope)
+        changed = self.of_nodes(nodes, scope)
         declared = {name for each in nodes if isinstance(each, ast.Global) for name in each.names}
         parameters = [each.arg for each in getattr(node, "args").args]  # noqa: B009 - a function of either kind
         stored = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}

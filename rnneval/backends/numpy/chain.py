@@ -146,11 +146,7 @@ class _Reading:
 
 
 def chain_of(config: Json, path: str) -> Chain:
-    """Return the chain of layers in a configuration.
-
-    Args:
-        config: The configuration of a full model, in the form of Keras 3.
-        path: The file, for messages.
+    """Return the chain of layers in a configuration of a full model, in the form of Keras 3.
 
     Raises:
         NotForNumpyError: it is no chain of known layers; names the first layer that does not fit.

@@ -15,6 +15,8 @@ Floats = NDArray[np.floating[Any]]
 Function = Callable[[Floats], Floats]
 InPlace = Callable[[Floats], object]
 """Function that overwrites its argument with its result."""
+Parts = Callable[[int], Floats]
+"""Function that returns the input's part of every gate of a step, `(gates, rows, units)`, valid until the next."""
 
 SLOTS: Mapping[str, tuple[str, ...]] = {"GRU": ("h",), "LSTM": ("h", "c"), "SimpleRNN": ("h",)}
 """The recurrent layers, and the parts of their states."""
@@ -26,20 +28,17 @@ GATES: Mapping[str, int] = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017, section 2
 
 
-def sigmoid(x: Floats) -> Floats:
-    """Return 1 / (1 + e^−x)."""
+def _sigmoid(x: Floats) -> Floats:
     return np.reciprocal(np.exp(-x) + x.dtype.type(1))
 
 
-def softmax(x: Floats) -> Floats:
-    """Return e^x / Σ e^x along the last axis."""
+def _softmax(x: Floats) -> Floats:
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     quotient: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return quotient
 
 
-def log_softmax(x: Floats) -> Floats:
-    """Return ln softmax(x) along the last axis."""
+def _log_softmax(x: Floats) -> Floats:
     shifted = x - x.max(axis=-1, keepdims=True)
     logarithm: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return logarithm
@@ -86,18 +85,18 @@ def _sparse_plus(x: Floats) -> Floats:
     return np.where(x <= -1, 0, np.where(x < 1, np.square(x + 1) / 4, x)).astype(x.dtype, copy=False)
 
 
-_SILU: Function = lambda x: x * sigmoid(x)  # noqa: E731 - it has two names
+_SILU: Function = lambda x: x * _sigmoid(x)  # noqa: E731 - it has two names
 _HARD_SILU: Function = lambda x: x * _hard_sigmoid(x)  # noqa: E731
 
 FUNCTIONS: Mapping[str, Function] = {
     "linear": lambda x: x,
     "tanh": np.tanh,
-    "sigmoid": sigmoid,
+    "sigmoid": _sigmoid,
     "relu": relu,
     "relu6": lambda x: relu(x, max_value=6.0),
     "leaky_relu": lambda x: relu(x, negative_slope=0.2),
-    "softmax": softmax,
-    "log_softmax": log_softmax,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
     "elu": elu,
     "celu": elu,
     "selu": lambda x: x.dtype.type(_SELU_SCALE) * elu(x, alpha=_SELU_ALPHA),
@@ -271,8 +270,7 @@ class Cell:
         self.recurrent, self.candidate = Matrix(recurrent), None  # (gates, units, units)
         if kind == "GRU" and not reset_after:  # the candidate has a product of its own, after the reset
             self.recurrent, self.candidate = Matrix(recurrent[:2]), Matrix(recurrent[2])
-        self.activate = _in_place(activation)
-        self.divide = _divisor(gate)
+        self.activate, self.divide = _in_place(activation), _divisor(gate)
 
     def project(self, rows: Floats | None, out: Floats | None = None) -> Floats:
         """Return the input's part of every gate, `(gates, n, units)`, in `out` if given; see `Matrix.times` on rows."""
@@ -281,18 +279,11 @@ class Cell:
             product += self.bias
         return product
 
-    def run(
-        self,
-        inputs: Callable[[int], Floats],
-        state: Sequence[Floats],
-        hidden: Floats,
-        memory: Floats | None,
-        work: Floats,
-    ) -> None:
+    def run(self, inputs: Parts, state: Sequence[Floats], hidden: Floats, memory: Floats | None, work: Floats) -> None:
         """Run over some steps.
 
         Args:
-            inputs: Returns the input's part of every gate of a step, `(gates, rows, units)`, valid until the next.
+            inputs: The input's part of every gate.
             state: The parts of the state, `(rows, units)` each; overwritten with the state after the last step.
             hidden: Gets h after every step, `(steps, rows, units)`.
             memory: Gets c after every step; None where it is not wanted.
@@ -306,7 +297,7 @@ class Cell:
             self._gru(inputs, state[0], hidden, work)
         np.copyto(state[0], hidden[-1])
 
-    def _gru(self, inputs: Callable[[int], Floats], h: Floats, hidden: Floats, work: Floats) -> None:
+    def _gru(self, inputs: Parts, h: Floats, hidden: Floats, work: Floats) -> None:
         """Compute z, r, ĥ and h = ĥ + z·(h − ĥ).
 
         ĥ is act(x + r·(h U + b)) with the reset after the product, and act(x + (r·h) U) with the reset before it.
@@ -334,12 +325,7 @@ class Cell:
             h = new
 
     def _lstm(
-        self,
-        inputs: Callable[[int], Floats],
-        state: Sequence[Floats],
-        hidden: Floats,
-        memory: Floats | None,
-        work: Floats,
+        self, inputs: Parts, state: Sequence[Floats], hidden: Floats, memory: Floats | None, work: Floats
     ) -> None:
         """Compute i, f, o, ĉ, then c = f·c + i·ĉ and h = o·act(c)."""
         gates, (enter, forget, leave, candidate), (h, c) = work[:3], work, state
@@ -359,7 +345,7 @@ class Cell:
             np.divide(new, leave, out=new)
             h = new
 
-    def _simple(self, inputs: Callable[[int], Floats], h: Floats, hidden: Floats, work: Floats) -> None:
+    def _simple(self, inputs: Parts, h: Floats, hidden: Floats, work: Floats) -> None:
         """Compute h = act(x + h U)."""
         multiply = self.recurrent.into(work)
         for t, new in enumerate(hidden):
@@ -406,21 +392,13 @@ class Dense:
         return self.activation(product)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Normalization:
-    """A LayerNormalization layer (Ba et al. 2016, equation 4)."""
-
-    gamma: Floats | None
-    beta: Floats | None
-    epsilon: float
-
-    def __call__(self, rows: Floats) -> Floats:
-        """Return γ (x − μ) / √(σ² + ε) + β, with mean and variance of each row, `(n, units)`."""
-        centred: Floats = rows - rows.mean(axis=1, keepdims=True)
-        variance = np.square(centred).mean(axis=1, keepdims=True)
-        centred /= np.sqrt(variance + rows.dtype.type(self.epsilon))
-        if self.gamma is not None:
-            centred *= self.gamma
-        if self.beta is not None:
-            centred += self.beta
-        return centred
+def normalized(rows: Floats, *, gamma: Floats | None, beta: Floats | None, epsilon: float) -> Floats:
+    """Return γ (x − μ) / √(σ² + ε) + β, with mean and variance of each row, `(n, units)` (Ba et al. 2016, eq. 4)."""
+    centred: Floats = rows - rows.mean(axis=1, keepdims=True)
+    variance = np.square(centred).mean(axis=1, keepdims=True)
+    centred /= np.sqrt(variance + rows.dtype.type(epsilon))
+    if gamma is not None:
+        centred *= gamma
+    if beta is not None:
+        centred += beta
+    return centred

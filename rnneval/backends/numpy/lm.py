@@ -97,17 +97,13 @@ class NumpyLM:
         return tuple(np.zeros((batch, units[slot.layer]), self.network.dtype) for slot in self.slots)
 
     def step(self, ids: ArrayLike, state: Sequence[ArrayLike]) -> tuple[Floats, tuple[Floats, ...]]:
-        """Read ids `(batch, time ≥ 1)` from a state; return logits `(batch, time, V)` and the new state.
-
-        Raises:
-            UsageError: an id is negative or not below V.
-        """
+        """Read ids `(batch, time ≥ 1)` from a state; return logits `(batch, time, V)` and the new state."""
         given, known = np.asarray(ids, np.int32), min(self.width, self.network.ids)
-        outside = np.argwhere((given < 0) | (given >= known))
-        if len(outside):
+        outside = given[(given < 0) | (given >= known)]
+        if outside.size:
             raise UsageError(
-                f"{len(outside):,} ids that the model does not have, the first {given[tuple(outside[0])]}: its ids run "
-                f"from 0 to {known - 1:,}"
+                f"{outside.size:,} ids that the model does not have, the first {outside[0]}: its ids run from 0 to "
+                f"{known - 1:,}"
             )
         place = {(slot.layer, slot.slot): k for k, slot in enumerate(self.slots)}
         states = [
@@ -123,21 +119,15 @@ class NumpyLM:
 
         with one_blas_thread():
             Block(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
-        after = {
-            (layer.name, slot): part
-            for layer, parts in zip(self.layers, states, strict=True)
-            for slot, part in zip(layer.slots, parts, strict=True)
-        }
-        return logits.swapaxes(0, 1), tuple(after[slot.layer, slot.slot] for slot in self.slots)
+        order = [place[layer.name, slot] for layer in self.layers for slot in layer.slots]
+        after = [part for parts in states for part in parts]
+        return logits.swapaxes(0, 1), tuple(after[order.index(k)] for k in range(len(after)))
 
     def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         """Return the wiring, which is right by construction: each layer is given its own last state.
 
         The record says of flows and verdict what the check of the same Keras model says. Its tests of behaviour are
         left out: they are of the Keras model.
-
-        Raises:
-            UsageError: a declaration is not one, or names a layer that the model does not have.
         """
         declared = parse_declarations(declare)
         author = self.checkpoint.contract != 4
@@ -179,17 +169,10 @@ class NumpyLM:
 
 @on_path(OpenOptions)
 def open_numpy(path: str | os.PathLike[str], options: OpenOptions) -> NumpyLM:
-    """Open a saved model of known layers, without TensorFlow and Keras.
-
-    Args:
-        path: A `.keras` or `.h5` file of Keras 2 or 3.
-        options: Keyword arguments, each a field of `OpenOptions`, as for `rnneval.open`.
+    """Open a `.keras` or `.h5` file of known layers, without TensorFlow and Keras; otherwise as `rnneval.open`.
 
     Raises:
         NotForNumpyError: only Keras can run it; names the first layer that NumPy does not run.
-        CheckpointError: what is at `path` is no checkpoint, is damaged, or breaks a rule.
-        VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
-        UsageError: a builder is needed.
     """
     with without_current_folder(), private_copy(Path(path)) as artefact:
         sha256 = require_sha256(artefact, options.expect_sha256)
@@ -281,11 +264,7 @@ def _dtype(chain: Chain, shown: str) -> Any:
 
 
 def _require_tokens_out(chain: Chain, weights: Sequence[Weights], shown: str) -> int:
-    """Return V, the width of the last layer.
-
-    Raises:
-        CheckpointError: one output, or an embedding of more than twice as many ids as there are outputs.
-    """
+    """Return V, the width of the last layer; refuse one output, and many more ids than outputs."""
     width = next(int(entry.get("units")) for entry in reversed(chain.entries) if "units" in entry.settings)
     known = int(weights[0]["embeddings"].shape[0]) if chain.entries[0].kind == "Embedding" else width
     if width < 2 or known > 2 * width:
@@ -305,10 +284,7 @@ def _inputs(chain: Chain, width: int, shown: str) -> tuple[str, str]:
     if ids or shape is None:
         return "ids", "inputs are integer ids"
     if shape[2] == 1:
-        return (
-            "scaled",
-            f"inputs are ids divided by {width}, the number of outputs (its input has a third axis of 1)",
-        )
+        return "scaled", f"inputs are ids divided by {width}, the number of outputs (its input has a third axis of 1)"
     if shape[2] != width:
         raise CheckpointError(
             f"{shown}: its input has rows of {shape[2]} numbers and its output {width}: one-hot rows are as long as "
@@ -347,12 +323,7 @@ def _layout(chain: Chain, weights: Sequence[Weights]) -> Layout:
 def _read_weights(chain: Chain, model: FullModel, *, shown: str, dtype: Any) -> tuple[list[Weights], tuple[str, ...]]:
     """Read the weights of every layer of a chain, and compare them with what the configuration asks for.
 
-    Returns:
-        The arrays of each layer, in the order of the chain, and assumptions, a sentence each.
-
-    Raises:
-        CheckpointError: a weight is not finite.
-        NotForNumpyError: the weights in the file are others than those of the chain.
+    Returns the arrays of each layer, in the order of the chain, and assumptions, a sentence each.
     """
     notes: dict[str, None] = {}
     if model.path.suffix == ".h5":

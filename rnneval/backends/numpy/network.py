@@ -21,9 +21,10 @@ from rnneval.backends.numpy.layers import (
     Dense,
     Floats,
     Matrix,
-    Normalization,
+    Parts,
     aligned_empty,
     elu,
+    normalized,
     relu,
 )
 
@@ -71,12 +72,6 @@ class Network:
     """The arithmetic of a model."""
 
     def __init__(self, recipe: Recipe) -> None:
-        """Make the network of a recipe.
-
-        Raises:
-            ValueError: one-hot rows are read by a layer that is neither recurrent nor Dense, or the layers before
-                the first recurrent one give too many numbers to be looked up.
-        """
         layers, scaled, dtype = list(zip(recipe.entries, recipe.weights, strict=True)), recipe.scaled, recipe.dtype
         # What the first recurrent layer reads for each id, (ids, inputs); None for one-hot rows.
         source: Any = None if scaled is None else (np.arange(scaled, dtype=dtype) / dtype(scaled))[:, None]
@@ -137,7 +132,8 @@ def _timewise(entry: Entry, weights: Mapping[str, Floats]) -> Timewise:
         function = FUNCTIONS[activation_name(get("activation"))]
         return Dense(kernel=Matrix(weights["kernel"]), bias=weights.get("bias"), activation=function)
     if entry.kind == "LayerNormalization":
-        return Normalization(gamma=weights.get("gamma"), beta=weights.get("beta"), epsilon=float(get("epsilon", 1e-3)))
+        gamma, beta = weights.get("gamma"), weights.get("beta")
+        return partial(normalized, gamma=gamma, beta=beta, epsilon=float(get("epsilon", 1e-3)))
     if entry.kind == "ReLU":
         slope, most, least = get("negative_slope") or 0.0, get("max_value"), get("threshold") or 0.0
         return partial(relu, negative_slope=slope, max_value=most, threshold=least)
@@ -202,7 +198,7 @@ class Block:
         assert inputs is not None  # noqa: S101 - there is a recurrent layer
         return inputs
 
-    def _parts_of(self, k: int, ids: Ids, inputs: Floats | None) -> Callable[[int], Floats]:
+    def _parts_of(self, k: int, ids: Ids, inputs: Floats | None) -> Parts:
         """Return a function of the step that returns the input's part of the gates of layer k; the first reads ids."""
         rows, cell, table = ids.shape[1], self.network.stages[k].cell, self.network.table
         if inputs is None and table is not None:

@@ -183,10 +183,8 @@ class BlockScorer:
     def score(self, room: Room, helper: Executor | None = None) -> None:
         """Read the ids of a block from its states; fill in everything else.
 
-        Args:
-            room: The arrays of the block.
-            helper: A thread for logits, where they are many: it makes those of earlier tokens while the states of later
-                ones are made.
+        The helper is a thread for logits, where they are many: it makes those of earlier tokens while the states of
+        later ones are made.
         """
         rows, states = len(room.ids), self._network.split(room.before)
         waiting, helped = _Waiting(self._network, room), list[Future[None]]()
@@ -209,12 +207,7 @@ class BlockScorer:
 
 
 def main(recipe_descriptor: str, shared_descriptor: str) -> None:
-    """Be a worker: score what is asked for until the input ends.
-
-    Args:
-        recipe_descriptor: Descriptor of the pickled recipe of the network, written by the parent process.
-        shared_descriptor: Descriptor of the shared memory.
-    """
+    """Be a worker: score what is asked for until the input ends; the descriptors are those that `Worker` gives."""
     recipe_file, shared = int(recipe_descriptor), int(shared_descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process decides: then the input ends
     memory = mmap.mmap(shared, os.fstat(shared).st_size)
@@ -293,7 +286,6 @@ class Team:
     """The workers of one scorer."""
 
     def __init__(self, recipe: Recipe, network: Network) -> None:
-        """Take the recipe that workers make the network from."""
         self._recipe, self._network = recipe, network
         self.count = min(_MOST, cores()) - 1 if os.name == "posix" else 0  # workers that may be started; then 0
         self.workers: list[Worker] = []
@@ -373,11 +365,7 @@ class NumpyScorer:
         """Begin a reading: nothing is chosen by what was read before."""
 
     def score(self, ids: Ids, targets: Ids, states: Vectors, width: int) -> Stepped:
-        """Read ids `(rows, time)` from states `(rows, D)` and score the targets.
-
-        Raises:
-            CheckpointError: an id that the embedding does not have.
-        """
+        """Read ids `(rows, time)` from states `(rows, D)` and score the targets."""
         if ids.size and ids.max() >= self._network.ids:
             raise CheckpointError(
                 f"the embedding has {self._network.ids:,} rows, and the text has the id {ids.max():,}: the vocabulary "

@@ -89,11 +89,7 @@ class StepLM:
         return self.batched and self.packing is not None
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "StepLM":
-        """Return the same model with a vocabulary.
-
-        Raises:
-            VocabularyError: it does not fit the number of logits.
-        """
+        """Return the same model with a vocabulary, which must fit the number of logits."""
         return replace(self, vocabulary=vocabulary.fit(self.width))
 
     def initial_state(self, batch: int) -> Any:
@@ -101,11 +97,7 @@ class StepLM:
         return self.function.begin(batch)
 
     def step(self, ids: NDArray[np.int32], state: Any) -> tuple[NDArray[Any], Any]:
-        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy, and the user's own state.
-
-        Raises:
-            CheckpointError: the user's function fails, or returns something else.
-        """
+        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy and the user's own state."""
         return self.function(ids, state)
 
     def start(self) -> Vectors:
@@ -120,11 +112,7 @@ class StepLM:
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
     ) -> Scorer:
-        """Prepare steps of at most one shape; `padded` and `parallel` change nothing.
-
-        Raises:
-            UsageError: a kernel is asked for that step functions do not have.
-        """
+        """Prepare steps of at most one shape; `padded` and `parallel` change nothing."""
         if kernel == "hoisted":
             raise UsageError("--kernel hoisted is for Keras models: a step function has one implementation, its own")
         by_token = self.every_token or shape.segment == 1
@@ -198,13 +186,13 @@ def from_step(
             raise UsageError(f"from_step: {role} must be a function, and is a {type(given).__name__}")
     width = vocab_size if vocab_size is not None else tokens.first_id + tokens.size if tokens else 0
     function = StepFunction(step=step, initial_state=initial_state, width=width)
-    found = probe(function, separate=not batched)
+    packing, repeatable = probe(function, separate=not batched)
     return StepLM(
         function=function,
         vocabulary=None if tokens is None else tokens.fit(width),
         checkpoint=_checkpoint(function, checkpoint, rows=_FINGERPRINT[0] if batched else 1),
-        packing=found.packing,
-        repeatable=found.repeatable,
+        packing=packing,
+        repeatable=repeatable,
         batched=batched,
         every_token=every_token,
         name=name,

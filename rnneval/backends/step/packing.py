@@ -110,10 +110,8 @@ def _keys(mapping: Mapping[Any, Any]) -> list[Any]:
 def as_array(value: Any, path: str) -> NDArray[Any]:
     """Read a leaf or logits of any library as a NumPy array of numbers, without a copy where there need be none.
 
-    A tensor of PyTorch is detached from its graph. Types that NumPy lacks, such as bfloat16, become float32.
-
-    Raises:
-        CheckpointError: it is on another device, or holds no numbers.
+    A tensor of PyTorch is detached from its graph. Types that NumPy lacks, such as bfloat16, become float32. Arrays on
+    other devices, and values that are no numbers, are refused.
     """
     if hasattr(value, "detach"):
         value = value.detach()
@@ -140,11 +138,7 @@ def _kind(value: Any) -> str:
 
 
 def made_like(array: NDArray[Any], like: Any) -> Any:
-    """Return an array as the library and type of another leaf: a tensor of PyTorch for a tensor of PyTorch.
-
-    Raises:
-        CheckpointError: its library has no known function that makes an array.
-    """
+    """Return an array as the library and type of another leaf: a tensor of PyTorch for a tensor of PyTorch."""
     kind = type(like)
     if isinstance(like, np.ndarray):
         return array.astype(like.dtype, copy=False)
@@ -204,14 +198,12 @@ class StateLeaf:
             flat = flat.view(flat.real.dtype)
         elif flat.dtype.kind in "iu" and np.abs(flat.astype(np.float64)).max(initial=0) > _MOST:
             raise CheckpointError(f"{self.path} holds whole numbers beyond ±2⁵³, which cannot be carried: use int32")
-        columns: NDArray[Any] = np.broadcast_to(flat * COUNTER_SCALE if self.counts else flat, (rows, self.size))
-        return columns
+        return np.broadcast_to(flat * COUNTER_SCALE if self.counts else flat, (rows, self.size))
 
     def array_of(self, columns: NDArray[Any]) -> NDArray[Any]:
         """Return columns `(rows, size)` as an array of the leaf's shape and type; it shares no memory with them."""
-        numbers: NDArray[Any]
         if self.dtype.kind == "c":
-            numbers = np.array(columns, self.dtype.type().real.dtype, order="C").view(self.dtype)
+            numbers: NDArray[Any] = np.array(columns, self.dtype.type().real.dtype, order="C").view(self.dtype)
         elif self.counts:
             counted = columns / COUNTER_SCALE
             # The engine adds 1e-6 to a state to see whether that grows. No counter is so large: 1 stands for it.
@@ -247,18 +239,14 @@ class StatePacking:
         return np.float32 if all(leaf.dtype.name in exact for leaf in self.leaves) else np.float64
 
     def pack(self, state: Any, rows: int) -> Vectors:
-        """Put a state into vectors `(rows, D)`.
-
-        Raises:
-            CheckpointError: it has another form than the first one that the function returned, or other shapes.
-        """
+        """Put a state into vectors `(rows, D)`; refuse another form than in the first calls, or other shapes."""
         if form_of(state) != form_of(self.example):
             raise CheckpointError(
                 f"step returned a state of the form {form_of(self.example)} at first, and now {form_of(state)}: every "
                 "call must return the same form"
             )
         vectors = np.empty((rows, self.size), self.dtype)
-        at = 0
+        vectors[:, -1:] = 1  # this is no initial state; else a leaf's
         for leaf, (_, value) in zip(self.leaves, leaves_of(state), strict=True):
             array = as_array(value, leaf.path)
             wanted = leaf.shape if leaf.axis is None else (*leaf.shape[: leaf.axis], rows, *leaf.shape[leaf.axis :])
@@ -273,21 +261,18 @@ class StatePacking:
                     "differ"
                 )
             if leaf.size:
-                vectors[:, at : at + leaf.size] = leaf.rows_of(array, rows)
-            at += leaf.size
-        vectors[:, at:] = 1  # this is no initial state
+                vectors[:, self.columns(leaf)] = leaf.rows_of(array, rows)
         return vectors
 
     def unpack(self, vectors: Vectors) -> Any:
         """Put vectors `(rows, D)` of rows that may go into one call back into a state."""
         if self.initial is not None and vectors[0, -1] < 0.5:
             return self.initial(len(vectors))
-        arrays, at = [], 0
-        for leaf in self.leaves:
-            columns = vectors[:, at : at + leaf.size]
-            arrays.append(leaf.like if leaf.constant else made_like(leaf.array_of(columns), leaf.like))
-            at += leaf.size
-        return filled(self.example, iter(arrays))
+        arrays = (
+            leaf.like if leaf.constant else made_like(leaf.array_of(vectors[:, self.columns(leaf)]), leaf.like)
+            for leaf in self.leaves
+        )
+        return filled(self.example, arrays)
 
     def groups(self, vectors: Vectors) -> list[NDArray[np.intp]]:
         """Return the rows of each call: all of them, unless values that rows share in a call differ."""
@@ -307,5 +292,9 @@ class StatePacking:
 
     def columns(self, leaf: StateLeaf) -> slice:
         """Return the columns of a leaf in the vectors."""
-        start = sum(other.size for other in self.leaves[: self.leaves.index(leaf)])
-        return slice(start, start + leaf.size)
+        return self._columns[leaf]
+
+    @cached_property
+    def _columns(self) -> dict[StateLeaf, slice]:
+        ends = np.cumsum([leaf.size for leaf in self.leaves]).tolist()
+        return {leaf: slice(end - leaf.size, end) for leaf, end in zip(self.leaves, ends, strict=True)}

@@ -48,11 +48,7 @@ class StepFunction:
     """V, the number of logits."""
 
     def begin(self, rows: int) -> Any:
-        """Return the initial state of `rows` rows.
-
-        Raises:
-            CheckpointError: the user's function fails.
-        """
+        """Return the initial state of `rows` rows."""
         if self.initial_state is None:
             return None
         try:
@@ -61,20 +57,14 @@ class StepFunction:
             raise CheckpointError(f"initial_state({rows}) raised {_brief(error)}") from error
 
     def __call__(self, ids: NDArray[np.int32], state: Any) -> Called:
-        """Read ids `(batch, time)` from a state.
-
-        Raises:
-            CheckpointError: the user's function fails, or returns no logits `(batch, time, V)` with a state.
-        """
+        """Read ids `(batch, time)` from a state; refuse what is no logits `(batch, time, V)` with a state."""
         try:
             returned = self.step(np.array(ids, np.int32), state)  # a copy: PyTorch warns of arrays that are read only
         except Exception as error:
             raise CheckpointError(f"step raised {_brief(error)} on ids of shape {ids.shape}") from error
         if not isinstance(returned, tuple | list) or len(returned) != 2:
-            kind = type(returned).__name__
-            raise CheckpointError(
-                f"step returned a {kind}: a pair is needed, (logits, state), such as (logits, (h, c))"
-            )
+            pair = "a pair is needed, (logits, state), such as (logits, (h, c))"
+            raise CheckpointError(f"step returned a {type(returned).__name__}: {pair}")
         logits = as_array(returned[0], "the logits")
         if logits.shape != (*ids.shape, self.width):
             raise CheckpointError(
@@ -99,24 +89,14 @@ def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
 
 
-class Found(NamedTuple):
-    """The outcome of a probe."""
-
-    packing: StatePacking | None
-    """None where the state is no nest of arrays."""
-    repeatable: bool
-    """Whether the same ids give the same logits, also from a state that was packed."""
-
-
-def probe(function: StepFunction, *, separate: bool) -> Found:
+def probe(function: StepFunction, *, separate: bool) -> tuple[StatePacking | None, bool]:
     """Call a step function a few times, and find the batch axis and the kind of every array of its state.
 
-    Args:
-        function: The function.
-        separate: Whether it reads one row at a time.
+    `separate` says that it reads one row at a time. What it returns is refused if it cannot be carried.
 
-    Raises:
-        CheckpointError: what it returns cannot be carried; the message names the array.
+    Returns:
+        The packing of its state, None where that is no nest of arrays, and whether the same ids give the same logits,
+        also from a state that was packed.
     """
     runs = [_run(function, rows) for rows in ((1,) if separate else _ROWS)]
     states = runs[0].states
@@ -124,7 +104,7 @@ def probe(function: StepFunction, *, separate: bool) -> Found:
     if opaque:
         if not separate:
             function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
-        return Found(None, _repeats(function, runs[0]))
+        return None, _repeats(function, runs[0])
     forms = [form_of(state) for run in runs for state in run.states]
     for form in forms:
         if form != forms[0]:
@@ -144,7 +124,7 @@ def probe(function: StepFunction, *, separate: bool) -> Found:
     if repeatable:
         restored = packing.unpack(packing.pack(runs[0].states[0], len(runs[0].ids)))
         repeatable = _equal(function(_pieces(runs[0].ids)[1], restored).logits, runs[0].logits[1])
-    return Found(packing, repeatable)
+    return packing, repeatable
 
 
 class _Run(NamedTuple):
@@ -261,11 +241,7 @@ def _only_counts(function: StepFunction, run: _Run, after: Sequence[NDArray[Any]
 
 
 def _starts_alike(function: StepFunction, packing: StatePacking, *, rows: int) -> bool:
-    """Return whether the initial state is one that `pack` and `unpack` keep as it is, the same in every row.
-
-    Raises:
-        CheckpointError: it differs from row to row, or from call to call.
-    """
+    """Return whether the initial state survives packing; refuse one that differs between rows or calls."""
     initial, again = _copied(function.begin(rows)), _copied(function.begin(rows))
     if not all(_alike(a, b) for (_, a), (_, b) in zip(initial, again, strict=True)):
         raise CheckpointError(f"initial_state({rows}) returns other numbers at every call: a document must begin alike")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from rnneval.backends.numpy import layers, open_numpy
+from rnneval.backends.numpy import layers
 from rnneval.backends.numpy import scorer as scoring
+from rnneval.backends.numpy.lm import open_numpy
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError, UsageError
 from tests.backends.numpy.made import KINDS, WIDTH, ids_of, stack_file, stack_of
@@ -225,7 +226,7 @@ def test_nothing_of_tensorflow_is_imported(tmp_path) -> None:
     path, _ = stack_file(tmp_path / "model.h5", "LSTM")
     code = (
         "import sys, numpy as np\n"
-        "from rnneval.backends.numpy import open_numpy\n"
+        "from rnneval.backends.numpy.lm import open_numpy\n"
         f"lm = open_numpy({str(path)!r})\n"
         "ids = np.ones((2, 5), np.int32)\n"
         "from rnneval.backends.protocol import Shape\n"

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnneval.backends.numpy import NumpyLM, network, open_numpy
+from rnneval.backends.numpy import network
 from rnneval.backends.numpy import scorer as scoring
+from rnneval.backends.numpy.lm import NumpyLM, open_numpy
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError
 from tests.backends.numpy.made import ids_of, stack_file
@@ -210,7 +211,8 @@ def state_of(pid: int) -> str:
 SCRIPT = """
 import sys, time, numpy as np
 open("imported", "a").write("x")
-from rnneval.backends.numpy import open_numpy, scorer as scoring
+from rnneval.backends.numpy import scorer as scoring
+from rnneval.backends.numpy.lm import open_numpy
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError
 scoring.ROWS, scoring.cores = 2, lambda: 2
