@@ -346,7 +346,7 @@ def neighbours_scanned(sliced: Slice) -> Iterator[None]:
     The imports that stand in the code are scanned before anything runs. This finds those whose names or folders are
     computed, and those of functions that are called later.
     """
-    finder = _Finder(Scanner(sliced.source, sliced.units), sliced.source.shown)
+    finder = _Finder(Scanner(sliced.source.only(sliced.units)), sliced.source.shown)
     sys.meta_path.insert(0, finder)
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:

@@ -332,9 +332,8 @@ class _Closure:
 
 def _violation(sliced: Slice, called: str | None = None) -> Violation | None:
     """Return the first statement that may not be run, of a slice and of a call of a name in it."""
-    units = sliced.units
-    scanner = Scanner(sliced.source, units, literal_folders(sliced.source, units), sliced.given)
-    return scanner.violation(units, called)
+    folders = literal_folders(sliced.source, sliced.units)
+    return Scanner(sliced.source.only(sliced.units, sliced.given), folders).violation(called)
 
 
 def _refuse_name(source: Source, spec: str, name: str) -> None:

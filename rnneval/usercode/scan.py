@@ -7,8 +7,8 @@ functions by their names, and code can hide anything from a reader.
 import ast
 import re
 import sysconfig
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -217,42 +217,38 @@ class Violation(NamedTuple):
 class Scanner:
     """Scan of code that is about to be run. Files are read, never imported."""
 
-    def __init__(
-        self, source: Source, units: Sequence[Unit], folders: Iterable[Path] = (), given: Collection[str] = ()
-    ) -> None:
-        """Take a file, its units that are run, folders of neighbours, and names that get values from elsewhere."""
-        self._source = source
+    def __init__(self, source: Source, folders: Iterable[Path] = ()) -> None:
+        """Take a file, of which all units are run, and further folders with neighbours of it."""
+        self.source = source
         self._folders = [source.path.resolve().parent, *folders]
-        self.codes: dict[Path, _Code] = {source.path.resolve(): _Code(source, units, given)}
+        self.files: dict[Path, Source] = {source.path.resolve(): source}
 
-    def violation(self, units: Iterable[Unit], called: str | None = None) -> Violation | None:
-        """Return the first refused statement that units of the file run, or that a call of `called` runs."""
+    def violation(self, called: str | None = None) -> Violation | None:
+        """Return the first refused statement that the file runs, or that a call of `called` runs."""
         search = _Search(self)
-        code = self.codes[self._source.path.resolve()]
-        for unit in units:
-            found = search.all_of(search.of_unit(code, unit))
+        for unit in self.source.units:
+            found = search.all_of(search.of_unit(self.source, unit))
             if found is not None:
                 return found
         if called is not None:
             first, _, rest = called.partition(".")
-            search.unit = next((unit for unit in units if first in unit.names.binds), None)
-            return search.all_of(search.of_call(code, f"{first}.{rest}" if rest else first))
+            search.unit = next(iter(self.source.definitions.get(first, ())), None)
+            return search.all_of(search.of_call(self.source, f"{first}.{rest}" if rest else first))
         return None
 
     def of_file(self, path: Path, package: str = "") -> Violation | None:
         """Return the first refused statement at the top level of a file that is about to be imported."""
         search = _Search(self)
-        return search.all_of(search.of_module(self.code(path, package)))
+        return search.all_of(search.of_module(self.file(path, package)))
 
-    def code(self, path: Path, package: str = "") -> "_Code":
+    def file(self, path: Path, package: str = "") -> Source:
         """Read a neighbouring file."""
         path = path.resolve()
-        if path not in self.codes:
+        if path not in self.files:
             here = Path.cwd()
             shown = path.relative_to(here) if path.is_relative_to(here) else path
-            source = read_source(path, str(shown), package)
-            self.codes[path] = _Code(source, source.units)
-        return self.codes[path]
+            self.files[path] = read_source(path, str(shown), package)
+        return self.files[path]
 
     def neighbours(self, module: str) -> Iterator[tuple[Path, str]]:
         """Yield the user's own files that an import of a module runs, each with its package."""
@@ -263,41 +259,15 @@ class Scanner:
                 yield from found
                 return
 
-    def split(self, name: str) -> "tuple[_Code, str] | None":
+    def split(self, name: str) -> tuple[Source, str] | None:
         """Return the user's own file in which a dotted name is defined, and the name in it."""
         parts = name.split(".")
         for count in range(len(parts) - 1, 0, -1):
             found = list(self.neighbours(".".join(parts[:count])))
             if found and found[-1][0].stem in {parts[count - 1], "__init__"}:
                 path, package = found[-1]
-                return self.code(path, package), ".".join(parts[count:])
+                return self.file(path, package), ".".join(parts[count:])
         return None
-
-
-class _Code:
-    """The part of a file that is run: of the named file a slice, of a neighbour everything."""
-
-    def __init__(self, source: Source, units: Sequence[Unit], given: Collection[str] = ()) -> None:
-        self.source, self.units, self.scope = source, units, source.scope.without(given)
-
-    @cached_property
-    def definitions(self) -> dict[str, list[Unit]]:
-        """The units that bind each name."""
-        found: dict[str, list[Unit]] = {}
-        for unit in self.units:
-            for name in unit.names.binds:
-                found.setdefault(name, []).append(unit)
-        return found
-
-    @cached_property
-    def methods(self) -> dict[str, list[ast.AST]]:
-        """The methods of all classes, by name."""
-        found: dict[str, list[ast.AST]] = {}
-        for unit in self.units:
-            for node in ast.walk(unit.node) if isinstance(unit.node, ast.ClassDef) else ():
-                if isinstance(node, Function):
-                    found.setdefault(node.name, []).append(node)
-        return found
 
 
 class _Search:
@@ -306,7 +276,7 @@ class _Search:
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._seen: set[object] = set()
-        self._waiting: list[tuple[_Code, str]] = []
+        self._waiting: list[tuple[Source, str]] = []
         self.unit: Unit | None = None
 
     def all_of(self, found: Violation | None) -> Violation | None:
@@ -316,53 +286,53 @@ class _Search:
         self._waiting.clear()
         return found
 
-    def _call_later(self, code: _Code, names: Iterable[str]) -> None:
-        self._waiting += [(code, name) for name in sorted(names) if name != UNKNOWN]
+    def _call_later(self, source: Source, names: Iterable[str]) -> None:
+        self._waiting += [(source, name) for name in sorted(names) if name != UNKNOWN]
 
-    def of_unit(self, code: _Code, unit: Unit) -> Violation | None:
+    def of_unit(self, source: Source, unit: Unit) -> Violation | None:
         """Search in what one statement runs."""
-        if code.source is self._scanner._source:
+        if source is self._scanner.source:
             self.unit = unit
         if unit.is_command:
-            return self._violation(code, unit.node, f"{PROCESS} or runs a command of IPython")
+            return self._violation(source, unit.node, f"{PROCESS} or runs a command of IPython")
         if unit in self._seen:
             return None
         self._seen.add(unit)
-        return self._of_nodes(code, run_at_once(unit.header), code.scope)
+        return self._of_nodes(source, run_at_once(unit.header), source.scope)
 
-    def of_module(self, code: _Code) -> Violation | None:
+    def of_module(self, source: Source) -> Violation | None:
         """Search in everything that importing a file runs."""
-        if code in self._seen:
+        if source in self._seen:
             return None
-        self._seen.add(code)
-        return _first_found(self.of_unit(code, unit) for unit in code.units)
+        self._seen.add(source)
+        return _first_found(self.of_unit(source, unit) for unit in source.units)
 
-    def _violation(self, code: _Code, node: ast.AST, does: str) -> Violation:
+    def _violation(self, source: Source, node: ast.AST, does: str) -> Violation:
         line = getattr(node, "lineno", 1)
-        return Violation(does, code.source.place(line), code.source.line(line), self.unit)
+        return Violation(does, source.place(line), source.line(line), self.unit)
 
-    def _of_nodes(self, code: _Code, nodes: Iterable[ast.AST], scope: Scope) -> Violation | None:
+    def _of_nodes(self, source: Source, nodes: Iterable[ast.AST], scope: Scope) -> Violation | None:
         for node in nodes:
             does = offence(node, scope)
             if does is not None and not (isinstance(node, ast.Call) and self._is_searched(node, scope)):
-                return self._violation(code, node, does)
-            found = self._followed(code, node, scope)
+                return self._violation(source, node, does)
+            found = self._followed(source, node, scope)
             if found is not None:
                 return found
         return None
 
     def _is_searched(self, node: ast.Call, scope: Scope) -> bool:
-        """Return whether a call that only its name speaks against is of the user's own code, which is searched."""
+        """Return whether a call that only its name speaks against is of the user's own source, which is searched."""
         names = scope.full_names(node.func)
         last = next(iter(names)).rpartition(".")[2]
         if not last.startswith(("save_", "train")):
             return False
-        codes = list(self._scanner.codes.values())
-        if isinstance(node.func, ast.Attribute) and any(last in each.methods for each in codes):
+        files = list(self._scanner.files.values())
+        if isinstance(node.func, ast.Attribute) and any(last in each.methods for each in files):
             return True
         return all(self._scanner.split(name) is not None for name in names)
 
-    def _followed(self, code: _Code, node: ast.AST, scope: Scope) -> Violation | None:
+    def _followed(self, source: Source, node: ast.AST, scope: Scope) -> Violation | None:
         """Search in the functions and classes that a node mentions, and in the files that it imports.
 
         What is mentioned counts as called: it may be called through a table or by another function.
@@ -370,7 +340,7 @@ class _Search:
         if isinstance(node, ast.Import):
             return _first_found(self._of_import(alias.name) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            module = imported_module(node, code.source.package)
+            module = imported_module(node, source.package)
             modules = (module, *(f"{module}.{each.name}" for each in node.names))
             return _first_found(self._of_import(name) for name in modules)
         if isinstance(node, ast.Call):  # import_module("name")
@@ -379,81 +349,83 @@ class _Search:
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             names = scope.full_names(node)
             # A name that nothing binds may come from `from neighbour import *`.
-            self._call_later(code, [node.id] if names == {UNKNOWN} and isinstance(node, ast.Name) else names)
+            self._call_later(source, [node.id] if names == {UNKNOWN} and isinstance(node, ast.Name) else names)
         return None
 
     def _of_import(self, module: str) -> Violation | None:
         return _first_found(
-            self.of_module(self._scanner.code(path, package)) for path, package in self._scanner.neighbours(module)
+            self.of_module(self._scanner.file(path, package)) for path, package in self._scanner.neighbours(module)
         )
 
-    def of_call(self, code: _Code, name: str) -> Violation | None:
+    def of_call(self, source: Source, name: str) -> Violation | None:
         """Search in a function by its full name, or in the methods of that name if its object is not known."""
         if name.startswith(f"{UNKNOWN}."):
             last = name.rpartition(".")[2]
-            codes = list(self._scanner.codes.values())
-            methods = [(each, node) for each in codes for node in each.methods.get(last, ())]
+            files = list(self._scanner.files.values())
+            methods = [(each, node) for each in files for node in each.methods.get(last, ())]
             return _first_found(self._of_function(each, node) for each, node in methods)
         name = name.removeprefix(OWN)
         first, _, rest = name.partition(".")
-        if first not in code.definitions:
-            elsewhere = self._scanner.split(name) or self._starred(code, name)
+        if first not in source.definitions:
+            elsewhere = self._scanner.split(name) or self._starred(source, name)
             return self.of_call(*elsewhere) if elsewhere is not None else None
-        return _first_found(self._of_definition(code, unit, rest) for unit in code.definitions[first])
+        return _first_found(self._of_definition(source, unit, rest) for unit in source.definitions[first])
 
-    def _starred(self, code: _Code, name: str) -> "tuple[_Code, str] | None":
+    def _starred(self, source: Source, name: str) -> tuple[Source, str] | None:
         """Return the neighbour that binds a name by `from neighbour import *`."""
-        stars = [unit.node for unit in code.units if unit.is_star]
+        stars = [unit.node for unit in source.units if unit.is_star]
         for node in (star for star in stars if isinstance(star, ast.ImportFrom)):
-            found = self._scanner.split(f"{imported_module(node, code.source.package)}.{name}")
-            if found is not None and name.partition(".")[0] in found[0].definitions and found[0] is not code:
+            found = self._scanner.split(f"{imported_module(node, source.package)}.{name}")
+            if found is not None and name.partition(".")[0] in found[0].definitions and found[0] is not source:
                 return found
         return None
 
-    def _of_definition(self, code: _Code, unit: Unit, rest: str) -> Violation | None:
+    def _of_definition(self, source: Source, unit: Unit, rest: str) -> Violation | None:
         node = unit.node
         if isinstance(node, Function):
-            return self._of_function(code, node)
+            return self._of_function(source, node)
         if isinstance(node, ast.ClassDef):
-            return self._of_class(code, node, code.scope, rest.rpartition(".")[2] or None)
+            return self._of_class(source, node, source.scope, rest.rpartition(".")[2] or None)
         if isinstance(node, ast.Import | ast.ImportFrom):
-            full = code.scope.full_names(ast.Name(id=next(iter(unit.names.binds), "")))
+            full = source.scope.full_names(ast.Name(id=next(iter(unit.names.binds), "")))
             names = [f"{name}.{rest}" if rest else name for name in full if not name.startswith((OWN, UNKNOWN))]
             split = [found for name in names if (found := self._scanner.split(name)) is not None]
             return _first_found(self.of_call(*found) for found in split)
-        if (code, unit.order, "value") in self._seen:
+        if (source, unit.order, "value") in self._seen:
             return None
-        self._seen.add((code, unit.order, "value"))
+        self._seen.add((source, unit.order, "value"))
         # A variable that is called: every function that its value mentions.
         inside = (each for each in ast.walk(unit.header) if isinstance(each, ast.Name))
         loaded = [each for each in inside if isinstance(each.ctx, ast.Load)]
-        mentioned = {name for each in loaded for name in code.scope.full_names(each)}
-        self._call_later(code, (name for name in mentioned if not name.startswith("builtins.")))
+        mentioned = {name for each in loaded for name in source.scope.full_names(each)}
+        self._call_later(source, (name for name in mentioned if not name.startswith("builtins.")))
         return None
 
-    def _of_class(self, code: _Code, node: ast.ClassDef, scope: Scope, method: str | None = None) -> Violation | None:
+    def _of_class(
+        self, source: Source, node: ast.ClassDef, scope: Scope, method: str | None = None
+    ) -> Violation | None:
         """Search in the methods that are called when an object of a class is made and run, or in one method."""
         wanted = _WHEN_MADE | {method} if method else _WHEN_MADE
         methods = [each for each in node.body if isinstance(each, Function) and each.name in wanted]
-        found = _first_found(self._of_function(code, each, scope) for each in methods)
+        found = _first_found(self._of_function(source, each, scope) for each in methods)
         if found is not None:
             return found
         bases = (name for base in node.bases for name in scope.full_names(base))
-        self._call_later(code, (name for name in bases if name != f"{OWN}{node.name}"))
+        self._call_later(source, (name for name in bases if name != f"{OWN}{node.name}"))
         return None
 
-    def _of_function(self, code: _Code, node: ast.AST, outer: Scope | None = None) -> Violation | None:
+    def _of_function(self, source: Source, node: ast.AST, outer: Scope | None = None) -> Violation | None:
         """Search in the body of a function, and in the functions inside of it."""
         if node in self._seen or not isinstance(node, Function):
             return None
         self._seen.add(node)
         inside = list(ast.walk(node))[1:]
-        scope = Scope(inside, code.source.package, outer or code.scope)
-        found = _first_found(self._of_nodes(code, _run_in_a_call(statement), scope) for statement in node.body)
+        scope = Scope(inside, source.package, outer or source.scope)
+        found = _first_found(self._of_nodes(source, _run_in_a_call(statement), scope) for statement in node.body)
         if found is not None:
             return found
         classes = [each for each in inside if isinstance(each, ast.ClassDef)]
-        return _first_found(self._of_class(code, each, scope) for each in classes)
+        return _first_found(self._of_class(source, each, scope) for each in classes)
 
 
 def _run_in_a_call(node: ast.AST) -> Iterator[ast.AST]:

@@ -2,8 +2,8 @@
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rnneval.usercode.statements import (
     LOOPS,
     ChangeFinder,
     Changes,
+    Function,
     Names,
     Scope,
     aliases_of,
@@ -83,6 +84,29 @@ class Source:
     guarded: frozenset[str]
     """Names that are bound under `if __name__ == "__main__"` alone."""
     notes: tuple[str, ...]
+
+    def only(self, units: Sequence[Unit], given: Iterable[str] = ()) -> "Source":
+        """Return the part of it that is run: some units, and names whose values are given and say nothing."""
+        return replace(self, units=tuple(units), scope=self.scope.without(given))
+
+    @cached_property
+    def definitions(self) -> dict[str, list[Unit]]:
+        """The units that bind each name."""
+        found: dict[str, list[Unit]] = {}
+        for unit in self.units:
+            for name in unit.names.binds:
+                found.setdefault(name, []).append(unit)
+        return found
+
+    @cached_property
+    def methods(self) -> dict[str, list[ast.AST]]:
+        """The methods of all classes, by name."""
+        found: dict[str, list[ast.AST]] = {}
+        for unit in self.units:
+            for node in ast.walk(unit.node) if isinstance(unit.node, ast.ClassDef) else ():
+                if isinstance(node, Function):
+                    found.setdefault(node.name, []).append(node)
+        return found
 
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.
