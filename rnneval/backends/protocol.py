@@ -25,8 +25,7 @@ Vectors = NDArray[np.floating[Any]]
 They are float64 only where a leaf is not float32, since float64 holds every smaller type exactly.
 """
 
-_MOST_NAMED = 5
-"""Weights that are not finite and are named, at most."""
+_MOST_NAMED = 5  # weights that are not finite and are named, at most
 
 Sees = Literal["losses", "states", "gates"]
 """What is observed of a step: losses alone; the states of every layer too; the inputs of gated layers as well."""
@@ -68,8 +67,7 @@ class LayerState:
     layer: str
     slot: str
     units: int
-    limit: float | None
-    """|h| beyond which a unit is saturated; None where it has no known bound."""
+    limit: float | None  # |h| beyond which a unit is saturated; None where it has no known bound
 
     @property
     def key(self) -> str:
@@ -81,15 +79,12 @@ class LayerState:
 class GatedCell:
     """One gated cell of a layer."""
 
-    prefix: str
-    """Prefix of its names: `cells[i].` for a cell of a stack, empty for others."""
+    prefix: str  # prefix of its names: `cells[i].` for a cell of a stack, empty for others
     weights: gates.Gated
     activation: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
     """The function of the gates; None for the logistic function."""
-    slot: int
-    """The index of its h among the layer's states."""
-    below: int | None
-    """The index of its input among the layer's states; None for the layer's own input."""
+    slot: int  # the index of its h among the layer's states
+    below: int | None  # the index of its input among the layer's states; None for the layer's own input
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,43 +110,34 @@ class GatedCell:
 class Layout:
     """The states and gates that the steps of a model show."""
 
-    states: dict[str, LayerState] = field(default_factory=dict)
-    """By `LAYER.SLOT`."""
+    states: dict[str, LayerState] = field(default_factory=dict)  # by `LAYER.SLOT`
     cells: dict[str, tuple[GatedCell, ...]] = field(default_factory=dict)
     """The gated cells of each layer, by the layer's name."""
-    missing: dict[str, str] = field(default_factory=dict)
-    """Reasons why there is nothing to see, by layer or state."""
+    missing: dict[str, str] = field(default_factory=dict)  # reasons why there is nothing to see, by layer or state
 
 
 class Trajectory(NamedTuple):
     """A state after every token of a step, and before the first."""
 
-    states: NDArray[Any]
-    """`(rows, time, units)`."""
-    before: NDArray[Any]
-    """`(rows, units)`."""
+    states: NDArray[Any]  # (rows, time, units)
+    before: NDArray[Any]  # (rows, units)
 
 
 class SeenRows(NamedTuple):
     """Observations of neighbouring rows of a step; the arrays may have more rows and tokens than were asked for."""
 
-    rows: int
-    """Number of rows of the step, from the first that is not in the part before."""
+    rows: int  # number of rows of the step, from the first that is not in the part before
     layout: Layout
-    states: Mapping[str, Trajectory]
-    """By the keys of `layout.states`."""
-    inputs: Mapping[str, NDArray[Any]]
-    """Inputs of each layer of `layout.cells` that has gates, `(rows, time, inputs)`."""
+    states: Mapping[str, Trajectory]  # by the keys of `layout.states`
+    inputs: Mapping[str, NDArray[Any]]  # inputs of each layer of `layout.cells` that has gates, `(rows, time, inputs)`
 
 
 class Stepped(NamedTuple):
     """Result of one step; the arrays may have more rows and tokens than were asked for."""
 
     predicted: Predicted
-    states: Vectors
-    """The state after the step, `(rows, D)`."""
-    seen: tuple[SeenRows, ...] = ()
-    """What was observed, in parts; empty if only losses are."""
+    states: Vectors  # the state after the step, `(rows, D)`
+    seen: tuple[SeenRows, ...] = ()  # what was observed, in parts; empty if only losses are
 
 
 class Scorer(Protocol):
@@ -260,10 +246,8 @@ class Ids(Protocol):
 class Place:
     """A position in a text, and the state there."""
 
-    at: int
-    """Position of the next input token."""
-    state: Vectors
-    """The state before it, `(D,)`."""
+    at: int  # position of the next input token
+    state: Vectors  # the state before it, `(D,)`
 
 
 def require_carried(lm: LanguageModel, what: str) -> None:

@@ -38,12 +38,9 @@ _MAKERS = ("__new__", "__init__")
 class Builder:
     """The user's own code that makes the model, its arguments, and how it is run."""
 
-    spec: str
-    """`FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """The arguments of `--builder-arg`."""
-    values: Mapping[str, Any] = field(default_factory=dict)
-    """The values of `--builder-global`."""
+    spec: str  # `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `--builder-arg`
+    values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
     run_module: bool = False
     """Whether a file is imported as a whole. By default only the statements that NAME needs are run."""
 

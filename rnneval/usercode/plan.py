@@ -19,8 +19,7 @@ from rnneval.usercode.scan import Scanner, Violation, literal_folders
 from rnneval.usercode.source import ENDINGS, Source, Unit, read_source
 from rnneval.usercode.statements import BLOCK_ENDINGS, LOOPS, Function, bodies_of, header_of, is_main_guard
 
-VALUES = "__rnneval_values__"
-"""Name in the module under which the values of `--builder-global` stand."""
+VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
 _ALWAYS = frozenset((*dir(builtins), "__name__", "__file__", "__doc__", "__spec__", "__builtins__", "__annotations__"))
 _WHOLE = "--run-module to import the whole file as it is, with all that it trains and writes"
 

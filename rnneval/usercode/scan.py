@@ -205,13 +205,10 @@ def _opened(node: ast.Call, position: int) -> str | None:
 class Violation(NamedTuple):
     """A statement that may not be run, and the unit that leads to it."""
 
-    does: str
-    """Verb and object: `trains a model`."""
-    place: str
-    """File and line."""
+    does: str  # verb and object: `trains a model`
+    place: str  # file and line
     text: str
-    unit: Unit | None
-    """The unit of the slice from which it is reached."""
+    unit: Unit | None  # the unit of the slice from which it is reached
 
 
 class Scanner:

@@ -38,14 +38,12 @@ class Unit:
 
     node: ast.stmt
     order: int
-    blocks: "tuple[Unit, ...]"
-    """The blocks around it, outermost first."""
+    blocks: "tuple[Unit, ...]"  # the blocks around it, outermost first
     names: Names
     changes: Changes
     when: int
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
-    is_command: bool
-    """Whether it binds the output of a notebook's command, as in `files = !ls`."""
+    is_command: bool  # whether it binds the output of a notebook's command, as in `files = !ls`
 
     @property
     def is_certain(self) -> bool:
@@ -71,16 +69,13 @@ class Source:
     """A file of the user's, read and taken apart; nothing of it is run."""
 
     path: Path
-    shown: str
-    """The path as the user gave it."""
+    shown: str  # the path as the user gave it
     document: Document
     body: list[ast.stmt]
-    flags: int
-    """Compiler flags of its `from __future__` imports."""
+    flags: int  # compiler flags of its `from __future__` imports
     units: tuple[Unit, ...]
     scope: Scope
-    package: str
-    """Dotted name of the package it is in, for relative imports."""
+    package: str  # dotted name of the package it is in, for relative imports
     guarded: frozenset[str]
     """Names that are bound under `if __name__ == "__main__"` alone."""
     notes: tuple[str, ...]

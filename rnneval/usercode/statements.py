@@ -18,17 +18,13 @@ Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith |
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 BLOCK_ENDINGS = (ast.Break, ast.Continue, ast.Raise)
 """Statements that end a block early: they stay where their block stays."""
-UNKNOWN = "?"
-"""First part of the name of an attribute whose object is not known, as in `?.fit`."""
-OWN = "@"
-"""First part of the name of a function or class of the same file, as in `@MyModel`."""
+UNKNOWN = "?"  # first part of the name of an attribute whose object is not known, as in `?.fit`
+OWN = "@"  # first part of the name of a function or class of the same file, as in `@MyModel`
 
-_OPTIMIZED = 1
-"""The flag CO_OPTIMIZED of code objects: functions and comprehensions have it, class bodies do not."""
+_OPTIMIZED = 1  # the flag CO_OPTIMIZED of code objects: functions and comprehensions have it, class bodies do not
 _LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS")
 _LIBRARIES = ("tensorflow", "keras", "tf_keras", "numpy")
-_MOST = 8
-"""Most meanings of one name that are followed."""
+_MOST = 8  # most meanings of one name that are followed
 _CHANGING = frozenset((
     "append", "extend", "insert", "update", "add", "setdefault", "pop", "popitem", "popleft", "remove", "discard",
     "clear", "sort", "reverse", "appendleft", "rotate", "adapt", "set_vocabulary", "fit_on_texts", "register", "build",
@@ -36,8 +32,7 @@ _CHANGING = frozenset((
     "read_string", "seek", "assign",
 ))  # fmt: skip
 """Methods that change their object; not `fit`, `compile` and `load_weights`, since weights come from a file."""
-_PARTS = frozenset(("get", "setdefault", "items", "values", "get_layer"))
-"""Methods that return a part of their object."""
+_PARTS = frozenset(("get", "setdefault", "items", "values", "get_layer"))  # methods that return a part of their object
 _CHANGING_STARTS = ("add_", "append", "insert", "register", "set_", "update_")
 _CHANGING_FUNCTIONS = frozenset((
     "builtins.setattr", "builtins.delattr", "random.shuffle", "numpy.random.shuffle", "heapq.heapify", "heapq.heappush",
@@ -58,12 +53,10 @@ class Names:
     """Names of the module that a statement touches."""
 
     binds: set[str] = field(default_factory=set)
-    reads: set[str] = field(default_factory=set)
-    """Names that are read when the statement runs."""
+    reads: set[str] = field(default_factory=set)  # names that are read when the statement runs
     reads_later: set[str] = field(default_factory=set)
     """Names that are read when a function made by the statement is called."""
-    binds_later: set[str] = field(default_factory=set)
-    """Names that such a function declares `global` and binds."""
+    binds_later: set[str] = field(default_factory=set)  # names that such a function declares `global` and binds
 
 
 def names_of(node: ast.stmt, flags: int, shown: str) -> Names:
@@ -300,8 +293,7 @@ class Changes:
 
     names: set[str] = field(default_factory=set)
     """Names of objects that are changed, or of globals that a called function binds."""
-    parameters: set[int] = field(default_factory=set)
-    """Positions of a function's parameters that it changes."""
+    parameters: set[int] = field(default_factory=set)  # positions of a function's parameters that it changes
     settings: bool = False
     """Whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`."""
 

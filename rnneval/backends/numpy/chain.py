@@ -73,21 +73,14 @@ def not_for_numpy(path: str, why: str) -> NotForNumpyError:
 class Entry:
     """One layer of a chain that computes something."""
 
-    kind: str
-    """Its class."""
-    name: str
-    """The name that its author gave it, else its path: the key in records."""
-    path: str
-    """The names of the models around it and its own, with dots."""
-    own_name: str
-    """Its name in the configuration."""
+    kind: str  # its class
+    name: str  # the name that its author gave it, else its path: the key in records
+    path: str  # the names of the models around it and its own, with dots
+    own_name: str  # its name in the configuration
     settings: Json
-    group: str
-    """The group of its weights in the weights of a `.keras` file."""
-    holder: str
-    """The layer of the outermost model that it belongs to: the group of its weights in an `.h5` file."""
-    frozen: bool = False
-    """Whether it was not trained."""
+    group: str  # the group of its weights in the weights of a `.keras` file
+    holder: str  # the layer of the outermost model that it belongs to: the group of its weights in an `.h5` file
+    frozen: bool = False  # whether it was not trained
 
     def get(self, setting: str, default: Any = None) -> Any:
         """Return a setting, or Keras' default."""
@@ -108,14 +101,10 @@ class Chain:
     entries: tuple[Entry, ...]
     input_shape: tuple[int | None, ...] | None
     """The shape of a batch of inputs; None where the configuration has none, and ids go in."""
-    states: tuple[StateLeaf, ...]
-    """The states that the model takes and returns, in its order; empty if it takes none."""
-    policies: frozenset[str]
-    """Names of the type policies of its layers, and of itself."""
-    computed: frozenset[str]
-    """Types in which its layers compute, by these policies."""
-    model_dtype: str
-    """Type in which the model itself, around its layers, says that it computes."""
+    states: tuple[StateLeaf, ...]  # the states that the model takes and returns, in its order; empty if it takes none
+    policies: frozenset[str]  # names of the type policies of its layers, and of itself
+    computed: frozenset[str]  # types in which its layers compute, by these policies
+    model_dtype: str  # type in which the model itself, around its layers, says that it computes
 
     @property
     def recurrent(self) -> tuple[Entry, ...]:

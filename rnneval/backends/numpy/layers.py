@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Function = Callable[[Floats], Floats]
-InPlace = Callable[[Floats], object]
-"""Function that overwrites its argument with its result."""
+InPlace = Callable[[Floats], object]  # function that overwrites its argument with its result
 Parts = Callable[[int], Floats]
 """Function that returns the input's part of every gate of a step, `(gates, rows, units)`, valid until the next."""
 
 SLOTS: Mapping[str, tuple[str, ...]] = {"GRU": ("h",), "LSTM": ("h", "c"), "SimpleRNN": ("h",)}
 """The recurrent layers, and the parts of their states."""
-GATES: Mapping[str, int] = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}
-"""Columns of a kernel for each unit."""
+GATES: Mapping[str, int] = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}  # columns of a kernel for each unit
 
 # Activation functions by their names in Keras, with the formulas of `keras.activations`, which its docs have:
 # https://keras.io/api/layers/activations. Results keep the type of the input.
@@ -125,16 +123,12 @@ FUNCTIONS: Mapping[str, Function] = {
 # Products of rows with weights, in one thread of linear algebra and in pieces of a size that it is fast with.
 # OpenBLAS copies the factors of a product into an order of its own first. With AVX-512 it multiplies small ones where
 # they lie: a quarter less time for layers of 128 to 256 units if they begin at a cache line (docs/speed.md).
-_LINE = 64
-"""Bytes of a cache line, and of an AVX-512 register."""
+_LINE = 64  # bytes of a cache line, and of an AVX-512 register
 _SMALL = 10**6
 """The most multiplications of a small product (OpenBLAS, `kernel/x86_64/sgemm_small_kernel_permit_skylakex.c`)."""
-_ROWS, _FEWEST = 128, 60
-"""The most rows of a piece, and how many it must be able to have for its width to be chosen."""
-_WIDTHS = 64, 32
-"""Columns of a piece, the best first; all columns where their number is a multiple of neither."""
-_LARGE = 2**20
-"""Bytes of weights that may not fit into a core's own cache."""
+_ROWS, _FEWEST = 128, 60  # the most rows of a piece, and how many it must be able to have for its width to be chosen
+_WIDTHS = 64, 32  # columns of a piece, the best first; all columns where their number is a multiple of neither
+_LARGE = 2**20  # bytes of weights that may not fit into a core's own cache
 _AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 """OpenBLAS' names of the processors for which it has such products."""
 

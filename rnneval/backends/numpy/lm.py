@@ -37,8 +37,7 @@ Weights = Mapping[str, NDArray[Any]]
 """The arrays of one layer by their role: `kernel`, `recurrent_kernel`, `bias`, `embeddings`, `gamma`, `beta`."""
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """Errors on a configuration that obeys the rules on files and is no model's: Keras may say what is wrong with it."""
-_CALLS = 4
-"""Calls that the wiring check of Keras models makes, over which a state is carried."""
+_CALLS = 4  # calls that the wiring check of Keras models makes, over which a state is carried
 _SAID = {
     2: "state inputs: states go in and come out in the same order; the start is zeros",
     3: "stateful layers: each is given its state, and its own variables stay as they are",
@@ -50,20 +49,15 @@ _SAID = {
 class NumpyLM:
     """A recurrent language model of known layers, run by NumPy: a `LanguageModel`."""
 
-    width: int
-    """V, the number of logits."""
-    layers: tuple[Layer, ...]
-    """The recurrent layers, in the order in which they run."""
-    slots: tuple[Slot, ...]
-    """The layer and slot of each leaf of the state."""
+    width: int  # V, the number of logits
+    layers: tuple[Layer, ...]  # the recurrent layers, in the order in which they run
+    slots: tuple[Slot, ...]  # the layer and slot of each leaf of the state
     input_kind: str
     output_kind: str
-    assumptions: tuple[str, ...]
-    """Assumptions that were made on opening, a sentence each."""
+    assumptions: tuple[str, ...]  # assumptions that were made on opening, a sentence each
     checkpoint: Checkpoint
     vocabulary: Vocabulary | None = None
-    why_no_vocabulary: str = ""
-    """The places where no vocabulary was found, and what to give."""
+    why_no_vocabulary: str = ""  # the places where no vocabulary was found, and what to give
     backend: str = "numpy"
     device: str = "CPU"
     mixable: bool = True
@@ -71,8 +65,7 @@ class NumpyLM:
     window: int | None = None
     network: Network = field(repr=False)
     recipe: Recipe = field(repr=False)
-    layouts: Layout = field(repr=False)
-    """The states and gates of its layers."""
+    layouts: Layout = field(repr=False)  # the states and gates of its layers
 
     @property
     def memory_cells(self) -> bool:

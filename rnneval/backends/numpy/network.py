@@ -29,15 +29,12 @@ from rnneval.backends.numpy.layers import (
 )
 
 Ids = NDArray[np.int32]
-Timewise = Callable[[Floats], Floats]
-"""A layer that treats each token alone: `(n, inputs)` → `(n, outputs)`."""
+Timewise = Callable[[Floats], Floats]  # a layer that treats each token alone: `(n, inputs)` → `(n, outputs)`
 
 _AT_ONCE = 1024
 """Tokens, rows times steps, whose products are made at once: the buffers of most models then fit into a cache."""
-_STEPS = 128
-"""The most steps that are made at once: a second thread makes the logits of earlier steps meanwhile."""
-_TABLE = 2**25
-"""The most numbers in a table of the first layer's products: 128 MB."""
+_STEPS = 128  # the most steps that are made at once: a second thread makes the logits of earlier steps meanwhile
+_TABLE = 2**25  # the most numbers in a table of the first layer's products: 128 MB
 
 
 def through(layers: Sequence[Timewise], rows: Floats) -> Floats:
@@ -51,14 +48,10 @@ def through(layers: Sequence[Timewise], rows: Floats) -> Floats:
 class Recipe:
     """Everything that a network is made from, as plain data: another process can make the same."""
 
-    entries: tuple[Entry, ...]
-    """The layers; the final softmax is left out already."""
-    weights: tuple[Mapping[str, Floats], ...]
-    """The weights of each layer."""
-    scaled: int | None
-    """V if ids are divided by V; None for ids or one-hot rows."""
-    dtype: Any
-    """The type in which it computes."""
+    entries: tuple[Entry, ...]  # the layers; the final softmax is left out already
+    weights: tuple[Mapping[str, Floats], ...]  # the weights of each layer
+    scaled: int | None  # V if ids are divided by V; None for ids or one-hot rows
+    dtype: Any  # the type in which it computes
 
 
 class Stage(NamedTuple):
@@ -147,10 +140,8 @@ def _timewise(entry: Entry, weights: Mapping[str, Floats]) -> Timewise:
 class Paths(NamedTuple):
     """Places for everything that the recurrent layers do in one segment; arrays are time first."""
 
-    states: list[list[Floats]]
-    """For each layer and each part of its state, `(time, rows, units)`."""
-    inputs: list[Floats] | None
-    """For each layer, `(time, rows, inputs)`; None where they are not wanted."""
+    states: list[list[Floats]]  # for each layer and each part of its state, `(time, rows, units)`
+    inputs: list[Floats] | None  # for each layer, `(time, rows, inputs)`; None where they are not wanted
 
 
 class Block:

@@ -36,46 +36,34 @@ from rnneval.backends.scoring import score_in_place
 from rnneval.errors import CheckpointError
 from rnneval.processes import cores, start_python
 
-ROWS = 64
-"""The most rows of a block. It is fixed, so that no digit depends on how many cores there are."""
-_FEW = 32
-"""Rows: fewer are one block."""
-_WIDE = 2**18
-"""Weights of a model from which on it is wide."""
-_LOGITS = 2**20
-"""The most logits that are made at once: 4 MB."""
-_MANY = 2**19
-"""Logits of some steps from which on a second thread pays."""
-_APART = 64
-"""Bytes: the starts of arrays in shared memory are multiples of this apart, a cache line."""
-_MOST = 8
-"""Processes, this one included: more are slowed down by memory and by what is not divided."""
+ROWS = 64  # the most rows of a block. It is fixed, so that no digit depends on how many cores there are.
+_FEW = 32  # rows: fewer are one block
+_WIDE = 2**18  # weights of a model from which on it is wide
+_LOGITS = 2**20  # the most logits that are made at once: 4 MB
+_MANY = 2**19  # logits of some steps from which on a second thread pays
+_APART = 64  # bytes: the starts of arrays in shared memory are multiples of this apart, a cache line
+_MOST = 8  # processes, this one included: more are slowed down by memory and by what is not divided
 _TRIED = 0.5
 """Seconds of work with more processes after which they are ended if they do not pay: on a machine with other work."""
-_PATIENCE = 60.0
-"""Seconds that a worker may take longer than 20 times as long as this process took for its own blocks."""
+_PATIENCE = 60.0  # seconds that a worker may take longer than 20 times as long as this process took for its own blocks
 
 
 class Room(NamedTuple):
     """The arrays that one block reads and writes."""
 
-    ids: Ids
-    """`(rows, time)`."""
+    ids: Ids  # (rows, time)
     targets: Ids
-    before: Floats
-    """States before the first input, `(rows, D)`."""
+    before: Floats  # states before the first input, `(rows, D)`
     after: Floats
     predicted: Predicted
-    paths: Paths | None
-    """Places for what the layers do; None where only losses are wanted."""
+    paths: Paths | None  # places for what the layers do; None where only losses are wanted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """The sizes of a step's blocks: the same in every process that reads the memory."""
 
-    rows: tuple[int, ...]
-    """Rows of each block."""
+    rows: tuple[int, ...]  # rows of each block
     time: int
     sees: Sees
 

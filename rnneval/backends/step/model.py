@@ -50,10 +50,8 @@ class StepLM:
     packing: StatePacking | None = field(repr=False)
     """The packing of its state; None where the state is no nest of arrays."""
     repeatable: bool
-    batched: bool
-    """Whether it reads several rows in one call."""
-    every_token: bool = False
-    """Whether states are observed, by calls of one token."""
+    batched: bool  # whether it reads several rows in one call
+    every_token: bool = False  # whether states are observed, by calls of one token
     name: str = "step"
 
     backend: str = field(default="step", init=False)

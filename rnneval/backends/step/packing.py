@@ -26,8 +26,7 @@ COUNTER_SCALE = 1e-30
 
 Floating point keeps every whole number at any scale. The counters are those that were seen to change no prediction.
 """
-_MOST = 2**53
-"""Whole numbers up to here are exact in float64."""
+_MOST = 2**53  # whole numbers up to here are exact in float64
 
 
 class Leaf(NamedTuple):
@@ -173,17 +172,12 @@ class StateLeaf:
     """One array of the state."""
 
     path: str
-    like: Any = field(repr=False)
-    """The array as the user's function returned it; its library and type are used again."""
+    like: Any = field(repr=False)  # the array as the user's function returned it; its library and type are used again
     dtype: np.dtype[Any]
-    axis: int | None
-    """The batch axis; None for a value that all rows of a call share."""
-    shape: tuple[int, ...]
-    """Shape of one row, without the batch axis; the whole shape where there is none."""
-    counts: bool = False
-    """Whether it counts tokens or calls, and changes no prediction."""
-    constant: bool = False
-    """Whether it has no batch axis and never changes, so that it need not be packed."""
+    axis: int | None  # the batch axis; None for a value that all rows of a call share
+    shape: tuple[int, ...]  # shape of one row, without the batch axis; the whole shape where there is none
+    counts: bool = False  # whether it counts tokens or calls, and changes no prediction
+    constant: bool = False  # whether it has no batch axis and never changes, so that it need not be packed
 
     @property
     def size(self) -> int:
@@ -219,13 +213,11 @@ class StateLeaf:
 class StatePacking:
     """Conversion of states, nests of arrays, into vectors `(rows, D)`, and back."""
 
-    example: Any = field(repr=False)
-    """A state that the user's function returned."""
+    example: Any = field(repr=False)  # a state that the user's function returned
     leaves: tuple[StateLeaf, ...]
     initial: Callable[[int], Any] | None = field(repr=False)
     """Makes the initial state, where it is unlike every state that is returned; it has no vector of its own then."""
-    separate: bool = False
-    """Whether the function reads one row at a time."""
+    separate: bool = False  # whether the function reads one row at a time
 
     @property
     def size(self) -> int:

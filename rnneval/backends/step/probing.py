@@ -21,21 +21,17 @@ from rnneval.backends.step.packing import (
 )
 from rnneval.errors import CheckpointError
 
-_PIECES = (2, 3, 1)
-"""Tokens of the calls of the probe."""
+_PIECES = (2, 3, 1)  # tokens of the calls of the probe
 _ROWS = (2, 3)
 _SHIFT = 1000
-_TOLERANCE = 1e-6
-"""Largest difference, relative to the largest logit, of two calls that count as equal."""
+_TOLERANCE = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
 
 
 class Called(NamedTuple):
     """Result of one call of a step function."""
 
-    logits: NDArray[Any]
-    """`(batch, time, V)`."""
-    state: Any
-    """The state as the user's function returned it."""
+    logits: NDArray[Any]  # (batch, time, V)
+    state: Any  # the state as the user's function returned it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,8 +40,7 @@ class StepFunction:
 
     step: Callable[[NDArray[np.int32], Any], Any]
     initial_state: Callable[[int], Any] | None
-    width: int
-    """V, the number of logits."""
+    width: int  # V, the number of logits
 
     def begin(self, rows: int) -> Any:
         """Return the initial state of `rows` rows."""
@@ -128,10 +123,8 @@ def probe(function: StepFunction, *, separate: bool) -> tuple[StatePacking | Non
 
 
 class _Run(NamedTuple):
-    ids: NDArray[np.int32]
-    """Ids of all calls, `(rows, tokens)`."""
-    states: list[Any]
-    """The state after each call."""
+    ids: NDArray[np.int32]  # ids of all calls, `(rows, tokens)`
+    states: list[Any]  # the state after each call
     logits: list[NDArray[Any]]
 
 

@@ -45,19 +45,15 @@ if TYPE_CHECKING:
 _LENGTHS = (1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 """Tokens of calls: 1, 3, and powers of two and their neighbours."""
 _TOKENS = sum(_LENGTHS)
-_FIRST = (1, 2, 3, 4, 5, *_LENGTHS[2:])
-"""Tokens of a first call, which begins with the initial state."""
+_FIRST = (1, 2, 3, 4, 5, *_LENGTHS[2:])  # tokens of a first call, which begins with the initial state
 _AFTER = 8  # tokens of the call after it
 _SHORT = (16, 64)  # calls of the other tests
-_ALTERED = (1, 2, 15, 33, 63)
-"""Tokens of the second short call that `causal` alters, each in a run of its own."""
+_ALTERED = (1, 2, 15, 33, 63)  # tokens of the second short call that `causal` alters, each in a run of its own
 _TOLERANCE, _OF_HALF_TYPES = 1e-4, 2e-2
 """Largest difference of equal logits, relative to the largest logit; right forms differ by 1e-6 in float32."""
 _NUDGE = 1e-6
-_COLUMNS = 2048
-"""Logits of a token that are compared, at most: a state that is wrong moves them all."""
-_FEWEST = 8
-"""Tokens: fewer that can be compared leave `chunk` open."""
+_COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
+_FEWEST = 8  # tokens: fewer that can be compared leave `chunk` open
 _FAULTS: tuple[tuple[str, ModuleType], ...] = (
     ("fresh", leftover_state),
     ("repeat", always_random),
@@ -71,8 +67,7 @@ _FAULTS: tuple[tuple[str, ModuleType], ...] = (
 """The fault that each test finds, in the order of findings."""
 
 Ids = NDArray[np.int32]
-Logits = NDArray[np.float64]
-"""`(rows, time, V)`"""
+Logits = NDArray[np.float64]  # (rows, time, V)
 
 
 def check(lm: "StepLM", *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
@@ -129,12 +124,9 @@ def _spot(step: Callable[..., Any]) -> Spot:
 class _Difference(NamedTuple):
     """The comparison of two readings of the same ids."""
 
-    what: str
-    """Which readings they are."""
-    largest: float
-    """Relative to the largest logit; infinite where a number is not finite."""
-    position: int | None
-    """The first position beyond the tolerance; None where they agree."""
+    what: str  # which readings they are
+    largest: float  # relative to the largest logit; infinite where a number is not finite
+    position: int | None  # the first position beyond the tolerance; None where they agree
 
     def __str__(self) -> str:
         if self.position is None:
