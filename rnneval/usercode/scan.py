@@ -7,7 +7,7 @@ functions by their names, and code can hide anything from a reader.
 import ast
 import re
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -22,31 +22,38 @@ DOWNLOADS, PROCESS, HIDDEN = "uses the network", "starts a process", "runs code 
 MAY_WRITE = "opens a file in a mode that is computed, so that it may write it"
 WAITS, CHANGES = "waits for input", "changes the current folder or the file system"
 
-_MODULES = {
-    "subprocess": PROCESS, "multiprocessing": PROCESS, "pty": PROCESS, "pexpect": PROCESS, "sh": PROCESS,
-    "concurrent.futures.ProcessPoolExecutor": PROCESS, "concurrent.futures.process": PROCESS, "pip": PROCESS,
-    "joblib.Parallel": PROCESS,
-    "asyncio.create_subprocess_exec": PROCESS, "asyncio.create_subprocess_shell": PROCESS, "_posixsubprocess": PROCESS,
-    "posix": PROCESS, "nt": PROCESS, "ctypes": HIDDEN, "cffi": HIDDEN, "webbrowser": PROCESS,
-    "urllib.request": DOWNLOADS, "urllib3": DOWNLOADS, "requests": DOWNLOADS, "httpx": DOWNLOADS, "aiohttp": DOWNLOADS,
-    "wget": DOWNLOADS, "gdown": DOWNLOADS, "socket": DOWNLOADS, "ftplib": DOWNLOADS, "smtplib": DOWNLOADS,
-    "http.client": DOWNLOADS, "paramiko": DOWNLOADS, "boto3": DOWNLOADS, "huggingface_hub": DOWNLOADS,
-    "kagglehub": DOWNLOADS, "kaggle": DOWNLOADS, "tensorflow_datasets": DOWNLOADS, "tensorflow_hub": DOWNLOADS,
-    "datasets.load_dataset": DOWNLOADS, "gensim.downloader": DOWNLOADS, "nltk.download": DOWNLOADS,
-    "wandb": DOWNLOADS, "mlflow": DOWNLOADS, "comet_ml": DOWNLOADS, "neptune": DOWNLOADS, "google.colab": DOWNLOADS,
-    "google.cloud": DOWNLOADS, "torch.hub": DOWNLOADS, "xmlrpc": DOWNLOADS,
-    "shutil": WRITES, "tempfile": WRITES, "sqlite3": WRITES, "shelve": WRITES, "dbm": WRITES,
-    "logging.FileHandler": WRITES,
-    "logging.handlers": WRITES, "tensorflow.summary": WRITES, "tensorflow.train.CheckpointManager": WRITES,
-    "tensorflow.io.TFRecordWriter": WRITES, "tensorflow.io.write_file": WRITES, "tensorflow.io.write_graph": WRITES,
-    "tensorflow.data.experimental.save": WRITES, "fileinput": WRITES, "distutils": WRITES,
-    "runpy": HIDDEN, "code": HIDDEN, "importlib.util": HIDDEN, "importlib.machinery": HIDDEN,
-    "operator.methodcaller": HIDDEN, "atexit": HIDDEN, "sys.settrace": HIDDEN, "sys.setprofile": HIDDEN,
-    "tensorflow.profiler": WRITES, "tensorflow.debugging.experimental.enable_dump_debug_info": WRITES,
-    "builtins.exec": HIDDEN, "builtins.eval": HIDDEN, "builtins.compile": HIDDEN, "builtins.input": WAITS,
-    "builtins.breakpoint": WAITS, "getpass": WAITS, "os.chdir": CHANGES, "os.fork": PROCESS,
-    "tensorflow.GradientTape": TRAINS,
-}  # fmt: skip
+
+def _by_name(listed: Mapping[str, str]) -> dict[str, str]:
+    """Return names, which are listed by what they do, each with what it does."""
+    return {name: does for does, names in listed.items() for name in names.split()}
+
+
+_MODULES = _by_name({
+    PROCESS: """
+        subprocess multiprocessing pty pexpect sh concurrent.futures.ProcessPoolExecutor
+        concurrent.futures.process pip joblib.Parallel asyncio.create_subprocess_exec
+        asyncio.create_subprocess_shell _posixsubprocess posix nt webbrowser os.fork
+    """,
+    HIDDEN: """
+        ctypes cffi runpy code importlib.util importlib.machinery operator.methodcaller atexit sys.settrace
+        sys.setprofile builtins.exec builtins.eval builtins.compile
+    """,
+    DOWNLOADS: """
+        urllib.request urllib3 requests httpx aiohttp wget gdown socket ftplib smtplib http.client paramiko
+        boto3 huggingface_hub kagglehub kaggle tensorflow_datasets tensorflow_hub datasets.load_dataset
+        gensim.downloader nltk.download wandb mlflow comet_ml neptune google.colab google.cloud torch.hub
+        xmlrpc
+    """,
+    WRITES: """
+        shutil tempfile sqlite3 shelve dbm logging.FileHandler logging.handlers tensorflow.summary
+        tensorflow.train.CheckpointManager tensorflow.io.TFRecordWriter tensorflow.io.write_file
+        tensorflow.io.write_graph tensorflow.data.experimental.save fileinput distutils tensorflow.profiler
+        tensorflow.debugging.experimental.enable_dump_debug_info
+    """,
+    WAITS: "builtins.input builtins.breakpoint getpass",
+    CHANGES: "os.chdir",
+    TRAINS: "tensorflow.GradientTape",
+})  # fmt: skip
 """Modules and functions whose use is refused, with what they do."""
 _HARMLESS = frozenset((
     "shutil.which", "shutil.get_terminal_size", "shutil.disk_usage", "shutil.Error", "shutil.SameFileError",
@@ -55,38 +62,34 @@ _HARMLESS = frozenset((
     "sys.stdout.write", "sys.stderr.write", "requests.exceptions", "multiprocessing.current_process",
     "platform.system",
 ))  # fmt: skip
-_OS = {
-    **dict.fromkeys(("remove", "unlink", "rmdir", "removedirs"), DELETES),
-    **dict.fromkeys(("system", "popen", "startfile", "kill", "killpg", "forkpty", "abort", "_exit"), PROCESS),
-    **dict.fromkeys((
-        "rename", "renames", "replace", "mkdir", "makedirs", "symlink", "link", "truncate", "ftruncate", "mkfifo",
-        "mknod", "write", "writev", "pwrite", "open", "fdopen", "chmod", "chown", "utime", "sendfile",
-        "copy_file_range", "setxattr", "removexattr",
-    ), WRITES),
-}  # fmt: skip
+_OS = _by_name({
+    DELETES: "remove unlink rmdir removedirs",
+    PROCESS: "system popen startfile kill killpg forkpty abort _exit",
+    WRITES: """
+        rename renames replace mkdir makedirs symlink link truncate ftruncate mkfifo mknod write writev pwrite
+        open fdopen chmod chown utime sendfile copy_file_range setxattr removexattr
+    """,
+})  # fmt: skip
 _OS_STARTS = {"exec": PROCESS, "spawn": PROCESS, "posix_spawn": PROCESS}
-_METHODS = {
-    **dict.fromkeys(("fit", "fit_generator", "partial_fit", "train_on_batch", "apply_gradients", "minimize"), TRAINS),
-    **dict.fromkeys((
-        "writelines", "write_text", "write_bytes", "touch", "mkdir", "makedirs", "dump", "export", "tofile",
-        "plot_model",
-        "to_csv", "to_json", "to_pickle", "to_parquet", "to_hdf", "to_excel", "to_feather", "to_sql", "to_file",
-        "symlink_to", "hardlink_to", "chmod", "extractall", "export_saved_model", "write_graph", "imsave", "imwrite",
-        "copyfile",
-    ), WRITES),
-    **dict.fromkeys(("unlink", "rmdir", "rmtree", "remove_tree"), DELETES),
-    **dict.fromkeys((
-        "get_file", "urlretrieve", "urlopen", "from_pretrained", "download", "download_and_prepare", "push_to_hub",
-        "load_dataset", "snapshot_download", "hf_hub_download",
-    ), DOWNLOADS),
-    **dict.fromkeys(("run_line_magic", "run_cell_magic", "system", "getoutput"), PROCESS),
-}  # fmt: skip
+_METHODS = _by_name({
+    TRAINS: "fit fit_generator partial_fit train_on_batch apply_gradients minimize",
+    WRITES: """
+        writelines write_text write_bytes touch mkdir makedirs dump export tofile plot_model to_csv to_json
+        to_pickle to_parquet to_hdf to_excel to_feather to_sql to_file symlink_to hardlink_to chmod extractall
+        export_saved_model write_graph imsave imwrite copyfile
+    """,
+    DELETES: "unlink rmdir rmtree remove_tree",
+    DOWNLOADS: """
+        get_file urlretrieve urlopen from_pretrained download download_and_prepare push_to_hub load_dataset
+        snapshot_download hf_hub_download
+    """,
+    PROCESS: "run_line_magic run_cell_magic system getoutput",
+})  # fmt: skip
 """Methods and functions that are refused whatever their object is, with what they do."""
 _OPENERS = {
     "builtins.open": 1, "io.open": 1, "codecs.open": 1, "gzip.open": 1, "gzip.GzipFile": 1, "bz2.open": 1,
-    "bz2.BZ2File": 1,
-    "lzma.open": 1, "lzma.LZMAFile": 1, "h5py.File": 1, "zipfile.ZipFile": 1, "tarfile.open": 1, "tarfile.TarFile": 1,
-    "tensorflow.io.gfile.GFile": 1, "tensorflow.compat.v1.gfile.GFile": 1, "numpy.memmap": 2,
+    "bz2.BZ2File": 1, "lzma.open": 1, "lzma.LZMAFile": 1, "h5py.File": 1, "zipfile.ZipFile": 1, "tarfile.open": 1,
+    "tarfile.TarFile": 1, "tensorflow.io.gfile.GFile": 1, "tensorflow.compat.v1.gfile.GFile": 1, "numpy.memmap": 2,
     "numpy.lib.format.open_memmap": 1, "io.FileIO": 1, "wave.open": 1, "pandas.HDFStore": 1, "pandas.ExcelWriter": 1,
 }  # fmt: skip
 """Functions that open a file, and the position of the mode."""
@@ -319,7 +322,7 @@ class _Search:
         return None
 
     def _is_searched(self, node: ast.Call, scope: Scope) -> bool:
-        """Return whether a call that only its name speaks against is of the user's own source, which is searched."""
+        """Return whether a call that only its name speaks against is of the user's own code, which is searched."""
         names = scope.full_names(node.func)
         last = next(iter(names)).rpartition(".")[2]
         if not last.startswith(("save_", "train")):
