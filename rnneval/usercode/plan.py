@@ -104,21 +104,19 @@ class Slice:
 def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[ast.stmt]]) -> ast.stmt:
     """Return a block whose bodies hold only what is needed."""
     made: Any = header_of(node)
-    for name in ("body", "orelse", "finalbody"):
+    empty = [ast.copy_location(ast.Pass(), node)]
+    parts: list[tuple[Any, Any]] = [(made, node)] if hasattr(made, "body") else []
+    for name in ("handlers", "cases"):
+        parts += zip(getattr(made, name, ()), getattr(node, name, ()), strict=True)
+    for own, given in parts:
+        own.body = pruned(given.body) or empty
+    for name in ("orelse", "finalbody"):
         if getattr(node, name, None):
             setattr(made, name, pruned(getattr(node, name)))
-    parts = [made]
-    for name in ("handlers", "cases"):
-        for own, given in zip(getattr(made, name, ()), getattr(node, name, ()), strict=True):
-            own.body = pruned(given.body)
-            parts.append(own)
-    for part in parts:
-        if hasattr(part, "body") and not part.body:
-            part.body = [ast.copy_location(ast.Pass(), node)]
     if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
-        made.finalbody = [ast.copy_location(ast.Pass(), node)]
-    copied: ast.stmt = ast.copy_location(made, node)
-    return copied
+        made.finalbody = empty
+    block: ast.stmt = made
+    return block
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -121,7 +121,6 @@ def offence(node: ast.AST, scope: Scope) -> str | None:
 
 
 def _first_found(found: Iterable[T | None]) -> T | None:
-    """Return the first value that is not None; None if there is none."""
     return next((each for each in found if each is not None), None)
 
 

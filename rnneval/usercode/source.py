@@ -157,12 +157,8 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
         notes.append(f"cell {trouble.cell} of {shown} was left out: line {trouble.line}: {trouble.message}")
     assert document.tree is not None  # noqa: S101 - else there was trouble
     body = _split_imports(document.tree.body)
-    flags = sum(
-        _FLAGS.get(alias.name, 0)
-        for node in body
-        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
-        for alias in node.names
-    )
+    futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    flags = sum(_FLAGS.get(node.names[0].name, 0) for node in futures)
     laid = list(_laid_out(body, ()))
     inside = [inner for node, _ in laid for inner in _module_level(node)]
     scope = Scope(inside, package)
@@ -188,11 +184,11 @@ def _split_imports(body: list[ast.stmt]) -> list[ast.stmt]:
     """Return the statements with one name an import, so that names can be left out one by one."""
     made: list[ast.stmt] = []
     for node in body:
-        for name in ("body", "orelse", "finalbody"):
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and hasattr(node, name):
-                setattr(node, name, _split_imports(getattr(node, name)))
-        for inner in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
-            inner.body = _split_imports(inner.body)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for part in (node, *getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+                for name in ("body", "orelse", "finalbody"):
+                    if hasattr(part, name):
+                        setattr(part, name, _split_imports(getattr(part, name)))
         if isinstance(node, ast.Import):
             made += [ast.copy_location(ast.Import(names=[alias]), node) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -239,13 +235,9 @@ def _units(
     flags: int,
 ) -> tuple[Unit, ...]:
     finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
-    outermost: list[int | None] = []  # the outermost loop around each unit
-    ends: dict[int, int] = {}  # the end of each of these loops
-    for at, (_, blocks) in enumerate(laid):
-        loop = next((block for block in (*blocks, at) if isinstance(laid[block][0], LOOPS)), None)
-        outermost.append(loop)
-        if loop is not None:
-            ends[loop] = at + 1
+    around = [(*blocks, at) for at, (_, blocks) in enumerate(laid)]
+    outermost = [next((block for block in each if isinstance(laid[block][0], LOOPS)), None) for each in around]
+    ends = {loop: at + 1 for at, loop in enumerate(outermost)}  # the last unit in a loop counts
     units: list[Unit] = []
     for at, (node, blocks) in enumerate(laid):
         found, loop = finder.of_nodes(run_at_once(header_of(node)), scope), outermost[at]

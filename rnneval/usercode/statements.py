@@ -6,6 +6,7 @@ comprehensions, `global` and annotations that are not evaluated mean what Python
 
 import ast
 import builtins
+import copy
 import dis
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,21 +103,19 @@ def header_of(node: ast.stmt) -> ast.stmt:
     """
     if not isinstance(node, Block):
         return node
-    made = type(node)(**dict(ast.iter_fields(node)))
-    empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), node)]
+    made, empty = copy.copy(node), [ast.copy_location(ast.Pass(), node)]
     if isinstance(made, ast.Match):
-        made.cases = [ast.match_case(pattern=case.pattern, guard=case.guard, body=list(empty)) for case in made.cases]
-        return ast.copy_location(made, node)
-    made.body = list(empty)
+        made.cases = [ast.match_case(pattern=case.pattern, guard=case.guard, body=[*empty]) for case in made.cases]
+        return made
+    made.body = [*empty]
     if isinstance(made, ast.Try | ast.TryStar):
-        made.handlers = [
-            ast.copy_location(ast.ExceptHandler(type=each.type, name=each.name, body=list(empty)), each)
-            for each in made.handlers
-        ]
-        made.finalbody = [] if made.handlers else list(empty)
+        made.handlers = [copy.copy(each) for each in made.handlers]
+        for handler in made.handlers:
+            handler.body = [*empty]
+        made.finalbody = [] if made.handlers else [*empty]
     if not isinstance(made, ast.With | ast.AsyncWith):
         made.orelse = []
-    return ast.copy_location(made, node)
+    return made
 
 
 def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
