@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.usercode.scan import Scanner, Violation, literal_folders
 from rnneval.usercode.source import ENDINGS, Source, Unit, read_source
-from rnneval.usercode.statements import BLOCK_ENDINGS, LOOPS, Function, bodies_of, header_of, is_main_guard
+from rnneval.usercode.statements import BLOCK_ENDINGS, LOOPS, Function, bodies_of, grouped, header_of, is_main_guard
 
 VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
 _ALWAYS = frozenset((*dir(builtins), "__name__", "__file__", "__doc__", "__spec__", "__builtins__", "__annotations__"))
@@ -104,7 +104,7 @@ class Slice:
 def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[ast.stmt]]) -> ast.stmt:
     """Return a block whose bodies hold only what is needed."""
     made: Any = header_of(node)
-    empty = [ast.copy_location(ast.Pass(), node)]
+    empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), node)]
     parts: list[tuple[Any, Any]] = [(made, node)] if hasattr(made, "body") else []
     for name in ("handlers", "cases"):
         parts += zip(getattr(made, name, ()), getattr(node, name, ()), strict=True)
@@ -242,22 +242,17 @@ class _Closure:
         self._done: set[tuple[Unit, int]] = set()
         self._waiting: list[tuple[Unit, int]] = []
         self._unresolved: set[str] = set()
-        self._touching: dict[str, list[Unit]] = {}
-        for unit in source.units:
-            for name in unit.names.binds | unit.changes.names:
-                self._touching.setdefault(name, []).append(unit)
+        touching = ((name, unit) for unit in source.units for name in unit.names.binds | unit.changes.names)
+        reading = ((name, unit) for unit in source.units for name in unit.names.reads | unit.names.reads_later)
+        self._touching, readers = grouped(touching), grouped(reading)
         self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
         # Units whose values hold functions, their own or those of what they read: they may run later.
         self._callable = {unit for unit in source.units if unit.names.reads_later}
-        reading: dict[str, list[Unit]] = {}
-        for unit in source.units:
-            for name in unit.names.reads | unit.names.reads_later:
-                reading.setdefault(name, []).append(unit)
         waiting = list(self._callable)
         while waiting:
             touched = waiting.pop()
             for name in touched.names.binds | touched.changes.names:
-                new = [unit for unit in reading.get(name, ()) if unit not in self._callable]
+                new = [unit for unit in readers.get(name, ()) if unit not in self._callable]
                 self._callable |= set(new)
                 waiting += new
 

@@ -315,8 +315,7 @@ class _Search:
             does = offence(node, scope)
             if does is not None and not (isinstance(node, ast.Call) and self._is_searched(node, scope)):
                 return self._violation(source, node, does)
-            found = self._followed(source, node, scope)
-            if found is not None:
+            if (found := self._followed(source, node, scope)) is not None:
                 return found
         return None
 
@@ -413,9 +412,9 @@ class _Search:
         self._call_later(source, (name for name in bases if name != f"{OWN}{node.name}"))
         return None
 
-    def _of_function(self, source: Source, node: ast.AST, outer: Scope | None = None) -> Violation | None:
+    def _of_function(self, source: Source, node: Function, outer: Scope | None = None) -> Violation | None:
         """Search in the body of a function, and in the functions inside of it."""
-        if node in self._seen or not isinstance(node, Function):
+        if node in self._seen:
             return None
         self._seen.add(node)
         inside = list(ast.walk(node))[1:]

@@ -19,6 +19,7 @@ from rnneval.usercode.statements import (
     Scope,
     aliases_of,
     bodies_of,
+    grouped,
     header_of,
     is_main_guard,
     names_of,
@@ -87,21 +88,14 @@ class Source:
     @cached_property
     def definitions(self) -> dict[str, list[Unit]]:
         """The units that bind each name."""
-        found: dict[str, list[Unit]] = {}
-        for unit in self.units:
-            for name in unit.names.binds:
-                found.setdefault(name, []).append(unit)
-        return found
+        return grouped((name, unit) for unit in self.units for name in unit.names.binds)
 
     @cached_property
-    def methods(self) -> dict[str, list[ast.AST]]:
+    def methods(self) -> dict[str, list[Function]]:
         """The methods of all classes, by name."""
-        found: dict[str, list[ast.AST]] = {}
-        for unit in self.units:
-            for node in ast.walk(unit.node) if isinstance(unit.node, ast.ClassDef) else ():
-                if isinstance(node, Function):
-                    found.setdefault(node.name, []).append(node)
-        return found
+        classes = [unit.node for unit in self.units if isinstance(unit.node, ast.ClassDef)]
+        inside = (inner for node in classes for inner in ast.walk(node))
+        return grouped((inner.name, inner) for inner in inside if isinstance(inner, Function))
 
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.

@@ -11,9 +11,11 @@ import dis
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
+from typing import TypeVar
 
 from rnneval.errors import CheckpointError
 
+T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -58,6 +60,14 @@ class Names:
     reads_later: set[str] = field(default_factory=set)
     """Names that are read when a function made by the statement is called."""
     binds_later: set[str] = field(default_factory=set)  # names that such a function declares `global` and binds
+
+
+def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    """Return the values of each name, in their order."""
+    found: dict[str, list[T]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def names_of(node: ast.stmt, flags: int, shown: str) -> Names:
@@ -302,11 +312,8 @@ class ChangeFinder:
 
     def __init__(self, nodes: Sequence[ast.AST], scope: Scope) -> None:
         self._scope = scope
-        self._functions: dict[str, list[ast.AST]] = {}
+        self._functions = grouped((node.name, node) for node in nodes if isinstance(node, Function))
         self._summaries: dict[str, Changes] = {}
-        for node in nodes:
-            if isinstance(node, Function):
-                self._functions.setdefault(node.name, []).append(node)
 
     def of_nodes(self, nodes: Iterable[ast.AST], scope: Scope) -> Changes:
         """Return the changes that are made when these nodes are evaluated, whose names mean those of the scope."""
@@ -367,35 +374,30 @@ class ChangeFinder:
             )
         return self._summaries[name]
 
-    def _of_function(self, node: ast.AST) -> Changes:
+    def _of_function(self, node: Function) -> Changes:
         nodes = list(ast.walk(node))[1:]
         scope = Scope(nodes, outer=self._scope)
         changed = self.of_nodes(nodes, scope)
         declared = {name for each in nodes if isinstance(each, ast.Global) for name in each.names}
-        parameters = [each.arg for each in getattr(node, "args").args]  # noqa: B009 - a function of either kind
         stored = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
         local = (stored | {each.arg for each in nodes if isinstance(each, ast.arg)}) - declared
         return Changes(
             names=(changed.names - local) | (declared & stored),
-            parameters={at for at, name in enumerate(parameters) if name in changed.names},
+            parameters={at for at, each in enumerate(node.args.args) if each.arg in changed.names},
             settings=changed.settings,
         )
 
 
 def _is_register(node: ast.expr, scope: Scope) -> bool:
     """Return whether an expression is Keras' register of custom objects, `get_custom_objects()`."""
-    return isinstance(node, ast.Call) and any(
-        name.endswith(".get_custom_objects") for name in scope.full_names(node.func)
-    )
+    names = scope.full_names(node.func) if isinstance(node, ast.Call) else set()
+    return any(name.endswith(".get_custom_objects") for name in names)
 
 
 def _is_setting(name: str) -> bool:
-    root, _, rest = name.partition(".")
-    if name in _SETTINGS:
-        return True
-    if root not in _SETTING_ROOTS:
-        return False
-    return rest.rpartition(".")[2].startswith(_SETTING_STARTS) or (rest.startswith("config.") and root == "keras")
+    of_library = name.partition(".")[0] in _SETTING_ROOTS
+    sets = of_library and name.rpartition(".")[2].startswith(_SETTING_STARTS)
+    return sets or name in _SETTINGS or name.startswith("keras.config.")
 
 
 def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
@@ -431,11 +433,10 @@ def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
 
 def _whole_of(node: ast.expr) -> str | None:
     """Return the name of the object of which an expression takes a part: `a` of `a.b[0]` and of `a.get("b")`."""
-    at: ast.expr = node
     while True:
-        if isinstance(at, ast.Attribute | ast.Subscript):
-            at = at.value
-        elif isinstance(at, ast.Call) and isinstance(at.func, ast.Attribute) and at.func.attr in _PARTS:
-            at = at.func.value
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _PARTS:
+            node = node.func.value
         else:
-            return at.id if isinstance(at, ast.Name) else None
+            return node.id if isinstance(node, ast.Name) else None

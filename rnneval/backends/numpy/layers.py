@@ -234,15 +234,7 @@ class Cell:
     def __init__(
         self, kind: str, weights: Mapping[str, Floats], *, activation: str, gate: str, reset_after: bool
     ) -> None:
-        """Arrange Keras' weights for the loop.
-
-        Args:
-            kind: GRU, LSTM or SimpleRNN.
-            weights: `kernel`, `recurrent_kernel` and, if there is one, `bias`, as Keras has them.
-            activation: The name of the activation.
-            gate: The name of the recurrent activation.
-            reset_after: Whether a GRU resets after the recurrent product.
-        """
+        """Arrange Keras' weights, `kernel`, `recurrent_kernel` and, if there is one, `bias`; activations go by name."""
         self.kind, self.slots, self.gates = kind, SLOTS[kind], GATES[kind]
         kernel, recurrent, bias = weights["kernel"], weights["recurrent_kernel"], weights.get("bias")
         self.inputs, self.units = len(kernel), len(recurrent)
@@ -274,14 +266,10 @@ class Cell:
         return product
 
     def run(self, inputs: Parts, state: Sequence[Floats], hidden: Floats, memory: Floats | None, work: Floats) -> None:
-        """Run over some steps.
+        """Run over some steps, and overwrite the parts of the state, `(rows, units)` each, with those after the last.
 
-        Args:
-            inputs: The input's part of every gate.
-            state: The parts of the state, `(rows, units)` each; overwritten with the state after the last step.
-            hidden: Gets h after every step, `(steps, rows, units)`.
-            memory: Gets c after every step; None where it is not wanted.
-            work: Buffer for the arguments of the gates, `(gates, rows, units)`.
+        `hidden` gets h after every step, `(steps, rows, units)`, and `memory` c, unless that is not wanted. `work` is a
+        buffer for the arguments of the gates, `(gates, rows, units)`.
         """
         if self.kind == "LSTM":
             self._lstm(inputs, state, hidden, memory, work)
@@ -351,12 +339,10 @@ class Cell:
 
 def _in_place(activation: str) -> InPlace:
     """Return an activation that overwrites its argument."""
-    function = FUNCTIONS[activation]
     if activation == "tanh":
         return lambda a: np.tanh(a, out=a)
-    if activation == "linear":
-        return function
-    return lambda a: np.copyto(a, function(a))
+    function = FUNCTIONS[activation]
+    return function if activation == "linear" else lambda a: np.copyto(a, function(a))
 
 
 def _divisor(gate: str) -> InPlace:

@@ -247,7 +247,6 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
 
 
 def _dtype(chain: Chain, shown: str) -> Any:
-    """Return the type in which all layers compute."""
     wide = chain.computed - {"float32", *HALVES}
     if not wide:
         return np.float32

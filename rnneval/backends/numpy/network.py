@@ -159,14 +159,10 @@ class Block:
     def run(
         self, ids: Ids, states: list[list[Floats]], take: Callable[[int, Floats], None], paths: Paths | None = None
     ) -> None:
-        """Run over a segment.
+        """Run over a segment, ids `(time, rows)`, and overwrite the parts of each layer's state with those after it.
 
-        Args:
-            ids: `(time, rows)`.
-            states: The parts of each layer's state; overwritten with those after the segment.
-            take: Is called with the number of a step, and what the last recurrent layer gives from there on for some
-                steps, `(steps, rows, units)`, which is overwritten afterwards.
-            paths: Places for what the layers do.
+        `take` is called with the number of a step, and what the last recurrent layer gives from there on,
+        `(steps, rows, units)`, which is overwritten afterwards. `paths` get what the layers do.
         """
         steps = max(1, min(_STEPS, _AT_ONCE // ids.shape[1]))
         for start in range(0, len(ids), steps):

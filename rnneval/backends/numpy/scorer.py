@@ -219,7 +219,7 @@ class Worker:
 
     def __init__(self, recipe_file: int, size: int) -> None:
         """Start it; `recipe_file` is a descriptor of the pickled recipe, `size` the bytes of its blocks."""
-        self.ready = False
+        self.ready = False  # whether it has begun to wait for blocks
         shared = _anonymous()
         try:
             os.ftruncate(shared, size)
@@ -230,11 +230,6 @@ class Worker:
             )  # fmt: skip
         finally:
             os.close(shared)
-
-    def is_ready(self) -> bool:
-        """Return whether it has begun to wait for blocks; never waits itself."""
-        self.ready = self.ready or self.finish(0)
-        return self.ready
 
     def begin(self, ask: Ask) -> bool:
         """Let it score the blocks that lie in its memory; return whether it could be asked."""
@@ -296,7 +291,9 @@ class Team:
     def ready(self, ask: Ask) -> list[Worker]:
         """Return the workers that are ready and have room for the blocks of a step."""
         size = ask.size(self._network)
-        return [worker for worker in self.workers if worker.is_ready() and len(worker.memory) >= size]
+        for worker in self.workers:
+            worker.ready = worker.ready or worker.finish(0)
+        return [worker for worker in self.workers if worker.ready and len(worker.memory) >= size]
 
     def drop(self, worker: Worker) -> None:
         """Leave out a worker that failed."""

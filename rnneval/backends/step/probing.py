@@ -87,11 +87,8 @@ def _brief(error: Exception) -> str:
 def probe(function: StepFunction, *, separate: bool) -> tuple[StatePacking | None, bool]:
     """Call a step function a few times, and find the batch axis and the kind of every array of its state.
 
-    `separate` says that it reads one row at a time. What it returns is refused if it cannot be carried.
-
-    Returns:
-        The packing of its state, None where that is no nest of arrays, and whether the same ids give the same logits,
-        also from a state that was packed.
+    Returns the packing of its state, None where that is no nest of arrays, and whether the same ids give the same
+    logits, also from a state that was packed. A state that cannot be carried is refused.
     """
     runs = [_run(function, rows) for rows in ((1,) if separate else _ROWS)]
     states = runs[0].states

@@ -71,16 +71,7 @@ Logits = NDArray[np.float64]  # (rows, time, V)
 
 
 def check(lm: "StepLM", *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
-    """Test whether a step function carries its state right.
-
-    Args:
-        lm: The model.
-        declare: `causal=false` for a model that looks ahead on purpose.
-        seed: Random seed of the ids.
-
-    Raises:
-        UsageError: a declaration is not one, or names a layer: a step function shows none.
-    """
+    """Test whether a step function carries its state right; a model may be declared to look ahead (`causal=false`)."""
     declared = parse_declarations(declare)
     require_known(declared, ())
     oracles = _Tests(lm, seed).run()
@@ -148,12 +139,10 @@ class _Tests:
 
     @cached_property
     def by_token(self) -> Logits:
-        """The logits of one token a call."""
         return self.read(self.ids, [1] * _TOKENS)
 
     @cached_property
     def short(self) -> Logits:
-        """The logits of two calls over the beginning of the text."""
         return self.read(self.ids, _SHORT)
 
     def run(self) -> dict[str, Oracle]:
