@@ -300,10 +300,7 @@ def _layout(chain: Chain, weights: Sequence[Weights]) -> Layout:
         if entry.kind != "SimpleRNN":
             arrays: dict[str, NDArray[np.float32]] = {role: np.asarray(a, np.float32) for role, a in held.items()}
             gated = gates.Gated(
-                kind=entry.kind,
-                kernel=arrays["kernel"],
-                recurrent=arrays["recurrent_kernel"],
-                bias=arrays.get("bias"),
+                kind=entry.kind, kernel=arrays["kernel"], recurrent=arrays["recurrent_kernel"], bias=arrays.get("bias")
             )
             gate = activation_name(entry.get("recurrent_activation", "sigmoid"))
             function = None if gate == "sigmoid" else FUNCTIONS[gate]
