@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import UsageError
+from rnneval.errors import CheckpointError, UsageError
 from rnneval.metrics.diagnostics import gates
 
 if TYPE_CHECKING:  # worker processes that only score import this module
+    from rnneval.records.opened import Opened
     from rnneval.records.run import Checkpoint
     from rnneval.records.wiring import Wiring
     from rnneval.text import Vocabulary
@@ -23,6 +24,8 @@ Vectors = NDArray[np.floating[Any]]
 
 They are float64 only where a leaf is not float32, since float64 holds every smaller type exactly.
 """
+
+_MOST_NAMED = 5  # weights that are not finite and are named, at most
 
 Sees = Literal["losses", "states", "gates"]
 """What is observed of a step: losses alone; the states of every layer too; the inputs of gated layers as well."""
@@ -64,8 +67,7 @@ class LayerState:
     layer: str
     slot: str
     units: int
-    limit: float | None
-    """|h| beyond which a unit is saturated; None where it has no known bound."""
+    limit: float | None  # |h| beyond which a unit is saturated; None where it has no known bound
 
     @property
     def key(self) -> str:
@@ -77,15 +79,12 @@ class LayerState:
 class GatedCell:
     """One gated cell of a layer."""
 
-    prefix: str
-    """Prefix of its names: `cells[i].` for a cell of a stack, empty for others."""
+    prefix: str  # prefix of its names: `cells[i].` for a cell of a stack, empty for others
     weights: gates.Gated
     activation: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
     """The function of the gates; None for the logistic function."""
-    slot: int
-    """The index of its h among the layer's states."""
-    below: int | None
-    """The index of its input among the layer's states; None for the layer's own input."""
+    slot: int  # the index of its h among the layer's states
+    below: int | None  # the index of its input among the layer's states; None for the layer's own input
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,43 +110,34 @@ class GatedCell:
 class Layout:
     """The states and gates that the steps of a model show."""
 
-    states: dict[str, LayerState] = field(default_factory=dict)
-    """By `LAYER.SLOT`."""
+    states: dict[str, LayerState] = field(default_factory=dict)  # by `LAYER.SLOT`
     cells: dict[str, tuple[GatedCell, ...]] = field(default_factory=dict)
     """The gated cells of each layer, by the layer's name."""
-    missing: dict[str, str] = field(default_factory=dict)
-    """Reasons why there is nothing to see, by layer or state."""
+    missing: dict[str, str] = field(default_factory=dict)  # reasons why there is nothing to see, by layer or state
 
 
 class Trajectory(NamedTuple):
     """A state after every token of a step, and before the first."""
 
-    states: NDArray[Any]
-    """`(rows, time, units)`."""
-    before: NDArray[Any]
-    """`(rows, units)`."""
+    states: NDArray[Any]  # (rows, time, units)
+    before: NDArray[Any]  # (rows, units)
 
 
 class SeenRows(NamedTuple):
     """Observations of neighbouring rows of a step; the arrays may have more rows and tokens than were asked for."""
 
-    rows: int
-    """Number of rows of the step, from the first that is not in the part before."""
+    rows: int  # number of rows of the step, from the first that is not in the part before
     layout: Layout
-    states: Mapping[str, Trajectory]
-    """By the keys of `layout.states`."""
-    inputs: Mapping[str, NDArray[Any]]
-    """Inputs of each layer of `layout.cells` that has gates, `(rows, time, inputs)`."""
+    states: Mapping[str, Trajectory]  # by the keys of `layout.states`
+    inputs: Mapping[str, NDArray[Any]]  # inputs of each layer of `layout.cells` that has gates, `(rows, time, inputs)`
 
 
 class Stepped(NamedTuple):
     """Result of one step; the arrays may have more rows and tokens than were asked for."""
 
     predicted: Predicted
-    states: Vectors
-    """The state after the step, `(rows, D)`."""
-    seen: tuple[SeenRows, ...] = ()
-    """What was observed, in parts; empty if only losses are."""
+    states: Vectors  # the state after the step, `(rows, D)`
+    seen: tuple[SeenRows, ...] = ()  # what was observed, in parts; empty if only losses are
 
 
 class Scorer(Protocol):
@@ -156,25 +146,16 @@ class Scorer(Protocol):
     @property
     def kernel(self) -> str:
         """The implementation that ran, for the record."""
-        ...
 
     def begin(self) -> None:
         """Begin a reading: what is chosen for speed depends on nothing that was read before."""
-        ...
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids `(rows, time)` from states `(rows, D)` and score the targets `(rows, time)`.
+        """Read ids `(rows, time)` from states `(rows, D)` and score the targets `(rows, time)`, the token after each.
 
-        Args:
-            ids: Inputs. Rows that end early repeat an id; what follows is not counted.
-            targets: The token after each input.
-            states: The state before the first input of each row.
-            width: The most rows that this run reads side by side, for backends that compile steps.
-
-        Raises:
-            CheckpointError: the model's own code fails.
+        Rows that end early repeat an id; what follows is not counted. `width` is the most rows that this run reads side
+        by side, for backends that compile steps. It is a `CheckpointError` if the model's own code fails.
         """
-        ...
 
 
 class LanguageModel(Protocol):
@@ -183,85 +164,67 @@ class LanguageModel(Protocol):
     @property
     def backend(self) -> str:
         """The library that runs it: `keras`, `numpy` or `step`."""
-        ...
 
     @property
     def width(self) -> int:
         """V, the number of logits."""
-        ...
 
     @property
     def vocabulary(self) -> "Vocabulary | None":
         """The vocabulary, without which no text can be read."""
-        ...
 
     @property
     def why_no_vocabulary(self) -> str:
         """The places where no vocabulary was found, and what to give."""
-        ...
 
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Assumptions that were made on opening, a sentence each."""
-        ...
 
     @property
     def checkpoint(self) -> "Checkpoint":
         """The file that it came from, its layers and the number of its parameters."""
-        ...
 
     @property
     def input_kind(self) -> str:
         """The form in which it reads a token, for the record."""
-        ...
 
     @property
     def output_kind(self) -> str:
         """`logits`, `probabilities-as-logits` or `probabilities`; losses of the last are float64."""
-        ...
 
     @property
     def mixable(self) -> bool:
         """True if rows of one batch may start at different times."""
-        ...
 
     @property
     def repeatable(self) -> bool:
         """True if the same ids give the same logits."""
-        ...
 
     @property
     def window(self) -> int | None:
         """N of a window model, which predicts from the last N tokens; None where a state is carried."""
-        ...
 
     @property
     def memory_cells(self) -> bool:
         """True if a layer has memory cells, as an LSTM has: such a model forgets slowly."""
-        ...
 
     @property
     def device(self) -> str:
         """The kind of device that it runs on, such as `CPU`."""
-        ...
 
     def start(self) -> Vectors:
         """Return the model's initial state, `(D,)`."""
-        ...
 
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
     ) -> Scorer:
         """Prepare the model for steps of at most one shape.
 
-        Args:
-            shape: The widest step.
-            kernel: The implementation that is asked for, as `--kernel` names it.
-            padded: Whether short segments may be filled up to the length of `shape`.
-            sees: What is observed of each step.
-            parallel: Whether it may use more than one core; where it may not, no digit depends on the machine.
+        `kernel` is the implementation that is asked for, as `--kernel` names it. `padded` says that short segments may
+        be filled up to the length of `shape`, `parallel` that more than one core may be used; where it may not, no
+        digit depends on the machine.
         """
-        ...
 
 
 @runtime_checkable
@@ -270,7 +233,6 @@ class ChecksItself(Protocol):
 
     def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> "Wiring":
         """Check that every layer gets its own last state back."""
-        ...
 
 
 class Ids(Protocol):
@@ -278,27 +240,61 @@ class Ids(Protocol):
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """A position in a text, and the state there."""
 
-    at: int
-    """Position of the next input token."""
-    state: Vectors
-    """The state before it, `(D,)`."""
+    at: int  # position of the next input token
+    state: Vectors  # the state before it, `(D,)`
 
 
 def require_carried(lm: LanguageModel, what: str) -> None:
-    """Refuse a window model for a command that needs a carried state.
-
-    Raises:
-        UsageError: the model predicts from the last N tokens alone.
-    """
+    """Refuse a window model for a command that needs a carried state."""
     if lm.window is not None:
         raise UsageError(
             f"a window model predicts from the last {lm.window} tokens alone: it carries no state to {what}; "
             "rnneval evaluate measures it"
         )
+
+
+def require_finite(weights: Iterable[tuple[str, Any]], shown: str = "") -> None:
+    """Refuse weights, names and arrays, of which a number is not finite; arrays of whole numbers pass.
+
+    >>> require_finite([("gru/bias", np.array([0.0, np.nan, -np.inf]))], "model.keras")
+    Traceback (most recent call last):
+    ...
+    rnneval.errors.CheckpointError: model.keras: weight gru/bias has 1 NaN and 1 infinite: the training diverged; \
+take an earlier checkpoint
+    """
+    faults = []
+    for name, given in weights:
+        values = np.asarray(given)
+        if values.dtype.kind not in "fV":
+            continue
+        numbers = values if values.dtype.kind == "f" else values.astype(np.float32)  # bfloat16 is of kind V
+        if not np.isfinite(numbers).all():
+            nans, infinite = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
+            counts = [f"{count} {what}" for count, what in ((nans, "NaN"), (infinite, "infinite")) if count]
+            faults.append(f"weight {name} has {' and '.join(counts)}")
+    if faults:
+        listed = "; ".join([*faults[:_MOST_NAMED], *(["…"] if len(faults) > _MOST_NAMED else [])])
+        where = f"{shown}: " if shown else ""
+        raise CheckpointError(f"{where}{listed}: the training diverged; take an earlier checkpoint")
+
+
+def opened(lm: LanguageModel) -> "Opened":
+    """Return the record of what was recognised in a model, which `rnneval open` shows."""
+    from rnneval.records.opened import Opened
+    from rnneval.records.run import Input, Output
+
+    return Opened(
+        checkpoint=lm.checkpoint,
+        input=Input(kind=lm.input_kind),
+        output=Output(kind=lm.output_kind),
+        width=lm.width,
+        vocabulary=None if lm.vocabulary is None else lm.vocabulary.record(),
+        why_no_vocabulary=lm.why_no_vocabulary or None,
+        assumptions=lm.assumptions,
+    )

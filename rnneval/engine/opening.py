@@ -47,7 +47,8 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         return _made_by_builder(Path(path), options)
     why: UsageError | None = None
     if options.backend in {"auto", "numpy"}:
-        from rnneval.backends.numpy import NotForNumpyError, open_numpy
+        from rnneval.backends.numpy.chain import NotForNumpyError
+        from rnneval.backends.numpy.lm import open_numpy
 
         try:
             return open_numpy(path, **vars(options))

@@ -1,12 +1,11 @@
 """The user's own scripts and notebooks: from FILE.py:NAME to the statements that NAME needs, and nothing else.
 
-Files are read into syntax trees (`source`), the statements that a name needs are found (`slice`), searched for what
-may not be run (`scan`, `refusals`), and run as a module (`run`). `plan` puts the first three together. `builder`
-makes the model with what NAME is.
+Files are read as units (`source`), each with what it binds, reads and changes (`statements`). The units that a name
+needs are found (`plan`) and searched for what may not be run (`scan`). `builder` runs them as a module, and makes the
+model with what NAME is.
 """
 
-from rnneval.usercode.arguments import parse_arguments
-from rnneval.usercode.builder import Builder, builder_of, reads_checkpoint
+from rnneval.usercode.builder import Builder, builder_of, parse_arguments, reads_checkpoint
 from rnneval.usercode.plan import is_file, plan
 
 __all__ = ["Builder", "builder_of", "is_file", "parse_arguments", "plan", "reads_checkpoint"]

@@ -1,19 +1,24 @@
 """Builders: the user's own code, run only because the user named it.
 
 `--builder FILE.py:NAME` and `FILE.ipynb:NAME` run the statements that NAME needs; `package.module:NAME` is imported.
+The statements run as a module whose tracebacks and sources are those of the user's file.
 """
 
 import ast
 import difflib
+import hashlib
+import importlib.machinery
 import importlib.util
 import inspect
+import linecache
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -21,10 +26,8 @@ from typing import Any, TypeVar
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
-from rnneval.usercode.arguments import parse_arguments
-from rnneval.usercode.plan import is_file, plan, read_file, split_spec, whole
-from rnneval.usercode.run import forget, neighbours_scanned, run_slice
-from rnneval.usercode.slice import Slice
+from rnneval.usercode.plan import VALUES, Slice, is_file, plan, read_file, split_spec, whole
+from rnneval.usercode.scan import Scanner, is_installed
 from rnneval.usercode.source import Source, read_source
 
 T = TypeVar("T")
@@ -35,12 +38,9 @@ _MAKERS = ("__new__", "__init__")
 class Builder:
     """The user's own code that makes the model, its arguments, and how it is run."""
 
-    spec: str
-    """`FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """The arguments of `--builder-arg`."""
-    values: Mapping[str, Any] = field(default_factory=dict)
-    """The values of `--builder-global`."""
+    spec: str  # `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `--builder-arg`
+    values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
     run_module: bool = False
     """Whether a file is imported as a whole. By default only the statements that NAME needs are run."""
 
@@ -58,32 +58,30 @@ class Builder:
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
         seen: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> Any:
-        """Run the code and call what it names for a model.
+        """Run the code and return the model: what the named callable returns, or the named object if it is a model.
 
-        Args:
-            vocabulary: Offered as `vocabulary` (the tokens in the order of their ids) and `vocab_size`, to a callable
-                whose signature takes them.
-            checkpoint: Path of the checkpoint, offered in the same way to one that reads the file itself.
-            around: Context in which the callable is called.
-            seen: Called with the names that the code binds, and their values.
-
-        Returns:
-            The model: the value that the callable returned, or the named object itself if it is a model.
+        The callable is offered the vocabulary as `vocabulary` (the tokens in the order of their ids) and `vocab_size`,
+        and the path of the checkpoint as `checkpoint` if it reads the file itself, as far as its signature takes them.
+        It is called in the context `around`. `seen` is called with the names that the code binds, and their values.
 
         Raises:
             CheckpointError: the code may not be run, cannot be run, found or called, or returns no model; the message
                 says which.
         """
         name = split_spec(self.spec)[1]
-        with self._importable(self._slice):
-            module = self._module(self._slice)
+        with self._running(self._slice) as module:
             if seen is not None:
                 seen(vars(module))
             named = _named(module, name, self.spec)
             if _is_model(named):
-                self._require_no_arguments()
+                if self.arguments:
+                    raise CheckpointError(
+                        f"builder {self.spec}: {self.spec.rpartition(':')[2]} is a model that is made already, and "
+                        f"takes no {', '.join(self.arguments)}: leave --builder-arg out, name its class or the "
+                        "function that makes it, or change what it is made of by --builder-global NAME=VALUE"
+                    )
                 if self._slice is not None:
-                    forget(module)  # another opening gets a model of its own
+                    sys.modules.pop(module.__name__, None)  # another opening gets a model of its own
                 return named
             with around():
                 offered = {} if checkpoint is None else {"checkpoint": checkpoint}
@@ -108,38 +106,27 @@ class Builder:
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """Return the parameters of the named callable; a model has none."""
-        with self._importable(self._slice):
-            named = _named(self._module(self._slice), split_spec(self.spec)[1], self.spec)
+        with self._running(self._slice) as module:
+            named = _named(module, split_spec(self.spec)[1], self.spec)
         return {} if _is_model(named) else _parameters(named)
 
     def numbers(self) -> dict[str, int]:
         """Return the whole numbers that the file binds at its top level, by name; none of a module."""
         if self._slice is None:
             return {}
-        with self._importable(self._slice):
-            module = self._module(self._slice)
         bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
-        return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
+        with self._running(self._slice) as module:
+            return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
     def everything(self) -> ModuleType:
-        """Run the whole file or module but for statements that may not be run; NAME need not exist.
-
-        Raises:
-            CheckpointError: the code may not be run or cannot be run.
-        """
-        with self._importable(self._everything):
-            return self._module(self._everything)
+        """Run the whole file or module but for statements that may not be run; NAME need not exist."""
+        with self._running(self._everything) as module:
+            return module
 
     def preflight(self, *, everything: bool = False, offered: Container[str] = ()) -> None:
-        """Refuse code that may not be run or cannot be called, before anything is run; see `build` and `everything`.
+        """Refuse code that `build` (or `everything`) may not run, or cannot call, before anything is run.
 
-        Args:
-            everything: Whether the code is run for all that it defines, and NAME is not called.
-            offered: Arguments that it may be offered beside those of `--builder-arg`.
-
-        Raises:
-            CheckpointError: the file cannot be read, has no such name, needs a statement that may not be run, or an
-                argument that is not given.
+        `offered` are arguments that it may be offered beside those of `--builder-arg`.
         """
         _ = self._everything if everything else self._slice
         if not everything and self._source is not None:
@@ -151,12 +138,11 @@ class Builder:
         sliced = self._everything if everything else self._slice
         if sliced is None:
             return ()
-        count, name = len(sliced.lines()), self.spec.rpartition(":")[2]
-        of, needed = f"{len(sliced.source.lines):,} lines", "all were run"
+        source, needed = sliced.source, "all were run"
         if not self.run_module:
-            why = "which the model may ask for" if everything else f"which {name} needs"
-            needed = f"{count:,} were run, {why}: {sliced.shown_lines()}"
-        return (f"of the {of} of {sliced.source.shown}, {needed}", *sliced.notes, *sliced.source.notes)
+            why = "which the model may ask for" if everything else f"which {self.spec.rpartition(':')[2]} needs"
+            needed = f"{len(sliced.lines()):,} were run, {why}: {sliced.shown_lines()}"
+        return (f"of the {len(source.lines):,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
 
     @cached_property
     def _source(self) -> Source | None:
@@ -179,106 +165,74 @@ class Builder:
         return plan(self.spec, self.values, everything=everything, source=self._source)
 
     @contextmanager
-    def _importable(self, sliced: Slice | None) -> Iterator[None]:
-        """Let the user's file import its neighbours, as it could when run as a script; no other code may."""
-        target, _ = split_spec(self.spec)
+    def _running(self, sliced: Slice | None) -> Iterator[ModuleType]:
+        """Run the code and yield its module.
+
+        The user's file may import its neighbours, as it could when run as a script; no other code may.
+        """
+        target, name = split_spec(self.spec)
+        what = f"importing {target} (which runs it)"
+        if sliced is not None and not self.run_module:
+            what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
         folder = str(Path(target).resolve().parent) if sliced is not None else str(Path.cwd())
         sys.path.insert(0, folder)
         try:
             with nullcontext() if sliced is None or self.run_module else neighbours_scanned(sliced):
-                yield
+                run = partial(importlib.import_module, target) if sliced is None else partial(run_slice, sliced)
+                yield self._ran(run, f"{what} failed:")
         finally:
             with suppress(ValueError):  # the user's code may have changed the list
                 sys.path.remove(folder)
 
-    def _module(self, sliced: Slice | None) -> ModuleType:
-        """Run the code and return its module."""
-        target, name = split_spec(self.spec)
-        what = f"importing {target} (which runs it)"
-        if sliced is None:
-            return self._ran(lambda: importlib.import_module(target), f"{what} failed:")
-        if not self.run_module:
-            what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
-        return self._ran(lambda: run_slice(sliced), f"{what} failed:")
-
     def _ran(self, run: Callable[[], T], what: str) -> T:
-        """Run code of the user's, and turn what it raises into one line."""
+        """Run code of the user's, and turn what it raises into one line, with the last line of the user's own file."""
         try:
             return run()
         except RnnevalError:
             raise
         except (Exception, SystemExit) as error:
-            about = (self._about_name, self._about_path, self._about_exit, self._about_package)
-            advice = next(filter(None, (each(error) for each in about)), "")
-            said = f"{type_and_message(error)}{self._where(error)}{advice}"
-            raise CheckpointError(f"{what} {said}") from error
+            where, line = "", None
+            if self._source is not None:
+                own = str(self._source.path.absolute())
+                for frame, number in traceback.walk_tb(error.__traceback__):
+                    line = number if frame.f_code.co_filename == own else line
+                if isinstance(error, SyntaxError) and error.filename == own:
+                    line = error.lineno
+                where = f" ({self._source.place(line)})" if line else ""
+            raise CheckpointError(f"{what} {type_and_message(error)}{where}{self._advice(error)}") from error
 
-    def _where(self, error: BaseException) -> str:
-        """Return the last line of the user's own file in the traceback, in parentheses; "" if there is none."""
+    def _advice(self, error: BaseException) -> str:
+        """Return what to do about an error of code in a file; "" if that is not known."""
         if self._source is None:
             return ""
-        own = str(self._source.path.absolute())
-        line = None
-        for frame, number in traceback.walk_tb(error.__traceback__):
-            line = number if frame.f_code.co_filename == own else line
-        if isinstance(error, SyntaxError) and error.filename == own:
-            line = error.lineno
-        return f" ({self._source.place(line)})" if line else ""
-
-    def _about_name(self, error: BaseException) -> str:
-        """Return what to do about a name that the file does not bind where it is run."""
-        if not isinstance(error, NameError) or self._source is None or self.run_module:
-            return ""
-        guarded = error.name in self._source.guarded
-        where = ', which is bound under if __name__ == "__main__" alone' if guarded else ""
-        return f"{where}: give --builder-global {error.name}=VALUE"
-
-    def _about_path(self, error: BaseException) -> str:
-        """Return what to do about a file that is not there, where the code names it from the current folder."""
-        name = error.filename if isinstance(error, FileNotFoundError) else None
-        if self._source is None or not isinstance(name, str) or Path(name).is_absolute():
-            return ""
-        folder = shlex.quote(str(self._source.path.parent))
-        return (
-            f": the code reads {name} from the current folder: cd {folder} first, or give --builder-global NAME=VALUE "
-            "in place of the statement that reads it"
-        )
-
-    def _about_exit(self, error: BaseException) -> str:
-        """Return what to do about code that ends the process, as argparse does on an unknown command line."""
-        if self._source is None or not isinstance(error, SystemExit):
-            return ""
-        return (
-            ": the code ends here, as argparse does on the command line of another program: give --builder-global "
-            "NAME=VALUE in place of the statement, such as \"args={'units': 128}\""
-        )
-
-    def _about_package(self, error: BaseException) -> str:
-        """Return what to do about a file of a package, which imports its neighbours by a dot."""
-        if self._source is None or not isinstance(error, ImportError) or "relative import" not in str(error):
-            return ""
-        path, name = self._source.path.resolve(), split_spec(self.spec)[1]
-        return (
-            f": a file of a package is imported as a whole, with all that it trains and writes: cd "
-            f"{shlex.quote(str(path.parent.parent))} first, and give --builder {path.parent.name}.{path.stem}:{name}"
-        )
-
-    def _require_no_arguments(self) -> None:
-        if self.arguments:
-            name = self.spec.rpartition(":")[2]
-            raise CheckpointError(
-                f"builder {self.spec}: {name} is a model that is made already, and takes no "
-                f"{', '.join(self.arguments)}: leave --builder-arg out, name its class or the function that makes it, "
-                "or change what it is made of by --builder-global NAME=VALUE"
+        if isinstance(error, NameError) and not self.run_module:
+            guarded = error.name in self._source.guarded
+            where = ', which is bound under if __name__ == "__main__" alone' if guarded else ""
+            return f"{where}: give --builder-global {error.name}=VALUE"
+        if isinstance(error, FileNotFoundError):
+            file, folder = error.filename, shlex.quote(str(self._source.path.parent))
+            if isinstance(file, str) and not Path(file).is_absolute():
+                return (
+                    f": the code reads {file} from the current folder: cd {folder} first, or give --builder-global "
+                    "NAME=VALUE in place of the statement that reads it"
+                )
+        if isinstance(error, SystemExit):
+            return (
+                ": the code ends here, as argparse does on the command line of another program: give --builder-global "
+                "NAME=VALUE in place of the statement, such as \"args={'units': 128}\""
             )
+        if isinstance(error, ImportError) and "relative import" in str(error):
+            path = self._source.path.resolve()
+            spec = f"{path.parent.name}.{path.stem}:{split_spec(self.spec)[1]}"
+            return (
+                ": a file of a package is imported as a whole, with all that it trains and writes: "
+                f"cd {shlex.quote(str(path.parent.parent))} first, and give --builder {spec}"
+            )
+        return ""
 
 
 def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None:
-    """Return the builder that options name, or that `spec` names with the options' arguments; None without one.
-
-    Raises:
-        UsageError: options for a builder are given without one, or contradict one another.
-    """
+    """Return the builder that options name, or that `spec` names with the options' arguments; None without one."""
     spec = spec or options.builder
     if spec is None:
         alone = {"--builder-global": options.builder_globals, "--run-module": options.run_module}
@@ -295,10 +249,7 @@ def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None
 
 
 def reads_checkpoint(spec: str) -> bool:
-    """Return whether a builder is a function that needs the argument `checkpoint`, and so reads the file itself.
-
-    The file is read as source: nothing is run.
-    """
+    """Return whether a builder is a function that needs the argument `checkpoint`, by its source: nothing is run."""
     target, name = split_spec(spec)
     try:
         if is_file(spec):
@@ -310,6 +261,119 @@ def reads_checkpoint(spec: str) -> bool:
         return False  # the message comes when the builder is run
     named = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == name]
     return any("checkpoint" in _needed(node.args) for node in named[-1:])
+
+
+class Settings(dict[str, Any]):
+    """A dict whose values can be read as attributes too, as code reads the settings of argparse, wandb or a dataclass.
+
+    Example:
+        >>> settings = Settings(units=8)
+        >>> settings.units, settings["units"]
+        (8, 8)
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            known = ", ".join(map(str, self))
+            raise AttributeError(f"the settings given have no {name!r}; they have {known}") from None
+
+
+def parse_arguments(
+    pairs: Sequence[str] | Mapping[str, Any], flag: str = "--builder-arg", example: str = "rnn_units=1024"
+) -> Mapping[str, Any]:
+    """Read `name=value` pairs whose values are Python literals; what is no literal is text. A map stays as it is.
+
+    A value that is a dict becomes `Settings`.
+
+    Example:
+        >>> parse_arguments(("rnn_units=1024", "cell=lstm", "dropout=0.1", "sizes=(2, 3)"))
+        {'rnn_units': 1024, 'cell': 'lstm', 'dropout': 0.1, 'sizes': (2, 3)}
+    """
+    if isinstance(pairs, Mapping):
+        return pairs
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"{flag} {pair!r}: give name=value, such as {example}")
+        try:
+            literal = ast.literal_eval(value)
+            arguments[name] = Settings(literal) if isinstance(literal, dict) else literal
+        except (ValueError, SyntaxError):
+            arguments[name] = value
+    return arguments
+
+
+def run_slice(sliced: Slice) -> ModuleType:
+    """Run a slice that `plan` allowed, as a module of its own; the same slice of an unchanged file is run once."""
+    source, path = sliced.source, sliced.source.path.resolve()
+    seen = path.stat()  # a file that was edited since is another module: in a notebook the second try must see it
+    parts = (str(path), seen.st_mtime_ns, seen.st_size, sliced.lines(), sorted(map(repr, sliced.given.items())))
+    name = f"rnneval_builder_{path.stem}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    file = str(source.path.absolute())
+    if file.endswith(".ipynb"):  # a notebook's file holds JSON: let tracebacks and inspect read its cells
+        text = [f"{line}\n" for line in source.plain_lines]
+        linecache.cache[file] = (sum(map(len, text)), None, text, file)
+    else:
+        linecache.checkcache(file)
+    code = compile(sliced.tree(), file, "exec", source.flags, dont_inherit=True)
+    module = ModuleType(name)
+    module.__file__, module.__package__ = file, ""
+    module.__dict__.update({**sliced.given, VALUES: dict(sliced.given)})
+    sys.modules[name] = module  # before it runs: dataclasses and Keras look their module up
+    before, sys.argv = sys.argv, [file]  # the code's own argparse, if any, then takes its defaults
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - the user's own code, which was named to be run
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.argv = before
+    return module
+
+
+@contextmanager
+def neighbours_scanned(sliced: Slice) -> Iterator[None]:
+    """Scan every file of the user's own before it is imported, wherever it is found, while the block runs.
+
+    The imports that stand in the code are scanned before anything runs. This finds those whose names or folders are
+    computed, and those of functions that are called later.
+    """
+    finder = _Finder(Scanner(sliced.source.only(sliced.units)), sliced.source.shown)
+    sys.meta_path.insert(0, finder)
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = written
+        sys.meta_path.remove(finder)
+
+
+class _Finder(MetaPathFinder):
+    """Finder that finds nothing, and refuses modules whose top level trains or writes."""
+
+    def __init__(self, scanner: Scanner, shown: str) -> None:
+        self._scanner, self._shown = scanner, shown
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py") or is_installed(Path(spec.origin)):
+            return None
+        package = fullname if spec.submodule_search_locations else fullname.rpartition(".")[0]
+        found = self._scanner.of_file(Path(spec.origin), package)
+        if found is not None:
+            raise CheckpointError(
+                f"builder {self._shown}: it imports {fullname}, which {found.does} ({found.place}): `{found.text}`: it "
+                'was not imported: move that under if __name__ == "__main__", or give --run-module to import '
+                "everything as it is"
+            )
+        return None
 
 
 def _needed(arguments: ast.arguments) -> list[str]:
@@ -388,15 +452,12 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
 
 def _require_given(spec: str, missing: Sequence[str]) -> None:
     if missing:
-        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {_how_to_give(missing)}")
-
-
-def _how_to_give(missing: Sequence[str]) -> str:
-    plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
-    ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
-    if len(plain) < len(missing):
-        ways.append("give --vocab FILE or --vocab-from TEXT, from which it is known (or --builder-arg vocab_size=…)")
-    return " and ".join(ways)
+        plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
+        ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
+        if len(plain) < len(missing):
+            from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
+            ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
+        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
 
 
 def _described(value: Any) -> str:

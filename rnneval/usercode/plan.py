@@ -1,18 +1,137 @@
-"""From `FILE.py:NAME` to the slice that may be run, or to the message that says why not and what to do."""
+"""From `FILE.py:NAME` to the units that NAME needs, or to the message that says why they may not be run.
+
+The units that a name needs are found, searched for what may not be run, and put into a tree to run.
+"""
 
 import ast
+import builtins
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.usercode.effects import Function
 from rnneval.usercode.scan import Scanner, Violation, literal_folders
-from rnneval.usercode.slice import Reason, Slice, joined, slice_for, slice_of_unit
-from rnneval.usercode.source import ENDINGS, Source, read_source
+from rnneval.usercode.source import ENDINGS, Source, Unit, read_source
+from rnneval.usercode.statements import BLOCK_ENDINGS, LOOPS, Function, bodies_of, grouped, header_of, is_main_guard
 
+VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
+_ALWAYS = frozenset((*dir(builtins), "__name__", "__file__", "__doc__", "__spec__", "__builtins__", "__annotations__"))
 _WHOLE = "--run-module to import the whole file as it is, with all that it trains and writes"
+
+
+class Reason(NamedTuple):
+    """Reason for which a unit is kept: a name, and the unit that reads it."""
+
+    name: str
+    of: Unit | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slice:
+    """The units that are needed, each with the reason."""
+
+    source: Source
+    kept: Mapping[Unit, Reason]
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Values of `--builder-global`, in place of the statements that compute them."""
+    unresolved: AbstractSet[str] = frozenset()
+    """Names that are read and that no statement binds: they may come from `exec` or `from module import *`."""
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """The units that are needed, in the order of the file."""
+        return tuple(sorted(self.kept, key=lambda unit: unit.order))
+
+    def chain(self, unit: Unit) -> list[str]:
+        """Return the names that lead to a unit, the name that was asked for first."""
+        names: list[str] = []
+        seen: set[Unit] = set()
+        at: Unit | None = unit
+        while at is not None and at not in seen:
+            seen.add(at)
+            reason = self.kept[at]
+            names += [reason.name] if reason.name and reason.name not in names else []
+            at = reason.of
+        return names[::-1]
+
+    def lines(self) -> list[int]:
+        """Return the numbers of the lines that are run."""
+        found: set[int] = set()
+        for unit in self.units:
+            node = unit.node
+            first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+            below = [each.lineno for body in bodies_of(node) for each in body[:1]]
+            last = max(min(below) - 1, first) if below else node.end_lineno or first
+            found |= set(range(first, last + 1))
+            found |= {each.lineno for each in getattr(node, "handlers", ())}
+        return sorted(found)
+
+    def shown_lines(self) -> str:
+        """Return the lines that are run as text: `lines 1-3, 10`, or `cell 2 (1-3), cell 4 (1)`."""
+        document = self.source.document
+        places = [document.place(line) for line in self.lines()]
+        if not any(cell.number for cell, _ in places):
+            return f"lines {_ranges([within for _, within in places])}"
+        cells = groupby(places, key=lambda place: place[0].number)
+        return ", ".join(f"cell {number} ({_ranges([within for _, within in each])})" for number, each in cells)
+
+    def tree(self) -> ast.Module:
+        """Return the syntax tree to run."""
+        by_node = {unit.node: unit for unit in self.kept}
+
+        def pruned(body: Sequence[ast.stmt]) -> list[ast.stmt]:
+            made: list[ast.stmt] = []
+            for node in body:
+                unit = by_node.get(node)
+                if is_main_guard(node):
+                    made += pruned(getattr(node, "orelse", []))
+                elif unit is not None:
+                    made.append(_pruned_block(node, pruned) if bodies_of(node) else node)
+                    for name in sorted(unit.names.binds & set(self.given)):
+                        bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
+                        made.append(ast.increment_lineno(bound, node.lineno - 1))
+            return made
+
+        return ast.fix_missing_locations(ast.Module(body=pruned(self.source.body), type_ignores=[]))
+
+
+def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[ast.stmt]]) -> ast.stmt:
+    """Return a block whose bodies hold only what is needed."""
+    made: Any = header_of(node)
+    empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), node)]
+    parts: list[tuple[Any, Any]] = [(made, node)] if hasattr(made, "body") else []
+    for name in ("handlers", "cases"):
+        parts += zip(getattr(made, name, ()), getattr(node, name, ()), strict=True)
+    for own, given in parts:
+        own.body = pruned(given.body) or empty
+    for name in ("orelse", "finalbody"):
+        if getattr(node, name, None):
+            setattr(made, name, pruned(getattr(node, name)))
+    if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
+        made.finalbody = empty
+    block: ast.stmt = made
+    return block
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return numbers in order as ranges.
+
+    >>> _ranges([1, 2, 3, 7, 9, 10])
+    '1-3, 7, 9-10'
+    """
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges)
 
 
 def is_file(spec: str) -> bool:
@@ -25,11 +144,7 @@ def is_file(spec: str) -> bool:
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """Return the file or module and the name of a builder.
-
-    Raises:
-        UsageError: one is missing.
-    """
+    """Return the file or module and the name of a builder."""
     target, colon, name = spec.rpartition(":")
     if not colon or not target or not name:
         raise UsageError(f"--builder {spec!r}: give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME")
@@ -37,16 +152,11 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 
 def read_file(spec: str) -> Source:
-    """Read the file of a builder.
-
-    Raises:
-        CheckpointError: there is no such file, or it cannot be read or parsed.
-    """
-    target, _ = split_spec(spec)
-    path = Path(target)
-    if not path.is_file():
+    """Read the file of a builder."""
+    target = split_spec(spec)[0]
+    if not Path(target).is_file():
         raise CheckpointError(f"builder {spec}: {target} is not a file")
-    return read_source(path, target)
+    return read_source(Path(target), target)
 
 
 def plan(
@@ -54,17 +164,12 @@ def plan(
 ) -> Slice:
     """Find the statements of a file that a builder needs, and search them for what may not be run. Nothing is run.
 
-    Args:
-        spec: `FILE.py:NAME` or `FILE.ipynb:NAME`.
-        given: Values of `--builder-global`.
-        everything: Whether to include all classes and functions of the file whose statements may be run. A model in
-            a file asks for them by name. NAME need not exist then.
-        source: The file, if it was read before.
+    With `everything`, all classes and functions of the file whose statements may be run are included, since a model in
+    a file asks for them by name; NAME need not exist then. `given` are the values of `--builder-global`.
 
     Raises:
         CheckpointError: the file cannot be read or has no such name, or a statement that is needed trains, writes,
             deletes, downloads or starts a process, or cannot be decided.
-        UsageError: a name of `given` is not bound in the file.
     """
     try:
         return _plan(spec, source or read_file(spec), given or {}, everything=everything)
@@ -74,14 +179,26 @@ def plan(
 
 
 def _plan(spec: str, source: Source, given: Mapping[str, Any], *, everything: bool) -> Slice:
-    _, name = split_spec(spec)
+    name = split_spec(spec)[1]
     first = name.partition(".")[0]
-    _require_globals(source, given)
-    if not everything or first in _bound(source):
-        _require_name(source, spec, first)
-    sliced = _with_settings(slice_for(source, [first], given))
-    _require_decided(sliced, spec, first)
-    found = _scanner(sliced).violation(sliced.units, called=name)
+    bound = {each for unit in source.units for each in unit.names.binds | unit.names.binds_later}
+    mentioned = bound.union(*(unit.names.reads | unit.names.reads_later for unit in source.units))
+    for each in given:
+        if each not in mentioned:
+            close = difflib.get_close_matches(each, bound, n=3)
+            hint = f": did you mean {' or '.join(close)}?" if close else ""
+            raise UsageError(f"--builder-global {each}: {source.shown} has no such name at its top level{hint}")
+    if first not in bound and not everything:
+        _refuse_name(source, spec, first)
+    sliced = _with_settings(_slice_for(source, first, given))
+    missing = sorted(sliced.unresolved - source.guarded)
+    if missing and source.undecided:  # names that only code which cannot be read may bind
+        line = source.undecided[0]
+        raise CheckpointError(
+            f"builder {spec}: {first} needs {missing[0]}, which no statement binds, and it cannot be decided whether "
+            f"{source.place(line)} does: `{source.line(line)}`: give --builder-global {missing[0]}=VALUE, or {_WHOLE}"
+        )
+    found = _violation(sliced, called=name)
     if found is not None:
         raise CheckpointError(_refusal(found, sliced, spec, first))
     return _with_definitions(sliced) if everything else sliced
@@ -89,31 +206,130 @@ def _plan(spec: str, source: Source, given: Mapping[str, Any], *, everything: bo
 
 def whole(spec: str, source: Source) -> Slice:
     """Return all statements of a file, for `--run-module`; nothing is searched."""
-    _, name = split_spec(spec)
-    return Slice(source=source, kept={unit: Reason(name=name) for unit in source.units})
+    name = split_spec(spec)[1]
+    return Slice(source=source, kept={unit: Reason(name) for unit in source.units})
 
 
-def _scanner(sliced: Slice) -> Scanner:
-    return Scanner(sliced.source, sliced.units, literal_folders(sliced.source, sliced.units), sliced.given)
+def _slice_for(source: Source, name: str, given: Mapping[str, Any]) -> Slice:
+    """Return what a name needs when the whole file has been run."""
+    closure = _Closure(source, given)
+    end = len(source.units)
+    for unit in closure.reaching(name, end):
+        closure.keep(unit, end, Reason(name))
+    return closure.result()
 
 
-def _bound(source: Source) -> set[str]:
-    return {name for unit in source.units for name in unit.names.binds | unit.names.binds_later}
+def _joined(first: Slice, *others: Slice, notes: Iterable[str] = ()) -> Slice:
+    """Return the units of several slices of one file as one."""
+    kept = dict(first.kept)
+    for other in others:
+        kept = {**other.kept, **kept}
+    unresolved = frozenset().union(first.unresolved, *(other.unresolved for other in others))
+    return Slice(source=first.source, given=first.given, kept=kept, unresolved=unresolved, notes=(*first.notes, *notes))
 
 
-def _require_globals(source: Source, given: Mapping[str, Any]) -> None:
-    known = _bound(source)
-    mentioned = known.union(*(unit.names.reads | unit.names.reads_later for unit in source.units))
-    for name in given:
-        if name not in mentioned:
-            close = difflib.get_close_matches(name, known, n=3)
-            hint = f": did you mean {' or '.join(close)}?" if close else ""
-            raise UsageError(f"--builder-global {name}: {source.shown} has no such name at its top level{hint}")
+class _Closure:
+    """The search for what is needed.
+
+    A name that is read when a statement runs means what was bound before that statement. A name that is read inside
+    of a function means what is bound when the function is called: a unit is therefore kept together with the times
+    at which the functions in it may be called.
+    """
+
+    def __init__(self, source: Source, given: Mapping[str, Any]) -> None:
+        self._source, self._given = source, given
+        self._kept: dict[Unit, Reason] = {}
+        self._done: set[tuple[Unit, int]] = set()
+        self._waiting: list[tuple[Unit, int]] = []
+        self._unresolved: set[str] = set()
+        touching = ((name, unit) for unit in source.units for name in unit.names.binds | unit.changes.names)
+        reading = ((name, unit) for unit in source.units for name in unit.names.reads | unit.names.reads_later)
+        self._touching, readers = grouped(touching), grouped(reading)
+        self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
+        # Units whose values hold functions, their own or those of what they read: they may run later.
+        self._callable = {unit for unit in source.units if unit.names.reads_later}
+        waiting = list(self._callable)
+        while waiting:
+            touched = waiting.pop()
+            for name in touched.names.binds | touched.changes.names:
+                new = [unit for unit in readers.get(name, ()) if unit not in self._callable]
+                self._callable |= set(new)
+                waiting += new
+
+    def reaching(self, name: str, when: int) -> Iterator[Unit]:
+        """Yield the units that bind or change a name before a time, back to the last that binds it in any case."""
+        if name in self._given:
+            return
+        touching = self._touching.get(name, [])
+        # A name that only later statements bind is still theirs: a loop, or a function that is called later.
+        if not any(name in unit.names.binds for unit in touching) and name not in self._bound_by_call:
+            self._unresolved |= {name} - _ALWAYS
+        for unit in reversed([unit for unit in touching if unit.order < when]):
+            if isinstance(unit.node, ast.Delete) and name in {ast.unparse(each) for each in unit.node.targets}:
+                continue
+            yield unit
+            if name in unit.names.binds and unit.is_certain:
+                return
+
+    def keep(self, unit: Unit, when: int, reason: Reason) -> None:
+        """Keep a unit, whose functions may be called at `when`."""
+        self._kept.setdefault(unit, reason)
+        when = when if unit in self._callable else -1  # nothing in it is run later: the time makes no difference
+        if (unit, when) not in self._done:
+            self._done.add((unit, when))
+            self._waiting.append((unit, when))
+
+    def result(self) -> Slice:
+        """Return the slice once everything that is kept has what it needs."""
+        while self._waiting or self._keep_endings():
+            while self._waiting:
+                self._follow(*self._waiting.pop(0))
+        stars = [unit for unit in self._source.units if unit.is_star and unit not in self._kept]
+        notes = []
+        if self._unresolved and stars:
+            for unit in stars:
+                self.keep(unit, unit.when, Reason("*"))
+                notes.append(
+                    f"{ast.unparse(unit.node)} was run, as it may bind {', '.join(sorted(self._unresolved)[:3])}"
+                )
+            return _joined(self.result(), notes=notes)
+        return Slice(source=self._source, given=self._given, kept=self._kept, unresolved=frozenset(self._unresolved))
+
+    def _follow(self, unit: Unit, when: int) -> None:
+        for block in unit.blocks:
+            self.keep(block, block.when, self._kept[unit])
+        for name in sorted(unit.names.reads):
+            for found in self.reaching(name, unit.when):
+                self.keep(found, unit.when, Reason(name, unit))
+                self.keep(found, when, Reason(name, unit))
+        for name in sorted(unit.names.reads_later):
+            for found in self.reaching(name, when):
+                self.keep(found, when, Reason(name, unit))
+
+    def _keep_endings(self) -> bool:
+        """Keep `break` and `continue` of kept loops, and `raise` in kept blocks; return whether there were any."""
+        for unit in self._source.units:
+            if unit in self._kept or not isinstance(unit.node, BLOCK_ENDINGS) or not unit.blocks:
+                continue
+            if isinstance(unit.node, ast.Raise):
+                known = {name for each in self._kept for name in each.names.binds}
+                needed = unit.blocks[-1] in self._kept and not unit.names.reads - _ALWAYS - known
+            else:
+                loops = [block for block in unit.blocks if isinstance(block.node, LOOPS)]
+                needed = bool(loops) and loops[-1] in self._kept
+            if needed:
+                self.keep(unit, unit.when, self._kept.get(unit.blocks[-1], Reason("")))
+        return bool(self._waiting)
 
 
-def _require_name(source: Source, spec: str, name: str) -> None:
-    if name in _bound(source):
-        return
+def _violation(sliced: Slice, called: str | None = None) -> Violation | None:
+    """Return the first statement that may not be run, of a slice and of a call of a name in it."""
+    folders = literal_folders(sliced.source, sliced.units)
+    return Scanner(sliced.source.only(sliced.units, sliced.given), folders).violation(called)
+
+
+def _refuse_name(source: Source, spec: str, name: str) -> None:
+    """Refuse a name that no statement binds, unless `from module import *` may."""
     if name in source.guarded:
         raise CheckpointError(
             f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
@@ -136,32 +352,22 @@ def _require_name(source: Source, spec: str, name: str) -> None:
     )
 
 
-def _require_decided(sliced: Slice, spec: str, name: str) -> None:
-    """Refuse a slice with names that only code which cannot be read may bind."""
-    source = sliced.source
-    missing = sorted(sliced.unresolved - source.guarded)
-    if missing and source.undecided:
-        line = source.undecided[0]
-        raise CheckpointError(
-            f"builder {spec}: {name} needs {missing[0]}, which no statement binds, and it cannot be decided whether "
-            f"{source.place(line)} does: `{source.line(line)}`: give --builder-global {missing[0]}=VALUE, or {_WHOLE}"
-        )
-
-
 def _with_settings(sliced: Slice) -> Slice:
     """Add the statements that change settings of Keras, TensorFlow, `sys.path` and `os.environ`, where they may run."""
     parts, notes = [], []
     for unit in sliced.source.units:
         if not unit.changes.settings or unit in sliced.kept:
             continue
-        part = slice_of_unit(sliced.source, unit, sliced.given)
-        found = _scanner(part).violation(part.units)
+        closure = _Closure(sliced.source, sliced.given)
+        closure.keep(unit, unit.when, Reason(""))
+        part = closure.result()
+        found = _violation(part)
         if found is None:
             parts.append(part)
         else:
             place = sliced.source.place(unit.node.lineno)
             notes.append(f"a setting was left out ({place}), as it needs what {found.does} ({found.place})")
-    return joined(sliced, *parts, notes=notes)
+    return _joined(sliced, *parts, notes=notes)
 
 
 def _with_definitions(sliced: Slice) -> Slice:
@@ -169,17 +375,19 @@ def _with_definitions(sliced: Slice) -> Slice:
     parts = []
     for unit in sliced.source.units:
         if isinstance(unit.node, Function | ast.ClassDef) and unit not in sliced.kept:
-            part = slice_for(sliced.source, [unit.node.name], sliced.given)
+            part = _slice_for(sliced.source, unit.node.name, sliced.given)
             called = unit.node.name if isinstance(unit.node, ast.ClassDef) else None
-            if _scanner(part).violation(part.units, called=called) is None:
+            if _violation(part, called) is None:
                 parts.append(part)
-    return joined(sliced, *parts)
+    return _joined(sliced, *parts)
 
 
 def _refusal(found: Violation, sliced: Slice, spec: str, name: str) -> str:
     chain = sliced.chain(found.unit) if found.unit is not None else []
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
-    values = _values(chain, sliced)
+    kinds = Function | ast.ClassDef | ast.Import | ast.ImportFrom
+    others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.names.binds}
+    values = [each for each in chain[1:] if each not in others and each != "*"]
     start = "give" if values else "name a class or function that only makes the model, or give"
     given, what = (values[0], values[0]) if values else ("NAME", "a value")
     ways = [f"--builder-global {given}=VALUE in place of the statements that compute {what}"]
@@ -191,10 +399,3 @@ def _refusal(found: Violation, sliced: Slice, spec: str, name: str) -> str:
         f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: "
         f"{start} {', '.join(ways)}, or {_WHOLE}"
     )
-
-
-def _values(chain: list[str], sliced: Slice) -> list[str]:
-    """Return the names of a chain that stand for values: neither functions nor classes nor modules."""
-    kinds = Function | ast.ClassDef | ast.Import | ast.ImportFrom
-    others = {name for unit in sliced.source.units if isinstance(unit.node, kinds) for name in unit.names.binds}
-    return [name for name in chain[1:] if name not in others and name != "*"]

@@ -2,17 +2,29 @@
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from rnneval.errors import CheckpointError
 from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
 from rnneval.records.paths import read_regular
-from rnneval.usercode.changes import ChangeFinder, Changes, aliases_of
-from rnneval.usercode.effects import LOOPS, Names, bodies_of, header_of, is_main_guard, names_of
-from rnneval.usercode.resolve import Scope
+from rnneval.usercode.statements import (
+    LOOPS,
+    ChangeFinder,
+    Changes,
+    Function,
+    Names,
+    Scope,
+    aliases_of,
+    bodies_of,
+    grouped,
+    header_of,
+    is_main_guard,
+    names_of,
+    run_at_once,
+)
 
 ENDINGS = (".py", ".ipynb")
 _FLAGS = {"annotations": 0x1000000}
@@ -27,14 +39,12 @@ class Unit:
 
     node: ast.stmt
     order: int
-    blocks: "tuple[Unit, ...]"
-    """The blocks around it, outermost first."""
+    blocks: "tuple[Unit, ...]"  # the blocks around it, outermost first
     names: Names
     changes: Changes
     when: int
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
-    is_command: bool = False
-    """Whether it binds the output of a notebook's command, as in `files = !ls`."""
+    is_command: bool  # whether it binds the output of a notebook's command, as in `files = !ls`
 
     @property
     def is_certain(self) -> bool:
@@ -60,19 +70,32 @@ class Source:
     """A file of the user's, read and taken apart; nothing of it is run."""
 
     path: Path
-    shown: str
-    """The path as the user gave it."""
+    shown: str  # the path as the user gave it
     document: Document
     body: list[ast.stmt]
-    flags: int
-    """Compiler flags of its `from __future__` imports."""
+    flags: int  # compiler flags of its `from __future__` imports
     units: tuple[Unit, ...]
     scope: Scope
-    package: str = ""
-    """Dotted name of the package it is in, for relative imports."""
-    guarded: frozenset[str] = frozenset()
+    package: str  # dotted name of the package it is in, for relative imports
+    guarded: frozenset[str]
     """Names that are bound under `if __name__ == "__main__"` alone."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...]
+
+    def only(self, units: Sequence[Unit], given: Iterable[str] = ()) -> "Source":
+        """Return the part of it that is run: some units, and names whose values are given and say nothing."""
+        return replace(self, units=tuple(units), scope=self.scope.without(given))
+
+    @cached_property
+    def definitions(self) -> dict[str, list[Unit]]:
+        """The units that bind each name."""
+        return grouped((name, unit) for unit in self.units for name in unit.names.binds)
+
+    @cached_property
+    def methods(self) -> dict[str, list[Function]]:
+        """The methods of all classes, by name."""
+        classes = [unit.node for unit in self.units if isinstance(unit.node, ast.ClassDef)]
+        inside = (inner for node in classes for inner in ast.walk(node))
+        return grouped((inner.name, inner) for inner in inside if isinstance(inner, Function))
 
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.
@@ -115,11 +138,7 @@ class Source:
 
 
 def read_source(path: Path, shown: str | None = None, package: str = "") -> Source:
-    """Read a Python file or a notebook.
-
-    Raises:
-        CheckpointError: it cannot be read or parsed; the message names the line.
-    """
+    """Read a Python file or a notebook; refuse one that cannot be read or parsed."""
     shown = shown or str(path)
     try:
         document = read_document(str(path), read_regular(path, MOST_NOTEBOOK_BYTES))
@@ -132,28 +151,25 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
         notes.append(f"cell {trouble.cell} of {shown} was left out: line {trouble.line}: {trouble.message}")
     assert document.tree is not None  # noqa: S101 - else there was trouble
     body = _split_imports(document.tree.body)
-    flags = sum(
-        _FLAGS.get(alias.name, 0)
-        for node in body
-        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
-        for alias in node.names
-    )
+    futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    flags = sum(_FLAGS.get(node.names[0].name, 0) for node in futures)
     laid = list(_laid_out(body, ()))
-    nodes = [node for node, _ in laid]
-    inside = [inner for node in nodes for inner in _module_level(node)]
+    inside = [inner for node, _ in laid for inner in _module_level(node)]
     scope = Scope(inside, package)
-    guarded = {name for node in _guarded(body) for name in names_of(node, flags, shown).binds}
-    units = _units(laid, inside, scope, document, flags)
+    # Of the main guards at the top level the simple statements, functions and classes.
+    guards = [getattr(node, "body", []) for node in body if is_main_guard(node)]
+    simple = [node for inner in guards for node, _ in _laid_out(inner, ()) if not bodies_of(node)]
+    guarded = frozenset(name for node in simple for name in names_of(node, flags, shown).binds)
     return Source(
         path=path,
         shown=shown,
         document=document,
         body=body,
         flags=flags,
-        units=units,
+        units=_units(laid, inside, scope, document, flags),
         scope=scope,
         package=package,
-        guarded=frozenset(guarded),
+        guarded=guarded,
         notes=tuple(notes),
     )
 
@@ -162,11 +178,11 @@ def _split_imports(body: list[ast.stmt]) -> list[ast.stmt]:
     """Return the statements with one name an import, so that names can be left out one by one."""
     made: list[ast.stmt] = []
     for node in body:
-        for name in ("body", "orelse", "finalbody"):
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and hasattr(node, name):
-                setattr(node, name, _split_imports(getattr(node, name)))
-        for inner in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
-            inner.body = _split_imports(inner.body)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for part in (node, *getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+                for name in ("body", "orelse", "finalbody"):
+                    if hasattr(part, name):
+                        setattr(part, name, _split_imports(getattr(part, name)))
         if isinstance(node, ast.Import):
             made += [ast.copy_location(ast.Import(names=[alias]), node) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -195,13 +211,6 @@ def _laid_out(
         at += len(below)
 
 
-def _guarded(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the simple statements, functions and classes of the main guards at the top level."""
-    for node in body:
-        if is_main_guard(node):
-            yield from (inner for inner, _ in _laid_out(getattr(node, "body", []), ()) if not bodies_of(inner))
-
-
 def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
     """Yield the nodes of a unit that bind names of the module: nothing inside of functions, classes and lambdas."""
     waiting: list[ast.AST] = [header_of(node)]
@@ -220,16 +229,19 @@ def _units(
     flags: int,
 ) -> tuple[Unit, ...]:
     finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
-    ends: dict[int, int] = {}
-    outermost: list[int | None] = []
-    for at, (_, blocks) in enumerate(laid):
-        outermost.append(next((block for block in (*blocks, at) if isinstance(laid[block][0], LOOPS)), None))
-        if (loop := outermost[at]) is not None:
-            ends[loop] = at + 1
+    around = [(*blocks, at) for at, (_, blocks) in enumerate(laid)]
+    outermost = [next((block for block in each if isinstance(laid[block][0], LOOPS)), None) for each in around]
+    ends = {loop: at + 1 for at, loop in enumerate(outermost)}  # the last unit in a loop counts
     units: list[Unit] = []
     for at, (node, blocks) in enumerate(laid):
-        found, loop = finder.of_statement(header_of(node)), outermost[at]
+        found, loop = finder.of_nodes(run_at_once(header_of(node)), scope), outermost[at]
         changed = found.names | {each for name in found.names for each in aliases.get(name, ())}
+        # A command of a notebook was replaced by None, as in `files = !ls`.
+        is_none = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
+        is_command = False
+        if is_none and document.path.endswith(".ipynb"):
+            cell, within = document.place(node.lineno)
+            is_command = _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None
         unit = Unit(
             node=node,
             order=at,
@@ -237,16 +249,7 @@ def _units(
             names=names_of(node, flags, document.path),
             changes=Changes(names=changed, settings=found.settings),
             when=at if loop is None else ends[loop],
-            is_command=_is_command(node, document),
+            is_command=is_command,
         )
         units.append(unit)
     return tuple(units)
-
-
-def _is_command(node: ast.stmt, document: Document) -> bool:
-    """Return whether a statement was a command of a notebook, which was replaced by None, as in `files = !ls`."""
-    if not (isinstance(node, ast.Assign) and document.path.endswith(".ipynb")):
-        return False
-    cell, within = document.place(node.lineno)
-    is_none = isinstance(node.value, ast.Constant) and node.value.value is None
-    return is_none and _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from rnneval.usercode.builder import run_slice
 from rnneval.usercode.plan import plan
-from rnneval.usercode.run import run_slice
 from tests.usercode.tutorial import notebook
 
 

@@ -13,8 +13,8 @@ import pytest
 import rnneval
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError
+from rnneval.usercode.builder import run_slice
 from rnneval.usercode.plan import plan
-from rnneval.usercode.run import run_slice
 from tests.usercode.tutorial import NOTEBOOK, SCRIPT
 
 TEXT = "to be or not to be, that is the question\n" * 20

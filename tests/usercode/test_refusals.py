@@ -7,9 +7,9 @@ import json
 import pytest
 
 from rnneval.errors import CheckpointError
-from rnneval.usercode.arguments import parse_arguments
+from rnneval.usercode import parse_arguments
+from rnneval.usercode.builder import neighbours_scanned, run_slice
 from rnneval.usercode.plan import plan
-from rnneval.usercode.run import neighbours_scanned, run_slice
 from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
 
 # Every way to write `canary`, or to train, download, delete or start a process, as the value of `made`.

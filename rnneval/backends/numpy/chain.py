@@ -10,18 +10,14 @@ Every setting of a layer is either known here, or known not to change a predicti
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
 
-from rnneval.backends.numpy.activations import FUNCTIONS
+from rnneval.backends.numpy.layers import FUNCTIONS, SLOTS
 from rnneval.errors import CheckpointError
 
 Json = Mapping[str, Any]
 
-SLOTS: Mapping[str, tuple[str, ...]] = {"GRU": ("h",), "LSTM": ("h", "c"), "SimpleRNN": ("h",)}
-"""The recurrent layers, and the parts of their states."""
-GATES: Mapping[str, int] = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}
-"""Columns of a kernel for each unit."""
 _CELL = ("units", "activation", "use_bias")
 _RECURRENT = ("return_sequences", "return_state", "go_backwards", "stateful")
 # The settings that are read, by class; the classes of the first line do nothing when a model predicts.
@@ -58,8 +54,6 @@ _DTYPES = {
     "mixed_float16": "float16", "mixed_bfloat16": "bfloat16",
 }  # fmt: skip
 HALVES = ("float16", "bfloat16")
-
-
 _MODULES = (None, "keras", "keras.layers", "keras.models")
 """Modules of the layers and models that are known; files of Keras 2 name none."""
 
@@ -79,33 +73,24 @@ def not_for_numpy(path: str, why: str) -> NotForNumpyError:
 class Entry:
     """One layer of a chain that computes something."""
 
-    kind: str
-    """Its class."""
-    name: str
-    """The name that its author gave it, else its path: the key in records."""
-    path: str
-    """The names of the models around it and its own, with dots."""
-    own_name: str
-    """Its name in the configuration."""
+    kind: str  # its class
+    name: str  # the name that its author gave it, else its path: the key in records
+    path: str  # the names of the models around it and its own, with dots
+    own_name: str  # its name in the configuration
     settings: Json
-    group: str
-    """The group of its weights in the weights of a `.keras` file."""
-    holder: str
-    """The layer of the outermost model that it belongs to: the group of its weights in an `.h5` file."""
-    frozen: bool = False
-    """Whether it was not trained."""
+    group: str  # the group of its weights in the weights of a `.keras` file
+    holder: str  # the layer of the outermost model that it belongs to: the group of its weights in an `.h5` file
+    frozen: bool = False  # whether it was not trained
 
     def get(self, setting: str, default: Any = None) -> Any:
         """Return a setting, or Keras' default."""
         return self.settings.get(setting, default)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StateLeaf:
-    """One state that a functional model takes and returns."""
+class StateLeaf(NamedTuple):
+    """One state that a functional model takes and returns: the name of the recurrent layer in records, and the slot."""
 
     layer: str
-    """The name of the recurrent layer, in records."""
     slot: str
 
 
@@ -116,14 +101,10 @@ class Chain:
     entries: tuple[Entry, ...]
     input_shape: tuple[int | None, ...] | None
     """The shape of a batch of inputs; None where the configuration has none, and ids go in."""
-    states: tuple[StateLeaf, ...] = ()
-    """The states that the model takes and returns, in its order; empty if it takes none."""
-    policies: frozenset[str] = frozenset()
-    """Names of the type policies of its layers, and of itself."""
-    computed: frozenset[str] = frozenset()
-    """Types in which its layers compute, by these policies."""
-    model_dtype: str = "float32"
-    """Type in which the model itself, around its layers, says that it computes."""
+    states: tuple[StateLeaf, ...]  # the states that the model takes and returns, in its order; empty if it takes none
+    policies: frozenset[str]  # names of the type policies of its layers, and of itself
+    computed: frozenset[str]  # types in which its layers compute, by these policies
+    model_dtype: str  # type in which the model itself, around its layers, says that it computes
 
     @property
     def recurrent(self) -> tuple[Entry, ...]:
@@ -131,83 +112,73 @@ class Chain:
         return tuple(entry for entry in self.entries if entry.kind in SLOTS)
 
 
-@dataclass(kw_only=True)
 class _Reading:
     """A configuration that is being read."""
 
-    path: str
-    policies: set[str] = field(default_factory=set)
-    computed: set[str] = field(default_factory=set)
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.policies: set[str] = set()
 
     def refuse(self, name: str, kind: str, why: str) -> NoReturn:
-        """Refuse a layer."""
         raise not_for_numpy(self.path, f"layer {name} ({kind}) {why}")
+
+    def policy(self, config: Json) -> str:
+        """Note a type policy, and return the type in which it computes."""
+        dtype = config.get("dtype")
+        if isinstance(dtype, dict):
+            dtype = (dtype.get("config") or {}).get("name")
+        name = "float32" if dtype is None else str(dtype)
+        if name not in _DTYPES:
+            raise not_for_numpy(self.path, f"layer {config.get('name', '?')} has the type {name[:60]}")
+        self.policies.add(name)
+        return _DTYPES[name]
 
 
 def chain_of(config: Json, path: str) -> Chain:
-    """Return the chain of layers in a configuration.
-
-    Args:
-        config: The configuration of a full model, in the form of Keras 3.
-        path: The file, for messages.
+    """Return the chain of layers in a configuration of a full model, in the form of Keras 3.
 
     Raises:
         NotForNumpyError: it is no chain of known layers; names the first layer that does not fit.
     """
-    reading = _Reading(path=path)
+    reading = _Reading(path)
     model = _Linked(config, reading)
-    entries = tuple(_entries(model, reading, place=_Place()))
+    entries = tuple(_entries(model, reading))
     if not any(entry.kind in SLOTS for entry in entries):
         raise not_for_numpy(path, "a model without a GRU, LSTM or SimpleRNN layer")
     for entry in entries[1:]:
         if entry.kind == "Embedding":
             reading.refuse(entry.name, entry.kind, "is not the first layer")
     shape = None if model.input is None else model.input.get("batch_shape")
-    dtype = _policy(model.config, reading)
+    dtype = reading.policy(model.config)
     return Chain(
         entries=entries,
         input_shape=None if shape is None else tuple(shape),
         states=model.states(entries),
         policies=frozenset(reading.policies),
-        computed=frozenset(reading.computed),
+        computed=frozenset(_DTYPES[name] for name in reading.policies),
         model_dtype=dtype,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """The models around a layer."""
-
-    path: str = ""
-    group: str = ""
-    holder: str = ""
-    frozen: bool = False
 
 
 class _Linked:
     """The layers of one model of the configuration, in the order in which a token passes them."""
 
     def __init__(self, model: Json, reading: _Reading) -> None:
-        self.kind, config, self._reading = str(model.get("class_name", "")), model.get("config"), reading
+        kind, config, self._reading = str(model.get("class_name", "")), model.get("config"), reading
         self.config: Json = config if isinstance(config, dict) else {}
         layers = self.config.get("layers")
-        if self.kind not in _MODELS or not isinstance(layers, list) or not layers:
-            raise not_for_numpy(reading.path, f"a model of class {self.kind or '?'}")
-        self.name = str(self.config.get("name", ""))
+        if kind not in _MODELS or not isinstance(layers, list) or not layers:
+            raise not_for_numpy(reading.path, f"a model of class {kind or '?'}")
+        self._graph = f"the graph {self.config.get('name', '')}"
         self.input: Json | None = None
-        self._leaves: list[tuple[str, int]] = []
+        self.leaves: list[tuple[str, int]] = []
         """The recurrent layer and the number of the slot of each state that goes in."""
-        if self.kind == "Sequential":
-            self.layers = self._in_order(layers)
-        else:
+        if kind != "Sequential":
             self.layers = self._linked(layers)
-
-    def _in_order(self, layers: Sequence[Json]) -> list[Json]:
-        first = layers[0]
-        if first.get("class_name") == "InputLayer":
-            self.input = first.get("config") or {}
-            layers = layers[1:]
-        return list(layers)
+        elif layers[0].get("class_name") == "InputLayer":
+            self.input, self.layers = layers[0].get("config") or {}, layers[1:]
+        else:
+            self.layers = layers
 
     def _linked(self, layers: Sequence[Json]) -> list[Json]:
         """Follow the graph from its output back to its input."""
@@ -216,7 +187,7 @@ class _Linked:
         outputs = self._ends("output_layers")
         if not inputs or not outputs or len(inputs) != len(outputs):
             raise not_for_numpy(
-                self._reading.path, f"the graph {self.name} takes {len(inputs)} and gives {len(outputs)} tensors"
+                self._reading.path, f"{self._graph} takes {len(inputs)} and gives {len(outputs)} tensors"
             )
         found: list[Json] = []
         name, index = outputs[0][0], outputs[0][2]
@@ -249,11 +220,11 @@ class _Linked:
         count = sum(map(len, starts.values()))
         for name in inputs:
             if name not in places or len(places) != count:
-                self._refuse(name, {"class_name": "InputLayer"}, "is not the initial state of one recurrent layer")
-        self._leaves = [places[name] for name in inputs]
-        if len(places) != len(self._leaves):
-            raise not_for_numpy(self._reading.path, f"the graph {self.name} makes an initial state by itself")
-        for (layer, slot), (given, _, index) in zip(self._leaves, outputs, strict=True):
+                self._reading.refuse(name, "InputLayer", "is not the initial state of one recurrent layer")
+        self.leaves = [places[name] for name in inputs]
+        if len(places) != len(self.leaves):
+            raise not_for_numpy(self._reading.path, f"{self._graph} makes an initial state by itself")
+        for (layer, slot), (given, _, index) in zip(self.leaves, outputs, strict=True):
             if (given, index) != (layer, slot + 1):
                 self._refuse(given, None, f"gives the state that goes back into {layer}")
         without = [_name(layer) for layer in found if layer.get("class_name") in SLOTS and _name(layer) not in starts]
@@ -264,13 +235,13 @@ class _Linked:
         """Return the states that go in, by the names of the layers in records."""
         named = {entry.own_name: entry for entry in entries if "." not in entry.path}
         found = []
-        for layer, slot in self._leaves:
+        for layer, slot in self.leaves:
             entry = named[layer]
             if slot >= len(SLOTS[entry.kind]):
                 self._refuse(layer, None, "is given more states than it has")
-            found.append(StateLeaf(layer=entry.name, slot=SLOTS[entry.kind][slot]))
+            found.append(StateLeaf(entry.name, SLOTS[entry.kind][slot]))
         if found and len(found) != sum(len(SLOTS[entry.kind]) for entry in entries if entry.kind in SLOTS):
-            raise not_for_numpy(self._reading.path, f"the graph {self.name} is given a part of its states alone")
+            raise not_for_numpy(self._reading.path, f"{self._graph} is given a part of its states alone")
         return tuple(found)
 
     def _ends(self, key: str) -> list[Any]:
@@ -279,7 +250,7 @@ class _Linked:
         if isinstance(ends, list) and ends and isinstance(ends[0], str):
             return [ends]
         if not isinstance(ends, list) or not all(_is_reference(end) for end in ends):
-            raise not_for_numpy(self._reading.path, f"the graph {self.name} has {key.replace('_', ' ')} with names")
+            raise not_for_numpy(self._reading.path, f"{self._graph} has {key.replace('_', ' ')} with names")
         return ends
 
     def _before(self, layer: Json) -> tuple[tuple[str, int], list[str]]:
@@ -319,54 +290,54 @@ def _history(argument: Any) -> tuple[str, int] | None:
     return (history[0], history[2]) if history is not None and _is_reference(history) else None
 
 
-def _entries(model: _Linked, reading: _Reading, *, place: _Place) -> Iterator[Entry]:
-    """Yield the layers that compute something, of a model and of the models inside of it."""
+def _entries(
+    model: _Linked, reading: _Reading, *, path: str = "", group: str = "", holder: str = "", frozen: bool = False
+) -> Iterator[Entry]:
+    """Yield the layers that compute something, of a model and of the models inside of it.
+
+    The other arguments are those of `Entry` for the models around these layers; the group ends with a slash.
+    """
     counts: Counter[str] = Counter()
     for layer in model.layers:
         kind, config, name = str(layer.get("class_name", "")), layer.get("config") or {}, _name(layer)
         stem = snake_case("Functional" if kind == "Model" else kind)
-        group = f"{place.group}layers/{stem}{f'_{counts[stem]}' if counts[stem] else ''}"
+        own_group = f"{group}layers/{stem}{f'_{counts[stem]}' if counts[stem] else ''}"
         counts[stem] += 1
         if layer.get("module") not in _MODULES:  # an operation such as keras.ops.softmax, which has a layer's name
             reading.refuse(name, kind or "?", f"is of the module {layer['module']}")
-        path = f"{place.path}.{name}" if place.path else name
-        frozen = place.frozen or config.get("trainable") is False
-        at = _Place(path=path, group=group, holder=place.holder or name, frozen=frozen)
+        own_path, own_holder = f"{path}.{name}" if path else name, holder or name
+        own_frozen = frozen or config.get("trainable") is False
         if kind in _MODELS:
             inner = _Linked(layer, reading)
-            _policy(config, reading)
-            if len(inner._leaves):
+            reading.policy(config)
+            if inner.leaves:
                 reading.refuse(name, kind, "takes states")
-            yield from _entries(inner, reading, place=replace(at, group=f"{group}/"))
+            yield from _entries(
+                inner, reading, path=own_path, group=f"{own_group}/", holder=own_holder, frozen=own_frozen
+            )
             continue
         if kind == "TimeDistributed":
-            _policy(config, reading)
-            kind, config = _inner(config, name, reading)
-            at = replace(at, group=f"{group}/layer")
+            reading.policy(config)
+            wrapped = config.get("layer")
+            kind = str(wrapped.get("class_name", "")) if isinstance(wrapped, dict) else ""
+            if not isinstance(wrapped, dict) or kind in SLOTS or kind in {"Embedding", *_MODELS, "TimeDistributed"}:
+                reading.refuse(name, "TimeDistributed", f"is over {kind or 'nothing'}")
+            config, own_group = wrapped.get("config") or {}, f"{own_group}/layer"
             name = str(config.get("name", name))
         _require_known(kind, config, name, reading)
-        _policy(config, reading)
+        reading.policy(config)
         if kind not in _IDLE:
-            shown = path if _is_automatic(name, kind) or layer.get("class_name") == "TimeDistributed" else name
+            is_automatic = not name or re.fullmatch(rf"{re.escape(snake_case(kind))}(_\d+)?", name) is not None
             yield Entry(
                 kind=kind,
-                name=shown if kind in SLOTS else name,
-                path=path,
+                name=own_path if kind in SLOTS and is_automatic else name,
+                path=own_path,
                 own_name=name,
                 settings=config,
-                group=f"{at.group}/cell/vars" if kind in SLOTS else f"{at.group}/vars",
-                holder=at.holder,
-                frozen=at.frozen,
+                group=f"{own_group}/cell/vars" if kind in SLOTS else f"{own_group}/vars",
+                holder=own_holder,
+                frozen=own_frozen,
             )
-
-
-def _inner(config: Json, name: str, reading: _Reading) -> tuple[str, Json]:
-    """Return the class and settings of the layer that a TimeDistributed applies to every token."""
-    layer = config.get("layer")
-    kind = str(layer.get("class_name", "")) if isinstance(layer, dict) else ""
-    if not isinstance(layer, dict) or kind in SLOTS or kind in {"Embedding", *_MODELS, "TimeDistributed"}:
-        reading.refuse(name, "TimeDistributed", f"is over {kind or 'nothing'}")
-    return kind, layer.get("config") or {}
 
 
 def _require_known(kind: str, config: Json, name: str, reading: _Reading) -> None:
@@ -403,19 +374,6 @@ def activation_name(value: Any) -> str:
     return "linear" if value is None else str(value)
 
 
-def _policy(config: Json, reading: _Reading) -> str:
-    """Note a type policy, and return the type in which it computes."""
-    dtype = config.get("dtype")
-    if isinstance(dtype, dict):
-        dtype = (dtype.get("config") or {}).get("name")
-    name = "float32" if dtype is None else str(dtype)
-    if name not in _DTYPES:
-        raise not_for_numpy(reading.path, f"layer {config.get('name', '?')} has the type {name[:60]}")
-    reading.policies.add(name)
-    reading.computed.add(_DTYPES[name])
-    return _DTYPES[name]
-
-
 def snake_case(name: str) -> str:
     """Return the automatic name that Keras makes out of a class name.
 
@@ -425,7 +383,3 @@ def snake_case(name: str) -> str:
     """
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def _is_automatic(name: str, kind: str) -> bool:
-    return not name or re.fullmatch(rf"{re.escape(snake_case(kind))}(_\d+)?", name) is not None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,10 +50,8 @@ class StepLM:
     packing: StatePacking | None = field(repr=False)
     """The packing of its state; None where the state is no nest of arrays."""
     repeatable: bool
-    batched: bool
-    """Whether it reads several rows in one call."""
-    every_token: bool = False
-    """Whether states are observed, by calls of one token."""
+    batched: bool  # whether it reads several rows in one call
+    every_token: bool = False  # whether states are observed, by calls of one token
     name: str = "step"
 
     backend: str = field(default="step", init=False)
@@ -89,11 +87,7 @@ class StepLM:
         return self.batched and self.packing is not None
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "StepLM":
-        """Return the same model with a vocabulary.
-
-        Raises:
-            VocabularyError: it does not fit the number of logits.
-        """
+        """Return the same model with a vocabulary, which must fit the number of logits."""
         return replace(self, vocabulary=vocabulary.fit(self.width))
 
     def initial_state(self, batch: int) -> Any:
@@ -101,11 +95,7 @@ class StepLM:
         return self.function.begin(batch)
 
     def step(self, ids: NDArray[np.int32], state: Any) -> tuple[NDArray[Any], Any]:
-        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy, and the user's own state.
-
-        Raises:
-            CheckpointError: the user's function fails, or returns something else.
-        """
+        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy and the user's own state."""
         return self.function(ids, state)
 
     def start(self) -> Vectors:
@@ -120,11 +110,7 @@ class StepLM:
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
     ) -> Scorer:
-        """Prepare steps of at most one shape; `padded` and `parallel` change nothing.
-
-        Raises:
-            UsageError: a kernel is asked for that step functions do not have.
-        """
+        """Prepare steps of at most one shape; `padded` and `parallel` change nothing."""
         if kernel == "hoisted":
             raise UsageError("--kernel hoisted is for Keras models: a step function has one implementation, its own")
         by_token = self.every_token or shape.segment == 1
@@ -198,13 +184,13 @@ def from_step(
             raise UsageError(f"from_step: {role} must be a function, and is a {type(given).__name__}")
     width = vocab_size if vocab_size is not None else tokens.first_id + tokens.size if tokens else 0
     function = StepFunction(step=step, initial_state=initial_state, width=width)
-    found = probe(function, separate=not batched)
+    packing, repeatable = probe(function, separate=not batched)
     return StepLM(
         function=function,
         vocabulary=None if tokens is None else tokens.fit(width),
         checkpoint=_checkpoint(function, checkpoint, rows=_FINGERPRINT[0] if batched else 1),
-        packing=found.packing,
-        repeatable=found.repeatable,
+        packing=packing,
+        repeatable=repeatable,
         batched=batched,
         every_token=every_token,
         name=name,
@@ -261,14 +247,6 @@ def _named(path: str) -> tuple[str, str]:
     return f"state{outer}", "".join(steps[-1])
 
 
-class _Read(NamedTuple):
-    """Rows that were read in one call, or token by token."""
-
-    predicted: Predicted
-    states: Vectors
-    """The state after each call, `(rows, calls, D)`."""
-
-
 class _StepScorer:
     """Runs a step function whose state is packed."""
 
@@ -283,43 +261,40 @@ class _StepScorer:
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
         """Read ids from states and score the targets; rows that share values are read together."""
-        parts = [(rows, self._read(ids[rows], targets[rows], states[rows])) for rows in self._packing.groups(states)]
-        read = parts[0][1] if len(parts) == 1 else _joined(parts, len(ids))
-        return Stepped(read.predicted, read.states[:, -1], self._seen(read.states, states))
+        groups = self._packing.groups(states)
+        if len(groups) == 1:
+            predicted, after = self._read(ids, targets, states)
+        else:
+            order = np.argsort(np.concatenate(groups))
 
-    def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> _Read:
+            def in_place(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+                """Put the rows of several calls back in their places."""
+                return np.concatenate(parts, dtype=parts[0].dtype, casting="unsafe")[order]
+
+            read = [self._read(ids[rows], targets[rows], states[rows]) for rows in groups]
+            predicted = Predicted(*map(in_place, zip(*(each for each, _ in read), strict=True)))
+            after = in_place([each for _, each in read])
+        if self._layout is None:
+            return Stepped(predicted, after[:, -1])
+        columns = {".".join(_named(leaf.path)): self._packing.columns(leaf) for leaf in self._packing.leaves}
+        trajectories = {
+            key: Trajectory(after[:, :, columns[key]], states[:, columns[key]]) for key in self._layout.states
+        }
+        return Stepped(predicted, after[:, -1], (SeenRows(len(ids), self._layout, trajectories, {}),))
+
+    def _read(
+        self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors
+    ) -> tuple[Predicted, NDArray[Any]]:
+        """Read rows in one call, or token by token; also return the state after each call, `(rows, calls, D)`."""
         by_token = self._layout is not None and bool(self._layout.states)
         pieces = np.arange(1, ids.shape[1] if by_token else 1)
         state, predicted, after = self._packing.unpack(vectors), [], []
         for some, wanted in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
-            called = self._function(some, state)
-            state = called.state
-            predicted.append(score_logits(called.logits, wanted))
+            logits, state = self._function(some, state)
+            predicted.append(score_logits(logits, wanted))
             after.append(self._packing.pack(state, len(ids)))
         columns = (np.concatenate(column, axis=1) for column in zip(*predicted, strict=True))
-        return _Read(Predicted(*columns), np.stack(after, axis=1))
-
-    def _seen(self, states: Vectors, before: Vectors) -> tuple[SeenRows, ...]:
-        if self._layout is None:
-            return ()
-        columns = {".".join(_named(leaf.path)): self._packing.columns(leaf) for leaf in self._packing.leaves}
-        trajectories = {
-            key: Trajectory(states[:, :, columns[key]], before[:, columns[key]]) for key in self._layout.states
-        }
-        return (SeenRows(len(before), self._layout, trajectories, {}),)
-
-
-def _joined(parts: Sequence[tuple[Any, _Read]], rows: int) -> _Read:
-    """Put the rows of several calls back in their places."""
-
-    def placed(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        whole = np.empty((rows, *arrays[0].shape[1:]), arrays[0].dtype)
-        for (place, _), array in zip(parts, arrays, strict=True):
-            whole[place] = array
-        return whole
-
-    columns = (placed(column) for column in zip(*(read.predicted for _, read in parts), strict=True))
-    return _Read(Predicted(*columns), placed([read.states for _, read in parts]))
+        return Predicted(*columns), np.stack(after, axis=1)
 
 
 class _WholeStateScorer:
@@ -339,7 +314,6 @@ class _WholeStateScorer:
         if len(ids) != 1:
             raise CheckpointError(f"{self._lm.name}: {len(ids)} rows, but its state is no array: give --streams 1")
         state = self._state if states.any() else self._lm.initial_state(1)
-        called = self._lm.function(ids, state)
-        self._state = called.state
+        logits, self._state = self._lm.function(ids, state)
         seen = () if self._layout is None else (SeenRows(1, self._layout, {}, {}),)
-        return Stepped(score_logits(called.logits, targets), np.ones_like(states), seen)
+        return Stepped(score_logits(logits, targets), np.ones_like(states), seen)

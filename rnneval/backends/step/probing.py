@@ -9,25 +9,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.backends.step.nests import as_array, filled, form_of, leaves_of, made_like, not_arrays
-from rnneval.backends.step.packing import StateLeaf, StatePacking
+from rnneval.backends.step.packing import (
+    StateLeaf,
+    StatePacking,
+    as_array,
+    filled,
+    form_of,
+    leaves_of,
+    made_like,
+    not_arrays,
+)
 from rnneval.errors import CheckpointError
 
-_PIECES = (2, 3, 1)
-"""Tokens of the calls of the probe."""
+_PIECES = (2, 3, 1)  # tokens of the calls of the probe
 _ROWS = (2, 3)
 _SHIFT = 1000
-_TOLERANCE = 1e-6
-"""Largest difference, relative to the largest logit, of two calls that count as equal."""
+_TOLERANCE = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
 
 
 class Called(NamedTuple):
     """Result of one call of a step function."""
 
-    logits: NDArray[Any]
-    """`(batch, time, V)`."""
-    state: Any
-    """The state as the user's function returned it."""
+    logits: NDArray[Any]  # (batch, time, V)
+    state: Any  # the state as the user's function returned it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,15 +40,10 @@ class StepFunction:
 
     step: Callable[[NDArray[np.int32], Any], Any]
     initial_state: Callable[[int], Any] | None
-    width: int
-    """V, the number of logits."""
+    width: int  # V, the number of logits
 
     def begin(self, rows: int) -> Any:
-        """Return the initial state of `rows` rows.
-
-        Raises:
-            CheckpointError: the user's function fails.
-        """
+        """Return the initial state of `rows` rows."""
         if self.initial_state is None:
             return None
         try:
@@ -53,20 +52,14 @@ class StepFunction:
             raise CheckpointError(f"initial_state({rows}) raised {_brief(error)}") from error
 
     def __call__(self, ids: NDArray[np.int32], state: Any) -> Called:
-        """Read ids `(batch, time)` from a state.
-
-        Raises:
-            CheckpointError: the user's function fails, or returns no logits `(batch, time, V)` with a state.
-        """
+        """Read ids `(batch, time)` from a state; refuse what is no logits `(batch, time, V)` with a state."""
         try:
             returned = self.step(np.array(ids, np.int32), state)  # a copy: PyTorch warns of arrays that are read only
         except Exception as error:
             raise CheckpointError(f"step raised {_brief(error)} on ids of shape {ids.shape}") from error
         if not isinstance(returned, tuple | list) or len(returned) != 2:
-            kind = type(returned).__name__
-            raise CheckpointError(
-                f"step returned a {kind}: a pair is needed, (logits, state), such as (logits, (h, c))"
-            )
+            pair = "a pair is needed, (logits, state), such as (logits, (h, c))"
+            raise CheckpointError(f"step returned a {type(returned).__name__}: {pair}")
         logits = as_array(returned[0], "the logits")
         if logits.shape != (*ids.shape, self.width):
             raise CheckpointError(
@@ -91,24 +84,11 @@ def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
 
 
-class Found(NamedTuple):
-    """The outcome of a probe."""
-
-    packing: StatePacking | None
-    """None where the state is no nest of arrays."""
-    repeatable: bool
-    """Whether the same ids give the same logits, also from a state that was packed."""
-
-
-def probe(function: StepFunction, *, separate: bool) -> Found:
+def probe(function: StepFunction, *, separate: bool) -> tuple[StatePacking | None, bool]:
     """Call a step function a few times, and find the batch axis and the kind of every array of its state.
 
-    Args:
-        function: The function.
-        separate: Whether it reads one row at a time.
-
-    Raises:
-        CheckpointError: what it returns cannot be carried; the message names the array.
+    Returns the packing of its state, None where that is no nest of arrays, and whether the same ids give the same
+    logits, also from a state that was packed. A state that cannot be carried is refused.
     """
     runs = [_run(function, rows) for rows in ((1,) if separate else _ROWS)]
     states = runs[0].states
@@ -116,34 +96,32 @@ def probe(function: StepFunction, *, separate: bool) -> Found:
     if opaque:
         if not separate:
             function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
-        return Found(None, _repeats(function, runs[0]))
+        return None, _repeats(function, runs[0])
     forms = [form_of(state) for run in runs for state in run.states]
     for form in forms:
         if form != forms[0]:
             raise CheckpointError(f"step returned a state of the form {forms[0]} and one of the form {form}")
     arrays = [[_arrays(state) for state in run.states] for run in runs]
-    leaves = tuple(
-        _leaf(leaf.path, leaf.value, [[state[k] for state in run] for run in arrays], separate=separate)
-        for k, leaf in enumerate(leaves_of(states[-1]))
-    )
-    packing = StatePacking(
-        example=states[-1],
-        leaves=tuple(
-            replace(leaf, counts=_only_counts(function, runs[0], arrays[0], k)) for k, leaf in enumerate(leaves)
-        ),
-        initial=None,
-        separate=separate,
-    )
+    leaves = []
+    for k, (path, value) in enumerate(leaves_of(states[-1])):
+        seen = [[state[k] for state in run] for run in arrays]  # for each number of rows, after each call
+        leaves.append(_leaf(path, value, seen, separate=separate))
+    for k, leaf in enumerate(leaves):
+        after = [state[k] for state in arrays[0]]
+        leaves[k] = replace(leaf, counts=_only_counts(function, runs[0], after, k))
+    packing = StatePacking(example=states[-1], leaves=tuple(leaves), initial=None, separate=separate)
     if not _starts_alike(function, packing, rows=len(runs[0].ids)):
         packing = replace(packing, initial=function.begin)
-    return Found(packing, _repeats(function, runs[0]) and _restores(function, packing, runs[0]))
+    repeatable = _repeats(function, runs[0])
+    if repeatable:
+        restored = packing.unpack(packing.pack(runs[0].states[0], len(runs[0].ids)))
+        repeatable = _equal(function(_pieces(runs[0].ids)[1], restored).logits, runs[0].logits[1])
+    return packing, repeatable
 
 
 class _Run(NamedTuple):
-    ids: NDArray[np.int32]
-    """Ids of all calls, `(rows, tokens)`."""
-    states: list[Any]
-    """The state after each call."""
+    ids: NDArray[np.int32]  # ids of all calls, `(rows, tokens)`
+    states: list[Any]  # the state after each call
     logits: list[NDArray[Any]]
 
 
@@ -153,8 +131,18 @@ def _run(function: StepFunction, rows: int) -> _Run:
     state, states, logits = function.begin(rows), [], []
     for piece in _pieces(ids):
         before = _copied(state)
-        called = _called_with_advice(function, piece, state)
-        _require_unchanged(before, state)
+        try:
+            called = function(piece, state)
+        except CheckpointError as error:
+            if rows == 1 or error.__cause__ is None:
+                raise
+            raise CheckpointError(f"{error}; if it reads one row at a time, give batched=False") from error
+        for (path, old), (_, new) in zip(before, _copied(state), strict=False):
+            if old.shape != new.shape or not _alike(old, new):
+                raise CheckpointError(
+                    f"step changes the state that it is given, at {path}: the state before a call may be needed again, "
+                    "so make a new array, or begin with a copy of it"
+                )
         if np.isnan(called.logits).any():
             raise CheckpointError(f"step returned logits that are not a number for ids {piece[0].tolist()}")
         for path, array in _copied(called.state):
@@ -170,13 +158,12 @@ def _pieces(ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
     return np.split(ids, np.cumsum(_PIECES)[:-1], axis=1)
 
 
-def _called_with_advice(function: StepFunction, ids: NDArray[np.int32], state: Any) -> Called:
-    try:
-        return function(ids, state)
-    except CheckpointError as error:
-        if len(ids) == 1 or error.__cause__ is None:
-            raise
-        raise CheckpointError(f"{error}; if it reads one row at a time, give batched=False") from error
+def _arrays(state: Any) -> list[NDArray[Any]]:
+    return [as_array(leaf.value, leaf.path) for leaf in leaves_of(state)]
+
+
+def _alike(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
 
 
 def _copied(state: Any) -> list[tuple[str, NDArray[Any]]]:
@@ -184,19 +171,6 @@ def _copied(state: Any) -> list[tuple[str, NDArray[Any]]]:
     leaves = leaves_of(state)
     other = set(not_arrays(leaves))
     return [(path, np.array(as_array(value, path))) for path, value in leaves if path not in other]
-
-
-def _require_unchanged(before: list[tuple[str, NDArray[Any]]], state: Any) -> None:
-    for (path, old), (_, new) in zip(before, _copied(state), strict=False):
-        if old.shape != new.shape or not np.array_equal(old, new, equal_nan=old.dtype.kind in "fc"):
-            raise CheckpointError(
-                f"step changes the state that it is given, at {path}: the state before a call may be needed again, so "
-                "make a new array, or begin with a copy of it"
-            )
-
-
-def _arrays(state: Any) -> list[NDArray[Any]]:
-    return [as_array(leaf.value, leaf.path) for leaf in leaves_of(state)]
 
 
 def _leaf(path: str, value: Any, seen: Sequence[Sequence[NDArray[Any]]], *, separate: bool) -> StateLeaf:
@@ -210,20 +184,19 @@ def _leaf(path: str, value: Any, seen: Sequence[Sequence[NDArray[Any]]], *, sepa
                     "recurrent, and cannot be evaluated here; an array of fixed shape can"
                 )
     last = seen[0][-1]
+    leaf = StateLeaf(path=path, like=value, dtype=last.dtype, axis=None, shape=last.shape)
     if separate:
-        return StateLeaf(path=path, like=value, dtype=last.dtype, axis=None, shape=last.shape)
-    shapes = [run[-1].shape for run in seen]
-    axis = _batch_axis(path, *shapes)
+        return leaf
+    axis = _batch_axis(path, *(run[-1].shape for run in seen))
     if axis is not None:
-        shape = shapes[0][:axis] + shapes[0][axis + 1 :]
-        return StateLeaf(path=path, like=value, dtype=last.dtype, axis=axis, shape=shape)
+        return replace(leaf, axis=axis, shape=last.shape[:axis] + last.shape[axis + 1 :])
     constant = all(np.array_equal(array, last) for run in seen for array in run)
     if not constant and last.size > 1:
         raise CheckpointError(
             f"{path} has no batch axis: its shape is {last.shape} for {_ROWS[0]} rows and for {_ROWS[1]}, and its "
             "values change. Give it one row for each row of ids, or batched=False if step reads one row at a time"
         )
-    return StateLeaf(path=path, like=value, dtype=last.dtype, axis=None, shape=last.shape, constant=constant)
+    return replace(leaf, constant=constant)
 
 
 def _batch_axis(path: str, two: tuple[int, ...], three: tuple[int, ...]) -> int | None:
@@ -239,9 +212,8 @@ def _batch_axis(path: str, two: tuple[int, ...], three: tuple[int, ...]) -> int 
     return differing[0]
 
 
-def _only_counts(function: StepFunction, run: _Run, arrays: Sequence[Sequence[NDArray[Any]]], k: int) -> bool:
-    """Return whether an array counts tokens or calls, and another count changes no prediction."""
-    after = [state[k] for state in arrays]
+def _only_counts(function: StepFunction, run: _Run, after: Sequence[NDArray[Any]], k: int) -> bool:
+    """Return whether array k counts tokens or calls, and another count changes no prediction."""
     if after[0].dtype.kind not in "iu" or not after[0].size:
         return False
     grown = [later.astype(np.int64) - earlier for earlier, later in pairwise(after)]
@@ -259,15 +231,9 @@ def _only_counts(function: StepFunction, run: _Run, arrays: Sequence[Sequence[ND
 
 
 def _starts_alike(function: StepFunction, packing: StatePacking, *, rows: int) -> bool:
-    """Return whether the initial state is one that `pack` and `unpack` keep as it is, the same in every row.
-
-    Raises:
-        CheckpointError: it differs from row to row, or from call to call.
-    """
+    """Return whether the initial state survives packing; refuse one that differs between rows or calls."""
     initial, again = _copied(function.begin(rows)), _copied(function.begin(rows))
-    if any(
-        not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for (_, a), (_, b) in zip(initial, again, strict=True)
-    ):
+    if not all(_alike(a, b) for (_, a), (_, b) in zip(initial, again, strict=True)):
         raise CheckpointError(f"initial_state({rows}) returns other numbers at every call: a document must begin alike")
     state = function.begin(rows)
     if form_of(state) != form_of(packing.example) or not_arrays(leaves_of(state)):
@@ -293,13 +259,6 @@ def _repeats(function: StepFunction, run: _Run) -> bool:
             return False
         state = called.state
     return True
-
-
-def _restores(function: StepFunction, packing: StatePacking, run: _Run) -> bool:
-    """Return whether a state that was packed gives the logits of the state itself."""
-    vectors = packing.pack(run.states[0], len(run.ids))
-    piece = _pieces(run.ids)[1]
-    return _equal(function(piece, packing.unpack(vectors)).logits, run.logits[1])
 
 
 def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:

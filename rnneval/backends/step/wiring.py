@@ -13,18 +13,19 @@ names the first position at which they do not. Positions count from 0. The tests
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.backends.protocol import Vectors
+from rnneval.backends.step.packing import StatePacking
 from rnneval.backends.step.probing import absolute_differences, largest_number
 from rnneval.errors import CheckpointError
-from rnneval.records.wiring import Finding, Oracle, Wiring
+from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.evidence import Detection, Severity
 from rnneval.wiring.facts import Spot, parse_declarations, require_known
 from rnneval.wiring.faults import (
@@ -44,19 +45,15 @@ if TYPE_CHECKING:
 _LENGTHS = (1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 """Tokens of calls: 1, 3, and powers of two and their neighbours."""
 _TOKENS = sum(_LENGTHS)
-_FIRST = (1, 2, 3, 4, 5, *_LENGTHS[2:])
-"""Tokens of a first call, which begins with the initial state."""
+_FIRST = (1, 2, 3, 4, 5, *_LENGTHS[2:])  # tokens of a first call, which begins with the initial state
 _AFTER = 8  # tokens of the call after it
 _SHORT = (16, 64)  # calls of the other tests
-_ALTERED = (1, 2, 15, 33, 63)
-"""Tokens of the second short call that `causal` alters, each in a run of its own."""
+_ALTERED = (1, 2, 15, 33, 63)  # tokens of the second short call that `causal` alters, each in a run of its own
 _TOLERANCE, _OF_HALF_TYPES = 1e-4, 2e-2
 """Largest difference of equal logits, relative to the largest logit; right forms differ by 1e-6 in float32."""
 _NUDGE = 1e-6
-_COLUMNS = 2048
-"""Logits of a token that are compared, at most: a state that is wrong moves them all."""
-_FEWEST = 8
-"""Tokens: fewer that can be compared leave `chunk` open."""
+_COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
+_FEWEST = 8  # tokens: fewer that can be compared leave `chunk` open
 _FAULTS: tuple[tuple[str, ModuleType], ...] = (
     ("fresh", leftover_state),
     ("repeat", always_random),
@@ -70,51 +67,42 @@ _FAULTS: tuple[tuple[str, ModuleType], ...] = (
 """The fault that each test finds, in the order of findings."""
 
 Ids = NDArray[np.int32]
-Logits = NDArray[np.float64]
-"""`(rows, time, V)`"""
+Logits = NDArray[np.float64]  # (rows, time, V)
 
 
 def check(lm: "StepLM", *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
-    """Test whether a step function carries its state right.
-
-    Args:
-        lm: The model.
-        declare: `causal=false` for a model that looks ahead on purpose.
-        seed: Random seed of the ids.
-
-    Raises:
-        UsageError: a declaration is not one, or names a layer: a step function shows none.
-    """
+    """Test whether a step function carries its state right; a model may be declared to look ahead (`causal=false`)."""
     declared = parse_declarations(declare)
     require_known(declared, ())
     oracles = _Tests(lm, seed).run()
-    found = tuple(_findings(lm, oracles, causal=declared.causal))
-    found = tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
-    verdict, reason = _judge(oracles, found)
+    found = []
+    for name, fault in _FAULTS:
+        if name in oracles and oracles[name].verdict == "fail" and (declared.causal or name != "causal"):
+            # What is seen ahead depends on where a call ends.
+            severity: Severity | None = "warning" if name == "chunk" and not declared.causal else None
+            seen = oracles[name].detail
+            sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
+            at = _spot(lm.function.step)
+            found.append(finding_of(fault, Detection(seen=sentence, group=None, severity=severity, at=at)))
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
+    doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
+    verdict: Literal["pass", "fail", "inconclusive"] = "fail" if errors else "inconclusive" if doubts else "pass"
+    reason = (
+        f"the behaviour of the step function is right: {_TOKENS} tokens give the same logits however they are cut into "
+        f"calls, and {len(oracles) - 1} other tests agree"
+    )
     return Wiring(
         verdict=verdict,
-        reason=reason,
+        reason=", ".join(errors) or "; ".join(doubts) or reason,
         layers=(),
         flow=(),
-        findings=found,
+        findings=tuple(found),
         oracles=oracles,
         declared=declared.given,
         calls=len(_LENGTHS),
         wired_by="author",
     )
-
-
-def _findings(lm: "StepLM", oracles: dict[str, Oracle], *, causal: bool) -> Iterator[Finding]:
-    """Join each test that fails with the page of its fault."""
-    spot = _spot(lm.function.step)
-    failed = {name for name, oracle in oracles.items() if oracle.verdict == "fail"}
-    for name, fault in _FAULTS:
-        if name in failed and (causal or name != "causal"):
-            by_design = name == "chunk" and not causal  # what is seen ahead depends on where a call ends
-            severity: Severity | None = "warning" if by_design else None
-            seen = oracles[name].detail
-            sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
-            yield finding_of(fault, Detection(seen=sentence, group=None, severity=severity, at=spot))
 
 
 def _spot(step: Callable[..., Any]) -> Spot:
@@ -124,62 +112,38 @@ def _spot(step: Callable[..., Any]) -> Spot:
     return Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
 
 
-class _Verdict(NamedTuple):
-    verdict: Literal["pass", "fail", "inconclusive"]
-    reason: str
-
-
-def _judge(oracles: dict[str, Oracle], found: Sequence[Finding]) -> _Verdict:
-    errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
-    if errors:
-        return _Verdict("fail", ", ".join(errors))
-    doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
-    if doubts:
-        return _Verdict("inconclusive", "; ".join(doubts))
-    return _Verdict(
-        "pass",
-        f"the behaviour of the step function is right: {_TOKENS} tokens give the same logits however they are cut into "
-        f"calls, and {len(oracles) - 1} other tests agree",
-    )
-
-
 class _Difference(NamedTuple):
     """The comparison of two readings of the same ids."""
 
-    largest: float
-    """Relative to the largest logit; infinite where a number is not finite."""
-    position: int | None
-    """The first position beyond the tolerance; None where they agree."""
+    what: str  # which readings they are
+    largest: float  # relative to the largest logit; infinite where a number is not finite
+    position: int | None  # the first position beyond the tolerance; None where they agree
+
+    def __str__(self) -> str:
+        if self.position is None:
+            size = f"{self.largest:.2g} of the largest logit" if self.largest else "no difference"
+            return f"{self.what}: {size}"
+        at = f"at position {self.position}, by up to {self.largest:.2g} of the largest logit"
+        return f"{self.what}: they differ first {at}"
 
 
-@dataclass(frozen=True, eq=False)
 class _Tests:
-    """The tests of one model."""
+    """The tests of one model; a model whose code fails leaves a test open."""
 
-    lm: "StepLM"
-    seed: int
-
-    @cached_property
-    def ids(self) -> Ids:
-        """The text that all tests read, `(rows, tokens)`."""
-        return self.lm.function.random_ids(2 if self.lm.batched else 1, _TOKENS, self.seed)
+    def __init__(self, lm: "StepLM", seed: int) -> None:
+        self.lm, self.packing, self.seed = lm, lm.packing, seed
+        self.ids = lm.function.random_ids(2 if lm.batched else 1, _TOKENS, seed)  # the text that all tests read
+        types = [str(getattr(leaf.like, "dtype", "")) for leaf in lm.packing.leaves] if lm.packing is not None else []
+        # Largest difference of logits that agree, for the types of the state.
+        self.tolerance = _OF_HALF_TYPES if any("float16" in name for name in types) else _TOLERANCE
 
     @cached_property
     def by_token(self) -> Logits:
-        """The logits of one token a call."""
         return self.read(self.ids, [1] * _TOKENS)
 
     @cached_property
     def short(self) -> Logits:
-        """The logits of two calls over the beginning of the text."""
         return self.read(self.ids, _SHORT)
-
-    @cached_property
-    def tolerance(self) -> float:
-        """Largest difference of logits that agree, for the types of the state."""
-        packing = self.lm.packing
-        types = [str(getattr(leaf.like, "dtype", "")) for leaf in packing.leaves] if packing is not None else []
-        return _OF_HALF_TYPES if any("float16" in name for name in types) else _TOLERANCE
 
     def run(self) -> dict[str, Oracle]:
         """Run all tests; where equal calls differ, nothing else can be compared."""
@@ -187,8 +151,8 @@ class _Tests:
         tests = {"chunk": self.chunk, "causal": self.causal, "batch": self.batch, "used": self.used}
         if self.lm.batched:
             tests["alone"] = self.alone
-        if self.lm.packing is not None and self.lm.packing.leaves:
-            tests["leaves"] = self.leaves
+        if self.packing is not None and self.packing.leaves:
+            tests["leaves"] = partial(self.leaves, self.packing)
         tests["fresh"] = self.fresh
         if repeat.verdict == "fail":
             why = "step gives other logits for the same calls, so nothing else can be compared"
@@ -206,44 +170,40 @@ class _Tests:
         return np.concatenate(found, axis=1)
 
     def chunk(self) -> Oracle:
-        """Test that the logits do not depend on how a text is cut into calls."""
         limit = _TOKENS
         differences = self._of_cuts(limit)
-        if any(difference.position is not None for _, difference in differences):
+        if any(difference.position is not None for difference in differences):
             limit = self._horizon()
             differences = self._of_cuts(limit)
         if limit < _FEWEST:
             return self._open(f"a change of {_NUDGE:g} in the state changes the logits after {limit} tokens")
-        failed = [(what, found) for what, found in differences if found.position is not None]
-        shown = sorted(failed, key=lambda item: item[1].position or 0) or [
-            max(differences, key=lambda item: item[1].largest)
-        ]
-        worst = max(found.largest for _, found in differences)
-        said = "; ".join(self._said(what, found) for what, found in shown)
+        failed = [difference for difference in differences if difference.position is not None]
+        worst = max(differences, key=lambda difference: difference.largest)
+        said = "; ".join(map(str, sorted(failed, key=lambda difference: difference.position or 0) or [worst]))
         after = "" if limit == _TOKENS else f" (only the first {limit}: later, rounding of the state grows)"
         parts = self._wrong_parts() if failed else ""
-        return self._oracle(f"one token a call against {said}{after}{parts}", worst, fails=bool(failed))
+        return self._oracle(f"one token a call against {said}{after}{parts}", worst.largest, fails=bool(failed))
 
-    def _of_cuts(self, limit: int) -> list[tuple[str, _Difference]]:
+    def _of_cuts(self, limit: int) -> list[_Difference]:
         """Compare every way to cut the text with one token a call, up to a position."""
         wanted = self.by_token[:, :limit]
-        whole = self._compare(wanted, self.read(self.ids, [_TOKENS])[:, :limit])
-        several = self._compare(wanted, self.read(self.ids, _LENGTHS)[:, :limit])
-        found = [(f"one call over {_TOKENS} tokens", whole), (f"calls of {_place(several.position)}", several)]
+        whole = self.read(self.ids, [_TOKENS])[:, :limit]
+        several = self._compare("", wanted, self.read(self.ids, _LENGTHS)[:, :limit])
+        found = [
+            self._compare(f"one call over {_TOKENS} tokens", wanted, whole),
+            several._replace(what=f"calls of {_place(several.position)}"),
+        ]
         for first in _FIRST:
-            part = self.ids[:, : first + _AFTER]
-            logits = self.read(part, [first, _AFTER])[:, :limit]
-            difference = self._compare(wanted[:, : logits.shape[1]], logits)
+            logits = self.read(self.ids[:, : first + _AFTER], [first, _AFTER])[:, :limit]
+            what = f"a first call of {first} {'token' if first == 1 else 'tokens'} and one of {_AFTER}"
+            difference = self._compare(what, wanted[:, : logits.shape[1]], logits)
             if difference.position is not None:
-                found.append(
-                    (f"a first call of {first} {'token' if first == 1 else 'tokens'} and one of {_AFTER}", difference)
-                )
-                break
+                return [*found, difference]
         return found
 
     def _wrong_parts(self) -> str:
         """Name the arrays of the state that one call leaves unlike several calls of one token."""
-        packing, rows = self.lm.packing, len(self.ids)
+        packing, rows = self.packing, len(self.ids)
         if packing is None:
             return ""
         state = self.lm.initial_state(rows)
@@ -251,91 +211,76 @@ class _Tests:
             state = self.lm.function(self.ids[:, at : at + 1], state).state
             if at + 1 not in _FIRST:
                 continue
-            wanted = packing.pack(state, rows)
-            found = packing.pack(self.lm.function(self.ids[:, : at + 1], self.lm.initial_state(rows)).state, rows)
-            wrong = [
-                leaf.path
-                for leaf in packing.leaves
-                if not leaf.counts and not self._same(wanted[:, packing.columns(leaf)], found[:, packing.columns(leaf)])
-            ]
+            by_token, at_once = packing.pack(state, rows), self._packed_after(packing, self.ids[:, : at + 1])
+            wrong = []
+            for leaf in packing.leaves:
+                wanted, found = by_token[:, packing.columns(leaf)], at_once[:, packing.columns(leaf)]
+                largest = absolute_differences(wanted, found).max(initial=0.0)
+                if not leaf.counts and not largest <= self.tolerance * largest_number(wanted):
+                    wrong.append(leaf.path)
             if wrong:
                 return f"; {', '.join(wrong)} after one call of {at + 1} tokens is unlike that after {at + 1} calls"
         return ""
 
-    def _same(self, wanted: NDArray[Any], found: NDArray[Any]) -> bool:
-        return bool(absolute_differences(wanted, found).max(initial=0.0) <= self.tolerance * largest_number(wanted))
+    def _packed_after(self, packing: StatePacking, ids: Ids) -> Vectors:
+        """Return the state after one call over ids, as vectors."""
+        return packing.pack(self.lm.function(ids, self.lm.initial_state(len(ids))).state, len(ids))
 
     def _horizon(self) -> int:
         """Return how many tokens are read until a change of 1e-6 in the state changes the logits."""
-        packing = self.lm.packing
+        packing = self.packing
         if packing is None:
             return _TOKENS
-        _, state = self.lm.function(self.ids[:, :1], self.lm.initial_state(len(self.ids)))
-        vectors = packing.pack(state, len(self.ids))
+        vectors = self._packed_after(packing, self.ids[:, :1])
         noise = np.random.default_rng(self.seed).standard_normal(vectors.shape) * _NUDGE * (1 + np.abs(vectors))
         for leaf in packing.leaves:
             if leaf.dtype.kind in "fc":
                 vectors[:, packing.columns(leaf)] += noise[:, packing.columns(leaf)].astype(vectors.dtype)
         nudged = self.read(self.ids[:, 1:], [1] * (_TOKENS - 1), packing.unpack(vectors), begins=False)
-        found = self._compare(self.by_token[:, 1:], nudged)
+        found = self._compare("", self.by_token[:, 1:], nudged)
         return _TOKENS if found.position is None else found.position + 1
 
     def causal(self) -> Oracle:
-        """Test that a prediction does not depend on later tokens of the same call."""
-        found: list[tuple[str, _Difference]] = []
+        found = []
         for altered in _ALTERED:
             at = _SHORT[0] + altered
             ids = self.ids[:, : sum(_SHORT)].copy()
             ids[:, at] = self._other(ids[:, at])
-            difference = self._compare(self.short[:, :at], self.read(ids, _SHORT)[:, :at])
-            found.append((f"the token at position {at} altered, the logits before it", difference))
-        what, worst = max(found, key=lambda item: (item[1].position is not None, item[1].largest))
-        return self._judged(what, worst)
+            what = f"the token at position {at} altered, the logits before it"
+            found.append(self._compare(what, self.short[:, :at], self.read(ids, _SHORT)[:, :at]))
+        return self._judged(max(found, key=lambda each: (each.position is not None, each.largest)))
 
     def batch(self) -> Oracle:
-        """Test that row 0 does not depend on the other rows."""
         if not self.lm.batched:
             return Oracle(verdict="pass", tolerance=self.tolerance, detail="step reads one row at a time")
         ids = self.ids.copy()
         ids[1:] = self._other(ids[1:])
-        difference = self._compare(self.short[:1], self.read(ids, _SHORT)[:1])
-        return self._judged("the other rows altered, the logits of row 0", difference)
+        what = "the other rows altered, the logits of row 0"
+        return self._judged(self._compare(what, self.short[:1], self.read(ids, _SHORT)[:1]))
 
     def alone(self) -> Oracle:
-        """Test that row 0 does not depend on whether there are other rows."""
-        return self._judged(
-            "row 0 with and without the other rows", self._compare(self.short[:1], self.read(self.ids[:1], _SHORT))
-        )
+        what = "row 0 with and without the other rows"
+        return self._judged(self._compare(what, self.short[:1], self.read(self.ids[:1], _SHORT)))
 
     def repeat(self) -> Oracle:
-        """Test that the same calls give the same logits."""
-        return self._judged("the same calls, made twice", self._compare(self.short, self.read(self.ids, _SHORT)))
+        return self._judged(self._compare("the same calls, made twice", self.short, self.read(self.ids, _SHORT)))
 
     def fresh(self) -> Oracle:
-        """Test that a text that begins with the initial state does not depend on the text read before it."""
         self.read(self._other(self.ids), (5, 2))
         what = "a text read again from the initial state, after another text"
-        return self._judged(what, self._compare(self.short, self.read(self.ids, _SHORT)))
+        return self._judged(self._compare(what, self.short, self.read(self.ids, _SHORT)))
 
     def used(self) -> Oracle:
-        """Test that another text before changes the logits."""
         ids = self.ids.copy()
         ids[:, : _SHORT[0]] = self._other(ids[:, : _SHORT[0]])
-        difference = self._compare(self.short[:, _SHORT[0] :], self.read(ids, _SHORT)[:, _SHORT[0] :])
+        difference = self._compare("", self.short[:, _SHORT[0] :], self.read(ids, _SHORT)[:, _SHORT[0] :])
         used = difference.position is not None
         said = "the logits differ" if used else f"the logits of the next {_SHORT[1]} tokens are equal"
         return self._oracle(f"another text before: {said}", difference.largest, fails=not used)
 
-    def leaves(self) -> Oracle:
-        """Test that each array of the state is used: in its place that of another text changes the logits."""
-        packing = self.lm.packing
-        assert packing is not None  # noqa: S101 - else this test is not run
-        rows = len(self.ids)
-        text, other = self.ids[:, : _SHORT[0]], self._other(self.ids[:, : _SHORT[0]])
-        after, elsewhere = (
-            packing.pack(self.lm.function(ids, self.lm.initial_state(rows)).state, rows) for ids in (text, other)
-        )
-        later = self.ids[:, _SHORT[0] : sum(_SHORT)]
+    def leaves(self, packing: StatePacking) -> Oracle:
+        text, later = self.ids[:, : _SHORT[0]], self.ids[:, _SHORT[0] : sum(_SHORT)]
+        after, elsewhere = self._packed_after(packing, text), self._packed_after(packing, self._other(text))
         wanted = self.read(later, [_SHORT[1]], packing.unpack(after), begins=False)
         unused, exchanged, smallest = [], 0, np.inf
         for leaf in packing.leaves:
@@ -344,27 +289,23 @@ class _Tests:
                 continue  # a position, say, which is the same in both texts
             mixed = after.copy()
             mixed[:, columns] = elsewhere[:, columns]
-            logits = self.read(later, [_SHORT[1]], packing.unpack(mixed), begins=False)
-            effect = self._compare(wanted, logits).largest
+            seen = self.read(later, [_SHORT[1]], packing.unpack(mixed), begins=False)
+            effect = self._compare("", wanted, seen).largest
             exchanged, smallest = exchanged + 1, min(smallest, effect)
             if not effect > 0:
                 unused.append(leaf.path)
+        said = f"each of {exchanged} arrays of the state exchanged: the logits differ"
         if unused:
-            named = ", ".join(unused)
-            said = (
-                f"{named}: with that of another text in its place, the logits of the next {_SHORT[1]} tokens are equal"
-            )
-            return self._oracle(said, smallest, fails=True)
-        return self._oracle(
-            f"each of {exchanged} arrays of the state exchanged: the logits differ", smallest, fails=False
-        )
+            equal = f"the logits of the next {_SHORT[1]} tokens are equal"
+            said = f"{', '.join(unused)}: with that of another text in its place, {equal}"
+        return self._oracle(said, smallest, fails=bool(unused))
 
-    def _compare(self, wanted: Logits, seen: Logits) -> _Difference:
+    def _compare(self, what: str, wanted: Logits, seen: Logits) -> _Difference:
         """Compare logits `(rows, time, V)` position by position."""
         found = absolute_differences(wanted, seen).max(axis=(0, 2)) / largest_number(self.short)
         found = np.where(np.isfinite(found), found, np.inf)
         beyond = np.flatnonzero(found > self.tolerance)
-        return _Difference(float(found.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
+        return _Difference(what, float(found.max(initial=0.0)), int(beyond[0]) if beyond.size else None)
 
     def _other(self, ids: Ids) -> Ids:
         """Return another id at each position, not 0 unless there are but two."""
@@ -382,22 +323,14 @@ class _Tests:
     def _open(self, why: str) -> Oracle:
         return Oracle(verdict="inconclusive", tolerance=self.tolerance, detail=why)
 
-    def _judged(self, what: str, found: _Difference) -> Oracle:
+    def _judged(self, found: _Difference) -> Oracle:
         """Return the result of a test that passes if there is no difference."""
-        return self._oracle(self._said(what, found), found.largest, fails=found.position is not None)
-
-    def _said(self, what: str, found: _Difference) -> str:
-        if found.position is None:
-            return f"{what}: {'no difference' if found.largest == 0 else f'{found.largest:.2g} of the largest logit'}"
-        return (
-            f"{what}: they differ first at position {found.position}, by up to {found.largest:.2g} of the largest logit"
-        )
+        return self._oracle(str(found), found.largest, fails=found.position is not None)
 
     def _oracle(self, detail: str, largest: float, *, fails: bool) -> Oracle:
         finite = largest if np.isfinite(largest) else None
-        return Oracle(
-            verdict="fail" if fails else "pass", largest_difference=finite, tolerance=self.tolerance, detail=detail
-        )
+        verdict: Literal["pass", "fail"] = "fail" if fails else "pass"
+        return Oracle(verdict=verdict, largest_difference=finite, tolerance=self.tolerance, detail=detail)
 
 
 def _place(position: int | None) -> str:

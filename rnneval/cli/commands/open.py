@@ -26,7 +26,7 @@ def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening
     require_ending("--out", out, ".json")
     with chatter_held():
         opening.preflight(checkpoint)
-        from rnneval.backends.describe import opened
+        from rnneval.backends.protocol import opened
 
         record = opened(opening.open(checkpoint))
     if out is not None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from rnneval.backends.numpy import open_numpy, products
+from rnneval.backends.numpy import layers
 from rnneval.backends.numpy import scorer as scoring
+from rnneval.backends.numpy.lm import open_numpy
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError, UsageError
 from tests.backends.numpy.made import KINDS, WIDTH, ids_of, stack_file, stack_of
@@ -95,8 +96,8 @@ def test_the_order_of_gates_changes_no_digit(gru, monkeypatch) -> None:
     ids = ids_of(1, 30)
     wanted = scored(lm, ids).predicted.nats
     made = []
-    monkeypatch.setattr(products, "_LARGE", 0)
-    monkeypatch.setattr(products, "cycle", lambda orders: made.append(orders) or itertools.cycle(orders))
+    monkeypatch.setattr(layers, "_LARGE", 0)
+    monkeypatch.setattr(layers, "cycle", lambda orders: made.append(orders) or itertools.cycle(orders))
     assert scored(lm, ids).predicted.nats.tolist() == wanted.tolist()
     assert [[list(order) for order in orders] for orders in made] == 2 * [[[0, 1, 2], [2, 1, 0]]]  # two layers
 
@@ -225,7 +226,7 @@ def test_nothing_of_tensorflow_is_imported(tmp_path) -> None:
     path, _ = stack_file(tmp_path / "model.h5", "LSTM")
     code = (
         "import sys, numpy as np\n"
-        "from rnneval.backends.numpy import open_numpy\n"
+        "from rnneval.backends.numpy.lm import open_numpy\n"
         f"lm = open_numpy({str(path)!r})\n"
         "ids = np.ones((2, 5), np.int32)\n"
         "from rnneval.backends.protocol import Shape\n"

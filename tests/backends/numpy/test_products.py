@@ -5,14 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from rnneval.backends.numpy import products
-from rnneval.backends.numpy.products import Matrix, aligned, aligned_empty
+from rnneval.backends.numpy import layers
+from rnneval.backends.numpy.layers import Matrix, aligned, aligned_empty
 
 
 @pytest.fixture(params=["AVX-512", "another processor"])
 def processor(request, monkeypatch) -> bool:
     small_is_fast = request.param == "AVX-512"
-    monkeypatch.setattr(products, "_small_is_fast", lambda: small_is_fast)
+    monkeypatch.setattr(layers, "_small_is_fast", lambda: small_is_fast)
     return small_is_fast
 
 
@@ -53,11 +53,9 @@ def test_the_product_of_every_one_hot_row_is_a_copy_of_the_weights() -> None:
     ("shape", "width"), [((3, 128, 128), 64), ((4, 256, 256), 64), ((4, 512, 512), 32), ((128, 65), 65)]
 )
 def test_pieces_are_small_on_avx512(monkeypatch, shape, width) -> None:
-    monkeypatch.setattr(products, "_small_is_fast", lambda: True)
+    monkeypatch.setattr(layers, "_small_is_fast", lambda: True)
     made, matmul = [], np.matmul
-    monkeypatch.setattr(
-        products.np, "matmul", lambda a, b, out: made.append((len(a), *b.shape)) or matmul(a, b, out=out)
-    )
+    monkeypatch.setattr(layers.np, "matmul", lambda a, b, out: made.append((len(a), *b.shape)) or matmul(a, b, out=out))
     Matrix(numbers(*shape)).times(numbers(64, shape[-2]))
     assert {piece[-1] for piece in made} == {width}
     assert all(rows * inputs * width <= 10**6 for rows, *_, inputs, width in made)
@@ -65,15 +63,15 @@ def test_pieces_are_small_on_avx512(monkeypatch, shape, width) -> None:
 
 
 def test_a_wide_matrix_is_not_cut(monkeypatch) -> None:
-    monkeypatch.setattr(products, "_small_is_fast", lambda: True)
+    monkeypatch.setattr(layers, "_small_is_fast", lambda: True)
     assert Matrix(numbers(1, 1024, 64))._panels is None
 
 
 def test_one_row_reads_many_weights_forwards_and_backwards_in_turn(monkeypatch) -> None:
     matrix, row, orders = Matrix(numbers(3, 8, 8)), numbers(1, 8), []
     wanted = matrix.times(row)
-    monkeypatch.setattr(products, "_LARGE", 0)
-    monkeypatch.setattr(products, "cycle", lambda given: orders.extend(map(list, given)) or itertools.cycle(given))
+    monkeypatch.setattr(layers, "_LARGE", 0)
+    monkeypatch.setattr(layers, "cycle", lambda given: orders.extend(map(list, given)) or itertools.cycle(given))
     found = np.empty((3, 1, 8), np.float32)
     multiply = matrix.into(found)
     for _ in range(3):

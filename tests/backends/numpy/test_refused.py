@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnneval.backends.numpy import NotForNumpyError, network, open_numpy
-from rnneval.backends.numpy.chain import chain_of
+from rnneval.backends.numpy import network
+from rnneval.backends.numpy.chain import NotForNumpyError, chain_of
+from rnneval.backends.numpy.lm import open_numpy
 from rnneval.errors import CheckpointError, RnnevalError, UsageError
 from tests.backends.numpy.made import stack_file
 from tests.checkpoints import by_hand

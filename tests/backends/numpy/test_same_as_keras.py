@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.backends.numpy import open_numpy
-from rnneval.backends.numpy.activations import FUNCTIONS
+from rnneval.backends.numpy.layers import FUNCTIONS
+from rnneval.backends.numpy.lm import open_numpy
 from rnneval.backends.protocol import Shape
 from tests.backends.numpy.made import KINDS, WIDTH, ids_of, stack_file
 from tests.oracles import nats

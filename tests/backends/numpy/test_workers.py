@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnneval.backends.numpy import NumpyLM, network, open_numpy, team
+from rnneval.backends.numpy import network
 from rnneval.backends.numpy import scorer as scoring
-from rnneval.backends.numpy.team import Team
+from rnneval.backends.numpy.lm import NumpyLM, open_numpy
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError
 from tests.backends.numpy.made import ids_of, stack_file
@@ -24,7 +24,7 @@ IDS = ids_of(ROWS, SEGMENT + 1)
 @pytest.fixture
 def lm(tmp_path, monkeypatch) -> NumpyLM:
     monkeypatch.setattr(scoring, "ROWS", 2)  # blocks of 2, 2, 2, 2, 2 and 1 rows
-    monkeypatch.setattr(team, "cores", lambda: 3)
+    monkeypatch.setattr(scoring, "cores", lambda: 3)
     return open_numpy(stack_file(tmp_path / "model.h5", "LSTM")[0])
 
 
@@ -82,7 +82,7 @@ def test_a_worker_that_is_killed_is_left_out(lm) -> None:
 def test_a_worker_that_hangs_is_left_out(lm, monkeypatch) -> None:
     scorer = scorer_of(lm)
     wanted = until_ready(scorer, lm)
-    monkeypatch.setattr(team, "_PATIENCE", 0.2)
+    monkeypatch.setattr(scoring, "_PATIENCE", 0.2)
     stopped = scorer._team.workers[1]
     os.kill(stopped._process.pid, signal.SIGSTOP)
     assert_same(step(scorer, lm), wanted)
@@ -116,7 +116,7 @@ def test_a_second_thread_changes_no_digit(tmp_path, monkeypatch) -> None:
     """One row has no second block: a part of its logits is made by another thread."""
     monkeypatch.setattr(scoring, "_MANY", 0)
     monkeypatch.setattr(network, "_STEPS", 3)  # logits of some steps are made beside the states of the next
-    monkeypatch.setattr(team, "cores", lambda: 2)
+    monkeypatch.setattr(scoring, "cores", lambda: 2)
     lm = open_numpy(stack_file(tmp_path / "model.h5", "GRU")[0])
     wanted = step(scorer_of(lm, parallel=False), lm)
     scorer = scorer_of(lm)
@@ -162,18 +162,18 @@ def test_no_process_can_be_started(lm, monkeypatch) -> None:
     def refused(*arguments, **named):
         raise OSError("no more processes")
 
-    monkeypatch.setattr(team.subprocess, "Popen", refused)
+    monkeypatch.setattr(scoring.subprocess, "Popen", refused)
     scorer = scorer_of(lm)
     wanted = step(scorer_of(lm, parallel=False), lm)
     assert_same(step(scorer, lm), wanted)
     assert_same(step(scorer, lm), wanted)
-    assert not scorer._team.can_start
+    assert scorer._team.count == 0
 
 
 def test_a_file_in_place_of_memory_without_a_name(lm, monkeypatch) -> None:
     """Where the system has no memfd."""
     wanted = step(scorer_of(lm, parallel=False), lm)
-    monkeypatch.delattr(team.os, "memfd_create", raising=False)
+    monkeypatch.delattr(scoring.os, "memfd_create", raising=False)
     assert_same(until_ready(scorer_of(lm), lm), wanted)
 
 
@@ -211,10 +211,11 @@ def state_of(pid: int) -> str:
 SCRIPT = """
 import sys, time, numpy as np
 open("imported", "a").write("x")
-from rnneval.backends.numpy import open_numpy, scorer as scoring, team
+from rnneval.backends.numpy import scorer as scoring
+from rnneval.backends.numpy.lm import open_numpy
 from rnneval.backends.protocol import Shape
 from rnneval.errors import CheckpointError
-scoring.ROWS, team.cores = 2, lambda: 2
+scoring.ROWS, scoring.cores = 2, lambda: 2
 lm = open_numpy(sys.argv[1])
 scorer = lm.scorer(Shape(rows=4, segment=5))
 ids = np.ones((4, 5), np.int32)
@@ -265,5 +266,5 @@ def test_a_worker_ends_when_its_parent_is_killed(folder) -> None:
 
 
 def test_the_number_of_processes_is_bounded(lm, monkeypatch) -> None:
-    monkeypatch.setattr(team, "cores", lambda: 100)
-    assert Team(lm.recipe, lm.network)._count == 7
+    monkeypatch.setattr(scoring, "cores", lambda: 100)
+    assert scoring.Team(lm.recipe, lm.network).count == 7

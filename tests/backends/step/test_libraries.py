@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnneval.backends.step import from_step
-from rnneval.backends.step.nests import as_array
+from rnneval.backends.step.packing import as_array
 from rnneval.errors import CheckpointError
 from tests.backends.step.models import V, gru_stack, gru_weights
 from tests.backends.step.reading import read

@@ -11,7 +11,7 @@ import pytest
 
 from rnneval.backends.protocol import Shape
 from rnneval.backends.step import from_step
-from rnneval.backends.step.nests import filled, form_of, leaves_of
+from rnneval.backends.step.packing import filled, form_of, leaves_of
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from tests.backends.step.models import SelectiveSSM, V, gru_stack, gru_weights
 from tests.backends.step.reading import read

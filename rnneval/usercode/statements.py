@@ -1,0 +1,442 @@
+"""Single statements: the names that they bind and read, what these mean, and the objects and settings they change.
+
+Names are taken from a statement's bytecode: the compiler decides what is local and what is global, so that closures,
+comprehensions, `global` and annotations that are not evaluated mean what Python makes of them.
+"""
+
+import ast
+import builtins
+import copy
+import dis
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import TypeVar
+
+from rnneval.errors import CheckpointError
+
+T = TypeVar("T")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
+BLOCK_ENDINGS = (ast.Break, ast.Continue, ast.Raise)
+"""Statements that end a block early: they stay where their block stays."""
+UNKNOWN = "?"  # first part of the name of an attribute whose object is not known, as in `?.fit`
+OWN = "@"  # first part of the name of a function or class of the same file, as in `@MyModel`
+
+_OPTIMIZED = 1  # the flag CO_OPTIMIZED of code objects: functions and comprehensions have it, class bodies do not
+_LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS")
+_LIBRARIES = ("tensorflow", "keras", "tf_keras", "numpy")
+_MOST = 8  # most meanings of one name that are followed
+_CHANGING = frozenset((
+    "append", "extend", "insert", "update", "add", "setdefault", "pop", "popitem", "popleft", "remove", "discard",
+    "clear", "sort", "reverse", "appendleft", "rotate", "adapt", "set_vocabulary", "fit_on_texts", "register", "build",
+    "set_weights", "intersection_update", "difference_update", "__setitem__", "subtract", "read_dict", "read",
+    "read_string", "seek", "assign",
+))  # fmt: skip
+"""Methods that change their object; not `fit`, `compile` and `load_weights`, since weights come from a file."""
+_PARTS = frozenset(("get", "setdefault", "items", "values", "get_layer"))  # methods that return a part of their object
+_CHANGING_STARTS = ("add_", "append", "insert", "register", "set_", "update_")
+_CHANGING_FUNCTIONS = frozenset((
+    "builtins.setattr", "builtins.delattr", "random.shuffle", "numpy.random.shuffle", "heapq.heapify", "heapq.heappush",
+    "heapq.heappop", "bisect.insort", "bisect.insort_left", "bisect.insort_right", "operator.setitem",
+))  # fmt: skip
+"""Functions that change their first argument."""
+_SETTING_STARTS = ("set_", "enable_", "disable_", "experimental_enable_", "experimental_set_")
+_SETTING_ROOTS = ("keras", "tensorflow", "tf_keras")
+_SETTINGS = frozenset((
+    "sys.path.insert", "sys.path.append", "sys.path.extend", "sys.path.remove", "sys.setrecursionlimit", "random.seed",
+    "numpy.random.seed", "os.environ.update", "os.environ.setdefault", "os.environ.pop", "os.putenv", "os.unsetenv",
+))  # fmt: skip
+_SETTING_PLACES = ("sys.path", "os.environ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """Names of the module that a statement touches."""
+
+    binds: set[str] = field(default_factory=set)
+    reads: set[str] = field(default_factory=set)  # names that are read when the statement runs
+    reads_later: set[str] = field(default_factory=set)
+    """Names that are read when a function made by the statement is called."""
+    binds_later: set[str] = field(default_factory=set)  # names that such a function declares `global` and binds
+
+
+def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    """Return the values of each name, in their order."""
+    found: dict[str, list[T]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def names_of(node: ast.stmt, flags: int, shown: str) -> Names:
+    """Return the names of a simple statement, or of the header of a block; refuse one that does not compile."""
+    names = Names()
+    if isinstance(node, ast.Break | ast.Continue | ast.Pass):
+        return names
+    module = ast.Module(body=[header_of(node)], type_ignores=[])
+    try:
+        code = compile(module, shown, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True, optimize=0)
+    except SyntaxError as error:
+        raise CheckpointError(f"{shown}: line {error.lineno}: {error.msg}") from error
+    _add_names(code, names, later=False)
+    return names
+
+
+def _add_names(code: CodeType, names: Names, *, later: bool) -> None:
+    """Add the names of the module that the module's own code, a function, a class body or a comprehension touches."""
+    is_function = bool(code.co_flags & _OPTIMIZED)
+    later = later or (is_function and (code.co_name == "<lambda>" or not code.co_name.startswith("<")))
+    own: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        name = instruction.argval
+        if instruction.opname in _LOADS and name not in own:
+            (names.reads_later if later else names.reads).add(name)
+        elif instruction.opname == "STORE_GLOBAL" or (
+            instruction.opname == "STORE_NAME" and code.co_name == "<module>"
+        ):
+            (names.binds_later if later else names.binds).add(name)
+        elif instruction.opname == "STORE_NAME":
+            own.add(name)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _add_names(constant, names, later=later)
+
+
+def header_of(node: ast.stmt) -> ast.stmt:
+    r"""Return a block with empty bodies; a simple statement, function or class as it is.
+
+    >>> print(ast.unparse(header_of(ast.parse("for x in y:\n    f(x)").body[0])))
+    for x in y:
+        pass
+    """
+    if not isinstance(node, Block):
+        return node
+    made, empty = copy.copy(node), [ast.copy_location(ast.Pass(), node)]
+    if isinstance(made, ast.Match):
+        made.cases = [ast.match_case(pattern=case.pattern, guard=case.guard, body=[*empty]) for case in made.cases]
+        return made
+    made.body = [*empty]
+    if isinstance(made, ast.Try | ast.TryStar):
+        made.handlers = [copy.copy(each) for each in made.handlers]
+        for handler in made.handlers:
+            handler.body = [*empty]
+        made.finalbody = [] if made.handlers else [*empty]
+    if not isinstance(made, ast.With | ast.AsyncWith):
+        made.orelse = []
+    return made
+
+
+def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes that are evaluated when a statement runs: of a function its decorators and defaults alone.
+
+    Of a lambda the body is yielded too, since it is mostly made to be called soon. Of a block, give the header.
+    """
+    waiting: list[ast.AST] = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, Function):
+            defaults = [*node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
+            waiting += [*node.decorator_list, *defaults]
+        elif isinstance(node, ast.If) and is_main_guard(node):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def is_main_guard(node: ast.stmt) -> bool:
+    """Return whether a statement is `if __name__ == "__main__"`, with more conditions or without."""
+    if not isinstance(node, ast.If):
+        return False
+    tests = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And) else [node.test]
+    return any(
+        isinstance(test, ast.Compare)
+        and isinstance(test.ops[0], ast.Eq)
+        and {ast.unparse(test.left), ast.unparse(test.comparators[0])} == {"__name__", "'__main__'"}
+        for test in tests
+    )
+
+
+def bodies_of(node: ast.stmt) -> list[list[ast.stmt]]:
+    """Return the lists of statements in a block, in the order of the file; none for other statements."""
+    if isinstance(node, ast.Match):
+        return [case.body for case in node.cases]
+    if isinstance(node, ast.Try | ast.TryStar):
+        return [node.body, *(handler.body for handler in node.handlers), node.orelse, node.finalbody]
+    if isinstance(node, ast.With | ast.AsyncWith):
+        return [node.body]
+    if isinstance(node, ast.If | ast.For | ast.AsyncFor | ast.While):
+        return [node.body, node.orelse]
+    return []
+
+
+class Scope:
+    """Meanings of the names of a file, or of a function in it.
+
+    A name that is bound several times has several meanings: this is for rules that hold if any of them does.
+    """
+
+    def __init__(self, nodes: Iterable[ast.AST], package: str = "", outer: "Scope | None" = None) -> None:
+        self._package, self._outer = package, outer
+        self._meanings: dict[str, list[str | ast.expr]] = {}
+        self._modules: set[str] = set()
+        for node in nodes:
+            self._add(node)
+
+    def _add(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name if alias.asname else alias.name.partition(".")[0]
+                self._bind(alias.asname or first, first)
+                self._modules.add(alias.asname or first)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                self._bind(alias.asname or alias.name, f"{imported_module(node, self._package)}.{alias.name}")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self._bind(node.name, f"{OWN}{node.name}")
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    self._bind(target.id, node.value)
+        elif isinstance(node, ast.NamedExpr | ast.AnnAssign):
+            if isinstance(node.target, ast.Name) and node.value is not None:
+                self._bind(node.target.id, node.value)
+        elif isinstance(node, ast.arg):
+            self._bind(node.arg, UNKNOWN)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            self._meanings.setdefault(node.id, [])
+
+    def _bind(self, name: str, meaning: str | ast.expr) -> None:
+        self._meanings.setdefault(name, []).append(meaning)
+
+    def without(self, names: Iterable[str]) -> "Scope":
+        """Return the same meanings but for names that get values from elsewhere: nothing is known of those."""
+        scope = Scope((), self._package, self._outer)
+        scope._meanings = {**self._meanings, **{name: [] for name in names}}
+        scope._modules = self._modules.difference(names)
+        return scope
+
+    def is_library(self, name: str) -> bool:
+        """Return whether a name is a module, or a part of Keras, TensorFlow or NumPy: its functions change nothing."""
+        if name in self._meanings:
+            found = {meaning for meaning in self._meanings[name] if isinstance(meaning, str)}
+            return name in self._modules or any(each.partition(".")[0] in _LIBRARIES for each in found)
+        return self._outer is not None and self._outer.is_library(name)
+
+    def full_names(self, node: ast.AST) -> set[str]:
+        """Return the full names that an expression may have.
+
+        >>> scope = Scope(ast.walk(ast.parse("import numpy as np; keep = np.save")))
+        >>> scope.full_names(ast.parse("keep", mode="eval").body)
+        {'numpy.save'}
+        """
+        return self._found(node, set())
+
+    def _found(self, node: ast.AST, seen: set[str]) -> set[str]:
+        if isinstance(node, ast.Name):
+            return self._of_name(node.id, seen)
+        if isinstance(node, ast.Attribute):
+            return {f"{name}.{node.attr}" for name in self._found(node.value, seen)}
+        if isinstance(node, ast.Call):
+            return self._of_call(node, seen)
+        if isinstance(node, ast.IfExp):
+            return self._found(node.body, seen) | self._found(node.orelse, seen)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call):  # globals()["name"]
+            tables = {"builtins.globals", "builtins.vars", "builtins.locals"}
+            return {"builtins.eval"} if self._found(node.value.func, seen) & tables else {UNKNOWN}
+        return self._found(node.value, seen) if isinstance(node, ast.NamedExpr) else {UNKNOWN}
+
+    def _of_name(self, name: str, seen: set[str]) -> set[str]:
+        if name in seen:
+            return {UNKNOWN}
+        meanings = self._meanings.get(name)
+        if meanings is None:
+            if self._outer is not None:
+                return self._outer._found(ast.Name(id=name), seen)
+            if name == "__builtins__":
+                return {"builtins"}
+            return {f"builtins.{name}"} if hasattr(builtins, name) else {UNKNOWN}
+        found: set[str] = set()
+        for meaning in meanings[-_MOST:]:
+            found |= {meaning} if isinstance(meaning, str) else self._found(meaning, seen | {name})
+        return found or {UNKNOWN}
+
+    def _of_call(self, node: ast.Call, seen: set[str]) -> set[str]:
+        """Return the name of what `getattr(module, "name")` and `import_module("name")` return."""
+        functions = self._found(node.func, seen)
+        texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        if "builtins.getattr" in functions and len(node.args) > 1 and texts:
+            return {f"{name}.{texts[0]}" for name in self._found(node.args[0], seen)}
+        if functions & {"importlib.import_module", "builtins.__import__"} and texts:
+            return {texts[0]}
+        if "functools.partial" in functions and node.args:
+            return self._found(node.args[0], seen)
+        return {UNKNOWN}
+
+
+def imported_module(node: ast.ImportFrom, package: str) -> str:
+    """Return the module of `from … import`; `package` is the package of the file, "" for a file outside of one."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".") if package else []
+    base = parts[: len(parts) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def root_of(node: ast.AST) -> str | None:
+    """Return the name at the root of attributes, items and calls of methods: `a` of `a.b[0].c()`; else None."""
+    while True:
+        if isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+            node = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            node = node.func
+        else:
+            return node.id if isinstance(node, ast.Name) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Changes that a statement, or a call of a function, makes beside the names that it binds."""
+
+    names: set[str] = field(default_factory=set)
+    """Names of objects that are changed, or of globals that a called function binds."""
+    parameters: set[int] = field(default_factory=set)  # positions of a function's parameters that it changes
+    settings: bool = False
+    """Whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`."""
+
+
+class ChangeFinder:
+    """Search for changes in the statements of one file; calls of the file's own functions are followed."""
+
+    def __init__(self, nodes: Sequence[ast.AST], scope: Scope) -> None:
+        self._scope = scope
+        self._functions = grouped((node.name, node) for node in nodes if isinstance(node, Function))
+        self._summaries: dict[str, Changes] = {}
+
+    def of_nodes(self, nodes: Iterable[ast.AST], scope: Scope) -> Changes:
+        """Return the changes that are made when these nodes are evaluated, whose names mean those of the scope."""
+        names: set[str] = set()
+        settings = False
+        for node in nodes:
+            if isinstance(node, ast.Call):
+                called = self._of_call(node, scope)
+                names |= called.names
+                settings |= called.settings
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                for each in node.decorator_list:  # the registers that they may add to, as in `@models.register("gru")`
+                    root, decorator = root_of(each), each.func if isinstance(each, ast.Call) else each
+                    if root is not None and not isinstance(decorator, ast.Name) and not scope.is_library(root):
+                        names.add(root)
+                    names |= self._summary(decorator).names
+            target: ast.expr | None = None  # what is changed in place, assigned or deleted
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+                target = node.target
+            elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+                target = node
+            if target is not None:
+                root = root_of(target)
+                if root is not None and ".optimizer" not in ast.unparse(target):
+                    names.add(root)
+                place = target.value if isinstance(target, ast.Subscript) else target
+                settings |= _is_register(place, scope) or bool(scope.full_names(place) & set(_SETTING_PLACES))
+        return Changes(names=names, settings=settings)
+
+    def _of_call(self, node: ast.Call, scope: Scope) -> Changes:
+        found, names = scope.full_names(node.func), set()
+        settings = any(map(_is_setting, found))
+        if isinstance(node.func, ast.Attribute):
+            root = root_of(node.func)
+            changing = node.func.attr in _CHANGING or node.func.attr.startswith(_CHANGING_STARTS)
+            if root is not None and changing and not scope.is_library(root):
+                names.add(root)
+            settings |= _is_register(node.func.value, scope)
+        changed = {0} if found & _CHANGING_FUNCTIONS else set()
+        summary = self._summary(node.func)
+        for position in changed | summary.parameters:
+            if position < len(node.args) and (root := root_of(node.args[position])) is not None:
+                names.add(root)
+        return Changes(names=names | summary.names, settings=settings or summary.settings)
+
+    def _summary(self, called: ast.expr) -> Changes:
+        """Return the changes that a call of a function of this file makes to globals, parameters and settings."""
+        name = called.id if isinstance(called, ast.Name) else None
+        if name is None or name not in self._functions:
+            return Changes()
+        if name not in self._summaries:
+            self._summaries[name] = Changes()  # a recursive call adds nothing
+            found = [self._of_function(node) for node in self._functions[name]]
+            self._summaries[name] = Changes(
+                names=set().union(*(each.names for each in found)),
+                parameters=set().union(*(each.parameters for each in found)),
+                settings=any(each.settings for each in found),
+            )
+        return self._summaries[name]
+
+    def _of_function(self, node: Function) -> Changes:
+        nodes = list(ast.walk(node))[1:]
+        scope = Scope(nodes, outer=self._scope)
+        changed = self.of_nodes(nodes, scope)
+        declared = {name for each in nodes if isinstance(each, ast.Global) for name in each.names}
+        stored = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+        local = (stored | {each.arg for each in nodes if isinstance(each, ast.arg)}) - declared
+        return Changes(
+            names=(changed.names - local) | (declared & stored),
+            parameters={at for at, each in enumerate(node.args.args) if each.arg in changed.names},
+            settings=changed.settings,
+        )
+
+
+def _is_register(node: ast.expr, scope: Scope) -> bool:
+    """Return whether an expression is Keras' register of custom objects, `get_custom_objects()`."""
+    names = scope.full_names(node.func) if isinstance(node, ast.Call) else set()
+    return any(name.endswith(".get_custom_objects") for name in names)
+
+
+def _is_setting(name: str) -> bool:
+    of_library = name.partition(".")[0] in _SETTING_ROOTS
+    sets = of_library and name.rpartition(".")[2].startswith(_SETTING_STARTS)
+    return sets or name in _SETTINGS or name.startswith("keras.config.")
+
+
+def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
+    """Return for each name the others whose objects change with its own.
+
+    These are the object of which it is a part (`part = config["lstm"]`), and other names of the same object.
+    """
+    direct: dict[str, set[str]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+            names = {each.id for each in (*targets, value) if isinstance(each, ast.Name)}
+            for name in names:
+                direct.setdefault(name, set()).update(names - {name})
+        elif isinstance(node, ast.For | ast.NamedExpr):
+            targets, value = [node.target], node.iter if isinstance(node, ast.For) else node.value
+        else:
+            continue
+        whole = _whole_of(value)
+        for target in targets:
+            if isinstance(target, ast.Name) and whole is not None:
+                direct.setdefault(target.id, set()).add(whole)
+    closed: dict[str, set[str]] = {}
+    for name in direct:
+        found, waiting = set[str](), [name]
+        while waiting:
+            new = direct.get(waiting.pop(), set()) - found
+            found |= new
+            waiting += new
+        closed[name] = found - {name}
+    return closed
+
+
+def _whole_of(node: ast.expr) -> str | None:
+    """Return the name of the object of which an expression takes a part: `a` of `a.b[0]` and of `a.get("b")`."""
+    while True:
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _PARTS:
+            node = node.func.value
+        else:
+            return node.id if isinstance(node, ast.Name) else None
