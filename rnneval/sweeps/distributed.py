@@ -40,7 +40,7 @@ from rnneval.sweeps.opening import Opening, file_hashes
 from rnneval.sweeps.pool import Done, Pool, Task, WorkerDiedError
 from rnneval.sweeps.workers import Workers, connected
 from rnneval.text import EncodedText
-from rnneval.text.disk import DiskArray
+from rnneval.text.spool import DiskArray
 
 _PASSES_AT_ONCE = 3
 """Passes after which all stale chunks may still be re-evaluated together: no audit foresees how many are needed."""

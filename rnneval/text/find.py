@@ -7,7 +7,7 @@ from typing import Any
 
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.options import Paths
-from rnneval.text.options import TextOptions
+from rnneval.text.pieces import TextOptions
 from rnneval.text.vocabulary import Vocabulary
 
 _NAMES = re.compile(

@@ -20,8 +20,7 @@ import numpy as np
 from rnneval.errors import VocabularyError
 from rnneval.options import Paths
 from rnneval.records import run
-from rnneval.text.options import TextOptions
-from rnneval.text.pieces import Piece, final_text, whole_words
+from rnneval.text.pieces import Piece, TextOptions, final_text, whole_words
 from rnneval.text.sources import Sources
 from rnneval.text.subword.base import Subword
 from rnneval.text.units import letters
