@@ -16,10 +16,10 @@ from rnneval.text.pieces import Piece, TextOptions, final_text
 from rnneval.text.sources import InMemory, Sources, TakenFile
 from rnneval.text.spans import Spans, SpanTokeniser, whole_text
 from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
-from rnneval.text.subword.tokeniser import SubwordTokeniser
 from rnneval.text.tokenise import EOS, PLAIN, ByteTokeniser, CharTokeniser, Tokeniser, WordTokeniser, text_of_words
 from rnneval.text.units import BlockCuts, BlockCutter, Ints, letters
 from rnneval.text.vocabulary import Vocabulary
+from rnneval.text.windows import SubwordTokeniser
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,14 +26,21 @@ from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
 PADDED = "padded"
+EOS = "<eos>"
+"""The token for every line feed, if a vocabulary of words has it."""
+_ABSENT = -1
+"""Id of a token that the vocabulary lacks."""
+_SHOWN = 5
+_REMEMBERED = 10_000
+"""Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
+_NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
 
 
 class LayoutWatch:
     """Follows the white space before each token, and drops each layout that it contradicts."""
 
     def __init__(self) -> None:
-        self._plain = True
-        self._padded = True
+        self._plain = self._padded = True
         self._after_word = False
 
     @property
@@ -80,36 +87,21 @@ def text_of_words(words: Sequence[str], layout: str, eos: str) -> str:
     return "\n".join(map(" ".join, lines))
 
 
-_SHOWN = 5
-_REMEMBERED = 10_000
-"""Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
-_NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextPosition:
-    """A position in the final text."""
-
-    character: int
-    """Characters before it."""
-    line: int
-    """Number of the line, from 1."""
-
-
 class Unknowns:
     """A tally of what the vocabulary lacks: characters, words, or bytes (as characters of Latin-1)."""
 
     def __init__(self, kind: str) -> None:
         self.total = 0
-        self.first: TextPosition | None = None
         self._kind = kind
+        self._first: tuple[int, int] | None = None
+        """Characters of the final text before the first one, and the number of its line, from 1."""
         self._counts: Counter[str] = Counter()
         self._counted_every_distinct = True
 
-    def add(self, counts: Mapping[str, int], first: TextPosition) -> None:
-        """Count more unknown tokens, the first of which is at `first`."""
+    def add(self, counts: Mapping[str, int], character: int, line: int) -> None:
+        """Count more unknown tokens, the first of which is at a character and in a line of the final text."""
         self.total += sum(counts.values())
-        self.first = self.first or first
+        self._first = self._first or (character, line)
         for token, count in counts.items():
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
@@ -118,57 +110,43 @@ class Unknowns:
 
     def describe(self, of: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
-        assert self.first is not None  # noqa: S101 - called where there is one
-        noun = _NOUNS[self._kind]
-        distinct = len(self._counts)
+        assert self._first is not None  # noqa: S101 - called where there is one
+        noun, distinct, (character, line) = _NOUNS[self._kind], len(self._counts), self._first
         some = ", ".join(map(self._show, sorted(self._counts, key=lambda token: -self._counts[token])[:_SHOWN]))
         more = ", …" if distinct > _SHOWN else ""
         return (
             f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
             f"({'' if self._counted_every_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
-            f"first at character offset {self.first.character:,}, line {self.first.line:,})"
+            f"first at character offset {character:,}, line {line:,})"
         )
 
     def refuse(self, of: str, vocabulary: Vocabulary | None) -> None:
-        """Refuse a text with unknown tokens.
+        """Refuse a text with unknown tokens: say what is unknown, the likely causes, and what to do.
 
         Raises:
-            TextError: says what is unknown, and what to do.
+            TextError: there are some.
         """
-        if self.total:
-            raise TextError(f"{self.describe(of)}: {self._advice(vocabulary)}")
+        if not self.total:
+            return
+        said = []
+        if any("\0" in token for token in self._counts):
+            said.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
+        if any("\r" in token for token in self._counts):
+            said.append("--newlines lf turns CRLF and CR into LF")
+        if vocabulary is not None and not vocabulary.has_capitals:
+            lowered = sum(token != token.lower() and token.lower() in vocabulary.ids for token in self._counts)
+            if lowered:
+                some = "all" if lowered == len(self._counts) else f"{lowered:,} of the distinct"
+                said.append(f"{some} are known in lower case: --normalize lower")
+        advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
+        if vocabulary is not None and (unk := vocabulary.unknown) is not None:
+            advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
+        raise TextError(f"{self.describe(of)}: {'; '.join([*said, advice])}")
 
     def _show(self, token: str) -> str:
         if self._kind == "byte":
             return f"0x{ord(token):02X}"
         return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
-
-    def _advice(self, vocabulary: Vocabulary | None) -> str:
-        unk = None if vocabulary is None else vocabulary.unknown
-        advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
-        if unk is not None:
-            advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
-        return "; ".join([*self._causes(vocabulary), advice])
-
-    def _causes(self, vocabulary: Vocabulary | None) -> list[str]:
-        """Return likely causes, as far as the unknown tokens show them."""
-        causes = []
-        if any("\0" in token for token in self._counts):
-            causes.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
-        if any("\r" in token for token in self._counts):
-            causes.append("--newlines lf turns CRLF and CR into LF")
-        if vocabulary is not None and not vocabulary.has_capitals:
-            lowered = sum(token != token.lower() and token.lower() in vocabulary.ids for token in self._counts)
-            if lowered:
-                some = "all" if lowered == len(self._counts) else f"{lowered:,} of the distinct"
-                causes.append(f"{some} are known in lower case: --normalize lower")
-        return causes
-
-
-EOS = "<eos>"
-"""The token for every line feed, if a vocabulary of words has it."""
-_ABSENT = -1
-"""Id of a token that the vocabulary lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,9 +218,8 @@ class Tokeniser(ABC):
 
     def note(self, counts: dict[str, int], units: Units, first: int) -> None:
         """Count unknown tokens, the first of which begins at unit `first` of the piece."""
-        before = int(units.characters[: first + 1].sum()) - 1
-        line = self._lines + int(units.newlines[:first].sum())
-        self.unknowns.add(counts, TextPosition(character=self._characters + before, line=line))
+        character = self._characters + int(units.characters[: first + 1].sum()) - 1
+        self.unknowns.add(counts, character, self._lines + int(units.newlines[:first].sum()))
 
     def advance(self, units: Units) -> None:
         """Move the position in the text on to the end of a piece."""
@@ -272,13 +249,12 @@ class CharTokeniser(Tokeniser):
 
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
         super().__init__("char", vocabulary, unknown)
-        self._table = _table({ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1})
+        self._table = _table(vocabulary)
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Split a piece into its characters."""
-        return self._every_unit(
-            _character_units(letters), look_up(self._table, letters.points), letters.points, letters.starts
-        )
+        ids = look_up(self._table, letters.points)
+        return self._every_unit(_character_units(letters), ids, letters.points, letters.starts)
 
 
 class ByteTokeniser(Tokeniser):
@@ -288,14 +264,12 @@ class ByteTokeniser(Tokeniser):
 
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
         super().__init__("byte", vocabulary, unknown)
-        ids = vocabulary.ids.items()
-        self._table = _table({ord(token): id_ for token, id_ in ids if len(token) == 1 and ord(token) < 256})
+        self._table = _table(vocabulary, end=256)
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Split a piece into its bytes."""
-        values = np.frombuffer(letters.utf8, np.uint8)
-        units = byte_units(letters)
-        return self._every_unit(units, look_up(self._table, values), values, bytes_before(letters, letters.starts))
+        values, starts = np.frombuffer(letters.utf8, np.uint8), bytes_before(letters, letters.starts)
+        return self._every_unit(byte_units(letters), look_up(self._table, values), values, starts)
 
 
 class WordTokeniser(Tokeniser):
@@ -341,22 +315,20 @@ class WordTokeniser(Tokeniser):
             units = replace(units, unknown=marks(len(letters.points), ends[absent] - 1))
             ids[absent] = self.stand_in
         self.advance(units)
-        kept = marks(len(ids), absent, invert=True) if self.skips else slice(None)
-        return self._with_lines(Batch(units=units, ids=ids[kept], ends=ends[kept], starts=letters.starts))
-
-    def _with_lines(self, words: Batch) -> Batch:
-        """Insert the line feeds, which are tokens of their own, between the words."""
-        if self.eos_id is None or words.ends is None:
-            return words
-        lines = np.flatnonzero(words.units.newlines) + 1
-        ends = np.concatenate([words.ends, lines])
-        order = np.argsort(ends, kind="stable")
-        ids = np.concatenate([words.ids, np.full(len(lines), self.eos_id)])
-        return replace(words, ids=ids[order], ends=ends[order])
+        if self.skips:
+            kept = marks(len(ids), absent, invert=True)
+            ids, ends = ids[kept], ends[kept]
+        if self.eos_id is not None:  # line feeds are tokens of their own, between the words
+            lines = np.flatnonzero(units.newlines) + 1
+            ends = np.concatenate([ends, lines])
+            order = np.argsort(ends, kind="stable")
+            ids, ends = np.concatenate([ids, np.full(len(lines), self.eos_id)])[order], ends[order]
+        return Batch(units=units, ids=ids, ends=ends, starts=letters.starts)
 
 
-def _table(ids: dict[int, int]) -> NDArray[np.int32]:
-    """Return the id of each code point (or byte), −1 for none; the last entry is for all beyond."""
+def _table(vocabulary: Vocabulary, end: int = 0x110000) -> NDArray[np.int32]:
+    """Return the id of each code point (or byte) below `end`, −1 for none; the last entry is for all beyond."""
+    ids = {ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1 and ord(token) < end}
     table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)
     table[list(ids)] = list(ids.values())
     return table
@@ -371,7 +343,7 @@ def _character_units(letters: Letters) -> Units:
         words=letters.begins,
         newlines=letters.newline,
         unknown=np.zeros(n, bool),
-        runs_on=letters.runs_on,
+        runs_on=~letters.space & ~letters.begins,
     )
 
 
@@ -379,21 +351,16 @@ def byte_units(letters: Letters) -> Units:
     """Return the units of each byte of a piece; a character and a word are counted at their first byte."""
     values = np.frombuffer(letters.utf8, np.uint8)
     lead = (values & 0xC0) != 0x80
+    words = np.zeros(len(values), bool)
+    words[lead] = letters.begins
     return Units(
         characters=lead,
         bytes=np.ones(len(values), np.uint8),
-        words=_at(lead, letters.begins),
+        words=words,
         newlines=values == 0x0A,
         unknown=np.zeros(len(values), bool),
-        runs_on=np.repeat(~letters.space, letters.widths) & ~_at(lead, letters.begins),
+        runs_on=np.repeat(~letters.space, letters.widths) & ~words,
     )
-
-
-def _at(lead: Bools, of_characters: Counts) -> Bools:
-    """Return flags of bytes: the flag of each character at its first byte, False at its other bytes."""
-    spread = np.zeros(len(lead), bool)
-    spread[lead] = of_characters
-    return spread
 
 
 def marks(size: int, places: Ints, *, invert: bool = False) -> Bools:

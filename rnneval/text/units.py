@@ -42,11 +42,6 @@ class Letters:
     starts: Ints
     """Characters at which a document starts, `(documents,)`."""
 
-    @property
-    def runs_on(self) -> Bools:
-        """True for a character within a word that began before it."""
-        return ~self.space & ~self.begins
-
 
 @dataclass(frozen=True, kw_only=True)
 class Units:

@@ -8,7 +8,6 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,9 @@ import numpy as np
 
 from rnneval.errors import VocabularyError, named_in_message
 from rnneval.records.paths import open_regular
-from rnneval.text.subword.base import Subword
-from rnneval.text.subword.huggingface import HuggingFace, is_huggingface
-from rnneval.text.subword.sentencepiece import SentencePiece, is_sentencepiece
+from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
-_NPY = b"\x93NUMPY"
+PICKLES = (".pkl", ".pickle", ".p")
 _LARGEST = 1 << 26
 """Bytes; no vocabulary is larger."""
 MOST_TOKENS = 1 << 20
@@ -48,13 +45,21 @@ def read(path: str | os.PathLike[str]) -> Content:
     """
     name = os.fspath(path)
     raw = _bytes(name)
-    if raw.startswith(_NPY):
+    if raw.startswith(b"\x93NUMPY"):
         return Content(tokens=_array(raw, name))
     if is_sentencepiece(raw):
-        return _of_pieces(SentencePiece(raw, name))
-    if _is_pickle(raw, name):
+        model = SentencePiece(raw, name)
+        return Content(tokens=model.tokens, kind="subword", subword=model)
+    # A pickle of protocol 2 and later has a mark, an older one only its ending.
+    if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in PICKLES:
         raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"), rule="pickle")
-    text = _text(raw, name)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise VocabularyError(
+            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
+            "a vocabulary is JSON or one token a line, in UTF-8"
+        ) from error
     plain = _json(text, name)
     return Content(tokens=_lines(text, name)) if plain is None else _content(plain, name)
 
@@ -73,12 +78,6 @@ def _bytes(name: str) -> bytes:
     if raw.startswith(b"version https://git-lfs"):
         raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
     return raw
-
-
-def _is_pickle(raw: bytes, name: str) -> bool:
-    """Return whether a file is a pickle: by the mark of protocol 2 and later, by the ending of older ones."""
-    marked = raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")
-    return marked or Path(name).suffix in {".pkl", ".pickle", ".p"}
 
 
 def _about_pickle(name: str, what: str, load: str) -> str:
@@ -121,8 +120,8 @@ def _require_held(raw: bytes, name: str) -> None:
     """Refuse an array that declares more than the file holds: NumPy would take the memory first."""
     file = io.BytesIO(raw)
     version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read_header(file)
     declared = math.prod(shape) * kind.itemsize
     if not kind.hasobject and declared > len(raw):
         raise VocabularyError(
@@ -138,16 +137,6 @@ def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
         raise VocabularyError(
             f"{name}: {seen:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
         )
-
-
-def _text(raw: bytes, name: str) -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise VocabularyError(
-            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
-            "a vocabulary is JSON or one token a line, in UTF-8"
-        ) from error
 
 
 def _json(text: str, name: str) -> Any:
@@ -172,16 +161,8 @@ class _NotJsonError(VocabularyError):
 
 
 def _parsed(text: str, name: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_once(name))
-    except (ValueError, RecursionError) as error:
-        raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
-
-
-def _once(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-    """Return a reader of JSON objects that refuses a duplicate key, which JSON allows."""
-
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Refuse a duplicate key, which JSON allows."""
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
@@ -189,7 +170,10 @@ def _once(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
             found[key] = value
         return found
 
-    return read_object
+    try:
+        return json.loads(text, object_pairs_hook=read_object)
+    except (ValueError, RecursionError) as error:
+        raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
 
 
 def _content(plain: Any, name: str) -> Content:
@@ -203,12 +187,9 @@ def _content(plain: Any, name: str) -> Content:
             raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
         return Content(tokens=_parsed(index, name), kind="char" if config.get("char_level") else "word")
     if is_huggingface(plain):
-        return _of_pieces(HuggingFace(plain, name))
+        tokenizer = HuggingFace(plain, name)
+        return Content(tokens=tokenizer.tokens, kind="subword", subword=tokenizer)
     return Content(tokens=plain)
-
-
-def _of_pieces(subword: Subword) -> Content:
-    return Content(tokens=subword.tokens, kind="subword", subword=subword)
 
 
 def _lines(text: str, name: str) -> list[str]:
@@ -218,23 +199,12 @@ def _lines(text: str, name: str) -> list[str]:
     if lines[-1] == "":
         lines.pop()
     tokens: list[str] = []
-    place = 0
-    while place < len(lines):
-        if lines[place] == "":
-            if lines[place + 1 : place + 2] != [""]:
-                raise VocabularyError(
-                    f"{name}: line {place + 1} is empty: one token a line; a line feed is written \\n"
-                )
-            place += 1
-            tokens.append("\n")
-        else:
-            tokens.append(lines[place])
-        place += 1
-    return _unescaped(tokens)
-
-
-def _unescaped(tokens: list[str]) -> list[str]:
-    r"""Read \n, \r, \t where all other tokens are single characters; a list of words may mean them as they are."""
+    numbered = iter(enumerate(lines, start=1))
+    for number, line in numbered:
+        if line == "" and next(numbered, (0, "no line"))[1] != "":
+            raise VocabularyError(f"{name}: line {number} is empty: one token a line; a line feed is written \\n")
+        tokens.append(line or "\n")
+    # Only where all other tokens are single characters is \n an escape; a list of words may mean it as it is.
     if any(len(token) > 1 and token not in _ESCAPES and not token.startswith(("<", "[")) for token in tokens):
         return tokens
     return [_ESCAPES.get(token, token) for token in tokens]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece
-from rnneval.text.subword.base import Located, Subword, locate
+from rnneval.text.subword import Located, Subword, locate
 from rnneval.text.tokenise import PLAIN, Batch, LayoutWatch, Tokeniser, byte_units, marks
 from rnneval.text.units import Bools, Ints, Letters
 from rnneval.text.vocabulary import Vocabulary
@@ -28,26 +28,12 @@ LONGEST = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Excerpt:
-    """A part of a document with whole tokens."""
+class _Excerpt(Piece):
+    """A part of a document that begins and ends where tokens do."""
 
-    text: str
-    first: bool
-    """Whether it begins the document."""
     ids: NDArray[np.int32]
     ends: Ints
     """End of each token, in bytes from the start of the excerpt."""
-
-
-def excerpts(pieces: Iterable[Piece], subword: Subword) -> Iterator[Excerpt]:
-    """Yield a whole text in excerpts, none of which crosses the end of a document.
-
-    Raises:
-        TextError: the text has no place where it could be parted within a million characters.
-        VocabularyError: the library fails.
-    """
-    for _, texts in groupby(_by_document(pieces), key=lambda numbered: numbered[0]):
-        yield from _Document((text for _, text in texts), subword).excerpts()
 
 
 def _by_document(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
@@ -74,11 +60,21 @@ class _Document:
         self._located: tuple[int, Located] | None = None
         """A number of characters of `_text`, and their tokens."""
 
-    def excerpts(self) -> Iterator[Excerpt]:
-        """Yield all of it."""
+    def excerpts(self) -> Iterator[_Excerpt]:
+        """Yield all of it.
+
+        Raises:
+            TextError: it has no place where it could be parted within a million characters.
+            VocabularyError: the library fails.
+        """
         size, overlap = WINDOW, OVERLAP
         while self._reaches(size + 1):
-            self._refuse(size)
+            if size > LONGEST:
+                raise TextError(
+                    f"more than {LONGEST:,} characters, beginning {self._text[:30]!r}, have no place where the "
+                    f"tokenizer ({self._subword.name}) parts them whatever follows: is this text? --documents "
+                    "blank-line or file gives shorter documents"
+                )
             self._reaches(2 * size - overlap)
             left, start = self._locate(size), size - overlap
             right_text = self._text[start : start + size]
@@ -109,52 +105,30 @@ class _Document:
             self._located = (characters, locate(self._subword, self._text[:characters]))
         return self._located[1]
 
-    def _excerpt(self, located: Located, utf8: bytes) -> Excerpt:
+    def _excerpt(self, located: Located, utf8: bytes) -> _Excerpt:
         """Return the tokens of the bytes that follow `_done`."""
         stop, first, self._first = self._done + len(utf8), self._first, False
         which = (located.ends <= stop) & ((located.ends > self._done) | first)
-        return Excerpt(text=utf8.decode(), first=first, ids=located.ids[which], ends=located.ends[which] - self._done)
-
-    def _refuse(self, size: int) -> None:
-        if size > LONGEST:
-            raise TextError(
-                f"more than {LONGEST:,} characters, beginning {self._text[:30]!r}, have no place where the tokenizer "
-                f"({self._subword.name}) parts them whatever follows: is this text? --documents blank-line or file "
-                "gives shorter documents"
-            )
+        ids, ends = located.ids[which], located.ends[which] - self._done
+        return _Excerpt(text=utf8.decode(), starts=(0,) if first else (), ids=ids, ends=ends)
 
 
 def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | None:
-    """Return the last place in the middle third of the overlap at which a character and a token end in both.
+    """Return the last place in the middle third of the overlap at which a character and a token end in both windows.
 
-    Args:
-        left: Of the window before.
-        right: Of the window after, which begins `shift` bytes later.
-        shift: In bytes.
-        shared: The overlap.
-
-    Returns:
-        In bytes of the left window; None where their tokens differ within that third, or are too few to tell.
+    The right window begins `shift` bytes after the left one, and `shared` is the overlap. The place is in bytes of the
+    left window; None where the tokens differ within that third, or are too few to tell.
     """
     low, high = shift + len(shared) // 3, shift + 2 * len(shared) // 3
     theirs = right.ends + shift
     mine, other = (slice(*np.searchsorted(ends, [low, high], side="right")) for ends in (left.ends, theirs))
     ends = left.ends[mine]
-    if len(ends) < 3 or not np.array_equal(ends, theirs[other]):
-        return None
-    if not np.array_equal(left.ids[mine], right.ids[other]):
+    if len(ends) < 3 or not np.array_equal(ends, theirs[other]) or not np.array_equal(left.ids[mine], right.ids[other]):
         return None
     inner = ends[1:-1]
     lead = (np.frombuffer(shared, np.uint8)[inner - shift] & 0xC0) != 0x80
     places = inner[lead & (ends[:-2] < inner) & (inner < ends[2:])]  # and none there shares its character with the next
     return int(places[-1]) if len(places) else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Encoded(Piece):
-    """A piece that was already encoded, cut where its tokens end."""
-
-    excerpt: Excerpt
 
 
 class SubwordTokeniser(Tokeniser):
@@ -175,20 +149,27 @@ class SubwordTokeniser(Tokeniser):
         """A message about the first place at which the tokens do not spell the text."""
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Encode the text, and cut it where tokens end in both windows."""
-        for excerpt in excerpts(pieces, self._subword):
-            yield _Encoded(text=excerpt.text, starts=(0,) if excerpt.first else (), excerpt=excerpt)
+        """Encode the text, and cut it where tokens end in both windows; no excerpt crosses the end of a document."""
+        for _, texts in groupby(_by_document(pieces), key=lambda numbered: numbered[0]):
+            yield from _Document((text for _, text in texts), self._subword).excerpts()
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Return the tokens of a piece that is already encoded."""
-        assert isinstance(piece, _Encoded)  # noqa: S101 - one of our own pieces
-        excerpt, units = piece.excerpt, byte_units(letters)
-        ids, ends = excerpt.ids.astype(np.int64), excerpt.ends
-        unknown = self._unknown(excerpt, letters.utf8)
-        self._compare(excerpt, letters.utf8, unknown)
+        assert isinstance(piece, _Excerpt)  # noqa: S101 - one of our own pieces
+        units, ids, ends = byte_units(letters), piece.ids.astype(np.int64), piece.ends
+        unknown_id = -1 if self._subword.unknown_id is None else self._subword.unknown_id
+        unknown: Bools = np.equal(piece.ids, unknown_id)
+        texts: list[bytes] = []
+        if unknown.any():
+            starts = np.append(0, ends[:-1])
+            texts = [letters.utf8[start:stop] for start, stop in zip(starts.tolist(), ends.tolist(), strict=True)]
+            literal = self._subword.spellings[unknown_id]  # a literal `<unk>` of the text does not count
+            unknown[unknown] = [texts[place].strip() != literal for place in np.flatnonzero(unknown)]
+        self._compare(piece, letters.utf8, texts, unknown)
         if unknown.any():
             places = np.maximum(ends[unknown] - 1, 0)
-            self.note(Counter(self._texts(excerpt, letters.utf8, unknown)), units, int(places[0]))
+            lacking = [texts[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
+            self.note(Counter(lacking), units, int(places[0]))
             units = replace(units, unknown=marks(len(letters.utf8), places))
             if self.skips:
                 ids, ends = ids[~unknown], ends[~unknown]
@@ -205,45 +186,20 @@ class SubwordTokeniser(Tokeniser):
         """Return a message about the first place at which the tokens do not spell the text."""
         return f"{name}: {self._loss}; so there are no bits per character"
 
-    def _unknown(self, excerpt: Excerpt, utf8: bytes) -> Bools:
-        """Return which tokens stand for text without a piece; a literal `<unk>` of the text does not count."""
-        unknown: Bools = np.equal(excerpt.ids, -1 if self._subword.unknown_id is None else self._subword.unknown_id)
-        if unknown.any():
-            literal = self._subword.spellings[int(self._subword.unknown_id or 0)]
-            spans = _spans(excerpt, utf8)
-            unknown[unknown] = [spans[place].strip() != literal for place in np.flatnonzero(unknown)]
-        return unknown
-
-    def _texts(self, excerpt: Excerpt, utf8: bytes, which: Bools) -> list[str]:
-        spans = _spans(excerpt, utf8)
-        return [spans[place].decode(errors="replace").strip() for place in np.flatnonzero(which)]
-
-    def _compare(self, excerpt: Excerpt, utf8: bytes, unknown: Bools) -> None:
+    def _compare(self, excerpt: _Excerpt, utf8: bytes, texts: list[bytes], unknown: Bools) -> None:
         """Note the first place where the pieces do not spell the text; unknown ones are assumed to."""
         if self._loss:
             return
         if unknown.any():
-            spans = _spans(excerpt, utf8)
+            known = map(self._subword.spellings.__getitem__, excerpt.ids.tolist())
             spelt = b"".join(
-                spans[place] if unknown[place] else self._subword.spellings[id_]
-                for place, id_ in enumerate(excerpt.ids.tolist())
+                text if lacks else piece for text, lacks, piece in zip(texts, unknown.tolist(), known, strict=True)
             )
         else:
             spelt = self._subword.spell(excerpt.ids)
-        wanted = (b" " if excerpt.first and self._subword.adds_space else b"") + utf8
+        wanted = (b" " if excerpt.starts and self._subword.adds_space else b"") + utf8
         if spelt != wanted:
-            self._loss = _about(spelt, wanted)
-
-
-def _spans(excerpt: Excerpt, utf8: bytes) -> list[bytes]:
-    """Return the text of every token."""
-    starts = np.append(0, excerpt.ends[:-1])
-    return [utf8[start:stop] for start, stop in zip(starts.tolist(), excerpt.ends.tolist(), strict=True)]
-
-
-def _about(spelt: bytes, wanted: bytes) -> str:
-    """Return a message about the first difference with some text around it."""
-    pairs = enumerate(zip(spelt, wanted, strict=False))
-    place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))
-    seen, given = (text[max(place - 8, 0) : place + 8].decode(errors="replace") for text in (wanted, spelt))
-    return f"its tokens do not give the text back, as {seen!r} comes back as {given!r}"
+            pairs = enumerate(zip(spelt, wanted, strict=False))
+            place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))
+            seen, given = (text[max(place - 8, 0) : place + 8].decode(errors="replace") for text in (wanted, spelt))
+            self._loss = f"its tokens do not give the text back, as {seen!r} comes back as {given!r}"

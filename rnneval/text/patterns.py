@@ -59,7 +59,7 @@ def ways(pattern: str) -> int:
         >>> ways(r"(a+)+$")
         Traceback (most recent call last):
             ...
-        rnneval.text.subword.patterns.OddPatternError: it can fail after a part that repeats without bound
+        rnneval.text.patterns.OddPatternError: it can fail after a part that repeats without bound
     """
     if len(pattern) > _LONGEST:
         raise OddPatternError(f"it has {len(pattern):,} characters; up to {_LONGEST:,} are read")
