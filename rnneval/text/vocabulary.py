@@ -293,7 +293,8 @@ def _named(checkpoint: Path, endings: tuple[str, ...]) -> tuple[list[Path], list
 
     The latter are links: a checkpoint must not choose which files are read.
     """
-    inside, outside = [], []
+    inside: list[Path] = []
+    outside: list[Path] = []
     for folder in [checkpoint, checkpoint.parent] if checkpoint.is_dir() else [checkpoint.parent]:
         try:
             entries = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in endings)
