@@ -11,7 +11,7 @@ from keras import ops
 
 from rnneval.backends.numpy.chain import snake_case
 from rnneval.errors import CheckpointError, WeightShapeError
-from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudnn, read_layers
+from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers
 from rnneval.models.lm import variable_name
 
 # The names of weights by which Keras 2 and 3 mean the same; others are matched by place and shape alone.
@@ -168,7 +168,7 @@ def _one_hot(
     return rows if (on_value, off_value) == (1, 0) else rows * (on_value - off_value) + off_value
 
 
-# The operations of `rnneval.files.keras2.configuration`.
+# The operations of `rnneval.files.keras2`.
 _COMPUTED: Mapping[str, Callable[..., Any]] = {
     "one_hot": _one_hot,
     "cast": ops.cast,

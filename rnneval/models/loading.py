@@ -13,8 +13,8 @@ import tensorflow as tf
 from rnneval import without_current_folder
 from rnneval.errors import CheckpointError, type_and_message
 from rnneval.files import Artefact
-from rnneval.files.full_model import FullModel, private_model
-from rnneval.files.keras2.configuration import HARD_SIGMOID, OPERATION, rewrite
+from rnneval.files.artefact import FullModel, private_model
+from rnneval.files.keras2 import HARD_SIGMOID, OPERATION, rewrite
 from rnneval.files.rules import refused
 from rnneval.models.keras2 import Keras2Operation, keras2_hard_sigmoid, load_keras2_weights
 from rnneval.models.layers import sublayers

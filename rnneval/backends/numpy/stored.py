@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rnneval.backends.numpy.chain import GATES, SLOTS, Chain, Entry, not_for_numpy
 from rnneval.backends.weights import require_finite
 from rnneval.errors import CheckpointError
-from rnneval.files.full_model import FullModel
+from rnneval.files.artefact import FullModel
 from rnneval.files.hdf5 import BROKEN
-from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudnn, read_layers
+from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers
 
 Weights = Mapping[str, NDArray[Any]]
 """The arrays of one layer by their role: `kernel`, `recurrent_kernel`, `bias`, `embeddings`, `gamma`, `beta`."""

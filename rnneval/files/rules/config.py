@@ -6,8 +6,15 @@ Each function is a rule, as in `rnneval.files.rules`.
 import re
 from collections.abc import Iterator
 
-from rnneval.files.allowed import is_allowed_class, is_allowed_function
-from rnneval.files.config import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Config, Measures
+from rnneval.files.config import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_VALUES,
+    Config,
+    Measures,
+    is_allowed_class,
+    is_allowed_function,
+)
 from rnneval.files.rules import rule
 
 _RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
