@@ -158,7 +158,12 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
     """Note the object or link under a name; return it if it is a group to search."""
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
-        facts.links.append(Link(name=path, description=_description_of(link)))
+        described = "a user-defined link"
+        if isinstance(link, h5py.ExternalLink):
+            described = f"a link into another file ({link.filename[:60]!r})"
+        elif isinstance(link, h5py.SoftLink):
+            described = f"a soft link to {link.path[:60]!r}"
+        facts.links.append(Link(name=path, description=described))
         return None
     found = group[name]
     address = h5py.h5o.get_info(found.id).addr
@@ -174,14 +179,6 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
         facts.arrays.append(_array(path, found))
         return None
     return found
-
-
-def _description_of(link: Any) -> str:
-    if isinstance(link, h5py.ExternalLink):
-        return f"a link into another file ({link.filename[:60]!r})"
-    if isinstance(link, h5py.SoftLink):
-        return f"a soft link to {link.path[:60]!r}"
-    return "a user-defined link"
 
 
 def _array(path: str, dataset: h5py.Dataset) -> Array:
@@ -205,31 +202,25 @@ def _array(path: str, dataset: h5py.Dataset) -> Array:
 
 def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, int]:
     """Return the kind (NumPy's `dtype.kind`, `bfloat16`, `text` or ""), a name for messages, the bytes of one value."""
-    if isinstance(stored, h5py.h5t.TypeVlenID) or (
-        isinstance(stored, h5py.h5t.TypeStringID) and stored.is_variable_str()
-    ):
-        text = isinstance(stored, h5py.h5t.TypeStringID)
-        return ("text" if text else "O"), ("texts" if text else "lists") + " of any length", stored.get_size()
+    size = stored.get_size()
+    is_text = isinstance(stored, h5py.h5t.TypeStringID) and stored.is_variable_str()
+    if is_text or isinstance(stored, h5py.h5t.TypeVlenID):
+        return ("text", "texts of any length", size) if is_text else ("O", "lists of any length", size)
     try:
         found = stored.dtype
     except (TypeError, ValueError, NotImplementedError):
-        return "", "a type that NumPy does not know", stored.get_size()
+        return "", "a type that NumPy does not know", size
     if isinstance(stored, h5py.h5t.TypeEnumID) and found.kind != "b":
-        return "", "an enumeration", stored.get_size()
+        return "", "an enumeration", size
     opaque = found.kind == "V" and found.names is None and found.itemsize == 2
-    if opaque and dataset is not None and _says_bfloat16(dataset):
-        return "bfloat16", "bfloat16", 2
+    if opaque and dataset is not None and "dtype" in dataset.attrs:
+        attribute = h5py.h5a.open(dataset.id, b"dtype")  # where Keras stores the type; a long attribute is not read
+        short = attribute.shape == () and attribute.get_storage_size() <= 64
+        if short and dataset.attrs["dtype"] == "bfloat16":
+            return "bfloat16", "bfloat16", 2
     if h5py.check_dtype(ref=found) is not None or found.kind == "O":
-        return "O", "references", stored.get_size()
-    return found.kind, str(found)[:60], stored.get_size()
-
-
-def _says_bfloat16(dataset: h5py.Dataset) -> bool:
-    """Return whether the attribute in which Keras stores the type says bfloat16; a long attribute is not read."""
-    if "dtype" not in dataset.attrs:
-        return False
-    attribute = h5py.h5a.open(dataset.id, b"dtype")
-    return bool(attribute.shape == () and attribute.get_storage_size() <= 64 and dataset.attrs["dtype"] == "bfloat16")
+        return "O", "references", size
+    return found.kind, str(found)[:60], size
 
 
 def _note_attributes(owner: str, found: Any, facts: Hdf5) -> None:

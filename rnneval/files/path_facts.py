@@ -10,6 +10,7 @@ from typing import BinaryIO
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _BEFORE_WEIGHTS = {"config.json", "metadata.json"}
 _SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENOENT}
+_PLAIN = {stat.S_IFREG, stat.S_IFDIR}
 _MOST_STATE = 1 << 20
 
 
@@ -144,13 +145,8 @@ def parts_of(folder: Path, parts: list[Path], *, named: str = "") -> Folder:
         names=tuple(sorted(part.name for part in parts)),
         named_outside=(named,) if leads_out else (),
         outside=tuple(part.name for part in parts if not part.resolve().is_relative_to(root)),
-        special=tuple(part.name for part in parts if part.exists() and not _is_plain(part)),
+        special=tuple(part.name for part in parts if part.exists() and stat.S_IFMT(part.stat().st_mode) not in _PLAIN),
     )
-
-
-def _is_plain(path: Path) -> bool:
-    mode = path.stat().st_mode
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def state_of(folder: Path) -> str:
