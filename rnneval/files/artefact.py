@@ -83,10 +83,6 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
         path: A file, a folder, or the prefix of a TensorFlow checkpoint.
         custom: Names of classes and functions that the user's own code brings; None if it is not imported yet, and the
             rules on names are checked later.
-
-    Raises:
-        CheckpointError: there is none, it cannot be read, it is damaged, it is something else, or it breaks a rule; the
-            message says which, what was seen and what to do.
     """
     return _examined(_located(path), custom)
 
@@ -97,9 +93,6 @@ def private_copy(path: Path) -> Iterator[Artefact]:
 
     The bytes that are hashed, checked and loaded are then the same, even if another process replaces or overwrites the
     checkpoint in the meantime.
-
-    Raises:
-        CheckpointError: as `identify`; or the disk has no room for the copy.
     """
     found = _located(path)
     root = found.path if found.format == "saved-model" else found.path.parent
@@ -115,9 +108,6 @@ def require_not_replaced(artefact: Artefact, code: str) -> None:
     Args:
         artefact: The private copy.
         code: Name of the code for the message.
-
-    Raises:
-        CheckpointError: a file differs from its private copy, or is gone.
     """
     whole = artefact.format == "saved-model"
     root, copies = (artefact.path, artefact.place) if whole else (artefact.path.parent, artefact.place.parent)
@@ -162,9 +152,6 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
     Args:
         artefact: The file.
         custom: Names of classes and functions that the user's own code brings.
-
-    Raises:
-        CheckpointError: it breaks a rule.
     """
     shown = artefact.path
     with _private_folder(shown) as folder:
@@ -194,12 +181,7 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
 
 
 def preflight(path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None) -> Artefact:
-    """Check a checkpoint against all rules that need neither TensorFlow nor the user's own code.
-
-    Raises:
-        CheckpointError: it breaks a rule, or has another hash than expected.
-        UsageError: a builder is needed.
-    """
+    """Check a checkpoint against all rules that need neither TensorFlow nor the user's own code."""
     artefact = identify(Path(path), custom=None if has_builder else ())
     require_builder(artefact, has_builder=has_builder)
     require_sha256(artefact, expect_sha256)
@@ -207,12 +189,7 @@ def preflight(path: str | os.PathLike[str], *, has_builder: bool, expect_sha256:
 
 
 def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
-    """Refuse weights without the code of their model.
-
-    Raises:
-        CheckpointError: it is a SavedModel, whose graph would have to be run, or the graph is too large.
-        UsageError: a builder is needed.
-    """
+    """Refuse weights without the code of their model."""
     if artefact.format == "saved-model":
         size = (artefact.place / "saved_model.pb").stat().st_size
         require_allowed("graph", SavedModelGraph(size=size, has_builder=has_builder), artefact.path)
@@ -225,11 +202,7 @@ def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
 
 
 def require_sha256(artefact: Artefact, expected: str | None) -> str:
-    """Return the hash of a checkpoint.
-
-    Raises:
-        CheckpointError: it is not the expected one.
-    """
+    """Return the hash of a checkpoint."""
     sha256 = artefact.sha256
     if expected is not None and sha256 != expected.strip().lower():
         of = ""

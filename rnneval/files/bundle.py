@@ -51,11 +51,7 @@ class Bundle:
 
 
 def read_bundle(index: Path, data: tuple[Path, ...]) -> Bundle:
-    """Read the index of a checkpoint and compare every checksum.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+    """Read the index of a checkpoint and compare every checksum."""
     bundle = Bundle()
     if index.stat().st_size > _MOST_INDEX:
         bundle.disagreements.append(f"its index has {index.stat().st_size:,} bytes; up to {_MOST_INDEX:,} are read")
@@ -162,12 +158,7 @@ def masked(crc: int) -> int:
 
 
 def read_table(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield every key and value in order; the checksum of each block is compared before it is read.
-
-    Raises:
-        ChecksumError: a block does not match its checksum.
-        ValueError: it is not such a table, is compressed, or its blocks lie outside of it.
-    """
+    """Yield every key and value in order; the checksum of each block is compared before it is read."""
     if len(raw) < _FOOTER or int.from_bytes(raw[-8:], "little") != _MAGIC:
         raise ValueError("its index is cut, or is no table")
     footer = raw[-_FOOTER:]
@@ -219,9 +210,6 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 def varint(raw: bytes, at: int) -> tuple[int, int]:
     """Return a number that is stored as seven bits per byte, and where it ends.
 
-    Raises:
-        ValueError: there is none.
-
     Example:
         >>> varint(bytes([0xAC, 0x02]), 0)
         (300, 2)
@@ -238,9 +226,6 @@ def varint(raw: bytes, at: int) -> tuple[int, int]:
 
 def fields(raw: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Yield the number and the value of each field of a protocol buffer, in their order.
-
-    Raises:
-        ValueError: it is cut, or has a field of an unknown kind.
 
     Example:
         >>> list(fields(bytes([0x08, 0x96, 0x01, 0x12, 0x02, 0x68, 0x69])))

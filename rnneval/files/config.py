@@ -102,9 +102,6 @@ def checked_config(
         version: The version of Keras that wrote it.
         shapes: The shapes of the weights in the file.
         custom: Names of classes and functions that the user's own code brings; None if it is not imported yet.
-
-    Raises:
-        CheckpointError: it breaks a rule.
     """
     measures = measured(text)
     require_allowed("config-text", measures, path)

@@ -87,11 +87,7 @@ class Hdf5:
 
 
 def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
-    """Read the structure and check it against the rules; `shown` is the file to name if `path` is a part of it.
-
-    Raises:
-        CheckpointError: it is damaged, locked, or breaks a rule.
-    """
+    """Read the structure and check it against the rules; `shown` is the file to name if `path` is a part of it."""
     facts, beyond = None, 0
     try:
         with h5py.File(path, "r") as file:
@@ -111,9 +107,6 @@ def _end(path: Path) -> int:
     """Return the end of the file by its own superblock; HDF5 ignores what follows, other programs may read it.
 
     (HDF5 File Format Specification, II.A: the addresses follow 24 bytes in version 0, 28 in 1, 12 from version 2 on.)
-
-    Raises:
-        ValueError: the superblock is not at the start, or its addresses are not of 8 bytes.
     """
     with path.open("rb") as file:
         start = file.read(64).ljust(64, b"\0")
@@ -125,11 +118,7 @@ def _end(path: Path) -> int:
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every dataset by its path in the file.
-
-    Raises:
-        CheckpointError: the file is damaged, or breaks a rule.
-    """
+    """Return the shape of every dataset by its path in the file."""
     return checked_hdf5(path).shapes
 
 

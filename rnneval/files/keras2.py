@@ -150,9 +150,6 @@ def rewrite(config: JsonObject, *, path: str, version: str, custom: Sequence[str
         path: The file, for messages.
         version: The version of Keras that wrote it.
         custom: Names of the classes and functions that the user's own code brings.
-
-    Raises:
-        CheckpointError: it is neither Sequential nor functional, or has a layer or a setting that is not known.
     """
     if version.startswith("1."):
         raise CheckpointError(
@@ -407,11 +404,7 @@ def _reference(entry: Any, sequentials: Collection[str]) -> list[Any]:
 
 
 def operation_of(config: Mapping[str, Any], where: str) -> str:
-    """Return the known function that a `TFOpLambda` stands for.
-
-    Raises:
-        CheckpointError: the function is not known.
-    """
+    """Return the known function that a `TFOpLambda` stands for."""
     function = str(config.get("function", ""))
     function = {"tf.one_hot": "one_hot", "math.softmax": "nn.softmax"}.get(function, function)
     if function not in ARGUMENTS:
@@ -426,11 +419,7 @@ def operation_of(config: Mapping[str, Any], where: str) -> str:
 
 
 def arguments_of(function: str, named: Mapping[str, Any], where: str) -> JsonObject:
-    """Return the arguments of an operation beside its first tensor.
-
-    Raises:
-        CheckpointError: the operation has no such parameter, or a value is neither a tensor nor a plain one.
-    """
+    """Return the arguments of an operation beside its first tensor."""
     found: JsonObject = {}
     for key, value in named.items():
         if key == "name" or value is None:
@@ -466,11 +455,7 @@ class StoredLayer:
 
 
 def read_layers(path: Path, *, shown: Path | None = None) -> tuple[StoredLayer, ...]:
-    """Read the layers that have weights, in the order in which Keras 2 wrote them.
-
-    Raises:
-        CheckpointError: the file is damaged, or a weight lies outside of it.
-    """
+    """Read the layers that have weights, in the order in which Keras 2 wrote them."""
     checked_hdf5(path, shown=shown)
     path, opened = shown or path, path
     try:

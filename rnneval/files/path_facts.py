@@ -28,11 +28,7 @@ class Head:
 
 
 def read_head(path: Path) -> Head:
-    """Read the first bytes of a file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Read the first bytes of a file."""
     with path.open("rb") as file:
         start = file.read(512)
         size = file.seek(0, 2)

@@ -52,11 +52,7 @@ def is_weight(name: str, shape: tuple[int, ...]) -> bool:
 
 
 def cells_of(names: Mapping[str, tuple[int, ...]], path: str) -> tuple[Tf1Cell, ...]:
-    """Find the cells among the weights, the lowest first.
-
-    Raises:
-        CheckpointError: a cell has peepholes or a projection, which Keras' layers do not have, or lacks a part.
-    """
+    """Find the cells among the weights, the lowest first."""
     found: dict[str, dict[str, str]] = {}
     kinds: dict[str, str] = {}
     for name in names:

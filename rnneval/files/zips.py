@@ -42,11 +42,7 @@ class Zip:
 
 
 def read_zip(file: BinaryIO) -> Zip:
-    """Read the directory and the header of every member, but no content.
-
-    Raises:
-        zipfile.BadZipFile: it has no end, or the directory cannot be read.
-    """
+    """Read the directory and the header of every member, but no content."""
     size = file.seek(0, 2)
     entries, directory, end, problem = _end(file, size)
     if not problem and (entries > _MOST_MEMBERS or directory > _MOST_DIRECTORY):

@@ -123,9 +123,6 @@ class EncodedText:
                 so `words` summed over the scored tokens are the words of the scored text, and over all tokens
                 those of the text. With 2 or more, where the word began still earlier, the last unscored token has −1.
                 0: every word stays where it begins.
-
-        Raises:
-            IndexError: not a range of this text's tokens.
         """
         self._check(start, stop)
         further = min(stop + 1, self.tokens)  # whether a word runs on from the last token stands in the next
@@ -144,9 +141,6 @@ class EncodedText:
         """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
 
         Words are put together by `layout` (`plain` where there is none): see `text_of_words`.
-
-        Raises:
-            VocabularyError: the tokens have no vocabulary.
         """
         if self.vocabulary is None:
             raise VocabularyError("the tokens are spans of another program, whose vocabulary was not given")
@@ -209,10 +203,6 @@ def encode_spans(
         options: What to read, and how.
         vocabulary: Its vocabulary. Then the text is encoded with it, and the spans may still be those of other tokens.
             Without it, the tokens are the spans, and their ids 0.
-
-    Raises:
-        RecordError: the spans do not tile the text.
-        TextError: as `encode`.
     """
     sources = Sources(given)
     pieces, tiling = whole_text(final_text(sources, options), spans)

@@ -146,11 +146,7 @@ class Piece:
 
 
 def final_text(sources: Sources, options: TextOptions) -> Iterator[Piece]:
-    """Yield the final text, about a megabyte at a time; an empty document leaves no trace.
-
-    Raises:
-        TextError: a file cannot be read as UTF-8, or no character is left.
-    """
+    """Yield the final text, about a megabyte at a time; an empty document leaves no trace."""
     part = options.sliced
     runs = sources.read() if part is None else _slice(sources, part)
     chain = rewriters(options.normalize, options.newlines)
@@ -171,11 +167,7 @@ def final_text(sources: Sources, options: TextOptions) -> Iterator[Piece]:
 
 
 def whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Cut the text anew so that no piece ends within a word, unless its document does.
-
-    Raises:
-        TextError: more than a million characters without white space.
-    """
+    """Cut the text anew so that no piece ends within a word, unless its document does."""
     kept = Piece(text="")
     for piece in pieces:
         if kept.text and piece.starts[:1] == (0,):

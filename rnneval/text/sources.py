@@ -46,11 +46,7 @@ class Part:
 
     @classmethod
     def parse(cls, spec: str, option: str = "--part") -> "Part":
-        """Parse a slice such as `90%:`, the value of the option.
-
-        Raises:
-            UsageError: anything but START:STOP with whole numbers or per cents.
-        """
+        """Parse a slice such as `90%:`, the value of the option."""
         match = _SPEC.fullmatch(spec.strip())
         if match is None:
             raise UsageError(
@@ -101,11 +97,7 @@ class InMemory:
 
 
 def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
-    """Return the one text that was given: files, or a string.
-
-    Raises:
-        UsageError: both were given, or none.
-    """
+    """Return the one text that was given: files, or a string."""
     if string is None:
         if paths is None:
             raise UsageError("no text was given: name at least one UTF-8 file, or give string=… for text in memory")
@@ -140,11 +132,7 @@ class Sources:
         return f"{first} and {more} more" if more else first
 
     def read(self) -> Iterator[Characters]:
-        """Decode every file, each on its own, without its byte-order mark.
-
-        Raises:
-            TextError: a file is missing, a folder, unreadable, not UTF-8, or something else than text.
-        """
+        """Decode every file, each on its own, without its byte-order mark."""
         for number, source in enumerate(self._sources):
             digest, name, characters = hashlib.sha256(), _name(source), 0
             rest, place = b"", 0
@@ -175,11 +163,7 @@ class Sources:
         return tuple(found)
 
     def count(self) -> int:
-        """Count the characters of all files by their first bytes; `read` refuses what is not UTF-8.
-
-        Raises:
-            TextError: as `read`, or a pipe, which cannot be read a second time.
-        """
+        """Count the characters of all files by their first bytes; `read` refuses what is not UTF-8."""
         characters = 0
         for source in self._sources:
             if isinstance(source, str) and not stat.S_ISREG(_status(source).st_mode):
@@ -193,11 +177,7 @@ class Sources:
 
 
 def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
-    """Refuse a baseline that is fitted on characters that are scored, in the same file or a copy of it.
-
-    Raises:
-        UsageError: names the file and the characters.
-    """
+    """Refuse a baseline that is fitted on characters that are scored, in the same file or a copy of it."""
     for file in fitted:
         for other in scored:
             start = max(file.characters.start, other.characters.start)

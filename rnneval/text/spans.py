@@ -254,10 +254,6 @@ def whole_text(pieces: Iterable[Piece], spans: Spans) -> tuple[list[Piece], Tili
     """Read a text to its end and require that the spans tile it.
 
     No more of the text is kept than the spans say that it has.
-
-    Raises:
-        RecordError: a span is no span of the text, two overlap, some bytes have no row, or the token numbers do not
-            fit; the message has the first place, and the number of bytes.
     """
     claimed = int(spans.end.max(initial=0))
     kept: list[Piece] = []

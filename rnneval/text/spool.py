@@ -50,11 +50,7 @@ class DiskArray:
         self._file.close()
 
     def write(self, start: int, rows: NDArray[Any]) -> None:
-        """Write rows `(n, *shape)` from row `start` on.
-
-        Raises:
-            TextError: the disk of temporary files is full.
-        """
+        """Write rows `(n, *shape)` from row `start` on."""
         rest: Any = np.ascontiguousarray(rows, self._dtype).reshape(-1).view(np.uint8).data
         end = start * self._row_bytes + len(rest)
         try:
@@ -137,11 +133,7 @@ class Wide:
     dtype = np.dtype([("ids", "<i4"), *((name, "<u4") for name in _COUNTS), ("runs_on", "?")])
 
     def pack(self, spans: TokenSpans) -> NDArray[Any]:
-        """Return one record for each token.
-
-        Raises:
-            TextError: one token stands for 4 GiB of text or more.
-        """
+        """Return one record for each token."""
         if len(spans.bytes) and int(spans.bytes.max()) >= 1 << 32:
             raise TextError(
                 f"one token stands for {int(spans.bytes.max()):,} bytes of text, less than 4 GiB is allowed: "
@@ -174,11 +166,7 @@ class Spool:
         self._records = DiskArray(codec.dtype, holds="encoded text")
 
     def append(self, spans: TokenSpans) -> None:
-        """Write the next tokens.
-
-        Raises:
-            TextError: the disk of temporary files is full.
-        """
+        """Write the next tokens."""
         records = self._codec.pack(spans)
         ends = self._bytes + np.cumsum(spans.bytes, dtype=np.int64)
         starts = ends - spans.bytes

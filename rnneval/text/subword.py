@@ -59,9 +59,6 @@ class Subword(ABC):
         """Return the ids of a text, `(n,)`, without special tokens around it, and a function that gives the offsets.
 
         It is called only if the pieces do not spell the text.
-
-        Raises:
-            VocabularyError: the library fails.
         """
 
     @abstractmethod
@@ -104,12 +101,7 @@ class Located:
 
 
 def locate(subword: Subword, text: str) -> Located:
-    """Encode a text that is not empty, and return where its tokens end.
-
-    Raises:
-        VocabularyError: the library fails.
-        TextError: the tokenizer leaves out characters without a trace.
-    """
+    """Encode a text that is not empty, and return where its tokens end."""
     (ids, offsets), utf8 = subword.encode(text), text.encode()
     spelt = subword.spell(ids)
     ends = np.cumsum(subword.lengths[ids])

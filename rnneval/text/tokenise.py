@@ -121,11 +121,7 @@ class Unknowns:
         )
 
     def refuse(self, of: str, vocabulary: Vocabulary | None) -> None:
-        """Refuse a text with unknown tokens: say what is unknown, the likely causes, and what to do.
-
-        Raises:
-            TextError: there are some.
-        """
+        """Refuse a text with unknown tokens: say what is unknown, the likely causes, and what to do."""
         if not self.total:
             return
         said = []
@@ -173,9 +169,6 @@ class Tokeniser(ABC):
         noun: `char`, `byte`, `word` or `subword`: what is counted as unknown.
         vocabulary: Its map from tokens to ids; None where no token can be unknown.
         unknown: The option: `error`, `skip`, or a token that stands for unknown ones.
-
-    Raises:
-        VocabularyError: the token for unknown ones is not in the vocabulary.
     """
 
     kind = ""

@@ -38,11 +38,7 @@ class Content:
 
 
 def read(path: str | os.PathLike[str]) -> Content:
-    """Read a vocabulary file.
-
-    Raises:
-        VocabularyError: it cannot be read, is a pickle, or holds something else than tokens.
-    """
+    """Read a vocabulary file."""
     name = os.fspath(path)
     raw = _bytes(name)
     if raw.startswith(b"\x93NUMPY"):

@@ -61,12 +61,7 @@ class _Document:
         """A number of characters of `_text`, and their tokens."""
 
     def excerpts(self) -> Iterator[_Excerpt]:
-        """Yield all of it.
-
-        Raises:
-            TextError: it has no place where it could be parted within a million characters.
-            VocabularyError: the library fails.
-        """
+        """Yield all of it."""
         size, overlap = WINDOW, OVERLAP
         while self._reaches(size + 1):
             if size > LONGEST:
