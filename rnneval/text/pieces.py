@@ -59,21 +59,6 @@ class TextOptions(TextGroup):
         return f"tok:{token_kind}|norm:{self.normalize}|newlines:{self.newlines}|unk:{unknown}|docs:{self.documents}"
 
 
-class LineFeeds:
-    """CRLF and lone CR → LF."""
-
-    def __init__(self) -> None:
-        self._decoder = io.IncrementalNewlineDecoder(None, translate=True)
-
-    def feed(self, text: str) -> str:
-        """Take the next characters, and return what is settled."""
-        return self._decoder.decode(text)
-
-    def finish(self) -> str:
-        """Return the rest at the end of a document, and start anew."""
-        return self._decoder.decode("", final=True)
-
-
 class Rewriter:
     """A rewriting of strings that may be cut before every character for which `is_cut` holds."""
 
@@ -81,27 +66,26 @@ class Rewriter:
         self._rewrite, self._is_cut = rewrite, is_cut
         self._kept = ""
 
-    def feed(self, text: str) -> str:
-        """Take the next characters, and return what is settled."""
+    def decode(self, text: str, final: bool = False) -> str:
+        """Take the next characters, and return what is settled: all of it at the end of a document, to start anew."""
         text = self._kept + text
         cut = next((place for place in range(len(text) - 1, 0, -1) if self._is_cut(text[place])), 0)
-        self._kept = text[cut:]
-        if len(self._kept) > _LIMIT:
+        kept = text[cut:]
+        if len(kept) > _LIMIT:
             raise TextError(
-                f"{len(self._kept):,} characters in a row that may not be parted (combining marks or cased letters), "
+                f"{len(kept):,} characters in a row that may not be parted (combining marks or cased letters), "
                 f"at most {_LIMIT:,} are allowed with --normalize: is this text? use --normalize none"
             )
-        return self._rewrite(text[:cut])
-
-    def finish(self) -> str:
-        """Return the rest at the end of a document, and start anew."""
-        kept, self._kept = self._kept, ""
-        return self._rewrite(kept)
+        self._kept = "" if final else kept
+        return self._rewrite(text[:cut]) + (self._rewrite(kept) if final else "")
 
 
-def rewriters(normalize: str, newlines: str) -> list[LineFeeds | Rewriter]:
-    """Return the rewriters that the options ask for, in order."""
-    chain: list[LineFeeds | Rewriter] = [LineFeeds()] if newlines == "lf" else []
+_Chain = list[io.IncrementalNewlineDecoder | Rewriter]
+
+
+def rewriters(normalize: str, newlines: str) -> _Chain:
+    """Return the rewriters that the options ask for, in order; Python's own makes LF of CRLF and lone CR."""
+    chain: _Chain = [io.IncrementalNewlineDecoder(None, translate=True)] if newlines == "lf" else []
     if normalize == "lower":
         chain.append(Rewriter(str.lower, _parts_words))
     if normalize == "nfc":
@@ -203,30 +187,25 @@ def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
         raise TextError(f"{sources.name}: changed while it was read: {counted:,} characters, then {place:,}")
 
 
-def _rewritten(runs: Iterable[Characters], chain: list[LineFeeds | Rewriter], *, apart: bool) -> Iterator[Piece]:
+def _rewritten(runs: Iterable[Characters], chain: _Chain, *, apart: bool) -> Iterator[Piece]:
     """Rewrite each document by itself; with `apart` every file is a document."""
 
-    def rest() -> str:
-        """Return what the rewriters still hold back, each rest rewritten by those after it."""
-        text = ""
+    def settled(text: str, final: bool = False) -> str:
         for rewriter in chain:
-            text = rewriter.feed(text) + rewriter.finish()
+            text = rewriter.decode(text, final)
         return text
 
     file = None
     starts: tuple[int, ...] = (0,)
     for run in runs:
         if apart and run.file != file:
-            if text := rest():
+            if text := settled("", final=True):
                 yield Piece(text=text, starts=starts)
             file, starts = run.file, (0,)
-        text = run.text
-        for rewriter in chain:
-            text = rewriter.feed(text)
-        if text:
+        if text := settled(run.text):
             yield Piece(text=text, starts=starts)
             starts = ()
-    if text := rest():
+    if text := settled("", final=True):
         yield Piece(text=text, starts=starts)
 
 

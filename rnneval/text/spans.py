@@ -239,9 +239,7 @@ class SpanTokeniser(Tokeniser):
             if kind == self._wanted:
                 count = min(len(ends), len(expected[kind]))
                 row = int(np.append(ends[:count] != expected[kind][:count], True).argmax())
-                seen = " to ".join(
-                    f"{byte:,}" for byte in self._tiling.ends[first + row - 1 : first + row + 1].tolist()
-                )
+                seen = self._tiling.ends[first + row - 1 : first + row + 1].tolist()
                 raise RecordError(
                     f"{self._name}: token {first + row:,} (bytes {' to '.join(f'{byte:,}' for byte in seen)}) is not "
                     f"one {'character' if kind == 'char' else kind}: leave --tokens {kind} out"

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from rnneval.errors import TextError
 from rnneval.text.tokenise import Batch, LayoutWatch
-from rnneval.text.units import Bools, Counts, Ints, Units
+from rnneval.text.units import Ints, Units, WordUnits
 
 _COUNTS = ("characters", "bytes", "words", "newlines", "unknown")
 _STRIDE = 1024
@@ -76,20 +76,14 @@ class DiskArray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenSpans:
-    """Counts of the text that n consecutive tokens stand for; shape `(n,)` each."""
+class TokenSpans(Units):
+    """Counts of the text that n consecutive tokens stand for; shape `(n,)` each.
+
+    A word counts at the token in whose span it begins, and `runs_on` says that a span begins within a word. What the
+    vocabulary lacks is skipped within the span, or mapped to this token.
+    """
 
     ids: NDArray[Any]
-    characters: Counts
-    bytes: Counts
-    words: Counts
-    """Maximal runs of characters that are not white space, at the token in whose span they begin."""
-    newlines: Counts
-    """Line feeds."""
-    unknown: Counts
-    """Characters, bytes or words that the vocabulary lacks: skipped within the span, or mapped to this token."""
-    runs_on: Bools
-    """Whether the span begins within a word: the document has no white space at its first character or before it."""
 
     def cut(self, start: int | None, stop: int | None) -> dict[str, NDArray[Any]]:
         """Return the values of tokens start to stop, by the name of the field."""
@@ -212,8 +206,7 @@ class Spanner:
         """Take the next units and tokens."""
         if batch.ends is None and not self._rest:
             self._begin_documents(batch.starts)
-            counts = {name: getattr(batch.units, name) for name in _COUNTS}
-            self._put(TokenSpans(ids=batch.ids, runs_on=batch.units.runs_on, **counts))
+            self._put(TokenSpans(ids=batch.ids, **vars(batch.units)))
             return
         ends = np.arange(1, len(batch.ids) + 1) if batch.ends is None else batch.ends
         before = np.searchsorted(ends, batch.starts, side="right") if batch.before is None else batch.before
@@ -283,7 +276,7 @@ class Spanner:
         if self._rest:
             runs_on[0] = self._rest_runs_on
         self._rest = {}
-        if units.gap is not None:
+        if isinstance(units, WordUnits):
             is_first = np.zeros(len(stops), bool)
             is_first[firsts] = True
             is_line = np.zeros(len(batch.ids), bool) if self._eos_id is None else batch.ids == self._eos_id
@@ -302,4 +295,4 @@ class Spanner:
 
 
 def _names(units: Units) -> tuple[str, ...]:
-    return _COUNTS if units.gap is None else (*_COUNTS, "gap", "blank")
+    return (*_COUNTS, "gap", "blank") if isinstance(units, WordUnits) else _COUNTS

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece, whole_words
-from rnneval.text.units import Bools, Counts, Ints, Letters, Units, bytes_before, look_up
+from rnneval.text.units import Bools, Counts, Ints, Letters, Units, WordUnits, bytes_before, look_up
 from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
@@ -299,7 +299,7 @@ class WordTokeniser(Tokeniser):
         ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
         self._literal_eos = self._literal_eos or (self.eos_id is not None and bool((ids == self.eos_id).any()))
         gap = letters.space if self.eos_id is None else letters.space & ~letters.newline
-        units = replace(_character_units(letters), gap=gap, blank=letters.points == 0x20)
+        units = WordUnits(**vars(_character_units(letters)), gap=gap, blank=letters.points == 0x20)
         ends = np.flatnonzero(~letters.space & np.append(letters.space[1:], True)) + 1
         absent = np.flatnonzero(ids == _ABSENT)
         if len(absent):

@@ -45,19 +45,27 @@ class Letters:
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Counts at each of n characters (or bytes, for a byte model); shape `(n,)` each."""
+    """Counts of the text at each of n characters (or bytes, for a byte model); shape `(n,)` each."""
 
     characters: Counts
     bytes: Counts
     words: Counts
-    """Words that begin here."""
+    """Maximal runs of characters that are not white space, where they begin."""
     newlines: Counts
+    """Line feeds."""
     unknown: Counts
+    """Characters, bytes or words that the vocabulary lacks."""
     runs_on: Bools
-    """True for a unit within a word that began before it."""
-    gap: Counts | None = None
-    """White space between words; None where characters or bytes are tokens."""
-    blank: Counts | None = None
+    """True within a word that began before: there is no white space here, and there was none before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordUnits(Units):
+    """Units of a text whose tokens are words."""
+
+    gap: Counts
+    """White space between words."""
+    blank: Counts
     """U+0020 among `gap`."""
 
 

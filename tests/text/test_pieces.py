@@ -76,8 +76,8 @@ def test_rewriters_may_be_fed_anything(text, cuts):
     bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     for normalize, whole in (("lower", text.lower()), ("nfc", unicodedata.normalize("NFC", text))):
         (rewriter,) = rewriters(normalize, "keep")
-        fed = [rewriter.feed(text[a:b]) for a, b in pairwise(bounds)]
-        assert "".join(fed) + rewriter.finish() == whole
+        fed = [rewriter.decode(text[a:b]) for a, b in pairwise(bounds)]
+        assert "".join(fed) + rewriter.decode("", final=True) == whole
 
 
 def test_every_place_to_cut_is_one():
@@ -110,7 +110,7 @@ def test_white_space_is_that_of_python():
 def test_what_may_not_be_cut_is_bounded():
     rewriter = Rewriter(str, lambda _: False)
     with pytest.raises(TextError, match=r"1,048,577 characters in a row .* --normalize none"):
-        rewriter.feed("a" * ((1 << 20) + 1))
+        rewriter.decode("a" * ((1 << 20) + 1))
     with pytest.raises(TextError, match=r"a word of more than 1,048,576 characters"):
         list(whole_words([Piece(text="a" * ((1 << 20) + 1))]))
 
