@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from rnneval.text.pieces import Piece, TextOptions, final_text
 from rnneval.text.sources import InMemory, Sources, TakenFile
 from rnneval.text.spans import Spans, SpanTokeniser, whole_text
 from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
-from rnneval.text.tokenise import EOS, PLAIN, ByteTokeniser, CharTokeniser, Tokeniser, WordTokeniser, text_of_words
+from rnneval.text.tokenise import PLAIN, Tokeniser, UnitTokeniser, WordTokeniser, text_of_words
 from rnneval.text.units import BlockCuts, BlockCutter, Ints, letters
 from rnneval.text.vocabulary import Vocabulary
 from rnneval.text.windows import SubwordTokeniser
@@ -156,7 +156,7 @@ class EncodedText:
             case "byte":
                 return "".join(words).encode("latin-1", errors="replace").decode(errors="replace")
             case _:
-                return text_of_words(words, self.layout or PLAIN, EOS)
+                return text_of_words(words, self.layout or PLAIN)
 
     def _check(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.tokens:
@@ -212,8 +212,8 @@ def encode_spans(
 
 
 _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
-    "char": CharTokeniser,
-    "byte": ByteTokeniser,
+    "char": partial(UnitTokeniser, "char"),
+    "byte": partial(UnitTokeniser, "byte"),
     "word": WordTokeniser,
     "subword": SubwordTokeniser,
 }
@@ -284,7 +284,7 @@ class _Encoder:
 
     def _result(self) -> EncodedText:
         kind, unknown = self._tokeniser.kind, self._tokeniser.unknowns.total
-        layout = self._tokeniser.layout(self._spanner.layouts)
+        layout, loss = self._tokeniser.layout(self._spanner.layouts)
         starts = np.array(self._spanner.document_starts, np.int64)
         return EncodedText(
             tokens=self._spool.tokens,
@@ -301,21 +301,21 @@ class _Encoder:
             characters=self._characters,
             bytes=self._bytes,
             words=self._words,
-            warnings=tuple(self._warnings(layout)),
+            warnings=tuple(self._warnings(loss)),
             vocabulary=self._vocabulary,
             blocks=self._blocks.finish(),
             signature_part=self._options.signature_part(kind),
             spool=self._spool,
         )
 
-    def _warnings(self, layout: str | None) -> list[run.Warning]:
+    def _warnings(self, loss: str) -> list[run.Warning]:
         name, said = self._name, {}
         if self._tokeniser.unknowns.total:
             done = "skipped" if self._options.unknown == "skip" else f"read as {self._options.unknown!r}"
             described = self._tokeniser.unknowns.describe(name)
             said["unknown"] = f"{described}: {done}; bits per character are a lower bound"
-        if layout is None:
-            said["lossy"] = self._tokeniser.why_not_lossless(name)
+        if loss:
+            said["lossy"] = f"{name}: {loss}; so there are no bits per character"
         if returns := self._carriage_returns:
             said["carriage-return"] = (
                 f"{name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"

@@ -9,6 +9,7 @@ padded if all its white space follows that pattern: *plain*, `w w⏎`, has one s
 the text, and there are no bits per character.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,13 +50,9 @@ class LayoutWatch:
         return PLAIN if self._plain else PADDED if self._padded else None
 
     def feed(self, gap: Counts, blank: Counts, is_line: Bools, is_first: Bools) -> None:
-        """Take n ≥ 1 more tokens.
+        """Take n ≥ 1 more tokens: white space before each, U+0020 in it, whether it is a line feed or opens a document.
 
-        Args:
-            gap: White space before each token, `(n,)`.
-            blank: U+0020 in it, `(n,)`.
-            is_line: Whether the token is a line feed, `(n,)`.
-            is_first: Whether it is the first of its document, `(n,)`.
+        All arrays have the shape `(n,)`.
         """
         one = (gap == 1) & (blank == 1)
         between_words = np.append(self._after_word, ~is_line[:-1]) & ~is_line & ~is_first
@@ -68,19 +65,17 @@ class LayoutWatch:
         self._plain = self._padded = False
 
 
-def text_of_words(words: Sequence[str], layout: str, eos: str) -> str:
-    r"""Return the text of one document from its words, where `eos` is a line feed.
+def text_of_words(words: Sequence[str], layout: str) -> str:
+    r"""Return the text of one document from its words, where `<eos>` is a line feed.
 
-    >>> text_of_words(["a", "b", "<eos>", "c"], "plain", "<eos>")
-    'a b\nc'
-    >>> text_of_words(["<eos>", "a", "<eos>"], "padded", "<eos>")
-    ' \n a \n'
+    >>> text_of_words(["a", "b", "<eos>", "c"], "plain"), text_of_words(["<eos>", "a", "<eos>"], "padded")
+    ('a b\nc', ' \n a \n')
     """
     if layout == PADDED:
-        return "".join(" \n" if word == eos else f" {word}" for word in words)
+        return "".join(" \n" if word == EOS else f" {word}" for word in words)
     lines: list[list[str]] = [[]]
     for word in words:
-        if word == eos:
+        if word == EOS:
             lines.append([])
         else:
             lines[-1].append(word)
@@ -201,13 +196,9 @@ class Tokeniser(ABC):
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Split one piece that `pieces` has cut; `letters` are the arrays of the same piece."""
 
-    def layout(self, watch: LayoutWatch) -> str | None:
-        """Return the layout by which the tokens determine the text, or None if they do not; most spell it: `plain`."""
-        return PLAIN
-
-    def why_not_lossless(self, name: str) -> str:
-        """Return a message that says why the tokens do not determine the text, which is called `name`."""
-        return f"{name}: its {self.kind} tokens do not give the text back; so there are no bits per character"
+    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
+        """Return the layout by which the tokens determine the text (most spell it: `plain`), or None and the reason."""
+        return PLAIN, ""
 
     def note(self, counts: dict[str, int], units: Units, first: int) -> None:
         """Count unknown tokens, the first of which begins at unit `first` of the piece."""
@@ -219,10 +210,28 @@ class Tokeniser(ABC):
         self._characters += int(units.characters.sum())
         self._lines += int(units.newlines.sum())
 
-    def _every_unit(self, units: Units, ids: NDArray[Any], values: NDArray[Any], starts: Ints) -> Batch:
-        """Make each unit a token; `values` are code points or bytes."""
+
+class UnitTokeniser(Tokeniser):
+    """One code point per token, or one byte of UTF-8; a character and a word are counted at their first byte."""
+
+    def __init__(self, kind: str, vocabulary: Vocabulary, unknown: str) -> None:
+        super().__init__(kind, vocabulary, unknown)
+        self.kind = kind
+        end = 256 if kind == "byte" else sys.maxunicode + 1
+        ids = {ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1 and ord(token) < end}
+        self._table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)  # the last entry is for all beyond
+        self._table[list(ids)] = list(ids.values())
+
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Make a token of each character, or of each byte."""
+        values: NDArray[Any]
+        if self.kind == "byte":
+            units, values = byte_units(letters), np.frombuffer(letters.utf8, np.uint8)
+            starts = bytes_before(letters, letters.starts)
+        else:
+            units, values, starts = _character_units(letters), letters.points, letters.starts
+        ids, ends = look_up(self._table, values), None
         unknown = ids == _ABSENT
-        ends = None
         if unknown.any():
             points, counts = np.unique(values[unknown], return_counts=True)
             self.note(dict(zip(map(chr, points), counts.tolist(), strict=True)), units, int(unknown.argmax()))
@@ -233,36 +242,6 @@ class Tokeniser(ABC):
                 ids[unknown] = self.stand_in
         self.advance(units)
         return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends, starts=starts)
-
-
-class CharTokeniser(Tokeniser):
-    """One code point per token."""
-
-    kind = "char"
-
-    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
-        super().__init__("char", vocabulary, unknown)
-        self._table = _table(vocabulary)
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Split a piece into its characters."""
-        ids = look_up(self._table, letters.points)
-        return self._every_unit(_character_units(letters), ids, letters.points, letters.starts)
-
-
-class ByteTokeniser(Tokeniser):
-    """One byte of UTF-8 per token; a character and a word are counted at their first byte."""
-
-    kind = "byte"
-
-    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
-        super().__init__("byte", vocabulary, unknown)
-        self._table = _table(vocabulary, end=256)
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Split a piece into its bytes."""
-        values, starts = np.frombuffer(letters.utf8, np.uint8), bytes_before(letters, letters.starts)
-        return self._every_unit(byte_units(letters), look_up(self._table, values), values, starts)
 
 
 class WordTokeniser(Tokeniser):
@@ -282,15 +261,13 @@ class WordTokeniser(Tokeniser):
         """Cut the text between words."""
         return whole_words(pieces)
 
-    def layout(self, watch: LayoutWatch) -> str | None:
+    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
         """Return the layout of the words, if there is one."""
-        return None if self._literal_eos else watch.layout
-
-    def why_not_lossless(self, name: str) -> str:
-        """Return a message about white space that the words do not show."""
-        return (
-            f"{name}: its white space cannot be told from its words: neither single spaces between "
-            "words (plain) nor one before every word and line end (padded); so there are no bits per character"
+        if watch.layout and not self._literal_eos:
+            return watch.layout, ""
+        return None, (
+            "its white space cannot be told from its words: neither single spaces between "
+            "words (plain) nor one before every word and line end (padded)"
         )
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
@@ -317,14 +294,6 @@ class WordTokeniser(Tokeniser):
             order = np.argsort(ends, kind="stable")
             ids, ends = np.concatenate([ids, np.full(len(lines), self.eos_id)])[order], ends[order]
         return Batch(units=units, ids=ids, ends=ends, starts=letters.starts)
-
-
-def _table(vocabulary: Vocabulary, end: int = 0x110000) -> NDArray[np.int32]:
-    """Return the id of each code point (or byte) below `end`, −1 for none; the last entry is for all beyond."""
-    ids = {ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1 and ord(token) < end}
-    table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)
-    table[list(ids)] = list(ids.values())
-    return table
 
 
 def _character_units(letters: Letters) -> Units:

@@ -173,13 +173,9 @@ class SubwordTokeniser(Tokeniser):
         self.advance(units)
         return Batch(units=units, ids=ids, ends=ends, starts=letters.starts, before=np.zeros_like(letters.starts))
 
-    def layout(self, watch: LayoutWatch) -> str | None:
+    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
         """Return `plain` if the pieces spell the text."""
-        return None if self._loss else PLAIN
-
-    def why_not_lossless(self, name: str) -> str:
-        """Return a message about the first place at which the tokens do not spell the text."""
-        return f"{name}: {self._loss}; so there are no bits per character"
+        return (None, self._loss) if self._loss else (PLAIN, "")
 
     def _compare(self, excerpt: _Excerpt, utf8: bytes, texts: list[bytes], unknown: Bools) -> None:
         """Note the first place where the pieces do not spell the text; unknown ones are assumed to."""
