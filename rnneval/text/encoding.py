@@ -16,10 +16,9 @@ from rnneval.text.pieces import Piece, TextOptions, final_text
 from rnneval.text.sources import InMemory, Sources, TakenFile
 from rnneval.text.spans import Spans, SpanTokeniser, whole_text
 from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
-from rnneval.text.tokenise import PLAIN, Tokeniser, UnitTokeniser, WordTokeniser, text_of_words
+from rnneval.text.tokenise import PLAIN, SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser, text_of_words
 from rnneval.text.units import BlockCuts, BlockCutter, Ints, letters
 from rnneval.text.vocabulary import Vocabulary
-from rnneval.text.windows import SubwordTokeniser
 
 
 @dataclass(frozen=True, kw_only=True)

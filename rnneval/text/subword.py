@@ -51,8 +51,6 @@ class Subword(ABC):
     """The id of text that no piece covers."""
     adds_space: bool
     """A text is read as if a space stood before it."""
-    drops: frozenset[str] | None = None
-    """The characters it knows, if it drops others without a token for them; None if it never does."""
 
     @abstractmethod
     def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
@@ -61,9 +59,9 @@ class Subword(ABC):
         It is called only if the pieces do not spell the text.
         """
 
-    @abstractmethod
-    def normalized(self, text: str) -> str:
-        """Return the text as the pieces see it."""
+    def dropped(self, text: str) -> list[str]:
+        """Return the characters of a text that it would drop without a token for them."""
+        return []
 
     @abstractmethod
     def spelling(self, piece: str) -> bytes:
@@ -109,15 +107,12 @@ def locate(subword: Subword, text: str) -> Located:
         return Located(ids=ids, ends=ends)
     if subword.adds_space and spelt == b" " + utf8:
         return Located(ids=ids, ends=np.maximum(ends - 1, 0))
-    if subword.drops is not None:  # its offsets are wrong after characters that it drops, too
-        known, seen = subword.drops, dict.fromkeys(subword.normalized(text))
-        lost = [character for character in seen if character not in known and not character.isspace()]
-        if lost:
-            some = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in lost[:5])
-            raise TextError(
-                f"the tokenizer ({subword.name}) has no piece for {some} and no unknown token, so it would leave out "
-                "such characters in silence: give the tokenizer the model was trained with, or a text without them"
-            )
+    if lost := subword.dropped(text):  # its offsets are wrong after them, too
+        some = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in lost[:5])
+        raise TextError(
+            f"the tokenizer ({subword.name}) has no piece for {some} and no unknown token, so it would leave out such "
+            "characters in silence: give the tokenizer the model was trained with, or a text without them"
+        )
     places = np.append(0, np.cumsum(letters(text).widths, dtype=np.int64))
     starts, ends = (places[of_each] for of_each in offsets())
     if len(ends):
@@ -191,8 +186,6 @@ class HuggingFace(Subword):
         self.adds_space = any(map(_adds_space, reading))
         named = isinstance(model.get("unk_id"), int)
         self.unknown_id = int(model["unk_id"]) if named else self.tokens.get(model.get("unk_token") or "")
-        if model.get("type", "BPE") == "BPE" and self.unknown_id is None and not self._of_bytes:
-            self.drops = frozenset("".join(self.tokens))
 
     def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
         """Return the ids and offsets of a text, special tokens only where the text itself has them."""
@@ -206,11 +199,18 @@ class HuggingFace(Subword):
 
         return ids, offsets
 
-    def normalized(self, text: str) -> str:
-        """Return the text as the pieces see it."""
-        normalizer = self._tokenizer.normalizer
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        return frozenset("".join(self.tokens))
+
+    def dropped(self, text: str) -> list[str]:
+        """Return unknown characters: BPE without an unknown token drops them in silence."""
+        if self._model.get("type", "BPE") != "BPE" or self.unknown_id is not None or self._of_bytes:
+            return []
+        normalizer, known = self._tokenizer.normalizer, self._characters
         with _plainly(self.name, "the library tokenizers cannot normalize the text"):
-            return text if normalizer is None else str(normalizer.normalize_str(text))
+            seen = text if normalizer is None else str(normalizer.normalize_str(text))
+        return [character for character in dict.fromkeys(seen) if character not in known and not character.isspace()]
 
     def spelling(self, piece: str) -> bytes:
         """Return the bytes of text that a piece stands for."""
@@ -376,10 +376,6 @@ class SentencePiece(Subword):
             return places[:, 0], places[:, 1]
 
         return ids, offsets
-
-    def normalized(self, text: str) -> str:
-        """Return the text unchanged: an unknown character has a token of its own."""
-        return text
 
     def spelling(self, piece: str) -> bytes:
         """Return the bytes of text that a piece stands for."""
