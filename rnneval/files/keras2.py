@@ -46,8 +46,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "GRU": (*_GATED, *_RECURRENT, "reset_after"),
     "LSTM": (*_GATED, *_RECURRENT),
     "SimpleRNN": (*_CELL, *_RECURRENT),
-    "CuDNNGRU": ("units", *_RECURRENT),
-    "CuDNNLSTM": ("units", *_RECURRENT),
+    **dict.fromkeys(("CuDNNGRU", "CuDNNLSTM"), ("units", *_RECURRENT)),
     "GRUCell": (*_GATED, "reset_after"),
     "LSTMCell": _GATED,
     "SimpleRNNCell": _CELL,
@@ -56,12 +55,10 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "TimeDistributed": ("layer",),
     "Bidirectional": ("layer", "backward_layer", "merge_mode"),
     "Dropout": ("rate", "noise_shape"),
-    "SpatialDropout1D": ("rate",),
+    **dict.fromkeys(("SpatialDropout1D", "GaussianDropout", "AlphaDropout"), ("rate",)),
     "GaussianNoise": ("stddev",),
-    "GaussianDropout": ("rate",),
-    "AlphaDropout": ("rate",),
     "Activation": ("activation",),
-    "Softmax": ("axis",),
+    **dict.fromkeys(("Softmax", "Concatenate"), ("axis",)),
     "ReLU": ("max_value", "negative_slope", "threshold"),
     "LeakyReLU": ("negative_slope",),
     "ELU": ("alpha",),
@@ -73,7 +70,6 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "Reshape": ("target_shape",),
     "Permute": ("dims",),
     "RepeatVector": ("n",),
-    "Concatenate": ("axis",),
     "Dot": ("axes", "normalize"),
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), ()),
     "Conv1D": _CONV,
@@ -85,14 +81,12 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 
 # Settings that no prediction depends on: how weights were made and trained, and how a layer was placed or run.
-_HARMLESS = frozenset(
-    (
-        "batch_input_shape", "batch_shape", "input_length", "input_dtype", "dtype", "implementation", "consume_less",
-        "time_major", "unit_forget_bias", "seed", "build_config", "shared_object_id", "batch_size", "ragged",
-        "zero_output_for_mask", "reverse_state_order", "noise_shape", "fused", "autocast", "l1", "l2", "synchronized",
-        "momentum", "lora_rank",
-    )
-)  # fmt: skip
+_HARMLESS = frozenset((
+    "batch_input_shape", "batch_shape", "input_length", "input_dtype", "dtype", "implementation", "consume_less",
+    "time_major", "unit_forget_bias", "seed", "build_config", "shared_object_id", "batch_size", "ragged",
+    "zero_output_for_mask", "reverse_state_order", "noise_shape", "fused", "autocast", "l1", "l2", "synchronized",
+    "momentum", "lora_rank",
+))  # fmt: skip
 _ENDINGS = ("_initializer", "_regularizer", "_constraint", "_quantizer")
 _OLD_NAMES = {"LeakyReLU": {"alpha": "negative_slope"}}
 _HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
@@ -100,33 +94,22 @@ _GRAPHS = ("Functional", "Model")
 # With these, more than one incoming tensor means the sequence and the initial states.
 _TAKE_STATES = {"GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional"}
 _INNER = ("cell", "layer", "backward_layer")
-_ACTIVATIONS = frozenset(
-    (
-        "linear", "tanh", "sigmoid", "relu", "relu6", "softmax", "log_softmax", "elu", "selu", "gelu", "softplus",
-        "softsign", "swish", "silu", "exponential", "mish", "leaky_relu", "hard_sigmoid",
-    )
-)  # fmt: skip
+_ACTIVATIONS = frozenset((
+    "linear", "tanh", "sigmoid", "relu", "relu6", "softmax", "log_softmax", "elu", "selu", "gelu", "softplus",
+    "softsign", "swish", "silu", "exponential", "mish", "leaky_relu", "hard_sigmoid",
+))  # fmt: skip
 
 # The operations that are known by their name in TensorFlow, and the parameters of the call in their order.
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "one_hot": ("indices", "depth", "on_value", "off_value", "axis", "dtype"),
     "cast": ("x", "dtype"),
-    "math.add": ("x", "y"),
-    "__operators__.add": ("x", "y"),
-    "math.subtract": ("x", "y"),
-    "math.multiply": ("x", "y"),
-    "math.truediv": ("x", "y"),
-    "math.divide": ("x", "y"),
-    "math.negative": ("x",),
-    "math.tanh": ("x",),
-    "math.sigmoid": ("x",),
-    "math.exp": ("x",),
-    "math.square": ("x",),
+    **dict.fromkeys(
+        ("math.add", "__operators__.add", "math.subtract", "math.multiply", "math.truediv", "math.divide"), ("x", "y")
+    ),
+    **dict.fromkeys(("math.negative", "math.tanh", "math.sigmoid", "math.exp", "math.square"), ("x",)),
     "nn.relu": ("features",),
-    "nn.softmax": ("logits", "axis"),
-    "nn.log_softmax": ("logits", "axis"),
-    "expand_dims": ("input", "axis"),
-    "squeeze": ("input", "axis"),
+    **dict.fromkeys(("nn.softmax", "nn.log_softmax"), ("logits", "axis")),
+    **dict.fromkeys(("expand_dims", "squeeze"), ("input", "axis")),
     "identity": ("input",),
 }
 _WIDEST = 1 << 20  # one-hot rows; longer ones would take memory that no weight of the file accounts for

@@ -131,7 +131,10 @@ class Vocabulary:
         kind, sources = options.tokens or "char", Sources(paths)
         pieces = final_text(sources, options)
         if kind == "word":
-            tokens = sorted({word for piece in whole_words(pieces) for word in piece.text.split()})
+            words: set[str] = set()
+            for piece in whole_words(pieces):
+                words.update(piece.text.split())
+            tokens = sorted(words)
         else:
             seen = np.zeros(sys.maxunicode + 1, bool)
             for piece in pieces:
@@ -222,17 +225,11 @@ class Vocabulary:
 def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | None:
     """Return the vocabulary that options give; None if they give none.
 
-    Args:
-        given: A Vocabulary, a vocabulary file, the tokens in the order of their ids, or a map from token to id.
-        texts: Training texts whose sorted distinct characters are the vocabulary.
+    `given` is a Vocabulary, a vocabulary file, the tokens in the order of their ids, or a map from token to id; `texts`
+    are training texts whose sorted distinct characters are the vocabulary.
 
-    Raises:
-        UsageError: both are given.
-        VocabularyError: the file or the tokens are not a one-to-one map.
-
-    Example:
-        >>> given_vocabulary(["b", "a"]).tokens
-        ('b', 'a')
+    >>> given_vocabulary(["b", "a"]).tokens
+    ('b', 'a')
     """
     if given is not None and texts is not None:
         raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")

@@ -126,15 +126,11 @@ def config_class(config: Config) -> Iterator[str]:
     - `keras_hub`, `keras_nlp`, `keras_cv` beside the model were imported by Keras.
     """
     # Classes of the user's own module are allowed by name. Each layer of Keras 2 is rewritten or refused later.
+    if config.keras2 or config.custom is None:
+        return
     for asked in config.classes:
-        if (
-            config.keras2
-            or config.custom is None
-            or asked.is_function
-            or {asked.name, asked.registered} & {*config.custom}
-        ):
-            continue
-        if not is_allowed_class(asked.module, asked.name, asked.registered):
+        known = asked.is_function or {asked.name, asked.registered} & {*config.custom}
+        if not known and not is_allowed_class(asked.module, asked.name, asked.registered):
             where = f"{asked.module}.{asked.name}" if asked.module else asked.name
             alias = f" registered as {asked.registered}" if asked.registered not in {"", asked.name} else ""
             yield f"asks for {where}{alias}, which is not on the list of Keras' own classes"
