@@ -77,12 +77,10 @@ class Artefact:
 
 
 def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
-    """Return the format and the files of a checkpoint that breaks no rule.
+    """Return the format and the files of a checkpoint (a file, a folder, a prefix of TensorFlow) that breaks no rule.
 
-    Args:
-        path: A file, a folder, or the prefix of a TensorFlow checkpoint.
-        custom: Names of classes and functions that the user's own code brings; None if it is not imported yet, and the
-            rules on names are checked later.
+    `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet, and
+    the rules on names are checked later.
     """
     return _examined(_located(path), custom)
 
@@ -105,9 +103,7 @@ def private_copy(path: Path) -> Iterator[Artefact]:
 def require_not_replaced(artefact: Artefact, code: str) -> None:
     """Refuse a checkpoint that the user's code has replaced while it ran; keep what was there in a folder beside it.
 
-    Args:
-        artefact: The private copy.
-        code: Name of the code for the message.
+    `artefact` is the private copy, and `code` the name of the code in the message.
     """
     whole = artefact.format == "saved-model"
     root, copies = (artefact.path, artefact.place) if whole else (artefact.path.parent, artefact.place.parent)
@@ -147,12 +143,7 @@ class FullModel:
 
 @contextmanager
 def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[FullModel]:
-    """Copy a `.keras` or `.h5` model and check the copy against the rules; it is removed after the block.
-
-    Args:
-        artefact: The file.
-        custom: Names of classes and functions that the user's own code brings.
-    """
+    """Copy a `.keras` or `.h5` model and check the copy against the rules; it is removed after the block."""
     shown = artefact.path
     with _private_folder(shown) as folder:
         if artefact.format == "keras":

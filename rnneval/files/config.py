@@ -92,16 +92,9 @@ def measured(text: bytes) -> Measures:
 def checked_config(
     path: Path, text: bytes, *, version: str, shapes: Collection[tuple[int, ...]], custom: Collection[str] | None
 ) -> dict[str, Any]:
-    """Parse the configuration of a full model and check it against the rules.
+    """Parse the configuration of a full model and check it against the rules; `shapes` are those of the weights.
 
     A configuration of Keras 2 is returned as it is: each layer is rewritten before Keras makes anything of it.
-
-    Args:
-        path: The file, for messages.
-        text: The configuration as it is stored.
-        version: The version of Keras that wrote it.
-        shapes: The shapes of the weights in the file.
-        custom: Names of classes and functions that the user's own code brings; None if it is not imported yet.
     """
     measures = measured(text)
     require_allowed("config-text", measures, path)

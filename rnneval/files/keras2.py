@@ -126,13 +126,9 @@ class Rewritten:
 
 
 def rewrite(config: JsonObject, *, path: str, version: str, custom: Sequence[str] = ()) -> Rewritten:
-    """Rewrite the configuration of a Sequential or functional model of Keras 2.
+    """Rewrite the configuration of a Sequential or functional model, which some version of Keras 2 wrote.
 
-    Args:
-        config: The configuration in the file, read as JSON.
-        path: The file, for messages.
-        version: The version of Keras that wrote it.
-        custom: Names of the classes and functions that the user's own code brings.
+    `custom` has the names of the classes and functions that the user's own code brings.
     """
     if version.startswith("1."):
         raise CheckpointError(
@@ -173,11 +169,7 @@ class _Rewriter:
         )
 
     def _sequential(self, config: Any) -> JsonObject:
-        """Rewrite a Sequential model.
-
-        Until Keras 2.2.3 the configuration was the list of layers itself, and the first layer had the shape of the
-        input.
-        """
+        # Until Keras 2.2.3 the configuration was the list of layers itself, and the first one had the input's shape.
         given = self._layers_of(config if isinstance(config, list) else (config or {}).get("layers", []))
         layers = [self._inner(layer) for layer in given]
         kind, first = given[0].get("class_name"), given[0].get("config") or {}

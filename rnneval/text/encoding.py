@@ -196,12 +196,8 @@ def encode_spans(
 ) -> EncodedSpans:
     """Read files as one text that the spans of another program must tile.
 
-    Args:
-        given: As for `encode`.
-        spans: The scored tokens of the other program.
-        options: What to read, and how.
-        vocabulary: Its vocabulary. Then the text is encoded with it, and the spans may still be those of other tokens.
-            Without it, the tokens are the spans, and their ids 0.
+    With its vocabulary, the text is encoded with that, and the spans may still be those of other tokens. Without, the
+    tokens are the spans, and their ids 0.
     """
     sources = Sources(given)
     pieces, tiling = whole_text(final_text(sources, options), spans)

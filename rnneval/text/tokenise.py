@@ -169,13 +169,7 @@ class Batch:
 
 
 class Tokeniser(ABC):
-    """Splits pieces into tokens; unknown ones are counted in `unknowns`.
-
-    Args:
-        noun: `char`, `byte`, `word` or `subword`: what is counted as unknown.
-        vocabulary: Its map from tokens to ids; None where no token can be unknown.
-        unknown: The option: `error`, `skip`, or a token that stands for unknown ones.
-    """
+    """Splits pieces into tokens; unknown ones (of the kind `noun`, without a vocabulary none) count in `unknowns`."""
 
     kind = ""
     narrow = True
