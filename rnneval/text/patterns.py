@@ -184,17 +184,17 @@ class _PatternReader:
 
 def _times(part: _Part, least: int, most: int | None) -> _Part:
     """Return a part that is repeated from `least` to `most` times."""
-    fails = part.fails and least > 0
-    if most is None:
-        # Repetitions that have to be there can fail after earlier ones; the last one ends the loop where it fails.
-        again = part.again or (part.endless and least > 1)
-        return replace(part, ways=_tries(part.ways, least, least), fails=fails, endless=True, again=again)
-    again = part.again or (part.endless and part.fails and most > 1)
-    return replace(part, ways=_tries(part.ways, least, most), fails=fails, again=again)
-
-
-def _tries(ways: int, least: int, most: int) -> int:
-    """Return the ways of some repetitions, or their number where that is more; beyond the limit it does not matter."""
-    if max(least, most) > MOST_WAYS:
-        return MOST_WAYS + 1
-    return max(1, min(sum(max(count, int(ways**count)) for count in range(least, most + 1)), MOST_WAYS + 1))
+    last = least if most is None else most
+    if max(least, last) > MOST_WAYS:
+        found = MOST_WAYS + 1  # beyond the limit it does not matter
+    else:  # the ways of these repetitions, or their number where that is more
+        tries = sum(max(count, int(part.ways**count)) for count in range(least, last + 1))
+        found = max(1, min(tries, MOST_WAYS + 1))
+    # Repetitions that have to be there can fail after earlier ones; the last one of an endless loop ends it there.
+    more = least > 1 if most is None else part.fails and most > 1
+    return _Part(
+        ways=found,
+        fails=part.fails and least > 0,
+        endless=part.endless or most is None,
+        again=part.again or (part.endless and more),
+    )
