@@ -61,9 +61,8 @@ class Config:
     custom: Collection[str] | None
     """Names of classes and functions that the user's own code brings; None if it is not imported yet."""
     keras2: bool
-    largest_stored: int
-    """The largest dimension of a stored weight."""
-    stored_weights: int
+    shapes: Collection[tuple[int, ...]]
+    """Of the stored weights."""
 
 
 def measured(text: bytes) -> Measures:
@@ -110,8 +109,7 @@ def checked_config(
         sized_layers=sum(any(key in entry for key in _SIZED) for entry in entries),
         custom=custom,
         keras2=is_keras2(version),
-        largest_stored=max((size for shape in shapes for size in shape), default=0),
-        stored_weights=len(shapes),
+        shapes=shapes,
     )
     require_allowed("config", asked, path)
     return config

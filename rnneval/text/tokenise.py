@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece, whole_words
 from rnneval.text.subword import Located, Subword, locate
-from rnneval.text.units import Bools, Counts, Ints, Letters, Units, WordUnits, bytes_before, look_up
+from rnneval.text.units import Bools, Counts, Ints, Letters, Units, WordUnits, bytes_before
 from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
@@ -235,7 +235,7 @@ class UnitTokeniser(Tokeniser):
             starts = bytes_before(letters, letters.starts)
         else:
             units, values, starts = _character_units(letters), letters.points, letters.starts
-        ids, ends = look_up(self._table, values), None
+        ids, ends = self._table.take(values, mode="clip"), None
         unknown = ids == _ABSENT
         if unknown.any():
             points, counts = np.unique(values[unknown], return_counts=True)
@@ -287,12 +287,11 @@ class WordTokeniser(Tokeniser):
         if len(absent):
             first = int(np.flatnonzero(letters.begins)[absent[0]])
             self.note(Counter(words[place] for place in absent), units, first)
-            units = replace(units, unknown=marks(len(letters.points), ends[absent] - 1))
+            units.unknown[ends[absent] - 1] = True
             ids[absent] = self.stand_in
         self.advance(units)
         if self.skips:
-            kept = marks(len(ids), absent, invert=True)
-            ids, ends = ids[kept], ends[kept]
+            ids, ends = np.delete(ids, absent), np.delete(ends, absent)
         if self.eos_id is not None:  # line feeds are tokens of their own, between the words
             lines = np.flatnonzero(units.newlines) + 1
             ends = np.concatenate([ends, lines])
@@ -439,7 +438,7 @@ class SubwordTokeniser(Tokeniser):
             places = np.maximum(ends[unknown] - 1, 0)
             lacking = [texts[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
             self.note(Counter(lacking), units, int(places[0]))
-            units = replace(units, unknown=marks(len(letters.utf8), places))
+            units.unknown[places] = True
             if self.skips:
                 ids, ends = ids[~unknown], ends[~unknown]
             else:
@@ -497,10 +496,3 @@ def byte_units(letters: Letters) -> Units:
         unknown=np.zeros(len(values), bool),
         runs_on=np.repeat(~letters.space, letters.widths) & ~words,
     )
-
-
-def marks(size: int, places: Ints, *, invert: bool = False) -> Bools:
-    """Return `size` values that are True at the places only; with `invert`, False there only."""
-    found = np.full(size, invert)
-    found[places] = not invert
-    return found

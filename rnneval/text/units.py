@@ -78,7 +78,7 @@ def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) 
     utf8 = text.encode()
     ascii_only = len(utf8) == len(text)
     points = np.frombuffer(utf8, np.uint8) if ascii_only else np.frombuffer(text.encode("utf-32-le"), "<u4")
-    space = look_up(_spaces(), points)
+    space = _spaces().take(points, mode="clip")
     begins = ~space
     begins[1:] &= space[:-1]
     begins[0] &= not after_word or 0 in starts[:1]
@@ -97,11 +97,6 @@ def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) 
     )
 
 
-def look_up(table: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
-    """Return the entry of a table for each code point, the last entry for all beyond it."""
-    return table.take(points, mode="clip")
-
-
 def bytes_before(piece: Letters, characters: Ints) -> Ints:
     """Convert places in characters to places in bytes, both from the start of the piece."""
     if len(piece.utf8) == len(piece.points):
@@ -111,6 +106,7 @@ def bytes_before(piece: Letters, characters: Ints) -> Ints:
 
 @cache
 def _spaces() -> Bools:
+    """Return whether code points are white space, the last entry for all beyond."""
     return np.array([chr(point).isspace() for point in range(_BEYOND_SPACES)])
 
 

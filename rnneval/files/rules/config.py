@@ -220,13 +220,13 @@ def config_allocation(config: Config) -> Iterator[str]:
     ## References
     - CWE-789.
     """
-    stored = config.largest_stored
+    stored = max((size for shape in config.shapes for size in shape), default=0)
     for key, size in sorted(config.numbers, key=lambda found: -found[1]):  # the largest says most
         limit = max(_HARMLESS, stored) if key in _SIZES else max(_LARGEST, stored)
         if key not in _NO_SIZES and size > limit:
             yield f"its configuration asks for {key}={size:,}, but its largest weight has {stored:,} rows"
-    if config.sized_layers > config.stored_weights:
-        yield f"it has {config.sized_layers:,} layers with weights, and {config.stored_weights:,} weights are stored"
+    if config.sized_layers > len(config.shapes):
+        yield f"it has {config.sized_layers:,} layers with weights, and {len(config.shapes):,} weights are stored"
     for kind, count in config.layers:
         if kind.endswith("Sequential") and count > _MAX_SEQUENTIAL:
             yield f"it has a Sequential model of {count:,} layers; up to {_MAX_SEQUENTIAL} are built"
