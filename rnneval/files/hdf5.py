@@ -20,15 +20,6 @@ BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeEr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link:
-    """Link in the place of an object: a soft, external or user-defined link, or a second name of an object."""
-
-    name: str
-    description: str
-    """Words for messages, such as `a soft link to '/other'`."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Array:
     """Declaration of a dataset, or of a named type, which has the shape () and no bytes."""
 
@@ -76,7 +67,8 @@ class Hdf5:
     attributes: list[Attribute] = field(default_factory=list)
     crowded: dict[str, int] = field(default_factory=dict)
     """The object with too many attributes to read, by path, and their number; the scan ends there."""
-    links: list[Link] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    """A sentence for each link in the place of an object, and for each second name of one."""
     root_attributes: frozenset[str] = frozenset()
     """Names of the attributes of the root group; empty if there were too many to read."""
 
@@ -88,18 +80,18 @@ class Hdf5:
 
 def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
     """Read the structure and check it against the rules; `shown` is the file to name if `path` is a part of it."""
-    facts, beyond = None, 0
+    shown = shown or path
     try:
         with h5py.File(path, "r") as file:
             facts = _facts(file, path.stat().st_size)
             beyond = facts.size - _end(path)
     except BROKEN as error:
-        require_allowed("failure", failure_of(error, "HDF5 file"), shown or path)  # always raises: no rule allows one
-    assert facts is not None  # noqa: S101 - without them it was refused
+        require_allowed("failure", failure_of(error, "HDF5 file"), shown)
+        raise
     if beyond:
         said = f"it has {beyond:,} bytes after the end of its HDF5 part, such as another file that was appended"
-        raise refused("damaged-file", shown or path, said)
-    require_allowed("hdf5", facts, shown or path)
+        raise refused("damaged-file", shown, said)
+    require_allowed("hdf5", facts, shown)
     return facts
 
 
@@ -152,12 +144,12 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
             described = f"a link into another file ({link.filename[:60]!r})"
         elif isinstance(link, h5py.SoftLink):
             described = f"a soft link to {link.path[:60]!r}"
-        facts.links.append(Link(name=path, description=described))
+        facts.links.append(f"{path} is {described}")
         return None
     found = group[name]
     address = h5py.h5o.get_info(found.id).addr
     if address in seen:
-        facts.links.append(Link(name=path, description=f"another name of {seen[address]}"))
+        facts.links.append(f"{path} is another name of {seen[address]}")
         return None
     seen[address] = path
     if isinstance(found, h5py.Datatype):
