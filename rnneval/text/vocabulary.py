@@ -48,6 +48,8 @@ _PICKLES = (".pkl", ".pickle", ".p")
 _LARGEST_FILE = 1 << 26
 """Bytes; no vocabulary is larger."""
 MOST_TOKENS = 1 << 20
+_Content = tuple[object, str | None, Subword | None]
+"""Of a file: tokens (a list in the order of ids, or a map), the kind if it says so, the tokenizer if it is one."""
 _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
 
 
@@ -119,9 +121,9 @@ class Vocabulary:
             VocabularyError: no such file, none of these, a pickle, or not one-to-one (see `from_tokens`).
             UsageError: the library of a subword tokenizer is not installed.
         """
-        content = _read(path)
-        found = cls.from_tokens(content.tokens, source=os.fspath(path), kind=kind or content.kind)
-        return found if content.subword is None else replace(found, subword=content.subword)
+        tokens, kind_said, subword = _read(path)
+        found = cls.from_tokens(tokens, source=os.fspath(path), kind=kind or kind_said)
+        return found if subword is None else replace(found, subword=subword)
 
     @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":
@@ -407,27 +409,15 @@ def _as_string(token: Any, kind: str, source: str) -> str:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Content:
-    """Content of a vocabulary file."""
-
-    tokens: object
-    """A list in the order of ids, or a map."""
-    kind: str | None = None
-    """`char`, `word` or `subword` if the file says so."""
-    subword: Subword | None = None
-    """The tokenizer, if a text is split by more than a list of tokens."""
-
-
 def _read(path: str | os.PathLike[str]) -> _Content:
-    """Read a vocabulary file."""
+    """Read a vocabulary file, and refuse a pickle."""
     name = os.fspath(path)
     raw = _bytes(name)
     if raw.startswith(b"\x93NUMPY"):
-        return _Content(tokens=_array(raw, name))
+        return _array(raw, name), None, None
     if is_sentencepiece(raw):
         model = SentencePiece(raw, name)
-        return _Content(tokens=model.tokens, kind="subword", subword=model)
+        return model.tokens, "subword", model
     # A pickle of protocol 2 and later has a mark, an older one only its ending.
     if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
         raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"), rule="pickle")
@@ -439,7 +429,7 @@ def _read(path: str | os.PathLike[str]) -> _Content:
             "a vocabulary is JSON or one token a line, in UTF-8"
         ) from error
     plain = _json(text, name)
-    return _Content(tokens=_lines(text, name)) if plain is None else _content(plain, name)
+    return (_lines(text, name), None, None) if plain is None else _content(plain, name)
 
 
 def _bytes(name: str) -> bytes:
@@ -563,11 +553,11 @@ def _content(plain: Any, name: str) -> _Content:
         index = config.get("word_index") if isinstance(config, dict) else None
         if not isinstance(config, dict) or not isinstance(index, str):
             raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
-        return _Content(tokens=_parsed(index, name), kind="char" if config.get("char_level") else "word")
+        return _parsed(index, name), "char" if config.get("char_level") else "word", None
     if is_huggingface(plain):
         tokenizer = HuggingFace(plain, name)
-        return _Content(tokens=tokenizer.tokens, kind="subword", subword=tokenizer)
-    return _Content(tokens=plain)
+        return tokenizer.tokens, "subword", tokenizer
+    return plain, None, None
 
 
 def _lines(text: str, name: str) -> list[str]:
