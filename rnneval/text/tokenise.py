@@ -103,16 +103,25 @@ class Unknowns:
         """Characters of the final text before the first one, and the number of its line, from 1."""
         self._counts: Counter[str] = Counter()
         self._counted_every_distinct = True
+        self._characters, self._lines = 0, 1
+        """Of the text before the present piece."""
 
-    def add(self, counts: Mapping[str, int], character: int, line: int) -> None:
-        """Count more unknown tokens, the first of which is at a character and in a line of the final text."""
+    def add(self, counts: Mapping[str, int], units: Units, first: int) -> None:
+        """Count unknown tokens of a piece, the first of which begins at unit `first`."""
         self.total += sum(counts.values())
-        self._first = self._first or (character, line)
+        if self._first is None:
+            character = self._characters + int(units.characters[: first + 1].sum()) - 1
+            self._first = (character, self._lines + int(units.newlines[:first].sum()))
         for token, count in counts.items():
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
             else:
                 self._counted_every_distinct = False
+
+    def advance(self, units: Units) -> None:
+        """Move on to the end of a piece."""
+        self._characters += int(units.characters.sum())
+        self._lines += int(units.newlines.sum())
 
     def describe(self, of: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
@@ -190,8 +199,6 @@ class Tokeniser(ABC):
                     "give error, skip, or one of its tokens"
                 )
             self.stand_in = found
-        self._characters = 0
-        self._lines = 1
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """Cut a text at places where tokens end, and drop nothing: no character or byte crosses the ends of pieces."""
@@ -204,16 +211,6 @@ class Tokeniser(ABC):
     def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
         """Return the layout by which the tokens determine the text (most spell it: `plain`), or None and the reason."""
         return PLAIN, ""
-
-    def note(self, counts: dict[str, int], units: Units, first: int) -> None:
-        """Count unknown tokens, the first of which begins at unit `first` of the piece."""
-        character = self._characters + int(units.characters[: first + 1].sum()) - 1
-        self.unknowns.add(counts, character, self._lines + int(units.newlines[:first].sum()))
-
-    def advance(self, units: Units) -> None:
-        """Move the position in the text on to the end of a piece."""
-        self._characters += int(units.characters.sum())
-        self._lines += int(units.newlines.sum())
 
 
 class UnitTokeniser(Tokeniser):
@@ -239,13 +236,13 @@ class UnitTokeniser(Tokeniser):
         unknown = ids == _ABSENT
         if unknown.any():
             points, counts = np.unique(values[unknown], return_counts=True)
-            self.note(dict(zip(map(chr, points), counts.tolist(), strict=True)), units, int(unknown.argmax()))
+            self.unknowns.add(dict(zip(map(chr, points), counts.tolist(), strict=True)), units, int(unknown.argmax()))
             if self.skips:
                 ends = np.flatnonzero(~unknown) + 1
                 ids = ids[~unknown]
             else:
                 ids[unknown] = self.stand_in
-        self.advance(units)
+        self.unknowns.advance(units)
         return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends, starts=starts)
 
 
@@ -286,10 +283,10 @@ class WordTokeniser(Tokeniser):
         absent = np.flatnonzero(ids == _ABSENT)
         if len(absent):
             first = int(np.flatnonzero(letters.begins)[absent[0]])
-            self.note(Counter(words[place] for place in absent), units, first)
+            self.unknowns.add(Counter(words[place] for place in absent), units, first)
             units.unknown[ends[absent] - 1] = True
             ids[absent] = self.stand_in
-        self.advance(units)
+        self.unknowns.advance(units)
         if self.skips:
             ids, ends = np.delete(ids, absent), np.delete(ends, absent)
         if self.eos_id is not None:  # line feeds are tokens of their own, between the words
@@ -437,13 +434,13 @@ class SubwordTokeniser(Tokeniser):
         if unknown.any():
             places = np.maximum(ends[unknown] - 1, 0)
             lacking = [texts[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
-            self.note(Counter(lacking), units, int(places[0]))
+            self.unknowns.add(Counter(lacking), units, int(places[0]))
             units.unknown[places] = True
             if self.skips:
                 ids, ends = ids[~unknown], ends[~unknown]
             else:
                 ids[unknown] = self.stand_in
-        self.advance(units)
+        self.unknowns.advance(units)
         return Batch(units=units, ids=ids, ends=ends, starts=letters.starts, before=np.zeros_like(letters.starts))
 
     def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
