@@ -22,7 +22,7 @@ from rnneval.records import require_rows, table_written
 from rnneval.records.run import Blocks
 from rnneval.records.tables import LOSSES
 from rnneval.text import BlockCuts, EncodedText
-from rnneval.text.disk import DiskArray
+from rnneval.text.spool import DiskArray
 
 _CHUNK = 1 << 14  # tokens shown at once: thirty columns of them stand in memory
 _PLACED, _COUNTED = ("ids", "unknown", "byte_start", "byte_end"), ("characters", "bytes", "words", "newlines")

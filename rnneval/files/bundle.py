@@ -51,81 +51,63 @@ class Bundle:
 
 
 def read_bundle(index: Path, data: tuple[Path, ...]) -> Bundle:
-    """Read the index of a checkpoint and compare every checksum.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+    """Read the index of a checkpoint and compare every checksum."""
     bundle = Bundle()
     if index.stat().st_size > _MOST_INDEX:
         bundle.disagreements.append(f"its index has {index.stat().st_size:,} bytes; up to {_MOST_INDEX:,} are read")
         return bundle
     try:
         for key, value in read_table(index.read_bytes()):
-            if not key:
-                bundle.disagreements += _header_differs(value, len(data))
-            else:
+            if key:
                 bundle.tensors.append(_tensor(key.decode("utf-8", errors="replace"), value))
+                continue
+            header = dict(fields(value))
+            if header.get(1, 0) != len(data):
+                seen = f"its index is of {header.get(1, 0)!r} data files, and {len(data)} are there"
+                bundle.disagreements.append(seen)
+            if header.get(2, 0):
+                bundle.disagreements.append("its numbers are big-endian")
     except ChecksumError as error:
         bundle.damaged.append(str(error))
     except (ValueError, TypeError) as error:
         bundle.disagreements.append(str(error))
     sizes = [path.stat().st_size for path in data]
-    bundle.disagreements += [said for tensor in bundle.tensors for said in _differs(tensor, sizes)]
+    bundle.disagreements += [said for tensor in bundle.tensors if (said := _disagreement(tensor, sizes))]
     if not bundle.disagreements and not bundle.damaged:
         bundle.damaged += _damaged(bundle.tensors, data)
     return bundle
 
 
-def _header_differs(raw: bytes, shards: int) -> Iterator[str]:
-    header = {part.number: part.value for part in fields(raw)}
-    if header.get(1, 0) != shards:
-        yield f"its index is of {header.get(1, 0)!r} data files, and {shards} are there"
-    if header.get(2, 0):
-        yield "its numbers are big-endian"
-
-
 def _tensor(name: str, raw: bytes) -> Tensor:
-    held: dict[int, int | bytes] = {}
-    sliced = False
-    for part in fields(raw):
-        held[part.number] = part.value
-        sliced |= part.number == 7
-    shape, crc = held.get(2, b""), held.get(6, 0)
-    if not isinstance(shape, bytes) or not all(isinstance(held.get(key, 0), int) for key in (1, 3, 4, 5, 6)):
+    held = dict(fields(raw))
+    dimensions = held.get(2, b"")
+    numbers = [value for key in (1, 3, 4, 5, 6) if isinstance(value := held.get(key, 0), int)]
+    if not isinstance(dimensions, bytes) or len(numbers) < 5:
         raise ValueError(f"the entry of {name[:80]} makes no sense")
-    numbers = {key: value for key, value in held.items() if isinstance(value, int)}
+    shape: list[int] = []
+    for key, dimension in fields(dimensions):
+        if key == 2 and isinstance(dimension, bytes):
+            shape.append(next((int(value) for inner, value in fields(dimension) if inner == 1), 0))
+    kind, shard, offset, size, crc = numbers
     return Tensor(
-        name=name,
-        type=numbers.get(1, 0),
-        shape=tuple(_dimensions(shape)),
-        shard=numbers.get(3, 0),
-        offset=numbers.get(4, 0),
-        size=numbers.get(5, 0),
-        crc=int(crc) if isinstance(crc, int) else 0,
-        sliced=sliced,
+        name=name, type=kind, shape=tuple(shape), shard=shard, offset=offset, size=size, crc=crc, sliced=7 in held
     )
 
 
-def _dimensions(raw: bytes) -> Iterator[int]:
-    for dimension in fields(raw):
-        if dimension.number == 2 and isinstance(dimension.value, bytes):
-            yield next((int(part.value) for part in fields(dimension.value) if part.number == 1), 0)
-
-
-def _differs(tensor: Tensor, sizes: list[int]) -> Iterator[str]:
+def _disagreement(tensor: Tensor, sizes: list[int]) -> str:
+    """Return what is wrong with an entry of the index; "" if nothing is."""
     name, elements = tensor.name[:80], math.prod(tensor.shape)
     if tensor.sliced:
-        yield f"{name} comes in slices"
-    elif tensor.shard >= len(sizes) or tensor.offset + tensor.size > sizes[tensor.shard]:
-        yield f"{name} lies outside of its data file: it is cut"
-    elif tensor.type == _STRING:
-        if elements > tensor.size:
-            yield f"{name} has {elements:,} texts in {tensor.size:,} bytes"
-    elif tensor.type not in _WIDTHS:
-        yield f"{name} is of type {tensor.type}, no number"
-    elif elements * _WIDTHS[tensor.type] != tensor.size:
-        yield f"{name} has the shape {tensor.shape} and {tensor.size:,} bytes"
+        return f"{name} comes in slices"
+    if tensor.shard >= len(sizes) or tensor.offset + tensor.size > sizes[tensor.shard]:
+        return f"{name} lies outside of its data file: it is cut"
+    if tensor.type == _STRING:
+        return f"{name} has {elements:,} texts in {tensor.size:,} bytes" if elements > tensor.size else ""
+    if tensor.type not in _WIDTHS:
+        return f"{name} is of type {tensor.type}, no number"
+    if elements * _WIDTHS[tensor.type] != tensor.size:
+        return f"{name} has the shape {tensor.shape} and {tensor.size:,} bytes"
+    return ""
 
 
 def _damaged(tensors: list[Tensor], data: tuple[Path, ...]) -> Iterator[str]:
@@ -176,21 +158,16 @@ def masked(crc: int) -> int:
 
 
 def read_table(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield every key and value in order; the checksum of each block is compared before it is read.
-
-    Raises:
-        ChecksumError: a block does not match its checksum.
-        ValueError: it is not such a table, is compressed, or its blocks lie outside of it.
-    """
+    """Yield every key and value in order; the checksum of each block is compared before it is read."""
     if len(raw) < _FOOTER or int.from_bytes(raw[-8:], "little") != _MAGIC:
         raise ValueError("its index is cut, or is no table")
     footer = raw[-_FOOTER:]
     about, at = _handle(footer, 0)
     index, _ = _handle(footer, at)
-    _block(raw, about)  # TensorFlow keeps nothing in it, but damage in it is damage of the file
-    for _, handle in _entries(_block(raw, index)):
+    _block(raw, *about)  # TensorFlow keeps nothing in it, but damage in it is damage of the file
+    for _, handle in _entries(_block(raw, *index)):
         place, _ = _handle(handle, 0)
-        yield from _entries(_block(raw, place))
+        yield from _entries(_block(raw, *place))
 
 
 def _handle(raw: bytes, at: int) -> tuple[tuple[int, int], int]:
@@ -199,8 +176,7 @@ def _handle(raw: bytes, at: int) -> tuple[tuple[int, int], int]:
     return (offset, size), at
 
 
-def _block(raw: bytes, handle: tuple[int, int]) -> bytes:
-    start, size = handle
+def _block(raw: bytes, start: int, size: int) -> bytes:
     end = start + size
     if end + _TRAILER > len(raw) - _FOOTER:
         raise ValueError("a block of its index lies outside of it")
@@ -231,19 +207,8 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += own + size
 
 
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """Field of a protocol buffer."""
-
-    number: int
-    value: int | bytes
-
-
 def varint(raw: bytes, at: int) -> tuple[int, int]:
     """Return a number that is stored as seven bits per byte, and where it ends.
-
-    Raises:
-        ValueError: there is none.
 
     Example:
         >>> varint(bytes([0xAC, 0x02]), 0)
@@ -259,15 +224,12 @@ def varint(raw: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number does not end")
 
 
-def fields(raw: bytes) -> Iterator[Field]:
-    """Yield the fields of a protocol buffer in their order.
-
-    Raises:
-        ValueError: it is cut, or has a field of an unknown kind.
+def fields(raw: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the number and the value of each field of a protocol buffer, in their order.
 
     Example:
-        >>> [field.value for field in fields(bytes([0x08, 0x96, 0x01, 0x12, 0x02, 0x68, 0x69]))]
-        [150, b'hi']
+        >>> list(fields(bytes([0x08, 0x96, 0x01, 0x12, 0x02, 0x68, 0x69])))
+        [(1, 150), (2, b'hi')]
     """
     at = 0
     while at < len(raw):
@@ -275,7 +237,7 @@ def fields(raw: bytes) -> Iterator[Field]:
         kind = key & 7
         if kind == _VARINT:
             value, at = varint(raw, at)
-            yield Field(number=key >> 3, value=value)
+            yield key >> 3, value
             continue
         if kind == _BYTES:
             size, at = varint(raw, at)
@@ -286,5 +248,5 @@ def fields(raw: bytes) -> Iterator[Field]:
         if at + size > len(raw):
             raise ValueError("a field is cut")
         piece = raw[at : at + size]
-        yield Field(number=key >> 3, value=piece if kind == _BYTES else int.from_bytes(piece, "little"))
+        yield key >> 3, piece if kind == _BYTES else int.from_bytes(piece, "little")
         at += size

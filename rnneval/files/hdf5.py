@@ -20,15 +20,6 @@ BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeEr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link:
-    """Link in the place of an object: a soft, external or user-defined link, or a second name of an object."""
-
-    name: str
-    description: str
-    """Words for messages, such as `a soft link to '/other'`."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Array:
     """Declaration of a dataset, or of a named type, which has the shape () and no bytes."""
 
@@ -76,7 +67,8 @@ class Hdf5:
     attributes: list[Attribute] = field(default_factory=list)
     crowded: dict[str, int] = field(default_factory=dict)
     """The object with too many attributes to read, by path, and their number; the scan ends there."""
-    links: list[Link] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    """A sentence for each link in the place of an object, and for each second name of one."""
     root_attributes: frozenset[str] = frozenset()
     """Names of the attributes of the root group; empty if there were too many to read."""
 
@@ -87,23 +79,19 @@ class Hdf5:
 
 
 def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
-    """Read the structure and check it against the rules; `shown` is the file to name if `path` is a part of it.
-
-    Raises:
-        CheckpointError: it is damaged, locked, or breaks a rule.
-    """
-    facts, beyond = None, 0
+    """Read the structure and check it against the rules; `shown` is the file to name if `path` is a part of it."""
+    shown = shown or path
     try:
         with h5py.File(path, "r") as file:
             facts = _facts(file, path.stat().st_size)
             beyond = facts.size - _end(path)
     except BROKEN as error:
-        require_allowed("failure", failure_of(error, "HDF5 file"), shown or path)  # always raises: no rule allows one
-    assert facts is not None  # noqa: S101 - without them it was refused
+        require_allowed("failure", failure_of(error, "HDF5 file"), shown)
+        raise
     if beyond:
         said = f"it has {beyond:,} bytes after the end of its HDF5 part, such as another file that was appended"
-        raise refused("damaged-file", shown or path, said)
-    require_allowed("hdf5", facts, shown or path)
+        raise refused("damaged-file", shown, said)
+    require_allowed("hdf5", facts, shown)
     return facts
 
 
@@ -111,9 +99,6 @@ def _end(path: Path) -> int:
     """Return the end of the file by its own superblock; HDF5 ignores what follows, other programs may read it.
 
     (HDF5 File Format Specification, II.A: the addresses follow 24 bytes in version 0, 28 in 1, 12 from version 2 on.)
-
-    Raises:
-        ValueError: the superblock is not at the start, or its addresses are not of 8 bytes.
     """
     with path.open("rb") as file:
         start = file.read(64).ljust(64, b"\0")
@@ -125,11 +110,7 @@ def _end(path: Path) -> int:
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every dataset by its path in the file.
-
-    Raises:
-        CheckpointError: the file is damaged, or breaks a rule.
-    """
+    """Return the shape of every dataset by its path in the file."""
     return checked_hdf5(path).shapes
 
 
@@ -158,12 +139,17 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
     """Note the object or link under a name; return it if it is a group to search."""
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
-        facts.links.append(Link(name=path, description=_description_of(link)))
+        described = "a user-defined link"
+        if isinstance(link, h5py.ExternalLink):
+            described = f"a link into another file ({link.filename[:60]!r})"
+        elif isinstance(link, h5py.SoftLink):
+            described = f"a soft link to {link.path[:60]!r}"
+        facts.links.append(f"{path} is {described}")
         return None
     found = group[name]
     address = h5py.h5o.get_info(found.id).addr
     if address in seen:
-        facts.links.append(Link(name=path, description=f"another name of {seen[address]}"))
+        facts.links.append(f"{path} is another name of {seen[address]}")
         return None
     seen[address] = path
     if isinstance(found, h5py.Datatype):
@@ -174,14 +160,6 @@ def _object(path: str, group: h5py.Group, name: str, seen: dict[int, str], facts
         facts.arrays.append(_array(path, found))
         return None
     return found
-
-
-def _description_of(link: Any) -> str:
-    if isinstance(link, h5py.ExternalLink):
-        return f"a link into another file ({link.filename[:60]!r})"
-    if isinstance(link, h5py.SoftLink):
-        return f"a soft link to {link.path[:60]!r}"
-    return "a user-defined link"
 
 
 def _array(path: str, dataset: h5py.Dataset) -> Array:
@@ -205,31 +183,25 @@ def _array(path: str, dataset: h5py.Dataset) -> Array:
 
 def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, int]:
     """Return the kind (NumPy's `dtype.kind`, `bfloat16`, `text` or ""), a name for messages, the bytes of one value."""
-    if isinstance(stored, h5py.h5t.TypeVlenID) or (
-        isinstance(stored, h5py.h5t.TypeStringID) and stored.is_variable_str()
-    ):
-        text = isinstance(stored, h5py.h5t.TypeStringID)
-        return ("text" if text else "O"), ("texts" if text else "lists") + " of any length", stored.get_size()
+    size = stored.get_size()
+    is_text = isinstance(stored, h5py.h5t.TypeStringID) and stored.is_variable_str()
+    if is_text or isinstance(stored, h5py.h5t.TypeVlenID):
+        return ("text", "texts of any length", size) if is_text else ("O", "lists of any length", size)
     try:
         found = stored.dtype
     except (TypeError, ValueError, NotImplementedError):
-        return "", "a type that NumPy does not know", stored.get_size()
+        return "", "a type that NumPy does not know", size
     if isinstance(stored, h5py.h5t.TypeEnumID) and found.kind != "b":
-        return "", "an enumeration", stored.get_size()
+        return "", "an enumeration", size
     opaque = found.kind == "V" and found.names is None and found.itemsize == 2
-    if opaque and dataset is not None and _says_bfloat16(dataset):
-        return "bfloat16", "bfloat16", 2
+    if opaque and dataset is not None and "dtype" in dataset.attrs:
+        attribute = h5py.h5a.open(dataset.id, b"dtype")  # where Keras stores the type; a long attribute is not read
+        short = attribute.shape == () and attribute.get_storage_size() <= 64
+        if short and dataset.attrs["dtype"] == "bfloat16":
+            return "bfloat16", "bfloat16", 2
     if h5py.check_dtype(ref=found) is not None or found.kind == "O":
-        return "O", "references", stored.get_size()
-    return found.kind, str(found)[:60], stored.get_size()
-
-
-def _says_bfloat16(dataset: h5py.Dataset) -> bool:
-    """Return whether the attribute in which Keras stores the type says bfloat16; a long attribute is not read."""
-    if "dtype" not in dataset.attrs:
-        return False
-    attribute = h5py.h5a.open(dataset.id, b"dtype")
-    return bool(attribute.shape == () and attribute.get_storage_size() <= 64 and dataset.attrs["dtype"] == "bfloat16")
+        return "O", "references", size
+    return found.kind, str(found)[:60], size
 
 
 def _note_attributes(owner: str, found: Any, facts: Hdf5) -> None:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _BEFORE_WEIGHTS = {"config.json", "metadata.json"}
 _SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENOENT}
+_PLAIN = {stat.S_IFREG, stat.S_IFDIR}
 _MOST_STATE = 1 << 20
 
 
@@ -27,11 +28,7 @@ class Head:
 
 
 def read_head(path: Path) -> Head:
-    """Read the first bytes of a file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Read the first bytes of a file."""
     with path.open("rb") as file:
         start = file.read(512)
         size = file.seek(0, 2)
@@ -144,13 +141,8 @@ def parts_of(folder: Path, parts: list[Path], *, named: str = "") -> Folder:
         names=tuple(sorted(part.name for part in parts)),
         named_outside=(named,) if leads_out else (),
         outside=tuple(part.name for part in parts if not part.resolve().is_relative_to(root)),
-        special=tuple(part.name for part in parts if part.exists() and not _is_plain(part)),
+        special=tuple(part.name for part in parts if part.exists() and stat.S_IFMT(part.stat().st_mode) not in _PLAIN),
     )
-
-
-def _is_plain(path: Path) -> bool:
-    mode = path.stat().st_mode
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def state_of(folder: Path) -> str:

@@ -52,11 +52,7 @@ def is_weight(name: str, shape: tuple[int, ...]) -> bool:
 
 
 def cells_of(names: Mapping[str, tuple[int, ...]], path: str) -> tuple[Tf1Cell, ...]:
-    """Find the cells among the weights, the lowest first.
-
-    Raises:
-        CheckpointError: a cell has peepholes or a projection, which Keras' layers do not have, or lacks a part.
-    """
+    """Find the cells among the weights, the lowest first."""
     found: dict[str, dict[str, str]] = {}
     kinds: dict[str, str] = {}
     for name in names:
@@ -88,18 +84,14 @@ def as_keras(
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Return kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias in Keras' order."""
     kernel, bias = values[cell.names["kernel"]], values[cell.names["bias"]]
-    if cell.kind == "GRU":
-        kernel, bias = _gru(kernel, bias, values[cell.names["candidate/kernel"]], values[cell.names["candidate/bias"]])
+    if cell.kind == "GRU":  # the order of Keras: update, reset, candidate
+        reset, update = np.hsplit(kernel, 2)
+        kernel = np.hstack([update, reset, values[cell.names["candidate/kernel"]]])
+        reset, update = np.split(bias, 2)
+        bias = np.concatenate([update, reset, values[cell.names["candidate/bias"]]])
     elif cell.kind == "LSTM":
         i, j, f, o = np.hsplit(kernel, 4)
         kernel = np.hstack([i, f, j, o])
         i, j, f, o = np.split(bias, 4)
         bias = np.concatenate([i, f + np.asarray(forget_bias, f.dtype), j, o])
     return kernel[:inputs], kernel[inputs:], bias
-
-
-def _gru(kernel: AnyArray, bias: AnyArray, candidate: AnyArray, candidate_bias: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """Put the gates into Keras' order: update, reset, candidate."""
-    reset, update = np.hsplit(kernel, 2)
-    reset_bias, update_bias = np.split(bias, 2)
-    return np.hstack([update, reset, candidate]), np.concatenate([update_bias, reset_bias, candidate_bias])

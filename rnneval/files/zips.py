@@ -42,11 +42,7 @@ class Zip:
 
 
 def read_zip(file: BinaryIO) -> Zip:
-    """Read the directory and the header of every member, but no content.
-
-    Raises:
-        zipfile.BadZipFile: it has no end, or the directory cannot be read.
-    """
+    """Read the directory and the header of every member, but no content."""
     size = file.seek(0, 2)
     entries, directory, end, problem = _end(file, size)
     if not problem and (entries > _MOST_MEMBERS or directory > _MOST_DIRECTORY):
@@ -102,32 +98,27 @@ def _disagreements(file: BinaryIO, archive: zipfile.ZipFile, infos: list[zipfile
     if starts[0]:
         yield f"there are {starts[0]:,} bytes before its first member"
     for info, start, following in zip(ordered, starts, starts[1:], strict=False):
+        member = f"member {info.orig_filename!r}"
         file.seek(start)
         header = file.read(_LOCAL.size)
         if len(header) < _LOCAL.size or not header.startswith(b"PK\x03\x04"):
-            yield f"member {info.orig_filename!r} is not where the directory says"
+            yield f"{member} is not where the directory says"
             continue
-        name_size, extra_size = _LOCAL.unpack(header)[9:]
+        _, _, flags, method, _, _, crc, stored, size, name_size, extra_size = _LOCAL.unpack(header)
         name, extra = file.read(name_size), file.read(extra_size)
-        yield from _header_differs(info, header, name, extra)
+        encoding = "utf-8" if flags & 0x800 else "cp437"
+        if name.decode(encoding, errors="replace") != info.orig_filename:
+            yield f"{member} calls itself {name[:60].decode(encoding, errors='replace')!r}"
+        if (flags, method) != (info.flag_bits, info.compress_type):
+            yield f"{member} has other flags or another method in the directory"
+        if not flags & _LATER:
+            if _LONG in {stored, size}:
+                size, stored = _long_sizes(extra, size, stored)
+            if (crc, stored, size) != (info.CRC, info.compress_size, info.file_size):
+                yield f"{member} has another size or checksum in the directory"
         gap = following - (start + _LOCAL.size + name_size + extra_size + info.compress_size)
         if gap and not (info.flag_bits & _LATER and gap in _DESCRIPTORS):
-            yield f"member {info.orig_filename!r} {'overlaps the next' if gap < 0 else 'is followed by foreign bytes'}"
-
-
-def _header_differs(info: zipfile.ZipInfo, header: bytes, name: bytes, extra: bytes) -> Iterator[str]:
-    _, _, flags, method, _, _, crc, stored, size, _, _ = _LOCAL.unpack(header)
-    encoding = "utf-8" if flags & 0x800 else "cp437"
-    if name.decode(encoding, errors="replace") != info.orig_filename:
-        yield f"member {info.orig_filename!r} calls itself {name[:60].decode(encoding, errors='replace')!r}"
-    if (flags, method) != (info.flag_bits, info.compress_type):
-        yield f"member {info.orig_filename!r} has other flags or another method in the directory"
-    if flags & _LATER:
-        return
-    if _LONG in {stored, size}:
-        size, stored = _long_sizes(extra, size, stored)
-    if (crc, stored, size) != (info.CRC, info.compress_size, info.file_size):
-        yield f"member {info.orig_filename!r} has another size or checksum in the directory"
+            yield f"{member} {'overlaps the next' if gap < 0 else 'is followed by foreign bytes'}"
 
 
 def _long_sizes(extra: bytes, size: int, stored: int) -> tuple[int, int]:
@@ -146,9 +137,7 @@ def _long_sizes(extra: bytes, size: int, stored: int) -> tuple[int, int]:
 def damaged_members(archive: zipfile.ZipFile, keep: dict[str, BinaryIO]) -> tuple[str, ...]:
     """Read every member to its end, which compares its checksum; return the names of those that do not match.
 
-    Args:
-        archive: The archive, whose directory breaks no rule: nothing larger than declared is unpacked.
-        keep: Members to write, and the files to write them to.
+    The directory breaks no rule: nothing larger than declared is unpacked. `keep` has files to write members to.
     """
     damaged = []
     for info in archive.infolist():

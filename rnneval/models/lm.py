@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnneval.backends.protocol import Scorer, Sees, Shape, Vectors, require_finite
+from rnneval.backends.protocol import Scorer, Sees, Shape, Vectors
 from rnneval.errors import UsageError
 from rnneval.models.adapters import Adapter, numbers_of
 from rnneval.models.arrangement import arranged

@@ -19,9 +19,8 @@ from keras import ops
 from rnneval import without_current_folder
 from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError, type_and_message
 from rnneval.files import Artefact, private_copy, require_builder
-from rnneval.files.artefact import FULL_MODELS, require_not_replaced, require_sha256
-from rnneval.files.full_model import FullModel, private_model
-from rnneval.files.keras2.configuration import HARD_SIGMOID, OPERATION, rewrite
+from rnneval.files.artefact import FULL_MODELS, FullModel, private_model, require_not_replaced, require_sha256
+from rnneval.files.keras2 import HARD_SIGMOID, OPERATION, rewrite
 from rnneval.files.rules import refused
 from rnneval.models.layers import sublayers
 from rnneval.models.lm import RecurrentLM, eagerly, model_variables
@@ -291,7 +290,7 @@ def _one_hot(
     return rows if (on_value, off_value) == (1, 0) else rows * (on_value - off_value) + off_value
 
 
-# The operations of `rnneval.files.keras2.configuration`.
+# The operations of `rnneval.files.keras2`.
 _COMPUTED: Mapping[str, Callable[..., Any]] = {
     "one_hot": _one_hot,
     "cast": ops.cast,

@@ -19,7 +19,7 @@ from rnneval.backends.numpy.chain import snake_case
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
 from rnneval.files import Artefact
 from rnneval.files.hdf5 import shapes_of
-from rnneval.files.keras2.stored_weights import StoredLayer, from_cudnn, is_cudnn, read_layers
+from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers
 from rnneval.files.tf1 import Tf1Cell, as_keras, cells_of, is_weight
 from rnneval.models.layers import Unit, recurrent_units
 from rnneval.models.lm import model_variables, variable_name

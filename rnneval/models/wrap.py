@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnneval.backends.weights import require_finite
+from rnneval.backends.protocol import require_finite
 from rnneval.errors import CheckpointError, RnnevalError, type_and_message
 from rnneval.models.adapters import (
     IDS,

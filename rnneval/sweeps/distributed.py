@@ -34,7 +34,7 @@ from rnneval.options import Progress
 from rnneval.sweeps.opening import ALONE, Opening, file_hashes, require_same_files, require_same_version
 from rnneval.sweeps.workers import Pool, Task, WorkerDiedError, Workers, connected
 from rnneval.text import EncodedText
-from rnneval.text.disk import DiskArray
+from rnneval.text.spool import DiskArray
 
 _SHORTEST, _LONGEST = 1 << 17, 1 << 20  # least and greatest length of a chunk that is chosen, in predictions
 _CHUNKS = 64  # number of chunks that a text is cut into between these lengths, or up to twice as many

@@ -11,12 +11,11 @@
 """
 
 from rnneval.options import Paths
-from rnneval.text.blocks import BlockCuts
 from rnneval.text.encoding import Document, EncodedText, TokenSlice, encode
-from rnneval.text.find import find_vocabulary, given_vocabulary, siblings
-from rnneval.text.options import TextOptions
+from rnneval.text.pieces import TextOptions
 from rnneval.text.sources import InMemory, Part, text_given
-from rnneval.text.vocabulary import Vocabulary
+from rnneval.text.units import BlockCuts
+from rnneval.text.vocabulary import Vocabulary, find_vocabulary, given_vocabulary, siblings
 
 __all__ = [
     "BlockCuts",

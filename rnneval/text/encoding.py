@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 from rnneval.errors import TextError, VocabularyError
 from rnneval.options import Paths
 from rnneval.records import run
-from rnneval.text.blocks import BlockCuts, BlockCutter
-from rnneval.text.options import TextOptions
-from rnneval.text.pieces import Piece, final_text
+from rnneval.text.pieces import Piece, TextOptions, final_text
 from rnneval.text.sources import InMemory, Sources, TakenFile
 from rnneval.text.spans import Spans, SpanTokeniser, whole_text
 from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
-from rnneval.text.subword.tokeniser import SubwordTokeniser
-from rnneval.text.tokenise import EOS, PLAIN, ByteTokeniser, CharTokeniser, Tokeniser, WordTokeniser, text_of_words
-from rnneval.text.units import Ints, Letters, letters
+from rnneval.text.tokenise import PLAIN, SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser, text_of_words
+from rnneval.text.units import BlockCuts, BlockCutter, Ints, letters
 from rnneval.text.vocabulary import Vocabulary
 
 
@@ -110,11 +107,7 @@ class EncodedText:
         return found
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Return the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting.
-
-        Raises:
-            IndexError: not a range of this text's tokens.
-        """
+        """Return the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting."""
         self._check(start, stop)
         return self.spool.ids(start, stop)
 
@@ -129,14 +122,17 @@ class EncodedText:
                 so `words` summed over the scored tokens are the words of the scored text, and over all tokens
                 those of the text. With 2 or more, where the word began still earlier, the last unscored token has −1.
                 0: every word stays where it begins.
-
-        Raises:
-            IndexError: not a range of this text's tokens.
         """
         self._check(start, stop)
         further = min(stop + 1, self.tokens)  # whether a word runs on from the last token stands in the next
         spans, byte_start = self.spool.spans(start, further)
-        _move_words(spans, self._first_scored(start, further, scored_from) - start)
+        if scored_from:
+            low, high = np.searchsorted(self.document_starts, [start - scored_from, further - scored_from])
+            first = self.document_starts[low:high] + scored_from
+            places = first[first < self.document_stops[low:high]] - start  # of a document that has a scored token
+            places = places[spans.runs_on[places]]
+            spans.words[places] += 1
+            spans.words[places[places > 0] - 1] -= 1
         ends = byte_start + np.cumsum(spans.bytes[: stop - start])
         return TokenSlice(**spans.cut(None, stop - start), byte_start=ends - spans.bytes[: stop - start], byte_end=ends)
 
@@ -144,61 +140,26 @@ class EncodedText:
         """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
 
         Words are put together by `layout` (`plain` where there is none): see `text_of_words`.
-
-        Raises:
-            VocabularyError: the tokens have no vocabulary.
         """
         if self.vocabulary is None:
             raise VocabularyError("the tokens are spans of another program, whose vocabulary was not given")
-        start, stop = int(self.document_starts[document]), int(self.document_stops[document])
+        ids = self.ids(int(self.document_starts[document]), int(self.document_stops[document]))
         if self.vocabulary.subword is not None and self.token_kind.startswith("subword"):
-            return self.vocabulary.subword.decode(self.ids(start, stop))
+            return self.vocabulary.subword.decode(ids)
         first, tokens = self.vocabulary.first_id, self.vocabulary.tokens
         unknown = self.vocabulary.unknown or ""
-        words = [tokens[id_ - first] if id_ >= first else unknown for id_ in self.ids(start, stop).tolist()]
+        words = [tokens[id_ - first] if id_ >= first else unknown for id_ in ids.tolist()]
         match self.token_kind:
             case "char":
                 return "".join(words)
             case "byte":
                 return "".join(words).encode("latin-1", errors="replace").decode(errors="replace")
             case _:
-                return text_of_words(words, self.layout or PLAIN, EOS)
+                return text_of_words(words, self.layout or PLAIN)
 
     def _check(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
-
-    def _first_scored(self, start: int, stop: int, scored_from: int) -> Ints:
-        """Return the first scored token of each document that has one within start to stop."""
-        if scored_from == 0:
-            return np.empty(0, np.int64)
-        low, high = np.searchsorted(self.document_starts, [start - scored_from, stop - scored_from])
-        first = self.document_starts[low:high] + scored_from
-        return first[first < self.document_stops[low:high]]
-
-
-def _move_words(spans: TokenSpans, places: Ints) -> None:
-    """Count a word that runs on into one of these places there instead of before; changes the spans."""
-    places = places[spans.runs_on[places]]
-    spans.words[places] += 1
-    spans.words[places[places > 0] - 1] -= 1
-
-
-_KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
-    "char": CharTokeniser,
-    "byte": ByteTokeniser,
-    "word": WordTokeniser,
-    "subword": SubwordTokeniser,
-}
-
-
-def tokeniser(vocabulary: Vocabulary, kind: str, unknown: str) -> Tokeniser:
-    """Return the tokeniser of a kind.
-
-    Raises:
-        VocabularyError: the token for unknown ones is not in the vocabulary, or it has no subword tokenizer.
-    """
-    return _KINDS[kind](vocabulary, unknown)
 
 
 def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
@@ -235,28 +196,30 @@ def encode_spans(
 ) -> EncodedSpans:
     """Read files as one text that the spans of another program must tile.
 
-    Args:
-        given: As for `encode`.
-        spans: The scored tokens of the other program.
-        options: What to read, and how.
-        vocabulary: Its vocabulary. Then the text is encoded with it, and the spans may still be those of other tokens.
-            Without it, the tokens are the spans, and their ids 0.
-
-    Raises:
-        RecordError: the spans do not tile the text.
-        TextError: as `encode`.
+    With its vocabulary, the text is encoded with that, and the spans may still be those of other tokens. Without, the
+    tokens are the spans, and their ids 0.
     """
     sources = Sources(given)
     pieces, tiling = whole_text(final_text(sources, options), spans)
     own = SpanTokeniser(spans.name, tiling, options.tokens) if vocabulary is None else _own(vocabulary, options)
-    return EncodedSpans(
-        text=_Encoder(sources, vocabulary, options, own).encode(pieces),
-        unscored=tiling.unscored,
-    )
+    encoded = _Encoder(sources, vocabulary, options, own).encode(pieces)
+    return EncodedSpans(text=encoded, unscored=tiling.unscored)
+
+
+_KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
+    "char": partial(UnitTokeniser, "char"),
+    "byte": partial(UnitTokeniser, "byte"),
+    "word": WordTokeniser,
+    "subword": SubwordTokeniser,
+}
+_TRAINED_ON = (
+    "the vocabulary was taken from this very text, the training text: on text that was seen in training, no score says "
+    "how good the model is on new text; give the part that was held out (--part, such as 90%:)"
+)
 
 
 def _own(vocabulary: Vocabulary, options: TextOptions) -> Tokeniser:
-    return tokeniser(vocabulary, options.tokens or vocabulary.kind, options.unknown)
+    return _KINDS[options.tokens or vocabulary.kind](vocabulary, options.unknown)
 
 
 class _Encoder:
@@ -265,39 +228,46 @@ class _Encoder:
     def __init__(
         self, sources: Sources, vocabulary: Vocabulary | None, options: TextOptions, tokeniser: Tokeniser
     ) -> None:
-        self._sources = sources
-        self._vocabulary = vocabulary
-        self._options = options
-        self._tokeniser = tokeniser
+        self._sources, self._vocabulary, self._options, self._tokeniser = sources, vocabulary, options, tokeniser
+        self._name = sources.name
         small = vocabulary is None or vocabulary.size < Narrow.largest_id
         narrow = tokeniser.narrow and options.unknown != "skip" and small
-        self.spool = Spool(Narrow() if narrow else Wide())
-        self._spanner = Spanner(self.spool, self._tokeniser.eos_id)
+        self._spool = Spool(Narrow() if narrow else Wide())
+        self._spanner = Spanner(self._spool, tokeniser.eos_id)
         self._blocks = BlockCutter()
-        self._totals = _Totals()
+        self._digest = hashlib.sha256()
+        self._characters = self._bytes = self._words = self._carriage_returns = self._documents = 0
 
     def encode(self, pieces: Iterable[Piece]) -> EncodedText:
         """Encode it all; a text that is refused leaves no temporary file."""
         try:
-            return self._encode(pieces)
+            self._read(pieces)
+            self._refuse()
+            return self._result()
         except BaseException:
-            self.spool.close()
+            self._spool.close()
             raise
 
-    def _encode(self, pieces: Iterable[Piece]) -> EncodedText:
+    def _read(self, pieces: Iterable[Piece]) -> None:
+        after_word = False
         for piece in self._tokeniser.pieces(pieces):
-            looked_at = self._totals.add(piece)
+            looked_at = letters(piece.text, piece.starts, after_word=after_word)
+            after_word = not looked_at.space[-1]
+            self._digest.update(looked_at.utf8)
+            self._characters += len(piece.text)
+            self._bytes += len(looked_at.utf8)
+            self._words += int(np.count_nonzero(looked_at.begins))
+            self._carriage_returns += piece.text.count("\r")
+            self._documents += len(piece.starts)
             self._blocks.feed(looked_at)
             self._spanner.feed(self._tokeniser.tokens(piece, looked_at))
         self._spanner.finish()
-        self._refuse()
-        return self._result()
 
     def _refuse(self) -> None:
-        name, unknowns = self._sources.name, self._tokeniser.unknowns
+        unknowns = self._tokeniser.unknowns
         if self._options.unknown == "error":
-            unknowns.refuse(name, self._vocabulary)
-        tokens, documents = self.spool.tokens, len(self._spanner.document_starts)
+            unknowns.refuse(self._name, self._vocabulary)
+        tokens, documents = self._spool.tokens, len(self._spanner.document_starts)
         if tokens > documents:
             return
         left_out = f" ({unknowns.total:,} unknown ones were skipped)" if self._options.unknown == "skip" else ""
@@ -305,83 +275,51 @@ class _Encoder:
             has = f"the text has {tokens} token{'s' * (tokens != 1)}{left_out}, at least 2 are needed"
         else:
             has = f"each of the {documents} documents has 1 token{left_out}, at least 2 are needed in one of them"
-        raise TextError(f"{name}: {has}: the first has no prediction; give a longer text")
+        raise TextError(f"{self._name}: {has}: the first has no prediction; give a longer text")
 
     def _result(self) -> EncodedText:
-        totals, kind = self._totals, self._tokeniser.kind
+        kind, unknown = self._tokeniser.kind, self._tokeniser.unknowns.total
+        layout, loss = self._tokeniser.layout(self._spanner.layouts)
         starts = np.array(self._spanner.document_starts, np.int64)
         return EncodedText(
-            tokens=self.spool.tokens,
+            tokens=self._spool.tokens,
             document_starts=starts,
-            document_stops=np.append(starts[1:], self.spool.tokens),
-            text_documents=totals.documents,
-            unknown=self._tokeniser.unknowns.total,
-            lossless=self._layout() is not None and not self._tokeniser.unknowns.total,
-            layout=self._layout(),
+            document_stops=np.append(starts[1:], self._spool.tokens),
+            text_documents=self._documents,
+            unknown=unknown,
+            lossless=layout is not None and not unknown,
+            layout=layout,
             token_kind=kind,
             files=tuple(self._sources.files),
             taken=self._sources.taken(self._options.sliced),
-            sha256=totals.digest.hexdigest(),
-            characters=totals.characters,
-            bytes=totals.bytes,
-            words=totals.words,
-            warnings=tuple(self._warnings()),
+            sha256=self._digest.hexdigest(),
+            characters=self._characters,
+            bytes=self._bytes,
+            words=self._words,
+            warnings=tuple(self._warnings(loss)),
             vocabulary=self._vocabulary,
             blocks=self._blocks.finish(),
             signature_part=self._options.signature_part(kind),
-            spool=self.spool,
+            spool=self._spool,
         )
 
-    def _layout(self) -> str | None:
-        return self._tokeniser.layout(self._spanner.layouts)
-
-    def _warnings(self) -> list[run.Warning]:
-        found = list(self._sources.warnings)
+    def _warnings(self, loss: str) -> list[run.Warning]:
+        name, said = self._name, {}
         if self._tokeniser.unknowns.total:
-            found.append(run.Warning(code="unknown", message=self._about_unknown()))
-        if self._layout() is None:
-            found.append(run.Warning(code="lossy", message=self._tokeniser.why_not_lossless(self._sources.name)))
-        returns = self._totals.carriage_returns
-        if returns:
-            message = f"{self._sources.name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"
-            found.append(run.Warning(code="carriage-return", message=message))
-        taken_from = self._vocabulary.texts if self._vocabulary is not None else ()
-        if self._options.part is None and taken_from and {file.sha256 for file in self._sources.files} == {*taken_from}:
-            found.append(run.Warning(code="training-text", message=f"{self._sources.name}: {_TRAINED_ON}"))
-        without = self._totals.documents - len(self._spanner.document_starts)
-        if without:
-            message = f"{without:,} of {self._totals.documents:,} documents have no token: their text goes to the next"
-            found.append(run.Warning(code="no-token", message=message))
-        return found
-
-    def _about_unknown(self) -> str:
-        done = "skipped" if self._options.unknown == "skip" else f"read as {self._options.unknown!r}"
-        described = self._tokeniser.unknowns.describe(self._sources.name)
-        return f"{described}: {done}; bits per character are a lower bound"
-
-
-_TRAINED_ON = (
-    "the vocabulary was taken from this very text, the training text: on text that was seen in training, no score says "
-    "how good the model is on new text; give the part that was held out (--part, such as 90%:)"
-)
-
-
-class _Totals:
-    """Counts over the final text, which no tokenisation changes."""
-
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-        self.characters = self.bytes = self.words = self.carriage_returns = self.documents = 0
-        self._after_word = False
-
-    def add(self, piece: Piece) -> Letters:
-        """Count a piece, and return its flags."""
-        self.documents += len(piece.starts)
-        looked_at = letters(piece.text, piece.starts, after_word=self._after_word)
-        self._after_word = not looked_at.space[-1]
-        self.digest.update(looked_at.utf8)
-        self.characters += len(piece.text)
-        self.bytes += len(looked_at.utf8)
-        self.words += int(np.count_nonzero(looked_at.begins))
-        self.carriage_returns += piece.text.count("\r")
-        return looked_at
+            done = "skipped" if self._options.unknown == "skip" else f"read as {self._options.unknown!r}"
+            described = self._tokeniser.unknowns.describe(name)
+            said["unknown"] = f"{described}: {done}; bits per character are a lower bound"
+        if loss:
+            said["lossy"] = f"{name}: {loss}; so there are no bits per character"
+        if returns := self._carriage_returns:
+            said["carriage-return"] = (
+                f"{name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"
+            )
+        taken_from = set() if self._vocabulary is None else {*self._vocabulary.texts}
+        if self._options.part is None and taken_from and {file.sha256 for file in self._sources.files} == taken_from:
+            said["training-text"] = f"{name}: {_TRAINED_ON}"
+        if without := self._documents - len(self._spanner.document_starts):
+            said["no-token"] = (
+                f"{without:,} of {self._documents:,} documents have no token: their text goes to the next"
+            )
+        return self._sources.warnings + [run.Warning(code=code, message=message) for code, message in said.items()]

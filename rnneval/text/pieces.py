@@ -10,73 +10,87 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
-from rnneval.errors import TextError
-from rnneval.text.options import TextOptions
+from rnneval.errors import TextError, UsageError
+from rnneval.options import TextGroup, values_of
 from rnneval.text.sources import Characters, Part, Sources
 
 _LIMIT = 1 << 20
 """Characters kept back at most; real text has a place to cut within a few."""
+_LONGEST_WORD = 1 << 20
+_BLANK_LINES = re.compile(r"\n\s*\n")
+"""From the end of a line that has text to the end of the last blank line after it: `\\s` is what `str.isspace` is."""
 
 
-class LineFeeds:
-    """CRLF and lone CR → LF."""
+@dataclass(frozen=True, kw_only=True)
+class TextOptions(TextGroup):
+    """Options by which files become a final text and its tokens: those of a text of `rnneval.evaluate`.
 
-    def __init__(self) -> None:
-        self._decoder = io.IncrementalNewlineDecoder(None, translate=True)
+    Raises:
+        UsageError: a value that is not one of those allowed.
 
-    def feed(self, text: str) -> str:
-        """Take the next characters, and return what is settled."""
-        return self._decoder.decode(text)
+    >>> TextOptions(part="90%:").signature_part("char")
+    'tok:char|norm:none|newlines:keep|unk:error|docs:one'
+    """
 
-    def finish(self) -> str:
-        """Return the rest at the end of a document, and start anew."""
-        return self._decoder.decode("", final=True)
+    part_option: str = "--part"
+    """The option that gave `part`, for messages."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.sliced
+        if not self.unknown:
+            raise UsageError("--unknown is empty: give error, skip, or a token of the vocabulary such as '<unk>'")
+
+    @classmethod
+    def of(cls, options: TextGroup) -> "TextOptions":
+        """Take the options of a text from those of a function that reads one."""
+        return cls(**values_of(TextGroup, options))
+
+    @property
+    def sliced(self) -> Part | None:
+        """The part as a slice; None for the whole text."""
+        return None if self.part is None else Part.parse(self.part, self.part_option)
+
+    def signature_part(self, token_kind: str) -> str:
+        """Return the fields of the signature that tell about the text; `token_kind` is such as `word+eos`."""
+        unknown = self.unknown.replace("|", "%7C")  # the bar separates the fields of a signature
+        return f"tok:{token_kind}|norm:{self.normalize}|newlines:{self.newlines}|unk:{unknown}|docs:{self.documents}"
 
 
 class Rewriter:
     """A rewriting of strings that may be cut before every character for which `is_cut` holds."""
 
     def __init__(self, rewrite: Callable[[str], str], is_cut: Callable[[str], bool]) -> None:
-        self._rewrite = rewrite
-        self._is_cut = is_cut
+        self._rewrite, self._is_cut = rewrite, is_cut
         self._kept = ""
 
-    def feed(self, text: str) -> str:
-        """Take the next characters, and return what is settled.
-
-        Raises:
-            TextError: more than a million characters without a place to cut.
-        """
+    def decode(self, text: str, final: bool = False) -> str:
+        """Take the next characters, and return what is settled: all of it at the end of a document, to start anew."""
         text = self._kept + text
         cut = next((place for place in range(len(text) - 1, 0, -1) if self._is_cut(text[place])), 0)
-        self._kept = text[cut:]
-        if len(self._kept) > _LIMIT:
+        kept = text[cut:]
+        if len(kept) > _LIMIT:
             raise TextError(
-                f"{len(self._kept):,} characters in a row that may not be parted (combining marks or cased letters), "
+                f"{len(kept):,} characters in a row that may not be parted (combining marks or cased letters), "
                 f"at most {_LIMIT:,} are allowed with --normalize: is this text? use --normalize none"
             )
-        return self._rewrite(text[:cut])
-
-    def finish(self) -> str:
-        """Return the rest at the end of a document, and start anew."""
-        kept, self._kept = self._kept, ""
-        return self._rewrite(kept)
+        self._kept = "" if final else kept
+        return self._rewrite(text[:cut]) + (self._rewrite(kept) if final else "")
 
 
-def rewriters(normalize: str, newlines: str) -> list[LineFeeds | Rewriter]:
-    """Return the rewriters that the options ask for, in order."""
-    chain: list[LineFeeds | Rewriter] = [LineFeeds()] if newlines == "lf" else []
+_Chain = list[io.IncrementalNewlineDecoder | Rewriter]
+
+
+def rewriters(normalize: str, newlines: str) -> _Chain:
+    """Return the rewriters that the options ask for, in order; Python's own makes LF of CRLF and lone CR."""
+    chain: _Chain = [io.IncrementalNewlineDecoder(None, translate=True)] if newlines == "lf" else []
     if normalize == "lower":
         chain.append(Rewriter(str.lower, _parts_words))
     if normalize == "nfc":
-        chain.append(Rewriter(_nfc, _begins_composition))
+        chain.append(Rewriter(partial(unicodedata.normalize, "NFC"), _begins_composition))
     return chain
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 @cache
@@ -106,11 +120,6 @@ def _second_halves() -> frozenset[str]:
     return frozenset(hangul | {chr(int(second, 16)) for _, second in pairs})
 
 
-_LONGEST_WORD = 1 << 20
-_BLANK_LINES = re.compile(r"\n\s*\n")
-"""From the end of a line that has text to the end of the last blank line after it: `\\s` is what `str.isspace` is."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Piece:
     """Some characters of the final text, at least one."""
@@ -121,30 +130,28 @@ class Piece:
 
 
 def final_text(sources: Sources, options: TextOptions) -> Iterator[Piece]:
-    """Yield the final text, about a megabyte at a time; an empty document leaves no trace.
-
-    Raises:
-        TextError: a file cannot be read as UTF-8, or no character is left.
-    """
-    parts = sources.read() if options.part is None else _slice(sources, Part.parse(options.part))
-    apart = options.documents == "file"
-    pieces = _rewritten(parts, rewriters(options.normalize, options.newlines), apart=apart)
+    """Yield the final text, about a megabyte at a time; an empty document leaves no trace."""
+    part = options.sliced
+    runs = sources.read() if part is None else _slice(sources, part)
+    chain = rewriters(options.normalize, options.newlines)
+    pieces = _rewritten(runs, chain, apart=options.documents == "file")
     if options.documents == "blank-line":
         pieces = _at_blank_lines(pieces)
     empty = True
     for piece in pieces:
         empty = False
         yield piece
+    if empty and (part is None or not sources.count()):
+        raise TextError(f"{sources.name}: the text is empty, at least 2 tokens are needed")
     if empty:
-        raise TextError(_about_nothing(sources, options))
+        raise TextError(
+            f"{sources.name}: {options.part_option} {options.part} of {sources.count():,} characters is empty: "
+            "give a part that holds at least 2 tokens"
+        )
 
 
 def whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Cut the text anew so that no piece ends within a word, unless its document does.
-
-    Raises:
-        TextError: more than a million characters without white space.
-    """
+    """Cut the text anew so that no piece ends within a word, unless its document does."""
     kept = Piece(text="")
     for piece in pieces:
         if kept.text and piece.starts[:1] == (0,):
@@ -153,23 +160,18 @@ def whole_words(pieces: Iterable[Piece]) -> Iterator[Piece]:
         else:
             moved = (start + len(kept.text) for start in piece.starts)
             kept = Piece(text=kept.text + piece.text, starts=(*kept.starts, *moved))
-        cut = _last_space(kept.text)
+        text = kept.text
+        cut = next((place for place in range(len(text) - 1, 0, -1) if text[place].isspace()), 0)
+        if len(text) - cut > _LONGEST_WORD:
+            raise TextError(
+                f"a word of more than {_LONGEST_WORD:,} characters, beginning {text[cut : cut + 30]!r}: words are "
+                "parted by white space: split the text into words first, or use a model of characters or bytes"
+            )
         if cut:
-            yield Piece(text=kept.text[:cut], starts=tuple(start for start in kept.starts if start < cut))
-            kept = Piece(text=kept.text[cut:], starts=tuple(start - cut for start in kept.starts if start >= cut))
+            yield Piece(text=text[:cut], starts=tuple(start for start in kept.starts if start < cut))
+            kept = Piece(text=text[cut:], starts=tuple(start - cut for start in kept.starts if start >= cut))
     if kept.text:
         yield kept
-
-
-def _last_space(text: str) -> int:
-    """Return the place of the last white space, 0 if there is none."""
-    cut = next((place for place in range(len(text) - 1, 0, -1) if text[place].isspace()), 0)
-    if len(text) - cut > _LONGEST_WORD:
-        raise TextError(
-            f"a word of more than {_LONGEST_WORD:,} characters, beginning {text[cut : cut + 30]!r}: words are "
-            "parted by white space: split the text into words first, or use a model of characters or bytes"
-        )
-    return cut
 
 
 def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
@@ -185,31 +187,26 @@ def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
         raise TextError(f"{sources.name}: changed while it was read: {counted:,} characters, then {place:,}")
 
 
-def _rewritten(runs: Iterable[Characters], chain: list[LineFeeds | Rewriter], *, apart: bool) -> Iterator[Piece]:
+def _rewritten(runs: Iterable[Characters], chain: _Chain, *, apart: bool) -> Iterator[Piece]:
     """Rewrite each document by itself; with `apart` every file is a document."""
+
+    def settled(text: str, final: bool = False) -> str:
+        for rewriter in chain:
+            text = rewriter.decode(text, final)
+        return text
+
     file = None
     starts: tuple[int, ...] = (0,)
     for run in runs:
         if apart and run.file != file:
-            if text := _finish(chain):
+            if text := settled("", final=True):
                 yield Piece(text=text, starts=starts)
             file, starts = run.file, (0,)
-        text = run.text
-        for rewriter in chain:
-            text = rewriter.feed(text)
-        if text:
+        if text := settled(run.text):
             yield Piece(text=text, starts=starts)
             starts = ()
-    if text := _finish(chain):
+    if text := settled("", final=True):
         yield Piece(text=text, starts=starts)
-
-
-def _finish(chain: list[LineFeeds | Rewriter]) -> str:
-    """Return what the rewriters still hold back, each rest rewritten by those after it."""
-    text = ""
-    for rewriter in chain:
-        text = rewriter.feed(text) + rewriter.finish()
-    return text
 
 
 def _at_blank_lines(pieces: Iterable[Piece]) -> Iterator[Piece]:
@@ -231,12 +228,3 @@ def _at_blank_lines(pieces: Iterable[Piece]) -> Iterator[Piece]:
             starts = ()
     if kept:
         yield Piece(text=kept, starts=starts)
-
-
-def _about_nothing(sources: Sources, options: TextOptions) -> str:
-    if options.part is None or not sources.count():
-        return f"{sources.name}: the text is empty, at least 2 tokens are needed"
-    return (
-        f"{sources.name}: {options.part_option} {options.part} of {sources.count():,} characters is empty: "
-        "give a part that holds at least 2 tokens"
-    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO
 
 import numpy as np
 
@@ -20,9 +20,21 @@ from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.records.paths import open_regular
 
+CHUNK_BYTES = 1 << 20
+"""Bytes read at a time: bounds the memory for any length of the text."""
+MOST_STREAMED_BYTES = 1 << 28
+"""Most bytes of a text from a pipe, which may have no end and would fill the disk of temporary files."""
 _DIGITS = "[0-9]{1,18}"
 _BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
 _SPEC = re.compile(rf"(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?")
+_MAGICS = {
+    b"version https://git-lfs": "is a Git LFS pointer, not the text itself: fetch it with git lfs pull",
+    b"\xff\xfe": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
+    b"\x1f\x8b": "is compressed by gzip: unpack it first (gunzip)",
+    b"PK\x03\x04": "is a zip archive (a .keras model is one): give the checkpoint first, then text files",
+    b"\x89HDF": "is an HDF5 file: give the checkpoint first, then text files",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +46,7 @@ class Part:
 
     @classmethod
     def parse(cls, spec: str, option: str = "--part") -> "Part":
-        """Parse a slice such as `90%:`, the value of the option.
-
-        Raises:
-            UsageError: anything but START:STOP with whole numbers or per cents.
-        """
+        """Parse a slice such as `90%:`, the value of the option."""
         match = _SPEC.fullmatch(spec.strip())
         if match is None:
             raise UsageError(
@@ -55,35 +63,13 @@ class Part:
         >>> Part.parse("-10%:").resolve(1_115_394) == Part.parse("90%:").resolve(1_115_394)
         True
         """
-        bounds = slice(_place(self.start, characters), _place(self.stop, characters))
-        return range(characters)[bounds]
-
-
-def _place(bound: str | None, characters: int) -> int | None:
-    """Turn a bound into an index; exact arithmetic, since 0.29 · 100 is not 29 in floating point."""
-    if bound is None:
-        return None
-    if bound.endswith("%"):
-        return floor(Fraction(bound[:-1]) * characters / 100)
-    return int(bound)
-
-
-CHUNK_BYTES = 1 << 20
-"""Bytes read at a time: bounds the memory for any length of the text."""
-
-MOST_STREAMED_BYTES = 1 << 28
-"""Most bytes of a text from a pipe, which may have no end and would fill the disk of temporary files."""
-
-_LFS = b"version https://git-lfs"
-_MAGICS = {
-    _LFS: "is a Git LFS pointer, not the text itself: fetch it with git lfs pull",
-    b"\xff\xfe": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
-    b"\xfe\xff": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
-    b"\x1f\x8b": "is compressed by gzip: unpack it first (gunzip)",
-    b"PK\x03\x04": "is a zip archive (a .keras model is one): give the checkpoint first, then text files",
-    b"\x89HDF": "is an HDF5 file: give the checkpoint first, then text files",
-}
-_LONGEST_MAGIC = max(map(len, _MAGICS))
+        bounds: list[int | None] = []
+        for bound in (self.start, self.stop):
+            if bound is not None and bound.endswith("%"):  # exactly, since 0.29 · 100 is not 29 in floating point
+                bounds.append(floor(Fraction(bound[:-1]) * characters / 100))
+            else:
+                bounds.append(None if bound is None else int(bound))
+        return range(characters)[slice(*bounds)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,54 +94,10 @@ class InMemory:
     """A text in memory. It is read as a file that holds its UTF-8 bytes."""
 
     text: str
-    path: ClassVar[str] = ""
-    """As in a record: "" for what was given in Python."""
-    name: ClassVar[str] = "the text in memory"
-    """Name in messages."""
-
-    def open(self) -> BinaryIO:
-        """Return its bytes as a file.
-
-        Raises:
-            TextError: a character has no UTF-8 bytes.
-        """
-        try:
-            return io.BytesIO(self.text.encode())
-        except UnicodeEncodeError as error:
-            raise TextError(
-                f"{self.name}: character {self.text[error.start]!r} at position {error.start:,} has no UTF-8 bytes "
-                f"({error.reason}): decode the text without surrogateescape"
-            ) from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OnDisk:
-    """A file of a text."""
-
-    path: str
-
-    @property
-    def name(self) -> str:
-        return self.path
-
-    def open(self) -> BinaryIO:
-        """Open it, or a pipe that the shell opened."""
-        _status(self.path)
-        try:
-            return open_regular(self.path, stream=True)
-        except OSError as error:
-            raise TextError(_unreadable(self.path, error)) from error
-
-
-_Source = InMemory | _OnDisk
 
 
 def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
-    """Return the one text that was given: files, or a string.
-
-    Raises:
-        UsageError: both were given, or none.
-    """
+    """Return the one text that was given: files, or a string."""
     if string is None:
         if paths is None:
             raise UsageError("no text was given: name at least one UTF-8 file, or give string=… for text in memory")
@@ -171,7 +113,13 @@ class Sources:
     """The files of one text, read from start to end; `files` and `warnings` are complete after that."""
 
     def __init__(self, text: Paths | InMemory) -> None:
-        self._sources: list[_Source] = [text] if isinstance(text, InMemory) else _as_list(text)
+        self._sources: list[InMemory | str] = []
+        if isinstance(text, InMemory):
+            self._sources = [text]
+        else:
+            self._sources += [os.fspath(path) for path in ([text] if isinstance(text, str | os.PathLike) else text)]
+        if not self._sources:
+            raise UsageError("no text was given: name at least one UTF-8 file")
         self.files: list[run.TextFile] = []
         """One entry per file that was read to its end, with the hash of its raw bytes."""
         self.warnings: list[run.Warning] = []
@@ -180,21 +128,28 @@ class Sources:
     @property
     def name(self) -> str:
         """Name of the text in messages."""
-        first, more = self._sources[0].name, len(self._sources) - 1
+        first, more = _name(self._sources[0]), len(self._sources) - 1
         return f"{first} and {more} more" if more else first
 
     def read(self) -> Iterator[Characters]:
-        """Decode every file, each on its own, without its byte-order mark.
-
-        Raises:
-            TextError: a file is missing, a folder, unreadable, not UTF-8, or something else than text.
-        """
+        """Decode every file, each on its own, without its byte-order mark."""
         for number, source in enumerate(self._sources):
-            digest, characters = hashlib.sha256(), 0
-            for text in self._texts(source, digest):
-                characters += len(text)
-                yield Characters(text=text, file=number)
-            self.files.append(run.TextFile(path=source.path, sha256=digest.hexdigest()))
+            digest, name, characters = hashlib.sha256(), _name(source), 0
+            rest, place = b"", 0
+            for chunk, raw in enumerate(_raw_chunks(source)):
+                digest.update(raw)
+                data = rest + raw
+                text, used = _decode(data, name, place, last=False)
+                rest, place = data[used:], place + used
+                if chunk == 0 and text.startswith("\ufeff"):
+                    text = text[1:]
+                    self.warnings.append(run.Warning(code="bom", message=f"{name}: a byte-order mark was dropped"))
+                if text:
+                    characters += len(text)
+                    yield Characters(text=text, file=number)
+            _decode(rest, name, place, last=True)
+            path = "" if isinstance(source, InMemory) else source
+            self.files.append(run.TextFile(path=path, sha256=digest.hexdigest()))
             self._lengths.append(characters)
 
     def taken(self, part: Part | None) -> tuple[TakenFile, ...]:
@@ -208,46 +163,21 @@ class Sources:
         return tuple(found)
 
     def count(self) -> int:
-        """Count the characters of all files by their first bytes; `read` refuses what is not UTF-8.
-
-        Raises:
-            TextError: as `read`, or a pipe, which cannot be read a second time.
-        """
-        return sum(map(self._count, self._sources))
-
-    def _texts(self, source: _Source, digest: "hashlib._Hash") -> Iterator[str]:
-        rest, place = b"", 0
-        for number, raw in enumerate(_raw_chunks(source)):
-            digest.update(raw)
-            data = rest + raw
-            text, used = _decode(data, source.name, place, last=False)
-            rest, place = data[used:], place + used
-            if number == 0 and text.startswith("\ufeff"):
-                text = text[1:]
-                self.warnings.append(run.Warning(code="bom", message=f"{source.name}: a byte-order mark was dropped"))
-            if text:
-                yield text
-        _decode(rest, source.name, place, last=True)
-
-    @staticmethod
-    def _count(source: _Source) -> int:
-        if isinstance(source, _OnDisk) and not stat.S_ISREG(_status(source.path).st_mode):
-            raise TextError(f"{source.path}: is a pipe or device, and --part reads it twice: write it to a file first")
+        """Count the characters of all files by their first bytes; `read` refuses what is not UTF-8."""
         characters = 0
-        for number, raw in enumerate(_raw_chunks(source)):
-            continuation = (np.frombuffer(raw, np.uint8) & 0xC0) == 0x80
-            characters += len(raw) - int(np.count_nonzero(continuation))
-            if number == 0 and raw.startswith(codecs.BOM_UTF8):
-                characters -= 1
+        for source in self._sources:
+            if isinstance(source, str) and not stat.S_ISREG(_status(source).st_mode):
+                raise TextError(f"{source}: is a pipe or device, and --part reads it twice: write it to a file first")
+            for chunk, raw in enumerate(_raw_chunks(source)):
+                continuation = (np.frombuffer(raw, np.uint8) & 0xC0) == 0x80
+                characters += len(raw) - int(np.count_nonzero(continuation))
+                if chunk == 0 and raw.startswith(codecs.BOM_UTF8):
+                    characters -= 1
         return characters
 
 
 def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
-    """Refuse a baseline that is fitted on characters that are scored, in the same file or a copy of it.
-
-    Raises:
-        UsageError: names the file and the characters.
-    """
+    """Refuse a baseline that is fitted on characters that are scored, in the same file or a copy of it."""
     for file in fitted:
         for other in scored:
             start = max(file.characters.start, other.characters.start)
@@ -259,11 +189,8 @@ def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> 
                 )
 
 
-def _as_list(paths: Paths) -> list[_Source]:
-    several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    if not several:
-        raise UsageError("no text was given: name at least one UTF-8 file")
-    return [_OnDisk(path=os.fspath(path)) for path in several]
+def _name(source: InMemory | str) -> str:
+    return "the text in memory" if isinstance(source, InMemory) else source
 
 
 def _status(path: str) -> os.stat_result:
@@ -286,30 +213,42 @@ def _unreadable(path: str, error: Exception) -> str:
     return f"{path}: cannot be read: {why}: a readable UTF-8 text file is needed"
 
 
-def _raw_chunks(source: _Source) -> Iterator[bytes]:
-    """Read a text in chunks; the first holds at least as much as the longest magic number (or the whole text)."""
-    with source.open() as file:
-        streamed = isinstance(source, _OnDisk) and not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+def _opened(source: InMemory | str) -> BinaryIO:
+    """Open a file, a pipe that the shell opened, or a text in memory as its bytes."""
+    if isinstance(source, str):
+        _status(source)
+        try:
+            return open_regular(source, stream=True)
+        except OSError as error:
+            raise TextError(_unreadable(source, error)) from error
+    try:
+        return io.BytesIO(source.text.encode())
+    except UnicodeEncodeError as error:
+        raise TextError(
+            f"{_name(source)}: character {source.text[error.start]!r} at position {error.start:,} has no UTF-8 bytes "
+            f"({error.reason}): decode the text without surrogateescape"
+        ) from error
+
+
+def _raw_chunks(source: InMemory | str) -> Iterator[bytes]:
+    """Read a text in chunks, unless its first bytes say that it is something else."""
+    with _opened(source) as file:
+        streamed = isinstance(source, str) and not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         place = 0
         try:
             while raw := file.read(CHUNK_BYTES):
-                if place == 0:
-                    _refuse_magic(raw[:_LONGEST_MAGIC], source.name)
+                magic = next((magic for magic in _MAGICS if raw.startswith(magic)), None) if place == 0 else None
+                if magic is not None:
+                    raise TextError(f"{_name(source)}: {_MAGICS[magic]}; a UTF-8 text is needed")
                 place += len(raw)
                 if streamed and place > MOST_STREAMED_BYTES:
                     raise TextError(
-                        f"{source.path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
+                        f"{source}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
                         "write the text to a file first"
                     )
                 yield raw
         except OSError as error:
-            raise TextError(_unreadable(source.path, error)) from error
-
-
-def _refuse_magic(head: bytes, name: str) -> None:
-    for magic, what in _MAGICS.items():
-        if head.startswith(magic):
-            raise TextError(f"{name}: {what}; a UTF-8 text is needed")
+            raise TextError(_unreadable(_name(source), error)) from error
 
 
 def _decode(data: bytes, name: str, place: int, *, last: bool) -> tuple[str, int]:

@@ -51,13 +51,9 @@ class Tiling:
 
 
 class _Tiler:
-    """The spans beside the documents of the text; arrays of shape `(rows,)` unless they say otherwise.
+    """The spans (at least one) beside the documents of the text; arrays of shape `(rows,)`.
 
-    Args:
-        spans: At least one.
-        documents: First byte of each document, `(documents,)`.
-        size: Bytes of the text.
-        characters: Characters of the text.
+    `documents` is the first byte of each document, `(documents,)`; `size` counts bytes, `characters` characters.
     """
 
     def __init__(self, spans: Spans, documents: Ints, size: int, characters: int) -> None:
@@ -68,6 +64,8 @@ class _Tiler:
         self._document: Ints = np.searchsorted(documents, spans.start, side="right") - 1
         self._opens: Bools = np.diff(self._document, prepend=-1) != 0
         """Whether the row is the first of its document."""
+        self._stops: Ints = np.append(documents[1:], size)[self._document]
+        """End of the document of each row."""
 
     def tiling(self) -> Tiling:
         """Check everything, and place the tokens that have no row."""
@@ -81,7 +79,8 @@ class _Tiler:
                 f"{self._spans.place(row)}: the first token of the text {first}, that of document "
                 f"{self._document[row]:,} {here}: score the first tokens of all documents, or of none"
             )
-        return Tiling(ends=self._all_ends(), first_tokens=self._first_tokens(), unscored=int(unscored[0]))
+        ends, first_tokens = self._placed()
+        return Tiling(ends=ends, first_tokens=first_tokens, unscored=int(unscored[0]))
 
     def _bounds(self) -> None:
         spans, size = self._spans, self._size
@@ -163,43 +162,36 @@ class _Tiler:
                 f"{spans.name}: the end of the text has no row: bytes {last:,} to {size:,}, "
                 f"{size - last:,} after token {spans.token[-1]:,}: {hint}; score the whole text"
             )
-        stops = self._stops()
-        wrong = spans.end > stops
+        wrong = spans.end > self._stops
         wrong[-1] = False  # text after the last token belongs to it, also that of documents without any token
         if wrong.any():
             row = int(wrong.argmax())
-            raise RecordError(f"{spans.place(row)}: crosses the end of a document at byte {stops[row]:,}")
+            raise RecordError(f"{spans.place(row)}: crosses the end of a document at byte {self._stops[row]:,}")
 
     def _in_all(self, wrong: Bools) -> str:
         """Return the number of such places and of their bytes, if there are several."""
         count = int(np.count_nonzero(wrong))
-        return (
-            "" if count == 1 else f" (the first of {count:,} places, {np.abs(self._gap[wrong]).sum():,} bytes in all)"
-        )
+        if count == 1:
+            return ""
+        return f" (the first of {count:,} places, {np.abs(self._gap[wrong]).sum():,} bytes in all)"
 
-    def _all_ends(self) -> Ints:
-        """Return the end of each token; one without a row ends where the next token or document begins."""
+    def _placed(self) -> tuple[Ints, Ints]:
+        """Return the end of each token and the first token of each document.
+
+        A token without a row ends where the next token or document begins.
+        """
         spans, documents = self._spans, self._documents
         ends = np.zeros(int(spans.token[-1]) + 1, np.int64)
         ends[spans.token] = spans.end
-        for row in np.flatnonzero(self._missing > 0).tolist():
-            token, missing, document = int(spans.token[row]), int(self._missing[row]), int(self._document[row])
-            alone = documents[document + 2 - missing : document + 1]  # documents of one token each came before
-            ends[token - missing : token] = [*alone, spans.start[row]]
-        ends[-1] = self._stops()[-1]
-        return ends
-
-    def _stops(self) -> Ints:
-        """Return the end of the document of each row."""
-        return np.append(self._documents[1:], self._size)[self._document]
-
-    def _first_tokens(self) -> Ints:
-        """Return the first token of each document."""
-        found = np.full(len(self._documents), self._spans.token[-1] + 1, np.int64)
+        ends[-1] = self._stops[-1]
+        firsts = np.full(len(documents), len(ends), np.int64)
         for row in np.flatnonzero(self._opens).tolist():
-            token, missing, document = int(self._spans.token[row]), int(self._missing[row]), int(self._document[row])
-            found[document - max(missing - 1, 0) : document + 1] = np.arange(token - missing, token + (missing == 0))
-        return np.minimum.accumulate(found[::-1])[::-1]
+            token, missing, document = int(spans.token[row]), int(self._missing[row]), int(self._document[row])
+            if missing:
+                alone = documents[document + 2 - missing : document + 1]  # documents of one token each came before
+                ends[token - missing : token] = [*alone, spans.start[row]]
+            firsts[document - max(missing - 1, 0) : document + 1] = np.arange(token - missing, token + (missing == 0))
+        return ends, np.minimum.accumulate(firsts[::-1])[::-1]
 
 
 class SpanTokeniser(Tokeniser):
@@ -238,11 +230,7 @@ class SpanTokeniser(Tokeniser):
         )
 
     def _compare(self, ends: Ints, letters: Letters, first: int, start: int) -> None:
-        """Compare the tokens of a piece with its characters and its bytes.
-
-        Raises:
-            RecordError: a kind was asked for, and a token is not of it.
-        """
+        """Compare the tokens of a piece with its characters and its bytes, and refuse one not of the kind asked for."""
         expected = {"char": np.cumsum(letters.widths, dtype=np.int64), "byte": np.arange(1, len(letters.utf8) + 1)}
         for kind in sorted(self._may_be):
             if np.array_equal(ends, expected[kind]):
@@ -252,10 +240,9 @@ class SpanTokeniser(Tokeniser):
                 count = min(len(ends), len(expected[kind]))
                 row = int(np.append(ends[:count] != expected[kind][:count], True).argmax())
                 seen = self._tiling.ends[first + row - 1 : first + row + 1].tolist()
-                noun = {"char": "character", "byte": "byte"}[kind]
                 raise RecordError(
                     f"{self._name}: token {first + row:,} (bytes {' to '.join(f'{byte:,}' for byte in seen)}) is not "
-                    f"one {noun}: leave --tokens {kind} out"
+                    f"one {'character' if kind == 'char' else kind}: leave --tokens {kind} out"
                 )
         found = [kind for kind in (self._wanted, "char", "byte") if kind in self._may_be]
         self.kind = found[0] if found else self._spans_kind
@@ -265,10 +252,6 @@ def whole_text(pieces: Iterable[Piece], spans: Spans) -> tuple[list[Piece], Tili
     """Read a text to its end and require that the spans tile it.
 
     No more of the text is kept than the spans say that it has.
-
-    Raises:
-        RecordError: a span is no span of the text, two overlap, some bytes have no row, or the token numbers do not
-            fit; the message has the first place, and the number of bytes.
     """
     claimed = int(spans.end.max(initial=0))
     kept: list[Piece] = []

@@ -6,38 +6,84 @@ A document without any token is no document to a model: its text belongs to the 
 scored), or at the end of all to the last token.
 """
 
+import tempfile
 from array import array
 from dataclasses import dataclass, replace
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from rnneval.errors import TextError
-from rnneval.text.disk import DiskArray
 from rnneval.text.tokenise import Batch, LayoutWatch
-from rnneval.text.units import Bools, Counts, Ints, Units
+from rnneval.text.units import Ints, Units, WordUnits
 
 _COUNTS = ("characters", "bytes", "words", "newlines", "unknown")
 _STRIDE = 1024
 """The byte offset of one token in this many is kept in memory."""
 
 
+class DiskArray:
+    """Rows of one type in an unnamed temporary file, written and read in any order, also by several threads.
+
+    It is no `numpy.memmap`: there a full disk would end the process with SIGBUS, and the pages of the file would count
+    as memory of the process.
+    """
+
+    def __init__(self, dtype: DTypeLike, shape: tuple[int, ...] = (), *, holds: str) -> None:
+        """Make an empty array whose rows have a type and a shape; `holds` names the content in messages."""
+        self._dtype, self._shape, self._holds = np.dtype(dtype), shape, holds
+        self._row_bytes = self._dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        # Each write goes to a place of its own, so a buffer would only be emptied.
+        self._file: Any = tempfile.TemporaryFile(prefix="rnneval-", buffering=0)  # noqa: SIM115 - closed by `close`
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the disk space."""
+        self._file.close()
+
+    def write(self, start: int, rows: NDArray[Any]) -> None:
+        """Write rows `(n, *shape)` from row `start` on."""
+        rest: Any = np.ascontiguousarray(rows, self._dtype).reshape(-1).view(np.uint8).data
+        end = start * self._row_bytes + len(rest)
+        try:
+            with self._lock:
+                self._file.seek(start * self._row_bytes)
+                while rest:  # the system may take less at a time
+                    rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise TextError(
+                f"{tempfile.gettempdir()}: cannot hold {end:,} bytes of {self._holds}: {error.strerror or error}: "
+                "set TMPDIR to a folder with more room"
+            ) from error
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read rows start to stop, `(n, *shape)`; rows that were never written are zero."""
+        rows = np.zeros((max(0, stop - start), *self._shape), self._dtype)
+        rest: Any = rows.reshape(-1).view(np.uint8).data
+        with self._lock:
+            self._file.seek(start * self._row_bytes)
+            while rest and (count := self._file.readinto(rest)):
+                rest = rest[count:]
+        return rows
+
+
 @dataclass(frozen=True, kw_only=True)
-class TokenSpans:
-    """Counts of the text that n consecutive tokens stand for; shape `(n,)` each."""
+class TokenSpans(Units):
+    """Counts of the text that n consecutive tokens stand for; shape `(n,)` each.
+
+    A word counts at the token in whose span it begins, and `runs_on` says that a span begins within a word. What the
+    vocabulary lacks is skipped within the span, or mapped to this token.
+    """
 
     ids: NDArray[Any]
-    characters: Counts
-    bytes: Counts
-    words: Counts
-    """Maximal runs of characters that are not white space, at the token in whose span they begin."""
-    newlines: Counts
-    """Line feeds."""
-    unknown: Counts
-    """Characters, bytes or words that the vocabulary lacks: skipped within the span, or mapped to this token."""
-    runs_on: Bools
-    """Whether the span begins within a word: the document has no white space at its first character or before it."""
 
     def cut(self, start: int | None, stop: int | None) -> dict[str, NDArray[Any]]:
         """Return the values of tokens start to stop, by the name of the field."""
@@ -81,11 +127,7 @@ class Wide:
     dtype = np.dtype([("ids", "<i4"), *((name, "<u4") for name in _COUNTS), ("runs_on", "?")])
 
     def pack(self, spans: TokenSpans) -> NDArray[Any]:
-        """Return one record for each token.
-
-        Raises:
-            TextError: one token stands for 4 GiB of text or more.
-        """
+        """Return one record for each token."""
         if len(spans.bytes) and int(spans.bytes.max()) >= 1 << 32:
             raise TextError(
                 f"one token stands for {int(spans.bytes.max()):,} bytes of text, less than 4 GiB is allowed: "
@@ -118,11 +160,7 @@ class Spool:
         self._records = DiskArray(codec.dtype, holds="encoded text")
 
     def append(self, spans: TokenSpans) -> None:
-        """Write the next tokens.
-
-        Raises:
-            TextError: the disk of temporary files is full.
-        """
+        """Write the next tokens."""
         records = self._codec.pack(spans)
         ends = self._bytes + np.cumsum(spans.bytes, dtype=np.int64)
         starts = ends - spans.bytes
@@ -164,25 +202,29 @@ class Spanner:
         self._in_document = False
         """Whether the document has a token yet."""
 
-    @property
-    def tokens(self) -> int:
-        """Number of tokens so far."""
-        return self._spool.tokens + (self._held is not None)
-
     def feed(self, batch: Batch) -> None:
         """Take the next units and tokens."""
         if batch.ends is None and not self._rest:
             self._begin_documents(batch.starts)
-            counts = {name: getattr(batch.units, name) for name in _COUNTS}
-            self._put(TokenSpans(ids=batch.ids, runs_on=batch.units.runs_on, **counts))
+            self._put(TokenSpans(ids=batch.ids, **vars(batch.units)))
             return
         ends = np.arange(1, len(batch.ids) + 1) if batch.ends is None else batch.ends
         before = np.searchsorted(ends, batch.starts, side="right") if batch.before is None else batch.before
-        start = self._close_document(batch, before)
+        start = 0
+        if self._in_document and before[:1].tolist() == [0]:  # what precedes the first start is the last token's
+            start = int(batch.starts[0])
+            self._keep(batch.units, 0, start)
+            self._end_document()
         if not len(ends):
             self._keep(batch.units, start)
             return
-        stops = self._with_trailing(ends, batch.starts, before)
+        # The last token of each document ends with the document; of documents without tokens, the first start counts.
+        last, where = np.unique(before, return_index=True)
+        where, last = where[last > 0], last[last > 0] - 1
+        if (ends[last] != batch.starts[where]).any():
+            self.layouts.trail()
+        stops = ends.copy()
+        stops[last] = batch.starts[where]
         firsts = self._begin_documents(before[before < len(ends)])
         self._put(self._sums(batch, start, stops, firsts))
         self._keep(batch.units, int(stops[-1]))
@@ -192,38 +234,25 @@ class Spanner:
         """Write the last token: nothing follows."""
         if self._held is None:
             return
-        if self._rest:
-            self.layouts.trail()
-            self._add_to_held(self._rest)
+        self._end_document()
         self._spool.append(self._held)
         self._held = None
 
-    def _close_document(self, batch: Batch, before: Ints) -> int:
-        """Add what precedes a document that starts before the first token to the last one; return where that ends."""
-        if not self._in_document or before[:1].tolist() != [0]:
-            return 0
-        start = int(batch.starts[0])
-        self._keep(batch.units, 0, start)
+    def _end_document(self) -> None:
+        """Add the text after the last token to it."""
+        self._in_document = False
         if self._rest:
             self.layouts.trail()
-            self._add_to_held(self._rest)
-        self._in_document = False
-        return start
-
-    def _with_trailing(self, ends: Ints, starts: Ints, before: Ints) -> Ints:
-        """Return the ends of tokens, where the last of each document ends with the document."""
-        last, where = np.unique(before, return_index=True)  # of documents without tokens, the first start counts
-        where, last = where[last > 0], last[last > 0] - 1
-        if (ends[last] != starts[where]).any():
-            self.layouts.trail()
-        stops = ends.copy()
-        stops[last] = starts[where]
-        return stops
+            if self._held is not None:
+                more = {name: getattr(self._held, name) + self._rest[name] for name in _COUNTS}
+                self._held = replace(self._held, **more)
+            self._rest = {}
 
     def _begin_documents(self, firsts: Ints) -> Ints:
         """Note and return the tokens, counted from the next one, that are the first of a document."""
         firsts = np.unique(firsts) if self._in_document else np.union1d(firsts, [0])
-        self.document_starts.extend((self.tokens + firsts).tolist())
+        tokens = self._spool.tokens + (self._held is not None)
+        self.document_starts.extend((tokens + firsts).tolist())
         self._in_document = True
         return firsts
 
@@ -237,14 +266,17 @@ class Spanner:
     def _sums(self, batch: Batch, start: int, stops: Ints, firsts: Ints) -> TokenSpans:
         """Add up the units of each token, and those that were left before the first."""
         begins, units = np.append(start, stops[:-1]), batch.units
-        sums = {name: _sums_between(getattr(units, name), begins, stops) for name in _names(units)}
+        sums: dict[str, Ints] = {}
+        for name in _names(units):
+            ended = np.append(getattr(units, name)[: stops[-1]], 0)  # the last token may be empty, and begin at the end
+            sums[name] = np.add.reduceat(ended, begins, dtype=np.int64)
+            sums[name][begins == stops] = 0  # a token that shares its character with the next has no counts
+            sums[name][0] += self._rest.get(name, 0)
         runs_on = units.runs_on[begins]
         if self._rest:
             runs_on[0] = self._rest_runs_on
-        for name, rest in self._rest.items():
-            sums[name][0] += rest
         self._rest = {}
-        if units.gap is not None:
+        if isinstance(units, WordUnits):
             is_first = np.zeros(len(stops), bool)
             is_first[firsts] = True
             is_line = np.zeros(len(batch.ids), bool) if self._eos_id is None else batch.ids == self._eos_id
@@ -261,20 +293,6 @@ class Spanner:
         for name in _names(units):
             self._rest[name] = self._rest.get(name, 0) + int(getattr(units, name)[which].sum(dtype=np.int64))
 
-    def _add_to_held(self, rest: dict[str, int]) -> None:
-        """Add the text after the last token to it."""
-        if self._held is not None:
-            self._held = replace(self._held, **{name: getattr(self._held, name) + rest[name] for name in _COUNTS})
-        self._rest = {}
-
-
-def _sums_between(counts: Counts, begins: Ints, stops: Ints) -> Ints:
-    """Add up the counts of each token; one that shares its character with the next has none."""
-    ended = np.append(counts[: stops[-1]], 0)  # the last token may be empty, and begin where the others end
-    sums: Ints = np.add.reduceat(ended, begins, dtype=np.int64)
-    sums[begins == stops] = 0
-    return sums
-
 
 def _names(units: Units) -> tuple[str, ...]:
-    return _COUNTS if units.gap is None else (*_COUNTS, "gap", "blank")
+    return (*_COUNTS, "gap", "blank") if isinstance(units, WordUnits) else _COUNTS

@@ -1,4 +1,4 @@
-"""Pieces of text → units and token ends: characters, bytes or words.
+"""Pieces of text → units and token ends: characters, bytes, words or pieces of words.
 
 *Unit*: the smallest step of the text by which ends of tokens are counted, a character, or a byte for tokenisers of
 bytes and subwords.
@@ -7,13 +7,19 @@ Unknown tokens are counted before anything is evaluated. A text of words (w belo
 padded if all its white space follows that pattern: *plain*, `w w⏎`, has one space between words and nothing else;
 *padded*, the ` w w ⏎` of WikiText, has one space before every token. If it has neither, the words do not determine
 the text, and there are no bits per character.
+
+A document is encoded into pieces of words in bounded memory, in windows that overlap. What a tokenizer makes of a place
+depends on a little of the text around it: a word, a run of digits or spaces. How much is not known, so it is not
+assumed: a window is joined to the next in the middle of their overlap, where both have the very same tokens at the same
+places, at a distance from the edges of both. Where they have not, both become longer.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import groupby, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -21,19 +27,32 @@ from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece, whole_words
-from rnneval.text.units import Bools, Counts, Ints, Letters, Units, bytes_before, look_up
+from rnneval.text.subword import Located, Subword, locate
+from rnneval.text.units import Bools, Counts, Ints, Letters, Units, WordUnits, bytes_before
 from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
 PADDED = "padded"
+EOS = "<eos>"
+"""The token for every line feed, if a vocabulary of words has it."""
+_ABSENT = -1
+"""Id of a token that the vocabulary lacks."""
+_SHOWN = 5
+_REMEMBERED = 10_000
+"""Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
+WINDOW = 8192
+"""Characters encoded at a time."""
+OVERLAP = 512
+LONGEST = 1 << 20
+"""Characters of a window at most."""
+_NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
 
 
 class LayoutWatch:
     """Follows the white space before each token, and drops each layout that it contradicts."""
 
     def __init__(self) -> None:
-        self._plain = True
-        self._padded = True
+        self._plain = self._padded = True
         self._after_word = False
 
     @property
@@ -42,13 +61,9 @@ class LayoutWatch:
         return PLAIN if self._plain else PADDED if self._padded else None
 
     def feed(self, gap: Counts, blank: Counts, is_line: Bools, is_first: Bools) -> None:
-        """Take n ≥ 1 more tokens.
+        """Take n ≥ 1 more tokens: white space before each, U+0020 in it, whether it is a line feed or opens a document.
 
-        Args:
-            gap: White space before each token, `(n,)`.
-            blank: U+0020 in it, `(n,)`.
-            is_line: Whether the token is a line feed, `(n,)`.
-            is_first: Whether it is the first of its document, `(n,)`.
+        All arrays have the shape `(n,)`.
         """
         one = (gap == 1) & (blank == 1)
         between_words = np.append(self._after_word, ~is_line[:-1]) & ~is_line & ~is_first
@@ -61,39 +76,21 @@ class LayoutWatch:
         self._plain = self._padded = False
 
 
-def text_of_words(words: Sequence[str], layout: str, eos: str) -> str:
-    r"""Return the text of one document from its words, where `eos` is a line feed.
+def text_of_words(words: Sequence[str], layout: str) -> str:
+    r"""Return the text of one document from its words, where `<eos>` is a line feed.
 
-    >>> text_of_words(["a", "b", "<eos>", "c"], "plain", "<eos>")
-    'a b\nc'
-    >>> text_of_words(["<eos>", "a", "<eos>"], "padded", "<eos>")
-    ' \n a \n'
+    >>> text_of_words(["a", "b", "<eos>", "c"], "plain"), text_of_words(["<eos>", "a", "<eos>"], "padded")
+    ('a b\nc', ' \n a \n')
     """
     if layout == PADDED:
-        return "".join(" \n" if word == eos else f" {word}" for word in words)
+        return "".join(" \n" if word == EOS else f" {word}" for word in words)
     lines: list[list[str]] = [[]]
     for word in words:
-        if word == eos:
+        if word == EOS:
             lines.append([])
         else:
             lines[-1].append(word)
     return "\n".join(map(" ".join, lines))
-
-
-_SHOWN = 5
-_REMEMBERED = 10_000
-"""Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
-_NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextPosition:
-    """A position in the final text."""
-
-    character: int
-    """Characters before it."""
-    line: int
-    """Number of the line, from 1."""
 
 
 class Unknowns:
@@ -101,74 +98,66 @@ class Unknowns:
 
     def __init__(self, kind: str) -> None:
         self.total = 0
-        self.first: TextPosition | None = None
         self._kind = kind
+        self._first: tuple[int, int] | None = None
+        """Characters of the final text before the first one, and the number of its line, from 1."""
         self._counts: Counter[str] = Counter()
         self._counted_every_distinct = True
+        self._characters, self._lines = 0, 1
+        """Of the text before the present piece."""
 
-    def add(self, counts: Mapping[str, int], first: TextPosition) -> None:
-        """Count more unknown tokens, the first of which is at `first`."""
+    def add(self, counts: Mapping[str, int], units: Units, first: int) -> None:
+        """Count unknown tokens of a piece, the first of which begins at unit `first`."""
         self.total += sum(counts.values())
-        self.first = self.first or first
+        if self._first is None:
+            character = self._characters + int(units.characters[: first + 1].sum()) - 1
+            self._first = (character, self._lines + int(units.newlines[:first].sum()))
         for token, count in counts.items():
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
             else:
                 self._counted_every_distinct = False
 
+    def advance(self, units: Units) -> None:
+        """Move on to the end of a piece."""
+        self._characters += int(units.characters.sum())
+        self._lines += int(units.newlines.sum())
+
     def describe(self, of: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
-        assert self.first is not None  # noqa: S101 - called where there is one
-        noun = _NOUNS[self._kind]
-        distinct = len(self._counts)
+        assert self._first is not None  # noqa: S101 - called where there is one
+        noun, distinct, (character, line) = _NOUNS[self._kind], len(self._counts), self._first
         some = ", ".join(map(self._show, sorted(self._counts, key=lambda token: -self._counts[token])[:_SHOWN]))
         more = ", …" if distinct > _SHOWN else ""
         return (
             f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
             f"({'' if self._counted_every_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
-            f"first at character offset {self.first.character:,}, line {self.first.line:,})"
+            f"first at character offset {character:,}, line {line:,})"
         )
 
     def refuse(self, of: str, vocabulary: Vocabulary | None) -> None:
-        """Refuse a text with unknown tokens.
-
-        Raises:
-            TextError: says what is unknown, and what to do.
-        """
-        if self.total:
-            raise TextError(f"{self.describe(of)}: {self._advice(vocabulary)}")
+        """Refuse a text with unknown tokens: say what is unknown, the likely causes, and what to do."""
+        if not self.total:
+            return
+        said = []
+        if any("\0" in token for token in self._counts):
+            said.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
+        if any("\r" in token for token in self._counts):
+            said.append("--newlines lf turns CRLF and CR into LF")
+        if vocabulary is not None and not vocabulary.has_capitals:
+            lowered = sum(token != token.lower() and token.lower() in vocabulary.ids for token in self._counts)
+            if lowered:
+                some = "all" if lowered == len(self._counts) else f"{lowered:,} of the distinct"
+                said.append(f"{some} are known in lower case: --normalize lower")
+        advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
+        if vocabulary is not None and (unk := vocabulary.unknown) is not None:
+            advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
+        raise TextError(f"{self.describe(of)}: {'; '.join([*said, advice])}")
 
     def _show(self, token: str) -> str:
         if self._kind == "byte":
             return f"0x{ord(token):02X}"
         return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
-
-    def _advice(self, vocabulary: Vocabulary | None) -> str:
-        unk = None if vocabulary is None else vocabulary.unknown
-        advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
-        if unk is not None:
-            advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
-        return "; ".join([*self._causes(vocabulary), advice])
-
-    def _causes(self, vocabulary: Vocabulary | None) -> list[str]:
-        """Return likely causes, as far as the unknown tokens show them."""
-        causes = []
-        if any("\0" in token for token in self._counts):
-            causes.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
-        if any("\r" in token for token in self._counts):
-            causes.append("--newlines lf turns CRLF and CR into LF")
-        if vocabulary is not None and not vocabulary.has_capitals:
-            lowered = sum(token != token.lower() and token.lower() in vocabulary.ids for token in self._counts)
-            if lowered:
-                some = "all" if lowered == len(self._counts) else f"{lowered:,} of the distinct"
-                causes.append(f"{some} are known in lower case: --normalize lower")
-        return causes
-
-
-EOS = "<eos>"
-"""The token for every line feed, if a vocabulary of words has it."""
-_ABSENT = -1
-"""Id of a token that the vocabulary lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,16 +178,7 @@ class Batch:
 
 
 class Tokeniser(ABC):
-    """Splits pieces into tokens; unknown ones are counted in `unknowns`.
-
-    Args:
-        noun: `char`, `byte`, `word` or `subword`: what is counted as unknown.
-        vocabulary: Its map from tokens to ids; None where no token can be unknown.
-        unknown: The option: `error`, `skip`, or a token that stands for unknown ones.
-
-    Raises:
-        VocabularyError: the token for unknown ones is not in the vocabulary.
-    """
+    """Splits pieces into tokens; unknown ones (of the kind `noun`, without a vocabulary none) count in `unknowns`."""
 
     kind = ""
     narrow = True
@@ -219,8 +199,6 @@ class Tokeniser(ABC):
                     "give error, skip, or one of its tokens"
                 )
             self.stand_in = found
-        self._characters = 0
-        self._lines = 1
 
     def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """Cut a text at places where tokens end, and drop nothing: no character or byte crosses the ends of pieces."""
@@ -230,72 +208,42 @@ class Tokeniser(ABC):
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Split one piece that `pieces` has cut; `letters` are the arrays of the same piece."""
 
-    def layout(self, watch: LayoutWatch) -> str | None:
-        """Return the layout by which the tokens determine the text, or None if they do not; most spell it: `plain`."""
-        return PLAIN
+    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
+        """Return the layout by which the tokens determine the text (most spell it: `plain`), or None and the reason."""
+        return PLAIN, ""
 
-    def why_not_lossless(self, name: str) -> str:
-        """Return a message that says why the tokens do not determine the text, which is called `name`."""
-        return f"{name}: its {self.kind} tokens do not give the text back; so there are no bits per character"
 
-    def note(self, counts: dict[str, int], units: Units, first: int) -> None:
-        """Count unknown tokens, the first of which begins at unit `first` of the piece."""
-        before = int(units.characters[: first + 1].sum()) - 1
-        line = self._lines + int(units.newlines[:first].sum())
-        self.unknowns.add(counts, TextPosition(character=self._characters + before, line=line))
+class UnitTokeniser(Tokeniser):
+    """One code point per token, or one byte of UTF-8; a character and a word are counted at their first byte."""
 
-    def advance(self, units: Units) -> None:
-        """Move the position in the text on to the end of a piece."""
-        self._characters += int(units.characters.sum())
-        self._lines += int(units.newlines.sum())
+    def __init__(self, kind: str, vocabulary: Vocabulary, unknown: str) -> None:
+        super().__init__(kind, vocabulary, unknown)
+        self.kind = kind
+        end = 256 if kind == "byte" else sys.maxunicode + 1
+        ids = {ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1 and ord(token) < end}
+        self._table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)  # the last entry is for all beyond
+        self._table[list(ids)] = list(ids.values())
 
-    def _every_unit(self, units: Units, ids: NDArray[Any], values: NDArray[Any], starts: Ints) -> Batch:
-        """Make each unit a token; `values` are code points or bytes."""
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Make a token of each character, or of each byte."""
+        values: NDArray[Any]
+        if self.kind == "byte":
+            units, values = byte_units(letters), np.frombuffer(letters.utf8, np.uint8)
+            starts = bytes_before(letters, letters.starts)
+        else:
+            units, values, starts = _character_units(letters), letters.points, letters.starts
+        ids, ends = self._table.take(values, mode="clip"), None
         unknown = ids == _ABSENT
-        ends = None
         if unknown.any():
             points, counts = np.unique(values[unknown], return_counts=True)
-            self.note(dict(zip(map(chr, points), counts.tolist(), strict=True)), units, int(unknown.argmax()))
+            self.unknowns.add(dict(zip(map(chr, points), counts.tolist(), strict=True)), units, int(unknown.argmax()))
             if self.skips:
                 ends = np.flatnonzero(~unknown) + 1
                 ids = ids[~unknown]
             else:
                 ids[unknown] = self.stand_in
-        self.advance(units)
+        self.unknowns.advance(units)
         return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends, starts=starts)
-
-
-class CharTokeniser(Tokeniser):
-    """One code point per token."""
-
-    kind = "char"
-
-    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
-        super().__init__("char", vocabulary, unknown)
-        self._table = _table({ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1})
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Split a piece into its characters."""
-        return self._every_unit(
-            _character_units(letters), look_up(self._table, letters.points), letters.points, letters.starts
-        )
-
-
-class ByteTokeniser(Tokeniser):
-    """One byte of UTF-8 per token; a character and a word are counted at their first byte."""
-
-    kind = "byte"
-
-    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
-        super().__init__("byte", vocabulary, unknown)
-        ids = vocabulary.ids.items()
-        self._table = _table({ord(token): id_ for token, id_ in ids if len(token) == 1 and ord(token) < 256})
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Split a piece into its bytes."""
-        values = np.frombuffer(letters.utf8, np.uint8)
-        units = byte_units(letters)
-        return self._every_unit(units, look_up(self._table, values), values, bytes_before(letters, letters.starts))
 
 
 class WordTokeniser(Tokeniser):
@@ -315,15 +263,13 @@ class WordTokeniser(Tokeniser):
         """Cut the text between words."""
         return whole_words(pieces)
 
-    def layout(self, watch: LayoutWatch) -> str | None:
+    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
         """Return the layout of the words, if there is one."""
-        return None if self._literal_eos else watch.layout
-
-    def why_not_lossless(self, name: str) -> str:
-        """Return a message about white space that the words do not show."""
-        return (
-            f"{name}: its white space cannot be told from its words: neither single spaces between "
-            "words (plain) nor one before every word and line end (padded); so there are no bits per character"
+        if watch.layout and not self._literal_eos:
+            return watch.layout, ""
+        return None, (
+            "its white space cannot be told from its words: neither single spaces between "
+            "words (plain) nor one before every word and line end (padded)"
         )
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
@@ -332,34 +278,192 @@ class WordTokeniser(Tokeniser):
         ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
         self._literal_eos = self._literal_eos or (self.eos_id is not None and bool((ids == self.eos_id).any()))
         gap = letters.space if self.eos_id is None else letters.space & ~letters.newline
-        units = replace(_character_units(letters), gap=gap, blank=letters.points == 0x20)
+        units = WordUnits(**vars(_character_units(letters)), gap=gap, blank=letters.points == 0x20)
         ends = np.flatnonzero(~letters.space & np.append(letters.space[1:], True)) + 1
         absent = np.flatnonzero(ids == _ABSENT)
         if len(absent):
             first = int(np.flatnonzero(letters.begins)[absent[0]])
-            self.note(Counter(words[place] for place in absent), units, first)
-            units = replace(units, unknown=marks(len(letters.points), ends[absent] - 1))
+            self.unknowns.add(Counter(words[place] for place in absent), units, first)
+            units.unknown[ends[absent] - 1] = True
             ids[absent] = self.stand_in
-        self.advance(units)
-        kept = marks(len(ids), absent, invert=True) if self.skips else slice(None)
-        return self._with_lines(Batch(units=units, ids=ids[kept], ends=ends[kept], starts=letters.starts))
-
-    def _with_lines(self, words: Batch) -> Batch:
-        """Insert the line feeds, which are tokens of their own, between the words."""
-        if self.eos_id is None or words.ends is None:
-            return words
-        lines = np.flatnonzero(words.units.newlines) + 1
-        ends = np.concatenate([words.ends, lines])
-        order = np.argsort(ends, kind="stable")
-        ids = np.concatenate([words.ids, np.full(len(lines), self.eos_id)])
-        return replace(words, ids=ids[order], ends=ends[order])
+        self.unknowns.advance(units)
+        if self.skips:
+            ids, ends = np.delete(ids, absent), np.delete(ends, absent)
+        if self.eos_id is not None:  # line feeds are tokens of their own, between the words
+            lines = np.flatnonzero(units.newlines) + 1
+            ends = np.concatenate([ends, lines])
+            order = np.argsort(ends, kind="stable")
+            ids, ends = np.concatenate([ids, np.full(len(lines), self.eos_id)])[order], ends[order]
+        return Batch(units=units, ids=ids, ends=ends, starts=letters.starts)
 
 
-def _table(ids: dict[int, int]) -> NDArray[np.int32]:
-    """Return the id of each code point (or byte), −1 for none; the last entry is for all beyond."""
-    table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)
-    table[list(ids)] = list(ids.values())
-    return table
+@dataclass(frozen=True, kw_only=True)
+class _Excerpt(Piece):
+    """A part of a document that begins and ends where tokens do."""
+
+    ids: NDArray[np.int32]
+    ends: Ints
+    """End of each token, in bytes from the start of the excerpt."""
+
+
+def _by_document(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
+    """Yield texts with the number of their document; no text is empty."""
+    number = 0
+    for piece in pieces:
+        places = [*piece.starts, len(piece.text)]
+        if places[0] > 0:
+            yield number, piece.text[: places[0]]
+        for start, stop in pairwise(places):
+            number += 1
+            yield number, piece.text[start:stop]
+
+
+class _Document:
+    """One document, read from start to end; `_text` begins at the beginning of the present window."""
+
+    def __init__(self, texts: Iterator[str], subword: Subword) -> None:
+        self._texts, self._subword = texts, subword
+        self._text = ""
+        self._done = 0
+        """Bytes of `_text` that were yielded already: the context before the tokens of the window."""
+        self._first = True
+        self._located: tuple[int, Located] | None = None
+        """A number of characters of `_text`, and their tokens."""
+
+    def excerpts(self) -> Iterator[_Excerpt]:
+        """Yield all of it."""
+        size, overlap = WINDOW, OVERLAP
+        while self._reaches(size + 1):
+            if size > LONGEST:
+                raise TextError(
+                    f"more than {LONGEST:,} characters, beginning {self._text[:30]!r}, have no place where the "
+                    f"tokenizer ({self._subword.name}) parts them whatever follows: is this text? --documents "
+                    "blank-line or file gives shorter documents"
+                )
+            self._reaches(2 * size - overlap)
+            left, start = self._locate(size), size - overlap
+            right_text = self._text[start : start + size]
+            right = locate(self._subword, right_text)
+            shift, shared = len(self._text[:start].encode()), self._text[start:size].encode()
+            place = _agreed(left, right, shift, shared)
+            if place is None:
+                size, overlap = 2 * size, 2 * overlap
+                continue
+            yield self._excerpt(left, self._text[:size].encode()[self._done : place])
+            self._text, self._done = self._text[start:], place - shift
+            self._located = (len(right_text), right)
+            size, overlap = WINDOW, OVERLAP
+        if self._text:
+            yield self._excerpt(self._locate(len(self._text)), self._text.encode()[self._done :])
+
+    def _reaches(self, characters: int) -> bool:
+        """Read on, and return whether the text has so many characters."""
+        parts, length = [self._text], len(self._text)
+        while length < characters and (more := next(self._texts, "")):
+            parts.append(more)
+            length += len(more)
+        self._text = "".join(parts)
+        return length >= characters
+
+    def _locate(self, characters: int) -> Located:
+        if self._located is None or self._located[0] != characters:
+            self._located = (characters, locate(self._subword, self._text[:characters]))
+        return self._located[1]
+
+    def _excerpt(self, located: Located, utf8: bytes) -> _Excerpt:
+        """Return the tokens of the bytes that follow `_done`."""
+        stop, first, self._first = self._done + len(utf8), self._first, False
+        which = (located.ends <= stop) & ((located.ends > self._done) | first)
+        ids, ends = located.ids[which], located.ends[which] - self._done
+        return _Excerpt(text=utf8.decode(), starts=(0,) if first else (), ids=ids, ends=ends)
+
+
+def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | None:
+    """Return the last place in the middle third of the overlap at which a character and a token end in both windows.
+
+    The right window begins `shift` bytes after the left one, and `shared` is the overlap. The place is in bytes of the
+    left window; None where the tokens differ within that third, or are too few to tell.
+    """
+    low, high = shift + len(shared) // 3, shift + 2 * len(shared) // 3
+    theirs = right.ends + shift
+    mine, other = (slice(*np.searchsorted(ends, [low, high], side="right")) for ends in (left.ends, theirs))
+    ends = left.ends[mine]
+    if len(ends) < 3 or not np.array_equal(ends, theirs[other]) or not np.array_equal(left.ids[mine], right.ids[other]):
+        return None
+    inner = ends[1:-1]
+    lead = (np.frombuffer(shared, np.uint8)[inner - shift] & 0xC0) != 0x80
+    places = inner[lead & (ends[:-2] < inner) & (inner < ends[2:])]  # and none there shares its character with the next
+    return int(places[-1]) if len(places) else None
+
+
+class SubwordTokeniser(Tokeniser):
+    """Pieces of words, by the tokenizer that the vocabulary comes from."""
+
+    narrow = False
+
+    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
+        super().__init__("subword", vocabulary, unknown)
+        if vocabulary.subword is None:
+            raise VocabularyError(
+                f"--tokens subword needs a tokenizer, and the vocabulary ({vocabulary.source}) is a list of tokens: "
+                "give --vocab tokenizer.json (Hugging Face) or a .model file of SentencePiece"
+            )
+        self._subword: Subword = vocabulary.subword
+        self.kind = f"subword-{self._subword.sha256[:8]}"
+        self._loss = ""
+        """A message about the first place at which the tokens do not spell the text."""
+
+    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Encode the text, and cut it where tokens end in both windows; no excerpt crosses the end of a document."""
+        for _, texts in groupby(_by_document(pieces), key=lambda numbered: numbered[0]):
+            yield from _Document((text for _, text in texts), self._subword).excerpts()
+
+    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+        """Return the tokens of a piece that is already encoded."""
+        assert isinstance(piece, _Excerpt)  # noqa: S101 - one of our own pieces
+        units, ids, ends = byte_units(letters), piece.ids.astype(np.int64), piece.ends
+        unknown_id = -1 if self._subword.unknown_id is None else self._subword.unknown_id
+        unknown: Bools = np.equal(piece.ids, unknown_id)
+        texts: list[bytes] = []
+        if unknown.any():
+            starts = np.append(0, ends[:-1])
+            texts = [letters.utf8[start:stop] for start, stop in zip(starts.tolist(), ends.tolist(), strict=True)]
+            literal = self._subword.spellings[unknown_id]  # a literal `<unk>` of the text does not count
+            unknown[unknown] = [texts[place].strip() != literal for place in np.flatnonzero(unknown)]
+        self._compare(piece, letters.utf8, texts, unknown)
+        if unknown.any():
+            places = np.maximum(ends[unknown] - 1, 0)
+            lacking = [texts[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
+            self.unknowns.add(Counter(lacking), units, int(places[0]))
+            units.unknown[places] = True
+            if self.skips:
+                ids, ends = ids[~unknown], ends[~unknown]
+            else:
+                ids[unknown] = self.stand_in
+        self.unknowns.advance(units)
+        return Batch(units=units, ids=ids, ends=ends, starts=letters.starts, before=np.zeros_like(letters.starts))
+
+    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
+        """Return `plain` if the pieces spell the text."""
+        return (None, self._loss) if self._loss else (PLAIN, "")
+
+    def _compare(self, excerpt: _Excerpt, utf8: bytes, texts: list[bytes], unknown: Bools) -> None:
+        """Note the first place where the pieces do not spell the text; unknown ones are assumed to."""
+        if self._loss:
+            return
+        if unknown.any():
+            known = map(self._subword.spellings.__getitem__, excerpt.ids.tolist())
+            spelt = b"".join(
+                text if lacks else piece for text, lacks, piece in zip(texts, unknown.tolist(), known, strict=True)
+            )
+        else:
+            spelt = self._subword.spell(excerpt.ids)
+        wanted = (b" " if excerpt.starts and self._subword.adds_space else b"") + utf8
+        if spelt != wanted:
+            pairs = enumerate(zip(spelt, wanted, strict=False))
+            place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))
+            seen, given = (text[max(place - 8, 0) : place + 8].decode(errors="replace") for text in (wanted, spelt))
+            self._loss = f"its tokens do not give the text back, as {seen!r} comes back as {given!r}"
 
 
 def _character_units(letters: Letters) -> Units:
@@ -371,7 +475,7 @@ def _character_units(letters: Letters) -> Units:
         words=letters.begins,
         newlines=letters.newline,
         unknown=np.zeros(n, bool),
-        runs_on=letters.runs_on,
+        runs_on=~letters.space & ~letters.begins,
     )
 
 
@@ -379,25 +483,13 @@ def byte_units(letters: Letters) -> Units:
     """Return the units of each byte of a piece; a character and a word are counted at their first byte."""
     values = np.frombuffer(letters.utf8, np.uint8)
     lead = (values & 0xC0) != 0x80
+    words = np.zeros(len(values), bool)
+    words[lead] = letters.begins
     return Units(
         characters=lead,
         bytes=np.ones(len(values), np.uint8),
-        words=_at(lead, letters.begins),
+        words=words,
         newlines=values == 0x0A,
         unknown=np.zeros(len(values), bool),
-        runs_on=np.repeat(~letters.space, letters.widths) & ~_at(lead, letters.begins),
+        runs_on=np.repeat(~letters.space, letters.widths) & ~words,
     )
-
-
-def _at(lead: Bools, of_characters: Counts) -> Bools:
-    """Return flags of bytes: the flag of each character at its first byte, False at its other bytes."""
-    spread = np.zeros(len(lead), bool)
-    spread[lead] = of_characters
-    return spread
-
-
-def marks(size: int, places: Ints, *, invert: bool = False) -> Bools:
-    """Return `size` values that are True at the places only; with `invert`, False there only."""
-    found = np.full(size, invert)
-    found[places] = not invert
-    return found

@@ -1,5 +1,9 @@
-"""Counts and flags of every *unit* of the final text: a character, or a byte for tokens that can be parts of one."""
+"""Counts and flags of every *unit* of the final text, and blocks of it that every tokenisation shares.
 
+A unit is a character, or a byte for tokens that can be parts of one.
+"""
+
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +19,8 @@ Counts = NDArray[Any]
 
 _BEYOND_SPACES = 0x3002
 """All white space of Unicode lies below."""
+_SMALLEST_BLOCK = 256
+_MOST_BLOCKS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,27 +42,30 @@ class Letters:
     starts: Ints
     """Characters at which a document starts, `(documents,)`."""
 
-    @property
-    def runs_on(self) -> Bools:
-        """True for a character within a word that began before it."""
-        return ~self.space & ~self.begins
-
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Counts at each of n characters (or bytes, for a byte model); shape `(n,)` each."""
+    """Counts of the text at each of n characters (or bytes, for a byte model); shape `(n,)` each."""
 
     characters: Counts
     bytes: Counts
     words: Counts
-    """Words that begin here."""
+    """Maximal runs of characters that are not white space, where they begin."""
     newlines: Counts
+    """Line feeds."""
     unknown: Counts
+    """Characters, bytes or words that the vocabulary lacks."""
     runs_on: Bools
-    """True for a unit within a word that began before it."""
-    gap: Counts | None = None
-    """White space between words; None where characters or bytes are tokens."""
-    blank: Counts | None = None
+    """True within a word that began before: there is no white space here, and there was none before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordUnits(Units):
+    """Units of a text whose tokens are words."""
+
+    gap: Counts
+    """White space between words."""
+    blank: Counts
     """U+0020 among `gap`."""
 
 
@@ -69,25 +78,23 @@ def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) 
     utf8 = text.encode()
     ascii_only = len(utf8) == len(text)
     points = np.frombuffer(utf8, np.uint8) if ascii_only else np.frombuffer(text.encode("utf-32-le"), "<u4")
-    space = look_up(_spaces(), points)
+    space = _spaces().take(points, mode="clip")
     begins = ~space
     begins[1:] &= space[:-1]
     begins[0] &= not after_word or 0 in starts[:1]
-    widths = np.ones(len(points), np.uint8) if ascii_only else _widths(points)
+    if ascii_only:
+        widths = np.ones(len(points), np.uint8)
+    else:
+        widths = 1 + (points >= 0x80).view(np.uint8) + (points >= 0x800) + (points >= 0x10000)
     return Letters(
         points=points,
-        widths=widths,
+        widths=widths.astype(np.uint8, copy=False),
         space=space,
         newline=points == 0x0A,
         begins=begins,
         utf8=utf8,
         starts=np.array(starts, np.int64),
     )
-
-
-def look_up(table: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
-    """Return the entry of a table for each code point, the last entry for all beyond it."""
-    return table.take(points, mode="clip")
 
 
 def bytes_before(piece: Letters, characters: Ints) -> Ints:
@@ -99,9 +106,71 @@ def bytes_before(piece: Letters, characters: Ints) -> Ints:
 
 @cache
 def _spaces() -> Bools:
+    """Return whether code points are white space, the last entry for all beyond."""
     return np.array([chr(point).isspace() for point in range(_BEYOND_SPACES)])
 
 
-def _widths(points: NDArray[Any]) -> NDArray[np.uint8]:
-    widths = 1 + (points >= 0x80).view(np.uint8) + (points >= 0x800) + (points >= 0x10000)
-    return widths.astype(np.uint8, copy=False)
+@dataclass(frozen=True, kw_only=True)
+class BlockCuts:
+    """The blocks of a text, in order, none empty; both arrays have the shape `(blocks,)`."""
+
+    ends: Ints
+    """End of each block, in bytes of the final text."""
+    document: Ints
+    """The document of the text that holds it (one without any token counts too: cuts never depend on tokens)."""
+
+    def block_of(self, byte_start: Ints) -> Ints:
+        """Return the block of each byte; `byte_start` int64 `(n,)` → int64 `(n,)`.
+
+        >>> cuts = BlockCuts(ends=np.array([300, 512]), document=np.array([0, 0]))
+        >>> cuts.block_of(np.array([0, 299, 300])).tolist()
+        [0, 0, 1]
+        """
+        return np.searchsorted(self.ends, byte_start, side="right").astype(np.int64, copy=False)
+
+
+class BlockCutter:
+    """Reads a text once and keeps, for each k, where block k could end.
+
+    S is 256 bytes, doubled until the text has at most 4,096 · S; block k ends at the first white space at or after
+    k · S, if it begins at most S/2 bytes after it, else at the first character boundary at or after k · S. As the
+    final S is known at the end only, both places are kept for every k · S so far; a doubling drops every other k.
+    """
+
+    def __init__(self) -> None:
+        self._size = _SMALLEST_BLOCK
+        self._bytes = 0
+        self._boundary = np.empty(0, np.int64)
+        """First character boundary at or after (i + 1) · S."""
+        self._space = np.empty(0, np.int64)
+        """First white space at or after (i + 1) · S; −1 while none was seen."""
+        self._document_ends = array("q")
+
+    def feed(self, piece: Letters) -> None:
+        """Take the next characters."""
+        spaces = self._bytes + bytes_before(piece, np.flatnonzero(piece.space))
+        ends = self._bytes + bytes_before(piece, piece.starts)
+        self._document_ends.extend(ends[ends > 0].tolist())
+        if len(spaces):
+            self._space[self._space < 0] = spaces[0]
+        utf8, first = np.frombuffer(piece.utf8, np.uint8), self._size * (len(self._space) + 1)
+        targets = np.arange(first, self._bytes + len(utf8), self._size, dtype=np.int64)
+        places = targets - self._bytes
+        for _ in range(3):  # on to the next character, which has at most three bytes after its first, or to the end
+            inside = places < len(utf8)
+            inside[inside] = (utf8[places[inside]] & 0xC0) == 0x80
+            places = places + inside
+        self._boundary = np.append(self._boundary, self._bytes + places)
+        self._space = np.append(self._space, np.append(spaces, -1)[np.searchsorted(spaces, targets)])
+        self._bytes += len(utf8)
+        while self._bytes > _MOST_BLOCKS * self._size:
+            self._size *= 2
+            self._boundary, self._space = self._boundary[1::2], self._space[1::2]
+
+    def finish(self) -> BlockCuts:
+        """Return the blocks of the whole text; its end is the end of a document."""
+        document_ends = np.array([*self._document_ends, self._bytes], np.int64)
+        targets = self._size * np.arange(1, len(self._space) + 1)
+        near = (self._space >= 0) & (self._space - targets <= self._size // 2)
+        ends = np.unique(np.concatenate([np.where(near, self._space, self._boundary), document_ends]))
+        return BlockCuts(ends=ends, document=np.searchsorted(document_ends, ends, side="left").astype(np.int64))

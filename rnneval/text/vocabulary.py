@@ -1,54 +1,56 @@
-"""The map from tokens to ids: made from tokens, a file or a text, and fitted to a model.
+"""The map from tokens to ids: made from tokens, a file or a text, found beside a checkpoint, and fitted to a model.
 
 A *piece* is a chunk of the text, as `rnneval.text.pieces` reads it. A *subword* is a token of a tokenizer that splits
-words (Hugging Face, SentencePiece).
+words (Hugging Face, SentencePiece). Files are identified by their content; pickles are never opened: they run code.
 """
 
 import hashlib
+import io
 import json
+import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from rnneval.errors import VocabularyError
+from rnneval.errors import UsageError, VocabularyError, named_in_message
 from rnneval.options import Paths
 from rnneval.records import run
-from rnneval.text.options import TextOptions
-from rnneval.text.pieces import Piece, final_text, whole_words
+from rnneval.records.paths import open_regular
+from rnneval.text.pieces import TextOptions, final_text, whole_words
 from rnneval.text.sources import Sources
-from rnneval.text.subword.base import Subword
+from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 from rnneval.text.units import letters
-from rnneval.text.vocabulary_file import read
-
-_POINTS = 0x110000
-
-
-def _units(pieces: Iterable[Piece], *, as_bytes: bool) -> tuple[str, ...]:
-    seen = np.zeros(_POINTS, bool)
-    for piece in pieces:
-        looked_at = letters(piece.text)  # the code points and UTF-8 bytes of its characters
-        seen[np.frombuffer(looked_at.utf8, np.uint8) if as_bytes else looked_at.points] = True
-    return tuple(map(chr, np.flatnonzero(seen).tolist()))
-
-
-def _words(pieces: Iterable[Piece]) -> tuple[str, ...]:
-    seen: set[str] = set()
-    for piece in whole_words(pieces):
-        seen.update(piece.text.split())
-    return tuple(sorted(seen))
-
 
 UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
 """Usual names of the token for what a vocabulary lacks."""
 _SPECIAL = re.compile(r"<[^<>\s]+>|\[[A-Za-z_ ]+\]|")
 """Tokens that no text holds, such as `<pad>`, `[UNK]` and the empty mask token of StringLookup."""
+_NAMES = re.compile(
+    r"vocab|sentencepiece|spiece|spm|token(izer|s\b|_to_|2)|(char|chr|word|ch)s?_?(2|to)_?(idx|ix|int|id|index|indices|n)\b"
+    r"|(idx|ix|int|id|index|n)_?(2|to)_?(char|chr|word|ch|token)|(char|word)_(index|indices)|(index|indices)_(char|word)",
+    re.IGNORECASE,
+)
+_READABLE = (".json", ".txt", ".npy", ".model")
+_MOST_CANDIDATES = 50
+"""Most candidates that are read; a folder with more is no folder of a model."""
+_PICKLES = (".pkl", ".pickle", ".p")
+_LARGEST_FILE = 1 << 26
+"""Bytes; no vocabulary is larger."""
+MOST_TOKENS = 1 << 20
+_Content = tuple[object, str | None, Subword | None]
+"""Of a file: tokens (a list in the order of ids, or a map), the kind if it says so, the tokenizer if it is one."""
+_ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +121,9 @@ class Vocabulary:
             VocabularyError: no such file, none of these, a pickle, or not one-to-one (see `from_tokens`).
             UsageError: the library of a subword tokenizer is not installed.
         """
-        content = read(path)
-        found = cls.from_tokens(content.tokens, source=os.fspath(path), kind=kind or content.kind)
-        return found if content.subword is None else replace(found, subword=content.subword)
+        tokens, kind_said, subword = _read(path)
+        found = cls.from_tokens(tokens, source=os.fspath(path), kind=kind or kind_said)
+        return found if subword is None else replace(found, subword=subword)
 
     @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":
@@ -139,9 +141,19 @@ class Vocabulary:
         options = replace(options or TextOptions(), documents="one")
         kind, sources = options.tokens or "char", Sources(paths)
         pieces = final_text(sources, options)
-        tokens = _words(pieces) if kind == "word" else _units(pieces, as_bytes=kind == "byte")
+        if kind == "word":
+            words: set[str] = set()
+            for piece in whole_words(pieces):
+                words.update(piece.text.split())
+            tokens = sorted(words)
+        else:
+            seen = np.zeros(sys.maxunicode + 1, bool)
+            for piece in pieces:
+                looked_at = letters(piece.text)  # the code points and UTF-8 bytes of its characters
+                seen[np.frombuffer(looked_at.utf8, np.uint8) if kind == "byte" else looked_at.points] = True
+            tokens = list(map(chr, np.flatnonzero(seen).tolist()))
         files = tuple(file.sha256 for file in sources.files)
-        return cls(kind=kind, tokens=tokens, source=f"the text {sources.name}", texts=files)
+        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {sources.name}", texts=files)
 
     @property
     def size(self) -> int:
@@ -195,55 +207,127 @@ class Vocabulary:
         >>> Vocabulary.from_tokens(["a", "b"]).fit(3).ids["a"]
         1
         """
-        if self.first_id + self.size == width:
+        ends = self.first_id + self.size
+        if ends == width:
             return self
-        if self.first_id + self.size + 1 == width and self._may_move():
+        if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
             return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)
-        raise VocabularyError(f"{self._sizes(width)}: {self._cause(width)}")
-
-    def _may_move(self) -> bool:
-        """Return whether the ids may begin at 1: only an order was given, whose first token is not special."""
-        return not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0])
-
-    def _sizes(self, width: int) -> str:
-        return (
-            f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to "
-            f"{self.first_id + self.size - 1:,}, the model has {width:,} outputs (ids 0 to {width - 1:,})"
-        )
-
-    def _cause(self, width: int) -> str:
-        if self.first_id + self.size < width:
-            return (
+        if ends < width:
+            cause = (
                 "too small: was it made from less text than the model was trained on, or does it lack special tokens "
                 "([UNK], padding)? give the one it was trained with: --vocab FILE, or --vocab-from TRAINING_TEXT"
             )
-        if self.first_id == 1 and self.size == width:
-            return (
+        elif self.first_id == 1 and self.size == width:
+            cause = (
                 "its ids begin at 1 and the last has no output: count them from 0, or give a list in the order of ids"
             )
-        return (
-            "too large: was it made from more or other text (case, newlines, normalisation), or cut when the model was "
-            "trained (num_words, max_tokens)? give the one it was trained with: --vocab FILE"
+        else:
+            cause = (
+                "too large: was it made from more or other text (case, newlines, normalisation), or cut when the model "
+                "was trained (num_words, max_tokens)? give the one it was trained with: --vocab FILE"
+            )
+        raise VocabularyError(
+            f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to {ends - 1:,}, "
+            f"the model has {width:,} outputs (ids 0 to {width - 1:,}): {cause}"
         )
 
 
-def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
-    """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given.
+def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | None:
+    """Return the vocabulary that options give; None if they give none.
+
+    `given` is a Vocabulary, a vocabulary file, the tokens in the order of their ids, or a map from token to id; `texts`
+    are training texts whose sorted distinct characters are the vocabulary.
+
+    >>> given_vocabulary(["b", "a"]).tokens
+    ('b', 'a')
+    """
+    if given is not None and texts is not None:
+        raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
+    if texts is not None:
+        return Vocabulary.from_text(texts, TextOptions())
+    if given is None or isinstance(given, Vocabulary):
+        return given
+    return Vocabulary.from_file(given) if isinstance(given, str | os.PathLike) else Vocabulary.from_tokens(given)
+
+
+def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that may hold the vocabulary of a checkpoint, by their names alone, sorted; no links out of it.
+
+    Searched are the folder that holds the checkpoint and, if the checkpoint is a folder, that too:
+    `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy,
+    `spm`, `spiece`, `sentencepiece`, `tokenizer` as .model.
+    """
+    return _named(Path(checkpoint), _READABLE)[0][:_MOST_CANDIDATES]
+
+
+def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
+    """Find the one vocabulary beside a checkpoint that fits a model with so many outputs.
 
     Raises:
-        VocabularyError: it has no order or no tokens, or its ids have a gap or a duplicate.
+        VocabularyError: none fits (what was tried, and why not), or two that fit differ.
     """
-    if isinstance(given, Mapping):
-        pairs = _pairs(given, source)
-        if twice := _first_twice([id_ for id_, _ in pairs]):
-            raise VocabularyError(
-                f"the vocabulary ({source}): id {pairs[twice[1]][0]} is given to two tokens: tokens and ids must be "
-                "one-to-one"
-            )
-        pairs.sort(key=lambda pair: pair[0])
-        _refuse_gaps([id_ for id_, _ in pairs], source)
-        return pairs[0][0], [token for _, token in pairs]
+    path = Path(checkpoint)
+    fitting, refused = _look(siblings(path), width)
+    # A list of tokens that a tokenizer beside it has with the same ids is dropped, as vocab.json of tokenizer.json.
+    tokenizers = [found for found in fitting if found.subword is not None]
+    lists = [found for found in fitting if found.subword is None]
+    others = [found for found in lists if not any(found.ids.items() <= whole.ids.items() for whole in tokenizers)]
+    fitting = tokenizers + others
+    distinct = {(vocabulary.sha256, vocabulary.first_id): vocabulary for vocabulary in reversed(fitting)}
+    if len(distinct) == 1:
+        return fitting[0]
+    if distinct:
+        names = " and ".join(sorted(vocabulary.source for vocabulary in distinct.values()))
+        raise VocabularyError(
+            f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
+        )
+    links = _named(path, (*_READABLE, *_PICKLES))[1]
+    refused += [
+        f"{link} is a link out of its folder and is not followed: give it by --vocab, if you trust it" for link in links
+    ]
+    refused += _look(_named(path, _PICKLES)[0], width)[1]  # how to turn a pickle into JSON
+    tried = (
+        f"tried: {'; '.join(refused)}" if refused else "no file named like a vocabulary (vocab.json, char2idx.json …)"
+    )
+    raise VocabularyError(
+        f"{path}: no vocabulary for its {width:,} outputs beside it ({tried}): "
+        "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT"
+    )
+
+
+def _named(checkpoint: Path, endings: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
+    """Return the files beside a checkpoint that are named like a vocabulary, and those that lead out of their folder.
+
+    The latter are links: a checkpoint must not choose which files are read.
+    """
+    inside: list[Path] = []
+    outside: list[Path] = []
+    for folder in [checkpoint, checkpoint.parent] if checkpoint.is_dir() else [checkpoint.parent]:
+        try:
+            entries = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in endings)
+        except OSError:  # what cannot be listed has no candidates: the error then says what to give
+            continue
+        for entry in entries:
+            if entry != checkpoint and _NAMES.search(entry.stem) and entry.is_file():
+                within = entry.resolve().is_relative_to(folder.resolve())
+                (inside if within else outside).append(entry)
+    return inside, outside
+
+
+def _look(candidates: list[Path], width: int) -> tuple[list[Vocabulary], list[str]]:
+    """Return the vocabularies that fit, and for each of the others the reason why it does not."""
+    fitting, refused = [], []
+    for candidate in candidates:
+        try:
+            fitting.append(Vocabulary.from_file(candidate).fit(width))
+        except VocabularyError as error:
+            refused.append(str(error))
+    return fitting, refused
+
+
+def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
+    """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
     if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
         raise VocabularyError(
             f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of "
@@ -257,16 +341,32 @@ def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     tokens = list(given)
     if not tokens:
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
-    return None, tokens
+    if not isinstance(given, Mapping):
+        return None, tokens
+    pairs = _pairs(given, source)
+    if twice := _first_twice([id_ for id_, _ in pairs]):
+        raise VocabularyError(
+            f"the vocabulary ({source}): id {pairs[twice[1]][0]} is given to two tokens: tokens and ids must be "
+            "one-to-one"
+        )
+    pairs.sort(key=lambda pair: pair[0])
+    first, last = pairs[0][0], pairs[-1][0]
+    gap = next((id_ for id_, (found, _) in enumerate(pairs, start=first) if id_ != found), None)
+    if first not in {0, 1} or gap is not None:
+        what = f"ids begin at {first}" if first not in {0, 1} else f"id {gap} is missing"
+        raise VocabularyError(
+            f"the vocabulary ({source}): {what}, of {len(pairs):,} ids up to {last:,}: "
+            "ids must run from 0 or 1 without a gap"
+        )
+    return first, [token for _, token in pairs]
 
 
 def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
     """Return (id, token) of a map in either direction: the side with the whole numbers has the ids."""
-    if not given:
-        raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
     if all(map(_is_id, given.values())):
         return [(int(id_), token) for token, id_ in given.items()]
-    if all(_is_id(key) or _is_digits(key) for key in given):
+    digits = re.compile("[0-9]{1,9}")  # all keys of JSON are strings
+    if all(_is_id(key) or (isinstance(key, str) and digits.fullmatch(key)) for key in given):
         return [(int(id_), token) for id_, token in given.items()]
     odd = next((key, value) for key, value in given.items() if not _is_id(value))
     raise VocabularyError(
@@ -277,22 +377,6 @@ def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
 
 def _is_id(value: object) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool)
-
-
-def _is_digits(key: object) -> bool:
-    """Return whether a key of a JSON object is an id: all keys of JSON are strings."""
-    return isinstance(key, str) and re.fullmatch("[0-9]{1,9}", key) is not None
-
-
-def _refuse_gaps(ids: Sequence[int], source: str) -> None:
-    first = ids[0]
-    gap = next((id_ for id_, found in enumerate(ids, start=first) if id_ != found), None)
-    if first not in {0, 1} or gap is not None:
-        what = f"ids begin at {first}" if first not in {0, 1} else f"id {gap} is missing"
-        raise VocabularyError(
-            f"the vocabulary ({source}): {what}, of {len(ids):,} ids up to {ids[-1]:,}: "
-            "ids must run from 0 or 1 without a gap"
-        )
 
 
 def _first_twice(values: Sequence[Any]) -> tuple[int, int] | None:
@@ -323,3 +407,172 @@ def _as_string(token: Any, kind: str, source: str) -> str:
         f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: tokens are strings"
         + (" or numbers from 0 to 255" if kind == "byte" else "")
     )
+
+
+def _read(path: str | os.PathLike[str]) -> _Content:
+    """Read a vocabulary file, and refuse a pickle."""
+    name = os.fspath(path)
+    raw = _bytes(name)
+    if raw.startswith(b"\x93NUMPY"):
+        return _array(raw, name), None, None
+    if is_sentencepiece(raw):
+        model = SentencePiece(raw, name)
+        return model.tokens, "subword", model
+    # A pickle of protocol 2 and later has a mark, an older one only its ending.
+    if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
+        raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"), rule="pickle")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise VocabularyError(
+            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
+            "a vocabulary is JSON or one token a line, in UTF-8"
+        ) from error
+    plain = _json(text, name)
+    return (_lines(text, name), None, None) if plain is None else _content(plain, name)
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        with open_regular(name) as file:
+            raw = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        place = named_in_message(name)
+        raise VocabularyError(f"{place}: cannot be read: {why}: give a vocabulary file or --vocab-from TEXT") from error
+    if not raw or len(raw) > _LARGEST_FILE:
+        size = "is empty" if not raw else f"is larger than {_LARGEST_FILE:,} bytes"
+        raise VocabularyError(f"{name}: {size}: a vocabulary is a JSON map or list, or one token a line")
+    if raw.startswith(b"version https://git-lfs"):
+        raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
+    return raw
+
+
+def _about_pickle(name: str, what: str, load: str) -> str:
+    target = str(Path(name).with_suffix(".json"))
+    code = (
+        f"import json, numpy, pickle; v = {load.format(path=name)}; v = getattr(v, 'word_index', v); "
+        f"v = v.tolist() if hasattr(v, 'tolist') else v; "
+        f"json.dump(v if isinstance(v, dict) else list(v), open({target!r}, 'w'), default=int)"
+    )
+    advice = f"if you trust it, turn it into JSON: python -c {shlex.quote(code)}"
+    return f"{name}: refused by rule pickle: {what}, which runs code when opened: {advice}"
+
+
+def _array(raw: bytes, name: str) -> list[str]:
+    try:
+        with warnings.catch_warnings(action="error"):
+            _require_held(raw, name)
+            found = np.load(io.BytesIO(raw), allow_pickle=False)
+    except VocabularyError:
+        raise
+    except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
+        if "pickle" in str(error).lower():
+            said = _about_pickle(name, "is an array of objects, a pickle", "numpy.load({path!r}, allow_pickle=True)")
+            raise VocabularyError(said, rule="pickle") from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
+    if found.dtype.kind != "U" or found.ndim != 1:
+        raise VocabularyError(
+            f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
+            "the order of their ids"
+        )
+    codes = np.frombuffer(found.tobytes(), np.dtype(np.uint32).newbyteorder(found.dtype.byteorder))
+    if len(codes) and codes.max() > sys.maxunicode:
+        raise VocabularyError(f"{name}: holds {codes.max():#x}, which is no character: a damaged file, save it again")
+    tokens: list[str] = found.tolist()
+    return tokens
+
+
+def _require_held(raw: bytes, name: str) -> None:
+    """Refuse an array that declares more than the file holds: NumPy would take the memory first."""
+    file = io.BytesIO(raw)
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read_header(file)
+    declared = math.prod(shape) * kind.itemsize
+    if not kind.hasobject and declared > len(raw):
+        raise VocabularyError(
+            f"{name}: refused by rule vocabulary-array: declares {declared:,} bytes and holds {len(raw):,}: "
+            "save it again",
+            rule="vocabulary-array",
+        )
+    _require_few("tokens", math.prod(shape), MOST_TOKENS, name)
+
+
+def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
+    if seen > allowed:
+        raise VocabularyError(
+            f"{name}: {seen:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
+        )
+
+
+def _json(text: str, name: str) -> Any:
+    """Return a JSON map or list, or None if the file has one token a line."""
+    if Path(name).suffix != ".json" and not text.lstrip().startswith(("{", "[", '"')):
+        return None
+    try:
+        _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
+        _require_few("quotation marks", text.count('"'), 1 << 23, name)
+        plain = _parsed(text, name)
+        if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
+            plain = _parsed(plain, name)
+    except _NotJsonError:
+        if Path(name).suffix != ".json":
+            return None
+        raise
+    return plain if isinstance(plain, dict | list) or Path(name).suffix == ".json" else None
+
+
+class _NotJsonError(VocabularyError):
+    """A file that should be JSON is not."""
+
+
+def _parsed(text: str, name: str) -> Any:
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Refuse a duplicate key, which JSON allows."""
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise VocabularyError(f"{name}: {key!r} comes twice: tokens and ids must be one-to-one")
+            found[key] = value
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=read_object)
+    except (ValueError, RecursionError) as error:
+        raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
+
+
+def _content(plain: Any, name: str) -> _Content:
+    """Return the tokens of a JSON value: a keras Tokenizer has them in its config, as JSON in JSON."""
+    if not isinstance(plain, dict | list):
+        raise VocabularyError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
+    if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
+        config = plain.get("config")
+        index = config.get("word_index") if isinstance(config, dict) else None
+        if not isinstance(config, dict) or not isinstance(index, str):
+            raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
+        return _parsed(index, name), "char" if config.get("char_level") else "word", None
+    if is_huggingface(plain):
+        tokenizer = HuggingFace(plain, name)
+        return tokenizer.tokens, "subword", tokenizer
+    return plain, None, None
+
+
+def _lines(text: str, name: str) -> list[str]:
+    r"""Split one token a line; a line feed stands there as itself (two empty lines) or as \n."""
+    _require_few("lines", text.count("\n"), MOST_TOKENS, name)
+    lines = re.split("\r?\n", text)
+    if lines[-1] == "":
+        lines.pop()
+    tokens: list[str] = []
+    numbered = iter(enumerate(lines, start=1))
+    for number, line in numbered:
+        if line == "" and next(numbered, (0, "no line"))[1] != "":
+            raise VocabularyError(f"{name}: line {number} is empty: one token a line; a line feed is written \\n")
+        tokens.append(line or "\n")
+    # Only where all other tokens are single characters is \n an escape; a list of words may mean it as it is.
+    if any(len(token) > 1 and token not in _ESCAPES and not token.startswith(("<", "[")) for token in tokens):
+        return tokens
+    return [_ESCAPES.get(token, token) for token in tokens]

@@ -7,9 +7,8 @@ import pytest
 import rnneval
 from rnneval.errors import CheckpointError, RnnevalError
 from rnneval.files import identify
-from rnneval.files.full_model import private_model
-from rnneval.files.keras2.configuration import rewrite
-from rnneval.files.keras2.stored_weights import read_layers
+from rnneval.files.artefact import private_model
+from rnneval.files.keras2 import read_layers, rewrite
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write
 from tests.checkpoints.test_keras2_by_hand import stack

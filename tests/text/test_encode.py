@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, VocabularyError
-from rnneval.text import BlockCuts, TextOptions, Vocabulary, blocks, encode, sources, spool
+from rnneval.text import BlockCuts, TextOptions, Vocabulary, encode, sources, spool, units
 from rnneval.text.pieces import final_text
-from rnneval.text.units import letters
+from rnneval.text.units import BlockCutter, letters
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -118,8 +118,8 @@ def check_range(encoded, tokens, facts, data):
 @given(texts=texts("aab  \n\u3000中😀"), apart=st.sampled_from(["one", "file"]), chunk=st.integers(4, 30))
 def test_blocks_are_as_in_plain_loops(write, texts, apart, chunk):
     options = TextOptions(documents=apart)
-    with patch.multiple(blocks, _SMALLEST=4, _MOST=8), patch.object(sources, "CHUNK_BYTES", chunk):
-        cutter = blocks.BlockCutter()
+    with patch.multiple(units, _SMALLEST_BLOCK=4, _MOST_BLOCKS=8), patch.object(sources, "CHUNK_BYTES", chunk):
+        cutter = BlockCutter()
         for piece in final_text(sources.Sources(write(texts)), options):
             cutter.feed(letters(piece.text, piece.starts))
         cuts = cutter.finish()

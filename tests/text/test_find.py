@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rnneval.errors import VocabularyError
-from rnneval.text.find import find_vocabulary, siblings
+from rnneval.text.vocabulary import find_vocabulary, siblings
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import sys
 import unicodedata
+from functools import partial
 from itertools import pairwise
 from unittest.mock import patch
 
@@ -9,12 +10,11 @@ from hypothesis import strategies as st
 
 from rnneval.errors import TextError, UsageError
 from rnneval.text import sources
-from rnneval.text.options import TextOptions
 from rnneval.text.pieces import (
     Piece,
     Rewriter,
+    TextOptions,
     _begins_composition,
-    _nfc,
     _parts_words,
     _second_halves,
     final_text,
@@ -76,18 +76,19 @@ def test_rewriters_may_be_fed_anything(text, cuts):
     bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     for normalize, whole in (("lower", text.lower()), ("nfc", unicodedata.normalize("NFC", text))):
         (rewriter,) = rewriters(normalize, "keep")
-        fed = [rewriter.feed(text[a:b]) for a, b in pairwise(bounds)]
-        assert "".join(fed) + rewriter.finish() == whole
+        fed = [rewriter.decode(text[a:b]) for a, b in pairwise(bounds)]
+        assert "".join(fed) + rewriter.decode("", final=True) == whole
 
 
 def test_every_place_to_cut_is_one():
     """Where Unicode has letters that combine, after one character of each kind that could reach over the cut."""
+    nfc = partial(unicodedata.normalize, "NFC")
     before = "A\u0301\u0323\u1100\uac00"
     for point in [*range(0x3200), *range(0xA600, 0xAC10), *range(0x11000, 0x11400)]:
         character = chr(point)
         if _begins_composition(character):
             for left in before:
-                assert _nfc(left + character + "\u0301") == _nfc(left) + _nfc(character + "\u0301")
+                assert nfc(left + character + "\u0301") == nfc(left) + nfc(character + "\u0301")
         if _parts_words(character):
             assert f"aΣ{character}Σa".lower() == "aΣ".lower() + f"{character}Σa".lower()
 
@@ -109,7 +110,7 @@ def test_white_space_is_that_of_python():
 def test_what_may_not_be_cut_is_bounded():
     rewriter = Rewriter(str, lambda _: False)
     with pytest.raises(TextError, match=r"1,048,577 characters in a row .* --normalize none"):
-        rewriter.feed("a" * ((1 << 20) + 1))
+        rewriter.decode("a" * ((1 << 20) + 1))
     with pytest.raises(TextError, match=r"a word of more than 1,048,576 characters"):
         list(whole_words([Piece(text="a" * ((1 << 20) + 1))]))
 

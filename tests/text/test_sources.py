@@ -4,8 +4,7 @@ import os
 import pytest
 
 from rnneval.errors import TextError, UsageError
-from rnneval.text.options import TextOptions
-from rnneval.text.pieces import final_text
+from rnneval.text.pieces import TextOptions, final_text
 from rnneval.text.sources import CHUNK_BYTES, Sources
 
 

@@ -20,7 +20,7 @@ from rnneval.cli.output import ENDINGS, print_and_write
 
 if TYPE_CHECKING:
     from rnneval.gates import Named
-    from rnneval.text.options import TextOptions
+    from rnneval.text.pieces import TextOptions
 
 
 @click.command(
@@ -112,7 +112,7 @@ def _compare_losses(
     from rnneval.records import json_text
     from rnneval.records.paths import named
     from rnneval.render.gate_document import losses_document
-    from rnneval.text.options import TextOptions
+    from rnneval.text.pieces import TextOptions
 
     seen = f"{len(tables)} of the {len(paths)} files given are tables of losses"
     require(len(paths) == len(tables) == 2, f"{seen}: give two of them and nothing else, or run records")
@@ -159,7 +159,7 @@ def _scored_text(paths: tuple[str, ...], record: str) -> str:
     """Read the text as the record of the run says that it was read."""
     from rnneval.gates.comparable import fields_of
     from rnneval.records import read_run
-    from rnneval.text.options import TextOptions
+    from rnneval.text.pieces import TextOptions
 
     run = read_run(record)
     fields = fields_of(run.signature)

@@ -222,8 +222,7 @@ def scored_text(sha256: str | None, reading: Reading) -> str:
     import hashlib
     from itertools import product
 
-    from rnneval.text.options import TextOptions
-    from rnneval.text.pieces import final_text
+    from rnneval.text.pieces import TextOptions, final_text
     from rnneval.text.sources import Sources
 
     for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):

@@ -140,8 +140,8 @@ def exponents(lm: LanguageModel, text: Ids, places: Sequence[Place], steps: int)
 
     At most `steps` tokens are walked in each row: a multiple of 50, more than `SETTLING`.
     """
-    from rnneval.models.lm import RecurrentLM
     from rnneval.models.derivatives import TINY, TangentWalk
+    from rnneval.models.lm import RecurrentLM
 
     if not isinstance(lm, RecurrentLM):
         raise UsageError(

@@ -17,7 +17,7 @@ from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
-from rnneval.text.disk import DiskArray
+from rnneval.text.spool import DiskArray
 
 EVERY = 16
 MOST = 1 << 16

@@ -6,8 +6,15 @@ Each function is a rule, as in `rnneval.files.rules`.
 import re
 from collections.abc import Iterator
 
-from rnneval.files.allowed import is_allowed_class, is_allowed_function
-from rnneval.files.config import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Config, Measures
+from rnneval.files.config import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_VALUES,
+    Config,
+    Measures,
+    is_allowed_class,
+    is_allowed_function,
+)
 from rnneval.files.rules import rule
 
 _RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
@@ -119,15 +126,11 @@ def config_class(config: Config) -> Iterator[str]:
     - `keras_hub`, `keras_nlp`, `keras_cv` beside the model were imported by Keras.
     """
     # Classes of the user's own module are allowed by name. Each layer of Keras 2 is rewritten or refused later.
+    if config.keras2 or config.custom is None:
+        return
     for asked in config.classes:
-        if (
-            config.keras2
-            or config.custom is None
-            or asked.is_function
-            or {asked.name, asked.registered} & {*config.custom}
-        ):
-            continue
-        if not is_allowed_class(asked.module, asked.name, asked.registered):
+        known = asked.is_function or {asked.name, asked.registered} & {*config.custom}
+        if not known and not is_allowed_class(asked.module, asked.name, asked.registered):
             where = f"{asked.module}.{asked.name}" if asked.module else asked.name
             alias = f" registered as {asked.registered}" if asked.registered not in {"", asked.name} else ""
             yield f"asks for {where}{alias}, which is not on the list of Keras' own classes"
@@ -217,13 +220,13 @@ def config_allocation(config: Config) -> Iterator[str]:
     ## References
     - CWE-789.
     """
-    stored = config.largest_stored
+    stored = max((size for shape in config.shapes for size in shape), default=0)
     for key, size in sorted(config.numbers, key=lambda found: -found[1]):  # the largest says most
         limit = max(_HARMLESS, stored) if key in _SIZES else max(_LARGEST, stored)
         if key not in _NO_SIZES and size > limit:
             yield f"its configuration asks for {key}={size:,}, but its largest weight has {stored:,} rows"
-    if config.sized_layers > config.stored_weights:
-        yield f"it has {config.sized_layers:,} layers with weights, and {config.stored_weights:,} weights are stored"
+    if config.sized_layers > len(config.shapes):
+        yield f"it has {config.sized_layers:,} layers with weights, and {len(config.shapes):,} weights are stored"
     for kind, count in config.layers:
         if kind.endswith("Sequential") and count > _MAX_SEQUENTIAL:
             yield f"it has a Sequential model of {count:,} layers; up to {_MAX_SEQUENTIAL} are built"

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError
-from rnneval.text import TextOptions, Vocabulary, encode, sources
-from rnneval.text.subword import tokeniser
+from rnneval.text import TextOptions, Vocabulary, encode, sources, tokenise
 from tests.text.subword import zoo
 
 FRAGMENTS = [
@@ -46,8 +45,8 @@ def test_in_pieces_as_whole(name, text, window):
     wanted = zoo.ids_of(name, text)
     if len(wanted) < 2:
         return
-    windows = patch.multiple(tokeniser, WINDOW=window, OVERLAP=window // 2)
-    with windows, patch.object(sources, "CHUNK_BYTES", 97), encoded(text, name) as found:
+    short = patch.multiple(tokenise, WINDOW=window, OVERLAP=window // 2)
+    with short, patch.object(sources, "CHUNK_BYTES", 97), encoded(text, name) as found:
         read = found.read(0, found.tokens, scored_from=0)
     assert read.ids.tolist() == wanted
     check_sums(read, text)
@@ -179,12 +178,12 @@ def test_a_literal_unk_of_the_text_is_no_unknown_one():
 
 def test_a_run_without_any_place_to_cut_is_refused_or_read_whole():
     text = "x" * 5000  # one word: windows that begin at other places merge its letters in other pairs, or in the same
-    with patch.multiple(tokeniser, WINDOW=200, OVERLAP=100), encoded(text, "gpt2") as found:
+    with patch.multiple(tokenise, WINDOW=200, OVERLAP=100), encoded(text, "gpt2") as found:
         assert found.ids(0, found.tokens).tolist() == zoo.ids_of("gpt2", text)
     digits = "1234567" * 900
-    with patch.multiple(tokeniser, WINDOW=200, OVERLAP=100), encoded(digits, "gpt4") as found:
+    with patch.multiple(tokenise, WINDOW=200, OVERLAP=100), encoded(digits, "gpt4") as found:
         assert found.ids(0, found.tokens).tolist() == zoo.ids_of("gpt4", digits)
-    with patch.multiple(tokeniser, WINDOW=200, OVERLAP=100, LONGEST=800), pytest.raises(TextError, match="no place"):
+    with patch.multiple(tokenise, WINDOW=200, OVERLAP=100, LONGEST=800), pytest.raises(TextError, match="no place"):
         encoded(digits, "gpt4")
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rnneval.text.subword.base import Located
-from rnneval.text.subword.tokeniser import _agreed
+from rnneval.text.subword import Located
+from rnneval.text.tokenise import _agreed
 
 SHARED = b"x" * 30
 ENDS = [108, 111, 114, 117, 119, 123]

@@ -10,7 +10,7 @@ from tokenizers import Regex, pre_tokenizers
 
 from rnneval.errors import VocabularyError
 from rnneval.text import Vocabulary
-from rnneval.text.subword.patterns import OddPatternError, ways
+from rnneval.text.subword import OddPatternError, ways
 from tests.text.subword import zoo
 
 # As published, each in its tokenizer.json or in tiktoken.

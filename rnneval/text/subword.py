@@ -1,0 +1,579 @@
+r"""Tokenizers whose tokens are pieces of words, run by their own libraries, and where each token ends in bytes.
+
+Neither library, `tokenizers` of Hugging Face or `sentencepiece`, is asked to read or fetch a file: they get bytes
+that were checked before.
+
+Of a `tokenizer.json`, only those regular expressions are run that read a text in linear time. The library `tokenizers`
+runs them with Oniguruma, which backtracks: `(\w+\w*)+$` takes time exponential in the length of a word. A pattern is
+accepted where nothing that can fail follows a part that repeats without bound. What was read is then matched, and never
+read again. Patterns of known tokenizers that break this rule are in a list: they read again only within a run of blanks
+or of letters.
+"""
+
+import base64
+import hashlib
+import importlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import product
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval import without_current_folder
+from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError
+from rnneval.text.units import Ints, letters
+
+Offsets = tuple[Ints, Ints]
+"""Start and end of each token in the encoded text, in characters, as the library says; `(n,)` each."""
+_MOST_TOKENS = 1 << 21
+"""The largest vocabularies in use have a quarter of a million."""
+_DEEPEST = 20
+_MOST_STEPS, _MOST_GROWTH = 100, 16
+"""Steps that prepare a text, and how many characters they may make of one, the work of Unicode (NFKC) not counted."""
+_MOST_OF_UNICODE = 18
+"""Characters that NFKC makes of U+FDFA, the most of all; a table of SentencePiece does the same."""
+_SET_ASIDE = ("truncation", "padding", "post_processor", "version")
+"""Nothing is cut off, filled up or put around a text."""
+_READING = ("normalizer", "pre_tokenizer")
+_SPACE = "▁"
+
+MOST_WAYS = 256
+"""Ways of matching up to a part that repeats without bound, all patterns of a tokenizer together."""
+_LONGEST_PATTERN = 4096
+_CAPITALS, _SMALL = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_ENDINGS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+KNOWN = frozenset({r"\s+(?!\S)", r"\s*[\r\n]+", r"\s*[\r\n]", r"\s+$", r"\s++$"}) | frozenset(
+    rf"[^\r\n\p{{L}}\p{{N}}]?{letters}{ending}"
+    for letters, ending in product((f"{_CAPITALS}*{_SMALL}+", f"{_CAPITALS}+{_SMALL}*"), ("", _ENDINGS))
+)
+"""Alternatives of GPT-2, GPT-4, Llama 3, DeepSeek (blanks), GPT-4o and Mistral (words) that backtrack within a run."""
+
+_ESCAPE = re.compile(
+    r"\\(?:[pP]\{\^?[\w ]+\}|x[0-9a-fA-F]{2}|x\{[0-9a-fA-F]+\}|u[0-9a-fA-F]{4}|[sSdDwWhHnrtf1-9bBAzZ]|[^\w\s]| )"
+)
+_REPEAT = re.compile(r"[?*+]|\{(?=[\d,]*\d)(\d*)(,?)(\d*)\}")
+_GROUP = re.compile(r"\((?:\?(?:i?:|<?[=!]|>))?(?!\?)")
+_FLAGS = "(?i)"
+
+
+class Subword(ABC):
+    """A loaded tokenizer; it adds nothing to a text except a space at its start."""
+
+    name: str
+    """The file it comes from."""
+    sha256: str
+    """SHA-256 of all that decides over ids."""
+    tokens: Mapping[str, int]
+    """Every piece and its id."""
+    unknown_id: int | None
+    """The id of text that no piece covers."""
+    adds_space: bool
+    """A text is read as if a space stood before it."""
+
+    @abstractmethod
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
+        """Return the ids of a text, `(n,)`, without special tokens around it, and a function that gives the offsets.
+
+        It is called only if the pieces do not spell the text.
+        """
+
+    def dropped(self, text: str) -> list[str]:
+        """Return the characters of a text that it would drop without a token for them."""
+        return []
+
+    @abstractmethod
+    def spelling(self, piece: str) -> bytes:
+        """Return the bytes of text that a piece stands for."""
+
+    @cached_property
+    def spellings(self) -> tuple[bytes, ...]:
+        """The bytes of every id."""
+        found = [b""] * (max(self.tokens.values(), default=-1) + 1)
+        for piece, id_ in self.tokens.items():
+            found[id_] = self.spelling(piece)
+        return tuple(found)
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """Bytes that each id stands for."""
+        return np.array([len(spelling) for spelling in self.spellings], np.int64)
+
+    def spell(self, ids: NDArray[Any]) -> bytes:
+        """Return the bytes that ids stand for, one after the other."""
+        return b"".join(map(self.spellings.__getitem__, ids.tolist()))
+
+    def decode(self, ids: NDArray[Any]) -> str:
+        """Return the text of a whole document from its ids."""
+        return self.spell(ids).removeprefix(b" " if self.adds_space else b"").decode(errors="replace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A text as tokens; both arrays have the shape `(n,)`."""
+
+    ids: NDArray[np.int32]
+    ends: Ints
+    """End of each token in bytes, never decreasing; two equal ones share a character, counted at the latter."""
+
+
+def locate(subword: Subword, text: str) -> Located:
+    """Encode a text that is not empty, and return where its tokens end."""
+    (ids, offsets), utf8 = subword.encode(text), text.encode()
+    spelt = subword.spell(ids)
+    ends = np.cumsum(subword.lengths[ids])
+    if spelt == utf8:
+        return Located(ids=ids, ends=ends)
+    if subword.adds_space and spelt == b" " + utf8:
+        return Located(ids=ids, ends=np.maximum(ends - 1, 0))
+    if lost := subword.dropped(text):  # its offsets are wrong after them, too
+        some = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in lost[:5])
+        raise TextError(
+            f"the tokenizer ({subword.name}) has no piece for {some} and no unknown token, so it would leave out such "
+            "characters in silence: give the tokenizer the model was trained with, or a text without them"
+        )
+    places = np.append(0, np.cumsum(letters(text).widths, dtype=np.int64))
+    starts, ends = (places[of_each] for of_each in offsets())
+    if len(ends):
+        # No token ends later than the next one begins, so that no text counts twice.
+        ends[:-1] = np.minimum(ends[:-1], starts[1:])
+        ends = np.maximum.accumulate(ends)
+        # And none ends the text but the last: each belongs to the block of its first byte, and behind the end is none.
+        ends[:-1][ends[:-1] == places[-1]] = places[-2]
+    return Located(ids=ids, ends=ends)
+
+
+def _library(module: str, name: str) -> Any:
+    """Import an optional library, and never one that lies beside the tokenizer."""
+    try:
+        with without_current_folder():
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise UsageError(
+            f"{name}: a tokenizer of word pieces needs the package {module}: pip install 'rnneval[subword]'"
+        ) from error
+
+
+@contextmanager
+def _plainly(name: str, doing: str) -> Iterator[None]:
+    """Turn any error of a library on hostile input into one line; a panic of Rust is a bare BaseException."""
+    try:
+        yield
+    except (RnnevalError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise VocabularyError(
+            f"{name}: {doing} ({what}): is it damaged, or from a newer version of the library?"
+        ) from error
+
+
+def _digits(piece: str) -> bytes | None:
+    """Return the byte of a piece like `<0xE6>`, which spells text without a piece of its own."""
+    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+        try:
+            return bytes([int(piece[3:5], 16)])
+        except ValueError:
+            return None
+    return None
+
+
+def is_huggingface(plain: Any) -> TypeGuard[dict[str, Any]]:
+    """Return whether a JSON value is a tokenizer of Hugging Face."""
+    return isinstance(plain, dict) and isinstance(plain.get("model"), dict)  # what a list of tokens has not
+
+
+class HuggingFace(Subword):
+    """A tokenizer of the library `tokenizers`."""
+
+    def __init__(self, plain: Mapping[str, Any], name: str) -> None:
+        _refuse_odd(plain, name)
+        model = {**plain["model"], "dropout": None} if "dropout" in plain["model"] else plain["model"]
+        kept = {key: value for key, value in plain.items() if key not in _SET_ASIDE} | {"model": model}
+        self.name = name
+        self.sha256 = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        tokenizers = _library("tokenizers", name)
+        with _plainly(name, "the library tokenizers cannot load it"):
+            whole = {"version": "1.0", "truncation": None, "padding": None, "post_processor": None, **kept}
+            self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(whole))
+            self.tokens = dict(self._tokenizer.get_vocab(with_added_tokens=True))
+            self._added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
+        self._model = model
+        reading = [part for key in _READING for part in _walk(plain.get(key))]
+        self._of_bytes = any(part.get("type") == "ByteLevel" for part in reading)
+        self._space = _space(reading)
+        self.adds_space = any(map(_adds_space, reading))
+        named = isinstance(model.get("unk_id"), int)
+        self.unknown_id = int(model["unk_id"]) if named else self.tokens.get(model.get("unk_token") or "")
+
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
+        """Return the ids and offsets of a text, special tokens only where the text itself has them."""
+        with _plainly(self.name, "the library tokenizers cannot encode the text"):
+            found = self._tokenizer.encode(text, add_special_tokens=False)
+            ids = np.array(found.ids, np.int32)
+
+        def offsets() -> Offsets:
+            pairs = np.array(found.offsets, np.int64).reshape(-1, 2)
+            return pairs[:, 0], pairs[:, 1]
+
+        return ids, offsets
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        return frozenset("".join(self.tokens))
+
+    def dropped(self, text: str) -> list[str]:
+        """Return unknown characters: BPE without an unknown token drops them in silence."""
+        if self._model.get("type", "BPE") != "BPE" or self.unknown_id is not None or self._of_bytes:
+            return []
+        normalizer, known = self._tokenizer.normalizer, self._characters
+        with _plainly(self.name, "the library tokenizers cannot normalize the text"):
+            seen = text if normalizer is None else str(normalizer.normalize_str(text))
+        return [character for character in dict.fromkeys(seen) if character not in known and not character.isspace()]
+
+    def spelling(self, piece: str) -> bytes:
+        """Return the bytes of text that a piece stands for."""
+        if piece in self._added:
+            return piece.encode()
+        if self._of_bytes:
+            alphabet = _byte_of()
+            spelt = [alphabet.get(character, -1) for character in piece]
+            return piece.encode() if -1 in spelt else bytes(spelt)
+        byte = _digits(piece) if self._model.get("byte_fallback") else None
+        if byte is not None:
+            return byte
+        plain = piece.removeprefix(self._model.get("continuing_subword_prefix") or "")
+        plain = plain.removesuffix(self._model.get("end_of_word_suffix") or "")
+        return (plain.replace(self._space, " ") if self._space else plain).encode()
+
+
+def _refuse_odd(plain: Mapping[str, Any], name: str) -> None:
+    """Refuse sizes and depths that the library would not check."""
+    vocab, added = plain["model"].get("vocab"), plain.get("added_tokens") or []
+    if not isinstance(vocab, dict | list) or not vocab or not isinstance(added, list):
+        raise VocabularyError(f"{name}: is a tokenizer of Hugging Face without a vocabulary: save it again")
+    if len(vocab) + len(added) > _MOST_TOKENS:
+        raise VocabularyError(f"{name}: has {len(vocab) + len(added):,} tokens, at most {_MOST_TOKENS:,} are read")
+    for key in (*_READING, "decoder"):
+        if _depth(plain.get(key)) > _DEEPEST:
+            raise VocabularyError(f"{name}: its {key} is more than {_DEEPEST} levels deep: no library writes that")
+    steps = [part for key in _READING for part in _walk(plain.get(key))]
+    _refuse_growth(steps, name)
+    patterns = [step["pattern"].get("Regex") for step in steps if isinstance(step.get("pattern"), dict)]
+    tried = 0
+    for pattern in filter(None, patterns):
+        try:
+            tried += ways(str(pattern))
+        except OddPatternError as error:
+            raise VocabularyError(
+                f"{name}: the pattern {str(pattern)[:80]!r} is not run: {error}: write it as a known tokenizer does, "
+                "or give another tokenizer"
+            ) from error
+    if tried > MOST_WAYS:
+        raise VocabularyError(
+            f"{name}: its patterns can match in {tried:,} ways at one place; up to {MOST_WAYS} are allowed: give "
+            "another tokenizer"
+        )
+
+
+def _refuse_growth(steps: list[dict[str, Any]], name: str) -> None:
+    """Refuse steps that multiply the text: ten times in each of six steps are a million times."""
+    growth, uncounted = 1.0, _MOST_OF_UNICODE
+    for step in steps:
+        kind, pattern = step.get("type"), step.get("pattern")
+        if kind == "Replace":
+            literal = pattern.get("String") if isinstance(pattern, dict) else None
+            shortest = max(1, len(literal)) if isinstance(literal, str) else 1  # a regular expression may replace one
+            growth *= max(1.0, len(str(step.get("content"))) / shortest)
+        elif kind == "ByteLevel":
+            growth *= 2  # a character beyond ASCII becomes several, which are beyond ASCII themselves
+        elif kind == "Precompiled":
+            growth *= max(1.0, _longest_entry(step.get("precompiled_charsmap")) / uncounted)
+            uncounted = 1
+        elif kind == "Prepend" and len(str(step.get("prepend"))) > _MOST_GROWTH:
+            raise VocabularyError(f"{name}: puts more than {_MOST_GROWTH} characters before a text: not trusted")
+    if len(steps) > _MOST_STEPS or not growth <= _MOST_GROWTH:
+        raise VocabularyError(
+            f"{name}: prepares a text in {len(steps):,} steps that make up to {growth:.3g} characters of one; up to "
+            f"{_MOST_STEPS} steps and {_MOST_GROWTH} characters are allowed: give another tokenizer"
+        )
+
+
+def _longest_entry(charsmap: object) -> int:
+    """Return how many characters a table of SentencePiece makes of one at most: texts with zero bytes in between."""
+    try:
+        held = base64.b64decode(charsmap if isinstance(charsmap, str) else "")
+    except ValueError:
+        return 0  # the library says that it cannot be read
+    texts = held[4 + int.from_bytes(held[:4], "little") :].decode(errors="replace")
+    return max(map(len, texts.split("\0")))
+
+
+def _children(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _depth(value: object) -> int:
+    """Return how deep lists and objects are nested; json itself refuses what is too deep to be walked."""
+    return 1 + max(map(_depth, _children(value)), default=0)
+
+
+def _walk(part: object) -> Iterator[dict[str, Any]]:
+    """Yield a component and all components within it."""
+    if isinstance(part, dict):
+        yield part
+    for child in _children(part):
+        yield from _walk(child)
+
+
+def _space(parts: list[dict[str, Any]]) -> str | None:
+    """Return the character that stands for a space, such as ▁."""
+    for part in parts:
+        if part.get("type") == "Metaspace" and isinstance(part.get("replacement"), str):
+            return str(part["replacement"])
+        if part.get("type") == "Replace" and part.get("pattern") == {"String": " "}:
+            return str(part.get("content")) or None
+    return None
+
+
+def _adds_space(part: dict[str, Any]) -> bool:
+    kind = part.get("type")
+    if kind == "Metaspace" and "prepend_scheme" in part:
+        return bool(part["prepend_scheme"] != "never")
+    return kind == "Prepend" or (kind in {"Metaspace", "ByteLevel"} and part.get("add_prefix_space") is True)
+
+
+@cache
+def _byte_of() -> dict[str, int]:
+    """Return the byte of each character of byte-level BPE: printable Latin-1 is itself, others follow U+0100."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+def is_sentencepiece(raw: bytes) -> bool:
+    r"""Return whether bytes begin as a model does: a message (field 1) whose field 1 is a string and field 2 a float.
+
+    >>> is_sentencepiece(b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02\n\x0c"), is_sentencepiece(b"\n\n \na\n")
+    (True, False)
+    """
+    if len(raw) < 4 or raw[0] != 0x0A or raw[2] != 0x0A or not 2 <= raw[1] < 0x80 or raw[3] >= 0x80:
+        return False
+    return raw[4 + raw[3] : 5 + raw[3]] == b"\x15"
+
+
+class SentencePiece(Subword):
+    """A model of the library `sentencepiece`."""
+
+    def __init__(self, raw: bytes, name: str) -> None:
+        self.name = name
+        self.sha256 = hashlib.sha256(raw).hexdigest()
+        sentencepiece = _library("sentencepiece", name)
+        with _plainly(name, "the library sentencepiece cannot load it"):
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=raw)
+            size = int(self._processor.get_piece_size())
+            if not 0 < size <= _MOST_TOKENS:
+                raise VocabularyError(f"{name}: has {size:,} pieces, 1 to {_MOST_TOKENS:,} are read")
+            pieces = [str(self._processor.id_to_piece(id_)) for id_ in range(size)]
+            self._bytes = {piece for id_, piece in enumerate(pieces) if self._processor.is_byte(id_)}
+            self.unknown_id = int(self._processor.unk_id())
+            first = self._processor.encode("x", return_type="offset_mapping")["pieces"][:1]
+        self.tokens = {piece: id_ for id_, piece in enumerate(pieces)}
+        if len(self.tokens) != size:
+            raise VocabularyError(f"{name}: a piece comes twice: pieces and ids must be one-to-one")
+        self.adds_space = any(piece.startswith(_SPACE) for piece in first)
+
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
+        """Return the ids and offsets of a text."""
+        with _plainly(self.name, "the library sentencepiece cannot encode the text"):
+            ids = np.asarray(self._processor.encode(text, return_type="numpy"), np.int32)
+
+        def offsets() -> Offsets:
+            with _plainly(self.name, "the library sentencepiece cannot encode the text"):
+                pairs = self._processor.encode(text, return_type="offset_mapping")["offsets"]
+                places = np.array(pairs, np.int64).reshape(-1, 2)
+            return places[:, 0], places[:, 1]
+
+        return ids, offsets
+
+    def spelling(self, piece: str) -> bytes:
+        """Return the bytes of text that a piece stands for."""
+        byte = _digits(piece) if piece in self._bytes else None
+        return piece.replace(_SPACE, " ").encode() if byte is None else byte
+
+
+class OddPatternError(ValueError):
+    """A pattern that is not accepted, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A part of a pattern."""
+
+    ways: int = 1
+    """Upper bound of the ways in which it is tried at one place."""
+    fails: bool = True
+    """Whether it can fail to match: it does not match the empty text."""
+    endless: bool = False
+    """Whether it repeats without bound."""
+    again: bool = False
+    """Whether it can fail after such a part, so that text is read again."""
+
+
+def ways(pattern: str) -> int:
+    r"""Return in how many ways a pattern is tried at one place of a text, at most.
+
+    Raises:
+        OddPatternError: its time is not known to be linear, or it is written in a way that no known tokenizer uses.
+
+    Example:
+        >>> ways(r" ?\p{L}+|\s+(?!\S)|\s+")
+        4
+        >>> ways(r"(a+)+$")
+        Traceback (most recent call last):
+            ...
+        rnneval.text.subword.OddPatternError: it can fail after a part that repeats without bound
+    """
+    if len(pattern) > _LONGEST_PATTERN:
+        raise OddPatternError(f"it has {len(pattern):,} characters; up to {_LONGEST_PATTERN:,} are read")
+    reader = _PatternReader(pattern)
+    found = reader.alternatives(0)
+    if reader.at < len(pattern):
+        raise OddPatternError(f"it has an odd bracket at character {reader.at + 1}")
+    if found.again:
+        raise OddPatternError("it can fail after a part that repeats without bound")
+    return found.ways
+
+
+class _PatternReader:
+    """A reader of one pattern, from left to right."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.at = len(_FLAGS) if pattern.startswith(_FLAGS) else 0
+
+    def alternatives(self, depth: int) -> _Part:
+        """Read alternatives up to a closing bracket or the end."""
+        if depth > _DEEPEST:
+            raise OddPatternError(f"its groups are more than {_DEEPEST} levels deep")
+        found = []
+        while True:
+            begin = self.at
+            part = self._sequence(depth)
+            known = depth == 0 and self.pattern[begin : self.at] in KNOWN
+            found.append(replace(part, again=False) if known else part)
+            if not self._takes("|"):
+                break
+        return _Part(
+            ways=sum(part.ways for part in found),
+            fails=all(part.fails for part in found),
+            endless=any(part.endless for part in found),
+            again=any(part.again for part in found),
+        )
+
+    def _sequence(self, depth: int) -> _Part:
+        whole = _Part(fails=False)
+        while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
+            part = self._repeated(self._one(depth))
+            whole = _Part(
+                ways=whole.ways * part.ways,
+                fails=whole.fails or part.fails,
+                endless=whole.endless or part.endless,
+                again=whole.again or part.again or (whole.endless and part.fails),
+            )
+            if whole.ways > MOST_WAYS:
+                raise OddPatternError(f"it can match in more than {MOST_WAYS} ways at one place")
+        return whole
+
+    def _one(self, depth: int) -> _Part:
+        """Read a group, a set or a character."""
+        if group := self._match(_GROUP):
+            inside = self.alternatives(depth + 1)
+            if not self._takes(")"):
+                raise OddPatternError(f"it has an odd bracket at character {self.at + 1}")
+            if group.endswith(("=", "!")):
+                # A lookaround consumes nothing: its text is read again at the next place.
+                return _Part(ways=inside.ways, again=inside.again or inside.endless)
+            return inside
+        if self._takes("["):
+            self._set()
+        elif self.pattern[self.at] == "\\":
+            self._escape()
+        elif self.pattern[self.at] in "(*+?":
+            raise OddPatternError(f"it has an unknown construct at character {self.at + 1}")
+        else:
+            self.at += 1
+        return _Part()
+
+    def _set(self) -> None:
+        """Skip a set, with sets within it."""
+        depth = 1
+        self._takes("^")
+        while depth:
+            if self.pattern.startswith("]", self.at) and self.pattern[self.at - 1] in "[^":
+                raise OddPatternError(f"it has an empty set at character {self.at + 1}")
+            if self.pattern.startswith("\\", self.at):
+                self._escape()
+            elif self._takes("["):
+                depth += 1
+                self._takes("^")
+            elif self._takes("]"):
+                depth -= 1
+            elif self.at < len(self.pattern):
+                self.at += 1
+            else:
+                raise OddPatternError("it has a set without an end")
+
+    def _escape(self) -> None:
+        if not self._match(_ESCAPE):
+            raise OddPatternError(f"it has an unknown construct at character {self.at + 1}")
+
+    def _repeated(self, part: _Part) -> _Part:
+        """Read how often the part that was just read is repeated."""
+        while found := _REPEAT.match(self.pattern, self.at):
+            self.at = found.end()
+            if found[0] in "?*+":
+                least, most = int(found[0] == "+"), 1 if found[0] == "?" else None
+                # Lazy or possessive: neither reads more than the greedy one. After {…}, + is another repetition.
+                self._takes("?") or self._takes("+")
+            else:
+                least = int(found[1] or 0)
+                most = least if not found[2] else int(found[3]) if found[3] else None
+                self._takes("?")
+            part = _times(part, least, most)
+        return part
+
+    def _takes(self, text: str) -> bool:
+        if not self.pattern.startswith(text, self.at):
+            return False
+        self.at += len(text)
+        return True
+
+    def _match(self, kind: "re.Pattern[str]") -> str:
+        found = kind.match(self.pattern, self.at)
+        self.at = found.end() if found else self.at
+        return found[0] if found else ""
+
+
+def _times(part: _Part, least: int, most: int | None) -> _Part:
+    """Return a part that is repeated from `least` to `most` times."""
+    last = least if most is None else most
+    if max(least, last) > MOST_WAYS:
+        found = MOST_WAYS + 1  # beyond the limit it does not matter
+    else:  # the ways of these repetitions, or their number where that is more
+        tries = sum(max(count, int(part.ways**count)) for count in range(least, last + 1))
+        found = max(1, min(tries, MOST_WAYS + 1))
+    # Repetitions that have to be there can fail after earlier ones; the last one of an endless loop ends it there.
+    more = least > 1 if most is None else part.fails and most > 1
+    return _Part(
+        ways=found,
+        fails=part.fails and least > 0,
+        endless=part.endless or most is None,
+        again=part.again or (part.endless and more),
+    )
