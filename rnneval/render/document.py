@@ -1,15 +1,14 @@
 """The document model: what a record says, as plain values that every output format renders.
 
-A document is a sequence of blocks. The functions of `run_document`, `wiring_document`, `gate_document` and
-`sweep_document` make the blocks of a record; `terminal`, `html` and `gate_formats` (Markdown) render them, and
-`--format json` of the report writes them as they are. Text in blocks is as it came, out of files too: the renderers
-alone make it safe to show.
+A document is a sequence of blocks. `run_document`, `wiring_document`, `gate_document` and the chapters of the report
+make the blocks of records; `terminal`, `html` and `markdown` render them, and `--format json` of the report writes them
+as they are. Text in blocks is as it came, out of files too: the renderers alone make it safe to show.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-import msgspec
+from msgspec.structs import replace
 
 from rnneval.records._base import Value
 
@@ -26,9 +25,6 @@ KINDS: dict[str, Kind] = {
     "info": "note",
 }
 """Kind of each verdict and of each severity."""
-
-_SENTENCE, _COLUMNS = 30, 4
-"""More characters make a cell prose; more columns make a table wide."""
 
 
 class Cell(Value, frozen=True, kw_only=True):
@@ -60,13 +56,13 @@ class Table(Value, frozen=True, kw_only=True, tag="table"):
 
     @property
     def prose(self) -> bool:
-        """Return whether cells hold sentences."""
-        return any(len(cell.text) > _SENTENCE for row in self.rows for cell in row)
+        """True if cells hold sentences."""
+        return any(len(cell.text) > 30 for row in self.rows for cell in row)
 
     @property
     def listed(self) -> bool:
-        """Return whether it becomes a list on a narrow screen: a wide table does, a matrix does not."""
-        return not self.matrix and (self.prose or len(self.head) > _COLUMNS)
+        """True if it becomes a list on a narrow screen: a wide table does, a matrix does not."""
+        return not self.matrix and (self.prose or len(self.head) > 4)
 
 
 class Fact(Value, frozen=True, kw_only=True):
@@ -242,6 +238,11 @@ def code(text: str) -> Cell:
     return Cell(text=text, code=True)
 
 
+def facts(rows: Iterable[tuple[str, str]]) -> Facts:
+    """Return a list of facts, each a name and its value."""
+    return Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
+
+
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     """Return the blocks that a terminal and a notebook show.
 
@@ -251,33 +252,26 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     """
     for block in blocks:
         if isinstance(block, Table):
-            yield _brief_table(block)
+            kept = [column for column in range(len(block.head)) if column not in block.extra]
+            shown = ((row[column] for column in kept) for row in block.rows)
+            yield replace(
+                block,
+                caption="",
+                head=tuple(block.head[column] for column in kept),
+                rows=tuple(
+                    tuple(cell if cell.short is None else replace(cell, text=cell.short) for cell in row)
+                    for row in shown
+                ),
+                right=tuple(place for place, column in enumerate(kept) if column in block.right),
+                extra=(),
+                note=None,
+            )
         elif isinstance(block, Found):
-            yield msgspec.structs.replace(block, about=None)
+            yield replace(block, about=None)
         elif isinstance(block, KeyNumbers):
-            yield Facts(rows=tuple(Fact(name=item.name, text=f"{item.value} {item.unit}") for item in block.items))
+            yield facts((item.name, f"{item.value} {item.unit}") for item in block.items)
         elif isinstance(block, Part):
             yield Heading(text=block.title)
             yield from brief(block.blocks)
         elif not isinstance(block, Fold | Picture):
             yield block
-
-
-def _brief_table(table: Table) -> Table:
-    kept = [column for column in range(len(table.head)) if column not in table.extra]
-    rows = (
-        tuple(
-            cell if cell.short is None else msgspec.structs.replace(cell, text=cell.short)
-            for cell in (row[column] for column in kept)
-        )
-        for row in table.rows
-    )
-    return msgspec.structs.replace(
-        table,
-        caption="",
-        head=tuple(table.head[column] for column in kept),
-        rows=tuple(rows),
-        right=tuple(place for place, column in enumerate(kept) if column in table.right),
-        extra=(),
-        note=None,
-    )

@@ -1,19 +1,26 @@
-"""Documents of comparisons: the verdict of a gate, and ranked runs."""
+"""Documents of comparisons: the verdict of a gate, ranked runs, and the verdict as continuous integration reads it.
 
-from collections.abc import Iterator, Sequence
+JUnit XML has a test case for each comparison. It is valid under both schemas that are in use: Jenkins' `junit-10.xsd`
+(xunit plugin) and Ant's `JUnit.xsd` (windyroad), which also requires the host, the time and an empty output. A fail is
+a `failure`; no verdict is an `error`, since the exit code is not 0 either. GitHub reads workflow commands. Markdown is
+what it shows as the summary of a job, and what the comment of a merge request can hold.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import NamedTuple
+from xml.etree import ElementTree as ET
 
 from rnneval.gates.explanation import in_per_cent, number, scope
-from rnneval.gates.ranking import Ranking, Row
+from rnneval.gates.ranking import Ranking
 from rnneval.gates.token_losses import LossComparison
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison, Counting
+from rnneval.records.gate import Verdict as Word
 from rnneval.render.document import (
     KINDS,
     Block,
     Cell,
-    Fact,
-    Facts,
     Heading,
     Item,
     Items,
@@ -22,15 +29,22 @@ from rnneval.render.document import (
     Table,
     Verdict,
     code,
+    facts,
     row,
 )
-from rnneval.render.phrasing import figure, listed, optional, per_cent, signed
+from rnneval.render.markdown import block_markdown
+from rnneval.render.phrasing import Level, annotation, figure, listed, optional, per_cent, signed, visible
 
-HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
+_HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
-
-
-# Gate
+_SUITE = "rnneval.gate"
+_LEVELS: dict[Word, Level] = {
+    "pass": "notice",
+    "fail": "error",
+    "inconclusive": "warning",
+    "not comparable": "error",
+}
+_SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
 
 
 def gate_document(gate: Gate) -> Iterator[Block]:
@@ -45,7 +59,7 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
     """Yield what every surface shows between the headline and the verdict."""
     yield Table(
         caption="What was compared",
-        head=HEADINGS,
+        head=_HEADINGS,
         rows=tuple(
             row(*line(comparison)[:-1], Cell(text=comparison.verdict, kind=KINDS[comparison.verdict]))
             for comparison in gate.comparisons
@@ -56,7 +70,7 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
     if gate.comparisons:
         yield Items(
             rows=tuple(
-                Item(title=each.metric, text=each.reason, details="; ".join(details(each)) or None)
+                Item(title=each.metric, text=each.reason, details="; ".join(_details(each, ("none", "limit"))) or None)
                 for each in gate.comparisons
             )
         )
@@ -82,11 +96,6 @@ def counting_table(counted: Sequence[Counting]) -> Table:
         right=(2, 3),
         note="Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text.",
     )
-
-
-def details(comparison: Comparison) -> list[str]:
-    """Return what a verdict is about, and how the interval was computed."""
-    return [part for part in (about(comparison), method(comparison)) if part not in ("", "none", "limit")]
 
 
 class Line(NamedTuple):
@@ -130,16 +139,17 @@ def headline(gate: Gate) -> str:
     return f"{first.candidate} against {first.baseline}" if first else ""
 
 
-def about(comparison: Comparison) -> str:
+def _about(comparison: Comparison) -> str:
     """Say what a verdict is about; "" for limits and where there is no verdict."""
     return scope(comparison.about, comparison.claim) if comparison.claim else ""
 
 
-def method(comparison: Comparison) -> str:
-    """Say how the interval was computed."""
-    if comparison.df is None:
-        return comparison.method
-    return f"{comparison.method}, {comparison.df:.3g} degrees of freedom, level {comparison.level:.3g}"
+def _details(comparison: Comparison, without: Sequence[str] = ()) -> list[str]:
+    """Return what a verdict is about, and how the interval was computed."""
+    method = comparison.method
+    if comparison.df is not None:
+        method = f"{method}, {comparison.df:.3g} degrees of freedom, level {comparison.level:.3g}"
+    return [part for part in (_about(comparison), method) if part and part not in without]
 
 
 # Ranking
@@ -156,10 +166,21 @@ def ranking_document(ranking: Ranking) -> Iterator[Block]:
 
 def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
     """Yield the ranked runs and the warnings about each."""
+    rows = []
+    for run in ranking.rows:
+        marks = "; ".join(mark.split(":")[0] for mark in run.marks)
+        cells = [
+            optional(run.value),
+            _difference(ranking.metric, run.difference),
+            _bounds(ranking.metric, run.low, run.high),
+            optional(run.parameters, ","),
+            optional(run.tokens_per_second, ",.0f"),
+        ]
+        rows.append(row(code(run.name), *cells, Cell(text=marks, kind="fail" if marks else None)))
     yield Table(
         caption="Best first",
         head=("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", ""),
-        rows=tuple(_run(run, ranking.metric) for run in ranking.rows),
+        rows=tuple(rows),
         right=(1, 2, 3, 4, 5),
     )
     if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
@@ -175,19 +196,6 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
         unit = "" if in_per_cent(ranking.metric) else f"differences in {ranking.unit}; "
         said = f"{unit}intervals: {'; '.join(methods)}; other seeds were not tested"
         yield Paragraph(text=said, muted=True)
-
-
-def _run(run: Row, metric: str) -> tuple[Cell, ...]:
-    marks = "; ".join(mark.split(":")[0] for mark in run.marks)
-    return row(
-        code(run.name),
-        optional(run.value),
-        _difference(metric, run.difference),
-        _bounds(metric, run.low, run.high),
-        optional(run.parameters, ","),
-        optional(run.tokens_per_second, ",.0f"),
-        Cell(text=marks, kind="fail" if marks else None),
-    )
 
 
 def losses_document(found: LossComparison) -> Iterator[Block]:
@@ -209,11 +217,9 @@ def losses_document(found: LossComparison) -> Iterator[Block]:
         right=(1, 2, 3, 4, 5),
     )  # fmt: skip
     quantiles = ", ".join(f"{per_cent(float(share))} within {nats:.3g}" for share, nats in found.quantiles.items())
-    rows = [
-        ("tokens", f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"),
-        ("differences", f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"),
-    ]
-    yield Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
+    tokens = f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"
+    differences = f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"
+    yield facts([("tokens", tokens), ("differences", differences)])
 
 
 def changes_table(ranking: Ranking) -> Table:
@@ -230,3 +236,74 @@ def changes_table(ranking: Ranking) -> Table:
         rows=tuple(rows),
         right=(0, 1, 2),
     )
+
+
+# Formats of continuous integration
+
+
+def gate_markdown(gate: Gate) -> str:
+    """Write a heading with the verdict, a table, a list of the reasons, and the warnings."""
+    named = [Paragraph(text=headline(gate))] if headline(gate) else []
+    parts = [
+        f"## {_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}",
+        *map(block_markdown, (*named, *gate_blocks(gate))),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def gate_github(gate: Gate, *, strict: bool = False) -> str:
+    """Write an annotation for each comparison and each warning; with `strict`, inconclusive and warnings are errors."""
+    levels = {**_LEVELS, "inconclusive": "error"} if strict else _LEVELS
+    lines = []
+    for each in gate.comparisons:
+        tail = f" ({_about(each)})" if _about(each) else ""
+        title = f"rnneval gate: {each.metric}: {each.verdict}"
+        lines.append(annotation(levels[each.verdict], each.reason + tail, title=title))
+    lines += [annotation(levels["inconclusive"], warning, title="rnneval gate") for warning in gate.warnings]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def gate_junit(gate: Gate, made: datetime) -> str:
+    """Write the XML.
+
+    Args:
+        gate: The verdict.
+        made: When it was reached; written without a time zone, as the schema requires.
+    """
+    verdicts = [comparison.verdict for comparison in gate.comparisons]
+    suites = ET.Element("testsuites")
+    suite = _element(
+        suites,
+        "testsuite",
+        name=_SUITE,
+        package="rnneval",
+        id="0",
+        hostname="localhost",
+        timestamp=made.strftime("%Y-%m-%dT%H:%M:%S"),
+        tests=str(len(verdicts)),
+        failures=str(verdicts.count("fail")),
+        errors=str(verdicts.count("inconclusive") + verdicts.count("not comparable")),
+        time="0",
+    )
+    properties = _element(suite, "properties")
+    _element(properties, "property", name="verdict", value=gate.verdict)
+    for each in gate.comparisons:
+        against = "" if each.baseline == "limit" else f" against {each.baseline}"
+        name = f"{each.metric} ({each.candidate}{against})"
+        case = _element(suite, "testcase", name=name, classname=_SUITE, time="0")
+        if each.verdict != "pass":
+            kind = "failure" if each.verdict == "fail" else "error"
+            cells = zip(_HEADINGS, line(each), strict=True)
+            said = [f"{heading}: {cell}" for heading, cell in cells if cell != "–"]
+            _element(case, kind, [*said, *_details(each)], type=each.verdict, message=each.reason)
+    _element(suite, "system-out", gate.warnings)
+    _element(suite, "system-err")
+    ET.indent(suites)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
+
+
+def _element(parent: ET.Element, tag: str, lines: Iterable[str] = (), **attributes: str) -> ET.Element:
+    """Add an element; characters that XML cannot hold (most control characters) are shown as escapes."""
+    element = ET.SubElement(parent, tag, {name: visible(value) for name, value in attributes.items()})
+    element.text = "\n".join(map(visible, lines)) or None
+    return element

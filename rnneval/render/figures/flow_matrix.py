@@ -15,7 +15,7 @@ from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, crowded, draw, in_legend, label, labels, legend, plain
 from rnneval.render.phrasing import counted
-from rnneval.render.wiring_document import RIGHT, FlowMatrix, runs_of_calls
+from rnneval.render.wiring_document import RIGHT, runs_of_calls, shown_flow, state_name
 
 KINDS = ("rnneval.wiring/1",)
 ORDER = 10
@@ -42,16 +42,17 @@ def figure(wiring: Wiring) -> Figure | None:
     """
     if not wiring.flow:
         return None
-    matrix = FlowMatrix.of(wiring)
-    shown, hidden = matrix.states, matrix.hidden
+    shown, sources, hidden = shown_flow(wiring)
     flow = [entry for entry in wiring.flow if entry.into in shown]
     # The first call always begins with the initial state: it needs a column only where it is seen elsewhere.
     elsewhere = {entry.source for entry in flow if entry.kind != "initial"}
-    columns = [source for source in matrix.sources if isinstance(source, Slot) or source in elsewhere]
+    columns = [source for source in sources if isinstance(source, Slot) or source in elsewhere]
     title = _title(wiring, flow)
-    said = "; ".join(f"{_name(e.into)} from {_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow)
+    said = "; ".join(
+        f"{state_name(e.into)} from {state_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow
+    )
     rest = f" {counted(hidden, 'further state')} in order and not shown." if hidden else ""
-    wide = max(len(_name(column)) for column in columns) > 12
+    wide = max(len(state_name(column)) for column in columns) > 12
     drawn = {entry.kind in RIGHT for entry in flow if entry.source in columns and entry.kind != "unknown"}
     return Figure(
         title=title,
@@ -108,7 +109,7 @@ def _paint(
         ax.add_patch(rim)
     for entry in flow:
         _mark(ax, look, (columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5), entry, points)
-    across, down = (labels(list(map(_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
+    across, down = (labels(list(map(state_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
     turned = max(map(len, across)) * 5.0 > points
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     ax.set_xticks(np.arange(len(columns)) + 0.5, list(map(plain, across)), **slanted)
@@ -153,7 +154,3 @@ def _legend(ax: Any, look: Look, kinds: dict[str, None], *, numbered: bool, hidd
     if narrow:  # below are names, slanted if they are long
         place = {"place": "above", "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
     legend(ax, **place, handles=[own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
-
-
-def _name(end: Slot | str) -> str:
-    return end if isinstance(end, str) else f"{end.layer}.{end.slot}"
