@@ -22,8 +22,7 @@ from rnneval.gates.sides import named
 from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._keywords import meant
+from rnneval.render.figures._base import Figure, meant
 from rnneval.render.figures._style import Look, crowded, labels, legend, on_paper, plain, rows
 from rnneval.render.phrasing import counted, listed, model_names
 

@@ -64,7 +64,7 @@ def figure(wiring: Wiring) -> Figure | None:
         paint=partial(
             _paint, shown=shown, columns=columns, flow=[e for e in flow if e.source in columns], hidden=hidden
         ),
-        absent=tuple(words for right, words in ((True, "round mark"), (False, "cross")) if right not in drawn),
+        marks={"round mark": True in drawn, "cross": False in drawn},
     )
 
 

@@ -64,7 +64,7 @@ def figure(table: Table) -> Figure | None:
         x=f"training step ({note})" if note else "training step",
         y="gradient norm ‖g‖₂",
         paint=partial(_paint, norms=norms, clipped=clipped, first_bad=first_bad, peak=peak, last=last),
-        absent=tuple(words for words, drawn in marks.items() if not drawn),
+        marks=marks,
     )
 
 

@@ -51,7 +51,7 @@ def figure(gradients: Gradients) -> Figure | None:
         x="lag (tokens back)",
         y="gradient, share of the first",
         paint=partial(_paint, states, gradients.truncation),
-        absent=() if any(_banded(states, state) for state in states.values()) else ("bands",),
+        marks={"bands": any(_banded(states, state) for state in states.values())},
     )
 
 

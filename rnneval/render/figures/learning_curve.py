@@ -13,8 +13,7 @@ import numpy as np
 
 from rnneval.metrics import by_name
 from rnneval.records.tables import SWEEP
-from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._keywords import require_metric
+from rnneval.render.figures._base import Figure, Table, require_metric
 from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines
 from rnneval.render.phrasing import counted, number
 
@@ -67,7 +66,7 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         x=f"{across} ({', '.join(notes)})" if notes else across,
         y=unit,
         paint=partial(_paint, curves),
-        absent=(*["band"] * (not curves["low"].notna().any()), *["Checkpoints that failed"] * (not failed)),
+        marks={"band": bool(curves["low"].notna().any()), "Checkpoints that failed": failed},
     )
 
 

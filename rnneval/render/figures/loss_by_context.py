@@ -44,7 +44,7 @@ def figure(run: Run) -> Figure | None:
         x="context (tokens, logarithmic)",
         y="loss (nats a token)",
         paint=partial(_paint, curve, length, kept),
-        absent=() if kept else ("forgetting length",),
+        marks={"forgetting length": kept},
     )
 
 

@@ -15,8 +15,7 @@ from rnneval.gates.clusters import UNITS, Statistic, columns_of, statistic_of
 from rnneval.gates.sides import is_lossy
 from rnneval.metrics import Metric, UnavailableError, by_name
 from rnneval.records.run import Run, Score
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._keywords import require_metric
+from rnneval.render.figures._base import Figure, require_metric
 from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, legend
 from rnneval.render.phrasing import counted, number
 
@@ -81,7 +80,7 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
         paint=partial(
             _paint, blocks=kept, documents=documents, size=float(ends[-1]), mean=mean, score=score, note=note
         ),
-        absent=tuple(words for words, drawn in marks.items() if not drawn),
+        marks=marks,
         chapter="numbers",
     )
 

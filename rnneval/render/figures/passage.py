@@ -29,8 +29,6 @@ LENGTH, LINES = 700, 12
 MARKED, TOP = 8, 12
 """Bits from which on a character is underlined, and at which the colours end."""
 
-_UNDERLINED = frozenset(f"s{bits}" for bits in range(MARKED, TOP + 1))
-
 Runs = Sequence[tuple[str, str]]
 """Neighbouring characters of one level, and its style: `s0` … `s12` for whole bits, `none` without a prediction."""
 
@@ -70,16 +68,18 @@ def figure(table: Table) -> Figure | None:
     if whole:
         title = f"The text has {number(mean)} bits a token"
     largest = f"the largest surprise is {number(peak['bits'])} bits at {word}"
-    unseen = ["Of a long text"] * whole
-    unseen += [] if any(style == "none" for _, style in runs) else ["without a prediction"]
-    unseen += [] if any(style in _UNDERLINED for _, style in runs) else ["Underlined"]
+    styles = {style for _, style in runs}
     note = f"Bytes {start:,} to {stop:,}; {largest}."
     return Figure(
         title=title,
         alt=f"{title}. Bytes {start:,} to {stop:,}, coloured by surprise; {largest}. The text: {visible(shown)}",
         text=partial(_text, runs, note),
         html=partial(_html, runs, note),
-        absent=tuple(unseen),
+        marks={
+            "Of a long text": not whole,
+            "without a prediction": "none" in styles,
+            "Underlined": styles & {f"s{bits}" for bits in range(MARKED, TOP + 1)},
+        },
         chapter="numbers",
     )
 

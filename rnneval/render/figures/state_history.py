@@ -15,8 +15,7 @@ import numpy as np
 
 from rnneval.metrics import by_name
 from rnneval.records.tables import STATE_HISTORY
-from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._keywords import require_metric
+from rnneval.render.figures._base import Figure, Table, require_metric
 from rnneval.render.figures._style import Doubles, Look, beside_lane, counting, label, lanes, legend
 from rnneval.render.phrasing import counted, number
 
@@ -84,7 +83,7 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         x=x,
         grid="x",
         paint=partial(_paint, shown, float(frame["at"].min()), float(frame["at"].max())),
-        absent=(*["ring"] * (score is None), *["norm"] * (not states)),
+        marks={"ring": score, "norm": states},
     )
 
 

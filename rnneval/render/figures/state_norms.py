@@ -70,7 +70,7 @@ def figure(table: Table) -> Figure | None:
         x="position in the text (tokens)",
         grid="x",
         paint=partial(_paint, states, end),
-        absent=() if any(pooled_by(len(state.norms)) > 1 for state in states) else ("median", "band"),
+        marks=dict.fromkeys(("median", "band"), any(pooled_by(len(state.norms)) > 1 for state in states)),
     )
 
 
