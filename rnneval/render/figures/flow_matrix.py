@@ -47,7 +47,13 @@ def figure(wiring: Wiring) -> Figure | None:
     # The first call always begins with the initial state: it needs a column only where it is seen elsewhere.
     elsewhere = {entry.source for entry in flow if entry.kind != "initial"}
     columns = [source for source in sources if isinstance(source, Slot) or source in elsewhere]
-    title = _title(wiring, flow)
+    wrong = list(dict.fromkeys(_said(entry) for entry in flow if entry.kind not in RIGHT))
+    title = f"No state was seen in a wrong place, and the verdict is: {wiring.verdict}"
+    if wrong:
+        title = "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
+    elif wiring.verdict == "pass":
+        layers = len(wiring.layers)
+        title = f"{'The layer' if layers == 1 else f'Each of the {layers} layers'} gets its own state back"
     said = "; ".join(
         f"{state_name(e.into)} from {state_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow
     )
@@ -66,17 +72,6 @@ def figure(wiring: Wiring) -> Figure | None:
         ),
         marks={"round mark": True in drawn, "cross": False in drawn},
     )
-
-
-def _title(wiring: Wiring, flow: Sequence[Flow]) -> str:
-    """State which layers get the wrong state, or that all get their own."""
-    wrong = list(dict.fromkeys(_said(entry) for entry in flow if entry.kind not in RIGHT))
-    if wrong:
-        return "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
-    if wiring.verdict == "pass":
-        layers = len(wiring.layers)
-        return f"{'The layer' if layers == 1 else f'Each of the {layers} layers'} gets its own state back"
-    return f"No state was seen in a wrong place, and the verdict is: {wiring.verdict}"
 
 
 def _said(entry: Flow) -> str:
