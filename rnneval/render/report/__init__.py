@@ -18,7 +18,7 @@ from rnneval.gates.explanation import number as in_unit
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
-from rnneval.render.document import KINDS, Claim, Kind, Page
+from rnneval.render.document import KINDS, Claim, Kind, Page, Section
 from rnneval.render.html import html_of
 from rnneval.render.phrasing import counted, file_name, number, short_names
 from rnneval.render.report.given import (
@@ -59,10 +59,15 @@ def page_of(given: Sequence[Given], title: str | None = None) -> Page:
     named = with_model_names(given)
     if not title and (found := sweeps(named)):
         title = counted(sum(len(each.record.frame) for each in found), "checkpoint")
+    sections = []
+    for make, anchor, heading, lead in CHAPTERS:
+        blocks = tuple(make(named))
+        if blocks or anchor == "made":
+            sections.append(Section(anchor=anchor, title=heading, lead=lead, blocks=blocks))
     page = Page(
         title=title or _and([model.name for model in subjects(named)] or [each.label for each in named]),
         claims=_claims(named),
-        sections=tuple(section for make in CHAPTERS if (section := make(named)) is not None),
+        sections=tuple(sections),
         records=tuple(each.name for each in given),
         rnneval=__version__,
     )

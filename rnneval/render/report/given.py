@@ -253,46 +253,37 @@ class Checked:
     name: str
     records: tuple[Given, ...]
     runs: tuple[Run, ...]
-
-    @property
-    def every(self) -> list[Wiring | WiringSummary]:
-        """Every record and summary; records come first, since they say more."""
-        return [*(each.record for each in self.records), *(run.wiring for run in self.runs if run.wiring is not None)]
-
-    @property
-    def verdicts(self) -> tuple[Wiring | WiringSummary, ...]:
-        """One record or summary for each verdict."""
-        found: dict[str, Wiring | WiringSummary] = {}
-        for wiring in self.every:
-            found.setdefault(wiring.verdict, wiring)
-        return tuple(found.values())
+    verdicts: tuple[Wiring | WiringSummary, ...]
+    """One record or summary for each verdict; records come first, since they say more."""
+    findings: tuple[Finding, ...]
+    """Every fault once, however often it was found."""
 
     @property
     def passes(self) -> bool:
         """True if every check of the model passed."""
-        return all(wiring.verdict == "pass" for wiring in self.every)
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Every fault once, however often it was found."""
-        found: dict[tuple[Any, ...], Finding] = {}
-        for wiring in self.every:
-            for each in wiring.findings:
-                found.setdefault(_fault(each), each)
-        return tuple(found.values())
+        return all(wiring.verdict == "pass" for wiring in self.verdicts)
 
 
 def checked(given: Sequence[Given]) -> tuple[Checked, ...]:
     """Return the wiring of every model that was checked, those that did not pass first."""
     models = subjects(given)
     records: dict[str, list[Given]] = {}
-    runs = {model.name: tuple(run for run in model.runs if run.wiring is not None) for model in models}
     for each, wiring in of_kind(given, Wiring):
         owner = _owner(each, wiring, models)
         nameless = "the checked model" if each.label == "wiring" else each.label
         records.setdefault(owner.name if owner else nameless, []).append(each)
-    names = dict.fromkeys((*records, *(name for name, found in runs.items() if found)))
-    found = [Checked(name=name, records=tuple(records.get(name, ())), runs=runs.get(name, ())) for name in names]
+    runs = {model.name: tuple(run for run in model.runs if run.wiring is not None) for model in models}
+    found = []
+    for name in dict.fromkeys((*records, *(name for name, wired in runs.items() if wired))):
+        mine, of_runs = tuple(records.get(name, ())), runs.get(name, ())
+        verdicts: dict[str, Wiring | WiringSummary] = {}
+        faults: dict[tuple[Any, ...], Finding] = {}
+        for wiring in (*(each.record for each in mine), *(run.wiring for run in of_runs)):
+            verdicts.setdefault(wiring.verdict, wiring)
+            for finding in wiring.findings:
+                faults.setdefault(_fault(finding), finding)
+        said, wrong = tuple(verdicts.values()), tuple(faults.values())
+        found.append(Checked(name=name, records=mine, runs=of_runs, verdicts=said, findings=wrong))
     return tuple(sorted(found, key=lambda each: each.passes))
 
 

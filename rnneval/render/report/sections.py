@@ -1,4 +1,4 @@
-"""Chapters of the report: each function reads all records and returns a `Section`, or None if they have none for it."""
+"""Chapters of the report: each function reads all records and yields the blocks that it has of them."""
 
 import re
 import shlex
@@ -29,7 +29,6 @@ from rnneval.render.document import (
     Notice,
     Paragraph,
     Part,
-    Section,
     Table,
     code,
     row,
@@ -100,31 +99,27 @@ _SIGNATURE = {
 }
 
 
-def _section(anchor: str, title: str, lead: str, blocks: Sequence[Block]) -> Section | None:
-    return Section(anchor=anchor, title=title, lead=lead, blocks=tuple(blocks)) if blocks else None
-
-
 # Wiring
 
 
-def wiring(given: Sequence[Given]) -> Section | None:
+def wiring(given: Sequence[Given]) -> Iterator[Block]:
     """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
     found = checked(given)
-    blocks: list[Block] = [_wired(number, each) for number, each in enumerate(found) if not each.passes]
-    if right := [each for each in found if each.passes]:
-        names = listed([each.name for each in right], most=_NAMED)
-        blocks.append(Notice(kind="pass", title=_WIRING["pass"], text=names))
-        parts = []
-        for place, wired in enumerate(right):
-            shown: list[Block] = []
-            for each in wired.records:
-                shown += [*pictures(each), *_tables(each.record)]
-            if shown:
-                parts.append(Part(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(shown)))
-        if parts:
-            blocks.append(Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts)))
-    lead = "Each recurrent layer has a state of its own, and must get it back at the next segment of text."
-    return _section("wiring", "Wiring", lead, blocks)
+    yield from (_wired(number, each) for number, each in enumerate(found) if not each.passes)
+    right = [each for each in found if each.passes]
+    if not right:
+        return
+    names = listed([each.name for each in right], most=_NAMED)
+    yield Notice(kind="pass", title=_WIRING["pass"], text=names)
+    parts = []
+    for place, wired in enumerate(right):
+        blocks: list[Block] = []
+        for each in wired.records:
+            blocks += [*pictures(each), *_tables(each.record)]
+        if blocks:
+            parts.append(Part(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
+    if parts:
+        yield Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
 
 
 def _wired(number: int, wired: Checked) -> Part:
@@ -171,9 +166,8 @@ def _rule_texts() -> dict[str, str]:
 # Checkpoints of a sweep
 
 
-def checkpoints(given: Sequence[Given]) -> Section | None:
+def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
-    parts = []
     for place, each in enumerate(sweeps(given)):
         rows = best_first(each.rows)
         count = counted(len(rows), "checkpoint")
@@ -184,28 +178,25 @@ def checkpoints(given: Sequence[Given]) -> Section | None:
             blocks.append(Fold(title=f"{len(rest)} more", blocks=(checkpoints_table("The rest", rest, rows),)))
         if failed := [row for row in rows if row["status"] != OK]:
             blocks.append(failures_table(failed))
-        parts.append(Part(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks)))
-    lead = "How the loss on the held-out text changed in training, and every checkpoint that was found."
-    return _section("checkpoints", "Checkpoints", lead, parts)
+        yield Part(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
 
 
 # Numbers
 
 
-def numbers(given: Sequence[Given]) -> Section | None:
+def numbers(given: Sequence[Given]) -> Iterator[Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
     found = scored(given)
     alone = len(found) == 1 and not sweeps(given)
     parts = [_evaluation(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
-    blocks: list[Block] = list(_overview(found)) if len(found) > 1 else []
+    if len(found) > 1:
+        yield from _overview(found)
     if alone:
-        blocks += parts
+        yield from parts
     elif parts:
         folds = (Fold(title=part.title, blocks=part.blocks) for part in parts)
         each: tuple[Block, ...] = tuple(parts) if len(parts) <= _WHOLE else tuple(folds)
-        blocks.append(Fold(title="Each evaluation: figures, scores and what was counted", blocks=each))
-    lead = "How well each model predicts a text that was held out, and what exactly was counted."
-    return _section("numbers", "Numbers", lead, blocks)
+        yield Fold(title="Each evaluation: figures, scores and what was counted", blocks=each)
 
 
 def _overview(found: Sequence[Scored]) -> Iterator[Block]:
@@ -282,36 +273,33 @@ def _key_number(run: Run, name: str) -> KeyNumber:
 # Baselines
 
 
-def baselines(given: Sequence[Given]) -> Section | None:
+def baselines(given: Sequence[Given]) -> Iterator[Block]:
     """Show the models among the baselines, in a table for each text and signature."""
-    groups = alike(
-        (model, run) for model, run in scored(given) if run.valid and run.baselines and "cross_entropy" in run.scores
-    )
+    valid = [(model, run) for model, run in scored(given) if run.valid and "cross_entropy" in run.scores]
+    groups = alike((model, run) for model, run in valid if run.baselines)
+    if not groups:
+        return
     # Models that compare stand in one picture; a single model has its own.
-    shown = together(given) or [each for each in given if isinstance(each.record, Run)][:1]
-    drawn = [picture for each in shown for picture in pictures(each, chapter="baselines")] if groups else []
-    lead = "Losses of models that need no network, for comparison."
-    return _section("baselines", "Baselines", lead, [*drawn, *map(_baselines_table, groups)])
-
-
-def _baselines_table(group: Sequence[Scored]) -> Table:
-    best = min(run.scores["cross_entropy"].value for _, run in group)
-    lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
-    baselines = {name: nats for _, run in group for name, nats in run.baselines.items()}
-    lines += [(name, nats, _what_it_does(name), False) for name, nats in baselines.items()]
-    rows = tuple(
-        row(
-            Cell(text=name, code=is_model),
-            figure(nats),
-            figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–",
-            signed(nats - best) if nats != best else "best model",
-            said,
+    for each in together(given) or [each for each, _ in of_kind(given, Run)][:1]:
+        yield from pictures(each, chapter="baselines")
+    for group in groups:
+        best = min(run.scores["cross_entropy"].value for _, run in group)
+        lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
+        known = {name: nats for _, run in group for name, nats in run.baselines.items()}
+        lines += [(name, nats, _what_it_does(name), False) for name, nats in known.items()]
+        rows = tuple(
+            row(
+                Cell(text=name, code=is_model),
+                figure(nats),
+                figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–",
+                signed(nats - best) if nats != best else "best model",
+                said,
+            )
+            for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
         )
-        for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
-    )
-    head = ("", "nats a token", "perplexity", "nats more", "what it does")
-    note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
-    return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3), note=note)
+        head = ("", "nats a token", "perplexity", "nats more", "what it does")
+        note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
+        yield Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3), note=note)
 
 
 def _what_it_does(baseline: str) -> str:
@@ -324,7 +312,7 @@ def _what_it_does(baseline: str) -> str:
 # Diagnostics
 
 
-def diagnostics(given: Sequence[Given]) -> Section | None:
+def diagnostics(given: Sequence[Given]) -> Iterator[Block]:
     """Show states, gates, memory and gradients of each model, and the tables that belong to no model.
 
     Of several models only the findings are unfolded.
@@ -337,17 +325,15 @@ def diagnostics(given: Sequence[Given]) -> Section | None:
         for number, each in enumerate(given)
         if isinstance(each.record, TidyTable) and id(each.record) not in owned and each.figures
     ]
-    lead = "What states, gates and gradients do along the text: where to look before adding units or layers."
     if len(parts) == 1:
-        return _section("inside", "Diagnostics", lead, parts)
-    blocks: list[Block] = []
+        yield from parts
+        return
     for part in parts:
         found = tuple(block for block in part.blocks if isinstance(block, Found))
         rest = tuple(block for block in part.blocks if not isinstance(block, Found))
         fold = Fold(title=f"{part.title}: figures and numbers", blocks=rest)
         shown = (*found, fold) if rest else found
-        blocks.append(replace(part, blocks=shown) if found else fold)
-    return _section("inside", "Diagnostics", lead, blocks)
+        yield replace(part, blocks=shown) if found else fold
 
 
 def _diagnosed(number: int, model: Subject) -> Part:
@@ -381,12 +367,10 @@ def _diagnostic_rules() -> set[str]:
 # Comparisons
 
 
-def comparisons(given: Sequence[Given]) -> Section | None:
+def comparisons(given: Sequence[Given]) -> Iterator[Block]:
     """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
-    parts = [_gate(number, *pair) for number, pair in enumerate(of_kind(given, Gate))]
-    parts += [_ranking(number, each) for number, each in enumerate(rankings(given))]
-    lead = "Whether a change helped: differences on the same text, with their intervals."
-    return _section("comparisons", "Comparisons", lead, parts)
+    yield from (_gate(number, *pair) for number, pair in enumerate(of_kind(given, Gate)))
+    yield from (_ranking(number, each) for number, each in enumerate(rankings(given)))
 
 
 def _gate(number: int, given: Given, gate: Gate) -> Part:
@@ -424,7 +408,7 @@ def _ranking(number: int, given: Given) -> Part:
 # Warnings
 
 
-def warnings(given: Sequence[Given]) -> Section | None:
+def warnings(given: Sequence[Given]) -> Iterator[Block]:
     """Show every warning once, with the models that it is about.
 
     Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
@@ -437,24 +421,17 @@ def warnings(given: Sequence[Given]) -> Section | None:
                 if w.code not in elsewhere:
                     key = (w.code, re.sub(r"\d+", "0", w.message))  # the same, of another pass over the text
                     said.setdefault(key, (w.message, {}))[1][model.name] = None
-    blocks = [
-        Notice(kind="unsure", title=f"{listed(names)}: {code}" if len(models) > 1 else code, text=message)
-        for (code, _), (message, names) in said.items()
-    ]
-    return _section("warnings", "Warnings", "What to know before using these numbers.", blocks)
+    for (kind, _), (message, names) in said.items():
+        yield Notice(kind="unsure", title=f"{listed(names)}: {kind}" if len(models) > 1 else kind, text=message)
 
 
 # How it was made
 
 
-def made(given: Sequence[Given]) -> Section:
+def made(given: Sequence[Given]) -> Iterator[Block]:
     """Show what is needed to make each record again, folded."""
-    return Section(
-        anchor="made",
-        title="How it was made",
-        lead="Hashes, versions and, where a record holds it, the command that repeats it.",
-        blocks=tuple(Fold(title=each.name, blocks=tuple(_made(each.record))) for each in given),
-    )
+    for each in given:
+        yield Fold(title=each.name, blocks=tuple(_made(each.record)))
 
 
 def _made(record: Any) -> Iterator[Block]:
@@ -516,5 +493,20 @@ def _of_checkpoint(checkpoint: Checkpoint) -> Iterator[Fact]:
     yield Fact(name="stored as", text=f"{stored}, {CONTRACTS[checkpoint.contract]}")
 
 
-CHAPTERS = (wiring, checkpoints, numbers, comparisons, baselines, diagnostics, warnings, made)
-"""Functions of the chapters, in the order of the page."""
+CHAPTERS = (
+    (wiring, "wiring", "Wiring",
+     "Each recurrent layer has a state of its own, and must get it back at the next segment of text."),
+    (checkpoints, "checkpoints", "Checkpoints",
+     "How the loss on the held-out text changed in training, and every checkpoint that was found."),
+    (numbers, "numbers", "Numbers",
+     "How well each model predicts a text that was held out, and what exactly was counted."),
+    (comparisons, "comparisons", "Comparisons",
+     "Whether a change helped: differences on the same text, with their intervals."),
+    (baselines, "baselines", "Baselines", "Losses of models that need no network, for comparison."),
+    (diagnostics, "inside", "Diagnostics",
+     "What states, gates and gradients do along the text: where to look before adding units or layers."),
+    (warnings, "warnings", "Warnings", "What to know before using these numbers."),
+    (made, "made", "How it was made",
+     "Hashes, versions and, where a record holds it, the command that repeats it."),
+)  # fmt: skip
+"""Functions of the chapters in the order of the page, each with the anchor, the title and the lead of its section."""
