@@ -28,29 +28,26 @@ KINDS: dict[str, Kind] = {
 
 
 class Cell(Value, frozen=True, kw_only=True):
-    """One cell of a table."""
+    """One cell of a table: its text, for a terminal or a notebook a `short` one, its colour, and whether it is code."""
 
     text: str
     kind: Kind | None = None
-    """Shown as a colour, and in a report as a symbol before the text."""
     code: bool = False
-    """Whether the text is shown in code type."""
     short: str | None = None
-    """Shorter text for a terminal or a notebook."""
 
 
 class Table(Value, frozen=True, kw_only=True, tag="table"):
-    """A table; its first column names the rows, columns of numbers are aligned to the right."""
+    """A table; its first column names the rows, columns of numbers are aligned to the right.
+
+    Only a report shows `extra` columns, where there is room, and the note on how to read it.
+    """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     right: tuple[int, ...]
-    """Columns that hold numbers."""
     extra: tuple[int, ...] = ()
-    """Columns that only a report shows, where there is room."""
     note: str | None = None
-    """A few sentences on how to read it; only a report shows them."""
     matrix: bool = False
     """Whether rows and columns are of one kind, so that it must stay a grid on a narrow screen, too."""
 
@@ -80,13 +77,12 @@ class Facts(Value, frozen=True, kw_only=True, tag="facts"):
 
 
 class KeyNumber(Value, frozen=True, kw_only=True):
-    """One number, shown large in a report."""
+    """One number, shown large in a report, with its confidence interval."""
 
     name: str
     value: str
     unit: str
     interval: str | None = None
-    """Confidence interval, as text; only a report shows it."""
 
 
 class KeyNumbers(Value, frozen=True, kw_only=True, tag="figures"):
@@ -102,11 +98,10 @@ class Heading(Value, frozen=True, kw_only=True, tag="heading"):
 
 
 class Paragraph(Value, frozen=True, kw_only=True, tag="paragraph"):
-    """A paragraph; text between backticks is code."""
+    """A paragraph; text between backticks is code, and an explanation is muted: in a quieter colour."""
 
     text: str
     muted: bool = False
-    """Whether it is an explanation in a quieter colour."""
 
 
 class Item(Value, frozen=True, kw_only=True):
@@ -124,12 +119,11 @@ class Items(Value, frozen=True, kw_only=True, tag="items"):
 
 
 class Verdict(Value, frozen=True, kw_only=True, tag="verdict"):
-    """A verdict in one word, and its reason."""
+    """A verdict in one word, what it is about, and its reason."""
 
     kind: Kind
     word: str
     about: str | None = None
-    """Name of the thing that is judged, shown before the word."""
     reason: str | None = None
 
 
@@ -149,13 +143,12 @@ class Code(Value, frozen=True, kw_only=True, tag="code"):
 
 
 class Found(Value, frozen=True, kw_only=True, tag="found"):
-    """A violation of a rule: the message, its place, what to write instead, and the text of the rule."""
+    """A violation of a rule: the message, its file and line, what to write instead, and the text of the rule."""
 
     kind: Kind
     rule: str
     severity: str
     place: str | None = None
-    """File and line, as an editor takes them."""
     layer: str | None = None
     message: str
     help: str | None = None
@@ -164,16 +157,16 @@ class Found(Value, frozen=True, kw_only=True, tag="found"):
 
 
 class Picture(Value, frozen=True, kw_only=True, tag="picture"):
-    """A picture that is drawn from data; renderers are given the drawings by key."""
+    """A picture that is drawn from data; renderers are given the drawings by key.
+
+    `alt` is for those who cannot see it, `reading` a sentence on how to read it; `more` of that is folded.
+    """
 
     key: str
     title: str
     alt: str
-    """Text in place of the picture, for those who cannot see it."""
     reading: str
-    """One sentence on how to read it."""
     more: str
-    """The rest of the explanation, folded."""
 
 
 class Part(Value, frozen=True, kw_only=True, tag="part"):
@@ -197,30 +190,27 @@ Block = (
 
 
 class Claim(Value, frozen=True, kw_only=True):
-    """One observation, in a sentence that can be read alone."""
+    """One observation, in a sentence that can be read alone, and the anchor of the part that shows it."""
 
     kind: Kind
     sentence: str
     anchor: str
-    """Anchor of the part of the page that shows it."""
 
 
 class Section(Value, frozen=True, kw_only=True):
-    """A chapter of a page."""
+    """A chapter of a page; its lead is a sentence on what it shows."""
 
     anchor: str
     title: str
     lead: str
-    """A sentence on what the chapter shows."""
     blocks: tuple[Block, ...]
 
 
 class Page(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.report/1"):
-    """Everything that a report says."""
+    """Everything that a report says; the first claim, the worst, is the headline."""
 
     title: str
     claims: tuple[Claim, ...]
-    """The worst first: the first one is the headline."""
     sections: tuple[Section, ...]
     records: tuple[str, ...]
     """Names of the records that it was made from."""

@@ -8,7 +8,6 @@ what it shows as the summary of a job, and what the comment of a merge request c
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 from rnneval.gates.explanation import in_per_cent, number, scope
@@ -61,8 +60,8 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
         caption="What was compared",
         head=_HEADINGS,
         rows=tuple(
-            row(*line(comparison)[:-1], Cell(text=comparison.verdict, kind=KINDS[comparison.verdict]))
-            for comparison in gate.comparisons
+            row(*list(line(each).values())[:-1], Cell(text=each.verdict, kind=KINDS[each.verdict]))
+            for each in gate.comparisons
         ),
         right=(1, 2, 3, 4, 5),
         note="Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper.",
@@ -98,31 +97,20 @@ def counting_table(counted: Sequence[Counting]) -> Table:
     )
 
 
-class Line(NamedTuple):
-    """One comparison as text, a cell for each heading."""
-
-    metric: str
-    baseline: str
-    candidate: str
-    difference: str
-    bounds: str
-    allowed: str
-    verdict: str
-
-
-def line(comparison: Comparison) -> Line:
-    """Write one comparison."""
+def line(comparison: Comparison) -> dict[str, str]:
+    """Write one comparison, a cell for each heading."""
     metric, is_limit = comparison.metric, comparison.baseline == "limit"
     unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
-    return Line(
-        metric=f"{comparison.title}{unit}",
-        baseline=optional(comparison.baseline_value),
-        candidate=optional(comparison.candidate_value),
-        difference=_difference(metric, comparison.difference),
-        bounds=_bounds(metric, comparison.low, comparison.high),
-        allowed=optional(comparison.allowed) if is_limit else _difference(metric, comparison.allowed),
-        verdict=comparison.verdict,
+    cells = (
+        f"{comparison.title}{unit}",
+        optional(comparison.baseline_value),
+        optional(comparison.candidate_value),
+        _difference(metric, comparison.difference),
+        _bounds(metric, comparison.low, comparison.high),
+        optional(comparison.allowed) if is_limit else _difference(metric, comparison.allowed),
+        comparison.verdict,
     )
+    return dict(zip(_HEADINGS, cells, strict=True))
 
 
 def _difference(metric: str, value: float | None) -> str:
@@ -264,12 +252,7 @@ def gate_github(gate: Gate, *, strict: bool = False) -> str:
 
 
 def gate_junit(gate: Gate, made: datetime) -> str:
-    """Write the XML.
-
-    Args:
-        gate: The verdict.
-        made: When it was reached; written without a time zone, as the schema requires.
-    """
+    """Write the XML of a verdict and of when it was made: without a time zone, as the schema requires."""
     verdicts = [comparison.verdict for comparison in gate.comparisons]
     suites = ET.Element("testsuites")
     suite = _element(
@@ -293,8 +276,7 @@ def gate_junit(gate: Gate, made: datetime) -> str:
         case = _element(suite, "testcase", name=name, classname=_SUITE, time="0")
         if each.verdict != "pass":
             kind = "failure" if each.verdict == "fail" else "error"
-            cells = zip(_HEADINGS, line(each), strict=True)
-            said = [f"{heading}: {cell}" for heading, cell in cells if cell != "–"]
+            said = [f"{heading}: {cell}" for heading, cell in line(each).items() if cell != "–"]
             _element(case, kind, [*said, *_details(each)], type=each.verdict, message=each.reason)
     _element(suite, "system-out", gate.warnings)
     _element(suite, "system-err")

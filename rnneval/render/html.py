@@ -45,12 +45,7 @@ class Drawn:
 
 
 def html_of(page: Page, drawn: Mapping[str, Drawn]) -> str:
-    """Write a whole report; the same page gives the same bytes.
-
-    Args:
-        page: What to say.
-        drawn: Its figures, by the keys of its `Picture`s; if one is missing, its text stands in its place.
-    """
+    """Write a whole report with its figures by key, a text in place of a missing one; the same page, the same bytes."""
     from rnneval.render.figures.passage import CSS
 
     style = _file("report.css") + CSS
@@ -69,12 +64,9 @@ def fragment_of(blocks: Iterable[Block]) -> str:
 
 @cache
 def _template(name: str) -> Template:
+    loader = DictLoader({each: _file(each) for each in _TEMPLATES})
     environment = Environment(
-        loader=DictLoader({each: _file(each) for each in _TEMPLATES}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_safe,
-        trim_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_safe, trim_blocks=True
     )
     environment.filters |= {"neighbours": _neighbours, "ticks": ticks, "markdown": _markdown, "uri": _uri}
     return environment.get_template(name)

@@ -18,11 +18,7 @@ def markdown(blocks: Iterable[Block]) -> str:
 
 
 def block_markdown(block: Block) -> str:
-    """Return one block as Markdown.
-
-    Raises:
-        TypeError: it is a block of reports alone.
-    """
+    """Return one block as Markdown; blocks of reports alone have none."""
     match block:
         case Heading():
             lines = [f"## {escaped(block.text)}"]

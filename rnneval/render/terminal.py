@@ -71,13 +71,8 @@ def as_text(blocks: Iterable[Block], width: int) -> str:
 def inert(*parts: str | tuple[str, str], style: str = "") -> Text:
     r"""Return text that is shown as it is: no markup, no control characters, no second line.
 
-    Args:
-        parts: Strings, each alone or with its style.
-        style: Style of all of it.
-
-    Example:
-        >>> inert("[red]", ("gru\x1b[2J", "bold")).plain
-        '[red]gru\\x1b[2J'
+    >>> inert("[red]", ("gru\x1b[2J", "bold")).plain
+    '[red]gru\\x1b[2J'
     """
     styled = (part if isinstance(part, tuple) else (part, "") for part in parts)
     return Text.assemble(*((shortened(visible(text), _LONGEST_TEXT), style) for text, style in styled), style=style)

@@ -107,9 +107,8 @@ def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> Cell:
 def state_name(end: Slot | str) -> str:
     """Write one end of a flow.
 
-    Example:
-        >>> state_name(Slot(layer="gru", slot="h")), state_name("initial")
-        ('gru.h', 'initial')
+    >>> state_name(Slot(layer="gru", slot="h")), state_name("initial")
+    ('gru.h', 'initial')
     """
     return end if isinstance(end, str) else f"{end.layer}.{end.slot}"
 
@@ -117,9 +116,8 @@ def state_name(end: Slot | str) -> str:
 def runs_of_calls(calls: Sequence[int]) -> str:
     """Write the numbers of calls, consecutive ones as a range.
 
-    Example:
-        >>> runs_of_calls((0, 2, 3, 4))
-        '0,2–4'
+    >>> runs_of_calls((0, 2, 3, 4))
+    '0,2–4'
     """
     runs: list[list[int]] = []
     for call in calls:

@@ -65,23 +65,13 @@ def module(name: str) -> ModuleType:
 def figures_of(source: Any) -> list[Figure]:
     """Return every figure that a record, a table, or several of them together can give; the default comes first.
 
-    Args:
-        source: A record, a `Table`, a path of either, a DataFrame of a table, or a sequence of them.
-
-    Raises:
-        RecordError: the file cannot be read.
-        UsageError: nothing that rnneval writes.
+    A source is a record, a `Table`, a path of either, a DataFrame of a table, or a sequence of them.
     """
     return list(_made(source_of(source), all_figures()))
 
 
 def figure_of(source: Any, name: str | None = None, *, metric: str | None = None) -> Figure:
-    """Return one figure: the named one, else the default.
-
-    Args:
-        source: As for `figures_of`.
-        name: The figure.
-        metric: The score that it draws, for a figure of `with_metric`; by default the usual one.
+    """Return one figure, the named one or else the default; of the score `metric`, if it has a choice of them.
 
     Raises:
         UsageError: no such figure or metric, or this record cannot give it; the message names those that it can.

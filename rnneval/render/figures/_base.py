@@ -72,11 +72,7 @@ class Keywords:
 
     @classmethod
     def of(cls, *, title: Any = None, legend: Any = True, palette: Any = None) -> "Keywords":
-        """Check the keyword arguments that every figure takes.
-
-        Raises:
-            UsageError: a palette or a place is not known.
-        """
+        """Check the keyword arguments that every figure takes."""
         if not isinstance(legend, bool) and legend not in PLACES:
             raise UsageError(f"legend={legend!r} is not known{meant(legend, PLACES)}: give True, False or a place: "
                              f"{', '.join(PLACES)}")  # fmt: skip
@@ -97,12 +93,7 @@ class Keywords:
 
 
 def of_seaborn(figure: str, function: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keyword arguments for the function of seaborn that draws a figure, under the names that a figure uses.
-
-    Raises:
-        UnknownOptionError: the function has no such keyword argument; the message names close ones.
-        UsageError: two of them are names of one property.
-    """
+    """Return keyword arguments for the function of seaborn that draws a figure, under the names that a figure uses."""
     if function is None:
         raise UnknownOptionError(
             f"{', '.join(given)}{meant(', '.join(given), _OWN)}: the figure {figure} is not drawn by seaborn, which "
@@ -157,11 +148,7 @@ def meant(word: object, known: Iterable[str]) -> str:
 
 
 def require_metric(metric: str | None, known: Iterable[str], what: str) -> None:
-    """Refuse a metric that is none of those which a source has for a figure; the message names them.
-
-    Raises:
-        UsageError: it is none of them.
-    """
+    """Refuse a metric that is none of those which a source has for a figure; the message names them."""
     there = list(known)
     if metric is not None and metric not in there:
         allowed = f"only {listed(there, 9)}" if there else "nor any other"
@@ -201,11 +188,7 @@ class Figure:
     """Chapter of a report that shows the figure of a model."""
 
     def draw(self, ax: Any = None, keywords: Keywords | None = None) -> Any:
-        """Draw on `ax`, by default the current Axes, and return it; a figure that is text returns its `rich` text.
-
-        Raises:
-            UsageError: a figure that is text, and anything is to be changed.
-        """
+        """Draw on `ax`, by default the current Axes, and return it; a figure that is text returns its `rich` text."""
         changed = keywords or Keywords()
         if self.text is not None:
             self.require_changes(changed)
@@ -286,10 +269,6 @@ def source_of(given: Any) -> Any:
     """Return the source that an argument of a plotting function stands for; several of them become a list.
 
     A path is read, a frame is recognized by its columns.
-
-    Raises:
-        RecordError: as `load`.
-        UsageError: nothing that rnneval writes.
     """
     if isinstance(given, str | os.PathLike):
         return load(given)

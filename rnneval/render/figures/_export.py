@@ -77,12 +77,7 @@ def save(
     dark: bool = False,
     keywords: Keywords | None = None,
 ) -> None:
-    """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text.
-
-    Raises:
-        UsageError: another ending, another size, or changes to a figure that is text.
-        RecordError: the file cannot be written.
-    """
+    """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text."""
     changed = keywords or Keywords()
     figure.require_changes(changed)
     if changed.title is not None:
@@ -114,11 +109,7 @@ def save(
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:
-    """Return the format that the ending of a path asks for.
-
-    Raises:
-        UsageError: it is none of PNG, SVG, PDF and (for a figure that is text) HTML.
-    """
+    """Return the format that the ending of a path asks for, or refuse it."""
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in ENDINGS:
         seen = f"ends in .{ending}" if ending else "has no ending"

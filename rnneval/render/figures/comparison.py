@@ -53,15 +53,7 @@ class _Row:
 
 
 def figure(*sources: Any, metric: str | None = None) -> Figure | None:
-    """Draw the comparisons of a gate, a ranking, or several runs, which are ranked first.
-
-    Args:
-        sources: One record of a gate, one ranking, or runs.
-        metric: The metric by which runs are ranked, or the only one of a gate that is drawn.
-
-    Raises:
-        UsageError: there is no such metric, or the record has no comparison by it.
-    """
+    """Draw the comparisons of a gate, or of them those by a metric; a ranking; or several runs, which are ranked."""
     if metric is not None and metric not in by_name():
         raise UsageError(
             f"metric={metric!r} is not known{meant(metric, by_name())}: give one of {', '.join(by_name())}"

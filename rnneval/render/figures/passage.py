@@ -34,11 +34,7 @@ Runs = Sequence[tuple[str, str]]
 
 
 def figure(table: Table) -> Figure | None:
-    """Return the figure of the excerpt around `table.at`, else of the most surprising one; None without a text.
-
-    Raises:
-        UsageError: the losses are not of this text, or the byte is beyond its end.
-    """
+    """Return the figure of the excerpt around `table.at`, else of the most surprising one; None without a text."""
     if table.text is None or not len(table.frame):
         return None
     text, tokens = table.text.encode(), table.frame.sort_values("byte_start")

@@ -50,12 +50,7 @@ _ABSOLUTE = re.compile(r"(?:^|(?<==))(/|[A-Za-z]:[\\/])")
 
 
 def page_of(given: Sequence[Given], title: str | None = None) -> Page:
-    """Say everything that the records say.
-
-    Args:
-        given: Any mix of records, in the order in which the page shows them.
-        title: Of the page; by default the names of the models.
-    """
+    """Say everything that a mix of records says, in their order; the title is by default the names of the models."""
     named = with_model_names(given)
     if not title and (found := sweeps(named)):
         title = counted(sum(len(each.record.frame) for each in found), "checkpoint")
