@@ -123,25 +123,19 @@ def scores_table(run: Run) -> Table:
     The score that is usual for the kind of token is marked, and so is every score of a run that is not valid.
     """
     meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
-    usual, kind = usual_metric(run.signature), usual_for(run.signature)
-
-    def mark(name: str) -> str:
-        return "does not count" if not run.valid else f"usual for {kind}" if name == usual else ""
-
-    rows = tuple(
-        row(
-            code(name), figure(score.value), score.unit, interval(score.low, score.high),
-            Cell(text=mark(name), kind="note"), meaning.get(name, ""),
-        )
-        for name, score in run.scores.items()
-    )  # fmt: skip
+    usual = {usual_metric(run.signature): f"usual for {usual_for(run.signature)}"}
+    rows = []
+    for name, score in run.scores.items():
+        mark = Cell(text=usual.get(name, "") if run.valid else "does not count", kind="note")
+        bounds = interval(score.low, score.high)
+        rows.append(row(code(name), figure(score.value), score.unit, bounds, mark, meaning.get(name, "")))
     note = "This text is too short for intervals."
     if run.interval:
         note = f"Interval: {run.interval.method}; it is about {run.interval.claim}."
     return Table(
         caption="All scores",
         head=("score", "value", "unit", "95 % interval", "", "what it says"),
-        rows=rows,
+        rows=tuple(rows),
         right=(1,),
         extra=(5,),
         note=note,
@@ -312,15 +306,10 @@ def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], n
 
 def _context(curve: ContextCurve) -> Table:
     more = [nats - curve.whole for nats in curve.nats]
-    rows = [
-        (
-            f"{length:,}",
-            figure(nats),
-            signed(extra) if abs(extra) >= _SEEN or error >= _SEEN else "0",
-            f"{error:.4f}",
-        )
-        for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True)
-    ]
+    rows = []
+    for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True):
+        seen = abs(extra) >= _SEEN or error >= _SEEN
+        rows.append((f"{length:,}", figure(nats), signed(extra) if seen else "0", f"{error:.4f}"))
     rows.append(("all", figure(curve.whole), "", ""))
     near = [length for length, extra in zip(curve.lengths, more, strict=True) if extra <= 0.01]
     note = f"More than {max(curve.lengths, default=0)} tokens of context are still worth more than 0.01 nats."
@@ -381,16 +370,14 @@ def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any]
 
 def failures_table(rows: Rows) -> Table:
     """Return the checkpoints that failed or are not valid, each with its reason."""
-    cells = tuple(
-        (
-            Cell(text=str(row["path"]), code=True, kind="fail"),
-            Cell(text=row.get("rule") or "–", code=True),
-            Cell(text=" ".join((row.get("error") or "–").split())),
-        )
-        for row in rows
-    )
+    cells = []
+    for each in rows:
+        path = Cell(text=str(each["path"]), code=True, kind="fail")
+        cells.append(row(path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
     note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
-    return Table(caption="Failed, or not valid", head=("checkpoint", "rule", "why"), rows=cells, right=(), note=note)
+    return Table(
+        caption="Failed, or not valid", head=("checkpoint", "rule", "why"), rows=tuple(cells), right=(), note=note
+    )
 
 
 # Phrases

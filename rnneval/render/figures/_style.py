@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.records.run import Run
-from rnneval.render.phrasing import model_names, shortened, visible
+from rnneval.render.phrasing import shortened, visible
 
 T = TypeVar("T")
 Doubles = NDArray[np.float64]
@@ -374,9 +373,10 @@ def labels(names: Sequence[str], most: int = 24) -> list[str]:
     different = list(dict.fromkeys(shown))
     if all(len(name) <= most for name in different) or len(different) < 2:
         return [label(name, most) for name in names]
-    begin, end = (_shared(names) for names in (different, [name[::-1] for name in different]))
-    begin = len(re.sub(r"[^\W_]+$", "", different[0][:begin]))
-    end = len(re.sub(r"[^\W_]+$", "", different[0][::-1][:end]))
+    # Common beginnings, forwards and backwards.
+    begin, end = (
+        len(re.sub(r"[^\W_]+$", "", _shared(names))) for names in (different, [name[::-1] for name in different])
+    )
     short = {}
     for name in different:
         middle = name[begin : max(len(name) - end, begin)]
@@ -386,26 +386,22 @@ def labels(names: Sequence[str], most: int = 24) -> list[str]:
         groups.setdefault(text, []).append(name)
     for alike in groups.values():
         if len(alike) > 1:  # they differ where the middle was left out
-            short |= {name: shortened(f"…{name[_shared(alike) :]}", most) for name in alike}
+            shared = len(_shared(alike))
+            short |= {name: shortened(f"…{name[shared:]}", most) for name in alike}
     if len(set(short.values())) < len(short):
         short = {name: f"{label(name, most - 4)} ({number})" for number, name in enumerate(different, 1)}
     return [short[name] for name in shown]
 
 
-def _shared(names: Sequence[str]) -> int:
-    """Return the number of characters that all names begin with."""
+def _shared(names: Sequence[str]) -> str:
+    """Return what all names begin with."""
     columns = enumerate(zip(*names, strict=False))
-    return next((place for place, column in columns if len(set(column)) > 1), min(map(len, names)))
+    return names[0][: next((place for place, column in columns if len(set(column)) > 1), min(map(len, names)))]
 
 
 def in_legend(name: str) -> str:
     """Return a name as a legend accepts it: matplotlib leaves out names that begin with an underscore."""
     return plain(f" {name}" if name.startswith("_") else name)
-
-
-def run_names(runs: Sequence[Run]) -> list[str]:
-    """Return the names of the models that runs evaluated."""
-    return model_names([run.title for run in runs])
 
 
 def percent(share: float) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 from rnneval.metrics import Metric, UnavailableError, by_name, totals_of
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure, require_metric
-from rnneval.render.figures._style import Look, draw, label, labels, rows, run_names
-from rnneval.render.phrasing import counted, number
+from rnneval.render.figures._style import Look, draw, label, labels, rows
+from rnneval.render.phrasing import counted, model_names, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 70
@@ -37,7 +37,7 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
         return None
     table: list[tuple[str, float, float | None, float | None, str]]
     table = [(label(name), value, value, value, "baseline") for name, value in base.items()]
-    for name, run in zip(labels(run_names(kept)), kept, strict=True):
+    for name, run in zip(labels(model_names([run.title for run in kept])), kept, strict=True):
         score = run.scores[measured.name]
         table.append((name, score.value, score.low, score.high, "model"))
     frame = pd.DataFrame(table, columns=["name", "score", "low", "high", "kind"])

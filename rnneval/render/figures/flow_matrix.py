@@ -102,8 +102,16 @@ def _paint(
         rim = Rectangle((k + 0.04, k + 0.04), 0.92, 0.92, facecolor="none", edgecolor=look.ink, linewidth=1.3)
         rim.set_gid("diagonal")
         ax.add_patch(rim)
+    size = max(min(points * 0.3, 13), 4)
     for entry in flow:
-        _mark(ax, look, (columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5), entry, points)
+        x, y = columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5
+        if points > 26:  # below the mark there is room for the calls
+            y -= 6 / points
+            ax.annotate(
+                runs_of_calls(entry.calls), (x, y), (0, -size / 2 - 3), textcoords="offset points", ha="center",
+                va="top", fontsize="x-small",
+            )  # fmt: skip
+        ax.plot(x, y, gid=entry.kind, **_style(entry.kind, look) | {"markersize": size})
     across, down = (labels(list(map(state_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
     turned = max(map(len, across)) * 5.0 > points
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
@@ -112,18 +120,6 @@ def _paint(
     ax.tick_params(length=0)
     ax.set_anchor("NW")
     _legend(ax, look, dict.fromkeys(entry.kind for entry in flow), numbered=points > 26, hidden=hidden, narrow=narrow)
-
-
-def _mark(ax: Any, look: Look, place: tuple[float, float], entry: Flow, points: float) -> None:
-    """Draw the mark of a kind into its cell, and below it the calls where there is room for them."""
-    size = max(min(points * 0.3, 13), 4)
-    if points > 26:
-        place = (place[0], place[1] - 6 / points)
-        ax.annotate(
-            runs_of_calls(entry.calls), place, (0, -size / 2 - 3), textcoords="offset points", ha="center", va="top",
-            fontsize="x-small",
-        )  # fmt: skip
-    ax.plot(*place, gid=entry.kind, **_style(entry.kind, look) | {"markersize": size})
 
 
 def _style(kind: str, look: Look) -> dict[str, Any]:

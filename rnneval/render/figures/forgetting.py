@@ -11,8 +11,8 @@ from typing import Any
 
 from rnneval.records.run import Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, counting, labels, legend, rows, run_names
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import Look, counting, labels, legend, rows
+from rnneval.render.phrasing import counted, model_names
 
 KINDS = ("rnneval.run/1",)
 ORDER = 50
@@ -24,8 +24,8 @@ def figure(*runs: Run) -> Figure | None:
 
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
-    known = list(zip(labels(run_names(runs), 40), (run.forgetting for run in runs), strict=True))
-    kept = [(name, length) for name, length in known if length is not None]
+    names = labels(model_names([run.title for run in runs]), 40)
+    kept = [(name, length) for name, run in zip(names, runs, strict=True) if (length := run.forgetting) is not None]
     if not kept:
         return None
     without = len(runs) - len(kept)
