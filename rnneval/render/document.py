@@ -6,7 +6,7 @@ as they are. Text in blocks is as it came, out of files too: the renderers alone
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -221,6 +221,13 @@ class Page(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.re
 def row(*cells: str | Cell) -> tuple[Cell, ...]:
     """Return a row of a table; a string is a cell without a mark."""
     return tuple(Cell(text=cell) if isinstance(cell, str) else cell for cell in cells)
+
+
+def table(
+    caption: str, head: Iterable[str], rows: Iterable[Iterable[str | Cell]], right: tuple[int, ...] = (), **more: Any
+) -> Table:
+    """Return a table; in its rows, a string is a cell without a mark."""
+    return Table(caption=caption, head=tuple(head), rows=tuple(row(*cells) for cells in rows), right=right, **more)
 
 
 def code(text: str) -> Cell:

@@ -30,6 +30,7 @@ from rnneval.render.document import (
     code,
     facts,
     row,
+    table,
 )
 from rnneval.render.markdown import block_markdown
 from rnneval.render.phrasing import Level, annotation, figure, listed, optional, per_cent, signed, visible
@@ -56,23 +57,15 @@ def gate_document(gate: Gate) -> Iterator[Block]:
 
 def gate_blocks(gate: Gate) -> Iterator[Block]:
     """Yield what every surface shows between the headline and the verdict."""
-    yield Table(
-        caption="What was compared",
-        head=_HEADINGS,
-        rows=tuple(
-            row(*list(line(each).values())[:-1], Cell(text=each.verdict, kind=KINDS[each.verdict]))
-            for each in gate.comparisons
-        ),
-        right=(1, 2, 3, 4, 5),
-        note="Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper.",
-    )
-    if gate.comparisons:
-        yield Items(
-            rows=tuple(
-                Item(title=each.metric, text=each.reason, details="; ".join(_details(each, ("none", "limit"))) or None)
-                for each in gate.comparisons
-            )
-        )
+    note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
+    rows, items = [], []
+    for each in gate.comparisons:
+        rows.append(row(*list(line(each).values())[:-1], Cell(text=each.verdict, kind=KINDS[each.verdict])))
+        details = "; ".join(_details(each, without=("none", "limit"))) or None
+        items.append(Item(title=each.metric, text=each.reason, details=details))
+    yield table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
+    if items:
+        yield Items(rows=tuple(items))
     if gate.counting:
         yield counting_table(gate.counting)
     for warning in gate.warnings:
@@ -87,14 +80,10 @@ def counting_table(counted: Sequence[Counting]) -> Table:
         bounds = "–" if low is None or high is None else f"{signed(low)} … {signed(high)}"
         kind = KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
         verdict = Cell(text=each.verdict, kind=kind)
-        rows.append(row(code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
-    return Table(
-        caption="Better than counting?",
-        head=("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss"),
-        rows=tuple(rows),
-        right=(2, 3),
-        note="Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text.",
-    )
+        rows.append((code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
+    head = ("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss")
+    note = "Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text."
+    return table("Better than counting?", head, rows, right=(2, 3), note=note)
 
 
 def line(comparison: Comparison) -> dict[str, str]:
@@ -147,9 +136,9 @@ def ranking_document(ranking: Ranking) -> Iterator[Block]:
     """Write the runs, best first, and the blocks in which the last run given differs most from the first."""
     yield from ranking_blocks(ranking)
     if ranking.blocks:
-        table = changes_table(ranking)
-        yield Heading(text=f"{table.caption}: nats in a block of text")
-        yield table
+        changes = changes_table(ranking)
+        yield Heading(text=f"{changes.caption}: nats in a block of text")
+        yield changes
 
 
 def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
@@ -165,12 +154,8 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
             optional(run.tokens_per_second, ",.0f"),
         ]
         rows.append(row(code(run.name), *cells, Cell(text=marks, kind="fail" if marks else None)))
-    yield Table(
-        caption="Best first",
-        head=("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", ""),
-        rows=tuple(rows),
-        right=(1, 2, 3, 4, 5),
-    )
+    head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
+    yield table("Best first", head, rows, right=(1, 2, 3, 4, 5))
     if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
         values = "" if ranking.usual == ranking.metric else f": {listed(usual, 6)}"
         yield Paragraph(text=f"the usual score for these tokens is {ranking.usual}{values}", muted=True)
@@ -192,18 +177,13 @@ def losses_document(found: LossComparison) -> Iterator[Block]:
     places = [("largest difference", found.largest)]
     if found.first is not None:
         places.insert(0, (f"first beyond {found.within:g}", found.first))
-    yield Table(
-        caption="Places",
-        head=("", "token", "bytes", "baseline", "candidate", "difference (nats)", "text" if found.largest.text else ""),
-        rows=tuple(
-            row(
-                name, f"{each.token:,}", f"{each.byte_start:,}–{each.byte_end:,}", figure(each.baseline),
-                figure(each.candidate), signed(each.difference, "+.3g"), " ".join((each.text or "").split()),
-            )
-            for name, each in places
-        ),
-        right=(1, 2, 3, 4, 5),
-    )  # fmt: skip
+    head = ("", "token", "bytes", "baseline", "candidate", "difference (nats)", "text" if found.largest.text else "")
+    rows = []
+    for name, each in places:
+        place = (name, f"{each.token:,}", f"{each.byte_start:,}–{each.byte_end:,}")
+        losses = (figure(each.baseline), figure(each.candidate), signed(each.difference, "+.3g"))
+        rows.append((*place, *losses, " ".join((each.text or "").split())))
+    yield table("Places", head, rows, right=(1, 2, 3, 4, 5))
     quantiles = ", ".join(f"{per_cent(float(share))} within {nats:.3g}" for share, nats in found.quantiles.items())
     tokens = f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"
     differences = f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"
@@ -217,13 +197,10 @@ def changes_table(ranking: Ranking) -> Table:
         text = " ".join((block.text or "").split())
         short = text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
         differences = signed(block.nats, "+.4g"), signed(block.nats / block.units, "+.3g")
-        rows.append(row(*differences, f"{block.start:,}–{block.end:,}", Cell(text=text, short=short)))
-    return Table(
-        caption=f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}",
-        head=("nats", "a unit", "bytes", "text" if any(cells[-1].text for cells in rows) else ""),
-        rows=tuple(rows),
-        right=(0, 1, 2),
-    )
+        rows.append((*differences, f"{block.start:,}–{block.end:,}", Cell(text=text, short=short)))
+    caption = f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}"
+    head = ("nats", "a unit", "bytes", "text" if any(text.text for *_, text in rows) else "")
+    return table(caption, head, rows, right=(0, 1, 2))
 
 
 # Formats of continuous integration

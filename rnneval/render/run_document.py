@@ -10,7 +10,7 @@ from rnneval.records.opened import Opened
 from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run
 from rnneval.records.run import Warning as Warned
 from rnneval.records.summary import usual_for, usual_metric
-from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, facts, row
+from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, facts, row, table
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
 from rnneval.sweeps.table import FILE, OK, best_first
 
@@ -91,15 +91,11 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         *(("assumed", assumption) for assumption in opened.assumptions),
     ]
     yield facts(named)
-    yield Table(
-        caption="Layers",
-        head=("layer", "path", "kind", "units", "slots"),
-        rows=tuple(
-            row(code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
-            for layer in opened.checkpoint.layers
-        ),
-        right=(3,),
+    rows = (
+        (code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
+        for layer in opened.checkpoint.layers
     )
+    yield table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
 
 
 def sweep_document(sweep: "Sweep") -> Iterator[Block]:
@@ -128,18 +124,12 @@ def scores_table(run: Run) -> Table:
     for name, score in run.scores.items():
         mark = Cell(text=usual.get(name, "") if run.valid else "does not count", kind="note")
         bounds = interval(score.low, score.high)
-        rows.append(row(code(name), figure(score.value), score.unit, bounds, mark, meaning.get(name, "")))
+        rows.append((code(name), figure(score.value), score.unit, bounds, mark, meaning.get(name, "")))
     note = "This text is too short for intervals."
     if run.interval:
         note = f"Interval: {run.interval.method}; it is about {run.interval.claim}."
-    return Table(
-        caption="All scores",
-        head=("score", "value", "unit", "95 % interval", "", "what it says"),
-        rows=tuple(rows),
-        right=(1,),
-        extra=(5,),
-        note=note,
-    )
+    head = ("score", "value", "unit", "95 % interval", "", "what it says")
+    return table("All scores", head, rows, right=(1,), extra=(5,), note=note)
 
 
 def reset_table(run: Run, beside: BesideReset) -> Table:
@@ -150,19 +140,19 @@ def reset_table(run: Run, beside: BesideReset) -> Table:
         cells = [name]
         for score in (scores.get("cross_entropy"), scores.get("perplexity")):
             cells += ["–", "–"] if score is None else [figure(score.value), interval(score.low, score.high)]
-        rows.append(row(*cells))
+        rows.append(cells)
     cells = ["change by carrying"]
     for change, form, unit in ((beside.change, "+.4f", ""), (beside.perplexity_change, "+.2f", " %")):
         ends = (None,) * 3 if change is None else (change.value, change.low, change.high)
         value, low, high = ("–" if number is None else f"{signed(number, form)}{unit}" for number in ends)
         cells += [value, "–" if low == "–" else f"{low} to {high}"]
-    rows.append(row(*cells))
+    rows.append(cells)
     note = (
         "The same tokens, scored twice. The interval of the change is paired, so it can be much narrower than the "
         "intervals of both numbers. Training scripts that cut the text into segments report the reset number."
     )
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
-    return Table(caption="Carried and reset state", head=head, rows=tuple(rows), right=(1, 2, 3, 4), note=note)
+    return table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
 
 
 def run_facts(run: Run) -> Iterator[Fact]:
@@ -300,8 +290,8 @@ def gradient_tables(record: Gradients) -> Iterator[Table]:
 
 def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], note: str) -> Table:
     """Return a table of numbers."""
-    cells = tuple(row(code(name), *numbers) for name, *numbers in rows)
-    return Table(caption=caption, head=head, rows=cells, right=tuple(range(1, len(head))), note=note)
+    cells = (row(code(name), *numbers) for name, *numbers in rows)
+    return table(caption, head, cells, right=tuple(range(1, len(head))), note=note)
 
 
 def _context(curve: ContextCurve) -> Table:
@@ -335,37 +325,33 @@ def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = 
     names = ["checkpoint", "valid", *scores, *places, "tokens/s", ""]
     if "perplexity" in scores:
         names.insert(3, "95 % interval")
-    return Table(
-        caption=caption,
-        head=tuple(f"{name} (usual)" if name and usual == {name} else name for name in names),
-        rows=tuple(_cells(row, names, best) for row in rows),
-        right=tuple(range(2, len(names) - 1)),
-        extra=tuple(place for place, name in enumerate(names) if name in ("valid", "95 % interval")),
-        note=note,
-    )
+    head = (f"{name} (usual)" if name and usual == {name} else name for name in names)
+    cells = (_cells(row, names, best) for row in rows)
+    extra = tuple(place for place, name in enumerate(names) if name in ("valid", "95 % interval"))
+    return table(caption, head, cells, right=tuple(range(2, len(names) - 1)), extra=extra, note=note)
 
 
-def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None) -> tuple[Cell, ...]:
+def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None) -> Iterator[str | Cell]:
     is_valid = row["status"] == OK
-    cells = [
-        Cell(text=str(row["path"]), code=True),
-        Cell(text="yes", kind="pass") if is_valid else Cell(text=str(row["status"]), kind="fail"),
-    ]
+    yield code(str(row["path"]))
+    yield Cell(text="yes", kind="pass") if is_valid else Cell(text=str(row["status"]), kind="fail")
     for name in names[2:-1]:
         if name in _PLACES:
-            cells.append(Cell(text=optional(row.get(name), ",.0f")))
+            yield optional(row.get(name), ",.0f")
         elif not is_valid:  # a number here would be read as a score, whatever stands beside it
-            cells.append(Cell(text="–"))
+            yield "–"
         elif name == "95 % interval":
-            cells.append(Cell(text=interval(row.get("perplexity_low"), row.get("perplexity_high"))))
+            yield interval(row.get("perplexity_low"), row.get("perplexity_high"))
         elif name == "tokens/s":
-            cells.append(Cell(text=optional(row.get("tokens_per_second"), ",.0f")))
+            yield optional(row.get("tokens_per_second"), ",.0f")
         else:
-            cells.append(Cell(text=optional(row.get(name))))
+            yield optional(row.get(name))
     if not is_valid:
-        return (*cells, Cell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail"))
-    warnings = ", ".join(str(row.get("warnings") or "").split())
-    return (*cells, Cell(text="best", kind="pass") if row is best else Cell(text=warnings, kind="unsure"))
+        yield Cell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
+    elif row is best:
+        yield Cell(text="best", kind="pass")
+    else:
+        yield Cell(text=", ".join(str(row.get("warnings") or "").split()), kind="unsure")
 
 
 def failures_table(rows: Rows) -> Table:
@@ -373,11 +359,9 @@ def failures_table(rows: Rows) -> Table:
     cells = []
     for each in rows:
         path = Cell(text=str(each["path"]), code=True, kind="fail")
-        cells.append(row(path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
+        cells.append((path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
     note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
-    return Table(
-        caption="Failed, or not valid", head=("checkpoint", "rule", "why"), rows=tuple(cells), right=(), note=note
-    )
+    return table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)
 
 
 # Phrases

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
-from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, row
+from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, table
 from rnneval.render.phrasing import counted
 
 RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
@@ -72,17 +72,13 @@ def matrix_table(wiring: Wiring) -> Table:
     """Return the flow matrix: words and kinds in a report, marks and calls in a terminal."""
     states, sources, left_out = shown_flow(wiring)
     hidden = f" {counted(left_out, 'further state')} in order and not shown." if left_out else ""
-    return Table(
-        caption="What went into each state, and where it came from",
-        head=("into ↓   from →", *map(state_name, sources)),
-        rows=tuple(
-            (code(state_name(into)), *(_cell(wiring.flow, into, source) for source in sources)) for into in states
-        ),
-        right=(),
-        matrix=True,
-        note=f"A value is right if it comes from the same name, after the first call. {wiring.calls} calls were made, "
-        f"counted from 0: the numbers say in which of them.{hidden}",
+    note = (
+        f"A value is right if it comes from the same name, after the first call. {wiring.calls} calls were made, "
+        f"counted from 0: the numbers say in which of them.{hidden}"
     )
+    head = ("into ↓   from →", *map(state_name, sources))
+    rows = ((code(state_name(into)), *(_cell(wiring.flow, into, source) for source in sources)) for into in states)
+    return table("What went into each state, and where it came from", head, rows, matrix=True, note=note)
 
 
 def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> Cell:
@@ -145,18 +141,13 @@ def finding_block(finding: Finding) -> Found:
 
 def oracles_table(oracles: dict[str, Oracle]) -> Table:
     """Return the behavioural tests of the whole model."""
-    rows = tuple(
-        row(code(name), _QUESTIONS.get(name, name), Cell(text=each.verdict, kind=KINDS[each.verdict]), each.detail)
+    rows = (
+        (code(name), _QUESTIONS.get(name, name), Cell(text=each.verdict, kind=KINDS[each.verdict]), each.detail)
         for name, each in oracles.items()
     )
-    return Table(
-        caption="Tests of behaviour",
-        head=("test", "question", "verdict", "observation"),
-        rows=rows,
-        right=(),
-        extra=(1,),
-        note="These tests compare predictions of the whole model and look into no layer.",
-    )
+    head = ("test", "question", "verdict", "observation")
+    note = "These tests compare predictions of the whole model and look into no layer."
+    return table("Tests of behaviour", head, rows, extra=(1,), note=note)
 
 
 def first_sentence(text: str) -> str:

@@ -31,7 +31,7 @@ from rnneval.render.document import (
     Part,
     Table,
     code,
-    row,
+    table,
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
@@ -145,7 +145,7 @@ def _wired(number: int, wired: Checked) -> Part:
             )
             leaks.append(Notice(kind="fail", title="Loss with the leak removed", text=text))
     blocks += dict.fromkeys(leaks)
-    if tables := tuple(table for each in wired.records for table in _tables(each.record)):
+    if tables := tuple(shown for each in wired.records for shown in _tables(each.record)):
         blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tables))
     return Part(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
 
@@ -212,17 +212,13 @@ def _overview(found: Sequence[Scored]) -> Iterator[Block]:
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
         valid = Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail")
         parameters = optional(run.checkpoint.parameters if run.checkpoint else None, ",")
-        rows.append(row(code(model.name), valid, perplexity, bounds, bits, accuracy, parameters))
-    table = Table(
-        caption=f"{len(rows)} evaluations, best first",
-        head=("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters"),
-        rows=tuple(rows[:_SHOWN_ROWS]),
-        right=(2, 3, 4, 5, 6),
-        note="Only numbers of the same text and signature can be compared.",
-    )
-    yield table
-    if rest := tuple(rows[_SHOWN_ROWS:]):
-        yield Fold(title=f"{len(rest)} more", blocks=(replace(table, caption="The rest", rows=rest, note=None),))
+        rows.append((code(model.name), valid, perplexity, bounds, bits, accuracy, parameters))
+    head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")
+    note = "Only numbers of the same text and signature can be compared."
+    numeric = tuple(range(2, len(head)))
+    yield table(f"{len(rows)} evaluations, best first", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
+    if rest := rows[_SHOWN_ROWS:]:
+        yield Fold(title=f"{len(rest)} more", blocks=(table("The rest", head, rest, right=numeric),))
 
 
 def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
@@ -287,19 +283,14 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
         lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
         lines += [(name, nats, _what_it_does(name), False) for name, nats in known.items()]
-        rows = tuple(
-            row(
-                Cell(text=name, code=is_model),
-                figure(nats),
-                figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–",
-                signed(nats - best) if nats != best else "best model",
-                said,
-            )
-            for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
-        )
+        rows = []
+        for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
+            perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
+            more = signed(nats - best) if nats != best else "best model"
+            rows.append((Cell(text=name, code=is_model), figure(nats), perplexity, more, said))
         head = ("", "nats a token", "perplexity", "nats more", "what it does")
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
-        yield Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3), note=note)
+        yield table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 
 def _what_it_does(baseline: str) -> str:
@@ -355,7 +346,7 @@ def _diagnosed(number: int, model: Subject) -> Part:
     if tables and tables[0].caption == "States":
         blocks.append(tables.pop(0))
     if tables:
-        title = f"As numbers: {', '.join(table.caption for table in tables)}"
+        title = f"As numbers: {', '.join(each.caption for each in tables)}"
         blocks.append(Fold(title=title, blocks=tuple(tables)))
     return Part(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
 
