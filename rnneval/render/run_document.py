@@ -28,9 +28,6 @@ Rows = Sequence[Mapping[str, Any]]
 """Rows of a sweep, as dictionaries of its columns."""
 
 
-# Documents
-
-
 def run_document(run: Run) -> Iterator[Block]:
     """Write the scores of a run, what was counted, and the warnings."""
     yield Heading(text=_title(run))
@@ -108,9 +105,6 @@ def sweep_document(sweep: "Sweep") -> Iterator[Block]:
     parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
     parts += [f"{len(failed):,} failed"] if failed else []
     yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
-
-
-# Parts
 
 
 def scores_table(run: Run) -> Table:
@@ -362,9 +356,6 @@ def failures_table(rows: Rows) -> Table:
         cells.append((path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
     note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
     return table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)
-
-
-# Phrases
 
 
 def _title(record: Run | Gradients) -> str:

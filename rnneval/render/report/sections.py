@@ -99,9 +99,6 @@ _SIGNATURE = {
 }
 
 
-# Wiring
-
-
 def wiring(given: Sequence[Given]) -> Iterator[Block]:
     """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
     found = checked(given)
@@ -163,9 +160,6 @@ def _rule_texts() -> dict[str, str]:
     return {entry.name: entry.text.partition("\n")[2].strip() for entry in entries}
 
 
-# Checkpoints of a sweep
-
-
 def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
     for place, each in enumerate(sweeps(given)):
@@ -179,9 +173,6 @@ def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
         if failed := [row for row in rows if row["status"] != OK]:
             blocks.append(failures_table(failed))
         yield Part(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
-
-
-# Numbers
 
 
 def numbers(given: Sequence[Given]) -> Iterator[Block]:
@@ -266,9 +257,6 @@ def _key_number(run: Run, name: str) -> KeyNumber:
     return KeyNumber(name=spoken, value=number(score.value), unit=unit, interval=bounds)
 
 
-# Baselines
-
-
 def baselines(given: Sequence[Given]) -> Iterator[Block]:
     """Show the models among the baselines, in a table for each text and signature."""
     valid = [(model, run) for model, run in scored(given) if run.valid and "cross_entropy" in run.scores]
@@ -282,7 +270,12 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
         best = min(run.scores["cross_entropy"].value for _, run in group)
         lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
-        lines += [(name, nats, _what_it_does(name), False) for name, nats in known.items()]
+        for name, nats in known.items():
+            order = name.removeprefix("ngram-")
+            does = _BASELINES.get(name, "baseline")
+            if order != name and order.isdigit():
+                does = f"counts what follows the {counted(int(order) - 1, 'token')} before it"
+            lines.append((name, nats, does, False))
         rows = []
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
@@ -291,16 +284,6 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
         head = ("", "nats a token", "perplexity", "nats more", "what it does")
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
         yield table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
-
-
-def _what_it_does(baseline: str) -> str:
-    order = baseline.removeprefix("ngram-")
-    if order != baseline and order.isdigit():
-        return f"counts what follows the {counted(int(order) - 1, 'token')} before it"
-    return _BASELINES.get(baseline, "baseline")
-
-
-# Diagnostics
 
 
 def diagnostics(given: Sequence[Given]) -> Iterator[Block]:
@@ -333,7 +316,8 @@ def _diagnosed(number: int, model: Subject) -> Part:
 
     fullest = max(model.runs, key=fullness, default=None)
     records = [each.record for each in model.given if isinstance(each.record, Gradients)]
-    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in _diagnostic_rules()}
+    known = {rule.NAME for rule in rules.all_rules()}
+    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in known}
     said |= {(finding.rule, finding.message): None for record in records for finding in record.findings}
     blocks: list[Block] = [
         Found(kind=KINDS["warning"], rule=rule, severity="warning", message=message, about=_rule_texts().get(rule))
@@ -349,13 +333,6 @@ def _diagnosed(number: int, model: Subject) -> Part:
         title = f"As numbers: {', '.join(each.caption for each in tables)}"
         blocks.append(Fold(title=title, blocks=tuple(tables)))
     return Part(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
-
-
-def _diagnostic_rules() -> set[str]:
-    return {rule.NAME for rule in rules.all_rules()}
-
-
-# Comparisons
 
 
 def comparisons(given: Sequence[Given]) -> Iterator[Block]:
@@ -396,15 +373,12 @@ def _ranking(number: int, given: Given) -> Part:
     return Part(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
 
 
-# Warnings
-
-
 def warnings(given: Sequence[Given]) -> Iterator[Block]:
     """Show every warning once, with the models that it is about.
 
     Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
     """
-    models, elsewhere = subjects(given), _diagnostic_rules() | {"wiring", "leak"}
+    models, elsewhere = subjects(given), {"wiring", "leak", *(rule.NAME for rule in rules.all_rules())}
     said: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
     for model in models:
         for each in model.given:
@@ -414,9 +388,6 @@ def warnings(given: Sequence[Given]) -> Iterator[Block]:
                     said.setdefault(key, (w.message, {}))[1][model.name] = None
     for (kind, _), (message, names) in said.items():
         yield Notice(kind="unsure", title=f"{listed(names)}: {kind}" if len(models) > 1 else kind, text=message)
-
-
-# How it was made
 
 
 def made(given: Sequence[Given]) -> Iterator[Block]:
