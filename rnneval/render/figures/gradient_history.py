@@ -13,17 +13,7 @@ import numpy as np
 
 from rnneval.records.tables import GRADIENT_HISTORY
 from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._style import (
-    Look,
-    bands,
-    counting,
-    end_labels,
-    label,
-    legend,
-    lines,
-    percent,
-    pooled_by,
-)
+from rnneval.render.figures._style import Look, bands, counting, end_labels, label, legend, lines, percent, pooled_by
 from rnneval.render.phrasing import counted, number
 
 KINDS = (GRADIENT_HISTORY,)

@@ -220,10 +220,7 @@ def _of_gates(given: Sequence[Given]) -> Iterator[Claim]:
                 "pass": f"{candidate} is not {more}.",
                 "fail": f"{candidate} is {more}.",
                 "inconclusive": f"This text is too short to say whether {candidate} is {more}.",
-            }.get(
-                gate.verdict,
-                f"{candidate} and {baseline} cannot be compared: {decisive.reason.partition('; ')[0]}.",
-            )
+            }.get(gate.verdict, f"{candidate} and {baseline} cannot be compared: {decisive.reason.partition('; ')[0]}.")
         yield Claim(kind=KINDS[gate.verdict], sentence=sentence, anchor="comparisons")
 
 
