@@ -1,15 +1,14 @@
 """The document model: what a record says, as plain values that every output format renders.
 
-A document is a sequence of blocks. The functions of `run_document`, `wiring_document`, `gate_document` and
-`sweep_document` make the blocks of a record; `terminal`, `html` and `gate_formats` (Markdown) render them, and
-`--format json` of the report writes them as they are. Text in blocks is as it came, out of files too: the renderers
-alone make it safe to show.
+A document is a sequence of blocks. `run_document`, `wiring_document`, `gate_document` and the chapters of the report
+make the blocks of records; `terminal`, `html` and `markdown` render them, and `--format json` of the report writes them
+as they are. Text in blocks is as it came, out of files too: the renderers alone make it safe to show.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
-import msgspec
+from msgspec.structs import replace
 
 from rnneval.records._base import Value
 
@@ -27,46 +26,40 @@ KINDS: dict[str, Kind] = {
 }
 """Kind of each verdict and of each severity."""
 
-_SENTENCE, _COLUMNS = 30, 4
-"""More characters make a cell prose; more columns make a table wide."""
-
 
 class Cell(Value, frozen=True, kw_only=True):
-    """One cell of a table."""
+    """One cell of a table: its text, for a terminal or a notebook a `short` one, its colour, and whether it is code."""
 
     text: str
     kind: Kind | None = None
-    """Shown as a colour, and in a report as a symbol before the text."""
     code: bool = False
-    """Whether the text is shown in code type."""
     short: str | None = None
-    """Shorter text for a terminal or a notebook."""
 
 
 class Table(Value, frozen=True, kw_only=True, tag="table"):
-    """A table; its first column names the rows, columns of numbers are aligned to the right."""
+    """A table; its first column names the rows, columns of numbers are aligned to the right.
+
+    Only a report shows `extra` columns, where there is room, and the note on how to read it.
+    """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     right: tuple[int, ...]
-    """Columns that hold numbers."""
     extra: tuple[int, ...] = ()
-    """Columns that only a report shows, where there is room."""
     note: str | None = None
-    """A few sentences on how to read it; only a report shows them."""
     matrix: bool = False
     """Whether rows and columns are of one kind, so that it must stay a grid on a narrow screen, too."""
 
     @property
     def prose(self) -> bool:
-        """Return whether cells hold sentences."""
-        return any(len(cell.text) > _SENTENCE for row in self.rows for cell in row)
+        """True if cells hold sentences."""
+        return any(len(cell.text) > 30 for row in self.rows for cell in row)
 
     @property
     def listed(self) -> bool:
-        """Return whether it becomes a list on a narrow screen: a wide table does, a matrix does not."""
-        return not self.matrix and (self.prose or len(self.head) > _COLUMNS)
+        """True if it becomes a list on a narrow screen: a wide table does, a matrix does not."""
+        return not self.matrix and (self.prose or len(self.head) > 4)
 
 
 class Fact(Value, frozen=True, kw_only=True):
@@ -84,13 +77,12 @@ class Facts(Value, frozen=True, kw_only=True, tag="facts"):
 
 
 class KeyNumber(Value, frozen=True, kw_only=True):
-    """One number, shown large in a report."""
+    """One number, shown large in a report, with its confidence interval."""
 
     name: str
     value: str
     unit: str
     interval: str | None = None
-    """Confidence interval, as text; only a report shows it."""
 
 
 class KeyNumbers(Value, frozen=True, kw_only=True, tag="figures"):
@@ -106,11 +98,10 @@ class Heading(Value, frozen=True, kw_only=True, tag="heading"):
 
 
 class Paragraph(Value, frozen=True, kw_only=True, tag="paragraph"):
-    """A paragraph; text between backticks is code."""
+    """A paragraph; text between backticks is code, and an explanation is muted: in a quieter colour."""
 
     text: str
     muted: bool = False
-    """Whether it is an explanation in a quieter colour."""
 
 
 class Item(Value, frozen=True, kw_only=True):
@@ -128,12 +119,11 @@ class Items(Value, frozen=True, kw_only=True, tag="items"):
 
 
 class Verdict(Value, frozen=True, kw_only=True, tag="verdict"):
-    """A verdict in one word, and its reason."""
+    """A verdict in one word, what it is about, and its reason."""
 
     kind: Kind
     word: str
     about: str | None = None
-    """Name of the thing that is judged, shown before the word."""
     reason: str | None = None
 
 
@@ -153,13 +143,12 @@ class Code(Value, frozen=True, kw_only=True, tag="code"):
 
 
 class Found(Value, frozen=True, kw_only=True, tag="found"):
-    """A violation of a rule: the message, its place, what to write instead, and the text of the rule."""
+    """A violation of a rule: the message, its file and line, what to write instead, and the text of the rule."""
 
     kind: Kind
     rule: str
     severity: str
     place: str | None = None
-    """File and line, as an editor takes them."""
     layer: str | None = None
     message: str
     help: str | None = None
@@ -168,16 +157,16 @@ class Found(Value, frozen=True, kw_only=True, tag="found"):
 
 
 class Picture(Value, frozen=True, kw_only=True, tag="picture"):
-    """A picture that is drawn from data; renderers are given the drawings by key."""
+    """A picture that is drawn from data; renderers are given the drawings by key.
+
+    `alt` is for those who cannot see it, `reading` a sentence on how to read it; `more` of that is folded.
+    """
 
     key: str
     title: str
     alt: str
-    """Text in place of the picture, for those who cannot see it."""
     reading: str
-    """One sentence on how to read it."""
     more: str
-    """The rest of the explanation, folded."""
 
 
 class Part(Value, frozen=True, kw_only=True, tag="part"):
@@ -201,30 +190,27 @@ Block = (
 
 
 class Claim(Value, frozen=True, kw_only=True):
-    """One observation, in a sentence that can be read alone."""
+    """One observation, in a sentence that can be read alone, and the anchor of the part that shows it."""
 
     kind: Kind
     sentence: str
     anchor: str
-    """Anchor of the part of the page that shows it."""
 
 
 class Section(Value, frozen=True, kw_only=True):
-    """A chapter of a page."""
+    """A chapter of a page; its lead is a sentence on what it shows."""
 
     anchor: str
     title: str
     lead: str
-    """A sentence on what the chapter shows."""
     blocks: tuple[Block, ...]
 
 
 class Page(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.report/1"):
-    """Everything that a report says."""
+    """Everything that a report says; the first claim, the worst, is the headline."""
 
     title: str
     claims: tuple[Claim, ...]
-    """The worst first: the first one is the headline."""
     sections: tuple[Section, ...]
     records: tuple[str, ...]
     """Names of the records that it was made from."""
@@ -237,9 +223,21 @@ def row(*cells: str | Cell) -> tuple[Cell, ...]:
     return tuple(Cell(text=cell) if isinstance(cell, str) else cell for cell in cells)
 
 
+def table(
+    caption: str, head: Iterable[str], rows: Iterable[Iterable[str | Cell]], right: tuple[int, ...] = (), **more: Any
+) -> Table:
+    """Return a table; in its rows, a string is a cell without a mark."""
+    return Table(caption=caption, head=tuple(head), rows=tuple(row(*cells) for cells in rows), right=right, **more)
+
+
 def code(text: str) -> Cell:
     """Return a cell shown in code type."""
     return Cell(text=text, code=True)
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> Facts:
+    """Return a list of facts, each a name and its value."""
+    return Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
 
 
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -251,33 +249,26 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     """
     for block in blocks:
         if isinstance(block, Table):
-            yield _brief_table(block)
+            kept = [column for column in range(len(block.head)) if column not in block.extra]
+            shown = ((row[column] for column in kept) for row in block.rows)
+            yield replace(
+                block,
+                caption="",
+                head=tuple(block.head[column] for column in kept),
+                rows=tuple(
+                    tuple(cell if cell.short is None else replace(cell, text=cell.short) for cell in row)
+                    for row in shown
+                ),
+                right=tuple(place for place, column in enumerate(kept) if column in block.right),
+                extra=(),
+                note=None,
+            )
         elif isinstance(block, Found):
-            yield msgspec.structs.replace(block, about=None)
+            yield replace(block, about=None)
         elif isinstance(block, KeyNumbers):
-            yield Facts(rows=tuple(Fact(name=item.name, text=f"{item.value} {item.unit}") for item in block.items))
+            yield facts((item.name, f"{item.value} {item.unit}") for item in block.items)
         elif isinstance(block, Part):
             yield Heading(text=block.title)
             yield from brief(block.blocks)
         elif not isinstance(block, Fold | Picture):
             yield block
-
-
-def _brief_table(table: Table) -> Table:
-    kept = [column for column in range(len(table.head)) if column not in table.extra]
-    rows = (
-        tuple(
-            cell if cell.short is None else msgspec.structs.replace(cell, text=cell.short)
-            for cell in (row[column] for column in kept)
-        )
-        for row in table.rows
-    )
-    return msgspec.structs.replace(
-        table,
-        caption="",
-        head=tuple(table.head[column] for column in kept),
-        rows=tuple(rows),
-        right=tuple(place for place, column in enumerate(kept) if column in table.right),
-        extra=(),
-        note=None,
-    )

@@ -1,19 +1,25 @@
-"""Documents of comparisons: the verdict of a gate, and ranked runs."""
+"""Documents of comparisons: the verdict of a gate, ranked runs, and the verdict as continuous integration reads it.
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+JUnit XML has a test case for each comparison. It is valid under both schemas that are in use: Jenkins' `junit-10.xsd`
+(xunit plugin) and Ant's `JUnit.xsd` (windyroad), which also requires the host, the time and an empty output. A fail is
+a `failure`; no verdict is an `error`, since the exit code is not 0 either. GitHub reads workflow commands. Markdown is
+what it shows as the summary of a job, and what the comment of a merge request can hold.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from xml.etree import ElementTree as ET
 
 from rnneval.gates.explanation import in_per_cent, number, scope
-from rnneval.gates.ranking import Ranking, Row
+from rnneval.gates.ranking import Ranking
 from rnneval.gates.token_losses import LossComparison
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison, Counting
+from rnneval.records.gate import Verdict as Word
 from rnneval.render.document import (
     KINDS,
     Block,
     Cell,
-    Fact,
-    Facts,
     Heading,
     Item,
     Items,
@@ -22,15 +28,23 @@ from rnneval.render.document import (
     Table,
     Verdict,
     code,
+    facts,
     row,
+    table,
 )
-from rnneval.render.phrasing import figure, listed, optional, per_cent, signed
+from rnneval.render.markdown import block_markdown
+from rnneval.render.phrasing import Level, annotation, figure, listed, optional, per_cent, signed, visible
 
-HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
+_HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
-
-
-# Gate
+_SUITE = "rnneval.gate"
+_LEVELS: dict[Word, Level] = {
+    "pass": "notice",
+    "fail": "error",
+    "inconclusive": "warning",
+    "not comparable": "error",
+}
+_SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
 
 
 def gate_document(gate: Gate) -> Iterator[Block]:
@@ -43,23 +57,15 @@ def gate_document(gate: Gate) -> Iterator[Block]:
 
 def gate_blocks(gate: Gate) -> Iterator[Block]:
     """Yield what every surface shows between the headline and the verdict."""
-    yield Table(
-        caption="What was compared",
-        head=HEADINGS,
-        rows=tuple(
-            row(*line(comparison)[:-1], Cell(text=comparison.verdict, kind=KINDS[comparison.verdict]))
-            for comparison in gate.comparisons
-        ),
-        right=(1, 2, 3, 4, 5),
-        note="Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper.",
-    )
-    if gate.comparisons:
-        yield Items(
-            rows=tuple(
-                Item(title=each.metric, text=each.reason, details="; ".join(details(each)) or None)
-                for each in gate.comparisons
-            )
-        )
+    note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
+    rows, items = [], []
+    for each in gate.comparisons:
+        rows.append(row(*list(line(each).values())[:-1], Cell(text=each.verdict, kind=KINDS[each.verdict])))
+        details = "; ".join(_details(each, without=("none", "limit"))) or None
+        items.append(Item(title=each.metric, text=each.reason, details=details))
+    yield table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
+    if items:
+        yield Items(rows=tuple(items))
     if gate.counting:
         yield counting_table(gate.counting)
     for warning in gate.warnings:
@@ -74,46 +80,26 @@ def counting_table(counted: Sequence[Counting]) -> Table:
         bounds = "–" if low is None or high is None else f"{signed(low)} … {signed(high)}"
         kind = KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
         verdict = Cell(text=each.verdict, kind=kind)
-        rows.append(row(code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
-    return Table(
-        caption="Better than counting?",
-        head=("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss"),
-        rows=tuple(rows),
-        right=(2, 3),
-        note="Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text.",
-    )
+        rows.append((code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
+    head = ("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss")
+    note = "Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text."
+    return table("Better than counting?", head, rows, right=(2, 3), note=note)
 
 
-def details(comparison: Comparison) -> list[str]:
-    """Return what a verdict is about, and how the interval was computed."""
-    return [part for part in (about(comparison), method(comparison)) if part not in ("", "none", "limit")]
-
-
-class Line(NamedTuple):
-    """One comparison as text, a cell for each heading."""
-
-    metric: str
-    baseline: str
-    candidate: str
-    difference: str
-    bounds: str
-    allowed: str
-    verdict: str
-
-
-def line(comparison: Comparison) -> Line:
-    """Write one comparison."""
+def line(comparison: Comparison) -> dict[str, str]:
+    """Write one comparison, a cell for each heading."""
     metric, is_limit = comparison.metric, comparison.baseline == "limit"
     unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
-    return Line(
-        metric=f"{comparison.title}{unit}",
-        baseline=optional(comparison.baseline_value),
-        candidate=optional(comparison.candidate_value),
-        difference=_difference(metric, comparison.difference),
-        bounds=_bounds(metric, comparison.low, comparison.high),
-        allowed=optional(comparison.allowed) if is_limit else _difference(metric, comparison.allowed),
-        verdict=comparison.verdict,
+    cells = (
+        f"{comparison.title}{unit}",
+        optional(comparison.baseline_value),
+        optional(comparison.candidate_value),
+        _difference(metric, comparison.difference),
+        _bounds(metric, comparison.low, comparison.high),
+        optional(comparison.allowed) if is_limit else _difference(metric, comparison.allowed),
+        comparison.verdict,
     )
+    return dict(zip(_HEADINGS, cells, strict=True))
 
 
 def _difference(metric: str, value: float | None) -> str:
@@ -130,16 +116,17 @@ def headline(gate: Gate) -> str:
     return f"{first.candidate} against {first.baseline}" if first else ""
 
 
-def about(comparison: Comparison) -> str:
+def _about(comparison: Comparison) -> str:
     """Say what a verdict is about; "" for limits and where there is no verdict."""
     return scope(comparison.about, comparison.claim) if comparison.claim else ""
 
 
-def method(comparison: Comparison) -> str:
-    """Say how the interval was computed."""
-    if comparison.df is None:
-        return comparison.method
-    return f"{comparison.method}, {comparison.df:.3g} degrees of freedom, level {comparison.level:.3g}"
+def _details(comparison: Comparison, without: Sequence[str] = ()) -> list[str]:
+    """Return what a verdict is about, and how the interval was computed."""
+    method = comparison.method
+    if comparison.df is not None:
+        method = f"{method}, {comparison.df:.3g} degrees of freedom, level {comparison.level:.3g}"
+    return [part for part in (_about(comparison), method) if part and part not in without]
 
 
 # Ranking
@@ -149,19 +136,26 @@ def ranking_document(ranking: Ranking) -> Iterator[Block]:
     """Write the runs, best first, and the blocks in which the last run given differs most from the first."""
     yield from ranking_blocks(ranking)
     if ranking.blocks:
-        table = changes_table(ranking)
-        yield Heading(text=f"{table.caption}: nats in a block of text")
-        yield table
+        changes = changes_table(ranking)
+        yield Heading(text=f"{changes.caption}: nats in a block of text")
+        yield changes
 
 
 def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
     """Yield the ranked runs and the warnings about each."""
-    yield Table(
-        caption="Best first",
-        head=("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", ""),
-        rows=tuple(_run(run, ranking.metric) for run in ranking.rows),
-        right=(1, 2, 3, 4, 5),
-    )
+    rows = []
+    for run in ranking.rows:
+        marks = "; ".join(mark.split(":")[0] for mark in run.marks)
+        cells = [
+            optional(run.value),
+            _difference(ranking.metric, run.difference),
+            _bounds(ranking.metric, run.low, run.high),
+            optional(run.parameters, ","),
+            optional(run.tokens_per_second, ",.0f"),
+        ]
+        rows.append(row(code(run.name), *cells, Cell(text=marks, kind="fail" if marks else None)))
+    head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
+    yield table("Best first", head, rows, right=(1, 2, 3, 4, 5))
     if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
         values = "" if ranking.usual == ranking.metric else f": {listed(usual, 6)}"
         yield Paragraph(text=f"the usual score for these tokens is {ranking.usual}{values}", muted=True)
@@ -177,43 +171,23 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
         yield Paragraph(text=said, muted=True)
 
 
-def _run(run: Row, metric: str) -> tuple[Cell, ...]:
-    marks = "; ".join(mark.split(":")[0] for mark in run.marks)
-    return row(
-        code(run.name),
-        optional(run.value),
-        _difference(metric, run.difference),
-        _bounds(metric, run.low, run.high),
-        optional(run.parameters, ","),
-        optional(run.tokens_per_second, ",.0f"),
-        Cell(text=marks, kind="fail" if marks else None),
-    )
-
-
 def losses_document(found: LossComparison) -> Iterator[Block]:
     """Write where the losses of two tables differ, by how much, and for how many tokens."""
     yield Heading(text=f"{found.candidate} against {found.baseline}")
     places = [("largest difference", found.largest)]
     if found.first is not None:
         places.insert(0, (f"first beyond {found.within:g}", found.first))
-    yield Table(
-        caption="Places",
-        head=("", "token", "bytes", "baseline", "candidate", "difference (nats)", "text" if found.largest.text else ""),
-        rows=tuple(
-            row(
-                name, f"{each.token:,}", f"{each.byte_start:,}–{each.byte_end:,}", figure(each.baseline),
-                figure(each.candidate), signed(each.difference, "+.3g"), " ".join((each.text or "").split()),
-            )
-            for name, each in places
-        ),
-        right=(1, 2, 3, 4, 5),
-    )  # fmt: skip
+    head = ("", "token", "bytes", "baseline", "candidate", "difference (nats)", "text" if found.largest.text else "")
+    rows = []
+    for name, each in places:
+        place = (name, f"{each.token:,}", f"{each.byte_start:,}–{each.byte_end:,}")
+        losses = (figure(each.baseline), figure(each.candidate), signed(each.difference, "+.3g"))
+        rows.append((*place, *losses, " ".join((each.text or "").split())))
+    yield table("Places", head, rows, right=(1, 2, 3, 4, 5))
     quantiles = ", ".join(f"{per_cent(float(share))} within {nats:.3g}" for share, nats in found.quantiles.items())
-    rows = [
-        ("tokens", f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"),
-        ("differences", f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"),
-    ]
-    yield Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
+    tokens = f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"
+    differences = f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"
+    yield facts([("tokens", tokens), ("differences", differences)])
 
 
 def changes_table(ranking: Ranking) -> Table:
@@ -223,10 +197,72 @@ def changes_table(ranking: Ranking) -> Table:
         text = " ".join((block.text or "").split())
         short = text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
         differences = signed(block.nats, "+.4g"), signed(block.nats / block.units, "+.3g")
-        rows.append(row(*differences, f"{block.start:,}–{block.end:,}", Cell(text=text, short=short)))
-    return Table(
-        caption=f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}",
-        head=("nats", "a unit", "bytes", "text" if any(cells[-1].text for cells in rows) else ""),
-        rows=tuple(rows),
-        right=(0, 1, 2),
+        rows.append((*differences, f"{block.start:,}–{block.end:,}", Cell(text=text, short=short)))
+    caption = f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}"
+    head = ("nats", "a unit", "bytes", "text" if any(text.text for *_, text in rows) else "")
+    return table(caption, head, rows, right=(0, 1, 2))
+
+
+# Formats of continuous integration
+
+
+def gate_markdown(gate: Gate) -> str:
+    """Write a heading with the verdict, a table, a list of the reasons, and the warnings."""
+    named = [Paragraph(text=headline(gate))] if headline(gate) else []
+    parts = [
+        f"## {_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}",
+        *map(block_markdown, (*named, *gate_blocks(gate))),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def gate_github(gate: Gate, *, strict: bool = False) -> str:
+    """Write an annotation for each comparison and each warning; with `strict`, inconclusive and warnings are errors."""
+    levels = {**_LEVELS, "inconclusive": "error"} if strict else _LEVELS
+    lines = []
+    for each in gate.comparisons:
+        tail = f" ({_about(each)})" if _about(each) else ""
+        title = f"rnneval gate: {each.metric}: {each.verdict}"
+        lines.append(annotation(levels[each.verdict], each.reason + tail, title=title))
+    lines += [annotation(levels["inconclusive"], warning, title="rnneval gate") for warning in gate.warnings]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def gate_junit(gate: Gate, made: datetime) -> str:
+    """Write the XML of a verdict and of when it was made: without a time zone, as the schema requires."""
+    verdicts = [comparison.verdict for comparison in gate.comparisons]
+    suites = ET.Element("testsuites")
+    suite = _element(
+        suites,
+        "testsuite",
+        name=_SUITE,
+        package="rnneval",
+        id="0",
+        hostname="localhost",
+        timestamp=made.strftime("%Y-%m-%dT%H:%M:%S"),
+        tests=str(len(verdicts)),
+        failures=str(verdicts.count("fail")),
+        errors=str(verdicts.count("inconclusive") + verdicts.count("not comparable")),
+        time="0",
     )
+    properties = _element(suite, "properties")
+    _element(properties, "property", name="verdict", value=gate.verdict)
+    for each in gate.comparisons:
+        against = "" if each.baseline == "limit" else f" against {each.baseline}"
+        name = f"{each.metric} ({each.candidate}{against})"
+        case = _element(suite, "testcase", name=name, classname=_SUITE, time="0")
+        if each.verdict != "pass":
+            kind = "failure" if each.verdict == "fail" else "error"
+            said = [f"{heading}: {cell}" for heading, cell in line(each).items() if cell != "–"]
+            _element(case, kind, [*said, *_details(each)], type=each.verdict, message=each.reason)
+    _element(suite, "system-out", gate.warnings)
+    _element(suite, "system-err")
+    ET.indent(suites)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
+
+
+def _element(parent: ET.Element, tag: str, lines: Iterable[str] = (), **attributes: str) -> ET.Element:
+    """Add an element; characters that XML cannot hold (most control characters) are shown as escapes."""
+    element = ET.SubElement(parent, tag, {name: visible(value) for name, value in attributes.items()})
+    element.text = "\n".join(map(visible, lines)) or None
+    return element

@@ -26,7 +26,6 @@ from rnneval.render.phrasing import shortened, visible
 
 _SYMBOLS: dict[Kind, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "note": "•"}
 _WORDS: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure": "Not settled", "note": "No verdict"}
-_TEMPLATES = ("page.html.j2", "notebook.html.j2", "blocks.html.j2")
 _LONGEST = 4000
 _UNQUOTED = "!$'()*+,-./:;=@[]_{}~"
 
@@ -45,12 +44,7 @@ class Drawn:
 
 
 def html_of(page: Page, drawn: Mapping[str, Drawn]) -> str:
-    """Write a whole report; the same page gives the same bytes.
-
-    Args:
-        page: What to say.
-        drawn: Its figures, by the keys of its `Picture`s; if one is missing, its text stands in its place.
-    """
+    """Write a whole report with its figures by key, a text in place of a missing one; the same page, the same bytes."""
     from rnneval.render.figures.passage import CSS
 
     style = _file("report.css") + CSS
@@ -69,12 +63,9 @@ def fragment_of(blocks: Iterable[Block]) -> str:
 
 @cache
 def _template(name: str) -> Template:
+    loader = DictLoader({each: _file(each) for each in ("page.html.j2", "notebook.html.j2", "blocks.html.j2")})
     environment = Environment(
-        loader=DictLoader({each: _file(each) for each in _TEMPLATES}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_safe,
-        trim_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_safe, trim_blocks=True
     )
     environment.filters |= {"neighbours": _neighbours, "ticks": ticks, "markdown": _markdown, "uri": _uri}
     return environment.get_template(name)
@@ -97,14 +88,10 @@ def ticks(text: str) -> Markup:
     >>> print(ticks("write `a < b` at the *end*"))
     write <code>a &lt; b</code> at the <em>end</em>
     """
-    pieces = re.split(r"`([^`]+)`", _safe(text))
-    escaped = (
-        f"<code>{escape(piece)}</code>"
-        if i % 2
-        else re.sub(r"(?<!\w)\*(\w+)\*(?!\w)", r"<em>\1</em>", str(escape(piece)))
-        for i, piece in enumerate(pieces)
-    )
-    return Markup("".join(escaped))  # noqa: S704 - every piece is escaped
+    pieces = [str(escape(piece)) for piece in re.split(r"`([^`]+)`", _safe(text))]
+    pieces[1::2] = [f"<code>{piece}</code>" for piece in pieces[1::2]]
+    pieces[::2] = [re.sub(r"(?<!\w)\*(\w+)\*(?!\w)", r"<em>\1</em>", piece) for piece in pieces[::2]]
+    return Markup("".join(pieces))  # noqa: S704 - every piece is escaped
 
 
 @cache

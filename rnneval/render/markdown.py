@@ -1,8 +1,7 @@
 """Documents as Markdown, for a comment on a merge request, the summary of a job, or notes beside a model."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from rnneval.render.document import Block, Facts, Heading, Items, Notice, Paragraph, Table, brief
 from rnneval.render.phrasing import shortened, visible
@@ -19,32 +18,29 @@ def markdown(blocks: Iterable[Block]) -> str:
 
 
 def block_markdown(block: Block) -> str:
-    """Return one block as Markdown.
-
-    Raises:
-        TypeError: it is a block of reports alone.
-    """
-    if type(block) not in _WRITTEN:
-        raise TypeError(f"a {type(block).__name__} has no Markdown")
-    return _WRITTEN[type(block)](block)
-
-
-def _notice(notice: Notice) -> str:
-    title = "" if notice.title == "warning" else f"**{escaped(notice.title)}**: "
-    return f"- ⚠️ {title}{escaped(notice.text)}"
-
-
-def _items(items: Items) -> str:
-    details = (f" ({escaped(item.details)})" if item.details else "" for item in items.rows)
-    named = (f"- **{escaped(item.title)}**: {escaped(item.text)}" for item in items.rows)
-    return "\n".join(map("".join, zip(named, details, strict=True)))
-
-
-def _table(table: Table) -> str:
-    sides = ["---:" if column in table.right else "---" for column in range(len(table.head))]
-    cells = [table.head, *([cell.text for cell in row] for row in table.rows)]
-    head, *body = (f"| {' | '.join(map(escaped, row))} |" for row in cells)
-    return "\n".join([head, f"| {' | '.join(sides)} |", *body])
+    """Return one block as Markdown; blocks of reports alone have none."""
+    match block:
+        case Heading():
+            lines = [f"## {escaped(block.text)}"]
+        case Paragraph():
+            lines = [escaped(block.text)]
+        case Notice():
+            title = "" if block.title == "warning" else f"**{escaped(block.title)}**: "
+            lines = [f"- ⚠️ {title}{escaped(block.text)}"]
+        case Items():
+            details = (f" ({escaped(item.details)})" if item.details else "" for item in block.rows)
+            named = (f"- **{escaped(item.title)}**: {escaped(item.text)}" for item in block.rows)
+            lines = ["".join(parts) for parts in zip(named, details, strict=True)]
+        case Facts():
+            lines = [f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows]
+        case Table():
+            cells = [block.head, *([cell.text for cell in row] for row in block.rows)]
+            lines = [f"| {' | '.join(map(escaped, row))} |" for row in cells]
+            sides = ("---:" if column in block.right else "---" for column in range(len(block.head)))
+            lines.insert(1, f"| {' | '.join(sides)} |")
+        case _:
+            raise TypeError(f"a {type(block).__name__} has no Markdown")
+    return "\n".join(lines)
 
 
 def escaped(text: str) -> str:
@@ -61,13 +57,3 @@ def escaped(text: str) -> str:
     elif number:
         bare = f"{number[1]}\\{bare[len(number[1]) :]}"
     return "&#32;" * (len(harmless) - len(harmless.lstrip())) + bare
-
-
-_WRITTEN: dict[type, Callable[[Any], str]] = {
-    Heading: lambda block: f"## {escaped(block.text)}",
-    Paragraph: lambda block: escaped(block.text),
-    Notice: _notice,
-    Items: _items,
-    Facts: lambda block: "\n".join(f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows),
-    Table: _table,
-}

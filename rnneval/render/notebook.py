@@ -16,15 +16,9 @@ from rnneval.render.run_document import gradients_document, opened_document, run
 from rnneval.render.terminal import as_text
 from rnneval.render.wiring_document import wiring_document
 
-_PLAIN_WIDTH = 100
-
 
 def fragment(value: Any) -> str:
-    """Return the HTML that a notebook shows of a record, a verdict or compared runs.
-
-    Raises:
-        TypeError: there is no document of such a value.
-    """
+    """Return the HTML that a notebook shows of a record, a verdict or compared runs."""
     from rnneval.render.html import fragment_of
 
     return fragment_of(document_of(value))
@@ -32,29 +26,21 @@ def fragment(value: Any) -> str:
 
 def plain(wiring: Wiring) -> str:
     """Return a wiring record as text without colour, for `print(wiring)` and the message of a failing test."""
-    return as_text(wiring_document(wiring), _PLAIN_WIDTH).rstrip()
+    return as_text(wiring_document(wiring), 100).rstrip()
 
 
 def document_of(value: Any) -> Iterator[Block]:
-    """Return the document of a record, a verdict or compared runs.
-
-    Raises:
-        TypeError: there is none of such a value.
-    """
+    """Return the document of a record, a verdict or compared runs: of a traced run, its diagnostics, too."""
+    if isinstance(value, Run) and (value.gates is not None or value.context is not None or value.lyapunov is not None):
+        return chain(run_document(value), trace_document(value))
     for kind, document in _DOCUMENTS.items():
         if isinstance(value, kind):
             return document(value)
     raise TypeError(f"there is no table of a {type(value).__name__}")
 
 
-def _run(run: Run) -> Iterator[Block]:
-    """Write the scores, and the diagnostics of a traced run."""
-    traced = run.gates is not None or run.context is not None or run.lyapunov is not None
-    return chain(run_document(run), trace_document(run)) if traced else run_document(run)
-
-
 _DOCUMENTS: dict[type, Callable[[Any], Iterator[Block]]] = {
-    Run: _run,
+    Run: run_document,
     Wiring: wiring_document,
     Gate: gate_document,
     Gradients: gradients_document,

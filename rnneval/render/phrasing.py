@@ -20,9 +20,8 @@ def visible(text: str) -> str:
     These are control characters, line ends, marks that change the direction of writing, and lone surrogates of paths
     that are not UTF-8. The result is printable on one line; each renderer adds the escapes of its own format.
 
-    Example:
-        >>> visible("gru\x1b[2J"), visible("a\u202eb\n")
-        ('gru\\x1b[2J', 'a\\u202eb\\n')
+    >>> visible("gru\x1b[2J"), visible("a\u202eb\n")
+    ('gru\\x1b[2J', 'a\\u202eb\\n')
     """
     if text.isprintable():
         return text
@@ -32,9 +31,8 @@ def visible(text: str) -> str:
 def shortened(text: str, most: int = _LONGEST_NAME) -> str:
     """Leave out the middle of a text that is longer than `most` characters.
 
-    Example:
-        >>> shortened("abcdefgh", most=5)
-        'ab…gh'
+    >>> shortened("abcdefgh", most=5)
+    'ab…gh'
     """
     if len(text) <= most:
         return text
@@ -45,9 +43,8 @@ def shortened(text: str, most: int = _LONGEST_NAME) -> str:
 def one_line(message: str) -> str:
     r"""Return a message as one line: white space joined, unprintable characters escaped, a very long one shortened.
 
-    Example:
-        >>> one_line("two\nlines \x07")
-        'two lines \\x07'
+    >>> one_line("two\nlines \x07")
+    'two lines \\x07'
     """
     return not_a_command(shortened(visible(" ".join(message.split())), _LONGEST_LINE))
 
@@ -55,9 +52,8 @@ def one_line(message: str) -> str:
 def not_a_command(line: str) -> str:
     r"""Escape what continuous integration would read as a command in a printed line (`::error::`, `##vso[…]`).
 
-    Example:
-        >>> not_a_command("  ::error::x"), not_a_command("tests/a.py::b"), not_a_command("##[group]")
-        ('  \\x3a:error::x', 'tests/a.py::b', '\\x23#[group]')
+    >>> not_a_command("  ::error::x"), not_a_command("tests/a.py::b"), not_a_command("##[group]")
+    ('  \\x3a:error::x', 'tests/a.py::b', '\\x23#[group]')
     """
     bare = line.lstrip()
     if bare.startswith("::"):
@@ -68,9 +64,8 @@ def not_a_command(line: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number and its noun, in the plural unless the number is 1.
 
-    Example:
-        >>> counted(1, "token"), counted(111540, "character")
-        ('1 token', '111,540 characters')
+    >>> counted(1, "token"), counted(111540, "character")
+    ('1 token', '111,540 characters')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
@@ -78,9 +73,8 @@ def counted(number: int, noun: str) -> str:
 def listed(names: Iterable[str], most: int = 5) -> str:
     """Join the first few names, and say how many more there are.
 
-    Example:
-        >>> listed(["a", "b", "c"], most=2)
-        'a, b and 1 more'
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
     """
     every = list(names)
     more = len(every) - most
@@ -90,9 +84,8 @@ def listed(names: Iterable[str], most: int = 5) -> str:
 def file_name(path: str) -> str:
     r"""Return the last part of a path of any system.
 
-    Example:
-        >>> file_name("runs\\a.keras"), file_name("runs/saved/")
-        ('a.keras', 'saved')
+    >>> file_name("runs\\a.keras"), file_name("runs/saved/")
+    ('a.keras', 'saved')
     """
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
@@ -100,9 +93,8 @@ def file_name(path: str) -> str:
 def short_names(paths: Sequence[str]) -> list[str]:
     """Return the file names of paths, with as many folders before them as tell different paths apart.
 
-    Example:
-        >>> short_names(["runs/a.keras", "b.keras"]), short_names(["/home/x/1/a.keras", "/home/y/1/a.keras"])
-        (['a.keras', 'b.keras'], ['x/1/a.keras', 'y/1/a.keras'])
+    >>> short_names(["runs/a.keras", "b.keras"]), short_names(["/home/x/1/a.keras", "/home/y/1/a.keras"])
+    (['a.keras', 'b.keras'], ['x/1/a.keras', 'y/1/a.keras'])
     """
     parts = [path.replace("\\", "/").rstrip("/").split("/") for path in paths]
     for depth in range(1, max(map(len, parts), default=0)):
@@ -115,9 +107,8 @@ def short_names(paths: Sequence[str]) -> list[str]:
 def model_names(paths: Sequence[str]) -> list[str]:
     """Return the names of models: `short_names` of their files, without the endings that say the format.
 
-    Example:
-        >>> model_names(["runs/a.weights.h5", "runs/b.keras"]), model_names(["a.h5", "a.keras"])
-        (['a', 'b'], ['a.h5', 'a.keras'])
+    >>> model_names(["runs/a.weights.h5", "runs/b.keras"]), model_names(["a.h5", "a.keras"])
+    (['a', 'b'], ['a.h5', 'a.keras'])
     """
     names = short_names(paths)
     bare = [_ENDING.sub("", name) or name for name in names]
@@ -127,9 +118,8 @@ def model_names(paths: Sequence[str]) -> list[str]:
 def figure(value: float) -> str:
     """Write a number with five significant digits, without an exponent where it can be read without one.
 
-    Example:
-        >>> figure(4.174387), figure(12345.678), figure(-0.00012345), figure(15609234.0), figure(1e9)
-        ('4.1744', '12,346', '−0.00012345', '15,609,000', '1e+09')
+    >>> figure(4.174387), figure(12345.678), figure(-0.00012345), figure(15609234.0), figure(1e9)
+    ('4.1744', '12,346', '−0.00012345', '15,609,000', '1e+09')
     """
     rounded = float(f"{value:.5g}")
     return signed(rounded, ",.0f" if 1e4 <= abs(rounded) < 1e9 else ".5g")
@@ -138,9 +128,8 @@ def figure(value: float) -> str:
 def number(value: float) -> str:
     """Write a number with three significant digits, without an exponent unless it is very small or large.
 
-    Example:
-        >>> number(1.8034), number(12345.6), number(0.00123), number(2.4e-13), number(-0.5), number(192.0)
-        ('1.80', '12,346', '0.00123', '2.4e-13', '−0.500', '192')
+    >>> number(1.8034), number(12345.6), number(0.00123), number(2.4e-13), number(-0.5), number(192.0)
+    ('1.80', '12,346', '0.00123', '2.4e-13', '−0.500', '192')
     """
     size = abs(value)
     if value == 0 or 1000 <= size < 1e7:
@@ -153,9 +142,8 @@ def number(value: float) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """Write both ends of an interval; a missing one is a dash.
 
-    Example:
-        >>> interval(1.5, 2.25), interval(None, None)
-        ('1.5 – 2.25', '–')
+    >>> interval(1.5, 2.25), interval(None, None)
+    ('1.5 – 2.25', '–')
     """
     return "–" if low is None or high is None else f"{figure(low)} – {figure(high)}"
 
@@ -163,9 +151,8 @@ def interval(low: float | None, high: float | None) -> str:
 def optional(value: float | None, form: str = "") -> str:
     """Write a number, with a format specification instead of as `figure` does; a missing one is a dash.
 
-    Example:
-        >>> optional(None), optional(0.25), optional(1234, ",")
-        ('–', '0.25', '1,234')
+    >>> optional(None), optional(0.25), optional(1234, ",")
+    ('–', '0.25', '1,234')
     """
     if value is None:
         return "–"
@@ -175,9 +162,8 @@ def optional(value: float | None, form: str = "") -> str:
 def per_cent(share: float | None, form: str = ".1f") -> str:
     """Write a share in per cent; a missing one is a dash.
 
-    Example:
-        >>> per_cent(0.366), per_cent(-0.0041, "+.1f"), per_cent(None)
-        ('36.6 %', '−0.4 %', '–')
+    >>> per_cent(0.366), per_cent(-0.0041, "+.1f"), per_cent(None)
+    ('36.6 %', '−0.4 %', '–')
     """
     return "–" if share is None else f"{signed(100 * share, form)} %"
 
@@ -185,9 +171,8 @@ def per_cent(share: float | None, form: str = ".1f") -> str:
 def signed(value: float, form: str = "+.4f") -> str:
     """Write a difference with its sign, which is a minus and no hyphen.
 
-    Example:
-        >>> signed(0.25), signed(-1.5, "+.1f")
-        ('+0.2500', '−1.5')
+    >>> signed(0.25), signed(-1.5, "+.1f")
+    ('+0.2500', '−1.5')
     """
     text = format(value, form)
     return f"−{text[1:]}" if text.startswith("-") else text

@@ -11,18 +11,23 @@ of `rnneval plot --figure`. Nothing is shown, saved or set globally. `passage` i
 which notebooks show and `rich.print` prints. The docstring of each function lists its keyword arguments.
 """
 
-import inspect
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from rnneval.render import figures
+from rnneval.render.figures._base import of_seaborn
 
 
-class Plot(Protocol):
-    """Type of each function."""
+def __getattr__(name: str) -> Callable[..., Any]:
+    names = figures.names()
+    if name not in names:
+        raise AttributeError(
+            f"there is no figure {name!r}{figures.meant(name, names)}: rnneval.plot has {', '.join(names)}"
+        )
+    function = getattr(figures.module(name), "SEABORN", None)
 
-    def __call__(
-        self,
+    def plot(
         source: Any,
         ax: Any = None,
         *,
@@ -32,30 +37,11 @@ class Plot(Protocol):
         metric: str | None = None,
         **keywords: Any,
     ) -> Any:
-        """Draw on `ax`, by default the current Axes, and return it."""
+        changes = figures.Keywords.of(title=title, legend=legend, palette=palette)
+        if keywords:
+            changes = replace(changes, of_seaborn=of_seaborn(name, function, keywords))
+        return figures.figure_of(source, name, metric=metric).draw(ax=ax, keywords=changes)
 
-
-def __getattr__(name: str) -> Plot:
-    if name not in figures.names():
-        known = ", ".join(figures.names())
-        raise AttributeError(
-            f"there is no figure {name!r}{figures.meant(name, figures.names())}: rnneval.plot has {known}"
-        )
-
-    def plot(source: Any, ax: Any = None, **keywords: Any) -> Any:
-        return figures.plot(name, source, ax, **keywords)
-
-    described: Any = plot
-    described.__name__ = described.__qualname__ = name
-    described.__doc__ = f"{figures.module(name).__doc__}\n{_keywords(name)}"
-    described.__signature__ = inspect.signature(partial(figures.plot, name))
-    found: Plot = described
-    return found
-
-
-def _keywords(name: str) -> str:
-    """Return the part of a docstring that is the same for every figure."""
-    function = getattr(figures.module(name), "SEABORN", None)
     lines = [
         "Args:",
         "    source: A record, its path, the path of a table, or its DataFrame.",
@@ -71,7 +57,9 @@ def _keywords(name: str) -> str:
         lines.append("    metric: Name of the score to draw in place of the usual one.")
     if function is not None:
         lines.append(f"    keywords: All others are passed to `seaborn.{function}`, which draws the main marks.")
-    return "\n".join([*lines, ""])
+    plot.__name__ = plot.__qualname__ = name
+    plot.__doc__ = "\n".join([str(figures.module(name).__doc__), *lines, ""])
+    return plot
 
 
 def __dir__() -> list[str]:

@@ -1,27 +1,31 @@
-"""Documents of runs: scores and what was counted, what was seen inside a model, and what was recognized of a file."""
+"""Documents of runs and sweeps: scores, what was counted, what was seen inside a model or recognized of a file."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rnneval.gates.counting import standing
 from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, Score, Streams
+from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run
 from rnneval.records.run import Warning as Warned
 from rnneval.records.summary import usual_for, usual_metric
-from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, row
+from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, facts, row, table
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
+from rnneval.sweeps.table import FILE, OK, best_first
+
+if TYPE_CHECKING:
+    from rnneval.sweeps.many import Sweep
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 _SEEN = 5e-5
-
-
-# Documents
-
-
+_SCORES = ("perplexity", "bits_per_char", "cross_entropy")
+_PLACES = ("epoch", "step")
 _NOT_VALID = Notice(kind="fail", title="not valid", text="none of this is a perplexity")
+Rows = Sequence[Mapping[str, Any]]
+"""Rows of a sweep, as dictionaries of its columns."""
 
 
 def run_document(run: Run) -> Iterator[Block]:
@@ -49,8 +53,7 @@ def trace_document(run: Run) -> Iterator[Block]:
         said += f", {run.timing.seconds:.1f} s"
     if "cross_entropy" in run.scores:
         said += f"; {figure(run.scores['cross_entropy'].value)} nats a token"
-    forgetting = run.forgetting
-    if forgetting is not None:
+    if (forgetting := run.forgetting) is not None:
         said += f"; forgets in {forgetting.median:,.0f} tokens (median), {forgetting.max:,.0f} at the longest"
     yield Paragraph(text=said, muted=True)
     yield from _warnings(run.warnings)
@@ -76,7 +79,7 @@ def opened_document(opened: Opened) -> Iterator[Block]:
     vocabulary = f"none: {opened.why_no_vocabulary or ''}"
     if opened.vocabulary is not None:
         vocabulary = f"{counted(opened.vocabulary.size, 'token')}, {opened.vocabulary.source}"
-    rows = [
+    named = [
         ("checkpoint", opened.checkpoint.path),
         ("sha256", opened.checkpoint.sha256),
         ("model", describe(opened.checkpoint)),
@@ -84,19 +87,24 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         ("vocabulary", vocabulary),
         *(("assumed", assumption) for assumption in opened.assumptions),
     ]
-    yield Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
-    yield Table(
-        caption="Layers",
-        head=("layer", "path", "kind", "units", "slots"),
-        rows=tuple(
-            row(code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
-            for layer in opened.checkpoint.layers
-        ),
-        right=(3,),
+    yield facts(named)
+    rows = (
+        (code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
+        for layer in opened.checkpoint.layers
     )
+    yield table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
 
 
-# Parts
+def sweep_document(sweep: "Sweep") -> Iterator[Block]:
+    """Write one row for each checkpoint in natural order, the reason of each failure, and a summary."""
+    rows = [row.columns() for row in sweep.rows]
+    yield checkpoints_table("Checkpoints", rows, rows)
+    if failed := [row for row in rows if row["status"] != OK]:
+        yield failures_table(failed)
+    parts = [counted(len(rows), "checkpoint")]
+    parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
+    parts += [f"{len(failed):,} failed"] if failed else []
+    yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
 
 
 def scores_table(run: Run) -> Table:
@@ -105,29 +113,17 @@ def scores_table(run: Run) -> Table:
     The score that is usual for the kind of token is marked, and so is every score of a run that is not valid.
     """
     meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
-    usual, kind = usual_metric(run.signature), usual_for(run.signature)
-
-    def mark(name: str) -> str:
-        return "does not count" if not run.valid else f"usual for {kind}" if name == usual else ""
-
-    rows = tuple(
-        row(
-            code(name), figure(score.value), score.unit, interval(score.low, score.high),
-            Cell(text=mark(name), kind="note"), meaning.get(name, ""),
-        )
-        for name, score in run.scores.items()
-    )  # fmt: skip
+    usual = {usual_metric(run.signature): f"usual for {usual_for(run.signature)}"}
+    rows = []
+    for name, score in run.scores.items():
+        mark = Cell(text=usual.get(name, "") if run.valid else "does not count", kind="note")
+        bounds = interval(score.low, score.high)
+        rows.append((code(name), figure(score.value), score.unit, bounds, mark, meaning.get(name, "")))
     note = "This text is too short for intervals."
     if run.interval:
         note = f"Interval: {run.interval.method}; it is about {run.interval.claim}."
-    return Table(
-        caption="All scores",
-        head=("score", "value", "unit", "95 % interval", "", "what it says"),
-        rows=rows,
-        right=(1,),
-        extra=(5,),
-        note=note,
-    )
+    head = ("score", "value", "unit", "95 % interval", "", "what it says")
+    return table("All scores", head, rows, right=(1,), extra=(5,), note=note)
 
 
 def reset_table(run: Run, beside: BesideReset) -> Table:
@@ -138,25 +134,19 @@ def reset_table(run: Run, beside: BesideReset) -> Table:
         cells = [name]
         for score in (scores.get("cross_entropy"), scores.get("perplexity")):
             cells += ["–", "–"] if score is None else [figure(score.value), interval(score.low, score.high)]
-        rows.append(row(*cells))
-    changes = [(beside.change, "+.4f", ""), (beside.perplexity_change, "+.2f", " %")]
-    rows.append(row("change by carrying", *(cell for change in changes for cell in _changed(*change))))
+        rows.append(cells)
+    cells = ["change by carrying"]
+    for change, form, unit in ((beside.change, "+.4f", ""), (beside.perplexity_change, "+.2f", " %")):
+        ends = (None,) * 3 if change is None else (change.value, change.low, change.high)
+        value, low, high = ("–" if number is None else f"{signed(number, form)}{unit}" for number in ends)
+        cells += [value, "–" if low == "–" else f"{low} to {high}"]
+    rows.append(cells)
     note = (
         "The same tokens, scored twice. The interval of the change is paired, so it can be much narrower than the "
         "intervals of both numbers. Training scripts that cut the text into segments report the reset number."
     )
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
-    return Table(caption="Carried and reset state", head=head, rows=tuple(rows), right=(1, 2, 3, 4), note=note)
-
-
-def _changed(change: Score | None, form: str, unit: str) -> tuple[str, str]:
-    """Write a change and its interval; a missing one is a dash."""
-    if change is None:
-        return "–", "–"
-    value, low, high = (
-        "–" if number is None else f"{signed(number, form)}{unit}" for number in (change.value, change.low, change.high)
-    )
-    return value, "–" if change.low is None else f"{low} to {high}"
+    return table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
 
 
 def run_facts(run: Run) -> Iterator[Fact]:
@@ -180,16 +170,24 @@ def run_facts(run: Run) -> Iterator[Fact]:
         yield Fact(name="counting", text=said)
     if run.interval:
         yield Fact(name="interval", text=f"{run.interval.method}; claim: {run.interval.claim}")
-    if run.streams:
-        yield from _read_in(run.streams)
+    if streams := run.streams:
+        read = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
+        if streams.audited_loss_difference is not None:
+            difference = f"{streams.audited_loss_difference:.1e} nats"
+            read += f"; the audited row differs by at most {difference} from one carried stream"
+        yield Fact(name="read in", text=read)
+        if (seen := streams.forgetting_length) is not None:
+            lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
+            bounds = f"tokens (upper bounds: compared every {streams.segment})"
+            yield Fact(name="forgets in", text=f"{lengths} {bounds}")
     if run.wiring:
         yield Fact(name="wiring", text=f"{run.wiring.verdict}: {run.wiring.reason}")
     if run.token_by_token:
         each = run.token_by_token.total_nats / max(1, tokens.scored)
         yield Fact(name="one by one", text=f"{figure(each)} nats a token when it reads one token a step")
-    if run.streams and run.timing:
-        again = f"{per_cent(run.streams.tokens_rerun / max(1, tokens.scored), '.0f')} re-evaluated"
-        rerun = f"{counted(run.streams.count, 'row')}, {again}"
+    if streams and run.timing:
+        again = f"{per_cent(streams.tokens_rerun / max(1, tokens.scored), '.0f')} re-evaluated"
+        rerun = f"{counted(streams.count, 'row')}, {again}"
         speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({rerun})"
         yield Fact(name="speed", text=speed)
     yield Fact(name="signature", text=run.signature, code=True)
@@ -210,35 +208,11 @@ def beside_counting(run: Run) -> str:
     return f"{said}; fitted to {counted(best.fitted_tokens, 'token')}{discounts}"
 
 
-def _read_in(streams: Streams) -> Iterator[Fact]:
-    """Yield how the text was divided over rows, and the forgetting length that was seen."""
-    read = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
-    if streams.audited_loss_difference is not None:
-        difference = f"{streams.audited_loss_difference:.1e} nats"
-        read += f"; the audited row differs by at most {difference} from one carried stream"
-    yield Fact(name="read in", text=read)
-    forgetting = streams.forgetting_length
-    if forgetting is not None:
-        lengths = f"median {forgetting.median:,.0f}, 95 % within {forgetting.p95:,.0f}, longest {forgetting.max:,.0f}"
-        bounds = f"tokens (upper bounds: compared every {streams.segment})"
-        yield Fact(name="forgets in", text=f"{lengths} {bounds}")
-
-
 def inside_tables(run: Run) -> Iterator[Table]:
     """Yield states, gates, Lyapunov exponents and the loss by context, each if it was measured."""
     if run.states:
-        head: tuple[str, ...] = (
-            "state",
-            "‖h‖ mean",
-            "max",
-            "rms",
-            "saturated",
-            "dead",
-            "twins",
-            "part. ratio",
-            "speed",
-            "drift",
-        )
+        said = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
+        head = tuple(said.split(", "))
         states = (
             (
                 key, figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", per_cent(s.saturated),
@@ -310,21 +284,16 @@ def gradient_tables(record: Gradients) -> Iterator[Table]:
 
 def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], note: str) -> Table:
     """Return a table of numbers."""
-    cells = tuple(row(code(name), *numbers) for name, *numbers in rows)
-    return Table(caption=caption, head=head, rows=cells, right=tuple(range(1, len(head))), note=note)
+    cells = (row(code(name), *numbers) for name, *numbers in rows)
+    return table(caption, head, cells, right=tuple(range(1, len(head))), note=note)
 
 
 def _context(curve: ContextCurve) -> Table:
     more = [nats - curve.whole for nats in curve.nats]
-    rows = [
-        (
-            f"{length:,}",
-            figure(nats),
-            signed(extra) if abs(extra) >= _SEEN or error >= _SEEN else "0",
-            f"{error:.4f}",
-        )
-        for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True)
-    ]
+    rows = []
+    for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True):
+        seen = abs(extra) >= _SEEN or error >= _SEEN
+        rows.append((f"{length:,}", figure(nats), signed(extra) if seen else "0", f"{error:.4f}"))
     rows.append(("all", figure(curve.whole), "", ""))
     near = [length for length, extra in zip(curve.lengths, more, strict=True) if extra <= 0.01]
     note = f"More than {max(curve.lengths, default=0)} tokens of context are still worth more than 0.01 nats."
@@ -338,7 +307,55 @@ def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
         yield Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
 
 
-# Phrases
+def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> Table:
+    """Return checkpoints with their scores; `every` row of the sweep decides on the columns and the best checkpoint."""
+    valid = [row for row in every if row["status"] == OK]
+    usual = {usual_metric(str(row.get("signature") or "")) for row in valid}
+    scores = [
+        name for name in dict.fromkeys((*_SCORES, *sorted(usual))) if any(row.get(name) is not None for row in valid)
+    ]
+    places = [name for name in _PLACES if any(row.get(name) is not None for row in every)]
+    best = best_first(valid)[0] if len(valid) > 1 else None
+    names = ["checkpoint", "valid", *scores, *places, "tokens/s", ""]
+    if "perplexity" in scores:
+        names.insert(3, "95 % interval")
+    head = (f"{name} (usual)" if name and usual == {name} else name for name in names)
+    cells = (_cells(row, names, best) for row in rows)
+    extra = tuple(place for place, name in enumerate(names) if name in ("valid", "95 % interval"))
+    return table(caption, head, cells, right=tuple(range(2, len(names) - 1)), extra=extra, note=note)
+
+
+def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None) -> Iterator[str | Cell]:
+    is_valid = row["status"] == OK
+    yield code(str(row["path"]))
+    yield Cell(text="yes", kind="pass") if is_valid else Cell(text=str(row["status"]), kind="fail")
+    for name in names[2:-1]:
+        if name in _PLACES:
+            yield optional(row.get(name), ",.0f")
+        elif not is_valid:  # a number here would be read as a score, whatever stands beside it
+            yield "–"
+        elif name == "95 % interval":
+            yield interval(row.get("perplexity_low"), row.get("perplexity_high"))
+        elif name == "tokens/s":
+            yield optional(row.get("tokens_per_second"), ",.0f")
+        else:
+            yield optional(row.get(name))
+    if not is_valid:
+        yield Cell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
+    elif row is best:
+        yield Cell(text="best", kind="pass")
+    else:
+        yield Cell(text=", ".join(str(row.get("warnings") or "").split()), kind="unsure")
+
+
+def failures_table(rows: Rows) -> Table:
+    """Return the checkpoints that failed or are not valid, each with its reason."""
+    cells = []
+    for each in rows:
+        path = Cell(text=str(each["path"]), code=True, kind="fail")
+        cells.append((path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
+    note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
+    return table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)
 
 
 def _title(record: Run | Gradients) -> str:

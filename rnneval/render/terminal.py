@@ -7,9 +7,9 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -21,7 +21,6 @@ from rich.text import Text
 
 from rnneval.render.document import (
     Block,
-    Cell,
     Code,
     Facts,
     Found,
@@ -36,7 +35,6 @@ from rnneval.render.document import (
 )
 from rnneval.render.phrasing import not_a_command, shortened, visible
 
-_PIPED, _NARROWEST = 120, 20
 _LONGEST_TEXT = 2000
 _PIECE = re.compile(r"\s*[^\s/|]+[/|]*\s*|\s*[/|]+\s*|\s+")
 """A part of a text that is kept on one line."""
@@ -46,9 +44,9 @@ _STYLES: dict[Kind | None, str] = {"pass": "green", "fail": "bold red", "unsure"
 def terminal() -> Console:
     """Return standard output: as wide as `COLUMNS` or the terminal says, else 120 columns; rich respects NO_COLOR."""
     columns = os.environ.get("COLUMNS", "")
-    width = None if sys.stdout.isatty() else _PIPED
+    width = None if sys.stdout.isatty() else 120
     if columns.isdigit() and int(columns):
-        width = max(int(columns), _NARROWEST)
+        width = max(int(columns), 20)
     return Console(file=sys.stdout, highlight=False, width=width)
 
 
@@ -73,20 +71,11 @@ def as_text(blocks: Iterable[Block], width: int) -> str:
 def inert(*parts: str | tuple[str, str], style: str = "") -> Text:
     r"""Return text that is shown as it is: no markup, no control characters, no second line.
 
-    Args:
-        parts: Strings, each alone or with its style.
-        style: Style of all of it.
-
-    Example:
-        >>> inert("[red]", ("gru\x1b[2J", "bold")).plain
-        '[red]gru\\x1b[2J'
+    >>> inert("[red]", ("gru\x1b[2J", "bold")).plain
+    '[red]gru\\x1b[2J'
     """
     styled = (part if isinstance(part, tuple) else (part, "") for part in parts)
     return Text.assemble(*((shortened(visible(text), _LONGEST_TEXT), style) for text, style in styled), style=style)
-
-
-def _wrapped(*parts: str | tuple[str, str], style: str = "") -> "_Wrapped":
-    return _Wrapped(inert(*parts, style=style))
 
 
 class _Lines:
@@ -97,27 +86,21 @@ class _Lines:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for rendered in console.render_lines(self._renderable, options, pad=False):
-            line = _without_padding(rendered)
-            text = "".join(segment.text for segment in line)
-            fixed = not_a_command(visible(text))
-            yield from line if fixed == text else [Segment(fixed)]
+            line = [*rendered]  # without the spaces at its end; coloured ones stay
+            while line and line[-1].text.endswith(" ") and not (line[-1].style and line[-1].style.bgcolor):
+                last = line.pop()
+                line += [Segment(text, last.style)] if (text := last.text.rstrip(" ")) else []
+            whole = "".join(segment.text for segment in line)
+            fixed = not_a_command(visible(whole))
+            yield from line if fixed == whole else [Segment(fixed)]
             yield Segment.line()
 
 
-def _without_padding(line: Sequence[Segment]) -> list[Segment]:
-    """Return a line without the spaces at its end; coloured ones stay."""
-    kept = list(line)
-    while kept and kept[-1].text.endswith(" ") and not (kept[-1].style and kept[-1].style.bgcolor):
-        last = kept.pop()
-        kept += [Segment(text, last.style)] if (text := last.text.rstrip(" ")) else []
-    return kept
-
-
 class _Wrapped:
-    """Text whose lines end between words; a word longer than a line is broken, after `/` or `|` if it has any."""
+    """Inert text whose lines end between words; a word longer than a line is broken, after `/` or `|` if it has any."""
 
-    def __init__(self, text: Text) -> None:
-        self._text = text
+    def __init__(self, *parts: str | tuple[str, str], style: str = "") -> None:
+        self._text = inert(*parts, style=style)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in self._text.divide(_line_ends(self._text.plain, options.max_width)):
@@ -158,56 +141,42 @@ class _FittedTable:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._head = [visible(heading) for heading in table.head]
+        self._rows = [[(shortened(visible(cell.text)), _STYLES[cell.kind]) for cell in row] for row in table.rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        whole = [[heading] for heading in self._head]
-        broken = [self._broken(column) for column in range(len(whole))]
+        columns, table = range(len(self._head)), self._table
+        whole, broken = [[heading] for heading in self._head], list(map(self._broken, columns))
         for head, gap in ((whole, 2), (broken, 2), (broken, 1)):
             room = options.max_width - 2 * gap * (len(head) - 1)
-            widths, least = zip(*(self._widths(column, lines) for column, lines in enumerate(head)), strict=True)
+            texts = [[*head[column], *(row[column][0] for row in self._rows)] for column in columns]
+            widths = [max(map(cell_len, column)) for column in texts]
             if sum(widths) <= room:
                 break
+        kept = {*table.right, *(columns[1:] if table.matrix else ())}  # numbers are not wrapped
+        least = [widths[k] if k in kept else max(map(_longest_piece, texts[k])) for k in columns]
         if sum(least) > room:
             yield self._list()
-        else:
-            yield self._grid(head, gap, _narrowed(widths, least, room))
-
-    def _widths(self, column: int, heading: Sequence[str]) -> tuple[int, int]:
-        """Return the width that a column wants, and the least that breaks no word; numbers are not wrapped."""
-        cells = [_shown(row[column]) for row in self._table.rows]
-        wanted = max(map(cell_len, (*heading, *cells)))
-        if self._wraps(column):
-            return wanted, max(map(_longest_piece, (*heading, *cells)))
-        return wanted, wanted
-
-    def _wraps(self, column: int) -> bool:
-        return column not in self._table.right and not (self._table.matrix and column)
-
-    def _grid(self, head: Sequence[Sequence[str]], gap: int, widths: Sequence[int]) -> RichTable:
-        table = _plain_table(show_header=any(self._head), padding=(0, gap))
-        for column, lines in enumerate(head):
-            side: Literal["left", "center", "right"] = "right" if column in self._table.right else "left"
-            if self._table.matrix and column:
+            return
+        while sum(widths) > room:  # the widest first
+            widths[max((k for k in columns if widths[k] > least[k]), key=widths.__getitem__)] -= 1
+        grid = RichTable(box=None, pad_edge=False, header_style="dim", show_header=any(self._head), padding=(0, gap))
+        for k in columns:
+            side: Literal["left", "center", "right"] = "right" if k in table.right else "left"
+            if table.matrix and k:
                 side = "center"
-            heading = Text("\n").join(inert(line) for line in lines)
-            table.add_column(heading, justify=side, width=widths[column], overflow="fold")
-        for row in self._table.rows:
-            table.add_row(*(_wrapped(_shown(cell), style=_STYLES[cell.kind]) for cell in row))
-        return table
+            grid.add_column(Text("\n").join(map(inert, head[k])), justify=side, width=widths[k], overflow="fold")
+        for row in self._rows:
+            grid.add_row(*(_Wrapped(text, style=style) for text, style in row))
+        yield grid
 
     def _list(self) -> Group:
         """Return each row as a list: its name, and below it what each column says of it."""
         parts: list[RenderableType] = []
-        for first, *others in self._table.rows:
-            heading = (f"{self._head[0]} " if self._head[0] else "", "dim")
-            parts.append(_wrapped(heading, (_shown(first), _STYLES[first.kind])))
-            table = _plain_table(show_header=False, padding=(0, 1))
-            table.add_column("", style="dim")
-            table.add_column("")
-            for name, cell in zip(self._head[1:], others, strict=True):
-                if _shown(cell):
-                    table.add_row(_wrapped(name), _wrapped(_shown(cell), style=_STYLES[cell.kind]))
-            parts.append(Padding(table, (0, 0, 0, 2)))
+        for first, *others in self._rows:
+            parts.append(_Wrapped((f"{self._head[0]} " if self._head[0] else "", "dim"), first))
+            named = zip(self._head[1:], others, strict=True)
+            told = _pairs(1, ((_Wrapped(name), _Wrapped(text, style=style)) for name, (text, style) in named if text))
+            parts.append(Padding(told, (0, 0, 0, 2)))
         return Group(*parts)
 
     def _broken(self, column: int) -> list[str]:
@@ -221,79 +190,55 @@ class _FittedTable:
         return lines
 
 
-def _shown(cell: Cell) -> str:
-    return shortened(visible(cell.text))
-
-
-def _narrowed(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """Narrow columns, the widest first, none below its least, until they fit."""
-    found = list(widths)
-    while sum(found) > room:
-        widest = max((k for k in range(len(found)) if found[k] > least[k]), key=found.__getitem__)
-        found[widest] -= 1
-    return found
+def _pairs(gap: int, rows: Iterable[tuple[RenderableType, RenderableType]]) -> RichTable:
+    """Return names and what is said of them in two columns, without lines."""
+    table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, gap))
+    table.add_column("", style="dim")
+    table.add_column("")
+    for each in rows:
+        table.add_row(*each)
+    return table
 
 
 def _renderable(blocks: Iterable[Block]) -> Group:
     """Return blocks as rich prints them, with an empty line between tables and other blocks."""
     parts: list[RenderableType] = []
     before: Block | None = None
+    tables = (Table, Facts, Found)
     for block in brief(blocks):
-        if before is not None and _apart(before, block):
+        attached = before is None or isinstance(before, Heading) or (isinstance(block, Paragraph) and block.muted)
+        if not attached and (isinstance(before, tables) or isinstance(block, (*tables, Heading))):
             parts.append("")
-        parts.append(_SHOWN[type(block)](block))
+        parts += _shown(block)
         before = block
     return Group(*parts)
 
 
-def _apart(before: Block, after: Block) -> bool:
-    if isinstance(before, Heading) or (isinstance(after, Paragraph) and after.muted):
-        return False
-    return isinstance(before, Table | Facts | Found) or isinstance(after, Table | Facts | Found | Heading)
-
-
-def _plain_table(**options: Any) -> RichTable:
-    """Return an empty table without lines."""
-    return RichTable(box=None, pad_edge=False, header_style="dim", **options)
-
-
-def _facts(block: Facts) -> RichTable:
-    table = _plain_table(show_header=False, padding=(0, 2))
-    table.add_column("", style="dim")
-    table.add_column("")
-    for fact in block.rows:
-        table.add_row(inert(fact.name), _wrapped(fact.text))
-    return table
-
-
-def _items(block: Items) -> Group:
-    details = (f" ({item.details})" if item.details else "" for item in block.rows)
-    lines = zip(block.rows, details, strict=True)
-    return Group(*(_wrapped((f"{item.title}: ", "bold"), item.text, (more, "dim")) for item, more in lines))
-
-
-def _verdict(block: Verdict) -> _Wrapped:
-    about, reason = f"{block.about}: " if block.about else "", f"  {block.reason}" if block.reason else ""
-    return _wrapped(about, (block.word, f"bold {_STYLES[block.kind]}"), reason)
-
-
-def _found(block: Found) -> Group:
-    place = (block.place or "").removeprefix(f"{Path.cwd()}{os.sep}")
-    severity = (block.severity, f"bold {_STYLES[block.kind]}")
-    head = _wrapped(severity, " ", (block.rule, "bold"), (f"  {place}" if place else "", "dim"))
-    explained = [_wrapped(block.message)]
-    explained += [_wrapped(("help: ", "dim"), block.help)] if block.help else []
-    return Group(head, Padding(Group(*explained), (0, 0, 0, 2)))
-
-
-_SHOWN: dict[type, Callable[[Any], RenderableType]] = {
-    Table: _FittedTable,
-    Facts: _facts,
-    Heading: lambda block: _wrapped(block.text, style="bold"),
-    Paragraph: lambda block: _wrapped(block.text, style="dim" if block.muted else ""),
-    Items: _items,
-    Verdict: _verdict,
-    Notice: lambda block: _wrapped((f"{block.title}: ", f"bold {_STYLES[block.kind]}"), block.text),
-    Found: _found,
-    Code: lambda block: _wrapped(block.text),
-}
+def _shown(block: Block) -> Iterator[RenderableType]:
+    match block:
+        case Table():
+            yield _FittedTable(block)
+        case Facts():
+            yield _pairs(2, ((inert(fact.name), _Wrapped(fact.text)) for fact in block.rows))
+        case Heading():
+            yield _Wrapped(block.text, style="bold")
+        case Paragraph():
+            yield _Wrapped(block.text, style="dim" if block.muted else "")
+        case Items():
+            for item in block.rows:
+                details = f" ({item.details})" if item.details else ""
+                yield _Wrapped((f"{item.title}: ", "bold"), item.text, (details, "dim"))
+        case Verdict():
+            about, reason = f"{block.about}: " if block.about else "", f"  {block.reason}" if block.reason else ""
+            yield _Wrapped(about, (block.word, f"bold {_STYLES[block.kind]}"), reason)
+        case Notice():
+            yield _Wrapped((f"{block.title}: ", f"bold {_STYLES[block.kind]}"), block.text)
+        case Code():
+            yield _Wrapped(block.text)
+        case Found():
+            place = (block.place or "").removeprefix(f"{Path.cwd()}{os.sep}")
+            severity = (block.severity, f"bold {_STYLES[block.kind]}")
+            yield _Wrapped(severity, " ", (block.rule, "bold"), (f"  {place}" if place else "", "dim"))
+            explained = [_Wrapped(block.message)]
+            explained += [_Wrapped(("help: ", "dim"), block.help)] if block.help else []
+            yield Padding(Group(*explained), (0, 0, 0, 2))

@@ -7,10 +7,9 @@ the same sets of kinds.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
-from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, row
+from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, table
 from rnneval.render.phrasing import counted
 
 RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
@@ -46,52 +45,40 @@ def wiring_document(wiring: Wiring) -> Iterator[Block]:
         yield Paragraph(text=f"declared: {', '.join(wiring.declared)}")
     if wiring.flow:
         yield matrix_table(wiring)
-        yield Paragraph(text=_legend(wiring.flow), muted=True)
+        kinds = dict.fromkeys(entry.kind for entry in wiring.flow)
+        marks = ", ".join(f"{_MARKS.get(kind, _WRONG)} {kind}" for kind in kinds)
+        legend = f"[ ] the diagonal: a layer's own state · {marks} · numbers are calls"
+        yield Paragraph(text=legend, muted=True)
     yield from map(finding_block, wiring.findings)
     if wiring.oracles:
         yield oracles_table(wiring.oracles)
 
 
-# The flow matrix
+def shown_flow(wiring: Wiring) -> tuple[list[Slot], list[Slot | str], int]:
+    """Return the states and the sources of a flow matrix, and how many states are left out.
 
-
-@dataclass(frozen=True, kw_only=True)
-class FlowMatrix:
-    """States and sources that are shown of a flow, and how many states are not."""
-
-    states: tuple[Slot, ...]
-    sources: tuple[Slot | str, ...]
-    hidden: int
-    """States in order that are left out of a large matrix."""
-
-    @classmethod
-    def of(cls, wiring: Wiring) -> "FlowMatrix":
-        """Take every state, or of a large model only those that are not in order."""
-        states = [Slot(layer=layer.name, slot=slot) for layer in wiring.layers for slot in layer.slots]
-        shown = states
-        if len(states) > _MOST:
-            wrong = {end for flow in wiring.flow if flow.kind not in RIGHT for end in (flow.into, flow.source)}
-            shown = ([state for state in states if state in wrong] or states)[:_MOST]
-        words = list(dict.fromkeys(flow.source for flow in wiring.flow if isinstance(flow.source, str)))
-        return cls(states=tuple(shown), sources=(*shown, *words[:_MOST]), hidden=len(states) - len(shown))
+    Of a large model, only states that are not in order are shown.
+    """
+    states = [Slot(layer=layer.name, slot=slot) for layer in wiring.layers for slot in layer.slots]
+    shown = states
+    if len(states) > _MOST:
+        wrong = {end for flow in wiring.flow if flow.kind not in RIGHT for end in (flow.into, flow.source)}
+        shown = ([state for state in states if state in wrong] or states)[:_MOST]
+    words = list(dict.fromkeys(flow.source for flow in wiring.flow if isinstance(flow.source, str)))
+    return shown, [*shown, *words[:_MOST]], len(states) - len(shown)
 
 
 def matrix_table(wiring: Wiring) -> Table:
     """Return the flow matrix: words and kinds in a report, marks and calls in a terminal."""
-    shown = FlowMatrix.of(wiring)
-    hidden = f" {counted(shown.hidden, 'further state')} in order and not shown." if shown.hidden else ""
-    return Table(
-        caption="What went into each state, and where it came from",
-        head=("into ↓   from →", *map(state_name, shown.sources)),
-        rows=tuple(
-            (code(state_name(into)), *(_cell(wiring.flow, into, source) for source in shown.sources))
-            for into in shown.states
-        ),
-        right=(),
-        matrix=True,
-        note=f"A value is right if it comes from the same name, after the first call. {wiring.calls} calls were made, "
-        f"counted from 0: the numbers say in which of them.{hidden}",
+    states, sources, left_out = shown_flow(wiring)
+    hidden = f" {counted(left_out, 'further state')} in order and not shown." if left_out else ""
+    note = (
+        f"A value is right if it comes from the same name, after the first call. {wiring.calls} calls were made, "
+        f"counted from 0: the numbers say in which of them.{hidden}"
     )
+    head = ("into ↓   from →", *map(state_name, sources))
+    rows = ((code(state_name(into)), *(_cell(wiring.flow, into, source) for source in sources)) for into in states)
+    return table("What went into each state, and where it came from", head, rows, matrix=True, note=note)
 
 
 def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> Cell:
@@ -113,18 +100,11 @@ def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> Cell:
     )
 
 
-def _legend(flow: Sequence[Flow]) -> str:
-    kinds = dict.fromkeys(entry.kind for entry in flow)
-    shown = ", ".join(f"{_MARKS.get(kind, _WRONG)} {kind}" for kind in kinds)
-    return f"[ ] the diagonal: a layer's own state · {shown} · numbers are calls"
-
-
 def state_name(end: Slot | str) -> str:
     """Write one end of a flow.
 
-    Example:
-        >>> state_name(Slot(layer="gru", slot="h")), state_name("initial")
-        ('gru.h', 'initial')
+    >>> state_name(Slot(layer="gru", slot="h")), state_name("initial")
+    ('gru.h', 'initial')
     """
     return end if isinstance(end, str) else f"{end.layer}.{end.slot}"
 
@@ -132,9 +112,8 @@ def state_name(end: Slot | str) -> str:
 def runs_of_calls(calls: Sequence[int]) -> str:
     """Write the numbers of calls, consecutive ones as a range.
 
-    Example:
-        >>> runs_of_calls((0, 2, 3, 4))
-        '0,2–4'
+    >>> runs_of_calls((0, 2, 3, 4))
+    '0,2–4'
     """
     runs: list[list[int]] = []
     for call in calls:
@@ -143,9 +122,6 @@ def runs_of_calls(calls: Sequence[int]) -> str:
         else:
             runs.append([call, call])
     return ",".join(str(first) if first == last else f"{first}–{last}" for first, last in runs)
-
-
-# Findings and oracles
 
 
 def finding_block(finding: Finding) -> Found:
@@ -165,23 +141,13 @@ def finding_block(finding: Finding) -> Found:
 
 def oracles_table(oracles: dict[str, Oracle]) -> Table:
     """Return the behavioural tests of the whole model."""
-    rows = tuple(
-        row(
-            code(name),
-            _QUESTIONS.get(name, name),
-            Cell(text=oracle.verdict, kind=KINDS[oracle.verdict]),
-            oracle.detail,
-        )
-        for name, oracle in oracles.items()
+    rows = (
+        (code(name), _QUESTIONS.get(name, name), Cell(text=each.verdict, kind=KINDS[each.verdict]), each.detail)
+        for name, each in oracles.items()
     )
-    return Table(
-        caption="Tests of behaviour",
-        head=("test", "question", "verdict", "observation"),
-        rows=rows,
-        right=(),
-        extra=(1,),
-        note="These tests compare predictions of the whole model and look into no layer.",
-    )
+    head = ("test", "question", "verdict", "observation")
+    note = "These tests compare predictions of the whole model and look into no layer."
+    return table("Tests of behaviour", head, rows, extra=(1,), note=note)
 
 
 def first_sentence(text: str) -> str:

@@ -13,8 +13,7 @@ from markdown_it import MarkdownIt
 
 from rnneval.gates import Named, gate, judge
 from rnneval.records import decode, encode
-from rnneval.render.gate_document import gate_document
-from rnneval.render.gate_formats import gate_github, gate_junit, gate_markdown
+from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown
 from rnneval.render.terminal import as_text
 from tests.gates.synthetic import ar_losses, make_run
 

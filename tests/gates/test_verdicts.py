@@ -346,7 +346,7 @@ def test_a_planted_metric_is_gated_the_right_way_round(plant, share, verdict):
         allow={"accuracy_top10": "0.01"},
     )
     assert (found.verdict, found.allowed) == (verdict, -0.01)
-    assert line(found).metric == "accuracy_top10 (share)"
+    assert line(found)["metric"] == "accuracy_top10 (share)"
 
 
 def test_a_planted_metric_with_a_logarithm_takes_and_shows_per_cent(plant):
@@ -357,7 +357,7 @@ def test_a_planted_metric_with_a_logarithm_takes_and_shows_per_cent(plant):
     )
     assert (found.verdict, found.unit) == ("fail", "nats a bet")
     assert found.difference == pytest.approx(math.log(2), rel=1e-4)
-    assert line(found).difference == "+100 %"
+    assert line(found)["difference"] == "+100 %"
 
 
 def test_metrics_of_one_hypothesis_count_once_and_a_planted_one_is_its_own(plant):

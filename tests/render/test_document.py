@@ -19,8 +19,7 @@ from rnneval.render.document import (
     brief,
     row,
 )
-from rnneval.render.gate_document import gate_document
-from rnneval.render.gate_formats import gate_markdown
+from rnneval.render.gate_document import gate_document, gate_markdown
 from rnneval.render.html import fragment_of
 from rnneval.render.report import Given, html_of, page_of
 from rnneval.render.run_document import trace_document

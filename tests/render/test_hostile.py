@@ -24,8 +24,7 @@ from rnneval.records.gradients import ThroughTime, VariableGradient
 from rnneval.records.run import Input, Output, StateSummary, Vocabulary
 from rnneval.records.run import Warning as Warned
 from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
-from rnneval.render.gate_document import gate_document, ranking_document
-from rnneval.render.gate_formats import gate_github, gate_junit, gate_markdown
+from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown, ranking_document
 from rnneval.render.html import fragment_of
 from rnneval.render.lint_formats import lint_github, lint_json, lint_sarif, lint_text
 from rnneval.render.markdown import escaped

@@ -268,15 +268,15 @@ def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
     if form == "junit":
         from datetime import UTC, datetime
 
-        from rnneval.render.gate_formats import gate_junit
+        from rnneval.render.gate_document import gate_junit
 
         return gate_junit(gate, datetime.now(UTC))
     if form == "github":
-        from rnneval.render.gate_formats import gate_github
+        from rnneval.render.gate_document import gate_github
 
         return gate_github(gate, strict=strict)
     if form == "markdown":
-        from rnneval.render.gate_formats import gate_markdown
+        from rnneval.render.gate_document import gate_markdown
 
         return gate_markdown(gate)
     from rnneval.records import encode

@@ -77,7 +77,7 @@ def command(
         plain = values_of(OpeningGroup, opening)
         options = replace(options, opening=plain, progress=progress, command=command_line())
         result = sweep(folder, text, **vars(options))
-    from rnneval.render.sweep_document import sweep_document
+    from rnneval.render.run_document import sweep_document
 
     print_and_write(result, _json(result), lambda: sweep_document(result), form=form, quiet=quiet, out=table)
     return EXIT_FAILED if result.failed or (strict and result.warned) else 0

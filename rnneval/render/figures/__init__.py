@@ -27,13 +27,12 @@ from typing import Any
 from rnneval import registry
 from rnneval.errors import UsageError
 from rnneval.records.tables import LOSSES
-from rnneval.render.figures._base import Figure, Source, Table, kind_of, load, source_of
+from rnneval.render.figures._base import Figure, Keywords, Source, Table, kind_of, load, meant, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
-from rnneval.render.figures._keywords import Keywords, meant
 
 __all__ = [
     "ENDINGS", "LOSSES", "SIZES", "Figure", "Keywords", "Source", "Table", "all_figures", "ending_of", "figure_of",
-    "figures_of", "load", "meant", "module", "names", "plot", "save", "source_of", "svg", "together", "with_metric",
+    "figures_of", "load", "meant", "module", "names", "save", "source_of", "svg", "together", "with_metric",
 ]  # fmt: skip
 
 
@@ -66,23 +65,13 @@ def module(name: str) -> ModuleType:
 def figures_of(source: Any) -> list[Figure]:
     """Return every figure that a record, a table, or several of them together can give; the default comes first.
 
-    Args:
-        source: A record, a `Table`, a path of either, a DataFrame of a table, or a sequence of them.
-
-    Raises:
-        RecordError: the file cannot be read.
-        UsageError: nothing that rnneval writes.
+    A source is a record, a `Table`, a path of either, a DataFrame of a table, or a sequence of them.
     """
     return list(_made(source_of(source), all_figures()))
 
 
 def figure_of(source: Any, name: str | None = None, *, metric: str | None = None) -> Figure:
-    """Return one figure: the named one, else the default.
-
-    Args:
-        source: As for `figures_of`.
-        name: The figure.
-        metric: The score that it draws, for a figure of `with_metric`; by default the usual one.
+    """Return one figure, the named one or else the default; of the score `metric`, if it has a choice of them.
 
     Raises:
         UsageError: no such figure or metric, or this record cannot give it; the message names those that it can.
@@ -92,13 +81,11 @@ def figure_of(source: Any, name: str | None = None, *, metric: str | None = None
     if metric is not None and name is not None and name not in with_metric():
         raise UsageError(f"metric={metric!r}: {name} has no choice of metrics; {', '.join(with_metric())} have one")
     given = source_of(source)
-    wanted = all_figures() if name is None else (module(name),)
-    options: dict[str, Any] = {}
-    if metric is not None:
-        wanted, options = tuple(each for each in wanted if _name(each) in with_metric()), {"metric": metric}
-    for figure in _made(given, wanted, **options):
+    wanted = with_metric() if metric is not None else names()
+    modules = [each for each in all_figures() if _name(each) == name or (name is None and _name(each) in wanted)]
+    for figure in _made(given, modules, **{} if metric is None else {"metric": metric}):
         return figure
-    kinds = ", ".join(sorted({kind_of(each) for each in _as_list(given)}))
+    kinds = ", ".join(sorted({kind_of(each) for each in (given if isinstance(given, list) else [given])}))
     missing = f"no figure {name} in it" if name else "no figure in it"
     missing += f" of the metric {metric}" if metric else ""
     found = figures_of(given)
@@ -106,47 +93,20 @@ def figure_of(source: Any, name: str | None = None, *, metric: str | None = None
     raise UsageError(f"{kinds}: {missing}; {can}")
 
 
-def plot(
-    name: str,
-    source: Any,
-    ax: Any = None,
-    *,
-    title: str | None = None,
-    legend: bool | str = True,
-    palette: Any = None,
-    metric: str | None = None,
-    **keywords: Any,
-) -> Any:
-    """Draw one figure on `ax`, by default the current Axes, and return the Axes (of `passage`, its text).
-
-    Raises:
-        RecordError, UsageError: as `figure_of`, and for keyword arguments as `Keywords.of`.
-    """
-    function = getattr(module(name), "SEABORN", None)
-    changes = Keywords.of(name, function, title=title, legend=legend, palette=palette, more=keywords)
-    return figure_of(source, name, metric=metric).draw(ax=ax, keywords=changes)
-
-
 def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> Iterator[Figure]:
-    """Yield the figures that some modules make of what was given."""
-    sources = _as_list(given)
+    """Yield the figures that some modules make of what was given, each with its name and with how to read it."""
+    sources = given if isinstance(given, list) else [given]
     kinds = {kind_of(each) for each in sources}
     for each in modules:
-        if kinds <= set(each.KINDS) and (len(sources) == 1 or getattr(each, "TOGETHER", False)):
-            figure = each.figure(*sources, **options)
-            if figure is not None:
-                yield replace(figure, name=_name(each), reading=figure.reading or _reading(each, figure.absent))
-
-
-def _reading(figure: ModuleType, absent: tuple[str, ...]) -> str:
-    """Return how to read a figure, without what is said of marks that are not drawn."""
-    sentences = re.split(r"(?<=[.]) (?=\S)", " ".join((figure.__doc__ or "").split("\n\n")[1].split()))
-    return " ".join(each for each in sentences if not any(words in each for words in absent))
+        if not kinds <= set(each.KINDS) or (len(sources) > 1 and not getattr(each, "TOGETHER", False)):
+            continue
+        figure = each.figure(*sources, **options)
+        if figure is not None:
+            absent = [words for words, drawn in figure.marks.items() if not drawn]
+            sentences = re.split(r"(?<=[.]) (?=\S)", " ".join((each.__doc__ or "").split("\n\n")[1].split()))
+            drawn = (sentence for sentence in sentences if not any(words in sentence for words in absent))
+            yield replace(figure, name=_name(each), reading=figure.reading or " ".join(drawn))
 
 
 def _name(figure: ModuleType) -> str:
     return figure.__name__.rpartition(".")[2]
-
-
-def _as_list(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else [given]

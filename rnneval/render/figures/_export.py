@@ -15,7 +15,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +23,8 @@ from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
-from rnneval.render.figures._base import LOCK, Figure
-from rnneval.render.figures._keywords import Keywords
-from rnneval.render.figures._style import DARK, LIGHT, Look, fill
+from rnneval.render.figures._base import LOCK, Figure, Keywords
+from rnneval.render.figures._style import DARK, LIGHT, fill
 from rnneval.render.phrasing import visible
 
 _NARROWEST, _LOWEST = 300, 520  # pixels: no picture is narrower, or lower than one that is as wide
@@ -46,13 +45,9 @@ SIZES: dict[str, tuple[float, float | None, int]] = {"page": (6.5, None, 300), "
 def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool = True) -> str:
     """Return the figure as an SVG element for a page: no XML head, unique ids, with title and text alternative.
 
-    Args:
-        figure: From `figures_of`.
-        width: In CSS pixels, its largest; the element shrinks with its column, and its letters with it (they are 9 to
-            13 pixels high at full width). Below 520 the picture is as high as at 520, its title comes on top, and
-            legends stand below it where there is no room beside it. Nothing is laid out for less than 300.
-        dark: Whether it stands on a dark page; the background is transparent.
-        titled: Whether the title is drawn above the picture.
+    The width is its largest, in CSS pixels; the element shrinks with its column, and its letters with it (they are 9 to
+    13 pixels high at full width). Below 520 the picture is as high as at 520, its title comes on top, and legends stand
+    below it where there is no room beside it. Nothing is laid out for less than 300. The background is transparent.
     """
     if figure.text is not None:
         raise UsageError(f"the figure {figure.name} is text: it has no SVG")
@@ -60,7 +55,18 @@ def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool 
         canvas = _drawn(figure, (max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
         written = io.StringIO()
         canvas.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _element(written.getvalue(), name=figure.name, title=figure.title, alt=figure.alt, width=width)
+    printable = _printable(written.getvalue())
+    body = _cleaned(printable[printable.index("<svg") :])
+    body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    prefix = f"{figure.name}-{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
+    named = _TAG.sub(lambda tag: _POINTS_AT.sub(lambda known: prefix + known[0], tag[0]), body)
+    head, rest = named.split(">", 1)
+    head = re.sub(r' (?:width|height|version|xmlns:xlink)="[^"]*"', "", head)
+    xlink = ' xmlns:xlink="http://www.w3.org/1999/xlink"' if "xlink:" in rest else ""
+    words = f'<title id="{prefix}title">{html.escape(visible(figure.title))}</title>'
+    words += f'<desc id="{prefix}desc">{html.escape(visible(figure.alt))}</desc>'
+    about = f'role="img" aria-labelledby="{prefix}title {prefix}desc" style="width: 100%; max-width: {width:g}px"'
+    return f"{head}{xlink} {about}>{words}{rest}"
 
 
 def save(
@@ -71,19 +77,7 @@ def save(
     dark: bool = False,
     keywords: Keywords | None = None,
 ) -> None:
-    """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text.
-
-    Args:
-        figure: From `figures_of`.
-        path: The file.
-        size: One of `SIZES`.
-        dark: Whether the background is dark.
-        keywords: Changes to the figure.
-
-    Raises:
-        UsageError: another ending, another size, or changes to a figure that is text.
-        RecordError: the file cannot be written.
-    """
+    """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text."""
     changed = keywords or Keywords()
     figure.require_changes(changed)
     if changed.title is not None:
@@ -104,7 +98,9 @@ def save(
         if form == "svg":
             written = io.StringIO()
             canvas.savefig(written, format=form, metadata=metadata)
-            temporary.write_text(_file_text(written.getvalue(), figure.alt), encoding="utf-8")
+            head, _, rest = _cleaned(written.getvalue()).partition("<metadata>")
+            described = f"{head}<desc>{html.escape(figure.alt)}</desc>\n <metadata>{rest}"
+            temporary.write_text(_printable(described), encoding="utf-8")
         else:
             # In memory first: on a full disk, the PDF writer of matplotlib 3.10.0 ends in an error of zlib.
             drawn = io.BytesIO()
@@ -113,11 +109,7 @@ def save(
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:
-    """Return the format that the ending of a path asks for.
-
-    Raises:
-        UsageError: it is none of PNG, SVG, PDF and (for a figure that is text) HTML.
-    """
+    """Return the format that the ending of a path asks for, or refuse it."""
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in ENDINGS:
         seen = f"ends in .{ending}" if ending else "has no ending"
@@ -167,11 +159,7 @@ def _drawn(
     look = DARK if dark else LIGHT
     width, height, dpi = size
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    canvas = Canvas(
-        figsize=(width, height or max(width, _LOWEST / 96) * figure.height),
-        dpi=dpi,
-        layout=layout,
-    )
+    canvas = Canvas((width, height or max(width, _LOWEST / 96) * figure.height), dpi, layout=layout)
     FigureCanvasAgg(canvas)
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
     ax = canvas.add_subplot()
@@ -194,11 +182,12 @@ def _page(figure: Figure, element: str, *, dark: bool) -> str:
     """Return a whole HTML page with one element; without `dark` it follows the reader's setting."""
     from rnneval.render.figures.passage import CSS
 
-    def colors(look: Look) -> str:
-        hot = " ".join(str(part) for part in bytes.fromhex(look.hot[1:]))
-        return f":root {{ --hot: {hot}; background: {look.paper}; color: {look.ink}; }}"
-
-    css = colors(DARK) if dark else f"{colors(LIGHT)}\n@media (prefers-color-scheme: dark) {{ {colors(DARK)} }}"
+    light, night = (
+        f":root {{ --hot: {' '.join(map(str, bytes.fromhex(look.hot[1:])))}; background: {look.paper}; "
+        f"color: {look.ink}; }}"
+        for look in (LIGHT, DARK)
+    )
+    css = night if dark else f"{light}\n@media (prefers-color-scheme: dark) {{ {night} }}"
     title = html.escape(visible(figure.title))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
@@ -209,27 +198,6 @@ def _page(figure: Figure, element: str, *, dark: bool) -> str:
 
 
 # The SVG text that matplotlib writes, rewritten
-
-
-def _file_text(written: str, alt: str) -> str:
-    """Return an SVG file with the reader's fonts and the text alternative."""
-    head, _, rest = _cleaned(written).partition("<metadata>")
-    return _printable(f"{head}<desc>{html.escape(alt)}</desc>\n <metadata>{rest}")
-
-
-def _element(written: str, *, name: str, title: str, alt: str, width: float) -> str:
-    """Return an SVG element for a page: with title and description, and with ids that no other picture has."""
-    printable = _printable(written)
-    body = _cleaned(printable[printable.index("<svg") :])
-    body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    prefix = f"{name}-{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
-    head, rest = _renamed(body, lambda known: prefix + known).split(">", 1)
-    head = re.sub(r' (?:width|height|version|xmlns:xlink)="[^"]*"', "", head)
-    xlink = ' xmlns:xlink="http://www.w3.org/1999/xlink"' if "xlink:" in rest else ""
-    words = f'<title id="{prefix}title">{html.escape(visible(title))}</title>'
-    words += f'<desc id="{prefix}desc">{html.escape(visible(alt))}</desc>'
-    about = f'role="img" aria-labelledby="{prefix}title {prefix}desc" style="width: 100%; max-width: {width:g}px"'
-    return f"{head}{xlink} {about}>{words}{rest}"
 
 
 def dark_of(svg: str) -> str:
@@ -250,13 +218,26 @@ def compact(svg: str) -> str:
     Coordinates get two decimal places (a hundredth of a point), a style that occurs again becomes a class, and names
     become short ones: in a page they would meet those of other figures.
     """
+
+    def rounded(places: re.Match[str]) -> str:
+        numbers = _NUMBER.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), places[2]).split()
+        if places[1] == "d":  # a comma is shorter than a space, which data in an address must escape
+            path = _COMMAND.sub(r"\1", ",".join(numbers))
+            return f'd="{path}"'
+        return f'{places[1]}="{" ".join(numbers)}"'
+
+    def smaller(found: re.Match[str]) -> str:
+        tag = _PLACES.sub(rounded, found[0])
+        tag = _STYLE.sub(lambda style: f' class="{classes[style[1]]}"' if style[1] in classes else style[0], tag)
+        tag = re.sub(r' (?:role|aria-labelledby)="[^"]*"', "", tag)  # an image is named by its element in the page
+        return _POINTS_AT.sub(lambda known: names.get(known[0], known[0]), tag)
+
     tags = "".join(_TAG.findall(svg))
     styles = [style for style, times in Counter(_STYLE.findall(tags)).items() if times > 1]
     classes = {style: f"s{number}" for number, style in enumerate(styles)}
     names = {name: f"n{number}" for number, name in enumerate(_NAMED.findall(tags))}
-    smaller = _TAG.sub(lambda tag: _small_tag(tag[0], classes, names), re.sub(r">\s*\n\s*<", "><", svg))
     rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
-    return smaller.replace("</style>", f"{rules}</style>", 1)
+    return _TAG.sub(smaller, re.sub(r">\s*\n\s*<", "><", svg)).replace("</style>", f"{rules}</style>", 1)
 
 
 def ratio(svg: str) -> float:
@@ -275,23 +256,3 @@ def _cleaned(svg: str) -> str:
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     with_fonts = svg.replace("'DejaVu Sans'", _SANS)
     return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", with_fonts)
-
-
-def _renamed(svg: str, name: Callable[[str], str]) -> str:
-    """Rename every id and every reference to one, within tags."""
-    return _TAG.sub(lambda tag: _POINTS_AT.sub(lambda found: name(found[0]), tag[0]), svg)
-
-
-def _small_tag(tag: str, classes: Mapping[str, str], names: Mapping[str, str]) -> str:
-    tag = _PLACES.sub(_rounded, tag)
-    tag = _STYLE.sub(lambda style: f' class="{classes[style[1]]}"' if style[1] in classes else style[0], tag)
-    tag = re.sub(r' (?:role|aria-labelledby)="[^"]*"', "", tag)  # an image is named by its element in the page
-    return _renamed(tag, lambda known: names.get(known, known))
-
-
-def _rounded(places: re.Match[str]) -> str:
-    numbers = _NUMBER.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), places[2])
-    if places[1] == "d":  # a comma is shorter than a space, which data in an address must escape
-        path = _COMMAND.sub(r"\1", ",".join(numbers.split()))
-        return f'd="{path}"'
-    return f'{places[1]}="{" ".join(numbers.split())}"'

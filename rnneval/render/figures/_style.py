@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.records.run import Run
-from rnneval.render.phrasing import model_names, shortened, visible
+from rnneval.render.phrasing import shortened, visible
 
 T = TypeVar("T")
 Doubles = NDArray[np.float64]
@@ -48,9 +47,8 @@ class Look:
     def heated(self, share: float) -> str:
         """Mix the paper with `hot`: 0 is the paper, 1 is `hot`.
 
-        Example:
-            >>> LIGHT.heated(0.0), LIGHT.heated(0.5), LIGHT.heated(1.0)
-            ('#ffffff', '#f4b898', '#ea7231')
+        >>> LIGHT.heated(0.0), LIGHT.heated(0.5), LIGHT.heated(1.0)
+        ('#ffffff', '#f4b898', '#ea7231')
         """
         cold, hot = (bytes.fromhex(color[1:]) for color in (self.paper, self.hot))
         return f"#{bytes(round(a + (b - a) * share) for a, b in zip(cold, hot, strict=True)).hex()}"
@@ -59,14 +57,8 @@ class Look:
         """Return seaborn's style in these colours, as matplotlib settings for the artists that a figure adds."""
         import seaborn as sns
 
-        colors = {
-            "axes.edgecolor": self.muted,
-            "axes.labelcolor": self.ink,
-            "grid.color": self.grid,
-            "text.color": self.ink,
-            "xtick.color": self.muted,
-            "ytick.color": self.muted,
-        }
+        colors = {**dict.fromkeys(("axes.labelcolor", "text.color"), self.ink), "grid.color": self.grid}
+        colors |= dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), self.muted)
         legend = {
             "legend.fontsize": "small",
             "legend.frameon": False,
@@ -125,6 +117,13 @@ def look_of(ax: Any) -> Look:
 def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None:
     """Add title, axis labels and a quiet grid to drawn Axes; an empty label leaves the present one."""
     import seaborn as sns
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        """Writes whole numbers on a logarithmic axis: exponents would be too small to read."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
 
     pad = 6.0
     if ax.get_legend() is not None and ax.get_legend().get_gid() == "above":
@@ -137,8 +136,11 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     broken = [line for part in text.split("\n") for line in _broken(under, part, room)]
     under.set_text(plain("\n".join(broken)))
     ax.set_ylabel(plain(y or ax.get_ylabel()), color=look.ink, fontsize="small")
-    _decades(ax.xaxis)
-    _decades(ax.yaxis)
+    for axis in (ax.xaxis, ax.yaxis):
+        if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+            axis.set_major_formatter(Plain())
+        if isinstance(axis.get_minor_formatter(), LogFormatterSciNotation):
+            axis.set_minor_formatter(Plain(labelOnlyBase=False))
     ax.tick_params(which="both", color=look.muted, labelcolor=look.ink)
     ax.set_axisbelow(True)
     ax.grid(visible=False)
@@ -147,20 +149,6 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     for spine in ax.spines.values():
         spine.set_color(look.muted)
     sns.despine(ax=ax, left=not grid, bottom=not grid)
-
-
-def _decades(axis: Any) -> None:
-    """Let a logarithmic axis write whole numbers: exponents would be too small to read."""
-    from matplotlib.ticker import LogFormatterSciNotation
-
-    class Plain(LogFormatterSciNotation):
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:g}" if super().__call__(x, pos) else ""
-
-    if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
-        axis.set_major_formatter(Plain())
-    if isinstance(axis.get_minor_formatter(), LogFormatterSciNotation):
-        axis.set_minor_formatter(Plain(labelOnlyBase=False))
 
 
 def fill(shown: Any, text: str, room: float) -> None:
@@ -182,9 +170,8 @@ def _broken(shown: Any, text: str, room: float) -> list[str]:
 
 def crowded(ax: Any) -> bool:
     """Return whether the Axes are narrow, or have neighbours at the right for which no layout makes room."""
-    box = ax.get_position(original=True).transformed(
-        ax.figure.transSubfigure
-    )  # square Axes are narrower than their place
+    # Square Axes are narrower than their place.
+    box = ax.get_position(original=True).transformed(ax.figure.transSubfigure)
     beside = (other for other in ax.figure.axes if other is not ax and other.get_window_extent().x0 >= box.x1)
     return bool(box.width / ax.figure.dpi * 72 < _NARROW or (ax.figure.get_layout_engine() is None and any(beside)))
 
@@ -279,14 +266,12 @@ def beside_lane(ax: Any, look: Look, text: str, y: float, size: float) -> None:
 def bands(x: Doubles, values: Doubles, most: int = _MOST_BINS) -> tuple[Any, int]:
     """Pool neighbours into at most `most` bins: no value is skipped, each counts in the quantiles of its bin.
 
-    Returns:
-        A DataFrame with a row for each bin: its middle `x`, and its quantiles 0, 2.5, 25, 50, 75, 97.5 and 100 by per
-        cent; and how many values are in a bin: 1 for a short series, which stays as it is.
+    Return a DataFrame with a row for each bin, its middle `x` and its quantiles 0, 2.5, 25, 50, 75, 97.5 and 100 by per
+    cent; and how many values are in a bin: 1 for a short series, which stays as it is.
 
-    Example:
-        >>> table, pooled = bands(np.arange(6.0), np.array([1.0, 3, 5, 7, 9, 11]), most=2)
-        >>> table["x"].tolist(), table[50].tolist(), pooled
-        ([1.0, 4.0], [3.0, 9.0], 3)
+    >>> table, pooled = bands(np.arange(6.0), np.array([1.0, 3, 5, 7, 9, 11]), most=2)
+    >>> table["x"].tolist(), table[50].tolist(), pooled
+    ([1.0, 4.0], [3.0, 9.0], 3)
     """
     import pandas as pd
 
@@ -324,9 +309,8 @@ def lines(ax: Any, look: Look, frame: Any, *, x: str, y: str, by: str, marked: b
 def spread(places: Sequence[float], gap: float) -> list[float]:
     """Move places apart until neighbours are at least `gap` away from one another, with the least squared movement.
 
-    Example:
-        >>> spread([0.0, 0.1, 5.0], 1.0)
-        [-0.45, 0.55, 5.0]
+    >>> spread([0.0, 0.1, 5.0], 1.0)
+    [-0.45, 0.55, 5.0]
     """
     from scipy.optimize import isotonic_regression
 
@@ -360,9 +344,8 @@ def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]]) -> None:
 def plain(text: str) -> str:
     r"""Escape a text for matplotlib: no formula between dollar signs, no control characters.
 
-    Example:
-        >>> plain("$x$")
-        '\\$x\\$'
+    >>> plain("$x$")
+    '\\$x\\$'
     """
     return "\n".join(visible(line) for line in text.split("\n")).replace("$", r"\$")
 
@@ -370,9 +353,8 @@ def plain(text: str) -> str:
 def label(name: str, most: int = 24) -> str:
     """Return a name out of a file as one short line; the middle of a long name is left out.
 
-    Example:
-        >>> label("gru_1.h"), label("a_very_long_name_of_a_layer.h", most=15)
-        ('gru_1.h', 'a_very_…layer.h')
+    >>> label("gru_1.h"), label("a_very_long_name_of_a_layer.h", most=15)
+    ('gru_1.h', 'a_very_…layer.h')
     """
     return shortened(visible(name), most)
 
@@ -382,19 +364,19 @@ def labels(names: Sequence[str], most: int = 24) -> list[str]:
 
     Where a name is too long, what all of them begin or end with is left out, up to the end of a word.
 
-    Example:
-        >>> labels(["a_run_with_a_long_name_gru_64.keras", "a_run_with_a_long_name_gru_128.keras"])
-        ['…64…', '…128…']
-        >>> labels(["gru", "lstm"]), labels(["x" * 30 + "1" + "y" * 30, "x" * 30 + "2" + "y" * 30], most=9)
-        (['gru', 'lstm'], ['…1yy…yyyy', '…2yy…yyyy'])
+    >>> labels(["a_run_with_a_long_name_gru_64.keras", "a_run_with_a_long_name_gru_128.keras"])
+    ['…64…', '…128…']
+    >>> labels(["gru", "lstm"]), labels(["x" * 30 + "1" + "y" * 30, "x" * 30 + "2" + "y" * 30], most=9)
+    (['gru', 'lstm'], ['…1yy…yyyy', '…2yy…yyyy'])
     """
     shown = [visible(name) for name in names]
     different = list(dict.fromkeys(shown))
     if all(len(name) <= most for name in different) or len(different) < 2:
         return [label(name, most) for name in names]
-    begin, end = (_shared(names) for names in (different, [name[::-1] for name in different]))
-    begin = len(re.sub(r"[^\W_]+$", "", different[0][:begin]))
-    end = len(re.sub(r"[^\W_]+$", "", different[0][::-1][:end]))
+    # Common beginnings, forwards and backwards.
+    begin, end = (
+        len(re.sub(r"[^\W_]+$", "", _shared(names))) for names in (different, [name[::-1] for name in different])
+    )
     short = {}
     for name in different:
         middle = name[begin : max(len(name) - end, begin)]
@@ -404,16 +386,17 @@ def labels(names: Sequence[str], most: int = 24) -> list[str]:
         groups.setdefault(text, []).append(name)
     for alike in groups.values():
         if len(alike) > 1:  # they differ where the middle was left out
-            short |= {name: shortened(f"…{name[_shared(alike) :]}", most) for name in alike}
+            shared = len(_shared(alike))
+            short |= {name: shortened(f"…{name[shared:]}", most) for name in alike}
     if len(set(short.values())) < len(short):
         short = {name: f"{label(name, most - 4)} ({number})" for number, name in enumerate(different, 1)}
     return [short[name] for name in shown]
 
 
-def _shared(names: Sequence[str]) -> int:
-    """Return the number of characters that all names begin with."""
+def _shared(names: Sequence[str]) -> str:
+    """Return what all names begin with."""
     columns = enumerate(zip(*names, strict=False))
-    return next((place for place, column in columns if len(set(column)) > 1), min(map(len, names)))
+    return names[0][: next((place for place, column in columns if len(set(column)) > 1), min(map(len, names)))]
 
 
 def in_legend(name: str) -> str:
@@ -421,18 +404,13 @@ def in_legend(name: str) -> str:
     return plain(f" {name}" if name.startswith("_") else name)
 
 
-def run_names(runs: Sequence[Run]) -> list[str]:
-    """Return the names of the models that runs evaluated."""
-    return model_names([run.title for run in runs])
-
-
 def percent(share: float) -> str:
-    """Return a share in per cent.
+    """Return a share in per cent, as coarsely as a title needs it.
 
-    Example:
-        >>> percent(0.366), percent(0.0041), percent(0.0), percent(0.00001)
-        ('37 %', '0.4 %', '0 %', '< 0.1 %')
+    >>> percent(0.366), percent(0.0041), percent(0.0), percent(0.00001)
+    ('37 %', '0.4 %', '0 %', '< 0.1 %')
     """
     if 0 < share < 0.001:
         return "< 0.1 %"
-    return f"{share:.0%}".replace("%", " %") if share >= 0.1 or share == 0 else f"{share:.1%}".replace("%", " %")
+    places = 0 if share >= 0.1 or share == 0 else 1
+    return f"{100 * share:.{places}f} %"

@@ -13,10 +13,9 @@ from typing import Any
 
 from rnneval.metrics import Metric, UnavailableError, by_name, totals_of
 from rnneval.records.run import Run
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._keywords import require_metric
-from rnneval.render.figures._style import Look, draw, label, labels, rows, run_names
-from rnneval.render.phrasing import counted, number
+from rnneval.render.figures._base import Figure, require_metric
+from rnneval.render.figures._style import Look, draw, label, labels, rows
+from rnneval.render.phrasing import counted, model_names, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 70
@@ -26,15 +25,7 @@ _LOSS = "cross_entropy"
 
 
 def figure(*runs: Run, metric: str | None = None) -> Figure | None:
-    """Compare the loss of each run with the baselines of the first, from the worst to the best.
-
-    Args:
-        runs: The records.
-        metric: A score that follows from the loss, such as `bits_per_char`, to draw in place of it.
-
-    Raises:
-        UsageError: the first run has no such score.
-    """
+    """Compare the loss of each run, or a score that follows from it, with the baselines of the first."""
     import pandas as pd
 
     of_loss = [name for name, known in by_name().items() if known.hypothesis == "loss"]
@@ -46,20 +37,25 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
         return None
     table: list[tuple[str, float, float | None, float | None, str]]
     table = [(label(name), value, value, value, "baseline") for name, value in base.items()]
-    for name, run in zip(labels(run_names(kept)), kept, strict=True):
+    for name, run in zip(labels(model_names([run.title for run in kept])), kept, strict=True):
         score = run.scores[measured.name]
         table.append((name, score.value, score.low, score.high, "model"))
     frame = pd.DataFrame(table, columns=["name", "score", "low", "high", "kind"])
     frame = frame.fillna({"low": frame["score"], "high": frame["score"]})  # no interval
     frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     what = "loss" if measured.name == _LOSS else measured.name.replace("_", " ")
-    title = _title(frame, what)
+    model, baseline = (frame[frame["kind"] == kind].iloc[-1] for kind in ("model", "baseline"))  # the best
+    gain = baseline["score"] - model["score"]
+    against = f"{number(model['score'])} against {number(baseline['score'])}"
+    against = f"{against} nats a token" if what == "loss" else f"{what} {against}"
+    title = f"{model['name']} is {'better' if gain > 0 else 'no better'} than {baseline['name']}: {against}"
+    if what == "loss" and gain > 0:
+        title = f"{model['name']} is {number(gain)} nats a token better than {baseline['name']}"
     invalid = sum(not run.valid for run in runs)
     without = {"not valid": invalid, "not comparable": len(runs) - len(kept) - invalid}
     note = "".join(f"\n{counted(count, 'run')} {why}, not shown" for why, count in without.items() if count)
-    unseen = [f"`{kind}" for kind in ("uniform", "unigram", "ngram") if not any(name.startswith(kind) for name in base)]
-    unseen += [] if frame["high"].gt(frame["low"]).any() else ["interval"]
-    unseen += [] if len(runs) > 1 else ["Several runs"]
+    marks = {f"`{kind}": any(name.startswith(kind) for name in base) for kind in ("uniform", "unigram", "ngram")}
+    marks |= {"interval": bool(frame["high"].gt(frame["low"]).any()), "Several runs": len(runs) > 1}
     scores = ", ".join(f"{name} {number(value)}" for name, value in zip(frame["name"], frame["score"], strict=True))
     return Figure(
         title=title,
@@ -68,7 +64,7 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
         x=f"{what} ({measured.unit}; less is better){note}",
         grid="x",
         paint=partial(_paint, frame),
-        absent=tuple(unseen),
+        marks=marks,
         chapter="baselines",
     )
 
@@ -82,18 +78,6 @@ def _baselines(run: Run, measured: Metric) -> dict[str, float]:
         with suppress(UnavailableError):
             found[name] = measured.finish(replace(totals, sums={**totals.sums, "nats": nats * totals.tokens}))
     return found
-
-
-def _title(frame: Any, what: str) -> str:
-    """Compare the best model with the best baseline."""
-    model = frame[frame["kind"] == "model"].iloc[-1]
-    base = frame[frame["kind"] == "baseline"].iloc[-1]
-    gain = base["score"] - model["score"]
-    if what == "loss" and gain > 0:
-        return f"{model['name']} is {number(gain)} nats a token better than {base['name']}"
-    against = f"{number(model['score'])} against {number(base['score'])}"
-    against = f"{against} nats a token" if what == "loss" else f"{what} {against}"
-    return f"{model['name']} is {'better' if gain > 0 else 'no better'} than {base['name']}: {against}"
 
 
 def _paint(frame: Any, ax: Any, look: Look) -> None:

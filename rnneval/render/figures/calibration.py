@@ -40,7 +40,14 @@ def figure(run: Run) -> Figure | None:
     if bins.empty or not np.isfinite(bins["total"]).all():
         return None
     bins = bins.assign(accuracy=(bins["middle"] + bins["total"] / bins["tokens"]).clip(0, 1))
-    title = _title(bins)
+    error = float(bins["total"].abs().sum() / bins["tokens"].sum())
+    bias = float(bins["total"].sum() / bins["tokens"].sum())
+    points = f"{number(100 * error)} percentage points"
+    title = f"The model is {'under' if bias > 0 else 'over'}confident by {points} on average"
+    if error < 0.01:
+        title = f"The model is perfectly calibrated to within {points}"
+    elif abs(bias) < 0.5 * error:
+        title = f"Confidence is off by {points} on average, in both directions"
     said = [
         f"confidence {percent(middle)}, accuracy {percent(right)} ({counted(int(count), 'token')})"
         for middle, right, count in bins[["middle", "accuracy", "tokens"]].to_numpy()
@@ -56,18 +63,6 @@ def figure(run: Run) -> Figure | None:
         paint=partial(_paint, bins),
         chapter="numbers",
     )
-
-
-def _title(bins: Any) -> str:
-    """State direction and size of the calibration error."""
-    error = float(bins["total"].abs().sum() / bins["tokens"].sum())
-    bias = float(bins["total"].sum() / bins["tokens"].sum())
-    points = f"{number(100 * error)} percentage points"
-    if error < 0.01:
-        return f"The model is perfectly calibrated to within {points}"
-    if abs(bias) < 0.5 * error:
-        return f"Confidence is off by {points} on average, in both directions"
-    return f"The model is {'under' if bias > 0 else 'over'}confident by {points} on average"
 
 
 def _paint(bins: Any, ax: Any, look: Look) -> None:

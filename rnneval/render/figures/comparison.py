@@ -22,8 +22,7 @@ from rnneval.gates.sides import named
 from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._keywords import meant
+from rnneval.render.figures._base import Figure, meant
 from rnneval.render.figures._style import Look, crowded, labels, legend, on_paper, plain, rows
 from rnneval.render.phrasing import counted, listed, model_names
 
@@ -54,15 +53,7 @@ class _Row:
 
 
 def figure(*sources: Any, metric: str | None = None) -> Figure | None:
-    """Draw the comparisons of a gate, a ranking, or several runs, which are ranked first.
-
-    Args:
-        sources: One record of a gate, one ranking, or runs.
-        metric: The metric by which runs are ranked, or the only one of a gate that is drawn.
-
-    Raises:
-        UsageError: there is no such metric, or the record has no comparison by it.
-    """
+    """Draw the comparisons of a gate, or of them those by a metric; a ranking; or several runs, which are ranked."""
     if metric is not None and metric not in by_name():
         raise UsageError(
             f"metric={metric!r} is not known{meant(metric, by_name())}: give one of {', '.join(by_name())}"
@@ -71,18 +62,12 @@ def figure(*sources: Any, metric: str | None = None) -> Figure | None:
         runs = [each for each in sources if isinstance(each, Run)]
         return _of_ranking(rank(named(runs, "run"), metric=metric, blocks=0)) if len(runs) == len(sources) else None
     (source,) = sources
-    if isinstance(source, Gate):
-        _require_compared(metric, [each.metric for each in source.comparisons])
-        return _of_gate(source, metric)
-    if isinstance(source, Ranking):
-        _require_compared(metric, [source.metric])
-        return _of_ranking(source)
-    return None
-
-
-def _require_compared(metric: str | None, compared: list[str]) -> None:
+    if not isinstance(source, Gate | Ranking):
+        return None
+    compared = [each.metric for each in source.comparisons] if isinstance(source, Gate) else [source.metric]
     if metric is not None and metric not in compared:
-        raise UsageError(f"metric={metric!r}: the record compares by {listed(list(dict.fromkeys(compared)), 9)} alone")
+        raise UsageError(f"metric={metric!r}: the record compares by {listed(dict.fromkeys(compared), 9)} alone")
+    return _of_gate(source, metric) if isinstance(source, Gate) else _of_ranking(source)
 
 
 def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
@@ -94,9 +79,20 @@ def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
     shown = [(each, row) for each, row in found if row is not None]
     if not shown:
         return None
+    # The first failure, else the first inconclusive comparison, else the verdict.
+    worst = next((each for word in ("fail", "inconclusive") for each, _ in shown if each.verdict == word), None)
+    title = f"{gate.verdict.capitalize()}: {gate.reason.partition(' (')[0]}"
+    if worst is None and gate.verdict == "pass":
+        title = "Nothing is worse by more than what is allowed"
+    elif worst is not None:
+        name = worst.metric.replace("_", " ")
+        change, allowed = (amount(worst.metric, worst.unit, n or 0.0) for n in (worst.difference, worst.allowed))
+        title = f"{name.capitalize()} changed by {change}, and {allowed} is allowed"
+        if worst.verdict == "inconclusive":
+            title = f"Too little text to say whether {name} got worse by more than what is allowed"
     return _forest(
         [row for _, row in shown],
-        title=_gate_title(gate, [each for each, _ in shown]),
+        title=title,
         axis="difference, in multiples of the allowed change (right: worse)",
         margin=1.0,
         left_out=[each.title for each, row in found if row is None],
@@ -122,22 +118,6 @@ def _row(each: Comparison, candidate: str | None) -> _Row | None:
     )
 
 
-def _gate_title(gate: Gate, shown: list[Comparison]) -> str:
-    """State the first failure, else the first inconclusive comparison, else the verdict."""
-    decisive = sorted(
-        (each for each in shown if each.verdict in ("fail", "inconclusive")), key=lambda each: each.verdict != "fail"
-    )
-    for each in decisive[:1]:
-        name = each.metric.replace("_", " ")
-        if each.verdict == "inconclusive":
-            return f"Too little text to say whether {name} got worse by more than what is allowed"
-        change, allowed = (amount(each.metric, each.unit, value or 0.0) for value in (each.difference, each.allowed))
-        return f"{name.capitalize()} changed by {change}, and {allowed} is allowed"
-    if gate.verdict == "pass":
-        return "Nothing is worse by more than what is allowed"
-    return f"{gate.verdict.capitalize()}: {gate.reason.partition(' (')[0]}"
-
-
 def _of_ranking(ranking: Ranking) -> Figure | None:
     """Return the forest plot of the differences to the best; None if fewer than two rows have one."""
     short = labels(model_names([row.name for row in ranking.rows]), 40)
@@ -160,23 +140,21 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
         return None
     side = "right" if by_name()[ranking.metric].worse > 0 else "left"
     metric = ranking.metric.replace("_", " ")
+    first, second = shown[:2]
+    low, high = second.bounds or (0.0, 1.0)
+    title = f"{first.name} is best by {metric}, but {second.name} may be as good"
+    if second.middle == 0 and low == 0:
+        title = f"{first.name} and {second.name} are the same by {metric}"
+    elif second.bounds and low * high > 0:
+        title = f"{first.name} is best by {metric}, a significant difference on this text"
     return _forest(
         shown,
-        title=_ranking_title(metric, *shown[:2]),
+        title=title,
         axis=f"difference of {metric} to the best ({'per cent' if per_cent else ranking.unit}; {side}: worse)",
         margin=None,
         left_out=left_out,
         reading=_RANKED,
     )
-
-
-def _ranking_title(metric: str, first: _Row, second: _Row) -> str:
-    low, high = second.bounds or (0.0, 1.0)
-    if second.middle == 0 and low == 0:
-        return f"{first.name} and {second.name} are the same by {metric}"
-    if second.bounds and low * high > 0:
-        return f"{first.name} is best by {metric}, a significant difference on this text"
-    return f"{first.name} is best by {metric}, but {second.name} may be as good"
 
 
 def _forest(
@@ -189,12 +167,12 @@ def _forest(
         f"{name} {row.says.replace(chr(10), ', ')}" + (f" ({row.verdict})" if row.verdict else "")
         for name, row in zip(labels([row.name for row in drawn], 40), drawn, strict=True)
     ]
-    names = labels(left_out)
-    notes = [f"not drawn: {listed(names, 3)}"] if names else []
+    notes, rest = [], ""
+    if left_out:
+        names = labels(left_out)
+        notes.append(f"not drawn: {listed(names, 3)}")
+        rest = f" Not drawn, for lack of a difference, an interval or an allowance: {listed(names, _MOST)}."
     notes += [f"no room for {counted(len(shown) - len(drawn), 'further row')}"] if len(shown) > len(drawn) else []
-    rest = (
-        f" Not drawn, for lack of a difference, an interval or an allowance: {listed(names, _MOST)}." if names else ""
-    )
     return Figure(
         title=title,
         alt=f"{title}. Forest plot of {counted(len(shown), 'difference')}: {'; '.join(said)}.{rest}",
@@ -209,17 +187,23 @@ def _forest(
 def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None:
     from matplotlib.lines import Line2D
 
+    def mark(verdict: str) -> dict[str, Any]:
+        marker, role = _MARKS.get(verdict, ("D", "muted"))
+        color = getattr(look, role)
+        face = look.paper if marker == "D" else color
+        return {"marker": marker, "color": color, "markerfacecolor": face, "markersize": 8, "linestyle": "none"}
+
     ends, inside = [0.0, margin or 0.0], crowded(ax)
     if margin is not None:
         ax.axvspan(-1e6, margin, color=look.good, alpha=0.09, linewidth=0, zorder=0)
         ax.axvline(margin, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
     ax.axvline(0, color=look.ink, linewidth=0.9, label="no change")
     for place, row in enumerate(shown):
-        mark = _mark(row.verdict, look)
+        style = mark(row.verdict)
         if row.bounds:
-            ax.plot(row.bounds, [place, place], color=mark["color"], linewidth=2.4, solid_capstyle="butt")
-            ax.plot(row.bounds, [place, place], "|", color=mark["color"], markersize=9, markeredgewidth=1.8)
-        ax.plot(row.middle, place, gid=row.name, **mark)
+            ax.plot(row.bounds, [place, place], color=style["color"], linewidth=2.4, solid_capstyle="butt")
+            ax.plot(row.bounds, [place, place], "|", color=style["color"], markersize=9, markeredgewidth=1.8)
+        ax.plot(row.middle, place, gid=row.name, **style)
         # Within the Axes there is room for the difference, and the axis says how it is to what is allowed.
         x, y, says = (0.02, place - 0.32, row.says.partition("\n")[0]) if inside else (1.02, place, row.says)
         ax.text(
@@ -233,12 +217,5 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
     rows(ax, [row.name for row in shown])
     handles = ax.get_legend_handles_labels()[0]
     for verdict in dict.fromkeys(row.verdict for row in shown if row.verdict):
-        handles.append(Line2D([], [], label=plain(verdict), **_mark(verdict, look) | {"linestyle": "-"}))
+        handles.append(Line2D([], [], label=plain(verdict), **mark(verdict) | {"linestyle": "-"}))
     legend(ax, "above", handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=5, columnspacing=1.2)
-
-
-def _mark(verdict: str, look: Look) -> dict[str, Any]:
-    marker, role = _MARKS.get(verdict, ("D", "muted"))
-    color = getattr(look, role)
-    face = look.paper if marker == "D" else color
-    return {"marker": marker, "color": color, "markerfacecolor": face, "markersize": 8, "linestyle": "none"}

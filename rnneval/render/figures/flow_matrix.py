@@ -15,7 +15,7 @@ from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, crowded, draw, in_legend, label, labels, legend, plain
 from rnneval.render.phrasing import counted
-from rnneval.render.wiring_document import RIGHT, FlowMatrix, runs_of_calls
+from rnneval.render.wiring_document import RIGHT, runs_of_calls, shown_flow, state_name
 
 KINDS = ("rnneval.wiring/1",)
 ORDER = 10
@@ -42,16 +42,23 @@ def figure(wiring: Wiring) -> Figure | None:
     """
     if not wiring.flow:
         return None
-    matrix = FlowMatrix.of(wiring)
-    shown, hidden = matrix.states, matrix.hidden
+    shown, sources, hidden = shown_flow(wiring)
     flow = [entry for entry in wiring.flow if entry.into in shown]
     # The first call always begins with the initial state: it needs a column only where it is seen elsewhere.
     elsewhere = {entry.source for entry in flow if entry.kind != "initial"}
-    columns = [source for source in matrix.sources if isinstance(source, Slot) or source in elsewhere]
-    title = _title(wiring, flow)
-    said = "; ".join(f"{_name(e.into)} from {_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow)
+    columns = [source for source in sources if isinstance(source, Slot) or source in elsewhere]
+    wrong = list(dict.fromkeys(_said(entry) for entry in flow if entry.kind not in RIGHT))
+    title = f"No state was seen in a wrong place, and the verdict is: {wiring.verdict}"
+    if wrong:
+        title = "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
+    elif wiring.verdict == "pass":
+        layers = len(wiring.layers)
+        title = f"{'The layer' if layers == 1 else f'Each of the {layers} layers'} gets its own state back"
+    said = "; ".join(
+        f"{state_name(e.into)} from {state_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow
+    )
     rest = f" {counted(hidden, 'further state')} in order and not shown." if hidden else ""
-    wide = max(len(_name(column)) for column in columns) > 12
+    wide = max(len(state_name(column)) for column in columns) > 12
     drawn = {entry.kind in RIGHT for entry in flow if entry.source in columns and entry.kind != "unknown"}
     return Figure(
         title=title,
@@ -63,19 +70,8 @@ def figure(wiring: Wiring) -> Figure | None:
         paint=partial(
             _paint, shown=shown, columns=columns, flow=[e for e in flow if e.source in columns], hidden=hidden
         ),
-        absent=tuple(words for right, words in ((True, "round mark"), (False, "cross")) if right not in drawn),
+        marks={"round mark": True in drawn, "cross": False in drawn},
     )
-
-
-def _title(wiring: Wiring, flow: Sequence[Flow]) -> str:
-    """State which layers get the wrong state, or that all get their own."""
-    wrong = list(dict.fromkeys(_said(entry) for entry in flow if entry.kind not in RIGHT))
-    if wrong:
-        return "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
-    if wiring.verdict == "pass":
-        layers = len(wiring.layers)
-        return f"{'The layer' if layers == 1 else f'Each of the {layers} layers'} gets its own state back"
-    return f"No state was seen in a wrong place, and the verdict is: {wiring.verdict}"
 
 
 def _said(entry: Flow) -> str:
@@ -106,9 +102,17 @@ def _paint(
         rim = Rectangle((k + 0.04, k + 0.04), 0.92, 0.92, facecolor="none", edgecolor=look.ink, linewidth=1.3)
         rim.set_gid("diagonal")
         ax.add_patch(rim)
+    size = max(min(points * 0.3, 13), 4)
     for entry in flow:
-        _mark(ax, look, (columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5), entry, points)
-    across, down = (labels(list(map(_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
+        x, y = columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5
+        if points > 26:  # below the mark there is room for the calls
+            y -= 6 / points
+            ax.annotate(
+                runs_of_calls(entry.calls), (x, y), (0, -size / 2 - 3), textcoords="offset points", ha="center",
+                va="top", fontsize="x-small",
+            )  # fmt: skip
+        ax.plot(x, y, gid=entry.kind, **_style(entry.kind, look) | {"markersize": size})
+    across, down = (labels(list(map(state_name, ends)), 14 if narrow else 36) for ends in (columns, shown))
     turned = max(map(len, across)) * 5.0 > points
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     ax.set_xticks(np.arange(len(columns)) + 0.5, list(map(plain, across)), **slanted)
@@ -116,18 +120,6 @@ def _paint(
     ax.tick_params(length=0)
     ax.set_anchor("NW")
     _legend(ax, look, dict.fromkeys(entry.kind for entry in flow), numbered=points > 26, hidden=hidden, narrow=narrow)
-
-
-def _mark(ax: Any, look: Look, place: tuple[float, float], entry: Flow, points: float) -> None:
-    """Draw the mark of a kind into its cell, and below it the calls where there is room for them."""
-    size = max(min(points * 0.3, 13), 4)
-    if points > 26:
-        place = (place[0], place[1] - 6 / points)
-        ax.annotate(
-            runs_of_calls(entry.calls), place, (0, -size / 2 - 3), textcoords="offset points", ha="center", va="top",
-            fontsize="x-small",
-        )  # fmt: skip
-    ax.plot(*place, gid=entry.kind, **_style(entry.kind, look) | {"markersize": size})
 
 
 def _style(kind: str, look: Look) -> dict[str, Any]:
@@ -153,7 +145,3 @@ def _legend(ax: Any, look: Look, kinds: dict[str, None], *, numbered: bool, hidd
     if narrow:  # below are names, slanted if they are long
         place = {"place": "above", "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
     legend(ax, **place, handles=[own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
-
-
-def _name(end: Slot | str) -> str:
-    return end if isinstance(end, str) else f"{end.layer}.{end.slot}"

@@ -6,14 +6,13 @@ segments, so each length is an upper bound. The dot is the median over excerpts,
 95 % are, the bar at the end the longest. Several runs stand below one another.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from rnneval.records.run import Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, counting, labels, legend, rows, run_names
-from rnneval.render.phrasing import counted
+from rnneval.render.figures._style import Look, counting, labels, legend, rows
+from rnneval.render.phrasing import counted, model_names
 
 KINDS = ("rnneval.run/1",)
 ORDER = 50
@@ -25,40 +24,35 @@ def figure(*runs: Run) -> Figure | None:
 
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
-    known = list(zip(labels(run_names(runs), 40), (run.forgetting for run in runs), strict=True))
-    kept = [(name, length) for name, length in known if length is not None]
+    names = labels(model_names([run.title for run in runs]), 40)
+    kept = [(name, length) for name, run in zip(names, runs, strict=True) if (length := run.forgetting) is not None]
     if not kept:
         return None
-    names, lengths = [name for name, _ in kept], [length for _, length in kept]
     without = len(runs) - len(kept)
     note = f" {counted(without, 'run')} without a forgetting length not shown" if without else ""
     said = [
         f"{name}: median {each.median:,.0f}, 95 % within {each.p95:,.0f}, longest {each.max:,.0f}"
         for name, each in kept
     ]
+    order = sorted(kept, key=lambda each: each[1].median)
+    (first, soon), (last, late) = order[0], order[-1]
+    title = f"{first} forgets first (after {soon.median:,.0f} tokens), {last} last ({late.median:,.0f})"
+    if len(kept) == 1:
+        title = f"The state forgets its start after {soon.median:,.0f} tokens, at most {soon.max:,.0f}"
     return Figure(
-        title=_title(kept),
+        title=title,
         alt=f"Forgetting lengths in tokens. {'; '.join(said)}.{note and f'{note}.'}",
         height=min(0.26 + 0.05 * len(kept), 1.0),
         x=f"tokens{note and f';{note}'}",
         grid="x",
-        paint=partial(_paint, names, lengths),
-        absent=() if len(kept) > 1 else ("Several runs",),
+        paint=partial(_paint, kept),
+        marks={"Several runs": len(kept) > 1},
     )
 
 
-def _title(kept: Sequence[tuple[str, Forgetting]]) -> str:
-    """State median and longest; of several runs, which forgets first and which last."""
-    if len(kept) == 1:
-        return f"The state forgets its start after {kept[0][1].median:,.0f} tokens, at most {kept[0][1].max:,.0f}"
-    order = sorted(kept, key=lambda each: each[1].median)
-    (first, soon), (last, late) = order[0], order[-1]
-    return f"{first} forgets first (after {soon.median:,.0f} tokens), {last} last ({late.median:,.0f})"
-
-
-def _paint(names: list[str], lengths: list[Forgetting], ax: Any, look: Look) -> None:
-    places = range(len(names))
-    median, p95, most = ([getattr(each, name) for each in lengths] for name in ("median", "p95", "max"))
+def _paint(kept: list[tuple[str, Forgetting]], ax: Any, look: Look) -> None:
+    places = range(len(kept))
+    median, p95, most = ([getattr(length, name) for _, length in kept] for name in ("median", "p95", "max"))
     ax.hlines(places, 0, most, color=look.grid, linewidth=2, zorder=1)
     ax.hlines(places, median, most, color=look.good, linewidth=2, zorder=2)
     marks: dict[str, Any] = {"color": look.good, "linestyle": "none", "zorder": 3}
@@ -71,5 +65,5 @@ def _paint(names: list[str], lengths: list[Forgetting], ax: Any, look: Look) -> 
     else:
         ax.set_xlim(0, max(*most, 1) * 1.08)
         counting(ax.xaxis)
-    rows(ax, names)
+    rows(ax, [name for name, _ in kept])
     legend(ax, "above", ncols=3)

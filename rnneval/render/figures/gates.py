@@ -58,7 +58,13 @@ def figure(table: Table) -> Figure | None:
             )
     if not gates:
         return None
-    title = _title(max(gates, key=lambda gate: gate.saturated))
+    most = max(gates, key=lambda gate: gate.saturated)
+    ends = sorted((("closed", most.low or 0.0), ("open", most.high or 0.0)), key=lambda end: -end[1])
+    (state, share), (other, rest) = ends
+    title = f"{label(most.name)} is {state} {percent(share)} of the time"
+    title += f" and {other} {percent(rest)}" if rest >= 0.1 else ""
+    if most.saturated < 0.2:
+        title = f"No gate is saturated more than {percent(most.saturated)} of the time ({label(most.name)})"
     said = [
         f"{label(gate.name)} {percent(gate.low or 0)} below {LOW}, {percent(gate.high or 0)} above {HIGH}"
         for gate in gates
@@ -69,17 +75,6 @@ def figure(table: Table) -> Figure | None:
         height=min(0.28 + 0.055 * len(gates), 1.3),
         grid="x",
         paint=partial(_paint, gates),
-    )
-
-
-def _title(most: _Gate) -> str:
-    """State which gate is saturated most, and at which end."""
-    if most.saturated < 0.2:
-        return f"No gate is saturated more than {percent(most.saturated)} of the time ({label(most.name)})"
-    ends = sorted((("closed", most.low or 0.0), ("open", most.high or 0.0)), key=lambda end: -end[1])
-    (state, share), (other, rest) = ends
-    return f"{label(most.name)} is {state} {percent(share)} of the time" + (
-        f" and {other} {percent(rest)}" if rest >= 0.1 else ""
     )
 
 

@@ -13,17 +13,7 @@ import numpy as np
 
 from rnneval.records.tables import GRADIENT_HISTORY
 from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._style import (
-    Look,
-    bands,
-    counting,
-    end_labels,
-    label,
-    legend,
-    lines,
-    percent,
-    pooled_by,
-)
+from rnneval.render.figures._style import Look, bands, counting, end_labels, label, legend, lines, percent, pooled_by
 from rnneval.render.phrasing import counted, number
 
 KINDS = (GRADIENT_HISTORY,)
@@ -42,10 +32,12 @@ def figure(table: Table) -> Figure | None:
     zeros = int((norms["value"] <= 0).sum())
     norms = norms[norms["value"] > 0].sort_values("step", kind="stable")
     model_norms = norms[norms["layer"] == ""]
-    clipped = _clipped(frame[frame["layer"] == ""])
+    wide = frame[frame["layer"] == ""].pivot_table(index="step", columns="statistic", values="value", observed=True)
+    wide = wide.reindex(columns=["grad_norm", "grad_norm_clipped"])
+    # By step, the norm after clipping where it was smaller than before.
+    clipped = wide.loc[wide["grad_norm_clipped"] < wide["grad_norm"] * (1 - 1e-4), "grad_norm_clipped"]
     first_bad = int(broken["step"].min()) if len(broken) else None
-    peak = _peak(model_norms) if first_bad is None else None
-    title = _title(model_norms["value"], len(clipped), peak) if first_bad is None else _broken(model_norms, first_bad)
+    title, peak = _broken(model_norms, first_bad) if first_bad is not None else _title(model_norms, len(clipped))
     last = int(table.frame["step"].max())
     medians = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
     parts = [f"{title}.", f"Gradient norms (L2) over {counted(last, 'step')}."]
@@ -64,49 +56,36 @@ def figure(table: Table) -> Figure | None:
         x=f"training step ({note})" if note else "training step",
         y="gradient norm ‖g‖₂",
         paint=partial(_paint, norms=norms, clipped=clipped, first_bad=first_bad, peak=peak, last=last),
-        absent=tuple(words for words, drawn in marks.items() if not drawn),
+        marks=marks,
     )
 
 
-def _clipped(model_rows: Any) -> Any:
-    """Return the norm after clipping of each step at which it was smaller than before; indexed by step."""
-    wide = model_rows.pivot_table(index="step", columns="statistic", values="value", observed=True)
-    wide = wide.reindex(columns=["grad_norm", "grad_norm_clipped"])
-    return wide.loc[wide["grad_norm_clipped"] < wide["grad_norm"] * (1 - 1e-4), "grad_norm_clipped"]
-
-
-def _peak(model_norms: Any) -> Any:
-    """Return the row of the largest norm if it is over 10 times the median, else None: then no step stands out."""
-    if len(model_norms) <= 2:
-        return None
-    largest = model_norms.iloc[model_norms["value"].argmax()]
-    return largest if largest["value"] > 10 * model_norms["value"].median() else None
-
-
-def _broken(model_norms: Any, first_bad: int) -> str:
+def _broken(model_norms: Any, first_bad: int) -> tuple[str, None]:
     """Return the title of a training with gradients that are not finite: since when, and the norm just before."""
     steps = model_norms["step"]
-    recovered = (steps > first_bad).any()
-    title = (
-        f"The first gradient that is not finite came at step {first_bad:,}"
-        if recovered
-        else f"Gradients are not finite from step {first_bad:,} on"
-    )
+    title = f"Gradients are not finite from step {first_bad:,} on"
+    if (steps > first_bad).any():  # it recovered
+        title = f"The first gradient that is not finite came at step {first_bad:,}"
     before = model_norms.loc[steps == first_bad - 1, "value"]
-    return f"{title}; the norm of the step before was {number(before.iloc[-1])}" if len(before) else title
+    return f"{title}; the norm of the step before was {number(before.iloc[-1])}" if len(before) else title, None
 
 
-def _title(norms: Any, clipped: int, peak: Any) -> str:
-    """State the worst: a jump, or much clipping; else that the norms are even."""
+def _title(model_norms: Any, clipped: int) -> tuple[str, Any]:
+    """Return the title, which states the worst, and the row of the largest norm if it stands out.
+
+    That is a jump to over 10 times the median, or much clipping; else the norms are even.
+    """
+    norms = model_norms["value"]
     if norms.empty:
-        return "No gradient was larger than 0"
+        return "No gradient was larger than 0", None
     median, most = norms.median(), norms.max()
-    if peak is not None:
+    if len(norms) > 2 and most > 10 * median:
+        peak = model_norms.iloc[norms.argmax()]
         step = f"step {peak['step']:,.0f}"
-        return f"The gradient norm jumped to {number(most)} at {step}, {number(most / median)} times its median"
+        return f"The gradient norm jumped to {number(most)} at {step}, {number(most / median)} times its median", peak
     if clipped >= 0.05 * len(norms):
-        return f"Gradients were clipped in {percent(clipped / len(norms))} of {counted(len(norms), 'step')}"
-    return f"Gradient norms stayed even: median {number(median)}, largest {number(most)}"
+        return f"Gradients were clipped in {percent(clipped / len(norms))} of {counted(len(norms), 'step')}", None
+    return f"Gradient norms stayed even: median {number(median)}, largest {number(most)}", None
 
 
 def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | None, peak: Any, last: int) -> None:

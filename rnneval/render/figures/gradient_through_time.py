@@ -29,21 +29,16 @@ def figure(gradients: Gradients) -> Figure | None:
     states = {name: state for name, state in gradients.through_time.items() if state.median}
     if not states:
         return None
-    lasting = [name for name, state in states.items() if state.gone is None]
-    if lasting:
+    last = max(states, key=lambda name: states[name].gone or 0)
+    length = counted(states[last].gone or 0, "token")
+    title = f"99 % of the gradient is gone after {length} ({label(last)} lasts longest)"
+    if lasting := [name for name, state in states.items() if state.gone is None]:
         lags = max(len(states[name].median) - 1 for name in lasting)
         title = f"In {label(lasting[0])} the gradient still acts {counted(lags, 'token')} back"
-    else:
-        last = max(states, key=lambda name: states[name].gone or 0)
-        length = counted(states[last].gone or 0, "token")
-        title = f"99 % of the gradient is gone after {length} ({label(last)} lasts longest)"
-    gone = {
-        name: "not within the measured lags" if state.gone is None else f"after {counted(state.gone, 'token')}"
-        for name, state in states.items()
-    }
-    said = [
-        f"{label(name)} {gone[name]}, by a factor of {number(state.decay)} a token" for name, state in states.items()
-    ]
+    said = []
+    for name, state in states.items():
+        gone = "not within the measured lags" if state.gone is None else f"after {counted(state.gone, 'token')}"
+        said.append(f"{label(name)} {gone}, by a factor of {number(state.decay)} a token")
     return Figure(
         title=title,
         alt=f"{title}. Median over {counted(gradients.anchors, 'token')} of the gradient by lag; 99 % gone: "
@@ -51,17 +46,8 @@ def figure(gradients: Gradients) -> Figure | None:
         x="lag (tokens back)",
         y="gradient, share of the first",
         paint=partial(_paint, states, gradients.truncation),
-        absent=() if any(_banded(states, state) for state in states.values()) else ("bands",),
+        marks={"bands": any(_banded(states, state) for state in states.values())},
     )
-
-
-def _last_lag(states: Mapping[str, ThroughTime], truncation: int) -> int:
-    """Return the last lag to draw: just after all lines are gone, and past the truncation if that is near."""
-    above = [np.flatnonzero(np.array(state.median) >= _FLOOR) for state in states.values()]
-    wanted = max(int(lags[-1]) if len(lags) else 0 for lags in above) + 2
-    if truncation <= 2 * wanted:
-        wanted = max(wanted, truncation + 2)
-    return min(wanted, max(len(state.median) - 1 for state in states.values()))
 
 
 def _banded(states: Mapping[str, ThroughTime], state: ThroughTime) -> bool:
@@ -72,7 +58,12 @@ def _banded(states: Mapping[str, ThroughTime], state: ThroughTime) -> bool:
 def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Look) -> None:
     import pandas as pd
 
-    last = _last_lag(states, truncation)
+    # The last lag to draw is just after all lines are gone, and past the truncation if that is near.
+    above = [np.flatnonzero(np.array(state.median) >= _FLOOR) for state in states.values()]
+    wanted = max(int(lags[-1]) if len(lags) else 0 for lags in above) + 2
+    if truncation <= 2 * wanted:
+        wanted = max(wanted, truncation + 2)
+    last = min(wanted, max(len(state.median) - 1 for state in states.values()))
     table = pd.concat(
         pd.DataFrame({"lag": range(len(state.median)), "median": state.median, "low": state.low, "high": state.high})
         .assign(state=visible(name))

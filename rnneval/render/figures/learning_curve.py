@@ -13,8 +13,7 @@ import numpy as np
 
 from rnneval.metrics import by_name
 from rnneval.records.tables import SWEEP
-from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._keywords import require_metric
+from rnneval.render.figures._base import Figure, Table, require_metric
 from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines
 from rnneval.render.phrasing import counted, number
 
@@ -25,11 +24,7 @@ _LOSSES = {"bits_per_char": "bits per character", "cross_entropy": "nats a token
 
 
 def figure(table: Table, metric: str | None = None) -> Figure | None:
-    """Return the figure of the scores of all valid checkpoints; None if there is none.
-
-    Raises:
-        UsageError: the table has no such score.
-    """
+    """Return the figure of the scores of all valid checkpoints; None if there is none."""
     import pandas as pd
 
     frame = table.frame
@@ -57,7 +52,11 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         f"best {number(part['score'].iloc[part['loss'].argmin()])}, last {number(part['score'].iloc[-1])}"
         for run, part in curves.groupby("run", sort=False)
     ]
-    title = _title(curves, across, unit)
+    best, last = curves.iloc[curves["loss"].argmin()], curves.iloc[-1]
+    where = "" if across == "checkpoint" else f", at {across} {best['x']:,.0f}"
+    title = f"{label(str(best['path']))} is best{where}: {number(best['score'])} {unit}"
+    if len(set(curves["run"])) == 1 and last["loss"] - best["loss"] > 0.01 * abs(best["loss"]):
+        title = f"{title}, {number(last['score'])} at the end"
     what = "Loss" if score in _LOSSES else "Score"
     rest = "".join(f" {note}." for note in notes)
     return Figure(
@@ -67,33 +66,13 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         x=f"{across} ({', '.join(notes)})" if notes else across,
         y=unit,
         paint=partial(_paint, curves),
-        absent=(*["band"] * (not curves["low"].notna().any()), *["Checkpoints that failed"] * (not failed)),
+        marks={"band": bool(curves["low"].notna().any()), "Checkpoints that failed": failed},
     )
-
-
-def _title(curves: Any, across: str, unit: str) -> str:
-    """State which checkpoint is best, and where a single run ended if that is worse."""
-    best = curves.iloc[curves["loss"].argmin()]
-    where = "" if across == "checkpoint" else f", at {across} {best['x']:,.0f}"
-    title = f"{label(str(best['path']))} is best{where}: {number(best['score'])} {unit}"
-    last = curves["score"].iloc[-1]
-    if len(set(curves["run"])) == 1 and curves["loss"].iloc[-1] - best["loss"] > 0.01 * abs(best["loss"]):
-        return f"{title}, {number(last)} at the end"
-    return title
 
 
 def _paint(curves: Any, ax: Any, look: Look) -> None:
-    drawn = lines(
-        ax,
-        look,
-        curves,
-        x="x",
-        y="score",
-        by="run",
-        marked=curves["run"].value_counts().max() <= 40,
-        linewidth=1.6,
-        markersize=4.5,
-    )
+    few = curves["run"].value_counts().max() <= 40
+    drawn = lines(ax, look, curves, x="x", y="score", by="run", marked=few, linewidth=1.6, markersize=4.5)
     ends = []
     for line, (run, part) in zip(drawn, curves.groupby("run", sort=False), strict=True):
         if part["low"].notna().any():

@@ -26,11 +26,11 @@ def figure(run: Run) -> Figure | None:
     curve, kept = run.context, run.forgetting
     if curve is None or not curve.lengths:
         return None
-    length = enough(curve)
-    if length is None:
-        last = counted(curve.lengths[-1], "token")
-        title = f"With {last} of context the loss is still above the loss with full context"
-    else:
+    # The shortest context from which on the loss stays within CLOSE of that with full context.
+    far = [place for place, nats in enumerate(curve.nats) if not nats - curve.whole <= CLOSE]
+    length = next(iter(curve.lengths[far[-1] + 1 if far else 0 :]), None)
+    title = f"With {counted(curve.lengths[-1], 'token')} of context the loss is still above the loss with full context"
+    if length is not None:
         title = f"{counted(length, 'token')} of context {'is' if length == 1 else 'are'} as good as the full context"
     points = ", ".join(f"{number(y)} at {k:,}" for k, y in zip(curve.lengths, curve.nats, strict=True))
     forgets = ""
@@ -44,15 +44,8 @@ def figure(run: Run) -> Figure | None:
         x="context (tokens, logarithmic)",
         y="loss (nats a token)",
         paint=partial(_paint, curve, length, kept),
-        absent=() if kept else ("forgetting length",),
+        marks={"forgetting length": kept},
     )
-
-
-def enough(curve: ContextCurve) -> int | None:
-    """Return the shortest context from which on the loss stays within CLOSE of that with full context."""
-    far = [place for place, nats in enumerate(curve.nats) if not nats - curve.whole <= CLOSE]
-    after = far[-1] + 1 if far else 0
-    return curve.lengths[after] if after < len(curve.lengths) else None
 
 
 def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax: Any, look: Look) -> None:

@@ -15,8 +15,7 @@ from rnneval.gates.clusters import UNITS, Statistic, columns_of, statistic_of
 from rnneval.gates.sides import is_lossy
 from rnneval.metrics import Metric, UnavailableError, by_name
 from rnneval.records.run import Run, Score
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._keywords import require_metric
+from rnneval.render.figures._base import Figure, require_metric
 from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, legend
 from rnneval.render.phrasing import counted, number
 
@@ -30,14 +29,9 @@ _DOTS = 600
 
 
 def figure(run: Run, metric: str | None = None) -> Figure | None:
-    """Return the figure of the loss of each block that scored something; None if no block has a finite loss.
+    """Return the figure of the loss, or another score, of each block that scored something; None without a finite one.
 
-    Args:
-        run: The record.
-        metric: A score to draw in place of the loss, of the same blocks; of perplexities, the mean is geometric.
-
-    Raises:
-        UsageError: the run has no such score, or blocks are too small for it.
+    Of perplexities, the mean is geometric.
     """
     import pandas as pd
 
@@ -59,7 +53,11 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
     mean, score = score_of(sums.to_numpy().sum(axis=0)), run.scores.get(measured.name)
     if not np.isfinite(mean):
         return None
-    running = _running(sums, kept["document"])
+    # The sums of the blocks within a window around each, of the same document.
+    window = sums.groupby(kept["document"]).rolling(
+        2 * max(len(sums) // _WINDOW // 2, 1) + 1, center=True, min_periods=1
+    )
+    running = window.sum().droplevel("document")
     kept = kept.assign(mean=list(map(score_of, sums.to_numpy())), running=list(map(score_of, running.to_numpy())))
     documents = table.groupby("document", sort=False)["end"].max().iloc[:-1].to_numpy()
     missing = int(scored.sum() - finite.sum())
@@ -77,17 +75,13 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
         alt=" ".join(parts),
         height=0.56,
         x=f"position in the text ({_unit(ends[-1])[1]})",
-        y=f"{_what(measured)} ({measured.unit})",
+        y=f"{'loss' if measured.name == _LOSS else measured.name.replace('_', ' ')} ({measured.unit})",
         paint=partial(
             _paint, blocks=kept, documents=documents, size=float(ends[-1]), mean=mean, score=score, note=note
         ),
-        absent=tuple(words for words, drawn in marks.items() if not drawn),
+        marks=marks,
         chapter="numbers",
     )
-
-
-def _what(measured: Metric) -> str:
-    return "loss" if measured.name == _LOSS else measured.name.replace("_", " ")
 
 
 def _score(measured: Metric, statistic: Statistic, sums: Doubles) -> float:
@@ -98,16 +92,10 @@ def _score(measured: Metric, statistic: Statistic, sums: Doubles) -> float:
         return np.nan
 
 
-def _running(sums: Any, document: Any) -> Any:
-    """Return the sums of the blocks within a window around each, of the same document."""
-    half = max(len(sums) // _WINDOW // 2, 1)
-    rolling = sums.groupby(document).rolling(2 * half + 1, center=True, min_periods=1)
-    return rolling.sum().droplevel("document")
-
-
 def _said(blocks: Any, mean: float, score: Score | None, *, size: str, measured: Metric) -> tuple[str, str]:
     """Return the title, and the first sentence of the text alternative."""
-    loss, what = measured.name == _LOSS, _what(measured).capitalize()
+    loss = measured.name == _LOSS
+    what = "Loss" if loss else measured.name.replace("_", " ").capitalize()
     high, low = blocks.loc[blocks["running"].idxmax()], blocks.loc[blocks["running"].idxmin()]
     hardest = high if measured.worse > 0 else low
     value = f"{number(mean)} nats a token" if loss else f"{what} {number(mean)}"
@@ -115,19 +103,15 @@ def _said(blocks: Any, mean: float, score: Score | None, *, size: str, measured:
     if len(blocks) < 8:
         title = f"{value} over {counted(len(blocks), 'block')} of text"
     least, most = blocks["mean"].quantile([0.025, 0.975])
-    value = f"{number(mean)} {measured.unit} on average{_interval(score)}"
+    value = f"{number(mean)} {measured.unit} on average"
+    if score is not None and score.low is not None and score.high is not None:
+        value += f" (95 % interval {number(score.low)} to {number(score.high)})"
     return title, (
         f"{what} along {size} of text: {value}; 95 % of "
         f"{counted(len(blocks), 'block')} lie between {number(least)} and {number(most)}; the running mean is highest "
         f"near {_bytes(high['middle'])} ({number(high['running'])}) and lowest near {_bytes(low['middle'])} "
         f"({number(low['running'])})."
     )
-
-
-def _interval(score: Score | None) -> str:
-    if score is None or score.low is None or score.high is None:
-        return ""
-    return f" (95 % interval {number(score.low)} to {number(score.high)})"
 
 
 def _bytes(count: float) -> str:

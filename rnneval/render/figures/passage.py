@@ -19,7 +19,7 @@ from rich.text import Text
 from rnneval.errors import UsageError
 from rnneval.records.tables import LOSSES
 from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._style import LIGHT, Doubles, label
+from rnneval.render.figures._style import LIGHT, label
 from rnneval.render.phrasing import number, visible
 
 KINDS = (LOSSES,)
@@ -29,18 +29,12 @@ LENGTH, LINES = 700, 12
 MARKED, TOP = 8, 12
 """Bits from which on a character is underlined, and at which the colours end."""
 
-_UNDERLINED = frozenset(f"s{bits}" for bits in range(MARKED, TOP + 1))
-
 Runs = Sequence[tuple[str, str]]
 """Neighbouring characters of one level, and its style: `s0` … `s12` for whole bits, `none` without a prediction."""
 
 
 def figure(table: Table) -> Figure | None:
-    """Return the figure of the excerpt around `table.at`, else of the most surprising one; None without a text.
-
-    Raises:
-        UsageError: the losses are not of this text, or the byte is beyond its end.
-    """
+    """Return the figure of the excerpt around `table.at`, else of the most surprising one; None without a text."""
     if table.text is None or not len(table.frame):
         return None
     text, tokens = table.text.encode(), table.frame.sort_values("byte_start")
@@ -63,23 +57,25 @@ def figure(table: Table) -> Figure | None:
         return None
     mean, peak = inside["bits"].mean(), inside.iloc[inside["bits"].argmax()]
     word = label(repr(text[int(peak["byte_start"]) : int(peak["byte_end"])].decode(errors="replace")))
-    runs = list(_runs(shown, _surprise(tokens, start, stop)))
+    runs = list(_runs(shown, start, tokens))
     name = "This excerpt" if table.at is not None else "The most surprising excerpt"
     title = f"{name} has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
     whole = start == 0 and stop == len(text)
     if whole:
         title = f"The text has {number(mean)} bits a token"
     largest = f"the largest surprise is {number(peak['bits'])} bits at {word}"
-    unseen = ["Of a long text"] * whole
-    unseen += [] if any(style == "none" for _, style in runs) else ["without a prediction"]
-    unseen += [] if any(style in _UNDERLINED for _, style in runs) else ["Underlined"]
+    styles = {style for _, style in runs}
     note = f"Bytes {start:,} to {stop:,}; {largest}."
     return Figure(
         title=title,
         alt=f"{title}. Bytes {start:,} to {stop:,}, coloured by surprise; {largest}. The text: {visible(shown)}",
         text=partial(_text, runs, note),
         html=partial(_html, runs, note),
-        absent=tuple(unseen),
+        marks={
+            "Of a long text": not whole,
+            "without a prediction": "none" in styles,
+            "Underlined": styles & {f"s{bits}" for bits in range(MARKED, TOP + 1)},
+        },
         chapter="numbers",
     )
 
@@ -107,55 +103,40 @@ def _start(text: bytes, tokens: Any, at: int | None) -> int:
     return wanted
 
 
-def _surprise(tokens: Any, start: int, stop: int) -> Doubles:
-    """Return the surprise of each byte from `start` to `stop` in bits, NaN without a prediction; `(bytes,)`."""
-    place = np.arange(start, stop)
+def _runs(text: str, start: int, tokens: Any) -> Iterator[tuple[str, str]]:
+    """Yield the runs of an excerpt that begins at the byte `start`; what cannot be seen is shown as a sign."""
+    sizes = [len(character.encode()) for character in text]
+    place = start + np.cumsum([0, *sizes])[:-1]
     starts, stops, bits = (tokens[name].to_numpy() for name in ("byte_start", "byte_end", "bits"))
     token = np.searchsorted(starts, place, side="right") - 1  # the last that begins there or before
-    return np.where((token >= 0) & (place < stops[token]), bits[token], np.nan)
-
-
-def _runs(text: str, bits: Doubles) -> Iterator[tuple[str, str]]:
-    places = np.cumsum([0, *(len(character.encode()) for character in text)])[:-1]
-    for style, part in groupby(zip(text, bits[places], strict=True), key=lambda pair: _style(pair[1])):
-        yield "".join(_shown(character) for character, _ in part), style
-
-
-def _style(bits: float) -> str:
-    return "none" if math.isnan(bits) else f"s{int(min(max(bits, 0.0), TOP))}"
-
-
-def _shown(character: str) -> str:
-    """Show what cannot be seen as a sign: the end of a line, a tab, control characters."""
+    surprise = np.where((token >= 0) & (place < stops[token]), bits[token], np.nan)
+    styles = ["none" if math.isnan(each) else f"s{int(min(max(each, 0.0), TOP))}" for each in surprise]
     signs = {"\n": "↵\n", "\t": "→"}
-    return signs.get(character, character if len(visible(character)) == 1 else "·")
+    for style, part in groupby(zip(text, styles, strict=True), key=lambda pair: pair[1]):
+        shown = (signs.get(each, each if len(visible(each)) == 1 else "·") for each, _ in part)
+        yield "".join(shown), style
 
 
-def _legend() -> Runs:
-    return [
-        ("surprise in bits: ", ""),
-        *((f" {bits} ", f"s{bits}") for bits in range(0, TOP, 2)),
-        (f" {TOP} or more ", f"s{TOP}"),
-    ]
+_LEGEND: Runs = [
+    ("surprise in bits: ", ""),
+    *((f" {bits} ", f"s{bits}") for bits in range(0, TOP, 2)),
+    (f" {TOP} or more ", f"s{TOP}"),
+]
 
 
 def _text(runs: Runs, note: str) -> Text:
     """Return the excerpt, its legend and a note, for a terminal or a notebook."""
-    parts = [*runs, ("\n\n", ""), *_legend(), (f"\n{note}", "")]
-    return Text.assemble(*((part, _rich(style)) for part, style in parts))
-
-
-def _rich(style: str) -> str:
-    """Return a style of `rich`: dark on a light ground, whatever colours the terminal has."""
-    if style in ("", "none", "s0"):
-        return "dim" if style == "none" else ""
-    bits = int(style[1:])
-    return f"{LIGHT.ink} on {LIGHT.heated(bits / TOP)}{' underline' if bits >= MARKED else ''}"
+    parts = [*runs, ("\n\n", ""), *_LEGEND, (f"\n{note}", "")]
+    # Dark on a light ground, whatever colours the terminal has.
+    styles = {"none": "dim"}
+    for bits in range(1, TOP + 1):
+        styles[f"s{bits}"] = f"{LIGHT.ink} on {LIGHT.heated(bits / TOP)}{' underline' if bits >= MARKED else ''}"
+    return Text.assemble(*((part, styles.get(style, "")) for part, style in parts))
 
 
 def _html(runs: Runs, note: str) -> str:
     """Return the excerpt, its legend and a note as an element, to be styled by `CSS`."""
-    excerpt, key = ("".join(map(_span, part)) for part in (runs, _legend()))
+    excerpt, key = ("".join(map(_span, part)) for part in (runs, _LEGEND))
     return f'<div class="surprise"><p class="excerpt">{excerpt}</p><p>{key}</p><p>{html.escape(note)}</p></div>'
 
 

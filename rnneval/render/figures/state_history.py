@@ -15,8 +15,7 @@ import numpy as np
 
 from rnneval.metrics import by_name
 from rnneval.records.tables import STATE_HISTORY
-from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._keywords import require_metric
+from rnneval.render.figures._base import Figure, Table, require_metric
 from rnneval.render.figures._style import Doubles, Look, beside_lane, counting, label, lanes, legend
 from rnneval.render.phrasing import counted, number
 
@@ -51,15 +50,7 @@ class _Lane:
 
 
 def figure(table: Table, metric: str | None = None) -> Figure | None:
-    """Return the figure of the perplexity and the norms of all states; None if the history has neither.
-
-    Args:
-        table: The history.
-        metric: A score to draw in place of the perplexity.
-
-    Raises:
-        UsageError: the history has no such score.
-    """
+    """Return the figure of the perplexity (or another score) and the norms of all states; None if it has neither."""
     frame, x = _placed(table.frame)
     written = frame.loc[frame["layer"] == "", "statistic"].unique()
     require_metric(metric, [name for name in written if name in by_name()], "the history")
@@ -68,12 +59,15 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         return None
     score = shown[0] if shown[0].is_score else None
     states = shown[1:] if score is not None else shown
-    title = _score_title(score) if score is not None else _states_title(states)
-    said = [f"{title}.", f"{counted(frame['at'].nunique(), 'epoch')} of training."]
-    if score is not None:
-        first, best, last = score.values[0], score.values.min(), score.values[-1]
-        name = score.name.capitalize()
-        said.append(f"{name}: first {number(first)}, best {number(best)}, last {number(last)}.")
+    epochs = f"{counted(frame['at'].nunique(), 'epoch')} of training."
+    if score is None:
+        title = _states_title(states)
+        said = [f"{title}.", epochs]
+    else:
+        name, first, best, last = score.name.capitalize(), score.values[0], score.values.min(), score.values[-1]
+        title = f"{name} is best at epoch {score.epochs[score.values.argmin()]:,.0f}: {number(best)}"
+        title += f", {number(last)} at the end" if last > 1.01 * best else ""
+        said = [f"{title}.", epochs, f"{name}: first {number(first)}, best {number(best)}, last {number(last)}."]
     if states:
         norms = (f"{label(lane.name)} {number(lane.values[0])} and {number(lane.values[-1])}" for lane in states)
         said.append(f"Mean state norms (L2), first and last: {'; '.join(norms)}.")
@@ -84,7 +78,7 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         x=x,
         grid="x",
         paint=partial(_paint, shown, float(frame["at"].min()), float(frame["at"].max())),
-        absent=(*["ring"] * (score is None), *["norm"] * (not states)),
+        marks={"ring": score, "norm": states},
     )
 
 
@@ -109,29 +103,18 @@ def _placed(frame: Any) -> tuple[Any, str]:
 def _lanes(frame: Any, metric: str) -> list[_Lane]:
     """Return the lane of the score, then those of the states; without lanes that have no finite value."""
     scores, states = frame[frame["layer"] == ""], frame[frame["layer"] != ""]
-    found = [_lane(f"{_HELD_OUT}{metric.replace('_', ' ')}", scores, metric, metric, is_score=True)]
+    wanted = [(f"{_HELD_OUT}{metric.replace('_', ' ')}", scores, metric, metric)]
     for (layer, slot), rows in states.groupby(["layer", "variable"], sort=False):
-        found.append(_lane(f"{layer}.{slot}", rows, "norm_mean", "norm_max"))
-    return [lane for lane in found if lane is not None]
-
-
-def _lane(name: str, rows: Any, wanted: str, top: str, *, is_score: bool = False) -> _Lane | None:
-    """Return the lane of a score or of a state; None if none of its values was finite."""
-    wide = rows.pivot_table(index="at", columns="statistic", values="value").reindex(columns=[wanted, top])
-    values = wide.set_axis(["value", "top"], axis=1).dropna(subset="value").sort_index()
-    if values.empty:
-        return None
-    means = values["value"].to_numpy(np.float64)
-    largest = np.fmax(values["top"].to_numpy(np.float64), means)
-    return _Lane(name=name, is_score=is_score, epochs=values.index.to_numpy(np.float64), values=means, largest=largest)
-
-
-def _score_title(lane: _Lane) -> str:
-    """State the best score, and the last if it is over 1 % worse."""
-    best = int(lane.values.argmin())
-    title = f"{lane.name.capitalize()} is best at epoch {lane.epochs[best]:,.0f}: {number(lane.values[best])}"
-    worse = lane.values[-1] > 1.01 * lane.values[best]
-    return f"{title}, {number(lane.values[-1])} at the end" if worse else title
+        wanted.append((f"{layer}.{slot}", rows, "norm_mean", "norm_max"))
+    found = []
+    for place, (name, rows, middle, top) in enumerate(wanted):
+        wide = rows.pivot_table(index="at", columns="statistic", values="value").reindex(columns=[middle, top])
+        values = wide.set_axis(["value", "top"], axis=1).dropna(subset="value").sort_index()
+        if not values.empty:
+            epochs, means = values.index.to_numpy(np.float64), values["value"].to_numpy(np.float64)
+            largest = np.fmax(values["top"].to_numpy(np.float64), means)
+            found.append(_Lane(name=name, is_score=place == 0, epochs=epochs, values=means, largest=largest))
+    return found
 
 
 def _states_title(states: Sequence[_Lane]) -> str:
@@ -146,12 +129,10 @@ def _states_title(states: Sequence[_Lane]) -> str:
     return f"{training} changes the mean norm of {label(most.name)} most: {change}"
 
 
-def _importance(lane: _Lane) -> float:
-    return np.inf if lane.is_score else abs(lane.change)
-
-
 def _paint(every: Sequence[_Lane], first: float, last: float, ax: Any, look: Look) -> None:
-    shown, size = lanes(ax, every, key=_importance, name=lambda lane: lane.name)
+    shown, size = lanes(
+        ax, every, key=lambda lane: np.inf if lane.is_score else abs(lane.change), name=lambda lane: lane.name
+    )
     count = len(shown)
     for base, lane in zip(reversed(range(count)), shown, strict=True):
         low, high = lane.limits

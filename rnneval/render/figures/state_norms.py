@@ -57,7 +57,14 @@ def figure(table: Table) -> Figure | None:
         states.append(_State(name=f"{layer}.{slot}", positions=columns[0], norms=columns[1]))
     if not states:
         return None
-    title, end = _title(states), max(float(state.positions[-1]) for state in states)
+    most = max(states, key=lambda state: abs(state.change))
+    verb = "grows" if most.change > 0 else "shrinks"
+    title = f"Along the text, the norm of {label(most.name)} {verb} by {abs(most.change) * 100:.0f} %"
+    if any(len(state.norms) < 5 for state in states):
+        title = f"Norms of {counted(len(states), 'state')} along the text"
+    elif abs(most.change) < 0.1:
+        title = f"Along the text, {'the state norm stays' if len(states) == 1 else 'all state norms stay'} level"
+    end = max(float(state.positions[-1]) for state in states)
     said = [
         f"{label(state.name)} median {number(float(np.median(state.norms)))}, 95 % between "
         f"{number(float(np.quantile(state.norms, 0.025)))} and {number(float(np.quantile(state.norms, 0.975)))}"
@@ -70,19 +77,8 @@ def figure(table: Table) -> Figure | None:
         x="position in the text (tokens)",
         grid="x",
         paint=partial(_paint, states, end),
-        absent=() if any(pooled_by(len(state.norms)) > 1 for state in states) else ("median", "band"),
+        marks=dict.fromkeys(("median", "band"), any(pooled_by(len(state.norms)) > 1 for state in states)),
     )
-
-
-def _title(states: Sequence[_State]) -> str:
-    """State whether a norm changes along the text."""
-    if any(len(state.norms) < 5 for state in states):
-        return f"Norms of {counted(len(states), 'state')} along the text"
-    most = max(states, key=lambda state: abs(state.change))
-    if abs(most.change) < 0.1:
-        return f"Along the text, {'the state norm stays' if len(states) == 1 else 'all state norms stay'} level"
-    verb = "grows" if most.change > 0 else "shrinks"
-    return f"Along the text, the norm of {label(most.name)} {verb} by {abs(most.change) * 100:.0f} %"
 
 
 def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:

@@ -40,23 +40,23 @@ class Given:
 
     @cached_property
     def figures(self) -> tuple[Figure, ...]:
-        """Return the figures that it can give."""
+        """Figures that it can give."""
         return tuple(figures_of(self.record))
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of a table, missing values as None."""
+        """Rows of a table, missing values as None."""
         frame = self.record.frame
         return list(frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
     @property
     def label(self) -> str:
-        """Return its name without folder and ending."""
+        """Its name without folder and ending."""
         return PurePath(self.name).name.partition(".")[0] or self.name
 
     @property
     def checkpoint(self) -> str | None:
-        """Return the hash of the model or of the imported losses; a table has it among its metadata."""
+        """Hash of the model or of the imported losses; a table has it among its metadata."""
         if isinstance(self.record, Run):
             return self.record.source.sha256
         if isinstance(self.record, Gradients | Opened):
@@ -78,22 +78,22 @@ class Subject:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Return every evaluation of it."""
+        """Every evaluation of it."""
         return tuple(each.record for each in self.given if isinstance(each.record, Run))
 
     @property
     def scored(self) -> tuple[Run, ...]:
-        """Return one run for each text and signature: a trace repeats the numbers of an evaluation."""
-
-        def fullness(run: Run) -> tuple[int, bool]:
-            return len(run.scores), run.wiring is not None
-
-        found: dict[tuple[str, str], Run] = {}
+        """One run for each text and signature, the fullest: a trace repeats the numbers of an evaluation."""
+        found: dict[tuple[str, str], tuple[tuple[int, bool], Run]] = {}
         for run in self.runs:
-            key = (run.text.sha256, run.signature)
-            if key not in found or fullness(run) > fullness(found[key]):
-                found[key] = run
-        return tuple(found.values())
+            key, fullness = (run.text.sha256, run.signature), (len(run.scores), run.wiring is not None)
+            if key not in found or fullness > found[key][0]:
+                found[key] = (fullness, run)
+        return tuple(run for _, run in found.values())
+
+
+Scored = tuple[Subject, Run]
+"""One evaluation, and the model that it is of."""
 
 
 def of_kind(given: Iterable[Given], kind: type[R]) -> list[tuple[Given, R]]:
@@ -103,7 +103,7 @@ def of_kind(given: Iterable[Given], kind: type[R]) -> list[tuple[Given, R]]:
 
 def sweeps(given: Iterable[Given]) -> list[Given]:
     """Return the tables of sweeps."""
-    return [each for each in given if isinstance(each.record, Table) and each.record.schema == SWEEP]
+    return [each for each, table in of_kind(given, Table) if table.schema == SWEEP]
 
 
 def subjects(given: Sequence[Given]) -> tuple[Subject, ...]:
@@ -117,8 +117,8 @@ def subjects(given: Sequence[Given]) -> tuple[Subject, ...]:
             groups.setdefault(sha, []).append(each)
     names = _names(list(groups.values()))
     models = [Subject(name=name, given=tuple(group)) for name, group in zip(names, groups.values(), strict=True)]
-    for each in given:
-        if isinstance(each.record, Table) and not each.checkpoint and each.record.schema != SWEEP:
+    for each, table in of_kind(given, Table):
+        if not each.checkpoint and table.schema != SWEEP:
             owners = [place for place, model in enumerate(models) if model.has_label(each.label)]
             for place in owners if len(owners) == 1 else ():
                 models[place] = replace(models[place], given=(*models[place].given, each))
@@ -130,8 +130,7 @@ def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
     paths = []
     for group in groups:
         records = (each.record for each in group if isinstance(each.record, Run | Gradients | Opened))
-        first = next(records, None)
-        paths.append(group[0].label if first is None else first.title)
+        paths.append(next((record.title for record in records), group[0].label))
     names = model_names(paths)
     if len(set(names)) == len(names):
         return names
@@ -150,41 +149,34 @@ def with_model_names(given: Sequence[Given]) -> list[Given]:
             known.setdefault(alias, set()).add(model.name)
             known.setdefault(file_name(alias), set()).add(model.name)
     names = {alias: found.pop() for alias, found in known.items() if len(found) == 1}
-    sides = dict.fromkeys(side for each in given for side in _sides(each.record) if side not in names)
-    files = [side for side in sides if side not in ("", "limit") and ", " not in side]
+    judged = [each for _, gate in of_kind(given, Gate) for each in gate.comparisons]
+    sides = [side for each in judged for side in (each.baseline, each.candidate)]
+    sides += [row.name for _, ranking in of_kind(given, Ranking) for row in ranking.rows]
+    unknown = [side for side in dict.fromkeys(sides) if side not in names]
+    files = [side for side in unknown if side not in ("", "limit") and ", " not in side]
     names |= dict(zip(files, model_names(files), strict=True))
     return [replace(each, record=_renamed(each.record, names)) for each in given]
 
 
-def _sides(record: Any) -> Iterator[str]:
-    if isinstance(record, Gate):
-        yield from (side for each in record.comparisons for side in (each.baseline, each.candidate))
-    if isinstance(record, Ranking):
-        yield from (row.name for row in record.rows)
-
-
 def _renamed(record: Any, names: Mapping[str, str]) -> Any:
     """Return a gate or a ranking with other names of models, and any other record as it is."""
+    if not isinstance(record, Gate | Ranking):
+        return record
+    files = sorted((alias for alias in names if "." in alias), key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<![\w./-]){re.escape(alias)}(?!\w)" for alias in files) or "(?!)")
+    warnings = tuple(pattern.sub(lambda found: names[found[0]], text) for text in record.warnings)
 
     def name(text: str) -> str:
         return names.get(text, text)
 
-    files = sorted((alias for alias in names if "." in alias), key=len, reverse=True)
-    pattern = re.compile("|".join(rf"(?<![\w./-]){re.escape(alias)}(?!\w)" for alias in files) or "(?!)")
-
-    def said(texts: Iterable[str]) -> tuple[str, ...]:
-        return tuple(pattern.sub(lambda found: name(found[0]), text) for text in texts)
-
     if isinstance(record, Gate):
-        compared = [
+        compared = (
             changed(each, baseline=name(each.baseline), candidate=name(each.candidate)) for each in record.comparisons
-        ]
-        return changed(record, comparisons=tuple(compared), warnings=said(record.warnings))
-    if isinstance(record, Ranking):
-        rows = tuple(changed(row, name=name(row.name)) for row in record.rows)
-        ends = {"baseline": name(record.baseline), "candidate": name(record.candidate)}
-        return changed(record, rows=rows, warnings=said(record.warnings), **ends)
-    return record
+        )
+        return changed(record, comparisons=tuple(compared), warnings=warnings)
+    rows = tuple(changed(row, name=name(row.name)) for row in record.rows)
+    ends = {"baseline": name(record.baseline), "candidate": name(record.candidate)}
+    return changed(record, rows=rows, warnings=warnings, **ends)
 
 
 def tokens_of(run: Run) -> str:
@@ -192,18 +184,34 @@ def tokens_of(run: Run) -> str:
     return _NOUNS.get(fields_of(run.signature).get("tok", "").partition("+")[0].partition("-")[0], "tokens")
 
 
+def scored(given: Sequence[Given]) -> list[Scored]:
+    """Return every evaluation, with its model."""
+    return [(model, run) for model in subjects(given) for run in model.scored]
+
+
+def alike(evaluations: Iterable[Scored]) -> list[list[Scored]]:
+    """Group evaluations that compare: those of the same text and with the same signature."""
+    groups: dict[tuple[str, str], list[Scored]] = {}
+    for model, run in evaluations:
+        groups.setdefault((run.text.sha256, run.signature), []).append((model, run))
+    return list(groups.values())
+
+
+def _side_by_side(given: Sequence[Given]) -> list[list[Scored]]:
+    return [runs for runs in alike(scored(given)) if 1 < len(runs) <= _SIDE_BY_SIDE]
+
+
 def together(given: Sequence[Given]) -> tuple[Given, ...]:
     """Return runs of several models that compare, as one source: some figures show them side by side."""
-    several = _comparable(given)
-    return tuple(
-        Given(name=f"together/{n}", record=[_called(model.name, run) for model, run in runs])
-        for n, runs in enumerate(several)
-    )
-
-
-def _called(name: str, run: Run) -> Run:
-    """Return a run whose checkpoint has the name of its model, by which figures call it."""
-    return run if run.checkpoint is None else changed(run, checkpoint=changed(run.checkpoint, path=name))
+    found = []
+    for number, several in enumerate(_side_by_side(given)):
+        # Figures call a run by the path of its checkpoint.
+        named = [
+            run if run.checkpoint is None else changed(run, checkpoint=changed(run.checkpoint, path=model.name))
+            for model, run in several
+        ]
+        found.append(Given(name=f"together/{number}", record=named))
+    return tuple(found)
 
 
 def rankings(given: Sequence[Given]) -> tuple[Given, ...]:
@@ -212,8 +220,8 @@ def rankings(given: Sequence[Given]) -> tuple[Given, ...]:
     A pair that a gate has judged is told there, with the gate's own interval: its difference is left out here, and a
     comparison of nothing else is left out.
     """
-    found = [each for each in given if isinstance(each.record, Ranking)]
-    for number, runs in enumerate([] if found else _comparable(given)):
+    found = [each for each, _ in of_kind(given, Ranking)]
+    for number, runs in enumerate([] if found else _side_by_side(given)):
         named = [Named(name=model.name, record=run) for model, run in runs]
         found.append(Given(name=f"compared/{number}", record=rank(named, blocks=0)))
     judged = {
@@ -235,15 +243,6 @@ def rankings(given: Sequence[Given]) -> tuple[Given, ...]:
     return tuple(kept)
 
 
-def _comparable(given: Sequence[Given]) -> list[list[tuple[Subject, Run]]]:
-    """Return the runs of several models on the same text and with the same signature, a list for each."""
-    groups: dict[tuple[str, str], list[tuple[Subject, Run]]] = {}
-    for model in subjects(given):
-        for run in model.scored:
-            groups.setdefault((run.text.sha256, run.signature), []).append((model, run))
-    return [runs for runs in groups.values() if 1 < len(runs) <= _SIDE_BY_SIDE]
-
-
 # Wiring
 
 
@@ -254,71 +253,56 @@ class Checked:
     name: str
     records: tuple[Given, ...]
     runs: tuple[Run, ...]
-
-    @property
-    def every(self) -> list[Wiring | WiringSummary]:
-        """Return every record and summary; records come first, since they say more."""
-        return [*(each.record for each in self.records), *(run.wiring for run in self.runs if run.wiring is not None)]
-
-    @property
-    def verdicts(self) -> tuple[Wiring | WiringSummary, ...]:
-        """Return one record or summary for each verdict."""
-        found: dict[str, Wiring | WiringSummary] = {}
-        for wiring in self.every:
-            found.setdefault(wiring.verdict, wiring)
-        return tuple(found.values())
+    verdicts: tuple[Wiring | WiringSummary, ...]
+    """One record or summary for each verdict; records come first, since they say more."""
+    findings: tuple[Finding, ...]
+    """Every fault once, however often it was found."""
 
     @property
     def passes(self) -> bool:
-        """Return whether every check of the model passed."""
-        return all(wiring.verdict == "pass" for wiring in self.every)
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Return every fault once, however often it was found."""
-        found: dict[tuple[Any, ...], Finding] = {}
-        for wiring in self.every:
-            for each in wiring.findings:
-                found.setdefault(_fault(each), each)
-        return tuple(found.values())
+        """True if every check of the model passed."""
+        return all(wiring.verdict == "pass" for wiring in self.verdicts)
 
 
 def checked(given: Sequence[Given]) -> tuple[Checked, ...]:
     """Return the wiring of every model that was checked, those that did not pass first."""
     models = subjects(given)
     records: dict[str, list[Given]] = {}
-    runs = {model.name: tuple(run for run in model.runs if run.wiring is not None) for model in models}
     for each, wiring in of_kind(given, Wiring):
         owner = _owner(each, wiring, models)
         nameless = "the checked model" if each.label == "wiring" else each.label
         records.setdefault(owner.name if owner else nameless, []).append(each)
-    names = dict.fromkeys((*records, *(name for name, found in runs.items() if found)))
-    found = [Checked(name=name, records=tuple(records.get(name, ())), runs=runs.get(name, ())) for name in names]
+    runs = {model.name: tuple(run for run in model.runs if run.wiring is not None) for model in models}
+    found = []
+    for name in dict.fromkeys((*records, *(name for name, wired in runs.items() if wired))):
+        mine, of_runs = tuple(records.get(name, ())), runs.get(name, ())
+        verdicts: dict[str, Wiring | WiringSummary] = {}
+        faults: dict[tuple[Any, ...], Finding] = {}
+        for wiring in (*(each.record for each in mine), *(run.wiring for run in of_runs)):
+            verdicts.setdefault(wiring.verdict, wiring)
+            for finding in wiring.findings:
+                faults.setdefault(_fault(finding), finding)
+        said, wrong = tuple(verdicts.values()), tuple(faults.values())
+        found.append(Checked(name=name, records=mine, runs=of_runs, verdicts=said, findings=wrong))
     return tuple(sorted(found, key=lambda each: each.passes))
 
 
 def _owner(each: Given, wiring: Wiring, models: Sequence[Subject]) -> Subject | None:
-    """Return the model that a wiring record is about, which has no hash: by name, faults, folder or layers."""
+    """Return the model that a wiring record is about, which has no hash: by faults, name, folder or layers."""
     layers = {(layer.name, layer.kind) for layer in wiring.layers}
-    faults = set(map(_fault, wiring.findings))
-
-    def known(model: Subject) -> set[tuple[str, str]]:
+    faults, folder = set(map(_fault, wiring.findings)), PurePath(each.name).parent
+    by_faults, by_name, by_folder, by_layers = [], [], [], []
+    for model in models:
+        if faults and any(run.wiring and set(map(_fault, run.wiring.findings)) == faults for run in model.runs):
+            by_faults.append(model)
         checkpoints = (getattr(one.record, "checkpoint", None) for one in model.given)
-        return {(layer.name, layer.kind) for found in checkpoints if found is not None for layer in found.layers}
-
-    def same_faults(model: Subject) -> bool:
-        return any(run.wiring and faults and set(map(_fault, run.wiring.findings)) == faults for run in model.runs)
-
-    def same_folder(model: Subject) -> bool:
-        return any(PurePath(one.name).parent == PurePath(each.name).parent for one in model.given)
-
-    alike = [model for model in models if not known(model) or known(model) == layers]
-    if len(found := [model for model in models if same_faults(model)]) == 1:
-        return found[0]
-    for same in (lambda model: model.has_label(each.label), same_folder, lambda model: bool(known(model))):
-        if len(found := [model for model in alike if same(model)]) == 1:
-            return found[0]
-    return None
+        known = {(layer.name, layer.kind) for found in checkpoints if found is not None for layer in found.layers}
+        if known and known != layers:
+            continue
+        by_name += [model] if model.has_label(each.label) else []
+        by_folder += [model] if any(PurePath(one.name).parent == folder for one in model.given) else []
+        by_layers += [model] if known else []
+    return next((found[0] for found in (by_faults, by_name, by_folder, by_layers) if len(found) == 1), None)
 
 
 def _fault(finding: Finding) -> tuple[Any, ...]:
@@ -329,60 +313,52 @@ def _fault(finding: Finding) -> tuple[Any, ...]:
 
 
 def pictures(*given: Given, only: Collection[str] = (), chapter: str | None = None) -> tuple[Picture, ...]:
-    """Return a block for each figure; if two records can give the same figure, the first does.
+    """Return a block for each figure of records of one model: of those named in `only`, and of one chapter.
 
-    Args:
-        given: Records of one model.
-        only: Names of the wanted figures; by default all.
-        chapter: Chapter of the wanted figures (`Figure.chapter`); by default all.
+    If two records can give the same figure, the first does.
     """
     found: dict[str, Picture] = {}
     for each in given:
         for figure in each.figures:
-            if (not only or figure.name in only) and chapter in (None, figure.chapter):
-                found.setdefault(figure.name, _picture(each, figure))
+            if figure.name not in found and (not only or figure.name in only) and chapter in (None, figure.chapter):
+                first, _, rest = figure.reading.partition(". ")
+                found[figure.name] = Picture(
+                    key=_key(each, figure),
+                    title=figure.title,
+                    alt=figure.alt,
+                    reading=first if first.endswith(".") else f"{first}.",
+                    more=rest,
+                )
     return tuple(found.values())
+
+
+def _key(given: Given, figure: Figure) -> str:
+    return f"{given.name}/{figure.name}"
 
 
 def draw(page: Page, given: Sequence[Given]) -> Mapping[str, Drawn]:
     """Draw the figures of a page, by key: the slow part of a report."""
     named = with_model_names(given)
-    wanted = {picture.key for section in page.sections for picture in _pictures_in(section.blocks)}
+    wanted = {key for section in page.sections for key in _keys(section.blocks)}
     sources = (*named, *together(named), *rankings(named))
     known = {_key(each, figure): figure for each in sources for figure in each.figures}
     return {key: _drawn(figure) for key, figure in known.items() if key in wanted}
 
 
-def _pictures_in(blocks: Sequence[Block]) -> Iterator[Picture]:
+def _keys(blocks: Sequence[Block]) -> Iterator[str]:
     for block in blocks:
         if isinstance(block, Picture):
-            yield block
+            yield block.key
         elif isinstance(block, Part | Fold):
-            yield from _pictures_in(block.blocks)
+            yield from _keys(block.blocks)
 
 
 def _drawn(figure: Figure) -> Drawn:
     if figure.html is not None:
         return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
-    return replace(_looks(figure, WIDTH), narrow=_looks(figure, NARROW))
-
-
-def _looks(figure: Figure, width: int) -> Drawn:
-    drawn = svg(figure, width=width, titled=False)
-    light, dark = compact(drawn), compact(dark_of(drawn))
-    return Drawn(light=light, dark=dark, width=width, height=round(width * ratio(light)))
-
-
-def _picture(given: Given, figure: Figure) -> Picture:
-    first, _, rest = figure.reading.partition(". ")
-    return Picture(
-        key=_key(given, figure),
-        title=figure.title,
-        alt=figure.alt,
-        reading=first if first.endswith(".") else f"{first}.",
-        more=rest,
-    )
-
-
-def _key(given: Given, figure: Figure) -> str:
-    return f"{given.name}/{figure.name}"
+    looks = []
+    for width in (WIDTH, NARROW):
+        drawn = svg(figure, width=width, titled=False)
+        light, dark = compact(drawn), compact(dark_of(drawn))
+        looks.append(Drawn(light=light, dark=dark, width=width, height=round(width * ratio(light))))
+    return replace(looks[0], narrow=looks[1])

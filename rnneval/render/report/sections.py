@@ -1,4 +1,4 @@
-"""Chapters of the report: each function reads all records and returns a `Section`, or None if they have none for it."""
+"""Chapters of the report: each function reads all records and yields the blocks that it has of them."""
 
 import re
 import shlex
@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from math import exp
+from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from rnneval.gates.comparable import fields_of
 from rnneval.metrics.diagnostics import findings as rules
@@ -28,10 +29,9 @@ from rnneval.render.document import (
     Notice,
     Paragraph,
     Part,
-    Section,
     Table,
     code,
-    row,
+    table,
 )
 from rnneval.render.figures import Table as TidyTable
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
@@ -39,11 +39,14 @@ from rnneval.render.phrasing import counted, figure, file_name, interval, listed
 from rnneval.render.report.given import (
     Checked,
     Given,
+    Scored,
     Subject,
+    alike,
     checked,
     of_kind,
     pictures,
     rankings,
+    scored,
     subjects,
     sweeps,
     together,
@@ -52,13 +55,14 @@ from rnneval.render.report.given import (
 from rnneval.render.run_document import (
     CONTRACTS,
     beside_counting,
+    checkpoints_table,
+    failures_table,
     gradient_tables,
     inside_tables,
     reset_table,
     run_facts,
     scores_table,
 )
-from rnneval.render.sweep_document import checkpoints_table, failures_table
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 from rnneval.sweeps.table import OK, best_first
 
@@ -66,6 +70,7 @@ _RULES = ("wiring/faults", "metrics/diagnostics/findings")
 _SHOWN_ROWS = 30
 _NAMED, _WHOLE = 12, 3
 _LARGEST_EXPONENT = 709  # above it, the perplexity is larger than any float
+_LARGE = ("perplexity", "bits_per_char", "accuracy")
 _WIRING = {
     "pass": "Each layer gets its own state back",
     "fail": "A layer gets a state that is not its own",
@@ -81,8 +86,6 @@ _BASELINES = {
     "uniform": "guesses, every token as likely as any other",
     "unigram": "knows how often each token occurs, and nothing of what stands before it",
 }
-_SPOKEN = {"bits_per_char": "bits per character"}
-_LARGE = ("perplexity", "bits_per_char", "accuracy")
 _COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "signature")
 _SIGNATURE = {
     "tok": "what a token is",
@@ -96,70 +99,52 @@ _SIGNATURE = {
 }
 
 
-def sections_of(given: Sequence[Given]) -> tuple[Section, ...]:
-    """Return the chapters of the page, in their order."""
-    return tuple(section for make in CHAPTERS if (section := make(given)) is not None)
-
-
-def _section(anchor: str, title: str, lead: str, blocks: Sequence[Block]) -> Section | None:
-    return Section(anchor=anchor, title=title, lead=lead, blocks=tuple(blocks)) if blocks else None
-
-
-# Wiring
-
-
-def wiring(given: Sequence[Given]) -> Section | None:
+def wiring(given: Sequence[Given]) -> Iterator[Block]:
     """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
     found = checked(given)
-    blocks: list[Block] = [_wired(number, each) for number, each in enumerate(found) if not each.passes]
-    if right := [each for each in found if each.passes]:
-        names = listed([each.name for each in right], most=_NAMED)
-        blocks.append(Notice(kind="pass", title=_WIRING["pass"], text=names))
-        parts = tuple(part for number, each in enumerate(right) for part in _details(number, each))
-        blocks += [Fold(title="Where each state went, and the tests of behaviour", blocks=parts)] if parts else []
-    lead = "Each recurrent layer has a state of its own, and must get it back at the next segment of text."
-    return _section("wiring", "Wiring", lead, blocks)
+    yield from (_wired(number, each) for number, each in enumerate(found) if not each.passes)
+    right = [each for each in found if each.passes]
+    if not right:
+        return
+    names = listed([each.name for each in right], most=_NAMED)
+    yield Notice(kind="pass", title=_WIRING["pass"], text=names)
+    parts = []
+    for place, wired in enumerate(right):
+        blocks: list[Block] = []
+        for each in wired.records:
+            blocks += [*pictures(each), *_tables(each.record)]
+        if blocks:
+            parts.append(Part(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
+    if parts:
+        yield Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
 
 
 def _wired(number: int, wired: Checked) -> Part:
-    """Show every fault once: the first whole, the others folded."""
+    """Show every fault once, the first whole, the others folded; and the loss when the model cannot look ahead."""
     blocks: list[Block] = [
         Notice(kind=KINDS.get(each.verdict, "unsure"), title=_WIRING.get(each.verdict, each.verdict), text=each.reason)
         for each in wired.verdicts
     ]
     blocks += pictures(*wired.records)
-    found = [
-        msgspec.structs.replace(finding_block(each), about=_rule_texts().get(each.rule)) for each in wired.findings
-    ]
+    found = [replace(finding_block(each), about=_rule_texts().get(each.rule)) for each in wired.findings]
     blocks += found[:1]
     if rest := found[1:]:
         rules = listed(dict.fromkeys(each.rule for each in rest))
         blocks.append(Fold(title=f"{counted(len(rest), 'more finding')}: {rules}", blocks=(*rest,)))
-    blocks += dict.fromkeys(notice for run in wired.runs for notice in _without_leak(run))
-    if tables := tuple(table for each in wired.records for table in _tables(each.record)):
+    leaks = []
+    for run in wired.runs:
+        if run.token_by_token is not None and run.total_nats is not None:
+            tokens = max(run.tokens.scored, 1)
+            whole, single = (figure(nats / tokens) for nats in (run.total_nats, run.token_by_token.total_nats))
+            text = (
+                f"Read in segments, its loss is {whole} nats a token; one token at a time, when it cannot look ahead, "
+                f"{single}."
+            )
+            leaks.append(Notice(kind="fail", title="Loss with the leak removed", text=text))
+    blocks += dict.fromkeys(leaks)
+    if tables := tuple(shown for each in wired.records for shown in _tables(each.record)):
         blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tables))
     return Part(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
-
-
-def _without_leak(run: Run) -> Iterator[Notice]:
-    """Say what the loss is when the model cannot look ahead."""
-    if run.token_by_token is None or run.total_nats is None:
-        return
-    whole, single = (nats / max(run.tokens.scored, 1) for nats in (run.total_nats, run.token_by_token.total_nats))
-    text = (
-        f"Read in segments, its loss is {figure(whole)} nats a token; one token at a time, when it cannot look ahead, "
-        f"{figure(single)}."
-    )
-    yield Notice(kind="fail", title="Loss with the leak removed", text=text)
-
-
-def _details(number: int, wired: Checked) -> Iterator[Part]:
-    """Yield the flow of a model as figure and table, and the tests of its behaviour."""
-    blocks: list[Block] = []
-    for each in wired.records:
-        blocks += [*pictures(each), *_tables(each.record)]
-    if blocks:
-        yield Part(anchor=f"wiring-right-{number}", title=wired.name, blocks=tuple(blocks))
 
 
 def _tables(wiring: Wiring) -> list[Table]:
@@ -175,122 +160,85 @@ def _rule_texts() -> dict[str, str]:
     return {entry.name: entry.text.partition("\n")[2].strip() for entry in entries}
 
 
-# Checkpoints of a sweep
-
-
-def checkpoints(given: Sequence[Given]) -> Section | None:
+def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
-    parts = [
-        Part(
-            anchor=f"checkpoints-{number}",
-            title=f"{counted(len(each.record.frame), 'checkpoint')} in {each.name}",
-            blocks=tuple(_sweep(each)),
-        )
-        for number, each in enumerate(sweeps(given))
-    ]
-    lead = "How the loss on the held-out text changed in training, and every checkpoint that was found."
-    return _section("checkpoints", "Checkpoints", lead, parts)
+    for place, each in enumerate(sweeps(given)):
+        rows = best_first(each.rows)
+        count = counted(len(rows), "checkpoint")
+        blocks: list[Block] = [*pictures(each)]
+        note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
+        blocks.append(checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
+        if rest := rows[_SHOWN_ROWS:]:
+            blocks.append(Fold(title=f"{len(rest)} more", blocks=(checkpoints_table("The rest", rest, rows),)))
+        if failed := [row for row in rows if row["status"] != OK]:
+            blocks.append(failures_table(failed))
+        yield Part(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
 
 
-def _sweep(given: Given) -> Iterator[Block]:
-    rows = best_first(given.rows)
-    yield from pictures(given)
-    note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
-    caption = f"{counted(len(rows), 'checkpoint')}, best first"
-    yield checkpoints_table(caption, rows[:_SHOWN_ROWS], rows, note)
-    if rest := rows[_SHOWN_ROWS:]:
-        yield Fold(title=f"{len(rest)} more", blocks=(checkpoints_table("The rest", rest, rows),))
-    if failed := [row for row in rows if row["status"] != OK]:
-        yield failures_table(failed)
-
-
-# Numbers
-
-
-def numbers(given: Sequence[Given]) -> Section | None:
+def numbers(given: Sequence[Given]) -> Iterator[Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
-    found = [(model, run) for model in subjects(given) for run in model.scored]
+    found = scored(given)
     alone = len(found) == 1 and not sweeps(given)
     parts = [_evaluation(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
-    blocks: list[Block] = list(_overview(found)) if len(found) > 1 else []
+    if len(found) > 1:
+        yield from _overview(found)
     if alone:
-        blocks += parts
+        yield from parts
     elif parts:
         folds = (Fold(title=part.title, blocks=part.blocks) for part in parts)
         each: tuple[Block, ...] = tuple(parts) if len(parts) <= _WHOLE else tuple(folds)
-        blocks.append(Fold(title="Each evaluation: figures, scores and what was counted", blocks=each))
-    lead = "How well each model predicts a text that was held out, and what exactly was counted."
-    return _section("numbers", "Numbers", lead, blocks)
+        yield Fold(title="Each evaluation: figures, scores and what was counted", blocks=each)
 
 
-def _overview(found: Sequence[tuple[Subject, Run]]) -> Iterator[Block]:
-    def loss(run: Run) -> float:
-        return run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
+def _overview(found: Sequence[Scored]) -> Iterator[Block]:
+    def place(pair: Scored) -> tuple[bool, float]:
+        run = pair[1]
+        return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
 
-    ordered = sorted(found, key=lambda pair: (not pair[1].valid, loss(pair[1])))
-    rows = tuple(_overview_row(model, run) for model, run in ordered)
-    table = Table(
-        caption=f"{len(rows)} evaluations, best first",
-        head=("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters"),
-        rows=rows[:_SHOWN_ROWS],
-        right=(2, 3, 4, 5, 6),
-        note="Only numbers of the same text and signature can be compared.",
-    )
-    yield table
+    rows = []
+    for model, run in sorted(found, key=place):
+        # A number of a run that is not valid would be read as a score, whatever stands beside it.
+        scores = run.scores if run.valid else {}
+        perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
+        bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
+        valid = Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail")
+        parameters = optional(run.checkpoint.parameters if run.checkpoint else None, ",")
+        rows.append((code(model.name), valid, perplexity, bounds, bits, accuracy, parameters))
+    head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")
+    note = "Only numbers of the same text and signature can be compared."
+    numeric = tuple(range(2, len(head)))
+    yield table(f"{len(rows)} evaluations, best first", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
     if rest := rows[_SHOWN_ROWS:]:
-        more = Table(caption="The rest", head=table.head, rows=rest, right=table.right)
-        yield Fold(title=f"{len(rest)} more", blocks=(more,))
-
-
-def _overview_row(model: Subject, run: Run) -> tuple[Cell, ...]:
-    # A number of a run that is not valid would be read as a score, whatever stands beside it.
-    scores = run.scores if run.valid else {}
-    perplexity, bits, accuracy = (
-        figure(scores[name].value) if name in scores else "–" for name in ("perplexity", "bits_per_char", "accuracy")
-    )
-    bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-    valid = Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail")
-    parameters = optional(run.checkpoint.parameters if run.checkpoint else None, ",")
-    return row(code(model.name), valid, perplexity, bounds, bits, accuracy, parameters)
+        yield Fold(title=f"{len(rest)} more", blocks=(table("The rest", head, rest, right=numeric),))
 
 
 def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
     blocks: list[Block] = []
-    if not run.valid and run.total_nats is None:
-        text = "A loss is not a finite number. The warnings say where, and what it is."
-        blocks.append(Notice(kind="fail", title="There is no score", text=text))
-    elif not run.valid:
-        text = "Predictions depend on text that comes later, or on other rows: none of these numbers is a perplexity."
-        blocks.append(Notice(kind="fail", title="These numbers do not count", text=text))
-    else:
+    if run.valid:
         large = tuple(_key_number(run, name) for name in _LARGE if name in run.scores)
         blocks += [KeyNumbers(items=large)] if large else []
         blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
+    elif run.total_nats is None:
+        text = "A loss is not a finite number. The warnings say where, and what it is."
+        blocks.append(Notice(kind="fail", title="There is no score", text=text))
+    else:
+        text = "Predictions depend on text that comes later, or on other rows: none of these numbers is a perplexity."
+        blocks.append(Notice(kind="fail", title="These numbers do not count", text=text))
     if run.scores:
-        blocks.append(
-            Fold(
-                title="All scores, and what they say" if run.valid else "All scores: none of them counts",
-                blocks=(scores_table(run),),
-            )
-        )
+        title = "All scores, and what they say" if run.valid else "All scores: none of them counts"
+        blocks.append(Fold(title=title, blocks=(scores_table(run),)))
     if run.beside_reset is not None and run.valid:
         blocks.append(reset_table(run, run.beside_reset))
     files = listed([file_name(file.title) for file in run.text.files], most=1)
     text = f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
-    facts = [Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
-    signature = Fold(
-        title="What the signature says",
-        blocks=(
-            Paragraph(text="Two numbers can be compared only if their signatures agree."),
-            Facts(
-                rows=tuple(
-                    Fact(name=_SIGNATURE.get(name, name), text=f"{name}:{value}", code=True)
-                    for name, value in fields_of(run.signature).items()
-                )
-            ),
-        ),
+    counts = [Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
+    parts = (
+        Fact(name=_SIGNATURE.get(name, name), text=f"{name}:{value}", code=True)
+        for name, value in fields_of(run.signature).items()
     )
-    blocks.append(Fold(title="What was counted", blocks=(Facts(rows=tuple(facts)), signature)))
+    compared = Paragraph(text="Two numbers can be compared only if their signatures agree.")
+    signature = Fold(title="What the signature says", blocks=(compared, Facts(rows=tuple(parts))))
+    blocks.append(Fold(title="What was counted", blocks=(Facts(rows=tuple(counts)), signature)))
     title = "The evaluation" if alone else f"{model.name} on {text}"
     return Part(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
 
@@ -305,57 +253,40 @@ def _key_number(run: Run, name: str) -> KeyNumber:
     bounds = None
     if score.low is not None and score.high is not None:
         bounds = f"{number(score.low)} – {number(score.high)}"
-    return KeyNumber(name=_SPOKEN.get(name, name), value=number(score.value), unit=unit, interval=bounds)
+    spoken = "bits per character" if name == "bits_per_char" else name
+    return KeyNumber(name=spoken, value=number(score.value), unit=unit, interval=bounds)
 
 
-# Baselines
-
-
-def baselines(given: Sequence[Given]) -> Section | None:
+def baselines(given: Sequence[Given]) -> Iterator[Block]:
     """Show the models among the baselines, in a table for each text and signature."""
-    groups: dict[tuple[str, str], list[tuple[Subject, Run]]] = {}
-    for model in subjects(given):
-        for run in model.scored:
-            if run.valid and run.baselines and "cross_entropy" in run.scores:
-                groups.setdefault((run.text.sha256, run.signature), []).append((model, run))
+    valid = [(model, run) for model, run in scored(given) if run.valid and "cross_entropy" in run.scores]
+    groups = alike((model, run) for model, run in valid if run.baselines)
+    if not groups:
+        return
     # Models that compare stand in one picture; a single model has its own.
-    shown = together(given) or [each for each in given if isinstance(each.record, Run)][:1]
-    drawn = [picture for each in shown for picture in pictures(each, chapter="baselines")] if groups else []
-    lead = "Losses of models that need no network, for comparison."
-    return _section("baselines", "Baselines", lead, [*drawn, *map(_baselines_table, groups.values())])
+    for each in together(given) or [each for each, _ in of_kind(given, Run)][:1]:
+        yield from pictures(each, chapter="baselines")
+    for group in groups:
+        best = min(run.scores["cross_entropy"].value for _, run in group)
+        lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
+        known = {name: nats for _, run in group for name, nats in run.baselines.items()}
+        for name, nats in known.items():
+            order = name.removeprefix("ngram-")
+            does = _BASELINES.get(name, "baseline")
+            if order != name and order.isdigit():
+                does = f"counts what follows the {counted(int(order) - 1, 'token')} before it"
+            lines.append((name, nats, does, False))
+        rows = []
+        for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
+            perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
+            more = signed(nats - best) if nats != best else "best model"
+            rows.append((Cell(text=name, code=is_model), figure(nats), perplexity, more, said))
+        head = ("", "nats a token", "perplexity", "nats more", "what it does")
+        note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
+        yield table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 
-def _baselines_table(group: Sequence[tuple[Subject, Run]]) -> Table:
-    best = min(run.scores["cross_entropy"].value for _, run in group)
-    lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
-    baselines = {name: nats for _, run in group for name, nats in run.baselines.items()}
-    lines += [(name, nats, _what_it_does(name), False) for name, nats in baselines.items()]
-    rows = tuple(
-        row(
-            Cell(text=name, code=is_model),
-            figure(nats),
-            figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–",
-            signed(nats - best) if nats != best else "best model",
-            said,
-        )
-        for name, nats, said, is_model in sorted(lines, key=lambda line: line[1])
-    )
-    head = ("", "nats a token", "perplexity", "nats more", "what it does")
-    note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
-    return Table(caption="Lowest loss first", head=head, rows=rows, right=(1, 2, 3), note=note)
-
-
-def _what_it_does(baseline: str) -> str:
-    order = baseline.removeprefix("ngram-")
-    if order != baseline and order.isdigit():
-        return f"counts what follows the {counted(int(order) - 1, 'token')} before it"
-    return _BASELINES.get(baseline, "baseline")
-
-
-# Diagnostics
-
-
-def diagnostics(given: Sequence[Given]) -> Section | None:
+def diagnostics(given: Sequence[Given]) -> Iterator[Block]:
     """Show states, gates, memory and gradients of each model, and the tables that belong to no model.
 
     Of several models only the findings are unfolded.
@@ -368,16 +299,15 @@ def diagnostics(given: Sequence[Given]) -> Section | None:
         for number, each in enumerate(given)
         if isinstance(each.record, TidyTable) and id(each.record) not in owned and each.figures
     ]
-    lead = "What states, gates and gradients do along the text: where to look before adding units or layers."
-    return _section("inside", "Diagnostics", lead, parts if len(parts) == 1 else list(map(_folded, parts)))
-
-
-def _folded(part: Part) -> Block:
-    """Fold all of a part but its findings."""
-    found = tuple(block for block in part.blocks if isinstance(block, Found))
-    rest = tuple(block for block in part.blocks if not isinstance(block, Found))
-    fold = Fold(title=f"{part.title}: figures and numbers", blocks=rest)
-    return Part(anchor=part.anchor, title=part.title, blocks=(*found, fold) if rest else found) if found else fold
+    if len(parts) == 1:
+        yield from parts
+        return
+    for part in parts:
+        found = tuple(block for block in part.blocks if isinstance(block, Found))
+        rest = tuple(block for block in part.blocks if not isinstance(block, Found))
+        fold = Fold(title=f"{part.title}: figures and numbers", blocks=rest)
+        shown = (*found, fold) if rest else found
+        yield replace(part, blocks=shown) if found else fold
 
 
 def _diagnosed(number: int, model: Subject) -> Part:
@@ -386,7 +316,8 @@ def _diagnosed(number: int, model: Subject) -> Part:
 
     fullest = max(model.runs, key=fullness, default=None)
     records = [each.record for each in model.given if isinstance(each.record, Gradients)]
-    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in _diagnostic_rules()}
+    known = {rule.NAME for rule in rules.all_rules()}
+    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in known}
     said |= {(finding.rule, finding.message): None for record in records for finding in record.findings}
     blocks: list[Block] = [
         Found(kind=KINDS["warning"], rule=rule, severity="warning", message=message, about=_rule_texts().get(rule))
@@ -399,24 +330,15 @@ def _diagnosed(number: int, model: Subject) -> Part:
     if tables and tables[0].caption == "States":
         blocks.append(tables.pop(0))
     if tables:
-        title = f"As numbers: {', '.join(table.caption for table in tables)}"
+        title = f"As numbers: {', '.join(each.caption for each in tables)}"
         blocks.append(Fold(title=title, blocks=tuple(tables)))
     return Part(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
 
 
-def _diagnostic_rules() -> set[str]:
-    return {rule.NAME for rule in rules.all_rules()}
-
-
-# Comparisons
-
-
-def comparisons(given: Sequence[Given]) -> Section | None:
+def comparisons(given: Sequence[Given]) -> Iterator[Block]:
     """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
-    parts = [_gate(number, *pair) for number, pair in enumerate(of_kind(given, Gate))]
-    parts += [_ranking(number, each) for number, each in enumerate(rankings(given))]
-    lead = "Whether a change helped: differences on the same text, with their intervals."
-    return _section("comparisons", "Comparisons", lead, parts)
+    yield from (_gate(number, *pair) for number, pair in enumerate(of_kind(given, Gate)))
+    yield from (_ranking(number, each) for number, each in enumerate(rankings(given)))
 
 
 def _gate(number: int, given: Given, gate: Gate) -> Part:
@@ -451,15 +373,12 @@ def _ranking(number: int, given: Given) -> Part:
     return Part(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
 
 
-# Warnings
-
-
-def warnings(given: Sequence[Given]) -> Section | None:
+def warnings(given: Sequence[Given]) -> Iterator[Block]:
     """Show every warning once, with the models that it is about.
 
     Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
     """
-    models, elsewhere = subjects(given), _diagnostic_rules() | {"wiring", "leak"}
+    models, elsewhere = subjects(given), {"wiring", "leak", *(rule.NAME for rule in rules.all_rules())}
     said: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
     for model in models:
         for each in model.given:
@@ -467,61 +386,59 @@ def warnings(given: Sequence[Given]) -> Section | None:
                 if w.code not in elsewhere:
                     key = (w.code, re.sub(r"\d+", "0", w.message))  # the same, of another pass over the text
                     said.setdefault(key, (w.message, {}))[1][model.name] = None
-    blocks = [
-        Notice(kind="unsure", title=f"{listed(names)}: {code}" if len(models) > 1 else code, text=message)
-        for (code, _), (message, names) in said.items()
-    ]
-    return _section("warnings", "Warnings", "What to know before using these numbers.", blocks)
+    for (kind, _), (message, names) in said.items():
+        yield Notice(kind="unsure", title=f"{listed(names)}: {kind}" if len(models) > 1 else kind, text=message)
 
 
-# How it was made
-
-
-def made(given: Sequence[Given]) -> Section:
+def made(given: Sequence[Given]) -> Iterator[Block]:
     """Show what is needed to make each record again, folded."""
-    return Section(
-        anchor="made",
-        title="How it was made",
-        lead="Hashes, versions and, where a record holds it, the command that repeats it.",
-        blocks=tuple(Fold(title=each.name, blocks=tuple(_made(each))) for each in given),
-    )
+    for each in given:
+        yield Fold(title=each.name, blocks=tuple(_made(each.record)))
 
 
-def _made(given: Given) -> Iterator[Block]:
-    record = given.record
-    rows: list[Fact] = []
+def _made(record: Any) -> Iterator[Block]:
     if isinstance(record, Run | Gradients | Wiring) and record.command:
         yield Code(label="The command that repeats it", text=shlex.join(record.command))
+    rows: list[Fact] = []
     if isinstance(record, Run | Gradients):
         rows.append(Fact(name="made", text=f"{record.created}, by rnneval {record.rnneval}"))
     if isinstance(record, Run | Gradients | Opened) and record.checkpoint:
         rows += _of_checkpoint(record.checkpoint)
-    if isinstance(record, Run) and record.imported:
-        table = record.imported
-        rows.append(Fact(name="imported", text=table.title, code=bool(table.path)))
-        rows.append(Fact(name="its sha256", text=table.sha256, code=True))
+    if isinstance(record, Run) and (table := record.imported):
+        rows += [Fact(name="imported", text=table.title, code=bool(table.path)), _exact("its sha256", table.sha256)]
     if isinstance(record, Run | Gradients):
-        rows += [Fact(name="text", text=f"{file.title} {file.sha256}", code=True) for file in record.text.files]
-        rows += [Fact(name="part of it", text=record.text.part, code=True)] if record.text.part else []
-        rows.append(Fact(name="sha256 as it was scored", text=record.text.sha256, code=True))
-    if isinstance(record, Run):
-        rows += _of_run(record)
-    if isinstance(record, Opened):
-        rows += [Fact(name="assumed", text=text) for text in record.assumptions]
-    if isinstance(record, Wiring):
-        rows += _of_wiring(record)
-    if isinstance(record, Gate):
-        rows.append(Fact(name="made of", text="the records that it names, by `rnneval gate`"))
-    if isinstance(record, TidyTable):
-        said = {key.removeprefix("rnneval."): value for key, value in record.metadata.items() if "rnneval." in key}
-        rows += [Fact(name=key.replace("_", " "), text=value, code=True) for key, value in said.items()]
-        rows.append(Fact(name="rows", text=f"{len(record.frame):,}"))
+        rows += [_exact("text", f"{file.title} {file.sha256}") for file in record.text.files]
+        rows += [_exact("part of it", record.text.part)] if record.text.part else []
+        rows.append(_exact("sha256 as it was scored", record.text.sha256))
+    match record:
+        case Run():
+            rows += _of_run(record)
+        case Opened():
+            rows += [Fact(name="assumed", text=text) for text in record.assumptions]
+        case Wiring():
+            layers = ", ".join(f"{layer.name} ({layer.kind}, {layer.path})" for layer in record.layers)
+            carrier = {"author": "the model's own code", "rnneval": "rnneval, since the graph has no input for it"}
+            rows.append(Fact(name="layers", text=layers or "none seen"))
+            rows.append(Fact(name="calls", text=str(record.calls)))
+            rows.append(Fact(name="state carried by", text=carrier[record.wired_by]))
+            declared = ", ".join(record.declared)
+            rows += [Fact(name="declared on purpose", text=declared)] if record.declared else []
+        case Gate():
+            rows.append(Fact(name="made of", text="the records that it names, by `rnneval gate`"))
+        case TidyTable():
+            said = {key.removeprefix("rnneval."): value for key, value in record.metadata.items() if "rnneval." in key}
+            rows += [_exact(key.replace("_", " "), value) for key, value in said.items()]
+            rows.append(Fact(name="rows", text=f"{len(record.frame):,}"))
     yield Facts(rows=tuple(rows))
+
+
+def _exact(name: str, text: str) -> Fact:
+    return Fact(name=name, text=text, code=True)
 
 
 def _of_run(run: Run) -> Iterator[Fact]:
     if run.vocabulary:
-        yield Fact(name="vocabulary", text=f"{run.vocabulary.source} {run.vocabulary.sha256}", code=True)
+        yield _exact("vocabulary", f"{run.vocabulary.source} {run.vocabulary.sha256}")
     if run.input and run.output:
         yield Fact(name="in and out", text=f"{run.input.kind} in, {run.output.kind} out")
     if run.timing:
@@ -531,22 +448,27 @@ def _of_run(run: Run) -> Iterator[Fact]:
 
 def _of_checkpoint(checkpoint: Checkpoint) -> Iterator[Fact]:
     yield Fact(name="checkpoint", text=checkpoint.title, code=bool(checkpoint.path))
-    yield Fact(name="its sha256", text=checkpoint.sha256, code=True)
+    yield _exact("its sha256", checkpoint.sha256)
     layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in checkpoint.layers)
     yield Fact(name="layers", text=layers or "none seen")
     stored = f"{checkpoint.format}, {checkpoint.dtype}, {checkpoint.parameters:,} parameters"
     yield Fact(name="stored as", text=f"{stored}, {CONTRACTS[checkpoint.contract]}")
 
 
-def _of_wiring(wiring: Wiring) -> Iterator[Fact]:
-    layers = ", ".join(f"{layer.name} ({layer.kind}, {layer.path})" for layer in wiring.layers)
-    yield Fact(name="layers", text=layers or "none seen")
-    yield Fact(name="calls", text=str(wiring.calls))
-    carrier = {"author": "the model's own code", "rnneval": "rnneval, since the graph has no input for it"}
-    yield Fact(name="state carried by", text=carrier[wiring.wired_by])
-    if wiring.declared:
-        yield Fact(name="declared on purpose", text=", ".join(wiring.declared))
-
-
-CHAPTERS = (wiring, checkpoints, numbers, comparisons, baselines, diagnostics, warnings, made)
-"""Functions of the chapters, in the order of the page."""
+CHAPTERS = (
+    (wiring, "wiring", "Wiring",
+     "Each recurrent layer has a state of its own, and must get it back at the next segment of text."),
+    (checkpoints, "checkpoints", "Checkpoints",
+     "How the loss on the held-out text changed in training, and every checkpoint that was found."),
+    (numbers, "numbers", "Numbers",
+     "How well each model predicts a text that was held out, and what exactly was counted."),
+    (comparisons, "comparisons", "Comparisons",
+     "Whether a change helped: differences on the same text, with their intervals."),
+    (baselines, "baselines", "Baselines", "Losses of models that need no network, for comparison."),
+    (diagnostics, "inside", "Diagnostics",
+     "What states, gates and gradients do along the text: where to look before adding units or layers."),
+    (warnings, "warnings", "Warnings", "What to know before using these numbers."),
+    (made, "made", "How it was made",
+     "Hashes, versions and, where a record holds it, the command that repeats it."),
+)  # fmt: skip
+"""Functions of the chapters in the order of the page, each with the anchor, the title and the lead of its section."""
