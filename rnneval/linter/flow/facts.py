@@ -81,6 +81,14 @@ class Function:
         return defaults_of(self.node) if isinstance(self.node, FunctionNode) else []
 
 
+def parameters_of(node: FunctionNode, is_method: bool) -> tuple[str | None, tuple[str, ...]]:
+    """Return the name of the object that a method is called on, and the names of the other parameters."""
+    arguments = node.args
+    names = tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
+    static = any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in node.decorator_list)
+    return (names[0], names[1:]) if is_method and names and not static else (None, names)
+
+
 def defaults_of(node: FunctionNode) -> list[tuple[str, ast.expr]]:
     """Return the parameters of a function that have a default, with the default."""
     positional = [*node.args.posonlyargs, *node.args.args]

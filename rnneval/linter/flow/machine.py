@@ -244,6 +244,20 @@ class Machine:
             if handler is not None:
                 handler(self, statement)
 
+    def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, Value]) -> Env:
+        """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""
+        outer = self.frame, self.env, self.loop_envs, self.loop_exits
+        self.frame, self.env, self.loop_envs, self.loop_exits = frame, Env(frame.base, wall=True), [], []
+        self.env.names.update(names)
+        self.run(node.body)
+        ends = [*frame.exits, *([] if self.env.dead else [self.env])]
+        self.frame, self.env, self.loop_envs, self.loop_exits = outer
+        for end in ends:
+            end.parent = frame.base
+        left = Env(frame.base)
+        left.meet(ends)
+        return left
+
     def value_of(self, node: ast.expr, quiet: bool = False) -> Value:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
         self.budget_used += 1
@@ -307,11 +321,13 @@ class Machine:
             return Known(full)
         return Known(f"builtins.{name}") if name in BUILTINS else Data(frozenset({("name", name)}))
 
+    def is_self(self, node: ast.expr) -> bool:
+        """Return whether this is the object that the method belongs to."""
+        return isinstance(node, ast.Name) and node.id == self.frame.self_name
+
     def attribute_name(self, node: ast.expr) -> str | None:
         """Return `self.name` for an attribute of the object that the method belongs to, else None."""
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            return f"self.{node.attr}" if node.value.id == self.frame.self_name else None
-        return None
+        return f"self.{node.attr}" if isinstance(node, ast.Attribute) and self.is_self(node.value) else None
 
     def attribute(self, name: str) -> Value:
         """Return what an attribute of the object holds, also when nothing was put there in this function."""

@@ -4,14 +4,13 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rnneval.linter.flow.calls import call, parameters_of, takes_self
+from rnneval.linter.flow.calls import evaluate_call
 from rnneval.linter.flow.expressions import EXPRESSIONS, assign, loop_over, loop_while, narrow, target_names
-from rnneval.linter.flow.facts import Carried, Event, Facts, Function, FunctionNode
+from rnneval.linter.flow.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of
 from rnneval.linter.flow.machine import Class, Env, Frame, Machine, Summary
 from rnneval.linter.flow.values import (
     NONE,
     NOTHING,
-    Data,
     Emitted,
     Graph,
     Incoming,
@@ -36,7 +35,7 @@ _FIRST = ("__init__", "build", "setup", "__post_init__")
 
 def gather(tree: ast.Module) -> Facts:
     """Run a file once and return its facts."""
-    machine = Machine(tree, EXPRESSIONS | {ast.Call: call}, _STATEMENTS)
+    machine = Machine(tree, EXPRESSIONS | {ast.Call: evaluate_call}, _STATEMENTS)
     for node in tree.body:
         if isinstance(node, FunctionNode):
             machine.functions[node.name] = node
@@ -215,42 +214,25 @@ def _fields(node: ast.ClassDef) -> tuple[str, ...]:
 
 
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
-    """Run a method or function by itself, with unknown arguments."""
-    outer = machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits
-    used = machine.budget_used - machine.used_before_entry
-    parameters = parameters_of(node)
-    own = owner is not None and takes_self(node)
-    function = Function(len(machine.facts.functions), node.name, owner.name if owner else None, node)
-    function.parameters = parameters[1:] if own else parameters
+    """Run a method or function by itself, with unknown arguments; keep the layers and states that it leaves."""
+    self_name, parameters = parameters_of(node, owner is not None)
+    function = Function(len(machine.facts.functions), node.name, owner.name if owner else None, node, parameters)
     machine.facts.functions.append(function)
-    machine.frame = Frame(function, machine.top, parameters[0] if own else None, function.owner)
-    machine.used_before_entry = machine.budget_used
-    machine.env, machine.loops, machine.loop_envs, machine.loop_exits = Env(machine.top, wall=True), (), [], []
-    for name in function.parameters:
-        machine.env.names[name] = Incoming(name)
-    if own:
-        machine.env.names[parameters[0]] = Data()
-    machine.run(node.body)
-    _conclude(machine, function, owner)
-    machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits = outer
-    machine.used_before_entry = machine.budget_used - used
-
-
-def _conclude(machine: Machine, function: Function, owner: Class | None) -> None:
-    """Keep what a function leaves: layers in attributes, and the states that it carries."""
-    base, ends = Env(machine.top), list(machine.frame.exits)
-    if not machine.env.dead:
-        ends.append(machine.env)
-    for end in ends:
-        end.parent = machine.top
-    base.meet(ends)
-    if owner is not None:
-        for name, value in base.names.items():
-            if name.startswith("self.") and _holds_layers(value):
-                owner.attributes.setdefault(name[5:], value)
-    function.carried = _carried(machine, function, base)
-    summary = _summary(machine, function) if owner is not None else None
-    if owner is not None and summary is not None:
+    names: dict[str, Value] = {name: Incoming(name) for name in parameters}
+    if self_name is not None:
+        names[self_name] = NOTHING
+    loops, used = machine.loops, machine.budget_used - machine.used_before_entry
+    machine.loops, machine.used_before_entry = (), machine.budget_used
+    left = machine.run_function(node, Frame(function, machine.top, self_name, function.owner), names)
+    machine.loops, machine.used_before_entry = loops, machine.budget_used - used
+    function.carried = _carried(machine, function, left)
+    if owner is None:
+        return
+    for name, value in left.names.items():
+        if name.startswith("self.") and _holds_layers(value):
+            owner.attributes.setdefault(name[5:], value)
+    summary = _summary(machine, function)
+    if summary is not None:
         owner.carrying_methods[function.name] = summary
 
 
