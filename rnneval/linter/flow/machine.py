@@ -296,11 +296,6 @@ class Machine:
         place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
         return (*place, *self.frame.context, *((loop, turn) for loop, turn, _ in self.loops))
 
-    def next_loop(self) -> int:
-        """Return the number of a loop that begins."""
-        self.loop_count += 1
-        return self.loop_count
-
     # Names
 
     def lookup(self, name: str) -> Value:

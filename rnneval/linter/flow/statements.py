@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rnneval.linter.flow.calls import evaluate_call
-from rnneval.linter.flow.expressions import EXPRESSIONS, assign, loop_over, loop_while, narrow, target_names
+from rnneval.linter.flow.expressions import EXPRESSIONS, Elements, assign, loop, narrow, target_names
 from rnneval.linter.flow.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of
 from rnneval.linter.flow.machine import Class, Env, Frame, Machine, Summary
 from rnneval.linter.flow.values import (
@@ -20,6 +20,7 @@ from rnneval.linter.flow.values import (
     Object,
     Path,
     Record,
+    Step,
     Table,
     Value,
     alternatives,
@@ -141,13 +142,19 @@ def _if(machine: Machine, node: ast.If) -> None:
 
 
 def _for(machine: Machine, node: ast.For) -> None:
-    loop_over(machine, node.iter, node.target, lambda: machine.run(node.body))
+    elements = Elements(machine, node.iter)
+
+    def one_pass(running: Step) -> None:
+        assign(machine, node.target, elements.at(running))
+        machine.run(node.body)
+
+    loop(machine, elements.layers, one_pass)
     machine.run(node.orelse)
 
 
 def _while(machine: Machine, node: ast.While) -> None:
     machine.value_of(node.test, quiet=True)
-    loop_while(machine, lambda: machine.run(node.body))
+    loop(machine, 0, lambda _: machine.run(node.body))
     machine.run(node.orelse)
 
 
@@ -255,12 +262,8 @@ def _carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, .
             carriers = [item.carrier for item in graph.inputs if isinstance(item, Incoming) and item.carrier in used]
             states = [item for item in graph.outputs if isinstance(item, Emitted)]
             if len(carriers) == len(states):
-                found += map(_as_returned, carriers, states)
+                found += map(Carried, carriers, states)
     return tuple(found)
-
-
-def _as_returned(carrier: str, left: Value) -> Carried:
-    return Carried(carrier, left, returned=True)
 
 
 def _carriers(events: list[Event]) -> dict[str, list[Path]]:
@@ -284,19 +287,16 @@ def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator
     every = [name for name in function.parameters if name in used or name in unread]
     for _, value in function.returns:
         for option in alternatives(value):
-            if isinstance(option, Many) and not option.open:
-                apart = len(every) > len(used) > 0 and _come_apart(option, every)
-                parameters = every if apart else used
-                parts = _state_parts(option, parameters)
-                flat = bool(parts) and parts[0] not in option.items
-                if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
-                    yield from map(_as_returned, parameters, parts)
-
-
-def _come_apart(returned: Many, parameters: list[str]) -> bool:
-    """Return whether as many layers as there are parameters give back a state of one part each."""
-    givers = [part.event for part in _state_parts(returned, parameters) if isinstance(part, Emitted)]
-    return len(givers) == len(set(givers)) == len(parameters)
+            if not isinstance(option, Many) or option.open:
+                continue
+            parameters, parts = every, _state_parts(option, every)
+            # As many layers as there are parameters must give back a state of one part each.
+            givers = [part.event for part in parts if isinstance(part, Emitted)]
+            if not len(every) > len(used) > 0 or not len(givers) == len(set(givers)) == len(every):
+                parameters, parts = used, _state_parts(option, used)
+            flat = bool(parts) and parts[0] not in option.items
+            if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
+                yield from map(Carried, parameters, parts)
 
 
 def _state_parts(returned: Many, parameters: list[str]) -> list[Value]:

@@ -49,9 +49,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import (
+from rnneval.linter.flow.facts import (
     Arrival,
+    Event,
+    Facts,
     arrivals,
     earlier_pass,
     given_by,

@@ -42,8 +42,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import again, arrivals, judged, neighbour, one_way
+from rnneval.linter.flow.facts import Event, Facts, again, arrivals, judged, neighbour, one_way
 from rnneval.linter.flow.values import Emitted, emissions, leaves
 
 if TYPE_CHECKING:

@@ -44,8 +44,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts, Function
-from rnneval.linter.flow.relations import Arrival, arrivals, judged, neighbour, one_way, sources
+from rnneval.linter.flow.facts import Arrival, Event, Facts, Function, arrivals, judged, neighbour, one_way, sources
 from rnneval.linter.flow.values import Emitted, Initial, Value, emissions, leaves
 
 if TYPE_CHECKING:

@@ -43,8 +43,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import feeds, given_by
+from rnneval.linter.flow.facts import Event, Facts, feeds, given_by
 from rnneval.linter.flow.values import Const, Incoming, Layer, Many, Object, Value, alternatives
 
 if TYPE_CHECKING:

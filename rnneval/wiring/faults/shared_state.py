@@ -46,8 +46,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import earlier_pass, feeds, given_by, judged, last_output, unsure
+from rnneval.linter.flow.facts import Event, Facts, earlier_pass, feeds, given_by, judged, last_output, unsure
 
 if TYPE_CHECKING:
     from rnneval.wiring.evidence import Detection, Evidence

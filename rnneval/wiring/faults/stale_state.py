@@ -36,8 +36,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts, Function
-from rnneval.linter.flow.relations import arrivals, judged, neighbour, sources
+from rnneval.linter.flow.facts import Event, Facts, Function, arrivals, judged, neighbour, sources
 from rnneval.linter.flow.values import Incoming, Many, Table, Value, alternatives, emissions, leaves, left_at
 
 if TYPE_CHECKING:

@@ -30,8 +30,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Facts
-from rnneval.linter.flow.relations import keyword, models, shuffles
+from rnneval.linter.flow.facts import Facts, keyword, models, shuffles
 
 CODE = "RNN011"
 NAME = "stateful-never-reset"

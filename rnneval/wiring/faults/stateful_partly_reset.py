@@ -31,8 +31,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Facts
-from rnneval.linter.flow.relations import models
+from rnneval.linter.flow.facts import Facts, models
 from rnneval.linter.flow.values import Key
 
 CODE = "RNN012"

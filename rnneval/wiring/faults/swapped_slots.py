@@ -34,8 +34,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import Arrival, arrivals, judged, sources
+from rnneval.linter.flow.facts import Arrival, Event, Facts, arrivals, judged, sources
 from rnneval.linter.flow.values import Emitted, Mixed, Value, alternatives
 
 if TYPE_CHECKING:
