@@ -1,9 +1,8 @@
 """The reports of finders and of the linter: a match in the tree of a file, a finding with file, line and column."""
 
 import ast
-import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,11 +29,6 @@ def within(lines: Sequence[int], node: ast.AST) -> bool:
     first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
     at = bisect_left(lines, first)
     return at < len(lines) and lines[at] <= last
-
-
-def with_cells(message: str, place: Callable[[int], str]) -> str:
-    """Replace the lines that a message refers to: in a notebook, lines count within cells."""
-    return re.sub(r"\(line (\d+)\)", lambda found: f"({place(int(found.group(1)))})", message)
 
 
 class LintFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -191,16 +191,16 @@ class Machine:
     Args:
         tree: The file.
         expressions: By type of node, the function that evaluates it.
-        statements: By type of node, the function that runs it.
+        run_statement: The function that runs a statement.
     """
 
     def __init__(
         self,
         tree: ast.Module,
         expressions: Mapping[type[ast.expr], Callable[["Machine", Any], Value]],
-        statements: Mapping[type[ast.stmt], Callable[["Machine", Any], None]],
+        run_statement: Callable[["Machine", ast.stmt], None],
     ) -> None:
-        self._expressions, self._statements = expressions, statements
+        self._expressions, self._run_statement = expressions, run_statement
         self.facts = Facts(tree, survey(tree))
         self.survey = self.facts.survey
         self.classes: dict[str, Class] = {}
@@ -240,9 +240,7 @@ class Machine:
         for statement in body:
             if self.env.dead:
                 return
-            handler = self._statements.get(type(statement))
-            if handler is not None:
-                handler(self, statement)
+            self._run_statement(self, statement)
 
     def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, Value]) -> Env:
         """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""

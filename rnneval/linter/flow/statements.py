@@ -1,8 +1,7 @@
 """Statements, and the order in which a file is run: the module, each class when it is defined, then the functions."""
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rnneval.linter.flow.calls import evaluate_call
 from rnneval.linter.flow.expressions import EXPRESSIONS, Elements, assign, loop, narrow, target_names
@@ -36,7 +35,7 @@ _FIRST = ("__init__", "build", "setup", "__post_init__")
 
 def gather(tree: ast.Module) -> Facts:
     """Run a file once and return its facts."""
-    machine = Machine(tree, EXPRESSIONS | {ast.Call: evaluate_call}, _STATEMENTS)
+    machine = Machine(tree, EXPRESSIONS | {ast.Call: evaluate_call}, run_statement)
     for node in tree.body:
         if isinstance(node, FunctionNode):
             machine.functions[node.name] = node
@@ -63,58 +62,85 @@ def _holds_layers(value: Value) -> bool:
     return any(isinstance(leaf, Layer | Object | Graph) for leaf in leaves(value))
 
 
-# Simple statements
+def run_statement(machine: Machine, node: ast.stmt) -> None:
+    """Run a statement."""
+    match node:
+        case ast.Assign():
+            machine.targets = target_names(node.targets[-1])
+            value = machine.value_of(node.value)
+            machine.targets = ()
+            for target in node.targets:
+                assign(machine, target, value)
+        case ast.AnnAssign(value=ast.expr() as given):
+            assign(machine, node.target, machine.value_of(given))
+        case ast.AugAssign():
+            held, added = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
+            if isinstance(held, Many) and isinstance(added, Many) and isinstance(node.op, ast.Add):
+                both: Value = Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
+            else:
+                both = blend((machine.data_of(held), machine.data_of(added)))
+            assign(machine, node.target, both)
+        case ast.Expr() if not isinstance(node.value, ast.Constant):
+            machine.value_of(node.value)
+        case ast.Delete():
+            machine.env.names |= {target.id: NOTHING for target in node.targets if isinstance(target, ast.Name)}
+        case ast.Return() | ast.Raise() | ast.Break() | ast.Continue():
+            _leave(machine, node)
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            machine.functions[node.name] = node
+            machine.waiting += [node] if machine.frame.function.number == 0 else []
+            machine.env.names[node.name] = Local(node.name, "function")
+        case ast.ClassDef():
+            _class(machine, node)
+        case _:
+            _run_compound(machine, node)
 
 
-def _assign(machine: Machine, node: ast.Assign) -> None:
-    machine.targets = target_names(node.targets[-1])
-    value = machine.value_of(node.value)
-    machine.targets = ()
-    for target in node.targets:
-        assign(machine, target, value)
-
-
-def _annotated(machine: Machine, node: ast.AnnAssign) -> None:
-    if node.value is not None:
-        assign(machine, node.target, machine.value_of(node.value))
-
-
-def _augmented(machine: Machine, node: ast.AugAssign) -> None:
-    held, added = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
-    if isinstance(held, Many) and isinstance(added, Many) and isinstance(node.op, ast.Add):
-        both: Value = Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
-    else:
-        both = blend((machine.data_of(held), machine.data_of(added)))
-    assign(machine, node.target, both)
-
-
-def _expression(machine: Machine, node: ast.Expr) -> None:
-    if not isinstance(node.value, ast.Constant):
-        machine.value_of(node.value)
-
-
-def _delete(machine: Machine, node: ast.Delete) -> None:
-    for target in node.targets:
-        if isinstance(target, ast.Name):
-            machine.env.names[target.id] = NOTHING
-
-
-def _return(machine: Machine, node: ast.Return) -> None:
-    value = NONE if node.value is None else machine.value_of(node.value)
-    machine.frame.returned.append(value)
-    if machine.frame.depth == 0:
-        machine.frame.function.returns.append((node, value))
-    machine.frame.exits.append(machine.env.flattened(machine.frame.base))
-    machine.env.dead = True
-
-
-def _leave(machine: Machine, node: ast.stmt) -> None:
-    if not isinstance(node, ast.Raise) and machine.loop_envs:
+def _leave(machine: Machine, node: ast.Return | ast.Raise | ast.Break | ast.Continue) -> None:
+    frame = machine.frame
+    if isinstance(node, ast.Return):
+        value = NONE if node.value is None else machine.value_of(node.value)
+        frame.returned.append(value)
+        if frame.depth == 0:
+            frame.function.returns.append((node, value))
+        frame.exits.append(machine.env.flattened(frame.base))
+    elif not isinstance(node, ast.Raise) and machine.loop_envs:
         machine.loop_exits[-1].append(machine.env.flattened(machine.loop_envs[-1]))
     machine.env.dead = True
 
 
-# Branches and loops
+def _run_compound(machine: Machine, node: ast.stmt) -> None:
+    """Run a statement that has statements inside it, and is no definition."""
+    match node:
+        case ast.If():
+            machine.value_of(node.test, quiet=True)
+            when_true, when_false = narrow(machine, node.test)
+            _branch(machine, ((when_true, node.body), (when_false, node.orelse)))
+        case ast.For() | ast.AsyncFor():
+            elements = Elements(machine, node.iter)
+
+            def one_pass(running: Step) -> None:
+                assign(machine, node.target, elements.at(running))
+                machine.run(node.body)
+
+            loop(machine, elements.layers, one_pass)
+            machine.run(node.orelse)
+        case ast.While():
+            machine.value_of(node.test, quiet=True)
+            loop(machine, 0, lambda _: machine.run(node.body))
+            machine.run(node.orelse)
+        case ast.With() | ast.AsyncWith():
+            for item in node.items:
+                value = machine.value_of(item.context_expr)
+                if item.optional_vars is not None:
+                    assign(machine, item.optional_vars, machine.data_of(value))
+            machine.run(node.body)
+        case ast.Try() | ast.TryStar():
+            _branch(machine, [({}, [*node.body, *node.orelse]), *(({}, handler.body) for handler in node.handlers)])
+            machine.run(node.finalbody)
+        case ast.Match():
+            machine.value_of(node.subject)
+            _branch(machine, [*(({}, case.body) for case in node.cases), ({}, [])])
 
 
 def _branch(machine: Machine, ways: Sequence[tuple[dict[str, Value] | None, Sequence[ast.stmt]]]) -> None:
@@ -135,56 +161,7 @@ def _branch(machine: Machine, ways: Sequence[tuple[dict[str, Value] | None, Sequ
     base.meet(ends)
 
 
-def _if(machine: Machine, node: ast.If) -> None:
-    machine.value_of(node.test, quiet=True)
-    when_true, when_false = narrow(machine, node.test)
-    _branch(machine, ((when_true, node.body), (when_false, node.orelse)))
-
-
-def _for(machine: Machine, node: ast.For) -> None:
-    elements = Elements(machine, node.iter)
-
-    def one_pass(running: Step) -> None:
-        assign(machine, node.target, elements.at(running))
-        machine.run(node.body)
-
-    loop(machine, elements.layers, one_pass)
-    machine.run(node.orelse)
-
-
-def _while(machine: Machine, node: ast.While) -> None:
-    machine.value_of(node.test, quiet=True)
-    loop(machine, 0, lambda _: machine.run(node.body))
-    machine.run(node.orelse)
-
-
-def _with(machine: Machine, node: ast.With) -> None:
-    for item in node.items:
-        value = machine.value_of(item.context_expr)
-        if item.optional_vars is not None:
-            assign(machine, item.optional_vars, machine.data_of(value))
-    machine.run(node.body)
-
-
-def _try(machine: Machine, node: ast.Try) -> None:
-    _branch(machine, [({}, [*node.body, *node.orelse]), *(({}, handler.body) for handler in node.handlers)])
-    machine.run(node.finalbody)
-
-
-def _match(machine: Machine, node: ast.Match) -> None:
-    machine.value_of(node.subject)
-    _branch(machine, [*(({}, case.body) for case in node.cases), ({}, [])])
-
-
 # Definitions
-
-
-def _function(machine: Machine, node: FunctionNode) -> None:
-    """Note a function of the file; one of the module is run by itself when the module has been read."""
-    machine.functions[node.name] = node
-    if machine.frame.function.number == 0:
-        machine.waiting.append(node)
-    machine.env.names[node.name] = Local(node.name, "function")
 
 
 def _class(machine: Machine, node: ast.ClassDef) -> None:
@@ -338,28 +315,3 @@ def _summary(machine: Machine, function: Function) -> Summary | None:
         return None
     index, length = places.pop()
     return Summary(parameters[0], function.parameters.index(parameters[0]), index, length)
-
-
-_STATEMENTS: dict[type[ast.stmt], Callable[[Machine, Any], None]] = {
-    ast.Assign: _assign,
-    ast.AnnAssign: _annotated,
-    ast.AugAssign: _augmented,
-    ast.Expr: _expression,
-    ast.Delete: _delete,
-    ast.Return: _return,
-    ast.Raise: _leave,
-    ast.Break: _leave,
-    ast.Continue: _leave,
-    ast.If: _if,
-    ast.For: _for,
-    ast.AsyncFor: _for,
-    ast.While: _while,
-    ast.With: _with,
-    ast.AsyncWith: _with,
-    ast.Try: _try,
-    ast.TryStar: _try,
-    ast.Match: _match,
-    ast.FunctionDef: _function,
-    ast.AsyncFunctionDef: _function,
-    ast.ClassDef: _class,
-}
