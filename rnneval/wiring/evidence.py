@@ -45,10 +45,8 @@ def _kind(facts: Facts, arrival: Arrival, before: int | None) -> Kind:
     own = frozenset[Source]() if before is None else frozenset({Source(before, arrival.slot)})
     if arrival.unknown:
         kind = "unknown"
-    elif arrival.sources:
-        kind = _kind_of_sources(facts, arrival, own)
     else:
-        kind = _kind_of_nothing(facts, arrival)
+        kind = _kind_of_sources(facts, arrival, own) if arrival.sources else _kind_of_nothing(facts, arrival)
     foreign = tuple(sorted(arrival.sources - own)) if kind not in SEEN_RIGHT else ()
     return Kind(arrival=arrival, kind=kind, foreign=foreign)
 

@@ -25,17 +25,15 @@ Gal and Ghahramani 2016, Dropout as a Bayesian Approximation.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "always-random"
 SEVERITY = "error"
 ORDER = 105
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *repeat* that nothing else explains."""
     facts = evidence.facts
     drawn = any(item.arrival.random or item.arrival.noisy for item in evidence.kinds)

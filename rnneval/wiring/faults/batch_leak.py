@@ -21,17 +21,15 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "batch-leak"
 SEVERITY = "error"
 ORDER = 120
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *batch*, or a failed *alone* that no other wiring for one row explains."""
     facts = evidence.facts
     if evidence.failed("batch"):

@@ -24,17 +24,15 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "chunk-variance"
 SEVERITY = "error"
 ORDER = 130
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *chunk*."""
     if evidence.failed("chunk"):
         detail = f"{evidence.facts.oracles['chunk'].detail}; {evidence.only_place()}"
@@ -45,7 +43,7 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
         )
 
 
-def _by_design(evidence: "Evidence") -> bool:
+def _by_design(evidence: Evidence) -> bool:
     """Return whether the wiring itself, seen completely, explains why cutting matters."""
     facts = evidence.facts
     explained = evidence.has("carried-transformed", "uncarried", "declared") or not facts.declared.causal

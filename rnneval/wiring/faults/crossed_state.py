@@ -46,7 +46,6 @@ Schmidhuber 1997, Long Short-Term Memory.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import (
@@ -61,9 +60,7 @@ from rnneval.linter.flow.facts import (
     stacked,
 )
 from rnneval.linter.flow.values import Emitted, alternatives
-
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence, Group
+from rnneval.wiring.evidence import Detection, Evidence, Group
 
 CODE = "RNN002"
 NAME = "crossed-state"
@@ -72,7 +69,7 @@ ORDER = 20
 CORRECTS = True
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find states from another layer, made in an earlier call."""
     groups = evidence.groups_within("crossed", same_call=False)
     pairs = {(group.unit, group.giver) for group in groups}
@@ -82,7 +79,7 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
         yield evidence.detection(seen, group)
 
 
-def _more(group: "Group", pairs: set[tuple[int, int | None]]) -> str:
+def _more(group: Group, pairs: set[tuple[int, int | None]]) -> str:
     """Return the end of the message: that states are exchanged, or that the layer's new state is not returned."""
     if (group.giver, group.unit) in pairs:
         return ": the two states are exchanged, in the returned order or where they are taken apart"

@@ -24,17 +24,15 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "future-leak"
 SEVERITY = "error"
 ORDER = 110
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *causal* or *training* where looking ahead was not declared."""
     facts = evidence.facts
     for name in ("causal", "training"):
