@@ -50,10 +50,6 @@ Names = dict[str, Value] | None
 """Names with what they hold; None if the branch cannot be taken."""
 
 
-def _constant(_machine: Machine, node: ast.Constant) -> Value:
-    return Const(node.value) if isinstance(node.value, int | str | bool | None) else NOTHING
-
-
 def _attribute(machine: Machine, node: ast.Attribute) -> Value:
     key = machine.attribute_name(node)
     if key is not None:
@@ -323,8 +319,8 @@ def assign(machine: Machine, target: ast.expr, value: Value) -> None:
             else:
                 machine.value_of(target.value)
         case ast.Subscript():
-            machine.mark_read(value)
-            _put(machine, target.value, machine.index_value(target.slice), value)
+            key = machine.index_value(target.slice)
+            update(machine, target.value, machine.value_of(target.value, quiet=True), [(key, value)])
         case ast.Starred():
             assign(machine, target.value, value)
         case ast.Tuple() | ast.List():
@@ -336,11 +332,10 @@ def assign(machine: Machine, target: ast.expr, value: Value) -> None:
 
 
 def _note_unpacking(machine: Machine, target: ast.Tuple | ast.List, value: Value, *, nested: bool) -> None:
-    """Keep the number of names that a layer's own result is unpacked into."""
+    """Keep the names that a layer's own result is unpacked into."""
     made, event = machine.results.get(id(value), (None, 0))
     if made is value:
-        starred = any(isinstance(inner, ast.Starred) for inner in target.elts)
-        machine.facts.unpackings.append(Unpacking(target, len(target.elts), starred, event, nested))
+        machine.facts.unpackings.append(Unpacking(target, event, nested))
 
 
 def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[Value]:
@@ -368,15 +363,8 @@ def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[V
     return parts
 
 
-def _put(machine: Machine, owner: ast.expr, key: object, value: Value) -> None:
-    """Carry out `owner[key] = value`."""
-    held = machine.value_of(owner, quiet=True)
-    _note_change(machine, owner, held, value)
-    rebind(machine, owner, held, _with_item(held, key, value))
-
-
 def update(machine: Machine, owner: ast.expr, held: Value, pairs: Iterable[tuple[object, Value]]) -> None:
-    """Carry out `owner.update(pairs)`."""
+    """Carry out `owner[key] = value` for each pair."""
     changed = held
     for key, value in pairs:
         machine.mark_read(value)
@@ -614,7 +602,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
 
 EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.Name: lambda machine, node: machine.lookup(node.id),
-    ast.Constant: _constant,
+    ast.Constant: lambda _machine, node: Const(node.value) if isinstance(node.value, int | str | None) else NOTHING,
     ast.Attribute: _attribute,
     ast.Tuple: _sequence,
     ast.List: _sequence,

@@ -9,10 +9,10 @@ parameter or attribute by which a state comes into a function. A *slot* is one p
 """
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from rnneval.linter.finding import within
 from rnneval.linter.flow.names import RESETS, SWITCHES
 from rnneval.linter.flow.values import Data, Emitted, Incoming, Key, Many, Spec, Table, Value, alternatives, left_at
 from rnneval.linter.scores import Fault
@@ -108,9 +108,7 @@ def defaults_of(node: FunctionNode) -> list[tuple[str, ast.expr]]:
 class Unpacking:
     """The unpacking of a layer's result into a number of names."""
 
-    node: ast.AST
-    targets: int
-    starred: bool
+    node: ast.Tuple | ast.List
     event: int
     nested: bool
 
@@ -133,8 +131,8 @@ class Facts:
     specs: dict[Key, Spec] = field(default_factory=dict)
     places: dict[Key, ast.AST] = field(default_factory=dict)
     """The constructors of layers."""
-    by_function: dict[int, list[Event]] = field(default_factory=dict)
-    by_layer: dict[tuple[int, Key], list[Event]] = field(default_factory=dict)
+    by_function: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    by_layer: dict[tuple[int, Key], list[Event]] = field(default_factory=lambda: defaultdict(list))
     """Events of one layer, by the function's number and the layer's key."""
     followed_in_part: list[int] = field(default_factory=list)
     """Lines of entry points that took more steps than they may, one for each call or loop that was left out."""
@@ -144,16 +142,12 @@ class Facts:
     def add(self, event: Event) -> None:
         """Keep an event."""
         self.events.append(event)
-        self.by_function.setdefault(event.function, []).append(event)
-        self.by_layer.setdefault((event.function, event.layer), []).append(event)
-
-    def score_faults(self, kind: str) -> Iterator[Fault]:
-        """Return the faults of losses and perplexities that have this name."""
-        return (fault for fault in self.scores if fault.kind == kind)
+        self.by_function[event.function].append(event)
+        self.by_layer[event.function, event.layer].append(event)
 
     def of(self, function: Function) -> list[Event]:
         """Return the events of one function, in order."""
-        return self.by_function.get(function.number, [])
+        return self.by_function[function.number]
 
 
 @dataclass(slots=True)
@@ -172,14 +166,6 @@ class Survey:
     """Lines that name a recurrent layer's class."""
     stepped: list[int] = field(default_factory=list)
     """Lines with a keyword that only recurrent layers and their models take."""
-
-    def makes(self, node: ast.AST) -> bool:
-        """Return whether a recurrent layer's class is named within a function or class."""
-        return within(self.made, node)
-
-    def steps(self, node: ast.AST) -> bool:
-        """Return whether something is called within a class as a recurrent model is."""
-        return within(self.stepped, node)
 
 
 _SEEN = frozenset({
@@ -322,9 +308,7 @@ def again(one: Event, other: Event) -> bool:
 
 def unsure(event: Event) -> bool:
     """Return whether something that is not followed may be in the state: a state mapped by a layer, say."""
-    given = [option for _, option in sources(event)] + list(
-        alternatives(event.state) if event.state is not None else ()
-    )
+    given = (*(option for _, option in sources(event)), *(() if event.state is None else alternatives(event.state)))
     return any(isinstance(option, Data) and option.last_of is None for option in given)
 
 

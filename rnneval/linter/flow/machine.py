@@ -25,6 +25,7 @@ them back. `rnneval.linter.flow.expressions` sets `loops` for each pass. The res
 import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from rnneval.linter.flow.facts import Facts, Function, FunctionNode, survey
@@ -116,15 +117,8 @@ class Env:
         if not alive:
             self.dead = True
             return
-        if len(alive) == 1:
-            self.names.update(alive[0].names)
-            return
         for name in {name: None for branch in alive for name in branch.names}:
-            held = [value for branch in alive if (value := branch.get(name)) is not None]
-            value = held[0]
-            for other in held[1:]:
-                value = join(value, other)
-            self.names[name] = value
+            self.names[name] = reduce(join, (value for branch in alive if (value := branch.get(name)) is not None))
 
     def flattened(self, top: "Env") -> "Env":
         """Return one branch of `top` with all that was changed on the way from there to here."""

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator, Sequence
 
+from rnneval.linter.finding import within
 from rnneval.linter.flow.calls import evaluate_call
 from rnneval.linter.flow.expressions import EXPRESSIONS, Elements, assign, loop, narrow, target_names
 from rnneval.linter.flow.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of
@@ -50,7 +51,7 @@ def gather(tree: ast.Module) -> Facts:
 
 def _is_worth_running(machine: Machine, node: FunctionNode) -> bool:
     """Return whether a function has to do with layers or with models of the file at all."""
-    if machine.survey.makes(node):
+    if within(machine.survey.made, node):
         return True
     names = (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
     held = machine.top.names
@@ -174,11 +175,13 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
     known = machine.classes[node.name] = Class(node.name, bases, methods)
     makers = [methods[name] for name in _FIRST if name in methods]
-    makers += [method for method in methods.values() if method not in makers and machine.survey.makes(method)]
+    makers += [method for method in methods.values() if method not in makers and within(machine.survey.made, method)]
     for method in makers:
         _enter(machine, method, known)
     # A class without layers of its own may step a model: `OneStep` of TensorFlow's text tutorial does.
-    calls_models = any(known.carrying_methods for known in machine.classes.values()) or machine.survey.steps(node)
+    calls_models = any(known.carrying_methods for known in machine.classes.values()) or within(
+        machine.survey.stepped, node
+    )
     if known.attributes or calls_models or any(base in machine.classes for base in bases):
         for method in methods.values():
             if method not in makers:
