@@ -34,22 +34,19 @@ ORDER = 130
 
 def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *chunk*."""
-    if evidence.failed("chunk"):
-        detail = f"{evidence.facts.oracles['chunk'].detail}; {evidence.only_place()}"
-        yield evidence.detection(
-            f"One call and several carried calls over the same text differ: {detail}",
-            severity="warning" if _by_design(evidence) else None,
-            at=evidence.only_unit(),
-        )
-
-
-def _by_design(evidence: Evidence) -> bool:
-    """Return whether the wiring itself, seen completely, explains why cutting matters."""
+    if not evidence.failed("chunk"):
+        return
     facts = evidence.facts
+    # It is by design where the wiring itself, seen completely, explains why cutting matters.
     explained = evidence.has("carried-transformed", "uncarried", "declared") or not facts.declared.causal
     nothing_carried = (
         bool(evidence.kinds)
         and not (facts.takes_states or facts.gives_states)
         and not evidence.has("carried", "carried-transformed", "crossed", "mixed", "swapped", "stale", "fresh")
     )
-    return (evidence.all_seen() and explained) or nothing_carried
+    yield evidence.detection(
+        f"One call and several carried calls over the same text differ: {facts.oracles['chunk'].detail}; "
+        f"{evidence.only_place()}",
+        severity="warning" if (evidence.all_seen() and explained) or nothing_carried else None,
+        at=evidence.only_unit(),
+    )

@@ -86,22 +86,15 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                     "weights and its state, stands twice in the stack; make one for each place",
                 )
     for node, cells in facts.stacks:
-        if isinstance(cells, Many) and (cells.same or _twice(cells)) and not _are_literals(cells):
+        if not isinstance(cells, Many) or all(isinstance(cell, Const) for cell in cells.items):
+            continue
+        known = [cell for cell in cells.items if all(map(_is_one_object, alternatives(cell)))]
+        if cells.same or any(one == other for at, one in enumerate(known) for other in known[:at]):
             yield Match(
                 node=node,
                 message="one cell object stands several times in the stack: all of its layers share their weights, "
                 "or building it fails; make a cell for each: `[make_cell() for _ in range(n)]`",
             )
-
-
-def _are_literals(cells: Many) -> bool:
-    return all(isinstance(cell, Const) for cell in cells.items)
-
-
-def _twice(cells: Many) -> bool:
-    """Return whether one object is certainly there twice."""
-    known = [cell for cell in cells.items if all(map(_is_one_object, alternatives(cell)))]
-    return any(one == other for at, one in enumerate(known) for other in known[:at])
 
 
 def _is_one_object(value: Value) -> bool:

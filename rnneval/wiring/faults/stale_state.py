@@ -61,9 +61,12 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
             found = _stale(facts, function, value)
             if found is not None:
                 event, place = found
+                # The place as the source writes it, as far as its keys are literals.
+                keys = takewhile(lambda key: isinstance(key, int | str), place.path)
+                written = "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
                 yield Match(
                     node=node,
-                    message=f"the state that came in (`{_written(place)}`) is returned, and the new state of "
+                    message=f"the state that came in (`{place.carrier}{written}`) is returned, and the new state of "
                     f"`{event.name}` {line_of(event.node)} is thrown away: return what the layer gave back",
                 )
 
@@ -112,12 +115,6 @@ def _comes_back(returned: Many, place: Incoming) -> bool:
             if any(isinstance(leaf, Incoming) and _covers(leaf, place) for leaf in leaves(option)):
                 return not place.carrier.startswith("self.")
     return False
-
-
-def _written(place: Incoming) -> str:
-    """Write a place as the source does, as far as its keys are literals."""
-    keys = takewhile(lambda key: isinstance(key, int | str), place.path)
-    return place.carrier + "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
 
 
 def _covers(left: Incoming, place: Incoming) -> bool:

@@ -54,11 +54,10 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
     for event in facts.events:
         if judged(event) and event.spec.slots in (2, 4):
-            found = next(
-                (found for slot, value in sources(event) if (found := _given(facts, event, slot, value))), None
-            )
-            if found is not None:
-                yield Match(node=event.node, message=found, suggestion=_exchanged(event))
+            messages = (_given(facts, event, slot, value) for slot, value in sources(event))
+            message = next(filter(None, messages), None)
+            if message is not None:
+                yield Match(node=event.node, message=message, suggestion=_exchanged(event))
     for arrival in arrivals(facts):
         wrong = _returned(facts, arrival)
         if wrong is not None:
@@ -80,11 +79,9 @@ def _given(facts: Facts, event: Event, slot: int, value: Value) -> str | None:
                 f"{line_of(giver.node)} gave back: hand over each part in its own place"
             )
     if isinstance(value, Mixed):
-        parts = [part for part in value.parts if isinstance(part, Emitted) and part.slot is not None]
-        kinds = {
-            part.slot % 2 for part in parts if facts.events[part.event].spec.kind == "lstm" and part.slot is not None
-        }
-        if len(kinds) == 2:
+        parts = [part for part in value.parts if isinstance(part, Emitted)]
+        lstm = [part.slot for part in parts if facts.events[part.event].spec.kind == "lstm"]
+        if len({slot % 2 for slot in lstm if slot is not None}) == 2:
             return (
                 f"{_part(event, slot)} of `{event.name}` starts from h and c joined together: join h with h, "
                 "and c with c"
