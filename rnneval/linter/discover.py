@@ -189,23 +189,8 @@ def _strings(value: object, where: str) -> tuple[str, ...]:
 # Discovery
 
 
-@dataclass(frozen=True, slots=True)
-class _Ignored:
-    """The lines of one .gitignore, and the folder that they count from."""
-
-    folder: str
-    lines: tuple[str, ...]
-
-    def says(self, path: str, is_folder: bool) -> bool | None:
-        """Return True for ignored, False for explicitly kept, None if no line matches."""
-        inside = os.path.relpath(path, self.folder).replace(os.sep, "/")
-        verdict = None
-        for line in self.lines:
-            negated = line.startswith("!")
-            pattern = line[1:] if negated else line
-            if (not pattern.endswith("/") or is_folder) and matches(pattern, inside):
-                verdict = not negated
-        return verdict
+_Ignored = tuple[str, tuple[str, ...]]
+"""The lines of one .gitignore, and the folder that they count from."""
 
 
 def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> list[str]:
@@ -245,25 +230,26 @@ def _walk(top: str, settings: Settings) -> Iterator[str]:
         except OSError:
             yield path  # it is reported as a file that cannot be read
             continue
-        waiting += [
-            (entry.path, entry.is_dir(follow_symlinks=False), ignored)
-            for entry in entries
-            if _is_wanted(entry, ignored, settings)
-        ]
+        for entry in entries:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            known = entry.name not in _NEVER if is_folder else entry.name.endswith(ENDINGS)
+            if not known or _is_ignored(entry.path, is_folder, ignored):
+                continue
+            if any(settings.covers(line, entry.path) for line in settings.exclude):
+                continue
+            if is_folder or Path(entry).is_file():  # of a link to itself, the entry's own is_file raises an error
+                waiting.append((entry.path, is_folder, ignored))
 
 
-def _is_wanted(entry: os.DirEntry[str], ignored: tuple[_Ignored, ...], settings: Settings) -> bool:
-    """Return whether an entry of a folder is a folder to search or a file to read."""
-    is_folder = entry.is_dir(follow_symlinks=False)
-    if (is_folder and entry.name in _NEVER) or (not is_folder and not entry.name.endswith(ENDINGS)):
-        return False
-    # The nearest .gitignore that has a line for the entry decides.
-    verdicts = (file.says(entry.path, is_folder) for file in reversed(ignored))
-    if next((verdict for verdict in verdicts if verdict is not None), False):
-        return False
-    if any(settings.covers(line, entry.path) for line in settings.exclude):
-        return False
-    return is_folder or Path(entry).is_file()  # of a link to itself, the entry's own is_file raises an error
+def _is_ignored(path: str, is_folder: bool, ignored: tuple[_Ignored, ...]) -> bool:
+    """Return whether a path is ignored: the last line for it of the nearest .gitignore that has one decides."""
+    for folder, lines in reversed(ignored):
+        inside = os.path.relpath(path, folder).replace(os.sep, "/")
+        for line in reversed(lines):
+            pattern = line.removeprefix("!")
+            if (is_folder or not pattern.endswith("/")) and matches(pattern, inside):
+                return pattern == line
+    return False
 
 
 def _above(top: str) -> tuple[_Ignored, ...]:
@@ -296,4 +282,4 @@ def _read_ignore(folder: str) -> _Ignored | None:
         for line in lines
         if line and not line.startswith("#")
     )
-    return _Ignored(folder, kept) if kept else None
+    return (folder, kept) if kept else None

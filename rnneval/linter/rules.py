@@ -67,17 +67,15 @@ def silenced(lines: Sequence[str], first: int, last: int, code: str) -> bool:
 
     Such comments are `# noqa`, `# noqa: RNN001`, `# rnneval: ignore` and `# rnneval: ignore[shared-state]`.
     """
-    return any(_silences(lines[number - 1], code) for number in {first, last} if 0 < number <= len(lines))
-
-
-def _silences(line: str, code: str) -> bool:
-    if "#" not in line:
-        return False
-    if found := _IGNORE.search(line):
-        rules = found.group("rules")
-        return rules is None or code in {codes().get(rule.strip(), rule.strip()) for rule in rules.split(",")}
-    if found := _NOQA.search(line):
-        return found.group("list") is None or code in _listed(found.group("codes"))
+    for line in (lines[number - 1] for number in {first, last} if 0 < number <= len(lines)):
+        if found := _IGNORE.search(line):
+            rules = found["rules"]
+            ours = rules is None or code in {codes().get(rule.strip(), rule.strip()) for rule in rules.split(",")}
+        else:
+            found = _NOQA.search(line)
+            ours = found is not None and (found["list"] is None or code in _listed(found["codes"]))
+        if ours:
+            return True
     return False
 
 

@@ -7,10 +7,11 @@ from functools import reduce
 from typing import Any
 
 from rnneval.linter.flow import names
-from rnneval.linter.flow.expressions import insert, rebind, take, update
+from rnneval.linter.flow.expressions import UNKNOWN_KEY, note_change, rebind, update
 from rnneval.linter.flow.facts import Event, FunctionNode, defaults_of, parameters_of
 from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Frame, Machine
 from rnneval.linter.flow.values import (
+    MOST_ITEMS,
     MOST_ORIGINS,
     NONE,
     NOTHING,
@@ -527,30 +528,52 @@ def _change(call: Call, owner: Value, name: str) -> Value | None:
 
 def _added(call: Call, target: ast.expr, owner: Value, name: str) -> Value:
     """Call `append`, `extend`, `insert` or `appendleft`."""
-    machine, added = call.machine, call.positional[-1:]
+    machine, added = call.machine, tuple(call.positional[-1:])
     for value in added:
         machine.mark_read(value)
     if name == "extend" and added and isinstance(added[0], Many):
-        added = list(added[0].items)
+        added = added[0].items
     at = {"insert": _literal(call.positional[0]) if added else None, "appendleft": 0}.get(name)
     unknown = name == "insert" and not isinstance(at, int)
     if isinstance(owner, Choice) or (unknown and isinstance(owner, Many)):
         rebind(machine, target, owner, machine.data_of(owner))
     elif isinstance(owner, Many | Incoming):
-        insert(machine, target, owner, at if isinstance(at, int) else None, tuple(added))
+        for value in added:
+            note_change(machine, target, owner, value)
+        changed: Value = Data(frozenset({("changed", owner.carrier)})) if isinstance(owner, Incoming) else NOTHING
+        if isinstance(owner, Many):
+            place = at if isinstance(at, int) else len(owner.items)
+            items = (*owner.items[:place], *added, *owner.items[place:])
+            changed = Many(items[:MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > MOST_ITEMS)
+        rebind(machine, target, owner, changed)
     return NOTHING
 
 
 def _taken(call: Call, target: ast.expr, owner: Value, name: str) -> Value | None:
-    """Call `pop`, `popleft` or `get`."""
+    """Call `pop`, `popleft` or `get`: all but `get` leave the rest."""
     key = _literal(call.positional[0]) if call.positional else {"popleft": 0, "pop": -1}.get(name)
     named = isinstance(key, str)
     if key is None or (named and isinstance(owner, Many)) or (not named and isinstance(owner, Table)):
         return None
     _note_read(call.machine, owner)
     item = call.machine.part(owner, key)
-    if name != "get":
-        take(call.machine, target, owner, key)
+    if name == "get":
+        return item
+    rest: Value = Data(frozenset({("changed", UNKNOWN_KEY)}))
+    match owner:
+        case Many(open=False) if isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
+            at = key % len(owner.items)
+            rest = Many((*owner.items[:at], *owner.items[at + 1 :]))
+        case Many(open=True) if key in (0, -1):
+            few = len(owner.items) < 2
+            rest = owner if few else Many(owner.items[1:] if key == 0 else owner.items[:-1], True)
+        case Incoming() if key == 0:
+            rest = Incoming(owner.carrier, owner.path, owner.start + 1, owner.stop, True)
+        case Incoming() if key == -1:
+            rest = Incoming(owner.carrier, owner.path, owner.start, (owner.stop or 0) - 1, True)
+        case Table() | Incoming() if named:
+            rest = owner
+    rebind(call.machine, target, owner, rest)
     return item
 
 

@@ -368,41 +368,9 @@ def update(machine: Machine, owner: ast.expr, held: Value, pairs: Iterable[tuple
     changed = held
     for key, value in pairs:
         machine.mark_read(value)
-        _note_change(machine, owner, held, value)
+        note_change(machine, owner, held, value)
         changed = _with_item(changed, key, value)
     rebind(machine, owner, held, changed)
-
-
-def insert(machine: Machine, owner: ast.expr, held: Value, at: int | None, added: tuple[Value, ...]) -> None:
-    """Carry out `owner.insert(at, value)`; at the end, as `append` and `extend` do, if `at` is None."""
-    for value in added:
-        _note_change(machine, owner, held, value)
-    if isinstance(held, Many):
-        at = len(held.items) if at is None else at
-        items = (*held.items[:at], *added, *held.items[at:])
-        more = held.open or bool(machine.loops) or len(items) > MOST_ITEMS
-        rebind(machine, owner, held, Many(items[:MOST_ITEMS], more))
-    elif isinstance(held, Incoming):
-        rebind(machine, owner, held, Data(frozenset({("changed", held.carrier)})))
-
-
-def take(machine: Machine, owner: ast.expr, held: Value, key: object) -> None:
-    """Carry out `owner.pop(key)`: the rest stays."""
-    rest: Value = Data(frozenset({("changed", UNKNOWN_KEY)}))
-    match held:
-        case Many(open=False) if isinstance(key, int) and -len(held.items) <= key < len(held.items):
-            at = key % len(held.items)
-            rest = Many((*held.items[:at], *held.items[at + 1 :]))
-        case Many(open=True) if key in (0, -1):
-            few = len(held.items) < 2
-            rest = held if few else Many(held.items[1:] if key == 0 else held.items[:-1], True)
-        case Incoming() if key == 0:
-            rest = Incoming(held.carrier, held.path, held.start + 1, held.stop, True)
-        case Incoming() if key == -1:
-            rest = Incoming(held.carrier, held.path, held.start, (held.stop or 0) - 1, True)
-        case Table() | Incoming() if isinstance(key, str):
-            rest = held
-    rebind(machine, owner, held, rest)
 
 
 def rebind(machine: Machine, owner: ast.expr, old: Value, new: Value) -> None:
@@ -421,7 +389,7 @@ def rebind(machine: Machine, owner: ast.expr, old: Value, new: Value) -> None:
             rebind(machine, owner.value, outer, machine.data_of(outer))
 
 
-def _note_change(machine: Machine, owner: ast.expr, held: Value, value: Value) -> None:
+def note_change(machine: Machine, owner: ast.expr, held: Value, value: Value) -> None:
     """Keep that a parameter's own object is changed: a default would remember it."""
     function = machine.frame.function
     if isinstance(owner, ast.Name) and machine.frame.depth == 0 and owner.id in function.parameters:
