@@ -11,11 +11,10 @@ from rnneval.errors import UsageError
 from rnneval.linter import scores
 from rnneval.linter.discover import Settings
 from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Cell, Document, Trouble, read_document
-from rnneval.linter.finding import LintFinding, Match
+from rnneval.linter.finding import UNREADABLE, LintFinding, Match, all_rules, file_silences, silenced
 from rnneval.linter.flow.facts import Facts, Survey
 from rnneval.linter.flow.names import MENTIONS
 from rnneval.linter.flow.statements import gather
-from rnneval.linter.rules import UNREADABLE, all_rules, file_silences, silenced
 from rnneval.records.paths import open_regular
 
 BATCH = 24

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rnneval.errors import UsageError
-from rnneval.linter.rules import chosen
+from rnneval.linter.finding import chosen
 from rnneval.records.paths import read_regular
 
 MOST_BYTES = 1 << 18
