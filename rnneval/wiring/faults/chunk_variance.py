@@ -44,9 +44,8 @@ def find(evidence: Evidence) -> Iterator[Detection]:
         and not (facts.takes_states or facts.gives_states)
         and not evidence.has("carried", "carried-transformed", "crossed", "mixed", "swapped", "stale", "fresh")
     )
-    yield evidence.detection(
-        f"One call and several carried calls over the same text differ: {facts.oracles['chunk'].detail}; "
-        f"{evidence.only_place()}",
+    yield evidence.failure_of_recurrence(
+        "chunk",
+        "One call and several carried calls over the same text differ",
         severity="warning" if (evidence.all_seen() and explained) or nothing_carried else None,
-        at=evidence.only_unit(),
     )

@@ -37,8 +37,5 @@ ORDER = 65
 
 def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *fresh*."""
-    facts = evidence.facts
     if evidence.failed("fresh"):
-        detail = facts.oracles["fresh"].detail
-        seen = f"A new document depends on what was read before it: {detail}; {evidence.place_of('fresh')}"
-        yield evidence.detection(seen, at=facts.spots.get("fresh"))
+        yield evidence.failure("fresh", "A new document depends on what was read before it")

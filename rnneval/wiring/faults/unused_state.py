@@ -34,6 +34,4 @@ def find(evidence: Evidence) -> Iterator[Detection]:
     facts = evidence.facts
     hands_on = facts.takes_states or facts.gives_states or any(unit.stateful for unit in facts.units)
     if evidence.failed("used") and hands_on:
-        detail = f"{facts.oracles['used'].detail}; {evidence.only_place()}"
-        seen = f"The past has no effect on the predictions: {detail}"
-        yield evidence.detection(seen, at=evidence.only_unit())
+        yield evidence.failure_of_recurrence("used", "The past has no effect on the predictions")
