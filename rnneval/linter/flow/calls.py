@@ -2,7 +2,7 @@
 
 import ast
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import reduce
 from typing import Any
 
@@ -97,8 +97,30 @@ def evaluate_call(machine: Machine, node: ast.Call) -> Value:
     """Evaluate a call."""
     call = Call(machine, node)
     callee = _one_of(call.callee) if isinstance(call.callee, Choice) else call.callee
-    handler = _CALLS.get(type(callee))
-    return handler(call, callee) if handler else _unknown(call)
+    match callee:
+        case Known():
+            value = _known(call, callee)
+        case Method():
+            value = _method(call, callee)
+        case Layer():
+            value = _layer(call, callee)
+        case Incoming():
+            value = _on_incoming(call, callee)
+        case Local(kind="class"):
+            value = Object(callee.name, machine.place_key(node))
+        case Local():
+            value = _follow(call, machine.functions.get(callee.name), None)
+        case Record():
+            value = _record_of(call, callee)
+        case Object() if "." in callee.of and not callee.of.endswith(names.CELLS):  # a layer that is not recurrent
+            value = _operate(call, callee.of.rpartition(".")[2], call.all or [NOTHING])
+        case Object():
+            value = _model(call, callee, names.MODEL_CALLS)
+        case Graph():
+            value = _graph(call, callee)
+        case _:
+            value = _unknown(call)
+    return value
 
 
 def _one_of(callee: Choice) -> Value:
@@ -613,19 +635,6 @@ def _on_incoming(call: Call, callee: Incoming) -> Value:
 # Classes and functions of the file
 
 
-def _local(call: Call, callee: Local) -> Value:
-    if callee.kind == "class":
-        return Object(callee.name, call.machine.place_key(call.node))
-    return _follow(call, call.machine.functions.get(callee.name), None)
-
-
-def _object(call: Call, callee: Object) -> Value:
-    """Call an object: a layer that is not recurrent, or a model of the file."""
-    if "." in callee.of and not callee.of.endswith(names.CELLS):
-        return _operate(call, callee.of.rpartition(".")[2], call.all or [NOTHING])
-    return _model(call, callee, names.MODEL_CALLS)
-
-
 def _follow(call: Call, function: FunctionNode | None, owner: str | None) -> Value:
     """Follow a call of the file's own function, unless it is too deep, recursive, or does not fit the parameters."""
     machine, frame = call.machine, call.machine.frame
@@ -671,15 +680,3 @@ def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> di
     for name in parameters:
         bound.setdefault(name, Data(frozenset({("parameter", name)})))
     return bound
-
-
-_CALLS: dict[type, Callable[[Call, Any], Value]] = {
-    Layer: _layer,
-    Known: _known,
-    Local: _local,
-    Record: _record_of,
-    Object: _object,
-    Method: _method,
-    Incoming: _on_incoming,
-    Graph: _graph,
-}

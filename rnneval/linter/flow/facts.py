@@ -77,13 +77,9 @@ class Function:
     @property
     def unread(self) -> set[str]:
         """The parameters that nothing reads and that are None where nothing is given."""
-        nothing = {name for name, value in self.defaults if isinstance(value, ast.Constant) and value.value is None}
+        defaults = defaults_of(self.node)
+        nothing = {name for name, value in defaults if isinstance(value, ast.Constant) and value.value is None}
         return nothing - self.reads - SWITCHES
-
-    @property
-    def defaults(self) -> list[tuple[str, ast.expr]]:
-        """The arguments that have a default, with the default."""
-        return defaults_of(self.node) if isinstance(self.node, FunctionNode) else []
 
 
 def parameters_of(node: FunctionNode, is_method: bool) -> tuple[str | None, tuple[str, ...]]:
@@ -94,8 +90,10 @@ def parameters_of(node: FunctionNode, is_method: bool) -> tuple[str | None, tupl
     return (names[0], names[1:]) if is_method and names and not static else (None, names)
 
 
-def defaults_of(node: FunctionNode) -> list[tuple[str, ast.expr]]:
-    """Return the parameters of a function that have a default, with the default."""
+def defaults_of(node: ast.AST) -> list[tuple[str, ast.expr]]:
+    """Return the parameters of a function that have a default, with the default; nothing for a module."""
+    if not isinstance(node, FunctionNode):
+        return []
     positional = [*node.args.posonlyargs, *node.args.args]
     pairs = [
         *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
@@ -282,14 +280,6 @@ def given_by(facts: Facts, event: Event) -> Iterator[tuple[int, Emitted, Event]]
                 yield 0, option, facts.events[option.event]
 
 
-def last_output(facts: Facts, event: Event) -> Event | None:
-    """Return the event whose last output was passed as this one's state."""
-    for _, value in sources(event):
-        if isinstance(value, Data) and value.last_of is not None:
-            return facts.events[value.last_of]
-    return None
-
-
 def earlier_pass(giver: Event, receiver: Event) -> bool:
     """Return whether the giver ran in an earlier pass of a loop over time that both are in.
 
@@ -299,17 +289,6 @@ def earlier_pass(giver: Event, receiver: Event) -> bool:
         return False
     theirs = {loop: turn for loop, turn, layers in giver.turns if not layers}
     return any(not layers and theirs.get(loop, turn) < turn for loop, turn, layers in receiver.turns)
-
-
-def again(one: Event, other: Event) -> bool:
-    """Return whether two events are the same call in two passes of a loop."""
-    return one.node is other.node and one.layer == other.layer and one.function == other.function
-
-
-def unsure(event: Event) -> bool:
-    """Return whether something that is not followed may be in the state: a state mapped by a layer, say."""
-    given = (*(option for _, option in sources(event)), *(() if event.state is None else alternatives(event.state)))
-    return any(isinstance(option, Data) and option.last_of is None for option in given)
 
 
 @dataclass(frozen=True, slots=True)

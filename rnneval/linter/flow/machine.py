@@ -6,20 +6,9 @@ followed a few levels deep. Loops are run twice, which shows what one pass hands
 layer's identity: a layer made in a loop counts as a different layer in each of the two passes. Loops over a known tuple
 of layers are unrolled.
 
-The terms, most of them classes of `rnneval.linter.flow.values`:
-
-- *event*: one call of a recurrent layer, or of a model of the file that carries a state (`rnneval.linter.flow.facts`);
-- `Emitted`: the state that an event gave back, or one part of it, its *slot* (h or c);
-- `Incoming`: what a parameter or attribute, its *carrier*, held when the function began; `Initial`: zeros and the like;
-- `Holder`: a value that holds others: `Many` (a list or tuple, *open* if its length is unknown), `Table`, `Choice`;
-- `Data`: anything else, of which only the *provenance* is known: the inputs and layer calls that it was computed from;
-  it is *grown* if it was joined from pieces. `NOTHING` is data of no provenance;
-- `Known`: an imported name; `Local`: a class or function of the file; `Spec`: the properties of a recurrent layer.
-
-The handlers of expressions and statements are given to the machine by `rnneval.linter.flow.statements.gather`, so that
-the modules below it can run code without importing it. `gather` runs the module, and each class where it is defined,
-then the functions in `waiting`; it sets `frame`, `env`, `loops` and `used_before_entry` for each entry point and puts
-them back. `rnneval.linter.flow.expressions` sets `loops` for each pass. The result of it all is `facts`.
+An *event* is one call of a recurrent layer, or of a model of the file that carries a state. A *carrier* is the
+parameter or attribute by which a state comes in, a *slot* a part of a state: h or c. `gather` runs the module, and each
+class where it is defined, then the functions in `waiting`. The result of it all is `facts`.
 """
 
 import ast
@@ -182,10 +171,8 @@ class Frame:
 class Machine:
     """Everything that changes while a file is run.
 
-    Args:
-        tree: The file.
-        expressions: By type of node, the function that evaluates it.
-        run_statement: The function that runs a statement.
+    The functions that evaluate expressions, by type of node, and the one that runs a statement are given to it by
+    `rnneval.linter.flow.statements.gather`, so that the modules below that one can run code without importing it.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Facts
+from rnneval.linter.flow.facts import Facts, defaults_of
 from rnneval.linter.flow.values import Emitted, Initial, leaves
 
 CODE = "RNN008"
@@ -43,7 +43,7 @@ SEVERITY = "error"
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find states that are put into a default."""
     for function in facts.functions:
-        for name, default in function.defaults:
+        for name, default in defaults_of(function.node):
             parts = (default.left, default.right) if isinstance(default, ast.BinOp) else ()
             mutable = isinstance(default, ast.List | ast.Dict | ast.ListComp)
             put = (leaf for value in function.changed.get(name, ()) for leaf in leaves(value))
