@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnneval.linter.check import check_bytes, lint_files
-from rnneval.linter.discover import discover
-from rnneval.linter.finding import LintFinding
-from rnneval.linter.rules import all_rules
-from rnneval.linter.settings import Settings
+from rnneval.linter.discover import Settings, discover
+from rnneval.linter.finding import LintFinding, all_rules
 from rnneval.processes import cores
 
 TOP = Path(__file__).parent.parent

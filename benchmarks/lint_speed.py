@@ -17,9 +17,8 @@ import time
 from pathlib import Path
 
 from rnneval.linter.check import lint_files
-from rnneval.linter.discover import discover
+from rnneval.linter.discover import Settings, discover
 from rnneval.linter.flow.names import MENTIONS
-from rnneval.linter.settings import Settings
 
 DENSE = """
 import tensorflow as tf

@@ -34,8 +34,7 @@ def lint(
         UsageError: a path does not exist, or a rule.
     """
     from rnneval.linter.check import lint_files
-    from rnneval.linter.discover import discover
-    from rnneval.linter.settings import read_settings
+    from rnneval.linter.discover import discover, read_settings
 
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     settings = read_settings().replaced(tuple(select), tuple(ignore))

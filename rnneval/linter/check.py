@@ -2,19 +2,19 @@
 
 import ast
 import os
+import re
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from rnneval import collector_paused
 from rnneval.errors import UsageError
 from rnneval.linter import scores
+from rnneval.linter.discover import Settings
 from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Cell, Document, Trouble, read_document
-from rnneval.linter.finding import LintFinding, Match, with_cells
+from rnneval.linter.finding import UNREADABLE, LintFinding, Match, all_rules, file_silences, silenced
 from rnneval.linter.flow.facts import Facts, Survey
 from rnneval.linter.flow.names import MENTIONS
 from rnneval.linter.flow.statements import gather
-from rnneval.linter.rules import UNREADABLE, all_rules, file_silences, silenced
-from rnneval.linter.settings import Settings
 from rnneval.records.paths import open_regular
 
 BATCH = 24
@@ -73,7 +73,12 @@ def _lint_file(path: str) -> tuple[LintFinding, ...]:
 def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
     """Lint one file's bytes: return every finding that no comment silences, in the order of the file."""
     document = read_document(path, content)
-    found = {finding.order: finding for finding in _troubles(document)}
+    found: dict[tuple[str, int, int, int, str], LintFinding] = {}
+    for trouble in document.troubles:
+        lines = next((cell.lines for cell in document.cells if cell.number == trouble.cell), ())
+        if not silenced(lines, trouble.line, trouble.line, UNREADABLE[1]):
+            finding = _unreadable(path, trouble)
+            found[finding.order] = finding
     text = "\n".join(line for cell in document.cells for line in cell.lines)
     recurrent, scored = bool(MENTIONS.search(text)), scores.mentions(text)
     if document.tree is not None and (recurrent or scored):
@@ -90,13 +95,6 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
             trouble = Trouble(1, 1, "nested too deeply to be judged")
             found[path, 0, 1, 1, UNREADABLE[1]] = _unreadable(path, trouble)
     return tuple(sorted(found.values(), key=lambda finding: finding.order))
-
-
-def _troubles(document: Document) -> Iterator[LintFinding]:
-    for trouble in document.troubles:
-        cell = next((cell for cell in document.cells if cell.number == trouble.cell), None)
-        if cell is None or not silenced(cell.lines, trouble.line, trouble.line, UNREADABLE[1]):
-            yield _unreadable(document.path, trouble)
 
 
 def _unreadable(path: str, trouble: Trouble) -> LintFinding:
@@ -121,23 +119,23 @@ def _matches(document: Document, facts: Facts) -> Iterator[LintFinding]:
         if any(codes is None or rule.CODE in codes for codes in quiet):
             continue
         for match in rule.find_in_source(facts):
-            finding, cell = _finding(document, rule, match)
-            if not silenced(cell.lines, finding.line, finding.end_line, rule.CODE):
+            cell, line = document.place(getattr(match.node, "lineno", 1))
+            finding = _finding(document, rule, match)
+            if not silenced(cell.lines, line, finding.end_line, rule.CODE):
                 yield finding
 
 
-def _finding(document: Document, rule: ModuleType, match: Match) -> tuple[LintFinding, Cell]:
-    """Return the finding of a match, and the cell that it is in."""
+def _finding(document: Document, rule: ModuleType, match: Match) -> LintFinding:
     node: ast.AST = match.node
     start = getattr(node, "lineno", 1)
     cell, line = document.place(start)
     last = line + (getattr(node, "end_lineno", start) or start) - start
 
-    def place(number: int) -> str:
-        other, within = document.place(number)
-        return f"line {within}" if other is cell else f"cell {other.number}, line {within}"
+    def place(found: re.Match[str]) -> str:
+        other, within = document.place(int(found[1]))
+        return f"(line {within})" if other is cell else f"(cell {other.number}, line {within})"
 
-    finding = LintFinding(
+    return LintFinding(
         rule=rule.NAME,
         code=rule.CODE,
         severity=rule.SEVERITY,
@@ -147,10 +145,10 @@ def _finding(document: Document, rule: ModuleType, match: Match) -> tuple[LintFi
         column=_column(cell, line, getattr(node, "col_offset", 0)),
         end_line=last,
         end_column=_column(cell, last, getattr(node, "end_col_offset", 0) or 0),
-        message=match.message if cell.number is None else with_cells(match.message, place),
+        # In a notebook, the lines that a message refers to count within cells.
+        message=match.message if cell.number is None else re.sub(r"\(line (\d+)\)", place, match.message),
         suggestion=match.suggestion,
     )
-    return finding, cell
 
 
 def _column(cell: Cell, line: int, offset: int) -> int:

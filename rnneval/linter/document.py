@@ -14,7 +14,9 @@ from itertools import chain, islice
 _MAGIC = re.compile(r"^\s*([%!?]|[\w.]+\?{1,2}\s*$)")
 _ASSIGNED_MAGIC = re.compile(r"^([\w,\s]++=\s*+)[%!].*$")
 _OTHER_LANGUAGE = re.compile(r"^\s*%%(?!time\b|timeit\b|capture\b|prun\b|tensorflow_version\b)")
-
+_PYTHON_2 = re.compile(
+    r"^[ \t]*+(?:print[ \t]++[^(=\s]|except\s++[\w.]++\s*+,\s*+\w++\s*+:|exec\s++['\"\w])", re.MULTILINE
+)
 _WORD = re.compile(r"\w+|[^\w \t]")
 MOST_SOURCE_BYTES, MOST_NOTEBOOK_BYTES = 1 << 22, 1 << 26
 MOST_WORDS = 750_000
@@ -61,9 +63,7 @@ class Document:
 def read_document(path: str, content: bytes) -> Document:
     """Read a file's bytes; whatever they hold, no error is raised."""
     try:
-        if path.endswith(".ipynb"):
-            return _notebook(path, content)
-        return _python(path, content)
+        return (_notebook if path.endswith(".ipynb") else _python)(path, content)
     except _TooMuchError as error:
         return Document(path, (), None, (Trouble(1, 1, str(error)),))
     except (RecursionError, MemoryError):
@@ -106,18 +106,10 @@ def _parse(text: str, number: int | None) -> tuple[ast.Module | None, Trouble | 
             warnings.simplefilter("ignore")
             return ast.parse(text), None
     except SyntaxError as error:
-        what = error.msg + _python2(text)
-        return None, Trouble(max(error.lineno or 1, 1), max(error.offset or 1, 1), what, number)
+        hint = " (this looks like Python 2: only Python 3 is read)" if _PYTHON_2.search(text) else ""
+        return None, Trouble(max(error.lineno or 1, 1), max(error.offset or 1, 1), error.msg + hint, number)
     except ValueError as error:
         return None, Trouble(1, 1, str(error), number)
-
-
-def _python2(text: str) -> str:
-    """Return a hint if the source looks like Python 2."""
-    old = re.search(
-        r"^[ \t]*+(?:print[ \t]++[^(=\s]|except\s++[\w.]++\s*+,\s*+\w++\s*+:|exec\s++['\"\w])", text, re.MULTILINE
-    )
-    return " (this looks like Python 2: only Python 3 is read)" if old else ""
 
 
 def _notebook(path: str, content: bytes) -> Document:
@@ -158,28 +150,20 @@ def plain_lines(text: str) -> list[str]:
 
     A line such as `% b` may also be the second line of an expression or of a string: then the cell parses as it is.
     """
-    lines = _without_magics(text)
-    if lines != text.split("\n") and _parse(text, None)[0] is not None:
-        return text.split("\n")
-    return lines
-
-
-def _without_magics(text: str) -> list[str]:
-    """Blank out the commands of IPython, keeping every line in its place."""
     lines = text.split("\n")
     first = next((line for line in lines if line.strip()), "")
-    if _OTHER_LANGUAGE.match(first):
-        return ["" for _ in lines]
-    kept: list[str] = []
+    plain: list[str] = []
     indent, goes_on = "", False
     for line in lines:
         if not goes_on:
             # IPython takes a magic with blanks before it at the top of a cell; Python would not take a statement so.
-            indent = line[: len(line) - len(line.lstrip())] if any(text.strip("pas ") for text in kept) else ""
+            indent = line[: len(line) - len(line.lstrip())] if any(text.strip("pas ") for text in plain) else ""
         magic = goes_on or bool(_MAGIC.match(line))
-        kept.append(f"{indent}pass" if magic else _ASSIGNED_MAGIC.sub(r"\1None", line))
+        plain.append(f"{indent}pass" if magic else _ASSIGNED_MAGIC.sub(r"\1None", line))
         goes_on = magic and line.rstrip().endswith("\\")
-    return kept
+    if _OTHER_LANGUAGE.match(first):
+        plain = [""] * len(lines)
+    return lines if plain != lines and _parse(text, None)[0] is not None else plain
 
 
 def _short(error: Exception) -> str:

@@ -10,7 +10,7 @@ import ast
 import re
 from collections import ChainMap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -117,37 +117,32 @@ def score_faults(tree: ast.Module, text: str) -> tuple[Fault, ...]:
     return tuple(reader.found.values())
 
 
-@dataclass(slots=True)
-class _Scope:
-    """The names of a function, with those of its object as `self.name`."""
-
-    names: ChainMap[str, Value]
-    """Names that hold a score or tool; None where two branches leave different ones."""
-    function: str = ""
-    returned: list[Value] = field(default_factory=list)
-
-
 class _Reader:
     """Runs a file."""
 
     def __init__(self, tree: ast.Module, lines: list[int]) -> None:
-        self.scope = _Scope(ChainMap())
+        self.tree, self.lines = tree, lines
+        self.names: ChainMap[str, Value] = ChainMap()
+        """Names that hold a score or tool, attributes as `self.name`; None where two branches leave different ones."""
+        self.function = ""
+        """The function that runs, and what its returns gave."""
+        self.returned: list[Value] = []
         self.loops: list[tuple[bool, bool]] = []
         """The loops around: whether they run over batches of different size, and over independent results."""
         self.statement: ast.stmt | None = None
         self.found: dict[tuple[str, int, int], Fault] = {}
-        self.functions: ChainMap[str, FunctionNode] = ChainMap()
+        self.functions: ChainMap[str, FunctionNode] = ChainMap(_functions(tree.body, ""))
         self.results: ChainMap[str, Value] = ChainMap()
-        self.tree, self.lines = tree, lines
-        self._learn(tree.body, "")
 
     @cached_property
     def keras_nats(self) -> bool:
         """The file compiles a model with a cross-entropy."""
-        return any(isinstance(node, ast.Call) and _compiles_nats(node) for node in ast.walk(self.tree))
-
-    def _learn(self, body: Iterable[ast.stmt], prefix: str) -> None:
-        self.functions.update({f"{prefix}{node.name}": node for node in body if isinstance(node, FunctionNode)})
+        return any(
+            "rossentropy" in ast.unparse(loss)
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Call) and _last(node.func) == "compile"
+            for loss in [*node.args, *(item.value for item in node.keywords if item.arg == "loss")]
+        )
 
     # Statements
 
@@ -157,7 +152,7 @@ class _Reader:
             self.statement = node
             match node:
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
-                    self._learn([node], "")
+                    self.functions[node.name] = node
                     if within(self.lines, node):
                         self.result(node.name)
                 case ast.ClassDef() if within(self.lines, node):
@@ -178,11 +173,14 @@ class _Reader:
     def _simple(self, node: ast.stmt) -> None:
         match node:
             case ast.Return(value=value):
-                self.scope.returned.append(self.value(value))
+                self.returned.append(self.value(value))
             case ast.Assign(value=value):
                 held = self.value(value)
                 for target in node.targets:
-                    self._bind(target, self._total(target, value) or held, value)
+                    total = None
+                    if isinstance(value, ast.BinOp) and "" != _dotted(target) == _dotted(value.left):
+                        total = self._added(self.value(value.right), value.op)  # total = total + loss
+                    self._bind(target, total or held, value)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 self._bind(target, self.value(value))
             case ast.AugAssign(target=target, op=op, value=value):
@@ -193,28 +191,27 @@ class _Reader:
 
     def _class(self, node: ast.ClassDef) -> None:
         """Run a class: first the method that makes its attributes, then the others."""
-        outer = self.functions, self.results, self.scope.names
-        self.functions, self.results = self.functions.new_child(), self.results.new_child()
-        self.scope.names = self.scope.names.new_child()
-        self._learn(node.body, "self.")
+        outer = self.functions, self.results, self.names
+        self.functions = self.functions.new_child(_functions(node.body, "self."))
+        self.results, self.names = self.results.new_child(), self.names.new_child()
         methods = [item for item in node.body if isinstance(item, FunctionNode)]
         for method in sorted(methods, key=lambda method: method.name != "__init__"):
             if method.name == "__init__" or within(self.lines, method):
                 self.result(f"self.{method.name}")
-        self.functions, self.results, self.scope.names = outer
+        self.functions, self.results, self.names = outer
 
     def result(self, name: str) -> Value:
         """Run a function of the file once; return what all of its returns agree on."""
         if name not in self.results:
             self.results[name] = None  # also where it calls itself
-            outer, loops, statement = self.scope, self.loops, self.statement
-            self.scope, self.loops = _Scope(outer.names.new_child(), name), []
+            outer = names, _, _, _, _ = self.names, self.function, self.returned, self.loops, self.statement
+            self.names, self.function, self.returned, self.loops = names.new_child(), name, [], []
             self.run(self.functions[name].body)
-            inner, self.scope, self.loops, self.statement = self.scope, outer, loops, statement
+            inner, returned = self.names.maps[0], self.returned
+            self.names, self.function, self.returned, self.loops, self.statement = outer
             if name == "self.__init__":
-                own = inner.names.maps[0]
-                outer.names.update({key: held for key, held in own.items() if key.startswith("self.")})
-            self.results[name] = inner.returned[0] if len(set(inner.returned)) == 1 else None
+                names.update({key: held for key, held in inner.items() if key.startswith("self.")})
+            self.results[name] = returned[0] if len(set(returned)) == 1 else None
         return self.results[name]
 
     def _loop(self, loop: ast.For | ast.AsyncFor | ast.comprehension, body: Callable[[], None]) -> None:
@@ -222,18 +219,22 @@ class _Reader:
         held = self.value(loop.iter)
         self._bind(loop.target, held.of if isinstance(held, Series) else held if isinstance(held, Score) else None)
         head = f"{ast.unparse(loop.target)} {ast.unparse(loop.iter)}"
-        self.loops.append((held == Tool("batches") and not _trains(loop), bool(_INDEPENDENT.search(head))))
+        # The mean loss of a loop that changes weights is progress, and no score of one model.
+        batches = held == Tool("batches") and not any(
+            isinstance(node, ast.Attribute) and node.attr in _TRAINING for node in ast.walk(loop)
+        )
+        self.loops.append((batches, bool(_INDEPENDENT.search(head))))
         body()
         self.loops.pop()
 
     def _branches(self, *ways: list[ast.stmt]) -> None:
         """Run the ways of a branch; what they leave different is unknown."""
-        before, ends = self.scope.names, []
+        before, ends = self.names, []
         for way in ways:
-            self.scope.names = before.new_child()
+            self.names = before.new_child()
             self.run(way)
-            ends.append(self.scope.names)
-        self.scope.names = before
+            ends.append(self.names)
+        self.names = before
         for name in sorted({name for end in ends for name in end.maps[0]}):
             before[name] = _agreed({end.get(name, _BY_NAME) for end in ends})
 
@@ -251,7 +252,7 @@ class _Reader:
                 return
         name = _dotted(target)
         if name:
-            self.scope.names[name] = _BY_NAME if value is None else value
+            self.names[name] = _BY_NAME if value is None else value
 
     # Lists and sums of scores
 
@@ -269,20 +270,13 @@ class _Reader:
         series = self._series(replace(value, negative=value.negative != isinstance(op, ast.Sub)))
         return None if series is None else replace(series, summed=True)
 
-    def _total(self, target: ast.expr, value: ast.expr) -> Series | None:
-        """Return the sum of `total = total + value` in a loop."""
-        if not isinstance(value, ast.BinOp) or not _dotted(target) or _dotted(value.left) != _dotted(target):
-            return None
-        return self._added(self.value(value.right), value.op)
-
     # Expressions
 
     def value(self, node: ast.expr | None) -> Value:
         """Evaluate an expression."""
         if node is None:
             return None
-        handler = _EXPRESSIONS.get(type(node))
-        if handler is not None:
+        if handler := _EXPRESSIONS.get(type(node)):
             return handler(self, node)
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
@@ -291,7 +285,7 @@ class _Reader:
 
     def named(self, node: ast.Name | ast.Attribute) -> Value:
         """Look a name or attribute up."""
-        stored, last = self.scope.names.get(_dotted(node), _BY_NAME), _last(node)
+        stored, last = self.names.get(_dotted(node), _BY_NAME), _last(node)
         if stored is not _BY_NAME:
             return stored
         held = self.value(node.value) if isinstance(node, ast.Attribute) else None
@@ -320,9 +314,8 @@ class _Reader:
 
     def comprehension(self, node: ast.ListComp | ast.GeneratorExp) -> Value:
         """Return the scores that a comprehension lists."""
-        outer = self.scope.names
-        self.scope.names = outer.new_child()
-        found: list[Value] = []
+        outer, found = self.names, list[Value]()
+        self.names = outer.new_child()
 
         def level(depth: int) -> None:
             if depth < len(node.generators):
@@ -331,7 +324,7 @@ class _Reader:
                 found.append(self._series(self.value(node.elt)))
 
         level(0)
-        self.scope.names = outer
+        self.names = outer
         return found[0]
 
     def binary(self, node: ast.BinOp) -> Value:
@@ -374,7 +367,8 @@ class _Reader:
             return replace(value, of=of) if isinstance(of, Score) else None
         if value.unit in (unit, "perplexity"):
             return None
-        self._note_means(value)
+        if value.mean_of_means is not None:
+            self._note("mean-of-batch-means", value.mean_of_means, value)
         return replace(value, unit=unit)
 
     # Calls
@@ -387,7 +381,7 @@ class _Reader:
         written = {item.arg: item.value for item in node.keywords if item.arg}
         for given in written.values():
             self.value(given)
-        tool = self.scope.names.get(name, owner)
+        tool = self.names.get(name, owner)
         held: Value = None
         if name in self.functions:
             held = self.result(name)
@@ -419,10 +413,10 @@ class _Reader:
             held = self._power(node, first, "bits") if isinstance(first, Score) else None
         elif last in _SAME:
             held = first
-        elif not isinstance(first, Score | Series):
-            held = None
         elif last == "exp":
             held = self._power(node, first, "nats") if isinstance(first, Score) else None
+        elif not isinstance(first, Score | Series):
+            held = None
         elif last in _MEANS | _SUMS and isinstance(first, Score) and any(item.arg in _AXES for item in node.keywords):
             held = replace(first, shape="each" if last in _MEANS else "row sums")
         elif last in _MEANS:
@@ -438,7 +432,8 @@ class _Reader:
         certain = value.by == "function" and value.shape != "each"
         if value.unit != unit and (certain or (value.by != "name" and self._is_about(_SCORE_NAME))):
             self._note("log2-for-ln", node, value)
-        self._note_means(value)
+        if value.mean_of_means is not None:
+            self._note("mean-of-batch-means", value.mean_of_means, value)
         return Score("perplexity", value.shape, value.by)
 
     def _mean(self, node: ast.expr, value: Score | Series) -> Value:
@@ -480,15 +475,11 @@ class _Reader:
     def _is_about(self, words: re.Pattern[str]) -> bool:
         """Return whether the statement or the function around it names such a score."""
         statement = "" if self.statement is None else ast.unparse(self.statement)
-        return bool(words.search(f"{self.scope.function} {statement}"))
+        return bool(words.search(f"{self.function} {statement}"))
 
     def _note_perplexities(self, node: ast.expr, score: Score) -> None:
         if score.by == "function" or self._is_about(_PERPLEXITY):
             self._note("mean-of-perplexities", node, score)
-
-    def _note_means(self, value: Score) -> None:
-        if value.mean_of_means is not None:
-            self._note("mean-of-batch-means", value.mean_of_means, value)
 
     def _note(self, kind: Kind, node: ast.expr, value: Score) -> None:
         text = ast.unparse(node)
@@ -565,14 +556,6 @@ def _constant(value: object) -> Value:
     return None
 
 
-def _compiles_nats(node: ast.Call) -> bool:
-    """Return whether a `compile` of Keras gives a cross-entropy as the loss."""
-    if _last(node.func) != "compile":
-        return False
-    given = [*node.args, *(item.value for item in node.keywords if item.arg == "loss")]
-    return any("rossentropy" in ast.unparse(value) for value in given)
-
-
 def _agreed(ends: set[Value]) -> Value:
     """Return what a name holds where branches meet: a score that one of them leaves unknown is one by name only."""
     if len(ends) == 1:
@@ -581,9 +564,8 @@ def _agreed(ends: set[Value]) -> Value:
     return replace(known[0], shape="?", by="name") if len(known) == 1 and isinstance(known[0], Score) else None
 
 
-def _trains(node: ast.AST) -> bool:
-    """Return whether weights are changed within a loop: its mean loss is progress, and no score of one model."""
-    return any(isinstance(inner, ast.Attribute) and inner.attr in _TRAINING for inner in ast.walk(node))
+def _functions(body: Iterable[ast.stmt], prefix: str) -> dict[str, FunctionNode]:
+    return {f"{prefix}{node.name}": node for node in body if isinstance(node, FunctionNode)}
 
 
 def _is_number(node: ast.expr | None, number: int) -> bool:

@@ -12,8 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from rnneval._version import __version__
-from rnneval.linter.finding import LintFinding
-from rnneval.linter.rules import all_rules
+from rnneval.linter.finding import LintFinding, all_rules
 from rnneval.records import json_text
 from rnneval.render.phrasing import annotation, counted, not_a_command, visible
 

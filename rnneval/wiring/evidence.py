@@ -45,10 +45,8 @@ def _kind(facts: Facts, arrival: Arrival, before: int | None) -> Kind:
     own = frozenset[Source]() if before is None else frozenset({Source(before, arrival.slot)})
     if arrival.unknown:
         kind = "unknown"
-    elif arrival.sources:
-        kind = _kind_of_sources(facts, arrival, own)
     else:
-        kind = _kind_of_nothing(facts, arrival)
+        kind = _kind_of_sources(facts, arrival, own) if arrival.sources else _kind_of_nothing(facts, arrival)
     foreign = tuple(sorted(arrival.sources - own)) if kind not in SEEN_RIGHT else ()
     return Kind(arrival=arrival, kind=kind, foreign=foreign)
 
@@ -213,32 +211,27 @@ class Evidence:
         found = self.facts.oracles.get(oracle)
         return found is not None and found.verdict == "fail"
 
-    def place_of(self, oracle: str) -> str:
-        """Describe where a test of behaviour fails."""
+    def failure(self, oracle: str, seen: str) -> "Detection":
+        """Return the detection of a failed test of behaviour: what was seen, the test's detail, and where it fails."""
         spot = self.facts.spots.get(oracle)
-        if spot is None:
-            return "no layer can be named, since the two runs of the test could not be compared op by op"
-        return f"it comes in at {spot.layer or f'line {spot.line}, outside of any layer'}"
-
-    def only_place(self) -> str:
-        """Describe the one recurrent layer to look at, or why none is named."""
-        spot = self.only_unit()
+        place = "no layer can be named, since the two runs of the test could not be compared op by op"
         if spot is not None:
-            return f"{spot.layer} is the only recurrent layer"
-        several = len(self._layers())
-        if several:
-            return f"any of {several} recurrent layers may be meant: see the other findings"
-        return "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
+            place = f"it comes in at {spot.layer or f'line {spot.line}, outside of any layer'}"
+        return self.detection(f"{seen}: {self.facts.oracles[oracle].detail}; {place}", at=spot)
 
-    def only_unit(self) -> Spot | None:
-        """Return the place of the model's recurrent layer or cell; None if it has several, or none."""
-        if len(self._layers()) != 1:
-            return None
-        first = self.facts.events[0]
-        return Spot(layer=self.facts.units[0].name, file=first.file, line=first.line)
-
-    def _layers(self) -> set[str]:
-        return {self.facts.units[event.unit].path for event in self.facts.events}
+    def failure_of_recurrence(self, oracle: str, seen: str, severity: Severity | None = None) -> "Detection":
+        """Return the detection of a failed test that no op shows the place of: it names the only recurrent layer."""
+        layers = {self.facts.units[event.unit].path for event in self.facts.events}
+        spot = None
+        place = "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
+        if len(layers) == 1:
+            first = self.facts.events[0]
+            spot = Spot(layer=self.facts.units[0].name, file=first.file, line=first.line)
+            place = f"{spot.layer} is the only recurrent layer"
+        elif layers:
+            place = f"any of {len(layers)} recurrent layers may be meant: see the other findings"
+        seen = f"{seen}: {self.facts.oracles[oracle].detail}; {place}"
+        return self.detection(seen, severity=severity, at=spot)
 
     def detection(
         self, seen: str, group: "Group | None" = None, *, severity: Severity | None = None, at: Spot | None = None

@@ -1,19 +1,19 @@
 """From facts to the record: run the finders, join what they see with the faults' pages, give the verdict."""
 
+import ast
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.registry import modules
 from rnneval.wiring import faults
-from rnneval.wiring.correction import corrected
-from rnneval.wiring.evidence import Detection, Evidence, Group, evidence, fold
-from rnneval.wiring.facts import Facts, Variant
+from rnneval.wiring.evidence import Detection, Evidence, evidence, fold
+from rnneval.wiring.facts import Facts
 
 SEVERITIES = ("error", "warning", "info")
 _BESIDE = ("alone", "fresh", "training")
@@ -54,6 +54,12 @@ def findings(evidence: Evidence) -> tuple[Finding, ...]:
 def finding_of(fault: ModuleType, detection: Detection) -> Finding:
     """Put a finding together: what was seen, and from the fault's page why it matters and what to write instead."""
     group = detection.group
+    instead = _paragraph(fault, "What to write instead")
+    if group is not None and getattr(fault, "CORRECTS", False):
+        into = group.into
+        line = corrected(group.event.code, into.path, into.slots, into.place, cell=not into.is_layer)
+        if line:
+            instead = f"write `{line}`, and return that state too: {instead[0].lower()}{instead[1:]}"
     return Finding(
         rule=fault.NAME,
         severity=detection.severity or fault.SEVERITY,
@@ -62,17 +68,8 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
         file=detection.at.file,
         line=detection.at.line,
         message=f"{detection.seen}. {_paragraph(fault, 'Why it is wrong')}",
-        help=_help(fault, group),
+        help=instead,
     )
-
-
-def _help(fault: ModuleType, group: Group | None) -> str:
-    line = None
-    if group is not None and getattr(fault, "CORRECTS", False):
-        into = group.into
-        line = corrected(group.event.code, into.path, into.slots, into.place, cell=not into.is_layer)
-    general = _paragraph(fault, "What to write instead")
-    return f"write `{line}`, and return that state too: {general[0].lower()}{general[1:]}" if line else general
 
 
 def _paragraph(fault: ModuleType, title: str) -> str:
@@ -85,54 +82,44 @@ def _paragraph(fault: ModuleType, title: str) -> str:
 def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Add the faults that show in another setting only, each with its setting; errors stay first."""
     known = {_key(finding) for finding in found}
-    more = [
-        msgspec.structs.replace(finding, message=f"Only {variant.when}: {finding.message}")
-        for variant in facts.variants
-        for finding in _faults_of(variant)
-        if _key(finding) not in known
-    ]
+    more: list[Finding] = []
+    for variant in facts.variants:
+        # Errors that every run of the setting shows; noise belongs to training.
+        first, *others = (
+            [found for found in findings(evidence(run)) if found.severity == "error" and found.rule != "noisy-state"]
+            for run in variant.runs
+        )
+        keys = [{_key(finding) for finding in run} for run in others]
+        more += [
+            msgspec.structs.replace(finding, message=f"Only {variant.when}: {finding.message}")
+            for finding in first
+            if all(_key(finding) in run for run in keys) and _key(finding) not in known
+        ]
     return tuple(sorted([*more, *found], key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
-def _faults_of(variant: Variant) -> list[Finding]:
-    """Return the errors that every run of a setting shows; noise belongs to training."""
-    first, *others = (
-        [found for found in findings(evidence(run)) if found.severity == "error" and found.rule != "noisy-state"]
-        for run in variant.runs
-    )
-    keys = [{_key(finding) for finding in run} for run in others]
-    return [finding for finding in first if all(_key(finding) in run for run in keys)]
 
 
 def _key(finding: Finding) -> tuple[str | None, ...]:
     return finding.rule, finding.layer, finding.source_layer
 
 
-class Verdict(NamedTuple):
-    """The verdict on the whole model, with its reason."""
-
-    verdict: Literal["pass", "fail", "inconclusive"]
-    reason: str
+Verdict = tuple[Literal["pass", "fail", "inconclusive"], str]
+"""The verdict on the whole model, and its reason."""
 
 
 def judge(evidence: Evidence, findings: Sequence[Finding]) -> Verdict:
     """Fail on any error, even where something else could not be seen; pass when everything was seen and is clean."""
     errors = list(dict.fromkeys(finding.rule for finding in findings if finding.severity == "error"))
     if errors:
-        return Verdict("fail", ", ".join(errors))
+        return ("fail", ", ".join(errors))
     doubts = list(_doubts(evidence))
     if doubts:
-        return Verdict("inconclusive", "; ".join(doubts))
+        return ("inconclusive", "; ".join(doubts))
     facts = evidence.facts
-    states = len({(facts.events[item.arrival.event].unit, item.arrival.slot) for item in evidence.kinds})
-    noun = "state" if states == 1 else "states"
+    count = len({(facts.events[item.arrival.event].unit, item.arrival.slot) for item in evidence.kinds})
+    states = f"{count} {'state' if count == 1 else 'states'}"
     if facts.wired_by == "rnneval":
-        return Verdict(
-            "pass", f"no state crosses between layers in the author's graph; rnneval carries the {states} {noun}"
-        )
-    return Verdict(
-        "pass", f"{states} {noun} seen carried into the same layer over {facts.calls} calls, and the behaviour agrees"
-    )
+        return ("pass", f"no state crosses between layers in the author's graph; rnneval carries the {states}")
+    return ("pass", f"{states} seen carried into the same layer over {facts.calls} calls, and the behaviour agrees")
 
 
 def _doubts(evidence: Evidence) -> Iterator[str]:
@@ -165,3 +152,69 @@ def _slots(evidence: Evidence, kind: str) -> str:
     facts = evidence.facts
     found = (facts.slot(item.arrival.event, item.arrival.slot) for item in evidence.kinds if item.kind == kind)
     return ", ".join(dict.fromkeys(found))
+
+
+def corrected(code: str, path: str, slots: Sequence[str], place: int = 1, *, cell: bool = False) -> str | None:
+    """Rewrite the statement so that the unit takes and gives its own state; return None if it is not plain enough.
+
+    Only plain statements are corrected: `x, state = self.gru_2(x, initial_state=state)` and its like.
+
+    Args:
+        code: One statement.
+        path: How the author reaches the unit, such as `gru_2` or `enc.rnn`.
+        slots: The names of the parts of its state.
+        place: Which of its places in the call it is: each has a state of its own.
+        cell: Whether it is a cell, which gives its states back in the form in which it takes them.
+
+    Example:
+        >>> corrected("x, states = self.gru_2(x, initial_state=states)", "gru_2", ["h"])
+        'x, gru_2_state = self.gru_2(x, initial_state=gru_2_state)'
+        >>> corrected("x, s = self.cell(x, [s1])", "cell", ["h"], cell=True)
+        'x, (cell_state,) = self.cell(x, [cell_state])'
+    """
+    try:
+        body = ast.parse(code).body
+    except SyntaxError:
+        return None
+    match body:
+        case [ast.Assign(targets=[target], value=ast.Call() as call) as statement]:
+            written = ast.unparse(call.func)
+        case _:
+            return None
+    if written != path and not written.endswith(f".{path}"):
+        return None
+    stem = re.sub(r"\W+", "_", path if place == 1 else f"{path}_{place}").strip("_")
+    parts = ["state"] if len(slots) == 1 else [re.sub(r"[^0-9A-Za-z]+", "_", slot) for slot in slots]
+    names = [f"{stem}_{part}" for part in parts]
+    if not isinstance(target, ast.Tuple | ast.List) or len(target.elts) < 2:
+        return None
+    keyword = next((k for k in call.keywords if k.arg in {"initial_state", "states", "state"}), None)
+    given = keyword.value if keyword else call.args[1] if len(call.args) > 1 else None
+    own = _in_form_of(given, names)
+    bound: list[ast.expr] = [ast.Name(name, ast.Store()) for name in names]
+    match target.elts[1:]:
+        case [ast.Starred()]:
+            own = ast.Name(f"{stem}_states", ast.Load())
+            target.elts[1:] = [ast.Starred(ast.Name(own.id, ast.Store()), ast.Store())]
+        case [ast.Tuple(elts=[*inner]) | ast.List(elts=[*inner])] if len(inner) == len(names):
+            target.elts[1:] = [ast.Tuple(bound, ast.Store())]
+        case rest if len(rest) == len(names):
+            nested = cell and isinstance(own, ast.Tuple | ast.List)
+            target.elts[1:] = [ast.Tuple(bound, ast.Store())] if nested else bound
+        case _:
+            return None
+    if keyword:
+        keyword.value = own
+    elif given is not None:
+        call.args[1] = own
+    else:
+        call.keywords.insert(0, ast.keyword("initial_state", own))
+    return ast.unparse(ast.fix_missing_locations(statement))
+
+
+def _in_form_of(given: ast.expr | None, names: list[str]) -> ast.expr:
+    """Return the unit's own state in the form in which the author passes one."""
+    loads: list[ast.expr] = [ast.Name(name, ast.Load()) for name in names]
+    if isinstance(given, ast.Tuple):
+        return ast.Tuple(loads, ast.Load())
+    return ast.List(loads, ast.Load()) if isinstance(given, ast.List) or len(names) > 1 else loads[0]

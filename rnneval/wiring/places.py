@@ -6,11 +6,11 @@ was read, and not on where states went, so that exchanged states do not hide it.
 state of the last are one place: there is one state.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rnneval.wiring.facts import Facts, Source, UnitFact
+from rnneval.wiring.facts import Facts, Source
 
 Linked = Callable[[int, int], bool]
 """(earlier run, later run) → whether the state of the later one was made by the earlier one."""
@@ -54,13 +54,13 @@ def places_of(steps: Sequence[int], tokens: int, linked: Linked) -> tuple[int, .
         return (1,) * count
     by_turns = tuple(run % places + 1 for run in range(count))
     in_blocks = tuple(run // (count // places) + 1 for run in range(count))
-    return max(by_turns, in_blocks, key=lambda found: sum(linked(a, b) for a, b in _neighbours(found)))
 
+    def links(found: tuple[int, ...]) -> int:
+        """Count the runs that go on from the last run at their place."""
+        runs = ([run for run, own in enumerate(found) if own == place] for place in set(found))
+        return sum(linked(a, b) for own in runs for a, b in pairwise(own))
 
-def _neighbours(places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield each two runs that follow each other at one place."""
-    for place in set(places):
-        yield from pairwise(run for run, own in enumerate(places) if own == place)
+    return max(by_turns, in_blocks, key=links)
 
 
 def by_place(facts: Facts) -> Facts:
@@ -86,18 +86,14 @@ def by_place(facts: Facts) -> Facts:
                 places[run] = place + most - max(own)
     keys = sorted({(event.unit, place) for event, place in zip(facts.events, places, strict=True)})
     new = {key: index for index, key in enumerate(keys)}
-    return replace(
-        facts,
-        units=tuple(_at(facts.units[unit], unit in reused, place, new) for unit, place in keys),
-        events=tuple(replace(e, unit=new[e.unit, place]) for e, place in zip(facts.events, places, strict=True)),
-    )
-
-
-def _at(unit: UnitFact, reused: bool, place: int, new: dict[tuple[int, int], int]) -> UnitFact:
-    twin = None if unit.twin is None else new.get((unit.twin, place))
-    return replace(
-        unit, name=place_name(unit.name, place), layer=unit.name, place=place, reused=reused or unit.reused, twin=twin
-    )
+    units = []
+    for number, place in keys:
+        fact = facts.units[number]
+        name, twin = place_name(fact.name, place), None if fact.twin is None else new.get((fact.twin, place))
+        is_reused = number in reused or fact.reused
+        units.append(replace(fact, name=name, layer=fact.name, place=place, reused=is_reused, twin=twin))
+    events = tuple(replace(e, unit=new[e.unit, place]) for e, place in zip(facts.events, places, strict=True))
+    return replace(facts, units=tuple(units), events=events)
 
 
 def _places(facts: Facts, within: Sequence[int]) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.linter.check import check_bytes
+from rnneval.linter.discover import MOST_BYTES, MOST_DOTS, read_settings
 from rnneval.linter.document import MOST_WORDS
-from rnneval.linter.settings import MOST_BYTES, MOST_DOTS, read_settings
 from tests.hostile.cost import cost, require_refused
 
 HEAD = "import tensorflow as tf\nfrom keras.layers import GRU\ng = GRU(8, return_sequences=True, return_state=True)\n"

@@ -13,10 +13,8 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.linter import lint
-from rnneval.linter.discover import discover
-from rnneval.linter.patterns import matches
-from rnneval.linter.rules import chosen
-from rnneval.linter.settings import Settings, read_settings
+from rnneval.linter.discover import Settings, discover, matches, read_settings
+from rnneval.linter.finding import chosen
 from rnneval.records.paths import open_regular
 from tests.linter.written import snippets
 

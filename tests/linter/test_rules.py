@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rnneval.linter.rules import all_rules, codes
+from rnneval.linter.finding import all_rules, codes
 from rnneval.wiring.judging import all_faults
 
 PARTS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "When it is silent", "References")

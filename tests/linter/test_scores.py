@@ -7,7 +7,7 @@ import pytest
 
 from rnneval.linter import scores
 from rnneval.linter.check import check_bytes
-from rnneval.linter.rules import all_rules
+from rnneval.linter.finding import all_rules
 from tests.linter.written import snippets
 
 PAGES = {rule.NAME: rule.__doc__ for rule in all_rules()}

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from rnneval.linter.check import check_bytes
-from rnneval.linter.rules import all_rules
+from rnneval.linter.finding import all_rules
 from tests.linter.written import Snippet, snippets
 
 WRONG, RIGHT = snippets("wrong"), snippets("right")

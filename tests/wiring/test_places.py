@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.wiring.correction import corrected
 from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
-from rnneval.wiring.judging import wiring_of
+from rnneval.wiring.judging import corrected, wiring_of
 from rnneval.wiring.places import by_place, places_of
 
 CALLS = 3

@@ -6,9 +6,8 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.records import decode, encode
-from rnneval.wiring.correction import corrected
 from rnneval.wiring.facts import Facts, Source, Variant, parse_declarations, require_known
-from rnneval.wiring.judging import wiring_of
+from rnneval.wiring.judging import corrected, wiring_of
 from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 
 

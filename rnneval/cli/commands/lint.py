@@ -20,8 +20,8 @@ from rnneval.cli.options import (
 from rnneval.cli.terminal import say
 
 if TYPE_CHECKING:
+    from rnneval.linter.discover import Settings
     from rnneval.linter.finding import LintFinding
-    from rnneval.linter.settings import Settings
     from rnneval.records.paths import Named
 
 STANDARD_INPUT = "-"
@@ -63,8 +63,7 @@ def command(
     pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
     """
     from rnneval.linter.check import lint_files
-    from rnneval.linter.discover import discover
-    from rnneval.linter.settings import read_settings
+    from rnneval.linter.discover import discover, read_settings
     from rnneval.processes import cores
     from rnneval.records import write_text
     from rnneval.records.paths import named

@@ -2,14 +2,16 @@
 
 import ast
 import copy
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 from rnneval.linter.flow import names
-from rnneval.linter.flow.expressions import insert, rebind, take, update
-from rnneval.linter.flow.facts import Event, FunctionNode, defaults_of
-from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Env, Frame, Machine, Summary
+from rnneval.linter.flow.expressions import UNKNOWN_KEY, note_change, rebind, update
+from rnneval.linter.flow.facts import Event, FunctionNode, defaults_of, parameters_of
+from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Frame, Machine
 from rnneval.linter.flow.values import (
+    MOST_ITEMS,
     MOST_ORIGINS,
     NONE,
     NOTHING,
@@ -48,72 +50,85 @@ MODEL = Spec(framework="file", kind="simple", returns_state=True, returns_sequen
 GUESS = Spec(framework="guess", kind="simple", returns_state=True, returns_sequences=True)
 
 
-class Arguments:
-    """The arguments of a call, each evaluated once."""
+class Call:
+    """A call, with its callee and its arguments, each evaluated once."""
 
     def __init__(self, machine: Machine, node: ast.Call) -> None:
-        self.node = node
+        self.machine, self.node = machine, node
         self.targets, machine.targets = machine.targets, ()
         """The names that the result is unpacked into."""
+        self.callee = machine.value_of(node.func, quiet=True)
         self.positional: list[Value] = []
         self.starred = False
         for argument in node.args:
             value = machine.value_of(argument)
-            if isinstance(argument, ast.Starred):
-                if isinstance(value, Many) and not value.open:
-                    self.positional += value.items
-                    continue
-                self.starred = True
-            self.positional.append(value)
+            if isinstance(argument, ast.Starred) and isinstance(value, Many) and not value.open:
+                self.positional += value.items
+            else:
+                self.starred = self.starred or isinstance(argument, ast.Starred)
+                self.positional.append(value)
         self.named = {keyword.arg: machine.value_of(keyword.value) for keyword in node.keywords if keyword.arg}
-        rest = [keyword.value for keyword in node.keywords if keyword.arg is None]
-        for mapping in rest:
-            machine.value_of(mapping)
-        self.unknown = self.starred or bool(rest)
-        """Whether there may be more arguments than are known."""
+        rest = [machine.value_of(keyword.value) for keyword in node.keywords if keyword.arg is None]
         self.rest = bool(rest)
+        self.unknown = self.starred or self.rest
+        """Whether there may be more arguments than are known."""
 
     @property
     def all(self) -> list[Value]:
         """All values that a result may descend from, positional ones first; switches are left out."""
         return [*self.positional, *(value for name, value in self.named.items() if name not in names.SWITCHES)]
 
-    def get(self, index: int | None, *keywords: str) -> Value | None:
+    def get(self, index: int, *keywords: str) -> Value | None:
         """Find an argument by its name or its place."""
         for keyword in keywords:
             if keyword in self.named:
                 return self.named[keyword]
-        if index is not None and index < len(self.positional) and not self.starred:
-            return self.positional[index]
-        return None
+        return self.positional[index] if index < len(self.positional) and not self.starred else None
 
-    def flag(self, name: str, default: bool = False) -> bool | None:
+    def flag(self, name: str) -> bool | None:
         """Return a switch that is written as a literal; None if it is not known."""
         value = self.named.get(name)
         if value is None:
-            return None if self.rest else default
+            return None if self.rest else False
         return value.value if isinstance(value, Const) and isinstance(value.value, bool) else None
 
 
-def call(machine: Machine, node: ast.Call) -> Value:
+def evaluate_call(machine: Machine, node: ast.Call) -> Value:
     """Evaluate a call."""
-    targets, machine.targets = machine.targets, ()
-    callee = machine.value_of(node.func, quiet=True)
-    machine.targets = targets
-    arguments = Arguments(machine, node)
-    if isinstance(callee, Choice):
-        callee = _one_of(callee)
-    handler = _CALLS.get(type(callee))
-    return handler(machine, node, callee, arguments) if handler else _unknown(machine, node, arguments)
+    call = Call(machine, node)
+    callee = _one_of(call.callee) if isinstance(call.callee, Choice) else call.callee
+    match callee:
+        case Known():
+            value = _known(call, callee)
+        case Method():
+            value = _method(call, callee)
+        case Layer():
+            value = _layer(call, callee)
+        case Incoming():
+            value = _on_incoming(call, callee)
+        case Local(kind="class"):
+            value = Object(callee.name, machine.place_key(node))
+        case Local():
+            value = _follow(call, machine.functions.get(callee.name), None)
+        case Record():
+            value = _record_of(call, callee)
+        case Object() if "." in callee.of and not callee.of.endswith(names.CELLS):  # a layer that is not recurrent
+            value = _operate(call, callee.of.rpartition(".")[2], call.all or [NOTHING])
+        case Object():
+            value = _model(call, callee, names.MODEL_CALLS)
+        case Graph():
+            value = _graph(call, callee)
+        case _:
+            value = _unknown(call)
+    return value
 
 
 def _one_of(callee: Choice) -> Value:
     """Take layers that stand for each other (a GPU and a CPU variant) for one layer."""
-    layers = sorted(
-        (option for option in callee.options if isinstance(option, Layer)), key=lambda layer: repr(layer.key)
-    )
+    layers = [option for option in callee.options if isinstance(option, Layer)]
     if not layers:
         return next((option for option in callee.options if isinstance(option, Local | Object)), NOTHING)
+    layers.sort(key=lambda layer: repr(layer.key))
     spec = layers[0].spec
     if any(layer.spec != spec for layer in layers):
         shared = ("kind", "returns_state", "returns_sequences", "stateful")
@@ -126,126 +141,117 @@ def _one_of(callee: Choice) -> Value:
 # Constructors and functions that are known by name
 
 
-def _known(machine: Machine, node: ast.Call, callee: Known, arguments: Arguments) -> Value:
+def _known(call: Call, callee: Known) -> Value:
     name, last = callee.name, callee.name.rpartition(".")[2]
     if last in names.STACKS and (last != "RNN" or names.is_keras(name)):
-        machine.facts.stacks.append((node, arguments.get(0, "cell", "cells") or NOTHING))
-    made = _construct(machine, node, name, arguments) or _contain(machine, node, name, arguments)
+        call.machine.facts.stacks.append((call.node, call.get(0, "cell", "cells") or NOTHING))
+    made = _construct(call, name) or _contain(call, name)
     if made is not None:
         return made
     if name.startswith("builtins.") and last in names.TELLS_NOTHING:
         return NOTHING
     if last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS)):
-        return Object(name, machine.place_key(node))
-    return operate(machine, node, last, arguments.all)
+        return Object(name, call.machine.place_key(call.node))
+    return _operate(call, last, call.all)
 
 
-def _construct(machine: Machine, node: ast.Call, name: str, arguments: Arguments) -> Value | None:
+def _construct(call: Call, name: str) -> Value | None:
     """Return what a constructor of layers, inputs or models makes; None if it is not one of these."""
     known = names.recurrent(name)
     if known is not None:
-        framework, kind, cell = known
-        spec = _torch(kind, cell, arguments) if framework == "torch" else _keras(kind, cell, arguments)
-        return _register(machine, node, spec)
+        return _new_layer(call, _spec(call, *known))
     match name.rpartition(".")[2] if names.is_keras(name) else "":
         case "Bidirectional":
-            return _both_ways(machine, node, arguments)
+            return _both_ways(call)
         case "TimeDistributed":
-            return Object(name, machine.place_key(node))
+            return Object(name, call.machine.place_key(call.node))
         case "Input":
-            return Incoming(f"input {machine.place_key(node)}")
+            return Incoming(f"input {call.machine.place_key(call.node)}")
         case "Model":
-            return _functional(machine, arguments)
+            return _functional(call)
         case _:
             return None
 
 
-def _contain(machine: Machine, node: ast.Call, name: str, arguments: Arguments) -> Value | None:
+def _contain(call: Call, name: str) -> Value | None:
     """Return the container or attribute that a well-known function makes, copies or sets; None for other functions."""
+    machine, arguments = call.machine, call.node.args
     made: Value | None = None
-    if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(arguments.positional) == 1:
-        inner = arguments.positional[0]
+    if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(call.positional) == 1:
+        inner = call.positional[0]
         kept = isinstance(inner, Many | Table | Incoming | Choice | Emitted)
         return copy.copy(inner) if kept else machine.data_of(inner)
-    match name, arguments.positional:
+    match name, call.positional:
         case "builtins.list" | "builtins.tuple" | "collections.deque", []:
             made = Many()
-        case "builtins.dict", [] | [Table() | Incoming()] if not arguments.unknown:
-            made = Table(tuple(arguments.named.items()), *arguments.positional)
+        case "builtins.dict", [] | [Table() | Incoming()] if not call.unknown:
+            made = Table(tuple(call.named.items()), *call.positional)
         case "collections.namedtuple", [Const(str() as typename), fields]:
-            made = machine.records[typename] = Record(_field_names(fields))
-        case "builtins.setattr", [_, Const(str() as attribute), made] if _is_self(machine, node.args[0]):
+            match fields:
+                case Const(str() as written):
+                    of = tuple(written.replace(",", " ").split())
+                case Many(items, open=False):
+                    of = tuple(str(item.value) for item in items if isinstance(item, Const))
+                case _:
+                    of = ()
+            made = machine.records[typename] = Record(of)
+        case "builtins.setattr", [_, Const(str() as attribute), made] if machine.is_self(arguments[0]):
             machine.mark_read(made)
             machine.env.names[f"self.{attribute}"] = made
-        case "builtins.getattr", [_, Const(str() as attribute)] if _is_self(machine, node.args[0]):
+        case "builtins.getattr", [_, Const(str() as attribute)] if machine.is_self(arguments[0]):
             made = machine.attribute(attribute)
     return made
 
 
-def _field_names(fields: Value) -> tuple[str, ...]:
-    """Return the fields of a namedtuple, given as one string or as a list of strings."""
-    match fields:
-        case Const(str() as written):
-            return tuple(written.replace(",", " ").split())
-        case Many(items, open=False):
-            return tuple(str(item.value) for item in items if isinstance(item, Const))
-        case _:
-            return ()
-
-
-def _is_self(machine: Machine, node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == machine.frame.self_name
-
-
-def _record_of(_machine: Machine, _node: ast.Call, callee: Record, arguments: Arguments) -> Value:
+def _record_of(call: Call, callee: Record) -> Value:
     """Make an object of a class that only holds fields."""
-    if arguments.unknown:
+    if call.unknown:
         return NOTHING
-    given = [(at, name, arguments.get(at, name)) for at, name in enumerate(callee.fields)]
+    given = [(at, name, call.get(at, name)) for at, name in enumerate(callee.fields)]
     return Table(tuple((key, held) for at, name, held in given if held is not None for key in (f".{name}", at)))
 
 
-def _register(machine: Machine, node: ast.Call, spec: Spec) -> Layer:
-    layer = Layer(machine.place_key(node), spec)
-    machine.facts.specs[layer.key] = spec
-    machine.facts.places[layer.key] = node
+def _new_layer(call: Call, spec: Spec) -> Layer:
+    layer = Layer(call.machine.place_key(call.node), spec)
+    call.machine.facts.specs[layer.key] = spec
+    call.machine.facts.places[layer.key] = call.node
     return layer
 
 
-def _torch(kind: str | None, cell: bool, arguments: Arguments) -> Spec:
-    return Spec(
-        framework="torch",
-        kind=kind,
-        cell=cell,
-        bidirectional=arguments.flag("bidirectional") is not False,
-        returns_state=True,
-        returns_sequences=not cell,
-    )
-
-
-def _keras(kind: str | None, cell: bool, arguments: Arguments) -> Spec:
-    if kind is None and arguments.positional:
+def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> Spec:
+    """Read the properties of a recurrent layer from the arguments of its constructor."""
+    if framework == "torch":
+        both = call.flag("bidirectional") is not False
+        return Spec(
+            framework=framework,
+            kind=kind,
+            cell=cell,
+            bidirectional=both,
+            returns_state=True,
+            returns_sequences=not cell,
+        )
+    if kind is None and call.positional:
         # RNN(cell): one layer whose state is the cell's; of a list of cells only that it is one layer is known.
-        inner = arguments.positional[0]
+        inner = call.positional[0]
         kind = inner.spec.kind if isinstance(inner, Layer) and inner.spec.cell else None
     return Spec(
-        framework="keras",
+        framework=framework,
         kind=kind,
         cell=cell,
-        returns_state=arguments.flag("return_state"),
-        returns_sequences=arguments.flag("return_sequences"),
-        stateful=arguments.flag("stateful"),
-        backwards=arguments.flag("go_backwards") is not False,
+        returns_state=call.flag("return_state"),
+        returns_sequences=call.flag("return_sequences"),
+        stateful=call.flag("stateful"),
+        backwards=call.flag("go_backwards") is not False,
     )
 
 
-def _both_ways(machine: Machine, node: ast.Call, arguments: Arguments) -> Value:
+def _both_ways(call: Call) -> Value:
     """Return a Bidirectional layer; with `merge_mode=None` its directions come out as two sequences."""
-    inner = arguments.get(0, "layer")
+    inner = call.get(0, "layer")
     if not isinstance(inner, Layer):
-        return Object("keras.layers.Bidirectional", machine.place_key(node))
-    machine.facts.specs.pop(inner.key, None)
-    old, mode = inner.spec, arguments.named.get("merge_mode")
+        return Object("keras.layers.Bidirectional", call.machine.place_key(call.node))
+    call.machine.facts.specs.pop(inner.key, None)
+    old, mode = inner.spec, call.named.get("merge_mode")
     merged = mode is None or (isinstance(mode, Const) and isinstance(mode.value, str))
     spec = Spec(
         framework="keras",
@@ -255,11 +261,11 @@ def _both_ways(machine: Machine, node: ast.Call, arguments: Arguments) -> Value:
         returns_sequences=old.returns_sequences,
         stateful=old.stateful,
     )
-    return _register(machine, node, spec)
+    return _new_layer(call, spec)
 
 
-def _functional(machine: Machine, arguments: Arguments) -> Value:
-    inputs, outputs = arguments.get(0, "inputs", "input"), arguments.get(1, "outputs", "output")
+def _functional(call: Call) -> Value:
+    inputs, outputs = call.get(0, "inputs", "input"), call.get(1, "outputs", "output")
     if inputs is None or outputs is None:
         return Data(frozenset({"model"}))
     if isinstance(inputs, Table) and isinstance(outputs, Table):
@@ -267,39 +273,39 @@ def _functional(machine: Machine, arguments: Arguments) -> Value:
         keys = [key for key, _ in inputs.items]
         inputs, outputs = (Many(tuple(table.get(key) or NOTHING for key in keys)) for table in (inputs, outputs))
     graph = Graph(_flat(inputs), _flat(outputs))
-    machine.graphs.append((machine.frame.function.number, graph))
+    call.machine.graphs.append((call.machine.frame.function.number, graph))
     return graph
 
 
 def _flat(value: Value) -> tuple[Value, ...]:
-    if isinstance(value, Many):
-        return tuple(inner for item in value.items for inner in _flat(item))
-    return (value,)
+    return tuple(inner for item in value.items for inner in _flat(item)) if isinstance(value, Many) else (value,)
 
 
-def operate(machine: Machine, node: ast.Call, last: str, values: list[Value]) -> Value:
+def _operate(call: Call, last: str, values: list[Value]) -> Value:
     """Return the result of a function or layer of which only the name is known."""
+    machine, place = call.machine, (call.node.lineno, call.node.col_offset)
     if last in names.FRESH:
         return Initial()
     if not values:
-        return Data(frozenset({("made", node.lineno, node.col_offset)}))
+        return Data(frozenset({("made", *place)}))
     first = values[0]
-    if last in names.JOINS:
-        return _joined(machine, last, values)
     if last in names.SAME_STATE and (is_state(first) or isinstance(first, Initial)):
         return machine.touched(first)
     if last in names.SAME_SEQUENCE:
         return machine.data_of(first)
+    if last in names.JOINS:
+        return _joined(machine, last, values)
     mixed = blend(machine.data_of(value) for value in values)
-    return cut(mixed, (node.lineno, node.col_offset)) if last in names.CUTS else through(mixed)
+    return cut(mixed, place) if last in names.CUTS else through(mixed)
 
 
 def _joined(machine: Machine, last: str, values: list[Value]) -> Value:
-    first = values[0]
-    if last == "stack" and isinstance(first, Many) and all(is_state(item) for item in first.items):
-        return first  # stacked states are taken apart again by their number
-    parts = first.items if isinstance(first, Many) else tuple(values)
-    if parts and all(is_state(item) for item in parts):
+    """Return the pieces put together, by one argument that lists them or by several."""
+    parts = values[0].items if isinstance(values[0], Many) else tuple(values)
+    states = all(map(is_state, parts))
+    if states and last == "stack" and isinstance(values[0], Many):
+        return values[0]  # stacked states are taken apart again by their number
+    if states and parts:
         return Mixed(parts)
     mixed = blend(machine.data_of(value) for value in values)
     return Data(mixed.origins, mixed.passed, grown=True)
@@ -308,42 +314,39 @@ def _joined(machine: Machine, last: str, values: list[Value]) -> Value:
 # Recurrent layers
 
 
-def _layer(machine: Machine, node: ast.Call, layer: Layer, arguments: Arguments) -> Value:
+def _layer(call: Call, layer: Layer) -> Value:
     """Run a recurrent layer or cell once."""
-    enters, state = _sequence_and_state(machine, layer, arguments)
-    if enters is None:
-        return NOTHING
+    machine, spec, keras = call.machine, layer.spec, layer.spec.framework == "keras"
+    first = call.get(0, "inputs", "sequences", "sequence", "input", "x")
+    state = call.get(1, "initial_state", "states", "hx")
+    if first is None:
+        if not call.all:
+            return NOTHING
+        enters, state = machine.blend(call.all), None
+    elif keras and state is None and isinstance(first, Many) and not first.open and len(first.items) > 1:
+        # The old way: layer([x, h, c]).
+        enters, state = machine.data_of(first.items[0]), Many(first.items[1:])
+    else:
+        enters = machine.data_of(first)
+        if call.unknown and state is None:
+            state = Data(frozenset({("more arguments", call.node.lineno)}))
     if state is not None and all(option == NONE for option in alternatives(state)):
         state = None
-    event = _record(machine, node, layer.key, spec=layer.spec, enters=enters, state=state)
-    result = _result(layer.spec, event)
+    event = _new_event(call, layer.key, spec, enters, state)
+    result = _result(spec, event)
     machine.results[id(result)] = result, event.number
     return result
 
 
-def _sequence_and_state(machine: Machine, layer: Layer, arguments: Arguments) -> tuple[Data | None, Value | None]:
-    """Return the sequence and the state among the arguments."""
-    first = arguments.get(0, "inputs", "sequences", "sequence", "input", "x")
-    if first is None:
-        return (machine.blend(arguments.all) if arguments.all else None), None
-    state = arguments.get(1, "initial_state", "states", "hx")
-    keras = layer.spec.framework == "keras"
-    if keras and isinstance(first, Many) and not first.open and len(first.items) > 1 and state is None:
-        # The old way: layer([x, h, c]).
-        return machine.data_of(first.items[0]), Many(first.items[1:])
-    if arguments.unknown and state is None:
-        state = Data(frozenset({("more arguments", arguments.node.lineno)}))
-    return machine.data_of(first), state
-
-
-def _record(machine: Machine, node: ast.Call, key: Key, *, spec: Spec, enters: Data, state: Value | None) -> Event:
-    """Keep one call as an event."""
+def _new_event(call: Call, key: Key, spec: Spec, enters: Data, state: Value | None) -> Event:
+    """Keep one call of a layer or model as an event."""
+    machine = call.machine
     event = Event(
         number=len(machine.facts.events),
         layer=key,
-        name=_name_of(node.func),
+        name=_name_of(call.node.func),
         spec=spec,
-        node=node,
+        node=call.node,
         enters=enters,
         state=state,
         slots=machine.slots_of(state, spec),
@@ -369,17 +372,17 @@ def _result(spec: Spec, event: Event) -> Value:
     """Return what the layer gives back, in its framework's form."""
     number, enters = event.number, event.enters
     passed = frozenset(sorted(enters.passed | {number})[-MOST_ORIGINS:])
-    whole = Data(enters.origins, passed, whole_of=number, grown=enters.grown)
-    if spec.framework == "keras" and not spec.cell and spec.returns_sequences is False:
-        whole = Data(traced(enters.origins, ("cut", number)), passed, last_of=number)
     slots: tuple[Value, ...] = tuple(Emitted(number, index) for index in range(spec.slots or 0))
     first = slots[0] if slots else Emitted(number)
     if spec.cell and spec.framework == "torch":
         return first if spec.slots == 1 else Many(slots)
     if spec.cell:
         return Many((first, Many(slots) if slots else first))
+    whole = Data(enters.origins, passed, whole_of=number, grown=enters.grown)
     if spec.framework == "torch":
         return Many((whole, Many(slots) if spec.slots == 2 else first))
+    if spec.framework == "keras" and spec.returns_sequences is False:
+        whole = Data(traced(enters.origins, ("cut", number)), passed, last_of=number)
     if spec.returns_state is False:
         return whole
     if spec.returns_state is None:
@@ -387,55 +390,45 @@ def _result(spec: Spec, event: Event) -> Value:
     return Many((whole, *slots)) if slots else Many((whole, first), open=True)
 
 
-def _layer_method(machine: Machine, node: ast.Call, layer: Layer, name: str, arguments: Arguments) -> Value:
+def _method_of_layer(call: Call, layer: Layer, name: str) -> Value:
     """Call a method of a recurrent layer."""
     if name in names.MODEL_CALLS:
-        return _layer(machine, node, layer, arguments)
+        return _layer(call, layer)
     if name in ("get_initial_state", "zero_state"):
-        count = layer.spec.slots
-        if count and count > 1:
-            return Many(tuple(Initial(layer.key, index) for index in range(count)))
-        return Initial(layer.key)
+        count = layer.spec.slots or 1
+        return Initial(layer.key) if count == 1 else Many(tuple(Initial(layer.key, index) for index in range(count)))
     if name in names.RESETS:
-        machine.frame.function.resets.append((node, layer.key))
+        call.machine.frame.function.resets.append((call.node, layer.key))
     return layer if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else NOTHING
 
 
 # Models of the file, and calls of which nothing is known
 
 
-def _model(machine: Machine, node: ast.Call, model: Object, summary: Summary, arguments: Arguments) -> Value:
-    """Run a model of the file that takes a state in and gives it back."""
-    if arguments.unknown:
-        return _unknown(machine, node, arguments)
-    state = arguments.get(summary.position, summary.parameter)
-    key = (*model.key, "model")
-    return _stepped(machine, node, key, MODEL, arguments, state=state, index=summary.index, length=summary.length)
+def _model(call: Call, model: Object, methods: Iterable[str]) -> Value:
+    """Run a model of the file: it is followed if one of these methods takes a state in and gives it back."""
+    found = (call.machine.summary(model.of, name) for name in methods)
+    summary = next((summary for summary in found if summary is not None), None)
+    if summary is None or call.unknown:
+        return _unknown(call)
+    state = call.get(summary.position, summary.parameter)
+    return _stepped(call, (*model.key, "model"), MODEL, state, index=summary.index, length=summary.length)
 
 
-def _stepped(
-    machine: Machine,
-    node: ast.Call,
-    key: Key,
-    spec: Spec,
-    arguments: Arguments,
-    *,
-    state: Value | None,
-    index: int,
-    length: int,
-) -> Value:
+def _stepped(call: Call, key: Key, spec: Spec, state: Value | None, *, index: int, length: int) -> Value:
     """Run something that takes a state in and gives it back at a place of the tuple that it returns."""
-    enters = machine.blend(value for value in arguments.all if value is not state)
-    event = _record(machine, node, key, spec=spec, enters=enters, state=state)
+    enters = call.machine.blend(value for value in call.all if value is not state)
+    event = _new_event(call, key, spec, enters, state)
     rest = Data(enters.origins, enters.passed | {event.number})
     if length == 0:
         return choice((rest, Many((rest, Emitted(event.number)))))
     return Many(tuple(Emitted(event.number) if at == index else rest for at in range(length)))
 
 
-def _graph(machine: Machine, node: ast.Call, graph: Graph, arguments: Arguments) -> Value:
+def _graph(call: Call, graph: Graph) -> Value:
     """Run a functional model: it is followed where its own states come in and go out."""
-    given = arguments.positional[0] if arguments.positional else None
+    machine = call.machine
+    given = call.positional[0] if call.positional else None
     carriers = [item.carrier for item in graph.inputs if isinstance(item, Incoming)]
     used = {
         leaf.carrier
@@ -447,7 +440,7 @@ def _graph(machine: Machine, node: ast.Call, graph: Graph, arguments: Arguments)
     places = {index for index, carrier in enumerate(carriers) if carrier in used}  # inputs that are a layer's state
     outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, Emitted)]
     if not places or not outputs or not isinstance(given, Many) or len(carriers) != len(graph.inputs):
-        return _unknown(machine, node, arguments)
+        return _unknown(call)
     items = [
         inner for item in given.items for inner in (item.items if isinstance(item, Many) and not item.open else (item,))
     ]
@@ -457,152 +450,152 @@ def _graph(machine: Machine, node: ast.Call, graph: Graph, arguments: Arguments)
         states = [item for index, item in enumerate(items) if index in places]
         others = [item for index, item in enumerate(items) if index not in places]
     enters = machine.blend(others)
-    event = _record(machine, node, ("graph", *carriers), spec=MODEL, enters=enters, state=Many(tuple(states)))
+    event = _new_event(call, ("graph", *carriers), MODEL, enters, Many(tuple(states)))
     rest = Data(enters.origins, enters.passed | {event.number})
     return Many(
         tuple(Emitted(event.number, index) if index in outputs else rest for index in range(len(graph.outputs)))
     )
 
 
-def _unknown(machine: Machine, node: ast.Call, arguments: Arguments) -> Value:
+def _unknown(call: Call) -> Value:
     """Call something of which nothing is known."""
-    found = _guessed(machine, node, arguments)
+    found = _guessed(call)
     if found is not None:
         return found
-    for value in arguments.all:
-        machine.mark_read(value)
+    for value in call.all:
+        call.machine.mark_read(value)
+    node = call.node
     last = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     if last in names.FRESH:
         return Initial()
-    if not arguments.all:
+    if not call.all:
         return Data(frozenset({("made", node.lineno, node.col_offset)}))
-    mixed = machine.blend(arguments.all)
+    mixed = call.machine.blend(call.all)
     return cut(mixed, (node.lineno, node.col_offset)) if last in names.CUTS else mixed
 
 
-def _guessed(machine: Machine, node: ast.Call, arguments: Arguments) -> Value | None:
+def _guessed(call: Call) -> Value | None:
     """Take `y, s = model(x, states=s)` and `return_state=True` for a step of a model that carries its state."""
-    targets = arguments.targets
-    asked = arguments.named.get("return_state") == Const(True)
-    given: list[tuple[int | str, Value]] = [*enumerate(arguments.positional), *arguments.named.items()]
+    targets = call.targets
+    if len(targets) < 2:
+        return None
+    asked = call.named.get("return_state") == Const(True)
+    written: dict[int | str | None, ast.expr] = dict(enumerate(call.node.args))
+    written |= {keyword.arg: keyword.value for keyword in call.node.keywords}
+    given: list[tuple[int | str, Value]] = [*enumerate(call.positional), *call.named.items()]
     for place, value in given:
-        name = _plain_name(node, place)
+        argument = written.get(place)
         is_state_name = isinstance(place, str) and place.startswith(("state", "hidden", "initial_state"))
-        if name and name in targets and len(targets) > 1 and place != 0:
-            index = targets.index(name)
+        if place != 0 and isinstance(argument, ast.Name) and argument.id in targets:
+            index = targets.index(argument.id)
         elif asked and is_state_name and len(targets) == 2:
             index = 1
         else:
             continue
-        key = ("guess", _name_of(node.func))
-        return _stepped(machine, node, key, GUESS, arguments, state=value, index=index, length=len(targets))
+        return _stepped(call, ("guess", _name_of(call.node.func)), GUESS, value, index=index, length=len(targets))
     return None
-
-
-def _plain_name(node: ast.Call, place: int | str) -> str | None:
-    """Return the plain name that stands as an argument."""
-    if isinstance(place, str):
-        found = next((keyword.value for keyword in node.keywords if keyword.arg == place), None)
-    else:
-        found = node.args[place] if place < len(node.args) else None
-    return found.id if isinstance(found, ast.Name) else None
 
 
 # Methods
 
 
-def _method(machine: Machine, node: ast.Call, callee: Method, arguments: Arguments) -> Value:
-    owner, name = callee.owner, callee.name
-    if isinstance(owner, Object) and "." not in owner.of:
-        return _own_method(machine, node, owner, name, arguments)
-    if isinstance(owner, Layer):
-        return _layer_method(machine, node, owner, name, arguments)
-    if isinstance(owner, Graph) and name in ("predict", "predict_on_batch", "__call__", "call"):
-        return _graph(machine, node, owner, arguments)
-    changed = _change(machine, node.func, owner, name, arguments)
-    if changed is not None:
-        return changed
-    if name == "assign" and arguments.positional and isinstance(node.func, ast.Attribute):
-        machine.mark_read(arguments.positional[0])
-        rebind(machine, node.func.value, owner, arguments.positional[0])
-        return arguments.positional[0]
-    return _plain_method(machine, node, owner, name, arguments)
-
-
-def _plain_method(machine: Machine, node: ast.Call, owner: Value, name: str, arguments: Arguments) -> Value:
-    """Call a method of a tensor or a container: its name tells what it does."""
+def _method(call: Call, callee: Method) -> Value:
+    machine, owner, name = call.machine, callee.owner, callee.name
+    match owner:
+        case Object(key=("self",)):
+            found: Value | None = _follow(call, machine.method(owner.of, name), owner.of)
+        case Object() if "." not in owner.of:
+            found = _model(call, owner, (name,))
+        case Layer():
+            found = _method_of_layer(call, owner, name)
+        case Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
+            found = _graph(call, owner)
+        case _:
+            found = _change(call, owner, name)
+    if found is not None:
+        return found
+    if name == "assign" and call.positional and isinstance(call.node.func, ast.Attribute):
+        machine.mark_read(call.positional[0])
+        rebind(machine, call.node.func.value, owner, call.positional[0])
+        return call.positional[0]
     if name in ("get", "pop", "copy") and isinstance(owner, Many | Choice | Table):
         return copy.copy(owner) if name == "copy" else machine.data_of(owner)
     if isinstance(owner, Object):
-        return operate(machine, node, name, arguments.all)
-    for value in (owner, *arguments.all):
+        return _operate(call, name, call.all)
+    for value in (owner, *call.all):
         machine.mark_read(value)
-    return operate(machine, node, name, [owner, *arguments.all])
+    return _operate(call, name, [owner, *call.all])
 
 
-def _own_method(machine: Machine, node: ast.Call, owner: Object, name: str, arguments: Arguments) -> Value:
-    """Call a method of an object of the file: of the same object, or of another that may carry a state."""
-    if owner.key != ("self",):
-        summary = machine.summary(owner.of, name)
-        if summary is not None:
-            return _model(machine, node, owner, summary, arguments)
-        return _unknown(machine, node, arguments)
-    return _follow(machine, node, machine.method(owner.of, name), owner.of, arguments)
-
-
-def _change(machine: Machine, func: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value | None:
+def _change(call: Call, owner: Value, name: str) -> Value | None:
     """Call a method that changes a container in place or takes from it; return None if it is not known to."""
-    if not isinstance(func, ast.Attribute):
+    if not isinstance(call.node.func, ast.Attribute):
         return None
-    target = func.value
+    machine, target = call.machine, call.node.func.value
     if name in names.CHANGES:
-        return _added(machine, target, owner, name, arguments)
+        return _added(call, target, owner, name)
     if name in names.TAKES and isinstance(owner, Many | Incoming | Table):
-        return _taken(machine, target, owner, name, arguments)
+        return _taken(call, target, owner, name)
     if name == "reverse" and isinstance(owner, Many | Incoming):
         turned = Many(owner.items[::-1], owner.open) if isinstance(owner, Many) else machine.data_of(owner)
         rebind(machine, target, owner, turned)
         return NOTHING
-    pairs: tuple[tuple[object, Value], ...] | None = None
-    if name == "update" and isinstance(owner, Table | Incoming) and not arguments.unknown:
-        match arguments.positional:
-            case [] if arguments.named:
-                pairs = (*arguments.named.items(),)
-            case [Table(items)]:
-                pairs = (*items, *arguments.named.items())
-    if pairs is None:
-        return None
-    update(machine, target, owner, pairs)
-    return NOTHING
+    if name == "update" and isinstance(owner, Table | Incoming) and not call.unknown:
+        match call.positional or [Table()]:
+            case [Table(items)] if call.positional or call.named:
+                update(machine, target, owner, (*items, *call.named.items()))
+                return NOTHING
+    return None
 
 
-def _added(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value:
+def _added(call: Call, target: ast.expr, owner: Value, name: str) -> Value:
     """Call `append`, `extend`, `insert` or `appendleft`."""
-    added = arguments.positional[-1:]
+    machine, added = call.machine, tuple(call.positional[-1:])
     for value in added:
         machine.mark_read(value)
     if name == "extend" and added and isinstance(added[0], Many):
-        added = list(added[0].items)
-    at = {"insert": _literal(arguments.positional[0]) if added else None, "appendleft": 0}.get(name)
+        added = added[0].items
+    at = {"insert": _literal(call.positional[0]) if added else None, "appendleft": 0}.get(name)
     unknown = name == "insert" and not isinstance(at, int)
     if isinstance(owner, Choice) or (unknown and isinstance(owner, Many)):
         rebind(machine, target, owner, machine.data_of(owner))
     elif isinstance(owner, Many | Incoming):
-        insert(machine, target, owner, at if isinstance(at, int) else None, tuple(added))
+        for value in added:
+            note_change(machine, target, owner, value)
+        changed: Value = Data(frozenset({("changed", owner.carrier)})) if isinstance(owner, Incoming) else NOTHING
+        if isinstance(owner, Many):
+            place = at if isinstance(at, int) else len(owner.items)
+            items = (*owner.items[:place], *added, *owner.items[place:])
+            changed = Many(items[:MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > MOST_ITEMS)
+        rebind(machine, target, owner, changed)
     return NOTHING
 
 
-def _taken(machine: Machine, target: ast.expr, owner: Value, name: str, arguments: Arguments) -> Value | None:
-    """Call `pop`, `popleft` or `get`."""
-    first = 0 if name == "popleft" else -1 if name == "pop" else None
-    key = _literal(arguments.positional[0]) if arguments.positional else first
+def _taken(call: Call, target: ast.expr, owner: Value, name: str) -> Value | None:
+    """Call `pop`, `popleft` or `get`: all but `get` leave the rest."""
+    key = _literal(call.positional[0]) if call.positional else {"popleft": 0, "pop": -1}.get(name)
     named = isinstance(key, str)
     if key is None or (named and isinstance(owner, Many)) or (not named and isinstance(owner, Table)):
         return None
-    _note_read(machine, owner)
-    item = machine.part(owner, key)
-    if name != "get":
-        take(machine, target, owner, key)
+    _note_read(call.machine, owner)
+    item = call.machine.part(owner, key)
+    if name == "get":
+        return item
+    rest: Value = Data(frozenset({("changed", UNKNOWN_KEY)}))
+    match owner:
+        case Many(open=False) if isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
+            at = key % len(owner.items)
+            rest = Many((*owner.items[:at], *owner.items[at + 1 :]))
+        case Many(open=True) if key in (0, -1):
+            few = len(owner.items) < 2
+            rest = owner if few else Many(owner.items[1:] if key == 0 else owner.items[:-1], True)
+        case Incoming() if key == 0:
+            rest = Incoming(owner.carrier, owner.path, owner.start + 1, owner.stop, True)
+        case Incoming() if key == -1:
+            rest = Incoming(owner.carrier, owner.path, owner.start, (owner.stop or 0) - 1, True)
+        case Table() | Incoming() if named:
+            rest = owner
+    rebind(call.machine, target, owner, rest)
     return item
 
 
@@ -618,64 +611,33 @@ def _literal(value: Value) -> object:
     return None if isinstance(found, bool) else found
 
 
-def _on_incoming(machine: Machine, node: ast.Call, callee: Incoming, arguments: Arguments) -> Value:
+def _on_incoming(call: Call, callee: Incoming) -> Value:
     """Call a method of what came in, such as `states.detach()` or `self.state.assign(h)`."""
-    last = str(callee.path[-1]) if callee.path else ""
+    machine, last = call.machine, str(callee.path[-1]) if callee.path else ""
     owner = Incoming(callee.carrier, callee.path[:-1])
     if not last.startswith("."):
-        return _unknown(machine, node, arguments)
+        return _unknown(call)
     name = last[1:]
-    if name == "assign" and not owner.path and owner.carrier.startswith("self.") and arguments.positional:
-        machine.mark_read(arguments.positional[0])
-        machine.env.names[owner.carrier] = arguments.positional[0]
-        return arguments.positional[0]
-    changed = _change(machine, node.func, owner, name, arguments)
+    if name == "assign" and not owner.path and owner.carrier.startswith("self.") and call.positional:
+        machine.mark_read(call.positional[0])
+        machine.env.names[owner.carrier] = call.positional[0]
+        return call.positional[0]
+    changed = _change(call, owner, name)
     if changed is not None:
         return changed
     if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
         return owner
     _note_read(machine, owner)
-    found = _guessed(machine, node, arguments)
-    return found if found is not None else operate(machine, node, name, [owner, *arguments.all])
+    found = _guessed(call)
+    return found if found is not None else _operate(call, name, [owner, *call.all])
 
 
 # Classes and functions of the file
 
 
-def _local(machine: Machine, node: ast.Call, callee: Local, arguments: Arguments) -> Value:
-    if callee.kind == "class":
-        return Object(callee.name, machine.place_key(node))
-    return _follow(machine, node, machine.functions.get(callee.name), None, arguments)
-
-
-def _object(machine: Machine, node: ast.Call, callee: Object, arguments: Arguments) -> Value:
-    """Call an object: a layer that is not recurrent, or a model of the file."""
-    if "." in callee.of and not callee.of.endswith(names.CELLS):
-        return operate(machine, node, callee.of.rpartition(".")[2], arguments.all or [NOTHING])
-    for name in names.MODEL_CALLS:
-        summary = machine.summary(callee.of, name)
-        if summary is not None:
-            return _model(machine, node, callee, summary, arguments)
-    return _unknown(machine, node, arguments)
-
-
-def parameters_of(node: FunctionNode) -> tuple[str, ...]:
-    """Return the names of a function's parameters."""
-    arguments = node.args
-    return tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
-
-
-def takes_self(node: FunctionNode) -> bool:
-    """Return whether the first parameter of a method is the object."""
-    static = any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in node.decorator_list)
-    return bool(parameters_of(node)) and not static
-
-
-def _follow(
-    machine: Machine, node: ast.Call, function: FunctionNode | None, owner: str | None, arguments: Arguments
-) -> Value:
+def _follow(call: Call, function: FunctionNode | None, owner: str | None) -> Value:
     """Follow a call of the file's own function, unless it is too deep, recursive, or does not fit the parameters."""
-    frame = machine.frame
+    machine, frame = call.machine, call.machine.frame
     if (
         function is None
         or frame.depth >= MOST_CALLS_DEEP
@@ -683,31 +645,32 @@ def _follow(
         or frame.function.node is function
         or machine.out_of_budget()
     ):
-        return _unknown(machine, node, arguments)
-    parameters = parameters_of(function)
-    own = owner is not None and takes_self(function)
-    bound = _bind(function, parameters[1:] if own else parameters, arguments)
+        return _unknown(call)
+    self_name, parameters = parameters_of(function, owner is not None)
+    bound = _bind(call, function, parameters)
     if bound is None:
-        return _unknown(machine, node, arguments)
-    env, loop_state = machine.env, (machine.loop_envs, machine.loop_exits)
-    machine.env, machine.loop_envs, machine.loop_exits = Env(env, wall=True), [], []
-    machine.env.names.update(bound)
-    context = (*frame.context, ("in", node.lineno, node.col_offset))
-    machine.frame = Frame(frame.function, env, parameters[0] if own else None, owner, context, frame.depth + 1)
+        return _unknown(call)
+    context = (*frame.context, ("in", call.node.lineno, call.node.col_offset))
+    inner = Frame(frame.function, machine.env, self_name, owner, context, frame.depth + 1)
     machine.running.append(function)
-    machine.run(function.body)
+    left = machine.run_function(function, inner, bound)
     machine.running.pop()
-    result = _returned(machine, env)
-    machine.frame, machine.env, (machine.loop_envs, machine.loop_exits) = frame, env, loop_state
-    return result
+    # What the call did to attributes lasts.
+    machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
+    if not inner.returned:
+        return NOTHING if left.dead else NONE
+    lengths = {len(value.items) if isinstance(value, Many) else -1 for value in inner.returned}
+    if len(lengths) == 1:
+        return reduce(join, inner.returned)
+    return choice(option for value in inner.returned for option in alternatives(value))
 
 
-def _bind(function: FunctionNode, parameters: tuple[str, ...], arguments: Arguments) -> dict[str, Value] | None:
+def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> dict[str, Value] | None:
     """Bind the parameters to their arguments or defaults; return None if the call does not fit."""
-    if arguments.unknown or (len(arguments.positional) > len(parameters) and function.args.vararg is None):
+    if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
         return None
-    bound: dict[str, Value] = dict(zip(parameters, arguments.positional, strict=False))
-    bound |= {name: value for name, value in arguments.named.items() if name in parameters}
+    bound: dict[str, Value] = dict(zip(parameters, call.positional, strict=False))
+    bound |= {name: value for name, value in call.named.items() if name in parameters}
     for name, default in defaults_of(function):
         match default:
             case ast.Constant(value=int() | str() | None as literal):
@@ -717,35 +680,3 @@ def _bind(function: FunctionNode, parameters: tuple[str, ...], arguments: Argume
     for name in parameters:
         bound.setdefault(name, Data(frozenset({("parameter", name)})))
     return bound
-
-
-def _returned(machine: Machine, env: Env) -> Value:
-    """Join what the call returns, and let what it did to attributes last."""
-    ends = [*machine.frame.exits, *([] if machine.env.dead else [machine.env])]
-    meeting = Env(env)
-    for end in ends:
-        end.parent = env
-    meeting.meet(ends)
-    env.names.update({name: value for name, value in meeting.names.items() if name.startswith("self.")})
-    returned = machine.frame.returned
-    if not machine.env.dead and not returned:
-        return NONE
-    lengths = {len(value.items) if isinstance(value, Many) else -1 for value in returned}
-    if len(lengths) == 1:
-        joined = returned[0]
-        for value in returned[1:]:
-            joined = join(joined, value)
-        return joined
-    return choice(option for value in returned for option in alternatives(value)) if returned else NOTHING
-
-
-_CALLS: dict[type, Callable[[Machine, ast.Call, Any, Arguments], Value]] = {
-    Layer: _layer,
-    Known: _known,
-    Local: _local,
-    Record: _record_of,
-    Object: _object,
-    Method: _method,
-    Incoming: _on_incoming,
-    Graph: _graph,
-}

@@ -43,14 +43,11 @@ MOST_TURNS = 6
 """Passes that are run of a loop over layers."""
 MOST_LOOPS_DEEP = 2
 """Loops within each other that are run twice; those inside of them are run once."""
+_FOLLOWED = ("enumerate", "zip", "reversed", "range", "tqdm", "items", "values")
 UNKNOWN_KEY = "?"
 UNKNOWN_BOUND = "..."
 Names = dict[str, Value] | None
 """Names with what they hold; None if the branch cannot be taken."""
-
-
-def _constant(_machine: Machine, node: ast.Constant) -> Value:
-    return Const(node.value) if isinstance(node.value, int | str | bool | None) else NOTHING
 
 
 def _attribute(machine: Machine, node: ast.Attribute) -> Value:
@@ -60,26 +57,24 @@ def _attribute(machine: Machine, node: ast.Attribute) -> Value:
         if owner and machine.env.get(key) is None and machine.method(owner, node.attr):
             return Method(Object(owner, ("self",)), node.attr)
         return machine.attribute(node.attr)
-    return _attribute_of(machine, machine.value_of(node.value, quiet=True), node.attr)
-
-
-def _attribute_of(machine: Machine, held: Value, name: str) -> Value:
-    """Return `held.name`."""
-    if isinstance(held, Known):
-        return Known(f"{held.name}.{name}")
-    if isinstance(held, Layer) and name in ("states", "state") and held.key in machine.latest:
-        event = machine.latest[held.key]
-        if machine.facts.events[event].function == machine.frame.function.number:
-            return Emitted(event)
-    if isinstance(held, Incoming) and not held.sliced:
-        return Incoming(held.carrier, (*held.path, f".{name}"))
-    if isinstance(held, Table) and (stored := held.get(f".{name}")) is not None:
-        return stored
-    if isinstance(held, Object) and "." not in held.of:
-        found = machine.inherited(held.of, name)
-        if isinstance(found, Layer):
-            return Layer((*found.key, held.key), found.spec)
-    return Method(held, name)
+    held, name = machine.value_of(node.value, quiet=True), node.attr
+    found: Value | None = None
+    match held:
+        case Known():
+            found = Known(f"{held.name}.{name}")
+        case Layer() if name in ("states", "state") and held.key in machine.latest:
+            event = machine.latest[held.key]
+            if machine.facts.events[event].function == machine.frame.function.number:
+                found = Emitted(event)
+        case Incoming(sliced=False):
+            found = Incoming(held.carrier, (*held.path, f".{name}"))
+        case Table():
+            found = held.get(f".{name}")
+        case Object() if "." not in held.of:
+            layer = machine.inherited(held.of, name)
+            if isinstance(layer, Layer):
+                found = Layer((*layer.key, held.key), layer.spec)
+    return Method(held, name) if found is None else found
 
 
 def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> Value:
@@ -247,11 +242,6 @@ def _conditional(machine: Machine, node: ast.IfExp) -> Value:
     return choice(found) if found else NOTHING
 
 
-def _dict_comprehension(machine: Machine, node: ast.DictComp) -> Value:
-    comprehend(machine, node.generators, node.value)
-    return NOTHING
-
-
 def _walrus(machine: Machine, node: ast.NamedExpr) -> Value:
     value = machine.value_of(node.value)
     machine.env.names[node.target.id] = value
@@ -266,62 +256,32 @@ def _compare(machine: Machine, node: ast.Compare) -> Value:
     return NOTHING
 
 
-EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
-    ast.Name: lambda machine, node: machine.lookup(node.id),
-    ast.Constant: _constant,
-    ast.Attribute: _attribute,
-    ast.Tuple: _sequence,
-    ast.List: _sequence,
-    ast.Dict: _dict,
-    ast.Subscript: _subscript,
-    ast.BinOp: _binary,
-    ast.UnaryOp: _signed,
-    ast.BoolOp: _either,
-    ast.IfExp: _conditional,
-    **dict.fromkeys(
-        (ast.ListComp, ast.GeneratorExp, ast.SetComp),
-        lambda machine, node: comprehend(machine, node.generators, node.elt),
-    ),
-    ast.DictComp: _dict_comprehension,
-    ast.NamedExpr: _walrus,
-    ast.Await: lambda machine, node: machine.value_of(node.value),
-    ast.Starred: lambda machine, node: machine.value_of(node.value),
-    ast.Compare: _compare,
-    ast.Lambda: lambda _machine, _node: NOTHING,
-    ast.JoinedStr: lambda _machine, _node: NOTHING,
-}
-
-
 def narrow(machine: Machine, test: ast.expr) -> tuple[Names, Names]:
     """Return what is known of names when a test holds, and when it does not: in `if states is None`, it is None."""
     match test:
         case ast.UnaryOp(op=ast.Not()):
             when_true, when_false = narrow(machine, test.operand)
             return when_false, when_true
-        case ast.Compare(ops=[ast.Is() | ast.Eq()], comparators=[ast.Constant(value=None)]):
-            return _about_none(machine, test.left)
-        case ast.Compare(ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
+        case ast.Compare(
+            ops=[ast.Is() | ast.Eq() | ast.IsNot() | ast.NotEq() as op], comparators=[ast.Constant(value=None)]
+        ):
             when_none, when_some = _about_none(machine, test.left)
-            return when_some, when_none
+            return (when_none, when_some) if isinstance(op, ast.Is | ast.Eq) else (when_some, when_none)
         case ast.BoolOp():
-            return _about_several(machine, test)
+            together: dict[str, Value] = {}
+            is_and = isinstance(test.op, ast.And)
+            for value in test.values:
+                known = narrow(machine, value)[0 if is_and else 1]
+                if known is None:
+                    return (None, {}) if is_and else ({}, None)
+                together |= known
+            return (together, {}) if is_and else ({}, together)
         case ast.Constant():
             return ({}, None) if test.value else (None, {})
         case _:
             # Falsy is not None only: an empty list may come in too, but then there is nothing to carry either.
             when_none, when_some = _about_none(machine, test)
             return when_some, (when_none if when_none is not None else {})
-
-
-def _about_several(machine: Machine, test: ast.BoolOp) -> tuple[Names, Names]:
-    together: dict[str, Value] = {}
-    for value in test.values:
-        when_true, when_false = narrow(machine, value)
-        known = when_true if isinstance(test.op, ast.And) else when_false
-        if known is None:
-            return (None, {}) if isinstance(test.op, ast.And) else ({}, None)
-        together |= known
-    return (together, {}) if isinstance(test.op, ast.And) else ({}, together)
 
 
 def _about_none(machine: Machine, node: ast.expr) -> tuple[Names, Names]:
@@ -359,8 +319,8 @@ def assign(machine: Machine, target: ast.expr, value: Value) -> None:
             else:
                 machine.value_of(target.value)
         case ast.Subscript():
-            machine.mark_read(value)
-            _put(machine, target.value, machine.index_value(target.slice), value)
+            key = machine.index_value(target.slice)
+            update(machine, target.value, machine.value_of(target.value, quiet=True), [(key, value)])
         case ast.Starred():
             assign(machine, target.value, value)
         case ast.Tuple() | ast.List():
@@ -372,11 +332,10 @@ def assign(machine: Machine, target: ast.expr, value: Value) -> None:
 
 
 def _note_unpacking(machine: Machine, target: ast.Tuple | ast.List, value: Value, *, nested: bool) -> None:
-    """Keep the number of names that a layer's own result is unpacked into."""
+    """Keep the names that a layer's own result is unpacked into."""
     made, event = machine.results.get(id(value), (None, 0))
     if made is value:
-        starred = any(isinstance(inner, ast.Starred) for inner in target.elts)
-        machine.facts.unpackings.append(Unpacking(target, len(target.elts), starred, event, nested))
+        machine.facts.unpackings.append(Unpacking(target, event, nested))
 
 
 def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[Value]:
@@ -404,53 +363,14 @@ def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[V
     return parts
 
 
-def _put(machine: Machine, owner: ast.expr, key: object, value: Value) -> None:
-    """Carry out `owner[key] = value`."""
-    held = machine.value_of(owner, quiet=True)
-    _note_change(machine, owner, held, value)
-    rebind(machine, owner, held, _with_item(held, key, value))
-
-
 def update(machine: Machine, owner: ast.expr, held: Value, pairs: Iterable[tuple[object, Value]]) -> None:
-    """Carry out `owner.update(pairs)`."""
+    """Carry out `owner[key] = value` for each pair."""
     changed = held
     for key, value in pairs:
         machine.mark_read(value)
-        _note_change(machine, owner, held, value)
+        note_change(machine, owner, held, value)
         changed = _with_item(changed, key, value)
     rebind(machine, owner, held, changed)
-
-
-def insert(machine: Machine, owner: ast.expr, held: Value, at: int | None, added: tuple[Value, ...]) -> None:
-    """Carry out `owner.insert(at, value)`; at the end, as `append` and `extend` do, if `at` is None."""
-    for value in added:
-        _note_change(machine, owner, held, value)
-    if isinstance(held, Many):
-        at = len(held.items) if at is None else at
-        items = (*held.items[:at], *added, *held.items[at:])
-        more = held.open or bool(machine.loops) or len(items) > MOST_ITEMS
-        rebind(machine, owner, held, Many(items[:MOST_ITEMS], more))
-    elif isinstance(held, Incoming):
-        rebind(machine, owner, held, Data(frozenset({("changed", held.carrier)})))
-
-
-def take(machine: Machine, owner: ast.expr, held: Value, key: object) -> None:
-    """Carry out `owner.pop(key)`: the rest stays."""
-    rest: Value = Data(frozenset({("changed", UNKNOWN_KEY)}))
-    match held:
-        case Many(open=False) if isinstance(key, int) and -len(held.items) <= key < len(held.items):
-            at = key % len(held.items)
-            rest = Many((*held.items[:at], *held.items[at + 1 :]))
-        case Many(open=True) if key in (0, -1):
-            few = len(held.items) < 2
-            rest = held if few else Many(held.items[1:] if key == 0 else held.items[:-1], True)
-        case Incoming() if key == 0:
-            rest = Incoming(held.carrier, held.path, held.start + 1, held.stop, True)
-        case Incoming() if key == -1:
-            rest = Incoming(held.carrier, held.path, held.start, (held.stop or 0) - 1, True)
-        case Table() | Incoming() if isinstance(key, str):
-            rest = held
-    rebind(machine, owner, held, rest)
 
 
 def rebind(machine: Machine, owner: ast.expr, old: Value, new: Value) -> None:
@@ -469,7 +389,7 @@ def rebind(machine: Machine, owner: ast.expr, old: Value, new: Value) -> None:
             rebind(machine, owner.value, outer, machine.data_of(outer))
 
 
-def _note_change(machine: Machine, owner: ast.expr, held: Value, value: Value) -> None:
+def note_change(machine: Machine, owner: ast.expr, held: Value, value: Value) -> None:
     """Keep that a parameter's own object is changed: a default would remember it."""
     function = machine.frame.function
     if isinstance(owner, ast.Name) and machine.frame.depth == 0 and owner.id in function.parameters:
@@ -517,133 +437,97 @@ class Elements:
     """The iterable of a loop: an element for each pass."""
 
     def __init__(self, machine: Machine, node: ast.expr) -> None:
-        self.machine = machine
-        self.node = node
-        self.role = _role(machine, node)
-        arguments = node.args if isinstance(node, ast.Call) and self.role in ("enumerate", "zip", "reversed") else []
-        self.inner = [Elements(machine, argument) for argument in arguments if not isinstance(argument, ast.Starred)]
-        self.value = NOTHING if self.inner else self._evaluate()
-
-    def _evaluate(self) -> Value:
-        machine, node = self.machine, self.node
+        self.machine, self.node = machine, node
+        self.role: str | None = None
+        """The function or method that makes the iterable, if it is one that is followed."""
+        self.inner: list[Elements] = []
+        self.value: Value = NOTHING
+        arguments: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            arguments = node.args
+            method = node.func.attr if isinstance(node.func, ast.Attribute) and not arguments else ""
+            if method not in ("items", "values"):
+                function = machine.value_of(node.func, quiet=True)
+                method = function.name.rpartition(".")[2] if isinstance(function, Known | Method) else ""
+            self.role = method if method in _FOLLOWED else None
+        if self.role in ("enumerate", "zip", "reversed"):
+            plain = (argument for argument in arguments if not isinstance(argument, ast.Starred))
+            self.inner = [Elements(machine, argument) for argument in plain]
         match self.role, node:
-            case "range", ast.Call():
-                bounds = [machine.value_of(argument) for argument in node.args]
+            case _ if self.inner:
+                pass
+            case "range", _:
+                bounds = [machine.value_of(argument) for argument in arguments]
                 first = bounds[0] if len(bounds) > 1 else Const(0)
                 known = len(bounds) < 3 and isinstance(first, Const) and isinstance(first.value, int)
-                return first if known else NOTHING
-            case "tqdm", ast.Call(args=[argument, *_]):
-                return machine.value_of(argument)
+                self.value = first if known else NOTHING
+            case "tqdm", _ if arguments:
+                self.value = machine.value_of(arguments[0])
             case "items" | "values", ast.Call(func=ast.Attribute() as func):
-                return machine.value_of(func.value)
+                self.value = machine.value_of(func.value)
             case _:
-                return machine.value_of(node)
-
-    @property
-    def layers(self) -> int:
+                self.value = machine.value_of(node)
+        many = self.value if isinstance(self.value, Many) else Many()
+        self.open: bool = any(inner.open for inner in self.inner) or many.open
+        """Whether there may be more elements than are known."""
+        self.layers: int = max((inner.layers for inner in self.inner), default=0)
         """Number of passes that a known tuple of layers asks for; 0 if none is known."""
-        if self.inner:
-            return max(inner.layers for inner in self.inner)
-        if isinstance(self.value, Many) and any(
-            isinstance(option, Layer) for item in self.value.items for option in alternatives(item)
-        ):
-            return len(self.value.items) + (1 if self.value.open and len(self.value.items) < 2 else 0)
-        return 0
+        if any(isinstance(option, Layer) for item in many.items for option in alternatives(item)):
+            self.layers = len(many.items) + (1 if many.open and len(many.items) < 2 else 0)
 
-    @property
-    def turns(self) -> int:
-        """Number of passes to run."""
-        return min(self.layers, MOST_TURNS) or 2
-
-    @property
-    def open(self) -> bool:
-        """True if there may be more elements than are known."""
-        if self.inner:
-            return any(inner.open for inner in self.inner)
-        return isinstance(self.value, Many) and self.value.open
-
-    def at(self, loop: int, turn: int) -> Value:
+    def at(self, running: Step) -> Value:
         """Return the element of one pass."""
-        match self.role, self.inner:
-            case "enumerate", [inner, *_]:
-                element: Value = Many((Step(loop, turn), inner.at(loop, turn)))
-            case "zip", [_, *_]:
-                element = Many(tuple(inner.at(loop, turn) for inner in self.inner))
-            case "reversed", [inner, *_]:
-                element = inner.from_the_end(loop, turn)
-            case "range", _:
-                start = self.value.value if isinstance(self.value, Const) else None
-                element = Step(loop, turn, start) if isinstance(start, int) else NOTHING
-            case "items" | "values", _:
-                element = self._of_table(turn)
+        element: Value
+        match self.role, self.inner, self.value:
+            case "enumerate", [inner, *_], _:
+                element = Many((running, inner.at(running)))
+            case "zip", [_, *_], _:
+                element = Many(tuple(inner.at(running) for inner in self.inner))
+            case "reversed", [inner, *_], _:
+                element = inner.from_the_end(running)
+            case "range", _, Const(int() as start):
+                element = Step(running.loop, running.turn, start)
+            case "range", _, _:
+                element = NOTHING
+            case "items" | "values", _, Table(items) if running.turn < len(items):
+                name, value = items[running.turn]
+                element = Many((Const(name), value)) if self.role == "items" else value
+            case "items" | "values", _, held:
+                element = cut(self.machine.data_of(held), ("item", self.node.lineno, running.turn))
             case _:
-                element = self._plain(Step(loop, turn))
+                element = self._plain(running)
         return element
 
-    def _of_table(self, turn: int) -> Value:
-        if isinstance(self.value, Table) and turn < len(self.value.items):
-            name, value = self.value.items[turn]
-            return Many((Const(name), value)) if self.role == "items" else value
-        return cut(self.machine.data_of(self.value), ("item", self.node.lineno, turn))
-
-    def from_the_end(self, loop: int, turn: int) -> Value:
+    def from_the_end(self, running: Step) -> Value:
         """Return the element of one pass of `reversed`."""
-        options = alternatives(self.value)
-        if all(isinstance(option, Incoming) or _has(option, turn) for option in options):
-            return choice(self.machine.part(option, -1 - turn) for option in options)
-        return self._plain(Step(loop, turn))
+        options, turn = alternatives(self.value), running.turn
+        for option in options:
+            known = isinstance(option, Many) and not option.open and turn < len(option.items)
+            if not known and not isinstance(option, Incoming):
+                return self._plain(running)
+        return choice(self.machine.part(option, -1 - turn) for option in options)
 
     def _plain(self, running: Step) -> Value:
         if isinstance(self.value, Many | Incoming | Table):
             return self.machine.part(self.value, running)
-        if any(isinstance(option, Many | Incoming) for option in alternatives(self.value)):
-            return choice(self.machine.part(option, running) for option in alternatives(self.value))
+        options = alternatives(self.value)
+        if any(isinstance(option, Many | Incoming) for option in options):
+            return choice(self.machine.part(option, running) for option in options)
         data = self.machine.data_of(self.value)
         return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
 
 
-def _has(value: Value, turn: int) -> bool:
-    return isinstance(value, Many) and not value.open and turn < len(value.items)
-
-
-def _role(machine: Machine, node: ast.expr) -> str | None:
-    """Return the function or method that makes the iterable, if it is one that is followed."""
-    if not isinstance(node, ast.Call):
-        return None
-    if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values") and not node.args:
-        return node.func.attr
-    value = machine.value_of(node.func, quiet=True)
-    name = value.name.rpartition(".")[2] if isinstance(value, Known | Method) else ""
-    return name if name in ("enumerate", "zip", "reversed", "range", "tqdm", "items", "values") else None
-
-
-def loop_over(machine: Machine, iterable: ast.expr, target: ast.expr, body: Callable[[], None]) -> None:
-    """Run a `for` loop."""
-    elements = Elements(machine, iterable)
-    loop = machine.next_loop()
-
-    def one_pass(turn: int) -> None:
-        assign(machine, target, elements.at(loop, turn))
-        body()
-
-    _run(machine, loop, elements.turns, bool(elements.layers), one_pass)
-
-
-def loop_while(machine: Machine, body: Callable[[], None]) -> None:
-    """Run a `while` loop."""
-    _run(machine, machine.next_loop(), 2, False, lambda _: body())
-
-
-def _run(machine: Machine, loop: int, turns: int, layers: bool, one_pass: Callable[[int], None]) -> None:
-    """Run the passes of a loop; `layers` tells whether they are places in a stack."""
-    deep = len(machine.loops) >= MOST_LOOPS_DEEP or machine.out_of_budget()
-    outer, base = machine.loops, machine.env
-    for turn in range(1 if deep and not layers else turns):
-        machine.loops = (*outer, (loop, turn, layers))
+def loop(machine: Machine, layers: int, one_pass: Callable[[Step], None]) -> None:
+    """Run the passes of a loop: two, or one for each of so many layers, which are places in a stack."""
+    machine.loop_count += 1
+    number, outer, base = machine.loop_count, machine.loops, machine.env
+    deep = len(outer) >= MOST_LOOPS_DEEP or machine.out_of_budget()
+    for turn in range(1 if deep and not layers else min(layers, MOST_TURNS) or 2):
+        machine.loops = (*outer, (number, turn, bool(layers)))
         machine.env = start = Env(base)
         machine.loop_envs.append(base)
         machine.loop_exits.append([])
-        one_pass(turn)
+        one_pass(Step(number, turn))
         exits = machine.loop_exits.pop()
         machine.loop_envs.pop()
         machine.env = base
@@ -655,32 +539,52 @@ def _run(machine: Machine, loop: int, turns: int, layers: bool, one_pass: Callab
     machine.loops = outer
 
 
-def comprehend(machine: Machine, generators: list[ast.comprehension], element: ast.expr) -> Value:
+def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
     """Run a comprehension: return a list of what its passes give."""
     items: list[Value] = []
     is_open = True
 
-    def level(depth: int) -> None:
+    def level(generator: ast.comprehension, *inner: ast.comprehension) -> None:
         nonlocal is_open
-        if depth == len(generators):
-            items.append(machine.value_of(element))
-            return
-        generator = generators[depth]
         elements = Elements(machine, generator.iter)
-        if depth == 0:
-            is_open = not (elements.layers and not elements.open) or bool(generator.ifs)
-        loop = machine.next_loop()
+        if generator is node.generators[0]:
+            is_open = not elements.layers or elements.open or bool(generator.ifs)
 
-        def one_pass(turn: int) -> None:
-            assign(machine, generator.target, elements.at(loop, turn))
+        def one_pass(running: Step) -> None:
+            assign(machine, generator.target, elements.at(running))
             for test in generator.ifs:
                 machine.value_of(test, quiet=True)
-            level(depth + 1)
+            if inner:
+                level(*inner)
+            else:
+                items.append(machine.value_of(node.value if isinstance(node, ast.DictComp) else node.elt))
 
-        _run(machine, loop, elements.turns, bool(elements.layers), one_pass)
+        loop(machine, elements.layers, one_pass)
 
     base = machine.env
     machine.env = Env(base)
-    level(0)
+    level(*node.generators)
     machine.env = base
-    return Many(tuple(items[:8]), is_open)
+    return NOTHING if isinstance(node, ast.DictComp) else Many(tuple(items[:8]), is_open)
+
+
+EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
+    ast.Name: lambda machine, node: machine.lookup(node.id),
+    ast.Constant: lambda _machine, node: Const(node.value) if isinstance(node.value, int | str | None) else NOTHING,
+    ast.Attribute: _attribute,
+    ast.Tuple: _sequence,
+    ast.List: _sequence,
+    ast.Dict: _dict,
+    ast.Subscript: _subscript,
+    ast.BinOp: _binary,
+    ast.UnaryOp: _signed,
+    ast.BoolOp: _either,
+    ast.IfExp: _conditional,
+    **dict.fromkeys((ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp), _comprehension),
+    ast.NamedExpr: _walrus,
+    ast.Await: lambda machine, node: machine.value_of(node.value),
+    ast.Starred: lambda machine, node: machine.value_of(node.value),
+    ast.Compare: _compare,
+    ast.Lambda: lambda _machine, _node: NOTHING,
+    ast.JoinedStr: lambda _machine, _node: NOTHING,
+}

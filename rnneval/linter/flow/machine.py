@@ -6,25 +6,15 @@ followed a few levels deep. Loops are run twice, which shows what one pass hands
 layer's identity: a layer made in a loop counts as a different layer in each of the two passes. Loops over a known tuple
 of layers are unrolled.
 
-The terms, most of them classes of `rnneval.linter.flow.values`:
-
-- *event*: one call of a recurrent layer, or of a model of the file that carries a state (`rnneval.linter.flow.facts`);
-- `Emitted`: the state that an event gave back, or one part of it, its *slot* (h or c);
-- `Incoming`: what a parameter or attribute, its *carrier*, held when the function began; `Initial`: zeros and the like;
-- `Holder`: a value that holds others: `Many` (a list or tuple, *open* if its length is unknown), `Table`, `Choice`;
-- `Data`: anything else, of which only the *provenance* is known: the inputs and layer calls that it was computed from;
-  it is *grown* if it was joined from pieces. `NOTHING` is data of no provenance;
-- `Known`: an imported name; `Local`: a class or function of the file; `Spec`: the properties of a recurrent layer.
-
-The handlers of expressions and statements are given to the machine by `rnneval.linter.flow.statements.gather`, so that
-the modules below it can run code without importing it. `gather` runs the module, and each class where it is defined,
-then the functions in `waiting`; it sets `frame`, `env`, `loops` and `used_before_entry` for each entry point and puts
-them back. `rnneval.linter.flow.expressions` sets `loops` for each pass. The result of it all is `facts`.
+An *event* is one call of a recurrent layer, or of a model of the file that carries a state. A *carrier* is the
+parameter or attribute by which a state comes in, a *slot* a part of a state: h or c. `gather` runs the module, and each
+class where it is defined, then the functions in `waiting`. The result of it all is `facts`.
 """
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from rnneval.linter.flow.facts import Facts, Function, FunctionNode, survey
@@ -116,15 +106,8 @@ class Env:
         if not alive:
             self.dead = True
             return
-        if len(alive) == 1:
-            self.names.update(alive[0].names)
-            return
         for name in {name: None for branch in alive for name in branch.names}:
-            held = [value for branch in alive if (value := branch.get(name)) is not None]
-            value = held[0]
-            for other in held[1:]:
-                value = join(value, other)
-            self.names[name] = value
+            self.names[name] = reduce(join, (value for branch in alive if (value := branch.get(name)) is not None))
 
     def flattened(self, top: "Env") -> "Env":
         """Return one branch of `top` with all that was changed on the way from there to here."""
@@ -188,19 +171,17 @@ class Frame:
 class Machine:
     """Everything that changes while a file is run.
 
-    Args:
-        tree: The file.
-        expressions: By type of node, the function that evaluates it.
-        statements: By type of node, the function that runs it.
+    The functions that evaluate expressions, by type of node, and the one that runs a statement are given to it by
+    `rnneval.linter.flow.statements.gather`, so that the modules below that one can run code without importing it.
     """
 
     def __init__(
         self,
         tree: ast.Module,
         expressions: Mapping[type[ast.expr], Callable[["Machine", Any], Value]],
-        statements: Mapping[type[ast.stmt], Callable[["Machine", Any], None]],
+        run_statement: Callable[["Machine", ast.stmt], None],
     ) -> None:
-        self._expressions, self._statements = expressions, statements
+        self._expressions, self._run_statement = expressions, run_statement
         self.facts = Facts(tree, survey(tree))
         self.survey = self.facts.survey
         self.classes: dict[str, Class] = {}
@@ -240,9 +221,21 @@ class Machine:
         for statement in body:
             if self.env.dead:
                 return
-            handler = self._statements.get(type(statement))
-            if handler is not None:
-                handler(self, statement)
+            self._run_statement(self, statement)
+
+    def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, Value]) -> Env:
+        """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""
+        outer = self.frame, self.env, self.loop_envs, self.loop_exits
+        self.frame, self.env, self.loop_envs, self.loop_exits = frame, Env(frame.base, wall=True), [], []
+        self.env.names.update(names)
+        self.run(node.body)
+        ends = [*frame.exits, *([] if self.env.dead else [self.env])]
+        self.frame, self.env, self.loop_envs, self.loop_exits = outer
+        for end in ends:
+            end.parent = frame.base
+        left = Env(frame.base)
+        left.meet(ends)
+        return left
 
     def value_of(self, node: ast.expr, quiet: bool = False) -> Value:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
@@ -282,11 +275,6 @@ class Machine:
         place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
         return (*place, *self.frame.context, *((loop, turn) for loop, turn, _ in self.loops))
 
-    def next_loop(self) -> int:
-        """Return the number of a loop that begins."""
-        self.loop_count += 1
-        return self.loop_count
-
     # Names
 
     def lookup(self, name: str) -> Value:
@@ -307,11 +295,13 @@ class Machine:
             return Known(full)
         return Known(f"builtins.{name}") if name in BUILTINS else Data(frozenset({("name", name)}))
 
+    def is_self(self, node: ast.expr) -> bool:
+        """Return whether this is the object that the method belongs to."""
+        return isinstance(node, ast.Name) and node.id == self.frame.self_name
+
     def attribute_name(self, node: ast.expr) -> str | None:
         """Return `self.name` for an attribute of the object that the method belongs to, else None."""
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            return f"self.{node.attr}" if node.value.id == self.frame.self_name else None
-        return None
+        return f"self.{node.attr}" if isinstance(node, ast.Attribute) and self.is_self(node.value) else None
 
     def attribute(self, name: str) -> Value:
         """Return what an attribute of the object holds, also when nothing was put there in this function."""

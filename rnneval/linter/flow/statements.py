@@ -1,17 +1,16 @@
 """Statements, and the order in which a file is run: the module, each class when it is defined, then the functions."""
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from rnneval.linter.flow.calls import call, parameters_of, takes_self
-from rnneval.linter.flow.expressions import EXPRESSIONS, assign, loop_over, loop_while, narrow, target_names
-from rnneval.linter.flow.facts import Carried, Event, Facts, Function, FunctionNode
+from rnneval.linter.finding import within
+from rnneval.linter.flow.calls import evaluate_call
+from rnneval.linter.flow.expressions import EXPRESSIONS, Elements, assign, loop, narrow, target_names
+from rnneval.linter.flow.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of
 from rnneval.linter.flow.machine import Class, Env, Frame, Machine, Summary
 from rnneval.linter.flow.values import (
     NONE,
     NOTHING,
-    Data,
     Emitted,
     Graph,
     Incoming,
@@ -21,6 +20,7 @@ from rnneval.linter.flow.values import (
     Object,
     Path,
     Record,
+    Step,
     Table,
     Value,
     alternatives,
@@ -36,7 +36,7 @@ _FIRST = ("__init__", "build", "setup", "__post_init__")
 
 def gather(tree: ast.Module) -> Facts:
     """Run a file once and return its facts."""
-    machine = Machine(tree, EXPRESSIONS | {ast.Call: call}, _STATEMENTS)
+    machine = Machine(tree, EXPRESSIONS | {ast.Call: evaluate_call}, run_statement)
     for node in tree.body:
         if isinstance(node, FunctionNode):
             machine.functions[node.name] = node
@@ -51,7 +51,7 @@ def gather(tree: ast.Module) -> Facts:
 
 def _is_worth_running(machine: Machine, node: FunctionNode) -> bool:
     """Return whether a function has to do with layers or with models of the file at all."""
-    if machine.survey.makes(node):
+    if within(machine.survey.made, node):
         return True
     names = (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
     held = machine.top.names
@@ -63,58 +63,85 @@ def _holds_layers(value: Value) -> bool:
     return any(isinstance(leaf, Layer | Object | Graph) for leaf in leaves(value))
 
 
-# Simple statements
+def run_statement(machine: Machine, node: ast.stmt) -> None:
+    """Run a statement."""
+    match node:
+        case ast.Assign():
+            machine.targets = target_names(node.targets[-1])
+            value = machine.value_of(node.value)
+            machine.targets = ()
+            for target in node.targets:
+                assign(machine, target, value)
+        case ast.AnnAssign(value=ast.expr() as given):
+            assign(machine, node.target, machine.value_of(given))
+        case ast.AugAssign():
+            held, added = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
+            if isinstance(held, Many) and isinstance(added, Many) and isinstance(node.op, ast.Add):
+                both: Value = Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
+            else:
+                both = blend((machine.data_of(held), machine.data_of(added)))
+            assign(machine, node.target, both)
+        case ast.Expr() if not isinstance(node.value, ast.Constant):
+            machine.value_of(node.value)
+        case ast.Delete():
+            machine.env.names |= {target.id: NOTHING for target in node.targets if isinstance(target, ast.Name)}
+        case ast.Return() | ast.Raise() | ast.Break() | ast.Continue():
+            _leave(machine, node)
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            machine.functions[node.name] = node
+            machine.waiting += [node] if machine.frame.function.number == 0 else []
+            machine.env.names[node.name] = Local(node.name, "function")
+        case ast.ClassDef():
+            _class(machine, node)
+        case _:
+            _run_compound(machine, node)
 
 
-def _assign(machine: Machine, node: ast.Assign) -> None:
-    machine.targets = target_names(node.targets[-1])
-    value = machine.value_of(node.value)
-    machine.targets = ()
-    for target in node.targets:
-        assign(machine, target, value)
-
-
-def _annotated(machine: Machine, node: ast.AnnAssign) -> None:
-    if node.value is not None:
-        assign(machine, node.target, machine.value_of(node.value))
-
-
-def _augmented(machine: Machine, node: ast.AugAssign) -> None:
-    held, added = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
-    if isinstance(held, Many) and isinstance(added, Many) and isinstance(node.op, ast.Add):
-        both: Value = Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
-    else:
-        both = blend((machine.data_of(held), machine.data_of(added)))
-    assign(machine, node.target, both)
-
-
-def _expression(machine: Machine, node: ast.Expr) -> None:
-    if not isinstance(node.value, ast.Constant):
-        machine.value_of(node.value)
-
-
-def _delete(machine: Machine, node: ast.Delete) -> None:
-    for target in node.targets:
-        if isinstance(target, ast.Name):
-            machine.env.names[target.id] = NOTHING
-
-
-def _return(machine: Machine, node: ast.Return) -> None:
-    value = NONE if node.value is None else machine.value_of(node.value)
-    machine.frame.returned.append(value)
-    if machine.frame.depth == 0:
-        machine.frame.function.returns.append((node, value))
-    machine.frame.exits.append(machine.env.flattened(machine.frame.base))
-    machine.env.dead = True
-
-
-def _leave(machine: Machine, node: ast.stmt) -> None:
-    if not isinstance(node, ast.Raise) and machine.loop_envs:
+def _leave(machine: Machine, node: ast.Return | ast.Raise | ast.Break | ast.Continue) -> None:
+    frame = machine.frame
+    if isinstance(node, ast.Return):
+        value = NONE if node.value is None else machine.value_of(node.value)
+        frame.returned.append(value)
+        if frame.depth == 0:
+            frame.function.returns.append((node, value))
+        frame.exits.append(machine.env.flattened(frame.base))
+    elif not isinstance(node, ast.Raise) and machine.loop_envs:
         machine.loop_exits[-1].append(machine.env.flattened(machine.loop_envs[-1]))
     machine.env.dead = True
 
 
-# Branches and loops
+def _run_compound(machine: Machine, node: ast.stmt) -> None:
+    """Run a statement that has statements inside it, and is no definition."""
+    match node:
+        case ast.If():
+            machine.value_of(node.test, quiet=True)
+            when_true, when_false = narrow(machine, node.test)
+            _branch(machine, ((when_true, node.body), (when_false, node.orelse)))
+        case ast.For() | ast.AsyncFor():
+            elements = Elements(machine, node.iter)
+
+            def one_pass(running: Step) -> None:
+                assign(machine, node.target, elements.at(running))
+                machine.run(node.body)
+
+            loop(machine, elements.layers, one_pass)
+            machine.run(node.orelse)
+        case ast.While():
+            machine.value_of(node.test, quiet=True)
+            loop(machine, 0, lambda _: machine.run(node.body))
+            machine.run(node.orelse)
+        case ast.With() | ast.AsyncWith():
+            for item in node.items:
+                value = machine.value_of(item.context_expr)
+                if item.optional_vars is not None:
+                    assign(machine, item.optional_vars, machine.data_of(value))
+            machine.run(node.body)
+        case ast.Try() | ast.TryStar():
+            _branch(machine, [({}, [*node.body, *node.orelse]), *(({}, handler.body) for handler in node.handlers)])
+            machine.run(node.finalbody)
+        case ast.Match():
+            machine.value_of(node.subject)
+            _branch(machine, [*(({}, case.body) for case in node.cases), ({}, [])])
 
 
 def _branch(machine: Machine, ways: Sequence[tuple[dict[str, Value] | None, Sequence[ast.stmt]]]) -> None:
@@ -135,50 +162,7 @@ def _branch(machine: Machine, ways: Sequence[tuple[dict[str, Value] | None, Sequ
     base.meet(ends)
 
 
-def _if(machine: Machine, node: ast.If) -> None:
-    machine.value_of(node.test, quiet=True)
-    when_true, when_false = narrow(machine, node.test)
-    _branch(machine, ((when_true, node.body), (when_false, node.orelse)))
-
-
-def _for(machine: Machine, node: ast.For) -> None:
-    loop_over(machine, node.iter, node.target, lambda: machine.run(node.body))
-    machine.run(node.orelse)
-
-
-def _while(machine: Machine, node: ast.While) -> None:
-    machine.value_of(node.test, quiet=True)
-    loop_while(machine, lambda: machine.run(node.body))
-    machine.run(node.orelse)
-
-
-def _with(machine: Machine, node: ast.With) -> None:
-    for item in node.items:
-        value = machine.value_of(item.context_expr)
-        if item.optional_vars is not None:
-            assign(machine, item.optional_vars, machine.data_of(value))
-    machine.run(node.body)
-
-
-def _try(machine: Machine, node: ast.Try) -> None:
-    _branch(machine, [({}, [*node.body, *node.orelse]), *(({}, handler.body) for handler in node.handlers)])
-    machine.run(node.finalbody)
-
-
-def _match(machine: Machine, node: ast.Match) -> None:
-    machine.value_of(node.subject)
-    _branch(machine, [*(({}, case.body) for case in node.cases), ({}, [])])
-
-
 # Definitions
-
-
-def _function(machine: Machine, node: FunctionNode) -> None:
-    """Note a function of the file; one of the module is run by itself when the module has been read."""
-    machine.functions[node.name] = node
-    if machine.frame.function.number == 0:
-        machine.waiting.append(node)
-    machine.env.names[node.name] = Local(node.name, "function")
 
 
 def _class(machine: Machine, node: ast.ClassDef) -> None:
@@ -191,11 +175,13 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
     known = machine.classes[node.name] = Class(node.name, bases, methods)
     makers = [methods[name] for name in _FIRST if name in methods]
-    makers += [method for method in methods.values() if method not in makers and machine.survey.makes(method)]
+    makers += [method for method in methods.values() if method not in makers and within(machine.survey.made, method)]
     for method in makers:
         _enter(machine, method, known)
     # A class without layers of its own may step a model: `OneStep` of TensorFlow's text tutorial does.
-    calls_models = any(known.carrying_methods for known in machine.classes.values()) or machine.survey.steps(node)
+    calls_models = any(known.carrying_methods for known in machine.classes.values()) or within(
+        machine.survey.stepped, node
+    )
     if known.attributes or calls_models or any(base in machine.classes for base in bases):
         for method in methods.values():
             if method not in makers:
@@ -215,42 +201,25 @@ def _fields(node: ast.ClassDef) -> tuple[str, ...]:
 
 
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
-    """Run a method or function by itself, with unknown arguments."""
-    outer = machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits
-    used = machine.budget_used - machine.used_before_entry
-    parameters = parameters_of(node)
-    own = owner is not None and takes_self(node)
-    function = Function(len(machine.facts.functions), node.name, owner.name if owner else None, node)
-    function.parameters = parameters[1:] if own else parameters
+    """Run a method or function by itself, with unknown arguments; keep the layers and states that it leaves."""
+    self_name, parameters = parameters_of(node, owner is not None)
+    function = Function(len(machine.facts.functions), node.name, owner.name if owner else None, node, parameters)
     machine.facts.functions.append(function)
-    machine.frame = Frame(function, machine.top, parameters[0] if own else None, function.owner)
-    machine.used_before_entry = machine.budget_used
-    machine.env, machine.loops, machine.loop_envs, machine.loop_exits = Env(machine.top, wall=True), (), [], []
-    for name in function.parameters:
-        machine.env.names[name] = Incoming(name)
-    if own:
-        machine.env.names[parameters[0]] = Data()
-    machine.run(node.body)
-    _conclude(machine, function, owner)
-    machine.frame, machine.env, machine.loops, machine.loop_envs, machine.loop_exits = outer
-    machine.used_before_entry = machine.budget_used - used
-
-
-def _conclude(machine: Machine, function: Function, owner: Class | None) -> None:
-    """Keep what a function leaves: layers in attributes, and the states that it carries."""
-    base, ends = Env(machine.top), list(machine.frame.exits)
-    if not machine.env.dead:
-        ends.append(machine.env)
-    for end in ends:
-        end.parent = machine.top
-    base.meet(ends)
-    if owner is not None:
-        for name, value in base.names.items():
-            if name.startswith("self.") and _holds_layers(value):
-                owner.attributes.setdefault(name[5:], value)
-    function.carried = _carried(machine, function, base)
-    summary = _summary(machine, function) if owner is not None else None
-    if owner is not None and summary is not None:
+    names: dict[str, Value] = {name: Incoming(name) for name in parameters}
+    if self_name is not None:
+        names[self_name] = NOTHING
+    loops, used = machine.loops, machine.budget_used - machine.used_before_entry
+    machine.loops, machine.used_before_entry = (), machine.budget_used
+    left = machine.run_function(node, Frame(function, machine.top, self_name, function.owner), names)
+    machine.loops, machine.used_before_entry = loops, machine.budget_used - used
+    function.carried = _carried(machine, function, left)
+    if owner is None:
+        return
+    for name, value in left.names.items():
+        if name.startswith("self.") and _holds_layers(value):
+            owner.attributes.setdefault(name[5:], value)
+    summary = _summary(machine, function)
+    if summary is not None:
         owner.carrying_methods[function.name] = summary
 
 
@@ -273,12 +242,8 @@ def _carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, .
             carriers = [item.carrier for item in graph.inputs if isinstance(item, Incoming) and item.carrier in used]
             states = [item for item in graph.outputs if isinstance(item, Emitted)]
             if len(carriers) == len(states):
-                found += map(_as_returned, carriers, states)
+                found += map(Carried, carriers, states)
     return tuple(found)
-
-
-def _as_returned(carrier: str, left: Value) -> Carried:
-    return Carried(carrier, left, returned=True)
 
 
 def _carriers(events: list[Event]) -> dict[str, list[Path]]:
@@ -302,19 +267,16 @@ def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator
     every = [name for name in function.parameters if name in used or name in unread]
     for _, value in function.returns:
         for option in alternatives(value):
-            if isinstance(option, Many) and not option.open:
-                apart = len(every) > len(used) > 0 and _come_apart(option, every)
-                parameters = every if apart else used
-                parts = _state_parts(option, parameters)
-                flat = bool(parts) and parts[0] not in option.items
-                if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
-                    yield from map(_as_returned, parameters, parts)
-
-
-def _come_apart(returned: Many, parameters: list[str]) -> bool:
-    """Return whether as many layers as there are parameters give back a state of one part each."""
-    givers = [part.event for part in _state_parts(returned, parameters) if isinstance(part, Emitted)]
-    return len(givers) == len(set(givers)) == len(parameters)
+            if not isinstance(option, Many) or option.open:
+                continue
+            parameters, parts = every, _state_parts(option, every)
+            # As many layers as there are parameters must give back a state of one part each.
+            givers = [part.event for part in parts if isinstance(part, Emitted)]
+            if not len(every) > len(used) > 0 or not len(givers) == len(set(givers)) == len(every):
+                parameters, parts = used, _state_parts(option, used)
+            flat = bool(parts) and parts[0] not in option.items
+            if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
+                yield from map(Carried, parameters, parts)
 
 
 def _state_parts(returned: Many, parameters: list[str]) -> list[Value]:
@@ -356,28 +318,3 @@ def _summary(machine: Machine, function: Function) -> Summary | None:
         return None
     index, length = places.pop()
     return Summary(parameters[0], function.parameters.index(parameters[0]), index, length)
-
-
-_STATEMENTS: dict[type[ast.stmt], Callable[[Machine, Any], None]] = {
-    ast.Assign: _assign,
-    ast.AnnAssign: _annotated,
-    ast.AugAssign: _augmented,
-    ast.Expr: _expression,
-    ast.Delete: _delete,
-    ast.Return: _return,
-    ast.Raise: _leave,
-    ast.Break: _leave,
-    ast.Continue: _leave,
-    ast.If: _if,
-    ast.For: _for,
-    ast.AsyncFor: _for,
-    ast.While: _while,
-    ast.With: _with,
-    ast.AsyncWith: _with,
-    ast.Try: _try,
-    ast.TryStar: _try,
-    ast.Match: _match,
-    ast.FunctionDef: _function,
-    ast.AsyncFunctionDef: _function,
-    ast.ClassDef: _class,
-}

@@ -25,22 +25,16 @@ Gal and Ghahramani 2016, Dropout as a Bayesian Approximation.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "always-random"
 SEVERITY = "error"
 ORDER = 105
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *repeat* that nothing else explains."""
-    facts = evidence.facts
     drawn = any(item.arrival.random or item.arrival.noisy for item in evidence.kinds)
-    if not evidence.failed("repeat") or evidence.failed("fresh") or drawn:
-        return
-    detail = facts.oracles["repeat"].detail
-    seen = f"Random numbers are drawn with training=False: {detail}; {evidence.place_of('repeat')}"
-    yield evidence.detection(seen, at=facts.spots.get("repeat"))
+    if evidence.failed("repeat") and not evidence.failed("fresh") and not drawn:
+        yield evidence.failure("repeat", "Random numbers are drawn with training=False")

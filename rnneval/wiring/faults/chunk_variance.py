@@ -24,34 +24,28 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "chunk-variance"
 SEVERITY = "error"
 ORDER = 130
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *chunk*."""
-    if evidence.failed("chunk"):
-        detail = f"{evidence.facts.oracles['chunk'].detail}; {evidence.only_place()}"
-        yield evidence.detection(
-            f"One call and several carried calls over the same text differ: {detail}",
-            severity="warning" if _by_design(evidence) else None,
-            at=evidence.only_unit(),
-        )
-
-
-def _by_design(evidence: "Evidence") -> bool:
-    """Return whether the wiring itself, seen completely, explains why cutting matters."""
+    if not evidence.failed("chunk"):
+        return
     facts = evidence.facts
+    # It is by design where the wiring itself, seen completely, explains why cutting matters.
     explained = evidence.has("carried-transformed", "uncarried", "declared") or not facts.declared.causal
     nothing_carried = (
         bool(evidence.kinds)
         and not (facts.takes_states or facts.gives_states)
         and not evidence.has("carried", "carried-transformed", "crossed", "mixed", "swapped", "stale", "fresh")
     )
-    return (evidence.all_seen() and explained) or nothing_carried
+    yield evidence.failure_of_recurrence(
+        "chunk",
+        "One call and several carried calls over the same text differ",
+        severity="warning" if (evidence.all_seen() and explained) or nothing_carried else None,
+    )

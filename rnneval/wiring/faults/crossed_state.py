@@ -46,12 +46,12 @@ Schmidhuber 1997, Long Short-Term Memory.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import (
+from rnneval.linter.flow.facts import (
     Arrival,
+    Event,
+    Facts,
     arrivals,
     earlier_pass,
     given_by,
@@ -60,9 +60,7 @@ from rnneval.linter.flow.relations import (
     stacked,
 )
 from rnneval.linter.flow.values import Emitted, alternatives
-
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence, Group
+from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN002"
 NAME = "crossed-state"
@@ -71,21 +69,17 @@ ORDER = 20
 CORRECTS = True
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find states from another layer, made in an earlier call."""
     groups = evidence.groups_within("crossed", same_call=False)
     pairs = {(group.unit, group.giver) for group in groups}
     for group in groups:
         giver = group.source.name if group.source else "another cell of the same layer"
-        seen = f"{group.into.name} gets back the state of {giver} ({group.flow}; {group.calls}){_more(group, pairs)}"
+        more = "" if group.is_returned() else f": the new state of {group.into.name} is not among what is returned"
+        if (group.giver, group.unit) in pairs:
+            more = ": the two states are exchanged, in the returned order or where they are taken apart"
+        seen = f"{group.into.name} gets back the state of {giver} ({group.flow}; {group.calls}){more}"
         yield evidence.detection(seen, group)
-
-
-def _more(group: "Group", pairs: set[tuple[int, int | None]]) -> str:
-    """Return the end of the message: that states are exchanged, or that the layer's new state is not returned."""
-    if (group.giver, group.unit) in pairs:
-        return ": the two states are exchanged, in the returned order or where they are taken apart"
-    return "" if group.is_returned() else f": the new state of {group.into.name} is not among what is returned"
 
 
 def find_in_source(facts: Facts) -> Iterator[Match]:

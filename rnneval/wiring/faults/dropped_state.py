@@ -39,15 +39,11 @@ docs, wiring: declarations. TensorFlow tutorial, Text generation with an RNN (th
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import again, arrivals, judged, neighbour, one_way
+from rnneval.linter.flow.facts import Event, Facts, arrivals, judged, neighbour, one_way
 from rnneval.linter.flow.values import Emitted, emissions, leaves
-
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN006"
 NAME = "dropped-state"
@@ -56,7 +52,7 @@ ORDER = 80
 CORRECTS = True
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find fresh states, the layer's own not returned, in a model that hands some state on."""
     facts = evidence.facts
     if not (facts.takes_states or facts.gives_states or evidence.has("carried", "carried-transformed")):
@@ -92,7 +88,8 @@ def _has_pass_before(facts: Facts, event: Event) -> bool:
     """Return whether the output of an earlier pass goes in, begun from the very same state and forgotten since."""
     for number in event.enters.passed:
         other = facts.events[number]
-        if again(other, event) and other.state == event.state and not other.read:
+        same_call = other.node is event.node and other.layer == event.layer and other.function == event.function
+        if same_call and other.state == event.state and not other.read:
             over_time = other.turns and other.turns[:-1] == event.turns[:-1] and not event.turns[-1][2]
             if over_time:
                 return True

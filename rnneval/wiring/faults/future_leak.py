@@ -24,21 +24,16 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "future-leak"
 SEVERITY = "error"
 ORDER = 110
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *causal* or *training* where looking ahead was not declared."""
-    facts = evidence.facts
-    for name in ("causal", "training"):
-        if evidence.failed(name) and facts.declared.causal:
-            seen = f"Predictions depend on later tokens: {facts.oracles[name].detail}; {evidence.place_of(name)}"
-            yield evidence.detection(seen, at=facts.spots.get(name))
-            return
+    failed = [name for name in ("causal", "training") if evidence.failed(name)]
+    if failed and evidence.facts.declared.causal:
+        yield evidence.failure(failed[0], "Predictions depend on later tokens")

@@ -41,15 +41,11 @@ starts from at call t.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts, Function
-from rnneval.linter.flow.relations import Arrival, arrivals, judged, neighbour, one_way, sources
+from rnneval.linter.flow.facts import Arrival, Event, Facts, Function, arrivals, judged, neighbour, one_way, sources
 from rnneval.linter.flow.values import Emitted, Initial, Value, emissions, leaves
-
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN005"
 NAME = "ignored-state"
@@ -57,7 +53,7 @@ SEVERITY = "error"
 ORDER = 70
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find fresh states where the layer's own was handed on."""
     for group in evidence.groups("fresh"):
         why = "is stateful" if group.into.stateful else "gave its state to the caller, who gave it back"

@@ -27,20 +27,15 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "leftover-state"
 SEVERITY = "error"
 ORDER = 65
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find a failed oracle *fresh*."""
-    facts = evidence.facts
     if evidence.failed("fresh"):
-        detail = facts.oracles["fresh"].detail
-        seen = f"A new document depends on what was read before it: {detail}; {evidence.place_of('fresh')}"
-        yield evidence.detection(seen, at=facts.spots.get("fresh"))
+        yield evidence.failure("fresh", "A new document depends on what was read before it")

@@ -41,7 +41,7 @@ SEVERITY = "warning"
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find powers of 2 of nats and powers of e of bits."""
-    for fault in facts.score_faults(NAME):
+    for fault in (fault for fault in facts.scores if fault.kind == NAME):
         base = "a power of e, `exp(loss)`" if fault.unit == "nats" else "a power of 2, `2 ** bits`"
         yield Match(
             node=fault.node, message=f"`{fault.seen}`: the loss is in {fault.unit}, and its perplexity is {base}"

@@ -48,7 +48,7 @@ SEVERITY = "warning"
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find unweighted means of batch means that become a perplexity or bits."""
-    for fault in facts.score_faults(NAME):
+    for fault in (fault for fault in facts.scores if fault.kind == NAME):
         yield Match(
             node=fault.node,
             message=f"`{fault.seen}` gives each batch the same weight, although the last one may be smaller: weigh "

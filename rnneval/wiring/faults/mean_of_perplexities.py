@@ -50,7 +50,7 @@ SEVERITY = "warning"
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find means of perplexities."""
-    for fault in facts.score_faults(NAME):
+    for fault in (fault for fault in facts.scores if fault.kind == NAME):
         yield Match(
             node=fault.node,
             message=f"`{fault.seen}`: perplexities are averaged, which gives more than the perplexity of the text; "

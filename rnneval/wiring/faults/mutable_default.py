@@ -32,7 +32,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Facts
+from rnneval.linter.flow.facts import Facts, defaults_of
 from rnneval.linter.flow.values import Emitted, Initial, leaves
 
 CODE = "RNN008"
@@ -43,19 +43,15 @@ SEVERITY = "error"
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find states that are put into a default."""
     for function in facts.functions:
-        for name, default in function.defaults:
-            changes = function.changed.get(name, [])
-            if _is_mutable(default) and any(
-                isinstance(leaf, Emitted | Initial) for value in changes for leaf in leaves(value)
+        for name, default in defaults_of(function.node):
+            parts = (default.left, default.right) if isinstance(default, ast.BinOp) else ()
+            mutable = isinstance(default, ast.List | ast.Dict | ast.ListComp)
+            put = (leaf for value in function.changed.get(name, ()) for leaf in leaves(value))
+            if (mutable or any(isinstance(part, ast.List) for part in parts)) and any(
+                isinstance(leaf, Emitted | Initial) for leaf in put
             ):
                 yield Match(
                     node=default,
                     message=f"the default of `{name}` is made once and states are put into it: the next call starts "
                     "from this call's states; take None and make a new list in the call",
                 )
-
-
-def _is_mutable(node: ast.expr) -> bool:
-    if isinstance(node, ast.BinOp):
-        return isinstance(node.left, ast.List) or isinstance(node.right, ast.List)
-    return isinstance(node, ast.List | ast.Dict | ast.ListComp)

@@ -40,15 +40,11 @@ error where the widths differ).
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import feeds, given_by
+from rnneval.linter.flow.facts import Event, Facts, feeds, given_by
 from rnneval.linter.flow.values import Const, Incoming, Layer, Many, Object, Value, alternatives
-
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN007"
 NAME = "shared-layer"
@@ -56,7 +52,7 @@ SEVERITY = "error"
 ORDER = 35
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find layers whose second input descends from their first output, at one place or at another."""
     facts = evidence.facts
 
@@ -90,22 +86,15 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                     "weights and its state, stands twice in the stack; make one for each place",
                 )
     for node, cells in facts.stacks:
-        if isinstance(cells, Many) and (cells.same or _twice(cells)) and not _are_literals(cells):
+        if not isinstance(cells, Many) or all(isinstance(cell, Const) for cell in cells.items):
+            continue
+        known = [cell for cell in cells.items if all(map(_is_one_object, alternatives(cell)))]
+        if cells.same or any(one == other for at, one in enumerate(known) for other in known[:at]):
             yield Match(
                 node=node,
                 message="one cell object stands several times in the stack: all of its layers share their weights, "
                 "or building it fails; make a cell for each: `[make_cell() for _ in range(n)]`",
             )
-
-
-def _are_literals(cells: Many) -> bool:
-    return all(isinstance(cell, Const) for cell in cells.items)
-
-
-def _twice(cells: Many) -> bool:
-    """Return whether one object is certainly there twice."""
-    known = [cell for cell in cells.items if all(map(_is_one_object, alternatives(cell)))]
-    return any(one == other for at, one in enumerate(known) for other in known[:at])
 
 
 def _is_one_object(value: Value) -> bool:

@@ -43,14 +43,11 @@ Text generation with an RNN (the model that is stacked).
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import earlier_pass, feeds, given_by, judged, last_output, unsure
-
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.linter.flow.facts import Event, Facts, earlier_pass, feeds, given_by, judged, sources
+from rnneval.linter.flow.values import Data, alternatives
+from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN001"
 NAME = "shared-state"
@@ -59,7 +56,7 @@ ORDER = 10
 CORRECTS = True
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find states from another layer, made in the same call."""
     for group in evidence.groups_within("crossed", same_call=True):
         giver = group.source.name if group.source else "another unit"
@@ -85,12 +82,14 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
 
 def _giver(facts: Facts, event: Event) -> Event | None:
     """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
-    if unsure(event):
-        return None
+    given = [value for _, value in sources(event)]
+    everything = [*given, *(() if event.state is None else alternatives(event.state))]
+    if any(isinstance(value, Data) and value.last_of is None for value in everything):
+        return None  # something that is not followed may be in the state: a state mapped by a layer, say
     # The first of several ways, whatever the order of a set: a message is the same on every run.
     found = sorted((giver for _, _, giver in given_by(facts, event)), key=lambda giver: giver.number)
-    last = last_output(facts, event)
-    for giver in [*found, *([last] if last is not None else [])]:
+    outputs = [value.last_of for value in given if isinstance(value, Data) and value.last_of is not None]
+    for giver in [*found, *(facts.events[number] for number in outputs[:1])]:
         crosses = giver.layer != event.layer and judged(giver) and feeds(giver, event)
         if crosses and not earlier_pass(giver, event) and not _is_handoff(giver, event):
             return giver

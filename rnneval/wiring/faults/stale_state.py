@@ -33,15 +33,11 @@ docs, wiring: the state that a layer returns at call t − 1 is the one it start
 
 from collections.abc import Iterator
 from itertools import takewhile
-from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts, Function
-from rnneval.linter.flow.relations import arrivals, judged, neighbour, sources
+from rnneval.linter.flow.facts import Event, Facts, Function, arrivals, judged, neighbour, sources
 from rnneval.linter.flow.values import Incoming, Many, Table, Value, alternatives, emissions, leaves, left_at
-
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN004"
 NAME = "stale-state"
@@ -49,7 +45,7 @@ SEVERITY = "error"
 ORDER = 60
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find older states of the layer itself, and initial tensors that were made in an earlier call."""
     for group in evidence.groups("stale"):
         what = "an older state of its own" if group.items[0].arrival.sources else "the initial state of an earlier call"
@@ -65,9 +61,12 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
             found = _stale(facts, function, value)
             if found is not None:
                 event, place = found
+                # The place as the source writes it, as far as its keys are literals.
+                keys = takewhile(lambda key: isinstance(key, int | str), place.path)
+                written = "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
                 yield Match(
                     node=node,
-                    message=f"the state that came in (`{_written(place)}`) is returned, and the new state of "
+                    message=f"the state that came in (`{place.carrier}{written}`) is returned, and the new state of "
                     f"`{event.name}` {line_of(event.node)} is thrown away: return what the layer gave back",
                 )
 
@@ -116,12 +115,6 @@ def _comes_back(returned: Many, place: Incoming) -> bool:
             if any(isinstance(leaf, Incoming) and _covers(leaf, place) for leaf in leaves(option)):
                 return not place.carrier.startswith("self.")
     return False
-
-
-def _written(place: Incoming) -> str:
-    """Write a place as the source does, as far as its keys are literals."""
-    keys = takewhile(lambda key: isinstance(key, int | str), place.path)
-    return place.carrier + "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
 
 
 def _covers(left: Incoming, place: Incoming) -> bool:

@@ -31,7 +31,8 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Event, Facts, Unpacking
+from rnneval.linter.flow.facts import Facts
+from rnneval.linter.flow.values import Spec
 
 CODE = "RNN009"
 NAME = "state-unpacking"
@@ -41,45 +42,31 @@ SEVERITY = "error"
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Compare what a layer gives with the number of names it is unpacked into."""
     for unpacking in facts.unpackings:
-        event = facts.events[unpacking.event]
-        count = _values(event)
-        if count is None or unpacking.nested or unpacking.targets == count:
+        event, names = facts.events[unpacking.event], unpacking.node.elts
+        spec = event.spec
+        if spec.slots is None or spec.cell or spec.framework not in ("keras", "torch") or unpacking.nested:
             continue
-        if unpacking.starred and unpacking.targets - 1 <= count and count > 1:
+        if spec.framework == "keras" and spec.returns_state is None:
             continue
+        count = 2 if spec.framework == "torch" else 1 + spec.slots if spec.returns_state else 1
+        starred = any(isinstance(name, ast.Starred) for name in names)
+        if len(names) == count or (starred and len(names) - 1 <= count and count > 1):
+            continue
+        # `x, *states` for `x, states` is certain where the state has several parts.
+        certain = count > 2 and isinstance(unpacking.node, ast.Tuple) and len(names) == 2
         yield Match(
             node=unpacking.node,
-            message=f"`{event.name}` gives {'one value' if count == 1 else f'{count} values'} ({_what(event)}), "
-            f"and {unpacking.targets} names take it apart",
-            suggestion=_starred(unpacking, event) if count > 2 else None,
+            message=f"`{event.name}` gives {'one value' if count == 1 else f'{count} values'} ({_what(spec)}), "
+            f"and {len(names)} names take it apart",
+            suggestion=f"{ast.unparse(names[0])}, *{ast.unparse(names[1])}" if certain else None,
         )
 
 
-def _values(event: Event) -> int | None:
-    """Return how many values a call of the layer returns; None if that is not known."""
-    spec = event.spec
-    if spec.slots is None or spec.cell or spec.framework not in ("keras", "torch"):
-        return None
+def _what(spec: Spec) -> str:
     if spec.framework == "torch":
-        return 2
-    if spec.returns_state is None:
-        return None
-    return 1 + spec.slots if spec.returns_state else 1
-
-
-def _what(event: Event) -> str:
-    if event.spec.framework == "torch":
-        return "output, (h, c)" if event.spec.kind == "lstm" else "output, h"
-    if not event.spec.returns_state:
+        return "output, (h, c)" if spec.kind == "lstm" else "output, h"
+    if not spec.returns_state:
         return "the output alone: return_state is not set"
-    if event.spec.bidirectional:
+    if spec.bidirectional:
         return "output, then the forward and the backward states"
-    return "output, h, c" if event.spec.kind == "lstm" else "output, state"
-
-
-def _starred(unpacking: Unpacking, event: Event) -> str | None:
-    """Write `x, *states` for `x, states`: certain where the state has several parts."""
-    node = unpacking.node
-    if not isinstance(node, ast.Tuple) or unpacking.targets != 2 or event.spec.framework != "keras":
-        return None
-    return f"{ast.unparse(node.elts[0])}, *{ast.unparse(node.elts[1])}"
+    return "output, h, c" if spec.kind == "lstm" else "output, state"

@@ -30,8 +30,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Facts
-from rnneval.linter.flow.relations import keyword, models, shuffles
+from rnneval.linter.flow.facts import Facts, keyword, models, shuffles
 
 CODE = "RNN011"
 NAME = "stateful-never-reset"
@@ -40,16 +39,13 @@ SEVERITY = "warning"
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find training over several epochs without a reset."""
-    for model in models(facts):
+    for model in models(facts) if not facts.survey.resets else ():
         fits = [fit for fit in model.fits if not shuffles(facts.tree, fit)]
-        if fits and (model.fit_in_loop or any(_several_epochs(fit) for fit in fits)) and not facts.survey.resets:
+        epochs = [keyword(fit, "epochs") or keyword(fit, "nb_epoch") for fit in fits]
+        several = any(given and not (isinstance(given, ast.Constant) and given.value == 1) for given in epochs)
+        if fits and (model.fit_in_loop or several):
             yield Match(
                 node=fits[0],
                 message=f"`{model.name}` has stateful layers that are never reset: each epoch starts from the state "
                 "that the last one left; reset the states where the text begins anew",
             )
-
-
-def _several_epochs(fit: ast.Call) -> bool:
-    epochs = keyword(fit, "epochs") or keyword(fit, "nb_epoch")
-    return epochs is not None and not (isinstance(epochs, ast.Constant) and epochs.value == 1)

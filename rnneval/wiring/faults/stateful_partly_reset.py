@@ -31,8 +31,7 @@ import ast
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Facts
-from rnneval.linter.flow.relations import models
+from rnneval.linter.flow.facts import Facts, Function, models
 from rnneval.linter.flow.values import Key
 
 CODE = "RNN012"
@@ -42,59 +41,44 @@ SEVERITY = "warning"
 
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find stateful layers that no reset reaches."""
-    yield from _in_classes(facts)
-    yield from _by_index(facts)
-
-
-def _in_classes(facts: Facts) -> Iterator[Match]:
-    """Find classes that reset one stateful layer, while another one is reset nowhere."""
-    if not any(function.resets for function in facts.functions):
-        return
-    done = {key for function in facts.functions for _, key in function.resets}
-    singly = [node for function in facts.functions for node, _ in function.resets]
-    if len(facts.survey.resets) > len({(node.lineno, node.col_offset) for node in singly}):
-        return
-    for function in facts.functions:
-        used = _stateful_of(facts, function.owner) if function.owner else {}
-        for node, key in function.resets:
-            left = [name for other, name in used.items() if other not in done]
-            if key in used and left:
-                yield Match(
-                    node=node,
-                    message=f"`{used[key]}` is reset, and `{left[0]}`, stateful too, never is: reset all of them "
-                    "together",
-                )
-                break
-
-
-def _stateful_of(facts: Facts, owner: str) -> dict[Key, str]:
-    """Return the names of the stateful layers that the methods of a class call."""
-    numbers = {function.number for function in facts.functions if function.owner == owner}
-    return {
-        event.layer: event.name
-        for event in facts.events
-        if event.function in numbers and event.spec.stateful is True and event.name.startswith("self.")
-    }
-
-
-def _by_index(facts: Facts) -> Iterator[Match]:
-    """Find files in which only one layer of a model with several stateful ones is reset, by a constant index."""
-    found = facts.survey.resets
-    single = [node for node in found if _is_layer_by_index(node)]
-    if single and len(single) == len(found) and any(len(model.layers) > 1 for model in models(facts)):
+    singly = [reset for function in facts.functions for reset in function.resets]
+    done = {key for _, key in singly}
+    every = facts.survey.resets
+    if len(every) <= len({(node.lineno, node.col_offset) for node, _ in singly}):  # no other reset in the file
+        for function in facts.functions:
+            yield from _beside(facts, function, done)
+    # Only one layer of a model with several stateful ones is reset, by a constant index.
+    by_index = [node for node in every if _is_layer_by_index(node)]
+    if by_index and len(by_index) == len(every) and any(len(model.layers) > 1 for model in models(facts)):
         yield Match(
-            node=single[0],
+            node=by_index[0],
             message="only one of several stateful layers is reset: reset them all, with the model's own reset or in a "
             "loop",
         )
 
 
+def _beside(facts: Facts, function: Function, done: set[Key]) -> Iterator[Match]:
+    """Find the first stateful layer that a method resets while another one of its class is reset nowhere."""
+    methods = [other for other in facts.functions if function.owner and other.owner == function.owner]
+    numbers = {method.number for method in methods}
+    used = {
+        event.layer: event.name
+        for event in facts.events
+        if event.function in numbers and event.spec.stateful is True and event.name.startswith("self.")
+    }
+    left = [name for key, name in used.items() if key not in done]
+    for node, key in function.resets if left else ():
+        if key in used:
+            yield Match(
+                node=node,
+                message=f"`{used[key]}` is reset, and `{left[0]}`, stateful too, never is: reset all of them together",
+            )
+            return
+
+
 def _is_layer_by_index(node: ast.Attribute) -> bool:
     """Return whether this resets a layer that is chosen by a constant index, such as `model.layers[-1]`."""
-    owner = node.value
-    return (
-        isinstance(owner, ast.Subscript)
-        and isinstance(owner.value, ast.Attribute)
-        and owner.value.attr == "layers"
-        and (isinstance(owner.slice, ast.Constant | ast.UnaryOp))
-    )
+    match node.value:
+        case ast.Subscript(value=ast.Attribute(attr="layers"), slice=ast.Constant() | ast.UnaryOp()):
+            return True
+    return False

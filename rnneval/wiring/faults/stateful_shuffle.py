@@ -30,8 +30,7 @@ Keras, *Recurrent layers*, note on using statefulness: "specify shuffle=False wh
 from collections.abc import Iterator
 
 from rnneval.linter.finding import Match
-from rnneval.linter.flow.facts import Facts
-from rnneval.linter.flow.relations import models, shuffles
+from rnneval.linter.flow.facts import Facts, models, shuffles
 
 CODE = "RNN010"
 NAME = "stateful-shuffle"

@@ -31,15 +31,11 @@ Keras, LSTM: a call with `return_state=True` gives output, h, c. PyTorch, nn.LST
 
 import ast
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Event, Facts
-from rnneval.linter.flow.relations import Arrival, arrivals, judged, sources
+from rnneval.linter.flow.facts import Arrival, Event, Facts, arrivals, judged, sources
 from rnneval.linter.flow.values import Emitted, Mixed, Value, alternatives
-
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
+from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN003"
 NAME = "swapped-slots"
@@ -48,7 +44,7 @@ ORDER = 30
 _STATE_KEYWORDS = ("initial_state", "states", "hx")
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Iterator[Detection]:
     """Find states from another part of the same layer, or from its other direction."""
     for group in evidence.groups("swapped"):
         yield evidence.detection(f"{group.into.name}: {group.flow} ({group.calls})", group)
@@ -58,11 +54,10 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
     for event in facts.events:
         if judged(event) and event.spec.slots in (2, 4):
-            found = next(
-                (found for slot, value in sources(event) if (found := _given(facts, event, slot, value))), None
-            )
-            if found is not None:
-                yield Match(node=event.node, message=found, suggestion=_exchanged(event))
+            messages = (_given(facts, event, slot, value) for slot, value in sources(event))
+            message = next(filter(None, messages), None)
+            if message is not None:
+                yield Match(node=event.node, message=message, suggestion=_exchanged(event))
     for arrival in arrivals(facts):
         wrong = _returned(facts, arrival)
         if wrong is not None:
@@ -84,11 +79,9 @@ def _given(facts: Facts, event: Event, slot: int, value: Value) -> str | None:
                 f"{line_of(giver.node)} gave back: hand over each part in its own place"
             )
     if isinstance(value, Mixed):
-        parts = [part for part in value.parts if isinstance(part, Emitted) and part.slot is not None]
-        kinds = {
-            part.slot % 2 for part in parts if facts.events[part.event].spec.kind == "lstm" and part.slot is not None
-        }
-        if len(kinds) == 2:
+        parts = [part for part in value.parts if isinstance(part, Emitted)]
+        lstm = [part.slot for part in parts if facts.events[part.event].spec.kind == "lstm"]
+        if len({slot % 2 for slot in lstm if slot is not None}) == 2:
             return (
                 f"{_part(event, slot)} of `{event.name}` starts from h and c joined together: join h with h, "
                 "and c with c"
