@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rnneval.records.summary import usual_metric
+from rnneval.records.run import usual_metric
 from rnneval.render.document import Block, Cell, Paragraph, Table
 from rnneval.render.phrasing import counted, interval, optional
 from rnneval.sweeps.many import Sweep

@@ -13,8 +13,9 @@ import rnneval
 from rnneval.errors import RecordError, UsageError
 from rnneval.options import Progress, SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
 from rnneval.records import Run, decode, read_run, write
+from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
-from rnneval.records.summary import quoted, score_in_words
+from rnneval.records.run import score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
 from rnneval.sweeps.measuring import Answer, Order, measure_one
 from rnneval.sweeps.opening import Opening, file_hashes, key_of
