@@ -159,22 +159,14 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
 
 
 def assess_same(allowance: Allowance, paired: Paired) -> Tested:
-    """Return the result for two runs that are the same model: no difference, and no error of it.
-
-    Raises:
-        UnavailableError: the metric cannot be computed on one side.
-    """
+    """Return the result for two runs that are the same model: no difference, and no error of it."""
     allowed = allowed_by(allowance, values_of(allowance.measured, paired))
     rounded = bool(loss_differences(paired)[0].any())
     return Tested(worse=allowance.measured.worse, allowed=allowed, rounded=rounded)
 
 
 def values_of(measured: Metric, paired: Paired) -> Values:
-    """Return the metric of every run over the common text.
-
-    Raises:
-        UnavailableError: it cannot be computed from the sums of a run.
-    """
+    """Return the metric of every run over the common text."""
 
     def of(side: SideSums) -> tuple[float, ...]:
         statistic = statistic_of(measured, side.sum_names, lossless=side.lossless)

@@ -275,11 +275,7 @@ def _against(row: Row, sides: Sides, allowance: Allowance, pairs: int) -> Row:
 
 
 def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[BlockChange, ...]:
-    """Return the blocks whose loss changed most, largest change first; none if the two do not compare.
-
-    Raises:
-        UsageError: the text is not the one that was scored.
-    """
+    """Return the blocks whose loss changed most, largest change first; none if the two do not compare."""
     run, scored = ends.candidate.runs[0], None if text is None else text.encode()
     if scored is not None and hashlib.sha256(scored).hexdigest() != run.text.sha256:
         raise UsageError(

@@ -138,10 +138,7 @@ class Difference:
 def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = False) -> Difference | None:
     """Return the first reason why two runs cannot be compared, by text, signature, unknown tokens or blocks.
 
-    Args:
-        baseline: One run.
-        candidate: The other.
-        across_tokens: Whether the tokens may differ, because bits of the same bytes are compared.
+    Tokens may differ if bits of the same bytes are compared (`across_tokens`).
     """
     ours, theirs = baseline.text, candidate.text
     if ours.sha256 != theirs.sha256:

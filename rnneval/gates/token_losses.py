@@ -135,11 +135,7 @@ def compare_losses(baseline: Any, candidate: Any, *, within: float = WITHIN, tex
 
 
 def _in_order(table: LossTable) -> LossTable:
-    """Return the rows in the order of the text.
-
-    Raises:
-        RecordError: the table is empty, or has a token twice.
-    """
+    """Return the rows in the order of the text."""
     if not len(table.token):
         raise RecordError(f"{table.name}: has no row: there is nothing to compare")
     order = np.argsort(table.token, kind="stable")

@@ -91,12 +91,7 @@ def judge(
     require: Sequence[str] = (),
     better_than_counting: bool = False,
 ) -> Gate:
-    """Judge named records; candidates that are not runs are used by `require` alone.
-
-    Raises:
-        UsageError: nothing to judge, or an allowance or limit that cannot be read.
-        RecordError: a record that does not add up.
-    """
+    """Judge named records; candidates that are not runs are used by `require` alone."""
     limits = [parse_limit(text) for text in require]
     if not baselines and (allow is not None or not (limits or better_than_counting)):
         raise UsageError(
@@ -132,11 +127,7 @@ def judge(
 
 
 def _against_counting(candidates: Sequence[Named]) -> Iterator[Comparison]:
-    """Test each run against the best n-gram of its record, as a run of its own, with nothing allowed.
-
-    Raises:
-        UsageError: no record is a run, or a run has no n-grams.
-    """
+    """Test each run against the best n-gram of its record, as a run of its own, with nothing allowed."""
     runs = [(each, each.record) for each in candidates if isinstance(each.record, Run)]
     if not runs:
         raise UsageError("--better-than-counting: no record is a run of rnneval evaluate")
