@@ -48,7 +48,6 @@ _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
 }
 _INDEX = {GRADIENT_HISTORY: "step", STATE_HISTORY: "epoch"}
-_EMPTY = "empty"
 _LAST = re.compile(r"last([1-9]\d*)")
 _PERCENTILE = re.compile(r"p(\d{1,2}|100)")
 _SUMMARIES: Mapping[str, Callable[[NDArray[np.float64]], Any]] = {
@@ -347,7 +346,7 @@ def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
     place = Path(path)
     if place.is_dir() and not any(place.iterdir()):
         none = np.array([], np.int64)
-        return TrainingHistory(schema=_EMPTY, index=none, columns=none, names=(), value=none.astype(np.float64))
+        return TrainingHistory(schema="empty", index=none, columns=none, names=(), value=none.astype(np.float64))
     table = read_table(place)
     schema = (table.schema.metadata or {}).get(b"rnneval.schema", b"").decode()
     needed = {_INDEX.get(schema, ""), "layer", "variable", "statistic", "value"}

@@ -27,20 +27,15 @@ from rnneval.registry import later
 
 T = TypeVar("T")
 Record = Run | Wiring | Gate | Opened | Gradients
-CLASSES: dict[str, type[Record]] = {
-    "rnneval.run/1": Run,
-    "rnneval.wiring/1": Wiring,
-    "rnneval.gate/1": Gate,
-    "rnneval.opened/1": Opened,
-    "rnneval.gradients/1": Gradients,
-}
-_COMMANDS: dict[type[Stored], str] = {
+_COMMANDS: dict[type[Record], str] = {
     Run: "evaluate",
     Wiring: "check",
     Gate: "gate",
     Opened: "open",
     Gradients: "gradients",
 }
+CLASSES: dict[str, type[Record]] = {str(kind.__struct_config__.tag): kind for kind in _COMMANDS}
+"""The class of each record, by its schema."""
 RELATIVE = 1e-6
 """By how much sums may differ that were added up in another order."""
 
@@ -212,7 +207,7 @@ def _unfit(value: Any, place: str) -> Iterator[tuple[str, float | None]]:
                 yield from _unfit(inner, f"{place}[{index}]")
 
 
-def require_consistent(name: str, record: Stored) -> None:
+def require_consistent(name: str, record: Record) -> None:
     """Refuse a record whose numbers contradict each other: of a run, its blocks, totals and scores.
 
     Raises:
@@ -227,7 +222,7 @@ def require_consistent(name: str, record: Stored) -> None:
         )
 
 
-def problems(record: Stored) -> Iterator[str]:
+def problems(record: Record) -> Iterator[str]:
     """Yield each contradiction within a record, except for the scores of a run, which take a metric to compute."""
     if isinstance(record, Run):
         for look in (_of_blocks, _of_totals, _of_scores, _of_states, _of_other_contexts, _of_ngram):

@@ -141,16 +141,13 @@ def require_apart(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> Non
     written: dict[tuple[int, int, str], Named] = {}
     for output in outputs:
         for key in _keys(output.path):
-            if (other := read.get(key)) is not None:
-                raise UsageError(
-                    f"{output.option} {output.path}: is the same file as {other.option} {other.path}, which is read "
-                    "and would be replaced: give another path"
-                )
-            if (other := written.get(key)) is not None:
-                raise UsageError(
-                    f"{output.option} {output.path}: is the same file as {other.option} {other.path}, and only one of "
-                    "them would be left: give another path"
-                )
+            for others, loss in (
+                (read, "which is read and would be replaced"),
+                (written, "and only one of them would be left"),
+            ):
+                if (other := others.get(key)) is not None:
+                    same = f"{output.option} {output.path}: is the same file as {other.option} {other.path}"
+                    raise UsageError(f"{same}, {loss}: give another path")
             written[key] = output
 
 
@@ -169,7 +166,7 @@ def _keys(path: str) -> Iterator[tuple[int, int, str]]:
         yield status.st_dev, status.st_ino, rest
 
 
-def write_text(text: str, path: str | os.PathLike[str]) -> None:
+def write_text(text: str, path: AnyPath) -> None:
     """Write a text to a file in UTF-8, completely or not at all.
 
     Raises:
@@ -194,7 +191,7 @@ def write_texts(texts: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving without an error it is synced and takes `path`'s place.
 
     The temporary file lies in the same folder, so that the rename is atomic. It is removed if the block ends early, by

@@ -23,15 +23,13 @@ TABLES: Mapping[str, Mapping[str, type]] = {
     },
     GRADIENT_HISTORY: {"step": int, **_HISTORY},
     STATE_HISTORY: {"epoch": int, **_HISTORY},
-    SWEEP: {
-        **dict.fromkeys(
-            (
-                "path", "run", "status", "rule", "error", "sha256", "format", "record", "signature", "text_sha256",
-                "vocabulary_sha256", "warnings",
-            ),
-            str,
+    SWEEP: dict.fromkeys(
+        (
+            "path", "run", "status", "rule", "error", "sha256", "format", "record", "signature", "text_sha256",
+            "vocabulary_sha256", "warnings",
         ),
-    },
+        str,
+    ),
 }  # fmt: skip
 """The type of each column, by schema. A column that is not listed, such as a score of a sweep, holds numbers.
 
