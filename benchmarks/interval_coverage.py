@@ -18,7 +18,7 @@ import numpy as np
 from gate_calibration import estimates
 from gate_series import Sample
 
-from rnneval.gates.intervals import bounds_of
+from rnneval.gates.clusters import bounds_of
 from rnneval.metrics import by_name
 
 LONG = 391  # blocks of 256: 100,000 tokens

@@ -1,6 +1,6 @@
 """Gates: baseline × candidate → a verdict. Records and tables of losses in, records out; no TensorFlow."""
 
-from rnneval.gates.intervals import Bounds, Change, ScoreIntervals, change_of_loss, score_intervals
+from rnneval.gates.clusters import Bounds, Change, ScoreIntervals, change_of_loss, score_intervals
 from rnneval.gates.ranking import BlockChange, Ranking, Row, compare, rank
 from rnneval.gates.sides import Named
 from rnneval.gates.token_losses import LossComparison, TokenDifference, compare_losses

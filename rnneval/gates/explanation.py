@@ -1,18 +1,21 @@
-"""Explanation of verdicts: amounts in a reader's unit, reasons in one sentence, and warnings.
+"""Explanation of verdicts: amounts in a reader's unit, reasons in a sentence, runs beside their n-grams, and warnings.
 
 Warnings tell of drift, of blocks that decide alone, of text left out and of faulty wiring.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
-from rnneval.gates.clusters import Clusters, drifts, jackknife, ratio
+from rnneval.gates.clusters import DRIFT_LIMIT, Clusters, Columns, drift, jackknife, ratio
 from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
 from rnneval.gates.sides import Named, Paired, Sides
 from rnneval.metrics import Metric, by_name
+from rnneval.options import LARGEST_ORDER
 from rnneval.records import Run
+from rnneval.records.gate import Counting
 
 _LARGEST_IN_PER_CENT = 20.0
 """Nats; a larger difference, of a model that diverged, is shown in nats: e to the power of it says nothing."""
@@ -93,21 +96,6 @@ def reason_of(measured: Metric, tested: Tested, paired: Paired, clusters: Cluste
     return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired, clusters)}"
 
 
-def scope(about: str, claim: str) -> str:
-    """Return the scope of a verdict in words."""
-    seeds = "; other seeds were not tested" if about == "these checkpoints" else ""
-    return f"about {about} on {claim}{seeds}"
-
-
-def kilobytes(count: float) -> str:
-    """Write a size of text.
-
-    >>> kilobytes(335_400), kilobytes(2_400_000)
-    ('335 kB', '2.4 MB')
-    """
-    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
-
-
 def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
     times = tested.text_needed
     if times > 1000:
@@ -117,9 +105,55 @@ def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
     if clusters is not None and clusters.kind == "documents":
         needed = f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many)"
     else:
-        size = kilobytes(times * float((paired.end - paired.start).sum()))
-        needed = f"about {size} of text ({times:.1f} times as much)"
+        size = times * float((paired.end - paired.start).sum())
+        shown = f"{size / 1e6:.3g} MB" if size >= 1e6 else f"{size / 1e3:.3g} kB"
+        needed = f"about {shown} of text ({times:.1f} times as much)"
     return f"{needed} would settle it in 4 of 5 cases, if the difference is what it seems"
+
+
+def scope(about: str, claim: str) -> str:
+    """Return the scope of a verdict in words."""
+    seeds = "; other seeds were not tested" if about == "these checkpoints" else ""
+    return f"about {about} on {claim}{seeds}"
+
+
+def beside_counting(records: Sequence[Named]) -> Iterator[Counting]:
+    """Yield the comparison of each valid run that has one with its best n-gram."""
+    for each in records:
+        run = each.record
+        if isinstance(run, Run) and run.valid and run.ngram is not None and run.ngram.change is not None:
+            change = run.ngram.change
+            verdict: Literal["better", "worse", "inconclusive"] = "inconclusive"
+            if change.low is not None and change.high is not None:
+                verdict = "better" if change.high < 0 else "worse" if change.low > 0 else "inconclusive"
+            yield Counting(
+                run=each.name,
+                ngram=run.ngram.name,
+                difference=change.value,
+                low=change.low,
+                high=change.high,
+                verdict=verdict,
+                standing=standing(run),
+            )
+
+
+def standing(run: Run) -> str:
+    """Name the baseline that a model is as good as, by its mean loss; "" without n-grams or a loss.
+
+    Orders above the best one are left out: they are the same model with more memory.
+    """
+    if run.ngram is None or "cross_entropy" not in run.scores or not run.valid:
+        return ""
+    loss, best = run.scores["cross_entropy"].value, run.baselines[run.ngram.name]
+    above = [f"ngram-{order}" for order in range(run.ngram.order + 1, LARGEST_ORDER + 1)]
+    ladder = sorted(
+        ((nats, name) for name, nats in run.baselines.items() if name not in above and nats >= best), reverse=True
+    )
+    reached = [name for nats, name in ladder if loss <= nats]
+    missed = [name for nats, name in ladder if loss > nats]
+    if not missed:
+        return f"better than {run.ngram.name}, the best of counting"
+    return f"at least as good as {reached[-1]}, worse than {missed[0]}" if reached else f"worse than {missed[0]}"
 
 
 def warnings_of_losses(paired: Paired, clusters: Clusters | None) -> Iterator[str]:
@@ -132,7 +166,7 @@ def warnings_of_losses(paired: Paired, clusters: Clusters | None) -> Iterator[st
     if clusters is None or same_model(paired):
         return
     differences = loss_differences(paired)
-    if clusters.kind == "batches" and drifts(ratio, differences, paired.units):
+    if clusters.kind == "batches" and drift(ratio, differences, paired.units) > DRIFT_LIMIT:
         yield (
             "losses drift along this text: the verdict holds for this passage; hold out pieces from all over the "
             "text, or whole documents"
@@ -142,34 +176,14 @@ def warnings_of_losses(paired: Paired, clusters: Clusters | None) -> Iterator[st
             f"the largest of {clusters.count} documents holds {100 * clusters.largest_share:.0f} % of the text: "
             "with documents so unequal the stated 5 % can be 13 %; an equal excerpt of every document keeps it"
         )
-    yield from _dominating(paired, clusters)
+    yield from _dominating(paired, clusters, differences)
 
 
-def warnings_of_runs(records: Sequence[Named]) -> Iterator[str]:
-    """Warn of runs whose wiring fails."""
-    for each in records:
-        run = each.record
-        if isinstance(run, Run) and run.wiring is not None and run.wiring.verdict == "fail":
-            yield f"{each.name}: its wiring fails: {run.wiring.reason}"
-
-
-def warnings_of_one_sided_runs(sides: Sides) -> Iterator[str]:
-    """Warn if the spread between runs was seen on one side only."""
-    baselines, candidates = len(sides.baseline.runs), len(sides.candidate.runs)
-    if (baselines > 1) != (candidates > 1):
-        one, several = ("baseline", "candidate") if baselines == 1 else ("candidate", "baseline")
-        yield (
-            f"one run of the {one}: its spread over seeds is taken to be that of the {several}'s runs; where the "
-            "two recipes spread differently the stated 5 % does not hold; give two or more runs a side"
-        )
-
-
-def _dominating(paired: Paired, clusters: Clusters) -> Iterator[str]:
+def _dominating(paired: Paired, clusters: Clusters, differences: Columns) -> Iterator[str]:
     """Warn if up to 1 % of the blocks hold more than half of the squared deviations from the mean.
 
     These are the block that deviates most and those that deviate at least half as much.
     """
-    differences = loss_differences(paired)
     mean = float(ratio(differences.sum(axis=1, keepdims=True))[0])
     squared = np.square(differences[0] - mean * differences[1])
     order = np.argsort(-squared, kind="stable")[: max(1, int(RARE * squared.size))]
@@ -189,3 +203,22 @@ def _dominating(paired: Paired, clusters: Clusters) -> Iterator[str]:
         f"{seen}; where such blocks are rare the stated 5 % does not hold, since another text has more or fewer of "
         "them; look at the text there, or set a limit: --require 'blocks.largest_nats_per_token<=…'"
     )
+
+
+def warnings_of_runs(records: Sequence[Named]) -> Iterator[str]:
+    """Warn of runs whose wiring fails."""
+    for each in records:
+        run = each.record
+        if isinstance(run, Run) and run.wiring is not None and run.wiring.verdict == "fail":
+            yield f"{each.name}: its wiring fails: {run.wiring.reason}"
+
+
+def warnings_of_one_sided_runs(sides: Sides) -> Iterator[str]:
+    """Warn if the spread between runs was seen on one side only."""
+    baselines, candidates = len(sides.baseline.runs), len(sides.candidate.runs)
+    if (baselines > 1) != (candidates > 1):
+        one, several = ("baseline", "candidate") if baselines == 1 else ("candidate", "baseline")
+        yield (
+            f"one run of the {one}: its spread over seeds is taken to be that of the {several}'s runs; where the "
+            "two recipes spread differently the stated 5 % does not hold; give two or more runs a side"
+        )

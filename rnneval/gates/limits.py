@@ -1,26 +1,41 @@
 """Allowances and limits: how much a metric may get worse (`--allow`), and conditions on figures (`--require`).
 
-A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`; or of a training
-history: `grad_norm.gru.last100.p99<=5` (`rnneval.gates.histories`). A figure that is absent, is not a number or is NaN
-satisfies no limit.
+A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`. A figure that is
+absent, is not a number or is NaN satisfies no limit.
+
+A figure of a training history is one statistic of a layer or variable, summarized over steps or epochs:
+`STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`, such as `grad_norm.gru.last100.p99<=5`:
+
+- without a layer it is the whole model's, or a score of `StateNorms`;
+- `lastN` takes the last N steps (of `StateNorms`, epochs) alone;
+- the summary is `max` (the default), `min`, `mean`, `median`, `sum`, `last`, or a percentile from `p0` to `p100`.
+
+Parts of a layer's name that would be read as one of these are quoted: `grad_norm."max".p99`.
 """
 
-import difflib
 import math
 import operator
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from rnneval.errors import UsageError
-from rnneval.gates.histories import TooFewStepsError, TrainingHistory, UnknownFigureError, what_there_is
+from rnneval.errors import RecordError, UsageError
 from rnneval.metrics import Metric, by_name
-from rnneval.records import Gradients, Record, Run
+from rnneval.records import Gradients, Record, Run, read_table
+from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY
 
 DEFAULT = {"perplexity": "+1%"}
+ABSENT = object()
+"""A figure that a record does not have."""
 _AMOUNT = re.compile(r"^(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<percent>\s*%)?$")
 _LIMIT = re.compile(r"^\s*(?P<figure>.+?)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>[^<>=!]+?)\s*$")
 _PART = re.compile(r'"([^"]*)"|([^."]+)')
@@ -32,7 +47,21 @@ _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_ABSENT = object()
+_INDEX = {GRADIENT_HISTORY: "step", STATE_HISTORY: "epoch"}
+_LAST = re.compile(r"last([1-9]\d*)")
+_PERCENTILE = re.compile(r"p(\d{1,2}|100)")
+_SUMMARIES: Mapping[str, Callable[[NDArray[np.float64]], Any]] = {
+    "max": np.max,
+    "min": np.min,
+    "mean": np.mean,
+    "median": np.median,
+    "sum": np.sum,
+    "last": lambda values: values[-1],
+}
+_COUNT = "not_finite"
+_OF_EVERY_STEP = ("grad_norm", "weight_norm")
+"""Statistics that a gradient history has of every step; others are left out where a step only accumulates gradients."""
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,24 +73,11 @@ class Allowance:
     """The amount in nats for metrics that are compared by logarithms; for others in the metric's unit, or a share."""
     relative: bool
     """True if `amount` is a share of the baseline's own value, whose error then counts, too."""
-    text: str
-    """The allowance as it was given, such as `+1%`."""
 
     @property
     def factor(self) -> float:
         """Factor f of the baseline in the tested candidate − f · baseline: 1 unless the allowance is relative."""
         return 1 + self.measured.worse * self.amount if self.relative else 1.0
-
-
-def allowances(allow: Mapping[str, str | float] | None) -> tuple[Allowance, ...]:
-    """Read how much each metric may get worse; the default is `perplexity=+1%`.
-
-    Raises:
-        UsageError: a metric that does not exist, or an amount that cannot be read.
-    """
-    known = by_name()
-    chosen = DEFAULT if allow is None else allow
-    return tuple(_allowance(known, metric, str(amount)) for metric, amount in chosen.items())
 
 
 def parse_allow(given: Sequence[str]) -> dict[str, str]:
@@ -84,27 +100,34 @@ def parse_allow(given: Sequence[str]) -> dict[str, str]:
     return amounts
 
 
-def _allowance(known: Mapping[str, Metric], metric: str, amount: str) -> Allowance:
+def allowances(allow: Mapping[str, str | float] | None) -> tuple[Allowance, ...]:
+    """Read how much each metric may get worse; the default is `perplexity=+1%`.
+
+    Raises:
+        UsageError: a metric that does not exist, or an amount that cannot be read.
+    """
+    chosen = DEFAULT if allow is None else allow
+    return tuple(_allowance(metric, str(amount)) for metric, amount in chosen.items())
+
+
+def _allowance(metric: str, amount: str) -> Allowance:
+    known = by_name()
     if metric not in known:
-        close = difflib.get_close_matches(metric, known, 1)
+        close = get_close_matches(metric, known, 1)
         meant = f"did you mean {close[0]}? " if close else ""
         raise UsageError(f"--allow {metric}: no such metric; {meant}There are: {', '.join(known)}")
-    match = _AMOUNT.match(amount)
+    given, measured, match = f"--allow {metric}={amount}", known[metric], _AMOUNT.match(amount)
     number = float(match["number"]) if match else math.nan
     if match is None or not math.isfinite(number):
-        raise UsageError(f"--allow {metric}={amount}: the amount is a number or per cent, such as +1% or +0.01")
-    return _scaled(known[metric], number, percent=bool(match["percent"]), text=amount)
-
-
-def _scaled(measured: Metric, number: float, *, percent: bool, text: str) -> Allowance:
+        raise UsageError(f"{given}: the amount is a number or per cent, such as +1% or +0.01")
+    percent = bool(match["percent"])
     if not measured.logarithmic:
-        amount = number / 100 if percent else number
-        return Allowance(measured=measured, amount=amount, relative=percent, text=text)
+        return Allowance(measured=measured, amount=number / 100 if percent else number, relative=percent)
     if not percent:
-        raise UsageError(f"--allow {measured.name}={text}: a perplexity takes per cent, such as {measured.name}=+1%")
+        raise UsageError(f"{given}: a perplexity takes per cent, such as {metric}=+1%")
     if not number > -100:
-        raise UsageError(f"--allow {measured.name}={text}: nothing gets better by 100 per cent or more")
-    return Allowance(measured=measured, amount=math.log1p(number / 100), relative=False, text=text)
+        raise UsageError(f"{given}: nothing gets better by 100 per cent or more")
+    return Allowance(measured=measured, amount=math.log1p(number / 100), relative=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,52 +156,41 @@ def parse_limit(text: str) -> Limit:
     match = _LIMIT.match(text)
     if match is None:
         raise UsageError(f"--require {text!r}: written as FIGURE<=NUMBER (or <, >=, >, ==), such as 'perplexity<=5.3'")
-    value = _value(match["value"])
+    word = match["value"]
+    value: float | str | bool
+    try:
+        value = float(word)
+    except ValueError:
+        value = word == "true" if word in ("true", "false") else word.strip("'\"")
     if isinstance(value, float) and math.isnan(value):
         raise UsageError(f"--require {text!r}: nothing compares with NaN; give a number")
     if not isinstance(value, float) and match["sign"] not in ("==", "!="):
-        raise UsageError(f"--require {text!r}: {match['value']!r} is not a number; words compare by == and != alone")
+        raise UsageError(f"--require {text!r}: {word!r} is not a number; words compare by == and != alone")
     return Limit(figure=match["figure"], sign=match["sign"], value=value, text=text.strip())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A figure that a limit asks for, as a record has it."""
+    """A figure that a limit asks for, as a record or a history has it."""
 
-    value: object = _ABSENT
+    value: object = ABSENT
+    """NaN if a value of a history that it depends on was not finite."""
     note: str = ""
     """Explanation of a value that is not finite."""
     unknown: str = ""
     """Explanation of a name that can be no figure of this record: what the record has."""
     undecided: str = ""
-    """Reason why the record can neither satisfy a limit nor break it."""
+    """Reason why the record can neither satisfy a limit nor break it: a history with too few steps."""
 
 
-def look_up(record: Record | TrainingHistory, name: str) -> Seen:
+def look_up(record: "Record | TrainingHistory", name: str) -> Seen:
     """Look for a figure in a record or a training history."""
     if isinstance(record, TrainingHistory):
-        try:
-            found = record.figure(name)
-        except UnknownFigureError as error:
-            return Seen(unknown=str(error))
-        except TooFewStepsError as error:
-            return Seen(undecided=str(error))
-        return Seen(value=found.value, note=found.note)
+        return record.figure(name)
     value = figure(record, name)
-    if is_absent(value) and isinstance(record, Gradients) and not _is_declared(record, name):
+    if value is ABSENT and isinstance(record, Gradients) and _resolve(_complete(record), _parts(name)) is not None:
         return Seen(unknown=what_there_is(f"no figure {name!r}", name, list(_names(_plain(record), ""))))
     return Seen(value=value)
-
-
-def _is_declared(record: Record, name: str) -> bool:
-    """Return whether a figure that is absent is one that the record may have: `through_time.gru.h.gone`."""
-
-    def complete(value: Any) -> Any:
-        if isinstance(value, msgspec.Struct):
-            return {key: complete(inner) for key, inner in msgspec.structs.asdict(value).items()}
-        return {key: complete(inner) for key, inner in value.items()} if isinstance(value, dict) else value
-
-    return _resolve(complete(record), [quoted or plain for quoted, plain in _PART.findall(name)]) is None
 
 
 def figure(record: Record, name: str) -> object:
@@ -187,28 +199,26 @@ def figure(record: Record, name: str) -> object:
     A key that holds dots may be quoted. `blocks.largest_nats_per_token` is the mean loss in the worst block.
 
     Returns:
-        The number, word or truth value; `absent` where the record has none of this name.
+        The number, word or truth value; `ABSENT` where the record has none of this name.
     """
-    parts = [quoted or plain for quoted, plain in _PART.findall(name)]
     plain = _plain(record)
     for root in (plain, plain.get("scores", {})):
-        found = _resolve(root, parts)
+        found = _resolve(root, _parts(name))
         if isinstance(found, dict):
-            found = found.get("value", _ABSENT)
+            found = found.get("value", ABSENT)
         if isinstance(found, bool | int | float | str):
             return found
-    return _ABSENT
-
-
-def is_absent(found: object) -> bool:
-    """Return whether `figure` found nothing."""
-    return found is _ABSENT
+    return ABSENT
 
 
 def similar(record: Record, name: str) -> str | None:
     """Return the name of a figure of the record that is close to a name that it lacks."""
-    names = [*_plain(record).get("scores", {}), *_names(_plain(record), "")]
-    return next(iter(difflib.get_close_matches(name, names, 1, 0.7)), None)
+    plain = _plain(record)
+    return next(iter(get_close_matches(name, [*plain.get("scores", {}), *_names(plain, "")], 1, 0.7)), None)
+
+
+def _parts(name: str) -> list[str]:
+    return [quoted or plain for quoted, plain in _PART.findall(name)]
 
 
 def _plain(record: Record) -> dict[str, Any]:
@@ -217,6 +227,13 @@ def _plain(record: Record) -> dict[str, Any]:
         pairs = zip(record.blocks.sums["nats"], record.blocks.tokens, strict=False)
         plain["blocks"]["largest_nats_per_token"] = max((nats / n for nats, n in pairs if n), default=math.nan)
     return plain
+
+
+def _complete(value: Any) -> Any:
+    """Return plain data with None for what is absent and may be there, such as `through_time.gru.h.gone`."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    return {key: _complete(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _resolve(value: Any, parts: list[str]) -> Any:
@@ -228,9 +245,9 @@ def _resolve(value: Any, parts: list[str]) -> Any:
     if isinstance(value, dict):
         for count in range(1, len(parts) + 1):
             key = ".".join(parts[:count])
-            if key in value and (found := _resolve(value[key], parts[count:])) is not _ABSENT:
+            if key in value and (found := _resolve(value[key], parts[count:])) is not ABSENT:
                 return found
-    return _ABSENT
+    return ABSENT
 
 
 def _names(value: Any, place: str) -> Iterator[str]:
@@ -241,10 +258,133 @@ def _names(value: Any, place: str) -> Iterator[str]:
         yield place
 
 
-def _value(text: str) -> float | str | bool:
-    if text in ("true", "false"):
-        return text == "true"
-    try:
-        return float(text)
-    except ValueError:
-        return text.strip("'\"")
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingHistory:
+    """History that `GradientNorms` or `StateNorms` wrote. Its arrays have one entry a row of the table."""
+
+    schema: str
+    index: NDArray[np.int64]
+    """Step or epoch, in the order of writing."""
+    columns: NDArray[np.int64]
+    """Number of the row's column in `names`."""
+    names: tuple[tuple[str, str], ...]
+    """Statistic and place of each column: `LAYER.VARIABLE`, `LAYER` for a total of a layer, "" for the whole model."""
+    value: NDArray[np.float64]
+
+    def figure(self, name: str) -> Seen:
+        """Return a figure by its name, what there is if the name is unknown, or why there are too few steps for it."""
+        if not len(self.index):
+            return Seen(undecided="the history has no step: the training ended before the first part was written")
+        counted = [place for statistic, place in self.names if statistic == _COUNT]
+        norms = [name for name in _OF_EVERY_STEP if name == "grad_norm" or any(name == each for each, _ in self.names)]
+        # With the norms of which not a single one was finite.
+        known = list(dict.fromkeys([*self.names, *((norm, place) for norm in norms for place in counted)]))
+        statistics = list(dict.fromkeys(each for each, _ in known))
+        (statistic, _), *rest = [(quoted or plain, not quoted) for quoted, plain in _PART.findall(name)] or [("", True)]
+        if statistic not in statistics:
+            return Seen(unknown=what_there_is(f"no statistic {statistic!r}", statistic, statistics))
+        summary, last = "max", None
+        if rest and rest[-1][1] and (rest[-1][0] in _SUMMARIES or _PERCENTILE.fullmatch(rest[-1][0])):
+            summary = rest.pop()[0]
+        if rest and rest[-1][1] and (found := _LAST.fullmatch(rest[-1][0])):
+            last = int(found[1])
+            rest.pop()
+        place = ".".join(word for word, _ in rest)
+        places = [each for of, each in known if of == statistic]
+        if place not in places:
+            message = what_there_is(f"no {statistic} of {place or 'the whole model'!r}", place, places)
+            return Seen(unknown=f"{message}; after it may come lastN, then {', '.join(_SUMMARIES)} or p0 to p100")
+        return self._summarized(statistic, place, last, summary)
+
+    def _summarized(self, statistic: str, place: str, last: int | None, summary: str) -> Seen:
+        unit, series = _INDEX[self.schema], self._series(statistic, place)
+        start = 0 if last is None else max(0, len(series) - last)
+        lacking = np.isnan(series)  # a history leaves out what is not finite
+        if unit == "step":
+            counts = self._series(_COUNT, place)
+            lacking &= ~np.isnan(counts) if statistic in _OF_EVERY_STEP else counts > 0
+        lacking = lacking[start:]
+        if lacking.any():  # a failure, however few steps there are
+            first = self._moments[1][start + int(lacking.argmax())]
+            note = f"not finite in {int(lacking.sum()):,} of {len(lacking):,} {unit}s, first in {unit} {first:,}"
+            return Seen(value=math.nan, note=note)
+        if last is not None and last > len(series):
+            return Seen(undecided=f"the history has {len(series):,} {unit}s, and {last:,} were asked for")
+        values = series[start:]
+        values = values[~np.isnan(values)]
+        if not len(values):
+            whose = place or "the whole model"
+            return Seen(undecided=f"the history has no {statistic} of {whose} in its last {last} {unit}s")
+        percent = _PERCENTILE.fullmatch(summary)
+        return Seen(value=float(np.percentile(values, int(percent[1])) if percent else _SUMMARIES[summary](values)))
+
+    @cached_property
+    def _moments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the position in time of each row, from 0, and the step or epoch of each position.
+
+        A training that was appended to another begins again at its first step, and is later all the same.
+        """
+        begins = np.concatenate([[True], self.index[1:] != self.index[:-1]])
+        return np.cumsum(begins) - 1, self.index[begins]
+
+    def _series(self, statistic: str, place: str) -> NDArray[np.float64]:
+        """Return the values in order of time, NaN where there is none: `(steps,)`."""
+        moment, steps = self._moments
+        series = np.full(len(steps), np.nan)
+        if (statistic, place) in self.names:
+            chosen = self.columns == self.names.index((statistic, place))
+            series[moment[chosen]] = self.value[chosen]
+        return series
+
+
+def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
+    """Read a history: the folder of its parts, or one part. An empty folder is a history without a step.
+
+    Raises:
+        RecordError: it is missing or damaged, or holds another table.
+    """
+    place = Path(path)
+    if place.is_dir() and not any(place.iterdir()):
+        none = np.array([], np.int64)
+        return TrainingHistory(schema="empty", index=none, columns=none, names=(), value=none.astype(np.float64))
+    table = read_table(place)
+    schema = (table.schema.metadata or {}).get(b"rnneval.schema", b"").decode()
+    needed = {_INDEX.get(schema, ""), "layer", "variable", "statistic", "value"}
+    if not needed <= set(table.column_names):
+        raise RecordError(
+            f"{place}: holds {schema}, and a gate reads JSON records and histories of GradientNorms or StateNorms alone"
+        )
+    numbers, words = zip(*(_encoded(table.column(name)) for name in ("statistic", "layer", "variable")), strict=True)
+    shape = tuple(len(each) + 1 for each in words)
+    used, columns = np.unique(np.ravel_multi_index(numbers, shape), return_inverse=True)
+    there = zip(*np.unravel_index(used, shape), strict=True)
+    return TrainingHistory(
+        schema=schema,
+        index=table.column(_INDEX[schema]).to_numpy(),
+        columns=columns.astype(np.int64),
+        names=tuple((words[0][i], ".".join(filter(None, (words[1][j], words[2][k])))) for i, j, k in there),
+        value=table.column("value").to_numpy(),
+    )
+
+
+def _encoded(column: Any) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the words of a column as numbers, and the word of each number."""
+    import pyarrow as pa
+
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    whole = encoded.unify_dictionaries().combine_chunks()
+    return whole.indices.to_numpy().astype(np.int64), whole.dictionary.to_pylist()
+
+
+def what_there_is(problem: str, word: str, known: list[str]) -> str:
+    """Say what is not known, which known names are close to it, and which there are, up to 20.
+
+    >>> what_there_is("no layer 'gruu'", "gruu", ["gru", "logits"])
+    "no layer 'gruu'; did you mean gru? There are gru, logits"
+    """
+    close = get_close_matches(word, known)
+    meant = f" did you mean {' or '.join(close)}? There are" if close else " there are"
+    listed = [each or "the whole model" for each in known[:_MOST_NAMES]]
+    if len(known) > _MOST_NAMES:
+        listed.append(f"and {len(known) - _MOST_NAMES} more")
+    return f"{problem};{meant} {', '.join(listed)}"

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from rnneval.gates.clusters import NATS, UNITS, Clusters, Columns, Statistic, jackknife, statistic_of
+from rnneval.gates.clusters import Clusters, Columns, jackknife, statistic_of
 from rnneval.gates.limits import Allowance
 from rnneval.gates.sides import Paired, SideSums
 from rnneval.metrics import Metric
@@ -54,16 +54,16 @@ class Tested:
 
     worse: int
     """+1 where a larger value is worse, −1 where a smaller one is."""
-    value: float
+    value: float = 0.0
     allowed: float
     """The largest difference that is allowed, with the sign of `worse`."""
-    se: float
-    """Standard error, 0 if there is none."""
-    df: float
+    se: float = 0.0
+    """Standard error, 0 if there is none: without it the difference is what it is."""
+    df: float = 0.0
     """Degrees of freedom of the standard error."""
-    se_text: float
+    se_text: float = 0.0
     """The part of the error that comes from the text."""
-    se_runs: float
+    se_runs: float = 0.0
     """The part that comes from the spread between runs of a recipe; 0 for one run per side."""
     rounded: bool = False
     """True if the losses do differ, but by no more than float rounding: counted as equal."""
@@ -74,12 +74,12 @@ class Tested:
 
     @property
     def low(self) -> float:
-        """Lower confidence bound, one-sided: it lies below the truth with a probability of 95 %."""
+        """Lower confidence bound, one-sided, 95 %."""
         return self.bound(LEVEL)
 
     @property
     def high(self) -> float:
-        """Upper confidence bound, one-sided: it lies above the truth with a probability of 95 %."""
+        """Upper confidence bound, one-sided, 95 %."""
         return self.bound(1 - LEVEL)
 
     @property
@@ -90,7 +90,7 @@ class Tested:
     @property
     def p_worse(self) -> float:
         """Probability of a difference as bad as this, if the truth is what is allowed."""
-        if not self.se:  # nothing to divide by: the difference is what it is
+        if not self.se:
             return 0.0 if self.beyond > 0 else 1.0
         return float(stdtr(self.df, -self.beyond / self.se))
 
@@ -132,122 +132,6 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
         UnavailableError: the metric cannot be computed on one side, or without one of the clusters.
     """
     values = values_of(allowance.measured, paired)
-    stacked = np.concatenate([*paired.baseline.columns, *paired.candidate.columns])
-    text = jackknife(_statistic(allowance, paired), stacked, clusters)
-    runs = _variances_of_runs(values, allowance.factor)
-    se_runs = math.sqrt(sum(term.variance for term in runs))
-    return Tested(
-        worse=allowance.measured.worse,
-        value=text.value + _shift(allowance, values),
-        allowed=allowed_by(allowance, values),
-        se=math.hypot(text.se, se_runs),
-        df=_satterthwaite([_Variance(variance=text.se**2, df=text.df), *runs]),
-        se_text=text.se,
-        se_runs=se_runs,
-    )
-
-
-def assess_same(allowance: Allowance, paired: Paired) -> Tested:
-    """Return the result for two runs that are the same model: no difference, and no error of it.
-
-    Raises:
-        UnavailableError: the metric cannot be computed on one side.
-    """
-    return Tested(
-        worse=allowance.measured.worse,
-        value=0.0,
-        allowed=allowed_by(allowance, values_of(allowance.measured, paired)),
-        se=0.0,
-        df=0.0,
-        se_text=0.0,
-        se_runs=0.0,
-        rounded=bool(loss_differences(paired)[0].any()),
-    )
-
-
-def values_of(measured: Metric, paired: Paired) -> Values:
-    """Return the metric of every run over the common text.
-
-    Raises:
-        UnavailableError: it cannot be computed from the sums of a run.
-    """
-    return Values(baseline=_values(measured, paired.baseline), candidate=_values(measured, paired.candidate))
-
-
-def loss_differences(paired: Paired) -> Columns:
-    """Return two rows, `(2, pieces)`: nats of candidate − baseline, of the means over runs, and units of each piece."""
-    nats = [
-        np.mean([columns[UNITS + side.sum_names.index(NATS)] for columns in side.columns], axis=0)
-        for side in (paired.baseline, paired.candidate)
-    ]
-    return np.array([nats[1] - nats[0], paired.units])
-
-
-def same_model(paired: Paired) -> bool:
-    """Return whether each run of one side has a run on the other with the same losses, up to float rounding.
-
-    Means over runs do not suffice: runs at ±0.5 and at ±0.3 nats have the same means and are different models.
-    """
-    nats = [
-        np.array(sorted((columns[UNITS + side.sum_names.index(NATS)] for columns in side.columns), key=np.sum))
-        for side in (paired.baseline, paired.candidate)
-    ]
-    if len(nats[0]) != len(nats[1]):
-        return False
-    differences = np.abs(nats[1] - nats[0]).sum(axis=1)
-    return bool((differences <= FLOAT_NOISE * paired.units.sum()).all())
-
-
-def _shift(allowance: Allowance, values: Values) -> float:
-    """Return (f − 1) · baseline, which makes candidate − f · baseline the difference candidate − baseline."""
-    return (allowance.factor - 1) * float(np.mean(values.baseline))
-
-
-def allowed_by(allowance: Allowance, values: Values) -> float:
-    """Return the largest allowed difference candidate − baseline; a relative one, that share of the baseline."""
-    worse = allowance.measured.worse
-    return _shift(allowance, values) if allowance.relative else worse * allowance.amount
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Variance:
-    """A term of the variance of the difference, with the degrees of freedom of its estimate."""
-
-    variance: float
-    df: float
-
-
-def _variances_of_runs(values: Values, factor: float) -> list[_Variance]:
-    """Return the variances of both sides' means from the spread between their runs, s²/k each (Welch 1947).
-
-    A side of a single run has no spread of its own: it is taken to be that of the other side.
-    """
-    scaled = ((values.baseline, factor**2), (values.candidate, 1.0))
-    several = [(np.var(runs, ddof=1), weight, len(runs)) for runs, weight in scaled if len(runs) > 1]
-    if len(several) == 1:
-        ((spread, _, count),) = several
-        total = sum(weight / len(runs) for runs, weight in scaled)
-        return [_Variance(variance=float(spread * total), df=count - 1)]
-    return [_Variance(variance=float(spread * weight / count), df=count - 1) for spread, weight, count in several]
-
-
-def _satterthwaite(terms: Sequence[_Variance]) -> float:
-    """Return the degrees of freedom of a sum of estimated variances (Satterthwaite 1946)."""
-    present = [term for term in terms if term.variance > 0]
-    if len(present) < 2:  # exactly those of the only term, without rounding
-        return (present or list(terms))[0].df
-    largest = max(term.variance for term in present)
-    shares = [(term.variance / largest, term.df) for term in present]
-    return float(sum(share for share, _ in shares) ** 2 / sum(share**2 / df for share, df in shares))
-
-
-def _values(measured: Metric, side: SideSums) -> tuple[float, ...]:
-    statistic = statistic_of(measured, side.sum_names, lossless=side.lossless)
-    return tuple(float(statistic(columns.sum(axis=1, keepdims=True))[0]) for columns in side.columns)
-
-
-def _statistic(allowance: Allowance, paired: Paired) -> Statistic:
-    """Mean over the candidate's runs − factor × mean over the baseline's, from the stacked sums of all runs."""
     sides = (paired.baseline, paired.candidate)
     of_side = [statistic_of(allowance.measured, side.sum_names, lossless=side.lossless) for side in sides]
     split = sum(len(columns) for columns in paired.baseline.columns)
@@ -256,7 +140,91 @@ def _statistic(allowance: Allowance, paired: Paired) -> Statistic:
         runs: Sequence[Columns] = np.split(columns, len(sides[side].columns))
         return np.asarray(np.mean([of_side[side](run) for run in runs], axis=0))
 
-    return lambda columns: mean(columns[split:], 1) - allowance.factor * mean(columns[:split], 0)
+    def difference(columns: Columns) -> NDArray[np.float64]:
+        """Mean over the candidate's runs − f × mean over the baseline's, from the stacked sums of all runs."""
+        return mean(columns[split:], 1) - allowance.factor * mean(columns[:split], 0)
+
+    text = jackknife(difference, np.concatenate([*paired.baseline.columns, *paired.candidate.columns]), clusters)
+    runs = _variances_of_runs(values, allowance.factor)
+    se_runs = math.sqrt(sum(variance for variance, _ in runs))
+    return Tested(
+        worse=allowance.measured.worse,
+        value=text.value + _shift(allowance, values),
+        allowed=allowed_by(allowance, values),
+        se=math.hypot(text.se, se_runs),
+        df=_satterthwaite([(text.se**2, text.df), *runs]),
+        se_text=text.se,
+        se_runs=se_runs,
+    )
+
+
+def assess_same(allowance: Allowance, paired: Paired) -> Tested:
+    """Return the result for two runs that are the same model: no difference, and no error of it."""
+    allowed = allowed_by(allowance, values_of(allowance.measured, paired))
+    rounded = bool(loss_differences(paired)[0].any())
+    return Tested(worse=allowance.measured.worse, allowed=allowed, rounded=rounded)
+
+
+def values_of(measured: Metric, paired: Paired) -> Values:
+    """Return the metric of every run over the common text."""
+
+    def of(side: SideSums) -> tuple[float, ...]:
+        statistic = statistic_of(measured, side.sum_names, lossless=side.lossless)
+        return tuple(float(statistic(columns.sum(axis=1, keepdims=True))[0]) for columns in side.columns)
+
+    return Values(baseline=of(paired.baseline), candidate=of(paired.candidate))
+
+
+def loss_differences(paired: Paired) -> Columns:
+    """Return two rows, `(2, pieces)`: nats of candidate − baseline, of the means over runs, and units of each piece."""
+    ours, theirs = (np.mean(side.nats, axis=0) for side in (paired.baseline, paired.candidate))
+    return np.array([theirs - ours, paired.units])
+
+
+def same_model(paired: Paired) -> bool:
+    """Return whether each run of one side has a run on the other with the same losses, up to float rounding.
+
+    Means over runs do not suffice: runs at ±0.5 and at ±0.3 nats have the same means and are different models.
+    """
+    ours, theirs = (np.array(sorted(side.nats, key=np.sum)) for side in (paired.baseline, paired.candidate))
+    if len(ours) != len(theirs):
+        return False
+    return bool((np.abs(theirs - ours).sum(axis=1) <= FLOAT_NOISE * paired.units.sum()).all())
+
+
+def allowed_by(allowance: Allowance, values: Values) -> float:
+    """Return the largest allowed difference candidate − baseline; a relative one, that share of the baseline."""
+    return _shift(allowance, values) if allowance.relative else allowance.measured.worse * allowance.amount
+
+
+def _shift(allowance: Allowance, values: Values) -> float:
+    """Return (f − 1) · baseline, which makes candidate − f · baseline the difference candidate − baseline."""
+    return (allowance.factor - 1) * float(np.mean(values.baseline))
+
+
+def _variances_of_runs(values: Values, factor: float) -> list[tuple[float, float]]:
+    """Return the variances of both sides' means from the spread between their runs, s²/k each (Welch 1947).
+
+    With the degrees of freedom of each. A side of a single run has no spread of its own: it is taken to be that of the
+    other side.
+    """
+    scaled = ((values.baseline, factor**2), (values.candidate, 1.0))
+    several = [(np.var(runs, ddof=1), weight, len(runs)) for runs, weight in scaled if len(runs) > 1]
+    if len(several) == 1:
+        ((spread, _, count),) = several
+        total = sum(weight / len(runs) for runs, weight in scaled)
+        return [(float(spread * total), count - 1)]
+    return [(float(spread * weight / count), count - 1) for spread, weight, count in several]
+
+
+def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
+    """Return the degrees of freedom of a sum of estimated variances, from each with its own (Satterthwaite 1946)."""
+    present = [(variance, df) for variance, df in terms if variance > 0]
+    if len(present) < 2:  # exactly those of the only term, without rounding
+        return (present or list(terms))[0][1]
+    largest = max(variance for variance, _ in present)
+    shares = [(variance / largest, df) for variance, df in present]
+    return float(sum(share for share, _ in shares) ** 2 / sum(share**2 / df for share, df in shares))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,22 +7,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import TooLittleTextError, clusters_of, columns_of, statistic_of
-from rnneval.gates.comparable import ACROSS_TOKENS, Difference, fields_of, not_comparable, not_valid, pair_sides
-from rnneval.gates.counting import beside_counting
-from rnneval.gates.explanation import warnings_of_runs
+from rnneval.gates.explanation import beside_counting, warnings_of_runs
 from rnneval.gates.limits import Allowance, allowances
 from rnneval.gates.noninferiority import LEVEL, assess, assess_same, loss_differences, same_model, values_of
-from rnneval.gates.sides import Named, Paired, Side, Sides, is_lossy, named
-from rnneval.gates.slim import on_common_blocks
+from rnneval.gates.sides import (
+    ACROSS_TOKENS,
+    Difference,
+    Named,
+    Side,
+    Sides,
+    fields_of,
+    is_lossy,
+    named,
+    not_comparable,
+    not_valid,
+    on_common_blocks,
+    pair,
+)
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
-from rnneval.records._base import Shown, Value
-from rnneval.records.consistency import require_consistent
+from rnneval.records._base import Shown, Value, quoted
+from rnneval.records.encoding import require_consistent
 from rnneval.records.gate import Counting
-from rnneval.records.summary import quoted, usual_metric
+from rnneval.records.run import usual_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,55 +166,49 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
     for side in sides:
         require_consistent(side.name, side.runs[0])
     sides = list(on_common_blocks(sides))
-    allowance = allowances({metric or default_metric([side.runs[0] for side in sides]): "0%"})[0]
+    if not metric:
+        tokens = {fields_of(side.runs[0].signature).get("tok") for side in sides}
+        metric = "perplexity" if len(tokens) == 1 else "bits_per_char"
+    (allowance,) = allowances({metric: "0%"})
     entrants = _entrants(sides, allowance)
     best = entrants[0] if entrants[0].problem is None else None
     sound = sum(entrant.problem is None for entrant in entrants)
-    pairs = sound * (sound - 1) // 2
     valid = [side for side in sides if side.runs[0].valid]
     shown = valid if len(valid) > 1 else sides
     ends = Sides(baseline=shown[0], candidate=shown[-1])
     customs = {usual_metric(run.signature) for _, run in runs}
     usual = customs.pop() if len(customs) == 1 else ""
     return Ranking(
-        metric=allowance.measured.name,
+        metric=metric,
         unit=allowance.measured.difference_unit,
-        rows=tuple(_row(entrant, best, allowance, pairs, usual) for entrant in entrants),
+        rows=tuple(_row(entrant, best, allowance, sound * (sound - 1) // 2, usual) for entrant in entrants),
         about=ends.about,
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
         usual=usual,
-        blocks=_changes(ends, allowance, blocks, text),
+        blocks=_changes(ends, metric, blocks, text),
         counting=tuple(beside_counting(records)) or None,
         warnings=tuple(warnings_of_runs(records)),
     )
 
 
-def default_metric(runs: Sequence[Run]) -> str:
-    """Return perplexity, or bits per character if the runs have not all the same tokens."""
-    tokens = {fields_of(run.signature).get("tok") for run in runs}
-    return "perplexity" if len(tokens) == 1 else "bits_per_char"
-
-
 def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
     """Sort by the metric, best first; runs that do not compare with the largest group that does come last."""
-    metric, worse = allowance.measured.name, allowance.measured.worse
+    measured = allowance.measured
 
     def difference(side: Side, other: Side) -> Difference | None:
-        return not_comparable(metric, Sides(baseline=side, candidate=other))
+        return not_comparable(measured.name, Sides(baseline=side, candidate=other))
 
-    entrants = [_entrant(side, allowance.measured) for side in sides]
+    entrants = [_entrant(side, measured) for side in sides]
     fit = [each.side for each in entrants if each.problem is None]
     group = max(fit, key=lambda side: sum(difference(side, other) is None for other in fit), default=None)
     for i, each in enumerate(entrants):
-        if (
-            each.problem is None
-            and group is not None
-            and each.side is not group
-            and (found := difference(group, each.side))
-        ):
-            entrants[i] = _Entrant(side=each.side, problem=f"not comparable: {found.field}: {found.reason}")
-    return sorted(entrants, key=lambda each: (each.problem is not None, 0.0 if each.problem else worse * each.scaled))
+        if group is not None and each.problem is None and each.side is not group:
+            found = difference(group, each.side)
+            entrants[i] = _Entrant(side=each.side, problem=f"not comparable: {found}") if found else each
+    return sorted(
+        entrants, key=lambda each: (each.problem is not None, 0.0 if each.problem else measured.worse * each.scaled)
+    )
 
 
 def _entrant(side: Side, metric: Metric) -> _Entrant:
@@ -211,7 +216,7 @@ def _entrant(side: Side, metric: Metric) -> _Entrant:
     run = side.runs[0]
     if run.total_nats is None:
         return _Entrant(side=side, problem="not finite: a loss is not a number")
-    if invalid := not_valid(Sides(baseline=side, candidate=side)):
+    if invalid := not_valid(side):
         return _Entrant(side=side, problem=f"not valid: {invalid.reason}")
     names = tuple(sorted(run.blocks.sums))
     columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
@@ -224,78 +229,66 @@ def _entrant(side: Side, metric: Metric) -> _Entrant:
 def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: int, usual: str) -> Row:
     run = entrant.side.runs[0]
     scores = {name: score.value for name, score in run.scores.items()} if run.valid else {}  # a leak has no score
-    against = _against(entrant, best, allowance, pairs) if best and entrant.problem is None else _Against()
-    fails = run.valid and run.wiring and run.wiring.verdict == "fail"  # else the problem says it already
-    wiring = f"wiring fails: {run.wiring.reason}" if fails and run.wiring else None
-    return Row(
+    marks = [] if entrant.problem is None else [entrant.problem]
+    if run.valid and run.wiring and run.wiring.verdict == "fail":  # else the problem says it already
+        marks.append(f"wiring fails: {run.wiring.reason}")
+    row = Row(
         name=entrant.side.name,
         value=scores.get(allowance.measured.name),
         usual=scores.get(usual),
-        difference=against.difference,
-        low=against.low,
-        high=against.high,
-        method=against.method,
-        claim=against.claim,
         parameters=run.checkpoint.parameters if run.checkpoint else None,
         tokens_per_second=run.timing.tokens_per_second if run.timing else None,
-        marks=tuple(mark for mark in (entrant.problem, wiring, against.mark) if mark),
+        marks=tuple(marks),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Against:
-    """A run against the best: the difference, or why there is no interval of it."""
-
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    method: str | None = None
-    claim: str | None = None
-    mark: str | None = None
-
-
-def _against(entrant: _Entrant, best: _Entrant, allowance: Allowance, pairs: int) -> _Against:
+    if best is None or entrant.problem is not None:
+        return row
     if entrant is best:
-        return _Against(difference=0.0)
-    paired = pair_sides(Sides(baseline=best.side, candidate=entrant.side))
+        return replace(row, difference=0.0)
+    return _against(row, Sides(baseline=best.side, candidate=entrant.side), allowance, pairs)
+
+
+def _against(row: Row, sides: Sides, allowance: Allowance, pairs: int) -> Row:
+    """Return the row of the candidate with its difference to the best, or with why there is no interval of it."""
+    paired = pair(sides)
     if paired is None:
-        return _Against(mark="no text was scored by both")
+        return replace(row, marks=(*row.marks, "no text was scored by both"))
     try:
         if same_model(paired):
             same = assess_same(allowance, paired).value
-            return _Against(difference=same, low=same, high=same, method="equal in every block")
+            return replace(row, difference=same, low=same, high=same, method="equal in every block")
         difference = values_of(allowance.measured, paired).difference
         clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
     except UnavailableError as reason:
-        return _Against(mark=f"not comparable: {reason}")
+        return replace(row, marks=(*row.marks, f"not comparable: {reason}"))
     except TooLittleTextError as reason:
-        return _Against(difference=difference, mark=str(reason))
+        return replace(row, difference=difference, marks=(*row.marks, str(reason)))
     tested = assess(allowance, paired, clusters)
-    return _Against(
+    together = "" if pairs == 1 else f", 95 % for all {pairs} pairs together (Bonferroni)"
+    return replace(
+        row,
         difference=tested.value,
         low=tested.bound(LEVEL / 2 / pairs),
         high=tested.bound(1 - LEVEL / 2 / pairs),
-        method=clusters.method
-        if pairs == 1
-        else f"{clusters.method}, 95 % for all {pairs} pairs together (Bonferroni)",
+        method=f"{clusters.method}{together}",
         claim=clusters.claim,
     )
 
 
-def _changes(ends: Sides, allowance: Allowance, count: int, text: str | None) -> tuple[BlockChange, ...]:
-    """Return the blocks with the largest change; none if the two do not compare."""
-    found = None if text is None else scored_text(text, ends.candidate.runs[0])
-    metric = allowance.measured.name if allowance.measured.name in ACROSS_TOKENS else "bits_per_char"
+def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[BlockChange, ...]:
+    """Return the blocks whose loss changed most, largest change first; none if the two do not compare."""
+    run, scored = ends.candidate.runs[0], None if text is None else text.encode()
+    if scored is not None and hashlib.sha256(scored).hexdigest() != run.text.sha256:
+        raise UsageError(
+            f"the text given has {len(scored)} bytes and another hash than the one that was scored "
+            f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
+        )
     finite = all(side.runs[0].total_nats is not None for side in (ends.baseline, ends.candidate))
-    same_tokens = not_comparable("perplexity", ends) is None
-    if not finite or not (same_tokens or not_comparable(metric, ends) is None):
+    across = metric if metric in ACROSS_TOKENS else "bits_per_char"
+    if not finite or (not_comparable("perplexity", ends) and not_comparable(across, ends)):
         return ()
-    paired = pair_sides(ends)
-    return () if paired is None else changes(paired, count, found)
-
-
-def changes(paired: Paired, count: int, text: bytes | None) -> tuple[BlockChange, ...]:
-    """Return the blocks whose loss changed most, largest change first; blocks that did not change are left out."""
+    paired = pair(ends)
+    if paired is None:
+        return ()
     differences, units = loss_differences(paired)
     order = np.argsort(-np.abs(differences), kind="stable")[:count]
     return tuple(
@@ -306,23 +299,8 @@ def changes(paired: Paired, count: int, text: bytes | None) -> tuple[BlockChange
             nats=float(differences[i]),
             units=float(units[i]),
             # Blocks end between characters by construction; the handler is for texts whose cuts come from elsewhere.
-            text=None if text is None else text[paired.start[i] : paired.end[i]].decode(errors="replace"),
+            text=None if scored is None else scored[paired.start[i] : paired.end[i]].decode(errors="replace"),
         )
         for i in order
         if differences[i] != 0
     )
-
-
-def scored_text(text: str, run: Run) -> bytes:
-    """Return the text as the bytes that block bounds count in.
-
-    Raises:
-        UsageError: it is not the text that the run scored.
-    """
-    found = text.encode()
-    if hashlib.sha256(found).hexdigest() != run.text.sha256:
-        raise UsageError(
-            f"the text given has {len(found)} bytes and another hash than the one that was scored "
-            f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
-        )
-    return found

@@ -1,19 +1,45 @@
-"""Baseline and candidate: the runs of each side, and their block sums over the text that both scored.
+"""Baseline and candidate: the runs of each side, whether they compare, and their sums over the text that both scored.
 
 *Recipe*: the way in which a model is trained; several runs of a side are trainings of one recipe. *Block*: the unit in
 which a record keeps sums. *Piece*: one block, or several if tokens of one side straddle the ends between them.
+
+Whether runs compare is decided before any number is looked at: the answer names the field that differs. *Slim*
+baselines are records of at most 256 blocks, small enough to be committed. Blocks nest: the ends of blocks of 512 bytes
+are also ends of blocks of 256 bytes. So a full record is merged, without the text, to the blocks of a slim one.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from msgspec.structs import replace
+from numpy.typing import ArrayLike, NDArray
 
 from rnneval.errors import UsageError
-from rnneval.gates.clusters import Columns, block_size, columns_of
-from rnneval.gates.histories import TrainingHistory
+from rnneval.gates.clusters import NATS, UNITS, Columns, block_size, columns_of
+from rnneval.gates.limits import TrainingHistory
 from rnneval.records import Record, Run
+
+ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")
+"""Metrics that compare models of other tokens on the same text."""
+_OF_TOKENS = frozenset({"tok", "bos"})
+"""Fields that may differ if bits of the same text are compared over the bytes that both scored."""
+_MEANING = {
+    "tok": "other tokens",
+    "norm": "the text was normalised differently",
+    "newlines": "ends of lines were treated differently",
+    "unk": "tokens that the vocabulary lacks were treated differently",
+    "docs": "the state was reset at other places",
+    "bos": "the first token of a document was scored on one side only",
+    "state": "the state was handled differently",
+    "defs": "the numbers are defined differently",
+}
+MOST_BLOCKS = 256
+"""Largest number of blocks of a slim record, unless it has more documents."""
+SUMS = ("nats", "newlines", "top1", "top5")
+"""Sums that a slim record keeps: those of every metric of loss and accuracy."""
+_DIAGNOSTICS = ("states", "gates", "lyapunov", "context", "token_by_token", "beside_reset", "ngram")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +107,94 @@ def side(records: Sequence[Named], role: str) -> Side:
     return Side(name=name, names=names, runs=runs)
 
 
+def fields_of(signature: str) -> dict[str, str]:
+    """Split a signature.
+
+    >>> fields_of("tok:char|state:carry")
+    {'tok': 'char', 'state': 'carry'}
+    """
+    return dict(part.split(":", 1) for part in signature.split("|"))
+
+
+def is_lossy(run: Run) -> bool:
+    """Return whether the tokens do not give the text back, so that bits per character have no value."""
+    return "bits_per_char" not in run.scores or any(warning.code == "lossy" for warning in run.warnings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Reason why two runs cannot be compared."""
+
+    field: str
+    """Path of the field in the record, such as `text.sha256` or `signature.state`."""
+    reason: str
+    tokens_only: bool = False
+    """True if only the tokens differ, so that bits per character of the same text still compare."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+
+def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = False) -> Difference | None:
+    """Return the first reason why two runs cannot be compared, by text, signature, unknown tokens or blocks.
+
+    Tokens may differ if bits of the same bytes are compared (`across_tokens`).
+    """
+    ours, theirs = baseline.text, candidate.text
+    if ours.sha256 != theirs.sha256:
+        sizes = f"{ours.bytes:,} bytes, {ours.sha256[:8]}…, and {theirs.bytes:,} bytes, {theirs.sha256[:8]}…"
+        return Difference(field="text.sha256", reason=f"other text ({sizes})")
+    parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
+    if "unknown" in (parts.get("state"), others.get("state")):
+        reason = "it is not known how the state was handled: import the losses again with --state (state:unknown)"
+        return Difference(field="signature.state", reason=reason)
+    # Differences in tokens come last: only they are helped by --allow bits_per_char.
+    for name in sorted({**parts, **others}, key=lambda name: name in _OF_TOKENS):
+        if parts.get(name) != others.get(name) and not (across_tokens and name in _OF_TOKENS):
+            seen = f"{name}:{parts.get(name, 'absent')} and {name}:{others.get(name, 'absent')}"
+            reason = f"{_MEANING.get(name, 'the runs were made differently')} ({seen})"
+            return Difference(field=f"signature.{name}", reason=reason, tokens_only=name in _OF_TOKENS)
+    unknown_tokens = max(baseline.tokens.unknown, candidate.tokens.unknown)
+    vocabularies = {run.vocabulary.sha256 if run.vocabulary else None for run in (baseline, candidate)}
+    if unknown_tokens and len(vocabularies) > 1:
+        reason = f"other vocabularies, and up to {unknown_tokens} unknown tokens that were not paid for in full"
+        return Difference(field="vocabulary.sha256", reason=reason)
+    for name in ("bytes", "document") if across_tokens else ("bytes", "document", "tokens", "scored_bytes"):
+        if getattr(baseline.blocks, name) != getattr(candidate.blocks, name):
+            return Difference(field=f"blocks.{name}", reason="the same text was cut or counted differently")
+    return None
+
+
+def not_comparable(metric: str, sides: Sides) -> Difference | None:
+    """Return the first reason why these sides cannot be compared by this metric; None if they can."""
+    baselines, candidates = sides.baseline.runs, sides.candidate.runs
+    across = metric in ACROSS_TOKENS
+    pairs = [(runs[0], run, False) for runs in (baselines, candidates) for run in runs[1:]]
+    for one, other, across_tokens in [*pairs, (baselines[0], candidates[0], across)]:
+        difference = difference_between(one, other, across_tokens=across_tokens)
+        if difference is not None and difference.tokens_only and not across:
+            hint = "bits of the same text compare: --allow bits_per_char=+0.01"
+            return dataclasses.replace(difference, reason=f"{difference.reason}; {hint}")
+        if difference is not None:
+            return difference
+    if any(run.total_nats is None for run in baselines):
+        return Difference(field="total_nats", reason="a loss of the baseline is not finite")
+    if across and (lossy := [run for run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]):
+        reason = f"absent in {lossy[0].source.path or 'a run'}: its tokens do not give the text back (lossy)"
+        return Difference(field=f"scores.{metric}", reason=reason)
+    return None
+
+
+def not_valid(*sides: Side) -> Difference | None:
+    """Return why a run of a side is not valid; None if all are."""
+    for side in sides:
+        for name, run in zip(side.names, side.runs, strict=True):
+            if not run.valid:
+                said = f": {run.wiring.reason}" if run.wiring and run.wiring.reason else ""
+                return Difference(field="valid", reason=f"{name} is marked not valid{said}")
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SideSums:
     """Block sums of the runs of one side, over the common pieces of text."""
@@ -89,6 +203,11 @@ class SideSums:
     """Sums of each run, `(quantities, pieces)`."""
     sum_names: tuple[str, ...]
     lossless: bool
+
+    @property
+    def nats(self) -> list[NDArray[np.float64]]:
+        """The loss of each run, `(pieces,)` each."""
+        return [columns[UNITS + self.sum_names.index(NATS)] for columns in self.columns]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,26 +228,36 @@ class Paired:
     """Share of the baseline's scored bytes that only one side scored in full."""
 
 
-def pair(baseline: Sequence[Run], candidate: Sequence[Run], *, same_tokens: bool) -> Paired | None:
-    """Align the block sums of both sides; None if not a single piece was scored by both.
+def pair(sides: Sides) -> Paired | None:
+    """Align the block sums of two sides that compare; None if not a single piece was scored by both.
 
-    The runs of one side have the same blocks, and both sides the same cuts (`comparable` checks it).
+    The runs of one side have the same blocks, and both sides the same cuts.
     """
-    ours, theirs = baseline[0].blocks, candidate[0].blocks
-    scored = np.array([ours.scored_bytes, theirs.scored_bytes], dtype=np.float64)
-    document = np.array(ours.document, dtype=np.intp)
+    ours, theirs = sides.baseline.runs[0], sides.candidate.runs[0]
+    same_tokens = difference_between(ours, theirs) is None
+    scored = np.array([ours.blocks.scored_bytes, theirs.blocks.scored_bytes], dtype=np.float64)
+    document = np.array(ours.blocks.document, dtype=np.intp)
     piece = np.arange(document.size) if same_tokens else common_pieces(document, scored[0] - scored[1])
-    weight = np.array(ours.tokens, dtype=np.float64) if same_tokens else scored[0]
+    weight = np.array(ours.blocks.tokens, dtype=np.float64) if same_tokens else scored[0]
     inside = piece >= 0
     of_piece = np.bincount(piece[inside], weights=weight[inside], minlength=1)
     kept = np.flatnonzero(inside & (of_piece[piece] > 0))
     if not kept.size:
         return None
     first = np.flatnonzero(np.diff(piece[kept], prepend=-1))
-    end = np.array(ours.bytes, dtype=np.int64)
+    end = np.array(ours.blocks.bytes, dtype=np.int64)
+
+    def sums(runs: Sequence[Run]) -> SideSums:
+        names = tuple(sorted(set.intersection(*(set(run.blocks.sums) for run in runs))))
+        return SideSums(
+            columns=tuple(np.add.reduceat(columns_of(run.blocks, names)[:, kept], first, axis=1) for run in runs),
+            sum_names=names,
+            lossless=not any(is_lossy(run) for run in runs),
+        )
+
     return Paired(
-        baseline=_sums(baseline, kept, first),
-        candidate=_sums(candidate, kept, first),
+        baseline=sums(sides.baseline.runs),
+        candidate=sums(sides.candidate.runs),
         units=np.add.reduceat(weight[kept], first),
         document=document[kept][first],
         start=np.concatenate([[0], end[:-1]])[kept][first],
@@ -162,15 +291,62 @@ def common_pieces(document: NDArray[np.intp], surplus: NDArray[np.float64]) -> N
     return np.where(number > before, number - 1, -1).astype(np.intp)
 
 
-def _sums(runs: Sequence[Run], kept: NDArray[np.intp], first: NDArray[np.intp]) -> SideSums:
-    names = tuple(sorted(set.intersection(*(set(run.blocks.sums) for run in runs))))
-    return SideSums(
-        columns=tuple(np.add.reduceat(columns_of(run.blocks, names)[:, kept], first, axis=1) for run in runs),
-        sum_names=names,
-        lossless=not any(is_lossy(run) for run in runs),
+def slim(run: Run) -> Run:
+    """Return the record with merged blocks, the sums of loss and accuracy alone, and no diagnostics of the model.
+
+    Scores, text, signature and checkpoint stay as they are. A block never reaches beyond the end of its document, so a
+    text of more than 256 documents keeps one block for each.
+    """
+    blocks = run.blocks
+    kept = replace(blocks, sums={name: values for name, values in blocks.sums.items() if name in SUMS})
+    small = replace(run, blocks=kept, **dict.fromkeys(_DIAGNOSTICS))
+    ends, document = np.array(blocks.bytes, dtype=np.int64), np.array(blocks.document, dtype=np.int64)
+    most = max(MOST_BLOCKS, np.unique(document).size)
+    size, larger = 256, ends
+    while larger.size > most:
+        size *= 2
+        # A block begins at a multiple of the size at which it was cut, or up to half that size after it.
+        place = np.append(0, ends[:-1]) // size
+        larger = ends[np.append((np.diff(place) != 0) | (np.diff(document) != 0), True)]
+    return merged(small, larger)
+
+
+def on_common_blocks(sides: Sequence[Side]) -> tuple[Side, ...]:
+    """Merge the blocks of runs on the same text to those of the run that has the fewest, where they nest."""
+    fewest: dict[str, tuple[int, ...]] = {}
+    for run in (run for side in sides for run in side.runs):
+        ends = run.blocks.bytes
+        fewest[run.text.sha256] = min(fewest.get(run.text.sha256, ends), ends, key=len)
+    return tuple(
+        dataclasses.replace(side, runs=tuple(merged(run, fewest[run.text.sha256]) for run in side.runs))
+        for side in sides
     )
 
 
-def is_lossy(run: Run) -> bool:
-    """Return whether the tokens do not give the text back, so that bits per character have no value."""
-    return "bits_per_char" not in run.scores or any(warning.code == "lossy" for warning in run.warnings)
+def merged(run: Run, ends: ArrayLike) -> Run:
+    """Return the run with its blocks merged to those that end at `ends`, `(blocks,)`.
+
+    The run is unchanged if one of `ends` is no end of its blocks, or if a merged block would hold two documents.
+    """
+    blocks, wanted = run.blocks, np.asarray(ends, dtype=np.int64)
+    last = np.flatnonzero(np.isin(blocks.bytes, wanted))
+    if last.size != wanted.size or last.size in (0, len(blocks.bytes)) or last[-1] != len(blocks.bytes) - 1:
+        return run
+    first = np.append(0, last[:-1] + 1)
+    document = np.array(blocks.document)
+    if (document[first] != document[last]).any():
+        return run
+
+    def added(column: Sequence[float], kind: type) -> tuple[float, ...]:
+        return tuple(np.add.reduceat(np.array(column, dtype=kind), first).tolist())
+
+    counts = ("scored_bytes", "tokens", "characters", "words", "unknown")
+    larger = replace(
+        blocks,
+        bytes=tuple(wanted.tolist()),
+        document=tuple(document[last].tolist()),
+        sums={name: added(values, np.float64) for name, values in blocks.sums.items()},
+        **{name: added(getattr(blocks, name), np.int64) for name in counts},
+    )
+    ngram = None if run.ngram is None else replace(run.ngram, nats=added(run.ngram.nats, np.float64))
+    return replace(run, blocks=larger, ngram=ngram)

@@ -2,15 +2,15 @@
 
 import hashlib
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.records._base import Shown, Value
-from rnneval.records.losses import LossTable, read_losses
+from rnneval.records.losses import COLUMNS, LossTable, read_losses
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,47 +108,42 @@ def compare_losses(baseline: Any, candidate: Any, *, within: float = WITHIN, tex
     """
     if not (within >= 0 and math.isfinite(within)):
         raise UsageError(f"--within {within} is not allowed: give a number of nats of at least 0, such as {WITHIN:g}")
-    tables = [_in_order(read_losses(source)) for source in (baseline, candidate)]
-    _require_same_tokens(*tables)
-    scored = None if text is None else _scored(text, tables)
-    ours, theirs = (table.nats for table in tables)
-    differences = np.abs(theirs - ours)
+    ours, theirs = (_in_order(read_losses(source)) for source in (baseline, candidate))
+    _require_same_tokens(ours, theirs)
+    scored = None if text is None else text.encode()
+    if scored is not None:
+        known = ours.text_sha256 or theirs.text_sha256
+        other = known and hashlib.sha256(scored).hexdigest() != known
+        if other or int(ours.byte_end.max()) > len(scored):
+            raise UsageError(
+                f"the text given has {len(scored):,} bytes and is not the one that was scored: give the same files, "
+                "and the --part of them as a file of its own"
+            )
+    differences = np.abs(theirs.nats - ours.nats)
     far = np.flatnonzero(differences > within)
-
-    def place(at: int) -> TokenDifference:
-        return _place(tables, at, scored)
-
     return LossComparison(
-        baseline=tables[0].name,
-        candidate=tables[1].name,
-        tokens=len(ours),
+        baseline=ours.name,
+        candidate=theirs.name,
+        tokens=len(ours.nats),
         within=within,
         beyond=far.size,
-        first=place(int(far[0])) if far.size else None,
-        largest=place(int(differences.argmax())),
-        mean=float((theirs - ours).mean()),
+        first=_place(ours, theirs, int(far[0]), scored) if far.size else None,
+        largest=_place(ours, theirs, int(differences.argmax()), scored),
+        mean=float((theirs.nats - ours.nats).mean()),
         quantiles={str(share): float(np.quantile(differences, share)) for share in _QUANTILES},
     )
 
 
 def _in_order(table: LossTable) -> LossTable:
-    """Return the rows in the order of the text.
-
-    Raises:
-        RecordError: the table is empty, or has a token twice.
-    """
+    """Return the rows in the order of the text."""
     if not len(table.token):
         raise RecordError(f"{table.name}: has no row: there is nothing to compare")
     order = np.argsort(table.token, kind="stable")
     token = table.token[order]
     if (twice := np.flatnonzero(token[1:] == token[:-1])).size:
         raise RecordError(f"{table.name}: has token {token[twice[0]]:,} twice: give one loss a token")
-
-    def sorted_(column: NDArray[Any] | None) -> Any:
-        return None if column is None else column[order]
-
-    columns = ("token", "byte_start", "byte_end", "nats", "document", "id")
-    return LossTable(**{**vars(table), **{name: sorted_(getattr(table, name)) for name in columns}})
+    columns: dict[str, Any] = {name: getattr(table, name) for name in COLUMNS}
+    return replace(table, **{name: column[order] for name, column in columns.items() if column is not None})
 
 
 def _require_same_tokens(ours: LossTable, theirs: LossTable) -> None:
@@ -176,19 +171,7 @@ def _require_same_tokens(ours: LossTable, theirs: LossTable) -> None:
             )
 
 
-def _scored(text: str, tables: list[LossTable]) -> bytes:
-    found = text.encode()
-    known = next((table.text_sha256 for table in tables if table.text_sha256), None)
-    if (known and hashlib.sha256(found).hexdigest() != known) or int(tables[0].byte_end.max()) > len(found):
-        raise UsageError(
-            f"the text given has {len(found):,} bytes and is not the one that was scored: give the same files, and "
-            "the --part of them as a file of its own"
-        )
-    return found
-
-
-def _place(tables: list[LossTable], at: int, text: bytes | None) -> TokenDifference:
-    ours, theirs = tables
+def _place(ours: LossTable, theirs: LossTable, at: int, text: bytes | None) -> TokenDifference:
     start, end = int(ours.byte_start[at]), int(ours.byte_end[at])
     excerpt = None
     if text is not None:

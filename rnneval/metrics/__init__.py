@@ -192,7 +192,7 @@ def score_problems(run: "Run") -> Iterator[str]:
     A score whose sums are not in the record is not compared with anything.
     """
     from rnneval.metrics._base import UnavailableError
-    from rnneval.records.consistency import RELATIVE
+    from rnneval.records.encoding import RELATIVE
 
     if run.total_nats is None or not run.tokens.scored:
         return

@@ -69,11 +69,7 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 
 
 def finish(totals: Totals) -> float:
-    """Return the share of right first choices from sums over tokens.
-
-    Raises:
-        UnavailableError: no token was scored, or a prediction is not a number.
-    """
+    """Return the share of right first choices from sums over tokens."""
     return per(totals.total("top1"), totals.tokens, "token")
 
 

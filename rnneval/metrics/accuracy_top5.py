@@ -66,11 +66,7 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 
 
 def finish(totals: Totals) -> float:
-    """Return the share of tokens among the first five choices from sums over tokens.
-
-    Raises:
-        UnavailableError: no token was scored, or a prediction is not a number.
-    """
+    """Return the share of tokens among the first five choices from sums over tokens."""
     return per(totals.total("top5"), totals.tokens, "token")
 
 

@@ -71,11 +71,7 @@ def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 
 
 
 def finish(totals: Totals) -> float:
-    """Return the bits per byte from sums over tokens.
-
-    Raises:
-        UnavailableError: the tokens do not give the text back, no byte was scored, or a loss is not finite.
-    """
+    """Return the bits per byte from sums over tokens."""
     if not totals.lossless:
         raise UnavailableError("the tokens do not give the text back, so its bytes were not all paid for")
     return per(totals.total("nats"), totals.bytes, "byte") / log(2)

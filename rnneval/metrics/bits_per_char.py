@@ -76,11 +76,7 @@ def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
 
 
 def finish(totals: Totals) -> float:
-    """Return the bits per character from sums over tokens.
-
-    Raises:
-        UnavailableError: the tokens do not give the text back, no character was scored, or a loss is not finite.
-    """
+    """Return the bits per character from sums over tokens."""
     if not totals.lossless:
         raise UnavailableError("the tokens do not give the text back, so its characters were not all paid for")
     return per(totals.total("nats"), totals.characters, "character") / log(2)

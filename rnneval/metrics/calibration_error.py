@@ -74,10 +74,7 @@ def calibration_error(confidence: ArrayLike, rank: ArrayLike) -> float:
 
 
 def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Return correct − confidence in the token's own bin and 0 in the others, `(n,)` a bin; NaN as `confidence` is.
-
-    And 1 in the token's own bin, as a count.
-    """
+    """Return correct − confidence in the token's own bin and 0 in the others, `(n,)` a bin; and counts of 1 and 0."""
     gap = (tokens.rank == 0) - np.asarray(tokens.confidence, dtype=np.float64)
     bins = bin_of(tokens.confidence)
     gaps = {name: np.where(bins == index, gap, 0.0) for index, name in enumerate(NAMES)}
@@ -85,11 +82,7 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 
 
 def finish(totals: Totals) -> float:
-    """Return the weighted mean gap between confidence and accuracy from sums over tokens.
-
-    Raises:
-        UnavailableError: no token was scored, or a confidence is not a number.
-    """
+    """Return the weighted mean gap between confidence and accuracy from sums over tokens."""
     return per(sum(abs(totals.total(name)) for name in NAMES), totals.tokens, "token")
 
 

@@ -66,11 +66,7 @@ def cross_entropy(nats: ArrayLike) -> float:
 
 
 def finish(totals: Totals) -> float:
-    """Return the mean loss in nats per token from sums over tokens.
-
-    Raises:
-        UnavailableError: no token was scored, or a loss is not finite.
-    """
+    """Return the mean loss in nats per token from sums over tokens."""
     return per(totals.total("nats"), totals.tokens, "token")
 
 

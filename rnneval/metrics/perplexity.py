@@ -68,11 +68,7 @@ def perplexity(nats: ArrayLike) -> float:
 
 
 def log_perplexity(totals: Totals) -> float:
-    """Return the logarithm of the perplexity: the mean loss per token in nats.
-
-    Raises:
-        UnavailableError: no token was scored, or a loss is not finite.
-    """
+    """Return the logarithm of the perplexity: the mean loss per token in nats."""
     return per(totals.total("nats"), totals.tokens, "token")
 
 

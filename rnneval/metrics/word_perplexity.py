@@ -73,11 +73,7 @@ def word_perplexity(nats: ArrayLike, *, words: ArrayLike) -> float:
 
 
 def log_word_perplexity(totals: Totals) -> float:
-    """Return the mean loss of a word in nats: the logarithm of the perplexity of a word.
-
-    Raises:
-        UnavailableError: no word was scored, or a loss is not finite.
-    """
+    """Return the mean loss of a word in nats: the logarithm of the perplexity of a word."""
     return per(totals.total("nats"), totals.words, "word")
 
 

@@ -77,11 +77,7 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 
 
 def log_word_perplexity(totals: Totals) -> float:
-    """Return the mean loss of a word or end of line in nats.
-
-    Raises:
-        UnavailableError: neither was scored, or a loss is not finite.
-    """
+    """Return the mean loss of a word or end of line in nats."""
     words = totals.words + totals.total("newlines")
     return per(totals.total("nats"), words, "word or end of line")
 

@@ -6,7 +6,6 @@ JSON Schemas are generated from the classes. Every file is written completely or
 
 from rnneval.records import gate, run, wiring
 from rnneval.records._base import encode, json_text
-from rnneval.records.atomic import whole_file, write_text, write_texts
 from rnneval.records.encoding import (
     Record,
     decode,
@@ -20,6 +19,7 @@ from rnneval.records.encoding import (
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
+from rnneval.records.paths import whole_file, write_text, write_texts
 from rnneval.records.run import Run
 from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring

@@ -3,18 +3,20 @@
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from rnneval.errors import RecordError
-from rnneval.records.atomic import write_text
+from rnneval.records.paths import write_text
 from rnneval.registry import later
 
 MOST_BYTES = 1 << 26
 """Bytes of a record's file: about 370,000 blocks, so as many documents."""
 _MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
+_LONGEST = 100
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -33,7 +35,7 @@ class Shown(Value, frozen=True, kw_only=True):
         return f"<{type(self).__name__} {self._in_one_line()}>"
 
     def _in_one_line(self) -> str:
-        """Return what `repr` says after the name of the class."""
+        """Return what `repr` says after the name of the class: for a verdict, it and its reason."""
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
@@ -86,18 +88,31 @@ def require_small(text: bytes, where: str) -> None:
     Raises:
         RecordError: it is too large; the message begins with `where`.
     """
-    seen = {
-        "quotation marks": (text.count(b'"'), _MOST_QUOTES),
-        "lists and objects": (text.count(b"[") + text.count(b"{"), _MOST_CONTAINERS),
-    }
+    advice = "evaluate fewer documents or a --part of the text"
     if len(text) > MOST_BYTES:
-        raise RecordError(
-            f"{where}: more than {MOST_BYTES:,} bytes, the most that a record may have: evaluate fewer documents or a "
-            "--part of the text"
-        )
-    for what, (count, allowed) in seen.items():
+        raise RecordError(f"{where}: more than {MOST_BYTES:,} bytes, the most that a record may have: {advice}")
+    for what, count, allowed in (
+        ("quotation marks", text.count(b'"'), _MOST_QUOTES),
+        ("lists and objects", text.count(b"[") + text.count(b"{"), _MOST_CONTAINERS),
+    ):
         if count > allowed:
-            raise RecordError(
-                f"{where}: {count:,} {what}, a record may have {allowed:,}: evaluate fewer documents or a --part of "
-                "the text"
-            )
+            raise RecordError(f"{where}: {count:,} {what}, a record may have {allowed:,}: {advice}")
+
+
+def quoted(paths: Sequence[str]) -> str:
+    r"""Return the first path in quotes, with escapes for what cannot be printed, and the number of the others.
+
+    >>> quoted(["a\n.txt", "b.txt"])
+    "'a\\n.txt' and 1 more"
+    """
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{shortened(paths[0])!r}{more}" if paths else "nothing"
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is longer than 100 characters.
+
+    >>> shortened("a" * 200) == "a" * 99 + "…"
+    True
+    """
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from rnneval.records._base import Stored, Value
-from rnneval.records.summary import shortened
+from rnneval.records._base import Stored, Value, shortened
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Verdict = Literal["pass", "fail", "inconclusive", "not comparable"]

@@ -1,8 +1,7 @@
 """The gradient record: what `rnneval gradients` measured. Schema `rnneval.gradients/1`."""
 
-from rnneval.records._base import Stored, Value
+from rnneval.records._base import Stored, Value, quoted
 from rnneval.records.run import Checkpoint, Count, Text, Warning  # noqa: A004 - the record's own word
-from rnneval.records.summary import quoted
 from rnneval.records.wiring import Finding
 
 

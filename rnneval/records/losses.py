@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError
-from rnneval.records.atomic import reason_of
-from rnneval.records.paths import read_regular
+from rnneval.records.paths import read_regular, reason_of
 from rnneval.records.tables import MOST_BYTES, opened, read_columns
 
 Ints = NDArray[np.int64]
-
 NEEDED: Mapping[str, type] = {"token": int, "byte_start": int, "byte_end": int, "nats": float}
-OPTIONAL: Mapping[str, type] = {"document": int, "id": int}
-COLUMNS: Mapping[str, type] = {**NEEDED, **OPTIONAL}
+COLUMNS: Mapping[str, type] = {**NEEDED, "document": int, "id": int}
+"""Columns of a table of losses, the last two if it has them."""
 ENDINGS = (".parquet", ".csv", ".jsonl")
 
 
@@ -68,18 +66,26 @@ def read_losses(source: Any) -> LossTable:
         path = os.fspath(source)
         table, sha256 = _file(path)
         columns, metadata = {name: table[name] for name in table.column_names}, table.schema.metadata or {}
+        arrays = _arrays(path, columns)
     else:
-        path, sha256, columns, metadata = "", "", _in_memory(source), {}
-    arrays = _arrays(path or "the table of losses", columns)
-    known: dict[str, Any] = {name: arrays.get(name) for name in COLUMNS}
+        path, metadata = "", {}
+        arrays = _arrays("the table of losses", _in_memory(source))
+        digest = hashlib.sha256()
+        for array in arrays.values():
+            digest.update(np.ascontiguousarray(array).tobytes())
+        sha256 = digest.hexdigest()
     text = metadata.get(b"rnneval.text")
-    found = LossTable(
-        path=path,
-        sha256=sha256 or _hash_of(arrays.values()),
-        text_sha256=None if text is None else text.decode(errors="replace"),
-        **known,
-    )
-    _require_losses(found)
+    known: dict[str, Any] = {name: arrays.get(name) for name in COLUMNS}
+    text_sha256 = None if text is None else text.decode(errors="replace")
+    found = LossTable(path=path, sha256=sha256, text_sha256=text_sha256, **known)
+    wrong = ~(np.isfinite(found.nats) & (found.nats >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise RecordError(
+            f"{found.name}: row {row:,}: the loss of token {found.token[row]:,} (byte {found.byte_start[row]:,}) is "
+            f"{found.nats[row]:.6g}, the first of {np.count_nonzero(wrong):,}: a loss is −ln p, in nats, finite and at "
+            "least 0"
+        )
     return found
 
 
@@ -96,21 +102,18 @@ def _file(path: str) -> tuple[Any, str]:
             return read_columns(path, file, COLUMNS), sha256
     try:
         raw = read_regular(path, MOST_BYTES)
-        _require_few_rows(path, raw.count(b"\n") + raw.count(b"\r") if ending == ".csv" else raw.count(b"{"))
+        # By the most rows that the bytes can hold: a row of three bytes would take 48 in memory.
+        most = raw.count(b"\n") + raw.count(b"\r") if ending == ".csv" else raw.count(b"{")
+        allowed = MOST_BYTES // (8 * len(COLUMNS))
+        if most > allowed:
+            raise RecordError(f"{path}: up to {most:,} rows, at most {allowed:,} are read: take a --part of the text")
         table = _csv(path, raw) if ending == ".csv" else _json_lines(raw)
-        return table, hashlib.sha256(raw).hexdigest()
+    except pa.ArrowInvalid as error:
+        said = " ".join(str(error).split())[:300]
+        raise RecordError(f"{path}: cannot be read as {ending.removeprefix('.')}: {said}") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, pa.ArrowInvalid):
-            said = " ".join(str(error).split())[:300]
-            raise RecordError(f"{path}: cannot be read as {ending.removeprefix('.')}: {said}") from error
         raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
-
-
-def _require_few_rows(path: str, most: int) -> None:
-    """Refuse a file by the most rows that its bytes can hold: a row of three bytes would take 48 in memory."""
-    allowed = MOST_BYTES // (8 * len(COLUMNS))
-    if most > allowed:
-        raise RecordError(f"{path}: up to {most:,} rows, at most {allowed:,} are read: take a --part of the text")
+    return table, hashlib.sha256(raw).hexdigest()
 
 
 def _csv(path: str, raw: bytes) -> Any:
@@ -183,22 +186,3 @@ def _arrays(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
         except pa.ArrowInvalid as error:
             raise RecordError(f"{name}: column {column!r} has a number beyond int64: {error}") from error
     return found
-
-
-def _require_losses(table: LossTable) -> None:
-    """Refuse a loss that is below 0 or not a finite number."""
-    wrong = ~(np.isfinite(table.nats) & (table.nats >= 0))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise RecordError(
-            f"{table.name}: row {row:,}: the loss of token {table.token[row]:,} (byte {table.byte_start[row]:,}) is "
-            f"{table.nats[row]:.6g}, the first of {np.count_nonzero(wrong):,}: a loss is −ln p, in nats, finite and at "
-            "least 0"
-        )
-
-
-def _hash_of(arrays: Iterable[NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

@@ -4,9 +4,8 @@ from typing import Annotated
 
 import msgspec
 
-from rnneval.records._base import Stored
+from rnneval.records._base import Stored, quoted
 from rnneval.records.run import Checkpoint, Input, Output, Vocabulary
-from rnneval.records.summary import quoted
 
 
 class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.opened/1"):

@@ -1,13 +1,14 @@
 """The run record: what `rnneval evaluate` measured, of what, and how. Schema `rnneval.run/1`."""
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from rnneval.errors import RecordError
 from rnneval.options import LARGEST_ORDER
-from rnneval.records._base import Stored, Value
-from rnneval.records.summary import quoted, score_in_words, usual_metric
+from rnneval.records._base import Stored, Value, quoted
 from rnneval.records.wiring import Finding
 
 if TYPE_CHECKING:
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_TOKENS = re.compile(r"(?:^|\|)tok:([^|]*)")
+_USUAL = {
+    "char": ("bits_per_char", "characters"),
+    "byte": ("bits_per_byte", "bytes"),
+    "word+eos": ("word_perplexity_eos", "words and line ends"),
+}
 
 
 class Layer(Value, frozen=True, kw_only=True):
@@ -452,3 +459,39 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
         where = f"{quoted([self.title])} on {quoted([file.title for file in self.text.files])}"
         score = score_in_words(self.scores, self.signature) if self.valid else "not valid"
         return f"{where}: {score}, {self.signature}"
+
+
+def usual_metric(signature: str) -> str:
+    """Return the metric that papers report for the kind of token in a signature; "" if there is no custom.
+
+    Models of characters are compared by bits per character, of bytes by bits per byte, of words with `<eos>` by
+    perplexity over words and line ends (Penn Treebank, WikiText).
+
+    >>> usual_metric("tok:char|norm:none"), usual_metric("tok:word+eos|norm:none"), usual_metric("tok:word|norm:none")
+    ('bits_per_char', 'word_perplexity_eos', '')
+    """
+    return _usual(signature)[0]
+
+
+def usual_for(signature: str) -> str:
+    """Return the kind of token in words, if a metric is usual for it.
+
+    >>> usual_for("tok:char|norm:none"), usual_for("tok:word|norm:none")
+    ('characters', '')
+    """
+    return _usual(signature)[1]
+
+
+def _usual(signature: str) -> tuple[str, str]:
+    found = _TOKENS.search(signature)
+    return _USUAL.get(found[1] if found else "", ("", ""))
+
+
+def score_in_words(scores: Mapping[str, Score], signature: str) -> str:
+    """Return a score with its name: the usual one, else perplexity, else the first.
+
+    >>> score_in_words({}, "tok:char")
+    'no score'
+    """
+    name = next((name for name in (usual_metric(signature), "perplexity", *scores) if name in scores), None)
+    return "no score" if name is None else f"{name} {scores[name].value:.5g}"

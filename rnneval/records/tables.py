@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rnneval.errors import RecordError
-from rnneval.records.atomic import reason_of, whole_file
-from rnneval.records.paths import open_regular
+from rnneval.records.paths import open_regular, reason_of, whole_file
 
 LOSSES, TRACE, SWEEP = "rnneval.losses/1", "rnneval.trace/1", "rnneval.sweep/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
@@ -24,15 +23,13 @@ TABLES: Mapping[str, Mapping[str, type]] = {
     },
     GRADIENT_HISTORY: {"step": int, **_HISTORY},
     STATE_HISTORY: {"epoch": int, **_HISTORY},
-    SWEEP: {
-        **dict.fromkeys(
-            (
-                "path", "run", "status", "rule", "error", "sha256", "format", "record", "signature", "text_sha256",
-                "vocabulary_sha256", "warnings",
-            ),
-            str,
+    SWEEP: dict.fromkeys(
+        (
+            "path", "run", "status", "rule", "error", "sha256", "format", "record", "signature", "text_sha256",
+            "vocabulary_sha256", "warnings",
         ),
-    },
+        str,
+    ),
 }  # fmt: skip
 """The type of each column, by schema. A column that is not listed, such as a score of a sweep, holds numbers.
 
@@ -103,7 +100,7 @@ def read_table(path: str | os.PathLike[str]) -> Any:
     parts: list[Any] = []
     room = MOST_BYTES
     for file in files:
-        parts.append(_file(file, room))
+        parts.append(_table(file, room))
         room -= parts[-1].nbytes
         if parts[-1].schema.names != parts[0].schema.names:
             raise RecordError(f"{file}: its columns are not those of {files[0].name}: another table in the same folder")
@@ -113,15 +110,10 @@ def read_table(path: str | os.PathLike[str]) -> Any:
         raise RecordError(f"{place}: its parts do not fit together ({_said(error)})") from error
 
 
-def read_columns(path: str | os.PathLike[str], file: BinaryIO, columns: Mapping[str, type]) -> Any:
-    """Read some columns of a Parquet table of any program as a `pyarrow.Table`.
+def read_columns(path: str, file: BinaryIO, columns: Mapping[str, type]) -> Any:
+    """Read those of the columns, int or float, that a Parquet table of any program has as a `pyarrow.Table`.
 
     Sizes and types are checked as in `read_table`, missing values and numbers that are not finite are not.
-
-    Args:
-        path: The file's name, for messages.
-        file: The file, `opened`.
-        columns: The type of each wanted column, int or float. A column that the table lacks is left out.
 
     Raises:
         RecordError: it is too large, or a column has another type. Errors of pyarrow are left to `opened`.
@@ -159,8 +151,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
         ) from error
 
 
-def _file(path: Path, room: int) -> Any:
-    """Read one file, which may take `room` bytes in memory."""
+def _table(path: Path, room: int) -> Any:
+    """Read one file of rnneval, which may take `room` bytes in memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -168,7 +160,13 @@ def _file(path: Path, room: int) -> Any:
         footer, stored = _require_readable(path, file, room)
         metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
         schema = metadata.get(_SCHEMA, b"").decode()
-        _require_types(path, stored, schema)
+        if not schema:
+            raise RecordError(
+                f"{path}: a Parquet table of schema 'unknown', none that rnneval wrote: its metadata name no "
+                "rnneval.schema"
+            )
+        for field in stored:
+            _require_type(path, field, TABLES.get(schema, {}).get(field.name, float))
         # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
         words = [field.name for field in stored if not _fits(field.type, float)]
         reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
@@ -181,47 +179,37 @@ def _file(path: Path, room: int) -> Any:
 
 
 def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
-    """Return the footer and the Arrow schema of a file, or refuse it by the sizes that the footer declares."""
+    """Return the footer and the Arrow schema of a file, or refuse it by the sizes that the footer declares.
+
+    These are rows and columns in memory, and what one column may decompress to. A footer that is larger than any of
+    rnneval's is not even read: pyarrow builds objects from all of it.
+    """
     import pyarrow.parquet as pq
 
-    _require_small_footer(path, file)
-    footer = pq.read_metadata(file)
-    stored = footer.schema.to_arrow_schema()
-    _require_bounded(path, footer, stored, room)
-    return footer, stored
-
-
-def _require_small_footer(path: Path, file: BinaryIO) -> None:
-    """Refuse a footer that is larger than any of rnneval's: pyarrow builds objects from all of it."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - 8, 0))
-    footer = int.from_bytes(file.read(4), "little")
+    footer_bytes = int.from_bytes(file.read(4), "little")
     file.seek(0)
-    if _MOST_FOOTER_BYTES < footer <= size:
-        raise _too_large(path, f"its footer takes {footer:,} bytes", f"{_MOST_FOOTER_BYTES:,} bytes")
-
-
-def _require_bounded(path: Path, footer: Any, stored: Any, room: int) -> None:
-    """Refuse by what the footer declares: rows and columns in memory, and what one column may decompress to."""
+    if _MOST_FOOTER_BYTES < footer_bytes <= size:
+        raise _too_large(path, f"its footer takes {footer_bytes:,} bytes", f"{_MOST_FOOTER_BYTES:,} bytes")
+    footer = pq.read_metadata(file)
+    stored = footer.schema.to_arrow_schema()
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     rows = sum(group.num_rows for group in groups)
     if any(group.num_rows < 0 for group in groups) or rows != footer.num_rows:
         raise ValueError(f"it declares {footer.num_rows:,} rows, its row groups {rows:,}")
     _require_rows(path, stored, rows, room)
-    for group in groups:
-        for number in range(group.num_columns):
-            column = group.column(number)
-            if column.compression not in _CODECS:
-                raise RecordError(
-                    f"{path}: a column is compressed by {column.compression}, rnneval writes {' or '.join(_CODECS)}: "
-                    "make it again with rnneval, or with compression='snappy'"
-                )
-            if not 0 <= column.total_compressed_size <= _MOST_CHUNK_BYTES:
-                raise _too_large(
-                    path,
-                    f"a column of {column.total_compressed_size:,} bytes in one row group",
-                    f"{_MOST_CHUNK_BYTES:,} bytes",
-                )
+    for column in (group.column(number) for group in groups for number in range(group.num_columns)):
+        if column.compression not in _CODECS:
+            raise RecordError(
+                f"{path}: a column is compressed by {column.compression}, rnneval writes {' or '.join(_CODECS)}: "
+                "make it again with rnneval, or with compression='snappy'"
+            )
+        compressed = column.total_compressed_size
+        if not 0 <= compressed <= _MOST_CHUNK_BYTES:
+            seen = f"a column of {compressed:,} bytes in one row group"
+            raise _too_large(path, seen, f"{_MOST_CHUNK_BYTES:,} bytes")
+    return footer, stored
 
 
 def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
@@ -229,47 +217,27 @@ def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
     if (stored.metadata or {}).get(_SCHEMA) == SWEEP.encode() and rows > _MOST_CHECKPOINTS:
         raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
     if rows * row_bytes > room:
-        raise _too_large(
-            path,
-            f"{rows:,} rows of {row_bytes} bytes",
-            f"{room:,} bytes in memory"
-            if room == MOST_BYTES
-            else f"{MOST_BYTES:,} bytes in memory, all parts together",
-        )
+        together = "" if room == MOST_BYTES else ", all parts together"
+        raise _too_large(path, f"{rows:,} rows of {row_bytes} bytes", f"{MOST_BYTES:,} bytes in memory{together}")
 
 
 def _read_groups(path: Path, file: Any, room: int, columns: list[str] | None = None) -> Any:
     """Decode one row group after another, and stop if their texts take more memory than was declared."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     empty = file.schema_arrow.empty_table()
     groups = [empty if columns is None else empty.select(columns)]
     held = 0
     for number in range(file.num_row_groups):
         groups.append(file.read_row_group(number, columns, use_threads=False))
-        held += groups[-1].nbytes + _text_bytes(groups[-1])
+        held += groups[-1].nbytes
+        for column in groups[-1].columns:
+            for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():  # as if each row held its text
+                held += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
         if held > room:
             raise _too_large(path, f"its texts take {held:,} bytes", f"{room:,} bytes in memory")
     return pa.concat_tables(groups)
-
-
-def _text_bytes(table: Any) -> int:
-    """Count the bytes of all texts of a table if each row held its own."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    chunks = [chunk for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks]
-    return sum(pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0 for chunk in chunks)
-
-
-def _require_types(path: Path, stored: Any, schema: str) -> None:
-    """Refuse a table that rnneval did not write, and a column of another type than its schema says."""
-    if not schema:
-        raise RecordError(
-            f"{path}: a Parquet table of schema 'unknown', none that rnneval wrote: its metadata name no rnneval.schema"
-        )
-    for field in stored:
-        _require_type(path, field, TABLES.get(schema, {}).get(field.name, float))
 
 
 def _require_type(path: Path, field: Any, kind: type) -> None:
@@ -305,11 +273,6 @@ def _require_values(path: Path, table: Any, schema: str) -> None:
                 f"{path}: column {name!r} lacks {column.null_count:,} of {len(column):,} values, and may lack none: "
                 "make it again"
             )
-
-
-def described(table: Any) -> Mapping[str, str]:
-    """Return the table's own metadata: schema, signature, hashes."""
-    return {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
 
 
 def _too_large(path: Path, seen: str, allowed: str) -> RecordError:

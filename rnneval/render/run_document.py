@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rnneval.gates.counting import standing
+from rnneval.gates.explanation import standing
 from rnneval.metrics import by_name, docs
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run
+from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usual_for, usual_metric
 from rnneval.records.run import Warning as Warned
-from rnneval.records.summary import usual_for, usual_metric
 from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, facts, row, table
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
 from rnneval.sweeps.table import FILE, OK, best_first

@@ -20,8 +20,9 @@ import rnneval
 from rnneval.errors import RecordError, RnnevalError
 from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
 from rnneval.records import Run, decode, encode, read_run, write
+from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
-from rnneval.records.summary import quoted, score_in_words
+from rnneval.records.run import score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
 from rnneval.sweeps.opening import ALONE, Opening, absolute_paths, file_hashes, require_same_files, require_same_version
 from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table

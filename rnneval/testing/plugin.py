@@ -143,7 +143,7 @@ class RnnevalGate:
     def _write(self, runs: "list[Run]", paths: list[Path]) -> None:
         """Write all baselines or none; a run with which nothing could be compared is refused."""
         from rnneval.errors import RecordError, UsageError
-        from rnneval.gates.slim import slim
+        from rnneval.gates.sides import slim
         from rnneval.records import encode, write_texts
 
         if not all(run.valid and run.total_nats is not None for run in runs):

@@ -161,7 +161,7 @@ class Poison(keras.callbacks.Callback):
 
 def test_a_gate_holds_a_training_to_limits(training):
     """Oracle: pandas, on the table that the callback wrote."""
-    from rnneval.gates.histories import read_history
+    from rnneval.gates.limits import read_history
 
     table = pd.read_parquet(training.history)
     of_layer = table[(table.layer == "lstm") & (table.variable == "") & (table.statistic == "grad_norm")]["value"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnneval.cli.main import run
-from rnneval.gates.slim import slim
+from rnneval.gates.sides import slim
 from rnneval.records import read, read_run
 from tests.gates.synthetic import ar_losses, make_run
 

@@ -13,7 +13,7 @@ import pytest
 from rnneval.callbacks.histories import Parts
 from rnneval.cli.main import run
 from rnneval.errors import RecordError, UsageError
-from rnneval.gates.slim import slim
+from rnneval.gates.sides import slim
 from rnneval.records import read_run, write
 from rnneval.records.paths import named, named_checkpoint, open_regular, read_regular, require_apart
 from rnneval.text import Vocabulary

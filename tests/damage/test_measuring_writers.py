@@ -13,7 +13,7 @@ import pytest
 
 from rnneval.cli.main import run
 from rnneval.engine import measure
-from rnneval.records import atomic, read, read_table, tables
+from rnneval.records import paths, read, read_table, tables
 
 EVALUATE = "evaluate {shelf}/flat.keras {shelf}/text.txt --no-check --quiet"
 WRITERS = {
@@ -27,8 +27,8 @@ WRITERS = {
 KILLED = """
 import os, signal, sys
 from rnneval.cli.main import run
-from rnneval.records import atomic
-atomic._settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from rnneval.records import paths
+paths._settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 run(sys.argv[1:])
 """
 
@@ -65,7 +65,7 @@ def test_a_disk_that_is_full_when_the_result_is_written(line, words, out, refuse
     """A limit on the size of files stands for the disk, from the moment at which the file of the result is made."""
     place = target(line, out)
     place.write_text("old")
-    before, create = resource.getrlimit(resource.RLIMIT_FSIZE), atomic._create_beside
+    before, create = resource.getrlimit(resource.RLIMIT_FSIZE), paths._create_beside
 
     def create_and_fill(path):
         made = create(path)
@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_when_the_result_is_written(line, words, out, refuse
             resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
         return made
 
-    monkeypatch.setattr(atomic, "_create_beside", create_and_fill)
+    monkeypatch.setattr(paths, "_create_beside", create_and_fill)
     try:
         said = refused(*words(line))
     finally:
@@ -126,7 +126,7 @@ def test_figures_are_shown_although_their_record_cannot_be_written(words, out, c
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic, "_settle", full)
+    monkeypatch.setattr(paths, "_settle", full)
     line = words(WRITERS["record"].replace("--quiet", "--format json"))
     assert run(line) == 2
     printed = capsys.readouterr()

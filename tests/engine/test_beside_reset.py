@@ -12,7 +12,7 @@ from rnneval.engine import collect
 from rnneval.engine.plan import StateOptions
 from rnneval.errors import RecordError, UsageError
 from rnneval.gates.clusters import BATCHES
-from rnneval.records.consistency import require_consistent
+from rnneval.records.encoding import require_consistent
 from rnneval.render.run_document import run_document
 from rnneval.render.terminal import as_text
 from rnneval.text import Vocabulary

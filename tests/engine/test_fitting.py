@@ -14,7 +14,7 @@ from rnneval.engine import fitting
 from rnneval.engine.losses import from_losses
 from rnneval.errors import RecordError, UsageError
 from rnneval.options import LARGEST_ORDER, EvaluateOptions
-from rnneval.records.consistency import require_consistent
+from rnneval.records.encoding import require_consistent
 from rnneval.text import Vocabulary, encode
 from tests.engine.small import LETTERS, WORDS, letters, sentences, stacked
 from tests.metrics.slow_ngrams import slow_losses

@@ -7,7 +7,7 @@ import pytest
 
 import rnneval
 from rnneval.engine.losses import from_losses
-from rnneval.gates.comparable import difference_between
+from rnneval.gates.sides import difference_between
 from rnneval.text import Vocabulary
 from tests.engine.small import LETTERS, WORDS, codes, letters, sentences, stacked
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnneval.gates import gate
-from rnneval.gates.bootstrap import block_length, circular_error, ratio_error
+from rnneval.gates.clusters import block_length, circular_error, ratio_error
 from tests.gates.synthetic import ar_losses, make_run
 
 # (n, φ, seed of the generator below): optimal_block_length(x).circular and the SD of the means of 20,000 resamples

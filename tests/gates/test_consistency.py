@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from rnneval.errors import RecordError
 from rnneval.gates import compare, gate
 from rnneval.records import Finding, Gate, Run, Wiring, encode, read, write
-from rnneval.records.consistency import problems
+from rnneval.records.encoding import problems
 from rnneval.records.gate import Comparison
 from tests.gates.synthetic import ar_losses, make_run
 

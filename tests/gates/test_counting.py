@@ -7,9 +7,9 @@ import pytest
 from rnneval.cli.main import run as command
 from rnneval.errors import UsageError
 from rnneval.gates import compare, gate
-from rnneval.gates.counting import standing
-from rnneval.gates.slim import merged, slim
-from rnneval.records.consistency import require_consistent
+from rnneval.gates.explanation import standing
+from rnneval.gates.sides import merged, slim
+from rnneval.records.encoding import require_consistent
 from rnneval.records.run import Ngram, Score
 from rnneval.render.markdown import markdown
 from rnneval.render.run_document import run_document

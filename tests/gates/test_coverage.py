@@ -8,9 +8,8 @@ import scipy.stats
 from scipy.special import stdtrit
 
 from rnneval.gates import compare, gate
-from rnneval.gates.clusters import Estimate, TooLittleTextError, batches, clusters_of, jackknife, ratio
-from rnneval.gates.intervals import bounds_of
-from rnneval.gates.noninferiority import Values, _satterthwaite, _Variance, _variances_of_runs
+from rnneval.gates.clusters import Estimate, TooLittleTextError, batches, bounds_of, clusters_of, jackknife, ratio
+from rnneval.gates.noninferiority import Values, _satterthwaite, _variances_of_runs
 from rnneval.metrics import by_name
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -33,8 +32,8 @@ def recipes(baselines, candidates, *, sd, text_sd, trials=20_000, seed=0):
     found = []
     for one, other, moved, variance in zip(*runs, text, text_variance, strict=True):
         terms = _variances_of_runs(Values(baseline=tuple(one), candidate=tuple(other)), 1.0)
-        terms = [_Variance(variance=variance, df=7.0), *terms]
-        se = math.sqrt(sum(term.variance for term in terms))
+        terms = [(variance, 7.0), *terms]
+        se = math.sqrt(sum(variance for variance, _ in terms))
         found.append(((other.mean() - one.mean() + moved) / se, _satterthwaite(terms)))
     t, df = np.array(found).T
     return rate(t > stdtrit(df, 0.95)), rate(t < -stdtrit(df, 0.95)), rate(np.abs(t) > stdtrit(df, 0.975))

@@ -4,7 +4,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.gates import Named, gate, judge
-from rnneval.gates.limits import figure, is_absent, parse_limit
+from rnneval.gates.limits import ABSENT, figure, parse_limit
 from rnneval.records import Wiring
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -41,7 +41,7 @@ def test_names_with_dots_and_brackets():
 
 @pytest.mark.parametrize("name", ["no_such", "scores", "states.gru", "blocks.bytes", "blocks.sums.nats", "", "."])
 def test_what_is_no_figure_is_absent(name):
-    assert is_absent(figure(RUN, name))
+    assert figure(RUN, name) is ABSENT
 
 
 @pytest.mark.parametrize(

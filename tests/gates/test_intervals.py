@@ -5,8 +5,7 @@ import pytest
 import scipy.stats
 
 from rnneval.gates import score_intervals
-from rnneval.gates.clusters import Estimate
-from rnneval.gates.intervals import bounds_of
+from rnneval.gates.clusters import Estimate, bounds_of
 from rnneval.metrics import by_name
 from tests.gates.synthetic import ar_losses, make_run
 

@@ -12,7 +12,7 @@ from scipy.stats import t
 
 from rnneval.errors import RecordError
 from rnneval.gates import compare, gate
-from rnneval.gates.slim import slim
+from rnneval.gates.sides import slim
 from rnneval.records import Run, decode, encode
 from tests.gates.synthetic import ar_losses, make_run
 

@@ -11,7 +11,7 @@ import pytest
 
 import rnneval.gates
 import rnneval.render.gate_document
-from rnneval.gates.slim import slim
+from rnneval.gates.sides import slim
 from rnneval.records import encode, read_run
 from tests.gates.synthetic import ar_losses, make_run
 from tests.gates.test_counting import BETTER, WORSE

@@ -157,7 +157,7 @@ def _read(places: list[_Place]) -> "list[Named]":
 
 def _scored_text(paths: tuple[str, ...], record: str) -> str:
     """Read the text as the record of the run says that it was read."""
-    from rnneval.gates.comparable import fields_of
+    from rnneval.gates.sides import fields_of
     from rnneval.records import read_run
     from rnneval.text.pieces import TextOptions
 

@@ -146,7 +146,7 @@ def exit_code(gate: "Gate", *, strict: bool) -> int:
 
 
 def _read(paths: tuple[str, ...]) -> "list[Named]":
-    from rnneval.gates.histories import read_history
+    from rnneval.gates.limits import read_history
     from rnneval.gates.sides import Named
     from rnneval.records import read
 
@@ -208,7 +208,7 @@ def _update(
 
 def _refuse_as_baseline(candidates: "list[Named]") -> None:
     from rnneval.records import Run
-    from rnneval.records.consistency import require_consistent
+    from rnneval.records.encoding import require_consistent
 
     for each in candidates:
         if not isinstance(each.record, Run):
@@ -219,7 +219,7 @@ def _refuse_as_baseline(candidates: "list[Named]") -> None:
 
 
 def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
-    from rnneval.gates.slim import slim
+    from rnneval.gates.sides import slim
     from rnneval.records import Run, encode, write_texts
 
     for path in baselines:

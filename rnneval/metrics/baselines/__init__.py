@@ -34,24 +34,6 @@ class Baseline:
     """Mean loss from `scored_counts` and `fit_counts`; raises `UnavailableError` if there is none."""
 
 
-def checked(scored_counts: Counts, fit_counts: Counts | None) -> None:
-    """Refuse counts that no text has.
-
-    Raises:
-        UnavailableError: no token was scored.
-        ValueError: the counts have not one shape `(V,)`, or one is below 0 (a defect of the caller).
-    """
-    for counts in (scored_counts, fit_counts):
-        if counts is None:
-            continue
-        if counts.ndim != 1 or counts.shape != scored_counts.shape or (counts < 0).any():
-            raise ValueError(
-                f"counts must be at least 0, of one shape (V,); seen {counts.shape} and {scored_counts.shape}"
-            )
-    if not scored_counts.sum() > 0:
-        raise UnavailableError("no token was scored")
-
-
 @cache
 def all_baselines() -> tuple[Baseline, ...]:
     """Import every baseline of the folder that is a function of counts, sorted by name."""
@@ -74,6 +56,12 @@ def nats_per_token(scored_counts: Counts, fit_counts: Counts | None = None) -> d
     >>> {name: round(nats, 4) for name, nats in nats_per_token(np.array([3, 1]), np.array([2, 0])).items()}
     {'uniform': 0.6931, 'unigram': 0.5623}
     """
+    shape = scored_counts.shape
+    for counts in (scored_counts,) if fit_counts is None else (scored_counts, fit_counts):
+        if counts.ndim != 1 or counts.shape != shape or (counts < 0).any():
+            raise ValueError(f"counts must be at least 0, of one shape (V,); seen {counts.shape} and {shape}")
+    if not scored_counts.sum() > 0:
+        raise UnavailableError("no token was scored")
     return {
         baseline.name: baseline.nats_per_token(scored_counts, fit_counts)
         for baseline in all_baselines()

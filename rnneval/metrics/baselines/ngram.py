@@ -180,11 +180,7 @@ def _check(text: Tokens, vocabulary_size: int) -> None:
 def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int, *, root: bool = False) -> Numbers:
     """Return the number that stands `reach` tokens before each token; −1 beyond the beginning of its document.
 
-    Args:
-        numbers: Numbers of the n-grams that end at each token.
-        document_starts: First token of each document.
-        reach: Number of tokens.
-        root: Whether the n-grams are empty, so that one also stands before a document.
+    At the root the n-grams are empty, so that one also stands before a document.
     """
     if root:
         return np.zeros_like(numbers)
@@ -248,9 +244,6 @@ def _interpolated(
         counts: Count of each n-gram, 0 if nothing stands before it.
         lower: Probability of each scored token by the order below.
         vocabulary_size: Number of ids.
-
-    Returns:
-        The probabilities and the kind of discounts.
     """
     ngrams, context, place, contexts = level
     kind, discount = _discounts(counts)

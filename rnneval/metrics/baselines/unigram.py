@@ -41,16 +41,11 @@ tenth of tinyshakespeare, fitted on the rest, it is 3.347 nats = 4.83 bits per c
 import numpy as np
 
 from rnneval.metrics._base import UnavailableError
-from rnneval.metrics.baselines import Baseline, Counts, checked
+from rnneval.metrics.baselines import Baseline, Counts
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None) -> float:
-    """Return the mean loss of add-one smoothed frequencies; both counts have the shape `(V,)`.
-
-    Raises:
-        UnavailableError: no token was scored, or there is no text to learn from.
-    """
-    checked(scored_counts, fit_counts)
+    """Return the mean loss of add-one smoothed frequencies; both counts have the shape `(V,)`."""
     if fit_counts is None or not fit_counts.sum() > 0:
         raise UnavailableError("there is no text to learn frequencies from")
     total = float(fit_counts.sum()) + len(fit_counts)

@@ -12,9 +12,9 @@ from typing import Any, cast
 import msgspec
 
 from rnneval._version import __version__
-from rnneval.gates.comparable import fields_of
 from rnneval.gates.explanation import in_per_cent
 from rnneval.gates.explanation import number as in_unit
+from rnneval.gates.sides import fields_of
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary

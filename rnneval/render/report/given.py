@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from markupsafe import Markup
 from msgspec.structs import replace as changed
 
-from rnneval.gates.comparable import fields_of
 from rnneval.gates.ranking import Ranking, rank
-from rnneval.gates.sides import Named
+from rnneval.gates.sides import Named, fields_of
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import SWEEP

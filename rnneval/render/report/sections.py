@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from rnneval.gates.comparable import fields_of
+from rnneval.gates.sides import fields_of
 from rnneval.metrics.diagnostics import findings as rules
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import Checkpoint

@@ -5,7 +5,7 @@ The docstring of a rule's file is its page: the text of `rnneval explain` and of
 pure function that yields findings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -14,6 +14,9 @@ from rnneval.records.gradients import Gradients
 from rnneval.records.run import Run
 from rnneval.records.wiring import Finding
 from rnneval.registry import modules
+
+Found = Iterator[tuple[str | None, str]]
+"""Findings of a rule: the layer, if it is one of a layer, and the message."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,12 @@ Fewer units; or, if they died in training, a lower learning rate and clipping: s
   Communications in Computational Physics 28, 2020.
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 
 NAME, THRESHOLD = "dead-units", 0.05
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield states with too many units that do not move."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not state.dead <= threshold:

@@ -19,18 +19,14 @@ state; compare the loss early and late in the text (`rnneval evaluate --losses`)
   regularisation, temporal and not).
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 
 NAME, THRESHOLD = "drifting-norm", 0.5
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield states whose norm drifts."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not abs(state.drift) <= threshold:
-            yield (
-                key.rpartition(".")[0],
-                f"{key}: the norm changes by {100 * state.drift:+.0f} % of its mean along the text",
-            )
+            said = f"the norm changes by {100 * state.drift:+.0f} % of its mean along the text"
+            yield key.rpartition(".")[0], f"{key}: {said}"

@@ -17,18 +17,14 @@ Random initial weights; fewer units; compare a smaller layer with `rnneval gate`
   same representations?* ICLR 2016.
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 
 NAME, THRESHOLD = "duplicated-units", 0.05
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield states with too many twins."""
     for key, state in (facts.run.states or {}).items() if facts.run else ():
         if not state.duplicated <= threshold:
-            yield (
-                key.rpartition(".")[0],
-                f"{key}: {100 * state.duplicated:.0f} % of the units have a twin (|r| > 0.999)",
-            )
+            said = f"{100 * state.duplicated:.0f} % of the units have a twin (|r| > 0.999)"
+            yield key.rpartition(".")[0], f"{key}: {said}"

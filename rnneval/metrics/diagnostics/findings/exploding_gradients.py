@@ -19,23 +19,18 @@ learning rate; an orthogonal initialisation of the recurrent kernel.
 - R. Pascanu, T. Mikolov, Y. Bengio: *On the difficulty of training recurrent neural networks*. ICML 2013, section 2.
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 
 NAME, THRESHOLD = "exploding-gradients", 100.0
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield growth back through time, jumps in training, and gradients that are not finite."""
     for key, course in facts.gradients.through_time.items() if facts.gradients else ():
         most = max(course.median)
         if not most <= threshold:
-            lag = course.median.index(most)
-            yield (
-                key.rpartition(".")[0],
-                f"{key}: the gradient grows to {most:.3g} times its size over {lag} tokens back",
-            )
+            said = f"the gradient grows to {most:.3g} times its size over {course.median.index(most)} tokens back"
+            yield key.rpartition(".")[0], f"{key}: {said}"
     history = facts.history
     if history is None:
         return

@@ -18,14 +18,12 @@ A lower learning rate, smaller initial weights, layer normalisation; look at the
 - A. Karpathy, J. Johnson, L. Fei-Fei: *Visualizing and understanding recurrent networks*. ICLR workshop 2016, figure 3.
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 
 NAME, THRESHOLD = "saturated-layer", 0.5
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield states and gates at their bounds."""
     run = facts.run
     for key, state in (run.states or {}).items() if run else ():

@@ -20,14 +20,12 @@ Longer segments in training, at the same number of tokens a batch; carry the sta
 - C. Tallec, Y. Ollivier: *Unbiasing truncated backpropagation through time*. arXiv:1705.08209, 2017.
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 
 NAME, THRESHOLD = "short-truncation", 0.01
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield gradients and contexts that reach further than training did."""
     length = facts.truncation
     if length is None:
@@ -35,10 +33,8 @@ def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
     for key, course in facts.gradients.through_time.items() if facts.gradients else ():
         reach = len(course.median) - 1 if course.gone is None else course.gone
         if reach > length:
-            yield (
-                key.rpartition(".")[0],
-                f"{key}: the gradient reaches {reach} tokens back, training went through {length}",
-            )
+            said = f"the gradient reaches {reach} tokens back, training went through {length}"
+            yield key.rpartition(".")[0], f"{key}: {said}"
     curve = facts.run.context if facts.run else None
     if curve is None:
         return

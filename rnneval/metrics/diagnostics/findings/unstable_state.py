@@ -19,18 +19,14 @@ Smaller recurrent weights, more training; look at `forgets in` of `rnneval evalu
 - T. Laurent, J. von Brecht: *A recurrent neural network without chaos*. ICLR 2017.
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 
 NAME, THRESHOLD = "unstable-state", 0.0
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield layers with a positive exponent."""
     for name, exponent in (facts.run.lyapunov or {}).items() if facts.run else ():
         if name != "stack" and not exponent.value - 2 * exponent.standard_error <= threshold:
-            yield (
-                name,
-                f"{name}: a small change grows by {exponent.value:+.3g} ± {exponent.standard_error:.2g} nats a token",
-            )
+            growth = f"{exponent.value:+.3g} ± {exponent.standard_error:.2g} nats a token"
+            yield name, f"{name}: a small change grows by {growth}"

@@ -18,34 +18,24 @@ Leave it out and compare with `rnneval gate`; look whether it is fed its own sta
   stack is used for, found by leaving it out).
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 from rnneval.metrics.gradient_norms import together
 
 NAME, THRESHOLD = "unused-layer", 0.01
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield layers above the first that hardly move, or whose gradient is almost 0."""
-    yield from _still(facts, threshold)
-    yield from _unmoved(facts, threshold)
-
-
-def _still(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    run = facts.run
+    run, gradients = facts.run, facts.gradients
+    states = (run.states if run else None) or {}
     for layer in run.checkpoint.layers[1:] if run and run.checkpoint else ():
-        state = (run.states or {}).get(f"{layer.name}.{layer.slots[0]}") if run else None
+        state = states.get(f"{layer.name}.{layer.slots[0]}")
         if state is not None and not state.speed > threshold * state.norm_mean:
             moves = f"its state moves by {state.speed:.2g} a token at a norm of {state.norm_mean:.2g}"
             yield layer.name, f"{layer.name}: {moves}"
-
-
-def _unmoved(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
-    if facts.gradients is None:
+    if gradients is None:
         return
-    layers = [layer.name for layer in facts.gradients.checkpoint.layers]
-    variables = facts.gradients.variables.values()
+    layers, variables = [layer.name for layer in gradients.checkpoint.layers], gradients.variables.values()
     norms = {name: float(together([v.norm_mean for v in variables if v.layer == name])) for name in layers}
     most = max(norms.values(), default=0.0)
     for name in layers[1:]:

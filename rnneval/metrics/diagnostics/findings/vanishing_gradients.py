@@ -20,14 +20,12 @@ the context curve is flat as well.
   Transactions on Neural Networks 5, 1994.
 """
 
-from collections.abc import Iterator
-
-from rnneval.metrics.diagnostics.findings import Facts
+from rnneval.metrics.diagnostics.findings import Facts, Found
 
 NAME, THRESHOLD = "vanishing-gradients", 5.0
 
 
-def find(facts: Facts, threshold: float) -> Iterator[tuple[str | None, str]]:
+def find(facts: Facts, threshold: float) -> Found:
     """Yield states whose gradient vanishes too soon."""
     for key, course in facts.gradients.through_time.items() if facts.gradients else ():
         if course.gone is not None and not course.gone >= threshold:
