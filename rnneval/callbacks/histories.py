@@ -20,6 +20,8 @@ from rnneval.metrics.diagnostics.findings import History
 from rnneval.records import read_table, table_written
 from rnneval.records.paths import Named, named, require_apart
 
+Key = tuple[str, str, str]
+"""Layer, variable or state, and statistic of a number."""
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")
 _BEFORE, _AT_LEAST = 100, 3
@@ -63,7 +65,7 @@ class Parts:
         metadata = {key.encode(): value.encode() for key, value in more.items()}
         self._schema = self._schema.with_metadata({**(self._schema.metadata or {}), **metadata})
 
-    def write(self, index: NDArray[np.int64], columns: list[tuple[str, str, str]], values: NDArray[np.float64]) -> None:
+    def write(self, index: NDArray[np.int64], columns: list[Key], values: NDArray[np.float64]) -> None:
         """Write one part: values `(n, columns)` at steps `(n,)`, one row for each finite number."""
         row, column = np.nonzero(np.isfinite(values))
         if not len(row):

@@ -113,6 +113,16 @@ class CheckpointOptions(OpenOptions):
         with _whole_command_proposed():
             return load_model(checkpoint, **vars(self))
 
+    def built(self, spec: str) -> Any:
+        """Build the model that `spec` names, with the user's own code."""
+        from rnneval.models.lm import eagerly
+        from rnneval.text import given_vocabulary
+        from rnneval.usercode import builder_of
+
+        builder = builder_of(self, spec)
+        assert builder is not None  # noqa: S101 - `spec` names one
+        return builder.build(given_vocabulary(self.vocabulary, self.vocabulary_from), around=eagerly)
+
 
 def _about_folder(error: FolderError, checkpoint: str, *, has_builder: bool) -> str:
     """Return the message about a folder of checkpoints, with the user's own command for the newest and for all."""

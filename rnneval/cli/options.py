@@ -1,23 +1,31 @@
-"""Click options: made from the groups of `rnneval.options`, and those of output that commands share."""
+"""Click options, made from the groups of `rnneval.options` or for output, and what a command prints and writes."""
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
 from rnneval.cli.command import CONFIG, GroupedOption
+from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
     from dataclasses import Field
 
+    import pandas as pd
+
     from rnneval.options import Option
+    from rnneval.records import Run
     from rnneval.records.paths import Named
+    from rnneval.render.document import Block
 
 F = TypeVar("F", bound=Callable[..., Any])
+ENDINGS = (".json", ".csv", ".md")
+"""Endings of the files that `print_and_write` writes."""
 
 
 def add_options(group: type, argument: str = "options", *, make: type | None = None) -> Callable[[F], F]:
@@ -38,8 +46,8 @@ def add_options(group: type, argument: str = "options", *, make: type | None = N
             return command(**given, **{argument: (make or group)(**values)})
 
         gathered.__doc__ = command.__doc__
-        gathered.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
         wrapped: Any = gathered
+        wrapped.__click_params__ = list(getattr(command, "__click_params__", []))
         for each, option in reversed(known):
             wrapped = _click_option(each, option)(wrapped)
         return wrapped  # type: ignore[no-any-return]
@@ -47,12 +55,11 @@ def add_options(group: type, argument: str = "options", *, make: type | None = N
     return add
 
 
-def _click_option(each: "Field[Any]", option: "Option") -> Callable[[Any], Any]:
-    from dataclasses import MISSING
-
+def _click_option(each: "Field[Any]", option: "Option") -> Callable[[F], F]:
     text = option.off or option.help
+    shared: dict[str, Any] = {"cls": GroupedOption, "heading": option.heading}
     if isinstance(each.default, bool):
-        return click.option(option.flag, each.name, cls=GroupedOption, heading=option.heading, is_flag=True, help=text)
+        return click.option(option.flag, each.name, is_flag=True, help=text, **shared)
     kind: Any = str
     if option.choices:
         kind = click.Choice(option.choices)
@@ -60,22 +67,15 @@ def _click_option(each: "Field[Any]", option: "Option") -> Callable[[Any], Any]:
         kind = int
     elif isinstance(each.default, (int, float)):
         kind = type(each.default)
-    required = each.default is MISSING
-    default = None if required or option.repeated else each.default
     text += " May be repeated." if option.repeated else ""
-    text += f" [default: {option.unset or 'none'}]" if default is None and not required else ""
+    if each.default is MISSING:
+        shared["required"] = True
+    elif each.default is None or option.repeated:
+        text += f" [default: {option.unset or 'none'}]"
+    else:
+        shared |= {"default": each.default, "show_default": True}
     return click.option(
-        option.flag,
-        each.name,
-        cls=GroupedOption,
-        heading=option.heading,
-        type=kind,
-        metavar=option.metavar,
-        multiple=option.repeated,
-        required=required,
-        default=default,
-        show_default=default is not None,
-        help=text,
+        option.flag, each.name, type=kind, metavar=option.metavar, multiple=option.repeated, help=text, **shared
     )
 
 
@@ -93,24 +93,28 @@ def command_line() -> list[str]:
     return ["rnneval", *sys.argv[1:]]
 
 
-def format_option(*formats: str, text: str = "Format of what is printed.") -> Callable[[F], F]:
-    """Add --format; the first is the default."""
-    return output_option(
-        "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help=text
-    )
-
-
-def out_option(
-    text: str = "File to write the record to as well, as JSON; only a complete one takes its place.",
+def output_options(
     *,
+    formats: Sequence[str] = ("table", "json"),
+    text: str = "Format of what is printed.",
+    out: str | None = "File to write the record to as well, as JSON; only a complete one takes its place.",
     repeated: bool = False,
+    quiet: str = "Print no progress and no table.",
 ) -> Callable[[F], F]:
-    """Add --out."""
-    text += " May be repeated." if repeated else ""
-    return output_option("--out", metavar="FILE", multiple=repeated, help=f"{text} [default: none]")
+    """Add --format (the first is the default), --out (`repeated` allows several) and --quiet, each with its help."""
+
+    def add(command: F) -> F:
+        command = quiet_option(quiet)(command)
+        if out is not None:
+            more = " May be repeated. [default: none]" if repeated else " [default: none]"
+            command = output_option("--out", metavar="FILE", multiple=repeated, help=out + more)(command)
+        kind = click.Choice(formats)
+        return output_option("--format", "form", type=kind, default=formats[0], show_default=True, help=text)(command)
+
+    return add
 
 
-def quiet_option(text: str = "Print no progress and no table.") -> Callable[[F], F]:
+def quiet_option(text: str) -> Callable[[F], F]:
     """Add --quiet."""
     return output_option("--quiet", "-q", is_flag=True, help=text)
 
@@ -125,18 +129,19 @@ def repeated_option(flag: str, metavar: str, text: str, unset: str = "none") -> 
     return click.option(flag, multiple=True, metavar=metavar, help=f"{text} May be repeated. [default: {unset}]")
 
 
-def output_options(*formats: str) -> Callable[[F], F]:
-    """Add --format (the first is the default), --out and --quiet."""
-
-    def add(command: F) -> F:
-        return format_option(*formats)(out_option()(quiet_option()(command)))
-
-    return add
-
-
 def unused_seed(command: F) -> F:
     """Add a hidden --seed to a command that draws no random number: every command takes it."""
     return click.option("--seed", type=int, expose_value=False, hidden=True)(command)
+
+
+def require(condition: object, message: str) -> None:
+    """Refuse a use of the command line.
+
+    Raises:
+        UsageError: the condition does not hold.
+    """
+    if not condition:
+        raise UsageError(message)
 
 
 def require_places(outputs: "Sequence[Named]", inputs: "Sequence[Named]") -> None:
@@ -144,26 +149,21 @@ def require_places(outputs: "Sequence[Named]", inputs: "Sequence[Named]") -> Non
 
     Raises:
         RecordError: it is a folder, its folder does not exist, or it may not be written.
-        UsageError: it is the same file as an input or as another output.
+        UsageError: it is the same file as an input, the file of --config included, or as another output.
     """
-    from rnneval.records.paths import require_apart
+    from rnneval.records.paths import named, require_apart
 
     for path in (output.path for output in outputs):
+        folder = Path(path).absolute().parent
         if Path(path).is_dir():
             raise RecordError(f"{path}: cannot be written: it is a folder: name a file in it")
-        if not Path(path).absolute().parent.is_dir():
+        if not folder.is_dir():
             raise RecordError(f"{path}: cannot be written: its folder is not there: make it first")
-        if not os.access(path if os.path.lexists(path) else Path(path).absolute().parent, os.W_OK):
+        if not os.access(path if os.path.lexists(path) else folder, os.W_OK):
             raise RecordError(f"{path}: cannot be written: Permission denied")
-    require_apart(outputs, [*inputs, *config_file()])
-
-
-def config_file() -> "list[Named]":
-    """Return the file that --config names, as an input of the command that runs."""
-    from rnneval.records.paths import named
-
     context = click.get_current_context(silent=True)
-    return named("--config", context.meta.get(CONFIG)) if context is not None else []
+    config = named("--config", context.meta.get(CONFIG)) if context is not None else []
+    require_apart(outputs, [*inputs, *config])
 
 
 def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | None, *allowed: str) -> None:
@@ -181,11 +181,62 @@ def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | 
             raise UsageError(f"{option} {path}: {ending} is not a format of this output: give {known}")
 
 
-def require(condition: object, message: str) -> None:
-    """Refuse a use of the command line.
+class Tabular(Protocol):
+    """A result that is a table as well."""
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the table."""
+
+
+def print_result(encoded: str, document: "Callable[[], Iterable[Block]]", *, form: str, quiet: bool) -> None:
+    """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing."""
+    if form == "json":
+        click.echo(encoded, nl=False)
+    elif not quiet:
+        from rnneval.render.terminal import print_document
+
+        print_document(document())
+
+
+def print_and_write(
+    result: Tabular,
+    encoded: str,
+    document: "Callable[[], Iterable[Block]]",
+    *,
+    form: str,
+    quiet: bool,
+    out: Iterable[str],
+) -> None:
+    """Print a result, then write it to files, each completely or not at all: it is not lost if a file fails.
+
+    Of the files, `.csv` gets the table of the result, `.md` the document, any other ending the JSON.
 
     Raises:
-        UsageError: the condition does not hold.
+        RecordError: a file cannot be written.
     """
-    if not condition:
-        raise UsageError(message)
+    from rnneval.records import write_text
+
+    print_result(encoded, document, form=form, quiet=quiet)
+    for path in out:
+        text, ending = encoded, Path(path).suffix.lower()
+        if ending == ".csv":
+            text = str(result.to_frame().to_csv(index=False))
+        elif ending == ".md":
+            from rnneval.render.markdown import markdown
+
+            text = markdown(document())
+        write_text(text, path)
+
+
+def exit_of(run: "Run", *, quiet: bool, strict: bool = False) -> int:
+    """Return 1 for a run that is not valid, with `strict` also for one with warnings, else 0.
+
+    With `quiet`, where no document says it, the reason goes to standard error.
+    """
+    warned = ", ".join(sorted({warning.code for warning in run.warnings})) if strict else ""
+    if run.valid and not warned:
+        return 0
+    if quiet:
+        why = f"warnings with --strict: {warned}" if run.valid else f"not valid: {run.why_not_valid}"
+        say(f"rnneval: {run.title}: {why}")
+    return 1

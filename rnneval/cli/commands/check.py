@@ -2,18 +2,22 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import add_options, command_line, output_options, require, require_ending, require_places
+from rnneval.cli.options import (
+    add_options,
+    command_line,
+    output_options,
+    print_result,
+    require,
+    require_ending,
+    require_places,
+)
 from rnneval.cli.terminal import chatter_held
 from rnneval.options import CheckOptions
-
-if TYPE_CHECKING:
-    from rnneval.records import Wiring
 
 _EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -23,7 +27,7 @@ _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z
 @click.argument("what", metavar="CHECKPOINT|FILE.py:BUILDER")
 @checkpoint_options
 @add_options(CheckOptions)
-@output_options("table", "json")
+@output_options()
 @click.option("--strict", is_flag=True, help="Exit with 1 on a warning or an inconclusive verdict.")
 def command(
     *,
@@ -61,33 +65,13 @@ def command(
         from rnneval.engine.check import check
 
         # Loaded as its author wired it: a model that cannot be evaluated can still be checked.
-        model = _built(what, opening) if is_builder else opening.load_model(what)
+        model = opening.built(what) if is_builder else opening.load_model(what)
         found = check(model, declare=options.declare, seed=options.seed)
     wiring = structs.replace(found, command=tuple(command_line()))
     if out is not None:
         write(wiring, out)
-    if form == "json":
-        click.echo(encode(wiring), nl=False)
-    elif not quiet:
-        from rnneval.render.terminal import print_document
-        from rnneval.render.wiring_document import wiring_document
+    from rnneval.render.wiring_document import wiring_document
 
-        print_document(wiring_document(wiring))
-    return exit_code(wiring, strict=strict)
-
-
-def exit_code(wiring: "Wiring", *, strict: bool) -> int:
-    """Return 0 for pass, 1 for fail, 3 for inconclusive; with `strict` 1 for inconclusive and for any warning."""
+    print_result(encode(wiring), lambda: wiring_document(wiring), form=form, quiet=quiet)
     warned = wiring.verdict == "inconclusive" or any(finding.severity == "warning" for finding in wiring.findings)
     return 1 if strict and warned else _EXIT[wiring.verdict]
-
-
-def _built(spec: str, opening: CheckpointOptions) -> Any:
-    """Build the model with the user's own code."""
-    from rnneval.models.lm import eagerly
-    from rnneval.text import given_vocabulary
-    from rnneval.usercode import builder_of
-
-    builder = builder_of(opening, spec)
-    assert builder is not None  # noqa: S101 - `spec` names one
-    return builder.build(given_vocabulary(opening.vocabulary, opening.vocabulary_from), around=eagerly)

@@ -9,16 +9,16 @@ import click
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
 from rnneval.cli.options import (
+    ENDINGS,
     add_options,
     command_line,
-    format_option,
-    out_option,
-    quiet_option,
+    exit_of,
+    output_options,
+    print_and_write,
     require,
     require_ending,
     require_places,
 )
-from rnneval.cli.output import ENDINGS, exit_of, print_and_write
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 @checkpoint_options
 @add_options(EvaluateOptions)
 @add_options(WorkerGroup, "workers")
-@format_option("table", "json")
-@out_option("File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True)
-@quiet_option()
+@output_options(
+    out="File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,

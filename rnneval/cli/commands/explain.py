@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from rnneval.cli.command import Command
-from rnneval.cli.options import format_option, out_option, quiet_option, require_ending, unused_seed
+from rnneval.cli.options import output_options, require_ending, unused_seed
 from rnneval.errors import UsageError
 from rnneval.registry import Entry, read_entries
 
@@ -33,9 +33,7 @@ _WIDTH = 100
 
 @click.command("explain", cls=Command, epilog="Example: rnneval explain perplexity")
 @click.argument("name", required=False)
-@format_option("table", "json")
-@out_option("File to write the text to as well: .md and .txt are text, .json is JSON.")
-@quiet_option("Print nothing.")
+@output_options(out="File to write the text to as well: .md and .txt are text, .json is JSON.", quiet="Print nothing.")
 @unused_seed
 def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> None:
     """Explain a metric, a rule or a figure.
@@ -53,8 +51,16 @@ def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> Non
 
         written = {".json": as_json, ".md": as_text, ".txt": as_text}.get(Path(out).suffix.lower(), text)
         write_text(f"{written}\n", out)
-    if not quiet:
-        _show(text, markdown=form == "table" and name is not None)
+    if quiet:
+        return
+    if form == "json" or name is None or not sys.stdout.isatty():
+        click.echo(text)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    console.print(Markdown(text), width=min(console.width, _WIDTH))
 
 
 def entries() -> tuple[Entry, ...]:
@@ -95,14 +101,3 @@ def pages(chosen: Sequence[Entry]) -> str:
 
 def _key(word: str) -> str:
     return word.strip().lower().replace("_", "-")
-
-
-def _show(text: str, *, markdown: bool) -> None:
-    if not (markdown and sys.stdout.isatty()):
-        click.echo(text)
-        return
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    console = Console()
-    console.print(Markdown(text), width=min(console.width, _WIDTH))

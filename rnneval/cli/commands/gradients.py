@@ -6,11 +6,16 @@ import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import add_options, command_line, output_options, require_ending, require_places
+from rnneval.cli.options import (
+    add_options,
+    command_line,
+    output_options,
+    print_result,
+    require_ending,
+    require_places,
+)
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import GradientOptions
-
-EXIT_NOT_VALID = 1
 
 
 @click.command(
@@ -22,7 +27,7 @@ EXIT_NOT_VALID = 1
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
 @add_options(GradientOptions)
-@output_options("table", "json")
+@output_options()
 def command(
     *,
     checkpoint: str,
@@ -52,11 +57,7 @@ def command(
         record = gradients(opening.open(checkpoint), text, **vars(options))
     if out is not None:
         write(record, out)
-    if form == "json":
-        click.echo(encode(record), nl=False)
-    elif not quiet:
-        from rnneval.render.run_document import gradients_document
-        from rnneval.render.terminal import print_document
+    from rnneval.render.run_document import gradients_document
 
-        print_document(gradients_document(record))
-    return EXIT_NOT_VALID if any(warning.code == "leak" for warning in record.warnings) else 0
+    print_result(encode(record), lambda: gradients_document(record), form=form, quiet=quiet)
+    return int(any(warning.code == "leak" for warning in record.warnings))

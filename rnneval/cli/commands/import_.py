@@ -6,16 +6,15 @@ import click
 
 from rnneval.cli.command import Command
 from rnneval.cli.options import (
+    ENDINGS,
     add_options,
     command_line,
-    format_option,
-    out_option,
-    quiet_option,
+    output_options,
+    print_and_write,
     require_ending,
     require_places,
     unused_seed,
 )
-from rnneval.cli.output import ENDINGS, print_and_write
 from rnneval.options import ImportOptions
 
 
@@ -29,9 +28,9 @@ from rnneval.options import ImportOptions
     "--text", multiple=True, required=True, metavar="TEXT", help="UTF-8 text that was scored. May be repeated."
 )
 @add_options(ImportOptions)
-@format_option("table", "json")
-@out_option("File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True)
-@quiet_option()
+@output_options(
+    out="File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True
+)
 @unused_seed
 def command(
     *,

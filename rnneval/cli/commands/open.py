@@ -4,7 +4,7 @@ import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import output_options, require_ending, require_places
+from rnneval.cli.options import output_options, print_result, require_ending, require_places
 from rnneval.cli.terminal import chatter_held
 
 
@@ -13,7 +13,7 @@ from rnneval.cli.terminal import chatter_held
 )
 @click.argument("checkpoint")
 @checkpoint_options
-@output_options("table", "json")
+@output_options()
 def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening: CheckpointOptions) -> None:
     """Show what a CHECKPOINT is: format, layers, vocabulary.
 
@@ -31,10 +31,6 @@ def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening
         record = opened(opening.open(checkpoint))
     if out is not None:
         write(record, out)
-    if form == "json":
-        click.echo(encode(record), nl=False)
-    elif not quiet:
-        from rnneval.render.run_document import opened_document
-        from rnneval.render.terminal import print_document
+    from rnneval.render.run_document import opened_document
 
-        print_document(opened_document(record))
+    print_result(encode(record), lambda: opened_document(record), form=form, quiet=quiet)

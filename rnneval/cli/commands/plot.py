@@ -1,7 +1,8 @@
 """`rnneval plot RECORD…`."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,6 @@ if TYPE_CHECKING:
     from rnneval.render.figures import Figure
 
 _ALL = "all"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Text of an excerpt, its part that was scored, and the byte to show."""
-
-    text: tuple[str, ...]
-    part: str | None
-    at: int | None
 
 
 @click.command("plot", cls=Command, epilog="Example: rnneval plot run.json --out loss.png")
@@ -102,8 +94,7 @@ def command(
     from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show
 
-    reading = Reading(text=text, part=part, at=at)
-    sources = [(path, _loaded(path, reading)) for path in records]
+    sources = [(path, _loaded(path, text, part, at)) for path in records]
     if listing:
         tell("\n".join(_listed(sources)))
         return 0
@@ -126,6 +117,16 @@ def command(
     return 0
 
 
+def _loaded(path: str, text: Sequence[str], part: str | None, at: int | None) -> Any:
+    """Read a record or a table, and add the text to losses."""
+    from rnneval.render.figures import load
+
+    source: Any = load(path)
+    if text and _wants_text(source):
+        return replace(source, text=scored_text(source.metadata.get("rnneval.text"), text, part), at=at)
+    return source
+
+
 def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
     """List the figures of each record with their titles; a passage is listed even without the text."""
     from rnneval.render.figures import figures_of
@@ -145,21 +146,21 @@ def _chosen(
     sources: Sequence[tuple[str, Any]], out: Path | None, name: str | None, metric: str | None
 ) -> Iterator[tuple[Path | None, "Figure"]]:
     """Yield every figure and the file that it is written to; None: it is text and is printed."""
-    from rnneval.render.figures import ending_of, figure_of, together, with_metric
+    from rnneval.render.figures import ENDINGS, ending_of, figure_of, together, with_metric
 
     message = f"--metric {metric} is for one figure: give --figure {', '.join(with_metric())}"
     require(metric is None or name != _ALL, message)
     for path, source in sources:
-        needs_text = name in (None, "passage") and _wants_text(source)
-        require(
-            not needs_text, f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
-        )
+        message = f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
+        require(name not in (None, "passage") or not _wants_text(source), message)
+    is_file = out is not None and out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
     if out is None:
         figures = [figure_of(source, name, metric=metric) for _, source in sources if name != _ALL]
         printed = figures and all(figure.text is not None for figure in figures)
         require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
         yield from ((None, figure) for figure in figures)
-    elif name == _ALL or (len(sources) > 1 and not _is_file(out)):
+    elif name == _ALL or (len(sources) > 1 and not is_file):
+        require(not is_file, f"{out}: several pictures, and one file: give a folder")
         yield from _in_folder(sources, out, name, metric)
     else:
         message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
@@ -169,18 +170,12 @@ def _chosen(
         yield out, figure_of(together_or_one, name, metric=metric)
 
 
-def _is_file(out: Path) -> bool:
-    from rnneval.render.figures import ENDINGS
-
-    return out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
-
-
 def _in_folder(
     sources: Sequence[tuple[str, Any]], folder: Path, name: str | None, metric: str | None
 ) -> Iterator[tuple[Path, "Figure"]]:
+    """Make the folder, and yield each figure and its file, numbered where several would have one name."""
     from rnneval.render.figures import figure_of, figures_of
 
-    require(not _is_file(folder), f"{folder}: several pictures, and one file: give a folder")
     pictures = []
     for path, source in sources:
         found = figures_of(source) if name == _ALL else [figure_of(source, name, metric=metric)]
@@ -190,9 +185,9 @@ def _in_folder(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    taken: dict[str, int] = {}
+    taken: Counter[str] = Counter()
     for stem, figure in pictures:
-        taken[stem] = taken.get(stem, 0) + 1
+        taken[stem] += 1
         number = f"-{taken[stem]}" if taken[stem] > 1 else ""
         yield folder / f"{stem}{number}.{'png' if figure.html is None else 'html'}", figure
 
@@ -203,17 +198,7 @@ def _wants_text(source: Any) -> bool:
     return isinstance(source, Table) and source.schema == LOSSES and source.text is None
 
 
-def _loaded(path: str, reading: Reading) -> Any:
-    """Read a record or a table, and add the text to losses."""
-    from rnneval.render.figures import LOSSES, Table, load
-
-    source = load(path)
-    if not (isinstance(source, Table) and source.schema == LOSSES and reading.text):
-        return source
-    return replace(source, text=scored_text(source.metadata.get("rnneval.text"), reading), at=reading.at)
-
-
-def scored_text(sha256: str | None, reading: Reading) -> str:
+def scored_text(sha256: str | None, paths: Sequence[str], part: str | None) -> str:
     """Read the text with the normalization that gives the hash of the scored text.
 
     Raises:
@@ -227,10 +212,10 @@ def scored_text(sha256: str | None, reading: Reading) -> str:
     from rnneval.text.sources import Sources
 
     for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
-        options = TextOptions(part=reading.part, normalize=normalize, newlines=newlines)
-        text = "".join(piece.text for piece in final_text(Sources(reading.text), options))
+        options = TextOptions(part=part, normalize=normalize, newlines=newlines)
+        text = "".join(piece.text for piece in final_text(Sources(paths), options))
         if sha256 in (None, hashlib.sha256(text.encode()).hexdigest()):
             return text
     raise UsageError(
-        f"{', '.join(reading.text)}: not the text that was scored (another hash): give the same files, the same --part"
+        f"{', '.join(paths)}: not the text that was scored (another hash): give the same files, the same --part"
     )

@@ -2,30 +2,24 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
 from rnneval.cli.options import (
+    ENDINGS,
     add_options,
     command_line,
-    format_option,
     output_option,
-    quiet_option,
+    output_options,
+    print_and_write,
     require,
     require_ending,
     require_places,
 )
-from rnneval.cli.output import ENDINGS, print_and_write
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import OpeningGroup, SweepOptions, values_of
-
-if TYPE_CHECKING:
-    from rnneval.sweeps.many import Sweep
-
-EXIT_FAILED = 1
 
 
 @click.command(
@@ -43,8 +37,7 @@ EXIT_FAILED = 1
     multiple=True,
     help="File to write the table to as well: .json, .csv or .md. May be repeated. [default: none]",
 )
-@format_option("table", "json")
-@quiet_option()
+@output_options(out=None)
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
@@ -77,14 +70,9 @@ def command(
         plain = values_of(OpeningGroup, opening)
         options = replace(options, opening=plain, progress=progress, command=command_line())
         result = sweep(folder, text, **vars(options))
+    from rnneval.records import json_text
     from rnneval.render.sweep_document import sweep_document
 
-    print_and_write(result, _json(result), lambda: sweep_document(result), form=form, quiet=quiet, out=table)
-    return EXIT_FAILED if result.failed or (strict and result.warned) else 0
-
-
-def _json(result: "Sweep") -> str:
-    from rnneval.records import json_text
-
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-    return json_text(rows)
+    print_and_write(result, json_text(rows), lambda: sweep_document(result), form=form, quiet=quiet, out=table)
+    return int(bool(result.failed or (strict and result.warned)))

@@ -9,13 +9,13 @@ from rnneval.cli.command import Command
 from rnneval.cli.options import (
     add_options,
     command_line,
-    format_option,
+    exit_of,
     output_option,
-    quiet_option,
+    output_options,
+    print_result,
     require_ending,
     require_places,
 )
-from rnneval.cli.output import exit_of
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import TraceOptions
 
@@ -29,13 +29,8 @@ from rnneval.options import TraceOptions
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
 @add_options(TraceOptions)
-@output_option(
-    "--record",
-    metavar="FILE.json",
-    help="File to write the run record to. [default: none]",
-)
-@format_option("table", "json")
-@quiet_option()
+@output_option("--record", metavar="FILE.json", help="File to write the run record to. [default: none]")
+@output_options(out=None)
 def command(
     *,
     checkpoint: str,
@@ -68,11 +63,7 @@ def command(
         run = trace(opening.open_to_read(checkpoint, kernel=options.kernel, keras=only_keras), text, **vars(options))
     if record is not None:
         write(run, record)
-    if form == "json":
-        click.echo(encode(run), nl=False)
-    elif not quiet:
-        from rnneval.render.run_document import trace_document
-        from rnneval.render.terminal import print_document
+    from rnneval.render.run_document import trace_document
 
-        print_document(trace_document(run))
+    print_result(encode(run), lambda: trace_document(run), form=form, quiet=quiet)
     return exit_of(run, quiet=quiet)
