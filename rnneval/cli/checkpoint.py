@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import add_options, command_line
+from rnneval.cli.shared import add_options, command_line
 from rnneval.errors import CheckpointError, FolderError, WeightShapeError
 from rnneval.options import OpenOptions, TextGroup
 

@@ -5,17 +5,9 @@ from pathlib import Path
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    add_options,
-    command_line,
-    output_options,
-    print_result,
-    require,
-    require_ending,
-    require_places,
-)
 from rnneval.cli.terminal import chatter_held
 from rnneval.options import CheckOptions
 
@@ -26,8 +18,8 @@ _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z
 @click.command("check", cls=Command, epilog="Example: rnneval check train.py:MyModel --builder-arg vocab_size=65")
 @click.argument("what", metavar="CHECKPOINT|FILE.py:BUILDER")
 @checkpoint_options
-@add_options(CheckOptions)
-@output_options()
+@shared.add_options(CheckOptions)
+@shared.output_options()
 @click.option("--strict", is_flag=True, help="Exit with 1 on a warning or an inconclusive verdict.")
 def command(
     *,
@@ -51,27 +43,27 @@ def command(
 
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
-    require_places(named("--out", out), [*named("BUILDER", code), *opening.inputs(None if is_builder else what)])
-    require_ending("--out", out, ".json")
+    shared.require_places(named("--out", out), [*named("BUILDER", code), *opening.inputs(None if is_builder else what)])
+    shared.require_ending("--out", out, ".json")
     with chatter_held():
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
-            require(opening.builder is None, message)
+            shared.require(opening.builder is None, message)
             opening.preflight_builder(what)
         else:
             message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
-            require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
+            shared.require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
             opening.preflight(what)
         from rnneval.engine.check import check
 
         # Loaded as its author wired it: a model that cannot be evaluated can still be checked.
         model = opening.built(what) if is_builder else opening.load_model(what)
         found = check(model, declare=options.declare, seed=options.seed)
-    wiring = structs.replace(found, command=tuple(command_line()))
+    wiring = structs.replace(found, command=tuple(shared.command_line()))
     if out is not None:
         write(wiring, out)
     from rnneval.render.wiring_document import wiring_document
 
-    print_result(encode(wiring), lambda: wiring_document(wiring), form=form, quiet=quiet)
+    shared.print_result(encode(wiring), lambda: wiring_document(wiring), form=form, quiet=quiet)
     warned = wiring.verdict == "inconclusive" or any(finding.severity == "warning" for finding in wiring.findings)
     return 1 if strict and warned else _EXIT[wiring.verdict]

@@ -6,16 +6,8 @@ from pathlib import Path
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    ENDINGS,
-    output_options,
-    print_and_write,
-    repeated_option,
-    require,
-    require_ending,
-    require_places,
-)
 
 
 @click.command("compare", cls=Command, epilog="Example: rnneval compare base.json new.json --text text.txt")
@@ -38,8 +30,8 @@ from rnneval.cli.options import (
     metavar="NATS",
     help="Difference of a token up to which two tables of losses count as equal. [default: 1e-4]",
 )
-@repeated_option("--text", "TEXT", "Text that was scored, to show those blocks in.")
-@output_options(
+@shared.repeated_option("--text", "TEXT", "Text that was scored, to show those blocks in.")
+@shared.output_options(
     out="File to write the comparison to as well: .json, .csv (a row for each run) or .md.",
     repeated=True,
     quiet="Print no table.",
@@ -76,21 +68,22 @@ def command(
     tables = [path for path in records if Path(path).suffix.lower() in TABLES]
     if tables:
         seen = f"{len(tables)} of the {len(records)} files given are tables of losses"
-        require(len(records) == len(tables) == 2, f"{seen}: give two of them and nothing else, or run records")
-        require(metric is None, "--metric is for run records: tables of losses have no metrics")
+        shared.require(len(records) == len(tables) == 2, f"{seen}: give two of them and nothing else, or run records")
+        shared.require(metric is None, "--metric is for run records: tables of losses have no metrics")
     else:
-        require(within is None, "--within is for two tables of losses: give two files of evaluate --losses")
+        shared.require(within is None, "--within is for two tables of losses: give two files of evaluate --losses")
     runs = [] if tables else _runs(records)
-    require_places(named("--out", out), [*named("RECORD", records, [path for _, path in runs]), *named("--text", text)])
-    require_ending("--out", out, *ENDINGS)
+    read = [*named("RECORD", records, [path for _, path in runs]), *named("--text", text)]
+    shared.require_places(named("--out", out), read)
+    shared.require_ending("--out", out, *shared.ENDINGS)
     scored = _scored_text(text, runs[-1][1] if runs else None) if text else None
-    deliver = partial(print_and_write, form=form, quiet=quiet, out=out)
+    deliver = partial(shared.print_and_write, form=form, quiet=quiet, out=out)
     if tables:
         losses = compare_losses(*records, within=WITHIN if within is None else within, text=scored)
         deliver(losses, json_text(msgspec.to_builtins(losses)), lambda: losses_document(losses))
     else:
-        read = [Named(name=name, record=read_run(path)) for name, path in runs]
-        ranking = rank(read, metric=metric, blocks=blocks, text=scored)
+        named_runs = [Named(name=name, record=read_run(path)) for name, path in runs]
+        ranking = rank(named_runs, metric=metric, blocks=blocks, text=scored)
         deliver(ranking, json_text(msgspec.to_builtins(ranking)), lambda: ranking_document(ranking))
     return 0
 

@@ -7,8 +7,8 @@ from threading import Thread
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import output_options
 from rnneval.cli.terminal import chatter_held, progress_bar
 
 
@@ -22,7 +22,7 @@ from rnneval.cli.terminal import chatter_held, progress_bar
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed of the training.")
 @click.option("--quick", is_flag=True, help="Train for a few seconds only: the models are bad, the page is complete.")
-@output_options(out=None, quiet="Print no progress, and in place of the lessons only the path of the page.")
+@shared.output_options(out=None, quiet="Print no progress, and in place of the lessons only the path of the page.")
 def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None:
     """Train three small models and run every command on them.
 

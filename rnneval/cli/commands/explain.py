@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import output_options, require_ending, unused_seed
 from rnneval.errors import UsageError
 from rnneval.registry import Entry, read_entries
 
@@ -33,15 +33,17 @@ _WIDTH = 100
 
 @click.command("explain", cls=Command, epilog="Example: rnneval explain perplexity")
 @click.argument("name", required=False)
-@output_options(out="File to write the text to as well: .md and .txt are text, .json is JSON.", quiet="Print nothing.")
-@unused_seed
+@shared.output_options(
+    out="File to write the text to as well: .md and .txt are text, .json is JSON.", quiet="Print nothing."
+)
+@shared.unused_seed
 def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> None:
     """Explain a metric, a rule or a figure.
 
     It says what a metric means, how to fix a fault, how to read a figure. NAME is a metric (perplexity), a baseline
     (unigram), a rule (shared-state) or its code (RNN001), or a figure (gates); without it, all are listed.
     """
-    require_ending("--out", out, ".md", ".txt", ".json")
+    shared.require_ending("--out", out, ".md", ".txt", ".json")
     chosen = entries() if name is None else find(name, entries())
     as_json = json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
     as_text = listing(chosen) if name is None else pages(chosen)

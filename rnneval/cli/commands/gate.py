@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    output_options,
-    repeated_option,
-    require_ending,
-    require_places,
-)
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 
@@ -67,14 +62,13 @@ def spread(arguments: list[str], option: str) -> list[str]:
     epilog="Example: rnneval gate run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'",
 )
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@repeated_option("--baseline", "BASE...", "Records to compare with; several are runs of one recipe.")
-@repeated_option(
-    "--allow",
-    "METRIC=AMOUNT",
-    "Most that a metric may get worse, such as +1% or +0.01.",
-    unset="perplexity=+1%",
+@shared.repeated_option("--baseline", "BASE...", "Records to compare with; several are runs of one recipe.")
+@shared.repeated_option(
+    "--allow", "METRIC=AMOUNT", "Most that a metric may get worse, such as +1% or +0.01.", unset="perplexity=+1%"
 )
-@repeated_option("--require", "FIGURE<=VALUE", "Limit on any value of a record or history, such as 'perplexity<=5.3'.")
+@shared.repeated_option(
+    "--require", "FIGURE<=VALUE", "Limit on any value of a record or history, such as 'perplexity<=5.3'."
+)
 @click.option(
     "--better-than-counting",
     is_flag=True,
@@ -82,7 +76,7 @@ def spread(arguments: list[str], option: str) -> list[str]:
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if the verdict is inconclusive, and on warnings.")
 @click.option("--update", is_flag=True, help="Replace the baselines by slim copies of the records, all or none.")
-@output_options(
+@shared.output_options(
     formats=("table", "json", "junit", "github", "markdown"),
     text="Format of what is printed; github also writes the summary of the job.",
     out="File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown.",
@@ -114,14 +108,15 @@ def command(
     outputs = [*named("--out", out), *named(_SUMMARY, (os.environ.get(_SUMMARY) or None) if form == "github" else None)]
     inputs, kept = named("RECORD", records), named("--baseline", baseline)
     if update:  # replaces the baselines on purpose, and makes the folders that are missing
-        require_places([*outputs, *(each for each in kept if Path(each.path).absolute().parent.exists())], inputs)
+        there = [each for each in kept if Path(each.path).absolute().parent.exists()]
+        shared.require_places([*outputs, *there], inputs)
         require_apart([*kept, *outputs], inputs)
-        require_ending("--out", out, *_BY_ENDING)
+        shared.require_ending("--out", out, *_BY_ENDING)
         if better_than_counting:
             raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
         return _update(records, baseline, allow, require, partial(_deliver, form=form, out=out, quiet=quiet))
-    require_places(outputs, [*inputs, *kept])
-    require_ending("--out", out, *_BY_ENDING)
+    shared.require_places(outputs, [*inputs, *kept])
+    shared.require_ending("--out", out, *_BY_ENDING)
     candidates = _read(records)
     for path in baseline:
         if not os.path.lexists(path):

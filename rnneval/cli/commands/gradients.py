@@ -4,16 +4,9 @@ from dataclasses import replace
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    add_options,
-    command_line,
-    output_options,
-    print_result,
-    require_ending,
-    require_places,
-)
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import GradientOptions
 
@@ -26,8 +19,8 @@ from rnneval.options import GradientOptions
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
-@add_options(GradientOptions)
-@output_options()
+@shared.add_options(GradientOptions)
+@shared.output_options()
 def command(
     *,
     checkpoint: str,
@@ -46,18 +39,18 @@ def command(
     from rnneval.records import encode, write
     from rnneval.records.paths import named
 
-    require_places(named("--out", out), [*opening.inputs(checkpoint), *named("TEXT", text)])
-    require_ending("--out", out, ".json")
+    shared.require_places(named("--out", out), [*opening.inputs(checkpoint), *named("TEXT", text)])
+    shared.require_ending("--out", out, ".json")
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.diagnostics.gradients import gradients
 
-        options = replace(options, progress=progress, command=command_line())
+        options = replace(options, progress=progress, command=shared.command_line())
         record = gradients(opening.open(checkpoint), text, **vars(options))
     if out is not None:
         write(record, out)
     from rnneval.render.run_document import gradients_document
 
-    print_result(encode(record), lambda: gradients_document(record), form=form, quiet=quiet)
+    shared.print_result(encode(record), lambda: gradients_document(record), form=form, quiet=quiet)
     return int(any(warning.code == "leak" for warning in record.warnings))

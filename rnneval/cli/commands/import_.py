@@ -4,17 +4,8 @@ from dataclasses import replace
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    ENDINGS,
-    add_options,
-    command_line,
-    output_options,
-    print_and_write,
-    require_ending,
-    require_places,
-    unused_seed,
-)
 from rnneval.options import ImportOptions
 
 
@@ -27,19 +18,13 @@ from rnneval.options import ImportOptions
 @click.option(
     "--text", multiple=True, required=True, metavar="TEXT", help="UTF-8 text that was scored. May be repeated."
 )
-@add_options(ImportOptions)
-@output_options(
+@shared.add_options(ImportOptions)
+@shared.output_options(
     out="File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True
 )
-@unused_seed
+@shared.unused_seed
 def command(
-    *,
-    losses: str,
-    text: tuple[str, ...],
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
-    options: ImportOptions,
+    *, losses: str, text: tuple[str, ...], form: str, out: tuple[str, ...], quiet: bool, options: ImportOptions
 ) -> int:
     """Make a run record from the LOSSES of another program.
 
@@ -52,12 +37,12 @@ def command(
 
     vocabulary = [*named("--vocab", options.vocabulary), *named("--vocab-from", options.vocabulary_from)]
     texts = [*named("--text", text), *named("--fit-on", options.fit_on)]
-    require_places(named("--out", out), [*named("LOSSES", losses), *texts, *vocabulary])
-    require_ending("--out", out, *ENDINGS)
+    shared.require_places(named("--out", out), [*named("LOSSES", losses), *texts, *vocabulary])
+    shared.require_ending("--out", out, *shared.ENDINGS)
     from rnneval.engine.losses import from_losses
 
-    run = from_losses(losses, text, **vars(replace(options, command=command_line())))
+    run = from_losses(losses, text, **vars(replace(options, command=shared.command_line())))
     from rnneval.render.run_document import run_document
 
-    print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
+    shared.print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
     return 0

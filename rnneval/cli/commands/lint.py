@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    output_options,
-    repeated_option,
-    require_ending,
-    require_places,
-    unused_seed,
-)
 from rnneval.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -27,12 +21,12 @@ _BY_ENDING = {".json": ("json", "sarif"), ".sarif": ("sarif",), ".txt": ("text",
 
 @click.command("lint", cls=Command, epilog="Example: rnneval lint train.py notebooks/")
 @click.argument("paths", metavar="PATH...", nargs=-1)
-@output_options(
+@shared.output_options(
     formats=("text", "json", "sarif", "github", "table"),
     out="File to write the findings to as well: .json and .sarif are these formats, .txt is text.",
 )
-@repeated_option("--select", "RULES", "Rules to apply, as codes or names with commas between them.", unset="all")
-@repeated_option("--ignore", "RULES", "Rules to leave out, in the same form.")
+@shared.repeated_option("--select", "RULES", "Rules to apply, as codes or names with commas between them.", unset="all")
+@shared.repeated_option("--ignore", "RULES", "Rules to leave out, in the same form.")
 @click.option(
     "--stdin-filename",
     metavar="NAME",
@@ -40,7 +34,7 @@ _BY_ENDING = {".json": ("json", "sarif"), ".sarif": ("sarif",), ".txt": ("text",
 )
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Number of processes. [default: one per core]")
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well.")
-@unused_seed
+@shared.unused_seed
 def command(
     *,
     paths: tuple[str, ...],
@@ -72,8 +66,8 @@ def command(
     if out is not None:  # which is none of the source files, nor of the files that decide which of them are linted
         deciding = named("the settings", settings.root / "pyproject.toml")
         deciding += named("PATH", {str(Path(file).with_name(".gitignore")) for file in files})
-        require_places(named("--out", out), [*named("PATH", files), *deciding])
-    require_ending("--out", out, *_BY_ENDING)
+        shared.require_places(named("--out", out), [*named("PATH", files), *deciding])
+    shared.require_ending("--out", out, *_BY_ENDING)
     findings: tuple[LintFinding, ...] = ()
     if STANDARD_INPUT in paths:
         content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # one byte too many shows that it is too long

@@ -2,9 +2,9 @@
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import output_options, print_result, require_ending, require_places
 from rnneval.cli.terminal import chatter_held
 
 
@@ -13,7 +13,7 @@ from rnneval.cli.terminal import chatter_held
 )
 @click.argument("checkpoint")
 @checkpoint_options
-@output_options()
+@shared.output_options()
 def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening: CheckpointOptions) -> None:
     """Show what a CHECKPOINT is: format, layers, vocabulary.
 
@@ -22,8 +22,8 @@ def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening
     from rnneval.records import encode, write
     from rnneval.records.paths import named
 
-    require_places(named("--out", out), opening.inputs(checkpoint))
-    require_ending("--out", out, ".json")
+    shared.require_places(named("--out", out), opening.inputs(checkpoint))
+    shared.require_ending("--out", out, ".json")
     with chatter_held():
         opening.preflight(checkpoint)
         from rnneval.backends.describe import opened
@@ -33,4 +33,4 @@ def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening
         write(record, out)
     from rnneval.render.run_document import opened_document
 
-    print_result(encode(record), lambda: opened_document(record), form=form, quiet=quiet)
+    shared.print_result(encode(record), lambda: opened_document(record), form=form, quiet=quiet)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import output_option, quiet_option, repeated_option, require, require_places, unused_seed
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
 
@@ -21,15 +21,13 @@ _ALL = "all"
 
 @click.command("plot", cls=Command, epilog="Example: rnneval plot run.json --out loss.png")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@output_option(
+@shared.output_option(
     "--out",
     metavar="FILE|FOLDER",
     help="File to write, PNG, SVG or PDF by its ending; for several figures, a folder. [default: none]",
 )
 @click.option(
-    "--figure",
-    metavar="NAME|all",
-    help="Figure to draw, or all figures of the record. [default: the record's first]",
+    "--figure", metavar="NAME|all", help="Figure to draw, or all figures of the record. [default: the record's first]"
 )
 @click.option(
     "--size",
@@ -51,7 +49,7 @@ _ALL = "all"
     metavar="PALETTE",
     help="Colours: a palette of seaborn, such as deep, or colours with commas between them. [default: rnneval's own]",
 )
-@repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
+@shared.repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
 @click.option(
     "--part",
     metavar="SLICE",
@@ -64,8 +62,8 @@ _ALL = "all"
     help="For the figure passage: the byte to show. [default: the most surprising]",
 )
 @click.option("--list", "listing", is_flag=True, help="List the figures of each record and draw nothing.")
-@quiet_option("Do not print the titles of the figures.")
-@unused_seed
+@shared.quiet_option("Do not print the titles of the figures.")
+@shared.unused_seed
 def command(
     *,
     records: tuple[str, ...],
@@ -105,7 +103,7 @@ def command(
     )
     pictures = list(_chosen(sources, Path(out) if out else None, figure, metric))
     places = named("--out", [place for place, _ in pictures if place is not None])
-    require_places(places, [*named_records("RECORD", records), *named("--text", text)])
+    shared.require_places(places, [*named_records("RECORD", records), *named("--text", text)])
     for place, picture in pictures:
         if place is None:
             tell(visible(picture.title))
@@ -149,22 +147,22 @@ def _chosen(
     from rnneval.render.figures import ENDINGS, ending_of, figure_of, together, with_metric
 
     message = f"--metric {metric} is for one figure: give --figure {', '.join(with_metric())}"
-    require(metric is None or name != _ALL, message)
+    shared.require(metric is None or name != _ALL, message)
     for path, source in sources:
         message = f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
-        require(name not in (None, "passage") or not _wants_text(source), message)
+        shared.require(name not in (None, "passage") or not _wants_text(source), message)
     is_file = out is not None and out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
     if out is None:
         figures = [figure_of(source, name, metric=metric) for _, source in sources if name != _ALL]
         printed = figures and all(figure.text is not None for figure in figures)
-        require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
+        shared.require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
         yield from ((None, figure) for figure in figures)
     elif name == _ALL or (len(sources) > 1 and not is_file):
-        require(not is_file, f"{out}: several pictures, and one file: give a folder")
+        shared.require(not is_file, f"{out}: several pictures, and one file: give a folder")
         yield from _in_folder(sources, out, name, metric)
     else:
         message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
-        require(len(sources) == 1 or name in together(), message)
+        shared.require(len(sources) == 1 or name in together(), message)
         ending_of(out)
         together_or_one = sources[0][1] if len(sources) == 1 else [source for _, source in sources]
         yield out, figure_of(together_or_one, name, metric=metric)

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    output_option,
-    output_options,
-    repeated_option,
-    require,
-    require_ending,
-    require_places,
-    unused_seed,
-)
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
 
@@ -28,25 +20,17 @@ _ENDINGS = (".json", ".parquet")
 
 @click.command("report", cls=Command, epilog="Example: rnneval report run.json wiring.json gate.json --out report.html")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@output_option(
-    "--out",
-    metavar="FILE",
-    help="HTML file to write the page to; only a complete one takes its place. [default: none]",
+@shared.output_option(
+    "--out", metavar="FILE", help="HTML file to write the page to; only a complete one takes its place. [default: none]"
 )
-@repeated_option("--text", "TEXT", "Text that the losses are of, to show an excerpt coloured by surprise.")
+@shared.repeated_option("--text", "TEXT", "Text that the losses are of, to show an excerpt coloured by surprise.")
 @click.option("--title", metavar="TEXT", help="Title of the page. [default: the model's name]")
-@output_options(
+@shared.output_options(
     text="Format of what is printed; json is the content of the page, as values.", out=None, quiet="Print nothing."
 )
-@unused_seed
+@shared.unused_seed
 def command(
-    *,
-    records: tuple[str, ...],
-    out: str | None,
-    text: tuple[str, ...],
-    title: str | None,
-    form: str,
-    quiet: bool,
+    *, records: tuple[str, ...], out: str | None, text: tuple[str, ...], title: str | None, form: str, quiet: bool
 ) -> int:
     """Make one self-contained HTML page of any mix of records.
 
@@ -58,9 +42,11 @@ def command(
     from rnneval.records import json_text, write_text
     from rnneval.records.paths import named, named_records
 
-    require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
-    require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
-    require_ending("--out", out, ".html", ".htm")
+    shared.require(
+        out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none"
+    )
+    shared.require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
+    shared.require_ending("--out", out, ".html", ".htm")
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, html_of, page_of
 

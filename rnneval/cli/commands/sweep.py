@@ -5,19 +5,9 @@ from pathlib import Path
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    ENDINGS,
-    add_options,
-    command_line,
-    output_option,
-    output_options,
-    print_and_write,
-    require,
-    require_ending,
-    require_places,
-)
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import OpeningGroup, SweepOptions, values_of
 
@@ -30,14 +20,14 @@ from rnneval.options import OpeningGroup, SweepOptions, values_of
 @click.argument("folder")
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
-@add_options(SweepOptions)
-@output_option(
+@shared.add_options(SweepOptions)
+@shared.output_option(
     "--table",
     metavar="FILE",
     multiple=True,
     help="File to write the table to as well: .json, .csv or .md. May be repeated. [default: none]",
 )
-@output_options(out=None)
+@shared.output_options(out=None)
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
@@ -55,24 +45,26 @@ def command(
     It writes a record of each, and one table. Checkpoints that were finished before are not evaluated again. A file
     that cannot be evaluated is a row that says why.
     """
-    require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
+    shared.require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
     from rnneval.records.paths import named
 
-    require_places(named("--table", table), [*opening.inputs(None), *named("TEXT", text), *named("FOLDER", folder)])
-    require_ending("--table", table, *ENDINGS)
+    shared.require_places(
+        named("--table", table), [*opening.inputs(None), *named("TEXT", text), *named("FOLDER", folder)]
+    )
+    shared.require_ending("--table", table, *shared.ENDINGS)
     message = (
         f"--out {options.out}: is a folder for all records: give a folder, and --table {options.out} for the table"
     )
-    require(Path(options.out).suffix.lower() not in (*ENDINGS, ".parquet"), message)
+    shared.require(Path(options.out).suffix.lower() not in (*shared.ENDINGS, ".parquet"), message)
     with chatter_held(), progress_bar("sweeping", quiet=quiet, unit="checkpoints") as progress:
         from rnneval.sweeps.many import sweep
 
         plain = values_of(OpeningGroup, opening)
-        options = replace(options, opening=plain, progress=progress, command=command_line())
+        options = replace(options, opening=plain, progress=progress, command=shared.command_line())
         result = sweep(folder, text, **vars(options))
     from rnneval.records import json_text
     from rnneval.render.sweep_document import sweep_document
 
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-    print_and_write(result, json_text(rows), lambda: sweep_document(result), form=form, quiet=quiet, out=table)
+    shared.print_and_write(result, json_text(rows), lambda: sweep_document(result), form=form, quiet=quiet, out=table)
     return int(bool(result.failed or (strict and result.warned)))

@@ -4,18 +4,9 @@ from dataclasses import replace
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    add_options,
-    command_line,
-    exit_of,
-    output_option,
-    output_options,
-    print_result,
-    require_ending,
-    require_places,
-)
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import TraceOptions
 
@@ -28,9 +19,9 @@ from rnneval.options import TraceOptions
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
-@add_options(TraceOptions)
-@output_option("--record", metavar="FILE.json", help="File to write the run record to. [default: none]")
-@output_options(out=None)
+@shared.add_options(TraceOptions)
+@shared.output_option("--record", metavar="FILE.json", help="File to write the run record to. [default: none]")
+@shared.output_options(out=None)
 def command(
     *,
     checkpoint: str,
@@ -50,20 +41,20 @@ def command(
     from rnneval.records.paths import named
 
     outputs = [*named("--out", options.out), *named("--record", record)]
-    require_places(outputs, [*opening.inputs(checkpoint), *named("TEXT", text)])
-    require_ending("--out", options.out, ".parquet")
-    require_ending("--record", record, ".json")
+    shared.require_places(outputs, [*opening.inputs(checkpoint), *named("TEXT", text)])
+    shared.require_ending("--out", options.out, ".parquet")
+    shared.require_ending("--record", record, ".json")
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.diagnostics.trace import trace
 
-        options = replace(options, progress=progress, command=command_line())
+        options = replace(options, progress=progress, command=shared.command_line())
         only_keras = "--lyapunov" if options.lyapunov else ""
         run = trace(opening.open_to_read(checkpoint, kernel=options.kernel, keras=only_keras), text, **vars(options))
     if record is not None:
         write(run, record)
     from rnneval.render.run_document import trace_document
 
-    print_result(encode(run), lambda: trace_document(run), form=form, quiet=quiet)
-    return exit_of(run, quiet=quiet)
+    shared.print_result(encode(run), lambda: trace_document(run), form=form, quiet=quiet)
+    return shared.exit_of(run, quiet=quiet)
