@@ -15,7 +15,6 @@ from rnneval.options import OpenOptions, TextGroup
 
 if TYPE_CHECKING:
     from rnneval.backends.protocol import LanguageModel
-    from rnneval.records.paths import Named
 
 _FROM_VOCABULARY = ("vocab_size", "vocabulary")
 _OF_ONE = ("--out", "--expect-sha256")
@@ -70,23 +69,22 @@ class CheckpointOptions(OpenOptions):
         if given is not None:
             encode(text, given, TextOptions.of(options)).close()
 
-    def inputs(self, checkpoint: str | None) -> "list[Named]":
-        """Return every file that opening the checkpoint reads, a vocabulary beside it included."""
-        from rnneval.records.paths import named, named_checkpoint
-
+    def inputs(self, checkpoint: str | None) -> dict[str, Any]:
+        """Return every file that opening the checkpoint reads, by option, a vocabulary beside it included."""
         code = (self.builder or "").rpartition(":")[0]
-        found = [
-            *named("--builder", code if code.endswith((".py", ".ipynb")) else None),
-            *named("--vocab", self.vocabulary),
-            *named("--vocab-from", self.vocabulary_from),
-            *named("--weight-map", self.weight_map),
-        ]
+        found: dict[str, Any] = {
+            "--builder": code if code.endswith((".py", ".ipynb")) else None,
+            "--vocab": self.vocabulary,
+            "--vocab-from": self.vocabulary_from,
+            "--weight-map": self.weight_map,
+        }
         if checkpoint is not None:
+            from rnneval.records.paths import named_checkpoint
             from rnneval.text import siblings
 
-            found += named_checkpoint("CHECKPOINT", checkpoint)
-            has_vocabulary = self.vocabulary or self.vocabulary_from
-            found += [] if has_vocabulary else named("the vocabulary", siblings(checkpoint))
+            found["CHECKPOINT"] = [each.path for each in named_checkpoint("CHECKPOINT", checkpoint)]
+            if not (self.vocabulary or self.vocabulary_from):
+                found["the vocabulary"] = siblings(checkpoint)
         return found
 
     def open(self, checkpoint: str) -> Any:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from rnneval.options import Option
     from rnneval.records import Run
-    from rnneval.records.paths import Named
     from rnneval.render.document import Block
 
 F = TypeVar("F", bound=Callable[..., Any])
+Places = Mapping[str, str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None]
 ENDINGS = (".json", ".csv", ".md")
 """Endings of the files that `print_and_write` writes."""
 
@@ -144,8 +144,12 @@ def require(condition: object, message: str) -> None:
         raise UsageError(message)
 
 
-def require_places(outputs: "Sequence[Named]", inputs: "Sequence[Named]") -> None:
+def require_places(outputs: Places, inputs: Places) -> None:
     """Refuse an output file that cannot be written, or that the command also reads, before any work.
+
+    Args:
+        outputs: The files by the option that names them; None stands for no file.
+        inputs: As `outputs`, in order: of a file that is named twice, the message has the last option.
 
     Raises:
         RecordError: it is a folder, its folder does not exist, or it may not be written.
@@ -153,7 +157,9 @@ def require_places(outputs: "Sequence[Named]", inputs: "Sequence[Named]") -> Non
     """
     from rnneval.records.paths import named, require_apart
 
-    for path in (output.path for output in outputs):
+    written = [each for option, paths in outputs.items() for each in named(option, paths)]
+    read = [each for option, paths in inputs.items() for each in named(option, paths)]
+    for path in (output.path for output in written):
         folder = Path(path).absolute().parent
         if Path(path).is_dir():
             raise RecordError(f"{path}: cannot be written: it is a folder: name a file in it")
@@ -163,7 +169,7 @@ def require_places(outputs: "Sequence[Named]", inputs: "Sequence[Named]") -> Non
             raise RecordError(f"{path}: cannot be written: Permission denied")
     context = click.get_current_context(silent=True)
     config = named("--config", context.meta.get(CONFIG)) if context is not None else []
-    require_apart(outputs, [*inputs, *config])
+    require_apart(written, [*read, *config])
 
 
 def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | None, *allowed: str) -> None:

@@ -186,7 +186,7 @@ class _Terminal(io.TextIOWrapper):
 
 @contextmanager
 def progress_bar(what: str, *, quiet: bool, unit: str = "tokens") -> "Iterator[Progress | None]":
-    """Give the block a function that shows work done, speed and time left; without a terminal, give it None."""
+    """Let the block have a function that shows work done, speed and time left; without a terminal, None."""
     if quiet or not sys.stderr.isatty():
         yield None
         return

@@ -39,11 +39,10 @@ def command(
     from msgspec import structs
 
     from rnneval.records import encode, write
-    from rnneval.records.paths import named
 
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
-    shared.require_places(named("--out", out), [*named("BUILDER", code), *opening.inputs(None if is_builder else what)])
+    shared.require_places({"--out": out}, {"BUILDER": code, **opening.inputs(None if is_builder else what)})
     shared.require_ending("--out", out, ".json")
     with chatter_held():
         if is_builder:

@@ -62,7 +62,6 @@ def command(
     from rnneval.gates.token_losses import WITHIN, compare_losses
     from rnneval.records import json_text, read_run
     from rnneval.records.losses import ENDINGS as TABLES
-    from rnneval.records.paths import named
     from rnneval.render.gate_document import losses_document, ranking_document
 
     tables = [path for path in records if Path(path).suffix.lower() in TABLES]
@@ -73,8 +72,7 @@ def command(
     else:
         shared.require(within is None, "--within is for two tables of losses: give two files of evaluate --losses")
     runs = [] if tables else _runs(records)
-    read = [*named("RECORD", records, [path for _, path in runs]), *named("--text", text)]
-    shared.require_places(named("--out", out), read)
+    shared.require_places({"--out": out}, {"RECORD": [*records, *(path for _, path in runs)], "--text": text})
     shared.require_ending("--out", out, *shared.ENDINGS)
     scored = _scored_text(text, runs[-1][1] if runs else None) if text else None
     deliver = partial(shared.print_and_write, form=form, quiet=quiet, out=out)

@@ -48,10 +48,9 @@ def command(
     the score was computed. With --jobs or --scheduler, several processes read the text; this changes no result.
     """
     from rnneval.records import encode
-    from rnneval.records.paths import named
 
-    inputs = [*opening.inputs(checkpoint), *named("TEXT", text), *named("--fit-on", options.fit_on)]
-    shared.require_places([*named("--out", out), *named("--losses", options.losses)], inputs)
+    inputs = {**opening.inputs(checkpoint), "TEXT": text, "--fit-on": options.fit_on}
+    shared.require_places({"--out": out, "--losses": options.losses}, inputs)
     shared.require_ending("--out", out, *shared.ENDINGS)
     shared.require_ending("--losses", options.losses, ".parquet")
     spread = workers.jobs is not None or workers.scheduler is not None

@@ -105,17 +105,17 @@ def command(
     from rnneval.gates.verdicts import judge
     from rnneval.records.paths import named, require_apart
 
-    outputs = [*named("--out", out), *named(_SUMMARY, (os.environ.get(_SUMMARY) or None) if form == "github" else None)]
-    inputs, kept = named("RECORD", records), named("--baseline", baseline)
+    outputs = {"--out": out, _SUMMARY: (os.environ.get(_SUMMARY) or None) if form == "github" else None}
     if update:  # replaces the baselines on purpose, and makes the folders that are missing
-        there = [each for each in kept if Path(each.path).absolute().parent.exists()]
-        shared.require_places([*outputs, *there], inputs)
-        require_apart([*kept, *outputs], inputs)
+        there = [path for path in baseline if Path(path).absolute().parent.exists()]
+        shared.require_places({**outputs, "--baseline": there}, {"RECORD": records})
+        written = {"--baseline": baseline, **outputs}
+        require_apart([each for name in written for each in named(name, written[name])], named("RECORD", records))
         shared.require_ending("--out", out, *_BY_ENDING)
         if better_than_counting:
             raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
         return _update(records, baseline, allow, require, partial(_deliver, form=form, out=out, quiet=quiet))
-    shared.require_places(outputs, [*inputs, *kept])
+    shared.require_places(outputs, {"RECORD": records, "--baseline": baseline})
     shared.require_ending("--out", out, *_BY_ENDING)
     candidates = _read(records)
     for path in baseline:

@@ -37,9 +37,8 @@ def command(
     wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
     """
     from rnneval.records import encode, write
-    from rnneval.records.paths import named
 
-    shared.require_places(named("--out", out), [*opening.inputs(checkpoint), *named("TEXT", text)])
+    shared.require_places({"--out": out}, {**opening.inputs(checkpoint), "TEXT": text})
     shared.require_ending("--out", out, ".json")
     with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
         opening.preflight(checkpoint)

@@ -33,11 +33,10 @@ def command(
     first token of each document may have no row. TensorFlow is not needed.
     """
     from rnneval.records import encode
-    from rnneval.records.paths import named
 
-    vocabulary = [*named("--vocab", options.vocabulary), *named("--vocab-from", options.vocabulary_from)]
-    texts = [*named("--text", text), *named("--fit-on", options.fit_on)]
-    shared.require_places(named("--out", out), [*named("LOSSES", losses), *texts, *vocabulary])
+    vocabulary = {"--vocab": options.vocabulary, "--vocab-from": options.vocabulary_from}
+    read = {"LOSSES": losses, "--text": text, "--fit-on": options.fit_on, **vocabulary}
+    shared.require_places({"--out": out}, read)
     shared.require_ending("--out", out, *shared.ENDINGS)
     from rnneval.engine.losses import from_losses
 

@@ -59,14 +59,12 @@ def command(
     from rnneval.linter.settings import read_settings
     from rnneval.processes import cores
     from rnneval.records import write_text
-    from rnneval.records.paths import named
 
     settings = read_settings().replaced(select, ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
     if out is not None:  # which is none of the source files, nor of the files that decide which of them are linted
-        deciding = named("the settings", settings.root / "pyproject.toml")
-        deciding += named("PATH", {str(Path(file).with_name(".gitignore")) for file in files})
-        shared.require_places(named("--out", out), [*named("PATH", files), *deciding])
+        read = [*files, *{str(Path(file).with_name(".gitignore")) for file in files}]
+        shared.require_places({"--out": out}, {"PATH": read, "the settings": settings.root / "pyproject.toml"})
     shared.require_ending("--out", out, *_BY_ENDING)
     findings: tuple[LintFinding, ...] = ()
     if STANDARD_INPUT in paths:

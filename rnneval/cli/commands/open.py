@@ -20,9 +20,8 @@ def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening
     It names every assumption, and evaluates nothing.
     """
     from rnneval.records import encode, write
-    from rnneval.records.paths import named
 
-    shared.require_places(named("--out", out), opening.inputs(checkpoint))
+    shared.require_places({"--out": out}, opening.inputs(checkpoint))
     shared.require_ending("--out", out, ".json")
     with chatter_held():
         opening.preflight(checkpoint)

@@ -87,7 +87,7 @@ def command(
     folder --out. A figure of several runs (comparison, forgetting, baselines) is drawn once if --figure names it and
     --out is a file. The figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
-    from rnneval.records.paths import named, named_records
+    from rnneval.records.paths import named_records
     from rnneval.render.figures import Keywords, save
     from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show
@@ -102,8 +102,9 @@ def command(
         palette=palette.split(",") if palette and "," in palette else palette,
     )
     pictures = list(_chosen(sources, Path(out) if out else None, figure, metric))
-    places = named("--out", [place for place, _ in pictures if place is not None])
-    shared.require_places(places, [*named_records("RECORD", records), *named("--text", text)])
+    places = [place for place, _ in pictures if place is not None]
+    read = [each.path for each in named_records("RECORD", records)]
+    shared.require_places({"--out": places}, {"RECORD": read, "--text": text})
     for place, picture in pictures:
         if place is None:
             tell(visible(picture.title))

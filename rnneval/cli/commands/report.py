@@ -40,12 +40,13 @@ def command(
     import msgspec
 
     from rnneval.records import json_text, write_text
-    from rnneval.records.paths import named, named_records
+    from rnneval.records.paths import named_records
 
     shared.require(
         out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none"
     )
-    shared.require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
+    read = [each.path for each in named_records("RECORD", records)]
+    shared.require_places({"--out": out}, {"RECORD": read, "--text": text})
     shared.require_ending("--out", out, ".html", ".htm")
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, html_of, page_of

@@ -46,11 +46,7 @@ def command(
     that cannot be evaluated is a row that says why.
     """
     shared.require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
-    from rnneval.records.paths import named
-
-    shared.require_places(
-        named("--table", table), [*opening.inputs(None), *named("TEXT", text), *named("FOLDER", folder)]
-    )
+    shared.require_places({"--table": table}, {**opening.inputs(None), "TEXT": text, "FOLDER": folder})
     shared.require_ending("--table", table, *shared.ENDINGS)
     message = (
         f"--out {options.out}: is a folder for all records: give a folder, and --table {options.out} for the table"

@@ -38,10 +38,8 @@ def command(
     printed as warnings. The wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
     """
     from rnneval.records import encode, write
-    from rnneval.records.paths import named
 
-    outputs = [*named("--out", options.out), *named("--record", record)]
-    shared.require_places(outputs, [*opening.inputs(checkpoint), *named("TEXT", text)])
+    shared.require_places({"--out": options.out, "--record": record}, {**opening.inputs(checkpoint), "TEXT": text})
     shared.require_ending("--out", options.out, ".parquet")
     shared.require_ending("--record", record, ".json")
     with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
