@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnneval.cli import commands
 from rnneval.cli.shared import add_options, command_line
 from rnneval.errors import CheckpointError, FolderError, WeightShapeError
 from rnneval.options import OpenOptions, TextGroup
+from rnneval.registry import module
 
 if TYPE_CHECKING:
     from rnneval.backends.protocol import LanguageModel
@@ -149,10 +151,7 @@ def _as_sweep(command: Sequence[str]) -> list[str]:
 
 def _options_of(command: str) -> dict[str, click.Option]:
     """Return the options of a command by each of their names."""
-    root = click.get_current_context().find_root()
-    assert isinstance(root.command, click.Group)  # noqa: S101 - it is `rnneval`
-    found = root.command.get_command(root, command)
-    options = (parameter for parameter in (found.params if found else ()) if isinstance(parameter, click.Option))
+    options = [each for each in module(commands.__name__, command).command.params if isinstance(each, click.Option)]
     return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
 
 

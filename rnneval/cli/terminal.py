@@ -62,11 +62,9 @@ class _Output:
         self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write the text, or nothing after the first failure."""
         return self._tried(lambda: int(self._stream.write(text)), len(text))
 
     def flush(self) -> None:
-        """Flush the stream."""
         self._tried(self._stream.flush, None)
 
     def __getattr__(self, name: str) -> Any:
@@ -170,11 +168,9 @@ class _Terminal(io.TextIOWrapper):
         self._left = False
 
     def write(self, text: str) -> int:
-        """Write to the terminal, or drop the text once the file is left."""
         return len(text) if self._left else super().write(text)
 
     def flush(self) -> None:
-        """Flush the stream."""
         if not self._left:
             super().flush()
 
