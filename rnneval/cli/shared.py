@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING
+from dataclasses import MISSING, dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rnneval.options import Option
-    from rnneval.records import Run
+    from rnneval.records import Record, Run
     from rnneval.render.document import Block
 
 F = TypeVar("F", bound=Callable[..., Any])
 Places = Mapping[str, str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None]
 ENDINGS = (".json", ".csv", ".md")
-"""Endings of the files that `print_and_write` writes."""
+"""Endings of the files that `Output.print_and_write` writes."""
 
 
 def add_options(group: type, argument: str = "options", *, make: type | None = None) -> Callable[[F], F]:
@@ -41,13 +42,12 @@ def add_options(group: type, argument: str = "options", *, make: type | None = N
     known = [(each, option) for each, option in options_of(group) if option.flag]
 
     def add(command: F) -> F:
+        @wraps(command)
         def gathered(**given: Any) -> Any:
             values = {each.name: _value(each, option, given.pop(each.name)) for each, option in known}
             return command(**given, **{argument: (make or group)(**values)})
 
-        gathered.__doc__ = command.__doc__
         wrapped: Any = gathered
-        wrapped.__click_params__ = list(getattr(command, "__click_params__", []))
         for each, option in reversed(known):
             wrapped = _click_option(each, option)(wrapped)
         return wrapped  # type: ignore[no-any-return]
@@ -70,10 +70,10 @@ def _click_option(each: "Field[Any]", option: "Option") -> Callable[[F], F]:
     text += " May be repeated." if option.repeated else ""
     if each.default is MISSING:
         shared["required"] = True
-    elif each.default is None or option.repeated:
-        text += f" [default: {option.unset or 'none'}]"
     else:
-        shared |= {"default": each.default, "show_default": True}
+        default = None if option.repeated else each.default
+        text += f" [default: {option.unset or 'none'}]" if default is None else ""
+        shared |= {"default": default, "show_default": default is not None}
     return click.option(
         option.flag, each.name, type=kind, metavar=option.metavar, multiple=option.repeated, help=text, **shared
     )
@@ -101,15 +101,30 @@ def output_options(
     repeated: bool = False,
     quiet: str = "Print no progress and no table.",
 ) -> Callable[[F], F]:
-    """Add --format (the first is the default), --out (`repeated` allows several) and --quiet, each with its help."""
+    """Add --format (the first is the default), --out and --quiet, which the command gets as one `Output`.
+
+    Args:
+        formats: Formats of what is printed.
+        text: Help of --format.
+        out: Help of --out; None: there is none, or the command adds it.
+        repeated: Whether --out may be given several times.
+        quiet: Help of --quiet.
+    """
 
     def add(command: F) -> F:
-        command = quiet_option(quiet)(command)
+        @wraps(command)
+        def gathered(*, form: str, quiet: bool, **given: Any) -> Any:
+            files = given.pop("out") if out is not None else None
+            files = (files,) if isinstance(files, str) else files or ()
+            return command(**given, output=Output(form=form, quiet=quiet, out=files))
+
+        wrapped: Any = quiet_option(quiet)(gathered)
         if out is not None:
             more = " May be repeated. [default: none]" if repeated else " [default: none]"
-            command = output_option("--out", metavar="FILE", multiple=repeated, help=out + more)(command)
+            wrapped = output_option("--out", metavar="FILE", multiple=repeated, help=out + more)(wrapped)
         kind = click.Choice(formats)
-        return output_option("--format", "form", type=kind, default=formats[0], show_default=True, help=text)(command)
+        add_format = output_option("--format", "form", type=kind, default=formats[0], show_default=True, help=text)
+        return add_format(wrapped)  # type: ignore[no-any-return]
 
     return add
 
@@ -194,44 +209,53 @@ class Tabular(Protocol):
         """Return the table."""
 
 
-def print_result(encoded: str, document: "Callable[[], Iterable[Block]]", *, form: str, quiet: bool) -> None:
-    """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing."""
-    if form == "json":
-        click.echo(encoded, nl=False)
-    elif not quiet:
-        from rnneval.render.terminal import print_document
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Options that say how a result is printed, and to which files it is written."""
 
-        print_document(document())
+    form: str
+    quiet: bool
+    out: tuple[str, ...]
 
+    def require(self, inputs: Places, *endings: str) -> None:
+        """Refuse files that cannot be written, that the command reads, or whose ending is none of these."""
+        require_places({"--out": self.out}, inputs)
+        require_ending("--out", self.out, *endings)
 
-def print_and_write(
-    result: Tabular,
-    encoded: str,
-    document: "Callable[[], Iterable[Block]]",
-    *,
-    form: str,
-    quiet: bool,
-    out: Iterable[str],
-) -> None:
-    """Print a result, then write it to files, each completely or not at all: it is not lost if a file fails.
+    def write_and_print(self, record: "Record", document: "Callable[[], Iterable[Block]]") -> None:
+        """Write a record to the files, then print it."""
+        from rnneval.records import encode, write
 
-    Of the files, `.csv` gets the table of the result, `.md` the document, any other ending the JSON.
+        for path in self.out:
+            write(record, path)
+        self.print(encode(record), document)
 
-    Raises:
-        RecordError: a file cannot be written.
-    """
-    from rnneval.records import write_text
+    def print_and_write(self, result: Tabular, encoded: str, document: "Callable[[], Iterable[Block]]") -> None:
+        """Print a result, then write it to files, each completely or not at all: it is not lost if a file fails.
 
-    print_result(encoded, document, form=form, quiet=quiet)
-    for path in out:
-        text, ending = encoded, Path(path).suffix.lower()
-        if ending == ".csv":
-            text = str(result.to_frame().to_csv(index=False))
-        elif ending == ".md":
-            from rnneval.render.markdown import markdown
+        Of the files, `.csv` gets the table of the result, `.md` the document, any other ending the JSON.
+        """
+        from rnneval.records import write_text
 
-            text = markdown(document())
-        write_text(text, path)
+        self.print(encoded, document)
+        for path in self.out:
+            text, ending = encoded, Path(path).suffix.lower()
+            if ending == ".csv":
+                text = str(result.to_frame().to_csv(index=False))
+            elif ending == ".md":
+                from rnneval.render.markdown import markdown
+
+                text = markdown(document())
+            write_text(text, path)
+
+    def print(self, encoded: str, document: "Callable[[], Iterable[Block]]") -> None:
+        """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing."""
+        if self.form == "json":
+            click.echo(encoded, nl=False)
+        elif not self.quiet:
+            from rnneval.render.terminal import print_document
+
+            print_document(document())
 
 
 def exit_of(run: "Run", *, quiet: bool, strict: bool = False) -> int:

@@ -22,14 +22,7 @@ _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z
 @shared.output_options()
 @click.option("--strict", is_flag=True, help="Exit with 1 on a warning or an inconclusive verdict.")
 def command(
-    *,
-    what: str,
-    form: str,
-    out: str | None,
-    quiet: bool,
-    strict: bool,
-    opening: CheckpointOptions,
-    options: CheckOptions,
+    *, what: str, output: shared.Output, strict: bool, opening: CheckpointOptions, options: CheckOptions
 ) -> int:
     """Run the model to prove that each layer gets its own state.
 
@@ -38,12 +31,9 @@ def command(
     """
     from msgspec import structs
 
-    from rnneval.records import encode, write
-
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
-    shared.require_places({"--out": out}, {"BUILDER": code, **opening.inputs(None if is_builder else what)})
-    shared.require_ending("--out", out, ".json")
+    output.require({"BUILDER": code, **opening.inputs(None if is_builder else what)}, ".json")
     with chatter_held():
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
@@ -59,10 +49,8 @@ def command(
         model = opening.built(what) if is_builder else opening.load_model(what)
         found = check(model, declare=options.declare, seed=options.seed)
     wiring = structs.replace(found, command=tuple(shared.command_line()))
-    if out is not None:
-        write(wiring, out)
     from rnneval.render.wiring_document import wiring_document
 
-    shared.print_result(encode(wiring), lambda: wiring_document(wiring), form=form, quiet=quiet)
+    output.write_and_print(wiring, lambda: wiring_document(wiring))
     warned = wiring.verdict == "inconclusive" or any(finding.severity == "warning" for finding in wiring.findings)
     return 1 if strict and warned else _EXIT[wiring.verdict]

@@ -1,7 +1,6 @@
 """`rnneval compare RECORD RECORD…`."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import click
@@ -43,9 +42,7 @@ def command(
     blocks: int,
     within: float | None,
     text: tuple[str, ...],
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
+    output: shared.Output,
 ) -> int:
     """Sort runs by a metric, with paired differences to the best.
 
@@ -72,17 +69,15 @@ def command(
     else:
         shared.require(within is None, "--within is for two tables of losses: give two files of evaluate --losses")
     runs = [] if tables else _runs(records)
-    shared.require_places({"--out": out}, {"RECORD": [*records, *(path for _, path in runs)], "--text": text})
-    shared.require_ending("--out", out, *shared.ENDINGS)
+    output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": text}, *shared.ENDINGS)
     scored = _scored_text(text, runs[-1][1] if runs else None) if text else None
-    deliver = partial(shared.print_and_write, form=form, quiet=quiet, out=out)
     if tables:
         losses = compare_losses(*records, within=WITHIN if within is None else within, text=scored)
-        deliver(losses, json_text(msgspec.to_builtins(losses)), lambda: losses_document(losses))
+        output.print_and_write(losses, json_text(msgspec.to_builtins(losses)), lambda: losses_document(losses))
     else:
         named_runs = [Named(name=name, record=read_run(path)) for name, path in runs]
         ranking = rank(named_runs, metric=metric, blocks=blocks, text=scored)
-        deliver(ranking, json_text(msgspec.to_builtins(ranking)), lambda: ranking_document(ranking))
+        output.print_and_write(ranking, json_text(msgspec.to_builtins(ranking)), lambda: ranking_document(ranking))
     return 0
 
 

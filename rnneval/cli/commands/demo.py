@@ -23,7 +23,7 @@ from rnneval.cli.terminal import chatter_held, progress_bar
 @click.option("--seed", default=0, show_default=True, help="Random seed of the training.")
 @click.option("--quick", is_flag=True, help="Train for a few seconds only: the models are bad, the page is complete.")
 @shared.output_options(out=None, quiet="Print no progress, and in place of the lessons only the path of the page.")
-def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None:
+def command(*, out: str, seed: int, quick: bool, output: shared.Output) -> None:
     """Train three small models and run every command on them.
 
     One of them is wired wrong. The text is part of every Python. All files stay in FOLDER; the page to open is
@@ -35,22 +35,22 @@ def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None
         recipe = files.recipe_for(seed=seed, quick=quick)
         prepared = files.prepare(Path(out), text.topics_text()[: recipe.characters])
         with work.workers() as pool:
-            with progress_bar("training and measuring three models", quiet=quiet, unit="steps") as progress:
+            with progress_bar("training and measuring three models", quiet=output.quiet, unit="steps") as progress:
                 Thread(
                     target=import_module, args=("rnneval.demo.page",)
                 ).start()  # while this process has nothing to do
                 work.measure(pool, prepared, recipe, progress)
-            with progress_bar("writing the page", quiet=quiet):
+            with progress_bar("writing the page", quiet=output.quiet):
                 from rnneval.demo import page
 
                 page.compare(prepared)
                 page.report(prepared, pool)
         lines = page.lessons(prepared)
-    if form == "json":
+    if output.form == "json":
         records = [str(path) for path in prepared.records()]
         click.echo(json.dumps({"page": str(prepared.page), "records": records, "learnt": list(lines)}, indent=2))
         return
-    if quiet:
+    if output.quiet:
         click.echo(prepared.page)
         return
     from rich.table import Table

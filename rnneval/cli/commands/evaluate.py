@@ -34,9 +34,7 @@ def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
+    output: shared.Output,
     strict: bool,
     options: EvaluateOptions,
     opening: CheckpointOptions,
@@ -50,12 +48,12 @@ def command(
     from rnneval.records import encode
 
     inputs = {**opening.inputs(checkpoint), "TEXT": text, "--fit-on": options.fit_on}
-    shared.require_places({"--out": out, "--losses": options.losses}, inputs)
-    shared.require_ending("--out", out, *shared.ENDINGS)
+    shared.require_places({"--out": output.out, "--losses": options.losses}, inputs)
+    shared.require_ending("--out", output.out, *shared.ENDINGS)
     shared.require_ending("--losses", options.losses, ".parquet")
     spread = workers.jobs is not None or workers.scheduler is not None
     shared.require(spread or workers.memory is None, "--memory is for processes: give --jobs")
-    with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
+    with chatter_held(), progress_bar("evaluating", quiet=output.quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.evaluate import evaluate
@@ -67,8 +65,8 @@ def command(
             )
     from rnneval.render.run_document import run_document
 
-    shared.print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
-    return shared.exit_of(run, quiet=quiet, strict=strict)
+    output.print_and_write(run, encode(run), lambda: run_document(run))
+    return shared.exit_of(run, quiet=output.quiet, strict=strict)
 
 
 def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> "AbstractContextManager[Reader]":

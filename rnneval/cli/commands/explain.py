@@ -37,25 +37,25 @@ _WIDTH = 100
     out="File to write the text to as well: .md and .txt are text, .json is JSON.", quiet="Print nothing."
 )
 @shared.unused_seed
-def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> None:
+def command(*, name: str | None, output: shared.Output) -> None:
     """Explain a metric, a rule or a figure.
 
     It says what a metric means, how to fix a fault, how to read a figure. NAME is a metric (perplexity), a baseline
     (unigram), a rule (shared-state) or its code (RNN001), or a figure (gates); without it, all are listed.
     """
-    shared.require_ending("--out", out, ".md", ".txt", ".json")
+    shared.require_ending("--out", output.out, ".md", ".txt", ".json")
     chosen = entries() if name is None else find(name, entries())
     as_json = json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
     as_text = listing(chosen) if name is None else pages(chosen)
-    text = as_json if form == "json" else as_text
-    if out is not None:
+    text = as_json if output.form == "json" else as_text
+    for path in output.out:
         from rnneval.records import write_text
 
-        written = {".json": as_json, ".md": as_text, ".txt": as_text}.get(Path(out).suffix.lower(), text)
-        write_text(f"{written}\n", out)
-    if quiet:
+        written = {".json": as_json, ".md": as_text, ".txt": as_text}.get(Path(path).suffix.lower(), text)
+        write_text(f"{written}\n", path)
+    if output.quiet:
         return
-    if form == "json" or name is None or not sys.stdout.isatty():
+    if output.form == "json" or name is None or not sys.stdout.isatty():
         click.echo(text)
         return
     from rich.console import Console

@@ -2,9 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,9 +91,7 @@ def command(
     better_than_counting: bool,
     strict: bool,
     update: bool,
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
+    output: shared.Output,
 ) -> int:
     """Judge RECORDs against a baseline or limits: pass or fail.
 
@@ -105,18 +102,18 @@ def command(
     from rnneval.gates.verdicts import judge
     from rnneval.records.paths import named, require_apart
 
-    outputs = {"--out": out, _SUMMARY: (os.environ.get(_SUMMARY) or None) if form == "github" else None}
+    outputs = {"--out": output.out, _SUMMARY: (os.environ.get(_SUMMARY) or None) if output.form == "github" else None}
     if update:  # replaces the baselines on purpose, and makes the folders that are missing
         there = [path for path in baseline if Path(path).absolute().parent.exists()]
         shared.require_places({**outputs, "--baseline": there}, {"RECORD": records})
         written = {"--baseline": baseline, **outputs}
         require_apart([each for name in written for each in named(name, written[name])], named("RECORD", records))
-        shared.require_ending("--out", out, *_BY_ENDING)
+        shared.require_ending("--out", output.out, *_BY_ENDING)
         if better_than_counting:
             raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
-        return _update(records, baseline, allow, require, partial(_deliver, form=form, out=out, quiet=quiet))
+        return _update(records, baseline, allow, require, output)
     shared.require_places(outputs, {"RECORD": records, "--baseline": baseline})
-    shared.require_ending("--out", out, *_BY_ENDING)
+    shared.require_ending("--out", output.out, *_BY_ENDING)
     candidates = _read(records)
     for path in baseline:
         if not os.path.lexists(path):
@@ -124,7 +121,7 @@ def command(
             raise RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
     baselines, allowed = _read(baseline), parse_allow(allow) if allow else None
     gate = judge(candidates, baselines, allow=allowed, require=require, better_than_counting=better_than_counting)
-    _deliver(gate, form=form, out=out, quiet=quiet, strict=strict)
+    _deliver(gate, output, strict=strict)
     verdicts = {comparison.verdict for comparison in gate.comparisons}
     if "fail" in verdicts or (strict and "inconclusive" in verdicts):
         return EXIT_FAIL
@@ -147,7 +144,7 @@ def _update(
     baselines: Sequence[str],
     allow: Sequence[str],
     require: Sequence[str],
-    deliver: "Callable[[Gate], None]",
+    output: shared.Output,
 ) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
@@ -184,23 +181,23 @@ def _update(
                 raise RecordError(f"{path}: its folder cannot be made: {error.strerror or error}") from error
         write_texts(slim_copies)
     if gate is not None:
-        deliver(gate)
+        _deliver(gate, output, strict=False)
     done = f"{', '.join(baselines)}: now {', '.join(records)}" if accepted else "not updated: a limit does not hold"
     say(f"rnneval: {done}")
     return 0 if accepted else EXIT_FAIL
 
 
-def _deliver(gate: "Gate", *, form: str, out: Sequence[str], quiet: bool, strict: bool = False) -> None:
+def _deliver(gate: "Gate", output: shared.Output, *, strict: bool) -> None:
     from rnneval.records import write_text
 
-    otherwise = "json" if form == "table" else form
-    for path in out:
+    otherwise = "json" if output.form == "table" else output.form
+    for path in output.out:
         write_text(_rendered(gate, _BY_ENDING.get(Path(path).suffix.lower(), otherwise), strict=strict), path)
-    if form == "github" and (summary := os.environ.get(_SUMMARY)):
+    if output.form == "github" and (summary := os.environ.get(_SUMMARY)):
         _append(summary, _rendered(gate, "markdown", strict=strict))
-    if form != "table":
-        click.echo(_rendered(gate, form, strict=strict), nl=False)
-    elif not quiet:
+    if output.form != "table":
+        click.echo(_rendered(gate, output.form, strict=strict), nl=False)
+    elif not output.quiet:
         from rnneval.render.gate_document import gate_document
         from rnneval.render.terminal import print_document
 

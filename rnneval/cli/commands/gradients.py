@@ -25,9 +25,7 @@ def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    form: str,
-    out: str | None,
-    quiet: bool,
+    output: shared.Output,
     options: GradientOptions,
     opening: CheckpointOptions,
 ) -> int:
@@ -36,20 +34,15 @@ def command(
     Each segment begins with the state that the text before it leaves behind. Findings are printed as warnings. The
     wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
     """
-    from rnneval.records import encode, write
-
-    shared.require_places({"--out": out}, {**opening.inputs(checkpoint), "TEXT": text})
-    shared.require_ending("--out", out, ".json")
-    with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
+    output.require({**opening.inputs(checkpoint), "TEXT": text}, ".json")
+    with chatter_held(), progress_bar("reading", quiet=output.quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.diagnostics.gradients import gradients
 
         options = replace(options, progress=progress, command=shared.command_line())
         record = gradients(opening.open(checkpoint), text, **vars(options))
-    if out is not None:
-        write(record, out)
     from rnneval.render.run_document import gradients_document
 
-    shared.print_result(encode(record), lambda: gradients_document(record), form=form, quiet=quiet)
+    output.write_and_print(record, lambda: gradients_document(record))
     return int(any(warning.code == "leak" for warning in record.warnings))

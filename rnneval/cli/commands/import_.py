@@ -23,9 +23,7 @@ from rnneval.options import ImportOptions
     out="File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True
 )
 @shared.unused_seed
-def command(
-    *, losses: str, text: tuple[str, ...], form: str, out: tuple[str, ...], quiet: bool, options: ImportOptions
-) -> int:
+def command(*, losses: str, text: tuple[str, ...], output: shared.Output, options: ImportOptions) -> int:
     """Make a run record from the LOSSES of another program.
 
     Its model is not needed. LOSSES is a .parquet, .csv or .jsonl table with a row for each scored token: token (its
@@ -36,12 +34,11 @@ def command(
 
     vocabulary = {"--vocab": options.vocabulary, "--vocab-from": options.vocabulary_from}
     read = {"LOSSES": losses, "--text": text, "--fit-on": options.fit_on, **vocabulary}
-    shared.require_places({"--out": out}, read)
-    shared.require_ending("--out", out, *shared.ENDINGS)
+    output.require(read, *shared.ENDINGS)
     from rnneval.engine.losses import from_losses
 
     run = from_losses(losses, text, **vars(replace(options, command=shared.command_line())))
     from rnneval.render.run_document import run_document
 
-    shared.print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
+    output.print_and_write(run, encode(run), lambda: run_document(run))
     return 0

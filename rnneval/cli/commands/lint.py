@@ -38,9 +38,7 @@ _BY_ENDING = {".json": ("json", "sarif"), ".sarif": ("sarif",), ".txt": ("text",
 def command(
     *,
     paths: tuple[str, ...],
-    form: str,
-    out: str | None,
-    quiet: bool,
+    output: shared.Output,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     stdin_filename: str | None,
@@ -62,24 +60,24 @@ def command(
 
     settings = read_settings().replaced(select, ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
-    if out is not None:  # which is none of the source files, nor of the files that decide which of them are linted
+    if output.out:  # which is none of the source files, nor of the files that decide which of them are linted
         read = [*files, *{str(Path(file).with_name(".gitignore")) for file in files}]
-        shared.require_places({"--out": out}, {"PATH": read, "the settings": settings.root / "pyproject.toml"})
-    shared.require_ending("--out", out, *_BY_ENDING)
+        shared.require_places({"--out": output.out}, {"PATH": read, "the settings": settings.root / "pyproject.toml"})
+    shared.require_ending("--out", output.out, *_BY_ENDING)
     findings: tuple[LintFinding, ...] = ()
     if STANDARD_INPUT in paths:
         content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # one byte too many shows that it is too long
         findings = wanted(check_bytes(stdin_filename or STANDARD_INPUT, content), settings)
     findings = (*findings, *lint_files(files, settings, jobs or cores()))
     count = len(files) + (STANDARD_INPUT in paths)
-    text = _rendered(form, findings)
-    if out is not None:
-        allowed = _BY_ENDING.get(Path(out).suffix.lower(), (form,))
-        write_text(_rendered(form if form in allowed else allowed[0], findings), out)
-    readable = form in ("text", "table")
-    if not (readable and quiet):
+    text = _rendered(output.form, findings)
+    for path in output.out:
+        allowed = _BY_ENDING.get(Path(path).suffix.lower(), (output.form,))
+        write_text(_rendered(output.form if output.form in allowed else allowed[0], findings), path)
+    readable = output.form in ("text", "table")
+    if not (readable and output.quiet):
         click.echo(text, nl=False)
-    if readable and not quiet and count and sys.stderr.isatty():
+    if readable and not output.quiet and count and sys.stderr.isatty():
         from rnneval.render.lint_formats import lint_summary
 
         say(lint_summary(findings, count))

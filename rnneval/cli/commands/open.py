@@ -14,22 +14,17 @@ from rnneval.cli.terminal import chatter_held
 @click.argument("checkpoint")
 @checkpoint_options
 @shared.output_options()
-def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening: CheckpointOptions) -> None:
+def command(*, checkpoint: str, output: shared.Output, opening: CheckpointOptions) -> None:
     """Show what a CHECKPOINT is: format, layers, vocabulary.
 
     It names every assumption, and evaluates nothing.
     """
-    from rnneval.records import encode, write
-
-    shared.require_places({"--out": out}, opening.inputs(checkpoint))
-    shared.require_ending("--out", out, ".json")
+    output.require(opening.inputs(checkpoint), ".json")
     with chatter_held():
         opening.preflight(checkpoint)
         from rnneval.backends.describe import opened
 
         record = opened(opening.open(checkpoint))
-    if out is not None:
-        write(record, out)
     from rnneval.render.run_document import opened_document
 
-    shared.print_result(encode(record), lambda: opened_document(record), form=form, quiet=quiet)
+    output.write_and_print(record, lambda: opened_document(record))

@@ -30,7 +30,7 @@ _ENDINGS = (".json", ".parquet")
 )
 @shared.unused_seed
 def command(
-    *, records: tuple[str, ...], out: str | None, text: tuple[str, ...], title: str | None, form: str, quiet: bool
+    *, records: tuple[str, ...], out: str | None, text: tuple[str, ...], title: str | None, output: shared.Output
 ) -> int:
     """Make one self-contained HTML page of any mix of records.
 
@@ -43,7 +43,7 @@ def command(
     from rnneval.records.paths import named_records
 
     shared.require(
-        out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none"
+        out is not None or output.form == "json", "--out FILE.html says where the page goes; --format json needs none"
     )
     read = [each.path for each in named_records("RECORD", records)]
     shared.require_places({"--out": out}, {"RECORD": read, "--text": text})
@@ -57,9 +57,9 @@ def command(
     page = page_of(given, title)
     if out is not None:
         write_text(html_of(page, draw(page, given)), out)
-    if form == "json":
+    if output.form == "json":
         click.echo(json_text(msgspec.to_builtins(page)), nl=False)
-    elif not quiet:
+    elif not output.quiet:
         place = Path(str(out))
         size = f"{place.stat().st_size / 1e3:,.0f} kB" if place.is_file() else "written"
         tell(f"{visible(page.claims[0].sentence)}\n{visible(str(out))}: {counted(len(page.records), 'record')}, {size}")

@@ -34,8 +34,7 @@ def command(
     folder: str,
     text: tuple[str, ...],
     table: tuple[str, ...],
-    form: str,
-    quiet: bool,
+    output: shared.Output,
     strict: bool,
     options: SweepOptions,
     opening: CheckpointOptions,
@@ -52,7 +51,7 @@ def command(
         f"--out {options.out}: is a folder for all records: give a folder, and --table {options.out} for the table"
     )
     shared.require(Path(options.out).suffix.lower() not in (*shared.ENDINGS, ".parquet"), message)
-    with chatter_held(), progress_bar("sweeping", quiet=quiet, unit="checkpoints") as progress:
+    with chatter_held(), progress_bar("sweeping", quiet=output.quiet, unit="checkpoints") as progress:
         from rnneval.sweeps.many import sweep
 
         plain = values_of(OpeningGroup, opening)
@@ -62,5 +61,5 @@ def command(
     from rnneval.render.sweep_document import sweep_document
 
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-    shared.print_and_write(result, json_text(rows), lambda: sweep_document(result), form=form, quiet=quiet, out=table)
+    replace(output, out=table).print_and_write(result, json_text(rows), lambda: sweep_document(result))
     return int(bool(result.failed or (strict and result.warned)))

@@ -26,9 +26,8 @@ def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    form: str,
+    output: shared.Output,
     record: str | None,
-    quiet: bool,
     options: TraceOptions,
     opening: CheckpointOptions,
 ) -> int:
@@ -42,7 +41,7 @@ def command(
     shared.require_places({"--out": options.out, "--record": record}, {**opening.inputs(checkpoint), "TEXT": text})
     shared.require_ending("--out", options.out, ".parquet")
     shared.require_ending("--record", record, ".json")
-    with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
+    with chatter_held(), progress_bar("tracing", quiet=output.quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.diagnostics.trace import trace
@@ -54,5 +53,5 @@ def command(
         write(run, record)
     from rnneval.render.run_document import trace_document
 
-    shared.print_result(encode(run), lambda: trace_document(run), form=form, quiet=quiet)
-    return shared.exit_of(run, quiet=quiet)
+    output.print(encode(run), lambda: trace_document(run))
+    return shared.exit_of(run, quiet=output.quiet)
