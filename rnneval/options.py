@@ -548,17 +548,10 @@ G = TypeVar("G")
 P = ParamSpec("P")
 
 
-class WithModel(Protocol[A_contra, B_contra, G_contra, R_co]):
-    """Type of a function that `on_model` decorates."""
+class WithText(Protocol[A_contra, B_contra, G_contra, R_co]):
+    """Type of a function that `on_model` or `on_table` decorates."""
 
-    def __call__(self, lm: A_contra, text: B_contra = ..., *, options: G_contra) -> R_co:
-        """Run it."""
-
-
-class WithTable(Protocol[A_contra, B_contra, G_contra, R_co]):
-    """Type of a function that `on_table` decorates."""
-
-    def __call__(self, losses: A_contra, text: B_contra = ..., *, options: G_contra) -> R_co:
+    def __call__(self, subject: A_contra, text: B_contra = ..., /, *, options: G_contra) -> R_co:
         """Run it."""
 
 
@@ -590,7 +583,7 @@ class OnPath(Protocol[A_contra, P, R_co]):
         """Run it."""
 
 
-def on_model(group: Callable[P, G]) -> Callable[[WithModel[A, B, G, R]], OnModel[A, B, P, R]]:
+def on_model(group: Callable[P, G]) -> Callable[[WithText[A, B, G, R]], OnModel[A, B, P, R]]:
     """Let callers pass the fields of `group` as keywords; the function itself gets one `group` called `options`.
 
     Type checkers read the keywords off the group, `inspect` and `help` off the signature and docstring made here: the
@@ -610,7 +603,7 @@ def on_folder(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnFol
     return partial(_by_keyword, group)
 
 
-def on_table(group: Callable[P, G]) -> Callable[[WithTable[A, B, G, R]], OnTable[A, B, P, R]]:
+def on_table(group: Callable[P, G]) -> Callable[[WithText[A, B, G, R]], OnTable[A, B, P, R]]:
     """Decorate a function of `losses`, `text` and `options`, as `on_model` does."""
     return partial(_by_keyword, group)
 

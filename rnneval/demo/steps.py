@@ -90,63 +90,48 @@ class Steps:
         write(structs.replace(check(model), command=tuple(command)), own.wiring)
 
     def measure(self) -> None:
-        """Evaluate the saved weights; of the right stack, trace the states and follow the gradients as well."""
-        own, beside = self._own, self._recipe.segment if self._name == RIGHT else None
+        """Evaluate the saved weights; of the right stack, trace the states and follow the gradients as well.
+
+        The states are traced along the same text, and with them the loss by length of context; the gradients are those
+        by layer and back through time. The wiring has been checked by then.
+        """
+        own, recipe, right = self._own, self._recipe, self._name == RIGHT
         wiring = read(own.wiring)
         assert isinstance(wiring, Wiring)  # noqa: S101 - this class has just written it
-        more = ["--beside-reset", str(beside)] if beside else []
-        command = self._command("evaluate", *more, "--out", str(own.run))
-        text = self._files.text
-        run = evaluate(self._opened, text, part=self._part, wiring=wiring, beside_reset=beside, command=command)
+        options: dict[str, Any] = {"beside_reset": recipe.segment if right else None}
+        command = self._command("evaluate", options, "--out", own.run)
+        run = evaluate(self._opened, self._files.text, part=self._part, wiring=wiring, command=command, **options)
         write(run, own.run)
-        if self._name == RIGHT:
-            self._trace()
-            self._follow_gradients()
-
-    def _trace(self) -> None:
-        """Trace the states along the same text, and the loss by length of context."""
-        own, recipe = self._own, self._recipe
-        wanted = ["--no-check", *(["--context"] if recipe.context else [])]  # it has been checked by now
-        wanted += ["--truncation", str(recipe.segment), "--out", str(own.states), "--record", str(own.inside)]
-        run = trace(
-            self._opened,
-            self._files.text,
-            part=self._part,
-            out=own.states,
-            check=False,
-            context=recipe.context,
-            truncation=recipe.segment,
-            command=self._command("trace", *wanted),
-        )
+        if not right:
+            return
+        options = {"check": False, "context": recipe.context, "truncation": recipe.segment}
+        command = self._command("trace", options, "--out", own.states, "--record", own.inside)
+        run = trace(self._opened, self._files.text, part=self._part, out=own.states, command=command, **options)
         write(run, own.inside)
-
-    def _follow_gradients(self) -> None:
-        """Measure the gradients of the loss, by layer and back through time."""
-        out, recipe = self._own.gradients, self._recipe
-        reach = ["--truncation", str(recipe.segment), "--lags", str(recipe.lags), "--anchors", str(recipe.anchors)]
-        reach += ["--segments", str(recipe.segments), "--no-check"]
-        found = gradients(
-            self._opened,
-            self._files.text,
-            part=self._part,
-            check=False,
-            truncation=recipe.segment,
-            lags=recipe.lags,
-            segments=recipe.segments,
-            anchors=recipe.anchors,
-            command=self._command("gradients", *reach, "--out", str(out)),
-        )
-        write(found, out)
+        options = {"truncation": recipe.segment, "lags": recipe.lags, "anchors": recipe.anchors}
+        options |= {"segments": recipe.segments, "check": False}
+        command = self._command("gradients", options, "--out", own.gradients)
+        found = gradients(self._opened, self._files.text, part=self._part, command=command, **options)
+        write(found, own.gradients)
 
     @cached_property
     def _opened(self) -> RecurrentLM:
         """The saved file, opened as a user would, with the code in the folder."""
         return open_checkpoint(self._own.weights, builder=self._own.builder, builder_arguments=self._arguments)
 
-    def _command(self, verb: str, *options: str) -> list[str]:
-        arguments = _options_of({key: value for key, value in self._arguments.items() if key != "vocab_size"})
-        opened = [str(self._own.weights), str(self._files.text), "--part", self._part, "--builder", self._own.builder]
-        return ["rnneval", verb, *opened, *arguments, *options]
+    def _command(self, verb: str, options: Mapping[str, Any], *outputs: object) -> list[str]:
+        """Return the command that does the same as a function of this name with these options."""
+        arguments = {key: value for key, value in self._arguments.items() if key != "vocab_size"}
+        words = [*map(str, (self._own.weights, self._files.text)), "--part", self._part, "--builder", self._own.builder]
+        words += _options_of(arguments)
+        for name, value in options.items():
+            if name == "check":
+                words.append("--no-check")
+            elif value is True:
+                words.append(f"--{name}")
+            elif value:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return ["rnneval", verb, *words, *map(str, outputs)]
 
 
 def _options_of(arguments: Mapping[str, object]) -> list[str]:
