@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 import rnneval
-from rnneval.demo.recipe import Recipe
-from rnneval.demo.training import train
+from rnneval.demo.files import Recipe
+from rnneval.demo.steps import train
 
 STEPS = 500
 

@@ -1,7 +1,7 @@
 """Options of the commands and of the Python functions behind them, each defined once.
 
 An option is a field of a group below: its name, type and default, and in the field's metadata (`option`) its help and
-what it allows. The command line (`rnneval.cli.options`), the keyword arguments of `rnneval.evaluate` and its relatives
+what it allows. The command line (`rnneval.cli.shared`), the keyword arguments of `rnneval.evaluate` and its relatives
 (`on_model` and the decorators beside it), the checks of values and the tables of the docs are made from these fields.
 
 Bases are listed in reverse: a dataclass takes the fields of its last base first, and the order of the fields is the
@@ -12,7 +12,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import partial, wraps
 from textwrap import fill
 from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
@@ -55,33 +55,21 @@ def option(default: Any, help: str, flag: str | None = None, **more: Any) -> Any
 
     `flag` defaults to `--field-name`.
     """
-    return field(default=default, metadata=option_metadata(help, flag, **more))
-
-
-def option_metadata(help: str, flag: str | None = None, **more: Any) -> dict[str, Any]:  # noqa: A002 - as click names it
-    """Return the metadata of a field that is an option.
-
-    The field's name is not known yet, and the default flag is made from it: so the metadata holds an `Option` without a
-    flag, which `options_of` completes.
-    """
-    return {"option": partial(Option, help=help, **more), "flag": flag}
+    return field(default=default, metadata={"option": {"help": help, "flag": flag, **more}})
 
 
 def options_of(kind: type) -> Iterator[tuple[Field[Any], Option]]:
-    """Yield the fields of a group that are options, each with its description."""
+    """Yield the fields of a group that are options, each with its description.
+
+    An option stands under the heading of the group that defines it first: one that defines it again does not move it.
+    """
     for each in fields(kind):
         if each.init and "option" in each.metadata:
-            negated = "no-" if each.default is True else ""
-            flag = each.metadata["flag"]
-            flag = f"--{negated}{each.name.replace('_', '-')}" if flag is None else flag
-            option: Option = each.metadata["option"](flag=flag)
-            yield each, option if option.heading else replace(option, heading=_heading(kind, each.name))
-
-
-def _heading(kind: type, name: str) -> str:
-    """Return the heading of the group that defines an option first: a group that defines it again does not move it."""
-    defining = [base for base in kind.__mro__ if name in inspect.get_annotations(base)]
-    return str(getattr(defining[-1], "heading", ""))
+            defining = [base for base in kind.__mro__ if each.name in inspect.get_annotations(base)][-1]
+            settings = {"heading": getattr(defining, "heading", ""), **each.metadata["option"]}
+            if settings.get("flag") is None:
+                settings["flag"] = f"--{'no-' if each.default is True else ''}{each.name.replace('_', '-')}"
+            yield each, Option(**settings)
 
 
 def values_of(group: type, options: Any) -> dict[str, Any]:
@@ -121,11 +109,7 @@ class VocabularyGroup(Options):
     heading = "Model"
 
     vocabulary: Any = option(
-        None,
-        _VOCABULARY,
-        "--vocab",
-        metavar="FILE",
-        unset="the one inside the model or beside the checkpoint",
+        None, _VOCABULARY, "--vocab", metavar="FILE", unset="the one inside the model or beside the checkpoint"
     )
     vocabulary_from: Paths | None = option(
         None,
@@ -413,10 +397,7 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
     """Options of `rnneval.evaluate`."""
 
     losses: PathLike | None = option(
-        None,
-        "Parquet file to write, with one row for each scored token.",
-        metavar="FILE.parquet",
-        heading="Output",
+        None, "Parquet file to write, with one row for each scored token.", metavar="FILE.parquet", heading="Output"
     )
     beside_reset: int | None = option(
         None,
@@ -442,11 +423,7 @@ class ImportOptions(StringGroup, CommandGroup, FitGroup, VocabularyGroup, TextGr
     """Options of `rnneval.from_losses`."""
 
     vocabulary: Any = option(
-        None,
-        _VOCABULARY,
-        "--vocab",
-        metavar="FILE",
-        unset="none, so that the tokens are taken as they are",
+        None, _VOCABULARY, "--vocab", metavar="FILE", unset="none, so that the tokens are taken as they are"
     )
     state: str | None = option(
         None,
@@ -542,10 +519,14 @@ class SweptGroup(WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
 class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Options of `rnneval.sweep`."""
 
-    out: PathLike = field(
-        metadata=option_metadata(
-            "Folder for the table and the records; it is made if it is missing.", metavar="FOLDER", heading="Output"
-        )
+    out: PathLike = field(  # required: without a default
+        metadata={
+            "option": {
+                "help": "Folder for the table and the records; it is made if it is missing.",
+                "metavar": "FOLDER",
+                "heading": "Output",
+            }
+        }
     )
     jobs: int | None = option(
         None, "Number of worker processes on this machine.", metavar="N", least=1, unset="one per core"
@@ -567,17 +548,10 @@ G = TypeVar("G")
 P = ParamSpec("P")
 
 
-class WithModel(Protocol[A_contra, B_contra, G_contra, R_co]):
-    """Type of a function that `on_model` decorates."""
+class WithText(Protocol[A_contra, B_contra, G_contra, R_co]):
+    """Type of a function that `on_model` or `on_table` decorates."""
 
-    def __call__(self, lm: A_contra, text: B_contra = ..., *, options: G_contra) -> R_co:
-        """Run it."""
-
-
-class WithTable(Protocol[A_contra, B_contra, G_contra, R_co]):
-    """Type of a function that `on_table` decorates."""
-
-    def __call__(self, losses: A_contra, text: B_contra = ..., *, options: G_contra) -> R_co:
+    def __call__(self, subject: A_contra, text: B_contra = ..., /, *, options: G_contra) -> R_co:
         """Run it."""
 
 
@@ -609,7 +583,7 @@ class OnPath(Protocol[A_contra, P, R_co]):
         """Run it."""
 
 
-def on_model(group: Callable[P, G]) -> Callable[[WithModel[A, B, G, R]], OnModel[A, B, P, R]]:
+def on_model(group: Callable[P, G]) -> Callable[[WithText[A, B, G, R]], OnModel[A, B, P, R]]:
     """Let callers pass the fields of `group` as keywords; the function itself gets one `group` called `options`.
 
     Type checkers read the keywords off the group, `inspect` and `help` off the signature and docstring made here: the
@@ -629,7 +603,7 @@ def on_folder(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnFol
     return partial(_by_keyword, group)
 
 
-def on_table(group: Callable[P, G]) -> Callable[[WithTable[A, B, G, R]], OnTable[A, B, P, R]]:
+def on_table(group: Callable[P, G]) -> Callable[[WithText[A, B, G, R]], OnTable[A, B, P, R]]:
     """Decorate a function of `losses`, `text` and `options`, as `on_model` does."""
     return partial(_by_keyword, group)
 

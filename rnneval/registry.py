@@ -90,40 +90,36 @@ def read_entries(folder: Traversable, kind: str) -> tuple[Entry, ...]:
         if not file.name.endswith(".py") or file.name.startswith("_"):
             continue
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        pages: list[tuple[str, ast.Module | ast.FunctionDef]] = [
-            (node.name, node) for node in tree.body if isinstance(node, ast.FunctionDef) and _is_rule(node)
-        ]
-        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        pages: dict[str, ast.Module | ast.FunctionDef] = {
+            name: node for name, node in functions.items() if any(map(_is_rule, node.decorator_list))
+        }
         of_source_alone = "find_in_source" in functions and "find" not in functions
-        for name, node in pages or [(file.name.removesuffix(".py").removesuffix("_"), tree)]:
+        for name, node in (pages or {file.name.removesuffix(".py").removesuffix("_"): tree}).items():
             text = ast.get_docstring(node) or ""
-            shown = name.replace("_", "-") if kind.endswith("rule") else name
-            found.append(
-                Entry(
-                    name=shown,
-                    kind="lint rule" if of_source_alone else kind,
-                    code=_code(node.body),
-                    summary=text.partition("\n")[0],
-                    text=text,
-                )
+            entry = Entry(
+                name=name.replace("_", "-") if kind.endswith("rule") else name,
+                kind="lint rule" if of_source_alone else kind,
+                code=_code(node.body),
+                summary=text.partition("\n")[0],
+                text=text,
             )
+            found.append(entry)
     return tuple(sorted(found, key=lambda entry: entry.name))
 
 
-def _is_rule(function: ast.FunctionDef) -> bool:
-    """Return whether the function is decorated with `@rule(…)`."""
-    return any(
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "rule"
-        for node in function.decorator_list
-    )
+def _is_rule(decorator: ast.expr) -> bool:
+    """Return whether this is the decorator `@rule(…)`."""
+    return isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "rule"
 
 
 def _code(body: list[ast.stmt]) -> str:
     """Return the string that a module calls CODE, or ""."""
     for node in body:
         match node:
-            case ast.Assign(targets=[ast.Name(id="CODE")], value=ast.Constant(value=str(code))):
-                return code
-            case ast.AnnAssign(target=ast.Name(id="CODE"), value=ast.Constant(value=str(code))):
+            case (
+                ast.Assign(targets=[ast.Name(id="CODE")], value=ast.Constant(value=str(code)))
+                | ast.AnnAssign(target=ast.Name(id="CODE"), value=ast.Constant(value=str(code)))
+            ):
                 return code
     return ""

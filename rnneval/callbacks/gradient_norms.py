@@ -1,12 +1,20 @@
-"""`rnneval.GradientNorms`: norms of all gradients at every training step, and the first that is not finite."""
+"""`rnneval.GradientNorms`: norms of all gradients at every training step, and the first that is not finite.
+
+`WatchedOptimizer` measures them inside the graph of the training step. `optimizer.apply` is replaced on the instance
+inside a block, and at no other time. Every training step calls it: Keras' own, a custom `train_step`, a custom loop,
+compiled by XLA or not. The numbers of each step go into one line of a ring buffer, a variable on the device, and are
+fetched later: so many steps may run in one call (`steps_per_execution`), and no step waits for the host.
+"""
 
 import atexit
+import hashlib
+import json
 import logging
 import os
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -15,16 +23,163 @@ from numpy.typing import NDArray
 
 from rnneval._version import __version__
 from rnneval.callbacks import training_hook
-from rnneval.callbacks.histories import Parts
-from rnneval.callbacks.logs import chosen, require_known
-from rnneval.callbacks.watched_optimizer import STATISTICS, Lines, WatchedOptimizer
+from rnneval.callbacks.histories import Key, Parts
+from rnneval.callbacks.training_hook import chosen, require_known
 from rnneval.errors import RecordError
 from rnneval.metrics.gradient_norms import together
+from rnneval.models.layers import Column, columns_of
+from rnneval.models.state_tap import overridden
 from rnneval.records.tables import GRADIENT_HISTORY
 
-# As `STATISTICS`, which the optimizer measures, but with the ratio of update and weight norm for the update's norm.
-WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
+# Of each variable in each step: three norms, that of the update, and the count of numbers that are not finite.
+STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "not_finite")
 _NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
+# What is written of these: the ratio of update and weight norm in place of the update's norm.
+WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
+_SETTINGS = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
+_RING = 256  # steps that the buffer holds; older ones are overwritten
+
+
+class Lines(NamedTuple):
+    """Statistics of the steps that were fetched at once: the lines of the ring buffer, one for each step."""
+
+    steps: NDArray[np.int64]
+    """Numbers of the steps, from 1, `(n,)`."""
+    values: NDArray[np.float64]
+    """Statistics of each variable, `(n, variables, statistics)`: `columns` and `STATISTICS` name them; NaN if none."""
+    lost: int
+    """Steps that were overwritten in the ring before they were fetched."""
+
+
+class WatchedOptimizer:
+    """Optimizer of a model, watched inside a block in which the training step is traced or run."""
+
+    def __init__(self, model: Any, optimizer: Any) -> None:
+        self._model, self._optimizer = model, optimizer
+        self.columns: tuple[Column, ...] = ()
+        """The trainable variables of the model; known from the first step on."""
+        self._places: dict[int, int] = {}
+        """By the id of a variable: its index in `columns`."""
+        self._lines: Any = None
+        self._count: Any = None
+        self.fetched = 0
+        """Steps that were fetched so far."""
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Watch the optimizer's `apply` while the block runs.
+
+        Where all is built, the ring buffer is made before the step is traced: a function whose first trace makes
+        variables is traced twice.
+        """
+        if self._model.built and self._optimizer.built:
+            self._make_ready(self._optimizer._trainable_variables)
+        return overridden(self._optimizer, "apply", self._apply_beside(self._optimizer.apply))
+
+    def described(self) -> dict[str, str]:
+        """Return the metadata of a history: the optimizer, its clipping, and a hash of all names and shapes."""
+        inner, _ = _unwrapped(self._optimizer)
+        settings = {"name": type(inner).__name__} | {name: getattr(inner, name, None) for name in _SETTINGS}
+        layout = [(column.layer, column.variable, *map(int, column.tensor.shape)) for column in self.columns]
+        return {
+            "rnneval.optimizer": json.dumps({name: value for name, value in settings.items() if value is not None}),
+            "rnneval.layout": hashlib.sha256(json.dumps(layout).encode()).hexdigest(),
+        }
+
+    def fetch(self) -> Lines:
+        """Return the steps since the last call, in order."""
+        count = 0 if self._count is None else int(self._count.numpy())
+        first = max(self.fetched, count - _RING)
+        steps, lost, self.fetched = np.arange(first, count), first - self.fetched, count
+        values = np.zeros((0, len(self.columns), len(STATISTICS)))
+        if len(steps):
+            values = tf.gather(self._lines, steps % _RING).numpy().astype(np.float64)
+        return Lines(steps + 1, values, lost)
+
+    def _apply_beside(self, original: Any) -> Any:
+        """Return an `apply` that measures the step which the original `apply` makes."""
+
+        def apply(grads: Any, trainable_variables: Any = None) -> Any:
+            grads = list(grads)
+            every = list(self._optimizer._trainable_variables if trainable_variables is None else trainable_variables)
+            self._make_ready(every)
+            seen = [
+                (g, v, self._places[id(v)])
+                for g, v in zip(grads, every, strict=True)
+                if g is not None and id(v) in self._places
+            ]
+            variables = [v for _, v, _ in seen]
+            inner, scale = _unwrapped(self._optimizer)
+            unscaled = [_divided(g, scale) for g, _, _ in seen]
+            given = [_plain(grad) for grad in unscaled]
+            before = [_plain(v) for v in variables]
+            clipped = _clipped_norms(inner, unscaled, variables)
+            result = original(grads, trainable_variables)
+            updates = [_plain(v) - w for v, w in zip(variables, before, strict=True)]
+            bad = [tf.cast(tf.math.count_nonzero(~tf.math.is_finite(grad)), tf.float32) for grad in given]
+            statistics = (_norms(given), clipped, _norms(before), _norms(updates), bad)
+            numbers = tf.transpose(tf.stack([tf.stack(column) for column in statistics]))
+            self._write([place for _, _, place in seen], numbers)
+            return result
+
+        return apply
+
+    def _make_ready(self, variables: Sequence[Any]) -> None:
+        """Build the optimizer as its `apply` would (a loss scale is made there), and make the ring buffer."""
+        if not self._optimizer.built:
+            self._optimizer.build(variables)
+        if self._lines is not None:
+            return
+        self.columns = columns_of(self._model)
+        for place, column in enumerate(self.columns):
+            self._places |= {id(column.tensor): place, id(getattr(column.tensor, "value", column.tensor)): place}
+        with tf.init_scope():
+            self._lines = tf.Variable(tf.zeros([_RING, len(self.columns), len(STATISTICS)]), trainable=False)
+            self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def _write(self, places: Sequence[int], numbers: Any) -> None:
+        """Write one line of the ring: the statistics `(variables, statistics)` of the variables at these places."""
+        empty = tf.fill([len(self.columns), len(STATISTICS)], tf.constant(np.nan, tf.float32))
+        line = tf.tensor_scatter_nd_update(empty, [[place] for place in places], numbers) if places else empty
+        here = tf.equal(tf.range(_RING, dtype=tf.int64), self._count % _RING)
+        self._lines.assign(tf.where(here[:, None, None], line[None], self._lines))
+        self._count.assign_add(1)
+
+
+def _unwrapped(optimizer: Any) -> tuple[Any, Any]:
+    """Return the optimizer that clips, and the loss scale of the gradients that come in."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer, tf.cast(tf.convert_to_tensor(optimizer.dynamic_scale), tf.float32)
+    return optimizer, tf.constant(float(optimizer.loss_scale_factor or 1.0), tf.float32)
+
+
+def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+    """Return the norms of the clipped gradients; NaN in a step that only accumulates.
+
+    Slices of an embedding are clipped as slices, as the optimizer does it: by a norm in which the slices of an id that
+    occurs twice are not added up.
+    """
+    every = inner.gradient_accumulation_steps
+    if not every:
+        return _norms(inner._clip_gradients(list(given)))
+    held = [inner._accumulated_gradients[inner._get_variable_index(variable)] for variable in variables]
+    mean = [(_plain(grad) + _plain(before)) / every for grad, before in zip(given, held, strict=True)]
+    steps = tf.equal((tf.convert_to_tensor(inner._iterations) + 1) % every, 0)
+    return [tf.where(steps, norm, np.nan) for norm in _norms(inner._clip_gradients(mean))]
+
+
+def _norms(tensors: Sequence[Any]) -> list[Any]:
+    return [tf.norm(_plain(tensor)) for tensor in tensors]
+
+
+def _divided(grad: Any, scale: Any) -> Any:
+    if isinstance(grad, tf.IndexedSlices):
+        return tf.IndexedSlices(_divided(grad.values, scale), grad.indices, grad.dense_shape)
+    return tf.cast(tf.convert_to_tensor(grad), tf.float32) / scale
+
+
+def _plain(grad: Any) -> Any:
+    """Return a gradient or variable as a float32 tensor: the slices of an embedding are added up."""
+    return tf.cast(tf.convert_to_tensor(grad), tf.float32)
 
 
 class GradientNorms(keras.callbacks.Callback):
@@ -85,8 +240,6 @@ class GradientNorms(keras.callbacks.Callback):
         self.first_not_finite: tuple[int, str] | None = None
         """The first step with a gradient that is not finite, and `LAYER.VARIABLE`."""
 
-    # Called by Keras: `set_model` and `on_train_end`; by `training_hook`: `begins` and `ends`.
-
     def set_model(self, model: Any) -> None:
         """Add the hook for the fit that begins."""
         super().set_model(model)
@@ -143,14 +296,27 @@ class GradientNorms(keras.callbacks.Callback):
         if self._watched is None:
             return {}
         lines = self._watched.fetch()
+        columns = self._watched.columns
         self.lost += lines.lost
         if not len(lines.steps):
             return {}
         self._waiting.append(lines)
-        self._note_first_not_finite(lines)
+        bad = np.argwhere(lines.values[:, :, _BAD] > 0)
+        if self.first_not_finite is None and len(bad):
+            step, place = bad[0]
+            name = f"{columns[place].layer}.{columns[place].variable}"
+            self.first_not_finite = (int(lines.steps[step]) + self._steps_of_earlier_fits, name)
         if sum(len(waiting.steps) for waiting in self._waiting) >= self._steps_per_part:
             self._write()
-        return self._logs(lines)
+        keys, numbers = _tidy(columns, lines.values[-1:])
+        last = dict(zip(keys, numbers[0].tolist(), strict=True))
+        return {
+            "grad_norm": last["", "", "grad_norm"],
+            "grad_norm_clipped": last["", "", "grad_norm_clipped"],
+            "update_ratio": last["", "", "update_ratio"],
+            "grad_not_finite": last["", "", "not_finite"],
+            **{f"grad_norm/{column.layer}": last[column.layer, "", "grad_norm"] for column in columns},
+        }
 
     def close(self) -> None:
         """Write the steps that are left; a second call does nothing."""
@@ -188,35 +354,9 @@ class GradientNorms(keras.callbacks.Callback):
         steps = np.concatenate([lines.steps for lines in self._waiting]) + self._steps_of_earlier_fits
         values = np.concatenate([lines.values for lines in self._waiting])
         self._waiting = []
-        columns, numbers = _tidy([(c.layer, c.variable) for c in self._watched.columns], values)
+        columns, numbers = _tidy(self._watched.columns, values)
         self._parts.describe(self._watched.described())
         self._parts.write(steps, columns, numbers)
-
-    def _note_first_not_finite(self, lines: Lines) -> None:
-        """Set `first_not_finite` at the first such gradient."""
-        assert self._watched is not None  # noqa: S101 - checked by the caller
-        bad = np.argwhere(lines.values[:, :, _BAD] > 0)
-        if self.first_not_finite is None and len(bad):
-            step, place = bad[0]
-            column = self._watched.columns[place]
-            self.first_not_finite = (
-                int(lines.steps[step]) + self._steps_of_earlier_fits,
-                f"{column.layer}.{column.variable}",
-            )
-
-    def _logs(self, lines: Lines) -> dict[str, float]:
-        """Return the numbers of the last step, as they stand in `logs`."""
-        assert self._watched is not None  # noqa: S101 - checked by the caller
-        columns, numbers = _tidy([(c.layer, c.variable) for c in self._watched.columns], lines.values[-1:])
-        last = dict(zip(columns, numbers[0].tolist(), strict=True))
-        layers = dict.fromkeys(column.layer for column in self._watched.columns)
-        return {
-            "grad_norm": last["", "", "grad_norm"],
-            "grad_norm_clipped": last["", "", "grad_norm_clipped"],
-            "update_ratio": last["", "", "update_ratio"],
-            "grad_not_finite": last["", "", "not_finite"],
-            **{f"grad_norm/{layer}": last[layer, "", "grad_norm"] for layer in layers},
-        }
 
 
 _begun: weakref.WeakSet[GradientNorms] = weakref.WeakSet()
@@ -230,30 +370,25 @@ def _close_all() -> None:
         norms._close_unfinished()
 
 
-Key = tuple[str, str, str]
+def _tidy(columns: Sequence[Column], values: NDArray[np.float64]) -> tuple[list[Key], NDArray[np.float64]]:
+    """Return keys and numbers `(n, keys)`: of each variable, of each layer and of the model.
 
-
-def _tidy(names: list[tuple[str, str]], values: NDArray[np.float64]) -> tuple[list[Key], NDArray[np.float64]]:
-    """Return columns (layer, variable, statistic) and numbers `(n, columns)`: of variables, layers and the model."""
-    columns: list[Key] = []
-    numbers = []
-    layers = list(dict.fromkeys(layer for layer, _ in names))
-    members = {(layer, ""): [k for k, (owner, _) in enumerate(names) if owner == layer] for layer in layers}
-    groups = {name: [k] for k, name in enumerate(names)} | members | {("", ""): list(range(len(names)))}
-    for (layer, variable), places in groups.items():
-        columns += [(layer, variable, statistic) for statistic in WRITTEN]
-        numbers += _group(values[:, places])
-    return columns, np.stack(numbers, axis=1)
-
-
-def _group(part: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Return the written statistics of some variables together, `(n,)` each.
-
-    A variable without a gradient counts as 0; if none has a gradient, the statistics are NaN.
+    A variable without a gradient counts as 0; if none of a layer has a gradient, its statistics are NaN.
     """
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        seen = ~np.isnan(part[:, :, _WEIGHT])
-        norms = [together(np.where(seen, part[:, :, k], 0.0)) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE)]
-        bad = np.where(seen, part[:, :, _BAD], 0.0).sum(1)
-        found = [*norms[:3], norms[3] / norms[2], bad]
-    return [np.where(seen.any(axis=1), numbers, np.nan) for numbers in found]
+    groups: dict[tuple[str, str], list[int]] = {}
+    groups |= {(column.layer, column.variable): [k] for k, column in enumerate(columns)}
+    for k, column in enumerate(columns):
+        groups.setdefault((column.layer, ""), []).append(k)
+    groups["", ""] = list(range(len(columns)))
+    keys: list[Key] = []
+    numbers = []
+    for (layer, variable), places in groups.items():
+        part = values[:, places]
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            seen = ~np.isnan(part[:, :, _WEIGHT])
+            norms = [together(np.where(seen, part[:, :, k], 0.0)) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE)]
+            bad = np.where(seen, part[:, :, _BAD], 0.0).sum(1)
+            found = [*norms[:3], norms[3] / norms[2], bad]
+        keys += [(layer, variable, statistic) for statistic in WRITTEN]
+        numbers += [np.where(seen.any(axis=1), each, np.nan) for each in found]
+    return keys, np.stack(numbers, axis=1)

@@ -20,6 +20,8 @@ from rnneval.metrics.diagnostics.findings import History
 from rnneval.records import read_table, table_written
 from rnneval.records.paths import Named, named, require_apart
 
+Key = tuple[str, str, str]
+"""Layer, variable or state, and statistic of a number."""
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")
 _BEFORE, _AT_LEAST = 100, 3
@@ -53,7 +55,22 @@ class Parts:
             raise UsageError(f"existing={existing!r} is not known: give {', '.join(EXISTING)}")
         self.folder = Path(folder)
         require_apart(named("path", folder, self.folder.glob("part-*.parquet")), inputs)
-        self._next = _make(self.folder, existing)
+        try:
+            parts = sorted(self.folder.glob("part-*.parquet")) if self.folder.is_dir() else []
+            if parts and existing == "refuse":
+                raise RecordError(
+                    f"{self.folder}: holds a history of {len(parts)} parts already: give another folder, or "
+                    "existing='replace' or 'append'"
+                )
+            while parts and existing == "replace":
+                parts.pop(0).unlink()
+            if self.folder.is_file():
+                raise RecordError(f"{self.folder}: is a file; a history is a folder of parts: give another name")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shutil.disk_usage(self.folder)
+        except OSError as error:
+            raise RecordError(f"{self.folder}: cannot be made: {error.strerror or error}") from error
+        self._next = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
         fields: list[Any] = [(index, pa.int64()), ("layer", _WORD), ("variable", _WORD), ("statistic", _WORD)]
         self._schema = pa.schema([*fields, ("value", pa.float64())])
         self.describe(described)
@@ -63,12 +80,16 @@ class Parts:
         metadata = {key.encode(): value.encode() for key, value in more.items()}
         self._schema = self._schema.with_metadata({**(self._schema.metadata or {}), **metadata})
 
-    def write(self, index: NDArray[np.int64], columns: list[tuple[str, str, str]], values: NDArray[np.float64]) -> None:
+    def write(self, index: NDArray[np.int64], columns: list[Key], values: NDArray[np.float64]) -> None:
         """Write one part: values `(n, columns)` at steps `(n,)`, one row for each finite number."""
         row, column = np.nonzero(np.isfinite(values))
         if not len(row):
             return
-        words = [_words([entry[k] for entry in columns], column) for k in range(3)]
+        words = []
+        for k in range(3):
+            names = list(dict.fromkeys(entry[k] for entry in columns))
+            numbers = np.array([names.index(entry[k]) for entry in columns], np.int32)
+            words.append(pa.DictionaryArray.from_arrays(pa.array(numbers[column]), pa.array(names, pa.string())))
         table = pa.table([pa.array(index[row]), *words, pa.array(values[row, column])], schema=self._schema)
         place = self.folder / f"part-{self._next:06}.parquet"
         if place.exists():
@@ -76,35 +97,6 @@ class Parts:
         with table_written(place, self._schema) as writer:
             writer.write_table(table)
         self._next += 1
-
-
-def _words(names: list[str], places: NDArray[np.int64]) -> Any:
-    """Return names[places] as a dictionary column."""
-    distinct = list(dict.fromkeys(names))
-    numbers = np.array([distinct.index(name) for name in names], np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(numbers[places]), pa.array(distinct, pa.string()))
-
-
-def _make(folder: Path, existing: str) -> int:
-    """Make the folder, and return the number of its next part."""
-    try:
-        parts = sorted(folder.glob("part-*.parquet")) if folder.is_dir() else []
-        if parts and existing == "refuse":
-            raise RecordError(
-                f"{folder}: holds a history of {len(parts)} parts already: give another folder, or existing='replace' "
-                "or 'append'"
-            )
-        if parts and existing == "replace":
-            for part in parts:
-                part.unlink()
-            parts = []
-        if folder.is_file():
-            raise RecordError(f"{folder}: is a file; a history is a folder of parts: give another name")
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.disk_usage(folder)
-    except OSError as error:
-        raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    return int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
 
 
 def history(folder: str | os.PathLike[str]) -> History:
@@ -123,10 +115,8 @@ def history(folder: str | os.PathLike[str]) -> History:
         raise RecordError(f"{os.fspath(folder)}: a history without a single gradient that is finite")
     before = norm["value"].rolling(_BEFORE, min_periods=_AT_LEAST).median().shift(1).to_numpy()
     ratio = np.nan_to_num(norm["value"].to_numpy() / before)
-    bad = table[(table["statistic"] == "not_finite") & (table["value"] > 0) & (table["variable"] != "")].sort_values(
-        "step"
-    )
-    first = None if bad.empty else bad.iloc[0]
+    bad = table[(table["statistic"] == "not_finite") & (table["value"] > 0) & (table["variable"] != "")]
+    first = None if bad.empty else bad.sort_values("step").iloc[0]
     return History(
         steps=int(table["step"].max()),
         median_norm=float(norm["value"].median()),

@@ -11,8 +11,8 @@ import numpy as np
 
 from rnneval._version import __version__
 from rnneval.callbacks import training_hook
-from rnneval.callbacks.histories import Parts
-from rnneval.callbacks.logs import chosen, require_known
+from rnneval.callbacks.histories import Key, Parts
+from rnneval.callbacks.training_hook import chosen, require_known
 from rnneval.engine.evaluate import evaluate
 from rnneval.errors import TextError, VocabularyError
 from rnneval.models.lm import RecurrentLM
@@ -87,13 +87,16 @@ class StateNorms(keras.callbacks.Callback):
             UsageError: an option is not known, or its value is not allowed.
         """
         super().__init__()
-        vocabulary = options.vocabulary
-        self._given = vocabulary_from(vocabulary)
-        self._vocabulary = self._given
-        _require_paths(text)
+        self._given = self._vocabulary = vocabulary_from(options.vocabulary)
+        paths = [text] if isinstance(text, (str, os.PathLike)) else text
+        if not isinstance(paths, Sequence) or not all(isinstance(path, (str, os.PathLike)) for path in paths):
+            raise TextError(
+                f"StateNorms: text is a {type(text).__name__}: give the name of a file of held-out text, or several; "
+                "ids will not do, since characters and words are counted, too"
+            )
         self._text, self._options = text, options
-        given = vocabulary if isinstance(vocabulary, str | os.PathLike) else None
-        inputs = [*named("text", text), *named("vocabulary", given)]
+        vocabulary = options.vocabulary if isinstance(options.vocabulary, str | os.PathLike) else None
+        inputs = [*named("text", text), *named("vocabulary", vocabulary)]
         described = {"rnneval.schema": STATE_HISTORY, "rnneval.version": __version__}
         self._parts = Parts(path, "epoch", described, options.existing, inputs)
         self._due: int | None = None  # the epoch to be measured
@@ -160,7 +163,11 @@ class StateNorms(keras.callbacks.Callback):
         numbers = _numbers(run)
         self._parts.describe({"rnneval.signature": run.signature, "rnneval.text": run.text.sha256})
         self._parts.write(np.array([epoch]), list(numbers), np.array([list(numbers.values())]))
-        return chosen({_log_name(*key): value for key, value in numbers.items()}, self._options.logs)
+        logs = {
+            f"{layer}.{slot}/{statistic}" if layer else f"heldout_{statistic}": value
+            for (layer, slot, statistic), value in numbers.items()
+        }
+        return chosen(logs, self._options.logs)
 
 
 def vocabulary_from(given: Any) -> Vocabulary | None:
@@ -191,18 +198,6 @@ def _of_model(model: Any) -> Vocabulary:
     return found
 
 
-def _require_paths(text: Any) -> None:
-    paths = [text] if isinstance(text, (str, os.PathLike)) else text
-    if not isinstance(paths, Sequence) or not all(isinstance(path, (str, os.PathLike)) for path in paths):
-        raise TextError(
-            f"StateNorms: text is a {type(text).__name__}: give the name of a file of held-out text, or several; ids "
-            "will not do, since characters and words are counted, too"
-        )
-
-
-Key = tuple[str, str, str]
-
-
 def _numbers(run: Run) -> dict[Key, float]:
     """Return the numbers of a run by layer, state and statistic."""
     found: dict[Key, float] = {("", "", name): run.scores[name].value for name in _SCORES if name in run.scores}
@@ -212,8 +207,3 @@ def _numbers(run: Run) -> dict[Key, float]:
         plain.pop("every", None)  # how the state was sampled, which is no statistic of it
         found |= {(layer, slot, statistic): float(value) for statistic, value in plain.items()}
     return found
-
-
-def _log_name(layer: str, slot: str, statistic: str) -> str:
-    """Return the key of a number in `logs`: `LAYER.SLOT/STATISTIC`, or `heldout_SCORE`."""
-    return f"{layer}.{slot}/{statistic}" if layer else f"heldout_{statistic}"

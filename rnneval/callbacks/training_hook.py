@@ -1,4 +1,4 @@
-"""Hooks on the function by which Keras makes a model's training function, for callbacks that change the model.
+"""Part of the callbacks in a fit: hooks that change the model for it, and the numbers that they put into its `logs`.
 
 `fit` tells callbacks when it begins, but not that it was broken off: an exception in another callback or an interrupt
 between two steps ends it without `on_train_end`. So a callback that changes a model for one fit hooks into
@@ -7,9 +7,16 @@ to its own fit. A later call belongs to another fit, and removes the hook before
 by which a fit learns that a layer was frozen, belongs to the same fit: the hook begins again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from rnneval.errors import UsageError
+
+LOGS = ("main", "all", "none")
+"""Values of `logs=`: Keras prints every entry of `logs` in its progress line, and passes them to other callbacks."""
+_SWITCHED = {True: "all", False: "none"}
+"""Values of `logs=` when it was a switch, which trainings still have."""
+MAIN = ("grad_norm", "update_ratio", "heldout_perplexity")
 _NAME = "make_train_function"
 
 
@@ -84,3 +91,25 @@ def remove(model: Any, hook: TrainingHook) -> None:
         vars(model)[_NAME] = hooked.original
     else:
         del vars(model)[_NAME]
+
+
+def require_known(logs: object) -> None:
+    """Check the value of `logs=`.
+
+    Raises:
+        UsageError: it is not one of `LOGS`.
+    """
+    if not isinstance(logs, bool) and logs not in LOGS:
+        raise UsageError(f"logs={logs!r} is not known: give one of {', '.join(LOGS)}")
+
+
+def chosen(numbers: Mapping[str, float], logs: str | bool) -> dict[str, float]:
+    """Return the numbers to put into `logs`; True stands for `all`, and False for `none`.
+
+    Example:
+        >>> chosen({"grad_norm": 0.5, "grad_norm/gru": 0.4}, "main")
+        {'grad_norm': 0.5}
+    """
+    known = logs if isinstance(logs, str) else _SWITCHED[logs]
+    wanted = {"main": MAIN, "all": tuple(numbers), "none": ()}[known]
+    return {name: numbers[name] for name in wanted if name in numbers}

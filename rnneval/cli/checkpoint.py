@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.options import add_options, command_line
+from rnneval.cli import commands
+from rnneval.cli.shared import add_options, command_line
 from rnneval.errors import CheckpointError, FolderError, WeightShapeError
 from rnneval.options import OpenOptions, TextGroup
+from rnneval.registry import module
 
 if TYPE_CHECKING:
     from rnneval.backends.protocol import LanguageModel
-    from rnneval.records.paths import Named
 
 _FROM_VOCABULARY = ("vocab_size", "vocabulary")
 _OF_ONE = ("--out", "--expect-sha256")
@@ -70,23 +71,22 @@ class CheckpointOptions(OpenOptions):
         if given is not None:
             encode(text, given, TextOptions.of(options)).close()
 
-    def inputs(self, checkpoint: str | None) -> "list[Named]":
-        """Return every file that opening the checkpoint reads, a vocabulary beside it included."""
-        from rnneval.records.paths import named, named_checkpoint
-
+    def inputs(self, checkpoint: str | None) -> dict[str, Any]:
+        """Return every file that opening the checkpoint reads, by option, a vocabulary beside it included."""
         code = (self.builder or "").rpartition(":")[0]
-        found = [
-            *named("--builder", code if code.endswith((".py", ".ipynb")) else None),
-            *named("--vocab", self.vocabulary),
-            *named("--vocab-from", self.vocabulary_from),
-            *named("--weight-map", self.weight_map),
-        ]
+        found: dict[str, Any] = {
+            "--builder": code if code.endswith((".py", ".ipynb")) else None,
+            "--vocab": self.vocabulary,
+            "--vocab-from": self.vocabulary_from,
+            "--weight-map": self.weight_map,
+        }
         if checkpoint is not None:
+            from rnneval.records.paths import named_checkpoint
             from rnneval.text import siblings
 
-            found += named_checkpoint("CHECKPOINT", checkpoint)
-            has_vocabulary = self.vocabulary or self.vocabulary_from
-            found += [] if has_vocabulary else named("the vocabulary", siblings(checkpoint))
+            found["CHECKPOINT"] = [each.path for each in named_checkpoint("CHECKPOINT", checkpoint)]
+            if not (self.vocabulary or self.vocabulary_from):
+                found["the vocabulary"] = siblings(checkpoint)
         return found
 
     def open(self, checkpoint: str) -> Any:
@@ -112,6 +112,16 @@ class CheckpointOptions(OpenOptions):
 
         with _whole_command_proposed():
             return load_model(checkpoint, **vars(self))
+
+    def built(self, spec: str) -> Any:
+        """Build the model that `spec` names, with the user's own code."""
+        from rnneval.models.lm import eagerly
+        from rnneval.text import given_vocabulary
+        from rnneval.usercode import builder_of
+
+        builder = builder_of(self, spec)
+        assert builder is not None  # noqa: S101 - `spec` names one
+        return builder.build(given_vocabulary(self.vocabulary, self.vocabulary_from), around=eagerly)
 
 
 def _about_folder(error: FolderError, checkpoint: str, *, has_builder: bool) -> str:
@@ -141,10 +151,7 @@ def _as_sweep(command: Sequence[str]) -> list[str]:
 
 def _options_of(command: str) -> dict[str, click.Option]:
     """Return the options of a command by each of their names."""
-    root = click.get_current_context().find_root()
-    assert isinstance(root.command, click.Group)  # noqa: S101 - it is `rnneval`
-    found = root.command.get_command(root, command)
-    options = (parameter for parameter in (found.params if found else ()) if isinstance(parameter, click.Option))
+    options = [each for each in module(commands.__name__, command).command.params if isinstance(each, click.Option)]
     return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
 
 

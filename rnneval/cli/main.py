@@ -64,14 +64,9 @@ class Commands(click.Group):
         """Write the commands in groups, each with the first sentence of its help."""
         width = max(map(len, self.list_commands(ctx)))
         for heading, members in _grouped().items():
-            found = {name: self.get_command(ctx, name) for name in members}
-            rows = [
-                (name.ljust(width), command.get_short_help_str(limit=_NO_LIMIT))
-                for name, command in found.items()
-                if command is not None
-            ]
+            helps = [module(commands.__name__, name).command.get_short_help_str(limit=_NO_LIMIT) for name in members]
             with formatter.section(heading):
-                formatter.write_dl(rows)
+                formatter.write_dl([(name.ljust(width), text) for name, text in zip(members, helps, strict=True)])
 
 
 def _grouped() -> dict[str, tuple[str, ...]]:
@@ -110,15 +105,11 @@ def run(arguments: list[str]) -> int:
         say("rnneval: interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:
-        return _refuse(error)
+        if os.environ.get("RNNEVAL_DEBUG"):
+            traceback.print_exception(error)
+        say(f"rnneval: error: {_message(error)}")
+        return EXIT_INPUT
     return result if isinstance(result, int) else 0
-
-
-def _refuse(error: Exception) -> int:
-    if os.environ.get("RNNEVAL_DEBUG"):
-        traceback.print_exception(error)
-    say(f"rnneval: error: {_message(error)}")
-    return EXIT_INPUT
 
 
 def _message(error: Exception) -> str:

@@ -8,12 +8,15 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rnneval.errors import RecordError, RnnevalError
+
+if TYPE_CHECKING:
+    from rnneval.options import Progress
 
 T = TypeVar("T")
 _ESCAPES = "rnneval-escape"
@@ -32,7 +35,11 @@ def broken_pipes_ignored() -> Iterator[None]:
     """
     _open_closed_descriptors()
     stream: Any = sys.stdout
-    before = _reconfigured(stream)
+    before = {}
+    if hasattr(stream, "reconfigure"):
+        before = {"encoding": stream.encoding, "errors": stream.errors}
+        ascii_alone = codecs.lookup(stream.encoding).name == "ascii"  # click replaces it as well
+        stream.reconfigure(encoding="utf-8" if ascii_alone else stream.encoding, errors=_ESCAPES)
     output = _Output(stream)
     sys.stdout = output
     try:
@@ -55,11 +62,9 @@ class _Output:
         self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write the text, or nothing after the first failure."""
         return self._tried(lambda: int(self._stream.write(text)), len(text))
 
     def flush(self) -> None:
-        """Flush the stream."""
         self._tried(self._stream.flush, None)
 
     def __getattr__(self, name: str) -> Any:
@@ -71,14 +76,10 @@ class _Output:
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 self.failure = self.failure or error
-            self._redirect()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # so that Python's flush at exit cannot fail
+            os.close(nowhere)
             return otherwise
-
-    def _redirect(self) -> None:
-        """Redirect the descriptor to /dev/null so that Python's flush at exit cannot fail."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
 
 
 def _open_closed_descriptors() -> None:
@@ -88,20 +89,9 @@ def _open_closed_descriptors() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
-
-
-def _reconfigured(stream: Any) -> dict[str, str]:
-    """Make the stream escape what its encoding lacks, and use UTF-8 for ASCII; return its former settings."""
-    if not hasattr(stream, "reconfigure"):
-        return {}
-    before = {"encoding": stream.encoding, "errors": stream.errors}
-    ascii_alone = codecs.lookup(stream.encoding).name == "ascii"  # click replaces it as well
-    stream.reconfigure(encoding="utf-8" if ascii_alone else stream.encoding, errors=_ESCAPES)
-    return before
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process
 
 
 def _as_escape(error: UnicodeError) -> tuple[str, int]:
@@ -178,11 +168,9 @@ class _Terminal(io.TextIOWrapper):
         self._left = False
 
     def write(self, text: str) -> int:
-        """Write to the terminal, or drop the text once the file is left."""
         return len(text) if self._left else super().write(text)
 
     def flush(self) -> None:
-        """Flush the stream."""
         if not self._left:
             super().flush()
 
@@ -192,18 +180,12 @@ class _Terminal(io.TextIOWrapper):
         self._left = True
 
 
-Progress = Callable[[int, int], None]
-
-
-def progress_bar(what: str, *, quiet: bool, unit: str = "tokens") -> AbstractContextManager[Progress | None]:
-    """Return a context with a function that shows work done, speed and time left; without a terminal, with None."""
-    if quiet or not sys.stderr.isatty():
-        return nullcontext(None)
-    return _bar(what, unit)
-
-
 @contextmanager
-def _bar(what: str, unit: str) -> Iterator[Progress]:
+def progress_bar(what: str, *, quiet: bool, unit: str = "tokens") -> "Iterator[Progress | None]":
+    """Let the block have a function that shows work done, speed and time left; without a terminal, None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -215,12 +197,8 @@ def _bar(what: str, unit: str) -> Iterator[Progress]:
         task = bar.add_task(what, total=None, speed="")
 
         def show(done: int, total: int) -> None:
-            rate = bar.tasks[task].speed
-            bar.update(task, completed=done, total=total, speed=f"{_rate(rate)} {unit}/s" if rate else "")
+            rate = bar.tasks[task].speed or 0
+            shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+            bar.update(task, completed=done, total=total, speed=f"{shown} {unit}/s" if rate else "")
 
         yield show
-
-
-def _rate(each_second: float) -> str:
-    """Format a speed: as a whole number, or with two digits if it is below 10."""
-    return f"{each_second:,.0f}" if each_second >= 10 else f"{each_second:.2g}"

@@ -1,4 +1,4 @@
-"""Files of the demo: all in one folder, each like a user's own."""
+"""Files of the demo, all in one folder, each like a user's own; and the recipe by which its models are trained."""
 
 import json
 from collections.abc import Iterator
@@ -12,76 +12,51 @@ BUILDERS = {ONE: "OneLayer", WRONG: "WrongStack", RIGHT: "RightStack"}
 """The models by name, and the class in `models.py` that makes each."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Files:
     """Paths of the demo's files."""
 
-    folder: Path
-
-    @property
-    def text(self) -> Path:
-        """The whole text."""
-        return self.folder / "topics.txt"
-
-    @property
-    def vocabulary(self) -> Path:
-        """Its characters, in the order of their ids."""
-        return self.folder / "vocab.json"
-
-    @property
-    def source(self) -> Path:
-        """The code of the models."""
-        return self.folder / "models.py"
-
-    @property
-    def comparison(self) -> Path:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.text = folder / "topics.txt"
+        self.vocabulary = folder / "vocab.json"
+        """The characters of the text, in the order of their ids."""
+        self.source = folder / "models.py"
+        self.comparison = folder / "gate.json"
         """The gate's record: the right stack against one layer."""
-        return self.folder / "gate.json"
+        self.page = folder / "report.html"
 
-    @property
-    def page(self) -> Path:
-        """The report."""
-        return self.folder / "report.html"
-
-    def weights(self, name: str) -> Path:
-        """Return the path of a model's weights: all that can be saved of a subclassed model."""
-        return self.folder / f"{name}.weights.h5"
-
-    def history(self, name: str) -> Path:
-        """Return the path of the gradient history of its training."""
-        return self.folder / f"{name}.training.parquet"
-
-    def wiring(self, name: str) -> Path:
-        """Return the path of its wiring record."""
-        return self.folder / f"{name}.wiring.json"
-
-    def run(self, name: str) -> Path:
-        """Return the path of its run record."""
-        return self.folder / f"{name}.run.json"
-
-    def states(self, name: str) -> Path:
-        """Return the path of the trace of its states along the held-out text."""
-        return self.folder / f"{name}.states.parquet"
-
-    def inside(self, name: str) -> Path:
-        """Return the path of the run record of that trace."""
-        return self.folder / f"{name}.inside.json"
-
-    def gradients(self, name: str) -> Path:
-        """Return the path of the record of its gradients on the held-out text."""
-        return self.folder / f"{name}.gradients.json"
-
-    def builder(self, name: str) -> str:
-        """Return the builder of a model, as `--builder` takes it."""
-        return f"{self.source}:{BUILDERS[name]}"
+    def of(self, name: str) -> "ModelFiles":
+        """Return the files of a model."""
+        return ModelFiles(self.folder, self.source, name)
 
     def records(self) -> Iterator[Path]:
         """Yield every file that a report can show, those of the wrong model first."""
         for name in (WRONG, RIGHT, ONE):
-            of_one = (self.wiring, self.run, self.inside, self.states, self.gradients, self.history)
-            yield from (path for place in of_one if (path := place(name)).exists())
+            own = self.of(name)
+            every = (own.wiring, own.run, own.inside, own.states, own.gradients, own.history)
+            yield from (path for path in every if path.exists())
         if self.comparison.exists():
             yield self.comparison
+
+
+class ModelFiles:
+    """Paths of the files of one model."""
+
+    def __init__(self, folder: Path, source: Path, name: str) -> None:
+        self.builder = f"{source}:{BUILDERS[name]}"
+        """The code that makes the model, as `--builder` takes it."""
+        self.weights = folder / f"{name}.weights.h5"
+        """All that can be saved of a subclassed model."""
+        self.history = folder / f"{name}.training.parquet"
+        """The gradient history of its training."""
+        self.wiring = folder / f"{name}.wiring.json"
+        self.run = folder / f"{name}.run.json"
+        self.states = folder / f"{name}.states.parquet"
+        """The trace of its states along the held-out text."""
+        self.inside = folder / f"{name}.inside.json"
+        """The run record of that trace."""
+        self.gradients = folder / f"{name}.gradients.json"
+        """The record of its gradients on the held-out text."""
 
 
 def prepare(folder: Path, text: str) -> Files:
@@ -90,7 +65,7 @@ def prepare(folder: Path, text: str) -> Files:
     Raises:
         UsageError: the folder or a file in it cannot be written, or holds files that are not of a demo.
     """
-    files = Files(folder=folder)
+    files = Files(folder)
     source = Path(__file__).with_name("models.py").read_text(encoding="utf-8")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,3 +78,41 @@ def prepare(folder: Path, text: str) -> Files:
     except OSError as error:
         raise UsageError(f"{folder}: cannot be made: {error.strerror or error}: give another --out FOLDER") from error
     return files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Sizes and lengths of trainings and measurements; the same recipe and seed give the same model on one machine."""
+
+    embedding_dim: int = 64
+    rnn_units: int = 128
+    rows: int = 32
+    segment: int = 64
+    steps: int = 240
+    characters: int | None = None
+    """Length of the text that is used; None is the whole."""
+    trained: int = 90
+    """Per cent of the text; the rest is held out."""
+    context: bool = True
+    """Whether to measure the loss by length of context."""
+    anchors: int = 64
+    """Number of tokens from which the gradient is followed back through time."""
+    lags: int = 200
+    """Number of tokens that it is followed back."""
+    segments: int = 32
+    """Number of segments over which the gradients of the weights are averaged."""
+    learning_rate: float = 4e-3
+    seed: int = 0
+
+    def builder_arguments(self, vocab_size: int) -> dict[str, int]:
+        """Return the arguments of the demo's builders."""
+        return {"vocab_size": vocab_size, "embedding_dim": self.embedding_dim, "rnn_units": self.rnn_units}
+
+
+def recipe_for(*, seed: int, quick: bool) -> Recipe:
+    """Return the recipe of the demo; with `quick` it trains for a few seconds only."""
+    if not quick:
+        return Recipe(seed=seed)
+    return Recipe(
+        seed=seed, steps=8, characters=200_000, rows=16, trained=99, context=False, anchors=16, lags=64, segments=8
+    )

@@ -4,19 +4,21 @@ So any step can be repeated by hand: its record holds the command.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from msgspec import structs
+from numpy.typing import NDArray
 
+from rnneval.callbacks import GradientNorms
 from rnneval.demo import models
-from rnneval.demo.files import BUILDERS, RIGHT, Files
-from rnneval.demo.recipe import Recipe
-from rnneval.demo.training import train
+from rnneval.demo.files import BUILDERS, RIGHT, Files, Recipe
 from rnneval.engine import evaluate
 from rnneval.engine.check import check
 from rnneval.engine.diagnostics.gradients import gradients
@@ -37,12 +39,37 @@ def run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:
     getattr(Steps(files, recipe, name), step)()
 
 
+def train(make: Callable[..., Any], ids: NDArray[np.int32], vocab_size: int, recipe: Recipe, *, history: Path) -> Any:
+    """Train on random segments of the ids `(tokens,)`, each from the state None, as TensorFlow's tutorial does.
+
+    The same recipe draws the same segments for every model. `history` is the folder of the gradient history.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    model = make(**recipe.builder_arguments(vocab_size))
+    model(ids[None, :1])  # what has its weights before it is traced is traced once only
+    schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps, alpha=0.05)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), loss)
+    model.optimizer.build(model.trainable_variables)
+    starts = np.random.default_rng(recipe.seed).integers(0, len(ids) - recipe.segment - 1, (recipe.steps, recipe.rows))
+    drawn = ids[starts[..., None] + np.arange(recipe.segment + 1)]  # (steps, rows, segment + 1)
+    model.fit(
+        tf.data.Dataset.from_tensor_slices((drawn[..., :-1], drawn[..., 1:])),
+        steps_per_epoch=recipe.steps,
+        epochs=1,
+        verbose=0,
+        shuffle=False,
+        callbacks=[GradientNorms(history, existing="replace")],
+    )
+    return model
+
+
 class Steps:
     """Steps of one model."""
 
     def __init__(self, files: Files, recipe: Recipe, name: str) -> None:
-        """Take the demo's files and recipe, and the model's name."""
         self._files, self._recipe, self._name, self._part = files, recipe, name, f"{recipe.trained}%:"
+        self._own = files.of(name)
         self._characters: list[str] = json.loads(files.vocabulary.read_text(encoding="utf-8"))
         self._arguments = recipe.builder_arguments(len(self._characters))
 
@@ -52,82 +79,59 @@ class Steps:
         number = {character: index for index, character in enumerate(self._characters)}
         ids = np.array([number[character] for character in text[: len(text) * self._recipe.trained // 100]], np.int32)
         make = getattr(models, BUILDERS[self._name])
-        model = train(make, ids, len(self._characters), self._recipe, history=self._files.history(self._name))
-        model.save_weights(self._files.weights(self._name))
+        model = train(make, ids, len(self._characters), self._recipe, history=self._own.history)
+        model.save_weights(self._own.weights)
 
     def check(self) -> None:
         """Check that each layer's state goes back to the same layer; this needs no training."""
-        spec, out = self._files.builder(self._name), self._files.wiring(self._name)
-        model = Builder(spec=spec, arguments=self._arguments).build(None, around=eagerly)
-        command = ["rnneval", "check", spec, *_options_of(self._arguments), "--out", str(out)]
-        write(structs.replace(check(model), command=tuple(command)), out)
+        own = self._own
+        model = Builder(spec=own.builder, arguments=self._arguments).build(None, around=eagerly)
+        command = ["rnneval", "check", own.builder, *_options_of(self._arguments), "--out", str(own.wiring)]
+        write(structs.replace(check(model), command=tuple(command)), own.wiring)
 
     def measure(self) -> None:
-        """Evaluate the saved weights; of the right stack, trace the states and follow the gradients as well."""
-        self._evaluate()
-        if self._name == RIGHT:
-            self._trace()
-            self._follow_gradients()
+        """Evaluate the saved weights; of the right stack, trace the states and follow the gradients as well.
 
-    def _evaluate(self) -> None:
-        """Evaluate the saved weights on the rest of the text."""
-        out, wiring = self._files.run(self._name), read(self._files.wiring(self._name))
+        The states are traced along the same text, and with them the loss by length of context; the gradients are those
+        by layer and back through time. The wiring has been checked by then.
+        """
+        own, recipe, right = self._own, self._recipe, self._name == RIGHT
+        wiring = read(own.wiring)
         assert isinstance(wiring, Wiring)  # noqa: S101 - this class has just written it
-        beside = self._recipe.segment if self._name == RIGHT else None
-        more = ["--beside-reset", str(beside)] if beside else []
-        command = self._command("evaluate", *more, "--out", str(out))
-        text = self._files.text
-        run = evaluate(self._opened, text, part=self._part, wiring=wiring, beside_reset=beside, command=command)
-        write(run, out)
-
-    def _trace(self) -> None:
-        """Trace the states along the same text, and the loss by length of context."""
-        out, record = self._files.states(self._name), self._files.inside(self._name)
-        wanted = ["--no-check", *(["--context"] if self._recipe.context else [])]  # it has been checked by now
-        command = self._command("trace", *wanted, "--truncation", str(self._recipe.segment))
-        command = [*command, "--out", str(out), "--record", str(record)]
-        run = trace(
-            self._opened,
-            self._files.text,
-            part=self._part,
-            out=out,
-            check=False,
-            context=self._recipe.context,
-            truncation=self._recipe.segment,
-            command=command,
-        )
-        write(run, record)
-
-    def _follow_gradients(self) -> None:
-        """Measure the gradients of the loss, by layer and back through time."""
-        out = self._files.gradients(self._name)
-        recipe = self._recipe
-        reach = ["--truncation", str(recipe.segment), "--lags", str(recipe.lags), "--anchors", str(recipe.anchors)]
-        reach += ["--segments", str(recipe.segments), "--no-check"]
-        found = gradients(
-            self._opened,
-            self._files.text,
-            part=self._part,
-            check=False,
-            truncation=recipe.segment,
-            lags=recipe.lags,
-            segments=recipe.segments,
-            anchors=recipe.anchors,
-            command=self._command("gradients", *reach, "--out", str(out)),
-        )
-        write(found, out)
+        options: dict[str, Any] = {"beside_reset": recipe.segment if right else None}
+        command = self._command("evaluate", options, "--out", own.run)
+        run = evaluate(self._opened, self._files.text, part=self._part, wiring=wiring, command=command, **options)
+        write(run, own.run)
+        if not right:
+            return
+        options = {"check": False, "context": recipe.context, "truncation": recipe.segment}
+        command = self._command("trace", options, "--out", own.states, "--record", own.inside)
+        run = trace(self._opened, self._files.text, part=self._part, out=own.states, command=command, **options)
+        write(run, own.inside)
+        options = {"truncation": recipe.segment, "lags": recipe.lags, "anchors": recipe.anchors}
+        options |= {"segments": recipe.segments, "check": False}
+        command = self._command("gradients", options, "--out", own.gradients)
+        found = gradients(self._opened, self._files.text, part=self._part, command=command, **options)
+        write(found, own.gradients)
 
     @cached_property
     def _opened(self) -> RecurrentLM:
         """The saved file, opened as a user would, with the code in the folder."""
-        builder = self._files.builder(self._name)
-        return open_checkpoint(self._files.weights(self._name), builder=builder, builder_arguments=self._arguments)
+        return open_checkpoint(self._own.weights, builder=self._own.builder, builder_arguments=self._arguments)
 
-    def _command(self, verb: str, *options: str) -> list[str]:
-        files = self._files
-        arguments = _options_of({key: value for key, value in self._arguments.items() if key != "vocab_size"})
-        opened = [str(files.weights(self._name)), str(files.text), "--part", self._part]
-        return ["rnneval", verb, *opened, "--builder", files.builder(self._name), *arguments, *options]
+    def _command(self, verb: str, options: Mapping[str, Any], *outputs: object) -> list[str]:
+        """Return the command that does the same as a function of this name with these options."""
+        arguments = {key: value for key, value in self._arguments.items() if key != "vocab_size"}
+        words = [*map(str, (self._own.weights, self._files.text)), "--part", self._part, "--builder", self._own.builder]
+        words += _options_of(arguments)
+        for name, value in options.items():
+            if name == "check":
+                words.append("--no-check")
+            elif value is True:
+                words.append(f"--{name}")
+            elif value:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return ["rnneval", verb, *words, *map(str, outputs)]
 
 
 def _options_of(arguments: Mapping[str, object]) -> list[str]:

@@ -7,11 +7,10 @@ one process trains one.
 from collections import deque
 from contextlib import AbstractContextManager
 
-from rnneval.demo.files import ONE, RIGHT, WRONG, Files
-from rnneval.demo.recipe import Recipe
+from rnneval.demo.files import ONE, RIGHT, WRONG, Files, Recipe
 from rnneval.errors import UsageError
 from rnneval.options import Progress
-from rnneval.sweeps.workers import Done, Pool, Task, WorkerDiedError, Workers, connected
+from rnneval.sweeps.workers import Pool, Task, WorkerDiedError, Workers, connected
 
 MODELS = (RIGHT, WRONG, ONE)
 """The models, that with the most work first: its steps wait for no others."""
@@ -36,7 +35,11 @@ def measure(pool: Pool, files: Files, recipe: Recipe, told: Progress | None = No
     """
     waiting = deque(_task(files, recipe, name, 0) for name in MODELS)
     for count, done in enumerate(pool.run(waiting), 1):
-        name, place = _finished(done)
+        name, place = done.key
+        if isinstance(done.error, WorkerDiedError):
+            raise UsageError(f"{name}: the process died twice in the step {STEPS[place]!r}: is there enough memory?")
+        if done.error is not None:
+            raise done.error
         if place + 1 < len(STEPS):
             add = waiting.appendleft if name == MODELS[0] else waiting.append
             add(_task(files, recipe, name, place + 1))
@@ -54,13 +57,3 @@ def _run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:
     from rnneval.demo.steps import run_step
 
     run_step(step, files, recipe, name)
-
-
-def _finished(done: Done) -> tuple[str, int]:
-    """Return the model and the place of a step that was run, or raise its error."""
-    name, place = done.key
-    if isinstance(done.error, WorkerDiedError):
-        raise UsageError(f"{name}: the process died twice in the step {STEPS[place]!r}: is there enough memory?")
-    if done.error is not None:
-        raise done.error
-    return name, place

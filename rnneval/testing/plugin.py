@@ -82,15 +82,30 @@ class RnnevalGate:
             AssertionError: the verdict is not pass.
         """
         __tracebackhide__ = True
-        verdict = self._verdict(run, name, allow, require, better_than_counting)
+        from rnneval.errors import RnnevalError
+
+        refused, verdict = "", None
+        try:
+            verdict = self._judged(run, name, allow, require, better_than_counting)
+        except RnnevalError as error:
+            from rnneval.render.phrasing import one_line
+
+            refused = one_line(f"rnneval: {error}")
+        if refused:  # outside the handler, or the report would show the error a second time, as a traceback
+            pytest.fail(refused, pytrace=False)
         if verdict is None or verdict.verdict == "pass":
             return verdict
         if verdict.verdict == "inconclusive" and inconclusive == "warn":
             self._node.warn(pytest.PytestWarning(f"rnneval_gate: {verdict.reason}"))
             return verdict
-        raise AssertionError(_message(verdict))
+        from rnneval.render.gate_document import gate_document
+        from rnneval.render.phrasing import one_line
+        from rnneval.render.terminal import as_text
 
-    def _verdict(
+        shown = as_text(gate_document(verdict), 110)
+        raise AssertionError(f"{verdict.verdict}: {one_line(verdict.reason)}\n\n{shown}")
+
+    def _judged(
         self,
         run: "AnyRun | Sequence[AnyRun]",
         name: str | None,
@@ -98,37 +113,17 @@ class RnnevalGate:
         require: Sequence[str],
         better_than_counting: bool,
     ) -> "Gate | None":
-        """Judge, and turn an error of a record or an option into one line."""
-        __tracebackhide__ = True
-        from rnneval.errors import RnnevalError
-
-        refused, verdict = "", None
-        try:
-            verdict = self._judged(_runs(run), self._name(name), allow, require, better_than_counting)
-        except RnnevalError as error:
-            from rnneval.render.phrasing import one_line
-
-            refused = one_line(f"rnneval: {error}")
-        if refused:  # outside the handler, or the report would show the error a second time, as a traceback
-            pytest.fail(refused, pytrace=False)
-        return verdict
-
-    def _judged(
-        self,
-        runs: "list[Run]",
-        name: str,
-        allow: Mapping[str, str | float] | None,
-        require: Sequence[str],
-        better_than_counting: bool,
-    ) -> "Gate | None":
         from rnneval.gates.sides import Named
         from rnneval.gates.verdicts import judge as judge_runs
-        from rnneval.records import read_run
+        from rnneval.records import Run, read_run
 
+        given = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
+        runs = [each if isinstance(each, Run) else read_run(each) for each in given]
         judge = partial(judge_runs, require=require, better_than_counting=better_than_counting)
         paths = self._paths(name, len(runs))
         missing = [path for path in paths if not path.exists()]
-        candidates = [Named(name=f"this run{_number(i, runs)}", record=run) for i, run in enumerate(runs, 1)]
+        names = [f"this run {i}" if len(runs) > 1 else "this run" for i in range(1, len(runs) + 1)]
+        candidates = [Named(name=name, record=each) for name, each in zip(names, runs, strict=True)]
         if self._config.getoption("--rnneval-update") or (missing and self._config.getoption("--rnneval-create")):
             if (require or better_than_counting) and (limits := judge(candidates)).verdict != "pass":
                 return limits
@@ -139,6 +134,18 @@ class RnnevalGate:
             pytest.fail(f"rnneval: {missing[0]}: no such baseline; to make it of this run: {line}", pytrace=False)
         baselines = [Named(name=self._shown(path), record=read_run(path)) for path in paths]
         return judge(candidates, baselines, allow=allow)
+
+    def _paths(self, name: str | None, count: int) -> list[Path]:
+        """Return the paths of the baselines of a gate, which has this name in its test."""
+        from rnneval.errors import UsageError
+
+        chosen = _file_name(name or self._node.nodeid.rpartition("/")[2].replace(".py::", ".").replace("::", "."))
+        if chosen in self._called:
+            raise UsageError(f"two gates are called {chosen!r} in one test: give each its own name=")
+        self._called.add(chosen)
+        folder = self._config.getoption("--rnneval-baseline") or self._config.getini("rnneval_baseline")
+        where = self._config.rootpath / folder if folder else self._node.path.parent / _FOLDER
+        return [where / (f"{chosen}.json" if count == 1 else f"{chosen}-{i}.json") for i in range(1, count + 1)]
 
     def _write(self, runs: "list[Run]", paths: list[Path]) -> None:
         """Write all baselines or none; a run with which nothing could be compared is refused."""
@@ -160,20 +167,6 @@ class RnnevalGate:
         # User properties travel from xdist's workers to the terminal, and into pytest's own JUnit file.
         self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in paths)
 
-    def _name(self, name: str | None) -> str:
-        from rnneval.errors import UsageError
-
-        chosen = _file_name(name or self._node.nodeid.rpartition("/")[2].replace(".py::", ".").replace("::", "."))
-        if chosen in self._called:
-            raise UsageError(f"two gates are called {chosen!r} in one test: give each its own name=")
-        self._called.add(chosen)
-        return chosen
-
-    def _paths(self, name: str, count: int) -> list[Path]:
-        folder = self._config.getoption("--rnneval-baseline") or self._config.getini("rnneval_baseline")
-        where = self._config.rootpath / folder if folder else self._node.path.parent / _FOLDER
-        return [where / (f"{name}.json" if count == 1 else f"{name}-{i}.json") for i in range(1, count + 1)]
-
     def _shown(self, path: Path) -> str:
         return os.path.relpath(path, self._config.rootpath)
 
@@ -193,25 +186,6 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
         terminalreporter.section("rnneval baselines written")
         for path in written:
             terminalreporter.line(path)
-
-
-def _runs(run: "AnyRun | Sequence[AnyRun]") -> "list[Run]":
-    from rnneval.records import Run, read_run
-
-    several = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
-    return [each if isinstance(each, Run) else read_run(each) for each in several]
-
-
-def _number(index: int, runs: "list[Run]") -> str:
-    return f" {index}" if len(runs) > 1 else ""
-
-
-def _message(verdict: "Gate") -> str:
-    from rnneval.render.gate_document import gate_document
-    from rnneval.render.phrasing import one_line
-    from rnneval.render.terminal import as_text
-
-    return f"{verdict.verdict}: {one_line(verdict.reason)}\n\n{as_text(gate_document(verdict), 110)}"
 
 
 def _file_name(name: str) -> str:

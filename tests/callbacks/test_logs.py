@@ -3,7 +3,7 @@
 import pytest
 
 from rnneval.callbacks import GradientNorms, StateNorms
-from rnneval.callbacks.logs import MAIN, chosen
+from rnneval.callbacks.training_hook import MAIN, chosen
 from rnneval.errors import UsageError
 from tests.callbacks.small import compiled, trained
 from tests.engine.small import LETTERS, letters

@@ -13,21 +13,22 @@ import pytest
 
 from rnneval import records
 from rnneval.cli.main import run
-from rnneval.demo import models, page, recipe, steps, text, training, work
-from rnneval.demo.files import BUILDERS, Files, prepare
+from rnneval.demo import files as demo_files
+from rnneval.demo import models, page, steps, text, work
+from rnneval.demo.files import BUILDERS, Files, Recipe, prepare, recipe_for
 from rnneval.demo.text import topics_text
 from rnneval.errors import UsageError
 from rnneval.sweeps.workers import Done, WorkerDiedError
 from tests.sweeps.pools import Shuffled
 
-TINY = recipe.Recipe(embedding_dim=8, rnn_units=6, rows=4, segment=8, steps=3)
+TINY = Recipe(embedding_dim=8, rnn_units=6, rows=4, segment=8, steps=3)
 LENGTH = 3000
 
 
 def small(patch, pool):
     """Let a demo have a short text and a tiny recipe, and a pool in place of its processes."""
     patch.setattr(text, "topics_text", lambda: topics_text()[:LENGTH])
-    patch.setattr(recipe, "recipe_for", lambda **_: TINY)
+    patch.setattr(demo_files, "recipe_for", lambda **_: TINY)
     patch.setattr(work, "connected", lambda *_, **__: nullcontext(pool))
 
 
@@ -93,7 +94,7 @@ def test_five_lines_and_the_page(monkeypatch, tmp_path, capsys):
     for module, part in ((work, "measure"), (page, "compare"), (page, "report")):
         monkeypatch.setattr(module, part, lambda *_: None)
     monkeypatch.setattr(work, "connected", lambda *_, **__: nullcontext(None))
-    monkeypatch.setattr("rnneval.demo.lessons.lessons", lambda _: ("one", "two", "three", "four", "five"))
+    monkeypatch.setattr("rnneval.demo.page.lessons", lambda _: ("one", "two", "three", "four", "five"))
     assert run(["demo", "--out", str(tmp_path)]) == 0
     printed, warned = capsys.readouterr()
     assert warned == ""
@@ -150,7 +151,7 @@ def test_each_step_is_told_and_comes_after_those_before_it(monkeypatch, tmp_path
 
 
 def test_quick_is_the_same_with_less_training():
-    whole, quick = (recipe.recipe_for(seed=3, quick=quick) for quick in (False, True))
+    whole, quick = (recipe_for(seed=3, quick=quick) for quick in (False, True))
     assert (whole.seed, quick.seed, whole.rnn_units, quick.rnn_units) == (3, 3, 128, 128)
     assert quick.steps * quick.rows * 10 < whole.steps * whole.rows
 
@@ -160,7 +161,7 @@ def test_the_same_seed_trains_the_same_model(tmp_path):
     ids = np.arange(400, dtype=np.int32) % 7
 
     def weights():
-        return training.train(models.RightStack, ids, 7, TINY, history=tmp_path / "history").get_weights()
+        return steps.train(models.RightStack, ids, 7, TINY, history=tmp_path / "history").get_weights()
 
     for one, two in zip(weights(), weights(), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -176,7 +177,7 @@ def test_processes_give_what_this_one_gives(done, tmp_path):
         page.report(files, pool)
     assert files.page.read_text(encoding="utf-8").count("<img") == (done / "report.html").read_text().count("<img")
     for name in BUILDERS:
-        assert files.weights(name).read_bytes() == (done / files.weights(name).name).read_bytes()
+        assert files.of(name).weights.read_bytes() == (done / files.of(name).weights.name).read_bytes()
         here, there = (record(folder, f"{name}.run.json") for folder in (done, files.folder))
         assert there.total_nats == pytest.approx(here.total_nats, rel=1e-12)
         assert there.scores.keys() == here.scores.keys()

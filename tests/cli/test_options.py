@@ -12,6 +12,7 @@ import pytest
 import rnneval
 from rnneval import options
 from rnneval.callbacks.state_norms import StateNormsOptions
+from rnneval.cli.main import run
 from rnneval.engine.opening import open as open_checkpoint
 from rnneval.errors import UsageError
 from rnneval.models.opening import load_model
@@ -103,3 +104,8 @@ def test_the_types_of_the_public_names_are_those_of_the_public_names() -> None:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
     assert sorted(names) == sorted(rnneval.__all__)
+
+
+def test_a_required_option_that_is_missing_is_named(capsys):
+    assert run(["sweep", ".", "t.txt"]) == 2
+    assert capsys.readouterr().err == "rnneval: error: Missing option '--out'.\n"

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from rnneval import options
-from rnneval.cli.options import add_options
+from rnneval.cli.shared import add_options
 from rnneval.errors import UsageError
 from rnneval.files import zips
 from rnneval.files.rules import all_rules as all_file_rules

@@ -2,18 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import add_options, command_line, output_options, require, require_ending, require_places
 from rnneval.cli.terminal import chatter_held
 from rnneval.options import CheckOptions
-
-if TYPE_CHECKING:
-    from rnneval.records import Wiring
 
 _EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -22,18 +18,11 @@ _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z
 @click.command("check", cls=Command, epilog="Example: rnneval check train.py:MyModel --builder-arg vocab_size=65")
 @click.argument("what", metavar="CHECKPOINT|FILE.py:BUILDER")
 @checkpoint_options
-@add_options(CheckOptions)
-@output_options("table", "json")
+@shared.add_options(CheckOptions)
+@shared.output_options()
 @click.option("--strict", is_flag=True, help="Exit with 1 on a warning or an inconclusive verdict.")
 def command(
-    *,
-    what: str,
-    form: str,
-    out: str | None,
-    quiet: bool,
-    strict: bool,
-    opening: CheckpointOptions,
-    options: CheckOptions,
+    *, what: str, output: shared.Output, strict: bool, opening: CheckpointOptions, options: CheckOptions
 ) -> int:
     """Run the model to prove that each layer gets its own state.
 
@@ -42,52 +31,26 @@ def command(
     """
     from msgspec import structs
 
-    from rnneval.records import encode, write
-    from rnneval.records.paths import named
-
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
-    require_places(named("--out", out), [*named("BUILDER", code), *opening.inputs(None if is_builder else what)])
-    require_ending("--out", out, ".json")
+    output.require({"BUILDER": code, **opening.inputs(None if is_builder else what)}, ".json")
     with chatter_held():
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
-            require(opening.builder is None, message)
+            shared.require(opening.builder is None, message)
             opening.preflight_builder(what)
         else:
             message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
-            require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
+            shared.require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
             opening.preflight(what)
         from rnneval.engine.check import check
 
         # Loaded as its author wired it: a model that cannot be evaluated can still be checked.
-        model = _built(what, opening) if is_builder else opening.load_model(what)
+        model = opening.built(what) if is_builder else opening.load_model(what)
         found = check(model, declare=options.declare, seed=options.seed)
-    wiring = structs.replace(found, command=tuple(command_line()))
-    if out is not None:
-        write(wiring, out)
-    if form == "json":
-        click.echo(encode(wiring), nl=False)
-    elif not quiet:
-        from rnneval.render.terminal import print_document
-        from rnneval.render.wiring_document import wiring_document
+    wiring = structs.replace(found, command=tuple(shared.command_line()))
+    from rnneval.render.wiring_document import wiring_document
 
-        print_document(wiring_document(wiring))
-    return exit_code(wiring, strict=strict)
-
-
-def exit_code(wiring: "Wiring", *, strict: bool) -> int:
-    """Return 0 for pass, 1 for fail, 3 for inconclusive; with `strict` 1 for inconclusive and for any warning."""
+    output.write_and_print(wiring, lambda: wiring_document(wiring))
     warned = wiring.verdict == "inconclusive" or any(finding.severity == "warning" for finding in wiring.findings)
     return 1 if strict and warned else _EXIT[wiring.verdict]
-
-
-def _built(spec: str, opening: CheckpointOptions) -> Any:
-    """Build the model with the user's own code."""
-    from rnneval.models.lm import eagerly
-    from rnneval.text import given_vocabulary
-    from rnneval.usercode import builder_of
-
-    builder = builder_of(opening, spec)
-    assert builder is not None  # noqa: S101 - `spec` names one
-    return builder.build(given_vocabulary(opening.vocabulary, opening.vocabulary_from), around=eagerly)

@@ -1,33 +1,15 @@
 """`rnneval compare RECORD RECORD…`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    format_option,
-    out_option,
-    quiet_option,
-    repeated_option,
-    require,
-    require_ending,
-    require_places,
-)
-from rnneval.cli.output import ENDINGS, print_and_write
-
-if TYPE_CHECKING:
-    from rnneval.gates import Named
-    from rnneval.text.pieces import TextOptions
 
 
-@click.command(
-    "compare",
-    cls=Command,
-    epilog="Example: rnneval compare base.json new.json --text text.txt",
-)
+@click.command("compare", cls=Command, epilog="Example: rnneval compare base.json new.json --text text.txt")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
 @click.option(
     "--metric",
@@ -47,10 +29,12 @@ if TYPE_CHECKING:
     metavar="NATS",
     help="Difference of a token up to which two tables of losses count as equal. [default: 1e-4]",
 )
-@repeated_option("--text", "TEXT", "Text that was scored, to show those blocks in.")
-@format_option("table", "json")
-@out_option("File to write the comparison to as well: .json, .csv (a row for each run) or .md.", repeated=True)
-@quiet_option("Print no table.")
+@shared.repeated_option("--text", "TEXT", "Text that was scored, to show those blocks in.")
+@shared.output_options(
+    out="File to write the comparison to as well: .json, .csv (a row for each run) or .md.",
+    repeated=True,
+    quiet="Print no table.",
+)
 def command(
     *,
     records: tuple[str, ...],
@@ -58,9 +42,7 @@ def command(
     blocks: int,
     within: float | None,
     text: tuple[str, ...],
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
+    output: shared.Output,
 ) -> int:
     """Sort runs by a metric, with paired differences to the best.
 
@@ -73,103 +55,57 @@ def command(
     import msgspec
 
     from rnneval.gates.ranking import rank
-    from rnneval.records import json_text
+    from rnneval.gates.sides import Named
+    from rnneval.gates.token_losses import WITHIN, compare_losses
+    from rnneval.records import json_text, read_run
     from rnneval.records.losses import ENDINGS as TABLES
-    from rnneval.records.paths import named
-    from rnneval.render.gate_document import ranking_document
+    from rnneval.render.gate_document import losses_document, ranking_document
 
     tables = [path for path in records if Path(path).suffix.lower() in TABLES]
     if tables:
-        _compare_losses(records, tables, metric, within, text=text, form=form, out=out, quiet=quiet)
-        return 0
-    require(within is None, "--within is for two tables of losses: give two files of evaluate --losses")
-    places = _places(records)
-    read = named("RECORD", records, [place.path for place in places])
-    require_places(named("--out", out), [*read, *named("--text", text)])
-    require_ending("--out", out, *ENDINGS)
-    scored = _scored_text(text, places[-1].path) if text else None
-    ranking = rank(_read(places), metric=metric, blocks=blocks, text=scored)
-    encoded = json_text(msgspec.to_builtins(ranking))
-    print_and_write(ranking, encoded, lambda: ranking_document(ranking), form=form, quiet=quiet, out=out)
+        seen = f"{len(tables)} of the {len(records)} files given are tables of losses"
+        shared.require(len(records) == len(tables) == 2, f"{seen}: give two of them and nothing else, or run records")
+        shared.require(metric is None, "--metric is for run records: tables of losses have no metrics")
+    else:
+        shared.require(within is None, "--within is for two tables of losses: give two files of evaluate --losses")
+    runs = [] if tables else _runs(records)
+    output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": text}, *shared.ENDINGS)
+    scored = _scored_text(text, runs[-1][1] if runs else None) if text else None
+    if tables:
+        losses = compare_losses(*records, within=WITHIN if within is None else within, text=scored)
+        output.print_and_write(losses, json_text(msgspec.to_builtins(losses)), lambda: losses_document(losses))
+    else:
+        named_runs = [Named(name=name, record=read_run(path)) for name, path in runs]
+        ranking = rank(named_runs, metric=metric, blocks=blocks, text=scored)
+        output.print_and_write(ranking, json_text(msgspec.to_builtins(ranking)), lambda: ranking_document(ranking))
     return 0
 
 
-def _compare_losses(
-    paths: tuple[str, ...],
-    tables: list[str],
-    metric: str | None,
-    within: float | None,
-    *,
-    text: tuple[str, ...],
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
-) -> None:
-    """Compare two tables of losses."""
-    import msgspec
-
-    from rnneval.gates.token_losses import WITHIN, compare_losses
-    from rnneval.records import json_text
-    from rnneval.records.paths import named
-    from rnneval.render.gate_document import losses_document
-    from rnneval.text.pieces import TextOptions
-
-    seen = f"{len(tables)} of the {len(paths)} files given are tables of losses"
-    require(len(paths) == len(tables) == 2, f"{seen}: give two of them and nothing else, or run records")
-    require(metric is None, "--metric is for run records: tables of losses have no metrics")
-    require_places(named("--out", out), [*named("RECORD", paths), *named("--text", text)])
-    require_ending("--out", out, *ENDINGS)
-    scored = _final(text, TextOptions()) if text else None
-    found = compare_losses(*paths, within=WITHIN if within is None else within, text=scored)
-    encoded = json_text(msgspec.to_builtins(found))
-    print_and_write(found, encoded, lambda: losses_document(found), form=form, quiet=quiet, out=out)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Path of a record and the name of its run."""
-
-    name: str
-    path: str
-
-
-def _places(paths: tuple[str, ...]) -> list[_Place]:
-    """Find the records; the folder of a sweep stands for its checkpoints, each called by its path in the swept one."""
+def _runs(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Return names and paths of records; the folder of a sweep stands for all, each called by its checkpoint's path."""
     folders = [path for path in paths if Path(path).is_dir()]
-    found: list[_Place] = []
+    found: list[tuple[str, str]] = []
     for path in paths:
         if path not in folders:
-            found.append(_Place(name=path, path=path))
+            found.append((path, path))
             continue
         from rnneval.sweeps.table import records_of
 
         inside = "" if len(folders) == 1 else f"{path.rstrip('/')}/"
-        found += [_Place(name=inside + name, path=str(record)) for name, record in records_of(path).items()]
+        found += [(inside + name, str(record)) for name, record in records_of(path).items()]
     return found
 
 
-def _read(places: list[_Place]) -> "list[Named]":
-    from rnneval.gates.sides import Named
-    from rnneval.records import read_run
-
-    return [Named(name=place.name, record=read_run(place.path)) for place in places]
-
-
-def _scored_text(paths: tuple[str, ...], record: str) -> str:
-    """Read the text as the record of the run says that it was read."""
+def _scored_text(paths: Sequence[str], record: str | None) -> str:
+    """Read the text whole, as the record of a run says that it was read; without a record, as it is."""
     from rnneval.gates.sides import fields_of
     from rnneval.records import read_run
-    from rnneval.text.pieces import TextOptions
-
-    run = read_run(record)
-    fields = fields_of(run.signature)
-    options = TextOptions(part=run.text.part, normalize=fields["norm"], newlines=fields["newlines"])
-    return _final(paths, options)
-
-
-def _final(paths: tuple[str, ...], options: "TextOptions") -> str:
-    """Read a text whole."""
-    from rnneval.text.pieces import final_text
+    from rnneval.text.pieces import TextOptions, final_text
     from rnneval.text.sources import Sources
 
+    options = TextOptions()
+    if record is not None:
+        run = read_run(record)
+        fields = fields_of(run.signature)
+        options = TextOptions(part=run.text.part, normalize=fields["norm"], newlines=fields["newlines"])
     return "".join(piece.text for piece in final_text(Sources(paths), options))

@@ -4,16 +4,12 @@ import json
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import format_option, quiet_option
 from rnneval.cli.terminal import chatter_held, progress_bar
-
-if TYPE_CHECKING:
-    from rnneval.demo.files import Files
 
 
 @click.command("demo", cls=Command, epilog="Example: rnneval demo --out rnneval-demo")
@@ -26,43 +22,37 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed of the training.")
 @click.option("--quick", is_flag=True, help="Train for a few seconds only: the models are bad, the page is complete.")
-@format_option("table", "json")
-@quiet_option("Print no progress, and in place of the lessons only the path of the page.")
-def command(*, out: str, seed: int, quick: bool, form: str, quiet: bool) -> None:
+@shared.output_options(out=None, quiet="Print no progress, and in place of the lessons only the path of the page.")
+def command(*, out: str, seed: int, quick: bool, output: shared.Output) -> None:
     """Train three small models and run every command on them.
 
     One of them is wired wrong. The text is part of every Python. All files stay in FOLDER; the page to open is
     FOLDER/report.html.
     """
     with chatter_held():
-        files, lines = _run(Path(out), seed, quick=quick, quiet=quiet)
-    if form == "json":
-        records = [str(path) for path in files.records()]
-        click.echo(json.dumps({"page": str(files.page), "records": records, "learnt": list(lines)}, indent=2))
-    elif quiet:
-        click.echo(files.page)
-    else:
-        _say(files, lines)
+        from rnneval.demo import files, text, work
 
+        recipe = files.recipe_for(seed=seed, quick=quick)
+        prepared = files.prepare(Path(out), text.topics_text()[: recipe.characters])
+        with work.workers() as pool:
+            with progress_bar("training and measuring three models", quiet=output.quiet, unit="steps") as progress:
+                Thread(
+                    target=import_module, args=("rnneval.demo.page",)
+                ).start()  # while this process has nothing to do
+                work.measure(pool, prepared, recipe, progress)
+            with progress_bar("writing the page", quiet=output.quiet):
+                from rnneval.demo import page
 
-def _run(folder: Path, seed: int, *, quick: bool, quiet: bool) -> "tuple[Files, tuple[str, ...]]":
-    from rnneval.demo import files, recipe, text, work
-
-    chosen = recipe.recipe_for(seed=seed, quick=quick)
-    prepared = files.prepare(folder, text.topics_text()[: chosen.characters])
-    with work.workers() as pool:
-        with progress_bar("training and measuring three models", quiet=quiet, unit="steps") as progress:
-            Thread(target=import_module, args=("rnneval.demo.page",)).start()  # while this process has nothing to do
-            work.measure(pool, prepared, chosen, progress)
-        with progress_bar("writing the page", quiet=quiet):
-            from rnneval.demo import lessons, page
-
-            page.compare(prepared)
-            page.report(prepared, pool)
-    return prepared, lessons.lessons(prepared)
-
-
-def _say(files: "Files", lines: tuple[str, ...]) -> None:
+                page.compare(prepared)
+                page.report(prepared, pool)
+        lines = page.lessons(prepared)
+    if output.form == "json":
+        records = [str(path) for path in prepared.records()]
+        click.echo(json.dumps({"page": str(prepared.page), "records": records, "learnt": list(lines)}, indent=2))
+        return
+    if output.quiet:
+        click.echo(prepared.page)
+        return
     from rich.table import Table
     from rich.text import Text
 
@@ -72,4 +62,4 @@ def _say(files: "Files", lines: tuple[str, ...]) -> None:
     for number, line in enumerate(lines, 1):
         table.add_row(f"{number}.", Text(line))
     show(table)
-    click.echo(f"\nThe page: {files.page.resolve().as_uri()}")
+    click.echo(f"\nThe page: {prepared.page.resolve().as_uri()}")

@@ -6,19 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    add_options,
-    command_line,
-    format_option,
-    out_option,
-    quiet_option,
-    require,
-    require_ending,
-    require_places,
-)
-from rnneval.cli.output import ENDINGS, exit_of, print_and_write
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
 
@@ -34,19 +24,17 @@ if TYPE_CHECKING:
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
-@add_options(EvaluateOptions)
-@add_options(WorkerGroup, "workers")
-@format_option("table", "json")
-@out_option("File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True)
-@quiet_option()
+@shared.add_options(EvaluateOptions)
+@shared.add_options(WorkerGroup, "workers")
+@shared.output_options(
+    out="File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
+    output: shared.Output,
     strict: bool,
     options: EvaluateOptions,
     opening: CheckpointOptions,
@@ -58,28 +46,27 @@ def command(
     the score was computed. With --jobs or --scheduler, several processes read the text; this changes no result.
     """
     from rnneval.records import encode
-    from rnneval.records.paths import named
 
-    inputs = [*opening.inputs(checkpoint), *named("TEXT", text), *named("--fit-on", options.fit_on)]
-    require_places([*named("--out", out), *named("--losses", options.losses)], inputs)
-    require_ending("--out", out, *ENDINGS)
-    require_ending("--losses", options.losses, ".parquet")
+    inputs = {**opening.inputs(checkpoint), "TEXT": text, "--fit-on": options.fit_on}
+    shared.require_places({"--out": output.out, "--losses": options.losses}, inputs)
+    shared.require_ending("--out", output.out, *shared.ENDINGS)
+    shared.require_ending("--losses", options.losses, ".parquet")
     spread = workers.jobs is not None or workers.scheduler is not None
-    require(spread or workers.memory is None, "--memory is for processes: give --jobs")
-    with chatter_held(), progress_bar("evaluating", quiet=quiet) as progress:
+    shared.require(spread or workers.memory is None, "--memory is for processes: give --jobs")
+    with chatter_held(), progress_bar("evaluating", quiet=output.quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.evaluate import evaluate
 
-        options = replace(options, progress=progress, command=command_line())
+        options = replace(options, progress=progress, command=shared.command_line())
         with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:
             run = evaluate(
                 opening.open_to_read(checkpoint, kernel=options.kernel), text, **vars(options), reader=reader
             )
     from rnneval.render.run_document import run_document
 
-    print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
-    return exit_of(run, quiet=quiet, strict=strict)
+    output.print_and_write(run, encode(run), lambda: run_document(run))
+    return shared.exit_of(run, quiet=output.quiet, strict=strict)
 
 
 def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> "AbstractContextManager[Reader]":

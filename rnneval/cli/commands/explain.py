@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import format_option, out_option, quiet_option, require_ending, unused_seed
 from rnneval.errors import UsageError
 from rnneval.registry import Entry, read_entries
 
@@ -33,28 +33,36 @@ _WIDTH = 100
 
 @click.command("explain", cls=Command, epilog="Example: rnneval explain perplexity")
 @click.argument("name", required=False)
-@format_option("table", "json")
-@out_option("File to write the text to as well: .md and .txt are text, .json is JSON.")
-@quiet_option("Print nothing.")
-@unused_seed
-def command(*, name: str | None, form: str, out: str | None, quiet: bool) -> None:
+@shared.output_options(
+    out="File to write the text to as well: .md and .txt are text, .json is JSON.", quiet="Print nothing."
+)
+@shared.unused_seed
+def command(*, name: str | None, output: shared.Output) -> None:
     """Explain a metric, a rule or a figure.
 
     It says what a metric means, how to fix a fault, how to read a figure. NAME is a metric (perplexity), a baseline
     (unigram), a rule (shared-state) or its code (RNN001), or a figure (gates); without it, all are listed.
     """
-    require_ending("--out", out, ".md", ".txt", ".json")
+    shared.require_ending("--out", output.out, ".md", ".txt", ".json")
     chosen = entries() if name is None else find(name, entries())
     as_json = json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
     as_text = listing(chosen) if name is None else pages(chosen)
-    text = as_json if form == "json" else as_text
-    if out is not None:
+    text = as_json if output.form == "json" else as_text
+    for path in output.out:
         from rnneval.records import write_text
 
-        written = {".json": as_json, ".md": as_text, ".txt": as_text}.get(Path(out).suffix.lower(), text)
-        write_text(f"{written}\n", out)
-    if not quiet:
-        _show(text, markdown=form == "table" and name is not None)
+        written = {".json": as_json, ".md": as_text, ".txt": as_text}.get(Path(path).suffix.lower(), text)
+        write_text(f"{written}\n", path)
+    if output.quiet:
+        return
+    if output.form == "json" or name is None or not sys.stdout.isatty():
+        click.echo(text)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    console.print(Markdown(text), width=min(console.width, _WIDTH))
 
 
 def entries() -> tuple[Entry, ...]:
@@ -95,14 +103,3 @@ def pages(chosen: Sequence[Entry]) -> str:
 
 def _key(word: str) -> str:
     return word.strip().lower().replace("_", "-")
-
-
-def _show(text: str, *, markdown: bool) -> None:
-    if not (markdown and sys.stdout.isatty()):
-        click.echo(text)
-        return
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    console = Console()
-    console.print(Markdown(text), width=min(console.width, _WIDTH))

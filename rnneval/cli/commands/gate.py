@@ -2,21 +2,15 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    format_option,
-    out_option,
-    quiet_option,
-    repeated_option,
-    require_ending,
-    require_places,
-)
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 
@@ -67,14 +61,13 @@ def spread(arguments: list[str], option: str) -> list[str]:
     epilog="Example: rnneval gate run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'",
 )
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@repeated_option("--baseline", "BASE...", "Records to compare with; several are runs of one recipe.")
-@repeated_option(
-    "--allow",
-    "METRIC=AMOUNT",
-    "Most that a metric may get worse, such as +1% or +0.01.",
-    unset="perplexity=+1%",
+@shared.repeated_option("--baseline", "BASE...", "Records to compare with; several are runs of one recipe.")
+@shared.repeated_option(
+    "--allow", "METRIC=AMOUNT", "Most that a metric may get worse, such as +1% or +0.01.", unset="perplexity=+1%"
 )
-@repeated_option("--require", "FIGURE<=VALUE", "Limit on any value of a record or history, such as 'perplexity<=5.3'.")
+@shared.repeated_option(
+    "--require", "FIGURE<=VALUE", "Limit on any value of a record or history, such as 'perplexity<=5.3'."
+)
 @click.option(
     "--better-than-counting",
     is_flag=True,
@@ -82,16 +75,13 @@ def spread(arguments: list[str], option: str) -> list[str]:
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if the verdict is inconclusive, and on warnings.")
 @click.option("--update", is_flag=True, help="Replace the baselines by slim copies of the records, all or none.")
-@format_option(
-    "table",
-    "json",
-    "junit",
-    "github",
-    "markdown",
+@shared.output_options(
+    formats=("table", "json", "junit", "github", "markdown"),
     text="Format of what is printed; github also writes the summary of the job.",
+    out="File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown.",
+    repeated=True,
+    quiet="Print no table.",
 )
-@out_option("File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown.", repeated=True)
-@quiet_option("Print no table.")
 def command(
     *,
     records: tuple[str, ...],
@@ -101,42 +91,37 @@ def command(
     better_than_counting: bool,
     strict: bool,
     update: bool,
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
+    output: shared.Output,
 ) -> int:
     """Judge RECORDs against a baseline or limits: pass or fail.
 
     Exit code: 0 pass, 1 fail, 3 inconclusive or not comparable. The verdict is fail only if the interval of the
     difference lies beyond what is allowed, pass only if it lies within.
     """
+    from rnneval.gates.limits import parse_allow
     from rnneval.gates.verdicts import judge
     from rnneval.records.paths import named, require_apart
 
-    outputs = [*named("--out", out), *named(_SUMMARY, (os.environ.get(_SUMMARY) or None) if form == "github" else None)]
-    inputs, kept = named("RECORD", records), named("--baseline", baseline)
+    outputs = {"--out": output.out, _SUMMARY: (os.environ.get(_SUMMARY) or None) if output.form == "github" else None}
     if update:  # replaces the baselines on purpose, and makes the folders that are missing
-        require_places([*outputs, *(each for each in kept if Path(each.path).absolute().parent.exists())], inputs)
-        require_apart([*kept, *outputs], inputs)
-        require_ending("--out", out, *_BY_ENDING)
+        there = [path for path in baseline if Path(path).absolute().parent.exists()]
+        shared.require_places({**outputs, "--baseline": there}, {"RECORD": records})
+        written = {"--baseline": baseline, **outputs}
+        require_apart([each for name in written for each in named(name, written[name])], named("RECORD", records))
+        shared.require_ending("--out", output.out, *_BY_ENDING)
         if better_than_counting:
             raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
-        return _update(records, baseline, allow, require, form=form, out=out, quiet=quiet)
-    require_places(outputs, [*inputs, *kept])
-    require_ending("--out", out, *_BY_ENDING)
-    verdict = judge(
-        _read(records),
-        _read_baselines(records, baseline),
-        allow=_allowed(allow),
-        require=require,
-        better_than_counting=better_than_counting,
-    )
-    _deliver(verdict, form=form, out=out, quiet=quiet, strict=strict)
-    return exit_code(verdict, strict=strict)
-
-
-def exit_code(gate: "Gate", *, strict: bool) -> int:
-    """Return the exit code: 0 pass, 1 fail, 3 no verdict; if strict, 1 for an inconclusive verdict or a warning."""
+        return _update(records, baseline, allow, require, output)
+    shared.require_places(outputs, {"RECORD": records, "--baseline": baseline})
+    shared.require_ending("--out", output.out, *_BY_ENDING)
+    candidates = _read(records)
+    for path in baseline:
+        if not os.path.lexists(path):
+            pairs = f"{shlex.join(records)} --baseline {shlex.join(baseline)}"
+            raise RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
+    baselines, allowed = _read(baseline), parse_allow(allow) if allow else None
+    gate = judge(candidates, baselines, allow=allowed, require=require, better_than_counting=better_than_counting)
+    _deliver(gate, output, strict=strict)
     verdicts = {comparison.verdict for comparison in gate.comparisons}
     if "fail" in verdicts or (strict and "inconclusive" in verdicts):
         return EXIT_FAIL
@@ -145,107 +130,78 @@ def exit_code(gate: "Gate", *, strict: bool) -> int:
     return EXIT_FAIL if strict and gate.warnings else 0
 
 
-def _read(paths: tuple[str, ...]) -> "list[Named]":
+def _read(paths: Sequence[str]) -> "list[Named]":
     from rnneval.gates.limits import read_history
     from rnneval.gates.sides import Named
     from rnneval.records import read
 
-    def is_history(path: Path) -> bool:
-        return path.is_dir() or path.suffix == ".parquet"
-
-    return [Named(name=path, record=read_history(path) if is_history(Path(path)) else read(path)) for path in paths]
-
-
-def _read_baselines(records: tuple[str, ...], baselines: tuple[str, ...]) -> "list[Named]":
-    for path in baselines:
-        if not os.path.lexists(path):
-            pairs = f"{shlex.join(records)} --baseline {shlex.join(baselines)}"
-            raise RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
-    return _read(baselines)
-
-
-def _allowed(allow: tuple[str, ...]) -> Mapping[str, str] | None:
-    from rnneval.gates.limits import parse_allow
-
-    return parse_allow(allow) if allow else None
+    histories = {path for path in paths if Path(path).is_dir() or Path(path).suffix == ".parquet"}
+    return [Named(name=path, record=(read_history if path in histories else read)(path)) for path in paths]
 
 
 def _update(
-    records: tuple[str, ...],
-    baselines: tuple[str, ...],
-    allow: tuple[str, ...],
-    require: tuple[str, ...],
-    *,
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
+    records: Sequence[str],
+    baselines: Sequence[str],
+    allow: Sequence[str],
+    require: Sequence[str],
+    output: shared.Output,
 ) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
     Limits still hold, and a run that is not valid or not finite never becomes a baseline.
     """
+    from rnneval.gates.limits import parse_allow
+    from rnneval.gates.sides import slim
     from rnneval.gates.verdicts import judge
+    from rnneval.records import Run, encode, write_texts
+    from rnneval.records.encoding import require_consistent
 
     if not baselines or len(baselines) != len(records):
         raise UsageError(
             f"--update puts {len(records)} records in the place of {len(baselines)} baselines: give one for each"
         )
     candidates = _read(records)
-    _refuse_as_baseline(candidates)
-    old = _read(baselines) if all(os.path.lexists(path) for path in baselines) else []
-    accepted = not require or judge(candidates, require=require).verdict == "pass"
-    verdict = (
-        judge(candidates, old, allow=_allowed(allow) if old else None, require=require) if old or require else None
-    )
-    if accepted:
-        _write_baselines(candidates, baselines)
-    if verdict is not None:
-        _deliver(verdict, form=form, out=out, quiet=quiet, strict=False)
-    done = f"{', '.join(baselines)}: now {', '.join(records)}" if accepted else "not updated: a limit does not hold"
-    say(f"rnneval: {done}")
-    return 0 if accepted else EXIT_FAIL
-
-
-def _refuse_as_baseline(candidates: "list[Named]") -> None:
-    from rnneval.records import Run
-    from rnneval.records.encoding import require_consistent
-
-    for each in candidates:
+    slim_copies: dict[str, str] = {}
+    for path, each in zip(baselines, candidates, strict=True):
         if not isinstance(each.record, Run):
             raise UsageError(f"{each.name}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
         require_consistent(each.name, each.record)
         if not each.record.valid or each.record.total_nats is None:
             raise UsageError(f"{each.name}: is marked not valid or not finite: nothing could be compared with it")
+        slim_copies[path] = encode(slim(each.record))
+    old = _read(baselines) if all(os.path.lexists(path) for path in baselines) else []
+    accepted = not require or judge(candidates, require=require).verdict == "pass"
+    allowed = parse_allow(allow) if allow and old else None
+    gate = judge(candidates, old, allow=allowed, require=require) if old or require else None
+    if accepted:
+        for path in baselines:
+            try:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RecordError(f"{path}: its folder cannot be made: {error.strerror or error}") from error
+        write_texts(slim_copies)
+    if gate is not None:
+        _deliver(gate, output, strict=False)
+    done = f"{', '.join(baselines)}: now {', '.join(records)}" if accepted else "not updated: a limit does not hold"
+    say(f"rnneval: {done}")
+    return 0 if accepted else EXIT_FAIL
 
 
-def _write_baselines(candidates: "list[Named]", baselines: tuple[str, ...]) -> None:
-    from rnneval.gates.sides import slim
-    from rnneval.records import Run, encode, write_texts
-
-    for path in baselines:
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecordError(f"{path}: its folder cannot be made: {error.strerror or error}") from error
-    runs = [each.record for each in candidates if isinstance(each.record, Run)]  # all are: `_refuse_as_baseline`
-    write_texts({path: encode(slim(run)) for run, path in zip(runs, baselines, strict=True)})
-
-
-def _deliver(gate: "Gate", *, form: str, out: tuple[str, ...], quiet: bool, strict: bool) -> None:
+def _deliver(gate: "Gate", output: shared.Output, *, strict: bool) -> None:
     from rnneval.records import write_text
 
-    otherwise = "json" if form == "table" else form
-    for path in out:
-        write_text(rendered(gate, _BY_ENDING.get(Path(path).suffix.lower(), otherwise), strict=strict), path)
-    if form == "github" and (summary := os.environ.get(_SUMMARY)):
-        _append(summary, rendered(gate, "markdown", strict=strict))
-    if form == "table" and not quiet:
+    otherwise = "json" if output.form == "table" else output.form
+    for path in output.out:
+        write_text(_rendered(gate, _BY_ENDING.get(Path(path).suffix.lower(), otherwise), strict=strict), path)
+    if output.form == "github" and (summary := os.environ.get(_SUMMARY)):
+        _append(summary, _rendered(gate, "markdown", strict=strict))
+    if output.form != "table":
+        click.echo(_rendered(gate, output.form, strict=strict), nl=False)
+    elif not output.quiet:
         from rnneval.render.gate_document import gate_document
         from rnneval.render.terminal import print_document
 
         print_document(gate_document(gate))
-    elif form != "table":
-        click.echo(rendered(gate, form, strict=strict), nl=False)
 
 
 def _append(summary: str, text: str) -> None:
@@ -263,22 +219,14 @@ def _append(summary: str, text: str) -> None:
         raise RecordError(f"{_SUMMARY}={summary}: cannot be written: {error.strerror or error}") from error
 
 
-def rendered(gate: "Gate", form: str, *, strict: bool) -> str:
+def _rendered(gate: "Gate", form: str, *, strict: bool) -> str:
     """Return the verdict as text."""
+    if form == "json":
+        from rnneval.records import encode
+
+        return encode(gate)
+    from rnneval.render.gate_document import gate_github, gate_junit, gate_markdown
+
     if form == "junit":
-        from datetime import UTC, datetime
-
-        from rnneval.render.gate_document import gate_junit
-
         return gate_junit(gate, datetime.now(UTC))
-    if form == "github":
-        from rnneval.render.gate_document import gate_github
-
-        return gate_github(gate, strict=strict)
-    if form == "markdown":
-        from rnneval.render.gate_document import gate_markdown
-
-        return gate_markdown(gate)
-    from rnneval.records import encode
-
-    return encode(gate)
+    return gate_github(gate, strict=strict) if form == "github" else gate_markdown(gate)

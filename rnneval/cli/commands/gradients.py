@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import add_options, command_line, output_options, require_ending, require_places
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import GradientOptions
-
-EXIT_NOT_VALID = 1
 
 
 @click.command(
@@ -21,15 +19,13 @@ EXIT_NOT_VALID = 1
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
-@add_options(GradientOptions)
-@output_options("table", "json")
+@shared.add_options(GradientOptions)
+@shared.output_options()
 def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    form: str,
-    out: str | None,
-    quiet: bool,
+    output: shared.Output,
     options: GradientOptions,
     opening: CheckpointOptions,
 ) -> int:
@@ -38,25 +34,15 @@ def command(
     Each segment begins with the state that the text before it leaves behind. Findings are printed as warnings. The
     wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
     """
-    from rnneval.records import encode, write
-    from rnneval.records.paths import named
-
-    require_places(named("--out", out), [*opening.inputs(checkpoint), *named("TEXT", text)])
-    require_ending("--out", out, ".json")
-    with chatter_held(), progress_bar("reading", quiet=quiet) as progress:
+    output.require({**opening.inputs(checkpoint), "TEXT": text}, ".json")
+    with chatter_held(), progress_bar("reading", quiet=output.quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.diagnostics.gradients import gradients
 
-        options = replace(options, progress=progress, command=command_line())
+        options = replace(options, progress=progress, command=shared.command_line())
         record = gradients(opening.open(checkpoint), text, **vars(options))
-    if out is not None:
-        write(record, out)
-    if form == "json":
-        click.echo(encode(record), nl=False)
-    elif not quiet:
-        from rnneval.render.run_document import gradients_document
-        from rnneval.render.terminal import print_document
+    from rnneval.render.run_document import gradients_document
 
-        print_document(gradients_document(record))
-    return EXIT_NOT_VALID if any(warning.code == "leak" for warning in record.warnings) else 0
+    output.write_and_print(record, lambda: gradients_document(record))
+    return int(any(warning.code == "leak" for warning in record.warnings))

@@ -4,18 +4,8 @@ from dataclasses import replace
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    add_options,
-    command_line,
-    format_option,
-    out_option,
-    quiet_option,
-    require_ending,
-    require_places,
-    unused_seed,
-)
-from rnneval.cli.output import ENDINGS, print_and_write
 from rnneval.options import ImportOptions
 
 
@@ -28,20 +18,12 @@ from rnneval.options import ImportOptions
 @click.option(
     "--text", multiple=True, required=True, metavar="TEXT", help="UTF-8 text that was scored. May be repeated."
 )
-@add_options(ImportOptions)
-@format_option("table", "json")
-@out_option("File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True)
-@quiet_option()
-@unused_seed
-def command(
-    *,
-    losses: str,
-    text: tuple[str, ...],
-    form: str,
-    out: tuple[str, ...],
-    quiet: bool,
-    options: ImportOptions,
-) -> int:
+@shared.add_options(ImportOptions)
+@shared.output_options(
+    out="File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True
+)
+@shared.unused_seed
+def command(*, losses: str, text: tuple[str, ...], output: shared.Output, options: ImportOptions) -> int:
     """Make a run record from the LOSSES of another program.
 
     Its model is not needed. LOSSES is a .parquet, .csv or .jsonl table with a row for each scored token: token (its
@@ -49,16 +31,14 @@ def command(
     first token of each document may have no row. TensorFlow is not needed.
     """
     from rnneval.records import encode
-    from rnneval.records.paths import named
 
-    vocabulary = [*named("--vocab", options.vocabulary), *named("--vocab-from", options.vocabulary_from)]
-    texts = [*named("--text", text), *named("--fit-on", options.fit_on)]
-    require_places(named("--out", out), [*named("LOSSES", losses), *texts, *vocabulary])
-    require_ending("--out", out, *ENDINGS)
+    vocabulary = {"--vocab": options.vocabulary, "--vocab-from": options.vocabulary_from}
+    read = {"LOSSES": losses, "--text": text, "--fit-on": options.fit_on, **vocabulary}
+    output.require(read, *shared.ENDINGS)
     from rnneval.engine.losses import from_losses
 
-    run = from_losses(losses, text, **vars(replace(options, command=command_line())))
+    run = from_losses(losses, text, **vars(replace(options, command=shared.command_line())))
     from rnneval.render.run_document import run_document
 
-    print_and_write(run, encode(run), lambda: run_document(run), form=form, quiet=quiet, out=out)
+    output.print_and_write(run, encode(run), lambda: run_document(run))
     return 0

@@ -2,9 +2,9 @@
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import output_options, require_ending, require_places
 from rnneval.cli.terminal import chatter_held
 
 
@@ -13,28 +13,18 @@ from rnneval.cli.terminal import chatter_held
 )
 @click.argument("checkpoint")
 @checkpoint_options
-@output_options("table", "json")
-def command(*, checkpoint: str, form: str, out: str | None, quiet: bool, opening: CheckpointOptions) -> None:
+@shared.output_options()
+def command(*, checkpoint: str, output: shared.Output, opening: CheckpointOptions) -> None:
     """Show what a CHECKPOINT is: format, layers, vocabulary.
 
     It names every assumption, and evaluates nothing.
     """
-    from rnneval.records import encode, write
-    from rnneval.records.paths import named
-
-    require_places(named("--out", out), opening.inputs(checkpoint))
-    require_ending("--out", out, ".json")
+    output.require(opening.inputs(checkpoint), ".json")
     with chatter_held():
         opening.preflight(checkpoint)
         from rnneval.backends.protocol import opened
 
         record = opened(opening.open(checkpoint))
-    if out is not None:
-        write(record, out)
-    if form == "json":
-        click.echo(encode(record), nl=False)
-    elif not quiet:
-        from rnneval.render.run_document import opened_document
-        from rnneval.render.terminal import print_document
+    from rnneval.render.run_document import opened_document
 
-        print_document(opened_document(record))
+    output.write_and_print(record, lambda: opened_document(record))

@@ -1,14 +1,15 @@
 """`rnneval plot RECORD…`."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import output_option, quiet_option, repeated_option, require, require_places, unused_seed
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
 
@@ -18,26 +19,15 @@ if TYPE_CHECKING:
 _ALL = "all"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Text of an excerpt, its part that was scored, and the byte to show."""
-
-    text: tuple[str, ...]
-    part: str | None
-    at: int | None
-
-
 @click.command("plot", cls=Command, epilog="Example: rnneval plot run.json --out loss.png")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@output_option(
+@shared.output_option(
     "--out",
     metavar="FILE|FOLDER",
     help="File to write, PNG, SVG or PDF by its ending; for several figures, a folder. [default: none]",
 )
 @click.option(
-    "--figure",
-    metavar="NAME|all",
-    help="Figure to draw, or all figures of the record. [default: the record's first]",
+    "--figure", metavar="NAME|all", help="Figure to draw, or all figures of the record. [default: the record's first]"
 )
 @click.option(
     "--size",
@@ -59,7 +49,7 @@ class Reading:
     metavar="PALETTE",
     help="Colours: a palette of seaborn, such as deep, or colours with commas between them. [default: rnneval's own]",
 )
-@repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
+@shared.repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
 @click.option(
     "--part",
     metavar="SLICE",
@@ -72,8 +62,8 @@ class Reading:
     help="For the figure passage: the byte to show. [default: the most surprising]",
 )
 @click.option("--list", "listing", is_flag=True, help="List the figures of each record and draw nothing.")
-@quiet_option("Do not print the titles of the figures.")
-@unused_seed
+@shared.quiet_option("Do not print the titles of the figures.")
+@shared.unused_seed
 def command(
     *,
     records: tuple[str, ...],
@@ -97,13 +87,12 @@ def command(
     folder --out. A figure of several runs (comparison, forgetting, baselines) is drawn once if --figure names it and
     --out is a file. The figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
-    from rnneval.records.paths import named, named_records
+    from rnneval.records.paths import named_records
     from rnneval.render.figures import Keywords, save
     from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show
 
-    reading = Reading(text=text, part=part, at=at)
-    sources = [(path, _loaded(path, reading)) for path in records]
+    sources = [(path, _loaded(path, text, part, at)) for path in records]
     if listing:
         tell("\n".join(_listed(sources)))
         return 0
@@ -113,8 +102,9 @@ def command(
         palette=palette.split(",") if palette and "," in palette else palette,
     )
     pictures = list(_chosen(sources, Path(out) if out else None, figure, metric))
-    places = named("--out", [place for place, _ in pictures if place is not None])
-    require_places(places, [*named_records("RECORD", records), *named("--text", text)])
+    places = [place for place, _ in pictures if place is not None]
+    read = [each.path for each in named_records("RECORD", records)]
+    shared.require_places({"--out": places}, {"RECORD": read, "--text": text})
     for place, picture in pictures:
         if place is None:
             tell(visible(picture.title))
@@ -124,6 +114,16 @@ def command(
             if not quiet:
                 tell(f"{place}: {visible(picture.title)}")
     return 0
+
+
+def _loaded(path: str, text: Sequence[str], part: str | None, at: int | None) -> Any:
+    """Read a record or a table, and add the text to losses."""
+    from rnneval.render.figures import load
+
+    source: Any = load(path)
+    if text and _wants_text(source):
+        return replace(source, text=scored_text(source.metadata.get("rnneval.text"), text, part), at=at)
+    return source
 
 
 def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
@@ -145,42 +145,36 @@ def _chosen(
     sources: Sequence[tuple[str, Any]], out: Path | None, name: str | None, metric: str | None
 ) -> Iterator[tuple[Path | None, "Figure"]]:
     """Yield every figure and the file that it is written to; None: it is text and is printed."""
-    from rnneval.render.figures import ending_of, figure_of, together, with_metric
+    from rnneval.render.figures import ENDINGS, ending_of, figure_of, together, with_metric
 
     message = f"--metric {metric} is for one figure: give --figure {', '.join(with_metric())}"
-    require(metric is None or name != _ALL, message)
+    shared.require(metric is None or name != _ALL, message)
     for path, source in sources:
-        needs_text = name in (None, "passage") and _wants_text(source)
-        require(
-            not needs_text, f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
-        )
+        message = f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
+        shared.require(name not in (None, "passage") or not _wants_text(source), message)
+    is_file = out is not None and out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
     if out is None:
         figures = [figure_of(source, name, metric=metric) for _, source in sources if name != _ALL]
         printed = figures and all(figure.text is not None for figure in figures)
-        require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
+        shared.require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
         yield from ((None, figure) for figure in figures)
-    elif name == _ALL or (len(sources) > 1 and not _is_file(out)):
+    elif name == _ALL or (len(sources) > 1 and not is_file):
+        shared.require(not is_file, f"{out}: several pictures, and one file: give a folder")
         yield from _in_folder(sources, out, name, metric)
     else:
         message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
-        require(len(sources) == 1 or name in together(), message)
+        shared.require(len(sources) == 1 or name in together(), message)
         ending_of(out)
         together_or_one = sources[0][1] if len(sources) == 1 else [source for _, source in sources]
         yield out, figure_of(together_or_one, name, metric=metric)
 
 
-def _is_file(out: Path) -> bool:
-    from rnneval.render.figures import ENDINGS
-
-    return out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
-
-
 def _in_folder(
     sources: Sequence[tuple[str, Any]], folder: Path, name: str | None, metric: str | None
 ) -> Iterator[tuple[Path, "Figure"]]:
+    """Make the folder, and yield each figure and its file, numbered where several would have one name."""
     from rnneval.render.figures import figure_of, figures_of
 
-    require(not _is_file(folder), f"{folder}: several pictures, and one file: give a folder")
     pictures = []
     for path, source in sources:
         found = figures_of(source) if name == _ALL else [figure_of(source, name, metric=metric)]
@@ -190,9 +184,9 @@ def _in_folder(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    taken: dict[str, int] = {}
+    taken: Counter[str] = Counter()
     for stem, figure in pictures:
-        taken[stem] = taken.get(stem, 0) + 1
+        taken[stem] += 1
         number = f"-{taken[stem]}" if taken[stem] > 1 else ""
         yield folder / f"{stem}{number}.{'png' if figure.html is None else 'html'}", figure
 
@@ -203,17 +197,7 @@ def _wants_text(source: Any) -> bool:
     return isinstance(source, Table) and source.schema == LOSSES and source.text is None
 
 
-def _loaded(path: str, reading: Reading) -> Any:
-    """Read a record or a table, and add the text to losses."""
-    from rnneval.render.figures import LOSSES, Table, load
-
-    source = load(path)
-    if not (isinstance(source, Table) and source.schema == LOSSES and reading.text):
-        return source
-    return replace(source, text=scored_text(source.metadata.get("rnneval.text"), reading), at=reading.at)
-
-
-def scored_text(sha256: str | None, reading: Reading) -> str:
+def scored_text(sha256: str | None, paths: Sequence[str], part: str | None) -> str:
     """Read the text with the normalization that gives the hash of the scored text.
 
     Raises:
@@ -226,10 +210,10 @@ def scored_text(sha256: str | None, reading: Reading) -> str:
     from rnneval.text.sources import Sources
 
     for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
-        options = TextOptions(part=reading.part, normalize=normalize, newlines=newlines)
-        text = "".join(piece.text for piece in final_text(Sources(reading.text), options))
+        options = TextOptions(part=part, normalize=normalize, newlines=newlines)
+        text = "".join(piece.text for piece in final_text(Sources(paths), options))
         if sha256 in (None, hashlib.sha256(text.encode()).hexdigest()):
             return text
     raise UsageError(
-        f"{', '.join(reading.text)}: not the text that was scored (another hash): give the same files, the same --part"
+        f"{', '.join(paths)}: not the text that was scored (another hash): give the same files, the same --part"
     )

@@ -3,46 +3,34 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    format_option,
-    out_option,
-    quiet_option,
-    repeated_option,
-    require,
-    require_ending,
-    require_places,
-    unused_seed,
-)
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
 
 if TYPE_CHECKING:
-    from rnneval.render.report import Given, Page
+    from rnneval.render.report import Given
 
 _ENDINGS = (".json", ".parquet")
 
 
 @click.command("report", cls=Command, epilog="Example: rnneval report run.json wiring.json gate.json --out report.html")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@out_option("HTML file to write the page to; only a complete one takes its place.")
-@repeated_option("--text", "TEXT", "Text that the losses are of, to show an excerpt coloured by surprise.")
+@shared.output_option(
+    "--out", metavar="FILE", help="HTML file to write the page to; only a complete one takes its place. [default: none]"
+)
+@shared.repeated_option("--text", "TEXT", "Text that the losses are of, to show an excerpt coloured by surprise.")
 @click.option("--title", metavar="TEXT", help="Title of the page. [default: the model's name]")
-@format_option("table", "json", text="Format of what is printed; json is the content of the page, as values.")
-@quiet_option("Print nothing.")
-@unused_seed
+@shared.output_options(
+    text="Format of what is printed; json is the content of the page, as values.", out=None, quiet="Print nothing."
+)
+@shared.unused_seed
 def command(
-    *,
-    records: tuple[str, ...],
-    out: str | None,
-    text: tuple[str, ...],
-    title: str | None,
-    form: str,
-    quiet: bool,
+    *, records: tuple[str, ...], out: str | None, text: tuple[str, ...], title: str | None, output: shared.Output
 ) -> int:
     """Make one self-contained HTML page of any mix of records.
 
@@ -52,11 +40,15 @@ def command(
     import msgspec
 
     from rnneval.records import json_text, write_text
-    from rnneval.records.paths import named, named_records
+    from rnneval.records.paths import named_records
 
-    require(out is not None or form == "json", "--out FILE.html says where the page goes; --format json needs none")
-    require_places(named("--out", out), [*named_records("RECORD", records), *named("--text", text)])
-    require_ending("--out", out, ".html", ".htm")
+    shared.require(
+        out is not None or output.form == "json", "--out FILE.html says where the page goes; --format json needs none"
+    )
+    read = [each.path for each in named_records("RECORD", records)]
+    shared.require_places({"--out": out}, {"RECORD": read, "--text": text})
+    shared.require_ending("--out", out, ".html", ".htm")
+    from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, html_of, page_of
 
     given = [each for record in records for each in _given(Path(record))]
@@ -65,26 +57,31 @@ def command(
     page = page_of(given, title)
     if out is not None:
         write_text(html_of(page, draw(page, given)), out)
-    if form == "json":
+    if output.form == "json":
         click.echo(json_text(msgspec.to_builtins(page)), nl=False)
-    elif not quiet:
-        tell(_summary(page, str(out)))
+    elif not output.quiet:
+        place = Path(str(out))
+        size = f"{place.stat().st_size / 1e3:,.0f} kB" if place.is_file() else "written"
+        tell(f"{visible(page.claims[0].sentence)}\n{visible(str(out))}: {counted(len(page.records), 'record')}, {size}")
     return 0
 
 
 def _given(path: Path) -> "Iterator[Given]":
-    """Read a record, or all records in a folder; a history is one table, and a sweep is read as a sweep.
+    """Read a record, or all records in a folder; a history is one table.
 
-    A folder may hold other JSON (a vocabulary, settings): a file that does not say that it is a record is skipped and
-    named on standard error. A broken record is refused there as well.
+    Of a sweep, its table and the record of its best checkpoint are read. A folder may hold other JSON (a vocabulary,
+    settings): a file that does not say that it is a record is skipped and named on standard error. A broken record is
+    refused there as well.
     """
     if not path.is_dir() or _is_history(path):
         yield _read(path)
         return
-    from rnneval.sweeps.table import FILE
+    from rnneval.sweeps.table import FILE, OK, best_first, read_table
 
     if (path / FILE).is_file():
-        yield from _of_sweep(path)
+        yield _read(path / FILE)
+        best = best_first(read_table(path))[:1]
+        yield from (_read(path / row["record"]) for row in best if row["status"] == OK)
         return
     inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
     found = [each for each in inside if each.suffix != ".json" or _begins_with(each, '"rnneval.')]
@@ -100,15 +97,6 @@ def _is_history(path: Path) -> bool:
     return path.is_dir() and any(path.glob("part-*.parquet"))
 
 
-def _of_sweep(path: Path) -> "Iterator[Given]":
-    """Yield the table of a sweep and the record of its best checkpoint; other files of the folder are skipped."""
-    from rnneval.sweeps.table import FILE, OK, best_first, read_table
-
-    yield _read(path / FILE)
-    best = best_first(read_table(path))[:1]
-    yield from (_read(path / row["record"]) for row in best if row["status"] == OK)
-
-
 def _begins_with(path: Path, word: str) -> bool:
     """Return whether a word stands at the beginning of a file, where records name their schema."""
     from rnneval.records.paths import open_regular
@@ -121,15 +109,21 @@ def _begins_with(path: Path, word: str) -> bool:
 
 
 def _read(path: Path) -> "Given":
+    """Read a record or a table; a comparison that `rnneval compare` wrote is no record of `load`."""
+    from rnneval.gates.ranking import Ranking
+    from rnneval.records import read_as
     from rnneval.render.figures import load
     from rnneval.render.report import Given
 
-    return Given(name=str(path), record=_ranking(path) or load(path))
+    schema = "rnneval.compare/1"
+    if path.suffix == ".json" and path.is_file() and _begins_with(path, f'"{schema}"'):
+        return Given(name=str(path), record=read_as(path, schema, Ranking))
+    return Given(name=str(path), record=load(path))
 
 
 def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
     """Add the text to tables of losses; the run of the same text says which part of it was scored."""
-    from rnneval.cli.commands.plot import Reading, scored_text
+    from rnneval.cli.commands.plot import scored_text
     from rnneval.records import Run
     from rnneval.render.figures import LOSSES, Table
     from rnneval.render.report import Given
@@ -141,23 +135,6 @@ def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
     found = {}
     for each in losses:
         sha256 = each.record.metadata.get("rnneval.text")
-        reading = Reading(text=text, part=parts.get(sha256 or ""), at=None)
-        found[each.name] = Given(name=each.name, record=replace(each.record, text=scored_text(sha256, reading)))
+        scored = scored_text(sha256, text, parts.get(sha256 or ""))
+        found[each.name] = Given(name=each.name, record=replace(each.record, text=scored))
     return [found.get(each.name, each) for each in given]
-
-
-def _ranking(path: Path) -> Any:
-    """Read a comparison that `rnneval compare` wrote; return None for any other file."""
-    from rnneval.gates.ranking import Ranking
-    from rnneval.records import read_as
-
-    schema = "rnneval.compare/1"
-    is_ranking = path.suffix == ".json" and path.is_file() and _begins_with(path, f'"{schema}"')
-    return read_as(path, schema, Ranking) if is_ranking else None
-
-
-def _summary(page: "Page", out: str) -> str:
-    from rnneval.render.phrasing import counted, visible
-
-    size = f"{Path(out).stat().st_size / 1e3:,.0f} kB" if Path(out).is_file() else "written"
-    return f"{visible(page.claims[0].sentence)}\n{visible(out)}: {counted(len(page.records), 'record')}, {size}"

@@ -2,30 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    add_options,
-    command_line,
-    format_option,
-    output_option,
-    quiet_option,
-    require,
-    require_ending,
-    require_places,
-)
-from rnneval.cli.output import ENDINGS, print_and_write
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import OpeningGroup, SweepOptions, values_of
-
-if TYPE_CHECKING:
-    from rnneval.sweeps.many import Sweep
-
-EXIT_FAILED = 1
 
 
 @click.command(
@@ -36,23 +20,21 @@ EXIT_FAILED = 1
 @click.argument("folder")
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
-@add_options(SweepOptions)
-@output_option(
+@shared.add_options(SweepOptions)
+@shared.output_option(
     "--table",
     metavar="FILE",
     multiple=True,
     help="File to write the table to as well: .json, .csv or .md. May be repeated. [default: none]",
 )
-@format_option("table", "json")
-@quiet_option()
+@shared.output_options(out=None)
 @click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
 def command(
     *,
     folder: str,
     text: tuple[str, ...],
     table: tuple[str, ...],
-    form: str,
-    quiet: bool,
+    output: shared.Output,
     strict: bool,
     options: SweepOptions,
     opening: CheckpointOptions,
@@ -62,29 +44,22 @@ def command(
     It writes a record of each, and one table. Checkpoints that were finished before are not evaluated again. A file
     that cannot be evaluated is a row that says why.
     """
-    require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
-    from rnneval.records.paths import named
-
-    require_places(named("--table", table), [*opening.inputs(None), *named("TEXT", text), *named("FOLDER", folder)])
-    require_ending("--table", table, *ENDINGS)
+    shared.require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
+    shared.require_places({"--table": table}, {**opening.inputs(None), "TEXT": text, "FOLDER": folder})
+    shared.require_ending("--table", table, *shared.ENDINGS)
     message = (
         f"--out {options.out}: is a folder for all records: give a folder, and --table {options.out} for the table"
     )
-    require(Path(options.out).suffix.lower() not in (*ENDINGS, ".parquet"), message)
-    with chatter_held(), progress_bar("sweeping", quiet=quiet, unit="checkpoints") as progress:
+    shared.require(Path(options.out).suffix.lower() not in (*shared.ENDINGS, ".parquet"), message)
+    with chatter_held(), progress_bar("sweeping", quiet=output.quiet, unit="checkpoints") as progress:
         from rnneval.sweeps.many import sweep
 
         plain = values_of(OpeningGroup, opening)
-        options = replace(options, opening=plain, progress=progress, command=command_line())
+        options = replace(options, opening=plain, progress=progress, command=shared.command_line())
         result = sweep(folder, text, **vars(options))
+    from rnneval.records import json_text
     from rnneval.render.run_document import sweep_document
 
-    print_and_write(result, _json(result), lambda: sweep_document(result), form=form, quiet=quiet, out=table)
-    return EXIT_FAILED if result.failed or (strict and result.warned) else 0
-
-
-def _json(result: "Sweep") -> str:
-    from rnneval.records import json_text
-
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-    return json_text(rows)
+    replace(output, out=table).print_and_write(result, json_text(rows), lambda: sweep_document(result))
+    return int(bool(result.failed or (strict and result.warned)))

@@ -4,18 +4,9 @@ from dataclasses import replace
 
 import click
 
+from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.options import (
-    add_options,
-    command_line,
-    format_option,
-    output_option,
-    quiet_option,
-    require_ending,
-    require_places,
-)
-from rnneval.cli.output import exit_of
 from rnneval.cli.terminal import chatter_held, progress_bar
 from rnneval.options import TraceOptions
 
@@ -28,21 +19,15 @@ from rnneval.options import TraceOptions
 @click.argument("checkpoint")
 @click.argument("text", nargs=-1, required=True)
 @checkpoint_options
-@add_options(TraceOptions)
-@output_option(
-    "--record",
-    metavar="FILE.json",
-    help="File to write the run record to. [default: none]",
-)
-@format_option("table", "json")
-@quiet_option()
+@shared.add_options(TraceOptions)
+@shared.output_option("--record", metavar="FILE.json", help="File to write the run record to. [default: none]")
+@shared.output_options(out=None)
 def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    form: str,
+    output: shared.Output,
     record: str | None,
-    quiet: bool,
     options: TraceOptions,
     opening: CheckpointOptions,
 ) -> int:
@@ -52,27 +37,21 @@ def command(
     printed as warnings. The wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
     """
     from rnneval.records import encode, write
-    from rnneval.records.paths import named
 
-    outputs = [*named("--out", options.out), *named("--record", record)]
-    require_places(outputs, [*opening.inputs(checkpoint), *named("TEXT", text)])
-    require_ending("--out", options.out, ".parquet")
-    require_ending("--record", record, ".json")
-    with chatter_held(), progress_bar("tracing", quiet=quiet) as progress:
+    shared.require_places({"--out": options.out, "--record": record}, {**opening.inputs(checkpoint), "TEXT": text})
+    shared.require_ending("--out", options.out, ".parquet")
+    shared.require_ending("--record", record, ".json")
+    with chatter_held(), progress_bar("tracing", quiet=output.quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.diagnostics.trace import trace
 
-        options = replace(options, progress=progress, command=command_line())
+        options = replace(options, progress=progress, command=shared.command_line())
         only_keras = "--lyapunov" if options.lyapunov else ""
         run = trace(opening.open_to_read(checkpoint, kernel=options.kernel, keras=only_keras), text, **vars(options))
     if record is not None:
         write(run, record)
-    if form == "json":
-        click.echo(encode(run), nl=False)
-    elif not quiet:
-        from rnneval.render.run_document import trace_document
-        from rnneval.render.terminal import print_document
+    from rnneval.render.run_document import trace_document
 
-        print_document(trace_document(run))
-    return exit_of(run, quiet=quiet)
+    output.print(encode(run), lambda: trace_document(run))
+    return shared.exit_of(run, quiet=output.quiet)
