@@ -45,7 +45,11 @@ from rnneval.metrics.baselines import Baseline, Counts
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None) -> float:
-    """Return the mean loss of add-one smoothed frequencies; both counts have the shape `(V,)`."""
+    """Return the mean loss of add-one smoothed frequencies; both counts have the shape `(V,)`.
+
+    Raises:
+        UnavailableError: there is no text to learn from.
+    """
     if fit_counts is None or not fit_counts.sum() > 0:
         raise UnavailableError("there is no text to learn frequencies from")
     total = float(fit_counts.sum()) + len(fit_counts)
