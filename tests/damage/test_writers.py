@@ -96,4 +96,4 @@ def test_a_demo_leaves_a_folder_with_other_files_alone(tmp_path):
         prepare(tmp_path, "a text")
     assert [path.name for path in tmp_path.iterdir()] == ["models.py"]
     first = prepare(tmp_path / "new", "a text")
-    assert prepare(tmp_path / "new", "a text") == first
+    assert vars(prepare(tmp_path / "new", "a text")) == vars(first)
