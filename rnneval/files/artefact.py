@@ -337,11 +337,7 @@ def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
 
 @contextmanager
 def _checked_keras(path: Path, file: BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
-    """Check an open `.keras` file against the rules: its structure, its checksums, its weights.
-
-    Yields:
-        The archive, its weights unpacked into a private file, and their structure.
-    """
+    """Check an open `.keras` file against the rules, and yield it with its weights, unpacked, and their structure."""
     with _private_folder(path) as folder:
         weights = folder / _WEIGHTS
         try:

@@ -178,7 +178,7 @@ class Batch:
 
 
 class Tokeniser(ABC):
-    """Splits pieces into tokens; unknown ones (of the kind `noun`, without a vocabulary none) count in `unknowns`."""
+    """Splits pieces into tokens; `unknowns` counts those of the kind `noun` that the vocabulary, if any, lacks."""
 
     kind = ""
     narrow = True
