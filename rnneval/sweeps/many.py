@@ -147,18 +147,15 @@ class Order:
     """One checkpoint to be evaluated: instructions for a worker."""
 
     name: str
-    key: str
-    """Hash of its path and content, the text, the options and `EVALUATION`."""
+    key: str  # hash of its path and content, the text, the options and `EVALUATION`
     path: str
-    shown: str
-    """The path as the user gave it, for the record."""
+    shown: str  # the path as the user gave it, for the record
     sha256: str
     opening: Opening
     texts: tuple[str, ...]
     text: str
     """SHA-256 of the final text."""
-    options: Mapping[str, Any]
-    """Keyword arguments of `rnneval.evaluate`."""
+    options: Mapping[str, Any]  # keyword arguments of `rnneval.evaluate`
     hashes: Mapping[str, str]
     version: str
     command: tuple[str, ...]

@@ -59,8 +59,7 @@ class Done:
 
     key: Any
     value: Any = None
-    error: BaseException | None = None
-    """The error that it raised, or `WorkerDiedError`."""
+    error: BaseException | None = None  # the error that it raised, or `WorkerDiedError`
     seconds: float = 0.0
 
 
