@@ -251,7 +251,6 @@ class SpanReader(Protocol):
 
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
         """Make readings in any order; `on_end` is called at the end of each, and returns further ones to be made."""
-        ...
 
 
 class Stitching:
