@@ -31,13 +31,10 @@ _CHUNK = 1 << 16
 class Fitted:
     """Baselines that were fitted to a text."""
 
-    counts: NDArray[np.int64]
-    """Number of times that each id occurs in the fitted text, `(V,)`."""
-    ngrams: dict[str, float]
-    """Nats a token of `ngram-2`, `ngram-3`, …; empty if they were left out."""
+    counts: NDArray[np.int64]  # number of times that each id occurs in the fitted text, `(V,)`
+    ngrams: dict[str, float]  # nats a token of `ngram-2`, `ngram-3`, …; empty if they were left out
     best: Ngram | None
-    copied: float
-    """Share of the scored tokens that end a run of `COPIED_TOKENS` that stands in the fitted text."""
+    copied: float  # share of the scored tokens that end a run of `COPIED_TOKENS` that stands in the fitted text
 
     def beside(self, blocks: Blocks) -> Ngram | None:
         """Return the best n-gram with the change from it to a model; without one if the model's losses are unknown."""

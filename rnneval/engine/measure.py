@@ -34,14 +34,10 @@ class Read:
 
     shape: Shape
     stitched: Stitched
-    kernel: str
-    """The kernel that ran, for the record."""
-    workers: int | None = None
-    """Worker processes that read the text; None: this process read it alone."""
-    chunks: int | None = None
-    """Number of chunks of the text; each is one task of a worker."""
-    threads: int = 1
-    """Threads of TensorFlow in a worker: 1, unless it was started with more."""
+    kernel: str  # the kernel that ran, for the record
+    workers: int | None = None  # worker processes that read the text; None: this process read it alone
+    chunks: int | None = None  # number of chunks of the text; each is one task of a worker
+    threads: int = 1  # threads of TensorFlow in a worker: 1, unless it was started with more
 
 
 Reader = Callable[[LanguageModel, EncodedText, StateOptions, Streaming, Observations], Read]

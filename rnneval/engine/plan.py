@@ -28,8 +28,7 @@ class Spans:
     """Ranges of input tokens; arrays of shape `(spans,)`. A span of n input tokens makes n predictions."""
 
     starts: Ints
-    stops: Ints
-    """Exclusive; token `stop` is the last one that is predicted."""
+    stops: Ints  # exclusive; token `stop` is the last one that is predicted
     continues: NDArray[np.bool_]
     """Whether each goes on from the last state of the span before it; others begin with the model's initial state."""
 
@@ -179,8 +178,7 @@ class Streaming(StreamGroup):
     """Options that say how a text is read; none changes the result of a valid run."""
 
     progress: Progress | None = None
-    padded: bool = True
-    """Whether short segments may be filled up; not for a model that sees the future."""
+    padded: bool = True  # whether short segments may be filled up; not for a model that sees the future
 
     @classmethod
     def of(cls, options: StreamGroup, progress: Progress | None) -> "Streaming":

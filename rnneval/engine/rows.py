@@ -40,14 +40,10 @@ class Job:
     """One span being read: the position and the state there."""
 
     span: int
-    at: int
-    """Position of the next input token."""
-    stop: int
-    """Position after the last input token: the last token that is predicted."""
-    state: Vectors
-    """The state before the next input token, `(D,)`."""
-    boundary: int = 0
-    """Segments read so far."""
+    at: int  # position of the next input token
+    stop: int  # position after the last input token: the last token that is predicted
+    state: Vectors  # the state before the next input token, `(D,)`
+    boundary: int = 0  # segments read so far
     _ids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # ids read ahead
     _from: int = 0  # position of the first id read ahead
 
@@ -64,12 +60,9 @@ class Boundary(NamedTuple):
     """A job at the end of a segment."""
 
     job: Job
-    first: int
-    """Position of the first token that was predicted in the segment."""
-    records: NDArray[Any]
-    """Predictions of the segment's tokens, `(n,)`, as `Predicted.packed` makes them."""
-    inside: Any = None
-    """Arrays that a watch saw of the segment; None without a watch."""
+    first: int  # position of the first token that was predicted in the segment
+    records: NDArray[Any]  # predictions of the segment's tokens, `(n,)`, as `Predicted.packed` makes them
+    inside: Any = None  # arrays that a watch saw of the segment; None without a watch
 
     @property
     def predicted(self) -> Predicted:
@@ -166,8 +159,7 @@ class _Comparison:
     reading: SpanReading
     agreement: Agreement
     tokens: int = 0
-    loss_difference: float = 0.0
-    """The largest difference of losses after agreement, for the audit."""
+    loss_difference: float = 0.0  # the largest difference of losses after agreement, for the audit
     state_differences: dict[int, float] = field(default_factory=dict)
     """The difference of states at each boundary, for the audit."""
 

@@ -52,12 +52,9 @@ class Agreement:
     """Comparison of two readings of a span, boundary by boundary."""
 
     tolerance: float
-    difference: float = inf
-    """Largest difference at the last boundary, in units of 1 + |s|."""
-    agreed: int = 0
-    """Boundaries in a row that agreed."""
-    growing: int = 0
-    """Boundaries in a row at which the difference grew."""
+    difference: float = inf  # largest difference at the last boundary, in units of 1 + |s|
+    agreed: int = 0  # boundaries in a row that agreed
+    growing: int = 0  # boundaries in a row at which the difference grew
     met: int | None = None
     """Tokens up to the first boundary since which states have agreed, whatever the losses; None while they differ."""
 
@@ -185,8 +182,7 @@ def _mark(boundary: int) -> int:
 class Stitched:
     """Statistics of a stitched reading, as the record has them."""
 
-    tolerance: float
-    """As asked for, or the noise floor of the arithmetic where that is higher."""
+    tolerance: float  # as asked for, or the noise floor of the arithmetic where that is higher
     passes: int = 1
     """Readings of the text, the first one included.
 
@@ -225,14 +221,11 @@ class SpanReading:
     """One reading of a span, to be made."""
 
     span: int
-    start: Vectors | None
-    """The state before its first token, `(D,)`; None: the model's initial state."""
+    start: Vectors | None  # the state before its first token, `(D,)`; None: the model's initial state
     reevaluates: bool = False
     """Whether the span was read before, so that the reading ends as soon as both agree."""
-    audits: bool = False
-    """Whether a re-evaluation goes on to the end of the span, agreement or not."""
-    tolerance: float = 0.0
-    """Largest difference of states that agree, in units of 1 + |s|."""
+    audits: bool = False  # whether a re-evaluation goes on to the end of the span, agreement or not
+    tolerance: float = 0.0  # largest difference of states that agree, in units of 1 + |s|
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,12 +235,9 @@ class SpanResult:
     reading: SpanReading
     last: Vectors | None
     """The state after the span, `(D,)`; None: the readings agreed, and the last state of the earlier one stands."""
-    tokens: int = 0
-    """Predictions that were made."""
-    agreed_after: int | None = None
-    """Tokens to agreement; None: the span ended without agreement."""
-    difference: float = 0.0
-    """Difference of the states that agreed."""
+    tokens: int = 0  # predictions that were made
+    agreed_after: int | None = None  # tokens to agreement; None: the span ended without agreement
+    difference: float = 0.0  # difference of the states that agreed
     conclusive: bool = True
     """Whether the span is long enough that an end without agreement says something of the model."""
     audited_loss_difference: float = 0.0
@@ -261,7 +251,6 @@ class SpanReader(Protocol):
 
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
         """Make readings in any order; `on_end` is called at the end of each, and returns further ones to be made."""
-        ...
 
 
 class Stitching:

@@ -28,12 +28,9 @@ _KERAS = {"config.json", "model.weights.h5"}  # in every `.keras` file
 class Candidate:
     """Files that look like one checkpoint."""
 
-    name: str
-    """Path from the swept folder on, with slashes: the name of the checkpoint's row."""
-    path: Path
-    """The prefix, if it is a TensorFlow checkpoint."""
-    files: tuple[Path, ...]
-    """Every file that holds a part of it."""
+    name: str  # path from the swept folder on, with slashes: the name of the checkpoint's row
+    path: Path  # the prefix, if it is a TensorFlow checkpoint
+    files: tuple[Path, ...]  # every file that holds a part of it
 
     @property
     def sha256(self) -> str:
@@ -48,10 +45,8 @@ class Candidate:
 class FolderContent:
     """The files of a folder."""
 
-    candidates: tuple[Candidate, ...]
-    """Checkpoints in natural order: `ckpt_2` before `ckpt_10`."""
-    others: tuple[str, ...]
-    """The names of files that are no checkpoints."""
+    candidates: tuple[Candidate, ...]  # checkpoints in natural order: `ckpt_2` before `ckpt_10`
+    others: tuple[str, ...]  # the names of files that are no checkpoints
 
 
 def find_checkpoints(folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> FolderContent:

@@ -92,14 +92,12 @@ class ChunkSetup:
     path: str
     sha256: str
     opening: Opening
-    hashes: Mapping[str, str]
-    """Hashes of the files that are read beside the checkpoint, by path."""
+    hashes: Mapping[str, str]  # hashes of the files that are read beside the checkpoint, by path
     version: str
     shape: Shape
     seed: int
     tolerance: float
-    carried: bool
-    """Whether long spans may be cut into rows: where the state is reset, each span is a row."""
+    carried: bool  # whether long spans may be cut into rows: where the state is reset, each span is a row
     padded: bool
     kernel: str
     backend: str
@@ -110,11 +108,9 @@ class ChunkSetup:
 class ChunkIds:
     """One chunk with its ids: the text that a worker reads."""
 
-    index: int
-    """The chunk's number, added to the seed that picks the audited row."""
+    index: int  # the chunk's number, added to the seed that picks the audited row
     chunk: Spans
-    held: NDArray[np.int32]
-    """Ids of its tokens, from its first input to its last target."""
+    held: NDArray[np.int32]  # ids of its tokens, from its first input to its last target
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop, counted from the first token of the chunk."""
@@ -125,12 +121,10 @@ class ChunkIds:
 class Earlier:
     """The first reading of a chunk's first row, with which a re-evaluation is compared."""
 
-    start: Vectors
-    """The last state of the chunk before: where the re-evaluation begins."""
+    start: Vectors  # the last state of the chunk before: where the re-evaluation begins
     overlap: Overlap
     predicted: Predicted
-    tolerance: float
-    """That which the first reading of the chunk found to be reachable."""
+    tolerance: float  # that which the first reading of the chunk found to be reachable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +135,7 @@ class WholeChunk:
     """Predictions of every token after the chunk's first, `(n,)`; those that begin a span are without meaning."""
     last: Vectors
     overlap: Overlap
-    overlap_tokens: int
-    """Predictions of the first row."""
+    overlap_tokens: int  # predictions of the first row
     stitched: Stitched
     threads: int
     kernel: str

@@ -109,7 +109,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
         TextError: the text is missing, empty or not UTF-8.
         RecordError: a record or the table cannot be written.
     """
-    out, progress = Path(options.out), options.progress
+    out, progress = Path(options.out), options.progress or (lambda *_: None)
     workers = Workers(**values_of(WorkerGroup, options))
     found = find_checkpoints(folder, out=out)
     orders = _orders(found.candidates, text, options)
@@ -128,16 +128,14 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
         raise RecordError(f"{out}: cannot be made: {error.strerror or error}: name a folder") from error
     rows = {order.name: row for order in orders if (row := _finished(order, out)) is not None}
     kept = len(rows)
-    if progress is not None:
-        progress(kept, len(orders))
+    progress(kept, len(orders))
     if kept < len(orders):
         left = [order for order in orders if order.name not in rows]
         tasks = deque(Task(key=order, call=measure_one, arguments=partial(tuple, [order])) for order in left)
         with connected(workers, tasks=len(left)) as pool:
             for done in pool.run(tasks):
                 rows[done.key.name] = _row_of(done, out)
-                if progress is not None:
-                    progress(len(rows), len(orders))
+                progress(len(rows), len(orders))
     ordered = tuple(rows[order.name] for order in orders)
     write_table(ordered, out, {"rnneval.text": one.text})
     return Sweep(rows=ordered, out=out, others=found.others, kept=kept)
@@ -148,18 +146,15 @@ class Order:
     """One checkpoint to be evaluated: instructions for a worker."""
 
     name: str
-    key: str
-    """Hash of its path and content, the text, the options and `EVALUATION`."""
+    key: str  # hash of its path and content, the text, the options and `EVALUATION`
     path: str
-    shown: str
-    """The path as the user gave it, for the record."""
+    shown: str  # the path as the user gave it, for the record
     sha256: str
     opening: Opening
     texts: tuple[str, ...]
     text: str
     """SHA-256 of the final text."""
-    options: Mapping[str, Any]
-    """Keyword arguments of `rnneval.evaluate`."""
+    options: Mapping[str, Any]  # keyword arguments of `rnneval.evaluate`
     hashes: Mapping[str, str]
     version: str
     command: tuple[str, ...]

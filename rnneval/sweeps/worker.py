@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-
 
 def main() -> None:
     """Run the calls that come on standard input, and write their results to standard output, both pickled.
@@ -20,7 +18,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process decides: then the input ends
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a task prints is no result
-    calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
+    calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, calls), daemon=True).start()
     while True:
         call, arguments = calls.get()
@@ -28,7 +26,7 @@ def main() -> None:
         results.flush()
 
 
-def _receive(source: IO[bytes], calls: "queue.SimpleQueue[Call]") -> None:
+def _receive(source: IO[bytes], calls: "queue.SimpleQueue[Any]") -> None:
     try:
         while True:
             calls.put(pickle.load(source))  # noqa: S301 - written by the process that started this one

@@ -59,8 +59,7 @@ class Done:
 
     key: Any
     value: Any = None
-    error: BaseException | None = None
-    """The error that it raised, or `WorkerDiedError`."""
+    error: BaseException | None = None  # the error that it raised, or `WorkerDiedError`
     seconds: float = 0.0
 
 
@@ -74,11 +73,9 @@ class Pool(Protocol):
     @property
     def workers(self) -> int:
         """The most workers that were there at once."""
-        ...
 
     def run(self, waiting: deque[Task]) -> Iterator[Done]:
         """Run the waiting tasks in this order; more may be added between two results."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +120,6 @@ def connected(workers: Workers, *, tasks: int, duplicates: bool = False, deaths:
 
 def memory_of_each(given: str | None, processes: int) -> int:
     """Return how many bytes each process may use: what is given, or an equal share of the machine's.
-
-    Raises:
-        UsageError: what is given is no size, or TensorFlow alone takes more.
 
     Example:
         >>> memory_of_each("1.5GiB", 2)

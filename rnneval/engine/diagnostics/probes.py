@@ -52,14 +52,10 @@ _CLUSTERS = 8
 class Anchors(Watch):
     """A watch that keeps the state at the first boundary at or after each target, and the loss of some tokens."""
 
-    targets: NDArray[np.int64]
-    """Positions, ascending."""
-    tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Scored tokens, ascending."""
-    places: dict[int, Place] = field(default_factory=dict)
-    """Places by position of the target."""
-    nats: dict[int, float] = field(default_factory=dict)
-    """Losses by position of the token."""
+    targets: NDArray[np.int64]  # positions, ascending
+    tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # scored tokens, ascending
+    places: dict[int, Place] = field(default_factory=dict)  # places by position of the target
+    nats: dict[int, float] = field(default_factory=dict)  # losses by position of the token
 
     def put(self, row: Boundary, group: int | None) -> None:
         """Keep what belongs to a segment; a segment that is re-evaluated replaces what was kept before."""

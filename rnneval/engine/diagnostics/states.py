@@ -88,20 +88,16 @@ class Row(NamedTuple):
 
     additive: NDArray[np.float64]
     peaks: NDArray[np.float64]
-    first: int
-    """The position of the first sample."""
-    samples: NDArray[np.float32]
-    """Sampled states, `(n, D)`."""
+    first: int  # the position of the first sample
+    samples: NDArray[np.float32]  # sampled states, `(n, D)`
 
 
 @dataclass(frozen=True, kw_only=True)
 class States:
     """The summaries of all states of a run."""
 
-    summaries: Mapping[str, StateSummary]
-    """Summaries by `LAYER.SLOT`."""
-    missing: Mapping[str, str]
-    """Reasons why there is no summary, by layer or state."""
+    summaries: Mapping[str, StateSummary]  # summaries by `LAYER.SLOT`
+    missing: Mapping[str, str]  # reasons why there is no summary, by layer or state
 
 
 def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -148,10 +148,8 @@ class TraceRow(NamedTuple):
     """The sums, samples and lines of the table of one row's segment."""
 
     states: Row
-    first: int
-    """The position of the first line of the table."""
-    table: NDArray[np.float32]
-    """Lines of the table, `(n, columns)`."""
+    first: int  # the position of the first line of the table
+    table: NDArray[np.float32]  # lines of the table, `(n, columns)`
 
 
 class TraceWatch(StateWatch):
