@@ -39,11 +39,14 @@ docs, wiring: declarations. TensorFlow tutorial, Text generation with an RNN (th
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, arrivals, judged, neighbour, one_way
 from rnneval.linter.flow.values import Emitted, emissions, leaves
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN006"
 NAME = "dropped-state"
@@ -52,7 +55,7 @@ ORDER = 80
 CORRECTS = True
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find fresh states, the layer's own not returned, in a model that hands some state on."""
     facts = evidence.facts
     if not (facts.takes_states or facts.gives_states or evidence.has("carried", "carried-transformed")):

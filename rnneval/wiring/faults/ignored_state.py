@@ -41,12 +41,15 @@ starts from at call t.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, Function, arrivals, judged, neighbour, one_way, sources
 from rnneval.linter.flow.names import MODEL_CALLS
 from rnneval.linter.flow.values import Emitted, Initial, Value, emissions, leaves
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN005"
 NAME = "ignored-state"
@@ -54,7 +57,7 @@ SEVERITY = "error"
 ORDER = 70
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find fresh states where the layer's own was handed on."""
     for group in evidence.groups("fresh"):
         why = "is stateful" if group.into.stateful else "gave its state to the caller, who gave it back"
