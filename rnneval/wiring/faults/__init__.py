@@ -7,7 +7,8 @@ Below it stand its constants and its finders, pure functions:
   lower one come first. With `CORRECTS = True` the help of a finding shows the corrected line, where it can be made.
 - `find_in_source(facts)` looks at what the linter knows of a file and yields matches. It needs `CODE`.
 
-`NAME` and `SEVERITY` hold for both. `rnneval lint` imports these modules, so that they import nothing heavy.
+`NAME` and `SEVERITY` hold for both. `rnneval lint` imports these modules, so that they import `rnneval.wiring.evidence`
+for type checking only.
 
 Words of the finders: a *giver* is the layer (in a source: the call of a layer) from which a state comes. An *arrival*
 is one part of a layer's incoming state, with the value that the function leaves in its place for the next call.

@@ -25,15 +25,17 @@ Gal and Ghahramani 2016, Dropout as a Bayesian Approximation.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "always-random"
 SEVERITY = "error"
 ORDER = 105
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find a failed oracle *repeat* that nothing else explains."""
     drawn = any(item.arrival.random or item.arrival.noisy for item in evidence.kinds)
     if evidence.failed("repeat") and not evidence.failed("fresh") and not drawn:

@@ -21,15 +21,17 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "batch-leak"
 SEVERITY = "error"
 ORDER = 120
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find a failed oracle *batch*, or a failed *alone* that no other wiring for one row explains."""
     if evidence.failed("batch"):
         yield evidence.failure("batch", "Predictions depend on other rows of the batch")

@@ -24,15 +24,17 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "chunk-variance"
 SEVERITY = "error"
 ORDER = 130
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find a failed oracle *chunk*."""
     if not evidence.failed("chunk"):
         return

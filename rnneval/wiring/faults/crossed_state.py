@@ -46,6 +46,7 @@ Schmidhuber 1997, Long Short-Term Memory.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import (
@@ -60,7 +61,9 @@ from rnneval.linter.flow.facts import (
     stacked,
 )
 from rnneval.linter.flow.values import Emitted, alternatives
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN002"
 NAME = "crossed-state"
@@ -69,7 +72,7 @@ ORDER = 20
 CORRECTS = True
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find states from another layer, made in an earlier call."""
     groups = evidence.groups_within("crossed", same_call=False)
     pairs = {(group.unit, group.giver) for group in groups}

@@ -39,11 +39,14 @@ docs, wiring: declarations. TensorFlow tutorial, Text generation with an RNN (th
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, arrivals, judged, neighbour, one_way
 from rnneval.linter.flow.values import Emitted, emissions, leaves
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN006"
 NAME = "dropped-state"
@@ -52,7 +55,7 @@ ORDER = 80
 CORRECTS = True
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find fresh states, the layer's own not returned, in a model that hands some state on."""
     facts = evidence.facts
     if not (facts.takes_states or facts.gives_states or evidence.has("carried", "carried-transformed")):
@@ -65,7 +68,7 @@ def find(evidence: Evidence) -> Iterator[Detection]:
 def find_in_source(facts: Facts) -> Iterator[Match]:
     """Find passes of loops that forget, and stacks that are carried in part."""
     for event in facts.events:
-        if _looks_forgetful(event) and _has_pass_before(facts, event):
+        if _repeats(facts, event):
             yield Match(
                 node=event.node,
                 message=f"`{event.name}` reads its own output at every pass and starts from the same state each time: "
@@ -75,24 +78,20 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
     yield from _beside_stateful(facts)
 
 
-def _looks_forgetful(event: Event) -> bool:
+def _repeats(facts: Facts, event: Event) -> bool:
+    """Return whether the output of an earlier pass goes in, begun from the very same state and forgotten since."""
     in_loop = judged(event) and event.turns and not event.enters.grown
     if not in_loop or event.spec.stateful or not event.spec.returns_state:
         return False
-    if event.state is None:
-        return event.spec.framework == "file"
-    return not any(isinstance(leaf, Emitted) for leaf in leaves(event.state))
-
-
-def _has_pass_before(facts: Facts, event: Event) -> bool:
-    """Return whether the output of an earlier pass goes in, begun from the very same state and forgotten since."""
-    for number in event.enters.passed:
-        other = facts.events[number]
+    if event.state is None and event.spec.framework != "file":
+        return False
+    if event.state is not None and any(isinstance(leaf, Emitted) for leaf in leaves(event.state)):
+        return False
+    for other in (facts.events[number] for number in event.enters.passed):
         same_call = other.node is event.node and other.layer == event.layer and other.function == event.function
-        if same_call and other.state == event.state and not other.read:
-            over_time = other.turns and other.turns[:-1] == event.turns[:-1] and not event.turns[-1][2]
-            if over_time:
-                return True
+        over_time = other.turns[:-1] == event.turns[:-1] and not event.turns[-1][2]
+        if same_call and other.state == event.state and not other.read and other.turns and over_time:
+            return True
     return False
 
 

@@ -28,8 +28,10 @@ docs, wiring: frozen traces.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "frozen-trace"
 SEVERITY = "error"
@@ -37,7 +39,7 @@ ORDER = 150
 TOLERANCE = 1e-4
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find traced logits that differ from eager ones, or would."""
     trace = evidence.facts.trace
     if trace.difference is not None and not trace.difference <= TOLERANCE:

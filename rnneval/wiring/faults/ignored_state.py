@@ -41,11 +41,15 @@ starts from at call t.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
-from rnneval.linter.flow.facts import Arrival, Event, Facts, Function, arrivals, judged, neighbour, one_way, sources
+from rnneval.linter.flow.facts import Event, Facts, Function, arrivals, judged, neighbour, one_way, sources
+from rnneval.linter.flow.names import MODEL_CALLS
 from rnneval.linter.flow.values import Emitted, Initial, Value, emissions, leaves
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN005"
 NAME = "ignored-state"
@@ -53,7 +57,7 @@ SEVERITY = "error"
 ORDER = 70
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find fresh states where the layer's own was handed on."""
     for group in evidence.groups("fresh"):
         why = "is stateful" if group.into.stateful else "gave its state to the caller, who gave it back"
@@ -77,8 +81,14 @@ def find_in_source(facts: Facts) -> Iterator[Match]:
                     message=f"`{name}` comes in and is never given to `{event.name}`, which starts anew at every "
                     "call: pass it as the layer's initial state",
                 )
-        if function.name in ("call", "forward", "__call__"):
-            yield from _resets(function, events)
+        for node, key in function.resets if function.name in MODEL_CALLS else ():
+            event = next((event for event in events if event.layer == key and event.node.lineno > node.lineno), None)
+            if event is not None and event.spec.stateful:
+                yield Match(
+                    node=node,
+                    message=f"`{event.name}` is stateful and is reset in every call of the model: reset it where a new "
+                    "text begins",
+                )
     yield from _beside_carried(facts)
 
 
@@ -87,8 +97,12 @@ def _beside_carried(facts: Facts) -> Iterator[Match]:
     fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
     found: dict[int, tuple[Event, Event]] = {}
     for arrival in arrivals(facts):
-        beside = arrival.event
-        for number in sorted(_back_beside(facts, arrival)):
+        if not arrival.is_own(facts):
+            continue
+        beside, function = arrival.event, facts.functions[arrival.event.function]
+        # What comes back in one structure with this layer's state, or where a parameter waits that is not read.
+        waiting = (carried.left for carried in function.carried if carried.carrier in function.unread)
+        for number in sorted(emissions(arrival.carried.left).union(*map(emissions, waiting))):
             event = facts.events[number]
             if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
                 found.setdefault(number, (event, beside))
@@ -117,24 +131,3 @@ def _starts_anew(event: Event) -> bool:
     return all(isinstance(leaf, Initial) for leaf in leaves(event.state)) and not any(
         isinstance(value, Emitted) for _, value in sources(event)
     )
-
-
-def _back_beside(facts: Facts, arrival: Arrival) -> set[int]:
-    """Return whose states come back in one structure with this layer's, or where a parameter waits that is not read."""
-    if not arrival.is_own(facts):
-        return set()
-    function = facts.functions[arrival.event.function]
-    unread = [carried.left for carried in function.carried if carried.carrier in function.unread]
-    return emissions(arrival.carried.left).union(*map(emissions, unread))
-
-
-def _resets(function: Function, events: list[Event]) -> Iterator[Match]:
-    """Find stateful layers that the function resets before it calls them."""
-    for node, key in function.resets:
-        event = next((event for event in events if event.layer == key and event.node.lineno > node.lineno), None)
-        if event is not None and event.spec.stateful:
-            yield Match(
-                node=node,
-                message=f"`{event.name}` is stateful and is reset in every call of the model: reset it where a new "
-                "text begins",
-            )

@@ -22,15 +22,17 @@ docs, wiring: the kinds of flow.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "misplaced-state"
 SEVERITY = "error"
 ORDER = 50
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find own states whose elements are in other places."""
     for group in evidence.groups("misplaced"):
         what = f"{group.slots}; {group.calls}"

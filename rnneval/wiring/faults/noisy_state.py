@@ -20,15 +20,17 @@ Gal and Ghahramani 2016, A Theoretically Grounded Application of Dropout in Recu
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence, Kind
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence, Kind
 
 NAME = "noisy-state"
 SEVERITY = "error"
 ORDER = 100
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find own states that met random numbers."""
     by_unit: dict[int, list[Kind]] = {}
     for item in evidence.kinds:

@@ -20,15 +20,17 @@ docs, wiring: a drawn or learned state at the first call is right.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "random-state"
 SEVERITY = "error"
 ORDER = 90
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find states that are drawn at a call after the first."""
     for group in evidence.groups("random"):
         seen = f"{group.into.name} starts from random numbers ({group.slots}; {group.calls})"

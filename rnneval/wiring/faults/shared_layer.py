@@ -40,11 +40,14 @@ error where the widths differ).
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, feeds, given_by
 from rnneval.linter.flow.values import Const, Incoming, Layer, Many, Object, Value, alternatives
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN007"
 NAME = "shared-layer"
@@ -52,7 +55,7 @@ SEVERITY = "error"
 ORDER = 35
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find layers whose second input descends from their first output, at one place or at another."""
     facts = evidence.facts
 

@@ -43,11 +43,14 @@ Text generation with an RNN (the model that is stacked).
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, earlier_pass, feeds, given_by, judged, sources
 from rnneval.linter.flow.values import Data, alternatives
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN001"
 NAME = "shared-state"
@@ -56,7 +59,7 @@ ORDER = 10
 CORRECTS = True
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find states from another layer, made in the same call."""
     for group in evidence.groups_within("crossed", same_call=True):
         giver = group.source.name if group.source else "another unit"

@@ -33,11 +33,14 @@ docs, wiring: the state that a layer returns at call t − 1 is the one it start
 
 from collections.abc import Iterator
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Event, Facts, Function, arrivals, judged, neighbour, sources
 from rnneval.linter.flow.values import Incoming, Many, Table, Value, alternatives, emissions, leaves, left_at
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN004"
 NAME = "stale-state"
@@ -45,7 +48,7 @@ SEVERITY = "error"
 ORDER = 60
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find older states of the layer itself, and initial tensors that were made in an earlier call."""
     for group in evidence.groups("stale"):
         what = "an older state of its own" if group.items[0].arrival.sources else "the initial state of an earlier call"

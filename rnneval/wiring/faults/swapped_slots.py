@@ -31,11 +31,14 @@ Keras, LSTM: a call with `return_state=True` gives output, h, c. PyTorch, nn.LST
 
 import ast
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rnneval.linter.finding import Match, line_of
 from rnneval.linter.flow.facts import Arrival, Event, Facts, arrivals, judged, sources
 from rnneval.linter.flow.values import Emitted, Mixed, Value, alternatives
-from rnneval.wiring.evidence import Detection, Evidence
+
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 CODE = "RNN003"
 NAME = "swapped-slots"
@@ -44,7 +47,7 @@ ORDER = 30
 _STATE_KEYWORDS = ("initial_state", "states", "hx")
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find states from another part of the same layer, or from its other direction."""
     for group in evidence.groups("swapped"):
         yield evidence.detection(f"{group.into.name}: {group.flow} ({group.calls})", group)

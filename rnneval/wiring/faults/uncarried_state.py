@@ -21,15 +21,17 @@ docs, wiring: declarations.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "uncarried-state"
 SEVERITY = "info"
 ORDER = 200
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find fresh states that are declared, and those of a model that carries nothing at all."""
     facts = evidence.facts
     nothing = not (facts.takes_states or facts.gives_states or evidence.has("carried", "carried-transformed"))

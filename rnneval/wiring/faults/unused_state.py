@@ -21,15 +21,17 @@ docs, wiring: the oracles.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rnneval.wiring.evidence import Detection, Evidence
+if TYPE_CHECKING:
+    from rnneval.wiring.evidence import Detection, Evidence
 
 NAME = "unused-state"
 SEVERITY = "error"
 ORDER = 140
 
 
-def find(evidence: Evidence) -> Iterator[Detection]:
+def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find a failed oracle *used* in a model that hands some state on."""
     facts = evidence.facts
     hands_on = facts.takes_states or facts.gives_states or any(unit.stateful for unit in facts.units)
