@@ -232,7 +232,8 @@ def _divided(returned: Any, ids: Any) -> Answer:
             alike = (name for name, part in returned.items() if _looks_like_logits(part, ids))
             key = next(alike, next(iter(returned)))
         others = {name: part for name, part in returned.items() if name != key}
-        return Answer(returned[key], (next(iter(others.values())) if len(others) == 1 else others) or None)
+        state = next(iter(others.values())) if len(others) == 1 else others
+        return Answer(returned[key], state if keras.tree.flatten(state) else None)
     if isinstance(returned, (tuple, list)) and len(returned) > 1:
         at = next((i for i, part in enumerate(returned) if _looks_like_logits(part, ids)), 0)
         rest = [part for i, part in enumerate(returned) if i != at]

@@ -86,6 +86,21 @@ def test_no_alarm_where_training_rows_and_memories_are_meant(build):
     assert check(build()).verdict == "pass"
 
 
+class OneStateInADict(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.dense = layers.Embedding(11, 6), layers.Dense(11)
+        self.gru = layers.GRU(8, return_sequences=True, return_state=True)
+
+    def call(self, ids, state=None):
+        x, state = self.gru(self.embedding(ids), initial_state=state)
+        return {"logits": self.dense(x), "state": state}
+
+
+def test_a_dict_may_hold_the_state_as_one_array():
+    assert check(OneStateInADict()).verdict == "pass"
+
+
 class Kept:
     """The cache is cleared by its author's own method, or (partly) is not."""
 
