@@ -5,6 +5,7 @@ for code scanning services, JSON for programs.
 """
 
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -91,11 +92,16 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
 
 
 def _semantic(version: str) -> str:
-    """Write a Python version as a semantic one: three numbers, and the rest behind a hyphen."""
-    numbers = [part for part in version.split(".") if part.isdigit()][:3]
-    rest = version.removeprefix(".".join(numbers)).lstrip(".")
-    core = ".".join([*numbers, "0", "0", "0"][:3])
-    return f"{core}-{rest.replace('+', '.')}" if rest else core
+    """Write a Python version as a semantic one: three numbers, and the rest behind a hyphen.
+
+    >>> [_semantic(version) for version in ("1.2", "1.0.1rc1", "1.2.dev4+g1.5")]
+    ['1.2.0', '1.0.1-rc1', '1.2.0-dev4.g1.5']
+    """
+    numbers = re.match(r"\d+(?:\.\d+){0,2}", version)
+    core = numbers[0] if numbers else "0"
+    rest = version.removeprefix(core).lstrip(".+").replace("+", ".")
+    core += ".0" * (2 - core.count("."))
+    return f"{core}-{rest}" if rest else core
 
 
 def _result(finding: LintFinding, number: int) -> dict[str, Any]:
@@ -113,8 +119,9 @@ def _result(finding: LintFinding, number: int) -> dict[str, Any]:
     }
     place: dict[str, Any] = {"physicalLocation": {"artifactLocation": artifact, "region": region}}
     if finding.cell is not None:
-        # Lines count within the cell: SARIF has no word for cells but a logical place.
-        place["logicalLocations"] = [{"name": f"cell {finding.cell}", "kind": "element"}]
+        # Lines count within the cell, and a region is one of the notebook's JSON: the cell is a logical place.
+        place["physicalLocation"]["region"] = {"startLine": 1}  # GitHub wants one
+        place["logicalLocations"] = [{"name": f"cell {finding.cell}, line {finding.line}", "kind": "element"}]
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": number,
@@ -122,7 +129,7 @@ def _result(finding: LintFinding, number: int) -> dict[str, Any]:
         "message": {"text": visible(finding.message)},
         "locations": [place],
     }
-    if finding.suggestion is not None:
+    if finding.suggestion is not None and finding.cell is None:
         replacement = {"deletedRegion": region, "insertedContent": {"text": finding.suggestion}}
         change = {"artifactLocation": artifact, "replacements": [replacement]}
         description = {"text": visible(f"Write {finding.suggestion}")}

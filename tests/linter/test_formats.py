@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 
 from rnneval.linter.check import check_bytes
@@ -65,12 +66,20 @@ def test_sarif_of_nothing_is_valid() -> None:
 
 
 def test_sarif_places_and_fixes() -> None:
-    result = check(lint_sarif([CELL]))["runs"][0]["results"][0]
+    result = check(lint_sarif([msgspec.structs.replace(CELL, path="a.py", cell=None)]))["runs"][0]["results"][0]
     place = result["locations"][0]
     assert place["physicalLocation"]["region"] == {"startLine": 4, "startColumn": 5, "endLine": 4, "endColumn": 9}
-    assert place["logicalLocations"][0]["name"] == "cell 3"
+    assert "logicalLocations" not in place
     replacement = result["fixes"][0]["artifactChanges"][0]["replacements"][0]
     assert replacement["insertedContent"]["text"] == "x, *s"
+
+
+def test_sarif_of_a_cell_names_no_lines_of_the_notebook_and_does_not_change_its_json() -> None:
+    result = check(lint_sarif([CELL]))["runs"][0]["results"][0]
+    place = result["locations"][0]
+    assert place["physicalLocation"]["region"] == {"startLine": 1}
+    assert place["logicalLocations"][0]["name"] == "cell 3, line 4"
+    assert "fixes" not in result
 
 
 @pytest.mark.parametrize(
