@@ -13,7 +13,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -124,10 +124,11 @@ class RnnevalGate:
         missing = [path for path in paths if not path.exists()]
         names = [f"this run {i}" if len(runs) > 1 else "this run" for i in range(1, len(runs) + 1)]
         candidates = [Named(name=name, record=each) for name, each in zip(names, runs, strict=True)]
-        if self._config.getoption("--rnneval-update") or (missing and self._config.getoption("--rnneval-create")):
+        update, create = (self._config.getoption(f"--rnneval-{way}") for way in ("update", "create"))
+        if update or (missing and create):
             if (require or better_than_counting) and (limits := judge(candidates)).verdict != "pass":
                 return limits
-            self._write(runs, paths)
+            self._write({path: each for path, each in zip(paths, runs, strict=True) if update or path in missing})
             return None
         if missing:
             line = f"pytest {shlex.quote(self._node.nodeid)} --rnneval-create"
@@ -139,7 +140,8 @@ class RnnevalGate:
         """Return the paths of the baselines of a gate, which has this name in its test."""
         from rnneval.errors import UsageError
 
-        chosen = _file_name(name or self._node.nodeid.rpartition("/")[2].replace(".py::", ".").replace("::", "."))
+        file, _, test = self._node.nodeid.partition("::")  # a parameter of the test may hold a slash
+        chosen = _file_name(name or f"{PurePath(file).stem}.{test.replace('::', '.')}")
         if chosen in self._called:
             raise UsageError(f"two gates are called {chosen!r} in one test: give each its own name=")
         self._called.add(chosen)
@@ -147,25 +149,25 @@ class RnnevalGate:
         where = self._config.rootpath / folder if folder else self._node.path.parent / _FOLDER
         return [where / (f"{chosen}.json" if count == 1 else f"{chosen}-{i}.json") for i in range(1, count + 1)]
 
-    def _write(self, runs: "list[Run]", paths: list[Path]) -> None:
-        """Write all baselines or none; a run with which nothing could be compared is refused."""
+    def _write(self, runs: "dict[Path, Run]") -> None:
+        """Write all of these baselines or none; a run with which nothing could be compared is refused."""
         from rnneval.errors import RecordError, UsageError
         from rnneval.gates.sides import slim
         from rnneval.records import encode, write_texts
 
-        if not all(run.valid and run.total_nats is not None for run in runs):
+        if not all(run.valid and run.total_nats is not None for run in runs.values()):
             raise UsageError("this run is marked not valid or not finite: nothing could be compared with it")
         written = self._config.stash.setdefault(_written, {})
-        for path in paths:
+        for path in runs:
             if written.setdefault(path, self._node.nodeid) != self._node.nodeid:
                 raise UsageError(f"{path}: also the baseline of {written[path]}; give each gate its own name=")
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise RecordError(f"{path.parent}: cannot be made: {error.strerror or error}") from error
-        write_texts({str(path): encode(slim(run)) for run, path in zip(runs, paths, strict=True)})
+        write_texts({str(path): encode(slim(run)) for path, run in runs.items()})
         # User properties travel from xdist's workers to the terminal, and into pytest's own JUnit file.
-        self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in paths)
+        self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in runs)
 
     def _shown(self, path: Path) -> str:
         return os.path.relpath(path, self._config.rootpath)

@@ -98,6 +98,40 @@ def test_noise_passes_and_create_keeps_what_is_there(suite, pytester):
     assert baseline(pytester).read_bytes() == before
 
 
+def test_create_writes_only_what_is_missing(suite, pytester):
+    pytester.makepyfile(
+        """
+        import rnneval
+
+        def test_model(rnneval_gate):
+            rnneval_gate([rnneval.read("candidate.json"), rnneval.read("good.json")])
+        """
+    )
+    suite("--rnneval-create")
+    kept, lost = sorted((pytester.path / "baselines").glob("*.json"))
+    before = kept.read_bytes()
+    lost.unlink()
+    use(pytester, "bad")
+    suite("--rnneval-create").assert_outcomes(passed=1)
+    assert kept.read_bytes() == before
+    assert lost.is_file()
+
+
+def test_a_slash_in_a_parameter_takes_nothing_from_the_name_of_the_baseline(suite, pytester):
+    pytester.makepyfile(
+        """
+        import pytest, rnneval
+
+        @pytest.mark.parametrize("model", ["gru/2 layers", "lstm/2 layers"])
+        def test_model(rnneval_gate, model):
+            rnneval_gate(rnneval.read("candidate.json"))
+        """
+    )
+    suite("--rnneval-create").assert_outcomes(passed=2)
+    names = sorted(path.name.partition(".")[2] for path in (pytester.path / "baselines").glob("*.json"))
+    assert names == ["test_model-gru-2-layers.json", "test_model-lstm-2-layers.json"]
+
+
 def test_update_makes_the_run_the_baseline_and_lists_it(suite, pytester):
     suite("--rnneval-create")
     use(pytester, "bad")
