@@ -1,4 +1,8 @@
-"""Click options, made from the groups of `rnneval.options` or for output, and what a command prints and writes."""
+"""Parts that commands share: options and output.
+
+Options are made from the groups of `rnneval.options`, or say what is printed and written. Files are checked before any
+work; a result is printed and written; a run has an exit code.
+"""
 
 import os
 import sys
@@ -228,7 +232,7 @@ class Output:
 
         for path in self.out:
             write(record, path)
-        self.print(encode(record), document)
+        self.print(lambda: encode(record), document)
 
     def print_and_write(self, result: Tabular, encoded: str, document: "Callable[[], Iterable[Block]]") -> None:
         """Print a result, then write it to files, each completely or not at all: it is not lost if a file fails.
@@ -237,7 +241,7 @@ class Output:
         """
         from rnneval.records import write_text
 
-        self.print(encoded, document)
+        self.print(lambda: encoded, document)
         for path in self.out:
             text, ending = encoded, Path(path).suffix.lower()
             if ending == ".csv":
@@ -248,10 +252,13 @@ class Output:
                 text = markdown(document())
             write_text(text, path)
 
-    def print(self, encoded: str, document: "Callable[[], Iterable[Block]]") -> None:
-        """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing."""
+    def print(self, encoded: "Callable[[], str]", document: "Callable[[], Iterable[Block]]") -> None:
+        """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing.
+
+        Only what is printed is made: a number that is not finite has no JSON, and still has a document.
+        """
         if self.form == "json":
-            click.echo(encoded, nl=False)
+            click.echo(encoded(), nl=False)
         elif not self.quiet:
             from rnneval.render.terminal import print_document
 

@@ -3,10 +3,16 @@
 import json
 
 import jsonschema
+import msgspec
+import pytest
 
 from rnneval import records
 from rnneval.cli.main import run
+from rnneval.cli.shared import Output
+from rnneval.errors import RecordError
 from rnneval.records import json_schema
+from rnneval.render.document import Paragraph
+from tests.render.figures import made
 
 
 def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
@@ -21,6 +27,15 @@ def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
     assert {f"{layer.name}.{name}" for name in ("kernel", "recurrent_kernel", "bias")} <= set(found.variables)
     assert len(found.through_time[f"{layer.name}.h"].median) == found.lags + 1 == 21
     assert "99 % gone" in captured.out
+
+
+def test_a_loss_that_is_not_finite_has_a_table_and_no_json(capsys):
+    record = msgspec.structs.replace(made.gradients({"gru.h": 0.9}), loss=float("nan"))
+    Output(form="table", quiet=False, out=()).write_and_print(record, lambda: [Paragraph(text="a table")])
+    assert capsys.readouterr().out == "a table\n"
+    Output(form="table", quiet=True, out=()).write_and_print(record, list)
+    with pytest.raises(RecordError, match="not finite"):
+        Output(form="json", quiet=False, out=()).write_and_print(record, list)
 
 
 def test_what_is_refused(shelf, refused):

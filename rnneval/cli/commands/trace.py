@@ -53,5 +53,5 @@ def command(
         write(run, record)
     from rnneval.render.run_document import trace_document
 
-    output.print(encode(run), lambda: trace_document(run))
+    output.print(lambda: encode(run), lambda: trace_document(run))
     return shared.exit_of(run, quiet=output.quiet)
