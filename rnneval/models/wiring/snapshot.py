@@ -152,5 +152,5 @@ def _children(thing: Any) -> Iterator[Any]:
     elif isinstance(thing, (list, tuple)):
         yield from thing
     elif _has_attributes(thing):
-        yield from (value for name, value in vars(thing).items() if _may_change(name))
+        yield from [value for name, value in vars(thing).items() if _may_change(name)]  # a visit may add attributes
         yield from (owner for owner in type(thing).__mro__ if not _is_foreign(owner))

@@ -1,7 +1,7 @@
 """The model under check: how it is called, whatever its kind, and made ready: built, with its ids, and restorable.
 
-The check must run models that are wrong, so its tolerant adapters ask for less than those of `rnneval.models.adapters`,
-whose base they share: a model that takes a state and never returns one, that keeps it in an attribute, or that returns
+The check must run models that are wrong, so its tolerant adapters ask for less than those of `rnneval.models.adapters`:
+a model that takes a state and never returns one, that keeps it in an attribute, or that returns
 it in a container of its own, is called too, with the state exactly as it returned it.
 """
 
@@ -404,6 +404,9 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
 def _warmed(model: Any, call: TolerantAdapter, vocab_size: int | None) -> Ready:
     """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
     batch = call.batch or 2
+    # Before the first call: an embedding that is only made there may be one of positions.
+    layers = [layer for _, layer in walk_below(model)] + sublayers(model)
+    embedded = min((int(one.input_dim) for one in layers if isinstance(one, keras.layers.Embedding)), default=None)
     texts = [tf.ones((batch, _SOURCE_TOKENS - (at == 0)), tf.int32) for at in range(call.texts)]
     try:
         first = call(texts, None)
@@ -414,8 +417,6 @@ def _warmed(model: Any, call: TolerantAdapter, vocab_size: int | None) -> Ready:
         first = call(texts, None)
     second = call(texts, first.state)
     shape = tuple(second.logits.shape)
-    layers = [layer for _, layer in walk_below(model)] + sublayers(model)
-    embedded = min((int(one.input_dim) for one in layers if isinstance(one, keras.layers.Embedding)), default=None)
     size = vocab_size or embedded or (int(shape[-1]) if len(shape) > 1 else 3)
     low = 1 if size > 2 else 0
     length = shape[1] if len(shape) == 3 else None
