@@ -191,8 +191,7 @@ class ProcessPool:
         error: BaseException | None = WorkerDiedError(f"{self._deaths + 1} processes died of it")
         try:
             for _ in range(self._deaths + 1):
-                # ValueError: the pipe was closed while it was read.
-                with contextlib.suppress(EOFError, OSError, ValueError, pickle.UnpicklingError):
+                with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
                     value, error = worker.ask(sent)
                     break
         finally:
@@ -236,8 +235,11 @@ class _Worker:
             process.stdin.write(sent)
             process.stdin.flush()
             answer: tuple[Any, BaseException | None] = pickle.load(process.stdout)  # noqa: S301 - of our own process
-        except BaseException:
+        except BaseException as error:
+            closed = process.stdin.closed or process.stdout.closed  # by another thread, while it was read
             self.kill()
+            if closed and isinstance(error, ValueError):
+                raise EOFError from error
             raise
         return answer
 
