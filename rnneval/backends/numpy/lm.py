@@ -111,8 +111,8 @@ class NumpyLM:
         with one_blas_thread():
             Block(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
         order = [place[layer.name, slot] for layer in self.layers for slot in layer.slots]
-        after = [part for parts in states for part in parts]
-        return logits.swapaxes(0, 1), tuple(after[order.index(k)] for k in range(len(after)))
+        after = dict(zip(order, (part for parts in states for part in parts), strict=True))
+        return logits.swapaxes(0, 1), tuple(after[place[slot.layer, slot.slot]] for slot in self.slots)
 
     def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         """Return the wiring, which is right by construction: each layer is given its own last state.
