@@ -116,8 +116,9 @@ def _probed(
             warnings.append(("no-context", message))
     places = list(anchors.places.values())
     if options.lyapunov and not places:
-        message = f"no Lyapunov exponent: no document is longer than {SETTLING + 2 * SEGMENT} tokens"
-        warnings.append(("no-lyapunov", message))
+        short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
+        reason = short if lm.mixable else "the model's start stands for no state that it returns"
+        warnings.append(("no-lyapunov", f"no Lyapunov exponent: {reason}"))
     elif options.lyapunov:
         seen = probes.exponents(lm, text, places, steps)
         found["lyapunov"] = seen.found or None
