@@ -1,6 +1,7 @@
 """Protocol between the engine and a language model, whichever library runs the model.
 
-All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, V)` are large, and never cross.
+All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, V)` are large, and never cross. The
+check of weights and the record of an opened model, which all backends share, stand here, too.
 """
 
 from collections.abc import Callable, Iterable, Mapping

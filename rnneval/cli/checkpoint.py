@@ -1,4 +1,4 @@
-"""Options of every command that opens a checkpoint, and what such a command does with them."""
+"""Options of every command that opens a checkpoint, what it does with them, and commands that its errors propose."""
 
 import shlex
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Evaluate a model on a text: from both to a run record. Diagnoses read a text in the same way."""
+"""`rnneval.evaluate`: measure a model on a text, and return a run record; diagnoses read a text by `held_out`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,7 +132,7 @@ class HeldOut:
 
 @contextmanager
 def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions) -> Iterator[HeldOut]:
-    """Check a model's wiring, and encode the text for it; a window model is refused, which carries no state."""
+    """Check a model's wiring, and encode the text for it; a window model carries no state and is refused."""
     findings.require_known(options.thresholds or {})
     read_as = TextOptions.of(options)
     require_carried(lm, what)

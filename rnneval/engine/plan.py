@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 SEGMENT = 64  # states are compared at the ends of segments: longer ones repeat more than is needed
 _MOST_ROWS = 256
-_SHORTEST_ROW = 4 * SEGMENT  # a shorter row would be re-evaluated to its end before it has forgotten its start
+_SHORTEST_ROW = 4 * SEGMENT  # a shorter row may not have forgotten its start at its end, and would be read twice
 _WORTH_HALVING = 8  # segments: a shorter span is audited whole
 _LOGITS = 2**25  # numbers in one step's logits at the most: 128 MB
 

@@ -10,10 +10,10 @@ A small difference of states may persist (an identity recurrence), grow (an unst
 a bound on the state is no bound on the loss. So readings agree only at two boundaries in a row, with a difference that
 does not grow, and with losses that agree too.
 
-*Span*: consecutive tokens of one document, with the span from whose last state it goes on, if any. *Segment*: the
-tokens of one step of the model; the end of the k-th one of a span is *boundary* k, where states are compared.
-*Reading*: one pass of the model over one span. `(D,)` is a whole state, all its parts in one vector. The losses stay in
-the reader; only states come here.
+*Span*: consecutive tokens of one document; it goes on from the last state of the span before, or begins anew.
+*Segment*: the tokens of one step of the model; the end of the k-th one of a span is *boundary* k, where states are
+compared. *Reading*: one pass of the model over one span. `(D,)` is a whole state, all its parts in one vector.
+`Stitching` sees states alone; the reader compares losses, too, by `Agreement`.
 
 The algorithm does not know who reads: `rnneval.engine.rows` reads spans as rows of one process, and
 `rnneval.sweeps.distributed` reads chunks of a text in worker processes, which use rows again.

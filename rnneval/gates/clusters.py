@@ -1,4 +1,4 @@
-"""Clusters, the pieces of a text that count as one observation each, the jackknife over them, and intervals from it.
+"""Intervals by the jackknife over clusters, the pieces of a text that count as one observation each.
 
 Losses of neighbouring tokens are correlated, and they drift with scene, speaker and article, with no end to the range
 of it: blocks taken as independent give standard errors that are up to six times too small. So each document is one
@@ -6,12 +6,12 @@ observation. A text of a single document is cut into a few long batches, which o
 docs/statistics.md). Several documents that are too few for an interval are not cut: there is no interval.
 
 A perplexity is compared by its logarithm, in nats: there +1 % is the same distance at any level, the error is
-symmetric, and no loss is too large. The file of each metric says whether it has a logarithm and which way is worse.
+symmetric, and no loss is too large. The file of each metric says whether it is compared by its logarithm.
 
 The circular block bootstrap is a cross-check of the jackknife: no verdict rests on it. Its block length is chosen from
-the autocorrelations that can be seen, so it misses a slow drift: where the error by few clusters is much larger than
+the autocorrelations that can be seen, so it misses a slow drift: where the jackknife's error is much larger than
 this one, losses drift along the text. (As an interval by percentiles it misses the truth in 8 to 26 % of texts at a
-nominal 5 %.) The error has a closed form; nothing is drawn. Its references:
+nominal 5 %.) The error has a closed form; nothing is drawn. References:
 
     D. N. Politis, J. P. Romano: *A circular block-resampling procedure for stationary data*, 1992.
     D. N. Politis, H. White: *Automatic block-length selection for the dependent bootstrap*. Econometric Reviews 23,

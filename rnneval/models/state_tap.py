@@ -7,6 +7,8 @@ result. Taps may be nested: the innermost block sees a run first. A tap on an ob
 Keras' attribute tracking; a tap on classes also reaches layers that no attribute leads to. Every tap is removed when
 its block ends.
 
+`Trajectories` uses the tap to read the states of all units after every step, or to say why there are none.
+
 A *unit* is a recurrent layer or a free cell (`rnneval.models.layers`). Its *turn* counts its runs in a block, from 1. A
 unit that reads the tokens of one call several times has one *place* per reading, each with a state of its own; place k
 is `unit.at(k)` (`rnneval.wiring.places`). Where every run reads all tokens, the k-th turn is place k; a cell that runs

@@ -1,4 +1,7 @@
-"""The run record: what `rnneval evaluate` measured, of what, and how. Schema `rnneval.run/1`."""
+"""The run record: what `rnneval evaluate` measured, of what, and how; and which score is the usual one to show.
+
+Schema `rnneval.run/1`.
+"""
 
 import re
 from collections.abc import Mapping

@@ -2,7 +2,8 @@
 
 A document is a sequence of blocks. `run_document`, `wiring_document`, `gate_document` and the chapters of the report
 make the blocks of records; `terminal`, `html` and `markdown` render them, and `--format json` of the report writes them
-as they are. Text in blocks is as it came, out of files too: the renderers alone make it safe to show.
+as they are. Text in blocks is not escaped, even where it comes from a file: the renderers make it safe to show.
+`Page` is a whole report; `brief` shortens blocks for terminal and notebook.
 """
 
 from collections.abc import Iterable, Iterator

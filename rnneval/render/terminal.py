@@ -1,6 +1,6 @@
-"""Documents in the terminal: here text out of files is made harmless, and nowhere else.
+"""Documents in the terminal, or as plain text: here, and not in the document, text from files is made harmless.
 
-All words are `inert`: rich's own classes read `[red]` as markup and let an escape sequence through.
+All text goes through `inert`, since rich reads `[red]` as markup and lets escape sequences through.
 """
 
 import io
@@ -242,3 +242,5 @@ def _shown(block: Block) -> Iterator[RenderableType]:
             explained = [_Wrapped(block.message)]
             explained += [_Wrapped(("help: ", "dim"), block.help)] if block.help else []
             yield Padding(Group(*explained), (0, 0, 0, 2))
+        case _:
+            raise TypeError(f"a {type(block).__name__} cannot be shown on a terminal")

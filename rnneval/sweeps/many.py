@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EVALUATION = 1
-"""Number of the evaluation's meaning: with another one, no earlier record counts as done."""
+"""To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
 _RULES = {
     "CheckpointError": "checkpoint",
     "VocabularyError": "vocabulary",

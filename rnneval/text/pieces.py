@@ -1,5 +1,7 @@
 """The final text in pieces: files joined, a part of them taken, rewritten, divided into documents.
 
+`TextOptions` say which part of the files is the text, and in what form.
+
 Newlines and normalisation are rewritten as text arrives in chunks; the result equals that of the whole text at once. A
 rewriter holds back what the next chunk can still change: a CR that may be half of a CRLF, a letter that may get an
 accent, a Greek sigma that may be the last of its word.

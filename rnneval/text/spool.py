@@ -1,4 +1,4 @@
-"""Tokens and their spans on disk: any range of them at any time, in constant memory.
+"""Arrays on disk, and in them tokens and their spans: any range of them at any time, in constant memory.
 
 *Span* is here the text that a token stands for; *record*, its form on disk. The span of a token reaches from the end of
 the token before to its own end, so that nothing is lost. Text after the last token of a document belongs to that token.

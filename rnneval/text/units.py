@@ -1,6 +1,6 @@
-"""Counts and flags of every *unit* of the final text, and blocks of it that every tokenisation shares.
+"""Counts and flags of every *unit* of the final text, and the division of a text into blocks.
 
-A unit is a character, or a byte for tokens that can be parts of one.
+A unit is a character, or a byte where a token may be part of a character. Blocks do not depend on tokens.
 """
 
 from array import array

@@ -1,7 +1,8 @@
 """Builders: the user's own code, run only because the user named it.
 
 `--builder FILE.py:NAME` and `FILE.ipynb:NAME` run the statements that NAME needs; `package.module:NAME` is imported.
-The statements run as a module whose tracebacks and sources are those of the user's file.
+The statements run as a module whose tracebacks and sources are those of the user's file. While they run, each file of
+the user's own is scanned before it is imported. Values of `--builder-arg` and `--builder-global` are read here, too.
 """
 
 import ast

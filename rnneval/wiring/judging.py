@@ -1,4 +1,7 @@
-"""From facts to the record: run the finders, join what they see with the faults' pages, give the verdict."""
+"""From facts to the record: run the finders, join what they see with the faults' pages, give the verdict.
+
+A finding with a line of the author's source also gets that line as it should be.
+"""
 
 import ast
 import re

@@ -4,7 +4,8 @@ A worker is a Python process of its own that imports NumPy, and nothing of the c
 It reads and writes the arrays of its blocks in memory that it shares with this process; a line on its input says that
 they are there, and a byte on its output that they are done. Its input ends when this process does, whatever ends it.
 
-Which process scores a block changes no digit. A worker that fails is left out, and its blocks are scored here.
+Which process scores a block changes no digit. A worker that fails is left out, and its blocks are scored here. Whether
+workers pay is timed as the text is read. `NumpyScorer` is what the engine calls; `main` is the program of a worker.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
-"""The facts of a file that finders are given, and the questions that they ask of these.
+"""Facts of a file, and the queries by which the finders of the rules use them.
 
-One walk over the tree sees the first facts, and the interpreter adds the others. Finders ask: how do two events stand
-to each other (above one another in a stack, in the same pass of a loop, one layer again)? What arrives at each layer at
-the next call? Which variables hold stateful models, and how are these trained?
+One walk over the tree sees the first facts (`survey`), and the interpreter adds the others (`Facts`). Finders ask: how
+do two events stand to each other (above one another in a stack, in the same pass of a loop, one layer again)? What
+arrives at each layer at the next call? Which variables hold stateful models, and how are these trained?
 
 An *event* is one call of a recurrent layer, or of a model that takes a state in and gives it back. A *carrier* is the
 parameter or attribute by which a state comes into a function. A *slot* is one part of a layer's state: h or c.

@@ -102,11 +102,16 @@ def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> Iterator
             continue
         figure = each.figure(*sources, **options)
         if figure is not None:
-            absent = [words for words, drawn in figure.marks.items() if not drawn]
-            sentences = re.split(r"(?<=[.]) (?=\S)", " ".join((each.__doc__ or "").split("\n\n")[1].split()))
-            drawn = (sentence for sentence in sentences if not any(words in sentence for words in absent))
-            yield replace(figure, name=_name(each), reading=figure.reading or " ".join(drawn))
+            yield replace(figure, name=_name(each), reading=figure.reading or _reading(each, figure))
 
 
-def _name(figure: ModuleType) -> str:
-    return figure.__name__.rpartition(".")[2]
+def _reading(module: ModuleType, figure: Figure) -> str:
+    """Return the second paragraph of a figure's page, without the sentences on marks that are not drawn."""
+    paragraph = " ".join((module.__doc__ or "").split("\n\n")[1].split())
+    absent = [words for words, drawn in figure.marks.items() if not drawn]
+    sentences = re.split(r"(?<=[.]) (?=\S)", paragraph)
+    return " ".join(sentence for sentence in sentences if not any(words in sentence for words in absent))
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
