@@ -70,17 +70,8 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     (1.5, 1, 'tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1')
     """
     given, read_as = text_given(text, options.string), TextOptions.of(options)
-    warnings: list[Warned] = []
-    if options.state is None:
-        state = "unknown"
-        warnings.append(Warned(code="state-unknown", message=_UNKNOWN_STATE))
-    elif options.state == "carry" or re.fullmatch(r"reset-[1-9][0-9]{0,17}", options.state):
-        state = options.state
-    else:
-        raise UsageError(
-            f"--state {options.state!r} is not known: give carry, or reset-N if the state started anew every N tokens, "
-            "such as reset-100"
-        )
+    state = _state_named(options.state)
+    warnings = [] if state != "unknown" else [Warned(code="state-unknown", message=_UNKNOWN_STATE)]
     vocabulary = given_vocabulary(options.vocabulary, options.vocabulary_from)
     width = options.vocabulary_size  # of the tokens that the other program chose from; None if it is not known
     if vocabulary is None:
@@ -119,6 +110,18 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         warnings=(*told.warnings, *warnings),
         imported=Imported(path=table.path, sha256=table.sha256),
         vocabulary=None if vocabulary is None else vocabulary.record(),
+    )
+
+
+def _state_named(given: str | None) -> str:
+    """Return how the state was passed on, as the signature has it."""
+    if given is None:
+        return "unknown"
+    if given == "carry" or re.fullmatch(r"reset-[1-9][0-9]{0,17}", given):
+        return given
+    raise UsageError(
+        f"--state {given!r} is not known: give carry, or reset-N if the state started anew every N tokens, such as "
+        "reset-100"
     )
 
 
