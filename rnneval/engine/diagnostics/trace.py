@@ -94,7 +94,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         watch = TraceWatch(held.text, options.stride or sampling(held.text.tokens), anchors)
         run = held.read(watch)
         more, warnings = _probed(lm, held.text, options, anchors, lengths=lengths, steps=steps)
-        run = msgspec.structs.replace(run, gates=watch.spectra()[1] or None, **more)
+        run = msgspec.structs.replace(run, gates=watch.spectra().gates or None, **more)
         if options.out is not None:
             write_trace(options.out, watch, run)
     found = findings.find(findings.Facts(run=run, truncation=options.truncation), options.thresholds or {})
@@ -143,6 +143,14 @@ class Column(NamedTuple):
     slot: str
     """A state or a gate; "" of the whole model."""
     statistic: str
+
+
+class Spectra(NamedTuple):
+    """Distributions over a text."""
+
+    histograms: dict[Column, tuple[Doubles, Doubles]]  # edges and counts, `(bins + 1,)` and `(bins,)`
+    gates: dict[str, GateSummary]
+    units: dict[Column, Doubles]  # a statistic of each unit, `(units,)`
 
 
 class TraceRow(NamedTuple):
@@ -246,8 +254,8 @@ class TraceWatch(StateWatch):
             read = ~np.isin(positions, self._stops - 1)
             yield positions[read], lines[read]
 
-    def spectra(self) -> tuple[dict[Column, tuple[Doubles, Doubles]], dict[str, GateSummary], dict[Column, Doubles]]:
-        """Return edges and counts of histograms, the summaries of gates, and statistics of each unit, `(units,)`."""
+    def spectra(self) -> Spectra:
+        """Return the distributions over the text that was read."""
         slots, rest = self.slots.values(), self._totals()[0]
         at = sum(sums.width(slot.units) for slot in slots)
 
@@ -256,7 +264,9 @@ class TraceWatch(StateWatch):
             at += count
             return rest[at - count : at]
 
-        found, columns, summaries = {}, {}, {}
+        found: dict[Column, tuple[Doubles, Doubles]] = {}
+        columns: dict[Column, Doubles] = {}
+        summaries: dict[str, GateSummary] = {}
         for slot, collected in zip(slots, self._collected([Covariance(1) for _ in slots]), strict=True):
             found[Column(slot.layer, slot.slot, "histogram")] = _edges(slot), take(histogram.BINS)
             columns[Column(slot.layer, slot.slot, "unit_mean")] = means(collected)
@@ -277,7 +287,7 @@ class TraceWatch(StateWatch):
                         time_constant=None if constants is None else float(np.median(constants)),
                         every=self.stride,
                     )
-        return found, summaries, columns
+        return Spectra(histograms=found, gates=summaries, units=columns)
 
 
 def _edges(slot: LayerState) -> Doubles:
@@ -351,13 +361,13 @@ def _spans(watch: TraceWatch, places: list[int], size: int) -> Iterator[tuple[in
 
 def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
     """Yield statistics of the whole text: histograms, percentiles, numbers a unit."""
-    spectra, _, units = watch.spectra()
-    for column, (edges, counts) in spectra.items():
+    spectra = watch.spectra()
+    for column, (edges, counts) in spectra.histograms.items():
         yield {**column._asdict(), "value": counts, "low": edges[:-1], "high": edges[1:]}
         for share in _SHARES:
             named = column._replace(statistic=f"p{round(share * 100):02}")._asdict()
             yield {**named, "value": np.array([histogram.percentile(counts, edges, share)])}
-    for column, values in units.items():
+    for column, values in spectra.units.items():
         yield {**column._asdict(), "value": values, "unit": np.arange(len(values))}
 
 
