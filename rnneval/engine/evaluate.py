@@ -71,7 +71,10 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         reader = None if leaks else options.reader
         states = watch = token_by_token = beside = None
         if options.states and carried:
-            states, watch = (_UNSEEN, None) if reader is not None else (None, StateWatch(encoded))
+            if reader is None:
+                watch = StateWatch(encoded)
+            else:
+                states = _UNSEEN
         measured = measure(lm, encoded, stateful, how, losses=options.losses, watch=watch, reader=reader)
         if watch is not None:
             states = watch.finish()
