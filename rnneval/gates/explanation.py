@@ -12,10 +12,11 @@ import numpy as np
 from rnneval.gates.clusters import DRIFT_LIMIT, Clusters, Columns, drift, jackknife, ratio
 from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
 from rnneval.gates.sides import Named, Paired, Sides
+from rnneval.gates.unfit import unfit
 from rnneval.metrics import Metric, by_name
 from rnneval.options import LARGEST_ORDER
 from rnneval.records import Run
-from rnneval.records.gate import Counting
+from rnneval.records.gate import Comparison, Counting
 
 _LARGEST_IN_PER_CENT = 20.0
 """Nats; a larger difference, of a model that diverged, is shown in nats: e to the power of it says nothing."""
@@ -100,7 +101,7 @@ def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
     times = tested.text_needed
     if times > 1000:
         if tested.se_runs > tested.se_text:
-            return "the spread between runs is the larger part of the error: give more runs a side"
+            return "the spread between runs is the larger part of the error: give more runs a side (three or more)"
         return "it lies so near to what is allowed that no text of a practical size settles it"
     if clusters is not None and clusters.kind == "documents":
         needed = f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many)"
@@ -111,10 +112,17 @@ def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
     return f"{needed} would settle it in 4 of 5 cases, if the difference is what it seems"
 
 
-def scope(about: str, claim: str) -> str:
-    """Return the scope of a verdict in words."""
-    seeds = "; other seeds were not tested" if about == "these checkpoints" else ""
-    return f"about {about} on {claim}{seeds}"
+def scope(comparison: Comparison) -> str:
+    """Return what a verdict is about, and what it cannot tell; "" for a limit, or a verdict without a test."""
+    if not comparison.claim:
+        return ""
+    seeds = "; other seeds were not tested" if comparison.about == "these checkpoints" else ""
+    if seeds and comparison.verdict in ("fail", "inconclusive") and not comparison.baseline.startswith("ngram-"):
+        seeds += (
+            ", and two seeds of one recipe often differ by more than these bounds allow: to judge the recipe, train "
+            "three or more seeds a side: rnneval gate new-*.json --baseline base-*.json"
+        )
+    return f"about {comparison.about} on {comparison.claim}{seeds}"
 
 
 def beside_counting(records: Sequence[Named]) -> Iterator[Counting]:
@@ -206,19 +214,26 @@ def _dominating(paired: Paired, clusters: Clusters, differences: Columns) -> Ite
 
 
 def warnings_of_runs(records: Sequence[Named]) -> Iterator[str]:
-    """Warn of runs whose wiring fails."""
+    """Warn of runs that are worse than uniform guessing, and not so far beyond it that they are refused."""
     for each in records:
         run = each.record
-        if isinstance(run, Run) and run.wiring is not None and run.wiring.verdict == "fail":
-            yield f"{each.name}: its wiring fails: {run.wiring.reason}"
+        if isinstance(run, Run) and run.total_nats is not None and not unfit(run):
+            mean, uniform = run.total_nats / max(run.tokens.scored, 1), run.baselines.get("uniform", math.inf)
+            if mean > uniform:
+                yield f"{each.name}: {mean:.4g} nats a token is worse than uniform guessing ({uniform:.4g})"
 
 
-def warnings_of_one_sided_runs(sides: Sides) -> Iterator[str]:
-    """Warn if the spread between runs was seen on one side only."""
-    baselines, candidates = len(sides.baseline.runs), len(sides.candidate.runs)
-    if (baselines > 1) != (candidates > 1):
-        one, several = ("baseline", "candidate") if baselines == 1 else ("candidate", "baseline")
-        yield (
-            f"one run of the {one}: its spread over seeds is taken to be that of the {several}'s runs; where the "
-            "two recipes spread differently the stated 5 % does not hold; give two or more runs a side"
-        )
+def warnings_of_few_runs(sides: Sides) -> Iterator[str]:
+    """Warn if a side has too few runs for its own spread to be known, and the other side has more than one."""
+    counts = {"baseline": len(sides.baseline.runs), "candidate": len(sides.candidate.runs)}
+    for (one, count), other in zip(counts.items(), reversed(counts), strict=True):
+        if count == 1 and sides.several:
+            yield (
+                f"one run of the {one}: its spread over seeds is taken to be that of the {other}'s runs; where the "
+                "two recipes spread differently the stated 5 % does not hold; give three or more runs a side"
+            )
+        elif count == 2:
+            yield (
+                f"two runs of the {one} hardly show its spread over seeds: where the two recipes spread differently, "
+                "false fails and false passes reach 8 % in place of the stated 5 %; give three or more runs a side"
+            )

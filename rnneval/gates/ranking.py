@@ -24,10 +24,10 @@ from rnneval.gates.sides import (
     is_lossy,
     named,
     not_comparable,
-    not_valid,
     on_common_blocks,
     pair,
 )
+from rnneval.gates.unfit import unfit
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value, quoted
@@ -78,11 +78,11 @@ class Row(Value, frozen=True, kw_only=True):
     usual: float | None = None
     """The score that is usual for the runs' kind of token; absent if there is none."""
     marks: tuple[str, ...]
-    """Problems of the run: not valid, wiring, not comparable, too little text."""
+    """Problems of the run: not valid, not finite, diverged, not comparable, too little text."""
 
 
 class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.compare/1"):
-    """Runs sorted by a metric, best first; those that do not compare with the best come last."""
+    """Runs sorted by a metric, best first; those that do not count or do not compare with the best come last."""
 
     metric: str
     unit: str
@@ -90,9 +90,9 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     rows: tuple[Row, ...]
     about: str
     baseline: str
-    """The first valid run given."""
+    """The first run given that counts."""
     candidate: str
-    """The last valid run given."""
+    """The last run given that counts; if the baseline alone does, the last of the others."""
     usual: str = ""
     """The metric that papers report for the runs' kind of token; "" if there is no custom, or the kinds differ."""
     blocks: tuple[BlockChange, ...]
@@ -100,6 +100,11 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     counting: tuple[Counting, ...] | None = None
     """The runs beside their n-grams, in the order given."""
     warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> Row | None:
+        """The best run; None if no run counts."""
+        return self.rows[0] if self.rows and self.rows[0].difference == 0 else None
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the runs as a pandas DataFrame, best first.
@@ -122,7 +127,8 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
 
     def _in_one_line(self) -> str:
         """Return the number of runs and the best one with its value."""
-        best = self.rows[0]
+        if (best := self.best) is None:
+            return f"of {len(self.rows)} runs by {self.metric}: none counts"
         value = "no value" if best.value is None else f"{best.value:.5g}"
         return f"of {len(self.rows)} runs by {self.metric}: best is {quoted([best.name])} with {value}"
 
@@ -173,9 +179,9 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
     entrants = _entrants(sides, allowance)
     best = entrants[0] if entrants[0].problem is None else None
     sound = sum(entrant.problem is None for entrant in entrants)
-    valid = [side for side in sides if side.runs[0].valid]
-    shown = valid if len(valid) > 1 else sides
-    ends = Sides(baseline=shown[0], candidate=shown[-1])
+    counting = [side for side in sides if not unfit(side.runs[0])] or sides
+    last = [side for side in (counting if len(counting) > 1 else sides) if side is not counting[0]][-1]
+    ends = Sides(baseline=counting[0], candidate=last)
     customs = {usual_metric(run.signature) for _, run in runs}
     usual = customs.pop() if len(customs) == 1 else ""
     return Ranking(
@@ -214,10 +220,8 @@ def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
 def _entrant(side: Side, metric: Metric) -> _Entrant:
     """Return a run with its metric on the scale of comparison, or why it has no place in any ranking by it."""
     run = side.runs[0]
-    if run.total_nats is None:
-        return _Entrant(side=side, problem="not finite: a loss is not a number")
-    if invalid := not_valid(side):
-        return _Entrant(side=side, problem=f"not valid: {invalid.reason}")
+    if problem := unfit(run):
+        return _Entrant(side=side, problem=problem.removeprefix("is "))
     names = tuple(sorted(run.blocks.sums))
     columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
     try:
@@ -228,17 +232,14 @@ def _entrant(side: Side, metric: Metric) -> _Entrant:
 
 def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: int, usual: str) -> Row:
     run = entrant.side.runs[0]
-    scores = {name: score.value for name, score in run.scores.items()} if run.valid else {}  # a leak has no score
-    marks = [] if entrant.problem is None else [entrant.problem]
-    if run.valid and run.wiring and run.wiring.verdict == "fail":  # else the problem says it already
-        marks.append(f"wiring fails: {run.wiring.reason}")
+    scores = {} if unfit(run) else {name: score.value for name, score in run.scores.items()}  # a leak has no score
     row = Row(
         name=entrant.side.name,
         value=scores.get(allowance.measured.name),
         usual=scores.get(usual),
         parameters=run.checkpoint.parameters if run.checkpoint else None,
         tokens_per_second=run.timing.tokens_per_second if run.timing else None,
-        marks=tuple(marks),
+        marks=() if entrant.problem is None else (entrant.problem,),
     )
     if best is None or entrant.problem is not None:
         return row

@@ -177,21 +177,9 @@ def not_comparable(metric: str, sides: Sides) -> Difference | None:
             return dataclasses.replace(difference, reason=f"{difference.reason}; {hint}")
         if difference is not None:
             return difference
-    if any(run.total_nats is None for run in baselines):
-        return Difference(field="total_nats", reason="a loss of the baseline is not finite")
     if across and (lossy := [run for run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]):
         reason = f"absent in {lossy[0].source.path or 'a run'}: its tokens do not give the text back (lossy)"
         return Difference(field=f"scores.{metric}", reason=reason)
-    return None
-
-
-def not_valid(*sides: Side) -> Difference | None:
-    """Return why a run of a side is not valid; None if all are."""
-    for side in sides:
-        for name, run in zip(side.names, side.runs, strict=True):
-            if not run.valid:
-                said = f": {run.wiring.reason}" if run.wiring and run.wiring.reason else ""
-                return Difference(field="valid", reason=f"{name} is marked not valid{said}")
     return None
 
 

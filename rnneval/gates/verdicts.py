@@ -8,13 +8,13 @@ from itertools import chain
 from msgspec.structs import replace
 
 from rnneval.errors import UsageError
-from rnneval.gates.clusters import Clusters, TooLittleTextError, clusters_of, ratio_error
+from rnneval.gates.clusters import Clusters, TooLittleTextError, clusters_of
 from rnneval.gates.explanation import (
     beside_counting,
     reason_of,
     scope,
+    warnings_of_few_runs,
     warnings_of_losses,
-    warnings_of_one_sided_runs,
     warnings_of_runs,
 )
 from rnneval.gates.limits import (
@@ -32,15 +32,16 @@ from rnneval.gates.noninferiority import (
     LEVEL,
     Claim,
     Tested,
+    Values,
     allowed_by,
     assess,
     assess_same,
     holm_levels,
-    loss_differences,
     same_model,
     values_of,
 )
-from rnneval.gates.sides import Named, Paired, Sides, named, not_comparable, not_valid, on_common_blocks, pair, side
+from rnneval.gates.sides import Named, Paired, Sides, named, not_comparable, on_common_blocks, pair, side
+from rnneval.gates.unfit import problem, unfit
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.encoding import require_consistent
@@ -110,20 +111,37 @@ def judge(
         sides = Sides(baseline=ours, candidate=theirs)
         results = [compare_on(allowance, sides) for allowance in allowances(allow)]
         of_results = (warnings_of_losses(each.paired, each.clusters) for each in results if each.paired is not None)
-        warnings += [*warnings_of_one_sided_runs(sides), *dict.fromkeys(chain.from_iterable(of_results))]
+        warnings += [*warnings_of_few_runs(sides), *dict.fromkeys(chain.from_iterable(of_results))]
     limited = chain.from_iterable(_limited(limit, candidates) for limit in limits)
     counted = _against_counting(candidates) if better_than_counting else ()
-    comparisons = (*_after_holm(results), *counted, *limited)
+    alone = () if baselines else _by_itself(candidates)
+    comparisons = (*alone, *_after_holm(results), *counted, *limited)
     verdict = next(each for each in GRAVEST if any(comparison.verdict == each for comparison in comparisons))
     decisive = next(comparison for comparison in comparisons if comparison.verdict == verdict)
-    about = f" ({scope(decisive.about, decisive.claim)})" if decisive.claim else ""
+    about = scope(decisive)
     return Gate(
         verdict=verdict,
-        reason=f"{decisive.metric}: {decisive.reason}{about}",
+        reason=f"{decisive.metric}: {decisive.reason}{about and f' ({about})'}",
         comparisons=comparisons,
         counting=tuple(beside_counting(candidates)) or None,
         warnings=tuple(warnings),
     )
+
+
+def _by_itself(candidates: Sequence[Named]) -> Iterator[Comparison]:
+    """Fail each run that decides nothing; without baselines, candidates need not be runs of one recipe."""
+    for each in candidates:
+        if isinstance(each.record, Run) and (found := unfit(each.record)):
+            yield Comparison(
+                metric="valid",
+                baseline="limit",
+                candidate=each.name,
+                unit="as recorded",
+                verdict="fail",
+                reason=f"{each.name} {found}",
+                method="limit",
+                about="this record",
+            )
 
 
 def _against_counting(candidates: Sequence[Named]) -> Iterator[Comparison]:
@@ -219,48 +237,54 @@ def _limit_comparison(limit: Limit, each: Named, found: Seen) -> Comparison:
 
 
 def compare_on(allowance: Allowance, sides: Sides) -> Result:
-    """Compare both sides by one metric."""
+    """Compare both sides by one metric.
+
+    A candidate that decides nothing fails by itself, and is compared without a test if its losses are numbers.
+    """
     measured = allowance.measured
-    untested = Comparison(
+    failed, refused = problem(sides.candidate), problem(sides.baseline)
+    difference = not_comparable(measured.name, sides)
+    found = Comparison(
         metric=measured.name,
         baseline=sides.baseline.name,
         candidate=sides.candidate.name,
         unit=measured.difference_unit,
-        verdict="not comparable",
-        reason="",
+        verdict="fail" if failed else "not comparable",
+        reason=failed or (f"baseline: {refused}" if refused else str(difference)),
         method="none",
         about=sides.about,
     )
-    paired = None
-    if difference := not_comparable(measured.name, sides):
-        untested = replace(untested, reason=str(difference))
-    elif any(run.total_nats is None for run in sides.candidate.runs):
-        untested = replace(untested, verdict="fail", reason="total_nats: a loss of the candidate is not finite")
-    elif difference := not_valid(sides.baseline, sides.candidate):
-        untested = replace(untested, reason=str(difference))
-    elif (paired := pair(sides)) is None:
-        untested = replace(untested, reason="blocks.scored_bytes: no text was scored by both")
-    else:
-        untested = replace(untested, blocks=paired.units.size)
-        try:
-            return _tested(untested, allowance, sides, paired)
-        except UnavailableError as reason:
-            said = f"scores.{measured.name}: cannot be compared: {reason}"
-            if len({frozenset(run.blocks.sums) for run in (*sides.baseline.runs, *sides.candidate.runs)}) > 1:
-                said += (
-                    "; a slim baseline has the sums of loss and accuracy alone: commit a copy of the run record instead"
-                )
-            untested = replace(untested, reason=said)
-    return Result(comparison=untested, measured=measured, paired=paired)
+    numbers = all(run.valid and run.total_nats is not None for run in (*sides.baseline.runs, *sides.candidate.runs))
+    if (refused and not failed) or difference or not numbers:
+        return Result(comparison=found, measured=measured)
+    if (paired := pair(sides)) is None:
+        reason = failed or "blocks.scored_bytes: no text was scored by both"
+        return Result(comparison=replace(found, reason=reason), measured=measured)
+    found = replace(found, blocks=paired.units.size)
+    try:
+        values = values_of(measured, paired)
+        if failed:
+            return Result(comparison=_with(found, allowance, values), measured=measured, paired=paired)
+        return _tested(_with(found, allowance, values), allowance, sides, paired)
+    except UnavailableError as why:
+        reason = f"scores.{measured.name}: cannot be compared: {why}"
+        if len({frozenset(run.blocks.sums) for run in (*sides.baseline.runs, *sides.candidate.runs)}) > 1:
+            reason += (
+                "; a slim baseline has the sums of loss and accuracy alone: commit a copy of the run record instead"
+            )
+        return Result(comparison=replace(found, reason=failed or reason), measured=measured, paired=paired)
+
+
+def _with(comparison: Comparison, allowance: Allowance, values: Values) -> Comparison:
+    """Add the values of both sides, and their difference; a value that is larger than any float is left out."""
+    shown = [allowance.measured.back(sum(side) / len(side)) for side in (values.baseline, values.candidate)]
+    numbers = [*shown, values.difference, allowed_by(allowance, values)]
+    names = ("baseline_value", "candidate_value", "difference", "allowed")
+    return replace(comparison, **{name: n for name, n in zip(names, numbers, strict=True) if math.isfinite(n)})
 
 
 def _tested(untested: Comparison, allowance: Allowance, sides: Sides, paired: Paired) -> Result:
-    measured = allowance.measured
-    values = values_of(measured, paired)
-    shown = [measured.back(sum(side) / len(side)) for side in (values.baseline, values.candidate)]
-    baseline, candidate = (value if math.isfinite(value) else None for value in shown)  # larger than any float
-    untested = replace(untested, verdict="inconclusive", baseline_value=baseline, candidate_value=candidate)
-    clusters, too_little = None, ""
+    measured, clusters, too_little = allowance.measured, None, ""
     try:
         clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
     except TooLittleTextError as reason:
@@ -270,11 +294,11 @@ def _tested(untested: Comparison, allowance: Allowance, sides: Sides, paired: Pa
     elif clusters is not None:
         tested = assess(allowance, paired, clusters)
     else:
-        allowed = allowed_by(allowance, values)
-        found = replace(untested, difference=values.difference, allowed=allowed, reason=too_little)
+        found = replace(untested, verdict="inconclusive", reason=too_little)
         return Result(comparison=found, measured=measured, paired=paired)
     found = replace(
         untested,
+        verdict="inconclusive",
         difference=tested.value,
         low=tested.low,
         high=tested.high,
@@ -289,9 +313,6 @@ def _tested(untested: Comparison, allowance: Allowance, sides: Sides, paired: Pa
     )
     if tested.se and clusters:
         found = replace(found, method=_method(sides, clusters), df=tested.df, clusters=clusters.count)
-        # In the order of the text are the blocks of one passage, and not those of many documents.
-        if clusters.kind == "batches" and measured.name in ("perplexity", "cross_entropy"):
-            found = replace(found, se_bootstrap=ratio_error(loss_differences(paired)))
     return Result(comparison=found, measured=measured, tested=tested, paired=paired, clusters=clusters)
 
 

@@ -116,17 +116,12 @@ def headline(gate: Gate) -> str:
     return f"{first.candidate} against {first.baseline}" if first else ""
 
 
-def _about(comparison: Comparison) -> str:
-    """Say what a verdict is about; "" for limits and where there is no verdict."""
-    return scope(comparison.about, comparison.claim) if comparison.claim else ""
-
-
 def _details(comparison: Comparison, without: Sequence[str] = ()) -> list[str]:
     """Return what a verdict is about, and how the interval was computed."""
     method = comparison.method
     if comparison.df is not None:
         method = f"{method}, {comparison.df:.3g} degrees of freedom, level {comparison.level:.3g}"
-    return [part for part in (_about(comparison), method) if part and part not in without]
+    return [part for part in (scope(comparison), method) if part and part not in without]
 
 
 # Ranking
@@ -155,7 +150,7 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
         ]
         rows.append(row(code(run.name), *cells, Cell(text=marks, kind="fail" if marks else None)))
     head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
-    yield table("Best first", head, rows, right=(1, 2, 3, 4, 5))
+    yield table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
     if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
         values = "" if ranking.usual == ranking.metric else f": {listed(usual, 6)}"
         yield Paragraph(text=f"the usual score for these tokens is {ranking.usual}{values}", muted=True)
@@ -221,7 +216,7 @@ def gate_github(gate: Gate, *, strict: bool = False) -> str:
     levels = {**_LEVELS, "inconclusive": "error"} if strict else _LEVELS
     lines = []
     for each in gate.comparisons:
-        tail = f" ({_about(each)})" if _about(each) else ""
+        tail = f" ({scope(each)})" if scope(each) else ""
         title = f"rnneval gate: {each.metric}: {each.verdict}"
         lines.append(annotation(levels[each.verdict], each.reason + tail, title=title))
     lines += [annotation(levels["inconclusive"], warning, title="rnneval gate") for warning in gate.warnings]

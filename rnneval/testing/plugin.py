@@ -152,11 +152,13 @@ class RnnevalGate:
     def _write(self, runs: "dict[Path, Run]") -> None:
         """Write all of these baselines or none; a run with which nothing could be compared is refused."""
         from rnneval.errors import RecordError, UsageError
-        from rnneval.gates.sides import slim
+        from rnneval.gates.sides import Named, side, slim
+        from rnneval.gates.unfit import problem
         from rnneval.records import encode, write_texts
 
-        if not all(run.valid and run.total_nats is not None for run in runs.values()):
-            raise UsageError("this run is marked not valid or not finite: nothing could be compared with it")
+        new = [Named(name=self._shown(path), record=run) for path, run in runs.items()]
+        if found := problem(side(new, "baseline")):
+            raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
         written = self._config.stash.setdefault(_written, {})
         for path in runs:
             if written.setdefault(path, self._node.nodeid) != self._node.nodeid:

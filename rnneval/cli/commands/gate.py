@@ -148,10 +148,11 @@ def _update(
 ) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
-    Limits still hold, and a run that is not valid or not finite never becomes a baseline.
+    Limits still hold, and a run with which nothing can be compared never becomes a baseline.
     """
     from rnneval.gates.limits import parse_allow
-    from rnneval.gates.sides import slim
+    from rnneval.gates.sides import side, slim
+    from rnneval.gates.unfit import problem
     from rnneval.gates.verdicts import judge
     from rnneval.records import Run, encode, write_texts
     from rnneval.records.encoding import require_consistent
@@ -166,9 +167,9 @@ def _update(
         if not isinstance(each.record, Run):
             raise UsageError(f"{each.name}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
         require_consistent(each.name, each.record)
-        if not each.record.valid or each.record.total_nats is None:
-            raise UsageError(f"{each.name}: is marked not valid or not finite: nothing could be compared with it")
         slim_copies[path] = encode(slim(each.record))
+    if found := problem(side(candidates, "baseline")):
+        raise UsageError(f"not updated, since nothing could be compared with it: {found}")
     old = _read(baselines) if all(os.path.lexists(path) for path in baselines) else []
     accepted = not require or judge(candidates, require=require).verdict == "pass"
     allowed = parse_allow(allow) if allow and old else None
