@@ -23,7 +23,7 @@ from scipy.special import stdtr, stdtrit
 
 from rnneval.gates.clusters import Clusters, clusters_of, drift, ratio
 from rnneval.gates.limits import allowances
-from rnneval.gates.noninferiority import Claim, Tested, assess, holm_levels, loss_differences
+from rnneval.gates.noninferiority import Tested, assess, holm_levels, loss_differences
 from rnneval.gates.sides import Paired, SideSums
 
 Floats = NDArray[np.float64]
@@ -116,7 +116,7 @@ def answers(record: Mapping[str, Any], size: int) -> list[Answer]:
     }
     sides = {pair: paired(record, *both) for pair, both in groups.items()}
     tested = {pair: assess(PERPLEXITY, *both) for pair, both in sides.items()}
-    claims = [Claim(name=deep, hypothesis=deep, p=two_sided(tested[shallow, deep])) for shallow, deep in tested]
+    claims = {deep: (deep, two_sided(tested[shallow, deep])) for shallow, deep in tested}
     levels = holm_levels(claims, LEVEL)
     return [
         _answer(groups[pair], found, level=levels[pair[1]], family=len(tested), drifted=_drift(sides[pair][0]))
@@ -257,7 +257,7 @@ def verdicts(losses: Mapping[str, Floats]) -> list[list[str]]:
     names = [deep for _, deep in COMPARISONS]
     said = []
     for row in range(STUDIES):
-        claims = [Claim(name=name, hypothesis=name, p=float(p[row, i])) for i, name in enumerate(names)]
+        claims = {name: (name, float(p[row, i])) for i, name in enumerate(names)}
         levels = holm_levels(claims, LEVEL)
         said.append(
             [

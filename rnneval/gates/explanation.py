@@ -72,7 +72,7 @@ def in_per_cent(metric: str, value: float = 0.0) -> bool:
     return known is not None and known.logarithmic and value < _LARGEST_IN_PER_CENT
 
 
-def reason_of(measured: Metric, tested: Tested, paired: Paired, clusters: Clusters | None, level: float) -> str:
+def reason_of(measured: Metric, tested: Tested, paired: Paired, level: float) -> str:
     """Return the reason of a verdict in one sentence."""
 
     def say(value: float) -> str:
@@ -94,11 +94,11 @@ def reason_of(measured: Metric, tested: Tested, paired: Paired, clusters: Cluste
             f"{seen}: worse than allowed on its own, but not at the level {level:.3g} where several metrics are asked"
         )
     found = f"this text finds what lies {say(tested.mdd)} beyond it in 4 of 5 cases"
-    return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired, clusters)}"
+    return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired)}"
 
 
-def _needed(tested: Tested, paired: Paired, clusters: Clusters | None) -> str:
-    times = tested.text_needed
+def _needed(tested: Tested, paired: Paired) -> str:
+    times, clusters = tested.text_needed, tested.clusters
     if times > 1000:
         if tested.se_runs > tested.se_text:
             return "the spread between runs is the larger part of the error: give more runs a side (three or more)"
@@ -164,15 +164,16 @@ def standing(run: Run) -> str:
     return f"at least as good as {reached[-1]}, worse than {missed[0]}" if reached else f"worse than {missed[0]}"
 
 
-def warnings_of_losses(paired: Paired, clusters: Clusters | None) -> Iterator[str]:
+def warnings_of_losses(paired: Paired, tested: Tested | None) -> Iterator[str]:
     """Warn of text left out, drift, a document that is too large, and blocks that dominate."""
     if paired.left_out > 0:
         yield (
             f"{100 * paired.left_out:.2g} % of the scored text was left out: only one side scored it "
             "(the beginning of each document)"
         )
-    if clusters is None or same_model(paired):
+    if tested is None or tested.clusters is None or same_model(paired):
         return
+    clusters = tested.clusters
     differences = loss_differences(paired)
     if clusters.kind == "batches" and drift(ratio, differences, paired.units) > DRIFT_LIMIT:
         yield (

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from rnneval.gates.clusters import Clusters, Columns, jackknife, statistic_of
+from rnneval.gates.clusters import Clusters, Columns, TooLittleTextError, clusters_of, jackknife, statistic_of
 from rnneval.gates.limits import Allowance
 from rnneval.gates.sides import Paired, SideSums
 from rnneval.metrics import Metric
@@ -65,6 +65,8 @@ class Tested:
     """The part of the error that comes from the text."""
     se_runs: float = 0.0
     """The part that comes from the spread between runs of a recipe; 0 for one run per side."""
+    clusters: Clusters | None = None
+    """The clusters of the text; None for the same model on too little text."""
     rounded: bool = False
     """True if the losses do differ, but by no more than float rounding: counted as equal."""
 
@@ -125,6 +127,27 @@ class Tested:
         return float(stdtrit(self.df, 1 - LEVEL) + stdtrit(self.df, POWER))
 
 
+def tested(allowance: Allowance, paired: Paired) -> Tested:
+    """Test whether the candidate is worse by one metric, beyond what is allowed; the same model is not worse.
+
+    Raises:
+        UnavailableError: as `assess`.
+        TooLittleTextError: there is too little text for a standard error, and it is not the same model.
+    """
+    same = same_model(paired)
+    clusters = None
+    try:
+        clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
+    except TooLittleTextError:
+        if not same:
+            raise
+    if clusters is not None and not same:
+        return assess(allowance, paired, clusters)
+    allowed = allowed_by(allowance, values_of(allowance.measured, paired))
+    rounded = bool(loss_differences(paired)[0].any())
+    return Tested(worse=allowance.measured.worse, allowed=allowed, rounded=rounded, clusters=clusters)
+
+
 def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
     """Test whether the candidate is worse by one metric, beyond what is allowed.
 
@@ -155,14 +178,8 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
         df=_satterthwaite([(text.se**2, text.df), *runs]),
         se_text=text.se,
         se_runs=se_runs,
+        clusters=clusters,
     )
-
-
-def assess_same(allowance: Allowance, paired: Paired) -> Tested:
-    """Return the result for two runs that are the same model: no difference, and no error of it."""
-    allowed = allowed_by(allowance, values_of(allowance.measured, paired))
-    rounded = bool(loss_differences(paired)[0].any())
-    return Tested(worse=allowance.measured.worse, allowed=allowed, rounded=rounded)
 
 
 def values_of(measured: Metric, paired: Paired) -> Values:
@@ -227,36 +244,27 @@ def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
     return float(sum(share for share, _ in shares) ** 2 / sum(share**2 / df for share, df in shares))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A fail that is claimed, with its p-value and the hypothesis that it shares with others."""
+def holm_levels(claims: Mapping[str, tuple[str, float]], level: float) -> Mapping[str, float]:
+    """Return the level at which each claim of a fail is tested (Holm 1979): it stands if its p is at most that.
 
-    name: str
-    hypothesis: str
-    p: float
-
-
-def holm_levels(claims: Sequence[Claim], level: float) -> Mapping[str, float]:
-    """Return the level at which each claim is tested (Holm 1979): it stands if its p is at most that.
-
-    Metrics of one hypothesis count once, by the smallest p among them: perplexity and bits per character are functions
-    of one total loss, so that their fails are nested.
+    Args:
+        claims: By name, the hypothesis and p. Claims of one hypothesis count once, by the smallest p among them:
+            perplexity and bits per character are functions of one total loss, so that their fails are nested.
+        level: The level of all claims together.
 
     Three metrics, two of one hypothesis: the smallest p is held against 5 % / 2, the next against 5 %.
 
-    >>> loss = Claim(name="perplexity", hypothesis="loss", p=0.01)
-    >>> same_loss = Claim(name="bits_per_char", hypothesis="loss", p=0.02)
-    >>> other = Claim(name="accuracy", hypothesis="accuracy", p=0.04)
-    >>> holm_levels([loss, same_loss, other], 0.05)
+    >>> claims = {"perplexity": ("loss", 0.01), "bits_per_char": ("loss", 0.02), "accuracy": ("accuracy", 0.04)}
+    >>> holm_levels(claims, 0.05)
     {'perplexity': 0.025, 'bits_per_char': 0.025, 'accuracy': 0.05}
     """
     smallest: dict[str, float] = {}
-    for claim in claims:
-        smallest[claim.hypothesis] = min(claim.p, smallest.get(claim.hypothesis, 1.0))
+    for hypothesis, p in claims.values():
+        smallest[hypothesis] = min(p, smallest.get(hypothesis, 1.0))
     of_hypothesis: dict[str, float] = {}
     remaining = len(smallest)
     for hypothesis, p in sorted(smallest.items(), key=lambda item: item[1]):
         of_hypothesis[hypothesis] = level / remaining
         # The first that does not stand stops the rest: they are held against the same level and are larger.
         remaining -= p <= level / remaining
-    return {claim.name: of_hypothesis[claim.hypothesis] for claim in claims}
+    return {name: of_hypothesis[hypothesis] for name, (hypothesis, _) in claims.items()}

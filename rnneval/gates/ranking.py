@@ -10,10 +10,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from rnneval.errors import UsageError
-from rnneval.gates.clusters import TooLittleTextError, clusters_of, columns_of, statistic_of
+from rnneval.gates.clusters import TooLittleTextError, columns_of, statistic_of
 from rnneval.gates.explanation import beside_counting, warnings_of_runs
 from rnneval.gates.limits import Allowance, allowances
-from rnneval.gates.noninferiority import LEVEL, assess, assess_same, loss_differences, same_model, values_of
+from rnneval.gates.noninferiority import LEVEL, loss_differences, tested, values_of
 from rnneval.gates.sides import (
     ACROSS_TOKENS,
     Difference,
@@ -254,24 +254,24 @@ def _against(row: Row, sides: Sides, allowance: Allowance, pairs: int) -> Row:
     if paired is None:
         return replace(row, marks=(*row.marks, "no text was scored by both"))
     try:
-        if same_model(paired):
-            same = assess_same(allowance, paired).value
-            return replace(row, difference=same, low=same, high=same, method="equal in every block")
-        difference = values_of(allowance.measured, paired).difference
-        clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
+        found = tested(allowance, paired)
     except UnavailableError as reason:
         return replace(row, marks=(*row.marks, f"not comparable: {reason}"))
     except TooLittleTextError as reason:
-        return replace(row, difference=difference, marks=(*row.marks, str(reason)))
-    tested = assess(allowance, paired, clusters)
+        return replace(
+            row, difference=values_of(allowance.measured, paired).difference, marks=(*row.marks, str(reason))
+        )
+    if not found.se and not found.value:
+        return replace(row, difference=0.0, low=0.0, high=0.0, method="equal in every block")
+    assert found.clusters is not None  # noqa: S101 - the error comes from them
     together = "" if pairs == 1 else f", 95 % for all {pairs} pairs together (Bonferroni)"
     return replace(
         row,
-        difference=tested.value,
-        low=tested.bound(LEVEL / 2 / pairs),
-        high=tested.bound(1 - LEVEL / 2 / pairs),
-        method=f"{clusters.method}{together}",
-        claim=clusters.claim,
+        difference=found.value,
+        low=found.bound(LEVEL / 2 / pairs),
+        high=found.bound(1 - LEVEL / 2 / pairs),
+        method=f"{found.clusters.method}{together}",
+        claim=found.clusters.claim,
     )
 
 

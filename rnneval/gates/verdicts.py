@@ -8,7 +8,7 @@ from itertools import chain
 from msgspec.structs import replace
 
 from rnneval.errors import UsageError
-from rnneval.gates.clusters import Clusters, TooLittleTextError, clusters_of
+from rnneval.gates.clusters import Clusters, TooLittleTextError
 from rnneval.gates.explanation import (
     beside_counting,
     reason_of,
@@ -28,18 +28,7 @@ from rnneval.gates.limits import (
     parse_limit,
     similar,
 )
-from rnneval.gates.noninferiority import (
-    LEVEL,
-    Claim,
-    Tested,
-    Values,
-    allowed_by,
-    assess,
-    assess_same,
-    holm_levels,
-    same_model,
-    values_of,
-)
+from rnneval.gates.noninferiority import LEVEL, Tested, Values, allowed_by, holm_levels, tested, values_of
 from rnneval.gates.sides import Named, Paired, Sides, named, not_comparable, on_common_blocks, pair, side
 from rnneval.gates.unfit import problem, unfit
 from rnneval.metrics import Metric, UnavailableError
@@ -56,7 +45,6 @@ class Result:
     measured: Metric
     tested: Tested | None = None
     paired: Paired | None = None
-    clusters: Clusters | None = None
 
 
 def gate(
@@ -110,7 +98,7 @@ def judge(
         ours, theirs = on_common_blocks([side(baselines, "baseline"), side(candidates, "candidate")])
         sides = Sides(baseline=ours, candidate=theirs)
         results = [compare_on(allowance, sides) for allowance in allowances(allow)]
-        of_results = (warnings_of_losses(each.paired, each.clusters) for each in results if each.paired is not None)
+        of_results = (warnings_of_losses(each.paired, each.tested) for each in results if each.paired is not None)
         warnings += [*warnings_of_few_runs(sides), *dict.fromkeys(chain.from_iterable(of_results))]
     limited = chain.from_iterable(_limited(limit, candidates) for limit in limits)
     counted = _against_counting(candidates) if better_than_counting else ()
@@ -166,24 +154,20 @@ def _against_counting(candidates: Sequence[Named]) -> Iterator[Comparison]:
 
 def _after_holm(results: Sequence[Result]) -> Iterator[Comparison]:
     """Turn results into verdicts: a pass needs no correction, a fail is tested at Holm's level."""
-    claims = [
-        Claim(
-            name=result.measured.name,
-            hypothesis=result.measured.hypothesis or result.measured.name,
-            p=result.tested.p_worse,
-        )
-        for result in results
-        if result.tested is not None
-    ]
+    claims = {
+        each.measured.name: (each.measured.hypothesis or each.measured.name, each.tested.p_worse)
+        for each in results
+        if each.tested is not None
+    }
     levels = holm_levels(claims, LEVEL)
     for result in results:
-        tested = result.tested
-        if tested is None or result.paired is None:
+        test = result.tested
+        if test is None or result.paired is None:
             yield result.comparison
             continue
         level = levels[result.measured.name]
-        verdict: Verdict = "pass" if tested.passes else "fail" if tested.p_worse <= level else "inconclusive"
-        reason = reason_of(result.measured, tested, result.paired, result.clusters, level)
+        verdict: Verdict = "pass" if test.passes else "fail" if test.p_worse <= level else "inconclusive"
+        reason = reason_of(result.measured, test, result.paired, level)
         yield replace(result.comparison, verdict=verdict, level=level, reason=reason)
 
 
@@ -284,36 +268,27 @@ def _with(comparison: Comparison, allowance: Allowance, values: Values) -> Compa
 
 
 def _tested(untested: Comparison, allowance: Allowance, sides: Sides, paired: Paired) -> Result:
-    measured, clusters, too_little = allowance.measured, None, ""
+    measured = allowance.measured
     try:
-        clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
+        test = tested(allowance, paired)
     except TooLittleTextError as reason:
-        too_little = str(reason)
-    if same_model(paired):
-        tested = assess_same(allowance, paired)
-    elif clusters is not None:
-        tested = assess(allowance, paired, clusters)
-    else:
-        found = replace(untested, verdict="inconclusive", reason=too_little)
+        found = replace(untested, verdict="inconclusive", reason=str(reason))
         return Result(comparison=found, measured=measured, paired=paired)
+    clusters = test.clusters
+    numbers = ("low", "high", "se", "mdd", "p_worse", "p_within")
     found = replace(
         untested,
         verdict="inconclusive",
-        difference=tested.value,
-        low=tested.low,
-        high=tested.high,
-        allowed=tested.allowed,
+        difference=test.value,
+        allowed=test.allowed,
+        **{name: getattr(test, name) for name in numbers},
         method="equal in every block",
-        se=tested.se,
-        mdd=tested.mdd,
-        p_worse=tested.p_worse,
-        p_within=tested.p_within,
         level=LEVEL,
         claim=clusters.claim if clusters else "this passage",
     )
-    if tested.se and clusters:
-        found = replace(found, method=_method(sides, clusters), df=tested.df, clusters=clusters.count)
-    return Result(comparison=found, measured=measured, tested=tested, paired=paired, clusters=clusters)
+    if test.se and clusters:
+        found = replace(found, method=_method(sides, clusters), df=test.df, clusters=clusters.count)
+    return Result(comparison=found, measured=measured, tested=test, paired=paired)
 
 
 def _method(sides: Sides, clusters: Clusters) -> str:

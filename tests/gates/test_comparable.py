@@ -33,7 +33,6 @@ def with_field(name, value):
         ({"signature": with_field("state", "window-40")}, "signature.state"),
         ({"signature": with_field("defs", "2")}, "signature.defs"),
         ({"signature": f"{SIGNATURE}|new:1"}, "signature.new"),
-        ({"valid": False}, "valid"),
         ({"unknown": 3, "vocabulary": "another"}, "vocabulary.sha256"),
         ({"tokens": [255, *[256] * 126, 128]}, "blocks.tokens"),
         ({"document": [0] * 64 + [1] * 64}, "blocks.document"),
@@ -47,12 +46,6 @@ def test_the_field_that_differs_is_named(changes, field, swapped):
     assert found.verdict == "not comparable"
     assert found.comparisons[0].reason.startswith(f"{field}: ")
     assert found.comparisons[0].low is None
-
-
-def test_the_reason_why_a_run_is_not_valid_is_passed_on():
-    wiring = {"verdict": "fail", "reason": "the future leaks in", "findings": []}
-    found = gate(make_run(LOSSES, valid=False, wiring=wiring), baseline=BASELINE)
-    assert "the future leaks in" in found.comparisons[0].reason
 
 
 def test_unknowns_of_one_vocabulary_compare():

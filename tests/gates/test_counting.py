@@ -87,7 +87,7 @@ def test_runs_that_cannot_be_judged():
     with pytest.raises(UsageError, match=r"has no n-grams to compare with.*--fit-on"):
         gate(make_run(LOSSES), better_than_counting=True)
     invalid = msgspec.structs.replace(BETTER, valid=False)
-    assert gate(invalid, better_than_counting=True).verdict == "not comparable"
+    assert gate(invalid, better_than_counting=True).verdict == "fail"
     assert gate(invalid, require=["perplexity<=100"]).counting is None
     assert standing(invalid) == ""
     short = make_run(LOSSES[:64])

@@ -72,10 +72,10 @@ def test_runs_with_equal_means_are_not_the_same_model():
     def side(name, spread):
         return [make_run(BASE + s, checkpoint=f"{name}{s}") for s in (-spread, spread)]
 
-    found = gate(side("c", 0.3), baseline=side("b", 0.5)).comparisons[0]
+    found = gate(side("c", 0.2), baseline=side("b", 0.3)).comparisons[0]
     assert found.verdict == "inconclusive"
-    assert found.se == pytest.approx(math.sqrt(0.5**2 + 0.3**2))  # s² is 2·0.5² and 2·0.3², over two runs each
-    again = gate(side("c", 0.5)[::-1], baseline=side("b", 0.5)).comparisons[0]
+    assert found.se == pytest.approx(math.sqrt(0.3**2 + 0.2**2))  # s² is 2·0.3² and 2·0.2², over two runs each
+    again = gate(side("c", 0.3)[::-1], baseline=side("b", 0.3)).comparisons[0]
     assert (again.verdict, again.difference, again.high) == ("pass", 0.0, 0.0)
 
 

@@ -109,19 +109,19 @@ def test_a_candidate_that_is_not_finite_fails_and_such_a_baseline_does_not_compa
     assert one(broken).verdict == "fail"
     assert "not finite" in one(broken).reason
     assert one(BASELINE, broken).verdict == "not comparable"
-    assert "total_nats" in one(BASELINE, broken).reason
+    assert "baseline: model.keras is not finite" in one(BASELINE, broken).reason
 
 
 @pytest.mark.parametrize("metric", ["perplexity", "word_perplexity", "word_perplexity_eos"])
-@pytest.mark.parametrize("nats", [130.0, 709.5, 905.9, 1e6])
-def test_a_candidate_that_diverged_but_is_finite_fails_in_nats(metric, nats):
+@pytest.mark.parametrize("nats", [130.0, 709.5, 905.9, 1e6, 1e300])
+def test_the_difference_of_a_candidate_that_diverged_is_in_nats_and_has_no_bounds(metric, nats):
     found = one(make_run(noisy(nats)), allow={metric: "+1%"})
-    assert found.verdict == "fail"
+    assert (found.verdict, found.low, found.se) == ("fail", None, None)
     per_word = {"perplexity": "tokens", "word_perplexity": "words", "word_perplexity_eos": "words"}[metric]
     tokens, units = sum(BASELINE.blocks.tokens), sum(getattr(BASELINE.blocks, per_word))
     units += 256 if metric == "word_perplexity_eos" else 0  # one line feed a block
     assert found.difference == pytest.approx(nats * tokens / units, rel=1e-3)
-    assert one(make_run(noisy(nats - 5)), make_run(noisy(nats)), allow={metric: "+1%"}).verdict == "pass"
+    assert line(found)["difference"].endswith(" nats")
 
 
 def test_less_is_worse_for_an_accuracy():
@@ -275,12 +275,6 @@ def test_a_giant_document_is_named():
     found = gate(make_run(moved, document=document), baseline=make_run(base, document=document))
     assert found.comparisons[0].claim == "text like these documents"
     assert any("the largest of 31 documents holds 25 % of the text" in warning for warning in found.warnings)
-
-
-def test_a_failing_wiring_is_warned_of():
-    wiring = {"verdict": "fail", "reason": "gru_2 gets gru's state", "findings": []}
-    found = gate(make_run(noisy(0.0), wiring=wiring), baseline=BASELINE)
-    assert any("gru_2 gets gru's state" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def suite(pytester, monkeypatch):
     for name, shift in (("good", NOISE), ("bad", NOISE + 0.1), ("unsure", NOISE + 0.00995)):
         make_run(LOSSES + shift, checkpoint=name).save(str(pytester.path / f"{name}.json"))
     make_run([*LOSSES[:-1], np.nan], checkpoint="nan").save(str(pytester.path / "nan.json"))
+    make_run(LOSSES, valid=False, checkpoint="invalid").save(str(pytester.path / "invalid.json"))
+    make_run(LOSSES + 1000, checkpoint="diverged").save(str(pytester.path / "diverged.json"))
     make_run(LOSSES, checkpoint="base").save(str(pytester.path / "base.json"))
     pytester.makepyfile(
         """
@@ -141,13 +143,21 @@ def test_update_makes_the_run_the_baseline_and_lists_it(suite, pytester):
     assert baseline(pytester).read_text() == encode(slim(read_run(pytester.path / "bad.json")))
 
 
-def test_a_run_that_is_not_finite_never_becomes_a_baseline(suite, pytester):
+@pytest.mark.parametrize(
+    ("name", "said"), [("nan", "is not finite"), ("invalid", "is not valid"), ("diverged", "diverged: ")]
+)
+def test_what_nothing_compares_with_never_becomes_a_baseline(suite, pytester, name, said):
+    use(pytester, name)
+    suite("--rnneval-create").assert_outcomes(failed=1)
+    assert not list(pytester.path.glob("baselines/*"))
+    use(pytester, "base")
     suite("--rnneval-create")
     before = baseline(pytester).read_bytes()
-    use(pytester, "nan")
+    use(pytester, name)
+    suite().assert_outcomes(failed=1)
     result = suite("--rnneval-update")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*not valid or not finite*"])
+    result.stdout.fnmatch_lines([f"*no baseline was written*{said}*"])
     assert baseline(pytester).read_bytes() == before
 
 
