@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
+from msgspec.structs import replace
 
 from rnneval.gates.clusters import DRIFT_LIMIT, Clusters, Columns, drift, jackknife, ratio
 from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
@@ -101,7 +102,7 @@ def _needed(tested: Tested, paired: Paired) -> str:
     times, clusters = tested.text_needed, tested.clusters
     if times > 1000:
         if tested.se_runs > tested.se_text:
-            return "the spread between runs is the larger part of the error: give more runs a side (three or more)"
+            return "the spread between runs is the larger part of the error: give more runs a side"
         return "it lies so near to what is allowed that no text of a practical size settles it"
     if clusters is not None and clusters.kind == "documents":
         needed = f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many)"
@@ -112,16 +113,24 @@ def _needed(tested: Tested, paired: Paired) -> str:
     return f"{needed} would settle it in 4 of 5 cases, if the difference is what it seems"
 
 
+def of_single_runs(comparison: Comparison) -> Comparison:
+    """Add to a reason what single runs cannot tell, unless the candidate passes or decides nothing by itself."""
+    undecided = comparison.verdict == "inconclusive" or (comparison.verdict == "fail" and comparison.claim is not None)
+    if not undecided or comparison.about != "these checkpoints":
+        return comparison
+    reason = (
+        f"{comparison.reason}. Two trainings of one recipe with other seeds often differ by more than the bounds for "
+        "the text: to judge the recipe, give three or more trainings a side: "
+        "rnneval gate new-*.json --baseline base-*.json"
+    )
+    return replace(comparison, reason=reason)
+
+
 def scope(comparison: Comparison) -> str:
-    """Return what a verdict is about, and what it cannot tell; "" for a limit, or a verdict without a test."""
+    """Return what a verdict is about; "" for a limit, or a verdict without a test."""
     if not comparison.claim:
         return ""
     seeds = "; other seeds were not tested" if comparison.about == "these checkpoints" else ""
-    if seeds and comparison.verdict in ("fail", "inconclusive") and not comparison.baseline.startswith("ngram-"):
-        seeds += (
-            ", and two seeds of one recipe often differ by more than these bounds allow: to judge the recipe, train "
-            "three or more seeds a side: rnneval gate new-*.json --baseline base-*.json"
-        )
     return f"about {comparison.about} on {comparison.claim}{seeds}"
 
 

@@ -11,6 +11,7 @@ from rnneval.errors import UsageError
 from rnneval.gates.clusters import Clusters, TooLittleTextError
 from rnneval.gates.explanation import (
     beside_counting,
+    of_single_runs,
     reason_of,
     scope,
     warnings_of_few_runs,
@@ -103,7 +104,7 @@ def judge(
     limited = chain.from_iterable(_limited(limit, candidates) for limit in limits)
     counted = _against_counting(candidates) if better_than_counting else ()
     alone = () if baselines else _by_itself(candidates)
-    comparisons = (*alone, *_after_holm(results), *counted, *limited)
+    comparisons = (*alone, *map(of_single_runs, _after_holm(results)), *counted, *limited)
     verdict = next(each for each in GRAVEST if any(comparison.verdict == each for comparison in comparisons))
     decisive = next(comparison for comparison in comparisons if comparison.verdict == verdict)
     about = scope(decisive)

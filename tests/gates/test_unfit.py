@@ -153,7 +153,11 @@ def test_single_runs_name_the_seeds_and_how_to_give_several(shift, verdict):
     noise = 0.02 * np.random.default_rng(0).normal(size=BLOCKS)
     found = gate(make_run(BASE + shift + noise, checkpoint="new"), baseline=make_run(BASE, checkpoint="base"))
     assert found.verdict == verdict
-    assert "two seeds of one recipe" in found.reason
-    assert "three or more seeds a side: rnneval gate new-*.json --baseline base-*.json" in found.reason
+    assert "Two trainings of one recipe with other seeds" in found.reason
+    assert "three or more trainings a side: rnneval gate new-*.json --baseline base-*.json" in found.reason
     several = gate(runs(3, "new", 1), baseline=runs(3, "base"))
     assert "seeds" not in several.reason
+    short = gate(make_run(BASE[:50] + shift, checkpoint="new"), baseline=make_run(BASE[:50], checkpoint="base"))
+    assert "give three or more trainings a side" in short.reason
+    passed = gate(make_run(BASE + noise, checkpoint="new"), baseline=make_run(BASE, checkpoint="base"))
+    assert "give three" not in passed.reason
