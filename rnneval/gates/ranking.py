@@ -1,9 +1,7 @@
 """The ranking of runs: the best by a metric, the distance of the others, and the blocks that make the difference."""
 
 import hashlib
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,18 +131,6 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
         return f"of {len(self.rows)} runs by {self.metric}: best is {quoted([best.name])} with {value}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Entrant:
-    """A run of the ranking."""
-
-    side: Side
-    """The side of this run alone."""
-    scaled: float = math.nan
-    """The metric on its scale of comparison, on which the runs are sorted; NaN for a run with a problem."""
-    problem: str | None = None
-    """Reason why the run does not compare with the rest."""
-
-
 def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:
     """Rank runs by a metric, with paired differences to the best.
 
@@ -176,18 +162,27 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
         tokens = {fields_of(side.runs[0].signature).get("tok") for side in sides}
         metric = "perplexity" if len(tokens) == 1 else "bits_per_char"
     (allowance,) = allowances({metric: "0%"})
-    entrants = _entrants(sides, allowance)
-    best = entrants[0] if entrants[0].problem is None else None
-    sound = sum(entrant.problem is None for entrant in entrants)
+    measured, customs = allowance.measured, {usual_metric(run.signature) for _, run in runs}
+    usual = customs.pop() if len(customs) == 1 else ""
+    problems = _problems(sides, measured)
+    places = [
+        0.0 if found else measured.worse * _scaled(side, measured) for side, found in zip(sides, problems, strict=True)
+    ]
+    order = sorted(range(len(sides)), key=lambda i: (bool(problems[i]), places[i]))
+    sound = problems.count("")
+    rows = [_row(sides[i], problems[i], metric, usual) for i in order]
+    if sound:
+        rows[0] = replace(rows[0], difference=0.0)
+    for row, i in enumerate(order[1:sound], 1):
+        against = Sides(baseline=sides[order[0]], candidate=sides[i])
+        rows[row] = _against(rows[row], against, allowance, sound * (sound - 1) // 2)
     counting = [side for side in sides if not unfit(side.runs[0])] or sides
     last = [side for side in (counting if len(counting) > 1 else sides) if side is not counting[0]][-1]
     ends = Sides(baseline=counting[0], candidate=last)
-    customs = {usual_metric(run.signature) for _, run in runs}
-    usual = customs.pop() if len(customs) == 1 else ""
     return Ranking(
         metric=metric,
-        unit=allowance.measured.difference_unit,
-        rows=tuple(_row(entrant, best, allowance, sound * (sound - 1) // 2, usual) for entrant in entrants),
+        unit=measured.difference_unit,
+        rows=tuple(rows),
         about=ends.about,
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
@@ -198,54 +193,46 @@ def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 2
     )
 
 
-def _entrants(sides: Sequence[Side], allowance: Allowance) -> list[_Entrant]:
-    """Sort by the metric, best first; runs that do not compare with the largest group that does come last."""
-    measured = allowance.measured
+def _problems(sides: Sequence[Side], metric: Metric) -> list[str]:
+    """Return why each run has no place in a ranking by the metric; "" for the largest group of runs that compare."""
 
     def difference(side: Side, other: Side) -> Difference | None:
-        return not_comparable(measured.name, Sides(baseline=side, candidate=other))
+        return not_comparable(metric.name, Sides(baseline=side, candidate=other))
 
-    entrants = [_entrant(side, measured) for side in sides]
-    fit = [each.side for each in entrants if each.problem is None]
+    problems = [unfit(side.runs[0]).removeprefix("is ") for side in sides]
+    for i, side in enumerate(sides):
+        if not problems[i]:
+            try:
+                _scaled(side, metric)
+            except UnavailableError as reason:
+                problems[i] = f"no {metric.name}: {reason}"
+    fit = [side for side, found in zip(sides, problems, strict=True) if not found]
     group = max(fit, key=lambda side: sum(difference(side, other) is None for other in fit), default=None)
-    for i, each in enumerate(entrants):
-        if group is not None and each.problem is None and each.side is not group:
-            found = difference(group, each.side)
-            entrants[i] = _Entrant(side=each.side, problem=f"not comparable: {found}") if found else each
-    return sorted(
-        entrants, key=lambda each: (each.problem is not None, 0.0 if each.problem else measured.worse * each.scaled)
-    )
+    for i, side in enumerate(sides):
+        if group is not None and not problems[i] and side is not group and (found := difference(group, side)):
+            problems[i] = f"not comparable: {found}"
+    return problems
 
 
-def _entrant(side: Side, metric: Metric) -> _Entrant:
-    """Return a run with its metric on the scale of comparison, or why it has no place in any ranking by it."""
+def _scaled(side: Side, metric: Metric) -> float:
+    """Return a run's metric on its scale of comparison."""
     run = side.runs[0]
-    if problem := unfit(run):
-        return _Entrant(side=side, problem=problem.removeprefix("is "))
     names = tuple(sorted(run.blocks.sums))
     columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
-    try:
-        return _Entrant(side=side, scaled=float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0]))
-    except UnavailableError as reason:
-        return _Entrant(side=side, problem=f"no {metric.name}: {reason}")
+    return float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0])
 
 
-def _row(entrant: _Entrant, best: _Entrant | None, allowance: Allowance, pairs: int, usual: str) -> Row:
-    run = entrant.side.runs[0]
+def _row(side: Side, problem: str, metric: str, usual: str) -> Row:
+    run = side.runs[0]
     scores = {} if unfit(run) else {name: score.value for name, score in run.scores.items()}  # a leak has no score
-    row = Row(
-        name=entrant.side.name,
-        value=scores.get(allowance.measured.name),
+    return Row(
+        name=side.name,
+        value=scores.get(metric),
         usual=scores.get(usual),
         parameters=run.checkpoint.parameters if run.checkpoint else None,
         tokens_per_second=run.timing.tokens_per_second if run.timing else None,
-        marks=() if entrant.problem is None else (entrant.problem,),
+        marks=(problem,) if problem else (),
     )
-    if best is None or entrant.problem is not None:
-        return row
-    if entrant is best:
-        return replace(row, difference=0.0)
-    return _against(row, Sides(baseline=best.side, candidate=entrant.side), allowance, pairs)
 
 
 def _against(row: Row, sides: Sides, allowance: Allowance, pairs: int) -> Row:
