@@ -25,17 +25,16 @@ from scipy.special import stdtrit
 from rnneval.gates.clusters import batches
 from rnneval.gates.limits import allowances
 from rnneval.gates.noninferiority import Tested, assess
-from rnneval.gates.sides import Paired, SideSums
+from rnneval.gates.sides import Paired
 
 (PERPLEXITY,) = allowances({"perplexity": "+1%"})
 LAST_TENTH = 111_539
 
 
-def side(blocks: Sequence[Floats]) -> SideSums:
+def side(blocks: Sequence[Floats]) -> Floats:
     """Runs from their nats in each block; every token is one character and one byte."""
     units = np.full(blocks[0].size, float(BLOCK))
-    columns = tuple(np.array([units, units, units, units / 5, nats]) for nats in blocks)
-    return SideSums(columns=columns, sum_names=("nats",), lossless=True)
+    return np.array([[units, units, units, units / 5, nats] for nats in blocks])
 
 
 def tested(baseline: Sequence[Floats], candidate: Sequence[Floats]) -> Tested:
@@ -45,6 +44,8 @@ def tested(baseline: Sequence[Floats], candidate: Sequence[Floats]) -> Tested:
     paired = Paired(
         baseline=side(baseline),
         candidate=side(candidate),
+        sum_names=("nats",),
+        lossless=True,
         units=units,
         document=np.zeros(units.size, dtype=np.intp),
         start=ends - BLOCK,

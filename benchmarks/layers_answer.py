@@ -24,7 +24,7 @@ from scipy.special import stdtr, stdtrit
 from rnneval.gates.clusters import Clusters, clusters_of, drift, ratio
 from rnneval.gates.limits import allowances
 from rnneval.gates.noninferiority import Tested, assess, holm_levels, loss_differences
-from rnneval.gates.sides import Paired, SideSums
+from rnneval.gates.sides import Paired
 
 Floats = NDArray[np.float64]
 (PERPLEXITY,) = allowances({"perplexity": "0%"})
@@ -85,13 +85,14 @@ def paired(record: Mapping[str, Any], shallow: Sequence[Any], deep: Sequence[Any
     ends = np.array(record["blocks"]["bytes"], dtype=np.int64)
     document = np.zeros(units.size, dtype=np.intp)
 
-    def side(runs: Sequence[Any]) -> SideSums:
-        columns = tuple(np.array([units, units, units, units, run["nats"]], dtype=np.float64) for run in runs)
-        return SideSums(columns=columns, sum_names=("nats",), lossless=True)
+    def side(runs: Sequence[Any]) -> Floats:
+        return np.array([[units, units, units, units, run["nats"]] for run in runs], dtype=np.float64)
 
     found = Paired(
         baseline=side(shallow),
         candidate=side(deep),
+        sum_names=("nats",),
+        lossless=True,
         units=units,
         document=document,
         start=np.concatenate([[0], ends[:-1]]),

@@ -24,7 +24,7 @@ from scipy.special import stdtr, stdtrit
 
 from rnneval.gates.clusters import Clusters, Columns, TooLittleTextError, clusters_of, jackknife, statistic_of
 from rnneval.gates.limits import Allowance
-from rnneval.gates.sides import Paired, SideSums
+from rnneval.gates.sides import Paired
 from rnneval.metrics import Metric
 
 LEVEL = 0.05
@@ -35,17 +35,8 @@ FLOAT_NOISE = 1e-6
 6e-10 in the mean and 4e-6 in single losses."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Values:
-    """A metric of each run over the common text, on its scale of comparison (`Metric.forward`)."""
-
-    baseline: tuple[float, ...]
-    candidate: tuple[float, ...]
-
-    @property
-    def difference(self) -> float:
-        """Candidate − baseline, of the means over runs."""
-        return float(np.mean(self.candidate) - np.mean(self.baseline))
+Values = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""A metric of each run of the baseline and of the candidate, on its scale of comparison: `(runs,)` each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,19 +146,15 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
         UnavailableError: the metric cannot be computed on one side, or without one of the clusters.
     """
     values = values_of(allowance.measured, paired)
-    sides = (paired.baseline, paired.candidate)
-    of_side = [statistic_of(allowance.measured, side.sum_names, lossless=side.lossless) for side in sides]
-    split = sum(len(columns) for columns in paired.baseline.columns)
-
-    def mean(columns: Columns, side: int) -> NDArray[np.float64]:
-        runs: Sequence[Columns] = np.split(columns, len(sides[side].columns))
-        return np.asarray(np.mean([of_side[side](run) for run in runs], axis=0))
+    statistic = statistic_of(allowance.measured, paired.sum_names, lossless=paired.lossless)
+    stacked, split = np.concatenate([paired.baseline, paired.candidate]), len(paired.baseline)
 
     def difference(columns: Columns) -> NDArray[np.float64]:
         """Mean over the candidate's runs − f × mean over the baseline's, from the stacked sums of all runs."""
-        return mean(columns[split:], 1) - allowance.factor * mean(columns[:split], 0)
+        of_runs = [statistic(run) for run in np.split(columns, len(stacked))]
+        return np.asarray(np.mean(of_runs[split:], axis=0) - allowance.factor * np.mean(of_runs[:split], axis=0))
 
-    text = jackknife(difference, np.concatenate([*paired.baseline.columns, *paired.candidate.columns]), clusters)
+    text = jackknife(difference, stacked.reshape(-1, stacked.shape[-1]), clusters)
     runs = _variances_of_runs(values, allowance.factor)
     se_runs = math.sqrt(sum(variance for variance, _ in runs))
     return Tested(
@@ -183,18 +170,15 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
 
 
 def values_of(measured: Metric, paired: Paired) -> Values:
-    """Return the metric of every run over the common text."""
-
-    def of(side: SideSums) -> tuple[float, ...]:
-        statistic = statistic_of(measured, side.sum_names, lossless=side.lossless)
-        return tuple(float(statistic(columns.sum(axis=1, keepdims=True))[0]) for columns in side.columns)
-
-    return Values(baseline=of(paired.baseline), candidate=of(paired.candidate))
+    """Return the metric of each run over the common text, on its scale of comparison: baseline and candidate."""
+    statistic = statistic_of(measured, paired.sum_names, lossless=paired.lossless)
+    ours, theirs = (statistic(side.sum(axis=2).T) for side in (paired.baseline, paired.candidate))
+    return ours, theirs
 
 
 def loss_differences(paired: Paired) -> Columns:
     """Return two rows, `(2, pieces)`: nats of candidate − baseline, of the means over runs, and units of each piece."""
-    ours, theirs = (np.mean(side.nats, axis=0) for side in (paired.baseline, paired.candidate))
+    ours, theirs = (nats.mean(axis=0) for nats in paired.nats)
     return np.array([theirs - ours, paired.units])
 
 
@@ -203,7 +187,7 @@ def same_model(paired: Paired) -> bool:
 
     Means over runs do not suffice: runs at ±0.5 and at ±0.3 nats have the same means and are different models.
     """
-    ours, theirs = (np.array(sorted(side.nats, key=np.sum)) for side in (paired.baseline, paired.candidate))
+    ours, theirs = (nats[nats.sum(axis=1).argsort()] for nats in paired.nats)
     if len(ours) != len(theirs):
         return False
     return bool((np.abs(theirs - ours).sum(axis=1) <= FLOAT_NOISE * paired.units.sum()).all())
@@ -216,7 +200,7 @@ def allowed_by(allowance: Allowance, values: Values) -> float:
 
 def _shift(allowance: Allowance, values: Values) -> float:
     """Return (f − 1) · baseline, which makes candidate − f · baseline the difference candidate − baseline."""
-    return (allowance.factor - 1) * float(np.mean(values.baseline))
+    return (allowance.factor - 1) * float(values[0].mean())
 
 
 def _variances_of_runs(values: Values, factor: float) -> list[tuple[float, float]]:
@@ -225,7 +209,7 @@ def _variances_of_runs(values: Values, factor: float) -> list[tuple[float, float
     With the degrees of freedom of each. A side of a single run has no spread of its own: it is taken to be that of the
     other side.
     """
-    scaled = ((values.baseline, factor**2), (values.candidate, 1.0))
+    scaled = [*zip(values, (factor**2, 1.0), strict=True)]
     several = [(np.var(runs, ddof=1), weight, len(runs)) for runs, weight in scaled if len(runs) > 1]
     if len(several) == 1:
         ((spread, _, count),) = several

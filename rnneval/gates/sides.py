@@ -184,26 +184,15 @@ def not_comparable(metric: str, sides: Sides) -> Difference | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SideSums:
-    """Block sums of the runs of one side, over the common pieces of text."""
-
-    columns: tuple[Columns, ...]
-    """Sums of each run, `(quantities, pieces)`."""
-    sum_names: tuple[str, ...]
-    lossless: bool
-
-    @property
-    def nats(self) -> list[NDArray[np.float64]]:
-        """The loss of each run, `(pieces,)` each."""
-        return [columns[UNITS + self.sum_names.index(NATS)] for columns in self.columns]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Paired:
     """Both sides over the same pieces of text: blocks, or runs of blocks where tokens straddle their ends."""
 
-    baseline: SideSums
-    candidate: SideSums
+    baseline: Columns
+    """Block sums of each run, `(runs, quantities, pieces)`, in rows as of `columns_of`."""
+    candidate: Columns
+    sum_names: tuple[str, ...]
+    """The sums that every run has."""
+    lossless: bool
     units: NDArray[np.float64]
     """Weight of a piece: tokens if both sides have the same, else scored bytes; above 0: `(pieces,)`."""
     document: NDArray[np.intp]
@@ -214,6 +203,12 @@ class Paired:
     block_bytes: int
     left_out: float
     """Share of the baseline's scored bytes that only one side scored in full."""
+
+    @property
+    def nats(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The losses of the baseline's runs and of the candidate's, `(runs, pieces)` each."""
+        row = UNITS + self.sum_names.index(NATS)
+        return self.baseline[:, row], self.candidate[:, row]
 
 
 def pair(sides: Sides) -> Paired | None:
@@ -235,17 +230,14 @@ def pair(sides: Sides) -> Paired | None:
     first = np.flatnonzero(np.diff(piece[kept], prepend=-1))
     end = np.array(ours.blocks.bytes, dtype=np.int64)
 
-    def sums(runs: Sequence[Run]) -> SideSums:
-        names = tuple(sorted(set.intersection(*(set(run.blocks.sums) for run in runs))))
-        return SideSums(
-            columns=tuple(np.add.reduceat(columns_of(run.blocks, names)[:, kept], first, axis=1) for run in runs),
-            sum_names=names,
-            lossless=not any(is_lossy(run) for run in runs),
-        )
-
+    both = (*sides.baseline.runs, *sides.candidate.runs)
+    names = tuple(sorted(set.intersection(*(set(run.blocks.sums) for run in both))))
+    sums = np.stack([np.add.reduceat(columns_of(run.blocks, names)[:, kept], first, axis=1) for run in both])
     return Paired(
-        baseline=sums(sides.baseline.runs),
-        candidate=sums(sides.candidate.runs),
+        baseline=sums[: len(sides.baseline.runs)],
+        candidate=sums[len(sides.baseline.runs) :],
+        sum_names=names,
+        lossless=not any(map(is_lossy, both)),
         units=np.add.reduceat(weight[kept], first),
         document=document[kept][first],
         start=np.concatenate([[0], end[:-1]])[kept][first],

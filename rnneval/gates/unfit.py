@@ -35,6 +35,11 @@ def limit(uniform: float) -> float:
     return uniform + max(uniform, FAR)
 
 
+def is_valid(run: Run) -> bool:
+    """Return whether the losses of a run are losses: it is marked valid, and its wiring does not fail."""
+    return run.valid and not (run.wiring is not None and run.wiring.verdict == "fail")
+
+
 def unfit(run: Run) -> str:
     """Return why a run decides nothing, whatever it is compared with; "" if it can be compared."""
     if run.total_nats is None:

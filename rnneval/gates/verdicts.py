@@ -31,7 +31,7 @@ from rnneval.gates.limits import (
 )
 from rnneval.gates.noninferiority import LEVEL, Tested, Values, allowed_by, holm_levels, tested, values_of
 from rnneval.gates.sides import Named, Paired, Sides, named, not_comparable, on_common_blocks, pair, side
-from rnneval.gates.unfit import problem, unfit
+from rnneval.gates.unfit import is_valid, problem, unfit
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.encoding import require_consistent
@@ -239,8 +239,8 @@ def compare_on(allowance: Allowance, sides: Sides) -> Result:
         method="none",
         about=sides.about,
     )
-    numbers = all(run.valid and run.total_nats is not None for run in (*sides.baseline.runs, *sides.candidate.runs))
-    if (refused and not failed) or difference or not numbers:
+    scored = all(map(is_valid, (*sides.baseline.runs, *sides.candidate.runs)))
+    if (refused and not failed) or difference or not scored:
         return Result(comparison=found, measured=measured)
     if (paired := pair(sides)) is None:
         reason = failed or "blocks.scored_bytes: no text was scored by both"
@@ -262,8 +262,9 @@ def compare_on(allowance: Allowance, sides: Sides) -> Result:
 
 def _with(comparison: Comparison, allowance: Allowance, values: Values) -> Comparison:
     """Add the values of both sides, and their difference; a value that is larger than any float is left out."""
-    shown = [allowance.measured.back(sum(side) / len(side)) for side in (values.baseline, values.candidate)]
-    numbers = [*shown, values.difference, allowed_by(allowance, values)]
+    baseline, candidate = (float(side.mean()) for side in values)
+    shown = [allowance.measured.back(value) for value in (baseline, candidate)]
+    numbers = [*shown, candidate - baseline, allowed_by(allowance, values)]
     names = ("baseline_value", "candidate_value", "difference", "allowed")
     return replace(comparison, **{name: n for name, n in zip(names, numbers, strict=True) if math.isfinite(n)})
 

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from rnneval.gates import compare, gate
 from rnneval.gates.clusters import Estimate, TooLittleTextError, batches, bounds_of, clusters_of, jackknife, ratio
-from rnneval.gates.noninferiority import Values, _satterthwaite, _variances_of_runs
+from rnneval.gates.noninferiority import _satterthwaite, _variances_of_runs
 from rnneval.metrics import by_name
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -31,7 +31,7 @@ def recipes(baselines, candidates, *, sd, text_sd, trials=20_000, seed=0):
     text_variance = text_sd**2 * rng.chisquare(7, trials) / 7
     found = []
     for one, other, moved, variance in zip(*runs, text, text_variance, strict=True):
-        terms = _variances_of_runs(Values(baseline=tuple(one), candidate=tuple(other)), 1.0)
+        terms = _variances_of_runs((one, other), 1.0)
         terms = [(variance, 7.0), *terms]
         se = math.sqrt(sum(variance for variance, _ in terms))
         found.append(((other.mean() - one.mean() + moved) / se, _satterthwaite(terms)))
