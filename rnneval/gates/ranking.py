@@ -245,9 +245,8 @@ def _against(row: Row, sides: Sides, allowance: Allowance, pairs: int) -> Row:
     except UnavailableError as reason:
         return replace(row, marks=(*row.marks, f"not comparable: {reason}"))
     except TooLittleTextError as reason:
-        return replace(
-            row, difference=values_of(allowance.measured, paired).difference, marks=(*row.marks, str(reason))
-        )
+        ours, theirs = values_of(allowance.measured, paired)
+        return replace(row, difference=float(theirs[0] - ours[0]), marks=(*row.marks, str(reason)))
     if not found.se and not found.value:
         return replace(row, difference=0.0, low=0.0, high=0.0, method="equal in every block")
     assert found.clusters is not None  # noqa: S101 - the error comes from them
