@@ -318,16 +318,6 @@ def change_of_loss(baseline: Blocks, candidate: Blocks) -> Change:
     Args:
         baseline: The blocks of a run, every loss finite.
         candidate: The blocks of another reading of the same tokens.
-
-    One document of 128 blocks, whose loss falls by half a nat a token everywhere:
-
-    >>> def blocks(nats: float) -> Blocks:
-    ...     ones, zeros = (1,) * 128, (0,) * 128
-    ...     ends = tuple(range(256, 129 * 256, 256))
-    ...     return Blocks(bytes=ends, document=zeros, scored_bytes=ones, tokens=ones, characters=ones, words=ones,
-    ...                   unknown=zeros, sums={"nats": (nats,) * 128})
-    >>> change_of_loss(blocks(2.0), blocks(1.5))
-    Change(value=-0.5, bounds=Bounds(low=-0.5, high=-0.5))
     """
     ours, theirs = (columns_of(blocks, (NATS,)) for blocks in (baseline, candidate))
     scored = ours[0] > 0

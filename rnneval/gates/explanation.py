@@ -135,10 +135,10 @@ def scope(comparison: Comparison) -> str:
 
 
 def beside_counting(records: Sequence[Named]) -> Iterator[Counting]:
-    """Yield the comparison of each valid run that has one with its best n-gram."""
+    """Yield the comparison with its best n-gram of each run that has one and counts."""
     for each in records:
         run = each.record
-        if isinstance(run, Run) and run.valid and run.ngram is not None and run.ngram.change is not None:
+        if isinstance(run, Run) and run.ngram is not None and run.ngram.change is not None and not unfit(run):
             change = run.ngram.change
             verdict: Literal["better", "worse", "inconclusive"] = "inconclusive"
             if change.low is not None and change.high is not None:

@@ -102,10 +102,7 @@ class Tested:
     @property
     def passes(self) -> bool:
         """True if even the bound on the worse side lies within what is allowed."""
-        if not self.se:
-            return self.beyond <= 0
-        unfavourable = self.high if self.worse > 0 else self.low
-        return self.worse * unfavourable < self.worse * self.allowed
+        return self.p_within < LEVEL
 
     @property
     def text_needed(self) -> float:

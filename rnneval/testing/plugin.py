@@ -156,7 +156,7 @@ class RnnevalGate:
         from rnneval.gates.unfit import problem
         from rnneval.records import encode, write_texts
 
-        new = [Named(name=self._shown(path), record=run) for path, run in runs.items()]
+        new = [Named(name=f"the run for {self._shown(path)}", record=run) for path, run in runs.items()]
         if found := problem(side(new, "baseline")):
             raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
         written = self._config.stash.setdefault(_written, {})

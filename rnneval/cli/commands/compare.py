@@ -46,8 +46,8 @@ def command(
 ) -> int:
     """Sort runs by a metric, with paired differences to the best.
 
-    It also lists the blocks of the text in which the last valid run gains and loses most against the first. The folder
-    of a sweep stands for all of its records.
+    Runs that are not valid, not finite or diverged come last, without a score. It also lists the blocks of the text in
+    which the last other run gains and loses most against the first. The folder of a sweep stands for all its records.
 
     Two tables of losses (evaluate --losses) are compared token by token: the largest difference, and the first place
     where they differ by more than --within.

@@ -96,7 +96,8 @@ def command(
     """Judge RECORDs against a baseline or limits: pass or fail.
 
     Exit code: 0 pass, 1 fail, 3 inconclusive or not comparable. The verdict is fail only if the interval of the
-    difference lies beyond what is allowed, pass only if it lies within.
+    difference lies beyond what is allowed, pass only if it lies within. A RECORD that is not valid, not finite or
+    diverged fails whatever is allowed.
     """
     from rnneval.gates.limits import parse_allow
     from rnneval.gates.verdicts import judge
