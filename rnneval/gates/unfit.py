@@ -12,7 +12,8 @@ from rnneval.gates.sides import Side
 from rnneval.records import Run
 
 FAR = math.log(100)
-"""Least distance of `limit` above uniform guessing, in nats: with few tokens, its square is near."""
+"""Least distance of `limit` above uniform guessing, in nats: in a small vocabulary a few sure and wrong predictions
+reach twice its loss."""
 BYTES = math.log(256)
 """Uniform guessing in nats a byte, for losses whose vocabulary is not known."""
 LARGEST = math.log(np.finfo(float).max)
@@ -36,7 +37,7 @@ def limit(uniform: float) -> float:
 
 
 def is_valid(run: Run) -> bool:
-    """Return whether the losses of a run are losses: it is marked valid, and its wiring does not fail."""
+    """Return whether the scores of a run count: it is marked valid, and its wiring does not fail."""
     return run.valid and not (run.wiring is not None and run.wiring.verdict == "fail")
 
 
