@@ -1,7 +1,4 @@
-"""Explanation of verdicts: amounts in a reader's unit, reasons in a sentence, runs beside their n-grams, and warnings.
-
-Warnings tell of drift, of blocks that decide alone, of text left out and of faulty wiring.
-"""
+"""Explanation of verdicts: amounts in a reader's unit, reasons in a sentence, n-grams beside runs, and warnings."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -9,9 +9,6 @@ would.
 An allowance of +1 % relative to the baseline is a factor f = 1.01. Tested is candidate − f · baseline, whose error
 includes that of f · baseline; then (f − 1) · baseline is added to value and bounds, so that they are those of
 candidate − baseline. An absolute allowance has f = 1.
-
-Arrays of sums (`Columns`) have one column per piece of text; their first `UNITS` rows count units, then comes one row
-per sum.
 """
 
 import math
