@@ -9,8 +9,7 @@ Of several run records, a row is a run, and the difference is that to the best o
 hold together with 95 %.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import expm1
 from typing import Any
@@ -19,11 +18,11 @@ from rnneval.errors import UsageError
 from rnneval.gates.explanation import amount, in_per_cent
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.ranking import Ranking, rank
-from rnneval.gates.sides import Named, named
+from rnneval.gates.sides import named
 from rnneval.metrics import by_name
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
-from rnneval.render.figures._base import Figure, caution, meant
+from rnneval.render.figures._base import Figure, meant
 from rnneval.render.figures._style import Look, crowded, labels, legend, on_paper, plain, rows
 from rnneval.render.phrasing import counted, listed, model_names
 
@@ -61,7 +60,7 @@ def figure(*sources: Any, metric: str | None = None) -> Figure | None:
         )
     if len(sources) > 1:
         runs = [each for each in sources if isinstance(each, Run)]
-        return _of_runs(named(runs, "run"), metric) if len(runs) == len(sources) else None
+        return _of_ranking(rank(named(runs, "run"), metric=metric, blocks=0)) if len(runs) == len(sources) else None
     (source,) = sources
     if not isinstance(source, Gate | Ranking):
         return None
@@ -119,15 +118,6 @@ def _row(each: Comparison, candidate: str | None) -> _Row | None:
     )
 
 
-def _of_runs(runs: Sequence[Named], metric: str | None) -> Figure | None:
-    """Rank runs, and return the forest plot; its title says if even the best is worse than guessing."""
-    ranking = rank(runs, metric=metric, blocks=0)
-    found = _of_ranking(ranking)
-    best = next((each.record for each in runs if each.name == ranking.rows[0].name), None)
-    word = caution(best).capitalize() if isinstance(best, Run) else ""
-    return replace(found, title=f"{word}: {found.title}", alt=f"{word}. {found.alt}") if found and word else found
-
-
 def _of_ranking(ranking: Ranking) -> Figure | None:
     """Return the forest plot of the differences to the best; None if fewer than two rows have one."""
     short = labels(model_names([row.name for row in ranking.rows]), 40)
@@ -136,8 +126,7 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
     shown, left_out = [], []
     for row, name in zip(ranking.rows, short, strict=True):
         if row.difference is None:
-            invalid = any(mark.startswith("not valid") for mark in row.marks)
-            left_out.append(f"{name} (not valid)" if invalid else name)
+            left_out.append(f"{name} ({row.marks[0].partition(':')[0]})" if row.marks else name)
             continue
         says = in_unit(ranking.metric, row.difference) if row.difference else "best"
         bounds = None if row.low is None or row.high is None else (row.low, row.high)
