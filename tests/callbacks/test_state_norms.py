@@ -190,7 +190,7 @@ class Breaks(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == self.epoch:
             kernel = self.model.layers[-1].kernel
-            kernel.assign(np.full(kernel.shape, self.value))
+            kernel.assign(self.value * np.random.default_rng(0).standard_normal(kernel.shape))
 
 
 @pytest.mark.parametrize(("value", "runs"), [(np.nan, 1), (1e9, 3)])

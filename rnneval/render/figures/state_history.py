@@ -63,7 +63,8 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
     require_metric(metric, [name for name in written if name in by_name()], "the history")
     shown = _lanes(frame, metric or _SCORE)
     if metric is None and shown and shown[0].is_score and not len(shown[0].values):  # larger than any float, always
-        shown = _lanes(frame, _LOSS) if _LOSS in written else shown
+        by_loss = _lanes(frame, _LOSS)
+        shown = by_loss if by_loss[0].is_score and len(by_loss[0].values) else shown
     if not shown:
         return None
     score = shown[0] if shown[0].is_score else None

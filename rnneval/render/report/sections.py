@@ -270,7 +270,8 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
     for each in together(given) or [each for each, _ in of_kind(given, Run)][:1]:
         yield from pictures(each, chapter="baselines")
     for group in groups:
-        best = min(run.scores["cross_entropy"].value for _, run in group)
+        best_run = min((run for _, run in group), key=lambda run: run.scores["cross_entropy"].value)
+        best = best_run.scores["cross_entropy"].value
         lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
         for name, nats in known.items():
@@ -282,7 +283,7 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
         rows = []
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
-            more = signed(nats - best) if nats != best else "best model"
+            more = signed(nats - best) if nats != best else caution(best_run) or "best model"
             rows.append((Cell(text=name, code=is_model), figure(nats), perplexity, more, said))
         head = ("", "nats a token", "perplexity", "nats more", "what it does")
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
