@@ -322,7 +322,7 @@ class TrainingHistory:
     def _series(self, statistic: str, place: str) -> Any:
         """Return the values in order of time, masked where there is none: `(steps,)`."""
         moment, steps = self._moments
-        series = np.ma.masked_all(len(steps))
+        series: Any = np.ma.masked_array(np.zeros(len(steps)), mask=True)
         if (statistic, place) in self.names:
             chosen = self.columns == self.names.index((statistic, place))
             series[moment[chosen]] = self.value[chosen]

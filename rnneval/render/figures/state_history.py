@@ -64,7 +64,7 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
     shown = _lanes(frame, metric or _SCORE)
     if metric is None and shown and shown[0].is_score and not len(shown[0].values):  # larger than any float, always
         by_loss = _lanes(frame, _LOSS)
-        shown = by_loss if by_loss[0].is_score and len(by_loss[0].values) else shown
+        shown = by_loss if by_loss and by_loss[0].is_score and len(by_loss[0].values) else shown
     if not shown:
         return None
     score = shown[0] if shown[0].is_score else None

@@ -152,10 +152,10 @@ def _of_wiring(wired: Checked) -> Iterator[Claim]:
 
 def _of_training(given: Sequence[Given]) -> Iterator[Claim]:
     """Yield the title of each figure of a history or of gradients that says that a training run diverged."""
-    for each, record in of_kind(given, Table | Gradients):
-        for figure in each.figures if getattr(record, "schema", "") != SWEEP else ():
-            if figure.diverged:
-                yield Claim(kind="fail", sentence=f"{each.label}: {figure.title}.", anchor="inside")
+    for each in given:
+        if isinstance(each.record, Gradients) or (isinstance(each.record, Table) and each.record.schema != SWEEP):
+            for title in (figure.title for figure in each.figures if figure.diverged):
+                yield Claim(kind="fail", sentence=f"{each.label}: {title}.", anchor="inside")
 
 
 def _of_sweeps(given: Sequence[Given]) -> Iterator[Claim]:
