@@ -3,9 +3,9 @@
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"GradientNorms": "gradient_norms", "StateNorms": "state_norms", "history": "histories"}
+_HOMES = {"GradientNorms": "gradient_norms", "StateNorms": "state_norms"}
 
-__all__ = ["GradientNorms", "StateNorms", "history"]
+__all__ = ["GradientNorms", "StateNorms"]
 
 
 def __getattr__(name: str) -> Any:

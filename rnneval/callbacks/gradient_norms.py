@@ -38,6 +38,7 @@ _NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
 WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
 _SETTINGS = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
 _RING = 256  # steps that the buffer holds; older ones are overwritten
+_NO_NORM = -1.0  # in place of the clipped norm in a step that only accumulates gradients
 
 
 class Lines(NamedTuple):
@@ -153,7 +154,7 @@ def _unwrapped(optimizer: Any) -> tuple[Any, Any]:
 
 
 def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-    """Return the norms of the clipped gradients; NaN in a step that only accumulates.
+    """Return the norms of the clipped gradients; `_NO_NORM` in a step that only accumulates.
 
     Slices of an embedding are clipped as slices, as the optimizer does it: by a norm in which the slices of an id that
     occurs twice are not added up.
@@ -164,7 +165,7 @@ def _clipped_norms(inner: Any, given: Sequence[Any], variables: Sequence[Any]) -
     held = [inner._accumulated_gradients[inner._get_variable_index(variable)] for variable in variables]
     mean = [(_plain(grad) + _plain(before)) / every for grad, before in zip(given, held, strict=True)]
     steps = tf.equal((tf.convert_to_tensor(inner._iterations) + 1) % every, 0)
-    return [tf.where(steps, norm, np.nan) for norm in _norms(inner._clip_gradients(mean))]
+    return [tf.where(steps, norm, _NO_NORM) for norm in _norms(inner._clip_gradients(mean))]
 
 
 def _norms(tensors: Sequence[Any]) -> list[Any]:
@@ -309,7 +310,7 @@ class GradientNorms(keras.callbacks.Callback):
         if sum(len(waiting.steps) for waiting in self._waiting) >= self._steps_per_part:
             self._write()
         keys, numbers = _tidy(columns, lines.values[-1:])
-        last = dict(zip(keys, numbers[0].tolist(), strict=True))
+        last = dict(zip(keys, numbers.filled(np.nan)[0].tolist(), strict=True))
         return {
             "grad_norm": last["", "", "grad_norm"],
             "grad_norm_clipped": last["", "", "grad_norm_clipped"],
@@ -370,10 +371,11 @@ def _close_all() -> None:
         norms._close_unfinished()
 
 
-def _tidy(columns: Sequence[Column], values: NDArray[np.float64]) -> tuple[list[Key], NDArray[np.float64]]:
-    """Return keys and numbers `(n, keys)`: of each variable, of each layer and of the model.
+def _tidy(columns: Sequence[Column], values: NDArray[np.float64]) -> tuple[list[Key], Any]:
+    """Return keys and a masked array of numbers `(n, keys)`: of each variable, of each layer and of the model.
 
-    A variable without a gradient counts as 0; if none of a layer has a gradient, its statistics are NaN.
+    A variable without a gradient counts as 0. Masked are the statistics of a layer without any gradient, the clipped
+    norm in a step that only accumulates, and the update ratio of weights that are all 0.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     groups |= {(column.layer, column.variable): [k] for k, column in enumerate(columns)}
@@ -384,11 +386,17 @@ def _tidy(columns: Sequence[Column], values: NDArray[np.float64]) -> tuple[list[
     numbers = []
     for (layer, variable), places in groups.items():
         part = values[:, places]
+        seen = ~np.isnan(part[:, :, _BAD])  # a count: NaN only where there is no gradient
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            seen = ~np.isnan(part[:, :, _WEIGHT])
-            norms = [together(np.where(seen, part[:, :, k], 0.0)) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE)]
-            bad = np.where(seen, part[:, :, _BAD], 0.0).sum(1)
-            found = [*norms[:3], norms[3] / norms[2], bad]
+            norm, clipped, weight, update = (
+                together(np.where(seen, part[:, :, k], 0.0)) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE)
+            )
+            ratio = update / weight
+        accumulates = (part[:, :, _CLIPPED] == _NO_NORM).any(axis=1)
+        without, never = ~seen.any(axis=1), np.zeros(len(values), bool)
         keys += [(layer, variable, statistic) for statistic in WRITTEN]
-        numbers += [np.where(seen.any(axis=1), each, np.nan) for each in found]
-    return keys, np.stack(numbers, axis=1)
+        bad = np.where(seen, part[:, :, _BAD], 0.0).sum(axis=1)
+        absent = (never, accumulates, never, weight == 0, never)
+        for each, none in zip((norm, clipped, weight, ratio, bad), absent, strict=True):
+            numbers.append(np.ma.masked_array(each, without | none))
+    return keys, np.ma.stack(numbers, axis=1)

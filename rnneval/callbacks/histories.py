@@ -2,7 +2,7 @@
 
 A part is written beside its place and moved there, so that it is complete or absent, and a run that is killed keeps
 all parts up to the last. Columns: `step` or `epoch`, `layer`, `variable`, `statistic`, `value`. A value that is not
-finite is left out; the number of such values is itself a statistic.
+finite is written as it is, NaN or infinite, so that it cannot be taken for one that was never measured.
 """
 
 import os
@@ -16,15 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.metrics.diagnostics.findings import History
-from rnneval.records import read_table, table_written
+from rnneval.records import table_written
 from rnneval.records.paths import Named, named, require_apart
 
 Key = tuple[str, str, str]
 """Layer, variable or state, and statistic of a number."""
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")
-_BEFORE, _AT_LEAST = 100, 3
 
 
 class Parts:
@@ -81,47 +79,19 @@ class Parts:
         self._schema = self._schema.with_metadata({**(self._schema.metadata or {}), **metadata})
 
     def write(self, index: NDArray[np.int64], columns: list[Key], values: NDArray[np.float64]) -> None:
-        """Write one part: values `(n, columns)` at steps `(n,)`, one row for each finite number."""
-        row, column = np.nonzero(np.isfinite(values))
-        if not len(row):
-            return
+        """Write one part: values `(n, columns)` at steps `(n,)`, one row for each number that is not masked."""
+        row, column = np.nonzero(~np.ma.getmaskarray(values))
         words = []
         for k in range(3):
             names = list(dict.fromkeys(entry[k] for entry in columns))
             numbers = np.array([names.index(entry[k]) for entry in columns], np.int32)
             words.append(pa.DictionaryArray.from_arrays(pa.array(numbers[column]), pa.array(names, pa.string())))
-        table = pa.table([pa.array(index[row]), *words, pa.array(values[row, column])], schema=self._schema)
+        table = pa.table(
+            [pa.array(index[row]), *words, pa.array(np.ma.getdata(values)[row, column])], schema=self._schema
+        )
         place = self.folder / f"part-{self._next:06}.parquet"
         if place.exists():
             raise RecordError(f"{place}: is of another history: give each callback and each run its own folder")
         with table_written(place, self._schema) as writer:
             writer.write_table(table)
         self._next += 1
-
-
-def history(folder: str | os.PathLike[str]) -> History:
-    """Summarize a history that `GradientNorms` wrote, for the rules that judge it.
-
-    Raises:
-        RecordError: it is missing, or cannot be read.
-    """
-    try:
-        table = read_table(folder).to_pandas()
-        table = table[table["statistic"].isin(["grad_norm", "not_finite"])]
-    except KeyError as error:
-        raise RecordError(f"{os.fspath(folder)}: not a history of gradients: it has no column {error}") from error
-    norm = table[(table["layer"] == "") & (table["statistic"] == "grad_norm")].sort_values("step")
-    if norm.empty:
-        raise RecordError(f"{os.fspath(folder)}: a history without a single gradient that is finite")
-    before = norm["value"].rolling(_BEFORE, min_periods=_AT_LEAST).median().shift(1).to_numpy()
-    ratio = np.nan_to_num(norm["value"].to_numpy() / before)
-    bad = table[(table["statistic"] == "not_finite") & (table["value"] > 0) & (table["variable"] != "")]
-    first = None if bad.empty else bad.sort_values("step").iloc[0]
-    return History(
-        steps=int(table["step"].max()),
-        median_norm=float(norm["value"].median()),
-        largest_ratio=float(ratio.max()),
-        largest_step=int(norm["step"].iloc[int(ratio.argmax())]),
-        first_not_finite=None if first is None else int(first["step"]),
-        variable="" if first is None else f"{first['layer']}.{first['variable']}",
-    )

@@ -1,5 +1,6 @@
 """`rnneval.StateNorms`: held-out loss and the states of every layer, after each epoch of a training."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 import keras
 import msgspec
 import numpy as np
+import tensorflow as tf
 
 from rnneval._version import __version__
 from rnneval.callbacks import training_hook
@@ -15,17 +17,18 @@ from rnneval.callbacks.histories import Key, Parts
 from rnneval.callbacks.training_hook import chosen, require_known
 from rnneval.engine.evaluate import evaluate
 from rnneval.errors import TextError, VocabularyError
-from rnneval.models.lm import RecurrentLM
+from rnneval.models.lm import RecurrentLM, model_variables
 from rnneval.models.vocabularies import as_vocabulary, vocabulary_inside
 from rnneval.models.wrap import wrap
 from rnneval.options import EvaluateOptions, on_method, option, values_of
 from rnneval.records.paths import named
 from rnneval.records.run import Run
-from rnneval.records.tables import STATE_HISTORY
+from rnneval.records.tables import STATE_HISTORY, UNIFORM
 from rnneval.text import Paths, Vocabulary
 
 _LOGS = "_get_metrics_result_or_logs"
 _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
+_OF_EVERY_EPOCH: tuple[Key, ...] = (("", "", "cross_entropy"), ("", "", "perplexity"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,9 @@ class StateNorms(keras.callbacks.Callback):
     For each epoch it writes the scores (layer and variable "") and, for each state, every number of the state summary
     of a run record. `path` becomes a *folder* of Parquet files, one for each epoch, each written atomically. The wiring
     is not checked at each epoch: see `rnneval.check`.
+
+    A training run that diverges goes on: a number that an epoch does not have, because weights or losses are not
+    finite or a perplexity is larger than any float, is written as NaN.
 
     `heldout_perplexity` stands in `logs`, wherever this callback stands in the list; with logs="all" also
     `heldout_cross_entropy`, `heldout_bits_per_char`, and `LAYER.SLOT/norm_mean`, … of every state.
@@ -100,8 +106,9 @@ class StateNorms(keras.callbacks.Callback):
         described = {"rnneval.schema": STATE_HISTORY, "rnneval.version": __version__}
         self._parts = Parts(path, "epoch", described, options.existing, inputs)
         self._due: int | None = None  # the epoch to be measured
+        self._keys = _OF_EVERY_EPOCH  # numbers of the last epoch, which the next one has or lacks
         self.runs: list[Run] = []
-        """The run record of every epoch."""
+        """The run record of every epoch whose weights are finite."""
 
     def set_model(self, model: Any) -> None:
         """Add the hook for the fit that begins."""
@@ -115,7 +122,8 @@ class StateNorms(keras.callbacks.Callback):
         Keras has no public hook between the last step of an epoch and the first `on_epoch_end`, when the number of
         steps is not known. Without this one, callbacks before this one in the list do not see its numbers.
         """
-        self._vocabulary = self._given or _of_model(self.model)
+        if self._given is None and _is_finite(self.model):
+            self._vocabulary = _of_model(self.model)
         own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
         original = getattr(self.model, _LOGS, None)
         if original is None or self._options.logs == "none":
@@ -157,11 +165,16 @@ class StateNorms(keras.callbacks.Callback):
         if self._due is None:
             return {}
         epoch, self._due = self._due, None
-        lm = wrap(self.model, vocabulary=self._vocabulary)
-        run = evaluate(lm, self._text, **values_of(EvaluateOptions, self._options))
-        self.runs.append(run)
-        numbers = _numbers(run)
-        self._parts.describe({"rnneval.signature": run.signature, "rnneval.text": run.text.sha256})
+        numbers = dict.fromkeys(self._keys, math.nan)
+        if _is_finite(self.model):
+            self._vocabulary = self._vocabulary or _of_model(self.model)
+            lm = wrap(self.model, vocabulary=self._vocabulary)
+            run = evaluate(lm, self._text, **values_of(EvaluateOptions, self._options))
+            self.runs.append(run)
+            numbers |= _numbers(run)
+            described = {"rnneval.signature": run.signature, "rnneval.text": run.text.sha256}
+            self._parts.describe({**described, UNIFORM: repr(run.baselines["uniform"])})
+        self._keys = tuple(numbers)
         self._parts.write(np.array([epoch]), list(numbers), np.array([list(numbers.values())]))
         logs = {
             f"{layer}.{slot}/{statistic}" if layer else f"heldout_{statistic}": value
@@ -196,6 +209,11 @@ def _of_model(model: Any) -> Vocabulary:
             "output): give vocabulary=, the tokens in the order of their ids or the name of a vocabulary file"
         )
     return found
+
+
+def _is_finite(model: Any) -> bool:
+    """Return whether all weights of a model are finite: a model of others cannot be evaluated."""
+    return all(bool(tf.reduce_all(tf.math.is_finite(tf.cast(v, tf.float32)))) for v in model_variables(model))
 
 
 def _numbers(run: Run) -> dict[Key, float]:

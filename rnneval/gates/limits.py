@@ -1,7 +1,7 @@
 """Allowances and limits: how much a metric may get worse (`--allow`), and conditions on figures (`--require`).
 
 A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`. A figure that is
-absent, is not a number or is NaN satisfies no limit.
+absent, is not a number or is not finite satisfies no limit.
 
 A figure of a training history is one statistic of a layer or variable, summarized over steps or epochs:
 `STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`, such as `grad_norm.gru.last100.p99<=5`:
@@ -59,8 +59,6 @@ _SUMMARIES: Mapping[str, Callable[[NDArray[np.float64]], Any]] = {
     "last": lambda values: values[-1],
 }
 _COUNT = "not_finite"
-_OF_EVERY_STEP = ("grad_norm", "weight_norm")
-"""Statistics that a gradient history has of every step; others are left out where a step only accumulates gradients."""
 _MOST_NAMES = 20
 
 
@@ -142,7 +140,7 @@ class Limit:
     def holds(self, seen: object) -> bool:
         """Return whether a figure satisfies the limit; false for anything that is not of the limit's kind."""
         if isinstance(self.value, float):
-            number = isinstance(seen, int | float) and not isinstance(seen, bool) and not math.isnan(seen)
+            number = isinstance(seen, int | float) and not isinstance(seen, bool) and math.isfinite(seen)
             return number and _SIGNS[self.sign](seen, self.value)
         return type(seen) is type(self.value) and _SIGNS[self.sign](seen, self.value)
 
@@ -275,11 +273,7 @@ class TrainingHistory:
         """Return a figure by its name, what there is if the name is unknown, or why there are too few steps for it."""
         if not len(self.index):
             return Seen(undecided="the history has no step: the training ended before the first part was written")
-        counted = [place for statistic, place in self.names if statistic == _COUNT]
-        norms = [name for name in _OF_EVERY_STEP if name == "grad_norm" or any(name == each for each, _ in self.names)]
-        # With the norms of which not a single one was finite.
-        known = list(dict.fromkeys([*self.names, *((norm, place) for norm in norms for place in counted)]))
-        statistics = list(dict.fromkeys(each for each, _ in known))
+        statistics = list(dict.fromkeys(each for each, _ in self.names))
         (statistic, _), *rest = [(quoted or plain, not quoted) for quoted, plain in _PART.findall(name)] or [("", True)]
         if statistic not in statistics:
             return Seen(unknown=what_there_is(f"no statistic {statistic!r}", statistic, statistics))
@@ -290,7 +284,7 @@ class TrainingHistory:
             last = int(found[1])
             rest.pop()
         place = ".".join(word for word, _ in rest)
-        places = [each for of, each in known if of == statistic]
+        places = [each for of, each in self.names if of == statistic]
         if place not in places:
             message = what_there_is(f"no {statistic} of {place or 'the whole model'!r}", place, places)
             return Seen(unknown=f"{message}; after it may come lastN, then {', '.join(_SUMMARIES)} or p0 to p100")
@@ -299,10 +293,9 @@ class TrainingHistory:
     def _summarized(self, statistic: str, place: str, last: int | None, summary: str) -> Seen:
         unit, series = _INDEX[self.schema], self._series(statistic, place)
         start = 0 if last is None else max(0, len(series) - last)
-        lacking = np.isnan(series)  # a history leaves out what is not finite
-        if unit == "step":
-            counts = self._series(_COUNT, place)
-            lacking &= ~np.isnan(counts) if statistic in _OF_EVERY_STEP else counts > 0
+        lacking = ~np.isfinite(series.filled(np.nan))
+        if unit == "step":  # a step may have no gradient; older histories left out and counted what was not finite
+            lacking &= ~np.ma.getmaskarray(series) | (self._series(_COUNT, place).filled(0) > 0)
         lacking = lacking[start:]
         if lacking.any():  # a failure, however few steps there are
             first = self._moments[1][start + int(lacking.argmax())]
@@ -310,8 +303,7 @@ class TrainingHistory:
             return Seen(value=math.nan, note=note)
         if last is not None and last > len(series):
             return Seen(undecided=f"the history has {len(series):,} {unit}s, and {last:,} were asked for")
-        values = series[start:]
-        values = values[~np.isnan(values)]
+        values = series[start:].compressed()
         if not len(values):
             whose = place or "the whole model"
             return Seen(undecided=f"the history has no {statistic} of {whose} in its last {last} {unit}s")
@@ -327,10 +319,10 @@ class TrainingHistory:
         begins = np.concatenate([[True], self.index[1:] != self.index[:-1]])
         return np.cumsum(begins) - 1, self.index[begins]
 
-    def _series(self, statistic: str, place: str) -> NDArray[np.float64]:
-        """Return the values in order of time, NaN where there is none: `(steps,)`."""
+    def _series(self, statistic: str, place: str) -> Any:
+        """Return the values in order of time, masked where there is none: `(steps,)`."""
         moment, steps = self._moments
-        series = np.full(len(steps), np.nan)
+        series: Any = np.ma.masked_array(np.zeros(len(steps)), mask=True)
         if (statistic, place) in self.names:
             chosen = self.columns == self.names.index((statistic, place))
             series[moment[chosen]] = self.value[chosen]

@@ -12,6 +12,8 @@ from rnneval.records.paths import open_regular, reason_of, whole_file
 
 LOSSES, TRACE, SWEEP = "rnneval.losses/1", "rnneval.trace/1", "rnneval.sweep/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
+UNIFORM = "rnneval.uniform"
+"""Metadata of a state history: the loss of guessing, in nats per token."""
 _HISTORY = {"layer": str, "variable": str, "statistic": str, "value": float}
 TABLES: Mapping[str, Mapping[str, type]] = {
     LOSSES: {
@@ -36,6 +38,8 @@ TABLES: Mapping[str, Mapping[str, type]] = {
 Whole numbers that may be missing are numbers here, since pandas writes them as floats.
 """
 _MAY_LACK_VALUES = frozenset(("position", "unit", "lag", "low", "high"))
+_MAY_NOT_BE_FINITE = frozenset((GRADIENT_HISTORY, STATE_HISTORY))
+"""Tables that record training runs, which may diverge."""
 _SCHEMA = b"rnneval.schema"
 MOST_BYTES = 1 << 29
 """Bytes of a whole table in memory."""
@@ -85,7 +89,8 @@ def read_table(path: str | os.PathLike[str]) -> Any:
     """Read a table of rnneval as a `pyarrow.Table`: a Parquet file, or the folder of a history's parts.
 
     The sizes that the footer declares are checked before anything is decoded, then the checksum of every page, the type
-    of every column, and that every number is finite. Metadata of other programs, such as pandas, is not read.
+    of every column, and that every number is finite, except in a history. Metadata of other programs, such as pandas,
+    is not read.
 
     Raises:
         RecordError: it is missing, unreadable, damaged, too large, or was not written by rnneval; the message names the
@@ -256,13 +261,14 @@ def _fits(stored: Any, kind: type) -> bool:
 
 
 def _require_values(path: Path, table: Any, schema: str) -> None:
-    """Refuse a number that is not finite, and a missing value where there must be one."""
+    """Refuse a number that is not finite, except in a history, and a missing value where there must be one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     optional = table.schema.names if schema == SWEEP else _MAY_LACK_VALUES
     for name, column in zip(table.schema.names, table.columns, strict=True):
-        if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
+        unchecked = schema in _MAY_NOT_BE_FINITE or not pa.types.is_floating(column.type)
+        if not unchecked and not pc.all(pc.is_finite(column), min_count=0).as_py():
             raise ValueError("a number in it is not finite, which rnneval never writes")
         if schema != SWEEP and pa.types.is_dictionary(column.type):
             distinct = max((len(chunk.dictionary) for chunk in column.unify_dictionaries().chunks), default=0)

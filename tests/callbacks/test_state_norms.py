@@ -13,6 +13,9 @@ import rnneval
 from rnneval.callbacks import GradientNorms, StateNorms
 from rnneval.callbacks.state_norms import vocabulary_from
 from rnneval.errors import TextError, VocabularyError
+from rnneval.gates import Named, judge
+from rnneval.gates.limits import read_history
+from rnneval.render.figures import figure_of
 from rnneval.text import Vocabulary
 from tests.callbacks.small import WIDTH, compiled, data, loss, trained
 from tests.engine.small import LETTERS, letters
@@ -175,3 +178,50 @@ def test_callbacks_on_either_side_hear_the_numbers(known, tmp_path):
     assert all(wanted <= heard for heard in before.heard)
     for place in ("before", "after"):
         assert wanted <= set(pd.read_csv(tmp_path / f"{place}.csv").columns)
+
+
+class Breaks(keras.callbacks.Callback):
+    """Spoil a weight before an epoch: the training run diverges."""
+
+    def __init__(self, epoch, value):
+        super().__init__()
+        self.epoch, self.value = epoch, value
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            kernel = self.model.layers[-1].kernel
+            kernel.assign(self.value * np.random.default_rng(0).standard_normal(kernel.shape))
+
+
+@pytest.mark.parametrize(("value", "runs"), [(np.nan, 1), (1e9, 3)])
+def test_a_training_that_diverges_goes_on_and_passes_no_limit(tmp_path, value, runs):
+    states = StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS))
+    norms = GradientNorms(tmp_path / "g")
+    done = trained(compiled(), [Breaks(1, value), states, norms], epochs=3)
+    assert len(states.runs) == runs
+    assert np.isfinite(done.history["heldout_perplexity"]).tolist() == [True, False, False]
+    table = pd.read_parquet(tmp_path / "s").set_index(["epoch", "layer", "variable", "statistic"])["value"]
+    assert np.isnan(table[1, "", "", "perplexity"])
+    assert np.isnan(table[2, "", "", "perplexity"])
+    assert table.loc[2].index.equals(table.loc[0].index)  # every number of the first epoch
+    assert np.isfinite(table[1, "lstm", "h", "norm_mean"]) == (runs == 3)
+    history = Named(name="s", record=read_history(tmp_path / "s"))
+    for limit in ("perplexity.last<=50", "perplexity<=inf", "perplexity.min>=0"):
+        found = judge([history], require=[limit])
+        assert (found.verdict, "first in epoch 1" in found.reason) == ("fail", True)
+    assert judge([history], require=["perplexity.last1<=50"]).verdict == "fail"
+    assert figure_of(tmp_path / "s").title.startswith("The training run diverged: held-out perplexity is not finite")
+    metadata = pq.read_schema(tmp_path / "s" / "part-000000.parquet").metadata
+    assert float(metadata[b"rnneval.uniform"]) == pytest.approx(np.log(WIDTH))
+
+
+def test_a_training_that_begins_with_weights_that_are_not_finite(tmp_path):
+    model = compiled()
+    states = StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS))
+    trained(model, [Breaks(0, np.nan), states])
+    assert not states.runs
+    trained(model, [StateNorms(tmp_path / "again", letters(tmp_path, 300))], epochs=1)  # no vocabulary is looked for
+    for folder in (tmp_path / "s", tmp_path / "again"):
+        found = judge([Named(name="s", record=read_history(folder))], require=["perplexity.last<=50"])
+        assert (found.verdict, "first in epoch 0" in found.reason) == ("fail", True)
+        assert figure_of(folder).title == "The training run diverged: held-out perplexity was never finite"

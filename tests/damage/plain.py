@@ -182,13 +182,7 @@ def _history() -> Subject:
         )  # fmt: skip
         table = table.replace_schema_metadata({"rnneval.schema": "rnneval.gradient-history/1"})
         parts[f"part-{number:06}.parquet"] = _parquet(table)
-    return Subject(name="history folder", files=parts, changes=BYTES, opened=_history_of)
-
-
-def _history_of(folder: Path) -> Any:
-    from rnneval.callbacks.histories import history
-
-    return _plain(folder), history(folder)
+    return Subject(name="history folder", files=parts, changes=BYTES, opened=_plain)
 
 
 def _parquet(table: Any) -> bytes:

@@ -13,7 +13,7 @@ from msgspec import structs
 from rnneval.cli.main import run
 from rnneval.errors import RecordError, UsageError
 from rnneval.gates import Named, judge
-from rnneval.gates.limits import ABSENT, read_history
+from rnneval.gates.limits import ABSENT, parse_limit, read_history
 from rnneval.records import read
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -34,11 +34,11 @@ def write(folder, rows, index="step", schema="rnneval.gradient-history/1", parts
     return folder
 
 
-def gradients(norms, first=1):
-    """Rows of a layer `gru`, its kernel and the whole model; a norm that is not finite is left out and counted."""
+def gradients(norms, first=1, left_out=False):
+    """Rows of a layer `gru`, its kernel and the whole model; older histories left out norms that are not finite."""
     for step, norm in enumerate(norms, first):
         for layer, variable, factor in (("gru", "kernel", 1.0), ("gru", "", 2.0), ("", "", 4.0)):
-            if math.isfinite(norm):
+            if not left_out or math.isfinite(norm):
                 yield step, layer, variable, "grad_norm", factor * norm
             yield step, layer, variable, "not_finite", 0.0 if math.isfinite(norm) else 3.0
 
@@ -101,10 +101,10 @@ def test_a_training_that_was_appended_comes_later(tmp_path):
     assert history.figure("grad_norm.gru.kernel.last5.mean").value == pytest.approx(21 / 5)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize(("bad", "left_out"), [(math.nan, False), (math.inf, False), (math.nan, True)])
 @pytest.mark.parametrize("summary", ORACLES)
-def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad, summary):
-    folder = write(tmp_path / "h", list(gradients([1.0, bad, 1.0, 1.0])))
+def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad, left_out, summary):
+    folder = write(tmp_path / "h", list(gradients([1.0, bad, 1.0, 1.0], left_out=left_out)))
     found = read_history(folder).figure(f"grad_norm.gru.{summary}")
     assert math.isnan(found.value)
     assert found.note == "not finite in 1 of 4 steps, first in step 2"
@@ -151,6 +151,22 @@ def test_an_epoch_whose_score_is_missing_is_not_finite(tmp_path):
     assert history.figure("saturated.gru.h.last").value == pytest.approx(0.3)
     assert history.figure("perplexity.last").note == "not finite in 1 of 4 epochs, first in epoch 2"
     assert history.figure("perplexity.last1").value == 4
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "limit", ["perplexity.last<=50", "perplexity.min<=50", "perplexity>=0", "perplexity.last<=inf"]
+)
+def test_a_score_that_is_not_finite_after_a_good_epoch_passes_nothing(tmp_path, bad, limit, capsys):
+    rows = [(epoch, "", "", "perplexity", value) for epoch, value in enumerate((9.0, 5.0, bad))]
+    folder = write(tmp_path / "s", rows, "epoch", "rnneval.state-history/1")
+    assert run(["gate", str(folder), "--require", limit]) == 1
+    assert "not finite in 1 of 3 epochs, first in epoch 2" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_an_infinite_figure_of_any_record_satisfies_no_limit():
+    for sign in ("<", "<=", ">", ">=", "!=", "=="):
+        assert not any(parse_limit(f"x{sign}{limit}").holds(math.inf) for limit in ("1", "inf", "-inf"))
 
 
 @pytest.mark.parametrize(

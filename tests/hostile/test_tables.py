@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rnneval.callbacks.histories import history
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import read_table, require_rows, table_written, tables
 from rnneval.render.figures import Table, figures_of, load
@@ -145,7 +144,7 @@ def test_whole_numbers_and_words_have_their_types_too(tmp_path):
     table = pa.table({"step": [1], "layer": [1], "statistic": ["grad_norm"], "variable": [""], "value": [1.0]})
     written(table.replace_schema_metadata({"rnneval.schema": "rnneval.gradient-history/1"}), tmp_path / "h.parquet")
     with pytest.raises(RecordError, match="column 'layer' holds int64, it must hold text"):
-        history(tmp_path / "h.parquet")
+        load(tmp_path / "h.parquet")
 
 
 def test_spans_out_of_order_are_refused_in_time_that_does_not_grow_with_their_product():

@@ -16,7 +16,7 @@ imported in functions, so that listing the figures of a record does not load mat
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -26,13 +26,15 @@ from typing import Any
 
 from rnneval import registry
 from rnneval.errors import UsageError
+from rnneval.records import Run
 from rnneval.records.tables import LOSSES
-from rnneval.render.figures._base import Figure, Keywords, Source, Table, kind_of, load, meant, source_of
+from rnneval.render.figures._base import Figure, Keywords, Source, Table, caution, kind_of, load, meant, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
-    "ENDINGS", "LOSSES", "SIZES", "Figure", "Keywords", "Source", "Table", "all_figures", "ending_of", "figure_of",
-    "figures_of", "load", "meant", "module", "names", "save", "source_of", "svg", "together", "with_metric",
+    "ENDINGS", "LOSSES", "SIZES", "Figure", "Keywords", "Source", "Table", "all_figures", "caution", "ending_of",
+    "figure_of", "figures_of", "load", "meant", "module", "names", "save", "source_of", "svg", "together",
+    "with_metric",
 ]  # fmt: skip
 
 
@@ -102,7 +104,16 @@ def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> Iterator
             continue
         figure = each.figure(*sources, **options)
         if figure is not None:
-            yield replace(figure, name=_name(each), reading=figure.reading or _reading(each, figure))
+            figure = replace(figure, name=_name(each), reading=figure.reading or _reading(each, figure))
+            yield _cautioned(figure, sources)
+
+
+def _cautioned(figure: Figure, sources: Sequence[Any]) -> Figure:
+    """Return the figure of one run whose title begins with why its numbers are no scores, if they are none."""
+    word = caution(sources[0]).capitalize() if len(sources) == 1 and isinstance(sources[0], Run) else ""
+    if not word:
+        return figure
+    return replace(figure, title=f"{word}: {figure.title}", alt=f"{word}. {figure.alt}", diverged=True)
 
 
 def _reading(module: ModuleType, figure: Figure) -> str:

@@ -8,6 +8,7 @@ hands what it does not know on to matplotlib, whose errors come late and name an
 
 import difflib
 import inspect
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from rich.text import Text
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.options import UnknownOptionError
-from rnneval.records import Record, read, read_table
+from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Shown
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
 from rnneval.render.figures._style import COLORS, PLACES, Look, frame, look_of
@@ -36,6 +37,8 @@ _OF_THE_FIGURE = frozenset(
     ]
 )
 """Parameters of seaborn's functions that a figure sets itself: it would not be that figure with others."""
+GUESSING = math.log(1e6)
+"""Loss of guessing among more tokens than any vocabulary has, in nats per token."""
 _OWN = ("title", "legend", "palette", "metric")
 _COLOR = ("c", "cmap", "color", "colors", "colour", "facecolor", "hue")
 _ARTISTS = {
@@ -184,6 +187,8 @@ class Figure:
     """How to read it: by default, the second paragraph of the file's docstring, from which the package takes it."""
     marks: Mapping[str, object] = field(default_factory=dict)
     """Words of marks, and whether they are in this picture: `reading` goes without sentences on those that are not."""
+    diverged: bool = False
+    """Whether the title says that a training run diverged; a report puts it first."""
     chapter: Literal["inside", "numbers", "baselines"] = "inside"
     """Chapter of a report that shows the figure of a model."""
 
@@ -223,6 +228,17 @@ class Figure:
 
 
 # Sources
+
+
+def caution(run: Run) -> str:
+    """Return in words why the numbers of a run must not be read as scores; "" for a sound run.
+
+    A run without baselines is compared with guessing among a million tokens, more than any vocabulary has.
+    """
+    if not run.valid:
+        return "not valid"
+    loss = run.scores.get("cross_entropy")
+    return "worse than guessing" if loss is not None and loss.value > run.baselines.get("uniform", GUESSING) else ""
 
 
 @dataclass(frozen=True, kw_only=True)

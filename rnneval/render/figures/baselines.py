@@ -2,20 +2,23 @@
 
 Shorter bars are better. The line at the end of a model's bar is its 95 % interval. `uniform` takes every token for
 equally likely. `unigram` knows how often each token occurs. `ngram-N` counts what follows the N − 1 tokens before it.
-Several runs stand below one another; only runs with the same baselines are shown.
+Several runs stand below one another; only valid runs that compare with the first are shown. Where a baseline differs
+between them, for example fitted to another text, the name of the run stands behind it.
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from rnneval.gates.sides import ACROSS_TOKENS, difference_between
 from rnneval.metrics import Metric, UnavailableError, by_name, totals_of
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure, require_metric
 from rnneval.render.figures._style import Look, draw, label, labels, rows
-from rnneval.render.phrasing import counted, model_names, number
+from rnneval.render.phrasing import listed, model_names, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 70
@@ -31,13 +34,16 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     of_loss = [name for name, known in by_name().items() if known.hypothesis == "loss"]
     require_metric(metric, [name for name in of_loss if name in runs[0].scores], "a baseline")
     measured = by_name()[metric or _LOSS]
-    base = _baselines(runs[0], measured)
-    kept = [run for run in runs if measured.name in run.scores and run.valid and _baselines(run, measured) == base]
-    if not base or not kept:
+    across = measured.name in ACROSS_TOKENS
+    named = list(zip(labels(model_names([run.title for run in runs])), runs, strict=True))
+    valid = [(name, run) for name, run in named if run.valid and measured.name in run.scores]
+    kept = [(name, run) for name, run in valid if difference_between(valid[0][1], run, across_tokens=across) is None]
+    base = _baselines(kept, measured)
+    if not base:
         return None
     table: list[tuple[str, float, float | None, float | None, str]]
-    table = [(label(name), value, value, value, "baseline") for name, value in base.items()]
-    for name, run in zip(labels(model_names([run.title for run in kept])), kept, strict=True):
+    table = [(label(name), value, value, value, "baseline") for name, value in base]
+    for name, run in kept:
         score = run.scores[measured.name]
         table.append((name, score.value, score.low, score.high, "model"))
     frame = pd.DataFrame(table, columns=["name", "score", "low", "high", "kind"])
@@ -51,11 +57,15 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     title = f"{model['name']} is {'better' if gain > 0 else 'no better'} than {baseline['name']}: {against}"
     if what == "loss" and gain > 0:
         title = f"{model['name']} is {number(gain)} nats a token better than {baseline['name']}"
-    invalid = sum(not run.valid for run in runs)
-    without = {"not valid": invalid, "not comparable": len(runs) - len(kept) - invalid}
-    note = "".join(f"\n{counted(count, 'run')} {why}, not shown" for why, count in without.items() if count)
-    marks = {f"`{kind}": any(name.startswith(kind) for name in base) for kind in ("uniform", "unigram", "ngram")}
+    shown = {id(run) for _, run in kept}
+    without = {
+        "not valid": [name for name, run in named if not run.valid],
+        "not comparable": [name for name, run in named if run.valid and id(run) not in shown],
+    }
+    note = "".join(f"\n{why}, not shown: {listed(names, 3)}" for why, names in without.items() if names)
+    marks = {f"`{kind}": any(name.startswith(kind) for name, _ in base) for kind in ("uniform", "unigram", "ngram")}
     marks |= {"interval": bool(frame["high"].gt(frame["low"]).any()), "Several runs": len(runs) > 1}
+    marks |= {"Where a baseline differs": any(name.endswith(")") for name, _ in base)}
     scores = ", ".join(f"{name} {number(value)}" for name, value in zip(frame["name"], frame["score"], strict=True))
     return Figure(
         title=title,
@@ -69,7 +79,20 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     )
 
 
-def _baselines(run: Run, measured: Metric) -> dict[str, float]:
+def _baselines(named: Sequence[tuple[str, Run]], measured: Metric) -> list[tuple[str, float]]:
+    """Return every baseline with its score; the name of its run stands behind one that others have, too, and unlike."""
+    found: dict[str, dict[float, str]] = {}
+    for run_name, run in named:
+        for name, score in _scores(run, measured).items():
+            found.setdefault(name, {}).setdefault(score, run_name)
+    return [
+        (name if len(scores) == 1 else f"{name} ({run_name})", score)
+        for name, scores in found.items()
+        for score, run_name in scores.items()
+    ]
+
+
+def _scores(run: Run, measured: Metric) -> dict[str, float]:
     """Return the score of each baseline: that of the run, with the baseline's loss in place of the model's."""
     if measured.name == _LOSS:
         return {name: nats for name, nats in run.baselines.items() if math.isfinite(nats)}

@@ -126,7 +126,7 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
     shown, left_out = [], []
     for row, name in zip(ranking.rows, short, strict=True):
         if row.difference is None:
-            left_out.append(name)
+            left_out.append(f"{name} ({row.marks[0].partition(':')[0]})" if row.marks else name)
             continue
         says = in_unit(ranking.metric, row.difference) if row.difference else "best"
         bounds = None if row.low is None or row.high is None else (row.low, row.high)

@@ -3,7 +3,7 @@
 Two copies of an excerpt are read, one from the carried state and one from the initial state. The forgetting length is
 the number of tokens after which the two states are the same to within the tolerance. They are compared at the ends of
 segments, so each length is an upper bound. The dot is the median over excerpts, the diamond the length within which
-95 % are, the bar at the end the longest. Several runs stand below one another.
+95 % are, the bar at the end the longest. Several runs stand below one another, those that are not valid last.
 """
 
 from functools import partial
@@ -25,7 +25,9 @@ def figure(*runs: Run) -> Figure | None:
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
     names = labels(model_names([run.title for run in runs]), 40)
-    kept = [(name, length) for name, run in zip(names, runs, strict=True) if (length := run.forgetting) is not None]
+    pairs = sorted(zip(names, runs, strict=True), key=lambda pair: not pair[1].valid)
+    marked = [(name if run.valid or len(runs) == 1 else f"{name} (not valid)", run) for name, run in pairs]
+    kept = [(name, length) for name, run in marked if (length := run.forgetting) is not None]
     if not kept:
         return None
     without = len(runs) - len(kept)
@@ -34,10 +36,11 @@ def figure(*runs: Run) -> Figure | None:
         f"{name}: median {each.median:,.0f}, 95 % within {each.p95:,.0f}, longest {each.max:,.0f}"
         for name, each in kept
     ]
-    order = sorted(kept, key=lambda each: each[1].median)
+    sound = [(name, each) for name, each in kept if not name.endswith("(not valid)")] or kept
+    order = sorted(sound, key=lambda each: each[1].median)
     (first, soon), (last, late) = order[0], order[-1]
     title = f"{first} forgets first (after {soon.median:,.0f} tokens), {last} last ({late.median:,.0f})"
-    if len(kept) == 1:
+    if len(sound) == 1:
         title = f"The state forgets its start after {soon.median:,.0f} tokens, at most {soon.max:,.0f}"
     return Figure(
         title=title,

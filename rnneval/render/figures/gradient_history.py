@@ -19,6 +19,10 @@ from rnneval.render.phrasing import counted, number
 KINDS = (GRADIENT_HISTORY,)
 ORDER = 20
 SEABORN = "lineplot"
+_LARGEST_NORM = 1e5
+"""Largest norm of a gradient in a sound training run, also where the loss is a sum over a large batch."""
+_LARGEST_UPDATE = 10.0
+"""Largest change of all weights in one step, as a multiple of their norm."""
 
 
 def figure(table: Table) -> Figure | None:
@@ -26,18 +30,22 @@ def figure(table: Table) -> Figure | None:
     frame = table.frame[table.frame["variable"] == ""]
     frame = frame.assign(layer=frame["layer"].astype(str))
     norms = frame[frame["statistic"] == "grad_norm"]
-    broken = frame[(frame["statistic"] == "not_finite") & (frame["value"] > 0)]
+    broken = frame[
+        (frame["statistic"] == "not_finite") & (frame["value"] > 0)
+        | frame["statistic"].isin(["grad_norm", "weight_norm"]) & ~np.isfinite(frame["value"])
+    ]
     if norms.empty and broken.empty:
         return None
     zeros = int((norms["value"] <= 0).sum())
-    norms = norms[norms["value"] > 0].sort_values("step", kind="stable")
+    norms = norms[(norms["value"] > 0) & np.isfinite(norms["value"])].sort_values("step", kind="stable")
     model_norms = norms[norms["layer"] == ""]
     wide = frame[frame["layer"] == ""].pivot_table(index="step", columns="statistic", values="value", observed=True)
-    wide = wide.reindex(columns=["grad_norm", "grad_norm_clipped"])
+    wide = wide.reindex(columns=["grad_norm", "grad_norm_clipped", "update_ratio"])
     # By step, the norm after clipping where it was smaller than before.
     clipped = wide.loc[wide["grad_norm_clipped"] < wide["grad_norm"] * (1 - 1e-4), "grad_norm_clipped"]
     first_bad = int(broken["step"].min()) if len(broken) else None
-    title, peak = _broken(model_norms, first_bad) if first_bad is not None else _title(model_norms, len(clipped))
+    diverged = _broken(model_norms, first_bad) if first_bad is not None else _diverged(model_norms, wide)
+    title, peak = (diverged, None) if diverged else _title(model_norms, len(clipped))
     last = int(table.frame["step"].max())
     medians = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
     parts = [f"{title}.", f"Gradient norms (L2) over {counted(last, 'step')}."]
@@ -57,17 +65,31 @@ def figure(table: Table) -> Figure | None:
         y="gradient norm ‖g‖₂",
         paint=partial(_paint, norms=norms, clipped=clipped, first_bad=first_bad, peak=peak, last=last),
         marks=marks,
+        diverged=bool(diverged),
     )
 
 
-def _broken(model_norms: Any, first_bad: int) -> tuple[str, None]:
+def _broken(model_norms: Any, first_bad: int) -> str:
     """Return the title of a training with gradients that are not finite: since when, and the norm just before."""
     steps = model_norms["step"]
     title = f"Gradients are not finite from step {first_bad:,} on"
     if (steps > first_bad).any():  # it recovered
         title = f"The first gradient that is not finite came at step {first_bad:,}"
     before = model_norms.loc[steps == first_bad - 1, "value"]
-    return f"{title}; the norm of the step before was {number(before.iloc[-1])}" if len(before) else title, None
+    return f"{title}; the norm of the step before was {number(before.iloc[-1])}" if len(before) else title
+
+
+def _diverged(model_norms: Any, wide: Any) -> str:
+    """Return the title of a training run with a norm or a step beyond any of a sound one; "" for others."""
+    peak = model_norms.loc[model_norms["value"].idxmax()] if len(model_norms) else None
+    if peak is not None and peak["value"] > _LARGEST_NORM:
+        norm, step = number(peak["value"]), f"{peak['step']:,.0f}"
+        return f"The training run diverged: the gradient norm reached {norm} at step {step}"
+    updates = wide["update_ratio"].dropna()
+    if len(updates) and updates.max() > _LARGEST_UPDATE:
+        times, step = number(updates.max()), f"{updates.idxmax():,}"
+        return f"The training run diverged: step {step} changed the weights by {times} times their norm"
+    return ""
 
 
 def _title(model_norms: Any, clipped: int) -> tuple[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rnneval.metrics.diagnostics.findings import exploding_gradients
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import Look, in_legend, label, labels, legend, lines, on_paper
@@ -35,6 +36,11 @@ def figure(gradients: Gradients) -> Figure | None:
     if lasting := [name for name, state in states.items() if state.gone is None]:
         lags = max(len(states[name].median) - 1 for name in lasting)
         title = f"In {label(lasting[0])} the gradient still acts {counted(lags, 'token')} back"
+    most = max(states, key=lambda name: max(states[name].median))
+    growth = max(states[most].median)
+    if exploding := growth > exploding_gradients.THRESHOLD:
+        lag = counted(states[most].median.index(growth), "token")
+        title = f"In {label(most)} the gradient grows to {number(growth)} times its size over {lag} back"
     said = []
     for name, state in states.items():
         gone = "not within the measured lags" if state.gone is None else f"after {counted(state.gone, 'token')}"
@@ -46,6 +52,7 @@ def figure(gradients: Gradients) -> Figure | None:
         x="lag (tokens back)",
         y="gradient, share of the first",
         paint=partial(_paint, states, gradients.truncation),
+        diverged=exploding,
         marks={"bands": any(_banded(states, state) for state in states.values())},
     )
 

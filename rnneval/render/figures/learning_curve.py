@@ -2,8 +2,8 @@
 
 The horizontal axis is the step or the epoch from the names of the checkpoints, or else their order. The band is the
 95 % interval of each number by itself: neighbouring checkpoints read the same text, so a difference between two of them
-may be significant where their bands overlap (see `rnneval compare`). The ring marks the best checkpoint. Checkpoints
-that failed or are not valid are counted and not drawn.
+may be significant where their bands overlap (see `rnneval compare`). The ring marks the best checkpoint. There is none
+where every checkpoint is worse than guessing. Checkpoints that failed or are not valid are counted and not drawn.
 """
 
 from functools import partial
@@ -20,6 +20,8 @@ from rnneval.render.phrasing import counted, number
 KINDS = (SWEEP,)
 ORDER = 5
 SEABORN = "lineplot"
+WORSE = "worse-than-uniform"
+"""Code of the warning of a run that is worse than guessing."""
 _LOSSES = {"bits_per_char": "bits per character", "cross_entropy": "nats a token"}
 
 
@@ -40,8 +42,9 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
     across = next((name for name in ("step", "epoch") if valid[name].notna().any()), "checkpoint")
     names = {across: "x", score: "score", f"{score}_low": "low", f"{score}_high": "high"}
     placed = valid.assign(checkpoint=np.arange(1, len(valid) + 1)).dropna(subset=across)
-    curves = placed[["path", "run", *names]].rename(columns=names)
-    curves = curves.astype({"path": str, "run": str} | dict.fromkeys(names.values(), float))
+    warned = placed["warnings"].fillna("").str.contains(WORSE) if "warnings" in placed else False
+    curves = placed.assign(guess=warned)[["path", "run", "guess", *names]].rename(columns=names)
+    curves = curves.astype({"path": str, "run": str, "guess": bool} | dict.fromkeys(names.values(), float))
     curves = pd.concat(part.sort_values("x", kind="stable") for _, part in curves.groupby("run", sort=False))
     curves["loss"] = by_name()[score].worse * curves["score"]  # the best is the least, whatever the score
     failed, aside = len(frame) - len(valid), len(valid) - len(placed)
@@ -55,7 +58,11 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
     best, last = curves.iloc[curves["loss"].argmin()], curves.iloc[-1]
     where = "" if across == "checkpoint" else f", at {across} {best['x']:,.0f}"
     title = f"{label(str(best['path']))} is best{where}: {number(best['score'])} {unit}"
-    if len(set(curves["run"])) == 1 and last["loss"] - best["loss"] > 0.01 * abs(best["loss"]):
+    if best["guess"]:
+        title = f"No checkpoint is better than guessing: {label(str(best['path']))} has {number(best['score'])} {unit}"
+    elif last["guess"]:
+        title = f"{title}; the last checkpoint is worse than guessing, {number(last['score'])}"
+    elif len(set(curves["run"])) == 1 and last["loss"] - best["loss"] > 0.01 * abs(best["loss"]):
         title = f"{title}, {number(last['score'])} at the end"
     what = "Loss" if score in _LOSSES else "Score"
     rest = "".join(f" {note}." for note in notes)
@@ -66,7 +73,13 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
         x=f"{across} ({', '.join(notes)})" if notes else across,
         y=unit,
         paint=partial(_paint, curves),
-        marks={"band": bool(curves["low"].notna().any()), "Checkpoints that failed": failed},
+        diverged=bool(last["guess"]),
+        marks={
+            "The ring": not best["guess"],
+            "worse than guessing": best["guess"],
+            "band": bool(curves["low"].notna().any()),
+            "Checkpoints that failed": failed,
+        },
     )
 
 
@@ -79,7 +92,8 @@ def _paint(curves: Any, ax: Any, look: Look) -> None:
             ax.fill_between(part["x"], part["low"], part["high"], color=line.get_color(), alpha=0.15, linewidth=0)
         ends.append((part["score"].iloc[-1], run or "this folder", line.get_color()))
     best = curves.iloc[curves["loss"].argmin()]
-    ax.plot(
+    if not best["guess"]:
+        ax.plot(
         best["x"], best["score"], "o", markersize=11, markerfacecolor="none", markeredgecolor=look.ink,
         markeredgewidth=1.6, label="best", clip_on=False, gid="best",
     )  # fmt: skip

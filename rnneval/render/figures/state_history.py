@@ -1,9 +1,9 @@
 """Training, epoch by epoch: a lane for the held-out perplexity, and one for the norm of each state.
 
-A point is an epoch. A ring marks the epoch with the best score, whose lane goes from the smallest value to the largest.
-A state's line is the mean of ‖state‖₂ over the held-out text, the band above it goes to the largest norm, and its lane
-begins at 0. Where a norm grows, the table says whether units saturate (statistic `saturated`) or the state drifts
-(`drift`).
+A point is an epoch. A ring marks the epoch with the best score. The lane of the score goes from its smallest value to
+its largest. A cross marks an epoch in which a number was not finite: the training run diverged. A state's line is the
+mean of ‖state‖₂ over the held-out text, the band above it goes to the largest norm, and its lane begins at 0. Where a
+norm grows, the table says whether units saturate (statistic `saturated`) or the state drifts (`drift`).
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,20 @@ from typing import Any
 import numpy as np
 
 from rnneval.metrics import by_name
-from rnneval.records.tables import STATE_HISTORY
-from rnneval.render.figures._base import Figure, Table, require_metric
+from rnneval.records.tables import STATE_HISTORY, UNIFORM
+from rnneval.render.figures._base import GUESSING, Figure, Table, require_metric
 from rnneval.render.figures._style import Doubles, Look, beside_lane, counting, label, lanes, legend
 from rnneval.render.phrasing import counted, number
 
 KINDS = (STATE_HISTORY,)
 ORDER = 20
 _HELD_OUT = "held-out "
+_SCORE, _LOSS = "perplexity", "cross_entropy"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Lane:
-    """One quantity by epoch: arrays `(epochs,)`, without the epochs at which it was not finite."""
+    """One quantity by epoch: arrays `(epochs,)`, without the epochs in `lost`."""
 
     name: str
     """`LAYER.SLOT`, or the name of the score in words."""
@@ -35,16 +36,22 @@ class _Lane:
     values: Doubles
     largest: Doubles
     """Largest norm of a state; of the score, its value again."""
+    lost: Doubles
+    """Epochs in which the value was not finite."""
 
     @property
     def change(self) -> float:
         """Change from the first epoch to the last, as a share of the mean of the two."""
+        if not len(self.values):
+            return 0.0
         first, last = self.values[0], self.values[-1]
         return float((last - first) / max((first + last) / 2, 1e-300))
 
     @property
     def limits(self) -> tuple[float, float]:
         """Values at the bottom and the top of the lane."""
+        if not len(self.values):
+            return 0.0, 1.0
         low = float(self.values.min()) if self.is_score else 0.0
         return low, float(max(self.largest.max(), low + 1e-12))
 
@@ -54,32 +61,68 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
     frame, x = _placed(table.frame)
     written = frame.loc[frame["layer"] == "", "statistic"].unique()
     require_metric(metric, [name for name in written if name in by_name()], "the history")
-    shown = _lanes(frame, metric or "perplexity")
+    shown = _lanes(frame, metric or _SCORE)
+    if metric is None and shown and shown[0].is_score and not len(shown[0].values):  # larger than any float, always
+        by_loss = _lanes(frame, _LOSS)
+        shown = by_loss if by_loss and by_loss[0].is_score and len(by_loss[0].values) else shown
     if not shown:
         return None
     score = shown[0] if shown[0].is_score else None
-    states = shown[1:] if score is not None else shown
+    states = [lane for lane in shown if not lane.is_score and len(lane.values)]
     epochs = f"{counted(frame['at'].nunique(), 'epoch')} of training."
+    worse = _worse_than_guessing(frame, table)
     if score is None:
         title = _states_title(states)
         said = [f"{title}.", epochs]
     else:
-        name, first, best, last = score.name.capitalize(), score.values[0], score.values.min(), score.values[-1]
-        title = f"{name} is best at epoch {score.epochs[score.values.argmin()]:,.0f}: {number(best)}"
-        title += f", {number(last)} at the end" if last > 1.01 * best else ""
-        said = [f"{title}.", epochs, f"{name}: first {number(first)}, best {number(best)}, last {number(last)}."]
+        title = _score_title(score, worse)
+        said = [f"{title}.", epochs]
+        if len(score.values):
+            first, best, last = score.values[0], score.values.min(), score.values[-1]
+            numbers = f"first {number(first)}, best {number(best)}, last {number(last)}"
+            numbers += f", not finite in {counted(len(score.lost), 'epoch')}" if len(score.lost) else ""
+            said.append(f"{score.name.capitalize()}: {numbers}.")
     if states:
         norms = (f"{label(lane.name)} {number(lane.values[0])} and {number(lane.values[-1])}" for lane in states)
         said.append(f"Mean state norms (L2), first and last: {'; '.join(norms)}.")
+    ring = score is not None and bool(set(score.epochs) - worse)
+    lost = any(len(lane.lost) for lane in shown)
     return Figure(
         title=title,
         alt=" ".join(said),
         height=min(0.3 + 0.1 * len(shown), 1.25),
         x=x,
         grid="x",
-        paint=partial(_paint, shown, float(frame["at"].min()), float(frame["at"].max())),
-        marks={"ring": score, "norm": states},
+        paint=partial(_paint, shown, (float(frame["at"].min()), float(frame["at"].max())), ring),
+        marks={"A ring": ring, "lane of the score": score, "cross": lost, "norm": states},
+        diverged=lost or float(frame["at"].max()) in worse,
     )
+
+
+def _worse_than_guessing(frame: Any, table: Table) -> set[float]:
+    """Return the epochs in which the loss was above that of guessing among all tokens, or among a million of them."""
+    loss = frame[(frame["layer"] == "") & (frame["statistic"] == _LOSS)]
+    guessing = float(table.metadata.get(UNIFORM, GUESSING))
+    return set(loss.loc[loss["value"] > guessing, "at"].astype(float))
+
+
+def _score_title(score: _Lane, worse: set[float]) -> str:
+    """State that the training run diverged, or its best epoch."""
+    if not len(score.values):
+        return f"The training run diverged: {score.name} was never finite"
+    best, last, sound = score.values.min(), score.values[-1], set(score.epochs) - worse
+    found = f"best at epoch {score.epochs[score.values.argmin()]:,.0f}: {number(best)}"
+    but = f", {found}" if sound else ""
+    if after := [epoch for epoch in score.lost if epoch > score.epochs[-1]]:
+        return f"The training run diverged: {score.name} is not finite from epoch {after[0]:,.0f} on{but}"
+    if not sound:
+        return f"{score.name.capitalize()} was always worse than guessing, {number(last)} at the end"
+    if score.epochs[-1] in worse:
+        return f"The training run diverged: {score.name} is {number(last)} at the end, worse than guessing{but}"
+    name, ended = score.name.capitalize(), f", {number(last)} at the end" if last > 1.01 * best else ""
+    if len(score.lost):
+        return f"{name} is not finite in {counted(len(score.lost), 'epoch')}, {found}{ended}"
+    return f"{name} is {found}{ended}"
 
 
 def _placed(frame: Any) -> tuple[Any, str]:
@@ -101,19 +144,29 @@ def _placed(frame: Any) -> tuple[Any, str]:
 
 
 def _lanes(frame: Any, metric: str) -> list[_Lane]:
-    """Return the lane of the score, then those of the states; without lanes that have no finite value."""
+    """Return the lane of the score, then those of the states; without lanes that have no value at all."""
     scores, states = frame[frame["layer"] == ""], frame[frame["layer"] != ""]
     wanted = [(f"{_HELD_OUT}{metric.replace('_', ' ')}", scores, metric, metric)]
     for (layer, slot), rows in states.groupby(["layer", "variable"], sort=False):
         wanted.append((f"{layer}.{slot}", rows, "norm_mean", "norm_max"))
     found = []
     for place, (name, rows, middle, top) in enumerate(wanted):
-        wide = rows.pivot_table(index="at", columns="statistic", values="value").reindex(columns=[middle, top])
-        values = wide.set_axis(["value", "top"], axis=1).dropna(subset="value").sort_index()
-        if not values.empty:
-            epochs, means = values.index.to_numpy(np.float64), values["value"].to_numpy(np.float64)
-            largest = np.fmax(values["top"].to_numpy(np.float64), means)
-            found.append(_Lane(name=name, is_score=place == 0, epochs=epochs, values=means, largest=largest))
+        wide = rows.pivot_table(index="at", columns="statistic", values="value", dropna=False)
+        wide = wide.reindex(columns=[middle, top]).set_axis(["value", "top"], axis=1).sort_index()
+        if not (rows["statistic"] == middle).any():
+            continue
+        values, lost = wide[np.isfinite(wide["value"])], wide.index[~np.isfinite(wide["value"])]
+        means = values["value"].to_numpy(np.float64)
+        found.append(
+            _Lane(
+                name=name,
+                is_score=place == 0,
+                epochs=values.index.to_numpy(np.float64),
+                values=means,
+                largest=np.fmax(values["top"].where(np.isfinite(values["top"])).to_numpy(np.float64), means),
+                lost=lost.to_numpy(np.float64),
+            )
+        )
     return found
 
 
@@ -129,7 +182,7 @@ def _states_title(states: Sequence[_Lane]) -> str:
     return f"{training} changes the mean norm of {label(most.name)} most: {change}"
 
 
-def _paint(every: Sequence[_Lane], first: float, last: float, ax: Any, look: Look) -> None:
+def _paint(every: Sequence[_Lane], epochs: tuple[float, float], ring: bool, ax: Any, look: Look) -> None:
     shown, size = lanes(
         ax, every, key=lambda lane: np.inf if lane.is_score else abs(lane.change), name=lambda lane: lane.name
     )
@@ -145,16 +198,21 @@ def _paint(every: Sequence[_Lane], first: float, last: float, ax: Any, look: Loo
         text = None if scored else "mean norm over the text"
         marker = "o" if len(lane.epochs) <= 40 else None
         ax.plot(lane.epochs, height, color=color, linewidth=1.6, marker=marker, markersize=4, gid=lane.name, label=text)
-        if scored:
+        if len(lane.lost):
+            marks = {"color": look.bad, "markersize": 7, "markeredgewidth": 2, "linestyle": "none"}
+            middle = np.full(len(lane.lost), base + 0.42)
+            ax.plot(lane.lost, middle, "x", **marks, label="not finite", gid=f"{lane.name}, not finite")
+        if scored and ring:
             best = int(lane.values.argmin())
             ax.plot(
                 lane.epochs[best], height[best], "o", markersize=10, markerfacecolor="none", markeredgecolor=look.ink,
                 markeredgewidth=1.6, label=f"best {lane.name.removeprefix(_HELD_OUT)}", clip_on=False, gid="best",
             )  # fmt: skip
         both = scored or count <= 6
-        for y, value in ((base + 0.84, high), (base, low)) if both else ((base + 0.6, high),):
+        ends = ((base + 0.84, high), (base, low)) if both else ((base + 0.6, high),)
+        for y, value in ends if len(lane.values) else ():
             beside_lane(ax, look, number(value), y, size)
-    ax.set_xlim(first - 0.3, last + 0.3)
+    ax.set_xlim(epochs[0] - 0.3, epochs[1] + 0.3)
     counting(ax.xaxis)
     if count < len(every):
         ax.set_ylabel(f"the {count} rows that change most")

@@ -18,7 +18,9 @@ from rnneval.gates.sides import fields_of
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
+from rnneval.records.tables import SWEEP
 from rnneval.render.document import KINDS, Claim, Kind, Page, Section
+from rnneval.render.figures import Table, caution
 from rnneval.render.html import html_of
 from rnneval.render.phrasing import counted, file_name, number, short_names
 from rnneval.render.report.given import (
@@ -123,7 +125,7 @@ def _claims(given: Sequence[Given]) -> tuple[Claim, ...]:
     """Return every claim, the worst first; faults of the wiring before numbers, numbers before comparisons."""
     wirings = checked(given)
     found = [claim for each in wirings for claim in _of_wiring(each)]
-    found += [*_of_sweeps(given), *_of_runs(scored(given)), *_of_gates(given)]
+    found += [*_of_training(given), *_of_sweeps(given), *_of_runs(scored(given)), *_of_gates(given)]
     if passed := [each.name for each in wirings if each.passes]:
         sentence = f"The state is wired right in {_and(passed)}: each layer gets its own back."
         found.append(Claim(kind="pass", sentence=sentence, anchor="wiring"))
@@ -148,6 +150,14 @@ def _of_wiring(wired: Checked) -> Iterator[Claim]:
         yield Claim(kind=KINDS.get(wiring.verdict, "unsure"), sentence=sentence, anchor="wiring")
 
 
+def _of_training(given: Sequence[Given]) -> Iterator[Claim]:
+    """Yield the title of each figure of a history or of gradients that says that a training run diverged."""
+    for each in given:
+        if isinstance(each.record, Gradients) or (isinstance(each.record, Table) and each.record.schema != SWEEP):
+            for title in (figure.title for figure in each.figures if figure.diverged):
+                yield Claim(kind="fail", sentence=f"{each.label}: {title}.", anchor="inside")
+
+
 def _of_sweeps(given: Sequence[Given]) -> Iterator[Claim]:
     for each in sweeps(given):
         rows = best_first(each.rows)
@@ -157,28 +167,32 @@ def _of_sweeps(given: Sequence[Given]) -> Iterator[Claim]:
             sentence = f"{len(without)} of {counted(len(rows), 'checkpoint')} failed or are not valid: {named}."
             yield Claim(kind="fail", sentence=sentence, anchor="checkpoints")
         for curve in each.figures:
-            sentence = f"Of {counted(len(rows), 'checkpoint')}, {curve.title}."
-            yield Claim(kind="pass", sentence=sentence, anchor="checkpoints")
+            count = counted(len(rows), "checkpoint")
+            if curve.diverged:
+                yield Claim(kind="fail", sentence=f"{count}: {curve.title}.", anchor="checkpoints")
+            else:
+                yield Claim(kind="pass", sentence=f"Of {count}, {curve.title}.", anchor="checkpoints")
 
 
 def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Claim]:
     for model, run in evaluations:
         if not run.valid:
-            why = "is shown what it should predict, so none of them is a perplexity"
-            sentence = f"The numbers of {model.name} do not count: it {why}."
+            why = run.why_not_valid.partition("; ")[0]
+            sentence = f"The run of {model.name} is not valid: {why}".removesuffix(": not valid") + "."
             if run.total_nats is None:
                 sentence = f"The loss of {model.name} is not a finite number, so it has no scores."
             yield Claim(kind="fail", sentence=sentence, anchor="numbers")
-        elif any(warning.code == "worse-than-uniform" for warning in run.warnings):
-            sentence = f"{model.name} predicts this text worse than guessing would."
-            yield Claim(kind="fail", sentence=sentence, anchor="warnings")
+        elif caution(run):
+            loss = number(run.scores["cross_entropy"].value)
+            sentence = f"{model.name} predicts this text worse than guessing would: {loss} nats a token."
+            yield Claim(kind="fail", sentence=sentence, anchor="numbers")
         if (share := _unknown(run)) >= _UNKNOWN:
             sentence = (
                 f"{model.name} does not know {100 * share:.2g} % of the {tokens_of(run)} of this text: its numbers are "
                 "of an easier text, and do not compare with those of a model that knows them."
             )
             yield Claim(kind="unsure", sentence=sentence, anchor="warnings")
-    if sound := [(model, run) for model, run in evaluations if run.valid and "cross_entropy" in run.scores]:
+    if sound := [pair for pair in evaluations if "cross_entropy" in pair[1].scores and not caution(pair[1])]:
         yield _best(sound)
 
 

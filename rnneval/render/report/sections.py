@@ -34,6 +34,7 @@ from rnneval.render.document import (
     table,
 )
 from rnneval.render.figures import Table as TidyTable
+from rnneval.render.figures import caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, optional, signed
 from rnneval.render.report.given import (
@@ -120,7 +121,7 @@ def wiring(given: Sequence[Given]) -> Iterator[Block]:
 
 
 def _wired(number: int, wired: Checked) -> Part:
-    """Show every fault once, the first whole, the others folded; and the loss when the model cannot look ahead."""
+    """Show every fault once, the first whole, the others folded; and the loss with other segments."""
     blocks: list[Block] = [
         Notice(kind=KINDS.get(each.verdict, "unsure"), title=_WIRING.get(each.verdict, each.verdict), text=each.reason)
         for each in wired.verdicts
@@ -131,17 +132,17 @@ def _wired(number: int, wired: Checked) -> Part:
     if rest := found[1:]:
         rules = listed(dict.fromkeys(each.rule for each in rest))
         blocks.append(Fold(title=f"{counted(len(rest), 'more finding')}: {rules}", blocks=(*rest,)))
-    leaks = []
+    cuts = []
     for run in wired.runs:
         if run.token_by_token is not None and run.total_nats is not None:
-            tokens = max(run.tokens.scored, 1)
-            whole, single = (figure(nats / tokens) for nats in (run.total_nats, run.token_by_token.total_nats))
+            other, tokens = run.token_by_token, max(run.tokens.scored, 1)
+            cut = run.streams.segment if run.streams else 0
             text = (
-                f"Read in segments, its loss is {whole} nats a token; one token at a time, when it cannot look ahead, "
-                f"{single}."
+                f"{figure(run.total_nats / tokens)} nats a token in segments of {counted(cut, 'token')}, "
+                f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
             )
-            leaks.append(Notice(kind="fail", title="Loss with the leak removed", text=text))
-    blocks += dict.fromkeys(leaks)
+            cuts.append(Notice(kind="fail", title="The loss depends on how the text is cut", text=text))
+    blocks += dict.fromkeys(cuts)
     if tables := tuple(shown for each in wired.records for shown in _tables(each.record)):
         blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tables))
     return Part(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
@@ -215,6 +216,9 @@ def _overview(found: Sequence[Scored]) -> Iterator[Block]:
 def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
     blocks: list[Block] = []
     if run.valid:
+        if caution(run):
+            text = "The model diverged, its vocabulary is in another order than in training, or it was not trained."
+            blocks.append(Notice(kind="fail", title="Worse than guessing", text=text))
         large = tuple(_key_number(run, name) for name in _LARGE if name in run.scores)
         blocks += [KeyNumbers(items=large)] if large else []
         blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
@@ -222,8 +226,7 @@ def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
         text = "A loss is not a finite number. The warnings say where, and what it is."
         blocks.append(Notice(kind="fail", title="There is no score", text=text))
     else:
-        text = "Predictions depend on text that comes later, or on other rows: none of these numbers is a perplexity."
-        blocks.append(Notice(kind="fail", title="These numbers do not count", text=text))
+        blocks.append(Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid))
     if run.scores:
         title = "All scores, and what they say" if run.valid else "All scores: none of them counts"
         blocks.append(Fold(title=title, blocks=(scores_table(run),)))
@@ -267,7 +270,8 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
     for each in together(given) or [each for each, _ in of_kind(given, Run)][:1]:
         yield from pictures(each, chapter="baselines")
     for group in groups:
-        best = min(run.scores["cross_entropy"].value for _, run in group)
+        best_run = min((run for _, run in group), key=lambda run: run.scores["cross_entropy"].value)
+        best = best_run.scores["cross_entropy"].value
         lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
         for name, nats in known.items():
@@ -279,7 +283,7 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
         rows = []
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
-            more = signed(nats - best) if nats != best else "best model"
+            more = signed(nats - best) if nats != best else caution(best_run) or "best model"
             rows.append((Cell(text=name, code=is_model), figure(nats), perplexity, more, said))
         head = ("", "nats a token", "perplexity", "nats more", "what it does")
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
@@ -378,7 +382,7 @@ def warnings(given: Sequence[Given]) -> Iterator[Block]:
 
     Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
     """
-    models, elsewhere = subjects(given), {"wiring", "leak", *(rule.NAME for rule in rules.all_rules())}
+    models, elsewhere = subjects(given), {"wiring", "wrong-wiring", "leak", *(rule.NAME for rule in rules.all_rules())}
     said: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
     for model in models:
         for each in model.given:

@@ -124,8 +124,11 @@ def history(norms, *, clip=None, bad=None):
     )
 
 
-def state_history(perplexities, states, *, epochs=None):
-    """A history: perplexities by epoch, and the mean norm of each state; its largest norm is twice the mean."""
+def state_history(perplexities, states, *, epochs=None, kept=False, metadata=None):
+    """A history: perplexities by epoch, and the mean norm of each state; its largest norm is twice the mean.
+
+    Older histories left out what is not finite; `kept` keeps it.
+    """
     rows = []
     for k, perplexity in enumerate(perplexities):
         of_epoch = {"epoch": k if epochs is None else epochs[k]}
@@ -136,7 +139,7 @@ def state_history(perplexities, states, *, epochs=None):
                 row = {"layer": layer, "variable": slot, "statistic": statistic, "value": scale * norms[k]}
                 rows.append({**of_epoch, **row})
     frame = pd.DataFrame(rows, columns=["epoch", "layer", "variable", "statistic", "value"])
-    return Table(schema="rnneval.state-history/1", frame=frame.dropna())
+    return Table(schema="rnneval.state-history/1", frame=frame if kept else frame.dropna(), metadata=metadata or {})
 
 
 def losses(text, bits, *, first=1, at=None):

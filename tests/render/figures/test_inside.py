@@ -1,6 +1,7 @@
 """Figures of traces and gradients: norms, gates, history, through time."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rnneval.render import figures
@@ -177,3 +178,29 @@ def test_lines_differ_by_more_than_colour(ax):
     looks = [(each.get_color(), str(each.get_linestyle()), each.get_marker()) for each in ax.lines if each.get_gid()]
     assert len(set(looks)) == 24
     assert len({look[1:] for look in looks[:6]}) == 6
+
+
+@pytest.mark.parametrize(
+    ("norms", "updates", "title"),
+    [
+        ([2.0, 2e9, 2e9], [0.01] * 3, "The training run diverged: the gradient norm reached 2e+09 at step 2"),
+        ([2.0] * 3, [466.0, 0.3, 0.3], "The training run diverged: step 1 changed the weights by 466 times their norm"),
+        ([2.0] * 3, [0.05, 0.01, 0.01], "Gradient norms stayed even: median 2.00, largest 2.00"),
+    ],
+)
+def test_gradients_or_steps_beyond_any_sound_training_did_not_stay_even(norms, updates, title):
+    source = made.history({"a": norms})
+    ratios = [
+        {"step": step, "layer": "", "variable": "", "statistic": "update_ratio", "value": ratio}
+        for step, ratio in enumerate(updates, 1)
+    ]
+    figure = figures.figure_of(pd.concat([source.frame, pd.DataFrame(ratios)]))
+    assert (figure.title, figure.diverged) == (title, title.startswith("The training run"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_norm_that_is_written_and_not_finite_is_the_first_bad_step(bad, ax):
+    figure = figures.figure_of(made.history({"a": [1.0, 2.0, bad, bad]}))
+    assert figure.title == "Gradients are not finite from step 3 on; the norm of the step before was 2.00"
+    assert figure.diverged
+    figure.draw(ax=ax)

@@ -210,11 +210,15 @@ def test_baselines_by_another_metric(ax):
     assert title == "model is better than uniform: bits per char 0.565 against 0.847"
 
 
-def test_runs_whose_baselines_differ_in_the_metric_are_left_out(ax):
+def test_baselines_that_differ_in_the_metric_are_shown_with_the_names_of_their_runs(ax):
     """The same nats a token, and more tokens for the same characters: more bits a character."""
-    one, other = (made.run([2.0, 2.0], tokens=[n, n], baselines={"uniform": 3.0}) for n in (50, 100))
-    assert "not comparable" not in figures.figure_of([one, other], "baselines").x
-    assert "1 run not comparable" in figures.figure_of([one, other], "baselines", metric="bits_per_char").x
+    one, other = (
+        made.run([2.0, 2.0], tokens=[n, n], baselines={"uniform": 3.0}, checkpoint=f"{n}.keras") for n in (50, 100)
+    )
+    assert "not comparable, not shown: 100" in figures.figure_of([one, other], "baselines").x
+    figures.figure_of([one, other], "baselines", metric="bits_per_char").draw(ax=ax)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert sorted(names) == ["100", "50", "uniform (100)", "uniform (50)"]
 
 
 def test_a_state_history_of_another_score(ax):

@@ -113,6 +113,34 @@ def test_how_much_context_is_enough(nats, title):
     assert figures.figure_of(run, "loss_by_context").title == title
 
 
+@pytest.mark.parametrize(
+    ("run", "word"),
+    [
+        (made.run(valid=False), "Not valid"),
+        (made.run((2212.0,) * 4), "Worse than guessing"),
+        (made.run((2212.0,) * 4, baselines={}), "Worse than guessing"),
+    ],
+)
+def test_every_figure_of_a_run_without_a_score_says_so(run, word):
+    found = figures.figures_of(msgspec.structs.replace(run, context=made.curve()))
+    assert {"loss_over_text", "loss_by_context", "forgetting"} <= {figure.name for figure in found}
+    for figure in found:
+        assert figure.title.startswith(f"{word}: ")
+        assert figure.alt.startswith(f"{word}. ")
+    assert not any("guessing" in figure.title for figure in figures.figures_of(made.run()))
+
+
+def test_a_run_that_is_not_valid_comes_last_and_leads_no_title():
+    runs = [
+        made.run(median=1.0, checkpoint="bad.keras", valid=False),
+        made.run(median=10.0, checkpoint="a.keras"),
+        made.run(median=20.0, checkpoint="b.keras"),
+    ]
+    figure = figures.figure_of(runs, "forgetting")
+    assert figure.title == "a forgets first (after 10 tokens), b last (20)"
+    assert [each.partition(":")[0] for each in figure.alt.split(". ")[1].split("; ")] == ["a", "b", "bad (not valid)"]
+
+
 def test_forgetting_lengths(ax):
     figure = figures.figure_of(made.run(median=192.0, most=256.0), "forgetting")
     figure.draw(ax=ax)

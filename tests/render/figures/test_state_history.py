@@ -82,6 +82,55 @@ def test_an_epoch_without_a_finite_perplexity_has_no_point(ax):
     assert lines["lstm.c"][:, 0].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("perplexities", "title"),
+    [
+        ([8.0, 5.0, np.nan, np.nan], "The training run diverged: held-out perplexity is not finite from epoch 2 on, "
+                                     "best at epoch 1: 5.00"),
+        ([8.0, 5.0, 6.0, np.inf], "The training run diverged: held-out perplexity is not finite from epoch 3 on, "
+                                  "best at epoch 1: 5.00"),
+        ([np.nan] * 4, "The training run diverged: held-out perplexity was never finite"),
+        ([8.0, np.nan, 4.0, 4.0], "Held-out perplexity is not finite in 1 epoch, best at epoch 2: 4.00"),
+    ],
+)  # fmt: skip
+def test_epochs_that_are_not_finite_are_marked_and_said(perplexities, title, ax):
+    source = made.state_history(perplexities, {}, kept=True)
+    figure = figures.figure_of(source)
+    assert (figure.title, figure.diverged, figure.alt.startswith(title)) == (title, True, True)
+    lines = drawn(source, ax)
+    expected = [k for k, value in enumerate(perplexities) if not np.isfinite(value)]
+    assert lines["held-out perplexity, not finite"][:, 0].tolist() == expected
+    assert ("best" in lines) == (len(expected) < 4)
+    assert "A cross marks an epoch" in figure.reading
+
+
+@pytest.mark.parametrize(
+    ("losses", "title", "diverged"),
+    [
+        ([1.0, 0.5, 2.5, 9.0], "The training run diverged: held-out cross entropy is 9.00 at the end, worse than "
+                               "guessing, best at epoch 1: 0.500", True),
+        ([2212.0, 2300.0], "Held-out cross entropy was always worse than guessing, 2,300 at the end", True),
+        ([2.3, 2.1], "Held-out cross entropy is best at epoch 1: 2.10", False),
+    ],
+)  # fmt: skip
+def test_a_loss_worse_than_guessing_is_never_best(losses, title, diverged, ax):
+    """Among nine tokens guessing costs ln 9 = 2.197 nats."""
+    source = made.state_history(losses, {}, metadata={"rnneval.uniform": "2.1972"})
+    source.frame["statistic"] = "cross_entropy"
+    figure = figures.figure_of(source, metric="cross_entropy")
+    assert (figure.title, figure.diverged) == (title, diverged)
+    figure.draw(ax=ax)
+    assert ("best" in {line.get_gid() for line in ax.get_lines()}) == (min(losses) < 2.1972)
+
+
+def test_a_perplexity_larger_than_any_float_gives_way_to_the_loss():
+    source = made.state_history([np.nan, np.nan], {}, kept=True)
+    loss = source.frame.assign(statistic="cross_entropy", value=2212.0)
+    frame = pd.concat([source.frame, loss]).sort_values("epoch", kind="stable")
+    title = "Held-out cross entropy was always worse than guessing, 2,212 at the end"
+    assert figures.figure_of(frame).title == title
+
+
 def test_a_history_without_perplexity_and_norms_has_no_figure():
     assert figures.figures_of(made.state_history(NONE, {})) == []
 

@@ -154,9 +154,66 @@ def test_models_stand_between_the_baselines(ax):
 
 def test_a_model_that_is_no_better_says_so():
     run = made.run(np.full(4, 4.5), baselines={"uniform": 4.0})
-    assert (
-        figures.figure_of(run, "baselines").title == "model is no better than uniform: 4.50 against 4.00 nats a token"
-    )
+    title = "Worse than guessing: model is no better than uniform: 4.50 against 4.00 nats a token"
+    assert figures.figure_of(run, "baselines").title == title
+
+
+def test_runs_that_compare_are_shown_whatever_baselines_they_have(ax):
+    plain = made.run(np.full(4, 1.5), checkpoint="a.keras", baselines={"uniform": 4.0})
+    counted = made.run(np.full(4, 1.25), checkpoint="b.keras", baselines={"uniform": 4.0, "ngram-3": 2.0})
+    figure = drawn("baselines", [plain, counted], ax)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == ["uniform", "ngram-3", "a", "b"]
+    assert "not" not in figure.x
+    assert figure.title == "b is 0.750 nats a token better than ngram-3"
+    other = made.run(np.full(4, 1.0), checkpoint="c.keras", baselines={"uniform": 4.0, "ngram-3": 3.0})
+    ax.clear()
+    drawn("baselines", [plain, counted, other], ax)  # its n-grams were fitted to another text
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == ["uniform", "ngram-3 (c)", "ngram-3 (b)", "a", "b", "c"]
+
+
+def test_runs_that_do_not_compare_or_are_not_valid_are_named_and_not_shown():
+    runs = [
+        made.run(np.full(4, 0.1), checkpoint="bad.keras", valid=False),
+        made.run(np.full(4, 1.5), checkpoint="a.keras"),
+        made.run(np.full(4, 1.0), checkpoint="b.keras", content="another text"),
+    ]
+    figure = figures.figure_of(runs, "baselines")
+    assert figure.x.splitlines()[1:] == ["not valid, not shown: bad", "not comparable, not shown: b"]
+    assert figure.title.startswith("a is ")
+    assert "bad" not in figure.title
+
+
+def test_a_run_that_is_not_valid_is_not_ranked():
+    runs = [made.run([loss] * 128, checkpoint=f"{name}.keras", valid=name != "bad")
+            for name, loss in (("bad", 0.1), ("a", 1.0), ("b", 2.0))]  # fmt: skip
+    figure = figures.figure_of(runs, "comparison")
+    assert figure.title.startswith("a is best")
+    assert "not drawn: bad (not valid)" in figure.x
+
+
+@pytest.mark.parametrize(
+    ("scores", "title"),
+    [
+        ([3000.0, 3191.0], "No checkpoint is better than guessing: gru/ckpt_1.keras has 3,000 bits per character"),
+        ([2.0, 3191.0], "gru/ckpt_1.keras is best, at epoch 1: 2.00 bits per character; the last checkpoint is worse "
+                        "than guessing, 3,191"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_worse_than_guessing_is_not_best(scores, title, ax):
+    source = made.sweep({"gru": scores})
+    source.frame["warnings"] = ["worse-than-uniform" if score > 6 else "" for score in scores]
+    figure = figures.figure_of(source)
+    assert (figure.title, figure.diverged) == (title, True)
+    figure.draw(ax=ax)
+    assert ("best" in {line.get_gid() for line in ax.lines}) == (scores[0] < 6)
+
+
+def test_a_gradient_that_grows_back_through_time_is_said():
+    figure = figures.figure_of(made.gradients({"gru.h": 1.2}))
+    assert figure.title == f"In gru.h the gradient grows to {1.2**60:,.0f} times its size over 60 tokens back"
+    assert figure.diverged
 
 
 def test_what_is_wrong_has_its_own_colour(ax):

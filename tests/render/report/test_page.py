@@ -1,8 +1,9 @@
 """What the page says: each sentence and number has an answer known from the record it was made of."""
 
+import dataclasses
 import json
 import re
-from math import exp
+from math import exp, nan
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from rnneval.render.report import Given, html_of, page_of
 from rnneval.render.report.given import subjects, together
 from rnneval.render.report.sections import CHAPTERS
 from tests.gates.synthetic import SIGNATURE, make_run
+from tests.render.figures.made import history, state_history
 from tests.render.reading import Reader
 from tests.render.report.making import LOSSES, all_kinds, full_run, given, good_run, gradients, worse_run, wrong_wiring
 
@@ -83,9 +85,11 @@ def test_a_run_that_is_not_valid_is_never_called_good():
     )
     page = page_of(given(run=leaking))
     assert [claim.kind for claim in page.claims] == ["fail", "fail"]
-    assert "it is shown what it should predict" in page.claims[1].sentence
+    assert page.claims[1].sentence == "The run of good is not valid."
     assert inside(section(page, "numbers").blocks, KeyNumbers) == []
-    assert any("one token at a time" in notice.text for notice in inside(section(page, "wiring").blocks, Notice))
+    cuts = [notice.text for notice in inside(section(page, "wiring").blocks, Notice) if "cut" in notice.title]
+    assert cuts == ["1.502 nats a token in segments of 100 tokens, 8.9651 in segments of 1 token."]
+    assert not {"✓", "best", "lowest"} & set(html_of(page, {}).split("</head>")[1].split())
 
 
 def test_a_wiring_that_is_told_by_its_own_record_is_not_told_again_by_the_run():
@@ -468,12 +472,46 @@ def test_skipped_tokens_count_among_what_is_unknown():
     assert "does not know 50 % of" in page_of(given(run=run)).claims[0].sentence
 
 
-def test_a_model_that_is_worse_than_guessing_is_never_all_well():
-    worse = (RunWarning(code="worse-than-uniform", message="5 nats a token is worse than guessing (4.2)"),)
-    page = page_of(given(run=msgspec.structs.replace(good_run(), warnings=worse)))
-    assert (page.claims[0].kind, page.claims[0].sentence) == (
-        "fail", "good predicts this text worse than guessing would."
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("loss", "changes", "sentence"),
+    [
+        (5.0, {}, "model predicts this text worse than guessing would: 5.00 nats a token."),
+        (2212.0, {"baselines": {}}, "model predicts this text worse than guessing would: 2,212 nats a token."),
+    ],
+)
+def test_a_model_that_is_worse_than_guessing_is_never_all_well(loss, changes, sentence):
+    """Guessing among 65 characters costs 4.17 nats; without baselines it is among a million tokens, 13.8 nats."""
+    page = page_of(given(run=make_run([loss] * 128, **changes)))
+    assert [(claim.kind, claim.sentence) for claim in page.claims] == [("fail", sentence)]
+    assert "Worse than guessing" in [notice.title for notice in inside(section(page, "numbers").blocks, Notice)]
+    assert "All is well" not in html_of(page, {})
+    assert all(
+        each.title.startswith("Worse than guessing: ") for each in inside(section(page, "numbers").blocks, Picture)
+    )
+
+
+def test_the_lowest_loss_is_none_of_a_run_that_is_not_valid_or_worse_than_guessing():
+    runs = given(good=good_run(), wild=make_run([5.0] * 128, checkpoint="wild.keras"), bad=good_run(valid=False))
+    runs[2] = dataclasses.replace(runs[2], record=make_run([0.1] * 128, checkpoint="bad.keras", valid=False))
+    sentences = {claim.sentence: claim.kind for claim in page_of(runs).claims}
+    best = next(each for each in sentences if each.startswith("good"))
+    assert (sentences[best], "lowest" in best) == ("pass", False)
+    assert sentences["The run of bad is not valid."] == "fail"
+    assert sentences["wild predicts this text worse than guessing would: 5.00 nats a token."] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("table", "title"),
+    [
+        (state_history([8.0, nan], {}, kept=True), "held-out perplexity is not finite from epoch 1 on"),
+        (history({"gru": [1.0, 1e9]}), "the gradient norm reached 1e+09 at step 2"),
+    ],
+)
+def test_a_training_that_diverged_is_the_headline(table, title):
+    page = page_of(given(h=table))
+    assert page.claims[0].kind == "fail"
+    assert page.claims[0].sentence.startswith(f"h: The training run diverged: {title}")
+    assert "All is well" not in html_of(page, {})
 
 
 def test_sentences_have_three_to_five_digits():

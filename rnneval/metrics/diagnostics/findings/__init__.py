@@ -20,28 +20,11 @@ Found = Iterator[tuple[str | None, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class History:
-    """Summary of a history of gradients."""
-
-    steps: int
-    median_norm: float
-    """Median of the whole gradient's norm over the steps at which it was finite."""
-    largest_ratio: float
-    """The largest norm as a multiple of the median of the up to hundred steps before it (at least three)."""
-    largest_step: int
-    first_not_finite: int | None = None
-    """The first step with a gradient that is not finite."""
-    variable: str = ""
-    """Variable of that step, as `LAYER.VARIABLE`."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Input of the rules; parts that were not measured are None."""
 
     run: Run | None = None
     gradients: Gradients | None = None
-    history: History | None = None
     truncation: int | None = None
     """Tokens through which the model was trained back in time, where known."""
 

@@ -1,9 +1,11 @@
-"""The gradient grows back through time, or jumped in training: one step can undo what was learnt.
+"""The gradient grows back through time: one step of training can undo what was learnt.
 
 ## What it finds
 In `rnneval gradients`: a state in which the median of ‖∂loss_T/∂s_{T−k}‖, as a multiple of that at the first lag, is
-above the threshold at some lag k. In a training history: a step whose gradient norm is above the threshold as a
-multiple of the median of the hundred steps before it, or a gradient that is not finite.
+above the threshold at some lag k.
+
+Jumps during training are seen in a history of `GradientNorms`: plot it with `rnneval plot`, or set a limit with
+`rnneval gate --require`.
 
 **Default threshold:** 100 (`--threshold exploding-gradients=100`).
 
@@ -25,17 +27,9 @@ NAME, THRESHOLD = "exploding-gradients", 100.0
 
 
 def find(facts: Facts, threshold: float) -> Found:
-    """Yield growth back through time, jumps in training, and gradients that are not finite."""
+    """Yield states whose gradient grows back through time."""
     for key, course in facts.gradients.through_time.items() if facts.gradients else ():
         most = max(course.median)
         if not most <= threshold:
             said = f"the gradient grows to {most:.3g} times its size over {course.median.index(most)} tokens back"
             yield key.rpartition(".")[0], f"{key}: {said}"
-    history = facts.history
-    if history is None:
-        return
-    if history.first_not_finite is not None:
-        yield None, f"the gradient of {history.variable} is not finite at step {history.first_not_finite}"
-    if not history.largest_ratio <= threshold:
-        jump = f"{history.largest_ratio:.3g} times the median of the hundred steps before"
-        yield None, f"at step {history.largest_step} the gradient's norm is {jump}"
