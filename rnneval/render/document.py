@@ -241,6 +241,11 @@ def facts(rows: Iterable[tuple[str, str]]) -> Facts:
     return Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
 
 
+def is_warning(block: Block) -> bool:
+    """Return whether a block is a warning of a record: a command prints these on standard error."""
+    return isinstance(block, Notice) and block.title.startswith("warning ")
+
+
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     """Return the blocks that a terminal and a notebook show.
 
