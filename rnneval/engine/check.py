@@ -9,19 +9,18 @@ from rnneval.backends.protocol import ChecksItself
 from rnneval.errors import UsageError
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Finding, Wiring
-from rnneval.wiring.facts import Declarations
 
 _DECLARATIONS = {
-    "chunk-variance": "chunked",
-    "crossed-state": "mixed",
-    "dropped-state": "stateless",
-    "future-leak": "causal",
-    "ignored-state": "stateless",
-    "mixed-state": "mixed",
-    "shared-layer": "shared",
-    "shared-state": "mixed",
+    "chunk-variance": "chunked=true",
+    "crossed-state": "mixed=LAYER",
+    "dropped-state": "stateless=LAYER",
+    "future-leak": "causal=false",
+    "ignored-state": "stateless=LAYER",
+    "mixed-state": "mixed=LAYER",
+    "shared-layer": "shared=LAYER",
+    "shared-state": "mixed=LAYER",
 }
-"""The declaration that silences a rule, where its author may mean what it finds."""
+"""The declaration that silences a rule, where an author may mean what it finds."""
 _SEEN = 1e-4
 """Nats per token by which two cuts of a text differ if the cut matters."""
 _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
@@ -79,10 +78,10 @@ def _failed(wiring: Wiring | None) -> frozenset[str]:
 
 def declaration_for(finding: Finding) -> str | None:
     """Return what to give to `--declare` if the finding is meant; None if the model must be repaired."""
-    key = _DECLARATIONS.get(finding.rule)
-    if key == "causal":
-        return "causal=false"
-    return f"{key}={finding.layer}" if key is not None and finding.layer and hasattr(Declarations, key) else None
+    declaration = _DECLARATIONS.get(finding.rule)
+    if declaration is None or not declaration.endswith("LAYER"):
+        return declaration
+    return declaration.replace("LAYER", finding.layer) if finding.layer else None
 
 
 def wiring_warnings(wiring: Wiring | None, nats: Mapping[int, float] | None = None) -> list[Warning]:

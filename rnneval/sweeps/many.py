@@ -34,7 +34,7 @@ from rnneval.text.sources import Sources, refuse_overlap
 if TYPE_CHECKING:
     import pandas as pd
 
-EVALUATION = 1
+EVALUATION = 2
 """To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
 _RULES = {
     "CheckpointError": "checkpoint",

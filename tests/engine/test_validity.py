@@ -226,3 +226,8 @@ def test_the_declaration_for_a_finding_is_one_that_the_check_takes(rule, layer, 
     assert declaration_for(finding) == meant
     if meant is not None:
         parse_declarations([meant])
+
+
+def test_a_step_function_may_be_declared_to_depend_on_the_cut(wrong):
+    (finding,) = [finding for finding in wrong.wiring.findings if finding.rule == "chunk-variance"]
+    assert declaration_for(finding) == "chunked=true"
