@@ -474,7 +474,7 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
         """Return model and text, the usual score and the signature."""
         where = f"{quoted([self.title])} on {quoted([file.title for file in self.text.files])}"
         if not self.valid:
-            return f"not valid ({', '.join(self.broken_rules)}): {where}, {self.signature}"
+            return f"not valid ({', '.join(self.broken_rules) or 'no reason given'}): {where}, {self.signature}"
         return f"{where}: {score_in_words(self.scores, self.signature)}, {self.signature}"
 
 
