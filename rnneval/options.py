@@ -248,8 +248,8 @@ def rows_of(streams: str) -> int | str:
 class StreamGroup(Options):
     """Options that say how a text is read.
 
-    None changes the result of a valid run: its losses are finite, its wiring leaks nothing from the future or from
-    other rows, and its model gives the same logits when it is called again.
+    None changes the result of a valid run: its losses are finite, its model passes the wiring check, and gives the same
+    logits when it is called again.
     """
 
     heading = "Speed"
@@ -352,7 +352,9 @@ class WiringGroup(DeclareGroup):
     """Options of the wiring check that comes before a run."""
 
     check: bool = option(
-        True, "Check the state wiring first; a leak makes the run not valid.", off="Skip the check of the state wiring."
+        True,
+        "Check the state wiring first; a fault makes the run not valid.",
+        off="Skip the check of the state wiring; the record warns that nothing is known of it.",
     )
 
 

@@ -103,7 +103,7 @@ def output_options(
     text: str = "Format of what is printed.",
     out: str | None = "File to write the record to as well, as JSON; only a complete one takes its place.",
     repeated: bool = False,
-    quiet: str = "Print no progress and no table.",
+    quiet: str = "Print no progress and no table; warnings still go to standard error.",
 ) -> Callable[[F], F]:
     """Add --format (the first is the default), --out and --quiet, which the command gets as one `Output`.
 
@@ -255,25 +255,21 @@ class Output:
     def print(self, encoded: "Callable[[], str]", document: "Callable[[], Iterable[Block]]") -> None:
         """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing.
 
-        Only what is printed is made: a number that is not finite has no JSON, and still has a document.
+        Warnings of the document go to standard error, whatever the form. The JSON is made only where it is printed: a
+        number that is not finite has none, and still has a document.
         """
+        from rnneval.render.document import is_warning
+        from rnneval.render.terminal import print_document
+
+        blocks = tuple(document())
         if self.form == "json":
             click.echo(encoded(), nl=False)
         elif not self.quiet:
-            from rnneval.render.terminal import print_document
+            print_document(block for block in blocks if not is_warning(block))
+        for warning in filter(is_warning, blocks):
+            say(f"rnneval: {warning.title}: {warning.text}")
 
-            print_document(document())
 
-
-def exit_of(run: "Run", *, quiet: bool, strict: bool = False) -> int:
-    """Return 1 for a run that is not valid, with `strict` also for one with warnings, else 0.
-
-    With `quiet`, where no document says it, the reason goes to standard error.
-    """
-    warned = ", ".join(sorted({warning.code for warning in run.warnings})) if strict else ""
-    if run.valid and not warned:
-        return 0
-    if quiet:
-        why = f"warnings with --strict: {warned}" if run.valid else f"not valid: {run.why_not_valid}"
-        say(f"rnneval: {run.title}: {why}")
-    return 1
+def exit_of(run: "Run", *, strict: bool = False) -> int:
+    """Return 1 for a run that is not valid, with `strict` also for one with warnings, else 0."""
+    return int(not run.valid or (strict and bool(run.warnings)))

@@ -1,16 +1,30 @@
-"""`rnneval.check`: the wiring check of any model, and its consequence for an evaluation: a leak has no perplexity."""
+"""`rnneval.check`: the wiring check of any model, and what follows from it: a model that fails has no valid score."""
 
-from collections.abc import Iterable
+import math
+import shlex
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rnneval.backends.protocol import ChecksItself
 from rnneval.errors import UsageError
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
-from rnneval.records.wiring import Wiring
+from rnneval.records.wiring import Finding, Wiring
 
-LEAK_SEGMENT = 100
-"""Tokens a step with which a leaking model is measured, as in training."""
-_LEAKS = ("future-leak", "batch-leak")
+_DECLARATIONS = {
+    "chunk-variance": "chunked=true",
+    "crossed-state": "mixed=LAYER",
+    "dropped-state": "stateless=LAYER",
+    "future-leak": "causal=false",
+    "ignored-state": "stateless=LAYER",
+    "mixed-state": "mixed=LAYER",
+    "shared-layer": "shared=LAYER",
+    "shared-state": "mixed=LAYER",
+}
+"""The declaration that silences a rule, where an author may mean what it finds."""
+_SEEN = 1e-4
+"""Nats per token by which two cuts of a text differ if the cut matters."""
+_BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
+"""Tests of behaviour that a model whose rows are independent of each other, and of earlier calls, may fail."""
 
 
 def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
@@ -42,22 +56,71 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
     return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)
 
 
-def leaks_of(wiring: Wiring | None) -> tuple[str, ...]:
-    """Return the rules that a model breaks because predictions see future tokens or other rows."""
-    findings = () if wiring is None else wiring.findings
-    errors = {finding.rule for finding in findings if finding.severity == "error"}
-    return tuple(rule for rule in _LEAKS if rule in errors)
+def fails(wiring: Wiring | None) -> bool:
+    """Return whether a model fails the check; then none of its runs is valid."""
+    return wiring is not None and wiring.verdict == "fail"
 
 
-def wiring_warnings(wiring: Wiring | None) -> list[Warning]:
-    """Return the warnings of a run record: a leak makes it not valid, other findings warn."""
-    if wiring is None or wiring.verdict == "pass":
-        return []
-    if leaks := leaks_of(wiring):
+def depends_on_cut(wiring: Wiring | None) -> bool:
+    """Return whether scores depend on how the text is cut into segments: by a fault, or as its author declared."""
+    return fails(wiring) or bool(_failed(wiring) & {"causal", "chunk"})
+
+
+def rows_apart(wiring: Wiring | None) -> bool:
+    """Return whether no test saw that rows, or calls that came before, change each other's predictions."""
+    return _failed(wiring) <= _BLIND_TO_ROWS
+
+
+def _failed(wiring: Wiring | None) -> frozenset[str]:
+    oracles = {} if wiring is None else wiring.oracles
+    return frozenset(name for name, oracle in oracles.items() if oracle.verdict == "fail")
+
+
+def declaration_for(finding: Finding) -> str | None:
+    """Return what to give to `--declare` if the finding is meant; None if the model must be repaired."""
+    declaration = _DECLARATIONS.get(finding.rule)
+    if declaration is None or not declaration.endswith("LAYER"):
+        return declaration
+    return declaration.replace("LAYER", finding.layer) if finding.layer else None
+
+
+def wiring_warnings(wiring: Wiring | None, nats: Mapping[int, float] | None = None) -> list[Warning]:
+    """Return the warnings of a run record about the wiring: not checked, inconclusive or wrong.
+
+    `nats` holds the loss per token of the run by the number of tokens a step, where it was measured.
+    """
+    if wiring is None:
         message = (
-            f"{' and '.join(leaks)}: predictions see what they must not see, so no score is a perplexity; shown are "
-            f"{LEAK_SEGMENT} tokens a step and, token_by_token, one token a step: see rnneval check"
+            "the wiring of the states was not checked (--no-check): a wrong one would make every score depend on how "
+            "the text is cut"
         )
-        return [Warning(code="leak", message=message)]
-    found = "; ".join(finding.message for finding in wiring.findings if finding.severity == "error")
-    return [Warning(code="wiring", message=f"{wiring.verdict}: {found or wiring.reason}; see rnneval check")]
+        return [Warning(code="unchecked", message=message)]
+    if fails(wiring):
+        return [Warning(code="wrong-wiring", message=_failure(wiring, nats or {}))]
+    if wiring.verdict == "inconclusive":
+        return [Warning(code="wiring", message=f"inconclusive: {wiring.reason}; see rnneval check")]
+    return []
+
+
+def _failure(wiring: Wiring, nats: Mapping[int, float]) -> str:
+    """Return a sentence on each: the findings, the scores of each cut, and what to do."""
+    sentences = [f"the model fails the wiring check ({wiring.reason}), so no score is valid"]
+    if nats:
+        differs = max(nats.values()) - min(nats.values()) > _SEEN
+        cuts = [f"{_perplexity(nats[n])} in segments of {n:,} {'token' if n == 1 else 'tokens'}" for n in nats]
+        said = "it depends on how the text is cut" if differs else "these two cuts of the text do not change it"
+        sentences.append(f"perplexity is {', '.join(cuts)}: {said}")
+    errors = [finding for finding in wiring.findings if finding.severity == "error"]
+    # Any other fault explains why the cut matters: where it is declared, that is no error.
+    causes = [finding for finding in errors if finding.rule != "chunk-variance"] or errors
+    declarations = [declaration_for(finding) for finding in causes]
+    if None in declarations:
+        sentences.append("repair the model: rnneval check shows where")
+    else:
+        meant = " ".join(f"--declare {shlex.quote(each)}" for each in dict.fromkeys(declarations) if each is not None)
+        sentences.append(f"repair the model (rnneval check shows where), or say that this is meant: {meant}")
+    return "; ".join(sentences)
+
+
+def _perplexity(nats: float) -> str:
+    return f"{math.exp(nats):.5g}" if nats < math.log(1e300) else f"e^{nats:.5g}"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from rnneval.backends.protocol import LanguageModel, require_carried
-from rnneval.engine.check import LEAK_SEGMENT, check, leaks_of
+from rnneval.engine.check import check, depends_on_cut, fails, rows_apart
 from rnneval.engine.diagnostics.states import States, StateWatch
 from rnneval.engine.fitting import fit
 from rnneval.engine.measure import Reader, inputs_of, measure
@@ -20,6 +20,8 @@ from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
 
+_CUT = 100
+"""Tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise."""
 _UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"})
 
 
@@ -45,11 +47,12 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         options: Keyword arguments, each a field of `ReaderOptions`.
 
     Returns:
-        The run record; `valid` is False where the wiring leaks the future or the batch, where the model draws
-        random numbers with training=False, or where a loss is not finite.
+        The run record; `valid` is False where the model fails the wiring check, where it draws random numbers with
+        training=False, or where a loss is not finite.
 
     Raises:
-        UsageError: an option's value is not known, or a baseline would be fitted on text that is scored.
+        UsageError: an option's value is not known, a baseline would be fitted on text that is scored, or `declare`
+            differs from the declarations of `wiring`.
         TextError: the text is missing, empty, not UTF-8, or has characters that the vocabulary lacks.
         VocabularyError: the model has no vocabulary.
         CheckpointError: the model gives a token the probability 0, or raises.
@@ -62,29 +65,26 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart(named("losses", options.losses), [*inputs_of(lm, given), *named("fit_on", options.fit_on)])
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
-    checked = options.check and carried
-    wiring = (options.wiring or check(lm, declare=options.declare, seed=how.seed)) if checked else None
+    wiring = _wiring_of(lm, options) if carried else None
     with encode(given, vocabulary, read_as) as encoded:
         fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
-        stateful, how = _settings_for(wiring, stateful, how)
-        leaks = leaks_of(wiring)
-        reader = None if leaks else options.reader
-        states = watch = token_by_token = beside = None
+        reader = None if depends_on_cut(wiring) else options.reader
+        states = watch = other_cut = beside = None
         if options.states and carried:
             if reader is None:
                 watch = StateWatch(encoded)
             else:
                 states = _UNSEEN
-        measured = measure(lm, encoded, stateful, how, losses=options.losses, watch=watch, reader=reader)
+        settings = _settings_for(wiring, stateful, how)
+        measured = measure(lm, encoded, *settings, losses=options.losses, watch=watch, reader=reader)
         if watch is not None:
             states = watch.finish()
-        if leaks:
-            # In segments of one token it can see nothing ahead; rows are side by side again, unless they see another.
-            single = replace(how, streams=1 if "batch-leak" in leaks else "auto")
-            token_by_token = measure(lm, encoded, StateOptions(state="carry", segment=1), single).total_nats
+        if fails(wiring):
+            cut = _CUT if settings[0].cut == 1 else 1
+            other_cut = measure(lm, encoded, replace(settings[0], cut=cut), settings[1])
         if options.beside_reset:
             resets = StateOptions(state="reset", segment=options.beside_reset)
-            beside = options.beside_reset, measure(lm, encoded, resets, how, reader=reader)
+            beside = options.beside_reset, measure(lm, encoded, *_settings_for(wiring, resets, how), reader=reader)
         return run_record(
             lm,
             encoded,
@@ -94,7 +94,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
             states=states,
             command=options.command,
             fitted=fitted,
-            token_by_token=token_by_token,
+            other_cut=other_cut,
             beside=beside,
         )
 
@@ -105,11 +105,25 @@ def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
     return lm.vocabulary
 
 
+def _wiring_of(lm: LanguageModel, options: ReaderOptions) -> Wiring | None:
+    """Return the wiring that is given, whatever `check` says, else what the check finds; None if it is left out."""
+    declared = tuple(options.declare)
+    if options.wiring is None:
+        return check(lm, declare=declared, seed=options.seed) if options.check else None
+    if declared and declared != options.wiring.declared:
+        raise UsageError(
+            f"declare={list(declared)} and wiring with declared={list(options.wiring.declared)}: declare it where the "
+            "wiring is checked: rnneval.check(model, declare=…)"
+        )
+    return options.wiring
+
+
 def _settings_for(wiring: Wiring | None, stateful: StateOptions, how: Streaming) -> tuple[StateOptions, Streaming]:
-    """Return the options with which a text is read: its division and its end change the scores of a leaking model."""
-    if not leaks_of(wiring):
+    """Return the options with which a text is read: all of its division matters where a segment's length does."""
+    if not depends_on_cut(wiring):
         return stateful, how
-    return replace(stateful, segment=stateful.segment or LEAK_SEGMENT), replace(how, streams=1, padded=False)
+    streams = how.streams if rows_apart(wiring) else 1
+    return replace(stateful, cut=stateful.segment or _CUT), replace(how, streams=streams, padded=False)
 
 
 @dataclass(frozen=True, kw_only=True)

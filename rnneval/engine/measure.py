@@ -118,7 +118,7 @@ def _read_alone(
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     sees = "losses" if watch is None else watch.sees
     scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, sees=sees)
-    runner = Runner(text, shape, scorer, start=lm.start(), watch=watch)
+    runner = Runner(text, shape, scorer, start=lm.start(), watch=watch, padded=how.padded)
     reader = Rows(runner, stitch.spans, observations, progress=how.progress)
     stitched = reader.stitched(how.tolerance, audited=stitch.audited).result
     if lasts:

@@ -95,9 +95,12 @@ def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None
     """Choose the shape of a step for `rows` side by side.
 
     Many short spans get a segment no longer than they are on average, since a row waits for the end of its segment.
-    With a large vocabulary the rows stay and segments get shorter, so that one step's logits stay below 128 MB.
+    With a large vocabulary the rows stay and segments get shorter, so that one step's logits stay below 128 MB; a
+    segment that is asked for stays as long as one row of it does.
     """
-    if segment is None:
+    if segment is not None:
+        rows = min(rows, max(1, _LOGITS // (segment * width)))
+    else:
         mean = int(spans.lengths.mean()) if len(spans) else 1
         segment = min(SEGMENT, max(16, 1 << (mean - 1).bit_length()), int(spans.lengths.max(initial=1)))
     rows = max(1, min(rows, _LOGITS // width))
@@ -141,6 +144,8 @@ class StateOptions(StateGroup):
 
     window: int | None = None
     """N of a window model: its state is the last N − 1 ids, so that nothing is carried or reset."""
+    cut: int | None = None
+    """Number of tokens of every step, for a model whose scores depend on it; None: it changes nothing but the speed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,8 +168,8 @@ class StateOptions(StateGroup):
 
     @property
     def step(self) -> int | None:
-        """The length of a step if --segment asks for one; with --state reset it does not."""
-        return self.segment if self.state == "carry" else None
+        """The length of a step if it matters or --segment asks for one; with --state reset it does not."""
+        return self.cut or (self.segment if self.state == "carry" else None)
 
     def spans(self, text: EncodedText) -> Spans:
         """Cut the text's documents into spans that begin with the initial state."""
@@ -178,7 +183,7 @@ class Streaming(StreamGroup):
     """Options that say how a text is read; none changes the result of a valid run."""
 
     progress: Progress | None = None
-    padded: bool = True  # whether short segments may be filled up; not for a model that sees the future
+    padded: bool = True  # whether short segments may be filled up; not for a model that depends on how the text is cut
 
     @classmethod
     def of(cls, options: StreamGroup, progress: Progress | None) -> "Streaming":

@@ -11,7 +11,7 @@ import numpy as np
 import rnneval
 from rnneval import metrics
 from rnneval.backends.protocol import LanguageModel
-from rnneval.engine.check import leaks_of, wiring_warnings
+from rnneval.engine.check import depends_on_cut, fails, wiring_warnings
 from rnneval.engine.collect import Collector
 from rnneval.engine.diagnostics.states import States
 from rnneval.engine.fitting import Fitted, baselines_of, change_in_nats
@@ -39,19 +39,27 @@ def run_record(
     states: States | None,
     command: Sequence[str],
     fitted: Fitted | None = None,
-    token_by_token: float | None = None,
+    other_cut: Measured | None = None,
     beside: tuple[int, Measured] | None = None,
 ) -> records.Run:
     """Make the record of one run.
 
-    `states` is None if they were not watched, `token_by_token` the total loss of a leaking model when it reads one
-    token per step. `beside` holds the distance of resets in a second reading of the text, and what was measured in it.
+    `states` is None if they were not watched. `other_cut` was measured with steps of another length, where the wiring
+    is wrong. `beside` holds the distance of resets in a second reading of the text, and what was measured in it.
     """
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
     collected, seconds = measured.collected, measured.seconds
     base = baselines_of(collected, fitted)
-    told = scored_text(text, options, collected, state=measured.state_signature, base=base, fitted=fitted)
-    warnings = wiring_warnings(wiring)
+    state, tokens = measured.state_signature, measured.shape.segment
+    if state == "state:carry" and depends_on_cut(wiring) and not fails(wiring):
+        state = f"{state}-{tokens}"  # declared: the length of a segment is a part of the score's definition
+    told = scored_text(text, options, collected, state=state, base=base, fitted=fitted)
+    token_by_token, nats = None, {}
+    if other_cut is not None and other_cut.total_nats is not None and told.total_nats is not None:
+        token_by_token = records.TokenByToken(segment=other_cut.shape.segment, total_nats=other_cut.total_nats)
+        totals = {tokens: told.total_nats, token_by_token.segment: other_cut.total_nats}
+        nats = {each: total / told.tokens.scored for each, total in totals.items()}
+    warnings = wiring_warnings(wiring, nats) if lm.window is None else []
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
     warnings += [*told.warnings, *_stream_warnings(measured)]
@@ -69,7 +77,7 @@ def run_record(
     return msgspec.structs.replace(
         told,
         command=tuple(command),
-        valid=told.valid and not leaks_of(wiring) and lm.repeatable,
+        valid=told.valid and not fails(wiring) and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=lm.vocabulary.record(),
         input=records.Input(kind=lm.input_kind),
@@ -78,7 +86,7 @@ def run_record(
         streams=_streams(measured),
         states=(dict(states.summaries) or None) if states else None,
         wiring=summary,
-        token_by_token=None if token_by_token is None else records.TokenByToken(segment=1, total_nats=token_by_token),
+        token_by_token=token_by_token,
         beside_reset=None if beside is None else _beside_reset(text, options, collected, *beside),
         timing=records.Timing(
             seconds=seconds,

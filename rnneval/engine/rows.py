@@ -98,9 +98,22 @@ class Watch:
 class Runner:
     """Runs jobs over a text with steps of at most one shape."""
 
-    def __init__(self, text: Ids, shape: Shape, scorer: Scorer, *, start: Vectors, watch: Watch | None = None) -> None:
-        """Take a text, what scores a model's predictions in steps of a shape, and the model's initial state `(D,)`."""
+    def __init__(
+        self,
+        text: Ids,
+        shape: Shape,
+        scorer: Scorer,
+        *,
+        start: Vectors,
+        watch: Watch | None = None,
+        padded: bool = True,
+    ) -> None:
+        """Take a text, what scores a model's predictions in steps of a shape, and the model's initial state `(D,)`.
+
+        Rows of a step are filled up to the longest, or, if not `padded`, are a step for each length.
+        """
         self._text, self.shape, self._scorer, self.start, self.watch = text, shape, scorer, start, watch
+        self._padded = padded
 
     def begin(self) -> None:
         """Begin a reading: its steps depend on nothing that was read before."""
@@ -120,11 +133,20 @@ class Runner:
                 active.append(waiting.popleft())
             if not active:
                 return
-            go_on = on_boundary(self._step(active, width))
-            active = [job for job, wanted in zip(active, go_on, strict=True) if wanted and job.at < job.stop]
+            counts = sorted({self._count(job) for job in active})
+            together = [active]
+            if not self._padded:
+                together = [[job for job in active if self._count(job) == count] for count in counts]
+            rows = [row for jobs in together for row in self._step(jobs, width)]
+            go_on = on_boundary(rows)
+            active = [row.job for row, wanted in zip(rows, go_on, strict=True) if wanted and row.job.at < row.job.stop]
+
+    def _count(self, job: Job) -> int:
+        """Return the number of tokens of a job's next step."""
+        return min(self.shape.segment, job.stop - job.at)
 
     def _step(self, jobs: list[Job], width: int) -> list[Boundary]:
-        counts = [min(self.shape.segment, job.stop - job.at) for job in jobs]
+        counts = [self._count(job) for job in jobs]
         both = np.zeros((len(jobs), max(counts) + 1), np.int32)  # inputs and targets
         for row, (job, count) in enumerate(zip(jobs, counts, strict=True)):
             both[row, : count + 1] = job.ids(self._text, count)

@@ -217,7 +217,7 @@ def require_consistent(name: str, record: Record) -> None:
     for problem in chain(problems(record), of_scores):
         command = "import" if isinstance(record, Run) and record.imported else _COMMANDS[type(record)]
         raise RecordError(
-            f"{name}: {problem}: the record does not add up, so it was changed after rnneval wrote it; "
+            f"{name}: {problem}: the record does not add up: it was changed, or another version of rnneval wrote it; "
             f"make it again with rnneval {command}"
         )
 
@@ -227,6 +227,8 @@ def problems(record: Record) -> Iterator[str]:
     if isinstance(record, Run):
         for look in (_of_blocks, _of_totals, _of_scores, _of_states, _of_other_contexts, _of_ngram):
             yield from look(record)
+        if record.valid and record.wiring is not None and record.wiring.verdict == "fail":
+            yield "it is marked valid and its model fails the wiring check"
         if not record.signature or any(":" not in part for part in record.signature.split("|")):
             yield f"signature {record.signature!r} is not of the form name:value|name:value"
     elif isinstance(record, Gate):

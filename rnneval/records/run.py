@@ -288,9 +288,10 @@ class WiringSummary(Value, frozen=True, kw_only=True):
 
 
 class TokenByToken(Value, frozen=True, kw_only=True):
-    """The same text once more with one token per step: the loss with the leak removed."""
+    """The same text once more, for a model that fails the wiring check, with other cuts than those of the run."""
 
     segment: Count
+    """Tokens per step: 1, or 100 if the run itself had 1."""
     total_nats: float
 
 
@@ -432,8 +433,20 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     @property
     def why_not_valid(self) -> str:
         """The reason why the run is not valid; "" for a run that is."""
-        found = [each.message for each in self.warnings if each.code in {"leak", "not-finite", "not-repeatable"}]
-        return "" if self.valid else next(iter(found), "not valid")
+        return "" if self.valid else next((each.message for each in self._invalidating), "not valid")
+
+    @property
+    def broken_rules(self) -> tuple[str, ...]:
+        """The wiring rules that make the run not valid, else the codes of the warnings that say why."""
+        if self.valid:
+            return ()
+        findings = () if self.wiring is None else self.wiring.findings
+        broken = [finding.rule for finding in findings if finding.severity == "error"]
+        return tuple(dict.fromkeys(broken or [each.code for each in self._invalidating]))
+
+    @property
+    def _invalidating(self) -> list[Warning]:
+        return [each for each in self.warnings if each.code in {"wrong-wiring", "not-finite", "not-repeatable"}]
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the scores as a pandas DataFrame with a row for each.
@@ -460,8 +473,9 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     def _in_one_line(self) -> str:
         """Return model and text, the usual score and the signature."""
         where = f"{quoted([self.title])} on {quoted([file.title for file in self.text.files])}"
-        score = score_in_words(self.scores, self.signature) if self.valid else "not valid"
-        return f"{where}: {score}, {self.signature}"
+        if not self.valid:
+            return f"not valid ({', '.join(self.broken_rules) or 'no reason given'}): {where}, {self.signature}"
+        return f"{where}: {score_in_words(self.scores, self.signature)}, {self.signature}"
 
 
 def usual_metric(signature: str) -> str:

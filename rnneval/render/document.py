@@ -7,7 +7,7 @@ as they are. Text in blocks is not escaped, even where it comes from a file: the
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from msgspec.structs import replace
 
@@ -239,6 +239,11 @@ def code(text: str) -> Cell:
 def facts(rows: Iterable[tuple[str, str]]) -> Facts:
     """Return a list of facts, each a name and its value."""
     return Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
+
+
+def is_warning(block: Block) -> TypeGuard[Notice]:
+    """Return whether a block is a warning of a record: a command prints these on standard error."""
+    return isinstance(block, Notice) and block.title.startswith("warning ")
 
 
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:

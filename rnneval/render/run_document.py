@@ -1,5 +1,6 @@
 """Documents of runs and sweeps: scores, what was counted, what was seen inside a model or recognized of a file."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usua
 from rnneval.records.run import Warning as Warned
 from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, facts, row, table
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
-from rnneval.sweeps.table import FILE, OK, best_first
+from rnneval.sweeps.table import FILE, OK, STATUSES, best_first
 
 if TYPE_CHECKING:
     from rnneval.sweeps.many import Sweep
@@ -22,16 +23,13 @@ _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 _SEEN = 5e-5
 _SCORES = ("perplexity", "bits_per_char", "cross_entropy")
 _PLACES = ("epoch", "step")
-_NOT_VALID = Notice(kind="fail", title="not valid", text="none of this is a perplexity")
 Rows = Sequence[Mapping[str, Any]]
 """Rows of a sweep, as dictionaries of its columns."""
 
 
 def run_document(run: Run) -> Iterator[Block]:
     """Write the scores of a run, what was counted, and the warnings."""
-    yield Heading(text=_title(run))
-    if not run.valid:
-        yield _NOT_VALID
+    yield from _opening(run)
     if run.scores:
         yield scores_table(run)
     if run.beside_reset is not None:
@@ -42,9 +40,7 @@ def run_document(run: Run) -> Iterator[Block]:
 
 def trace_document(run: Run) -> Iterator[Block]:
     """Write states, gates, exponents and context of a traced run, and the warnings."""
-    yield Heading(text=_title(run))
-    if not run.valid:
-        yield _NOT_VALID
+    yield from _opening(run)
     yield from (Paragraph(text=fact.text, muted=True) for fact in run_facts(run) if fact.name == "model")
     yield from inside_tables(run)
     said = f"{run.tokens.total:,} tokens"
@@ -95,8 +91,11 @@ def opened_document(opened: Opened) -> Iterator[Block]:
 
 
 def sweep_document(sweep: "Sweep") -> Iterator[Block]:
-    """Write one row for each checkpoint in natural order, the reason of each failure, and a summary."""
-    rows = [row.columns() for row in sweep.rows]
+    """Write one row for each checkpoint, the reason of each failure, a summary, and the warnings.
+
+    The rows are in natural order; those without a valid score come last.
+    """
+    rows = sorted((row.columns() for row in sweep.rows), key=lambda row: STATUSES.index(row["status"]))
     yield checkpoints_table("Checkpoints", rows, rows)
     if failed := [row for row in rows if row["status"] != OK]:
         yield failures_table(failed)
@@ -104,6 +103,13 @@ def sweep_document(sweep: "Sweep") -> Iterator[Block]:
     parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
     parts += [f"{len(failed):,} failed"] if failed else []
     yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
+    said: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
+    for each in sweep.warned:
+        for warning in each.run.warnings if each.run is not None and each.run.valid else ():
+            same = warning.code, re.sub(r"\d+", "0", warning.message)
+            said.setdefault(same, (warning, []))[1].append(each.name)
+    for warning, names in said.values():
+        yield Notice(kind="unsure", title=f"warning {warning.code}", text=f"{listed(names, most=3)}: {warning.message}")
 
 
 def scores_table(run: Run) -> Table:
@@ -183,7 +189,8 @@ def run_facts(run: Run) -> Iterator[Fact]:
         yield Fact(name="wiring", text=f"{run.wiring.verdict}: {run.wiring.reason}")
     if run.token_by_token:
         each = run.token_by_token.total_nats / max(1, tokens.scored)
-        yield Fact(name="one by one", text=f"{figure(each)} nats a token when it reads one token a step")
+        segments = f"segments of {counted(run.token_by_token.segment, 'token')}"
+        yield Fact(name="other cut", text=f"{figure(each)} nats a token when the text is cut into {segments}")
     if streams and run.timing:
         again = f"{per_cent(streams.tokens_rerun / max(1, tokens.scored), '.0f')} re-evaluated"
         rerun = f"{counted(streams.count, 'row')}, {again}"
@@ -341,10 +348,9 @@ def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any]
             yield optional(row.get(name))
     if not is_valid:
         yield Cell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
-    elif row is best:
-        yield Cell(text="best", kind="pass")
     else:
-        yield Cell(text=", ".join(str(row.get("warnings") or "").split()), kind="unsure")
+        warned = str(row.get("warnings") or "").split()
+        yield Cell(text=", ".join(["best"] * (row is best) + warned), kind="unsure" if warned else "pass")
 
 
 def failures_table(rows: Rows) -> Table:
@@ -355,6 +361,14 @@ def failures_table(rows: Rows) -> Table:
         cells.append((path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
     note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
     return table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)
+
+
+def _opening(run: Run) -> Iterator[Block]:
+    """Write the title of a run; before it, whether it is not valid."""
+    if not run.valid:
+        broken = ", ".join(run.broken_rules) or "the record does not say why"
+        yield Notice(kind="fail", title="not valid", text=f"{broken}; none of this is a perplexity")
+    yield Heading(text=_title(run))
 
 
 def _title(record: Run | Gradients) -> str:

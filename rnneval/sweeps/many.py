@@ -34,7 +34,7 @@ from rnneval.text.sources import Sources, refuse_overlap
 if TYPE_CHECKING:
     import pandas as pd
 
-EVALUATION = 1
+EVALUATION = 2
 """To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
 _RULES = {
     "CheckpointError": "checkpoint",
@@ -289,13 +289,11 @@ def _row_of(done: Done, out: Path) -> Row:
 
 
 def _row(order: Order, run: Run) -> Row:
-    findings = run.wiring.findings if run.wiring is not None else ()
-    broken = " ".join(dict.fromkeys(finding.rule for finding in findings if finding.severity == "error"))
     return Row(
         name=order.name,
         sha256=order.sha256,
         run=run,
         record=order.record,
-        rule=None if run.valid else broken or "not-finite",
+        rule=" ".join(run.broken_rules) or None,
         error=run.why_not_valid or None,
     )

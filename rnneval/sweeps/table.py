@@ -4,7 +4,8 @@
 `failed`), `rule` (what failed: the kind of error, or the wiring rule of a run that is not valid), `error`, `sha256`,
 `format`, `parameters`, `record` (path of its run record from the table's folder on), `signature`, `text_sha256`,
 `vocabulary_sha256`, `tokens`, `total_nats`, `seconds`, `tokens_per_second`, `warnings` (codes), and for each score its
-value, `NAME_low` and `NAME_high`. What is not there is null.
+value, `NAME_low` and `NAME_high`. What is not there is null, and so is every number of a run that is not valid: no sort
+and no plot can take it for a score.
 """
 
 import os
@@ -22,7 +23,7 @@ from rnneval.records.tables import SWEEP
 
 FILE = "sweep.parquet"
 RECORDS = "records"
-OK, NOT_VALID, FAILED = _STATUSES = "ok", "not-valid", "failed"
+OK, NOT_VALID, FAILED = STATUSES = "ok", "not-valid", "failed"
 _SCORES = ("bits_per_char", "cross_entropy")
 _WORDS = (
     "path", "run", "epoch", "step", "status", "rule", "error", "sha256", "format", "parameters", "record", "signature",
@@ -62,7 +63,7 @@ class Row:
         found |= {"rule": self.rule, "error": self.error, "sha256": self.sha256, "record": self.record}
         if (run := self.run) is None:
             return found
-        model, timing = run.checkpoint, run.timing
+        model, timing, valid = run.checkpoint, run.timing, run.valid
         found |= {
             "format": model.format if model else None,
             "parameters": model.parameters if model else None,
@@ -70,12 +71,12 @@ class Row:
             "text_sha256": run.text.sha256,
             "vocabulary_sha256": run.vocabulary.sha256 if run.vocabulary else None,
             "tokens": run.tokens.scored,
-            "total_nats": run.total_nats,
+            "total_nats": run.total_nats if valid else None,
             "seconds": timing.seconds if timing else None,
             "tokens_per_second": timing.tokens_per_second if timing else None,
             "warnings": " ".join(dict.fromkeys(warning.code for warning in run.warnings)),
         }
-        for name, score in run.scores.items():
+        for name, score in run.scores.items() if valid else ():
             found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
         return found
 
@@ -142,7 +143,7 @@ def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         score: Any = row.get(name)
         status = row["status"]
         missing = score is None or score != score  # noqa: PLR0124 - a missing one is NaN in pandas
-        return _STATUSES.index(status) if status in _STATUSES else len(_STATUSES), inf if missing else float(score)
+        return STATUSES.index(status) if status in STATUSES else len(STATUSES), inf if missing else float(score)
 
     return sorted(rows, key=place)
 

@@ -13,8 +13,8 @@ def test_a_table_a_record_and_a_parquet_file(shelf, tmp_path, capsys):
     arguments = ["trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--stride", "5", "--lyapunov"]
     code = run([*map(str, arguments), "--out", str(table), "--record", str(record), "--context", "--truncation", "2"])
     captured = capsys.readouterr()
-    assert (code, captured.err) == (0, "")
     found = records.read_run(record)
+    assert (code, captured.err.count("rnneval: warning ")) == (0, len(found.warnings))
     (layer,) = found.checkpoint.layers
     assert set(found.states) == {f"{layer.name}.h"}
     assert set(found.gates) == {f"{layer.name}.update", f"{layer.name}.reset"}

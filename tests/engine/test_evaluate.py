@@ -186,7 +186,7 @@ def test_a_leak_makes_the_run_not_valid_and_both_numbers_are_shown(leaking):
     assert not run.valid
     assert run.wiring.verdict == "fail"
     assert {finding.rule for finding in run.wiring.findings} >= {"shared-state", "crossed-state", "future-leak"}
-    assert "leak" in codes(run)
+    assert "wrong-wiring" in codes(run)
     assert (run.streams.count, run.streams.segment) == (1, 100)
     ids = np.array([LETTERS.index(c) for c in text.read_text()])
     for segment, total in ((100, run.total_nats), (1, run.token_by_token.total_nats)):
@@ -326,4 +326,4 @@ def test_a_wiring_record_that_is_known_is_taken(model_of, tmp_path, monkeypatch)
         wiring, verdict="fail", findings=(Finding(rule="future-leak", severity="error", message="…", help="…"),)
     )
     run = rnneval.evaluate(lm, text, wiring=leaking)
-    assert (run.valid, run.wiring.verdict, "leak" in codes(run)) == (False, "fail", True)
+    assert (run.valid, run.wiring.verdict, "wrong-wiring" in codes(run)) == (False, "fail", True)

@@ -7,10 +7,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec import structs
 
 from rnneval.errors import RecordError
 from rnneval.records import table_written
-from rnneval.sweeps.table import FILE, Row, natural, place_of, read_table, record_name, write_table
+from rnneval.records.run import Warning as RunWarning
+from rnneval.records.run import WiringSummary
+from rnneval.records.wiring import Finding
+from rnneval.render.document import Table
+from rnneval.render.run_document import sweep_document
+from rnneval.sweeps.many import Sweep
+from rnneval.sweeps.table import FILE, Row, best_first, natural, place_of, read_table, record_name, write_table
+from tests.gates.synthetic import ar_losses, make_run
 
 ROWS = [Row(name=f"ckpt_{n}.keras", sha256=f"{n:064}", error="an empty file", rule="checkpoint") for n in range(40)]
 
@@ -57,6 +65,35 @@ def test_no_table_is_said(tmp_path):
         RecordError, match=r"no sweep\.parquet in it: give the --out folder of a finished rnneval sweep"
     ):
         read_table(tmp_path)
+
+
+def test_a_run_that_is_not_valid_has_no_number_in_the_table_and_comes_last(tmp_path):
+    losses = ar_losses(128)
+    finding = Finding(rule="crossed-state", severity="error", message="…", help="…")
+    wrong = structs.replace(
+        make_run(losses - 0.5),
+        valid=False,
+        wiring=WiringSummary(verdict="fail", reason="crossed-state", findings=(finding,)),
+        warnings=(RunWarning(code="wrong-wiring", message="the model fails the wiring check"),),
+    )
+    unsure = structs.replace(make_run(losses), warnings=(RunWarning(code="wiring", message="inconclusive: …"),))
+    runs = {"a.keras": wrong, "b.keras": make_run(losses + 0.1), "c.keras": unsure}
+    rows = tuple(
+        Row(name=name, sha256="0" * 64, run=run, record=f"records/{name}", rule=" ".join(run.broken_rules) or None)
+        for name, run in runs.items()
+    )
+    write_table(rows, tmp_path, {})
+    frame = pd.read_parquet(tmp_path / FILE)
+    assert frame["perplexity"].isna().tolist() == frame["total_nats"].isna().tolist() == [True, False, False]
+    assert frame.loc[frame["cross_entropy"].idxmin(), "path"] == "c.keras"
+    assert [row["path"] for row in best_first(read_table(tmp_path))] == ["c.keras", "b.keras", "a.keras"]
+    sweep = Sweep(rows=rows, out=tmp_path, others=(), kept=0)
+    assert "best is 'c.keras'" in repr(sweep)
+    table = next(block for block in sweep_document(sweep) if isinstance(block, Table))
+    last = {row[0].text: row[-1].text for row in table.rows}
+    assert last == {"b.keras": "", "c.keras": "best, wiring", "a.keras": "not-valid: crossed-state"}
+    assert list(last)[-1] == "a.keras"
+    assert "none is valid" in repr(Sweep(rows=rows[:1], out=tmp_path, others=(), kept=0))
 
 
 @pytest.mark.parametrize(

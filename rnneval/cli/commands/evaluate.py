@@ -66,7 +66,7 @@ def command(
     from rnneval.render.run_document import run_document
 
     output.print_and_write(run, encode(run), lambda: run_document(run))
-    return shared.exit_of(run, quiet=output.quiet, strict=strict)
+    return shared.exit_of(run, strict=strict)
 
 
 def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> "AbstractContextManager[Reader]":

@@ -32,7 +32,7 @@ def command(
     """Measure gradients on TEXT, by layer and back through time.
 
     Each segment begins with the state that the text before it leaves behind. Findings are printed as warnings. The
-    wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
+    wiring is checked first, as in evaluate; the exit code is 1 if it is wrong.
     """
     output.require({**opening.inputs(checkpoint), "TEXT": text}, ".json")
     with chatter_held(), progress_bar("reading", quiet=output.quiet) as progress:
@@ -45,4 +45,4 @@ def command(
     from rnneval.render.run_document import gradients_document
 
     output.write_and_print(record, lambda: gradients_document(record))
-    return int(any(warning.code == "leak" for warning in record.warnings))
+    return int(any(warning.code == "wrong-wiring" for warning in record.warnings))

@@ -8,7 +8,7 @@ import click
 from rnneval.cli import shared
 from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
 from rnneval.cli.command import Command
-from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.cli.terminal import chatter_held, progress_bar, say
 from rnneval.options import OpeningGroup, SweepOptions, values_of
 
 
@@ -62,4 +62,6 @@ def command(
 
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
     replace(output, out=table).print_and_write(result, json_text(rows), lambda: sweep_document(result))
+    for row in result.failed if output.quiet else ():
+        say(f"rnneval: {row.name}: {row.status}: {row.error}")
     return int(bool(result.failed or (strict and result.warned)))

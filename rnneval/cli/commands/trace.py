@@ -34,7 +34,7 @@ def command(
     """Trace the state of every layer along TEXT.
 
     It shows norms, saturation, gates and memory. The state is carried through each document, exactly. Findings are
-    printed as warnings. The wiring is checked first, as in evaluate; the exit code is 1 if it leaks.
+    printed as warnings. The wiring is checked first, as in evaluate; the exit code is 1 if it is wrong.
     """
     from rnneval.records import encode, write
 
@@ -54,4 +54,4 @@ def command(
     from rnneval.render.run_document import trace_document
 
     output.print(lambda: encode(run), lambda: trace_document(run))
-    return shared.exit_of(run, quiet=output.quiet)
+    return shared.exit_of(run)
