@@ -54,7 +54,7 @@ def run_record(
     warnings = wiring_warnings(wiring)
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
-    warnings += [*told.warnings, *_stream_warnings(measured)]
+    warnings += [*lm.warnings, *told.warnings, *_stream_warnings(measured)]
     if beside is not None and (place := beside[1].collected.not_finite) is not None:
         message = (
             f"with the state reset every {beside[0]} tokens, the loss of token {place.token} (byte {place.byte} of the "
